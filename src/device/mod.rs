@@ -1,0 +1,45 @@
+//! Devices: their address spaces, the allocators that manage them, and the buffers that live in them.
+//!
+//! Everything here is plain data without threads or sockets: cloneable, comparable, hashable.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Index of a device in its system, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DeviceId(pub u16);
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// One of a device's separate address spaces. The same address may be live in each of them at once.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, arbitrary::Arbitrary,
+)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum Memory {
+    /// Device DRAM.
+    Dram = 0,
+    /// On-core SRAM.
+    L1 = 1,
+    /// The small L1 region for kernel-internal buffers.
+    L1Small = 2,
+    /// The region for recorded command traces.
+    Trace = 3,
+}
+
+impl Memory {
+    /// Every memory, in the order of their discriminants.
+    pub const ALL: [Memory; 4] = [Memory::Dram, Memory::L1, Memory::L1Small, Memory::Trace];
+
+    /// The memory whose discriminant is `index`, if there is one.
+    pub fn from_index(index: u8) -> Option<Memory> {
+        Memory::ALL.get(usize::from(index)).copied()
+    }
+}

@@ -1,0 +1,19 @@
+//! heisenbed: a record-and-replay fuzzing and stress testbed for device allocators with allocation
+//! tracking.
+//!
+//! A *scenario* is run by an *engine*, which interprets the micro-steps of a *discipline* over
+//! *devices* and sends tracking messages to a *server*; the run is written to a *trace*, from which
+//! the *oracle* derives a verdict by comparing what the server reconstructed with the truth.
+//!
+//! Rooms, in the direction of the data flow (arrows point one way):
+//! [`scenario`] → [`engine`] over [`device`] and [`tracking`] → [`server`] → [`trace`] → [`oracle`].
+//! [`server::registry`] and [`device::allocator`] are pure data structures: they know neither threads
+//! nor sockets, so that the same code is fuzzed, model-checked and run under load.
+
+#![deny(missing_docs)]
+#![deny(unsafe_code)]
+
+pub mod device;
+pub mod lifecycle;
+pub mod server;
+pub mod tracking;

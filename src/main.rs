@@ -1,0 +1,3 @@
+//! The `heisenbed` binary: parse and dispatch, nothing else.
+
+fn main() {}
