@@ -1,0 +1,610 @@
+//! The step function: what a thread does next, one micro-step at a time, against a [`Backend`].
+//!
+//! This is the only interpreter of disciplines. It knows where a thread is in its program and what the
+//! next visible action is; the backend knows what locks, allocators, slots and connections are. Every visible
+//! action is recorded here, so that all engines write the same events.
+//!
+//! A step that its buffer has no part in (tracking a buffer that does not own its memory) is no action and
+//! costs no step. An early return releases what the program holds in the same step, as lock guards do.
+
+use smallvec::SmallVec;
+
+use crate::device::{BufferKind, DeviceId, Status};
+use crate::lifecycle::{Discipline, MicroStep, ProgramKind, Publication, SendKind};
+use crate::scenario::op::{Op, Request, SlotId};
+use crate::scenario::{Connections, Scenario};
+use crate::trace::event::{ConnId, Event, FreeOutcome, LockId, SendOutcome, SentKind};
+use crate::trace::objects::Objects;
+
+/// What became of an action that may have to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow<T> {
+    /// It is done.
+    Done(T),
+    /// It cannot be done now: nothing has changed, try again when something has.
+    Blocked,
+    /// The run is over.
+    Stop(StopReason),
+}
+
+/// Why a run ends before its threads do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// Threads wait for each other for good.
+    Deadlock,
+    /// Somebody asked for it, or the recorder failed.
+    Interrupted,
+}
+
+/// What became of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stepped {
+    /// An action was taken.
+    Ran,
+    /// The thread waits.
+    Blocked,
+    /// The thread has ended.
+    Finished,
+}
+
+/// A part of the buffer in a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PartAt {
+    /// The slot.
+    pub slot: SlotId,
+    /// The part.
+    pub part: u8,
+}
+
+/// What a slot's buffer is, as far as the interpreter needs to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BufferView {
+    /// What kind.
+    pub kind: BufferKind,
+    /// How many parts.
+    pub parts: u8,
+    /// The device of part 0.
+    pub device: DeviceId,
+}
+
+/// A change of a slot's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touch {
+    /// Read a part's status.
+    Check,
+    /// Live → dying, if it is live.
+    Claim,
+    /// Set a part's status.
+    Mark(Status),
+    /// Make the handles of these parts visible (a mask; 0 only touches).
+    Publish(u8),
+    /// One release less to wait for.
+    Vacate,
+    /// Only touch.
+    Nothing,
+}
+
+/// What the interpreter acts on, seen from one thread.
+pub trait Backend {
+    /// The thread's next operation.
+    fn next_op(&mut self) -> Option<Op>;
+    /// Takes down what happened.
+    fn record(&mut self, event: &Event);
+    /// Called before each micro-step of a program; a place to put delays.
+    fn before(&mut self, program: ProgramKind, index: usize);
+    /// Begins an epoch of a slot; waits for the one before to end. The slot's version.
+    fn open_allocate(&mut self, slot: SlotId, epoch: u32, request: &Request) -> Flow<u64>;
+    /// Finds the handle of a part; waits for it to be visible. The slot's version.
+    fn open_release(&mut self, at: PartAt, epoch: u32) -> Flow<u64>;
+    /// Waits for every other thread to end.
+    fn await_others(&mut self) -> Flow<()>;
+    /// The first live part on `device` at or after `from` (slot, then part).
+    fn next_live_on(&mut self, device: DeviceId, from: PartAt) -> Option<PartAt>;
+    /// What the slot holds.
+    fn buffer(&self, slot: SlotId) -> BufferView;
+    /// Whether a part has got an address.
+    fn has_address(&self, at: PartAt) -> bool;
+    /// Touches a slot's word: whether the part was live, or the claim won; and the slot's version.
+    fn touch(&mut self, at: PartAt, touch: Touch) -> (bool, u64);
+    /// Takes a lock. The lock's version.
+    fn lock(&mut self, lock: LockId) -> Flow<u64>;
+    /// Releases a lock that the thread holds.
+    fn unlock(&mut self, lock: LockId);
+    /// Asks the allocator for the part's address: the address, or `None` when it is exhausted; and the device's version.
+    fn alloc(&mut self, at: PartAt, device: DeviceId) -> Flow<(Option<u64>, u64)>;
+    /// Gives the part's address back. The device's version.
+    fn free(&mut self, at: PartAt, device: DeviceId) -> Flow<(FreeOutcome, u64)>;
+    /// The device's next sequence number.
+    fn stamp(&mut self, device: DeviceId) -> u64;
+    /// Reads the shared connection cell; and its version.
+    fn shared_connection(&mut self) -> (Option<ConnId>, u64);
+    /// Opens a connection.
+    fn connect(&mut self) -> Flow<ConnId>;
+    /// Stores the shared connection. The cell's version.
+    fn share_connection(&mut self, conn: ConnId) -> u64;
+    /// Writes one chunk of the message about a part. The connection's version.
+    fn send(&mut self, message: &Outgoing) -> Flow<(SendOutcome, u64)>;
+    /// Writes the debug log block about a part.
+    fn debug_log(&mut self, at: PartAt, program: ProgramKind);
+}
+
+/// One chunk of a message on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Outgoing {
+    /// Which message.
+    pub kind: SentKind,
+    /// What it is about.
+    pub at: PartAt,
+    /// Its sequence number; 0 where it was not stamped.
+    pub sequence: u64,
+    /// The connection.
+    pub conn: ConnId,
+    /// Which chunk.
+    pub chunk: u8,
+}
+
+/// The programs of a scenario, ready to run.
+#[derive(Clone, Debug)]
+pub struct Code {
+    allocate: Box<[MicroStep]>,
+    deallocate: Box<[MicroStep]>,
+    early: bool,
+    connections: Connections,
+    chunks: u8,
+    devices: u16,
+    objects: Objects,
+    debug_log: bool,
+}
+
+impl Code {
+    /// The programs of `scenario`.
+    pub fn new(scenario: &Scenario) -> Code {
+        let steps = |discipline: &Discipline, kind| discipline.program(kind).steps().into();
+        Code {
+            allocate: steps(&scenario.discipline, ProgramKind::Allocate),
+            deallocate: steps(&scenario.discipline, ProgramKind::Deallocate),
+            early: scenario.discipline.publication() == Publication::Early,
+            connections: scenario.transport.connections,
+            chunks: scenario.transport.chunks,
+            devices: scenario.devices,
+            objects: scenario.objects(),
+            debug_log: scenario.debug_log.enabled,
+        }
+    }
+
+    /// The shared objects that the programs act on.
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    #[inline]
+    fn program(&self, kind: ProgramKind) -> &[MicroStep] {
+        match kind {
+            ProgramKind::Allocate => &self.allocate,
+            ProgramKind::Deallocate => &self.deallocate,
+        }
+    }
+
+    #[inline]
+    fn device_of(&self, buffer: &BufferView, part: u8) -> DeviceId {
+        DeviceId((buffer.device.0 + u16::from(part)) % self.devices)
+    }
+}
+
+/// Where a thread is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Thread {
+    index: u16,
+    at: At,
+    op: Op,
+    program: ProgramKind,
+    place: PartAt,
+    parts: u8,
+    kind: BufferKind,
+    device: DeviceId,
+    pc: u8,
+    sequence: u64,
+    held: SmallVec<[LockId; 4]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum At {
+    /// Between two operations.
+    Idle,
+    /// Waiting for the operation's slot.
+    Opening,
+    /// Waiting for the next part's handle.
+    NextPart,
+    /// In a program, about to take step `pc`.
+    Program,
+    /// In the middle of a send.
+    Sending(SendPhase),
+    /// Looking for the next live buffer of the device that is being closed, at or after `place`.
+    Closing,
+    /// At its end.
+    Ended,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum SendPhase {
+    Connect,
+    Share(ConnId),
+    Write { conn: ConnId, chunk: u8 },
+}
+
+impl Thread {
+    /// A thread before its first operation.
+    pub fn new(index: u16) -> Thread {
+        Thread {
+            index,
+            at: At::Idle,
+            op: Op::AwaitOthers,
+            program: ProgramKind::Allocate,
+            place: PartAt { slot: SlotId(0), part: 0 },
+            parts: 0,
+            kind: BufferKind::Owned,
+            device: DeviceId(0),
+            pc: 0,
+            sequence: 0,
+            held: SmallVec::new(),
+        }
+    }
+
+    /// Takes one step.
+    pub fn step<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Stepped {
+        loop {
+            match self.at {
+                At::Idle => match backend.next_op() {
+                    Some(op) => {
+                        self.op = op;
+                        self.at = At::Opening;
+                    }
+                    None => return self.end(backend),
+                },
+                At::Opening => return self.open(code, backend),
+                At::NextPart => {
+                    if let Some(stepped) = self.next_part(code, backend) {
+                        return stepped;
+                    }
+                }
+                At::Program => {
+                    if let Some(stepped) = self.micro_step(code, backend) {
+                        return stepped;
+                    }
+                }
+                At::Sending(phase) => return self.send(code, phase, backend),
+                At::Closing => {
+                    if let Some(stepped) = self.close_next(code, backend) {
+                        return stepped;
+                    }
+                }
+                At::Ended => return Stepped::Finished,
+            }
+        }
+    }
+
+    fn open<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Stepped {
+        let op = self.op;
+        let flow = match op {
+            Op::Allocate { slot, epoch, ref request } => backend.open_allocate(slot, epoch, request),
+            Op::Release { slot, epoch } => backend.open_release(PartAt { slot, part: 0 }, epoch),
+            Op::AwaitOthers => match backend.await_others() {
+                Flow::Done(()) => Flow::Done(0),
+                Flow::Blocked => Flow::Blocked,
+                Flow::Stop(reason) => Flow::Stop(reason),
+            },
+            Op::Close { .. } | Op::Throw => Flow::Done(0),
+        };
+        let version = match flow {
+            Flow::Done(version) => version,
+            Flow::Blocked => return Stepped::Blocked,
+            Flow::Stop(reason) => {
+                if reason == StopReason::Deadlock {
+                    backend.record(&Event::BlockedOnOp { op });
+                }
+                return self.end(backend);
+            }
+        };
+        backend.record(&Event::Open { op, version });
+        match op {
+            Op::Allocate { slot, .. } => self.begin(code, ProgramKind::Allocate, PartAt { slot, part: 0 }, backend),
+            Op::Release { slot, .. } => self.begin(code, ProgramKind::Deallocate, PartAt { slot, part: 0 }, backend),
+            Op::AwaitOthers => self.at = At::Idle,
+            Op::Close { .. } => {
+                self.place = PartAt { slot: SlotId(0), part: 0 };
+                self.at = At::Closing;
+            }
+            Op::Throw => return self.end(backend),
+        }
+        Stepped::Ran
+    }
+
+    fn begin<B: Backend>(&mut self, code: &Code, program: ProgramKind, place: PartAt, backend: &B) {
+        let buffer = backend.buffer(place.slot);
+        self.program = program;
+        self.place = place;
+        self.parts = buffer.parts;
+        self.kind = buffer.kind;
+        self.device = code.device_of(&buffer, place.part);
+        self.pc = 0;
+        self.sequence = 0;
+        self.at = At::Program;
+        if program == ProgramKind::Deallocate && self.kind.owns_memory() && !backend.has_address(place) {
+            // Its allocation failed: there is nothing to release.
+            self.pc = code.program(program).len() as u8;
+        }
+    }
+
+    fn next_part<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Option<Stepped> {
+        let next = PartAt { part: self.place.part + 1, ..self.place };
+        let version = match self.op {
+            Op::Release { epoch, .. } => match backend.open_release(next, epoch) {
+                Flow::Done(version) => version,
+                Flow::Blocked => return Some(Stepped::Blocked),
+                Flow::Stop(reason) => {
+                    if reason == StopReason::Deadlock {
+                        backend.record(&Event::BlockedOnOp { op: self.op });
+                    }
+                    return Some(self.end(backend));
+                }
+            },
+            _ => backend.touch(next, Touch::Nothing).1,
+        };
+        backend.record(&Event::Part { part: next.part, version });
+        self.begin(code, self.program, next, backend);
+        None
+    }
+
+    fn close_next<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Option<Stepped> {
+        let Op::Close { device } = self.op else {
+            self.at = At::Idle;
+            return None;
+        };
+        match backend.next_live_on(device, self.place) {
+            Some(place) => {
+                let (_, version) = backend.touch(place, Touch::Nothing);
+                backend.record(&Event::CloseBuffer { slot: place.slot.0, part: place.part, version });
+                self.begin(code, ProgramKind::Deallocate, place, backend);
+            }
+            None => self.at = At::Idle,
+        }
+        None
+    }
+
+    /// One micro-step, or `None` where it was no visible action.
+    #[inline]
+    fn micro_step<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Option<Stepped> {
+        let index = usize::from(self.pc);
+        let Some(step) = code.program(self.program).get(index).copied() else {
+            return self.finish_part(backend);
+        };
+        if self.is_no_action(code, step) {
+            self.pc += 1;
+            return None;
+        }
+        backend.before(self.program, index);
+        let place = self.place;
+        match step {
+            MicroStep::Lock(lock) => match code.objects.resolve(lock, self.device) {
+                Some(id) => match backend.lock(id) {
+                    Flow::Done(version) => {
+                        self.held.push(id);
+                        backend.record(&Event::Lock { lock: id, version });
+                    }
+                    other => return Some(self.blocked_on_lock(other, id, backend)),
+                },
+                None => backend.record(&Event::LockOutOfBounds { device: self.device }),
+            },
+            MicroStep::Unlock(lock) => {
+                let id = code.objects.resolve(lock, self.device)?;
+                self.held.retain(|held| *held != id);
+                backend.record(&Event::Unlock { lock: id });
+                backend.unlock(id);
+            }
+            MicroStep::Alloc => match backend.alloc(place, self.device) {
+                Flow::Done((Some(address), version)) => {
+                    backend.record(&Event::Alloc { device: self.device, address, version });
+                }
+                Flow::Done((None, version)) => {
+                    backend.record(&Event::AllocFailed { device: self.device, version });
+                    return Some(self.abandon(backend));
+                }
+                other => return Some(self.blocked_on_allocator(code, other, backend)),
+            },
+            MicroStep::Free => match backend.free(place, self.device) {
+                Flow::Done((outcome, version)) => {
+                    backend.record(&Event::Free { device: self.device, outcome, version });
+                }
+                other => return Some(self.blocked_on_allocator(code, other, backend)),
+            },
+            MicroStep::Stamp => {
+                self.sequence = backend.stamp(self.device);
+                backend.record(&Event::Stamp { device: self.device, sequence: self.sequence });
+            }
+            MicroStep::CheckLive => {
+                let (live, version) = backend.touch(place, Touch::Check);
+                backend.record(&Event::Check { live, version });
+                if !live {
+                    return Some(self.return_early(code, backend));
+                }
+            }
+            MicroStep::Claim => {
+                let (won, version) = backend.touch(place, Touch::Claim);
+                backend.record(&Event::Claim { won, version });
+                if !won {
+                    return Some(self.return_early(code, backend));
+                }
+            }
+            MicroStep::MarkLive => {
+                let (_, version) = backend.touch(place, Touch::Mark(Status::Live));
+                backend.record(&Event::MarkLive { version });
+            }
+            MicroStep::MarkDead => {
+                let (_, version) = backend.touch(place, Touch::Mark(Status::Dead));
+                backend.record(&Event::MarkDead { version });
+            }
+            MicroStep::Publish => {
+                let (_, version) = backend.touch(place, Touch::Publish(self.visible_parts(code)));
+                backend.record(&Event::Publish { version });
+            }
+            MicroStep::Send(_) => return Some(self.begin_send(code, backend)),
+            MicroStep::DebugLog => {
+                backend.debug_log(place, self.program);
+                backend.record(&Event::DebugLog);
+            }
+        }
+        self.pc += 1;
+        Some(Stepped::Ran)
+    }
+
+    /// Whether the buffer at hand has no part in `step`.
+    #[inline]
+    fn is_no_action(&self, code: &Code, step: MicroStep) -> bool {
+        match step {
+            MicroStep::Alloc | MicroStep::Free | MicroStep::Send(_) | MicroStep::Stamp => !self.kind.owns_memory(),
+            MicroStep::DebugLog => !code.debug_log,
+            _ => false,
+        }
+    }
+
+    /// Which handles a `publish` makes visible: late, a buffer with all its parts at once, when the last is there.
+    fn visible_parts(&self, code: &Code) -> u8 {
+        if code.early {
+            1 << self.place.part
+        } else if self.place.part + 1 == self.parts {
+            u8::MAX
+        } else {
+            0
+        }
+    }
+
+    fn finish_part<B: Backend>(&mut self, backend: &mut B) -> Option<Stepped> {
+        if matches!(self.op, Op::Close { .. }) {
+            self.place.part += 1;
+            self.at = At::Closing;
+            return None;
+        }
+        if self.place.part + 1 < self.parts {
+            self.at = At::NextPart;
+            return None;
+        }
+        self.at = At::Idle;
+        if self.program == ProgramKind::Deallocate {
+            let (_, version) = backend.touch(self.place, Touch::Vacate);
+            backend.record(&Event::Vacate { version });
+            return Some(Stepped::Ran);
+        }
+        None
+    }
+
+    fn return_early<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Stepped {
+        self.release_held(backend);
+        self.pc = code.program(self.program).len() as u8;
+        Stepped::Ran
+    }
+
+    /// The allocation failed: its handle becomes visible as what it is, dead.
+    fn abandon<B: Backend>(&mut self, backend: &mut B) -> Stepped {
+        self.release_held(backend);
+        let (_, version) = backend.touch(self.place, Touch::Publish(u8::MAX));
+        backend.record(&Event::Publish { version });
+        self.at = At::Idle;
+        Stepped::Ran
+    }
+
+    fn release_held<B: Backend>(&mut self, backend: &mut B) {
+        while let Some(lock) = self.held.pop() {
+            backend.record(&Event::Unlock { lock });
+            backend.unlock(lock);
+        }
+    }
+
+    fn blocked_on_lock<T, B: Backend>(&mut self, flow: Flow<T>, lock: LockId, backend: &mut B) -> Stepped {
+        match flow {
+            Flow::Stop(reason) => {
+                if reason == StopReason::Deadlock {
+                    backend.record(&Event::BlockedOnLock { lock });
+                }
+                self.end(backend)
+            }
+            _ => Stepped::Blocked,
+        }
+    }
+
+    fn blocked_on_allocator<T, B: Backend>(&mut self, code: &Code, flow: Flow<T>, backend: &mut B) -> Stepped {
+        let lock = code.objects.resolve(crate::lifecycle::Lock::Allocator, self.device);
+        self.blocked_on_lock(flow, lock.expect("allocator locks are no table"), backend)
+    }
+
+    fn begin_send<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Stepped {
+        let phase = match code.connections {
+            Connections::Shared => SendPhase::Write { conn: ConnId(0), chunk: 0 },
+            Connections::PerThread => SendPhase::Write { conn: ConnId(self.index), chunk: 0 },
+            Connections::Lazy => {
+                let (found, version) = backend.shared_connection();
+                backend.record(&Event::ConnRead { found, version });
+                self.at = At::Sending(match found {
+                    Some(conn) => SendPhase::Write { conn, chunk: 0 },
+                    None => SendPhase::Connect,
+                });
+                return Stepped::Ran;
+            }
+        };
+        self.at = At::Sending(phase);
+        self.send(code, phase, backend)
+    }
+
+    fn send<B: Backend>(&mut self, code: &Code, phase: SendPhase, backend: &mut B) -> Stepped {
+        match phase {
+            SendPhase::Connect => match backend.connect() {
+                Flow::Done(conn) => {
+                    backend.record(&Event::Connect { conn });
+                    self.at = At::Sending(SendPhase::Share(conn));
+                }
+                Flow::Blocked => return Stepped::Blocked,
+                Flow::Stop(_) => return self.end(backend),
+            },
+            SendPhase::Share(conn) => {
+                let version = backend.share_connection(conn);
+                backend.record(&Event::ConnStore { conn, version });
+                self.at = At::Sending(SendPhase::Write { conn, chunk: 0 });
+            }
+            SendPhase::Write { conn, chunk } => {
+                let kind = self.message_kind(code);
+                let outgoing = Outgoing { kind, at: self.place, sequence: self.sequence, conn, chunk };
+                match backend.send(&outgoing) {
+                    Flow::Done((outcome, version)) => {
+                        backend.record(&Event::Send { kind, chunk, conn, outcome, version });
+                        if outcome == SendOutcome::Sent && chunk + 1 < code.chunks {
+                            self.at = At::Sending(SendPhase::Write { conn, chunk: chunk + 1 });
+                        } else {
+                            self.pc += 1;
+                            self.at = At::Program;
+                        }
+                    }
+                    Flow::Blocked => return Stepped::Blocked,
+                    Flow::Stop(_) => return self.end(backend),
+                }
+            }
+        }
+        Stepped::Ran
+    }
+
+    fn message_kind(&self, code: &Code) -> SentKind {
+        let circular = self.kind == BufferKind::Circular;
+        match code.program(self.program).get(usize::from(self.pc)) {
+            Some(MicroStep::Send(SendKind::Alloc)) if !circular => SentKind::Alloc,
+            Some(MicroStep::Send(SendKind::Free)) if !circular => SentKind::Free,
+            Some(MicroStep::Send(SendKind::Alloc | SendKind::CbAlloc)) => SentKind::CbAlloc,
+            _ => SentKind::CbFree,
+        }
+    }
+
+    /// The end, planned or not: locks are released as guards would.
+    fn end<B: Backend>(&mut self, backend: &mut B) -> Stepped {
+        self.release_held(backend);
+        backend.record(&Event::Finish);
+        self.at = At::Ended;
+        Stepped::Finished
+    }
+}

@@ -1,0 +1,261 @@
+//! The judge: holds each message's outcome against the truth and counts what diverges.
+
+use std::collections::BTreeMap;
+
+use crate::device::{DeviceId, Memory};
+use crate::scenario::Scenario;
+use crate::server::registry::{Entry, Outcome};
+use crate::trace::file::TableEntry;
+use crate::trace::message::{Handle, memory_of};
+use crate::tracking::{Layout, Message, MessageKind};
+
+use super::checker::Sent;
+use super::kind::{Divergence, Kind};
+use super::truth::{Moment, Place, Truth};
+
+/// Counts divergences, with the truth at hand.
+#[derive(Debug)]
+pub(super) struct Judge {
+    pub truth: Truth,
+    pub divergences: BTreeMap<Kind, u64>,
+    pub first: Option<Divergence>,
+    pub messages: u64,
+    devices: u16,
+    /// Whether messages carry thread and generation.
+    extended: bool,
+}
+
+/// What a message is about, and who sent it.
+struct About {
+    handle: Handle,
+    thread: Option<u16>,
+    op: Option<u64>,
+}
+
+impl Judge {
+    pub fn new(scenario: &Scenario) -> Judge {
+        Judge {
+            truth: Truth::new(scenario.devices),
+            divergences: BTreeMap::new(),
+            first: None,
+            messages: 0,
+            devices: scenario.devices,
+            extended: scenario.transport.layout == Layout::Extended,
+        }
+    }
+
+    pub fn count(&mut self, divergence: Divergence) {
+        *self.divergences.entry(divergence.kind).or_default() += 1;
+        if self.first.is_none() {
+            self.first = Some(divergence);
+            self.truth.stop_tracking_flight();
+        }
+    }
+
+    /// A message never took effect.
+    pub fn lost(&mut self, sent: &Sent) {
+        self.count(at(Kind::LostMessage, &about_sent(sent)));
+    }
+
+    /// A frame held pieces of several messages, one of them `sent`.
+    pub fn torn(&mut self, sent: &Sent) {
+        self.count(at(Kind::TornFrame, &about_sent(sent)));
+    }
+
+    /// The registry took `message`, which `sent` let it take: `sent` itself, or one that was held for it.
+    #[inline]
+    pub fn judge(&mut self, message: &Message, outcome: &Outcome, sent: &Sent) {
+        let is_sent = message.address == sent.handle.address
+            && message.extension.is_none_or(|extension| extension.generation == sent.handle.generation);
+        self.judge_late(message, outcome, is_sent.then_some(sent));
+    }
+
+    /// As [`Judge::judge`], for a message whose sending operation is not at hand.
+    #[inline]
+    pub fn judge_late(&mut self, message: &Message, outcome: &Outcome, sent: Option<&Sent>) {
+        let Some(about) = sent.map(about_sent).or_else(|| self.about(message)) else { return };
+        match outcome {
+            Outcome::Inserted => {
+                self.shown(&about, Moment::Alloc);
+            }
+            Outcome::Removed { entry } => self.removed(&about, entry),
+            Outcome::Replaced { old } => {
+                let misattributed = memory_of(old.buffer_type) != Some(about.handle.memory);
+                self.count(at(if misattributed { Kind::Misattributed } else { Kind::DuplicateAlloc }, &about));
+            }
+            Outcome::Incremented { kept } => {
+                if memory_of(kept.buffer_type) != Some(about.handle.memory) {
+                    self.count(at(Kind::Misattributed, &about));
+                } else if self.is_stale(kept, about.handle.size_bytes, about.thread) {
+                    self.count(at(Kind::StaleMetadata, &about));
+                }
+            }
+            Outcome::UnknownFree => self.count(at(Kind::UnknownFree, &about)),
+            Outcome::Decremented { .. } | Outcome::Held | Outcome::Rejected(_) | Outcome::Ignored => {}
+        }
+    }
+
+    fn removed(&mut self, about: &About, entry: &Entry) {
+        if memory_of(entry.buffer_type) != Some(about.handle.memory) {
+            return self.count(at(Kind::Misattributed, about));
+        }
+        let handle = about.handle;
+        let place = Place::of(&handle);
+        if let Some(life) = self.truth.at(place)
+            && life.generation != handle.generation
+            && !self.truth.is_alloc_in_flight(handle.device, life.generation)
+        {
+            // A later life was live and shown, and this message took it off the table.
+            let origin = life.origin;
+            self.truth.at_mut(place).expect("just seen").known_missing = true;
+            self.count(Divergence {
+                kind: Kind::MissingLive,
+                device: handle.device,
+                memory: Some(handle.memory),
+                address: Some(handle.address),
+                thread: about.thread,
+                op: about.op.or(Some(origin.op)),
+            });
+            return;
+        }
+        self.shown(about, Moment::Free);
+    }
+
+    /// The table changed as the truth has it, or will.
+    #[inline]
+    fn shown(&mut self, about: &About, moment: Moment) {
+        if self.first.is_some() {
+            return;
+        }
+        let Handle { device, memory, generation, size_bytes, .. } = about.handle;
+        self.truth.moment(device, memory, generation, moment, size_bytes);
+        let totals = self.truth.totals_mut(device, memory);
+        totals.shown_bytes = match moment {
+            Moment::Alloc => totals.shown_bytes.wrapping_add(size_bytes),
+            Moment::Free => totals.shown_bytes.wrapping_sub(size_bytes),
+        };
+        self.check_prefix(device, memory);
+    }
+
+    /// The prefix check: the server's total is off by at most what is in flight. After a divergence it means nothing.
+    #[inline]
+    pub fn check_prefix(&mut self, device: DeviceId, memory: Memory) {
+        if self.first.is_some() {
+            return;
+        }
+        let totals = *self.truth.totals_mut(device, memory);
+        if !totals.agree() {
+            let kind =
+                if totals.shown_bytes > totals.live_bytes { Kind::PhantomLive } else { Kind::MissingLive };
+            self.count(Divergence { kind, device, memory: Some(memory), address: None, thread: None, op: None });
+        }
+    }
+
+    /// The check at rest: `table` against what is live.
+    pub fn compare_table(&mut self, table: &[TableEntry]) {
+        let mut shown = rustc_hash::FxHashSet::default();
+        for entry in table {
+            let Some(memory) = Memory::from_index(entry.memory) else { continue };
+            let place = Place { device: entry.device, memory, address: entry.address };
+            let kind = match self.truth.at(place) {
+                Some(life) if life.circular == entry.circular => {
+                    shown.insert(place);
+                    let right = life.origin.size_bytes == entry.size_bytes
+                        && (!self.extended || u32::from(life.origin.thread) == entry.thread);
+                    (!right).then_some(Kind::StaleMetadata)
+                }
+                _ => Some(self.elsewhere(place, &mut shown)),
+            };
+            if let Some(kind) = kind {
+                self.count(Divergence {
+                    kind,
+                    device: DeviceId(entry.device),
+                    memory: Some(memory),
+                    address: Some(entry.address),
+                    thread: None,
+                    op: None,
+                });
+            }
+        }
+        let mut missing: Vec<Divergence> = self
+            .truth
+            .lives()
+            .filter(|(place, life)| !shown.contains(*place) && !life.known_missing)
+            .map(|(_, life)| Divergence {
+                kind: Kind::MissingLive,
+                device: life.origin.device,
+                memory: Some(life.origin.memory),
+                address: Some(life.origin.address),
+                thread: Some(life.origin.thread),
+                op: Some(life.origin.op),
+            })
+            .collect();
+        missing.sort_by_key(|divergence| (divergence.device, divergence.memory, divergence.address));
+        missing.into_iter().for_each(|divergence| self.count(divergence));
+    }
+
+    /// An entry is not where the truth has a life: is that life in another memory of the device, or gone?
+    fn elsewhere(&self, place: Place, shown: &mut rustc_hash::FxHashSet<Place>) -> Kind {
+        let other = Memory::ALL
+            .into_iter()
+            .map(|memory| Place { memory, ..place })
+            .find(|other| *other != place && self.truth.at(*other).is_some() && !shown.contains(other));
+        match other {
+            Some(other) => {
+                shown.insert(other);
+                Kind::Misattributed
+            }
+            None => Kind::PhantomLive,
+        }
+    }
+
+    /// The weaker check at rest: totals only.
+    pub fn compare_totals(&mut self, totals: &[[u64; 4]]) {
+        for device in (0..self.devices).map(DeviceId) {
+            for memory in Memory::ALL {
+                let live = self.truth.totals_mut(device, memory).live_bytes;
+                let shown = totals.get(usize::from(device.0)).map_or(0, |t| t[memory as usize]);
+                let kind = match shown.cmp(&live) {
+                    std::cmp::Ordering::Equal => continue,
+                    std::cmp::Ordering::Greater => Kind::PhantomLive,
+                    std::cmp::Ordering::Less => Kind::MissingLive,
+                };
+                self.count(Divergence { kind, device, memory: Some(memory), address: None, thread: None, op: None });
+            }
+        }
+    }
+
+    fn is_stale(&self, kept: &Entry, size_bytes: u64, thread: Option<u16>) -> bool {
+        let other_owner = self.extended && thread.is_some_and(|thread| u32::from(thread) != kept.thread);
+        kept.size_bytes != size_bytes || other_owner
+    }
+
+    /// What a message says of itself. `None` if it is not about a buffer of this system.
+    fn about(&self, message: &Message) -> Option<About> {
+        let extension = message.extension?;
+        let device = u16::try_from(message.device).ok().filter(|device| *device < self.devices)?;
+        let handle = Handle {
+            device: DeviceId(device),
+            memory: extension.memory,
+            address: message.address,
+            size_bytes: match message.kind {
+                MessageKind::Alloc | MessageKind::CbAlloc => message.size_bytes,
+                _ => self
+                    .truth
+                    .at(Place { device, memory: extension.memory, address: message.address })
+                    .map_or(0, |life| life.origin.size_bytes),
+            },
+            generation: extension.generation,
+        };
+        Some(About { handle, thread: u16::try_from(extension.thread).ok(), op: None })
+    }
+}
+
+fn about_sent(sent: &Sent) -> About {
+    About { handle: sent.handle, thread: Some(sent.thread), op: Some(sent.op) }
+}
+
+fn at(kind: Kind, about: &About) -> Divergence {
+    let Handle { device, memory, address, .. } = about.handle;
+    Divergence { kind, device, memory: Some(memory), address: Some(address), thread: about.thread, op: about.op }
+}

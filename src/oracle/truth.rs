@@ -1,0 +1,157 @@
+//! The truth: what the allocators did, and what of it is still on its way to the server.
+
+use rustc_hash::FxHashMap;
+
+use crate::device::{DeviceId, Memory};
+use crate::trace::event::FreeOutcome;
+use crate::trace::message::Handle;
+
+use super::kind::Leak;
+
+/// One life of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Life {
+    /// Where it came from; a leak if it never ends.
+    pub origin: Leak,
+    /// Which life of its address it is.
+    pub generation: u64,
+    /// Whether it is a circular buffer's.
+    pub circular: bool,
+    /// Whether it was counted as missing already.
+    pub known_missing: bool,
+}
+
+/// A place that holds one life at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Place {
+    pub device: u16,
+    pub memory: Memory,
+    pub address: u64,
+}
+
+impl Place {
+    pub fn of(handle: &Handle) -> Place {
+        Place { device: handle.device.0, memory: handle.memory, address: handle.address }
+    }
+}
+
+/// One of the two moments of a life that both the allocator and the server take part in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moment {
+    Alloc = 0,
+    Free = 1,
+}
+
+/// Everything that is live, and per device and memory the bytes that are live and in flight.
+#[derive(Debug)]
+pub(super) struct Truth {
+    lives: FxHashMap<Place, Life>,
+    /// Moments that one side has seen and the other has not, with their sizes.
+    in_flight: FxHashMap<u64, u64>,
+    tracks_flight: bool,
+    totals: Vec<Totals>,
+    peak_live: u64,
+}
+
+/// Figures of one device and memory, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Totals {
+    pub live_bytes: u64,
+    pub shown_bytes: u64,
+    pub in_flight_bytes: u64,
+}
+
+impl Totals {
+    /// Whether the server is off by at most what is in flight.
+    pub fn agree(&self) -> bool {
+        self.live_bytes.abs_diff(self.shown_bytes) <= self.in_flight_bytes
+    }
+}
+
+impl Truth {
+    pub fn new(devices: u16) -> Truth {
+        Truth {
+            lives: FxHashMap::default(),
+            in_flight: FxHashMap::default(),
+            tracks_flight: true,
+            totals: vec![Totals::default(); usize::from(devices) * Memory::ALL.len()],
+            peak_live: 0,
+        }
+    }
+
+    /// An address was handed out.
+    pub fn alloc(&mut self, origin: Leak, generation: u64, circular: bool) {
+        let place = Place { device: origin.device.0, memory: origin.memory, address: origin.address };
+        self.lives.insert(place, Life { origin, generation, circular, known_missing: false });
+        self.peak_live = self.peak_live.max(self.lives.len() as u64);
+        let totals = self.totals_mut(origin.device, origin.memory);
+        totals.live_bytes = totals.live_bytes.wrapping_add(origin.size_bytes);
+        self.moment(origin.device, origin.memory, generation, Moment::Alloc, origin.size_bytes);
+    }
+
+    /// An address was given back through `handle`; says what the allocator must have answered.
+    pub fn free(&mut self, handle: &Handle) -> FreeOutcome {
+        let Some(life) = self.lives.remove(&Place::of(handle)) else {
+            return FreeOutcome::NotAllocated;
+        };
+        let size_bytes = life.origin.size_bytes;
+        let totals = self.totals_mut(handle.device, handle.memory);
+        totals.live_bytes = totals.live_bytes.wrapping_sub(size_bytes);
+        self.moment(handle.device, handle.memory, life.generation, Moment::Free, size_bytes);
+        if life.generation == handle.generation { FreeOutcome::Freed } else { FreeOutcome::FreedAnother }
+    }
+
+    /// One side has seen a moment of a life; the other will, or has.
+    pub fn moment(&mut self, device: DeviceId, memory: Memory, generation: u64, moment: Moment, size_bytes: u64) {
+        if !self.tracks_flight {
+            return;
+        }
+        let key = generation << 17 | u64::from(device.0) << 1 | moment as u64;
+        match self.in_flight.remove(&key) {
+            Some(size_bytes) => self.totals_mut(device, memory).in_flight_bytes -= size_bytes,
+            None => {
+                self.in_flight.insert(key, size_bytes);
+                self.totals_mut(device, memory).in_flight_bytes += size_bytes;
+            }
+        }
+    }
+
+    /// Forgets what is in flight: after a divergence the bound means nothing any more.
+    pub fn stop_tracking_flight(&mut self) {
+        self.tracks_flight = false;
+        self.in_flight = FxHashMap::default();
+    }
+
+    /// The life that is at `place` now.
+    pub fn at(&self, place: Place) -> Option<&Life> {
+        self.lives.get(&place)
+    }
+
+    /// As [`Truth::at`].
+    pub fn at_mut(&mut self, place: Place) -> Option<&mut Life> {
+        self.lives.get_mut(&place)
+    }
+
+    /// Whether the server has not yet been told of the start of this life.
+    pub fn is_alloc_in_flight(&self, device: DeviceId, generation: u64) -> bool {
+        self.in_flight.contains_key(&(generation << 17 | u64::from(device.0) << 1))
+    }
+
+    pub fn totals_mut(&mut self, device: DeviceId, memory: Memory) -> &mut Totals {
+        &mut self.totals[usize::from(device.0) * Memory::ALL.len() + memory as usize]
+    }
+
+    /// Every life, in no order.
+    pub fn lives(&self) -> impl Iterator<Item = (&Place, &Life)> {
+        self.lives.iter()
+    }
+
+    /// What is live now, as leaks.
+    pub fn leaks(&self) -> impl Iterator<Item = Leak> + '_ {
+        self.lives.values().map(|life| life.origin)
+    }
+
+    pub fn peak_live(&self) -> u64 {
+        self.peak_live
+    }
+}

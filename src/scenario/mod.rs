@@ -1,0 +1,440 @@
+//! Scenarios: everything a run needs, as data.
+//!
+//! A [`ScenarioFile`] is what people write (TOML, most of it optional); resolving it gives a
+//! [`Scenario`], complete and checked, which is what engines run and what a trace's header holds.
+//! [`op`] are the operations, [`workload`] draws them, [`random`] is where all randomness comes from,
+//! and [`builtin`] holds the scenarios that ship with heisenbed.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::device::{DeviceId, Policy, Profile};
+use crate::lifecycle::{self, Discipline, DisciplineError, Lock, MicroStep, Order, ProgramKind, Publication};
+use crate::server::registry::Semantics;
+use crate::trace::objects::Objects;
+use crate::tracking::Layout;
+
+pub mod builtin;
+pub mod op;
+pub mod random;
+pub mod workload;
+
+use op::Op;
+use workload::{OpStream, SlotLayout, Workload};
+
+/// The process id that messages carry when they go to a server of ours: a run must not depend on the real one.
+pub const SCENARIO_PID: i32 = 4242;
+
+/// Limits that keep a hostile scenario from exhausting the machine.
+const MAX_THREADS: u16 = 256;
+const MAX_SLOTS: u64 = 1 << 20;
+
+/// A scenario, complete and checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Scenario {
+    /// Its name.
+    pub name: String,
+    /// What it shows, in a sentence.
+    pub about: String,
+    /// Where all randomness comes from.
+    pub seed: u64,
+    /// Threads that allocate and release.
+    pub threads: u16,
+    /// Operations (an allocate or a release) a thread.
+    pub ops: u64,
+    /// Devices.
+    pub devices: u16,
+    /// Whose memory sizes the devices have.
+    pub profile: Profile,
+    /// The allocator that manages each memory.
+    pub allocator: Policy,
+    /// The release order that was applied to the discipline.
+    pub order: Order,
+    /// The publication that was applied to the discipline.
+    pub publish: Publication,
+    /// How the server understands messages.
+    pub semantics: Semantics,
+    /// Delay random micro-steps.
+    pub perturb: bool,
+    /// How messages get to the server.
+    pub transport: Transport,
+    /// The server's own pace.
+    pub server: ServerPace,
+    /// The runtime's debug log.
+    pub debug_log: DebugLog,
+    /// The discipline, its switches applied.
+    pub discipline: Discipline,
+    /// What the threads do.
+    pub workload: Workload,
+}
+
+/// How messages get to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Transport {
+    /// Wait for room in the socket's buffer, or drop the message.
+    pub mode: SendMode,
+    /// Which connection a thread writes to.
+    pub connections: Connections,
+    /// How many writes a message takes; more than one lets messages tear.
+    pub chunks: u8,
+    /// The wire layout.
+    pub layout: Layout,
+    /// Size of the socket's send buffer; 0: the system's default.
+    pub send_buffer_bytes: u32,
+}
+
+impl Default for Transport {
+    fn default() -> Transport {
+        Transport {
+            mode: SendMode::Blocking,
+            connections: Connections::Shared,
+            chunks: 1,
+            layout: Layout::Extended,
+            send_buffer_bytes: 0,
+        }
+    }
+}
+
+/// What a send does when the socket's buffer is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SendMode {
+    /// Wait.
+    Blocking,
+    /// MSG_DONTWAIT: the message is dropped.
+    Dontwait,
+}
+
+/// Which connection a thread writes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Connections {
+    /// One for the process, opened before the threads start.
+    Shared,
+    /// One for each thread.
+    PerThread,
+    /// One for the process, opened by whoever sends first, without a lock: two threads may open two.
+    Lazy,
+}
+
+/// The server's own pace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ServerPace {
+    /// How long it takes over each message: a deliberately slow server.
+    pub delay_us: u64,
+}
+
+/// The runtime's debug log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DebugLog {
+    /// Whether `debug-log` micro-steps write.
+    pub enabled: bool,
+    /// The least that a block costs (stack trace and file write).
+    pub min_us: u64,
+    /// The most that a block costs.
+    pub max_us: u64,
+}
+
+impl Default for DebugLog {
+    fn default() -> DebugLog {
+        DebugLog { enabled: false, min_us: 10_000, max_us: 50_000 }
+    }
+}
+
+/// A scenario as people write it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ScenarioFile {
+    /// See [`Scenario`] for this and the other fields.
+    pub name: String,
+    /// What it shows.
+    #[serde(default)]
+    pub about: String,
+    /// Default 0.
+    #[serde(default)]
+    pub seed: u64,
+    /// Default 4.
+    #[serde(default = "default_threads")]
+    pub threads: u16,
+    /// Default 32,000.
+    #[serde(default = "default_ops")]
+    pub ops: u64,
+    /// Default: as many as the profile has.
+    #[serde(default)]
+    pub devices: Option<u16>,
+    /// Default n150.
+    #[serde(default)]
+    pub profile: Option<Profile>,
+    /// Default best-fit.
+    #[serde(default)]
+    pub allocator: Policy,
+    /// A built-in discipline's name, or a file; default `lifecycle-wide`.
+    #[serde(default = "default_discipline")]
+    pub discipline: String,
+    /// Default: as the discipline is written.
+    #[serde(default)]
+    pub order: Option<Order>,
+    /// Default: as the discipline is written.
+    #[serde(default)]
+    pub publish: Option<Publication>,
+    /// Default: what the discipline counts on, or `typed`.
+    #[serde(default)]
+    pub semantics: Option<Semantics>,
+    /// Default false.
+    #[serde(default)]
+    pub perturb: bool,
+    /// Default: blocking, one shared connection.
+    #[serde(default)]
+    pub transport: Transport,
+    /// Default: as fast as it can.
+    #[serde(default)]
+    pub server: ServerPace,
+    /// Default: off.
+    #[serde(default)]
+    pub debug_log: DebugLog,
+    /// Default: private buffers.
+    #[serde(default)]
+    pub workload: Workload,
+}
+
+fn default_threads() -> u16 {
+    4
+}
+
+fn default_ops() -> u64 {
+    32_000
+}
+
+fn default_discipline() -> String {
+    "lifecycle-wide".to_owned()
+}
+
+/// Why a scenario cannot be run.
+#[derive(Debug, Error)]
+pub enum ScenarioError {
+    /// There is neither a built-in scenario nor a file of that name.
+    #[error("{name}: no such scenario or file (built in: {known})")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// The built-in names.
+        known: String,
+    },
+    /// The file cannot be read.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file does not parse.
+    #[error("{path}: {source}")]
+    Parse {
+        /// The file.
+        path: String,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+    /// The discipline is unknown or wrong.
+    #[error(transparent)]
+    Discipline(#[from] Box<DisciplineError>),
+    /// A figure is out of its range.
+    #[error("scenario {scenario}: {field}: {problem}")]
+    Range {
+        /// The scenario.
+        scenario: String,
+        /// The field.
+        field: &'static str,
+        /// What is wrong, and what is allowed.
+        problem: String,
+    },
+}
+
+impl ScenarioFile {
+    /// The built-in scenario of that name, or the one in that file.
+    pub fn load(name_or_path: &str) -> Result<ScenarioFile, ScenarioError> {
+        if let Some(text) = builtin::text(name_or_path) {
+            return ScenarioFile::parse(text, name_or_path);
+        }
+        let path = Path::new(name_or_path);
+        if !path.exists() {
+            let known = builtin::NAMES.join(", ");
+            return Err(ScenarioError::Unknown { name: name_or_path.to_owned(), known });
+        }
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ScenarioError::Io { path: name_or_path.to_owned(), source })?;
+        ScenarioFile::parse(&text, name_or_path)
+    }
+
+    fn parse(text: &str, path: &str) -> Result<ScenarioFile, ScenarioError> {
+        toml::from_str(text)
+            .map_err(|source| ScenarioError::Parse { path: path.to_owned(), source: Box::new(source) })
+    }
+
+    /// Completes and checks it.
+    pub fn resolve(self) -> Result<Scenario, ScenarioError> {
+        let written = lifecycle::load(&self.discipline).map_err(Box::new)?;
+        let order = self.order.unwrap_or(written.order());
+        let publish = self.publish.unwrap_or(written.publication());
+        let discipline = written.with(order, publish);
+        let profile = self.profile.unwrap_or(Profile::N150);
+        let scenario = Scenario {
+            semantics: self.semantics.or(discipline.semantics).unwrap_or(Semantics::Typed),
+            devices: self.devices.unwrap_or_else(|| profile.devices()),
+            name: self.name,
+            about: self.about,
+            seed: self.seed,
+            threads: self.threads,
+            ops: self.ops,
+            profile,
+            allocator: self.allocator,
+            order,
+            publish,
+            perturb: self.perturb,
+            transport: self.transport,
+            server: self.server,
+            debug_log: self.debug_log,
+            discipline,
+            workload: self.workload,
+        };
+        scenario.check()?;
+        Ok(scenario)
+    }
+}
+
+impl Scenario {
+    /// The shared objects of a run.
+    pub fn objects(&self) -> Objects {
+        let table = ProgramKind::ALL
+            .into_iter()
+            .flat_map(|kind| self.discipline.program(kind).steps())
+            .filter_map(|step| match step {
+                MicroStep::Lock(Lock::LifecycleTable(entries)) => Some(entries),
+                _ => None,
+            })
+            .max()
+            .unwrap_or(0);
+        let conns = match self.transport.connections {
+            Connections::Shared => 1,
+            Connections::PerThread => self.threads,
+            Connections::Lazy => self.threads,
+        };
+        Objects { devices: self.devices, table: table.min(self.devices), slots: self.slots(), conns }
+    }
+
+    /// The operations of `thread` in run `run`.
+    pub fn ops_of(&self, thread: u16, run: u64) -> Box<dyn Iterator<Item = Op> + Send> {
+        match self.script() {
+            Some(script) => Box::new(script.into_iter().nth(usize::from(thread)).unwrap_or_default().into_iter()),
+            None => {
+                Box::new(OpStream::new(&self.workload, self.ops, self.threads, self.devices, self.seed, run, thread))
+            }
+        }
+    }
+
+    /// The scripted operations, where the workload is a script.
+    fn script(&self) -> Option<Vec<Vec<Op>>> {
+        let script = self.workload.script.as_ref()?;
+        let parse = |text: &String| text.parse().expect("checked by Scenario::check");
+        Some(script.iter().map(|thread| thread.iter().map(parse).collect()).collect())
+    }
+
+    fn slots(&self) -> u32 {
+        match self.script() {
+            None => SlotLayout::new(&self.workload).per_thread() * u32::from(self.threads),
+            Some(script) => script
+                .iter()
+                .flatten()
+                .filter_map(|op| match op {
+                    Op::Allocate { slot, .. } | Op::Release { slot, .. } => Some(slot.0 + 1),
+                    _ => None,
+                })
+                .max()
+                .unwrap_or(0),
+        }
+    }
+
+    /// Checks every figure. What is read from a trace's header goes through here too.
+    pub fn check(&self) -> Result<(), ScenarioError> {
+        let fail = |field, problem: String| {
+            Err(ScenarioError::Range { scenario: self.name.clone(), field, problem })
+        };
+        let workload = &self.workload;
+        if self.threads == 0 || self.threads > MAX_THREADS {
+            return fail("threads", format!("{} is not in 1 to {MAX_THREADS}", self.threads));
+        }
+        if self.devices == 0 || self.devices > MAX_DEVICES {
+            return fail("devices", format!("{} is not in 1 to {MAX_DEVICES}", self.devices));
+        }
+        if workload.memories.total() == 0 {
+            return fail("workload.memories", "every weight is 0; give at least one memory a weight".to_owned());
+        }
+        if self.transport.chunks == 0 || self.transport.chunks > 8 {
+            return fail("transport.chunks", format!("{} is not in 1 to 8", self.transport.chunks));
+        }
+        if self.debug_log.min_us > self.debug_log.max_us {
+            return fail("debug-log", "min-us is larger than max-us".to_owned());
+        }
+        for (field, percent) in [
+            ("workload.mesh-percent", workload.mesh_percent),
+            ("workload.circular-percent", workload.circular_percent),
+            ("workload.preallocated-percent", workload.preallocated_percent),
+        ] {
+            if percent > 100 {
+                return fail(field, format!("{percent} is more than 100"));
+            }
+        }
+        if let Some(script) = &workload.script {
+            if script.len() != usize::from(self.threads) {
+                return fail(
+                    "workload.script",
+                    format!("it has {} threads, the scenario {}", script.len(), self.threads),
+                );
+            }
+            for text in script.iter().flatten() {
+                match text.parse::<Op>() {
+                    Err(error) => return fail("workload.script", error.to_string()),
+                    Ok(op) => self.check_op(&op)?,
+                }
+            }
+        } else {
+            let per_thread = u64::from(workload.private_slots)
+                + 2 * (u64::from(workload.handoff) + u64::from(workload.shared))
+                + u64::from(workload.leaks);
+            if per_thread * u64::from(self.threads) > MAX_SLOTS {
+                return fail("workload", format!("more than {MAX_SLOTS} slots over all threads"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_op(&self, op: &Op) -> Result<(), ScenarioError> {
+        let device = match op {
+            Op::Allocate { request, .. } => request.device,
+            Op::Close { device } => *device,
+            _ => DeviceId(0),
+        };
+        let slot = match op {
+            Op::Allocate { slot, .. } | Op::Release { slot, .. } => slot.0,
+            _ => 0,
+        };
+        if device.0 >= self.devices || u64::from(slot) >= MAX_SLOTS {
+            return Err(ScenarioError::Range {
+                scenario: self.name.clone(),
+                field: "workload.script",
+                problem: format!("`{op}`: the scenario has {} devices and at most {MAX_SLOTS} slots", self.devices),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The most devices a scenario may have.
+pub const MAX_DEVICES: u16 = 256;

@@ -1,0 +1,153 @@
+//! The shared objects of a scenario: which there are, and how locks and objects are numbered.
+//!
+//! The numbering follows from the scenario alone, so a trace needs no table of names.
+
+use crate::device::DeviceId;
+use crate::lifecycle::Lock;
+
+use super::event::{ConnId, LockId};
+
+/// An object whose touches are counted: a lock, a device's allocator, a slot, a connection, the shared
+/// connection cell, or a device's sequence counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectId(pub u32);
+
+impl ObjectId {
+    /// As an index into a table of objects.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A slot's version shares one atomic word with its state, so it has fewer bits than the others and wraps.
+pub const SLOT_VERSION_MASK: u64 = (1 << 29) - 1;
+
+/// How many shared objects of each sort a scenario has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Objects {
+    /// Devices.
+    pub devices: u16,
+    /// Entries of the fixed lock table; 0 where the discipline has none.
+    pub table: u16,
+    /// Slots over all threads.
+    pub slots: u32,
+    /// Connections that the process may open.
+    pub conns: u16,
+}
+
+const TRACKER: u16 = 0;
+const GLOBAL: u16 = 1;
+const FIRST_LIFECYCLE: u16 = 2;
+
+impl Objects {
+    /// How many locks there are, allocator mutexes included.
+    pub fn locks(&self) -> u16 {
+        FIRST_LIFECYCLE + 2 * self.devices + self.table
+    }
+
+    /// Which mutex `lock` means for a buffer of `device`; `None` where a table's index is out of its bounds.
+    pub fn resolve(&self, lock: Lock, device: DeviceId) -> Option<LockId> {
+        let id = match lock {
+            Lock::Tracker => TRACKER,
+            Lock::Global => GLOBAL,
+            Lock::Lifecycle => FIRST_LIFECYCLE + device.0,
+            Lock::LifecycleTable(entries) if device.0 >= entries => return None,
+            Lock::LifecycleTable(_) => FIRST_LIFECYCLE + self.devices + device.0,
+            Lock::Allocator => self.first_allocator() + device.0,
+        };
+        Some(LockId(id))
+    }
+
+    /// The device whose allocator mutex this lock is, if it is one.
+    pub fn allocator_of(&self, lock: LockId) -> Option<DeviceId> {
+        lock.0.checked_sub(self.first_allocator()).filter(|d| *d < self.devices).map(DeviceId)
+    }
+
+    /// The lock's name in reports: `tracker`, `lifecycle of device 3`, `lifecycle[3]`…
+    pub fn lock_name(&self, lock: LockId) -> String {
+        if lock.0 == TRACKER {
+            "tracker".to_owned()
+        } else if lock.0 == GLOBAL {
+            "global".to_owned()
+        } else if let Some(device) = self.allocator_of(lock) {
+            format!("allocator of device {device}")
+        } else if lock.0 < FIRST_LIFECYCLE + self.devices {
+            format!("lifecycle of device {}", lock.0 - FIRST_LIFECYCLE)
+        } else {
+            format!("lifecycle[{}]", lock.0 - FIRST_LIFECYCLE - self.devices)
+        }
+    }
+
+    /// The object behind a lock: an allocator's mutex guards its device, so touches of either count as one.
+    pub fn lock_object(&self, lock: LockId) -> ObjectId {
+        match self.allocator_of(lock) {
+            Some(device) => self.device(device),
+            None => ObjectId(u32::from(lock.0)),
+        }
+    }
+
+    /// A device's allocator.
+    pub fn device(&self, device: DeviceId) -> ObjectId {
+        ObjectId(u32::from(self.first_allocator()) + u32::from(device.0))
+    }
+
+    /// A device's sequence counter.
+    pub fn counter(&self, device: DeviceId) -> ObjectId {
+        ObjectId(u32::from(self.locks()) + u32::from(device.0))
+    }
+
+    /// A connection.
+    pub fn conn(&self, conn: ConnId) -> ObjectId {
+        ObjectId(u32::from(self.locks()) + u32::from(self.devices) + u32::from(conn.0))
+    }
+
+    /// The cell that holds the shared connection.
+    pub fn cell(&self) -> ObjectId {
+        self.conn(ConnId(self.conns))
+    }
+
+    /// A slot.
+    pub fn slot(&self, slot: u32) -> ObjectId {
+        ObjectId(self.cell().0 + 1 + slot)
+    }
+
+    /// How many objects there are.
+    pub fn count(&self) -> usize {
+        self.slot(self.slots).index()
+    }
+
+    fn first_allocator(&self) -> u16 {
+        FIRST_LIFECYCLE + self.devices + self.table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OBJECTS: Objects = Objects { devices: 10, table: 8, slots: 3, conns: 2 };
+
+    #[test]
+    fn a_device_beyond_the_lock_table_is_out_of_bounds() {
+        assert!(OBJECTS.resolve(Lock::LifecycleTable(8), DeviceId(7)).is_some());
+        assert_eq!(OBJECTS.resolve(Lock::LifecycleTable(8), DeviceId(8)), None);
+    }
+
+    #[test]
+    fn every_object_has_a_number_of_its_own() {
+        let mut numbers: Vec<u32> = Vec::new();
+        for device in (0..10).map(DeviceId) {
+            let lifecycle = OBJECTS.resolve(Lock::Lifecycle, device).expect("not a table");
+            numbers.extend([OBJECTS.lock_object(lifecycle).0, OBJECTS.device(device).0, OBJECTS.counter(device).0]);
+            numbers.extend(OBJECTS.resolve(Lock::LifecycleTable(8), device).map(|l| OBJECTS.lock_object(l).0));
+        }
+        for lock in [Lock::Tracker, Lock::Global] {
+            numbers.push(OBJECTS.lock_object(OBJECTS.resolve(lock, DeviceId(0)).expect("not a table")).0);
+        }
+        numbers.extend((0..2).map(|c| OBJECTS.conn(ConnId(c)).0));
+        numbers.extend((0..3).map(|s| OBJECTS.slot(s).0));
+        numbers.push(OBJECTS.cell().0);
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..OBJECTS.count() as u32).collect::<Vec<_>>());
+    }
+}
