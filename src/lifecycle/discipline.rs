@@ -64,13 +64,10 @@ impl fmt::Display for ProgramKind {
 /// At most [`Program::MAX_STEPS`] micro-steps, each with the line it was written on.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(into = "Vec<MicroStep>", try_from = "Vec<MicroStep>")]
-pub struct Program(Box<[SourceStep]>);
-
-/// A step and its line, from 1; 0 when it was not read from a text.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SourceStep {
-    pub(super) step: MicroStep,
-    pub(super) line: u32,
+pub struct Program {
+    steps: Box<[MicroStep]>,
+    /// As long as `steps`; 0 where a step was not read from a text.
+    lines: Box<[u32]>,
 }
 
 /// A program has more than [`Program::MAX_STEPS`] steps.
@@ -84,64 +81,54 @@ impl Program {
 
     /// A program of `steps`, without lines.
     pub fn new(steps: impl IntoIterator<Item = MicroStep>) -> Result<Program, TooLong> {
-        Program::with_lines(
-            steps
-                .into_iter()
-                .map(|step| SourceStep { step, line: 0 })
-                .collect(),
-        )
+        Program::with_lines(steps.into_iter().map(|step| (step, 0)).collect())
     }
 
-    pub(super) fn with_lines(steps: Vec<SourceStep>) -> Result<Program, TooLong> {
-        if steps.len() > Program::MAX_STEPS {
-            return Err(TooLong(steps.len()));
+    /// A program of steps, each with its line from 1.
+    pub(super) fn with_lines(written: Vec<(MicroStep, u32)>) -> Result<Program, TooLong> {
+        if written.len() > Program::MAX_STEPS {
+            return Err(TooLong(written.len()));
         }
-        Ok(Program(steps.into()))
+        let (steps, lines): (Vec<_>, Vec<_>) = written.into_iter().unzip();
+        Ok(Program {
+            steps: steps.into(),
+            lines: lines.into(),
+        })
     }
 
     /// The steps, in order.
-    pub fn steps(&self) -> impl DoubleEndedIterator<Item = MicroStep> + ExactSizeIterator + '_ {
-        self.0.iter().map(|source| source.step)
+    pub fn steps(&self) -> &[MicroStep] {
+        &self.steps
     }
 
-    /// The step at `index`, or `None` past the end.
-    pub fn get(&self, index: usize) -> Option<MicroStep> {
-        self.0.get(index).map(|source| source.step)
-    }
-
-    /// How many steps there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// True when there are no steps.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The line of the step at `index`; 0 when there is no such step or it was not read from a text.
+    /// The line of the step at `index`, from 1; 0 when there is no such step or it was not read from a text.
     pub fn line(&self, index: usize) -> u32 {
-        self.0.get(index).map_or(0, |source| source.line)
+        self.lines.get(index).copied().unwrap_or(0)
     }
 
     /// Where the first step that satisfies `wanted` is.
     pub fn position(&self, wanted: impl Fn(MicroStep) -> bool) -> Option<usize> {
-        self.steps().position(wanted)
+        self.steps.iter().position(|step| wanted(*step))
     }
 
     /// The program with the step at `from` moved into the gap before `gap` (counted before the move); the step
     /// keeps its line.
     pub(super) fn moved(&self, from: usize, gap: usize) -> Program {
-        let mut steps = self.0.to_vec();
-        let step = steps.remove(from);
-        steps.insert(if gap > from { gap - 1 } else { gap }, step);
-        Program(steps.into())
+        let mut moved = self.clone();
+        if gap > from {
+            moved.steps[from..gap].rotate_left(1);
+            moved.lines[from..gap].rotate_left(1);
+        } else {
+            moved.steps[gap..=from].rotate_right(1);
+            moved.lines[gap..=from].rotate_right(1);
+        }
+        moved
     }
 }
 
 impl PartialEq for Program {
     fn eq(&self, other: &Program) -> bool {
-        self.steps().eq(other.steps())
+        self.steps == other.steps
     }
 }
 
@@ -149,14 +136,13 @@ impl Eq for Program {}
 
 impl std::hash::Hash for Program {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.len().hash(state);
-        self.steps().for_each(|step| step.hash(state));
+        self.steps.hash(state);
     }
 }
 
 impl From<Program> for Vec<MicroStep> {
     fn from(program: Program) -> Vec<MicroStep> {
-        program.steps().collect()
+        program.steps.into_vec()
     }
 }
 

@@ -80,7 +80,13 @@ pub fn lint(discipline: &Discipline) -> Vec<Finding> {
         misplaced_steps(&mut findings, kind);
         held_locks(&mut findings, kind);
         lost_stamps(&mut findings, kind);
-        if !discipline.program(kind).steps().any(is_send) {
+        if !discipline
+            .program(kind)
+            .steps()
+            .iter()
+            .copied()
+            .any(is_send)
+        {
             findings.warning(
                 kind,
                 None,
@@ -154,7 +160,7 @@ impl<'a> Findings<'a> {
 
 /// Steps that belong to the other program, and those that must be there exactly once.
 fn misplaced_steps(findings: &mut Findings, kind: ProgramKind) {
-    for (at, step) in findings.program(kind).steps().enumerate() {
+    for (at, step) in findings.program(kind).steps().iter().copied().enumerate() {
         if belongs_to(step).is_some_and(|home| home != kind) {
             let message = format!("{step}: has no meaning in {kind}");
             let other = match kind {
@@ -177,7 +183,7 @@ fn misplaced_steps(findings: &mut Findings, kind: ProgramKind) {
         ProgramKind::Deallocate => &[(MicroStep::Free, "the buffer is never released")],
     };
     for (needed, otherwise) in needed {
-        let steps = findings.program(kind).steps().enumerate();
+        let steps = findings.program(kind).steps().iter().copied().enumerate();
         let found: Vec<usize> = steps
             .filter(|(_, step)| step == needed)
             .map(|(at, _)| at)
@@ -200,7 +206,7 @@ fn misplaced_steps(findings: &mut Findings, kind: ProgramKind) {
 /// Unlocks of what is not held, locks of what is, and locks that are held at the end.
 fn held_locks(findings: &mut Findings, kind: ProgramKind) {
     let mut held: Vec<(Lock, usize)> = Vec::new();
-    for (at, step) in findings.program(kind).steps().enumerate() {
+    for (at, step) in findings.program(kind).steps().iter().copied().enumerate() {
         match step {
             MicroStep::Lock(lock) if held.iter().any(|(other, _)| *other == lock) => findings
                 .error(
@@ -237,13 +243,13 @@ fn held_locks(findings: &mut Findings, kind: ProgramKind) {
 /// Stamps whose number no message carries: a server that orders by number would wait for it.
 fn lost_stamps(findings: &mut Findings, kind: ProgramKind) {
     let program = findings.program(kind);
-    for (at, step) in program.steps().enumerate() {
+    for (at, step) in program.steps().iter().copied().enumerate() {
         if step != MicroStep::Stamp {
             continue;
         }
         let ends_it =
             |step: &MicroStep| is_send(*step) || *step == MicroStep::Stamp || step.may_return();
-        let reason = match program.steps().skip(at + 1).find(ends_it) {
+        let reason = match program.steps()[at + 1..].iter().copied().find(ends_it) {
             Some(MicroStep::Send(_)) => continue,
             Some(MicroStep::Stamp) => {
                 "the next `stamp` takes another number before it is sent".to_string()
@@ -266,7 +272,7 @@ fn address_before_use(findings: &mut Findings) {
     let Some(alloc) = allocate.position(|step| step == MicroStep::Alloc) else {
         return;
     };
-    for (at, step) in allocate.steps().enumerate().take(alloc) {
+    for (at, step) in allocate.steps().iter().copied().enumerate().take(alloc) {
         let announces = matches!(step, MicroStep::Send(kind) if kind.announces());
         if announces || step == MicroStep::Publish {
             findings.error(
@@ -286,9 +292,9 @@ fn status_guards(findings: &mut Findings) {
     let marks_live = findings
         .program(ProgramKind::Allocate)
         .steps()
-        .any(|step| step == MicroStep::MarkLive);
+        .contains(&MicroStep::MarkLive);
     let mut ended_by = None;
-    for (at, step) in deallocate.steps().enumerate() {
+    for (at, step) in deallocate.steps().iter().copied().enumerate() {
         if step.may_return() && !marks_live {
             findings.error(
                 KIND,
@@ -334,18 +340,15 @@ fn status_guards(findings: &mut Findings) {
 /// Sends without a number in a discipline that orders by number.
 fn unstamped_sends(findings: &mut Findings) {
     let stamped = findings.discipline.semantics == Some(Semantics::Sequenced)
-        || ProgramKind::ALL.iter().any(|kind| {
-            findings
-                .program(*kind)
-                .steps()
-                .any(|step| step == MicroStep::Stamp)
-        });
+        || ProgramKind::ALL
+            .iter()
+            .any(|kind| findings.program(*kind).steps().contains(&MicroStep::Stamp));
     if !stamped {
         return;
     }
     for kind in ProgramKind::ALL {
         let mut stamp = false;
-        for (at, step) in findings.program(kind).steps().enumerate() {
+        for (at, step) in findings.program(kind).steps().iter().copied().enumerate() {
             if is_send(step) && !stamp {
                 findings.warning(
                     kind,
@@ -365,7 +368,7 @@ fn lock_order(findings: &mut Findings) {
     let mut orders: Vec<(Lock, Lock)> = Vec::new();
     for kind in ProgramKind::ALL {
         let mut held: Vec<Lock> = Vec::new();
-        for (at, step) in findings.program(kind).steps().enumerate() {
+        for (at, step) in findings.program(kind).steps().iter().copied().enumerate() {
             let taken = match step {
                 MicroStep::Lock(lock) => lock,
                 MicroStep::Alloc | MicroStep::Free => Lock::Allocator,

@@ -14,7 +14,7 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::discipline::{Discipline, Program, ProgramKind, SourceStep, TooLong};
+use super::discipline::{Discipline, Program, ProgramKind, TooLong};
 use super::lint::{Finding, Severity, lint};
 use super::step::StepError;
 use crate::server::registry::Semantics;
@@ -87,9 +87,7 @@ pub enum DisciplineError {
         reason: StepError,
     },
     /// A program with too many steps.
-    #[error(
-        "{place}: {program}: {reason}; split the work, or leave out steps that no other thread can see"
-    )]
+    #[error("{place}: {program}: {reason}; leave out steps that no other thread can see")]
     TooLong {
         /// Where.
         place: Place,
@@ -204,7 +202,7 @@ impl Source<'_> {
                     number: index + 1,
                     reason,
                 })?;
-            steps.push(SourceStep { step, line });
+            steps.push((step, line));
         }
         Program::with_lines(steps).map_err(|reason| DisciplineError::TooLong {
             place,
@@ -215,8 +213,10 @@ impl Source<'_> {
 
     fn syntax_error(&self, error: &toml::de::Error) -> DisciplineError {
         let message = error.message().replace('\n', ", ");
-        let remedy = if message.contains("missing field") || message.contains("unknown field") {
-            "the keys are name, origin, semantics (optional), allocate and deallocate"
+        let remedy = if message.contains("missing field") {
+            "add it: a discipline needs name, allocate and deallocate"
+        } else if message.contains("unknown field") {
+            "rename it, or remove it"
         } else if message.contains("unknown variant") {
             "semantics is a hint for the server, and may be left out"
         } else {
@@ -281,8 +281,8 @@ deallocate = [
             [8, 10, 10, 11, 11, 11]
         );
         assert_eq!(
-            parsed.deallocate.get(1),
-            Some(MicroStep::Lock(Lock::LifecycleTable(4)))
+            parsed.deallocate.steps()[1],
+            MicroStep::Lock(Lock::LifecycleTable(4))
         );
     }
 

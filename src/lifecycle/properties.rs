@@ -11,11 +11,11 @@ const ORDERS: [Order; 2] = [Order::TrackFirst, Order::FreeFirst];
 const PUBLICATIONS: [Publication; 2] = [Publication::Late, Publication::Early];
 
 fn texts(program: &Program) -> Vec<String> {
-    program.steps().map(|step| step.to_string()).collect()
+    program.steps().iter().map(MicroStep::to_string).collect()
 }
 
 fn sorted(program: &Program) -> Vec<MicroStep> {
-    let mut steps: Vec<MicroStep> = program.steps().collect();
+    let mut steps: Vec<MicroStep> = program.steps().to_vec();
     steps.sort();
     steps
 }
@@ -64,8 +64,8 @@ fn each_built_in_is_written_track_first_and_late_under_its_file_s_name() {
             (Order::TrackFirst, Publication::Late)
         );
         assert_eq!(
-            discipline.allocate.steps().next_back(),
-            Some(MicroStep::Publish)
+            discipline.allocate.steps().last(),
+            Some(&MicroStep::Publish)
         );
         assert!(!discipline.origin.is_empty());
     }

@@ -38,7 +38,7 @@ pub fn render(discipline: &Discipline) -> String {
 fn column(kind: ProgramKind, program: &Program) -> Vec<String> {
     let mut lanes: Vec<Option<Lock>> = Vec::new();
     let mut rows = vec![kind.to_string()];
-    for step in program.steps() {
+    for step in program.steps().iter().copied() {
         let mut marked = None;
         if let MicroStep::Lock(lock) = step {
             let lane = lanes

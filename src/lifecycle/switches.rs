@@ -108,14 +108,8 @@ fn reordered(deallocate: &Program, order: Order) -> Program {
 fn stamp_of(program: &Program, send: usize) -> Option<usize> {
     (0..send)
         .rev()
-        .map_while(|at| {
-            program
-                .get(at)
-                .filter(|step| is_tracking(*step))
-                .map(|step| (at, step))
-        })
-        .find(|(_, step)| *step == MicroStep::Stamp)
-        .map(|(at, _)| at)
+        .take_while(|at| is_tracking(program.steps()[*at]))
+        .find(|at| program.steps()[*at] == MicroStep::Stamp)
 }
 
 /// The earliest start of a balanced run that holds `send` and ends at or before `end`.
@@ -127,7 +121,7 @@ fn tracking_section_start(program: &Program, send: usize, end: usize) -> usize {
 
 /// The latest end of a balanced run that holds `send` and starts at or after `start`.
 fn tracking_section_end(program: &Program, send: usize, start: usize) -> usize {
-    (send + 1..=program.len())
+    (send + 1..=program.steps().len())
         .rev()
         .find(|end| (start..=send).any(|start| is_tracking_section(program, start, *end)))
         .unwrap_or(send + 1)
@@ -137,7 +131,7 @@ fn tracking_section_end(program: &Program, send: usize, start: usize) -> usize {
 /// and no other.
 fn is_tracking_section(program: &Program, start: usize, end: usize) -> bool {
     let mut held: Vec<Lock> = Vec::new();
-    for step in program.steps().take(end).skip(start) {
+    for step in program.steps()[start..end].iter().copied() {
         match step {
             MicroStep::Lock(lock) => held.push(lock),
             MicroStep::Unlock(lock) => match held.iter().position(|other| *other == lock) {
@@ -163,7 +157,7 @@ fn republished(allocate: &Program, publication: Publication) -> Program {
         return allocate.clone();
     };
     let gap = match publication {
-        Publication::Late => allocate.len(),
+        Publication::Late => allocate.steps().len(),
         Publication::Early => {
             let marked = allocate
                 .position(|step| step == MicroStep::MarkLive)
