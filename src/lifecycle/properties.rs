@@ -180,6 +180,39 @@ fn every_form_of_a_built_in_is_what_it_says_and_leads_back() {
 }
 
 #[test]
+fn a_step_that_a_switch_moves_keeps_its_line_and_so_do_the_others() {
+    for discipline in builtin::all() {
+        let mut written: Vec<(MicroStep, u32)> = Vec::new();
+        let mut switched: Vec<(MicroStep, u32)> = Vec::new();
+        let form = discipline.with(Order::FreeFirst, Publication::Early);
+        for kind in ProgramKind::ALL {
+            for (list, program) in [
+                (&mut written, discipline.program(kind)),
+                (&mut switched, form.program(kind)),
+            ] {
+                list.extend(
+                    (program.steps().iter().enumerate())
+                        .map(|(at, step)| (*step, program.line(at))),
+                );
+            }
+            // and back, which moves the steps the other way
+            let back = form.with(Order::TrackFirst, Publication::Late);
+            let lines = |program: &Program| {
+                (0..program.steps().len())
+                    .map(|at| program.line(at))
+                    .collect()
+            };
+            let (there, here): (Vec<u32>, Vec<u32>) =
+                (lines(back.program(kind)), lines(discipline.program(kind)));
+            assert_eq!(there, here, "{}", discipline.name);
+        }
+        written.sort();
+        switched.sort();
+        assert_eq!(written, switched, "{}", discipline.name);
+    }
+}
+
+#[test]
 fn switches_are_written_and_read_by_the_same_words() {
     for (order, text) in ORDERS.into_iter().zip(["track-first", "free-first"]) {
         assert_eq!(
