@@ -8,10 +8,10 @@
 //! - [`step`]: the micro-steps and their text.
 //! - [`discipline`]: the two programs and their limits.
 //! - [`parser`]: TOML text → [`Discipline`], with errors that name the line.
-//! - [`lint`]: rejects programs that cannot be run as written, and warns about suspicious ones.
+//! - [`mod@lint`]: rejects programs that cannot be run as written, and warns about suspicious ones.
 //! - [`switches`]: release order and publication, applied to any discipline.
 //! - [`builtin`]: the disciplines that ship with heisenbed.
-//! - [`render`]: the two programs side by side, with the lock scopes drawn.
+//! - [`mod@render`]: the two programs side by side, with the lock scopes drawn.
 //!
 //! Invariant: what [`load`] and [`builtin::all`] hand out has passed the lint without an error.
 
