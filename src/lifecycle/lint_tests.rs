@@ -1,0 +1,376 @@
+use super::*;
+use crate::lifecycle::{Order, Publication, builtin};
+
+/// A discipline from two lists of steps, one a line in a text whose allocate begins at line 3.
+fn discipline(allocate: &[&str], deallocate: &[&str]) -> Discipline {
+    let list = |steps: &[&str]| {
+        steps
+            .iter()
+            .map(|step| format!("\"{step}\",\n"))
+            .collect::<String>()
+    };
+    let text = format!(
+        "name = \"mine\"\nallocate = [\n{}]\ndeallocate = [\n{}]\n",
+        list(allocate),
+        list(deallocate)
+    );
+    Discipline::from_toml("mine.toml", &text).expect("the steps are known")
+}
+
+const ALLOCATE: [&str; 4] = ["alloc", "mark-live", "send ALLOC", "publish"];
+const DEALLOCATE: [&str; 4] = ["check-live", "send FREE", "free", "mark-dead"];
+
+fn lines(findings: &[Finding]) -> Vec<String> {
+    findings
+        .iter()
+        .map(|finding| format!("{}: {}", finding.severity, finding.located("mine.toml")))
+        .collect()
+}
+
+#[test]
+fn every_built_in_in_every_form_is_free_of_findings() {
+    for discipline in builtin::all() {
+        for order in [Order::TrackFirst, Order::FreeFirst] {
+            for publication in [Publication::Late, Publication::Early] {
+                let findings = lint(&discipline.with(order, publication));
+                assert_eq!(findings, [], "{} {order} {publication}", discipline.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_slip_has_its_own_message() {
+    let allocate = |steps: &[&str]| lines(&lint(&discipline(steps, &DEALLOCATE)));
+    let deallocate = |steps: &[&str]| lines(&lint(&discipline(&ALLOCATE, steps)));
+    let cases = [
+        (
+            "unlock of what is not held",
+            deallocate(&[
+                "check-live",
+                "unlock lifecycle",
+                "send FREE",
+                "free",
+                "mark-dead",
+            ]),
+        ),
+        (
+            "unlock of another table",
+            deallocate(&[
+                "check-live",
+                "lock lifecycle[8]",
+                "send FREE",
+                "free",
+                "mark-dead",
+                "unlock lifecycle[4]",
+            ]),
+        ),
+        (
+            "lock of what is held",
+            allocate(&[
+                "lock global",
+                "alloc",
+                "mark-live",
+                "lock global",
+                "send ALLOC",
+                "unlock global",
+                "publish",
+            ]),
+        ),
+        (
+            "lock held at the end",
+            allocate(&[
+                "alloc",
+                "mark-live",
+                "lock tracker",
+                "send ALLOC",
+                "publish",
+            ]),
+        ),
+        (
+            "send before the address",
+            allocate(&["send ALLOC", "alloc", "mark-live", "publish"]),
+        ),
+        (
+            "circular send before the address",
+            allocate(&["send CB_ALLOC", "alloc", "mark-live", "publish"]),
+        ),
+        (
+            "publish before the address",
+            allocate(&["publish", "alloc", "mark-live", "send ALLOC"]),
+        ),
+        (
+            "FREE in allocate",
+            allocate(&["alloc", "mark-live", "send FREE", "publish"]),
+        ),
+        (
+            "ALLOC in deallocate",
+            deallocate(&["check-live", "send ALLOC", "free", "mark-dead"]),
+        ),
+        (
+            "never allocates",
+            allocate(&["mark-live", "send ALLOC", "publish"]),
+        ),
+        (
+            "allocates twice",
+            allocate(&["alloc", "alloc", "mark-live", "send ALLOC", "publish"]),
+        ),
+        (
+            "never publishes",
+            allocate(&["alloc", "mark-live", "send ALLOC"]),
+        ),
+        (
+            "publishes twice",
+            allocate(&["alloc", "mark-live", "publish", "send ALLOC", "publish"]),
+        ),
+        (
+            "never releases",
+            deallocate(&["check-live", "send FREE", "mark-dead"]),
+        ),
+        (
+            "releases twice",
+            deallocate(&["check-live", "free", "send FREE", "free", "mark-dead"]),
+        ),
+        (
+            "release steps in allocate",
+            allocate(&[
+                "check-live",
+                "alloc",
+                "mark-live",
+                "claim",
+                "send ALLOC",
+                "free",
+                "mark-dead",
+                "publish",
+            ]),
+        ),
+        (
+            "allocate steps in deallocate",
+            deallocate(&[
+                "check-live",
+                "alloc",
+                "send FREE",
+                "free",
+                "publish",
+                "mark-live",
+                "mark-dead",
+            ]),
+        ),
+        (
+            "a check after the claim",
+            deallocate(&["claim", "check-live", "send FREE", "free", "mark-dead"]),
+        ),
+        (
+            "a claim after the end",
+            deallocate(&["mark-dead", "claim", "send FREE", "free"]),
+        ),
+        (
+            "never marked live",
+            allocate(&["alloc", "send ALLOC", "publish"]),
+        ),
+        (
+            "a stamp without a message",
+            deallocate(&["check-live", "send FREE", "free", "stamp", "mark-dead"]),
+        ),
+        (
+            "two stamps for a message",
+            deallocate(&[
+                "check-live",
+                "stamp",
+                "stamp",
+                "send FREE",
+                "free",
+                "mark-dead",
+            ]),
+        ),
+        (
+            "a stamp before the check",
+            deallocate(&["stamp", "check-live", "send FREE", "free", "mark-dead"]),
+        ),
+        (
+            "nothing to send",
+            deallocate(&["check-live", "free", "mark-dead"]),
+        ),
+        (
+            "no check before the release",
+            deallocate(&["send FREE", "free", "mark-dead"]),
+        ),
+        (
+            "a check after the release",
+            deallocate(&["send FREE", "free", "check-live", "mark-dead"]),
+        ),
+        (
+            "a status that never changes",
+            deallocate(&["check-live", "send FREE", "free"]),
+        ),
+        (
+            "a lock order of its own",
+            allocate(&[
+                "lock tracker",
+                "lock global",
+                "alloc",
+                "mark-live",
+                "send ALLOC",
+                "unlock global",
+                "unlock tracker",
+                "lock global",
+                "lock tracker",
+                "unlock tracker",
+                "unlock global",
+                "publish",
+            ]),
+        ),
+        ("empty programs", lines(&lint(&discipline(&[], &[])))),
+    ];
+    let text: Vec<String> = cases
+        .into_iter()
+        .map(|(case, lines)| format!("{case}:\n    {}", lines.join("\n    ")))
+        .collect();
+    crate::lifecycle::testing::snapshot("discipline_lint", &text.join("\n"));
+}
+
+#[test]
+fn an_inverted_lock_order_between_the_programs_is_a_warning_not_an_error() {
+    let findings = lint(&discipline(
+        &[
+            "lock lifecycle",
+            "lock tracker",
+            "alloc",
+            "mark-live",
+            "send ALLOC",
+            "unlock tracker",
+            "unlock lifecycle",
+            "publish",
+        ],
+        &[
+            "check-live",
+            "lock tracker",
+            "lock lifecycle",
+            "send FREE",
+            "free",
+            "mark-dead",
+            "unlock lifecycle",
+            "unlock tracker",
+        ],
+    ));
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert_eq!(findings[0].severity, Severity::Warning);
+    assert_eq!(
+        (findings[0].program, findings[0].step),
+        (ProgramKind::Deallocate, Some(2))
+    );
+}
+
+#[test]
+fn the_allocators_own_mutex_counts_in_the_lock_order() {
+    let findings = lint(&discipline(
+        &[
+            "lock lifecycle",
+            "alloc",
+            "mark-live",
+            "send ALLOC",
+            "unlock lifecycle",
+            "publish",
+        ],
+        &[
+            "check-live",
+            "lock allocator",
+            "lock lifecycle",
+            "send FREE",
+            "free",
+            "mark-dead",
+            "unlock lifecycle",
+            "unlock allocator",
+        ],
+    ));
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert!(findings[0].message.contains("deadlock"), "{findings:?}");
+}
+
+#[test]
+fn a_lock_order_that_is_a_cycle_of_three_is_found() {
+    let findings = lint(&discipline(
+        &[
+            "lock global",
+            "lock lifecycle",
+            "unlock lifecycle",
+            "unlock global",
+            "lock lifecycle",
+            "lock tracker",
+            "alloc",
+            "mark-live",
+            "send ALLOC",
+            "unlock tracker",
+            "unlock lifecycle",
+            "publish",
+        ],
+        &[
+            "check-live",
+            "lock tracker",
+            "lock global",
+            "unlock global",
+            "send FREE",
+            "unlock tracker",
+            "free",
+            "mark-dead",
+        ],
+    ));
+    assert_eq!(findings.len(), 1, "{findings:?}");
+}
+
+#[test]
+fn a_lock_may_be_held_where_the_program_returns_early() {
+    let findings = lint(&discipline(
+        &ALLOCATE,
+        &[
+            "lock lifecycle",
+            "check-live",
+            "send FREE",
+            "free",
+            "mark-dead",
+            "unlock lifecycle",
+        ],
+    ));
+    assert_eq!(findings, []);
+}
+
+#[test]
+fn messages_without_a_number_are_noticed_only_where_numbers_are_used() {
+    let mut plain = discipline(&ALLOCATE, &DEALLOCATE);
+    assert_eq!(lint(&plain), []);
+    plain.semantics = Some(Semantics::Sequenced);
+    assert_eq!(lint(&plain).len(), 2);
+    let half = discipline(
+        &ALLOCATE,
+        &["check-live", "stamp", "send FREE", "free", "mark-dead"],
+    );
+    assert_eq!(lines(&lint(&half)).len(), 1);
+}
+
+#[test]
+fn a_finding_without_lines_names_program_and_step() {
+    let program = |steps: &[&str]| {
+        Program::new(steps.iter().map(|step| step.parse().expect("a known step"))).expect("short")
+    };
+    let discipline = Discipline {
+        name: "mine".to_string(),
+        origin: String::new(),
+        semantics: None,
+        allocate: program(&ALLOCATE),
+        deallocate: program(&[
+            "check-live",
+            "unlock tracker",
+            "send FREE",
+            "free",
+            "mark-dead",
+        ]),
+    };
+    let error = discipline
+        .accepted("mine")
+        .expect_err("rejected")
+        .to_string();
+    assert_eq!(
+        error,
+        "mine: deallocate step 2: unlock tracker: the program does not hold it; lock it before, or remove this step"
+    );
+}

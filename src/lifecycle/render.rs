@@ -1,0 +1,108 @@
+//! A discipline for people: its programs side by side, with a bar along each step that a lock covers.
+//!
+//! Not for parsing: the machine form is the TOML, or the JSON of `heisenbed disciplines show`.
+
+use std::fmt::Write;
+
+use super::discipline::{Discipline, Program, ProgramKind};
+use super::step::{Lock, MicroStep};
+
+/// Two columns, `allocate | deallocate`, one step a row, lock scopes drawn as brackets. Ends with a newline.
+pub fn render(discipline: &Discipline) -> String {
+    let left = column(ProgramKind::Allocate, &discipline.allocate);
+    let right = column(ProgramKind::Deallocate, &discipline.deallocate);
+    let width = left
+        .iter()
+        .map(|row| row.chars().count())
+        .max()
+        .unwrap_or(0);
+    let mut text = String::new();
+    for row in 0..left.len().max(right.len()) {
+        let cell = |column: &[String]| column.get(row).cloned().unwrap_or_default();
+        let line = format!("{:width$} | {}", cell(&left), cell(&right));
+        text.push_str(line.trim_end());
+        text.push('\n');
+        if row == 0 {
+            let rule = right
+                .iter()
+                .map(|row| row.chars().count())
+                .max()
+                .unwrap_or(0);
+            let _ = writeln!(text, "{:-<width$}-+-{:-<rule$}", "", "");
+        }
+    }
+    text
+}
+
+/// A heading and one row a step. A lock keeps its own lane while it is held, also when locks do not nest.
+fn column(kind: ProgramKind, program: &Program) -> Vec<String> {
+    let mut lanes: Vec<Option<Lock>> = Vec::new();
+    let mut rows = vec![kind.to_string()];
+    for step in program.steps().iter().copied() {
+        let mut marked = None;
+        if let MicroStep::Lock(lock) = step {
+            let lane = lanes
+                .iter()
+                .position(Option::is_none)
+                .unwrap_or(lanes.len());
+            if lane == lanes.len() {
+                lanes.push(None);
+            }
+            lanes[lane] = Some(lock);
+            marked = Some((lane, '┌'));
+        }
+        if let MicroStep::Unlock(lock) = step {
+            marked = lanes
+                .iter()
+                .position(|lane| *lane == Some(lock))
+                .map(|lane| (lane, '└'));
+        }
+        let mut row = String::new();
+        for (at, lane) in lanes.iter().enumerate() {
+            let bar = match (lane, marked) {
+                (_, Some((lane, corner))) if lane == at => corner,
+                (Some(_), _) => '│',
+                (None, _) => ' ',
+            };
+            row.extend([bar, ' ']);
+        }
+        row.push_str(&step.to_string());
+        rows.push(row);
+        if let Some((lane, '└')) = marked {
+            lanes[lane] = None;
+            while lanes.last().is_some_and(Option::is_none) {
+                lanes.pop();
+            }
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locks_that_do_not_nest_keep_their_lanes() {
+        let steps = [
+            "lock global",
+            "lock tracker",
+            "unlock global",
+            "free",
+            "unlock tracker",
+            "unlock global",
+        ];
+        let program =
+            Program::new(steps.map(|step| step.parse().expect("a known step"))).expect("short");
+        let expected = [
+            "deallocate",
+            "┌ lock global",
+            "│ ┌ lock tracker",
+            "└ │ unlock global",
+            "  │ free",
+            "  └ unlock tracker",
+            "unlock global",
+        ];
+        assert_eq!(column(ProgramKind::Deallocate, &program), expected);
+    }
+}
