@@ -15,5 +15,7 @@
 
 pub mod device;
 pub mod lifecycle;
+pub mod oracle;
 pub mod server;
+pub mod trace;
 pub mod tracking;

@@ -1,0 +1,3 @@
+//! Traces: what one run did, and what is read into one from elsewhere.
+
+pub mod import;
