@@ -400,7 +400,8 @@ fn without_escapes(raw: &str) -> Cow<'_, str> {
             }
             Some(']') => {
                 // A text up to BEL or up to ESC \.
-                if chars.find(|&c| c == '\u{7}' || c == ESCAPE) == Some(ESCAPE) {
+                let last = chars.find(|&c| c == '\u{7}' || c == ESCAPE);
+                if last == Some(ESCAPE) {
                     chars.next();
                 }
             }

@@ -168,11 +168,12 @@ fn is_frame(c: char) -> bool {
 /// The line without what log collectors put before it: bracketed groups, dates and times, and syslog's
 /// `host program[pid]: `.
 fn without_prefix(text: &str) -> &str {
-    const SYSLOG: &str = "]: ";
-    let mut rest = text;
-    if let Some(at) = text.find(SYSLOG) {
-        rest = &text[at + SYSLOG.len()..];
-    }
+    let mut rest = match text.split_once("]: ") {
+        Some((_, rest)) => rest,
+        // Of a blank line, whose trailing blank was trimmed.
+        None if text.ends_with("]:") => "",
+        None => text,
+    };
     loop {
         rest = rest.trim_start();
         let after_group = rest
