@@ -16,5 +16,7 @@
 pub mod cli;
 pub mod device;
 pub mod lifecycle;
+pub mod oracle;
 pub mod server;
+pub mod trace;
 pub mod tracking;

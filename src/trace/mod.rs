@@ -2,12 +2,13 @@
 //!
 //! [`event`] says what can happen, [`objects`] what it can happen to, [`codec`] how it is written,
 //! [`file`](mod@file) how a trace is kept, [`recorder`] how running threads write one, and [`merge`]
-//! how the streams of all threads become one schedule again. Nothing here judges a run: that is
-//! [`crate::oracle`]'s.
+//! how the streams of all threads become one schedule again. [`import`] reads what other tools recorded.
+//! Nothing here judges a run: that is [`crate::oracle`]'s.
 
 pub mod codec;
 pub mod event;
 pub mod file;
+pub mod import;
 pub mod merge;
 pub mod message;
 pub mod objects;

@@ -1,0 +1,170 @@
+//! The message-only check: what a server's log admits by itself, without knowing the truth.
+//!
+//! It replays the messages of a log per key (device, address) and compares the outcome with what the
+//! server said. It is not the oracle proper: without truth, a buffer that is live at the end may be in use,
+//! leaked, or gone with its FREE lost or misordered. Such buffers are listed in `live_at_end` and are no
+//! finding. Neither does it name causes: a finding is a fact about the messages; diagnosis ranks suspects.
+//!
+//! What holds:
+//! - A FREE yields at most one of `unknown-free` and `double-free`: the latter when the log shows that the
+//!   key was live and was dropped by a FREE, with no ALLOC since. An ALREADY FREED warning with
+//!   `allocs=0` is an `unknown-free`: the server says that it never saw an ALLOC either.
+//! - An ALLOC of a live key yields `duplicate-alloc`, `stale-metadata` when the server keeps a size, type or
+//!   owner that differs from the message's, and `misattributed` when the type differs: two memories share a key.
+//! - Unknown message types are counted in `unknown_messages` and are no finding. They can be torn frames, but
+//!   also valid messages of a newer client, and the log does not hold the bytes that would tell.
+//! - Where log and replay disagree (the log starts late, lines are missing), the check notes it and goes on with
+//!   what the server said. A disagreement is no finding: it says something of the log.
+//! - Memory is bounded by the keys that are live at once, plus the [`FREED_WINDOW`] last dropped ones. A second
+//!   FREE after more than that many other drops is reported as `unknown-free`.
+
+mod freed;
+mod replay;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead};
+
+pub use freed::FREED_WINDOW;
+pub use replay::MessageCheck;
+
+use crate::trace::import::server_log::ServerLogReader;
+
+/// How many keys [`MessageReport::live_at_end`] lists at most.
+pub const MAX_LIVE_LISTED: usize = 1000;
+
+/// Checks a whole log.
+pub fn check_server_log<R: BufRead>(log: &mut ServerLogReader<R>) -> io::Result<MessageReport> {
+    let mut check = MessageCheck::default();
+    for record in log {
+        check.observe(&record?);
+    }
+    Ok(check.finish())
+}
+
+/// What a log can show without truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MessageFinding {
+    /// A FREE of a key that is not live.
+    UnknownFree,
+    /// An ALLOC of a live key.
+    DuplicateAlloc,
+    /// The server keeps another size, type or owner than the last ALLOC's.
+    StaleMetadata,
+    /// ALLOCs of two memory types share a key.
+    Misattributed,
+    /// A FREE of a key that a FREE dropped before, with no ALLOC between.
+    DoubleFree,
+}
+
+impl MessageFinding {
+    /// The name of the divergence.
+    pub fn name(self) -> &'static str {
+        match self {
+            MessageFinding::UnknownFree => "unknown-free",
+            MessageFinding::DuplicateAlloc => "duplicate-alloc",
+            MessageFinding::StaleMetadata => "stale-metadata",
+            MessageFinding::Misattributed => "misattributed",
+            MessageFinding::DoubleFree => "double-free",
+        }
+    }
+}
+
+/// Something that a reader of the report should know, but that is no divergence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MessageNote {
+    /// The server holds a key whose ALLOC is not in the log: it starts in the middle, or lines are missing.
+    LateAttach,
+    /// The server's reference count or live key differs from the replay's.
+    RefCountDisagreement,
+    /// The server's number of live keys differs from the replay's.
+    LiveCountDisagreement,
+    /// A sweep removed another number of buffers than the replay has for that process.
+    SweepDisagreement,
+    /// A server started while the replay had live keys; they are forgotten.
+    RestartWithLive,
+    /// A circular buffer or kernel total fell below zero and wrapped.
+    WrappedTotal,
+    /// A message was rejected as invalid.
+    Rejected,
+}
+
+impl MessageNote {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            MessageNote::LateAttach => "late-attach",
+            MessageNote::RefCountDisagreement => "ref-count-disagreement",
+            MessageNote::LiveCountDisagreement => "live-count-disagreement",
+            MessageNote::SweepDisagreement => "sweep-disagreement",
+            MessageNote::RestartWithLive => "restart-with-live",
+            MessageNote::WrappedTotal => "wrapped-total",
+            MessageNote::Rejected => "rejected",
+        }
+    }
+}
+
+/// How often something was noted, and where first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Noted {
+    /// How often.
+    pub count: u64,
+    /// The first line.
+    pub first_line: u64,
+}
+
+/// The first finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstFinding {
+    /// What was found.
+    pub kind: MessageFinding,
+    /// The device; `None` when the line does not state it.
+    pub device: Option<i32>,
+    /// The address.
+    pub address: u64,
+    /// The line.
+    pub line: u64,
+}
+
+/// A key that is live when the log ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveKey {
+    /// Device id.
+    pub device: i32,
+    /// Buffer id.
+    pub address: u64,
+    /// The last ALLOC's size, if the log shows it.
+    pub size_bytes: Option<u64>,
+    /// The last ALLOC's buffer type, if the log shows it.
+    pub buffer_type: Option<u8>,
+    /// The first owner.
+    pub pid: i32,
+    /// References.
+    pub ref_count: u64,
+    /// The line that shows it live first.
+    pub line: u64,
+}
+
+/// The outcome of the message-only check.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MessageReport {
+    /// Lines read.
+    pub lines: u64,
+    /// Lines that stand for a message.
+    pub messages: u64,
+    /// Messages of a type that the server does not know; not among `messages`.
+    pub unknown_messages: u64,
+    /// Findings by kind.
+    pub findings: BTreeMap<MessageFinding, u64>,
+    /// The first finding.
+    pub first: Option<FirstFinding>,
+    /// What else is worth knowing.
+    pub notes: BTreeMap<MessageNote, Noted>,
+    /// Keys that a sweep removed because their first owner was dead: not released in time, so leaked or killed.
+    pub swept: u64,
+    /// How many keys are live at the end.
+    pub live_at_end_total: u64,
+    /// The first [`MAX_LIVE_LISTED`] of them, by line of origin.
+    pub live_at_end: Vec<LiveKey>,
+}

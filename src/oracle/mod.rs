@@ -1,0 +1,16 @@
+//! The oracle: compares what a server believes with what is known to be so, and names the differences.
+//!
+//! [`kind`] says what can be wrong and how a check ends; [`checker`] walks a run with the truth on one hand
+//! and the reconstruction on the other; [`message_check`] does what can be done without truth. The oracle
+//! knows events, not engines.
+
+pub mod checker;
+mod judge;
+pub mod kind;
+pub mod message_check;
+pub mod rest;
+mod truth;
+mod wire;
+
+pub use checker::Checker;
+pub use kind::{Divergence, Kind, Leak, Report, Strength, Verdict};

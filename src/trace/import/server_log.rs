@@ -1,0 +1,138 @@
+//! Reads the log lines of the reference tracking servers, of every generation that is known.
+//!
+//! [`ServerLogReader`] turns a log into a stream of [`LogRecord`]s, one for every line, and keeps an
+//! [`Accounting`] of what it made of them. [`to_message`] gives the tracking message that the server must
+//! have received for a line to be there, with what the server said of it.
+//!
+//! It is not for the debug log blocks of the runtime, and it does not judge what it reads: the message
+//! check of the oracle does that.
+//!
+//! What holds:
+//! - Every line is in exactly one of `parsed`, `known_other` and `unrecognised`, and yields exactly one record.
+//! - Memory does not grow with the length of the log or of a line.
+//! - No input makes it panic; the only errors are those of the source itself.
+//! - A line is recognised as a whole or not at all: a line that was cut off is not read as a shorter one,
+//!   unless the cut leaves a whole line of another form or a shorter last number.
+//!
+//! Servers write from several threads, and to two streams: warnings about rejected messages go to
+//! stderr. The order of lines is the order of messages only within one stream, and lines may interleave;
+//! such mixtures are unrecognised.
+
+mod accounting;
+mod cursor;
+mod event;
+mod line;
+mod message;
+mod other;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, BufRead};
+
+pub use accounting::{Accounting, MAX_EXCERPTS, UnrecognisedLine};
+pub use event::{LogEvent, LogRecord, MeterKind, OtherKind, RefsLeft, Swept, UnrecognisedReason};
+pub use message::{ImportedMessage, Said, to_message};
+
+use line::LineParser;
+
+/// The longest line that is read, in bytes without its line end; longer ones are skipped and counted.
+pub const MAX_LINE_BYTES: usize = 64 * 1024;
+
+/// Iterates over the lines of a tracking server's log.
+///
+/// An error of the source ends the iteration.
+pub struct ServerLogReader<R> {
+    source: R,
+    parser: LineParser,
+    accounting: Accounting,
+    line: Vec<u8>,
+    ended: bool,
+}
+
+impl<R: BufRead> ServerLogReader<R> {
+    /// Reads from `source`, which is at the start of a line.
+    pub fn new(source: R) -> ServerLogReader<R> {
+        ServerLogReader {
+            source,
+            parser: LineParser::default(),
+            accounting: Accounting::default(),
+            line: Vec::new(),
+            ended: false,
+        }
+    }
+
+    /// What became of the lines that were read so far.
+    pub fn accounting(&self) -> &Accounting {
+        &self.accounting
+    }
+
+    /// What became of the lines that were read, when no more are wanted.
+    pub fn into_accounting(self) -> Accounting {
+        self.accounting
+    }
+
+    fn next_record(&mut self) -> io::Result<Option<LogRecord>> {
+        let what = match read_line(&mut self.source, &mut self.line)? {
+            ReadLine::End => return Ok(None),
+            ReadLine::Overlong => LogEvent::Unrecognised(UnrecognisedReason::Overlong),
+            ReadLine::Whole => self.parser.parse(&String::from_utf8_lossy(&self.line)),
+        };
+        self.accounting.count(&what, &self.line);
+        Ok(Some(LogRecord {
+            line: self.accounting.lines,
+            what,
+        }))
+    }
+}
+
+impl<R: BufRead> Iterator for ServerLogReader<R> {
+    type Item = io::Result<LogRecord>;
+
+    fn next(&mut self) -> Option<io::Result<LogRecord>> {
+        if self.ended {
+            return None;
+        }
+        let next = self.next_record().transpose();
+        self.ended = !matches!(next, Some(Ok(_)));
+        next
+    }
+}
+
+enum ReadLine {
+    Whole,
+    Overlong,
+    End,
+}
+
+/// Reads one line without its line end into `line`, of an overlong one the first [`MAX_LINE_BYTES`].
+fn read_line(source: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<ReadLine> {
+    line.clear();
+    let mut seen_any = false;
+    let mut overlong = false;
+    loop {
+        let available = match source.fill_buf() {
+            Ok(available) => available,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if available.is_empty() {
+            break;
+        }
+        seen_any = true;
+        let end = available.iter().position(|&byte| byte == b'\n');
+        let part = &available[..end.unwrap_or(available.len())];
+        let room = MAX_LINE_BYTES - line.len();
+        overlong |= part.len() > room;
+        line.extend_from_slice(&part[..part.len().min(room)]);
+        let consumed = part.len() + usize::from(end.is_some());
+        source.consume(consumed);
+        if end.is_some() {
+            break;
+        }
+    }
+    Ok(match (seen_any, overlong) {
+        (false, _) => ReadLine::End,
+        (true, true) => ReadLine::Overlong,
+        (true, false) => ReadLine::Whole,
+    })
+}
