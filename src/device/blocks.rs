@@ -25,24 +25,69 @@ pub(super) struct Gap {
 }
 
 impl Blocks {
-    /// The gaps, ascending, including empty ones.
+    /// Number of blocks; there is one gap more.
     #[inline]
-    pub fn gaps(&self, space: &Space) -> impl DoubleEndedIterator<Item = Gap> {
-        let (base, end) = (space.base(), space.end());
-        let blocks = self.ascending.as_slice();
-        (0..blocks.len() + 1).map(move |index| Gap {
-            index,
-            start: if index == 0 {
-                base
-            } else {
-                blocks[index - 1].end()
-            },
-            end: if index == blocks.len() {
-                end
-            } else {
-                blocks[index].address
-            },
-        })
+    pub fn len(&self) -> usize {
+        self.ascending.len()
+    }
+
+    /// The gap before the block with that index, or after the last one.
+    #[inline]
+    pub fn gap(&self, space: &Space, index: usize) -> Gap {
+        let start = if index == 0 {
+            space.base()
+        } else {
+            self.ascending[index - 1].end()
+        };
+        let end = self
+            .ascending
+            .get(index)
+            .map_or(space.end(), |next| next.address);
+        Gap { index, start, end }
+    }
+
+    /// The gaps, ascending, including empty ones.
+    pub fn gaps(&self, space: &Space) -> impl Iterator<Item = Gap> {
+        (0..=self.len()).map(|index| self.gap(space, index))
+    }
+
+    /// The lengths in bytes of the gaps, ascending, including empty ones.
+    #[inline]
+    pub fn gap_lengths_up(&self, space: &Space) -> impl Iterator<Item = u64> {
+        let mut start = space.base();
+        let top = Block {
+            address: space.end(),
+            size_bytes: 0,
+        };
+        self.ascending
+            .iter()
+            .copied()
+            .chain([top])
+            .map(move |next| {
+                let length_bytes = next.address - start;
+                start = next.end();
+                length_bytes
+            })
+    }
+
+    /// The lengths in bytes of the gaps, descending, including empty ones.
+    #[inline]
+    pub fn gap_lengths_down(&self, space: &Space) -> impl Iterator<Item = u64> {
+        let mut end = space.end();
+        let bottom = Block {
+            address: space.base(),
+            size_bytes: 0,
+        };
+        self.ascending
+            .iter()
+            .rev()
+            .copied()
+            .chain([bottom])
+            .map(move |previous| {
+                let length_bytes = end - previous.end();
+                end = previous.address;
+                length_bytes
+            })
     }
 
     /// The index at which `block` can be inserted, or why it cannot be.

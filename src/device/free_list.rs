@@ -9,6 +9,7 @@
 //! blocks, which ends early at a range that cannot be bettered. Not for millions of live blocks.
 
 use std::hash::{Hash, Hasher};
+use std::hint::select_unpredictable;
 
 use super::allocator::{AllocError, Block, DeviceAllocator, FreeError, Stats};
 use super::blocks::{Blocks, Gap};
@@ -46,20 +47,29 @@ impl FreeList {
     /// The gap that the policy prefers for `reserved_bytes`.
     #[inline]
     fn find(&self, reserved_bytes: u64, direction: Direction) -> Option<Gap> {
-        match direction {
-            Direction::BottomUp => self.find_in(self.blocks.gaps(&self.space), reserved_bytes),
-            Direction::TopDown => self.find_in(self.blocks.gaps(&self.space).rev(), reserved_bytes),
-        }
+        let index = match direction {
+            Direction::BottomUp => {
+                self.find_in(self.blocks.gap_lengths_up(&self.space), reserved_bytes)
+            }
+            Direction::TopDown => {
+                let from_top =
+                    self.find_in(self.blocks.gap_lengths_down(&self.space), reserved_bytes);
+                from_top.map(|position| self.blocks.len() - position)
+            }
+        };
+        index.map(|index| self.blocks.gap(&self.space, index))
     }
 
     #[inline]
-    fn find_in(&self, gaps: impl Iterator<Item = Gap>, reserved_bytes: u64) -> Option<Gap> {
+    fn find_in(
+        &self,
+        mut lengths: impl Iterator<Item = u64>,
+        reserved_bytes: u64,
+    ) -> Option<usize> {
         match self.fit {
-            Fit::FirstFit => lowest_rank(gaps, reserved_bytes, |_| 0),
-            Fit::BestFit => lowest_rank(gaps, reserved_bytes, |length_bytes| length_bytes),
-            Fit::Segregated => lowest_rank(gaps, reserved_bytes, |length_bytes| {
-                u64::from(length_bytes.ilog2())
-            }),
+            Fit::FirstFit => lengths.position(|length_bytes| length_bytes >= reserved_bytes),
+            Fit::BestFit => lowest_rank(lengths, reserved_bytes, |length_bytes| length_bytes),
+            Fit::Segregated => lowest_rank(lengths, reserved_bytes, size_class),
         }
     }
 }
@@ -134,30 +144,37 @@ impl DeviceAllocator for FreeList {
     }
 }
 
-/// The first of the gaps with the lowest rank among those that hold `reserved_bytes`. `rank` grows with the
-/// length, so a gap that ranks as an exact one would cannot be bettered.
+/// The position of the first length with the lowest rank among those that hold `reserved_bytes`. `rank` grows with
+/// the length, so a length that ranks as an exact one would cannot be bettered.
 #[inline]
 fn lowest_rank(
-    gaps: impl Iterator<Item = Gap>,
+    lengths: impl Iterator<Item = u64>,
     reserved_bytes: u64,
     rank: impl Fn(u64) -> u64,
-) -> Option<Gap> {
+) -> Option<usize> {
+    const TOO_SHORT: u64 = u64::MAX;
     let ideal = rank(reserved_bytes);
-    let mut best: Option<(u64, Gap)> = None;
-    for gap in gaps {
-        let length_bytes = gap.end - gap.start;
-        if length_bytes < reserved_bytes {
-            continue;
-        }
-        let rank = rank(length_bytes);
+    let (mut lowest, mut best) = (TOO_SHORT, 0);
+    for (position, length_bytes) in lengths.enumerate() {
+        // Which lengths fit is as good as random: selecting is faster than branching.
+        let rank = select_unpredictable(
+            length_bytes >= reserved_bytes,
+            rank(length_bytes),
+            TOO_SHORT,
+        );
+        best = select_unpredictable(rank < lowest, position, best);
+        lowest = lowest.min(rank);
         if rank == ideal {
-            return Some(gap);
-        }
-        if best.is_none_or(|(lowest, _)| rank < lowest) {
-            best = Some((rank, gap));
+            break;
         }
     }
-    best.map(|(_, gap)| gap)
+    (lowest != TOO_SHORT).then_some(best)
+}
+
+/// The power-of-two class of a length: 0 for 0, 1 for 1, 2 for 2 and 3, 3 for 4 to 7…
+#[inline]
+fn size_class(length_bytes: u64) -> u64 {
+    u64::from(u64::BITS - length_bytes.leading_zeros())
 }
 
 #[cfg(test)]
