@@ -2,9 +2,26 @@
 //!
 //! Everything here is plain data without threads or sockets: cloneable, comparable, hashable.
 
+pub mod allocator;
+mod blocks;
+pub mod buffer;
+pub mod config;
+pub mod free_list;
+pub mod memory;
+pub mod profile;
+pub mod range;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use allocator::{AllocError, AnyAllocator, Block, DeviceAllocator, FreeError, Stats};
+pub use buffer::{BufferKind, Status};
+pub use config::{AllocatorConfig, ConfigError, Direction, Policy};
+pub use free_list::FreeList;
+pub use memory::{Allocation, Device, MemoryGeometry, Release};
+pub use profile::{Profile, UnknownProfile};
+pub use range::RangeList;
 
 /// Index of a device in its system, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,7 +36,17 @@ impl fmt::Display for DeviceId {
 
 /// One of a device's separate address spaces. The same address may be live in each of them at once.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, arbitrary::Arbitrary,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    arbitrary::Arbitrary,
 )]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
