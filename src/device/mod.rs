@@ -19,7 +19,17 @@ impl fmt::Display for DeviceId {
 
 /// One of a device's separate address spaces. The same address may be live in each of them at once.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, arbitrary::Arbitrary,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    arbitrary::Arbitrary,
 )]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
