@@ -1,7 +1,35 @@
 //! The registry: reconstructs what is live from messages alone. A pure state machine: no threads, no
 //! sockets, no clock, no logging.
+//!
+//! Rules that hold under every [`Semantics`]:
+//! - Buffers, circular buffers and kernels are kept apart, as the reference servers do.
+//! - A release is accounted with the size that was remembered at the allocation, never with its own.
+//! - An allocation of size 0 is rejected: no allocator hands one out, and a zero size is what a message read in
+//!   the wrong layout shows.
+//! - What is out of [`Limits`] is rejected and changes nothing, so that totals can neither wrap nor underflow.
+//! - A FREE without extension carries no memory. Under the typed semantics it takes the live entry at its process,
+//!   device and address; if several memories are live there, the one with the lowest buffer type (DRAM first).
+//! - Two registries are equal, and hash alike, when they have the same limits, live table and held messages, in
+//!   whatever order these came to be.
 
+mod entry;
+mod sequence;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::hash::{Hash, Hasher};
+
+use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+pub use entry::{Class, Entry, MAX_BUFFER_TYPE};
+pub use sequence::Gap;
+
+use crate::device::DeviceId;
+use crate::tracking::{Message, MessageKind};
+use entry::{Key, Record, memory_of};
+use sequence::{Admission, Sequencer};
 
 /// How the registry understands ALLOC and FREE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -14,6 +42,420 @@ pub enum Semantics {
     Refcount,
     /// Key (process, device, memory, address). ALLOC of a live key replaces the entry; FREE removes it.
     Typed,
-    /// As [`Semantics::Typed`], and messages take effect in the order of their per-device sequence numbers.
+    /// As [`Semantics::Typed`], and messages take effect in the order of their per-device sequence numbers (one
+    /// count a process and device; unstamped messages take effect at once).
     Sequenced,
 }
+
+/// Bounds on what a registry takes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Limits {
+    /// Device ids from 0 to below this are accepted; at most 65,536.
+    pub devices: u32,
+    /// How many entries may be live at once.
+    pub buffers: u64,
+    /// The largest size of one buffer, in bytes. Cut to `u64::MAX / buffers`, so that sums are exact.
+    pub size_bytes: u64,
+    /// How far ahead of the awaited sequence number a message may be.
+    pub sequence_window: u64,
+    /// How many (process, device) pairs may send stamped messages.
+    pub sequences: usize,
+}
+
+impl Default for Limits {
+    /// 256 devices, 16 Mi buffers of up to 100 GiB each, a window of 65,536, 4,096 sequences.
+    fn default() -> Limits {
+        Limits {
+            devices: 256,
+            buffers: 1 << 24,
+            size_bytes: 100 << 30,
+            sequence_window: 1 << 16,
+            sequences: 4096,
+        }
+    }
+}
+
+/// Why a message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RejectReason {
+    /// The device id is negative or at [`Limits::devices`] or above.
+    DeviceOutOfRange,
+    /// An allocation of no bytes.
+    SizeZero,
+    /// An allocation above [`Limits::size_bytes`].
+    SizeOverLimit,
+    /// An ALLOC whose buffer type names no memory.
+    InvalidBufferType,
+    /// [`Limits::buffers`] are live.
+    TableFull,
+    /// More than [`Limits::sequence_window`] ahead.
+    SequenceTooFarAhead,
+    /// This sequence number was already seen, or given up by a flush.
+    SequenceRepeated,
+    /// [`Limits::sequences`] are in use.
+    TooManySequences,
+}
+
+/// What a message did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// A new entry is live.
+    Inserted,
+    /// The key was live: the new entry took the place of `old`.
+    Replaced {
+        /// What was live before.
+        old: Entry,
+    },
+    /// The key was live: its count went up, and size, type and owner stay as in `kept`.
+    Incremented {
+        /// The entry after the increment.
+        kept: Entry,
+    },
+    /// The entry is gone.
+    Removed {
+        /// The entry as it was (refcount 1).
+        entry: Entry,
+    },
+    /// The count went down and the entry stays.
+    Decremented {
+        /// The entry after the decrement.
+        left: Entry,
+    },
+    /// A release of what isn't live: nothing changed.
+    UnknownFree,
+    /// Waits for an earlier sequence number; its effect is reported when it takes place.
+    Held,
+    /// Not taken: nothing changed.
+    Rejected(RejectReason),
+    /// Not a tracking message (a query, a response, a dump).
+    Ignored,
+}
+
+/// What is live on one device, in bytes by memory or class, and how many entries that is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Totals {
+    /// Buffers of type DRAM.
+    pub dram_bytes: u64,
+    /// Buffers of type L1.
+    pub l1_bytes: u64,
+    /// Buffers of type L1_SMALL.
+    pub l1_small_bytes: u64,
+    /// Buffers of type TRACE.
+    pub trace_bytes: u64,
+    /// Buffers of type SYSTEM_MEMORY.
+    pub system_bytes: u64,
+    /// Circular buffers.
+    pub cb_bytes: u64,
+    /// Kernel binaries.
+    pub kernel_bytes: u64,
+    /// Live entries of every class; a reference-counted entry counts once.
+    pub buffers: u64,
+}
+
+impl Totals {
+    fn figure(&mut self, class: Class, buffer_type: u8) -> &mut u64 {
+        match (class, buffer_type) {
+            (Class::Circular, _) => &mut self.cb_bytes,
+            (Class::Kernel, _) => &mut self.kernel_bytes,
+            (Class::Plain, 0) => &mut self.dram_bytes,
+            (Class::Plain, 1) => &mut self.l1_bytes,
+            (Class::Plain, 2) => &mut self.system_bytes,
+            (Class::Plain, 3) => &mut self.l1_small_bytes,
+            (Class::Plain, _) => &mut self.trace_bytes,
+        }
+    }
+}
+
+/// The state machine. See the module's page for its rules.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    semantics: Semantics,
+    limits: Limits,
+    live: HashMap<Key, Record, FxBuildHasher>,
+    /// By device id, as long as the highest id that had an entry. Derived from `live`.
+    totals: SmallVec<[Totals; 2]>,
+    sequencer: Sequencer,
+}
+
+impl Registry {
+    /// An empty registry.
+    pub fn new(semantics: Semantics, limits: Limits) -> Registry {
+        let limits = Limits {
+            devices: limits.devices.min(1 << 16),
+            size_bytes: limits.size_bytes.min(u64::MAX / limits.buffers.max(1)),
+            ..limits
+        };
+        Registry {
+            semantics,
+            limits,
+            live: HashMap::default(),
+            totals: SmallVec::new(),
+            sequencer: Sequencer::default(),
+        }
+    }
+
+    /// Takes in one message and reports its outcome to `out`. Under [`Semantics::Sequenced`] one message may
+    /// let held ones take effect: `out` is then called for each of them too, in order.
+    #[inline]
+    pub fn apply(&mut self, message: &Message, out: &mut impl FnMut(&Message, Outcome)) {
+        let Some((class, opens)) = role(message.kind) else {
+            return out(message, Outcome::Ignored);
+        };
+        let device = match u16::try_from(message.device) {
+            Ok(device) if u32::from(device) < self.limits.devices => DeviceId(device),
+            _ => return out(message, Outcome::Rejected(RejectReason::DeviceOutOfRange)),
+        };
+        match message.extension {
+            Some(extension)
+                if self.semantics == Semantics::Sequenced && extension.sequence != 0 =>
+            {
+                self.apply_in_sequence(message, device, extension.sequence, out);
+            }
+            _ => {
+                let outcome = self.take_effect(message, device, class, opens);
+                out(message, outcome);
+            }
+        }
+    }
+
+    /// Lets everything held take effect, in order, and returns the gaps: the numbers that never came.
+    pub fn flush(&mut self, out: &mut impl FnMut(&Message, Outcome)) -> Vec<Gap> {
+        let (messages, gaps) = self.sequencer.flush();
+        for message in &messages {
+            self.take_held(message, out);
+        }
+        gaps
+    }
+
+    /// The live table, sorted by device, class, memory, owner and address.
+    pub fn live(&self) -> Vec<Entry> {
+        self.sorted()
+            .iter()
+            .map(|&(key, record)| record.entry(key))
+            .collect()
+    }
+
+    /// What is live on the device of this number; zero for a device that doesn't exist.
+    pub fn totals(&self, device: i32) -> Totals {
+        let index = usize::try_from(device).unwrap_or(usize::MAX);
+        self.totals.get(index).copied().unwrap_or_default()
+    }
+
+    /// How many entries are live.
+    pub fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Whether nothing is live.
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+
+    /// How many messages wait for an earlier sequence number.
+    pub fn held(&self) -> usize {
+        self.sequencer.held()
+    }
+
+    /// How this registry understands messages.
+    pub fn semantics(&self) -> Semantics {
+        self.semantics
+    }
+
+    /// The bounds in force.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn apply_in_sequence(
+        &mut self,
+        message: &Message,
+        device: DeviceId,
+        sequence: u64,
+        out: &mut impl FnMut(&Message, Outcome),
+    ) {
+        let Limits {
+            sequence_window,
+            sequences,
+            ..
+        } = self.limits;
+        match self
+            .sequencer
+            .admit(message, device, sequence, sequence_window, sequences)
+        {
+            Admission::Rejected(reason) => out(message, Outcome::Rejected(reason)),
+            Admission::Held => out(message, Outcome::Held),
+            Admission::Now => {
+                self.take_held(message, out);
+                while let Some(next) = self.sequencer.release(message.pid, device) {
+                    self.take_held(&next, out);
+                }
+            }
+        }
+    }
+
+    fn take_held(&mut self, message: &Message, out: &mut impl FnMut(&Message, Outcome)) {
+        let (class, opens) = role(message.kind).expect("only tracking messages are sequenced");
+        let device =
+            u16::try_from(message.device).expect("the device was checked before sequencing");
+        let outcome = self.take_effect(message, DeviceId(device), class, opens);
+        out(message, outcome);
+    }
+
+    #[inline]
+    fn take_effect(
+        &mut self,
+        message: &Message,
+        device: DeviceId,
+        class: Class,
+        opens: bool,
+    ) -> Outcome {
+        if opens {
+            self.open(message, device, class)
+        } else {
+            self.close(message, device, class)
+        }
+    }
+
+    #[inline]
+    fn open(&mut self, message: &Message, device: DeviceId, class: Class) -> Outcome {
+        let reason = if class == Class::Plain && message.buffer_type > MAX_BUFFER_TYPE {
+            Some(RejectReason::InvalidBufferType)
+        } else if message.size_bytes == 0 {
+            Some(RejectReason::SizeZero)
+        } else if message.size_bytes > self.limits.size_bytes {
+            Some(RejectReason::SizeOverLimit)
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            return Outcome::Rejected(reason);
+        }
+        let key = Key::new(
+            self.semantics,
+            message,
+            device,
+            class,
+            memory_of(message).unwrap_or(0),
+        );
+        let full = self.live.len() as u64 >= self.limits.buffers;
+        let record = Record::opened_by(message);
+        let outcome = match self.live.entry(key) {
+            Slot::Vacant(_) if full => return Outcome::Rejected(RejectReason::TableFull),
+            Slot::Vacant(slot) => {
+                slot.insert(record);
+                Outcome::Inserted
+            }
+            Slot::Occupied(mut slot) if self.semantics == Semantics::Refcount => {
+                let kept = slot.get_mut();
+                kept.refcount = kept.refcount.saturating_add(1);
+                return Outcome::Incremented {
+                    kept: kept.entry(key),
+                };
+            }
+            Slot::Occupied(mut slot) => Outcome::Replaced {
+                old: slot.insert(record).entry(key),
+            },
+        };
+        if let Outcome::Replaced { old } = outcome {
+            self.discount(old);
+        }
+        self.count(device, class, record);
+        outcome
+    }
+
+    #[inline]
+    fn close(&mut self, message: &Message, device: DeviceId, class: Class) -> Outcome {
+        match (class, self.semantics, memory_of(message)) {
+            (Class::Plain, Semantics::Typed | Semantics::Sequenced, None) => (0..=MAX_BUFFER_TYPE)
+                .map(|memory| Key::new(self.semantics, message, device, class, memory))
+                .find(|key| self.live.contains_key(key))
+                .map_or(Outcome::UnknownFree, |key| self.close_key(key)),
+            (_, _, memory) => self.close_key(Key::new(
+                self.semantics,
+                message,
+                device,
+                class,
+                memory.unwrap_or(0),
+            )),
+        }
+    }
+
+    #[inline]
+    fn close_key(&mut self, key: Key) -> Outcome {
+        let Slot::Occupied(mut slot) = self.live.entry(key) else {
+            return Outcome::UnknownFree;
+        };
+        if slot.get().refcount > 1 {
+            slot.get_mut().refcount -= 1;
+            return Outcome::Decremented {
+                left: slot.get().entry(key),
+            };
+        }
+        let entry = slot.remove().entry(key);
+        self.discount(entry);
+        Outcome::Removed { entry }
+    }
+
+    #[inline]
+    fn count(&mut self, device: DeviceId, class: Class, record: Record) {
+        let index = usize::from(device.0);
+        if index >= self.totals.len() {
+            self.totals.resize(index + 1, Totals::default());
+        }
+        let totals = &mut self.totals[index];
+        *totals.figure(class, record.buffer_type) += record.size_bytes;
+        totals.buffers += 1;
+    }
+
+    #[inline]
+    fn discount(&mut self, entry: Entry) {
+        let totals = &mut self.totals[usize::from(entry.device.0)];
+        *totals.figure(entry.class, entry.buffer_type) -= entry.size_bytes;
+        totals.buffers -= 1;
+    }
+
+    fn sorted(&self) -> SmallVec<[(Key, Record); 16]> {
+        let mut all: SmallVec<[(Key, Record); 16]> =
+            self.live.iter().map(|(&k, &r)| (k, r)).collect();
+        all.sort_unstable_by_key(|&(key, _)| key);
+        all
+    }
+}
+
+impl PartialEq for Registry {
+    fn eq(&self, other: &Registry) -> bool {
+        self.semantics == other.semantics
+            && self.limits == other.limits
+            && self.live == other.live
+            && self.sequencer == other.sequencer
+    }
+}
+
+impl Eq for Registry {}
+
+impl Hash for Registry {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.semantics.hash(state);
+        self.limits.hash(state);
+        self.sorted().hash(state);
+        self.sequencer.hash(state);
+    }
+}
+
+/// The class a kind is about, and whether it opens (true) or closes (false) an entry; `None` for other kinds.
+#[inline]
+fn role(kind: MessageKind) -> Option<(Class, bool)> {
+    match kind {
+        MessageKind::Alloc => Some((Class::Plain, true)),
+        MessageKind::Free => Some((Class::Plain, false)),
+        MessageKind::CbAlloc => Some((Class::Circular, true)),
+        MessageKind::CbFree => Some((Class::Circular, false)),
+        MessageKind::KernelLoad => Some((Class::Kernel, true)),
+        MessageKind::KernelUnload => Some((Class::Kernel, false)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! What the registry knows of one live buffer, and the key it is found by.
+
+use serde::{Deserialize, Serialize};
+
+use super::Semantics;
+use crate::device::{DeviceId, Memory};
+use crate::tracking::{Message, MessageKind};
+
+/// The highest buffer type byte that names a memory (TRACE).
+pub const MAX_BUFFER_TYPE: u8 = 4;
+
+/// What kind of thing is live. Kinds never share a key, so a circular buffer may have a buffer's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum Class {
+    /// A buffer (ALLOC, FREE).
+    Plain = 0,
+    /// A circular buffer (CB_ALLOC, CB_FREE).
+    Circular = 1,
+    /// A kernel binary (KERNEL_LOAD, KERNEL_UNLOAD).
+    Kernel = 2,
+}
+
+impl Class {
+    /// The class whose discriminant is `index`, if there is one.
+    pub fn from_index(index: u8) -> Option<Class> {
+        [Class::Plain, Class::Circular, Class::Kernel]
+            .get(usize::from(index))
+            .copied()
+    }
+}
+
+/// One live buffer, as reconstructed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Entry {
+    /// The device it is on.
+    pub device: DeviceId,
+    /// What kind of thing it is.
+    pub class: Class,
+    /// The buffer type byte of the ALLOC that is kept.
+    pub buffer_type: u8,
+    /// Its address (the wire's buffer id).
+    pub address: u64,
+    /// Its size in bytes, as the kept ALLOC said.
+    pub size_bytes: u64,
+    /// The process that the kept ALLOC named.
+    pub pid: i32,
+    /// The sending thread of the kept ALLOC; 0 when its layout doesn't carry one.
+    pub thread: u32,
+    /// The generation of the kept ALLOC; 0 when its layout doesn't carry one.
+    pub generation: u64,
+    /// How many ALLOCs are open on the key; always 1 but under [`Semantics::Refcount`].
+    pub refcount: u32,
+}
+
+/// What a key maps to: an [`Entry`] without what the key already says. 32 bytes, so that a live buffer costs
+/// 49 bytes a hash slot, below 100 B at the usual load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Record {
+    pub(super) size_bytes: u64,
+    pub(super) generation: u64,
+    pub(super) pid: i32,
+    pub(super) thread: u32,
+    pub(super) refcount: u32,
+    pub(super) buffer_type: u8,
+}
+
+impl Record {
+    /// The record that an allocating `message` opens.
+    pub(super) fn opened_by(message: &Message) -> Record {
+        let (generation, thread) = message
+            .extension
+            .map_or((0, 0), |e| (e.generation, e.thread));
+        Record {
+            size_bytes: message.size_bytes,
+            generation,
+            pid: message.pid,
+            thread,
+            refcount: 1,
+            buffer_type: message.buffer_type,
+        }
+    }
+
+    /// The full entry under `key`.
+    pub(super) fn entry(self, key: Key) -> Entry {
+        Entry {
+            device: key.device(),
+            class: key.class(),
+            buffer_type: self.buffer_type,
+            address: key.address,
+            size_bytes: self.size_bytes,
+            pid: self.pid,
+            thread: self.thread,
+            generation: self.generation,
+            refcount: self.refcount,
+        }
+    }
+}
+
+/// A table key: 16 bytes. `rest` packs, from the top: device (16 bits), space (16 bits: the class, and under the
+/// typed semantics the memory), owner (32 bits: the pid under the typed semantics, else 0). Keys thus sort by
+/// device, class, memory, owner and, last, address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Key {
+    rest: u64,
+    address: u64,
+}
+
+/// Spaces are 8 apart a class, so that a class and a memory fit one number.
+const SPACES_PER_CLASS: u16 = 8;
+
+impl Key {
+    /// The key of `message` on the checked `device`, in the memory that `memory` names (see [`memory_of`]); memory and
+    /// owner count only under the typed semantics.
+    #[inline]
+    pub(super) fn new(
+        semantics: Semantics,
+        message: &Message,
+        device: DeviceId,
+        class: Class,
+        memory: u8,
+    ) -> Key {
+        let (owner, memory) = match semantics {
+            Semantics::Overwrite | Semantics::Refcount => (0, 0),
+            Semantics::Typed | Semantics::Sequenced => (message.pid.cast_unsigned(), memory),
+        };
+        let memory = if class == Class::Plain { memory } else { 0 };
+        let space = class as u16 * SPACES_PER_CLASS + u16::from(memory);
+        let rest = u64::from(device.0) << 48 | u64::from(space) << 32 | u64::from(owner);
+        Key {
+            rest,
+            address: message.address,
+        }
+    }
+
+    pub(super) fn device(self) -> DeviceId {
+        DeviceId((self.rest >> 48) as u16)
+    }
+
+    pub(super) fn class(self) -> Class {
+        match (self.rest >> 32) as u16 / SPACES_PER_CLASS {
+            0 => Class::Plain,
+            1 => Class::Circular,
+            _ => Class::Kernel,
+        }
+    }
+}
+
+/// The memory of `message` as a number 0 to 4 in the order of the buffer types, if the message says: an
+/// extension always does, an ALLOC says by its buffer type, a FREE of a layout without extension doesn't.
+#[inline]
+pub(super) fn memory_of(message: &Message) -> Option<u8> {
+    match message.extension {
+        Some(extension) => Some(match extension.memory {
+            Memory::Dram => 0,
+            Memory::L1 => 1,
+            Memory::L1Small => 3,
+            Memory::Trace => 4,
+        }),
+        None if message.kind == MessageKind::Alloc => Some(message.buffer_type),
+        None => None,
+    }
+}
