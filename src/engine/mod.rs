@@ -1,0 +1,9 @@
+//! Engines: they run scenarios.
+//!
+//! [`step`] is the one interpreter of disciplines; [`slot`] the state of a buffer's handle. [`threads`] runs
+//! them on OS threads with real mutexes, real allocators and real sockets. An engine produces a trace; what
+//! the trace means is [`crate::oracle`]'s.
+
+pub mod slot;
+pub mod step;
+pub mod threads;

@@ -1,0 +1,324 @@
+//! The backend of a running thread: each action of the step function on real objects.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
+use smallvec::SmallVec;
+
+use crate::device::{Device, DeviceId, Status};
+use crate::engine::slot::SlotWord;
+use crate::engine::step::{Backend, BufferView, Flow, Outgoing, PartAt, Touch};
+use crate::lifecycle::{Lock, ProgramKind};
+use crate::scenario::op::{Op, Request, SlotId};
+use crate::scenario::random::Random;
+use crate::scenario::SendMode;
+use crate::trace::event::{ConnId, Event, FreeOutcome, LockId, SendOutcome};
+use crate::trace::message::message;
+use crate::trace::recorder::StreamRecorder;
+use crate::tracking::Layout;
+
+use super::debug_log::Block;
+use super::perturb::Perturbation;
+use super::world::{NO_ADDRESS, World};
+
+/// How long a thread sleeps on a lock before it looks whether the run is over.
+const LOCK_PATIENCE: Duration = Duration::from_millis(20);
+/// Looks at a slot before a waiting thread yields, and before it sleeps.
+const SPINS: u32 = 64;
+const YIELDS: u32 = 512;
+const NAP: Duration = Duration::from_micros(50);
+/// Operations between two looks at the clock and the stop flag.
+const TICK_OPS: u64 = 256;
+
+/// One thread's hands.
+pub(super) struct ThreadBackend<'run> {
+    pub world: &'run World,
+    pub thread: u16,
+    pub ops: Box<dyn Iterator<Item = Op> + Send>,
+    pub recorder: Option<StreamRecorder>,
+    pub perturbation: Option<Perturbation>,
+    pub debug_random: Random,
+    pub held: SmallVec<[(LockId, Held<'run>); 4]>,
+    pub threads: u16,
+    pub layout: Layout,
+    pub chunks: u8,
+    pub mode: SendMode,
+    pub begun: u64,
+    pub program_steps: [usize; 2],
+}
+
+/// A mutex that the thread's program holds.
+pub(super) enum Held<'run> {
+    /// A lock of the discipline.
+    Plain(MutexGuard<'run, u64>),
+    /// The allocator's own.
+    Device(MutexGuard<'run, Device>),
+}
+
+impl<'run> ThreadBackend<'run> {
+    fn acquire<T>(&self, mutex: &'run Mutex<T>, lock: LockId) -> Flow<MutexGuard<'run, T>> {
+        if let Some(guard) = mutex.try_lock() {
+            return Flow::Done(guard);
+        }
+        self.world.waiting.waits(self.thread, Some(lock));
+        let flow = loop {
+            if let Some(guard) = mutex.try_lock_for(LOCK_PATIENCE) {
+                break Flow::Done(guard);
+            }
+            if let Some(reason) = self.world.stopped() {
+                break Flow::Stop(reason);
+            }
+        };
+        self.world.waiting.waits(self.thread, None);
+        flow
+    }
+
+    /// Runs `act` under the device's allocator mutex: the one that the program holds, or its own.
+    fn with_device<T>(&mut self, device: DeviceId, act: impl FnOnce(&World, &mut Device) -> T) -> Flow<T> {
+        let world = self.world;
+        for (_, held) in &mut self.held {
+            if let Held::Device(guard) = held
+                && guard.id() == device
+            {
+                return Flow::Done(act(world, guard));
+            }
+        }
+        let lock = world.objects.resolve(Lock::Allocator, device).expect("allocator locks are no table");
+        match self.acquire(&world.devices[usize::from(device.0)], lock) {
+            Flow::Done(mut guard) => Flow::Done(act(world, &mut guard)),
+            Flow::Blocked => Flow::Blocked,
+            Flow::Stop(reason) => Flow::Stop(reason),
+        }
+    }
+
+    /// Waits until `try_once` gives something.
+    fn wait_for<T>(&self, mut try_once: impl FnMut() -> Option<T>) -> Flow<T> {
+        if let Some(done) = try_once() {
+            return Flow::Done(done);
+        }
+        self.world.waiting.waits_for_slot(self.thread, true);
+        let mut looks = 0u32;
+        let flow = loop {
+            if let Some(done) = try_once() {
+                break Flow::Done(done);
+            }
+            if let Some(reason) = self.world.stopped() {
+                break Flow::Stop(reason);
+            }
+            looks = looks.saturating_add(1);
+            match looks {
+                0..SPINS => std::hint::spin_loop(),
+                SPINS..YIELDS => std::thread::yield_now(),
+                _ => std::thread::sleep(NAP),
+            }
+        };
+        self.world.waiting.waits_for_slot(self.thread, false);
+        flow
+    }
+
+    /// Changes the slot's word when `ready` says so; its new version.
+    fn try_touch(
+        &self,
+        slot: SlotId,
+        ready: impl Fn(SlotWord) -> bool,
+        change: impl Fn(SlotWord) -> SlotWord,
+    ) -> Option<u64> {
+        let cell = &self.world.slots[slot.index()];
+        if !ready(cell.load()) {
+            return None;
+        }
+        // Only this thread can undo what made the slot ready: an epoch has one allocating thread, and a
+        // visible handle stays visible until all its releases are done, this one included.
+        let (before, after) = cell.update(&change);
+        debug_assert!(ready(before));
+        Some(after.version())
+    }
+}
+
+impl Backend for ThreadBackend<'_> {
+    fn next_op(&mut self) -> Option<Op> {
+        if self.begun % TICK_OPS == 0 {
+            self.world.ops.fetch_add(TICK_OPS, Ordering::Relaxed);
+            if let Some(recorder) = &mut self.recorder {
+                recorder.tick();
+            }
+        }
+        if self.world.stopped().is_some() {
+            return None;
+        }
+        self.begun += 1;
+        let op = self.ops.next()?;
+        if let Some(perturbation) = &mut self.perturbation {
+            perturbation.plan(self.program_steps[usize::from(matches!(op, Op::Release { .. }))]);
+        }
+        Some(op)
+    }
+
+    #[inline]
+    fn record(&mut self, event: &Event) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.record(event);
+        }
+    }
+
+    #[inline]
+    fn before(&mut self, program: ProgramKind, index: usize) {
+        if let Some(perturbation) = &mut self.perturbation {
+            perturbation.before(program, index);
+        }
+    }
+
+    fn open_allocate(&mut self, slot: SlotId, epoch: u32, request: &Request) -> Flow<u64> {
+        let flow = self.wait_for(|| {
+            self.try_touch(slot, |word| word.may_allocate(epoch), |word| word.opened(epoch, request.releases))
+        });
+        self.world.slots[slot.index()].describe(request);
+        flow
+    }
+
+    fn open_release(&mut self, at: PartAt, epoch: u32) -> Flow<u64> {
+        self.wait_for(|| self.try_touch(at.slot, |word| word.may_release(epoch, at.part), |word| word))
+    }
+
+    fn await_others(&mut self) -> Flow<()> {
+        self.wait_for(|| (self.world.finished.load(Ordering::Acquire) + 1 >= self.threads).then_some(()))
+    }
+
+    fn next_live_on(&mut self, device: DeviceId, from: PartAt) -> Option<PartAt> {
+        let devices = self.world.objects.devices;
+        (from.slot.0..self.world.objects.slots).map(SlotId).find_map(|slot| {
+            let cell = &self.world.slots[slot.index()];
+            let (word, buffer) = (cell.load(), cell.buffer());
+            let first = if slot == from.slot { from.part } else { 0 };
+            (first..buffer.parts)
+                .find(|part| {
+                    word.status(*part) == Status::Live && (buffer.device.0 + u16::from(*part)) % devices == device.0
+                })
+                .map(|part| PartAt { slot, part })
+        })
+    }
+
+    fn buffer(&self, slot: SlotId) -> BufferView {
+        self.world.slots[slot.index()].buffer()
+    }
+
+    fn has_address(&self, at: PartAt) -> bool {
+        let part = &self.world.slots[at.slot.index()].parts[usize::from(at.part)];
+        part.address.load(Ordering::Relaxed) != NO_ADDRESS
+    }
+
+    #[inline]
+    fn touch(&mut self, at: PartAt, touch: Touch) -> (bool, u64) {
+        let (before, after) = self.world.slots[at.slot.index()].update(|word| match touch {
+            Touch::Check | Touch::Nothing => word,
+            Touch::Claim if word.status(at.part) == Status::Live => word.with_status(at.part, Status::Dying),
+            Touch::Claim => word,
+            Touch::Mark(status) => word.with_status(at.part, status),
+            Touch::Publish(mask) => word.published(mask),
+            Touch::Vacate => word.vacated(),
+        });
+        (before.status(at.part) == Status::Live, after.version())
+    }
+
+    fn lock(&mut self, lock: LockId) -> Flow<u64> {
+        let world = self.world;
+        let (version, held) = match world.objects.allocator_of(lock) {
+            Some(device) => match self.acquire(&world.devices[usize::from(device.0)], lock) {
+                Flow::Done(mut guard) => (guard.touch(), Held::Device(guard)),
+                Flow::Blocked => return Flow::Blocked,
+                Flow::Stop(reason) => return Flow::Stop(reason),
+            },
+            None => match self.acquire(&world.locks[usize::from(lock.0)], lock) {
+                Flow::Done(mut guard) => {
+                    *guard += 1;
+                    (*guard, Held::Plain(guard))
+                }
+                Flow::Blocked => return Flow::Blocked,
+                Flow::Stop(reason) => return Flow::Stop(reason),
+            },
+        };
+        world.waiting.holds(lock, Some(self.thread));
+        self.held.push((lock, held));
+        Flow::Done(version)
+    }
+
+    fn unlock(&mut self, lock: LockId) {
+        let Some(index) = self.held.iter().position(|(held, _)| *held == lock) else { return };
+        self.world.waiting.holds(lock, None);
+        match &mut self.held[index].1 {
+            Held::Plain(version) => **version += 1,
+            Held::Device(device) => {
+                device.touch();
+            }
+        }
+        self.held.remove(index);
+    }
+
+    fn alloc(&mut self, at: PartAt, device: DeviceId) -> Flow<(Option<u64>, u64)> {
+        self.with_device(device, |world, memories| {
+            let slot = &world.slots[at.slot.index()];
+            let size_bytes = slot.size_bytes.load(Ordering::Relaxed);
+            match memories.allocate(slot.memory(), size_bytes, slot.buffer().kind.direction()) {
+                Ok(allocation) => {
+                    let part = &slot.parts[usize::from(at.part)];
+                    part.address.store(allocation.address, Ordering::Relaxed);
+                    part.generation.store(allocation.generation, Ordering::Relaxed);
+                    (Some(allocation.address), memories.version())
+                }
+                Err(_) => (None, memories.version()),
+            }
+        })
+    }
+
+    fn free(&mut self, at: PartAt, device: DeviceId) -> Flow<(FreeOutcome, u64)> {
+        self.with_device(device, |world, memories| {
+            let handle = world.handle(at, device);
+            let outcome = match memories.free(handle.memory, handle.address) {
+                Ok(release) if release.generation == handle.generation => FreeOutcome::Freed,
+                Ok(_) => FreeOutcome::FreedAnother,
+                Err(_) => FreeOutcome::NotAllocated,
+            };
+            (outcome, memories.version())
+        })
+    }
+
+    fn stamp(&mut self, device: DeviceId) -> u64 {
+        self.world.counters[usize::from(device.0)].fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    fn shared_connection(&mut self) -> (Option<ConnId>, u64) {
+        self.world.cell.read()
+    }
+
+    fn connect(&mut self) -> Flow<ConnId> {
+        match self.world.client.connect() {
+            Some(conn) => Flow::Done(conn),
+            None => {
+                self.world.stop(crate::engine::step::StopReason::Interrupted);
+                Flow::Stop(crate::engine::step::StopReason::Interrupted)
+            }
+        }
+    }
+
+    fn share_connection(&mut self, conn: ConnId) -> u64 {
+        self.world.cell.store(conn)
+    }
+
+    fn send(&mut self, outgoing: &Outgoing) -> Flow<(SendOutcome, u64)> {
+        let buffer = self.world.slots[outgoing.at.slot.index()].buffer();
+        let device = DeviceId((buffer.device.0 + u16::from(outgoing.at.part)) % self.world.objects.devices);
+        let handle = self.world.handle(outgoing.at, device);
+        let message = message(self.layout, outgoing.kind, &handle, self.thread, outgoing.sequence);
+        Flow::Done(self.world.client.send(&message, outgoing, self.layout, self.chunks, self.mode))
+    }
+
+    fn debug_log(&mut self, at: PartAt, program: ProgramKind) {
+        let Some(log) = &self.world.debug_log else { return };
+        let buffer = self.world.slots[at.slot.index()].buffer();
+        let device = DeviceId((buffer.device.0 + u16::from(at.part)) % self.world.objects.devices);
+        let handle = self.world.handle(at, device);
+        let block = Block { program, handle, owns_data: buffer.kind.owns_memory(), slot: at.slot.0 };
+        log.write(&block, &mut self.debug_random);
+    }
+}

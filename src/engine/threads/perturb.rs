@@ -1,0 +1,105 @@
+//! Perturbation: random delays at micro-steps, to widen whatever window there is.
+//!
+//! Each operation draws whether, where and how long it is delayed: which of the two programs' sites, and a length
+//! from a yield over a short spin to a sleep that lets the other threads run for many operations. It knows
+//! neither the discipline nor the race: every site of either program is as likely as any other, so a delay before FREE
+//! alone or before ALLOC alone comes up as often as both.
+
+use std::time::{Duration, Instant};
+
+use crate::lifecycle::ProgramKind;
+use crate::scenario::random::{Purpose, Random};
+
+/// A thread's delays.
+#[derive(Debug)]
+pub(super) struct Perturbation {
+    random: Random,
+    /// Where the current operation is delayed, if it is.
+    planned: Option<(usize, Delay)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delay {
+    Yield,
+    Spin(Duration),
+    Sleep(Duration),
+}
+
+impl Perturbation {
+    pub fn new(seed: u64, run: u64, thread: u16) -> Perturbation {
+        Perturbation { random: Random::new(seed, run, Purpose::Perturbation, u64::from(thread)), planned: None }
+    }
+
+    /// Draws the delay of the operation that begins: `steps` are its program's.
+    pub fn plan(&mut self, steps: usize) {
+        self.planned = None;
+        let draw = self.random.below(32);
+        let delay = match draw {
+            0..4 => Delay::Sleep(Duration::from_micros(self.log_uniform(4, 7))),
+            4..6 => Delay::Spin(Duration::from_micros(self.log_uniform(0, 5))),
+            6..8 => Delay::Yield,
+            _ => return,
+        };
+        self.planned = Some((self.random.below(steps as u64) as usize, delay));
+    }
+
+    /// The operation is about to take step `index` of `program`.
+    #[inline]
+    pub fn before(&mut self, _program: ProgramKind, index: usize) {
+        if let Some((site, delay)) = self.planned
+            && site == index
+        {
+            self.planned = None;
+            delay.pass();
+        }
+    }
+
+    /// About 2 to the power of a uniform exponent in `low..=high`.
+    fn log_uniform(&mut self, low: u64, high: u64) -> u64 {
+        let exponent = self.random.between(low, high);
+        self.random.between(1 << exponent, (2 << exponent) - 1)
+    }
+}
+
+impl Delay {
+    fn pass(self) {
+        match self {
+            Delay::Yield => std::thread::yield_now(),
+            Delay::Spin(length) => {
+                let start = Instant::now();
+                while start.elapsed() < length {
+                    std::hint::spin_loop();
+                }
+            }
+            Delay::Sleep(length) => std::thread::sleep(length),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_site_is_delayed_and_most_operations_are_not() {
+        let mut perturbation = Perturbation::new(1, 0, 0);
+        let mut sites = [0u32; 9];
+        for _ in 0..10_000 {
+            perturbation.plan(sites.len());
+            if let Some((site, _)) = perturbation.planned {
+                sites[site] += 1;
+            }
+        }
+        assert!(sites.iter().all(|count| (150..450).contains(count)), "{sites:?}");
+    }
+
+    #[test]
+    fn the_same_seed_plans_the_same_delays() {
+        let plan = |seed| {
+            let mut perturbation = Perturbation::new(seed, 0, 0);
+            (0..100).map(|_| { perturbation.plan(9); perturbation.planned }).collect::<Vec<_>>()
+        };
+        assert_eq!(plan(5), plan(5));
+        assert_ne!(plan(5), plan(6));
+    }
+}

@@ -1,0 +1,261 @@
+//! What the threads of a run share: mutexes, allocators, slots, connections, and the means to end the run.
+//!
+//! Every object counts its touches in its own critical section: a mutex guards its counter, a slot's counter is part
+//! of its atomic word, an atomic cell's likewise. There is no counter that all threads share.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::device::{BufferKind, ConfigError, Device, DeviceId, Memory};
+use crate::engine::slot::SlotWord;
+use crate::engine::step::{BufferView, PartAt, StopReason};
+use crate::scenario::Scenario;
+use crate::scenario::op::{MAX_PARTS, Request};
+use crate::trace::event::{ConnId, LockId};
+use crate::trace::message::Handle;
+use crate::trace::objects::Objects;
+
+use super::client::Client;
+use super::debug_log::DebugLogFile;
+
+/// Everything that threads share.
+#[derive(Debug)]
+pub(super) struct World {
+    pub objects: Objects,
+    pub locks: Vec<Mutex<u64>>,
+    pub devices: Vec<Mutex<Device>>,
+    /// Of each device, the last sequence number given out.
+    pub counters: Vec<AtomicU64>,
+    pub slots: Vec<SlotCell>,
+    pub cell: SharedConnection,
+    pub client: Client,
+    pub debug_log: Option<DebugLogFile>,
+    pub waiting: Waiting,
+    pub finished: AtomicU16,
+    /// Operations begun, for progress; each thread adds in batches.
+    pub ops: AtomicU64,
+    stop: AtomicU8,
+}
+
+impl World {
+    pub fn new(scenario: &Scenario, client: Client, debug_log: Option<DebugLogFile>) -> Result<World, ConfigError> {
+        let objects = scenario.objects();
+        let geometries = scenario.profile.geometries();
+        let parts = if scenario.has_mesh() { MAX_PARTS } else { 1 };
+        let devices = (0..scenario.devices)
+            .map(|id| Device::new(DeviceId(id), &geometries, scenario.allocator).map(Mutex::new))
+            .collect::<Result<_, _>>()?;
+        Ok(World {
+            objects,
+            locks: (0..objects.locks()).map(|_| Mutex::new(0)).collect(),
+            devices,
+            counters: (0..scenario.devices).map(|_| AtomicU64::new(0)).collect(),
+            slots: (0..objects.slots).map(|_| SlotCell::new(parts)).collect(),
+            cell: SharedConnection(AtomicU64::new(0)),
+            client,
+            debug_log,
+            waiting: Waiting::new(scenario.threads, objects.locks()),
+            finished: AtomicU16::new(0),
+            ops: AtomicU64::new(0),
+            stop: AtomicU8::new(0),
+        })
+    }
+
+    /// Tells every thread to end.
+    pub fn stop(&self, reason: StopReason) {
+        let value = match reason {
+            StopReason::Deadlock => 1,
+            StopReason::Interrupted => 2,
+        };
+        let _ = self.stop.compare_exchange(0, value, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    /// Whether and why the threads should end.
+    pub fn stopped(&self) -> Option<StopReason> {
+        match self.stop.load(Ordering::Relaxed) {
+            0 => None,
+            1 => Some(StopReason::Deadlock),
+            _ => Some(StopReason::Interrupted),
+        }
+    }
+
+    /// What the handle of a part says.
+    pub fn handle(&self, at: PartAt, device: DeviceId) -> Handle {
+        let slot = &self.slots[at.slot.index()];
+        let part = &slot.parts[usize::from(at.part)];
+        Handle {
+            device,
+            memory: slot.memory(),
+            address: part.address.load(Ordering::Relaxed),
+            size_bytes: slot.size_bytes.load(Ordering::Relaxed),
+            generation: part.generation.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// A slot: its word, and what the buffer in it is. All but the word is written only by the allocating thread before
+/// it publishes, and read by others only after they saw that.
+#[derive(Debug)]
+pub(super) struct SlotCell {
+    pub word: AtomicU64,
+    request: AtomicU64,
+    pub size_bytes: AtomicU64,
+    pub parts: Box<[PartCell]>,
+}
+
+/// Where one part of a buffer is. Address 2⁶⁴−1: nowhere yet.
+#[derive(Debug)]
+pub(super) struct PartCell {
+    pub address: AtomicU64,
+    pub generation: AtomicU64,
+}
+
+pub(super) const NO_ADDRESS: u64 = u64::MAX;
+
+impl SlotCell {
+    fn new(parts: u8) -> SlotCell {
+        let part = || PartCell { address: AtomicU64::new(NO_ADDRESS), generation: AtomicU64::new(0) };
+        SlotCell {
+            word: AtomicU64::new(0),
+            request: AtomicU64::new(0),
+            size_bytes: AtomicU64::new(0),
+            parts: (0..parts).map(|_| part()).collect(),
+        }
+    }
+
+    /// Applies `change` atomically; returns the words before and after.
+    #[inline]
+    pub fn update(&self, mut change: impl FnMut(SlotWord) -> SlotWord) -> (SlotWord, SlotWord) {
+        let mut before = self.word.load(Ordering::Acquire);
+        loop {
+            let after = change(SlotWord(before)).touched();
+            match self.word.compare_exchange_weak(before, after.0, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return (SlotWord(before), after),
+                Err(now) => before = now,
+            }
+        }
+    }
+
+    pub fn load(&self) -> SlotWord {
+        SlotWord(self.word.load(Ordering::Acquire))
+    }
+
+    /// Writes down what the buffer will be; only the thread that opened the epoch does.
+    pub fn describe(&self, request: &Request) {
+        let packed = u64::from(request.device.0)
+            | u64::from(request.parts) << 16
+            | (request.memory as u64) << 24
+            | (request.kind as u64) << 32;
+        self.request.store(packed, Ordering::Relaxed);
+        self.size_bytes.store(request.size_bytes, Ordering::Relaxed);
+        for part in &self.parts {
+            part.address.store(NO_ADDRESS, Ordering::Relaxed);
+        }
+    }
+
+    pub fn buffer(&self) -> BufferView {
+        let packed = self.request.load(Ordering::Relaxed);
+        BufferView {
+            kind: BufferKind::ALL[(packed >> 32) as usize & 3],
+            parts: (packed >> 16) as u8,
+            device: DeviceId(packed as u16),
+        }
+    }
+
+    pub fn memory(&self) -> Memory {
+        Memory::ALL[(self.request.load(Ordering::Relaxed) >> 24) as usize & 3]
+    }
+}
+
+/// The cell that holds the shared connection under lazy connect: version, then connection number plus one.
+#[derive(Debug)]
+pub(super) struct SharedConnection(AtomicU64);
+
+impl SharedConnection {
+    const VERSION: u64 = 1 << 16;
+
+    pub fn read(&self) -> (Option<ConnId>, u64) {
+        let before = self.0.fetch_add(SharedConnection::VERSION, Ordering::AcqRel);
+        ((before as u16).checked_sub(1).map(ConnId), (before >> 16) + 1)
+    }
+
+    pub fn store(&self, conn: ConnId) -> u64 {
+        let mut before = self.0.load(Ordering::Relaxed);
+        loop {
+            let after = (before & !0xffff).wrapping_add(SharedConnection::VERSION) | (u64::from(conn.0) + 1);
+            match self.0.compare_exchange_weak(before, after, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return after >> 16,
+                Err(now) => before = now,
+            }
+        }
+    }
+}
+
+/// Who waits for which lock and who holds it, so that a deadlock can be told from slow progress.
+///
+/// Kept with relaxed stores: a reader may see a mixture of moments, so a cycle counts only when it stays.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// Per thread: the lock it waits for plus one; 0: none.
+    wants: Vec<AtomicU32>,
+    /// Per lock: the holding thread plus one; 0: nobody.
+    holders: Vec<AtomicU32>,
+    /// Per thread: whether it waits for a slot.
+    on_slot: Vec<AtomicBool>,
+}
+
+impl Waiting {
+    fn new(threads: u16, locks: u16) -> Waiting {
+        Waiting {
+            wants: (0..threads).map(|_| AtomicU32::new(0)).collect(),
+            holders: (0..locks).map(|_| AtomicU32::new(0)).collect(),
+            on_slot: (0..threads).map(|_| AtomicBool::new(false)).collect(),
+        }
+    }
+
+    pub fn waits(&self, thread: u16, lock: Option<LockId>) {
+        self.wants[usize::from(thread)].store(lock.map_or(0, |lock| u32::from(lock.0) + 1), Ordering::Relaxed);
+    }
+
+    pub fn waits_for_slot(&self, thread: u16, waits: bool) {
+        self.on_slot[usize::from(thread)].store(waits, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub fn holds(&self, lock: LockId, thread: Option<u16>) {
+        self.holders[usize::from(lock.0)].store(thread.map_or(0, |thread| u32::from(thread) + 1), Ordering::Relaxed);
+    }
+
+    /// The threads of a cycle in which each waits for a lock that the next holds, from its smallest member.
+    pub fn cycle(&self) -> Option<Vec<u16>> {
+        let next = |thread: usize| {
+            let wanted = self.wants[thread].load(Ordering::Relaxed).checked_sub(1)?;
+            let holder = self.holders[wanted as usize].load(Ordering::Relaxed).checked_sub(1)?;
+            Some(holder as usize)
+        };
+        (0..self.wants.len()).find_map(|start| {
+            let mut path = vec![start as u16];
+            let mut at = next(start)?;
+            while at != start && !path.contains(&(at as u16)) {
+                path.push(at as u16);
+                at = next(at)?;
+            }
+            (at == start).then_some(path)
+        })
+    }
+
+    /// Whether `threads` running threads all wait, for locks or slots.
+    pub fn all_wait(&self, running: usize) -> bool {
+        let waits = self.wants.iter().zip(&self.on_slot).filter(|(wants, on_slot)| {
+            wants.load(Ordering::Relaxed) != 0 || on_slot.load(Ordering::Relaxed)
+        });
+        waits.count() >= running
+    }
+}
+
+/// Where a run keeps its files: a directory that goes with it.
+pub(super) fn socket_path(directory: &Path) -> std::path::PathBuf {
+    directory.join("server.sock")
+}
