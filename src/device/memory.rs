@@ -91,6 +91,12 @@ impl Device {
     ) -> Result<Device, ConfigError> {
         let allocator = |memory: Memory| {
             let geometry = geometries[memory as usize];
+            let MemoryGeometry {
+                banks, page_bytes, ..
+            } = geometry;
+            if banks == 0 || page_bytes == 0 {
+                return Err(ConfigError::Geometry { banks, page_bytes });
+            }
             AnyAllocator::new(&AllocatorConfig {
                 policy,
                 direction: Direction::BottomUp,
@@ -249,6 +255,26 @@ mod tests {
             [0, 1, 20, 60, 61, 120, 121].map(|size_bytes| GEOMETRY.share_bytes(size_bytes));
         assert_eq!(shares, [0, 20, 20, 20, 40, 40, 60]);
         assert!(GEOMETRY.share_bytes(u64::MAX) > GEOMETRY.bank_bytes);
+    }
+
+    #[test]
+    fn a_memory_without_banks_or_pages_is_refused() {
+        for broken in [
+            MemoryGeometry {
+                banks: 0,
+                ..GEOMETRY
+            },
+            MemoryGeometry {
+                page_bytes: 0,
+                ..GEOMETRY
+            },
+        ] {
+            let mut geometries = [GEOMETRY; 4];
+            geometries[Memory::Trace as usize] = broken;
+            let error =
+                Device::new(DeviceId(0), &geometries, Policy::BestFit).expect_err("holds nothing");
+            assert!(matches!(error, ConfigError::Geometry { .. }));
+        }
     }
 
     #[test]
