@@ -10,6 +10,7 @@
 //! generations out; who needs them compares [`Device::version`] and [`Device::generation`].
 
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use super::allocator::{AllocError, AnyAllocator, Block, DeviceAllocator, FreeError, Stats};
 use super::config::{AllocatorConfig, ConfigError, Direction, Policy};
@@ -74,7 +75,8 @@ pub struct Release {
 #[derive(Clone, Debug)]
 pub struct Device {
     id: DeviceId,
-    geometries: Geometries,
+    /// Shared by clones: a model checker clones devices all the time.
+    geometries: Arc<Geometries>,
     allocators: [AnyAllocator; 4],
     /// Attempts so far.
     version: u64,
@@ -115,7 +117,7 @@ impl Device {
         ];
         Ok(Device {
             id,
-            geometries: *geometries,
+            geometries: Arc::new(*geometries),
             allocators,
             version: 0,
             generations: Vec::new(),
