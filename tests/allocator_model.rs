@@ -326,7 +326,7 @@ impl Model {
             base_address,
             ..
         } = self.config;
-        if address % alignment_bytes != 0 {
+        if !address.is_multiple_of(alignment_bytes) {
             return Err(AllocError::Misaligned {
                 address,
                 alignment_bytes,

@@ -149,15 +149,17 @@ pub enum FreeError {
 pub enum AnyAllocator {
     /// Our own free list.
     FreeList(FreeList),
-    /// The third-party allocator.
-    Range(RangeList),
+    /// The third-party allocator; boxed so that it does not make the others larger.
+    Range(Box<RangeList>),
 }
 
 impl AnyAllocator {
     /// The allocator that `config` describes, with nothing allocated.
     pub fn new(config: &AllocatorConfig) -> Result<AnyAllocator, ConfigError> {
         match config.policy {
-            Policy::Range => RangeList::new(config).map(AnyAllocator::Range),
+            Policy::Range => RangeList::new(config)
+                .map(Box::new)
+                .map(AnyAllocator::Range),
             Policy::BestFit | Policy::FirstFit | Policy::Segregated => {
                 FreeList::new(config).map(AnyAllocator::FreeList)
             }

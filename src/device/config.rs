@@ -131,6 +131,14 @@ pub enum ConfigError {
     /// The address space or the minimum size reaches beyond [`ADDRESS_LIMIT`].
     #[error("the address space or the minimum size reaches beyond {ADDRESS_LIMIT:#x}")]
     TooLarge,
+    /// A memory has no banks, or pages of no bytes.
+    #[error("a memory of {banks} banks with pages of {page_bytes} bytes holds nothing")]
+    Geometry {
+        /// Number of banks.
+        banks: u32,
+        /// Bytes in a page.
+        page_bytes: u64,
+    },
 }
 
 /// A checked address space: the range, the alignment, and the rounding of sizes.

@@ -10,6 +10,7 @@
 //! generations out; who needs them compares [`Device::version`] and [`Device::generation`].
 
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use super::allocator::{AllocError, AnyAllocator, Block, DeviceAllocator, FreeError, Stats};
 use super::config::{AllocatorConfig, ConfigError, Direction, Policy};
@@ -74,7 +75,8 @@ pub struct Release {
 #[derive(Clone, Debug)]
 pub struct Device {
     id: DeviceId,
-    geometries: Geometries,
+    /// Shared by clones: a model checker clones devices all the time.
+    geometries: Arc<Geometries>,
     allocators: [AnyAllocator; 4],
     /// Attempts so far.
     version: u64,
@@ -91,6 +93,12 @@ impl Device {
     ) -> Result<Device, ConfigError> {
         let allocator = |memory: Memory| {
             let geometry = geometries[memory as usize];
+            let MemoryGeometry {
+                banks, page_bytes, ..
+            } = geometry;
+            if banks == 0 || page_bytes == 0 {
+                return Err(ConfigError::Geometry { banks, page_bytes });
+            }
             AnyAllocator::new(&AllocatorConfig {
                 policy,
                 direction: Direction::BottomUp,
@@ -109,7 +117,7 @@ impl Device {
         ];
         Ok(Device {
             id,
-            geometries: *geometries,
+            geometries: Arc::new(*geometries),
             allocators,
             version: 0,
             generations: Vec::new(),
@@ -249,6 +257,26 @@ mod tests {
             [0, 1, 20, 60, 61, 120, 121].map(|size_bytes| GEOMETRY.share_bytes(size_bytes));
         assert_eq!(shares, [0, 20, 20, 20, 40, 40, 60]);
         assert!(GEOMETRY.share_bytes(u64::MAX) > GEOMETRY.bank_bytes);
+    }
+
+    #[test]
+    fn a_memory_without_banks_or_pages_is_refused() {
+        for broken in [
+            MemoryGeometry {
+                banks: 0,
+                ..GEOMETRY
+            },
+            MemoryGeometry {
+                page_bytes: 0,
+                ..GEOMETRY
+            },
+        ] {
+            let mut geometries = [GEOMETRY; 4];
+            geometries[Memory::Trace as usize] = broken;
+            let error =
+                Device::new(DeviceId(0), &geometries, Policy::BestFit).expect_err("holds nothing");
+            assert!(matches!(error, ConfigError::Geometry { .. }));
+        }
     }
 
     #[test]
