@@ -35,6 +35,32 @@ pub enum MessageKind {
     DumpKernels = 12,
 }
 
+impl MessageKind {
+    /// Every kind, in the order of their type bytes.
+    pub const ALL: [MessageKind; 12] = [
+        MessageKind::Alloc,
+        MessageKind::Free,
+        MessageKind::Query,
+        MessageKind::Response,
+        MessageKind::DumpRemaining,
+        MessageKind::DeviceInfoQuery,
+        MessageKind::DeviceInfoResponse,
+        MessageKind::CbAlloc,
+        MessageKind::CbFree,
+        MessageKind::KernelLoad,
+        MessageKind::KernelUnload,
+        MessageKind::DumpKernels,
+    ];
+
+    /// The kind with this type byte, if there is one.
+    #[inline]
+    pub fn from_byte(byte: u8) -> Option<MessageKind> {
+        MessageKind::ALL
+            .get(usize::from(byte).wrapping_sub(1))
+            .copied()
+    }
+}
+
 /// One tracking message, layout-free.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Message {

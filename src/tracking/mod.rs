@@ -1,6 +1,11 @@
 //! Tracking: the messages a runtime sends to the tracking server, their wire layouts, and the
 //! client-side transports that carry them.
 
+pub mod codec;
+mod detect;
 pub mod message;
+pub mod table;
+pub mod wire;
 
 pub use message::{Message, MessageKind};
+pub use wire::Layout;

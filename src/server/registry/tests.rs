@@ -364,14 +364,14 @@ fn equality_and_hash_depend_on_the_content_only() {
 
 /// The naive model: a sorted map by a literal key, sums recomputed each time.
 #[derive(Default)]
-struct Model(BTreeMap<(i32, i32, u8, u64), (u64, u8, u32)>);
+struct Model(BTreeMap<(i32, u8, i32, u64), (u64, u8, u32)>);
 
 impl Model {
     fn step(&mut self, semantics: Semantics, m: &Message) {
         let typed = semantics == Semantics::Typed;
         let pid = if typed { m.pid } else { 0 };
         let memory = if typed { m.buffer_type } else { 0 };
-        let key = (m.device, pid, memory, m.address);
+        let key = (m.device, memory, pid, m.address);
         if m.kind == MessageKind::Alloc {
             if m.buffer_type > 4 || m.size_bytes == 0 {
                 return;
@@ -383,7 +383,7 @@ impl Model {
             return;
         }
         let found = (0..=4)
-            .map(|memory| (m.device, pid, memory, m.address))
+            .map(|memory| (m.device, memory, pid, m.address))
             .find(|k| self.0.contains_key(k));
         let Some(key) = found else { return };
         let live = self.0.get_mut(&key).unwrap();
