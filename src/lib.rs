@@ -15,8 +15,10 @@
 
 pub mod cli;
 pub mod device;
+pub mod engine;
 pub mod lifecycle;
 pub mod oracle;
+pub mod scenario;
 pub mod server;
 pub mod trace;
 pub mod tracking;

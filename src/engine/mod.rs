@@ -6,4 +6,3 @@
 
 pub mod slot;
 pub mod step;
-pub mod threads;

@@ -22,7 +22,6 @@ use crate::tracking::{Layout, Message};
 use super::judge::Judge;
 use super::kind::{Divergence, Kind, Leak, Report, Strength, Verdict};
 use super::rest;
-use super::truth::Truth;
 use super::wire::Wire;
 
 /// Leaks listed one by one; more are counted.

@@ -22,7 +22,7 @@ pub(super) struct Judge {
     pub messages: u64,
     devices: u16,
     /// Whether messages carry thread and generation.
-    extended: bool,
+    pub extended: bool,
 }
 
 /// What a message is about, and who sent it.

@@ -4,6 +4,7 @@
 //! and the reconstruction on the other; [`message_check`] does what can be done without truth. The oracle
 //! knows events, not engines.
 
+pub mod check;
 pub mod checker;
 mod judge;
 pub mod kind;
@@ -12,5 +13,6 @@ pub mod rest;
 mod truth;
 mod wire;
 
+pub use check::{CheckError, check_trace};
 pub use checker::Checker;
 pub use kind::{Divergence, Kind, Leak, Report, Strength, Verdict};

@@ -316,7 +316,7 @@ impl Scenario {
             .into_iter()
             .flat_map(|kind| self.discipline.program(kind).steps())
             .filter_map(|step| match step {
-                MicroStep::Lock(Lock::LifecycleTable(entries)) => Some(entries),
+                MicroStep::Lock(Lock::LifecycleTable(entries)) => Some(*entries),
                 _ => None,
             })
             .max()
@@ -336,6 +336,15 @@ impl Scenario {
             None => {
                 Box::new(OpStream::new(&self.workload, self.ops, self.threads, self.devices, self.seed, run, thread))
             }
+        }
+    }
+
+    /// Whether any buffer may have several parts.
+    pub fn has_mesh(&self) -> bool {
+        let scripted = |op: &Op| matches!(op, Op::Allocate { request, .. } if request.parts > 1);
+        match self.script() {
+            Some(script) => script.iter().flatten().any(scripted),
+            None => self.workload.mesh_percent > 0,
         }
     }
 

@@ -173,7 +173,9 @@ impl Backend for ThreadBackend<'_> {
         let flow = self.wait_for(|| {
             self.try_touch(slot, |word| word.may_allocate(epoch), |word| word.opened(epoch, request.releases))
         });
-        self.world.slots[slot.index()].describe(request);
+        if matches!(flow, Flow::Done(_)) {
+            self.world.slots[slot.index()].describe(request);
+        }
         flow
     }
 

@@ -1,0 +1,300 @@
+//! The threads runtime: OS threads, real mutexes, the real allocators, real Unix sockets to a real server.
+//!
+//! [`run`] plays a scenario once and leaves a trace. It judges nothing itself, except that it notices when
+//! threads wait for each other for good: then it ends the run, and the trace says who waited for what.
+//!
+//! Without a recorder the threads do exactly the same, versions included, so that recording changes as little as
+//! possible of what is recorded.
+
+mod backend;
+mod client;
+mod debug_log;
+mod perturb;
+mod server;
+mod world;
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
+use thiserror::Error;
+
+use crate::device::{BufferKind, ConfigError, DeviceId};
+use crate::engine::step::{Code, PartAt, StopReason, Stepped, Thread};
+use crate::lifecycle::ProgramKind;
+use crate::oracle::Leak;
+use crate::oracle::rest::LiveBuffer;
+use crate::scenario::Scenario;
+use crate::scenario::op::SlotId;
+use crate::scenario::random::{Purpose, Random};
+use crate::trace::event::ReceiveCode;
+use crate::trace::file::{AtRest, End, Header, SERVER_STREAM};
+use crate::trace::recorder::{Recorder, StreamRecorder, Written};
+
+use backend::ThreadBackend;
+use client::Client;
+use debug_log::DebugLogFile;
+use perturb::Perturbation;
+use server::RunningServer;
+use world::{NO_ADDRESS, World};
+
+/// How often the run is looked after.
+const WATCH_INTERVAL: Duration = Duration::from_millis(5);
+/// A cycle of waiting threads, or all of them waiting, that stays this long is a deadlock.
+const DEADLOCK_AFTER: Duration = Duration::from_millis(400);
+
+/// Which server a run talks to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerChoice {
+    /// One in this process, on its own thread; the trace has what it received, in order.
+    InProcess,
+    /// `heisenbed serve` in a process of its own.
+    Spawn,
+    /// Whatever listens at this path.
+    Path(PathBuf),
+}
+
+/// How to play a scenario.
+#[derive(Debug)]
+pub struct RunConfig<'a> {
+    /// What to play.
+    pub scenario: &'a Scenario,
+    /// Which run of the scenario's seed.
+    pub run: u64,
+    /// Where the trace goes; `None`: nothing is recorded.
+    pub record: Option<File>,
+    /// The server.
+    pub server: ServerChoice,
+    /// Where the debug log goes; `None`: into a file that goes with the run.
+    pub debug_log: Option<PathBuf>,
+    /// Set by somebody who wants the run to end early.
+    pub interrupt: &'a AtomicBool,
+}
+
+/// What a run was like; what it means is in its trace.
+#[derive(Debug)]
+pub struct RunResult {
+    /// How long the threads ran.
+    pub elapsed: Duration,
+    /// Whether every thread came to its end.
+    pub completed: bool,
+    /// Messages that the client counted as dropped or failed.
+    pub client_dropped: u64,
+    /// Messages that the client counted as sent.
+    pub client_sent: u64,
+    /// What was written, where something was recorded.
+    pub written: Option<Written>,
+    /// What the server showed at rest.
+    pub at_rest: AtRest,
+    /// How the server in this process took the messages, by [`ReceiveCode`].
+    pub received: Option<[u64; ReceiveCode::ALL.len()]>,
+    /// What is live at rest, from the allocators.
+    pub live: Vec<LiveBuffer>,
+}
+
+/// Why a run could not be played or kept.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The devices cannot be built.
+    #[error("devices: {0}")]
+    Device(#[from] ConfigError),
+    /// The trace cannot be written, as when the disk is full: the run is not kept whole.
+    #[error("the trace cannot be written: {0}")]
+    Record(#[source] io::Error),
+    /// The server cannot be started or reached.
+    #[error("server {path}: {source}")]
+    Server {
+        /// Where.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Something else the system refused.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Plays the scenario once. `progress` is told the operations begun, from time to time.
+pub fn run(config: RunConfig<'_>, mut progress: impl FnMut(u64)) -> Result<RunResult, RunError> {
+    let scenario = config.scenario;
+    let system = |what| move |source| RunError::System { what, source };
+    let directory = tempfile::Builder::new()
+        .prefix("heisenbed-")
+        .tempdir()
+        .map_err(system("a temporary directory"))?;
+    let recorder = match config.record {
+        Some(file) => {
+            let header = Header {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                engine: "threads".to_owned(),
+                run: config.run,
+                server_recorded: config.server == ServerChoice::InProcess,
+                scenario: scenario.clone(),
+            };
+            Some(Recorder::start(file, &header, scenario.objects()).map_err(RunError::Record)?)
+        }
+        None => None,
+    };
+    let server_stream = || recorder.as_ref().map(|recorder| recorder.stream(SERVER_STREAM));
+    let server = RunningServer::start(scenario, &config.server, directory.path(), server_stream)?;
+    let client = Client::open(scenario, server.path()).map_err(|source| server.error(source))?;
+    let debug_log = match scenario.debug_log.enabled {
+        true => {
+            let path = config.debug_log.unwrap_or_else(|| directory.path().join("tt_buffer_debug.log"));
+            Some(DebugLogFile::open(&path, scenario.debug_log).map_err(system("the debug log"))?)
+        }
+        false => None,
+    };
+    let world = World::new(scenario, client, debug_log)?;
+    let failed = recorder.as_ref().map(Recorder::failed);
+    let started = Instant::now();
+    let play = Play { scenario, run: config.run, world: &world, code: Code::new(scenario) };
+    std::thread::scope(|scope| -> Result<(), RunError> {
+        for thread in 0..scenario.threads {
+            let stream = recorder.as_ref().map(|recorder| recorder.stream(thread));
+            let play = &play;
+            let spawned = std::thread::Builder::new()
+                .name(format!("workload {thread}"))
+                .spawn_scoped(scope, move || play.thread(thread, stream));
+            if let Err(source) = spawned {
+                world.stop(StopReason::Interrupted);
+                return Err(RunError::System { what: "a thread", source });
+            }
+        }
+        let mut watch = Watch::default();
+        while world.finished.load(Ordering::Acquire) < scenario.threads {
+            std::thread::sleep(WATCH_INTERVAL);
+            if config.interrupt.load(Ordering::Relaxed) || failed.as_ref().is_some_and(|f| f.load(Ordering::Relaxed)) {
+                world.stop(StopReason::Interrupted);
+            }
+            watch.look(&world, scenario.threads);
+            progress(world.ops.load(Ordering::Relaxed));
+        }
+        Ok(())
+    })?;
+    let elapsed = started.elapsed();
+    let completed = world.stopped() != Some(StopReason::Interrupted);
+    let (client_sent, client_dropped) = world.client.counts();
+    let live = world.live_buffers();
+    let observed = server.settle(&world.client, scenario)?;
+    let end = End { completed, client_dropped, client_sent, server: observed.at_rest.clone() };
+    let written = match recorder {
+        Some(recorder) => Some(recorder.finish(&end).map_err(RunError::Record)?),
+        None => None,
+    };
+    Ok(RunResult {
+        elapsed,
+        completed,
+        client_dropped,
+        client_sent,
+        written,
+        at_rest: observed.at_rest,
+        received: observed.received,
+        live,
+    })
+}
+
+/// What every thread needs to play its part.
+struct Play<'run> {
+    scenario: &'run Scenario,
+    run: u64,
+    world: &'run World,
+    code: Code,
+}
+
+impl Play<'_> {
+    fn thread(&self, index: u16, recorder: Option<StreamRecorder>) {
+        let scenario = self.scenario;
+        let steps = |kind| scenario.discipline.program(kind).steps().len().max(1);
+        let mut backend = ThreadBackend {
+            world: self.world,
+            thread: index,
+            ops: scenario.ops_of(index, self.run),
+            recorder,
+            perturbation: scenario.perturb.then(|| Perturbation::new(scenario.seed, self.run, index)),
+            debug_random: Random::new(scenario.seed, self.run, Purpose::DebugLog, u64::from(index)),
+            held: SmallVec::new(),
+            threads: scenario.threads,
+            layout: scenario.transport.layout,
+            chunks: scenario.transport.chunks,
+            mode: scenario.transport.mode,
+            begun: 0,
+            program_steps: [steps(ProgramKind::Allocate), steps(ProgramKind::Deallocate)],
+        };
+        let mut thread = Thread::new(index);
+        while thread.step(&self.code, &mut backend) != Stepped::Finished {}
+        drop(backend);
+        self.world.finished.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Notices when nothing can go on.
+#[derive(Debug, Default)]
+struct Watch {
+    suspected: Option<(Suspicion, Instant)>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Suspicion {
+    Cycle(Vec<u16>),
+    AllWait,
+}
+
+impl Watch {
+    fn look(&mut self, world: &World, threads: u16) {
+        let running = usize::from(threads - world.finished.load(Ordering::Acquire).min(threads));
+        let suspicion = match world.waiting.cycle() {
+            Some(cycle) => Some(Suspicion::Cycle(cycle)),
+            None if running > 0 && world.waiting.all_wait(running) => Some(Suspicion::AllWait),
+            None => None,
+        };
+        match (suspicion, &self.suspected) {
+            (None, _) => self.suspected = None,
+            (Some(now), Some((before, since))) if now == *before => {
+                if since.elapsed() > DEADLOCK_AFTER {
+                    world.stop(StopReason::Deadlock);
+                }
+            }
+            (Some(now), _) => self.suspected = Some((now, Instant::now())),
+        }
+    }
+}
+
+impl World {
+    /// Every buffer that is live now, by its handle; call it when no thread runs.
+    fn live_buffers(&self) -> Vec<LiveBuffer> {
+        let mut live = Vec::new();
+        for (slot, cell) in (0u32..).zip(&self.slots) {
+            let buffer = cell.buffer();
+            for part in 0..(cell.parts.len() as u8).min(buffer.parts) {
+                let device = DeviceId((buffer.device.0 + u16::from(part)) % self.objects.devices);
+                let handle = self.handle(PartAt { slot: SlotId(slot), part }, device);
+                let generation = self.devices[usize::from(device.0)].lock().generation(handle.memory, handle.address);
+                if handle.address != NO_ADDRESS && generation == Some(handle.generation) {
+                    let origin = Leak {
+                        device,
+                        memory: handle.memory,
+                        address: handle.address,
+                        size_bytes: handle.size_bytes,
+                        thread: 0,
+                        op: 0,
+                    };
+                    live.push(LiveBuffer {
+                        origin,
+                        generation: handle.generation,
+                        circular: buffer.kind == BufferKind::Circular,
+                    });
+                }
+            }
+        }
+        live
+    }
+}

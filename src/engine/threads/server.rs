@@ -1,0 +1,213 @@
+//! The server of a run: in this process, in a process of its own, or somebody else's.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashSet;
+
+use crate::oracle::checker::receive_code;
+use crate::oracle::rest;
+use crate::scenario::Scenario;
+use crate::server::listener::{ClientId, Config, Observer, Server};
+use crate::server::registry::{Limits, Outcome, Registry};
+use crate::trace::event::{ConnId, Event, ReceiveCode};
+use crate::trace::file::AtRest;
+use crate::trace::recorder::StreamRecorder;
+use crate::tracking::Message;
+
+use super::client::Client;
+use super::world::socket_path;
+use super::{RunError, ServerChoice};
+
+/// How long a spawned server may take to listen.
+const SPAWN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The server while the threads run.
+pub(super) enum RunningServer {
+    InProcess(Server<Tap>),
+    Spawned { child: Child, path: PathBuf },
+    Elsewhere { path: PathBuf },
+}
+
+/// What the server showed when all was done.
+pub(super) struct Observed {
+    pub at_rest: AtRest,
+    pub received: Option<[u64; ReceiveCode::ALL.len()]>,
+}
+
+impl RunningServer {
+    pub fn start(
+        scenario: &Scenario,
+        choice: &ServerChoice,
+        directory: &Path,
+        stream: impl FnOnce() -> Option<StreamRecorder>,
+    ) -> Result<RunningServer, RunError> {
+        let path = socket_path(directory);
+        match choice {
+            ServerChoice::InProcess => {
+                let mut config = Config::new(&path, scenario.semantics);
+                config.limits = registry_limits(scenario);
+                config.delay_per_message_us = scenario.server.delay_us;
+                config.layout = Some(scenario.transport.layout);
+                let tap = Tap::new(stream(), scenario.objects().conns);
+                Server::start_with(config, tap).map(RunningServer::InProcess).map_err(|error| RunError::Server {
+                    path: path.display().to_string(),
+                    source: io::Error::other(error),
+                })
+            }
+            ServerChoice::Spawn => spawn(scenario, path),
+            ServerChoice::Path(path) => Ok(RunningServer::Elsewhere { path: path.clone() }),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        match self {
+            RunningServer::InProcess(server) => server.path(),
+            RunningServer::Spawned { path, .. } | RunningServer::Elsewhere { path } => path,
+        }
+    }
+
+    pub fn error(&self, source: io::Error) -> RunError {
+        RunError::Server { path: self.path().display().to_string(), source }
+    }
+
+    /// Waits until the server has taken everything that was sent, and looks at what it shows.
+    pub fn settle(self, client: &Client, scenario: &Scenario) -> Result<Observed, RunError> {
+        match self {
+            RunningServer::InProcess(server) => {
+                client.close();
+                let report = server.shutdown();
+                let received = report.observer.counts;
+                drop(report.observer);
+                let at_rest = AtRest::Table(rest::table(&report.registry));
+                Ok(Observed { at_rest, received: Some(received) })
+            }
+            RunningServer::Spawned { mut child, path } => {
+                let at_rest = client.ask(&path, scenario);
+                client.close();
+                if let Ok(pid) = i32::try_from(child.id())
+                    && let Some(pid) = rustix::process::Pid::from_raw(pid)
+                {
+                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+                }
+                let _ = child.wait();
+                Ok(Observed { at_rest, received: None })
+            }
+            RunningServer::Elsewhere { path } => {
+                let at_rest = client.ask(&path, scenario);
+                client.close();
+                Ok(Observed { at_rest, received: None })
+            }
+        }
+    }
+}
+
+/// The bounds of a server of this scenario, in runs and in checks alike.
+pub fn registry_limits(scenario: &Scenario) -> Limits {
+    Limits { devices: u32::from(scenario.devices), ..Limits::default() }
+}
+
+fn spawn(scenario: &Scenario, path: PathBuf) -> Result<RunningServer, RunError> {
+    let error = |source| RunError::Server { path: path.display().to_string(), source };
+    let program = std::env::current_exe().map_err(error)?;
+    let semantics = serde_json::to_value(scenario.semantics)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .expect("semantics serialise as their names");
+    let mut child = Command::new(program)
+        .args(["serve", "--quiet", "--socket"])
+        .arg(&path)
+        .args(["--semantics", &semantics, "--devices", &scenario.devices.to_string()])
+        .args(["--layout", &scenario.transport.layout.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(error)?;
+    let started = Instant::now();
+    loop {
+        if std::os::unix::net::UnixStream::connect(&path).is_ok() {
+            return Ok(RunningServer::Spawned { child, path });
+        }
+        if let Ok(Some(status)) = child.try_wait() {
+            return Err(error(io::Error::other(format!("`heisenbed serve` ended at once: {status}"))));
+        }
+        if started.elapsed() > SPAWN_PATIENCE {
+            let _ = child.kill();
+            return Err(error(io::Error::new(io::ErrorKind::TimedOut, "`heisenbed serve` did not start to listen")));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Takes down what the server receives from the run's own connections, in the order in which it does.
+#[derive(Debug)]
+pub(super) struct Tap {
+    stream: Option<StreamRecorder>,
+    conns: u16,
+    counts: [u64; ReceiveCode::ALL.len()],
+    /// Device and sequence number of what was reported as held: it is reported again when it takes effect.
+    held: FxHashSet<(i32, u64)>,
+}
+
+impl Tap {
+    fn new(stream: Option<StreamRecorder>, conns: u16) -> Tap {
+        Tap { stream, conns, counts: [0; ReceiveCode::ALL.len()], held: FxHashSet::default() }
+    }
+
+    fn conn(&self, client: ClientId) -> Option<ConnId> {
+        u16::try_from(client.0).ok().filter(|conn| *conn < self.conns).map(ConnId)
+    }
+
+    fn take(&mut self, client: ClientId, code: ReceiveCode) {
+        let Some(conn) = self.conn(client) else { return };
+        self.counts[code as usize] += 1;
+        if let Some(stream) = &mut self.stream {
+            stream.record(&Event::Receive { conn, code });
+        }
+    }
+
+    /// Whether this outcome is the late effect of a message that was received before.
+    fn is_late(&mut self, message: &Message, outcome: &Outcome) -> bool {
+        let Some(extension) = message.extension.filter(|extension| extension.sequence != 0) else { return false };
+        let key = (message.device, extension.sequence);
+        if *outcome == Outcome::Held {
+            self.held.insert(key);
+            return false;
+        }
+        !self.held.is_empty() && self.held.remove(&key)
+    }
+}
+
+impl Observer for Tap {
+    fn on_accept(&mut self, client: ClientId) {
+        let Some(conn) = self.conn(client) else { return };
+        if let Some(stream) = &mut self.stream {
+            stream.record(&Event::Accept { conn });
+        }
+    }
+
+    fn on_message(&mut self, client: ClientId, message: &Message, outcome: &Outcome) {
+        if !self.is_late(message, outcome) {
+            self.take(client, receive_code(outcome));
+        } else {
+            self.counts[receive_code(outcome) as usize] += 1;
+        }
+    }
+
+    fn on_unknown(&mut self, client: ClientId, _frame: &[u8]) {
+        self.take(client, ReceiveCode::Unknown);
+    }
+
+    fn on_dump(&mut self, client: ClientId, _request: &Message, _registry: &Registry) {
+        self.take(client, ReceiveCode::Ignored);
+    }
+
+    fn on_idle(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            stream.tick();
+        }
+    }
+}
