@@ -1,10 +1,99 @@
 //! The command line: one file a subcommand, each with its arguments, what it runs, and what it prints.
 //!
-//! A subcommand returns an [`Outcome`] rather than printing, so that a test reads what a user would.
+//! A subcommand returns an [`Outcome`] rather than printing, so that a test reads what a user would. Only
+//! progress goes to stderr while a command runs.
 
+pub mod check;
 pub mod disciplines;
+pub mod import;
+pub mod progress;
+pub mod scenario_args;
+pub mod scenarios;
+pub mod stress;
+pub mod symptoms;
+pub mod verdict;
 
-use clap::ValueEnum;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Record-and-replay fuzzing and stress testbed for device allocators with allocation tracking.
+///
+/// Answers, with evidence that anyone can rerun: does this locking protocol keep the tracking server's picture equal
+/// to what the allocator did? Start with `heisenbed stress`.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// The form of what goes to stdout.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub format: Format,
+    /// Where all randomness comes from: the same seed gives the same work.
+    #[arg(long, global = true, value_name = "N")]
+    pub seed: Option<u64>,
+    /// No progress and no advice on stderr.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a workload on real threads and a real socket, record it, and check what the server made of it
+    Stress(stress::StressArgs),
+    /// Check a trace: what the server reconstructed against the truth
+    Check(check::CheckArgs),
+    /// Turn what another tool recorded into a trace
+    Import(import::ImportArgs),
+    /// List, show and lint lifecycle disciplines
+    Disciplines(disciplines::DisciplinesArgs),
+    /// List and show scenarios
+    Scenarios(scenarios::ScenariosArgs),
+}
+
+/// What every subcommand is told.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The form of what goes to stdout.
+    pub format: Format,
+    /// `--seed`.
+    pub seed: Option<u64>,
+    /// `--quiet`.
+    pub quiet: bool,
+    /// Set by Ctrl-C and SIGTERM: end soon, and keep what there is. A second one ends at once.
+    pub interrupt: Arc<AtomicBool>,
+}
+
+/// Runs what `cli` asks for.
+pub fn run(cli: Cli) -> Outcome {
+    let context = Context {
+        format: cli.format,
+        seed: cli.seed,
+        quiet: cli.quiet,
+        interrupt: Arc::new(AtomicBool::new(false)),
+    };
+    match &cli.command {
+        Command::Stress(args) => stress::run(args, &context),
+        Command::Check(args) => check::run(args, &context),
+        Command::Import(args) => import::run(args, &context),
+        Command::Disciplines(args) => disciplines::run(args, context.format),
+        Command::Scenarios(args) => scenarios::run(args, context.format),
+    }
+}
+
+impl Context {
+    /// Lets Ctrl-C and SIGTERM set [`Context::interrupt`]; from the second on they end the process.
+    pub fn catch_interrupts(&self) {
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            // In this order: the first signal finds the flag unset and sets it, the second finds it set.
+            let _ = signal_hook::flag::register_conditional_default(signal, Arc::clone(&self.interrupt));
+            let _ = signal_hook::flag::register(signal, Arc::clone(&self.interrupt));
+        }
+    }
+}
 
 /// The form of what a command writes to stdout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -25,4 +114,15 @@ pub struct Outcome {
     pub stderr: String,
     /// The exit code.
     pub exit_code: u8,
+}
+
+impl Outcome {
+    /// Bad usage or input: `error` on stderr, and as JSON on stdout where that was asked for.
+    pub fn bad_input(error: impl std::fmt::Display, format: Format) -> Outcome {
+        let stdout = match format {
+            Format::Human => String::new(),
+            Format::Json => format!("{}\n", serde_json::json!({ "error": error.to_string() })),
+        };
+        Outcome { stdout, stderr: format!("error: {error}\n"), exit_code: 2 }
+    }
 }

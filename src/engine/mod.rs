@@ -6,3 +6,4 @@
 
 pub mod slot;
 pub mod step;
+pub mod threads;

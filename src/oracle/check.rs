@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::trace::file::TraceFile;
+use crate::trace::file::{Header, TraceFile};
 use crate::trace::merge::{Contradiction, Merge, MergeEnd};
 
 use super::checker::Checker;
@@ -17,6 +17,9 @@ pub enum CheckError {
     /// No schedule fits its streams.
     #[error(transparent)]
     Contradiction(#[from] Contradiction),
+    /// It holds another tool's text and no events.
+    #[error("an imported trace has no events")]
+    NoEvents,
     /// Its events contradict each other or its scenario.
     #[error("the trace contradicts itself at {0}")]
     Events(String),
@@ -26,7 +29,7 @@ pub enum CheckError {
 /// from time to time.
 pub fn check_trace(trace: &TraceFile, mut progress: impl FnMut(u64)) -> Result<Report, CheckError> {
     const PROGRESS_EVENTS: u64 = 1 << 20;
-    let header = trace.header();
+    let Header::Run(header) = trace.header() else { return Err(CheckError::NoEvents) };
     let scenario = &header.scenario;
     scenario.check()?;
     let mut merge = Merge::new(trace, scenario.objects(), scenario.transport.chunks);

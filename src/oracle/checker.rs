@@ -168,11 +168,16 @@ impl Checker {
             };
         }
         let diverged = !self.judge.divergences.is_empty();
-        let note = prefix.or_else(|| (!completed && !diverged).then(|| "the run did not come to its end".to_owned()));
-        let verdict = match (diverged, completed) {
+        let note = match (prefix, completed, strength) {
+            (Some(prefix), ..) => Some(prefix),
+            (None, false, _) => Some("the run did not come to its end".to_owned()),
+            (None, true, Strength::Messages) => Some("the server did not say what it shows at rest".to_owned()),
+            (None, true, _) => None,
+        };
+        let verdict = match (diverged, &note) {
             (true, _) => Verdict::Diverged,
-            (false, true) => Verdict::Clean,
-            (false, false) => Verdict::Inconclusive,
+            (false, None) => Verdict::Clean,
+            (false, Some(_)) => Verdict::Inconclusive,
         };
         let mut leaked: Vec<Leak> = if completed { self.judge.truth.leaks().collect() } else { Vec::new() };
         leaked.sort_unstable();

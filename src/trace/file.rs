@@ -34,10 +34,40 @@ const MAX_HEADER_BYTES: u32 = 16 << 20;
 const MAX_BLOCK_BYTES: u32 = 16 << 20;
 const COMPRESSION_LEVEL: i32 = 1;
 
-/// What a trace says of itself before its events: enough to run it again.
+/// What a trace says of itself before its blocks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Header {
+    /// A run of an engine: blocks of events.
+    Run(Box<RunHeader>),
+    /// What another tool recorded: blocks of its text, as it was.
+    Import(ImportHeader),
+}
+
+/// What an imported trace says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Header {
+pub struct ImportHeader {
+    /// The version of heisenbed that wrote it.
+    pub version: String,
+    /// The format of the text.
+    pub format: ImportFormat,
+    /// The name of the file that was imported, without its folder.
+    pub source: String,
+}
+
+/// Formats that other tools record in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImportFormat {
+    /// The log of a tracking server.
+    ServerLog,
+}
+
+/// What a recorded run says of itself: enough to run it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RunHeader {
     /// The version of heisenbed that wrote it.
     pub version: String,
     /// Which engine ran: `threads` or `controlled`.
@@ -106,6 +136,8 @@ pub enum BlockKind {
     Events = 0,
     /// The [`End`], as JSON.
     End = 1,
+    /// Whole lines of an imported text.
+    Text = 2,
 }
 
 /// The head of a block.
@@ -288,6 +320,11 @@ impl TraceFile {
     /// The header.
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The end block, where the run came to its end and the file is whole.

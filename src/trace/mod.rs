@@ -13,3 +13,4 @@ pub mod merge;
 pub mod message;
 pub mod objects;
 pub mod recorder;
+pub mod text;

@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::codec::{Encoder, MAX_EVENT_BYTES};
 use super::event::Event;
-use super::file::{BLOCK_BYTES, BlockKind, End, Header, TraceWriter};
+use super::file::{BLOCK_BYTES, BlockKind, End, Header, RunHeader, TraceWriter};
 use super::objects::Objects;
 
 /// Blocks that may be under way to the writer.
@@ -53,8 +53,8 @@ pub struct Written {
 
 impl Recorder {
     /// Starts a trace in `file`.
-    pub fn start(file: File, header: &Header, objects: Objects) -> io::Result<Recorder> {
-        let mut trace = TraceWriter::create(file, header)?;
+    pub fn start(file: File, header: RunHeader, objects: Objects) -> io::Result<Recorder> {
+        let mut trace = TraceWriter::create(file, &Header::Run(Box::new(header)))?;
         let (to_writer, blocks) = bounded::<Block>(QUEUE_BLOCKS);
         let (give_back, empties) = bounded(QUEUE_BLOCKS);
         let failed = Arc::new(AtomicBool::new(false));

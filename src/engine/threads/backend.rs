@@ -8,11 +8,10 @@ use smallvec::SmallVec;
 
 use crate::device::{Device, DeviceId, Status};
 use crate::engine::slot::SlotWord;
-use crate::engine::step::{Backend, BufferView, Flow, Outgoing, PartAt, Touch};
+use crate::engine::step::{Backend, BufferView, Flow, Outgoing, PartAt, StopReason, Touch};
 use crate::lifecycle::{Lock, ProgramKind};
 use crate::scenario::op::{Op, Request, SlotId};
 use crate::scenario::random::Random;
-use crate::scenario::SendMode;
 use crate::trace::event::{ConnId, Event, FreeOutcome, LockId, SendOutcome};
 use crate::trace::message::message;
 use crate::trace::recorder::StreamRecorder;
@@ -42,9 +41,9 @@ pub(super) struct ThreadBackend<'run> {
     pub held: SmallVec<[(LockId, Held<'run>); 4]>,
     pub threads: u16,
     pub layout: Layout,
-    pub chunks: u8,
-    pub mode: SendMode,
     pub begun: u64,
+    /// Messages that were sent, and that were not.
+    pub messages: [u64; 2],
     pub program_steps: [usize; 2],
 }
 
@@ -295,10 +294,10 @@ impl Backend for ThreadBackend<'_> {
 
     fn connect(&mut self) -> Flow<ConnId> {
         match self.world.client.connect() {
-            Some(conn) => Flow::Done(conn),
-            None => {
-                self.world.stop(crate::engine::step::StopReason::Interrupted);
-                Flow::Stop(crate::engine::step::StopReason::Interrupted)
+            Ok(conn) => Flow::Done(conn),
+            Err(_) => {
+                self.world.stop(StopReason::Interrupted);
+                Flow::Stop(StopReason::Interrupted)
             }
         }
     }
@@ -312,7 +311,11 @@ impl Backend for ThreadBackend<'_> {
         let device = DeviceId((buffer.device.0 + u16::from(outgoing.at.part)) % self.world.objects.devices);
         let handle = self.world.handle(outgoing.at, device);
         let message = message(self.layout, outgoing.kind, &handle, self.thread, outgoing.sequence);
-        Flow::Done(self.world.client.send(&message, outgoing, self.layout, self.chunks, self.mode))
+        let (outcome, version) = self.world.client.send(&message, outgoing);
+        if outgoing.chunk == 0 {
+            self.messages[usize::from(outcome != SendOutcome::Sent)] += 1;
+        }
+        Flow::Done((outcome, version))
     }
 
     fn debug_log(&mut self, at: PartAt, program: ProgramKind) {

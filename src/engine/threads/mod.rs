@@ -31,7 +31,7 @@ use crate::scenario::Scenario;
 use crate::scenario::op::SlotId;
 use crate::scenario::random::{Purpose, Random};
 use crate::trace::event::ReceiveCode;
-use crate::trace::file::{AtRest, End, Header, SERVER_STREAM};
+use crate::trace::file::{AtRest, End, RunHeader, SERVER_STREAM};
 use crate::trace::recorder::{Recorder, StreamRecorder, Written};
 
 use backend::ThreadBackend;
@@ -132,14 +132,14 @@ pub fn run(config: RunConfig<'_>, mut progress: impl FnMut(u64)) -> Result<RunRe
         .map_err(system("a temporary directory"))?;
     let recorder = match config.record {
         Some(file) => {
-            let header = Header {
+            let header = RunHeader {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 engine: "threads".to_owned(),
                 run: config.run,
                 server_recorded: config.server == ServerChoice::InProcess,
                 scenario: scenario.clone(),
             };
-            Some(Recorder::start(file, &header, scenario.objects()).map_err(RunError::Record)?)
+            Some(Recorder::start(file, header, scenario.objects()).map_err(RunError::Record)?)
         }
         None => None,
     };
@@ -182,7 +182,7 @@ pub fn run(config: RunConfig<'_>, mut progress: impl FnMut(u64)) -> Result<RunRe
     })?;
     let elapsed = started.elapsed();
     let completed = world.stopped() != Some(StopReason::Interrupted);
-    let (client_sent, client_dropped) = world.client.counts();
+    let (client_sent, client_dropped) = (world.sent.load(Ordering::Relaxed), world.lost.load(Ordering::Relaxed));
     let live = world.live_buffers();
     let observed = server.settle(&world.client, scenario)?;
     let end = End { completed, client_dropped, client_sent, server: observed.at_rest.clone() };
@@ -224,14 +224,16 @@ impl Play<'_> {
             held: SmallVec::new(),
             threads: scenario.threads,
             layout: scenario.transport.layout,
-            chunks: scenario.transport.chunks,
-            mode: scenario.transport.mode,
             begun: 0,
+            messages: [0; 2],
             program_steps: [steps(ProgramKind::Allocate), steps(ProgramKind::Deallocate)],
         };
         let mut thread = Thread::new(index);
         while thread.step(&self.code, &mut backend) != Stepped::Finished {}
+        let [sent, lost] = backend.messages;
         drop(backend);
+        self.world.sent.fetch_add(sent, Ordering::Relaxed);
+        self.world.lost.fetch_add(lost, Ordering::Relaxed);
         self.world.finished.fetch_add(1, Ordering::AcqRel);
     }
 }

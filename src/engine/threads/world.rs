@@ -36,6 +36,9 @@ pub(super) struct World {
     pub finished: AtomicU16,
     /// Operations begun, for progress; each thread adds in batches.
     pub ops: AtomicU64,
+    /// Messages that were sent, and that were dropped or failed; each thread adds at its end.
+    pub sent: AtomicU64,
+    pub lost: AtomicU64,
     stop: AtomicU8,
 }
 
@@ -59,6 +62,8 @@ impl World {
             waiting: Waiting::new(scenario.threads, objects.locks()),
             finished: AtomicU16::new(0),
             ops: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
             stop: AtomicU8::new(0),
         })
     }

@@ -1,0 +1,237 @@
+//! `heisenbed check`: the oracle over a trace.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use serde_json::json;
+
+use super::progress::Progress;
+use super::verdict::{Summary, divergence_table, grouped, place, plural};
+use super::{Context, Format, Outcome};
+use crate::oracle::message_check::{MessageCheck, MessageReport};
+use crate::oracle::{Divergence, Kind, Report, Strength, Verdict, check_trace};
+use crate::trace::file::{Header, RunHeader, TraceFile};
+use crate::trace::import::server_log::{Accounting, ServerLogReader};
+use crate::trace::text::TextReader;
+
+/// Lines, leaks and buffers that the text output lists.
+const SHOWN: usize = 10;
+
+/// Arguments of `heisenbed check`.
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// A trace: recorded by `stress --record`, or made by `import`
+    #[arg(value_name = "TRACE")]
+    pub trace: PathBuf,
+}
+
+/// Runs the subcommand.
+pub fn run(args: &CheckArgs, context: &Context) -> Outcome {
+    let trace = match TraceFile::open(&args.trace) {
+        Ok(trace) => trace,
+        Err(error) => return Outcome::bad_input(error, context.format),
+    };
+    match trace.header() {
+        Header::Run(header) => check_run(&trace, header, context),
+        Header::Import(_) => check_import(&trace, context),
+    }
+}
+
+fn check_run(trace: &TraceFile, header: &RunHeader, context: &Context) -> Outcome {
+    let started = Instant::now();
+    let mut progress = Progress::new(context.quiet, "check", "events", trace.events());
+    let report = check_trace(trace, |events| progress.update(events));
+    progress.finish();
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => return Outcome::bad_input(format!("{}: {error}", trace.path().display()), context.format),
+    };
+    let mut summary = Summary::new(header.scenario.threads, header.scenario.seed);
+    summary.add(&report);
+    summary.elapsed_s = started.elapsed().as_secs_f64();
+    let stdout = match context.format {
+        Format::Json => summary.json(&json!({
+            "leaked": report.leaked,
+            "run": header.run,
+            "events_found": trace.events(),
+            "trace_bytes": trace.bytes(),
+            "scenario": header.scenario.name,
+            "discipline": header.scenario.discipline.name,
+        })),
+        Format::Human => human(trace, header, &summary, &report),
+    };
+    Outcome { stdout, stderr: String::new(), exit_code: summary.exit_code() }
+}
+
+fn human(trace: &TraceFile, header: &RunHeader, summary: &Summary, report: &Report) -> String {
+    let mut text = String::new();
+    let scenario = &header.scenario;
+    let _ = writeln!(
+        text,
+        "{}: {} under {} ({}, {} publication), run {} of seed {}\n{} ({:.2} bytes each), {}; checked in {:.2} s",
+        trace.path().display(),
+        scenario.name,
+        scenario.discipline.name,
+        scenario.order,
+        scenario.publish,
+        header.run,
+        scenario.seed,
+        plural(report.events, "event"),
+        trace.bytes() as f64 / report.events.max(1) as f64,
+        plural(report.messages, "message"),
+        summary.elapsed_s,
+    );
+    text.push('\n');
+    let _ = writeln!(text, "{} ({} check)", report.verdict, strength_word(report.strength));
+    if let Some(note) = &report.note {
+        let _ = writeln!(text, "  {note}");
+    }
+    text.push_str(&divergence_table(&report.divergences));
+    if let Some(first) = &report.first {
+        let _ = writeln!(text, "first: {}", place(first));
+    }
+    let _ = writeln!(text, "leaks: {}", grouped(report.leaks));
+    for leak in report.leaked.iter().take(SHOWN) {
+        let _ = writeln!(
+            text,
+            "  device {} {:#x}, {} bytes, allocated by thread {} as its operation {}",
+            leak.device,
+            leak.address,
+            grouped(leak.size_bytes),
+            leak.thread,
+            leak.op
+        );
+    }
+    text
+}
+
+fn strength_word(strength: Strength) -> &'static str {
+    match strength {
+        Strength::Messages => "messages",
+        Strength::Totals => "totals",
+        Strength::Exact => "exact",
+    }
+}
+
+fn check_import(trace: &TraceFile, context: &Context) -> Outcome {
+    let started = Instant::now();
+    let mut log = ServerLogReader::new(TextReader::new(trace));
+    let mut check = MessageCheck::default();
+    for record in log.by_ref() {
+        match record {
+            Ok(record) => check.observe(&record),
+            Err(error) => return Outcome::bad_input(format!("{}: {error}", trace.path().display()), context.format),
+        }
+    }
+    let accounting = log.into_accounting();
+    let found = check.finish();
+    let mut summary = Summary::new(0, 0);
+    summary.add(&report(&found, trace.damage()));
+    summary.elapsed_s = started.elapsed().as_secs_f64();
+    let stdout = match context.format {
+        Format::Json => summary.json(&imported_json(&found, &accounting)),
+        Format::Human => imported_human(trace, &summary, &found, &accounting),
+    };
+    Outcome { stdout, stderr: String::new(), exit_code: summary.exit_code() }
+}
+
+/// A log's findings as a report: without truth nothing is ever clean, and what is live at the end is no leak yet.
+fn report(found: &MessageReport, damage: Option<&str>) -> Report {
+    let divergences: std::collections::BTreeMap<Kind, u64> = found
+        .findings
+        .iter()
+        .filter_map(|(finding, count)| Some((kind(finding.name())?, *count)))
+        .collect();
+    let first = found.first.as_ref().and_then(|first| {
+        Some(Divergence {
+            kind: kind(first.kind.name())?,
+            device: crate::device::DeviceId(first.device.and_then(|device| u16::try_from(device).ok()).unwrap_or(0)),
+            memory: None,
+            address: Some(first.address),
+            thread: None,
+            op: None,
+        })
+    });
+    let weak = "a log has no truth to compare with: its messages do not contradict each other".to_owned();
+    let diverged = !divergences.is_empty();
+    Report {
+        verdict: if diverged { Verdict::Diverged } else { Verdict::Inconclusive },
+        strength: Strength::Messages,
+        divergences,
+        first,
+        leaks: 0,
+        leaked: Vec::new(),
+        events: found.lines,
+        messages: found.messages,
+        ops: 0,
+        allocs_failed: 0,
+        peak_live: 0,
+        note: damage.map(str::to_owned).or((!diverged).then_some(weak)),
+    }
+}
+
+fn kind(name: &str) -> Option<Kind> {
+    Kind::ALL.into_iter().find(|kind| kind.name() == name)
+}
+
+fn imported_json(found: &MessageReport, accounting: &Accounting) -> serde_json::Value {
+    let notes: serde_json::Map<String, serde_json::Value> = found
+        .notes
+        .iter()
+        .map(|(note, noted)| (note.name().to_owned(), json!({ "count": noted.count, "first_line": noted.first_line })))
+        .collect();
+    let live: Vec<_> = found
+        .live_at_end
+        .iter()
+        .map(|live| {
+            json!({
+                "device": live.device, "address": live.address, "size_bytes": live.size_bytes, "pid": live.pid,
+                "ref_count": live.ref_count, "line": live.line,
+            })
+        })
+        .collect();
+    json!({
+        "lines": found.lines,
+        "first_line": found.first.as_ref().map(|first| first.line),
+        "unknown_messages": found.unknown_messages,
+        "live_at_end": found.live_at_end_total,
+        "live": live,
+        "swept": found.swept,
+        "notes": notes,
+        "unrecognised": accounting.unrecognised,
+    })
+}
+
+fn imported_human(trace: &TraceFile, summary: &Summary, found: &MessageReport, accounting: &Accounting) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{}: {}, {}, {} not understood",
+        trace.path().display(),
+        plural(found.lines, "line"),
+        plural(found.messages, "message"),
+        grouped(accounting.unrecognised),
+    );
+    text.push('\n');
+    let _ = writeln!(text, "{} (messages check: a log has no truth to compare with)", summary.verdict);
+    if let Some(note) = &summary.note {
+        let _ = writeln!(text, "  {note}");
+    }
+    text.push_str(&divergence_table(&summary.divergences));
+    if let Some(first) = &found.first {
+        let _ = writeln!(text, "first: {} at {:#x}, line {}", first.kind.name(), first.address, first.line);
+    }
+    for (note, noted) in &found.notes {
+        let _ = writeln!(text, "note: {} ({}), first at line {}", note.name(), grouped(noted.count), noted.first_line);
+    }
+    if found.unknown_messages > 0 {
+        let _ = writeln!(text, "{} of unknown type", plural(found.unknown_messages, "message"));
+    }
+    let _ = writeln!(text, "live at the end: {}", grouped(found.live_at_end_total));
+    for live in found.live_at_end.iter().take(SHOWN) {
+        let _ = writeln!(text, "  device {} {:#x}, since line {}", live.device, live.address, live.line);
+    }
+    text
+}

@@ -1,0 +1,119 @@
+//! The options that make a scenario: a built-in one or a file, with anything in it replaced.
+
+use clap::Args;
+
+use crate::device::{Policy, Profile};
+use crate::lifecycle::{Order, Publication};
+use crate::scenario::{Connections, Scenario, ScenarioError, ScenarioFile, Transport};
+use crate::server::registry::Semantics;
+use crate::tracking::transport::SendMode;
+
+/// Which scenario, and what is different about it.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Scenario")]
+pub struct ScenarioArgs {
+    /// A built-in scenario or a TOML file; see `heisenbed scenarios`
+    #[arg(long, value_name = "NAME|FILE", default_value = "own-buffers")]
+    pub scenario: String,
+    /// Threads that allocate and release
+    #[arg(long, value_name = "N")]
+    pub threads: Option<u16>,
+    /// Operations a thread; an allocate and a release are one each
+    #[arg(long, value_name = "N")]
+    pub ops: Option<u64>,
+    /// Devices
+    #[arg(long, value_name = "N")]
+    pub devices: Option<u16>,
+    /// Whose memory the devices have: n150, n300, t3k, galaxy, tg, custom:DEVICESxBYTES
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<Profile>,
+    /// The allocator: best-fit, first-fit, segregated, range
+    #[arg(long, value_name = "NAME", value_parser = word::<Policy>)]
+    pub allocator: Option<Policy>,
+    /// The locking protocol: a built-in discipline or a TOML file; see `heisenbed disciplines`
+    #[arg(long, value_name = "NAME|FILE")]
+    pub discipline: Option<String>,
+    /// Which comes first at a release: FREE is sent, or the address is given back
+    #[arg(long, value_enum)]
+    pub order: Option<Order>,
+    /// When other threads see a new buffer: when allocate returns, or as soon as it has an address
+    #[arg(long, value_enum)]
+    pub publish: Option<Publication>,
+    /// How messages travel, words joined by commas: blocking or dontwait; shared, per-thread or lazy connections;
+    /// split=K writes a message; layout=72, 112, 128, 144, 648 or extended
+    #[arg(long, value_name = "WORDS")]
+    pub transport: Option<String>,
+    /// How the server understands messages: overwrite, refcount, typed, sequenced
+    #[arg(long, value_name = "NAME", value_parser = word::<Semantics>)]
+    pub semantics: Option<Semantics>,
+    /// Take the workload (and the devices) of this scenario
+    #[arg(long, value_name = "NAME|FILE")]
+    pub workload: Option<String>,
+    /// Delay random micro-steps, to widen whatever window there is
+    #[arg(long)]
+    pub perturb: bool,
+    /// Write the debug log, at its cost of 10 to 50 ms a block
+    #[arg(long)]
+    pub debug_log: bool,
+}
+
+impl ScenarioArgs {
+    /// The scenario that the options describe.
+    pub fn resolve(&self, seed: Option<u64>) -> Result<Scenario, ScenarioError> {
+        let mut file = ScenarioFile::load(&self.scenario)?;
+        if let Some(name) = &self.workload {
+            let other = ScenarioFile::load(name)?;
+            file.workload = other.workload;
+            file.profile = other.profile;
+            file.devices = other.devices;
+        }
+        file.seed = seed.unwrap_or(file.seed);
+        file.threads = self.threads.unwrap_or(file.threads);
+        file.ops = self.ops.unwrap_or(file.ops);
+        file.profile = self.profile.or(file.profile);
+        file.devices = self.devices.or(file.devices);
+        file.allocator = self.allocator.unwrap_or(file.allocator);
+        file.order = self.order.or(file.order);
+        file.publish = self.publish.or(file.publish);
+        file.semantics = self.semantics.or(file.semantics);
+        file.perturb |= self.perturb;
+        file.debug_log.enabled |= self.debug_log;
+        if let Some(discipline) = &self.discipline {
+            file.discipline.clone_from(discipline);
+        }
+        if let Some(words) = &self.transport {
+            for word in words.split(',') {
+                set_transport(&mut file.transport, word.trim()).ok_or_else(|| ScenarioError::Range {
+                    scenario: file.name.clone(),
+                    field: "--transport",
+                    problem: format!("`{word}` is none of blocking, dontwait, shared, per-thread, lazy, split=K, layout=L"),
+                })?;
+            }
+        }
+        file.resolve()
+    }
+}
+
+fn set_transport(transport: &mut Transport, word: &str) -> Option<()> {
+    match word {
+        "blocking" => transport.mode = SendMode::Blocking,
+        "dontwait" => transport.mode = SendMode::DontWait,
+        "shared" => transport.connections = Connections::Shared,
+        "per-thread" => transport.connections = Connections::PerThread,
+        "lazy" => transport.connections = Connections::Lazy,
+        _ => {
+            let (key, value) = word.split_once('=')?;
+            match key {
+                "split" => transport.chunks = value.parse().ok()?,
+                "layout" => transport.layout = value.parse().ok()?,
+                _ => return None,
+            }
+        }
+    }
+    Some(())
+}
+
+/// Parses a word by its serde name.
+pub(super) fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(serde_json::Value::from(text)).map_err(|error| error.to_string())
+}

@@ -1,0 +1,407 @@
+//! `heisenbed stress`: real threads, real sockets, a recorded run, checked.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde_json::json;
+
+use super::progress::Progress;
+use super::scenario_args::ScenarioArgs;
+use super::verdict::{Summary, divergence_table, grouped, place, plural};
+use super::{Context, Format, Outcome, symptoms};
+use crate::engine::threads::{self, RunConfig, RunResult, ServerChoice};
+use crate::oracle::{Kind, Leak, Report, Strength, Verdict, check_trace, rest};
+use crate::scenario::Scenario;
+use crate::trace::file::TraceFile;
+
+/// Leaks that the text output lists.
+const LEAKS_SHOWN: usize = 5;
+
+/// Arguments of `heisenbed stress`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    heisenbed stress\n  \
+    heisenbed stress --discipline lifecycle-narrow --order free-first --perturb --threads 2 --ops 2000 --runs 100\n  \
+    heisenbed stress --scenario reported-timeline --discipline my-fix.toml --record race.hb\n  \
+    heisenbed stress --scenario reported-symptoms")]
+pub struct StressArgs {
+    /// What to run.
+    #[command(flatten)]
+    pub scenario: ScenarioArgs,
+    /// How many runs, each with other random choices
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub runs: u64,
+    /// Start no new run after this long (90s, 10m, 2h); without --runs: as many runs as fit
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub duration: Option<Duration>,
+    /// The server: `inproc`, `spawn` (a process of its own), or `unix:PATH` (whatever listens there)
+    #[arg(long, value_name = "SERVER", default_value = "inproc")]
+    pub server: ServerArg,
+    /// Keep the trace in FILE (of several runs: of the first that diverged, or the last); `none`: do not record at all
+    #[arg(long, value_name = "FILE|none")]
+    pub record: Option<String>,
+    /// Append the debug log to FILE instead of a temporary one
+    #[arg(long, value_name = "FILE")]
+    pub debug_log_file: Option<PathBuf>,
+}
+
+/// `--server`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerArg(pub ServerChoice);
+
+impl FromStr for ServerArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ServerArg, String> {
+        match text {
+            "inproc" => Ok(ServerArg(ServerChoice::InProcess)),
+            "spawn" => Ok(ServerArg(ServerChoice::Spawn)),
+            _ => match text.strip_prefix("unix:") {
+                Some(path) if !path.is_empty() => Ok(ServerArg(ServerChoice::Path(path.into()))),
+                _ => Err("use inproc, spawn or unix:PATH".to_owned()),
+            },
+        }
+    }
+}
+
+/// One run with its verdict.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub report: Report,
+    pub result: RunResult,
+}
+
+/// Where a run's trace goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Record<'a> {
+    /// Checked and forgotten.
+    Temporary,
+    /// Kept.
+    File(&'a Path),
+    /// Not recorded.
+    Nothing,
+}
+
+/// Runs the subcommand.
+pub fn run(args: &StressArgs, context: &Context) -> Outcome {
+    let scenario = match args.scenario.resolve(context.seed) {
+        Ok(scenario) => scenario,
+        Err(error) => return Outcome::bad_input(error, context.format),
+    };
+    context.catch_interrupts();
+    if scenario.name == symptoms::SCENARIO {
+        return symptoms::run(args, &scenario, context);
+    }
+    match stress(args, &scenario, context) {
+        Ok(stressed) => stressed.outcome(args, &scenario, context),
+        Err(error) => Outcome::bad_input(error, context.format),
+    }
+}
+
+/// Everything that the runs showed.
+#[derive(Debug)]
+struct Stressed {
+    summary: Summary,
+    runs_diverged: u64,
+    first_run: Option<u64>,
+    leaked: Vec<Leak>,
+    client_dropped: u64,
+    run_s: f64,
+    check_s: f64,
+    trace_bytes: Option<u64>,
+    allocs_failed: u64,
+    peak_live: u64,
+}
+
+fn stress(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<Stressed, String> {
+    let started = Instant::now();
+    let runs = match (args.duration, args.runs) {
+        (Some(_), 1) => u64::MAX,
+        (_, runs) => runs,
+    };
+    let file = args.record.as_deref().filter(|record| *record != "none").map(Path::new);
+    let mut stressed = Stressed {
+        summary: Summary::new(scenario.threads, scenario.seed),
+        runs_diverged: 0,
+        first_run: None,
+        leaked: Vec::new(),
+        client_dropped: 0,
+        run_s: 0.0,
+        check_s: 0.0,
+        trace_bytes: None,
+        allocs_failed: 0,
+        peak_live: 0,
+    };
+    let total = if runs == 1 { scenario.ops * u64::from(scenario.threads) } else { runs };
+    let (what, unit) = if runs == 1 { ("stress", "operations") } else { ("stress", "runs") };
+    let mut progress = Progress::new(context.quiet, what, unit, if runs == u64::MAX { 0 } else { total });
+    for run in 0..runs {
+        let record = match (file, args.record.as_deref()) {
+            (_, Some("none")) => Record::Nothing,
+            (Some(path), _) if stressed.first_run.is_none() => Record::File(path),
+            _ => Record::Temporary,
+        };
+        let before = Instant::now();
+        let checked = checked_run(args, scenario, run, record, context, |ops| {
+            progress.update(if runs == 1 { ops } else { run });
+        })?;
+        stressed.run_s += checked.result.elapsed.as_secs_f64();
+        stressed.check_s += (before.elapsed() - checked.result.elapsed.min(before.elapsed())).as_secs_f64();
+        stressed.add(run, checked);
+        if context.interrupt.load(Ordering::Relaxed)
+            || args.duration.is_some_and(|duration| started.elapsed() >= duration)
+        {
+            break;
+        }
+    }
+    progress.finish();
+    stressed.summary.elapsed_s = started.elapsed().as_secs_f64();
+    Ok(stressed)
+}
+
+/// Plays one run of `scenario` and checks it.
+pub(super) fn checked_run(
+    args: &StressArgs,
+    scenario: &Scenario,
+    run: u64,
+    record: Record<'_>,
+    context: &Context,
+    progress: impl FnMut(u64),
+) -> Result<Checked, String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let (file, path) = match record {
+        Record::Nothing => (None, PathBuf::new()),
+        Record::Temporary => {
+            (Some(tempfile::tempfile().map_err(|error| text(&error))?), PathBuf::from("(temporary trace)"))
+        }
+        Record::File(path) => {
+            let file = File::options().read(true).write(true).create(true).truncate(true).open(path);
+            (Some(file.map_err(|error| format!("{}: {error}", path.display()))?), path.to_owned())
+        }
+    };
+    let handle = file.as_ref().map(File::try_clone).transpose().map_err(|error| text(&error))?;
+    let config = RunConfig {
+        scenario,
+        run,
+        record: file,
+        server: args.server.0.clone(),
+        debug_log: args.debug_log_file.clone(),
+        interrupt: &context.interrupt,
+    };
+    let result = threads::run(config, progress).map_err(|error| text(&error))?;
+    let report = match handle {
+        Some(file) => {
+            let trace = TraceFile::from_file(file, &path).map_err(|error| text(&error))?;
+            check_trace(&trace, |_| ()).map_err(|error| text(&error))?
+        }
+        None => rest::check_unrecorded(
+            scenario,
+            result.completed,
+            &result.live,
+            &result.at_rest,
+            result.received.as_ref(),
+            result.client_dropped,
+        ),
+    };
+    Ok(Checked { report, result })
+}
+
+impl Stressed {
+    fn add(&mut self, run: u64, checked: Checked) {
+        let Checked { report, result } = checked;
+        self.summary.add(&report);
+        if report.verdict == Verdict::Diverged {
+            self.runs_diverged += 1;
+            self.first_run.get_or_insert(run);
+        }
+        if self.leaked.is_empty() {
+            self.leaked = report.leaked;
+        }
+        self.client_dropped += result.client_dropped;
+        self.allocs_failed += report.allocs_failed;
+        self.peak_live = self.peak_live.max(report.peak_live);
+        self.trace_bytes = result.written.map(|written| written.bytes).or(self.trace_bytes);
+    }
+
+    fn outcome(&self, args: &StressArgs, scenario: &Scenario, context: &Context) -> Outcome {
+        let stdout = match context.format {
+            Format::Json => self.summary.json(&json!({
+                "runs": self.summary.schedules,
+                "runs_diverged": self.runs_diverged,
+                "first_run": self.first_run,
+                "client_dropped": self.client_dropped,
+                "leaked": self.leaked,
+                "run_s": self.run_s,
+                "trace_bytes": self.trace_bytes,
+                "allocs_failed": self.allocs_failed,
+                "peak_live": self.peak_live,
+                "scenario": scenario.name,
+                "discipline": scenario.discipline.name,
+                "order": scenario.order,
+                "publish": scenario.publish,
+                "semantics": scenario.semantics,
+                "workload": args.scenario.workload.as_deref().unwrap_or(&scenario.name),
+            })),
+            Format::Human => self.human(args, scenario),
+        };
+        Outcome { stdout, stderr: String::new(), exit_code: self.summary.exit_code() }
+    }
+
+    fn human(&self, args: &StressArgs, scenario: &Scenario) -> String {
+        let summary = &self.summary;
+        let mut text = String::new();
+        let _ = writeln!(
+            text,
+            "{} under {} ({}, {} publication, {} server): {}, {} each, {}{}",
+            scenario.name,
+            scenario.discipline.name,
+            scenario.order,
+            scenario.publish,
+            serde_json::to_value(scenario.semantics).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default(),
+            plural(u64::from(scenario.threads), "thread"),
+            plural(scenario.ops, "operation"),
+            plural(u64::from(scenario.devices), "device"),
+            if scenario.perturb { ", perturbed" } else { "" },
+        );
+        let _ = writeln!(
+            text,
+            "{}: {} through a Unix socket in {:.2} s ({} a second); {} checked in {:.2} s",
+            plural(summary.schedules, "run"),
+            plural(summary.messages, "message"),
+            self.run_s,
+            grouped((summary.messages as f64 / self.run_s.max(1e-9)) as u64),
+            plural(summary.events, "event"),
+            self.check_s,
+        );
+        text.push('\n');
+        match summary.verdict {
+            Verdict::Diverged => self.write_divergences(&mut text),
+            Verdict::Inconclusive => {
+                let _ = writeln!(text, "inconclusive: {}", summary.note.as_deref().unwrap_or("the check is incomplete"));
+            }
+            Verdict::Clean | Verdict::Proved => text.push_str(clean_words(summary.check)),
+        }
+        self.write_leaks(&mut text);
+        if self.allocs_failed > 0 {
+            let _ = writeln!(text, "{} failed because a memory was full.", plural(self.allocs_failed, "allocation"));
+        }
+        if let Some(path) = args.record.as_deref().filter(|record| *record != "none") {
+            let _ = writeln!(text, "trace: {path} ({} bytes)", grouped(self.trace_bytes.unwrap_or(0)));
+        }
+        self.write_advice(&mut text, scenario);
+        text
+    }
+
+    fn write_divergences(&self, text: &mut String) {
+        let summary = &self.summary;
+        let _ = writeln!(
+            text,
+            "diverged in {} of {}: what the server reconstructed is not what the allocator did",
+            grouped(self.runs_diverged),
+            plural(summary.schedules, "run"),
+        );
+        text.push_str(&divergence_table(&summary.divergences));
+        if let Some(first) = &summary.first {
+            let _ = writeln!(text, "first: {} (run {})", place(first), self.first_run.unwrap_or(0));
+        }
+        if summary.divergences.contains_key(&Kind::LostMessage) {
+            let _ = writeln!(text, "the client counted {} itself", plural(self.client_dropped, "dropped message"));
+        }
+    }
+
+    fn write_leaks(&self, text: &mut String) {
+        if self.summary.leaks == 0 {
+            text.push_str("leaks: none\n");
+            return;
+        }
+        let _ = writeln!(
+            text,
+            "leaks: {} that the program never released (real leaks, apart from divergences)",
+            plural(self.summary.leaks, "buffer")
+        );
+        for leak in self.leaked.iter().take(LEAKS_SHOWN) {
+            let _ = writeln!(
+                text,
+                "  device {} {} {:#x}, {} bytes, allocated by thread {} as its operation {}",
+                leak.device,
+                crate::scenario::op::memory_word(leak.memory),
+                leak.address,
+                grouped(leak.size_bytes),
+                leak.thread,
+                leak.op,
+            );
+        }
+        if self.summary.leaks > LEAKS_SHOWN as u64 && self.leaked.len() > LEAKS_SHOWN {
+            let _ = writeln!(text, "  … (all in --format json)");
+        }
+    }
+
+    fn write_advice(&self, text: &mut String, scenario: &Scenario) {
+        text.push('\n');
+        text.push_str(match self.summary.verdict {
+            Verdict::Diverged if scenario.discipline.name == "claimed-wide" => {
+                "See the messages themselves: add --record race.hb, then heisenbed check race.hb\n"
+            }
+            Verdict::Diverged => {
+                "Does another lock scope fix it? Try: the same with --discipline claimed-wide\n\
+                 Keep the evidence: the same with --record race.hb, then heisenbed check race.hb\n"
+            }
+            _ => {
+                "To see a race, try:\n  heisenbed stress --discipline lifecycle-narrow --order free-first --perturb \
+                 --threads 2 --ops 2000\n"
+            }
+        });
+    }
+}
+
+fn clean_words(strength: Strength) -> &'static str {
+    match strength {
+        Strength::Exact => {
+            "clean: the server's picture was the allocator's truth\n  \
+             - after every message: each one was about the buffer that really was at its address then\n  \
+             - at every moment between: totals were off by no more than what was still under way\n  \
+             - at the end: the server's live table equals the allocator's, entry by entry\n"
+        }
+        Strength::Totals => {
+            "clean, by a weaker check: at the end the server showed what the allocator had; what happened on the way \
+             was not compared\n"
+        }
+        Strength::Messages => "clean, by the weakest check: the messages do not contradict each other\n",
+    }
+}
+
+/// `90s`, `10m`, `2h`, or seconds without a unit.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let (number, seconds) = match text.char_indices().last() {
+        Some((at, 's')) => (&text[..at], 1.0),
+        Some((at, 'm')) => (&text[..at], 60.0),
+        Some((at, 'h')) => (&text[..at], 3600.0),
+        _ => (text, 1.0),
+    };
+    let number: f64 = number.parse().map_err(|_| format!("`{text}` is no time: use 90s, 10m or 2h"))?;
+    Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7200)));
+        assert!(parse_duration("-3s").is_err() && parse_duration("soon").is_err() && parse_duration("").is_err());
+    }
+
+    #[test]
+    fn servers_are_named_by_kind_or_path() {
+        assert_eq!("unix:/tmp/x.sock".parse(), Ok(ServerArg(ServerChoice::Path("/tmp/x.sock".into()))));
+        assert!("unix:".parse::<ServerArg>().is_err() && "tcp:1".parse::<ServerArg>().is_err());
+    }
+}

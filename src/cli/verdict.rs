@@ -1,0 +1,171 @@
+//! What every command that gives a verdict prints of it: the JSON keys that scripts rely on, and the words.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::oracle::{Divergence, Kind, Report, Strength, Verdict};
+
+/// A verdict over one run or many.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// How it ended.
+    pub verdict: Verdict,
+    /// How many divergences of each kind.
+    pub divergences: BTreeMap<Kind, u64>,
+    /// How many buffers leaked.
+    pub leaks: u64,
+    /// The first divergence.
+    pub first: Option<Divergence>,
+    /// Schedules that were run.
+    pub schedules: u64,
+    /// Micro-steps that were taken.
+    pub steps: u64,
+    /// Distinct states that were visited, where states are compared.
+    pub states: Option<u64>,
+    /// Events that were checked.
+    pub events: u64,
+    /// Messages that the server received.
+    pub messages: u64,
+    /// Threads.
+    pub threads: u16,
+    /// Operations that were begun.
+    pub ops: u64,
+    /// Preemptions, where schedules have them.
+    pub preemptions: Option<u64>,
+    /// How long it took, in seconds.
+    pub elapsed_s: f64,
+    /// The seed.
+    pub seed: u64,
+    /// The file of the reproducer, if one was written.
+    pub reproducer: Option<String>,
+    /// How strong the check was.
+    pub check: Strength,
+    /// Why the verdict is inconclusive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+impl Summary {
+    /// Before the first run.
+    pub fn new(threads: u16, seed: u64) -> Summary {
+        Summary {
+            verdict: Verdict::Clean,
+            divergences: BTreeMap::new(),
+            leaks: 0,
+            first: None,
+            schedules: 0,
+            steps: 0,
+            states: None,
+            events: 0,
+            messages: 0,
+            threads,
+            ops: 0,
+            preemptions: None,
+            elapsed_s: 0.0,
+            seed,
+            reproducer: None,
+            check: Strength::Exact,
+            note: None,
+        }
+    }
+
+    /// Adds one run. One that diverged decides, then one that was inconclusive.
+    pub fn add(&mut self, report: &Report) {
+        for (kind, count) in &report.divergences {
+            *self.divergences.entry(*kind).or_default() += count;
+        }
+        self.verdict = match (self.verdict, report.verdict) {
+            (Verdict::Diverged, _) | (_, Verdict::Diverged) => Verdict::Diverged,
+            (Verdict::Inconclusive, _) | (_, Verdict::Inconclusive) => Verdict::Inconclusive,
+            (_, verdict) => verdict,
+        };
+        self.leaks += report.leaks;
+        self.first = self.first.or(report.first);
+        self.schedules += 1;
+        self.steps += report.events;
+        self.events += report.events;
+        self.messages += report.messages;
+        self.ops += report.ops;
+        self.check = self.check.min(report.strength);
+        if self.note.is_none() {
+            self.note.clone_from(&report.note);
+        }
+    }
+
+    /// 0 when what was checked holds, 1 when it diverged.
+    pub fn exit_code(&self) -> u8 {
+        u8::from(self.verdict == Verdict::Diverged)
+    }
+
+    /// The JSON object, with the keys of `more` after the common ones.
+    pub fn json(&self, more: &serde_json::Value) -> String {
+        let mut value = serde_json::to_value(self).expect("a summary has string keys only");
+        if let (Some(object), Some(more)) = (value.as_object_mut(), more.as_object()) {
+            object.extend(more.clone());
+        }
+        format!("{value}\n")
+    }
+}
+
+/// The divergences as a table with an explanation each, most frequent first.
+pub fn divergence_table(divergences: &BTreeMap<Kind, u64>) -> String {
+    let mut rows: Vec<_> = divergences.iter().collect();
+    rows.sort_by_key(|(kind, count)| (std::cmp::Reverse(**count), **kind));
+    let width = rows.iter().map(|(kind, _)| kind.name().len()).max().unwrap_or(0);
+    let digits = rows.first().map_or(1, |(_, count)| grouped(**count).len());
+    let mut text = String::new();
+    for (kind, count) in rows {
+        let _ = writeln!(text, "  {:width$}  {:>digits$}  {}", kind.name(), grouped(*count), kind.explain());
+    }
+    text
+}
+
+/// Where a divergence is, in words.
+pub fn place(divergence: &Divergence) -> String {
+    let mut text = format!("{} on device {}", divergence.kind, divergence.device);
+    if let Some(memory) = divergence.memory {
+        let _ = write!(text, ", {}", crate::scenario::op::memory_word(memory));
+    }
+    if let Some(address) = divergence.address {
+        let _ = write!(text, " {address:#x}");
+    }
+    if let Some(thread) = divergence.thread {
+        let _ = write!(text, ", thread {thread}");
+    }
+    if let Some(op) = divergence.op {
+        let _ = write!(text, ", operation {op}");
+    }
+    text
+}
+
+/// A number with its digits in groups of three.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 run`, `2 runs`.
+pub fn plural(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_grouped_by_three() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}
