@@ -1,4 +1,10 @@
 //! The tracking server: a pure registry that reconstructs what is live from messages, and a listener
 //! that feeds it from Unix sockets.
 
+mod client;
+mod event_loop;
+pub mod listener;
 pub mod registry;
+mod socket;
+
+pub use listener::{Config, Observer, Report, Server, ShutdownHandle};
