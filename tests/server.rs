@@ -386,18 +386,19 @@ fn lazy_connects_that_race_use_both_connections_and_the_last_store_wins() {
             ));
         }
     }
+    transport.connection(a).query(0, TIMEOUT).unwrap();
     assert_eq!(
         transport
             .connection(b)
             .query(0, TIMEOUT)
             .unwrap()
             .dram_bytes,
-        128
+        192
     );
     let report = server.shutdown();
     assert_eq!(
         (report.counters.connections, report.counters.messages),
-        (2, 4)
+        (2, 5)
     );
     assert_eq!(transport.counters().sent, 9);
 }

@@ -3,6 +3,7 @@
 
 mod client;
 mod event_loop;
+pub mod legacy_log;
 pub mod listener;
 pub mod registry;
 mod socket;

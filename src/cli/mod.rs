@@ -1,0 +1,3 @@
+//! The command line: one file a subcommand; arguments, printing and exit codes.
+
+pub mod serve;
