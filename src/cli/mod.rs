@@ -9,6 +9,7 @@ pub mod import;
 pub mod progress;
 pub mod scenario_args;
 pub mod scenarios;
+pub mod serve;
 pub mod stress;
 pub mod symptoms;
 pub mod verdict;
@@ -46,6 +47,8 @@ pub enum Command {
     Stress(stress::StressArgs),
     /// Check a trace: what the server reconstructed against the truth
     Check(check::CheckArgs),
+    /// Serve a tracking socket until SIGTERM or Ctrl-C
+    Serve(serve::ServeArgs),
     /// Turn what another tool recorded into a trace
     Import(import::ImportArgs),
     /// List, show and lint lifecycle disciplines
@@ -78,6 +81,7 @@ pub fn run(cli: Cli) -> Outcome {
     match &cli.command {
         Command::Stress(args) => stress::run(args, &context),
         Command::Check(args) => check::run(args, &context),
+        Command::Serve(args) => serve::run(args, &context),
         Command::Import(args) => import::run(args, &context),
         Command::Disciplines(args) => disciplines::run(args, context.format),
         Command::Scenarios(args) => scenarios::run(args, context.format),

@@ -15,6 +15,7 @@ use crate::lifecycle::{self, Discipline, DisciplineError, Lock, MicroStep, Order
 use crate::server::registry::Semantics;
 use crate::trace::objects::Objects;
 use crate::tracking::Layout;
+use crate::tracking::transport::SendMode;
 
 pub mod builtin;
 pub mod op;
@@ -97,16 +98,6 @@ impl Default for Transport {
             send_buffer_bytes: 0,
         }
     }
-}
-
-/// What a send does when the socket's buffer is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SendMode {
-    /// Wait.
-    Blocking,
-    /// MSG_DONTWAIT: the message is dropped.
-    Dontwait,
 }
 
 /// Which connection a thread writes to.
@@ -357,7 +348,7 @@ impl Scenario {
 
     fn slots(&self) -> u32 {
         match self.script() {
-            None => SlotLayout::new(&self.workload).per_thread() * u32::from(self.threads),
+            None => SlotLayout::new(&self.workload, self.threads).per_thread() * u32::from(self.threads),
             Some(script) => script
                 .iter()
                 .flatten()

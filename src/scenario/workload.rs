@@ -37,7 +37,7 @@ pub struct Workload {
     pub circular_percent: u8,
     /// Per cent of the buffers that do not own their memory.
     pub preallocated_percent: u8,
-    /// Handles a thread never drops: real leaks.
+    /// Handles that are never dropped, over all threads: real leaks.
     pub leaks: u32,
     /// The first `throwing-threads` threads throw after this many operations and clean nothing up.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -166,12 +166,12 @@ pub struct SlotLayout {
 
 impl SlotLayout {
     /// The layout for a drawn workload.
-    pub fn new(workload: &Workload) -> SlotLayout {
+    pub fn new(workload: &Workload, threads: u16) -> SlotLayout {
         SlotLayout {
             private: workload.private_slots,
             handoff: workload.handoff,
             shared: workload.shared,
-            leaks: workload.leaks,
+            leaks: workload.leaks.div_ceil(u32::from(threads)),
         }
     }
 
@@ -237,6 +237,7 @@ pub struct OpStream {
     thread: u16,
     threads: u16,
     devices: u16,
+    leaks: u32,
     random: Random,
     round: u64,
     rounds: u64,
@@ -262,7 +263,8 @@ impl OpStream {
     /// The operations of `thread` in run `run` of `seed`: `ops` of them, one less where buffers must come out even.
     pub fn new(workload: &Workload, ops: u64, threads: u16, devices: u16, seed: u64, run: u64, thread: u16) -> OpStream {
         let neighbourly = 2 * u64::from(workload.handoff) + 3 * u64::from(workload.shared);
-        let budget = ops.saturating_sub(u64::from(workload.leaks));
+        let leaks = leaks_of(workload.leaks, threads, thread);
+        let budget = ops.saturating_sub(u64::from(leaks));
         let rounds = match neighbourly {
             0 => 1,
             cost => (budget / (cost + u64::from(workload.round_ops))).max(1),
@@ -280,7 +282,8 @@ impl OpStream {
             (false, false) => Tail::None,
         };
         let mut stream = OpStream {
-            layout: SlotLayout::new(workload),
+            layout: SlotLayout::new(workload, threads),
+            leaks,
             workload: workload.clone(),
             thread,
             threads,
@@ -311,7 +314,7 @@ impl OpStream {
             shared_allocates: if last { 0 } else { shared },
             shared_releases_own: if first { 0 } else { shared },
             shared_releases_other: if first { 0 } else { shared },
-            leaks: if first { self.workload.leaks } else { 0 },
+            leaks: if first { self.leaks } else { 0 },
         };
     }
 
@@ -462,6 +465,12 @@ impl Iterator for OpStream {
             return Some(self.draw(class));
         }
     }
+}
+
+/// `thread`'s share of the leaks.
+fn leaks_of(leaks: u32, threads: u16, thread: u16) -> u32 {
+    let (threads, thread) = (u32::from(threads), u32::from(thread));
+    leaks / threads + u32::from(thread < leaks % threads)
 }
 
 /// How many parts a mesh buffer has on a system of `devices`.

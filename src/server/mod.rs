@@ -1,4 +1,11 @@
 //! The tracking server: a pure registry that reconstructs what is live from messages, and a listener
 //! that feeds it from Unix sockets.
 
+mod client;
+mod event_loop;
+pub mod legacy_log;
+pub mod listener;
 pub mod registry;
+mod socket;
+
+pub use listener::{Config, Observer, Report, Server, ShutdownHandle};

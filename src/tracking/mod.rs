@@ -5,6 +5,7 @@ pub mod codec;
 mod detect;
 pub mod message;
 pub mod table;
+pub mod transport;
 pub mod wire;
 
 pub use message::{Message, MessageKind};

@@ -1,0 +1,467 @@
+//! The listener's thread: waits with epoll, reads in turns, answers.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SocketFlags};
+
+use super::client::{Client, Fate, Output};
+use super::listener::{ClientId, Config, Counters, Observer, Report};
+use super::registry::{Outcome, Registry, Totals};
+use super::socket::{self, SocketFile};
+use crate::tracking::codec::{Frame, FrameDecoder};
+use crate::tracking::wire::{DeviceInfo, Response, encode_device_info, encode_response};
+use crate::tracking::{Layout, Message, MessageKind};
+
+/// Bytes read from one client in its turn.
+const READ_BYTES: usize = 256 << 10;
+/// The same for a deliberately slow server: the rest stays in the socket, so that it fills up.
+const SLOW_READ_BYTES: usize = 4 << 10;
+const MAX_EVENTS: usize = 256;
+/// After so long without bytes an undecided client is settled.
+const QUIET: Duration = Duration::from_millis(20);
+const QUIET_POLL: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 5_000_000,
+};
+
+const LISTENER: u64 = u64::MAX;
+const STOP: u64 = u64::MAX - 1;
+
+pub(super) struct EventLoop<O> {
+    epoll: OwnedFd,
+    listener: OwnedFd,
+    file: Option<SocketFile>,
+    /// Given up for a moment when no descriptor is left, to turn a client away.
+    spare: Option<OwnedFd>,
+    clients: Vec<Option<Client>>,
+    vacant: Vec<usize>,
+    undecided: Vec<usize>,
+    next_id: u64,
+    buffer: Vec<u8>,
+    core: Core<O>,
+    /// Kept so that the descriptor in the epoll set stays open.
+    _stop: Arc<OwnedFd>,
+}
+
+/// Everything that a frame acts on, apart from its client.
+struct Core<O> {
+    config: Config,
+    registry: Registry,
+    counters: Counters,
+    observer: O,
+    delay: Duration,
+}
+
+impl<O: Observer> EventLoop<O> {
+    pub(super) fn new(
+        config: Config,
+        listener: OwnedFd,
+        file: SocketFile,
+        stop: Arc<OwnedFd>,
+        observer: O,
+    ) -> Result<EventLoop<O>, Errno> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        epoll::add(
+            &epoll,
+            &listener,
+            EventData::new_u64(LISTENER),
+            EventFlags::IN,
+        )?;
+        epoll::add(&epoll, &*stop, EventData::new_u64(STOP), EventFlags::IN)?;
+        let delay = Duration::from_micros(config.delay_per_message_us);
+        let read_bytes = if delay.is_zero() {
+            READ_BYTES
+        } else {
+            SLOW_READ_BYTES
+        };
+        let registry = Registry::new(config.semantics, config.limits);
+        let core = Core {
+            config,
+            registry,
+            counters: Counters::default(),
+            observer,
+            delay,
+        };
+        Ok(EventLoop {
+            epoll,
+            listener,
+            file: Some(file),
+            spare: open_spare(),
+            clients: Vec::new(),
+            vacant: Vec::new(),
+            undecided: Vec::new(),
+            next_id: 0,
+            buffer: vec![0; read_bytes],
+            core,
+            _stop: stop,
+        })
+    }
+
+    pub(super) fn run(mut self) -> Report<O> {
+        let mut events: Vec<Event> = Vec::with_capacity(MAX_EVENTS);
+        let mut stopping = false;
+        while !stopping {
+            events.clear();
+            let timeout = if self.undecided.is_empty() {
+                None
+            } else {
+                Some(&QUIET_POLL)
+            };
+            match epoll::wait(
+                &self.epoll,
+                rustix::buffer::spare_capacity(&mut events),
+                timeout,
+            ) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => {
+                    unreachable!("epoll_wait on a valid set fails only with EINTR: {error}")
+                }
+            }
+            let mut acceptable = false;
+            for event in &events {
+                match event.data.u64() {
+                    LISTENER => acceptable = true,
+                    STOP => stopping = true,
+                    slot => self.serve(slot as usize, event.flags),
+                }
+            }
+            // After the clients, so that no event of this batch meets a newcomer in a reused slot.
+            if acceptable {
+                self.accept_all();
+            }
+            self.settle_quiet();
+            self.core.observer.on_idle();
+        }
+        self.drain()
+    }
+
+    fn serve(&mut self, slot: usize, flags: EventFlags) {
+        let Some(mut client) = self.clients.get_mut(slot).and_then(Option::take) else {
+            return;
+        };
+        let mut fate = Fate::Keep;
+        if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) && !client.at_end {
+            fate = self.read(&mut client, READ_BYTES).0;
+        }
+        self.keep_or_close(slot, client, fate);
+    }
+
+    /// Reads once, at most `limit` bytes; returns how many came.
+    fn read(&mut self, client: &mut Client, limit: usize) -> (Fate, usize) {
+        let limit = limit.min(self.buffer.len());
+        match rustix::net::recv(&client.fd, &mut self.buffer[..limit], RecvFlags::DONTWAIT) {
+            Ok((0, _)) => {
+                client.at_end = true;
+                (Fate::Keep, 0)
+            }
+            Ok((count, _)) => {
+                client.last_read = Instant::now();
+                self.core.counters.bytes += count as u64;
+                let Client {
+                    decoder,
+                    output,
+                    id,
+                    ..
+                } = client;
+                let core = &mut self.core;
+                decoder.feed(&self.buffer[..count], &mut |frame| {
+                    core.take(*id, frame, output)
+                });
+                (Fate::Keep, count)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => (Fate::Keep, 0),
+            Err(_) => (Fate::Close, 0),
+        }
+    }
+
+    /// Sends what is queued, then puts the client back or lets it go.
+    fn keep_or_close(&mut self, slot: usize, mut client: Client, fate: Fate) {
+        if client.at_end {
+            finish(&mut self.core, &mut client);
+        }
+        let mut fate = if fate == Fate::Keep {
+            client.output.send_to(&client.fd)
+        } else {
+            fate
+        };
+        let waiting = client.output.waiting_bytes();
+        if fate == Fate::Keep && waiting > self.core.config.max_unread_bytes {
+            self.core.counters.dropped_clients += 1;
+            fate = Fate::Close;
+        }
+        if fate == Fate::Close || (client.at_end && waiting == 0) {
+            return self.close(slot, client);
+        }
+        let awaits_writable = waiting > 0;
+        if awaits_writable != client.awaits_writable || client.at_end {
+            let mut interest = EventFlags::empty();
+            interest.set(EventFlags::IN, !client.at_end);
+            interest.set(EventFlags::OUT, awaits_writable);
+            if epoll::modify(
+                &self.epoll,
+                &client.fd,
+                EventData::new_u64(slot as u64),
+                interest,
+            )
+            .is_err()
+            {
+                return self.close(slot, client);
+            }
+            client.awaits_writable = awaits_writable;
+        }
+        if client.decoder.is_undecided() && !client.listed_undecided {
+            client.listed_undecided = true;
+            self.undecided.push(slot);
+        }
+        self.clients[slot] = Some(client);
+    }
+
+    fn close(&mut self, slot: usize, mut client: Client) {
+        finish(&mut self.core, &mut client);
+        self.core.observer.on_close(client.id);
+        // Closing the descriptor takes it out of the epoll set.
+        drop(client);
+        self.undecided.retain(|&listed| listed != slot);
+        self.vacant.push(slot);
+    }
+
+    fn settle_quiet(&mut self) {
+        for slot in std::mem::take(&mut self.undecided) {
+            let Some(mut client) = self.clients.get_mut(slot).and_then(Option::take) else {
+                continue;
+            };
+            client.listed_undecided = false;
+            if client.last_read.elapsed() >= QUIET {
+                let Client {
+                    decoder,
+                    output,
+                    id,
+                    ..
+                } = &mut client;
+                let core = &mut self.core;
+                decoder.settle(&mut |frame| core.take(*id, frame, output));
+            }
+            self.keep_or_close(slot, client, Fate::Keep);
+        }
+    }
+
+    fn accept_all(&mut self) {
+        loop {
+            match rustix::net::accept_with(
+                &self.listener,
+                SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            ) {
+                Ok(fd) => self.admit(fd),
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(Errno::MFILE | Errno::NFILE) => {
+                    self.spare = None;
+                    let turned_away = rustix::net::accept(&self.listener).is_ok();
+                    self.spare = open_spare();
+                    if !turned_away {
+                        return;
+                    }
+                    self.core.counters.refused += 1;
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn admit(&mut self, fd: OwnedFd) {
+        let serving = self.clients.len() - self.vacant.len();
+        if serving >= self.core.config.max_clients || !socket::is_same_user(&fd) {
+            self.core.counters.refused += 1;
+            return;
+        }
+        let slot = self.vacant.pop().unwrap_or_else(|| {
+            self.clients.push(None);
+            self.clients.len() - 1
+        });
+        if epoll::add(
+            &self.epoll,
+            &fd,
+            EventData::new_u64(slot as u64),
+            EventFlags::IN,
+        )
+        .is_err()
+        {
+            self.core.counters.refused += 1;
+            return self.vacant.push(slot);
+        }
+        let id = ClientId(self.next_id);
+        self.next_id += 1;
+        self.core.counters.connections += 1;
+        self.core.observer.on_accept(id);
+        self.clients[slot] = Some(Client {
+            fd,
+            id,
+            decoder: self
+                .core
+                .config
+                .layout
+                .map_or_else(FrameDecoder::detecting, FrameDecoder::fixed),
+            output: Output::default(),
+            last_read: Instant::now(),
+            at_end: false,
+            awaits_writable: false,
+            listed_undecided: false,
+        });
+    }
+
+    /// Takes in everything that the kernel holds, and ends.
+    fn drain(mut self) -> Report<O> {
+        self.core.delay = Duration::ZERO;
+        self.file = None;
+        self.accept_all();
+        for slot in 0..self.clients.len() {
+            let Some(mut client) = self.clients[slot].take() else {
+                continue;
+            };
+            // What has arrived by now, and no more: a client that never stops sending can't hold up the end.
+            let mut arrived = rustix::io::ioctl_fionread(&client.fd).unwrap_or(0);
+            while arrived > 0 && !client.at_end {
+                let limit = usize::try_from(arrived).unwrap_or(usize::MAX);
+                let (fate, count) = self.read(&mut client, limit);
+                if fate == Fate::Close || count == 0 {
+                    break;
+                }
+                arrived -= count as u64;
+            }
+            finish(&mut self.core, &mut client);
+            client.output.send_to(&client.fd);
+            self.core.observer.on_close(client.id);
+        }
+        let Core {
+            mut registry,
+            mut counters,
+            mut observer,
+            ..
+        } = self.core;
+        let gaps = registry.flush(&mut |message, outcome| {
+            counters.count(&outcome);
+            observer.on_message(ClientId(self.next_id), message, &outcome);
+        });
+        observer.on_idle();
+        Report {
+            registry,
+            counters,
+            gaps,
+            observer,
+        }
+    }
+}
+
+/// Takes what the decoder still has when a client has sent its last byte.
+fn finish<O: Observer>(core: &mut Core<O>, client: &mut Client) {
+    let Client {
+        decoder,
+        output,
+        id,
+        ..
+    } = client;
+    let tail = decoder.finish(&mut |frame| core.take(*id, frame, output));
+    core.counters.torn_frames += u64::from(tail.torn_bytes > 0);
+}
+
+fn open_spare() -> Option<OwnedFd> {
+    rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
+}
+
+impl<O: Observer> Core<O> {
+    #[inline]
+    fn take(&mut self, client: ClientId, frame: Frame<'_>, output: &mut Output) {
+        match frame {
+            Frame::Message(message, raw) => self.take_message(client, message, raw, output),
+            Frame::TableRequest if output.has_table() => {}
+            Frame::TableRequest => output.push_table(self.registry.live()),
+            Frame::Unknown(raw) => {
+                self.counters.unknown_frames += 1;
+                self.observer.on_unknown(client, raw);
+            }
+        }
+    }
+
+    #[inline]
+    fn take_message(
+        &mut self,
+        client: ClientId,
+        message: &Message,
+        raw: &[u8],
+        output: &mut Output,
+    ) {
+        self.counters.messages += 1;
+        let Core {
+            registry,
+            counters,
+            observer,
+            ..
+        } = self;
+        registry.apply(message, &mut |message, outcome| {
+            counters.count(&outcome);
+            observer.on_message(client, message, &outcome);
+        });
+        let layout = || Layout::from_frame_bytes(raw.len()).expect("a frame has its layout's size");
+        match message.kind {
+            MessageKind::Query => {
+                let response = response(message.device, self.registry.totals(message.device));
+                output.push(encode_response(layout(), &response).as_bytes());
+            }
+            MessageKind::DeviceInfoQuery => {
+                output.push(
+                    encode_device_info(layout(), &self.device_info(message.device)).as_bytes(),
+                );
+            }
+            MessageKind::DumpRemaining | MessageKind::DumpKernels => {
+                self.observer.on_dump(client, message, &self.registry);
+            }
+            _ => {}
+        }
+        if !self.delay.is_zero() {
+            thread::sleep(self.delay);
+        }
+    }
+
+    fn device_info(&self, device: i32) -> DeviceInfo {
+        let all = self.config.device_info;
+        if (0..i64::from(all.num_devices)).contains(&i64::from(device)) {
+            DeviceInfo { device, ..all }
+        } else {
+            DeviceInfo {
+                device,
+                num_devices: all.num_devices,
+                ..DeviceInfo::default()
+            }
+        }
+    }
+}
+
+impl Counters {
+    #[inline]
+    fn count(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::UnknownFree => self.unknown_frees += 1,
+            Outcome::Replaced { .. } | Outcome::Incremented { .. } => self.duplicate_allocs += 1,
+            Outcome::Rejected(_) => self.rejected += 1,
+            _ => {}
+        }
+    }
+}
+
+fn response(device: i32, totals: Totals) -> Response {
+    Response {
+        device,
+        dram_bytes: totals.dram_bytes,
+        l1_bytes: totals.l1_bytes,
+        l1_small_bytes: totals.l1_small_bytes,
+        trace_bytes: totals.trace_bytes,
+        cb_bytes: totals.cb_bytes,
+        kernel_bytes: totals.kernel_bytes,
+    }
+}

@@ -1,0 +1,430 @@
+//! The client's side: connections to a tracking server, used by many threads at once.
+//!
+//! A [`Transport`] offers primitive steps, not one big `send`, because an interpreter drives it step by step:
+//! [`Transport::current`], [`Transport::connect`], [`Transport::store`], [`Transport::write`]. The unsynchronised lazy
+//! connect of the runtime under study is their composition: two threads both read no current connection, both
+//! connect, the last store wins, and the loser still writes its first message to its own connection.
+//!
+//! A [`Connection`]'s writes are atomic towards each other, as the kernel's are for one `send`, and each takes the
+//! next *version* of its connection inside the critical section: the order in which the connection's bytes flow.
+//!
+//! Connections stay open until the transport is dropped, and there are at most [`MAX_CONNECTIONS`] of them.
+
+use std::fmt;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use rustix::io::Errno;
+use rustix::net::{SendFlags, sockopt};
+
+use super::message::{Message, MessageKind};
+use super::table::{self, TABLE_FRAME_BYTES, TableFrame};
+use super::wire::{self, DeviceInfo, Layout, MAX_FRAME_BYTES, Response};
+use crate::server::registry::Entry;
+
+/// The most connections that one transport opens.
+pub const MAX_CONNECTIONS: usize = 1024;
+
+/// What a write does when the socket's buffer is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SendMode {
+    /// Waits for room.
+    Blocking,
+    /// Drops the bytes (MSG_DONTWAIT). Bytes that the kernel took in part are finished by waiting: a stream that
+    /// ends inside a message would desynchronise every later one, and loss is to be studied apart from that.
+    DontWait,
+}
+
+/// Who shares a connection; acted on by whoever composes the steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConnectPolicy {
+    /// One connection, open from the start ([`Transport::new`] connects and stores it).
+    Shared,
+    /// Each thread connects for itself.
+    PerThread,
+    /// The first thread that needs a connection makes it, without synchronisation.
+    Lazy,
+}
+
+/// How to reach a server.
+#[derive(Clone, Debug)]
+pub struct TransportConfig {
+    /// The server's socket.
+    pub path: PathBuf,
+    /// The layout that every connection speaks.
+    pub layout: Layout,
+    /// Who shares connections.
+    pub policy: ConnectPolicy,
+    /// What a full socket buffer leads to.
+    pub mode: SendMode,
+    /// SO_SNDBUF of every connection in bytes (the kernel doubles it); `None`: the system's default.
+    pub send_buffer_bytes: Option<usize>,
+}
+
+/// One of a transport's connections, in the order of their making, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u32);
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// What became of one write. `version` is the write's place in its connection's order, from 1.
+#[derive(Debug)]
+pub enum WriteOutcome {
+    /// The kernel took all bytes.
+    Sent {
+        /// The write's place.
+        version: u64,
+    },
+    /// The socket's buffer was full and the mode is [`SendMode::DontWait`]: nothing was written. This is the
+    /// truth about the loss.
+    Dropped {
+        /// The write's place.
+        version: u64,
+    },
+    /// The connection is unusable.
+    Closed {
+        /// The write's place.
+        version: u64,
+        /// The system's reason.
+        error: io::Error,
+    },
+}
+
+/// Why an answer didn't come.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The connection failed, ended, or the time was up.
+    #[error("no answer: {0}")]
+    Io(#[from] io::Error),
+    /// Something else came back.
+    #[error("the answer is of the wrong kind (type byte {0})")]
+    WrongKind(u8),
+    /// The table is only served in the extended layout.
+    #[error("the whole table is served in the extended layout only, not in {0}")]
+    WrongLayout(Layout),
+    /// The end frame counts other entries than came.
+    #[error("the table is incomplete: {received} of {announced} entries")]
+    Incomplete {
+        /// Entries that came.
+        received: u64,
+        /// Entries that the end frame counts.
+        announced: u64,
+    },
+}
+
+/// One connection. Writes and requests may come from any thread.
+#[derive(Debug)]
+pub struct Connection {
+    stream: UnixStream,
+    layout: Layout,
+    /// How many writes there were.
+    version: Mutex<u64>,
+    /// Held for the length of a request, so that answers go to who asked.
+    request: Mutex<()>,
+}
+
+impl Connection {
+    /// Connects, and says hello when the layout is the extended one. The hello is no write: versions start after it.
+    pub fn open(
+        path: &Path,
+        layout: Layout,
+        send_buffer_bytes: Option<usize>,
+    ) -> io::Result<Connection> {
+        let stream = UnixStream::connect(path)?;
+        if let Some(bytes) = send_buffer_bytes {
+            sockopt::set_socket_send_buffer_size(&stream, bytes)?;
+        }
+        let connection = Connection {
+            stream,
+            layout,
+            version: Mutex::new(0),
+            request: Mutex::new(()),
+        };
+        if layout == Layout::Extended {
+            connection.send_all(&wire::encode_hello(layout), SendMode::Blocking)?;
+        }
+        Ok(connection)
+    }
+
+    /// Writes `bytes` in one piece, after and before every other write of this connection.
+    pub fn write(&self, bytes: &[u8], mode: SendMode) -> WriteOutcome {
+        let mut versions = self.version.lock();
+        *versions += 1;
+        let version = *versions;
+        match self.send_all(bytes, mode) {
+            Ok(true) => WriteOutcome::Sent { version },
+            Ok(false) => WriteOutcome::Dropped { version },
+            Err(error) => WriteOutcome::Closed { version, error },
+        }
+    }
+
+    /// Asks for the totals of a device. `timeout` bounds the wait for each piece of the answer.
+    pub fn query(&self, device: i32, timeout: Duration) -> Result<Response, RequestError> {
+        self.ask(MessageKind::Query, device, timeout, wire::decode_response)
+    }
+
+    /// Asks for the properties of a device (-1: the number of devices only).
+    pub fn device_info(&self, device: i32, timeout: Duration) -> Result<DeviceInfo, RequestError> {
+        self.ask(
+            MessageKind::DeviceInfoQuery,
+            device,
+            timeout,
+            wire::decode_device_info,
+        )
+    }
+
+    /// Asks the server to log what is live ([`MessageKind::DumpRemaining`]) or loaded ([`MessageKind::DumpKernels`]).
+    /// Returns when the server has done so: a query follows, and servers take a connection's messages in order.
+    pub fn dump_to_log(&self, kind: MessageKind, timeout: Duration) -> Result<(), RequestError> {
+        let _request = self.request.lock();
+        self.put_request(wire::encode(self.layout, &request(kind, 0)).as_bytes())?;
+        self.ask_locked(MessageKind::Query, 0, timeout, wire::decode_response)
+            .map(drop)
+    }
+
+    /// Asks for the whole live table, sorted; extended layout only.
+    pub fn full_table(&self, timeout: Duration) -> Result<Vec<Entry>, RequestError> {
+        if self.layout != Layout::Extended {
+            return Err(RequestError::WrongLayout(self.layout));
+        }
+        let _request = self.request.lock();
+        self.stream.set_read_timeout(Some(timeout))?;
+        self.put_request(&table::encode_request())?;
+        let mut reader = io::BufReader::with_capacity(TABLE_FRAME_BYTES * 512, &self.stream);
+        let mut entries = Vec::new();
+        loop {
+            let mut frame = [0; TABLE_FRAME_BYTES];
+            io::Read::read_exact(&mut reader, &mut frame)?;
+            match table::decode(&frame) {
+                Some(TableFrame::Entry(entry)) => entries.push(entry),
+                Some(TableFrame::End(announced)) => {
+                    let received = entries.len() as u64;
+                    let complete = received == announced;
+                    return if complete {
+                        Ok(entries)
+                    } else {
+                        Err(RequestError::Incomplete {
+                            received,
+                            announced,
+                        })
+                    };
+                }
+                None => return Err(RequestError::WrongKind(frame[0])),
+            }
+        }
+    }
+
+    fn ask<T>(
+        &self,
+        kind: MessageKind,
+        device: i32,
+        timeout: Duration,
+        decode: fn(Layout, &[u8]) -> Option<T>,
+    ) -> Result<T, RequestError> {
+        let _request = self.request.lock();
+        self.ask_locked(kind, device, timeout, decode)
+    }
+
+    fn ask_locked<T>(
+        &self,
+        kind: MessageKind,
+        device: i32,
+        timeout: Duration,
+        decode: fn(Layout, &[u8]) -> Option<T>,
+    ) -> Result<T, RequestError> {
+        self.stream.set_read_timeout(Some(timeout))?;
+        self.put_request(wire::encode(self.layout, &request(kind, device)).as_bytes())?;
+        let mut frame = [0; MAX_FRAME_BYTES];
+        let frame = &mut frame[..self.layout.frame_bytes()];
+        io::Read::read_exact(&mut &self.stream, frame)?;
+        decode(self.layout, frame).ok_or(RequestError::WrongKind(frame[0]))
+    }
+
+    fn put_request(&self, bytes: &[u8]) -> io::Result<()> {
+        match self.write(bytes, SendMode::Blocking) {
+            WriteOutcome::Closed { error, .. } => Err(error),
+            WriteOutcome::Sent { .. } | WriteOutcome::Dropped { .. } => Ok(()),
+        }
+    }
+
+    /// Says that nothing more will be written; what was written stays readable.
+    pub fn finish(&self) {
+        // It can fail only when the connection is gone, and then it is finished.
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Whether all was sent; nothing is, when not.
+    fn send_all(&self, mut bytes: &[u8], mode: SendMode) -> io::Result<bool> {
+        let mut flags = SendFlags::NOSIGNAL;
+        flags.set(SendFlags::DONTWAIT, mode == SendMode::DontWait);
+        while !bytes.is_empty() {
+            match rustix::net::send(&self.stream, bytes, flags) {
+                Ok(sent) => {
+                    bytes = &bytes[sent..];
+                    flags = SendFlags::NOSIGNAL;
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if mode == SendMode::DontWait => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// A message that only asks.
+fn request(kind: MessageKind, device: i32) -> Message {
+    let pid = std::process::id().cast_signed();
+    Message {
+        kind,
+        device,
+        size_bytes: 0,
+        buffer_type: 0,
+        pid,
+        address: 0,
+        timestamp_ns: 0,
+        extension: None,
+    }
+}
+
+/// Writes so far, of all connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransportCounters {
+    /// Writes that the kernel took.
+    pub sent: u64,
+    /// Writes that were dropped because the socket's buffer was full.
+    pub dropped: u64,
+    /// Writes on an unusable connection.
+    pub failed: u64,
+}
+
+/// No connection in the shared cell.
+const NONE: u32 = u32::MAX;
+
+/// All connections of one client process, and the cell that its threads share.
+#[derive(Debug)]
+pub struct Transport {
+    config: TransportConfig,
+    connections: Box<[OnceLock<Connection>]>,
+    made: AtomicU32,
+    current: AtomicU32,
+    sent: AtomicU64,
+    dropped: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Transport {
+    /// A transport; with [`ConnectPolicy::Shared`] it is connected at once.
+    pub fn new(config: TransportConfig) -> io::Result<Transport> {
+        let transport = Transport {
+            config,
+            connections: (0..MAX_CONNECTIONS).map(|_| OnceLock::new()).collect(),
+            made: AtomicU32::new(0),
+            current: AtomicU32::new(NONE),
+            sent: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        };
+        if transport.config.policy == ConnectPolicy::Shared {
+            let connection = transport.connect()?;
+            transport.store(connection);
+        }
+        Ok(transport)
+    }
+
+    /// Opens one more connection; it is not stored in the shared cell.
+    pub fn connect(&self) -> io::Result<ConnId> {
+        let TransportConfig {
+            path,
+            layout,
+            send_buffer_bytes,
+            ..
+        } = &self.config;
+        let connection = Connection::open(path, *layout, *send_buffer_bytes)?;
+        let index = self
+            .made
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |made| {
+                ((made as usize) < MAX_CONNECTIONS).then_some(made + 1)
+            });
+        let index = index
+            .map_err(|_| io::Error::other(format!("more than {MAX_CONNECTIONS} connections")))?;
+        let fresh = self.connections[index as usize].set(connection).is_ok();
+        assert!(fresh, "every index is given out once");
+        Ok(ConnId(index))
+    }
+
+    /// What the shared cell holds: a plain atomic read.
+    pub fn current(&self) -> Option<ConnId> {
+        match self.current.load(Ordering::Acquire) {
+            NONE => None,
+            index => Some(ConnId(index)),
+        }
+    }
+
+    /// Puts a connection into the shared cell: a plain atomic store, whatever was there.
+    pub fn store(&self, connection: ConnId) {
+        self.current.store(connection.0, Ordering::Release);
+    }
+
+    /// Writes `bytes` on a connection, in the transport's mode, and counts the outcome.
+    ///
+    /// # Panics
+    /// When `connection` isn't one of this transport's.
+    pub fn write(&self, connection: ConnId, bytes: &[u8]) -> WriteOutcome {
+        let outcome = self.connection(connection).write(bytes, self.config.mode);
+        let counter = match outcome {
+            WriteOutcome::Sent { .. } => &self.sent,
+            WriteOutcome::Dropped { .. } => &self.dropped,
+            WriteOutcome::Closed { .. } => &self.failed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        outcome
+    }
+
+    /// The connection of this id, for requests.
+    ///
+    /// # Panics
+    /// When `connection` isn't one of this transport's.
+    pub fn connection(&self, connection: ConnId) -> &Connection {
+        let slot = self
+            .connections
+            .get(connection.0 as usize)
+            .and_then(OnceLock::get);
+        slot.expect("a ConnId comes from this transport's connect")
+    }
+
+    /// How many connections were made.
+    pub fn connection_count(&self) -> usize {
+        self.made.load(Ordering::Relaxed) as usize
+    }
+
+    /// How this transport was set up.
+    pub fn config(&self) -> &TransportConfig {
+        &self.config
+    }
+
+    /// Writes so far.
+    pub fn counters(&self) -> TransportCounters {
+        TransportCounters {
+            sent: self.sent.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Cuts a message into `chunks` nearly equal pieces (fewer when it is shorter), each to be a write of its own.
+pub fn split(bytes: &[u8], chunks: usize) -> impl Iterator<Item = &[u8]> {
+    bytes.chunks(bytes.len().div_ceil(chunks.max(1)).max(1))
+}
