@@ -47,7 +47,7 @@ pub trait Observer: Send + 'static {
     fn on_accept(&mut self, _client: ClientId) {}
 
     /// A message had an outcome. A message that was [`Outcome::Held`] comes again with its effect; `client` is
-    /// then the one whose message let it take place.
+    /// then the one whose message let it take place, or at the shutdown an id that no client has.
     fn on_message(&mut self, _client: ClientId, _message: &Message, _outcome: &Outcome) {}
 
     /// A frame that is no message; the first byte is its type.
