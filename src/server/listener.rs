@@ -80,7 +80,8 @@ pub struct Config {
     pub device_info: DeviceInfo,
     /// How many clients are served at once; further ones are turned away.
     pub max_clients: usize,
-    /// How many bytes of answers a client may leave unread before it is dropped.
+    /// How many bytes of answers a client may leave unread before it is dropped; a table counts with up to
+    /// 172 KB, however long it is.
     pub max_unread_bytes: usize,
     /// Sleeps so long for every message, in µs: a deliberately slow server.
     pub delay_per_message_us: u64,
