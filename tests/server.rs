@@ -204,6 +204,29 @@ fn a_client_that_never_reads_is_dropped_and_others_are_served() {
 }
 
 #[test]
+fn clients_above_the_limit_are_turned_away_until_one_leaves() {
+    let (_dir, server) = serve(|c| c.max_clients = 1);
+    let mut first = UnixStream::connect(server.path()).unwrap();
+    assert_eq!(ask_dram(&mut first, Layout::V112, 0), 0);
+    let mut second = UnixStream::connect(server.path()).unwrap();
+    second.set_read_timeout(Some(TIMEOUT)).unwrap();
+    assert_eq!(second.read(&mut [0]).unwrap(), 0);
+    drop(first);
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let third = Connection::open(server.path(), Layout::Extended, None);
+        if third.is_ok_and(|c| c.query(0, TIMEOUT).is_ok()) {
+            break;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "the place was never given to another"
+        );
+    }
+    assert_eq!(server.shutdown().counters.connections, 2);
+}
+
+#[test]
 fn an_answer_reaches_a_client_that_has_closed_its_writing_half() {
     let (_dir, server) = serve(|_| {});
     let mut stream = UnixStream::connect(server.path()).unwrap();

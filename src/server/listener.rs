@@ -47,7 +47,7 @@ pub trait Observer: Send + 'static {
     fn on_accept(&mut self, _client: ClientId) {}
 
     /// A message had an outcome. A message that was [`Outcome::Held`] comes again with its effect; `client` is
-    /// then the one whose message let it take place.
+    /// then the one whose message let it take place, or at the shutdown an id that no client has.
     fn on_message(&mut self, _client: ClientId, _message: &Message, _outcome: &Outcome) {}
 
     /// A frame that is no message; the first byte is its type.
@@ -80,7 +80,8 @@ pub struct Config {
     pub device_info: DeviceInfo,
     /// How many clients are served at once; further ones are turned away.
     pub max_clients: usize,
-    /// How many bytes of answers a client may leave unread before it is dropped.
+    /// How many bytes of answers a client may leave unread before it is dropped; a table counts with up to
+    /// 172 KB, however long it is.
     pub max_unread_bytes: usize,
     /// Sleeps so long for every message, in µs: a deliberately slow server.
     pub delay_per_message_us: u64,

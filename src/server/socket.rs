@@ -80,6 +80,7 @@ pub(super) fn listen(path: &Path) -> Result<(OwnedFd, SocketFile), ListenError> 
         path: path.to_owned(),
         source,
     };
+    // For systems where it doesn't: nobody can connect before `listen`.
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(io)?;
     let metadata = fs::symlink_metadata(path).map_err(io)?;
     let file = SocketFile {

@@ -123,10 +123,10 @@ impl FrameDecoder {
 
     /// Tells that nothing came for a while: decides the layout from whole frames that are held, if there are any.
     pub fn settle(&mut self, sink: &mut impl FnMut(Frame<'_>)) {
-        if self.state == State::Detecting {
-            if let Some((layout, why)) = detect::settle(&self.held, self.default) {
-                self.decide(layout, why, sink);
-            }
+        if self.state == State::Detecting
+            && let Some((layout, why)) = detect::settle(&self.held, self.default)
+        {
+            self.decide(layout, why, sink);
         }
     }
 

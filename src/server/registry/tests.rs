@@ -364,7 +364,10 @@ fn equality_and_hash_depend_on_the_content_only() {
 
 /// The naive model: a sorted map by a literal key, sums recomputed each time.
 #[derive(Default)]
-struct Model(BTreeMap<(i32, u8, i32, u64), (u64, u8, u32)>);
+struct Model(BTreeMap<ModelKey, (u64, u8, u32)>);
+
+/// Device, memory, process, address: the order in which the registry sorts.
+type ModelKey = (i32, u8, i32, u64);
 
 impl Model {
     fn step(&mut self, semantics: Semantics, m: &Message) {
