@@ -46,7 +46,12 @@ fn check_run(trace: &TraceFile, header: &RunHeader, context: &Context) -> Outcom
     progress.finish();
     let report = match report {
         Ok(report) => report,
-        Err(error) => return Outcome::bad_input(format!("{}: {error}", trace.path().display()), context.format),
+        Err(error) => {
+            return Outcome::bad_input(
+                format!("{}: {error}", trace.path().display()),
+                context.format,
+            );
+        }
     };
     let mut summary = Summary::new(header.scenario.threads, header.scenario.seed);
     summary.add(&report);
@@ -62,7 +67,11 @@ fn check_run(trace: &TraceFile, header: &RunHeader, context: &Context) -> Outcom
         })),
         Format::Human => human(trace, header, &summary, &report),
     };
-    Outcome { stdout, stderr: String::new(), exit_code: summary.exit_code() }
+    Outcome {
+        stdout,
+        stderr: String::new(),
+        exit_code: summary.exit_code(),
+    }
 }
 
 fn human(trace: &TraceFile, header: &RunHeader, summary: &Summary, report: &Report) -> String {
@@ -84,7 +93,12 @@ fn human(trace: &TraceFile, header: &RunHeader, summary: &Summary, report: &Repo
         summary.elapsed_s,
     );
     text.push('\n');
-    let _ = writeln!(text, "{} ({} check)", report.verdict, strength_word(report.strength));
+    let _ = writeln!(
+        text,
+        "{} ({} check)",
+        report.verdict,
+        strength_word(report.strength)
+    );
     if let Some(note) = &report.note {
         let _ = writeln!(text, "  {note}");
     }
@@ -122,7 +136,12 @@ fn check_import(trace: &TraceFile, context: &Context) -> Outcome {
     for record in log.by_ref() {
         match record {
             Ok(record) => check.observe(&record),
-            Err(error) => return Outcome::bad_input(format!("{}: {error}", trace.path().display()), context.format),
+            Err(error) => {
+                return Outcome::bad_input(
+                    format!("{}: {error}", trace.path().display()),
+                    context.format,
+                );
+            }
         }
     }
     let accounting = log.into_accounting();
@@ -134,7 +153,11 @@ fn check_import(trace: &TraceFile, context: &Context) -> Outcome {
         Format::Json => summary.json(&imported_json(&found, &accounting)),
         Format::Human => imported_human(trace, &summary, &found, &accounting),
     };
-    Outcome { stdout, stderr: String::new(), exit_code: summary.exit_code() }
+    Outcome {
+        stdout,
+        stderr: String::new(),
+        exit_code: summary.exit_code(),
+    }
 }
 
 /// A log's findings as a report: without truth nothing is ever clean, and what is live at the end is no leak yet.
@@ -147,17 +170,27 @@ fn report(found: &MessageReport, damage: Option<&str>) -> Report {
     let first = found.first.as_ref().and_then(|first| {
         Some(Divergence {
             kind: kind(first.kind.name())?,
-            device: crate::device::DeviceId(first.device.and_then(|device| u16::try_from(device).ok()).unwrap_or(0)),
+            device: crate::device::DeviceId(
+                first
+                    .device
+                    .and_then(|device| u16::try_from(device).ok())
+                    .unwrap_or(0),
+            ),
             memory: None,
             address: Some(first.address),
             thread: None,
             op: None,
         })
     });
-    let weak = "a log has no truth to compare with: its messages do not contradict each other".to_owned();
+    let weak =
+        "a log has no truth to compare with: its messages do not contradict each other".to_owned();
     let diverged = !divergences.is_empty();
     Report {
-        verdict: if diverged { Verdict::Diverged } else { Verdict::Inconclusive },
+        verdict: if diverged {
+            Verdict::Diverged
+        } else {
+            Verdict::Inconclusive
+        },
         strength: Strength::Messages,
         divergences,
         first,
@@ -180,7 +213,12 @@ fn imported_json(found: &MessageReport, accounting: &Accounting) -> serde_json::
     let notes: serde_json::Map<String, serde_json::Value> = found
         .notes
         .iter()
-        .map(|(note, noted)| (note.name().to_owned(), json!({ "count": noted.count, "first_line": noted.first_line })))
+        .map(|(note, noted)| {
+            (
+                note.name().to_owned(),
+                json!({ "count": noted.count, "first_line": noted.first_line }),
+            )
+        })
         .collect();
     let live: Vec<_> = found
         .live_at_end
@@ -204,7 +242,12 @@ fn imported_json(found: &MessageReport, accounting: &Accounting) -> serde_json::
     })
 }
 
-fn imported_human(trace: &TraceFile, summary: &Summary, found: &MessageReport, accounting: &Accounting) -> String {
+fn imported_human(
+    trace: &TraceFile,
+    summary: &Summary,
+    found: &MessageReport,
+    accounting: &Accounting,
+) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
@@ -215,23 +258,51 @@ fn imported_human(trace: &TraceFile, summary: &Summary, found: &MessageReport, a
         grouped(accounting.unrecognised),
     );
     text.push('\n');
-    let _ = writeln!(text, "{} (messages check: a log has no truth to compare with)", summary.verdict);
+    let _ = writeln!(
+        text,
+        "{} (messages check: a log has no truth to compare with)",
+        summary.verdict
+    );
     if let Some(note) = &summary.note {
         let _ = writeln!(text, "  {note}");
     }
     text.push_str(&divergence_table(&summary.divergences));
     if let Some(first) = &found.first {
-        let _ = writeln!(text, "first: {} at {:#x}, line {}", first.kind.name(), first.address, first.line);
+        let _ = writeln!(
+            text,
+            "first: {} at {:#x}, line {}",
+            first.kind.name(),
+            first.address,
+            first.line
+        );
     }
     for (note, noted) in &found.notes {
-        let _ = writeln!(text, "note: {} ({}), first at line {}", note.name(), grouped(noted.count), noted.first_line);
+        let _ = writeln!(
+            text,
+            "note: {} ({}), first at line {}",
+            note.name(),
+            grouped(noted.count),
+            noted.first_line
+        );
     }
     if found.unknown_messages > 0 {
-        let _ = writeln!(text, "{} of unknown type", plural(found.unknown_messages, "message"));
+        let _ = writeln!(
+            text,
+            "{} of unknown type",
+            plural(found.unknown_messages, "message")
+        );
     }
-    let _ = writeln!(text, "live at the end: {}", grouped(found.live_at_end_total));
+    let _ = writeln!(
+        text,
+        "live at the end: {}",
+        grouped(found.live_at_end_total)
+    );
     for live in found.live_at_end.iter().take(SHOWN) {
-        let _ = writeln!(text, "  device {} {:#x}, since line {}", live.device, live.address, live.line);
+        let _ = writeln!(
+            text,
+            "  device {} {:#x}, since line {}",
+            live.device, live.address, live.line
+        );
     }
     text
 }

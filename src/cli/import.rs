@@ -46,7 +46,10 @@ pub fn run(args: &ImportArgs, context: &Context) -> Outcome {
                 Format::Json => format!("{}\n", account_json(args, &accounting, bytes)),
                 Format::Human => account(args, &accounting, bytes),
             };
-            Outcome { stdout, ..Outcome::default() }
+            Outcome {
+                stdout,
+                ..Outcome::default()
+            }
         }
         Err(error) => Outcome::bad_input(error, context.format),
     }
@@ -60,11 +63,17 @@ fn import(args: &ImportArgs) -> Result<(Accounting, Option<u64>), String> {
         record.map_err(|error| at(&args.file, error))?;
     }
     let accounting = reader.into_accounting();
-    let Some(output) = &args.output else { return Ok((accounting, None)) };
+    let Some(output) = &args.output else {
+        return Ok((accounting, None));
+    };
     let header = ImportHeader {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         format: ImportFormat::ServerLog,
-        source: args.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        source: args
+            .file
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default(),
     };
     file.rewind().map_err(|error| at(&args.file, error))?;
     let trace = File::create(output).map_err(|error| at(output, error))?;
@@ -72,7 +81,11 @@ fn import(args: &ImportArgs) -> Result<(Accounting, Option<u64>), String> {
     Ok((accounting, Some(bytes)))
 }
 
-fn account_json(args: &ImportArgs, accounting: &Accounting, bytes: Option<u64>) -> serde_json::Value {
+fn account_json(
+    args: &ImportArgs,
+    accounting: &Accounting,
+    bytes: Option<u64>,
+) -> serde_json::Value {
     let unrecognised: Vec<_> = accounting
         .first_unrecognised
         .iter()
@@ -103,15 +116,31 @@ fn account(args: &ImportArgs, accounting: &Accounting, bytes: Option<u64>) -> St
         grouped(accounting.known_other),
         grouped(accounting.unrecognised),
     );
-    let width = accounting.forms.keys().map(|form| form.len()).max().unwrap_or(0);
+    let width = accounting
+        .forms
+        .keys()
+        .map(|form| form.len())
+        .max()
+        .unwrap_or(0);
     for (form, count) in &accounting.forms {
         let _ = writeln!(text, "  {form:width$}  {}", grouped(*count));
     }
     for line in accounting.first_unrecognised.iter().take(SHOWN) {
-        let _ = writeln!(text, "{}:{}: not understood: {}", args.file.display(), line.line, line.excerpt);
+        let _ = writeln!(
+            text,
+            "{}:{}: not understood: {}",
+            args.file.display(),
+            line.line,
+            line.excerpt
+        );
     }
     if let Some((output, bytes)) = args.output.as_ref().zip(bytes) {
-        let _ = writeln!(text, "trace: {} ({} bytes)\n\nNext: heisenbed check {0}", output.display(), grouped(bytes));
+        let _ = writeln!(
+            text,
+            "trace: {} ({} bytes)\n\nNext: heisenbed check {0}",
+            output.display(),
+            grouped(bytes)
+        );
     }
     text
 }

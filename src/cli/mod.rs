@@ -93,7 +93,10 @@ impl Context {
     pub fn catch_interrupts(&self) {
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
             // In this order: the first signal finds the flag unset and sets it, the second finds it set.
-            let _ = signal_hook::flag::register_conditional_default(signal, Arc::clone(&self.interrupt));
+            let _ = signal_hook::flag::register_conditional_default(
+                signal,
+                Arc::clone(&self.interrupt),
+            );
             let _ = signal_hook::flag::register(signal, Arc::clone(&self.interrupt));
         }
     }
@@ -127,6 +130,10 @@ impl Outcome {
             Format::Human => String::new(),
             Format::Json => format!("{}\n", serde_json::json!({ "error": error.to_string() })),
         };
-        Outcome { stdout, stderr: format!("error: {error}\n"), exit_code: 2 }
+        Outcome {
+            stdout,
+            stderr: format!("error: {error}\n"),
+            exit_code: 2,
+        }
     }
 }

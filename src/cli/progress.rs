@@ -26,7 +26,15 @@ impl Progress {
     /// Progress of `what`, in `unit`s out of `total` (0: unknown).
     pub fn new(quiet: bool, what: impl Into<String>, unit: &'static str, total: u64) -> Progress {
         let now = Instant::now();
-        Progress { quiet, what: what.into(), unit, total, started: now, bar: None, last_line: now }
+        Progress {
+            quiet,
+            what: what.into(),
+            unit,
+            total,
+            started: now,
+            bar: None,
+            last_line: now,
+        }
     }
 
     /// It has come to `done`.
@@ -34,14 +42,29 @@ impl Progress {
         if self.quiet || self.started.elapsed() < PATIENCE {
             return;
         }
-        let done = if self.total > 0 { done.min(self.total) } else { done };
+        let done = if self.total > 0 {
+            done.min(self.total)
+        } else {
+            done
+        };
         if std::io::stderr().is_terminal() {
-            let bar = self.bar.get_or_insert_with(|| bar(&self.what, self.unit, self.total));
+            let bar = self
+                .bar
+                .get_or_insert_with(|| bar(&self.what, self.unit, self.total));
             bar.set_position(done);
         } else if self.last_line.elapsed() > LINE_INTERVAL {
             self.last_line = Instant::now();
-            let of = if self.total > 0 { format!(" of {}", self.total) } else { String::new() };
-            eprintln!("{}: {done}{of} {} after {:.0} s", self.what, self.unit, self.started.elapsed().as_secs_f64());
+            let of = if self.total > 0 {
+                format!(" of {}", self.total)
+            } else {
+                String::new()
+            };
+            eprintln!(
+                "{}: {done}{of} {} after {:.0} s",
+                self.what,
+                self.unit,
+                self.started.elapsed().as_secs_f64()
+            );
         }
     }
 
@@ -55,9 +78,15 @@ impl Progress {
 
 fn bar(what: &str, unit: &str, total: u64) -> ProgressBar {
     let (bar, template) = if total > 0 {
-        (ProgressBar::new(total), format!("{{msg}} {{wide_bar}} {{human_pos}}/{{human_len}} {unit} {{eta}}"))
+        (
+            ProgressBar::new(total),
+            format!("{{msg}} {{wide_bar}} {{human_pos}}/{{human_len}} {unit} {{eta}}"),
+        )
     } else {
-        (ProgressBar::new_spinner(), format!("{{msg}} {{spinner}} {{human_pos}} {unit} {{elapsed}}"))
+        (
+            ProgressBar::new_spinner(),
+            format!("{{msg}} {{spinner}} {{human_pos}} {unit} {{elapsed}}"),
+        )
     };
     let style = ProgressStyle::with_template(&template).expect("the template is fixed and valid");
     bar.with_style(style).with_message(what.to_owned())

@@ -32,22 +32,38 @@ pub fn run(args: &ScenariosArgs, format: Format) -> Outcome {
         Action::Show { scenario } => show(scenario, format),
     };
     match shown {
-        Ok(stdout) => Outcome { stdout, ..Outcome::default() },
+        Ok(stdout) => Outcome {
+            stdout,
+            ..Outcome::default()
+        },
         Err(error) => Outcome::bad_input(error, format),
     }
 }
 
 fn list(format: Format) -> Result<String, ScenarioError> {
-    let scenarios: Vec<Scenario> =
-        builtin::NAMES.iter().map(|name| load(name)).collect::<Result<_, _>>()?;
+    let scenarios: Vec<Scenario> = builtin::NAMES
+        .iter()
+        .map(|name| load(name))
+        .collect::<Result<_, _>>()?;
     Ok(match format {
         Format::Json => {
-            let entry = |scenario: &Scenario| json!({ "name": scenario.name, "about": scenario.about });
-            format!("{}\n", json!({ "scenarios": scenarios.iter().map(entry).collect::<Vec<_>>() }))
+            let entry =
+                |scenario: &Scenario| json!({ "name": scenario.name, "about": scenario.about });
+            format!(
+                "{}\n",
+                json!({ "scenarios": scenarios.iter().map(entry).collect::<Vec<_>>() })
+            )
         }
         Format::Human => {
-            let width = builtin::NAMES.iter().map(|name| name.len()).max().unwrap_or(0);
-            scenarios.iter().map(|scenario| format!("{:width$}  {}\n", scenario.name, scenario.about)).collect()
+            let width = builtin::NAMES
+                .iter()
+                .map(|name| name.len())
+                .max()
+                .unwrap_or(0);
+            scenarios
+                .iter()
+                .map(|scenario| format!("{:width$}  {}\n", scenario.name, scenario.about))
+                .collect()
         }
     })
 }
@@ -56,7 +72,10 @@ fn show(name: &str, format: Format) -> Result<String, ScenarioError> {
     Ok(match format {
         Format::Json => {
             let scenario = load(name)?;
-            format!("{}\n", serde_json::to_string(&scenario).expect("a scenario has string keys only"))
+            format!(
+                "{}\n",
+                serde_json::to_string(&scenario).expect("a scenario has string keys only")
+            )
         }
         Format::Human => {
             load(name)?;

@@ -123,10 +123,16 @@ impl Summary {
             Format::Json => format!("{json}\n"),
             Format::Human => {
                 let figures = json.as_object().expect("a summary is an object");
-                figures.iter().map(|(name, figure)| format!("{:<22}{figure}\n", name.replace('_', " "))).collect()
+                figures
+                    .iter()
+                    .map(|(name, figure)| format!("{:<22}{figure}\n", name.replace('_', " ")))
+                    .collect()
             }
         };
-        Outcome { stdout, ..Outcome::default() }
+        Outcome {
+            stdout,
+            ..Outcome::default()
+        }
     }
 }
 

@@ -124,7 +124,11 @@ fn stress(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<S
         (Some(_), 1) => u64::MAX,
         (_, runs) => runs,
     };
-    let file = args.record.as_deref().filter(|record| *record != "none").map(Path::new);
+    let file = args
+        .record
+        .as_deref()
+        .filter(|record| *record != "none")
+        .map(Path::new);
     let mut stressed = Stressed {
         summary: Summary::new(scenario.threads, scenario.seed),
         runs_diverged: 0,
@@ -137,9 +141,22 @@ fn stress(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<S
         allocs_failed: 0,
         peak_live: 0,
     };
-    let total = if runs == 1 { scenario.ops * u64::from(scenario.threads) } else { runs };
-    let (what, unit) = if runs == 1 { ("stress", "operations") } else { ("stress", "runs") };
-    let mut progress = Progress::new(context.quiet, what, unit, if runs == u64::MAX { 0 } else { total });
+    let total = if runs == 1 {
+        scenario.ops * u64::from(scenario.threads)
+    } else {
+        runs
+    };
+    let (what, unit) = if runs == 1 {
+        ("stress", "operations")
+    } else {
+        ("stress", "runs")
+    };
+    let mut progress = Progress::new(
+        context.quiet,
+        what,
+        unit,
+        if runs == u64::MAX { 0 } else { total },
+    );
     for run in 0..runs {
         let record = match (file, args.record.as_deref()) {
             (_, Some("none")) => Record::Nothing,
@@ -151,10 +168,13 @@ fn stress(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<S
             progress.update(if runs == 1 { ops } else { run });
         })?;
         stressed.run_s += checked.result.elapsed.as_secs_f64();
-        stressed.check_s += (before.elapsed() - checked.result.elapsed.min(before.elapsed())).as_secs_f64();
+        stressed.check_s +=
+            (before.elapsed() - checked.result.elapsed.min(before.elapsed())).as_secs_f64();
         stressed.add(run, checked);
         if context.interrupt.load(Ordering::Relaxed)
-            || args.duration.is_some_and(|duration| started.elapsed() >= duration)
+            || args
+                .duration
+                .is_some_and(|duration| started.elapsed() >= duration)
         {
             break;
         }
@@ -176,15 +196,28 @@ pub(super) fn checked_run(
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let (file, path) = match record {
         Record::Nothing => (None, PathBuf::new()),
-        Record::Temporary => {
-            (Some(tempfile::tempfile().map_err(|error| text(&error))?), PathBuf::from("(temporary trace)"))
-        }
+        Record::Temporary => (
+            Some(tempfile::tempfile().map_err(|error| text(&error))?),
+            PathBuf::from("(temporary trace)"),
+        ),
         Record::File(path) => {
-            let file = File::options().read(true).write(true).create(true).truncate(true).open(path);
-            (Some(file.map_err(|error| format!("{}: {error}", path.display()))?), path.to_owned())
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(path);
+            (
+                Some(file.map_err(|error| format!("{}: {error}", path.display()))?),
+                path.to_owned(),
+            )
         }
     };
-    let handle = file.as_ref().map(File::try_clone).transpose().map_err(|error| text(&error))?;
+    let handle = file
+        .as_ref()
+        .map(File::try_clone)
+        .transpose()
+        .map_err(|error| text(&error))?;
     let config = RunConfig {
         scenario,
         run,
@@ -225,7 +258,10 @@ impl Stressed {
         self.client_dropped += result.client_dropped;
         self.allocs_failed += report.allocs_failed;
         self.peak_live = self.peak_live.max(report.peak_live);
-        self.trace_bytes = result.written.map(|written| written.bytes).or(self.trace_bytes);
+        self.trace_bytes = result
+            .written
+            .map(|written| written.bytes)
+            .or(self.trace_bytes);
     }
 
     fn outcome(&self, args: &StressArgs, scenario: &Scenario, context: &Context) -> Outcome {
@@ -249,7 +285,11 @@ impl Stressed {
             })),
             Format::Human => self.human(args, scenario),
         };
-        Outcome { stdout, stderr: String::new(), exit_code: self.summary.exit_code() }
+        Outcome {
+            stdout,
+            stderr: String::new(),
+            exit_code: self.summary.exit_code(),
+        }
     }
 
     fn human(&self, args: &StressArgs, scenario: &Scenario) -> String {
@@ -262,7 +302,10 @@ impl Stressed {
             scenario.discipline.name,
             scenario.order,
             scenario.publish,
-            serde_json::to_value(scenario.semantics).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default(),
+            serde_json::to_value(scenario.semantics)
+                .ok()
+                .and_then(|v| v.as_str().map(str::to_owned))
+                .unwrap_or_default(),
             plural(u64::from(scenario.threads), "thread"),
             plural(scenario.ops, "operation"),
             plural(u64::from(scenario.devices), "device"),
@@ -282,16 +325,28 @@ impl Stressed {
         match summary.verdict {
             Verdict::Diverged => self.write_divergences(&mut text),
             Verdict::Inconclusive => {
-                let _ = writeln!(text, "inconclusive: {}", summary.note.as_deref().unwrap_or("the check is incomplete"));
+                let _ = writeln!(
+                    text,
+                    "inconclusive: {}",
+                    summary.note.as_deref().unwrap_or("the check is incomplete")
+                );
             }
             Verdict::Clean | Verdict::Proved => text.push_str(clean_words(summary.check)),
         }
         self.write_leaks(&mut text);
         if self.allocs_failed > 0 {
-            let _ = writeln!(text, "{} failed because a memory was full.", plural(self.allocs_failed, "allocation"));
+            let _ = writeln!(
+                text,
+                "{} failed because a memory was full.",
+                plural(self.allocs_failed, "allocation")
+            );
         }
         if let Some(path) = args.record.as_deref().filter(|record| *record != "none") {
-            let _ = writeln!(text, "trace: {path} ({} bytes)", grouped(self.trace_bytes.unwrap_or(0)));
+            let _ = writeln!(
+                text,
+                "trace: {path} ({} bytes)",
+                grouped(self.trace_bytes.unwrap_or(0))
+            );
         }
         self.write_advice(&mut text, scenario);
         text
@@ -307,10 +362,19 @@ impl Stressed {
         );
         text.push_str(&divergence_table(&summary.divergences));
         if let Some(first) = &summary.first {
-            let _ = writeln!(text, "first: {} (run {})", place(first), self.first_run.unwrap_or(0));
+            let _ = writeln!(
+                text,
+                "first: {} (run {})",
+                place(first),
+                self.first_run.unwrap_or(0)
+            );
         }
         if summary.divergences.contains_key(&Kind::LostMessage) {
-            let _ = writeln!(text, "the client counted {} itself", plural(self.client_dropped, "dropped message"));
+            let _ = writeln!(
+                text,
+                "the client counted {} itself",
+                plural(self.client_dropped, "dropped message")
+            );
         }
     }
 
@@ -371,7 +435,9 @@ fn clean_words(strength: Strength) -> &'static str {
             "clean, by a weaker check: at the end the server showed what the allocator had; what happened on the way \
              was not compared\n"
         }
-        Strength::Messages => "clean, by the weakest check: the messages do not contradict each other\n",
+        Strength::Messages => {
+            "clean, by the weakest check: the messages do not contradict each other\n"
+        }
     }
 }
 
@@ -383,7 +449,9 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
         Some((at, 'h')) => (&text[..at], 3600.0),
         _ => (text, 1.0),
     };
-    let number: f64 = number.parse().map_err(|_| format!("`{text}` is no time: use 90s, 10m or 2h"))?;
+    let number: f64 = number
+        .parse()
+        .map_err(|_| format!("`{text}` is no time: use 90s, 10m or 2h"))?;
     Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
 }
 
@@ -396,12 +464,19 @@ mod tests {
         assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7200)));
-        assert!(parse_duration("-3s").is_err() && parse_duration("soon").is_err() && parse_duration("").is_err());
+        assert!(
+            parse_duration("-3s").is_err()
+                && parse_duration("soon").is_err()
+                && parse_duration("").is_err()
+        );
     }
 
     #[test]
     fn servers_are_named_by_kind_or_path() {
-        assert_eq!("unix:/tmp/x.sock".parse(), Ok(ServerArg(ServerChoice::Path("/tmp/x.sock".into()))));
+        assert_eq!(
+            "unix:/tmp/x.sock".parse(),
+            Ok(ServerArg(ServerChoice::Path("/tmp/x.sock".into())))
+        );
         assert!("unix:".parse::<ServerArg>().is_err() && "tcp:1".parse::<ServerArg>().is_err());
     }
 }

@@ -45,7 +45,11 @@ pub fn run(args: &StressArgs, scenario: &Scenario, context: &Context) -> Outcome
                 Format::Json => json(&summary, &columns, cost),
                 Format::Human => human(scenario, &columns, cost),
             };
-            Outcome { stdout, stderr: String::new(), exit_code: summary.exit_code() }
+            Outcome {
+                stdout,
+                stderr: String::new(),
+                exit_code: summary.exit_code(),
+            }
         }
         Err(error) => Outcome::bad_input(error, context.format),
     }
@@ -54,7 +58,11 @@ pub fn run(args: &StressArgs, scenario: &Scenario, context: &Context) -> Outcome
 type Compared = (Summary, Vec<Column>, f64);
 
 fn compare(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<Compared, String> {
-    let suspects = [("loss", loss(scenario)), ("reordering", reordering(scenario)), ("double release", double_release(scenario)?)];
+    let suspects = [
+        ("loss", loss(scenario)),
+        ("reordering", reordering(scenario)),
+        ("double release", double_release(scenario)?),
+    ];
     let mut summary = Summary::new(scenario.threads, scenario.seed);
     let mut columns = Vec::new();
     let total = scenario.ops * u64::from(scenario.threads);
@@ -62,9 +70,14 @@ fn compare(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<
         for debug_log in [false, true] {
             let mut scenario = scenario.clone();
             scenario.debug_log.enabled = debug_log;
-            let what = format!("{suspect}, debug log {}", if debug_log { "on" } else { "off" });
+            let what = format!(
+                "{suspect}, debug log {}",
+                if debug_log { "on" } else { "off" }
+            );
             let mut progress = Progress::new(context.quiet, what, "operations", total);
-            let checked = checked_run(args, &scenario, 0, Record::Temporary, context, |ops| progress.update(ops))?;
+            let checked = checked_run(args, &scenario, 0, Record::Temporary, context, |ops| {
+                progress.update(ops)
+            })?;
             progress.finish();
             summary.add(&checked.report);
             summary.elapsed_s += checked.result.elapsed.as_secs_f64();
@@ -173,11 +186,22 @@ fn human(scenario: &Scenario, columns: &[Column], cost: f64) -> String {
          Here: {} threads, {} operations each, {} server; each suspect alone, debug log off and on.\n\n",
         scenario.threads,
         grouped(scenario.ops),
-        serde_json::to_value(scenario.semantics).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default(),
+        serde_json::to_value(scenario.semantics)
+            .ok()
+            .and_then(|v| v.as_str().map(str::to_owned))
+            .unwrap_or_default(),
     );
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header(["suspect", "debug log", "unknown frees", "false leaks", "real leaks", "lost", "ops/s"]);
+    table.set_header([
+        "suspect",
+        "debug log",
+        "unknown frees",
+        "false leaks",
+        "real leaks",
+        "lost",
+        "ops/s",
+    ]);
     for column in columns {
         table.add_row([
             column.suspect.to_owned(),
@@ -203,14 +227,21 @@ fn human(scenario: &Scenario, columns: &[Column], cost: f64) -> String {
         .chunks_exact(2)
         .filter(|pair| {
             let (off, on) = (&pair[0], &pair[1]);
-            off.unknown_frees >= 50 && off.false_leaks >= 50 && on.unknown_frees <= 1 && on.false_leaks == 0
+            off.unknown_frees >= 50
+                && off.false_leaks >= 50
+                && on.unknown_frees <= 1
+                && on.false_leaks == 0
         })
         .map(|pair| pair[0].suspect)
         .collect();
     let _ = writeln!(
         text,
         "behaves as reported (many when unwatched, none when watched): {}",
-        if vanish.is_empty() { "none of them".to_owned() } else { vanish.join(", ") }
+        if vanish.is_empty() {
+            "none of them".to_owned()
+        } else {
+            vanish.join(", ")
+        }
     );
     text
 }

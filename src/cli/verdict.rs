@@ -113,11 +113,21 @@ impl Summary {
 pub fn divergence_table(divergences: &BTreeMap<Kind, u64>) -> String {
     let mut rows: Vec<_> = divergences.iter().collect();
     rows.sort_by_key(|(kind, count)| (std::cmp::Reverse(**count), **kind));
-    let width = rows.iter().map(|(kind, _)| kind.name().len()).max().unwrap_or(0);
+    let width = rows
+        .iter()
+        .map(|(kind, _)| kind.name().len())
+        .max()
+        .unwrap_or(0);
     let digits = rows.first().map_or(1, |(_, count)| grouped(**count).len());
     let mut text = String::new();
     for (kind, count) in rows {
-        let _ = writeln!(text, "  {:width$}  {:>digits$}  {}", kind.name(), grouped(*count), kind.explain());
+        let _ = writeln!(
+            text,
+            "  {:width$}  {:>digits$}  {}",
+            kind.name(),
+            grouped(*count),
+            kind.explain()
+        );
     }
     text
 }
@@ -155,7 +165,11 @@ pub fn grouped(number: u64) -> String {
 
 /// `1 run`, `2 runs`.
 pub fn plural(count: u64, noun: &str) -> String {
-    format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
+    format!(
+        "{} {noun}{}",
+        grouped(count),
+        if count == 1 { "" } else { "s" }
+    )
 }
 
 #[cfg(test)]
@@ -164,7 +178,12 @@ mod tests {
 
     #[test]
     fn digits_are_grouped_by_three() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
             assert_eq!(grouped(number), text);
         }
     }

@@ -24,7 +24,19 @@ pub use profile::{Profile, UnknownProfile};
 pub use range::RangeList;
 
 /// Index of a device in its system, from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, arbitrary::Arbitrary)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    arbitrary::Arbitrary,
+)]
 #[serde(transparent)]
 pub struct DeviceId(pub u16);
 

@@ -67,7 +67,11 @@ impl SlotWord {
     /// One release less to wait for.
     #[inline]
     pub fn vacated(self) -> SlotWord {
-        if self.releases_left() == 0 { self } else { SlotWord(self.0 - (1 << 32)) }
+        if self.releases_left() == 0 {
+            self
+        } else {
+            SlotWord(self.0 - (1 << 32))
+        }
     }
 
     /// The status of a part.
@@ -107,7 +111,9 @@ mod tests {
         let open = word.opened(1, 2).touched();
         assert!(!open.may_allocate(2) && !open.may_release(1, 0));
         let visible = open.published(1).with_status(0, Status::Live).touched();
-        assert!(visible.may_release(1, 0) && !visible.may_release(1, 1) && !visible.may_release(2, 0));
+        assert!(
+            visible.may_release(1, 0) && !visible.may_release(1, 1) && !visible.may_release(2, 0)
+        );
         assert_eq!(visible.status(0), Status::Live);
         let once = visible.vacated().touched();
         assert!(!once.may_allocate(2));
@@ -117,7 +123,9 @@ mod tests {
 
     #[test]
     fn versions_wrap_without_touching_the_state() {
-        let word = SlotWord(u64::MAX << VERSION_SHIFT).opened(5, 1).published(3);
+        let word = SlotWord(u64::MAX << VERSION_SHIFT)
+            .opened(5, 1)
+            .published(3);
         assert_eq!(word.touched().version(), 0);
         assert_eq!(word.touched().state(), word.state());
     }

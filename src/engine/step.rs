@@ -240,7 +240,10 @@ impl Thread {
             at: At::Idle,
             op: Op::AwaitOthers,
             program: ProgramKind::Allocate,
-            place: PartAt { slot: SlotId(0), part: 0 },
+            place: PartAt {
+                slot: SlotId(0),
+                part: 0,
+            },
             parts: 0,
             kind: BufferKind::Owned,
             device: DeviceId(0),
@@ -286,7 +289,11 @@ impl Thread {
     fn open<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Stepped {
         let op = self.op;
         let flow = match op {
-            Op::Allocate { slot, epoch, ref request } => backend.open_allocate(slot, epoch, request),
+            Op::Allocate {
+                slot,
+                epoch,
+                ref request,
+            } => backend.open_allocate(slot, epoch, request),
             Op::Release { slot, epoch } => backend.open_release(PartAt { slot, part: 0 }, epoch),
             Op::AwaitOthers => match backend.await_others() {
                 Flow::Done(()) => Flow::Done(0),
@@ -307,11 +314,24 @@ impl Thread {
         };
         backend.record(&Event::Open { op, version });
         match op {
-            Op::Allocate { slot, .. } => self.begin(code, ProgramKind::Allocate, PartAt { slot, part: 0 }, backend),
-            Op::Release { slot, .. } => self.begin(code, ProgramKind::Deallocate, PartAt { slot, part: 0 }, backend),
+            Op::Allocate { slot, .. } => self.begin(
+                code,
+                ProgramKind::Allocate,
+                PartAt { slot, part: 0 },
+                backend,
+            ),
+            Op::Release { slot, .. } => self.begin(
+                code,
+                ProgramKind::Deallocate,
+                PartAt { slot, part: 0 },
+                backend,
+            ),
             Op::AwaitOthers => self.at = At::Idle,
             Op::Close { .. } => {
-                self.place = PartAt { slot: SlotId(0), part: 0 };
+                self.place = PartAt {
+                    slot: SlotId(0),
+                    part: 0,
+                };
                 self.at = At::Closing;
             }
             Op::Throw => return self.end(backend),
@@ -329,14 +349,20 @@ impl Thread {
         self.pc = 0;
         self.sequence = 0;
         self.at = At::Program;
-        if program == ProgramKind::Deallocate && self.kind.owns_memory() && !backend.has_address(place) {
+        if program == ProgramKind::Deallocate
+            && self.kind.owns_memory()
+            && !backend.has_address(place)
+        {
             // Its allocation failed: there is nothing to release.
             self.pc = code.program(program).len() as u8;
         }
     }
 
     fn next_part<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Option<Stepped> {
-        let next = PartAt { part: self.place.part + 1, ..self.place };
+        let next = PartAt {
+            part: self.place.part + 1,
+            ..self.place
+        };
         let version = match self.op {
             Op::Release { epoch, .. } => match backend.open_release(next, epoch) {
                 Flow::Done(version) => version,
@@ -350,7 +376,10 @@ impl Thread {
             },
             _ => backend.touch(next, Touch::Nothing).1,
         };
-        backend.record(&Event::Part { part: next.part, version });
+        backend.record(&Event::Part {
+            part: next.part,
+            version,
+        });
         self.begin(code, self.program, next, backend);
         None
     }
@@ -363,7 +392,11 @@ impl Thread {
         match backend.next_live_on(device, self.place) {
             Some(place) => {
                 let (_, version) = backend.touch(place, Touch::Nothing);
-                backend.record(&Event::CloseBuffer { slot: place.slot.0, part: place.part, version });
+                backend.record(&Event::CloseBuffer {
+                    slot: place.slot.0,
+                    part: place.part,
+                    version,
+                });
                 self.begin(code, ProgramKind::Deallocate, place, backend);
             }
             None => self.at = At::Idle,
@@ -393,7 +426,9 @@ impl Thread {
                     }
                     other => return Some(self.blocked_on_lock(other, id, backend)),
                 },
-                None => backend.record(&Event::LockOutOfBounds { device: self.device }),
+                None => backend.record(&Event::LockOutOfBounds {
+                    device: self.device,
+                }),
             },
             MicroStep::Unlock(lock) => {
                 let id = code.objects.resolve(lock, self.device)?;
@@ -403,23 +438,37 @@ impl Thread {
             }
             MicroStep::Alloc => match backend.alloc(place, self.device) {
                 Flow::Done((Some(address), version)) => {
-                    backend.record(&Event::Alloc { device: self.device, address, version });
+                    backend.record(&Event::Alloc {
+                        device: self.device,
+                        address,
+                        version,
+                    });
                 }
                 Flow::Done((None, version)) => {
-                    backend.record(&Event::AllocFailed { device: self.device, version });
+                    backend.record(&Event::AllocFailed {
+                        device: self.device,
+                        version,
+                    });
                     return Some(self.abandon(backend));
                 }
                 other => return Some(self.blocked_on_allocator(code, other, backend)),
             },
             MicroStep::Free => match backend.free(place, self.device) {
                 Flow::Done((outcome, version)) => {
-                    backend.record(&Event::Free { device: self.device, outcome, version });
+                    backend.record(&Event::Free {
+                        device: self.device,
+                        outcome,
+                        version,
+                    });
                 }
                 other => return Some(self.blocked_on_allocator(code, other, backend)),
             },
             MicroStep::Stamp => {
                 self.sequence = backend.stamp(self.device);
-                backend.record(&Event::Stamp { device: self.device, sequence: self.sequence });
+                backend.record(&Event::Stamp {
+                    device: self.device,
+                    sequence: self.sequence,
+                });
             }
             MicroStep::CheckLive => {
                 let (live, version) = backend.touch(place, Touch::Check);
@@ -461,7 +510,9 @@ impl Thread {
     #[inline]
     fn is_no_action(&self, code: &Code, step: MicroStep) -> bool {
         match step {
-            MicroStep::Alloc | MicroStep::Free | MicroStep::Send(_) | MicroStep::Stamp => !self.kind.owns_memory(),
+            MicroStep::Alloc | MicroStep::Free | MicroStep::Send(_) | MicroStep::Stamp => {
+                !self.kind.owns_memory()
+            }
             MicroStep::DebugLog => !code.debug_log,
             _ => false,
         }
@@ -519,7 +570,12 @@ impl Thread {
         }
     }
 
-    fn blocked_on_lock<T, B: Backend>(&mut self, flow: Flow<T>, lock: LockId, backend: &mut B) -> Stepped {
+    fn blocked_on_lock<T, B: Backend>(
+        &mut self,
+        flow: Flow<T>,
+        lock: LockId,
+        backend: &mut B,
+    ) -> Stepped {
         match flow {
             Flow::Stop(reason) => {
                 if reason == StopReason::Deadlock {
@@ -531,15 +587,28 @@ impl Thread {
         }
     }
 
-    fn blocked_on_allocator<T, B: Backend>(&mut self, code: &Code, flow: Flow<T>, backend: &mut B) -> Stepped {
-        let lock = code.objects.resolve(crate::lifecycle::Lock::Allocator, self.device);
+    fn blocked_on_allocator<T, B: Backend>(
+        &mut self,
+        code: &Code,
+        flow: Flow<T>,
+        backend: &mut B,
+    ) -> Stepped {
+        let lock = code
+            .objects
+            .resolve(crate::lifecycle::Lock::Allocator, self.device);
         self.blocked_on_lock(flow, lock.expect("allocator locks are no table"), backend)
     }
 
     fn begin_send<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Stepped {
         let phase = match code.connections {
-            Connections::Shared => SendPhase::Write { conn: ConnId(0), chunk: 0 },
-            Connections::PerThread => SendPhase::Write { conn: ConnId(self.index), chunk: 0 },
+            Connections::Shared => SendPhase::Write {
+                conn: ConnId(0),
+                chunk: 0,
+            },
+            Connections::PerThread => SendPhase::Write {
+                conn: ConnId(self.index),
+                chunk: 0,
+            },
             Connections::Lazy => {
                 let (found, version) = backend.shared_connection();
                 backend.record(&Event::ConnRead { found, version });
@@ -571,12 +640,27 @@ impl Thread {
             }
             SendPhase::Write { conn, chunk } => {
                 let kind = self.message_kind(code);
-                let outgoing = Outgoing { kind, at: self.place, sequence: self.sequence, conn, chunk };
+                let outgoing = Outgoing {
+                    kind,
+                    at: self.place,
+                    sequence: self.sequence,
+                    conn,
+                    chunk,
+                };
                 match backend.send(&outgoing) {
                     Flow::Done((outcome, version)) => {
-                        backend.record(&Event::Send { kind, chunk, conn, outcome, version });
+                        backend.record(&Event::Send {
+                            kind,
+                            chunk,
+                            conn,
+                            outcome,
+                            version,
+                        });
                         if outcome == SendOutcome::Sent && chunk + 1 < code.chunks {
-                            self.at = At::Sending(SendPhase::Write { conn, chunk: chunk + 1 });
+                            self.at = At::Sending(SendPhase::Write {
+                                conn,
+                                chunk: chunk + 1,
+                            });
                         } else {
                             self.pc += 1;
                             self.at = At::Program;

@@ -29,7 +29,9 @@ pub enum CheckError {
 /// from time to time.
 pub fn check_trace(trace: &TraceFile, mut progress: impl FnMut(u64)) -> Result<Report, CheckError> {
     const PROGRESS_EVENTS: u64 = 1 << 20;
-    let Header::Run(header) = trace.header() else { return Err(CheckError::NoEvents) };
+    let Header::Run(header) = trace.header() else {
+        return Err(CheckError::NoEvents);
+    };
     let scenario = &header.scenario;
     scenario.check()?;
     let mut merge = Merge::new(trace, scenario.objects(), scenario.transport.chunks);
@@ -44,9 +46,10 @@ pub fn check_trace(trace: &TraceFile, mut progress: impl FnMut(u64)) -> Result<R
     }
     let prefix = match merge.end()? {
         MergeEnd::Complete => None,
-        MergeEnd::Prefix { why } => {
-            Some(format!("{why}; {events} of the {} events found could be used", trace.events()))
-        }
+        MergeEnd::Prefix { why } => Some(format!(
+            "{why}; {events} of the {} events found could be used",
+            trace.events()
+        )),
     };
     if let Some(why) = checker.contradiction() {
         return Err(CheckError::Events(why.to_owned()));

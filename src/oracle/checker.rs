@@ -102,7 +102,13 @@ impl Checker {
             threads: vec![ThreadContext::default(); usize::from(scenario.threads)],
             slots: vec![SlotState::default(); objects.slots as usize],
             wires: (0..objects.conns).map(|_| wire()).collect(),
-            registry: Registry::new(scenario.semantics, Limits { devices: u32::from(scenario.devices), ..Limits::default() }),
+            registry: Registry::new(
+                scenario.semantics,
+                Limits {
+                    devices: u32::from(scenario.devices),
+                    ..Limits::default()
+                },
+            ),
             judge: Judge::new(scenario),
             blocked: None,
             events: 0,
@@ -117,13 +123,17 @@ impl Checker {
     pub fn observe(&mut self, merged: &Merged) {
         self.events += 1;
         match merged.event {
-            Event::Receive { conn, code } if merged.stream == SERVER_STREAM => self.receive(conn, Some(code)),
+            Event::Receive { conn, code } if merged.stream == SERVER_STREAM => {
+                self.receive(conn, Some(code))
+            }
             Event::Accept { .. } => {}
             event => {
                 if usize::from(merged.stream) < self.threads.len() {
                     self.act(merged.stream, event);
                 } else {
-                    self.contradict(|| format!("stream {} is beyond the scenario's threads", merged.stream));
+                    self.contradict(|| {
+                        format!("stream {} is beyond the scenario's threads", merged.stream)
+                    });
                 }
             }
         }
@@ -171,7 +181,9 @@ impl Checker {
         let note = match (prefix, completed, strength) {
             (Some(prefix), ..) => Some(prefix),
             (None, false, _) => Some("the run did not come to its end".to_owned()),
-            (None, true, Strength::Messages) => Some("the server did not say what it shows at rest".to_owned()),
+            (None, true, Strength::Messages) => {
+                Some("the server did not say what it shows at rest".to_owned())
+            }
             (None, true, _) => None,
         };
         let verdict = match (diverged, &note) {
@@ -179,7 +191,11 @@ impl Checker {
             (false, None) => Verdict::Clean,
             (false, Some(_)) => Verdict::Inconclusive,
         };
-        let mut leaked: Vec<Leak> = if completed { self.judge.truth.leaks().collect() } else { Vec::new() };
+        let mut leaked: Vec<Leak> = if completed {
+            self.judge.truth.leaks().collect()
+        } else {
+            Vec::new()
+        };
         leaked.sort_unstable();
         let leaks = leaked.len() as u64;
         leaked.truncate(MAX_LEAKS_LISTED);
@@ -213,11 +229,21 @@ impl Checker {
                 self.threads[thread].slot = slot;
                 self.threads[thread].part = part;
             }
-            Event::Alloc { device, address, version } => self.alloc(thread, device, address, version),
+            Event::Alloc {
+                device,
+                address,
+                version,
+            } => self.alloc(thread, device, address, version),
             Event::AllocFailed { .. } => self.allocs_failed += 1,
             Event::Free { outcome, .. } => self.free(thread, outcome),
             Event::Stamp { sequence, .. } => self.threads[thread].sequence = sequence,
-            Event::Send { kind, chunk, conn, outcome, .. } => self.send(thread, kind, chunk, conn, outcome),
+            Event::Send {
+                kind,
+                chunk,
+                conn,
+                outcome,
+                ..
+            } => self.send(thread, kind, chunk, conn, outcome),
             Event::LockOutOfBounds { device } => {
                 let at = self.divergence(thread, Kind::LockOutOfBounds);
                 self.judge.count(Divergence { device, ..at });
@@ -256,8 +282,12 @@ impl Checker {
     fn alloc(&mut self, thread: usize, device: DeviceId, address: u64, generation: u64) {
         let context = self.threads[thread];
         let slot = &mut self.slots[context.slot as usize];
-        let Some((request, part)) = slot.request.zip(slot.parts.get_mut(usize::from(context.part))) else {
-            return self.contradict(|| format!("thread {thread} allocates outside of an operation"));
+        let Some((request, part)) = slot
+            .request
+            .zip(slot.parts.get_mut(usize::from(context.part)))
+        else {
+            return self
+                .contradict(|| format!("thread {thread} allocates outside of an operation"));
         };
         *part = Some((address, generation));
         let leak = Leak {
@@ -268,7 +298,9 @@ impl Checker {
             thread: thread as u16,
             op: context.ops - 1,
         };
-        self.judge.truth.alloc(leak, generation, request.kind == BufferKind::Circular);
+        self.judge
+            .truth
+            .alloc(leak, generation, request.kind == BufferKind::Circular);
         self.judge.check_prefix(device, request.memory);
     }
 
@@ -278,7 +310,12 @@ impl Checker {
         };
         let released = self.judge.truth.free(&handle);
         if released != outcome {
-            return self.contradict(|| format!("thread {thread} frees {:#x}: {outcome:?} was recorded, {released:?} follows", handle.address));
+            return self.contradict(|| {
+                format!(
+                    "thread {thread} frees {:#x}: {outcome:?} was recorded, {released:?} follows",
+                    handle.address
+                )
+            });
         }
         if outcome != FreeOutcome::Freed {
             let at = self.divergence(thread, Kind::DoubleFree);
@@ -287,13 +324,25 @@ impl Checker {
         self.judge.check_prefix(handle.device, handle.memory);
     }
 
-    fn send(&mut self, thread: usize, kind: SentKind, chunk: u8, conn: ConnId, outcome: SendOutcome) {
+    fn send(
+        &mut self,
+        thread: usize,
+        kind: SentKind,
+        chunk: u8,
+        conn: ConnId,
+        outcome: SendOutcome,
+    ) {
         let Some(handle) = self.handle(thread) else {
             return self.contradict(|| format!("thread {thread} sends outside of an operation"));
         };
         let context = self.threads[thread];
-        let sent =
-            Sent { kind, handle, thread: thread as u16, op: context.ops - 1, sequence: context.sequence };
+        let sent = Sent {
+            kind,
+            handle,
+            thread: thread as u16,
+            op: context.ops - 1,
+            sequence: context.sequence,
+        };
         match outcome {
             SendOutcome::Sent => {
                 self.wires[usize::from(conn.0)].push(sent, chunk);
@@ -311,7 +360,12 @@ impl Checker {
     #[inline]
     fn receive(&mut self, conn: ConnId, recorded: Option<ReceiveCode>) {
         let Some((sent, torn)) = self.wires[usize::from(conn.0)].pop() else {
-            return self.contradict(|| format!("the server received more on connection {} than was sent", conn.0));
+            return self.contradict(|| {
+                format!(
+                    "the server received more on connection {} than was sent",
+                    conn.0
+                )
+            });
         };
         self.judge.messages += 1;
         let message = match torn {
@@ -334,7 +388,11 @@ impl Checker {
             });
         }
         if recorded.is_some_and(|recorded| recorded != code) {
-            self.contradict(|| format!("the server took a message as {recorded:?}, its registry takes it as {code:?}"));
+            self.contradict(|| {
+                format!(
+                    "the server took a message as {recorded:?}, its registry takes it as {code:?}"
+                )
+            });
         }
     }
 
@@ -342,7 +400,8 @@ impl Checker {
     fn settle(&mut self) {
         let judge = &mut self.judge;
         let nobody = None;
-        self.registry.flush(&mut |taken, outcome| judge.judge_late(taken, &outcome, nobody));
+        self.registry
+            .flush(&mut |taken, outcome| judge.judge_late(taken, &outcome, nobody));
         if self.reconstructs() {
             for wire in &mut self.wires {
                 while let Some(sent) = wire.pop_unreceived() {
@@ -359,16 +418,28 @@ impl Checker {
         let request = slot.request?;
         let (address, generation) = (*slot.parts.get(usize::from(context.part))?)?;
         let device = DeviceId((request.device.0 + u16::from(context.part)) % self.devices);
-        Some(Handle { device, memory: request.memory, address, size_bytes: request.size_bytes, generation })
+        Some(Handle {
+            device,
+            memory: request.memory,
+            address,
+            size_bytes: request.size_bytes,
+            generation,
+        })
     }
 
     fn divergence(&self, thread: usize, kind: Kind) -> Divergence {
         let context = self.threads[thread];
-        let request = self.slots.get(context.slot as usize).and_then(|slot| slot.request);
+        let request = self
+            .slots
+            .get(context.slot as usize)
+            .and_then(|slot| slot.request);
         let handle = self.handle(thread);
         Divergence {
             kind,
-            device: handle.map(|h| h.device).or(request.map(|r| r.device)).unwrap_or(DeviceId(0)),
+            device: handle
+                .map(|h| h.device)
+                .or(request.map(|r| r.device))
+                .unwrap_or(DeviceId(0)),
             memory: request.map(|request| request.memory),
             address: handle.map(|handle| handle.address),
             thread: Some(thread as u16),
@@ -379,7 +450,8 @@ impl Checker {
     #[cold]
     fn contradict(&mut self, why: impl FnOnce() -> String) {
         let events = self.events;
-        self.contradiction.get_or_insert_with(|| format!("event {events}: {}", why()));
+        self.contradiction
+            .get_or_insert_with(|| format!("event {events}: {}", why()));
     }
 }
 

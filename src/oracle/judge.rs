@@ -66,14 +66,18 @@ impl Judge {
     #[inline]
     pub fn judge(&mut self, message: &Message, outcome: &Outcome, sent: &Sent) {
         let is_sent = message.address == sent.handle.address
-            && message.extension.is_none_or(|extension| extension.generation == sent.handle.generation);
+            && message
+                .extension
+                .is_none_or(|extension| extension.generation == sent.handle.generation);
         self.judge_late(message, outcome, is_sent.then_some(sent));
     }
 
     /// As [`Judge::judge`], for a message whose sending operation is not at hand.
     #[inline]
     pub fn judge_late(&mut self, message: &Message, outcome: &Outcome, sent: Option<&Sent>) {
-        let Some(about) = sent.map(about_sent).or_else(|| self.about(message)) else { return };
+        let Some(about) = sent.map(about_sent).or_else(|| self.about(message)) else {
+            return;
+        };
         match outcome {
             Outcome::Inserted => {
                 self.shown(&about, Moment::Alloc);
@@ -81,7 +85,14 @@ impl Judge {
             Outcome::Removed { entry } => self.removed(&about, entry),
             Outcome::Replaced { old } => {
                 let misattributed = memory_of(old.buffer_type) != Some(about.handle.memory);
-                self.count(at(if misattributed { Kind::Misattributed } else { Kind::DuplicateAlloc }, &about));
+                self.count(at(
+                    if misattributed {
+                        Kind::Misattributed
+                    } else {
+                        Kind::DuplicateAlloc
+                    },
+                    &about,
+                ));
             }
             Outcome::Incremented { kept } => {
                 if memory_of(kept.buffer_type) != Some(about.handle.memory) {
@@ -91,7 +102,10 @@ impl Judge {
                 }
             }
             Outcome::UnknownFree => self.count(at(Kind::UnknownFree, &about)),
-            Outcome::Decremented { .. } | Outcome::Held | Outcome::Rejected(_) | Outcome::Ignored => {}
+            Outcome::Decremented { .. }
+            | Outcome::Held
+            | Outcome::Rejected(_)
+            | Outcome::Ignored => {}
         }
     }
 
@@ -103,7 +117,9 @@ impl Judge {
         let place = Place::of(&handle);
         if let Some(life) = self.truth.at(place)
             && life.generation != handle.generation
-            && !self.truth.is_alloc_in_flight(handle.device, life.generation)
+            && !self
+                .truth
+                .is_alloc_in_flight(handle.device, life.generation)
         {
             // A later life was live and shown, and this message took it off the table.
             let origin = life.origin;
@@ -127,8 +143,15 @@ impl Judge {
         if self.first.is_some() {
             return;
         }
-        let Handle { device, memory, generation, size_bytes, .. } = about.handle;
-        self.truth.moment(device, memory, generation, moment, size_bytes);
+        let Handle {
+            device,
+            memory,
+            generation,
+            size_bytes,
+            ..
+        } = about.handle;
+        self.truth
+            .moment(device, memory, generation, moment, size_bytes);
         let totals = self.truth.totals_mut(device, memory);
         totals.shown_bytes = match moment {
             Moment::Alloc => totals.shown_bytes.wrapping_add(size_bytes),
@@ -145,9 +168,19 @@ impl Judge {
         }
         let totals = *self.truth.totals_mut(device, memory);
         if !totals.agree() {
-            let kind =
-                if totals.shown_bytes > totals.live_bytes { Kind::PhantomLive } else { Kind::MissingLive };
-            self.count(Divergence { kind, device, memory: Some(memory), address: None, thread: None, op: None });
+            let kind = if totals.shown_bytes > totals.live_bytes {
+                Kind::PhantomLive
+            } else {
+                Kind::MissingLive
+            };
+            self.count(Divergence {
+                kind,
+                device,
+                memory: Some(memory),
+                address: None,
+                thread: None,
+                op: None,
+            });
         }
     }
 
@@ -155,8 +188,14 @@ impl Judge {
     pub fn compare_table(&mut self, table: &[TableEntry]) {
         let mut shown = rustc_hash::FxHashSet::default();
         for entry in table {
-            let Some(memory) = Memory::from_index(entry.memory) else { continue };
-            let place = Place { device: entry.device, memory, address: entry.address };
+            let Some(memory) = Memory::from_index(entry.memory) else {
+                continue;
+            };
+            let place = Place {
+                device: entry.device,
+                memory,
+                address: entry.address,
+            };
             let kind = match self.truth.at(place) {
                 Some(life) if life.circular == entry.circular => {
                     shown.insert(place);
@@ -190,8 +229,11 @@ impl Judge {
                 op: Some(life.origin.op),
             })
             .collect();
-        missing.sort_by_key(|divergence| (divergence.device, divergence.memory, divergence.address));
-        missing.into_iter().for_each(|divergence| self.count(divergence));
+        missing
+            .sort_by_key(|divergence| (divergence.device, divergence.memory, divergence.address));
+        missing
+            .into_iter()
+            .for_each(|divergence| self.count(divergence));
     }
 
     /// An entry is not where the truth has a life: is that life in another memory of the device, or gone?
@@ -199,7 +241,9 @@ impl Judge {
         let other = Memory::ALL
             .into_iter()
             .map(|memory| Place { memory, ..place })
-            .find(|other| *other != place && self.truth.at(*other).is_some() && !shown.contains(other));
+            .find(|other| {
+                *other != place && self.truth.at(*other).is_some() && !shown.contains(other)
+            });
         match other {
             Some(other) => {
                 shown.insert(other);
@@ -214,26 +258,38 @@ impl Judge {
         for device in (0..self.devices).map(DeviceId) {
             for memory in Memory::ALL {
                 let live = self.truth.totals_mut(device, memory).live_bytes;
-                let shown = totals.get(usize::from(device.0)).map_or(0, |t| t[memory as usize]);
+                let shown = totals
+                    .get(usize::from(device.0))
+                    .map_or(0, |t| t[memory as usize]);
                 let kind = match shown.cmp(&live) {
                     std::cmp::Ordering::Equal => continue,
                     std::cmp::Ordering::Greater => Kind::PhantomLive,
                     std::cmp::Ordering::Less => Kind::MissingLive,
                 };
-                self.count(Divergence { kind, device, memory: Some(memory), address: None, thread: None, op: None });
+                self.count(Divergence {
+                    kind,
+                    device,
+                    memory: Some(memory),
+                    address: None,
+                    thread: None,
+                    op: None,
+                });
             }
         }
     }
 
     fn is_stale(&self, kept: &Entry, size_bytes: u64, thread: Option<u16>) -> bool {
-        let other_owner = self.extended && thread.is_some_and(|thread| u32::from(thread) != kept.thread);
+        let other_owner =
+            self.extended && thread.is_some_and(|thread| u32::from(thread) != kept.thread);
         kept.size_bytes != size_bytes || other_owner
     }
 
     /// What a message says of itself. `None` if it is not about a buffer of this system.
     fn about(&self, message: &Message) -> Option<About> {
         let extension = message.extension?;
-        let device = u16::try_from(message.device).ok().filter(|device| *device < self.devices)?;
+        let device = u16::try_from(message.device)
+            .ok()
+            .filter(|device| *device < self.devices)?;
         let handle = Handle {
             device: DeviceId(device),
             memory: extension.memory,
@@ -242,20 +298,44 @@ impl Judge {
                 MessageKind::Alloc | MessageKind::CbAlloc => message.size_bytes,
                 _ => self
                     .truth
-                    .at(Place { device, memory: extension.memory, address: message.address })
+                    .at(Place {
+                        device,
+                        memory: extension.memory,
+                        address: message.address,
+                    })
                     .map_or(0, |life| life.origin.size_bytes),
             },
             generation: extension.generation,
         };
-        Some(About { handle, thread: u16::try_from(extension.thread).ok(), op: None })
+        Some(About {
+            handle,
+            thread: u16::try_from(extension.thread).ok(),
+            op: None,
+        })
     }
 }
 
 fn about_sent(sent: &Sent) -> About {
-    About { handle: sent.handle, thread: Some(sent.thread), op: Some(sent.op) }
+    About {
+        handle: sent.handle,
+        thread: Some(sent.thread),
+        op: Some(sent.op),
+    }
 }
 
 fn at(kind: Kind, about: &About) -> Divergence {
-    let Handle { device, memory, address, .. } = about.handle;
-    Divergence { kind, device, memory: Some(memory), address: Some(address), thread: about.thread, op: about.op }
+    let Handle {
+        device,
+        memory,
+        address,
+        ..
+    } = about.handle;
+    Divergence {
+        kind,
+        device,
+        memory: Some(memory),
+        address: Some(address),
+        thread: about.thread,
+        op: about.op,
+    }
 }

@@ -72,11 +72,17 @@ impl Kind {
     pub fn explain(self) -> &'static str {
         match self {
             Kind::UnknownFree => "the server was told to free a buffer it did not know",
-            Kind::DuplicateAlloc => "the server was told of an allocation where it still saw a live buffer",
-            Kind::StaleMetadata => "the server shows a buffer with the size, type or owner of an earlier one",
+            Kind::DuplicateAlloc => {
+                "the server was told of an allocation where it still saw a live buffer"
+            }
+            Kind::StaleMetadata => {
+                "the server shows a buffer with the size, type or owner of an earlier one"
+            }
             Kind::PhantomLive => "the server shows a buffer that is gone (a false leak)",
             Kind::MissingLive => "a live buffer that the server does not show",
-            Kind::Misattributed => "the server booked a message on another device or memory than it was about",
+            Kind::Misattributed => {
+                "the server booked a message on another device or memory than it was about"
+            }
             Kind::LostMessage => "a message never reached the server",
             Kind::TornFrame => "two messages were written into each other on the wire",
             Kind::DoubleFree => "an address was given back twice",

@@ -62,19 +62,37 @@ pub fn check_unrecorded(
     let mut judge = Judge::new(scenario);
     judge.extended = false;
     for buffer in live {
-        judge.truth.alloc(buffer.origin, buffer.generation, buffer.circular);
+        judge
+            .truth
+            .alloc(buffer.origin, buffer.generation, buffer.circular);
     }
     let mut complain = |kind, count| {
         if count > 0 {
-            judge.count(Divergence { kind, device: DeviceId(0), memory: None, address: None, thread: None, op: None });
+            judge.count(Divergence {
+                kind,
+                device: DeviceId(0),
+                memory: None,
+                address: None,
+                thread: None,
+                op: None,
+            });
             *judge.divergences.entry(kind).or_default() += count - 1;
         }
     };
     complain(Kind::LostMessage, dropped);
     if let Some(received) = received {
-        complain(Kind::UnknownFree, received[ReceiveCode::UnknownFree as usize]);
-        complain(Kind::DuplicateAlloc, received[ReceiveCode::Replaced as usize]);
-        complain(Kind::StaleMetadata, received[ReceiveCode::Incremented as usize]);
+        complain(
+            Kind::UnknownFree,
+            received[ReceiveCode::UnknownFree as usize],
+        );
+        complain(
+            Kind::DuplicateAlloc,
+            received[ReceiveCode::Replaced as usize],
+        );
+        complain(
+            Kind::StaleMetadata,
+            received[ReceiveCode::Incremented as usize],
+        );
         complain(Kind::TornFrame, received[ReceiveCode::Unknown as usize]);
     }
     match at_rest {

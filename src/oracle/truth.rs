@@ -31,7 +31,11 @@ pub(super) struct Place {
 
 impl Place {
     pub fn of(handle: &Handle) -> Place {
-        Place { device: handle.device.0, memory: handle.memory, address: handle.address }
+        Place {
+            device: handle.device.0,
+            memory: handle.memory,
+            address: handle.address,
+        }
     }
 }
 
@@ -81,12 +85,30 @@ impl Truth {
 
     /// An address was handed out.
     pub fn alloc(&mut self, origin: Leak, generation: u64, circular: bool) {
-        let place = Place { device: origin.device.0, memory: origin.memory, address: origin.address };
-        self.lives.insert(place, Life { origin, generation, circular, known_missing: false });
+        let place = Place {
+            device: origin.device.0,
+            memory: origin.memory,
+            address: origin.address,
+        };
+        self.lives.insert(
+            place,
+            Life {
+                origin,
+                generation,
+                circular,
+                known_missing: false,
+            },
+        );
         self.peak_live = self.peak_live.max(self.lives.len() as u64);
         let totals = self.totals_mut(origin.device, origin.memory);
         totals.live_bytes = totals.live_bytes.wrapping_add(origin.size_bytes);
-        self.moment(origin.device, origin.memory, generation, Moment::Alloc, origin.size_bytes);
+        self.moment(
+            origin.device,
+            origin.memory,
+            generation,
+            Moment::Alloc,
+            origin.size_bytes,
+        );
     }
 
     /// An address was given back through `handle`; says what the allocator must have answered.
@@ -97,12 +119,29 @@ impl Truth {
         let size_bytes = life.origin.size_bytes;
         let totals = self.totals_mut(handle.device, handle.memory);
         totals.live_bytes = totals.live_bytes.wrapping_sub(size_bytes);
-        self.moment(handle.device, handle.memory, life.generation, Moment::Free, size_bytes);
-        if life.generation == handle.generation { FreeOutcome::Freed } else { FreeOutcome::FreedAnother }
+        self.moment(
+            handle.device,
+            handle.memory,
+            life.generation,
+            Moment::Free,
+            size_bytes,
+        );
+        if life.generation == handle.generation {
+            FreeOutcome::Freed
+        } else {
+            FreeOutcome::FreedAnother
+        }
     }
 
     /// One side has seen a moment of a life; the other will, or has.
-    pub fn moment(&mut self, device: DeviceId, memory: Memory, generation: u64, moment: Moment, size_bytes: u64) {
+    pub fn moment(
+        &mut self,
+        device: DeviceId,
+        memory: Memory,
+        generation: u64,
+        moment: Moment,
+        size_bytes: u64,
+    ) {
         if !self.tracks_flight {
             return;
         }
@@ -134,7 +173,8 @@ impl Truth {
 
     /// Whether the server has not yet been told of the start of this life.
     pub fn is_alloc_in_flight(&self, device: DeviceId, generation: u64) -> bool {
-        self.in_flight.contains_key(&(generation << 17 | u64::from(device.0) << 1))
+        self.in_flight
+            .contains_key(&(generation << 17 | u64::from(device.0) << 1))
     }
 
     pub fn totals_mut(&mut self, device: DeviceId, memory: Memory) -> &mut Totals {

@@ -20,7 +20,11 @@ pub(super) type Frame = (Sent, Option<Option<Message>>);
 
 impl Wire {
     pub fn new(layout: Layout, chunks: u8) -> Wire {
-        Wire { layout, chunks: chunks.max(1), writes: VecDeque::new() }
+        Wire {
+            layout,
+            chunks: chunks.max(1),
+            writes: VecDeque::new(),
+        }
     }
 
     /// Chunk `chunk` of a message was written.
@@ -45,7 +49,10 @@ impl Wire {
         }
         let frame: Vec<(Sent, u8)> = self.writes.drain(..usize::from(self.chunks)).collect();
         let (sent, _) = frame[0];
-        let whole = frame.iter().zip(0..).all(|((piece, chunk), expected)| *piece == sent && *chunk == expected);
+        let whole = frame
+            .iter()
+            .zip(0..)
+            .all(|((piece, chunk), expected)| *piece == sent && *chunk == expected);
         Some((sent, (!whole).then(|| self.decode(&frame))))
     }
 

@@ -40,18 +40,28 @@ mod tests {
     #[test]
     fn every_builtin_scenario_resolves_under_its_own_name() {
         for name in NAMES {
-            let scenario = ScenarioFile::load(name).and_then(ScenarioFile::resolve).expect(name);
+            let scenario = ScenarioFile::load(name)
+                .and_then(ScenarioFile::resolve)
+                .expect(name);
             assert_eq!(&scenario.name, name);
-            assert!(!scenario.about.is_empty(), "{name} does not say what it shows");
+            assert!(
+                !scenario.about.is_empty(),
+                "{name} does not say what it shows"
+            );
         }
     }
 
     #[test]
     fn a_resolved_scenario_survives_its_text_form() {
         for name in NAMES {
-            let scenario = ScenarioFile::load(name).and_then(ScenarioFile::resolve).expect(name);
+            let scenario = ScenarioFile::load(name)
+                .and_then(ScenarioFile::resolve)
+                .expect(name);
             let text = toml::to_string(&scenario).expect("serialises");
-            assert_eq!(toml::from_str::<super::super::Scenario>(&text).expect("parses"), scenario);
+            assert_eq!(
+                toml::from_str::<super::super::Scenario>(&text).expect("parses"),
+                scenario
+            );
         }
     }
 }

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::device::{DeviceId, Policy, Profile};
-use crate::lifecycle::{self, Discipline, DisciplineError, Lock, MicroStep, Order, ProgramKind, Publication};
+use crate::lifecycle::{
+    self, Discipline, DisciplineError, Lock, MicroStep, Order, ProgramKind, Publication,
+};
 use crate::server::registry::Semantics;
 use crate::trace::objects::Objects;
 use crate::tracking::Layout;
@@ -134,7 +136,11 @@ pub struct DebugLog {
 
 impl Default for DebugLog {
     fn default() -> DebugLog {
-        DebugLog { enabled: false, min_us: 10_000, max_us: 50_000 }
+        DebugLog {
+            enabled: false,
+            min_us: 10_000,
+            max_us: 50_000,
+        }
     }
 }
 
@@ -257,16 +263,23 @@ impl ScenarioFile {
         let path = Path::new(name_or_path);
         if !path.exists() {
             let known = builtin::NAMES.join(", ");
-            return Err(ScenarioError::Unknown { name: name_or_path.to_owned(), known });
+            return Err(ScenarioError::Unknown {
+                name: name_or_path.to_owned(),
+                known,
+            });
         }
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ScenarioError::Io { path: name_or_path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ScenarioError::Io {
+            path: name_or_path.to_owned(),
+            source,
+        })?;
         ScenarioFile::parse(&text, name_or_path)
     }
 
     fn parse(text: &str, path: &str) -> Result<ScenarioFile, ScenarioError> {
-        toml::from_str(text)
-            .map_err(|source| ScenarioError::Parse { path: path.to_owned(), source: Box::new(source) })
+        toml::from_str(text).map_err(|source| ScenarioError::Parse {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })
     }
 
     /// Completes and checks it.
@@ -277,7 +290,10 @@ impl ScenarioFile {
         let discipline = written.with(order, publish);
         let profile = self.profile.unwrap_or(Profile::N150);
         let scenario = Scenario {
-            semantics: self.semantics.or(discipline.semantics).unwrap_or(Semantics::Typed),
+            semantics: self
+                .semantics
+                .or(discipline.semantics)
+                .unwrap_or(Semantics::Typed),
             devices: self.devices.unwrap_or_else(|| profile.devices()),
             name: self.name,
             about: self.about,
@@ -317,16 +333,33 @@ impl Scenario {
             Connections::PerThread => self.threads,
             Connections::Lazy => self.threads,
         };
-        Objects { devices: self.devices, table: table.min(self.devices), slots: self.slots(), conns }
+        Objects {
+            devices: self.devices,
+            table: table.min(self.devices),
+            slots: self.slots(),
+            conns,
+        }
     }
 
     /// The operations of `thread` in run `run`.
     pub fn ops_of(&self, thread: u16, run: u64) -> Box<dyn Iterator<Item = Op> + Send> {
         match self.script() {
-            Some(script) => Box::new(script.into_iter().nth(usize::from(thread)).unwrap_or_default().into_iter()),
-            None => {
-                Box::new(OpStream::new(&self.workload, self.ops, self.threads, self.devices, self.seed, run, thread))
-            }
+            Some(script) => Box::new(
+                script
+                    .into_iter()
+                    .nth(usize::from(thread))
+                    .unwrap_or_default()
+                    .into_iter(),
+            ),
+            None => Box::new(OpStream::new(
+                &self.workload,
+                self.ops,
+                self.threads,
+                self.devices,
+                self.seed,
+                run,
+                thread,
+            )),
         }
     }
 
@@ -343,12 +376,19 @@ impl Scenario {
     fn script(&self) -> Option<Vec<Vec<Op>>> {
         let script = self.workload.script.as_ref()?;
         let parse = |text: &String| text.parse().expect("checked by Scenario::check");
-        Some(script.iter().map(|thread| thread.iter().map(parse).collect()).collect())
+        Some(
+            script
+                .iter()
+                .map(|thread| thread.iter().map(parse).collect())
+                .collect(),
+        )
     }
 
     fn slots(&self) -> u32 {
         match self.script() {
-            None => SlotLayout::new(&self.workload, self.threads).per_thread() * u32::from(self.threads),
+            None => {
+                SlotLayout::new(&self.workload, self.threads).per_thread() * u32::from(self.threads)
+            }
             Some(script) => script
                 .iter()
                 .flatten()
@@ -364,20 +404,36 @@ impl Scenario {
     /// Checks every figure. What is read from a trace's header goes through here too.
     pub fn check(&self) -> Result<(), ScenarioError> {
         let fail = |field, problem: String| {
-            Err(ScenarioError::Range { scenario: self.name.clone(), field, problem })
+            Err(ScenarioError::Range {
+                scenario: self.name.clone(),
+                field,
+                problem,
+            })
         };
         let workload = &self.workload;
         if self.threads == 0 || self.threads > MAX_THREADS {
-            return fail("threads", format!("{} is not in 1 to {MAX_THREADS}", self.threads));
+            return fail(
+                "threads",
+                format!("{} is not in 1 to {MAX_THREADS}", self.threads),
+            );
         }
         if self.devices == 0 || self.devices > MAX_DEVICES {
-            return fail("devices", format!("{} is not in 1 to {MAX_DEVICES}", self.devices));
+            return fail(
+                "devices",
+                format!("{} is not in 1 to {MAX_DEVICES}", self.devices),
+            );
         }
         if workload.memories.total() == 0 {
-            return fail("workload.memories", "every weight is 0; give at least one memory a weight".to_owned());
+            return fail(
+                "workload.memories",
+                "every weight is 0; give at least one memory a weight".to_owned(),
+            );
         }
         if self.transport.chunks == 0 || self.transport.chunks > 8 {
-            return fail("transport.chunks", format!("{} is not in 1 to 8", self.transport.chunks));
+            return fail(
+                "transport.chunks",
+                format!("{} is not in 1 to 8", self.transport.chunks),
+            );
         }
         if self.debug_log.min_us > self.debug_log.max_us {
             return fail("debug-log", "min-us is larger than max-us".to_owned());
@@ -385,7 +441,10 @@ impl Scenario {
         for (field, percent) in [
             ("workload.mesh-percent", workload.mesh_percent),
             ("workload.circular-percent", workload.circular_percent),
-            ("workload.preallocated-percent", workload.preallocated_percent),
+            (
+                "workload.preallocated-percent",
+                workload.preallocated_percent,
+            ),
         ] {
             if percent > 100 {
                 return fail(field, format!("{percent} is more than 100"));
@@ -395,7 +454,11 @@ impl Scenario {
             if script.len() != usize::from(self.threads) {
                 return fail(
                     "workload.script",
-                    format!("it has {} threads, the scenario {}", script.len(), self.threads),
+                    format!(
+                        "it has {} threads, the scenario {}",
+                        script.len(),
+                        self.threads
+                    ),
                 );
             }
             for text in script.iter().flatten() {
@@ -409,7 +472,10 @@ impl Scenario {
                 + 2 * (u64::from(workload.handoff) + u64::from(workload.shared))
                 + u64::from(workload.leaks);
             if per_thread * u64::from(self.threads) > MAX_SLOTS {
-                return fail("workload", format!("more than {MAX_SLOTS} slots over all threads"));
+                return fail(
+                    "workload",
+                    format!("more than {MAX_SLOTS} slots over all threads"),
+                );
             }
         }
         Ok(())
@@ -429,7 +495,10 @@ impl Scenario {
             return Err(ScenarioError::Range {
                 scenario: self.name.clone(),
                 field: "workload.script",
-                problem: format!("`{op}`: the scenario has {} devices and at most {MAX_SLOTS} slots", self.devices),
+                problem: format!(
+                    "`{op}`: the scenario has {} devices and at most {MAX_SLOTS} slots",
+                    self.devices
+                ),
             });
         }
         Ok(())

@@ -19,7 +19,9 @@ use crate::device::{BufferKind, DeviceId, Memory};
 pub const MAX_PARTS: u8 = 8;
 
 /// Index of a slot in its scenario, over all threads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Arbitrary)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Arbitrary,
+)]
 #[serde(transparent)]
 pub struct SlotId(pub u32);
 
@@ -90,7 +92,11 @@ impl Op {
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Op::Allocate { slot, epoch, request } => {
+            Op::Allocate {
+                slot,
+                epoch,
+                request,
+            } => {
                 write!(
                     f,
                     "allocate s{}#{epoch} {} {} d{}",
@@ -120,7 +126,9 @@ impl fmt::Display for Op {
 
 /// Why a text is no operation.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("`{text}` is no operation: {why} (forms: `allocate s0#1 4096 l1 d0`, `release s0#1`, `await-others`, `close d0`, `throw`)")]
+#[error(
+    "`{text}` is no operation: {why} (forms: `allocate s0#1 4096 l1 d0`, `release s0#1`, `await-others`, `close d0`, `throw`)"
+)]
 pub struct OpError {
     text: String,
     why: String,
@@ -130,32 +138,51 @@ impl FromStr for Op {
     type Err = OpError;
 
     fn from_str(text: &str) -> Result<Op, OpError> {
-        let fail = |why: &str| OpError { text: text.to_owned(), why: why.to_owned() };
+        let fail = |why: &str| OpError {
+            text: text.to_owned(),
+            why: why.to_owned(),
+        };
         let mut words = text.split_whitespace();
         let op = match words.next() {
             Some("allocate") => {
-                let (slot, epoch) = parse_slot(words.next()).ok_or_else(|| fail("the slot must be s<slot>#<epoch>"))?;
-                let size_bytes =
-                    words.next().and_then(|w| w.parse().ok()).ok_or_else(|| fail("a size in bytes must follow the slot"))?;
-                let memory = words
+                let (slot, epoch) = parse_slot(words.next())
+                    .ok_or_else(|| fail("the slot must be s<slot>#<epoch>"))?;
+                let size_bytes = words
                     .next()
-                    .and_then(parse_memory)
-                    .ok_or_else(|| fail("a memory must follow the size: dram, l1, l1-small or trace"))?;
-                let device = parse_device(words.next()).ok_or_else(|| fail("a device d<n> must follow the memory"))?;
-                let mut request =
-                    Request { kind: BufferKind::Owned, device, parts: 1, memory, size_bytes, releases: 1 };
+                    .and_then(|w| w.parse().ok())
+                    .ok_or_else(|| fail("a size in bytes must follow the slot"))?;
+                let memory = words.next().and_then(parse_memory).ok_or_else(|| {
+                    fail("a memory must follow the size: dram, l1, l1-small or trace")
+                })?;
+                let device = parse_device(words.next())
+                    .ok_or_else(|| fail("a device d<n> must follow the memory"))?;
+                let mut request = Request {
+                    kind: BufferKind::Owned,
+                    device,
+                    parts: 1,
+                    memory,
+                    size_bytes,
+                    releases: 1,
+                };
                 for word in words.by_ref() {
-                    apply_option(&mut request, word).ok_or_else(|| fail(&format!("`{word}` is no option")))?;
+                    apply_option(&mut request, word)
+                        .ok_or_else(|| fail(&format!("`{word}` is no option")))?;
                 }
-                Op::Allocate { slot, epoch, request }
+                Op::Allocate {
+                    slot,
+                    epoch,
+                    request,
+                }
             }
             Some("release") => {
-                let (slot, epoch) = parse_slot(words.next()).ok_or_else(|| fail("the slot must be s<slot>#<epoch>"))?;
+                let (slot, epoch) = parse_slot(words.next())
+                    .ok_or_else(|| fail("the slot must be s<slot>#<epoch>"))?;
                 Op::Release { slot, epoch }
             }
             Some("await-others") => Op::AwaitOthers,
             Some("close") => {
-                let device = parse_device(words.next()).ok_or_else(|| fail("a device d<n> must follow"))?;
+                let device =
+                    parse_device(words.next()).ok_or_else(|| fail("a device d<n> must follow"))?;
                 Op::Close { device }
             }
             Some("throw") => Op::Throw,
@@ -189,7 +216,10 @@ pub const MAX_RELEASES: u8 = 7;
 
 fn parse_slot(word: Option<&str>) -> Option<(SlotId, u32)> {
     let (slot, epoch) = word?.strip_prefix('s')?.split_once('#')?;
-    Some((SlotId(slot.parse().ok()?), epoch.parse().ok().filter(|e| *e > 0)?))
+    Some((
+        SlotId(slot.parse().ok()?),
+        epoch.parse().ok().filter(|e| *e > 0)?,
+    ))
 }
 
 fn parse_device(word: Option<&str>) -> Option<DeviceId> {
@@ -207,7 +237,9 @@ pub fn memory_word(memory: Memory) -> &'static str {
 }
 
 fn parse_memory(word: &str) -> Option<Memory> {
-    Memory::ALL.into_iter().find(|memory| memory_word(*memory) == word)
+    Memory::ALL
+        .into_iter()
+        .find(|memory| memory_word(*memory) == word)
 }
 
 #[cfg(test)]
@@ -233,9 +265,17 @@ mod tests {
 
     #[test]
     fn a_wrong_text_says_what_was_expected() {
-        let error = "allocate s0 4096 l1 d0".parse::<Op>().expect_err("no epoch");
+        let error = "allocate s0 4096 l1 d0"
+            .parse::<Op>()
+            .expect_err("no epoch");
         assert!(error.to_string().contains("s<slot>#<epoch>"), "{error}");
-        assert!("release s0#1 now".parse::<Op>().expect_err("extra word").to_string().contains("too many"));
+        assert!(
+            "release s0#1 now"
+                .parse::<Op>()
+                .expect_err("extra word")
+                .to_string()
+                .contains("too many")
+        );
     }
 
     proptest! {

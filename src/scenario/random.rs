@@ -72,10 +72,13 @@ mod tests {
     fn streams_are_the_same_everywhere_and_always() {
         let mut random = Random::new(7, 0, Purpose::Workload, 1);
         let drawn: Vec<u64> = (0..6).map(|_| random.below(1000)).collect();
-        assert_eq!(drawn, PINNED, "the generator is part of the trace format: it may not change");
+        assert_eq!(
+            drawn, PINNED,
+            "the generator is part of the trace format: it may not change"
+        );
     }
 
-    const PINNED: [u64; 6] = [0; 6];
+    const PINNED: [u64; 6] = [284, 231, 300, 734, 232, 307];
 
     #[test]
     fn streams_of_one_seed_differ() {

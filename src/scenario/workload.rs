@@ -74,7 +74,12 @@ impl Default for Workload {
 
 /// How sizes are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "draw", deny_unknown_fields)]
+#[serde(
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case",
+    tag = "draw",
+    deny_unknown_fields
+)]
 pub enum Sizes {
     /// Always the same.
     Fixed {
@@ -103,10 +108,19 @@ impl Sizes {
     fn draw(self, random: &mut Random) -> u64 {
         match self {
             Sizes::Fixed { bytes } => bytes,
-            Sizes::Uniform { min_bytes, max_bytes } => random.between(min_bytes, max_bytes),
-            Sizes::PowerLaw { min_bytes, max_bytes } => {
+            Sizes::Uniform {
+                min_bytes,
+                max_bytes,
+            } => random.between(min_bytes, max_bytes),
+            Sizes::PowerLaw {
+                min_bytes,
+                max_bytes,
+            } => {
                 let doublings = random.bits().trailing_zeros();
-                let low = min_bytes.max(1).saturating_mul(1 << doublings.min(40)).min(max_bytes);
+                let low = min_bytes
+                    .max(1)
+                    .saturating_mul(1 << doublings.min(40))
+                    .min(max_bytes);
                 random.between(low, low.saturating_mul(2).min(max_bytes))
             }
             Sizes::ReuseMix => {
@@ -133,19 +147,31 @@ pub struct Memories {
 
 impl Default for Memories {
     fn default() -> Memories {
-        Memories { dram: 1, l1: 3, l1_small: 0, trace: 0 }
+        Memories {
+            dram: 1,
+            l1: 3,
+            l1_small: 0,
+            trace: 0,
+        }
     }
 }
 
 impl Memories {
     /// The sum of the weights.
     pub fn total(&self) -> u64 {
-        [self.dram, self.l1, self.l1_small, self.trace].into_iter().map(u64::from).sum()
+        [self.dram, self.l1, self.l1_small, self.trace]
+            .into_iter()
+            .map(u64::from)
+            .sum()
     }
 
     fn draw(&self, random: &mut Random) -> Memory {
         let mut left = random.below(self.total());
-        for (memory, weight) in Memory::ALL.into_iter().zip([self.dram, self.l1, self.l1_small, self.trace]) {
+        for (memory, weight) in
+            Memory::ALL
+                .into_iter()
+                .zip([self.dram, self.l1, self.l1_small, self.trace])
+        {
             match left.checked_sub(u64::from(weight)) {
                 None => return memory,
                 Some(rest) => left = rest,
@@ -261,7 +287,15 @@ enum Tail {
 
 impl OpStream {
     /// The operations of `thread` in run `run` of `seed`: `ops` of them, one less where buffers must come out even.
-    pub fn new(workload: &Workload, ops: u64, threads: u16, devices: u16, seed: u64, run: u64, thread: u16) -> OpStream {
+    pub fn new(
+        workload: &Workload,
+        ops: u64,
+        threads: u16,
+        devices: u16,
+        seed: u64,
+        run: u64,
+        thread: u16,
+    ) -> OpStream {
         let neighbourly = 2 * u64::from(workload.handoff) + 3 * u64::from(workload.shared);
         let leaks = leaks_of(workload.leaks, threads, thread);
         let budget = ops.saturating_sub(u64::from(leaks));
@@ -305,7 +339,11 @@ impl OpStream {
     fn begin_round(&mut self) {
         let (first, last) = (self.round == 0, self.round == self.rounds);
         let (handoff, shared) = (self.workload.handoff, self.workload.shared);
-        let private = if last { 0 } else { self.private_left / (self.rounds - self.round) };
+        let private = if last {
+            0
+        } else {
+            self.private_left / (self.rounds - self.round)
+        };
         self.private_left -= private;
         self.left = RoundLeft {
             private,
@@ -334,10 +372,17 @@ impl OpStream {
             *epoch = epoch.wrapping_add(1);
             let epoch = *epoch;
             self.open += 1;
-            Op::Allocate { slot, epoch, request: self.request(1) }
+            Op::Allocate {
+                slot,
+                epoch,
+                request: self.request(1),
+            }
         } else {
             self.open -= 1;
-            Op::Release { slot, epoch: *epoch }
+            Op::Release {
+                slot,
+                epoch: *epoch,
+            }
         }
     }
 
@@ -348,7 +393,10 @@ impl OpStream {
             return start;
         }
         let slots = self.private.len();
-        (0..slots).map(|k| (start + k) % slots).find(|i| self.private[*i].1).expect("left <= open and left > 0: one is open")
+        (0..slots)
+            .map(|k| (start + k) % slots)
+            .find(|i| self.private[*i].1)
+            .expect("left <= open and left > 0: one is open")
     }
 
     fn request(&mut self, releases: u8) -> Request {
@@ -363,9 +411,24 @@ impl OpStream {
         } else {
             BufferKind::Owned
         };
-        let parts = if kind == BufferKind::Mesh { mesh_parts(self.devices) } else { 1 };
-        let memory = if kind == BufferKind::Circular { Memory::L1 } else { workload.memories.draw(random) };
-        Request { kind, device, parts, memory, size_bytes: workload.sizes.draw(random), releases }
+        let parts = if kind == BufferKind::Mesh {
+            mesh_parts(self.devices)
+        } else {
+            1
+        };
+        let memory = if kind == BufferKind::Circular {
+            Memory::L1
+        } else {
+            workload.memories.draw(random)
+        };
+        Request {
+            kind,
+            device,
+            parts,
+            memory,
+            size_bytes: workload.sizes.draw(random),
+            releases,
+        }
     }
 
     /// The epoch of a double-buffered slot in `round`.
@@ -376,7 +439,10 @@ impl OpStream {
     fn draw(&mut self, class: usize) -> Op {
         let (layout, thread, round) = (self.layout, self.thread, self.round);
         let neighbour = self.neighbour();
-        let release = |slot| Op::Release { slot, epoch: OpStream::epoch(round - 1) };
+        let release = |slot| Op::Release {
+            slot,
+            epoch: OpStream::epoch(round - 1),
+        };
         match class {
             0 => {
                 let op = self.private_op();
@@ -386,7 +452,11 @@ impl OpStream {
             1 => {
                 self.left.handoff_allocates -= 1;
                 let slot = layout.handoff_slot(thread, round, self.left.handoff_allocates);
-                Op::Allocate { slot, epoch: OpStream::epoch(round), request: self.request(1) }
+                Op::Allocate {
+                    slot,
+                    epoch: OpStream::epoch(round),
+                    request: self.request(1),
+                }
             }
             2 => {
                 self.left.handoff_releases -= 1;
@@ -395,7 +465,11 @@ impl OpStream {
             3 => {
                 self.left.shared_allocates -= 1;
                 let slot = layout.shared_slot(thread, round, self.left.shared_allocates);
-                Op::Allocate { slot, epoch: OpStream::epoch(round), request: self.request(2) }
+                Op::Allocate {
+                    slot,
+                    epoch: OpStream::epoch(round),
+                    request: self.request(2),
+                }
             }
             4 => {
                 self.left.shared_releases_own -= 1;
@@ -408,7 +482,11 @@ impl OpStream {
             _ => {
                 self.left.leaks -= 1;
                 let slot = layout.leak_slot(thread, self.left.leaks);
-                Op::Allocate { slot, epoch: 1, request: self.request(0) }
+                Op::Allocate {
+                    slot,
+                    epoch: 1,
+                    request: self.request(0),
+                }
             }
         }
     }
@@ -418,7 +496,12 @@ impl OpStream {
             Tail::None => return None,
             Tail::Throw => (Op::Throw, Tail::None),
             Tail::AwaitOthers => (Op::AwaitOthers, Tail::Close(0)),
-            Tail::Close(device) if device < self.devices => (Op::Close { device: DeviceId(device) }, Tail::Close(device + 1)),
+            Tail::Close(device) if device < self.devices => (
+                Op::Close {
+                    device: DeviceId(device),
+                },
+                Tail::Close(device + 1),
+            ),
             Tail::Close(_) => return None,
         };
         self.tail = next;
@@ -438,7 +521,11 @@ impl Iterator for OpStream {
             let counts = self.left.counts();
             let total: u64 = counts.iter().sum();
             if total == 0 {
-                let last = if self.workload.handoff + self.workload.shared == 0 { self.rounds - 1 } else { self.rounds };
+                let last = if self.workload.handoff + self.workload.shared == 0 {
+                    self.rounds - 1
+                } else {
+                    self.rounds
+                };
                 if self.round >= last {
                     return self.tail();
                 }
@@ -485,8 +572,9 @@ mod tests {
     use super::*;
 
     fn run_sequentially(workload: &Workload, ops: u64, threads: u16) -> (u64, usize) {
-        let mut streams: Vec<_> =
-            (0..threads).map(|t| OpStream::new(workload, ops, threads, 4, 1, 0, t).peekable()).collect();
+        let mut streams: Vec<_> = (0..threads)
+            .map(|t| OpStream::new(workload, ops, threads, 4, 1, 0, t).peekable())
+            .collect();
         let mut slots: HashMap<SlotId, (u32, u8)> = HashMap::new();
         let (mut done, mut progress) = (0, true);
         while progress {
@@ -494,7 +582,11 @@ mod tests {
             for stream in &mut streams {
                 while let Some(op) = stream.peek() {
                     match *op {
-                        Op::Allocate { slot, epoch, request } => {
+                        Op::Allocate {
+                            slot,
+                            epoch,
+                            request,
+                        } => {
                             let (last, left) = slots.get(&slot).copied().unwrap_or((0, 0));
                             if left > 0 {
                                 break;
@@ -514,7 +606,10 @@ mod tests {
                 }
             }
         }
-        assert!(streams.iter_mut().all(|s| s.peek().is_none()), "a thread is stuck");
+        assert!(
+            streams.iter_mut().all(|s| s.peek().is_none()),
+            "a thread is stuck"
+        );
         (done, slots.values().filter(|(_, left)| *left > 0).count())
     }
 
@@ -525,7 +620,11 @@ mod tests {
 
     #[test]
     fn handoff_and_shared_slots_never_block_and_come_out_even() {
-        let workload = Workload { handoff: 3, shared: 2, ..Workload::default() };
+        let workload = Workload {
+            handoff: 3,
+            shared: 2,
+            ..Workload::default()
+        };
         for threads in 1..5 {
             let (done, open) = run_sequentially(&workload, 5000, threads);
             assert_eq!(open, 0);
@@ -535,13 +634,21 @@ mod tests {
 
     #[test]
     fn without_private_slots_only_the_neighbour_releases() {
-        let workload = Workload { private_slots: 0, round_ops: 0, handoff: 4, ..Workload::default() };
+        let workload = Workload {
+            private_slots: 0,
+            round_ops: 0,
+            handoff: 4,
+            ..Workload::default()
+        };
         assert_eq!(run_sequentially(&workload, 800, 2), (1600, 0));
     }
 
     #[test]
     fn planted_leaks_are_allocated_once_and_never_released() {
-        let workload = Workload { leaks: 5, ..Workload::default() };
+        let workload = Workload {
+            leaks: 5,
+            ..Workload::default()
+        };
         let allocates = OpStream::new(&workload, 100, 1, 1, 3, 0, 0)
             .filter(|op| matches!(op, Op::Allocate { request, .. } if request.releases == 0))
             .count();
@@ -550,7 +657,11 @@ mod tests {
 
     #[test]
     fn a_throwing_thread_stops_where_it_was_told() {
-        let workload = Workload { throw_after: Some(7), throwing_threads: 1, ..Workload::default() };
+        let workload = Workload {
+            throw_after: Some(7),
+            throwing_threads: 1,
+            ..Workload::default()
+        };
         let ops: Vec<Op> = OpStream::new(&workload, 100, 2, 1, 3, 0, 0).collect();
         assert_eq!((ops.len(), ops.last()), (8, Some(&Op::Throw)));
         assert_eq!(OpStream::new(&workload, 100, 2, 1, 3, 0, 1).count(), 100);
@@ -558,7 +669,8 @@ mod tests {
 
     #[test]
     fn the_same_seed_draws_the_same_operations() {
-        let draw = |seed| OpStream::new(&Workload::default(), 500, 2, 4, seed, 0, 1).collect::<Vec<_>>();
+        let draw =
+            |seed| OpStream::new(&Workload::default(), 500, 2, 4, seed, 0, 1).collect::<Vec<_>>();
         assert_eq!(draw(9), draw(9));
         assert_ne!(draw(9), draw(10));
     }
@@ -566,7 +678,10 @@ mod tests {
     #[test]
     fn power_law_sizes_stay_in_their_range() {
         let mut random = Random::new(1, 0, Purpose::Workload, 0);
-        let sizes = Sizes::PowerLaw { min_bytes: 64, max_bytes: 1 << 20 };
+        let sizes = Sizes::PowerLaw {
+            min_bytes: 64,
+            max_bytes: 1 << 20,
+        };
         assert!((0..10_000).all(|_| (64..=1 << 20).contains(&sizes.draw(&mut random))));
     }
 }

@@ -103,7 +103,9 @@ pub struct Encoder {
 impl Encoder {
     /// An encoder at the start of a stream.
     pub fn new(objects: Objects) -> Encoder {
-        Encoder { history: History::new(objects) }
+        Encoder {
+            history: History::new(objects),
+        }
     }
 
     /// Appends `event` to `out`.
@@ -115,7 +117,11 @@ impl Encoder {
                 out.extend_from_slice(&[tag::PART, part]);
                 self.slot_version(version, out);
             }
-            Event::CloseBuffer { slot, part, version } => {
+            Event::CloseBuffer {
+                slot,
+                part,
+                version,
+            } => {
                 out.extend_from_slice(&[tag::CLOSE_BUFFER, part]);
                 put(out, u64::from(slot));
                 self.history.slot = slot;
@@ -136,12 +142,22 @@ impl Encoder {
                 out.push(tag::LOCK_OUT_OF_BOUNDS);
                 put(out, u64::from(device.0));
             }
-            Event::Alloc { device, address, version } => {
+            Event::Alloc {
+                device,
+                address,
+                version,
+            } => {
                 self.on_device(tag::ALLOC, device, version, out);
                 put(out, address);
             }
-            Event::AllocFailed { device, version } => self.on_device(tag::ALLOC_FAILED, device, version, out),
-            Event::Free { device, outcome, version } => {
+            Event::AllocFailed { device, version } => {
+                self.on_device(tag::ALLOC_FAILED, device, version, out)
+            }
+            Event::Free {
+                device,
+                outcome,
+                version,
+            } => {
                 self.on_device(tag::FREE + outcome as u8, device, version, out);
             }
             Event::Stamp { device, sequence } => {
@@ -150,10 +166,22 @@ impl Encoder {
                 self.version(self.history.objects.counter(device), sequence, out);
             }
             Event::Check { live, version } => {
-                self.on_slot(if live { tag::CHECK_LIVE } else { tag::CHECK_DEAD }, version, out);
+                self.on_slot(
+                    if live {
+                        tag::CHECK_LIVE
+                    } else {
+                        tag::CHECK_DEAD
+                    },
+                    version,
+                    out,
+                );
             }
             Event::Claim { won, version } => {
-                self.on_slot(if won { tag::CLAIM_WON } else { tag::CLAIM_LOST }, version, out);
+                self.on_slot(
+                    if won { tag::CLAIM_WON } else { tag::CLAIM_LOST },
+                    version,
+                    out,
+                );
             }
             Event::MarkLive { version } => self.on_slot(tag::MARK_LIVE, version, out),
             Event::MarkDead { version } => self.on_slot(tag::MARK_DEAD, version, out),
@@ -177,7 +205,13 @@ impl Encoder {
                 put(out, u64::from(conn.0));
                 self.version(self.history.objects.cell(), version, out);
             }
-            Event::Send { kind, chunk, conn, outcome, version } => {
+            Event::Send {
+                kind,
+                chunk,
+                conn,
+                outcome,
+                version,
+            } => {
                 let detail = kind as u8 * 3 + outcome as u8;
                 if chunk == 0 && conn.0 == 0 {
                     out.push(tag::SEND + detail);
@@ -194,7 +228,9 @@ impl Encoder {
             }
             Event::BlockedOnOp { op } => {
                 out.push(tag::BLOCKED_ON_OP);
-                let version = self.op_slot(&op).map_or(0, |slot| self.history.versions[slot.index()]);
+                let version = self
+                    .op_slot(&op)
+                    .map_or(0, |slot| self.history.versions[slot.index()]);
                 self.open(&op, version, out);
             }
             Event::Finish => out.push(tag::FINISH),
@@ -215,14 +251,20 @@ impl Encoder {
 
     fn op_slot(&self, op: &Op) -> Option<ObjectId> {
         match op {
-            Op::Allocate { slot, .. } | Op::Release { slot, .. } => Some(self.history.objects.slot(slot.0)),
+            Op::Allocate { slot, .. } | Op::Release { slot, .. } => {
+                Some(self.history.objects.slot(slot.0))
+            }
             _ => None,
         }
     }
 
     fn open(&mut self, op: &Op, version: u64, out: &mut Vec<u8>) {
         match *op {
-            Op::Allocate { slot, epoch, request } => {
+            Op::Allocate {
+                slot,
+                epoch,
+                request,
+            } => {
                 out.push(tag::OPEN_ALLOCATE);
                 self.slot_and_epoch(slot, epoch, out);
                 self.slot_version(version, out);
@@ -286,7 +328,9 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder at the start of a stream.
     pub fn new(objects: Objects) -> Decoder {
-        Decoder { history: History::new(objects) }
+        Decoder {
+            history: History::new(objects),
+        }
     }
 
     /// The slot that the last event belongs to.
@@ -304,62 +348,113 @@ impl Decoder {
                 let (op, version) = self.open(tag, bytes)?;
                 Event::Open { op, version }
             }
-            tag::PART => Event::Part { part: byte(bytes)?, version: self.slot_version(bytes)? },
+            tag::PART => Event::Part {
+                part: byte(bytes)?,
+                version: self.slot_version(bytes)?,
+            },
             tag::CLOSE_BUFFER => {
                 let part = byte(bytes)?;
                 let slot = self.slot(bytes)?;
                 self.history.slot = slot;
-                Event::CloseBuffer { slot, part, version: self.slot_version(bytes)? }
+                Event::CloseBuffer {
+                    slot,
+                    part,
+                    version: self.slot_version(bytes)?,
+                }
             }
-            tag::VACATE => Event::Vacate { version: self.slot_version(bytes)? },
+            tag::VACATE => Event::Vacate {
+                version: self.slot_version(bytes)?,
+            },
             tag::LOCK => {
                 let lock = self.lock(bytes)?;
-                Event::Lock { lock, version: self.version(self.history.objects.lock_object(lock), bytes)? }
+                Event::Lock {
+                    lock,
+                    version: self.version(self.history.objects.lock_object(lock), bytes)?,
+                }
             }
             tag::UNLOCK => {
                 let lock = self.lock(bytes)?;
-                let version = &mut self.history.versions[self.history.objects.lock_object(lock).index()];
+                let version =
+                    &mut self.history.versions[self.history.objects.lock_object(lock).index()];
                 *version = version.wrapping_add(1);
                 Event::Unlock { lock }
             }
-            tag::LOCK_OUT_OF_BOUNDS => Event::LockOutOfBounds { device: self.device(bytes)? },
+            tag::LOCK_OUT_OF_BOUNDS => Event::LockOutOfBounds {
+                device: self.device(bytes)?,
+            },
             tag::ALLOC => {
                 let device = self.device(bytes)?;
                 let version = self.version(self.history.objects.device(device), bytes)?;
-                Event::Alloc { device, address: get(bytes)?, version }
+                Event::Alloc {
+                    device,
+                    address: get(bytes)?,
+                    version,
+                }
             }
             tag::ALLOC_FAILED => {
                 let device = self.device(bytes)?;
-                Event::AllocFailed { device, version: self.version(self.history.objects.device(device), bytes)? }
+                Event::AllocFailed {
+                    device,
+                    version: self.version(self.history.objects.device(device), bytes)?,
+                }
             }
             tag::FREE..tag::STAMP => {
                 let device = self.device(bytes)?;
-                let outcome = [FreeOutcome::Freed, FreeOutcome::NotAllocated, FreeOutcome::FreedAnother]
-                    [usize::from(tag - tag::FREE)];
-                Event::Free { device, outcome, version: self.version(self.history.objects.device(device), bytes)? }
+                let outcome = [
+                    FreeOutcome::Freed,
+                    FreeOutcome::NotAllocated,
+                    FreeOutcome::FreedAnother,
+                ][usize::from(tag - tag::FREE)];
+                Event::Free {
+                    device,
+                    outcome,
+                    version: self.version(self.history.objects.device(device), bytes)?,
+                }
             }
             tag::STAMP => {
                 let device = self.device(bytes)?;
-                Event::Stamp { device, sequence: self.version(self.history.objects.counter(device), bytes)? }
+                Event::Stamp {
+                    device,
+                    sequence: self.version(self.history.objects.counter(device), bytes)?,
+                }
             }
-            tag::CHECK_DEAD | tag::CHECK_LIVE => {
-                Event::Check { live: tag == tag::CHECK_LIVE, version: self.slot_version(bytes)? }
-            }
-            tag::CLAIM_LOST | tag::CLAIM_WON => {
-                Event::Claim { won: tag == tag::CLAIM_WON, version: self.slot_version(bytes)? }
-            }
-            tag::MARK_LIVE => Event::MarkLive { version: self.slot_version(bytes)? },
-            tag::MARK_DEAD => Event::MarkDead { version: self.slot_version(bytes)? },
-            tag::PUBLISH => Event::Publish { version: self.slot_version(bytes)? },
-            tag::CONN_NONE => Event::ConnRead { found: None, version: self.cell_version(bytes)? },
+            tag::CHECK_DEAD | tag::CHECK_LIVE => Event::Check {
+                live: tag == tag::CHECK_LIVE,
+                version: self.slot_version(bytes)?,
+            },
+            tag::CLAIM_LOST | tag::CLAIM_WON => Event::Claim {
+                won: tag == tag::CLAIM_WON,
+                version: self.slot_version(bytes)?,
+            },
+            tag::MARK_LIVE => Event::MarkLive {
+                version: self.slot_version(bytes)?,
+            },
+            tag::MARK_DEAD => Event::MarkDead {
+                version: self.slot_version(bytes)?,
+            },
+            tag::PUBLISH => Event::Publish {
+                version: self.slot_version(bytes)?,
+            },
+            tag::CONN_NONE => Event::ConnRead {
+                found: None,
+                version: self.cell_version(bytes)?,
+            },
             tag::CONN_FOUND => {
                 let found = Some(self.conn(bytes)?);
-                Event::ConnRead { found, version: self.cell_version(bytes)? }
+                Event::ConnRead {
+                    found,
+                    version: self.cell_version(bytes)?,
+                }
             }
-            tag::CONNECT => Event::Connect { conn: self.conn(bytes)? },
+            tag::CONNECT => Event::Connect {
+                conn: self.conn(bytes)?,
+            },
             tag::CONN_STORE => {
                 let conn = self.conn(bytes)?;
-                Event::ConnStore { conn, version: self.cell_version(bytes)? }
+                Event::ConnStore {
+                    conn,
+                    version: self.cell_version(bytes)?,
+                }
             }
             tag::SEND..tag::BLOCKED_ON_OP => {
                 let (detail, chunk, conn) = if tag < tag::SEND_ELSEWHERE {
@@ -367,27 +462,47 @@ impl Decoder {
                 } else {
                     (tag - tag::SEND_ELSEWHERE, byte(bytes)?, self.conn(bytes)?)
                 };
-                let kind =
-                    [SentKind::Alloc, SentKind::Free, SentKind::CbAlloc, SentKind::CbFree][usize::from(detail / 3)];
-                let outcome =
-                    [SendOutcome::Sent, SendOutcome::Dropped, SendOutcome::Failed][usize::from(detail % 3)];
+                let kind = [
+                    SentKind::Alloc,
+                    SentKind::Free,
+                    SentKind::CbAlloc,
+                    SentKind::CbFree,
+                ][usize::from(detail / 3)];
+                let outcome = [SendOutcome::Sent, SendOutcome::Dropped, SendOutcome::Failed]
+                    [usize::from(detail % 3)];
                 let version = self.version(self.history.objects.conn(conn), bytes)?;
-                Event::Send { kind, chunk, conn, outcome, version }
+                Event::Send {
+                    kind,
+                    chunk,
+                    conn,
+                    outcome,
+                    version,
+                }
             }
             tag::DEBUG_LOG => Event::DebugLog,
-            tag::BLOCKED_ON_LOCK => Event::BlockedOnLock { lock: self.lock(bytes)? },
+            tag::BLOCKED_ON_LOCK => Event::BlockedOnLock {
+                lock: self.lock(bytes)?,
+            },
             tag::BLOCKED_ON_OP => {
                 let tag = byte(bytes)?;
-                Event::BlockedOnOp { op: self.open(tag, bytes)?.0 }
+                Event::BlockedOnOp {
+                    op: self.open(tag, bytes)?.0,
+                }
             }
             tag::FINISH => Event::Finish,
-            tag::ACCEPT => Event::Accept { conn: self.conn(bytes)? },
-            tag::RECEIVE..tag::RECEIVE_ELSEWHERE => {
-                Event::Receive { conn: ConnId(0), code: receive_code(tag, tag::RECEIVE)? }
-            }
+            tag::ACCEPT => Event::Accept {
+                conn: self.conn(bytes)?,
+            },
+            tag::RECEIVE..tag::RECEIVE_ELSEWHERE => Event::Receive {
+                conn: ConnId(0),
+                code: receive_code(tag, tag::RECEIVE)?,
+            },
             tag::RECEIVE_ELSEWHERE..=u8::MAX => {
                 let code = receive_code(tag, tag::RECEIVE_ELSEWHERE)?;
-                Event::Receive { conn: self.conn(bytes)?, code }
+                Event::Receive {
+                    conn: self.conn(bytes)?,
+                    code,
+                }
             }
             _ => return Err(DecodeError::UnknownTag(tag)),
         };
@@ -402,8 +517,12 @@ impl Decoder {
                 let packed = byte(bytes)?;
                 let request = Request {
                     memory: Memory::ALL[usize::from(packed & 3)],
-                    kind: [BufferKind::Owned, BufferKind::Preallocated, BufferKind::Circular, BufferKind::Mesh]
-                        [usize::from(packed >> 2 & 3)],
+                    kind: [
+                        BufferKind::Owned,
+                        BufferKind::Preallocated,
+                        BufferKind::Circular,
+                        BufferKind::Mesh,
+                    ][usize::from(packed >> 2 & 3)],
                     parts: packed >> 4,
                     releases: byte(bytes)?,
                     device: self.device(bytes)?,
@@ -412,14 +531,26 @@ impl Decoder {
                 if request.parts == 0 || request.parts > crate::scenario::op::MAX_PARTS {
                     return Err(DecodeError::OutOfRange("the number of parts"));
                 }
-                (Op::Allocate { slot, epoch, request }, version)
+                (
+                    Op::Allocate {
+                        slot,
+                        epoch,
+                        request,
+                    },
+                    version,
+                )
             }
             tag::OPEN_RELEASE => {
                 let (slot, epoch) = self.slot_and_epoch(bytes)?;
                 (Op::Release { slot, epoch }, self.slot_version(bytes)?)
             }
             tag::OPEN_AWAIT => (Op::AwaitOthers, 0),
-            tag::OPEN_CLOSE => (Op::Close { device: self.device(bytes)? }, 0),
+            tag::OPEN_CLOSE => (
+                Op::Close {
+                    device: self.device(bytes)?,
+                },
+                0,
+            ),
             tag::OPEN_THROW => (Op::Throw, 0),
             other => return Err(DecodeError::UnknownTag(other)),
         })
@@ -445,15 +576,22 @@ impl Decoder {
     #[inline]
     fn version(&mut self, object: ObjectId, bytes: &mut &[u8]) -> Result<u64, DecodeError> {
         let distance = get(bytes)?;
-        let version =
-            self.history.versions.get_mut(object.index()).ok_or(DecodeError::OutOfRange("an object"))?;
+        let version = self
+            .history
+            .versions
+            .get_mut(object.index())
+            .ok_or(DecodeError::OutOfRange("an object"))?;
         *version = version.wrapping_add(distance);
         Ok(*version)
     }
 
     fn slot(&self, bytes: &mut &[u8]) -> Result<u32, DecodeError> {
         let slot = get(bytes)?;
-        if slot < u64::from(self.history.objects.slots) { Ok(slot as u32) } else { Err(DecodeError::OutOfRange("a slot")) }
+        if slot < u64::from(self.history.objects.slots) {
+            Ok(slot as u32)
+        } else {
+            Err(DecodeError::OutOfRange("a slot"))
+        }
     }
 
     #[inline]
@@ -487,7 +625,10 @@ impl Decoder {
 }
 
 fn receive_code(tag: u8, base: u8) -> Result<ReceiveCode, DecodeError> {
-    ReceiveCode::ALL.get(usize::from(tag - base)).copied().ok_or(DecodeError::UnknownTag(tag))
+    ReceiveCode::ALL
+        .get(usize::from(tag - base))
+        .copied()
+        .ok_or(DecodeError::UnknownTag(tag))
 }
 
 /// Appends a LEB128 varint.

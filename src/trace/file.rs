@@ -210,14 +210,30 @@ impl TraceWriter {
         bytes.extend_from_slice(&crc32c::crc32c(text.as_bytes()).to_le_bytes());
         bytes.extend_from_slice(text.as_bytes());
         file.write_all(&bytes)?;
-        Ok(TraceWriter { file, compressed: Vec::new(), written_bytes: bytes.len() as u64 })
+        Ok(TraceWriter {
+            file,
+            compressed: Vec::new(),
+            written_bytes: bytes.len() as u64,
+        })
     }
 
     /// Appends one block: a single write, so that a killed process leaves whole blocks.
-    pub fn block(&mut self, kind: BlockKind, stream: u16, number: u32, events: u32, raw: &[u8]) -> io::Result<()> {
+    pub fn block(
+        &mut self,
+        kind: BlockKind,
+        stream: u16,
+        number: u32,
+        events: u32,
+        raw: &[u8],
+    ) -> io::Result<()> {
         self.compressed.clear();
-        self.compressed.resize(HEAD_BYTES + zstd::zstd_safe::compress_bound(raw.len()), 0);
-        let stored = zstd::bulk::compress_to_buffer(raw, &mut self.compressed[HEAD_BYTES..], COMPRESSION_LEVEL)?;
+        self.compressed
+            .resize(HEAD_BYTES + zstd::zstd_safe::compress_bound(raw.len()), 0);
+        let stored = zstd::bulk::compress_to_buffer(
+            raw,
+            &mut self.compressed[HEAD_BYTES..],
+            COMPRESSION_LEVEL,
+        )?;
         self.compressed.truncate(HEAD_BYTES + stored);
         let mut head = BlockHead {
             magic: U32::new(BLOCK_MAGIC),
@@ -272,37 +288,53 @@ pub struct TraceFile {
 impl TraceFile {
     /// Opens the trace at `path` and looks over all its blocks' heads.
     pub fn open(path: &Path) -> Result<TraceFile, TraceError> {
-        let file = File::open(path).map_err(|source| TraceError::Io { path: path.to_owned(), source })?;
+        let file = File::open(path).map_err(|source| TraceError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
         TraceFile::from_file(file, path)
     }
 
     /// As [`TraceFile::open`], for a file that is open already; `path` is for messages.
     pub fn from_file(mut file: File, path: &Path) -> Result<TraceFile, TraceError> {
-        let io = |source| TraceError::Io { path: path.to_owned(), source };
-        let not_a_trace = |why: &str| TraceError::NotATrace { path: path.to_owned(), why: why.to_owned() };
+        let io = |source| TraceError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let not_a_trace = |why: &str| TraceError::NotATrace {
+            path: path.to_owned(),
+            why: why.to_owned(),
+        };
         io::Seek::rewind(&mut file).map_err(io)?;
         let bytes = file.metadata().map_err(io)?.len();
         let mut start = [0u8; 16];
-        file.read_exact(&mut start).map_err(|_| not_a_trace("it is shorter than a trace's first 16 bytes"))?;
+        file.read_exact(&mut start)
+            .map_err(|_| not_a_trace("it is shorter than a trace's first 16 bytes"))?;
         if start[..7] != MAGIC[..7] {
             return Err(not_a_trace("it does not begin with `HBTRACE`"));
         }
         if start[7] != MAGIC[7] {
-            return Err(not_a_trace(&format!("it has format version {}, this program reads {}", start[7], MAGIC[7])));
+            return Err(not_a_trace(&format!(
+                "it has format version {}, this program reads {}",
+                start[7], MAGIC[7]
+            )));
         }
         let field = |at: usize| u32::from_le_bytes(start[at..at + 4].try_into().expect("4 bytes"));
         let (length, crc) = (field(8), field(12));
         if length > MAX_HEADER_BYTES || u64::from(length) > bytes {
-            return Err(not_a_trace("its header is cut off or damaged (wrong length)"));
+            return Err(not_a_trace(
+                "its header is cut off or damaged (wrong length)",
+            ));
         }
         let mut text = vec![0; length as usize];
-        file.read_exact(&mut text).map_err(|_| not_a_trace("its header is cut off"))?;
+        file.read_exact(&mut text)
+            .map_err(|_| not_a_trace("its header is cut off"))?;
         if crc32c::crc32c(&text) != crc {
             return Err(not_a_trace("its header is damaged (wrong checksum)"));
         }
         let text = String::from_utf8(text).map_err(|_| not_a_trace("its header is no text"))?;
-        let header: Header =
-            toml::from_str(&text).map_err(|error| not_a_trace(&format!("its header does not parse: {error}")))?;
+        let header: Header = toml::from_str(&text)
+            .map_err(|error| not_a_trace(&format!("its header does not parse: {error}")))?;
         let mut trace = TraceFile {
             path: path.to_owned(),
             file,
@@ -359,14 +391,29 @@ impl TraceFile {
 
     /// Reads block `number` of `stream` into `raw`. An error says what is wrong with that block.
     pub fn read_block(&self, stream: u16, number: usize, raw: &mut Vec<u8>) -> Result<(), String> {
-        let block = self.find(stream).and_then(|blocks| blocks.get(number)).ok_or("no such block")?;
-        let at = |why: &str| format!("{}: block at byte {}: {why}", self.path.display(), block.offset);
-        let head = self.head(block.offset).ok_or_else(|| at("its head is damaged"))?;
-        self.payload(block.offset, &head, raw).map_err(|why| at(&why))
+        let block = self
+            .find(stream)
+            .and_then(|blocks| blocks.get(number))
+            .ok_or("no such block")?;
+        let at = |why: &str| {
+            format!(
+                "{}: block at byte {}: {why}",
+                self.path.display(),
+                block.offset
+            )
+        };
+        let head = self
+            .head(block.offset)
+            .ok_or_else(|| at("its head is damaged"))?;
+        self.payload(block.offset, &head, raw)
+            .map_err(|why| at(&why))
     }
 
     fn find(&self, stream: u16) -> Option<&[BlockRef]> {
-        self.streams.iter().find(|(s, _)| *s == stream).map(|(_, blocks)| blocks.as_slice())
+        self.streams
+            .iter()
+            .find(|(s, _)| *s == stream)
+            .map(|(_, blocks)| blocks.as_slice())
     }
 
     fn scan(&mut self, mut offset: u64) {
@@ -377,7 +424,10 @@ impl TraceFile {
             };
             let next = offset + HEAD_BYTES as u64 + u64::from(head.stored_bytes.get());
             if next > self.bytes {
-                self.damage = Some(format!("block at byte {offset} is cut off: {} bytes are missing", next - self.bytes));
+                self.damage = Some(format!(
+                    "block at byte {offset} is cut off: {} bytes are missing",
+                    next - self.bytes
+                ));
                 break;
             }
             if head.kind == BlockKind::End as u8 {
@@ -426,13 +476,16 @@ impl TraceFile {
 
     fn payload(&self, offset: u64, head: &BlockHead, raw: &mut Vec<u8>) -> Result<(), String> {
         let mut stored = vec![0; head.stored_bytes.get() as usize];
-        self.file.read_exact_at(&mut stored, offset + HEAD_BYTES as u64).map_err(|error| error.to_string())?;
+        self.file
+            .read_exact_at(&mut stored, offset + HEAD_BYTES as u64)
+            .map_err(|error| error.to_string())?;
         if crc32c::crc32c(&stored) != head.payload_crc.get() {
             return Err("its checksum is wrong".to_owned());
         }
         raw.clear();
         raw.resize(head.raw_bytes.get() as usize, 0);
-        let length = zstd::bulk::decompress_to_buffer(&stored, raw.as_mut_slice()).map_err(|error| error.to_string())?;
+        let length = zstd::bulk::decompress_to_buffer(&stored, raw.as_mut_slice())
+            .map_err(|error| error.to_string())?;
         if length != raw.len() {
             return Err("it has another length than its head says".to_owned());
         }

@@ -7,11 +7,11 @@
 
 use thiserror::Error;
 
-use crate::scenario::op::Op;
 use super::codec::Decoder;
 use super::event::{ConnId, Event};
 use super::file::{SERVER_STREAM, TraceFile};
 use super::objects::{ObjectId, Objects, SLOT_VERSION_MASK};
+use crate::scenario::op::Op;
 
 /// One event of the merged schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,11 @@ struct Due {
 #[derive(Clone, Copy, Debug)]
 enum Wait {
     Nothing,
-    Version { object: ObjectId, version: u64, mask: u64 },
+    Version {
+        object: ObjectId,
+        version: u64,
+        mask: u64,
+    },
     Frame(ConnId),
     Connection(ConnId),
     Others,
@@ -100,7 +104,10 @@ impl<'a> Merge<'a> {
             .collect();
         // The server's stream comes first: it is asked first whether its next event is due.
         streams.sort_by_key(|stream| stream.number.wrapping_add(1));
-        let threads = streams.iter().filter(|stream| stream.number != SERVER_STREAM).count();
+        let threads = streams
+            .iter()
+            .filter(|stream| stream.number != SERVER_STREAM)
+            .count();
         let mut merge = Merge {
             trace,
             objects,
@@ -122,7 +129,10 @@ impl<'a> Merge<'a> {
     /// The next event of the schedule, or `None` at the end; then [`Merge::end`] says how it ended.
     #[inline]
     pub fn next_event(&mut self) -> Option<Merged> {
-        let server_first = self.streams.first().is_some_and(|stream| stream.number == SERVER_STREAM);
+        let server_first = self
+            .streams
+            .first()
+            .is_some_and(|stream| stream.number == SERVER_STREAM);
         if server_first && let Some(merged) = self.take_if_due(0) {
             return Some(merged);
         }
@@ -145,13 +155,19 @@ impl<'a> Merge<'a> {
         if let Some(why) = &self.problem {
             return Ok(MergeEnd::Prefix { why: why.clone() });
         }
-        let stuck = self.streams.iter().find_map(|stream| stream.head.map(|due| (stream.number, due)));
+        let stuck = self
+            .streams
+            .iter()
+            .find_map(|stream| stream.head.map(|due| (stream.number, due)));
         match (self.trace.damage(), stuck) {
-            (Some(damage), _) => Ok(MergeEnd::Prefix { why: damage.to_owned() }),
+            (Some(damage), _) => Ok(MergeEnd::Prefix {
+                why: damage.to_owned(),
+            }),
             (None, None) => Ok(MergeEnd::Complete),
-            (None, Some((number, due))) => {
-                Err(Contradiction(format!("stream {number} waits for {:?} to do {:?}", due.wait, due.event)))
-            }
+            (None, Some((number, due))) => Err(Contradiction(format!(
+                "stream {number} waits for {:?} to do {:?}",
+                due.wait, due.event
+            ))),
         }
     }
 
@@ -161,9 +177,11 @@ impl<'a> Merge<'a> {
         let due = stream.head?;
         let is_due = match due.wait {
             Wait::Nothing => true,
-            Wait::Version { object, version, mask } => {
-                self.versions[object.index()].wrapping_add(1) & mask == version & mask
-            }
+            Wait::Version {
+                object,
+                version,
+                mask,
+            } => self.versions[object.index()].wrapping_add(1) & mask == version & mask,
             Wait::Frame(conn) => self.in_flight[usize::from(conn.0)] >= self.chunks,
             Wait::Connection(conn) => self.connected == conn.0,
             Wait::Others => self.running == 1,
@@ -174,13 +192,18 @@ impl<'a> Merge<'a> {
         let number = stream.number;
         self.apply(&due);
         self.advance(index);
-        Some(Merged { stream: number, event: due.event })
+        Some(Merged {
+            stream: number,
+            event: due.event,
+        })
     }
 
     #[inline]
     fn apply(&mut self, due: &Due) {
         match due.wait {
-            Wait::Version { object, version, .. } => self.versions[object.index()] = version,
+            Wait::Version {
+                object, version, ..
+            } => self.versions[object.index()] = version,
             Wait::Frame(conn) => self.in_flight[usize::from(conn.0)] -= self.chunks,
             Wait::Connection(_) => self.connected += 1,
             Wait::Nothing | Wait::Others => {}
@@ -190,7 +213,11 @@ impl<'a> Merge<'a> {
                 let object = self.objects.lock_object(lock);
                 self.versions[object.index()] = self.versions[object.index()].wrapping_add(1);
             }
-            Event::Send { conn, outcome: super::event::SendOutcome::Sent, .. } => self.in_flight[usize::from(conn.0)] += 1,
+            Event::Send {
+                conn,
+                outcome: super::event::SendOutcome::Sent,
+                ..
+            } => self.in_flight[usize::from(conn.0)] += 1,
             Event::Finish => self.running = self.running.saturating_sub(1),
             _ => {}
         }
@@ -212,7 +239,8 @@ impl<'a> Merge<'a> {
                 stream.head = Some(Due { event, wait });
             }
             Err(error) => {
-                self.problem.get_or_insert_with(|| format!("stream {}: {error}", stream.number));
+                self.problem
+                    .get_or_insert_with(|| format!("stream {}: {error}", stream.number));
                 stream.finished = true;
                 stream.raw.clear();
                 stream.at = 0;
@@ -244,11 +272,25 @@ impl Stream {
 
 #[inline]
 fn wait_of(event: &Event, objects: &Objects, slot: u32) -> Wait {
-    let on = |object, version| Wait::Version { object, version, mask: u64::MAX };
-    let on_slot = |version| Wait::Version { object: objects.slot(slot), version, mask: SLOT_VERSION_MASK };
+    let on = |object, version| Wait::Version {
+        object,
+        version,
+        mask: u64::MAX,
+    };
+    let on_slot = |version| Wait::Version {
+        object: objects.slot(slot),
+        version,
+        mask: SLOT_VERSION_MASK,
+    };
     match *event {
-        Event::Open { op: Op::Allocate { .. } | Op::Release { .. }, version } => on_slot(version),
-        Event::Open { op: Op::AwaitOthers, .. } => Wait::Others,
+        Event::Open {
+            op: Op::Allocate { .. } | Op::Release { .. },
+            version,
+        } => on_slot(version),
+        Event::Open {
+            op: Op::AwaitOthers,
+            ..
+        } => Wait::Others,
         Event::Open { .. } => Wait::Nothing,
         Event::Part { version, .. }
         | Event::CloseBuffer { version, .. }
@@ -259,11 +301,17 @@ fn wait_of(event: &Event, objects: &Objects, slot: u32) -> Wait {
         | Event::MarkDead { version }
         | Event::Publish { version } => on_slot(version),
         Event::Lock { lock, version } => on(objects.lock_object(lock), version),
-        Event::Alloc { device, version, .. }
+        Event::Alloc {
+            device, version, ..
+        }
         | Event::AllocFailed { device, version }
-        | Event::Free { device, version, .. } => on(objects.device(device), version),
+        | Event::Free {
+            device, version, ..
+        } => on(objects.device(device), version),
         Event::Stamp { device, sequence } => on(objects.counter(device), sequence),
-        Event::ConnRead { version, .. } | Event::ConnStore { version, .. } => on(objects.cell(), version),
+        Event::ConnRead { version, .. } | Event::ConnStore { version, .. } => {
+            on(objects.cell(), version)
+        }
         Event::Connect { conn } => Wait::Connection(conn),
         Event::Send { conn, version, .. } => on(objects.conn(conn), version),
         Event::Receive { conn, .. } => Wait::Frame(conn),

@@ -26,7 +26,13 @@ pub struct Handle {
 /// The message of `kind`, as `layout` carries it, that `thread` sends about `handle`, stamped with `sequence` (0: not stamped).
 /// The time in it is none: a run must not depend on the clock.
 #[inline]
-pub fn message(layout: Layout, kind: SentKind, handle: &Handle, thread: u16, sequence: u64) -> Message {
+pub fn message(
+    layout: Layout,
+    kind: SentKind,
+    handle: &Handle,
+    thread: u16,
+    sequence: u64,
+) -> Message {
     let allocates = matches!(kind, SentKind::Alloc | SentKind::CbAlloc);
     Message {
         kind: match kind {
@@ -62,7 +68,9 @@ pub fn buffer_type(memory: Memory) -> u8 {
 
 /// The memory of a C++ buffer type; `None` for SYSTEM_MEMORY and what is no buffer type.
 pub fn memory_of(buffer_type: u8) -> Option<Memory> {
-    Memory::ALL.into_iter().find(|memory| self::buffer_type(*memory) == buffer_type)
+    Memory::ALL
+        .into_iter()
+        .find(|memory| self::buffer_type(*memory) == buffer_type)
 }
 
 /// The bytes of chunk `index` of a frame of `frame_bytes` that is written in `chunks` writes.

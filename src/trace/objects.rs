@@ -60,7 +60,10 @@ impl Objects {
 
     /// The device whose allocator mutex this lock is, if it is one.
     pub fn allocator_of(&self, lock: LockId) -> Option<DeviceId> {
-        lock.0.checked_sub(self.first_allocator()).filter(|d| *d < self.devices).map(DeviceId)
+        lock.0
+            .checked_sub(self.first_allocator())
+            .filter(|d| *d < self.devices)
+            .map(DeviceId)
     }
 
     /// The lock's name in reports: `tracker`, `lifecycle of device 3`, `lifecycle[3]`…
@@ -125,11 +128,20 @@ impl Objects {
 mod tests {
     use super::*;
 
-    const OBJECTS: Objects = Objects { devices: 10, table: 8, slots: 3, conns: 2 };
+    const OBJECTS: Objects = Objects {
+        devices: 10,
+        table: 8,
+        slots: 3,
+        conns: 2,
+    };
 
     #[test]
     fn a_device_beyond_the_lock_table_is_out_of_bounds() {
-        assert!(OBJECTS.resolve(Lock::LifecycleTable(8), DeviceId(7)).is_some());
+        assert!(
+            OBJECTS
+                .resolve(Lock::LifecycleTable(8), DeviceId(7))
+                .is_some()
+        );
         assert_eq!(OBJECTS.resolve(Lock::LifecycleTable(8), DeviceId(8)), None);
     }
 
@@ -137,12 +149,26 @@ mod tests {
     fn every_object_has_a_number_of_its_own() {
         let mut numbers: Vec<u32> = Vec::new();
         for device in (0..10).map(DeviceId) {
-            let lifecycle = OBJECTS.resolve(Lock::Lifecycle, device).expect("not a table");
-            numbers.extend([OBJECTS.lock_object(lifecycle).0, OBJECTS.device(device).0, OBJECTS.counter(device).0]);
-            numbers.extend(OBJECTS.resolve(Lock::LifecycleTable(8), device).map(|l| OBJECTS.lock_object(l).0));
+            let lifecycle = OBJECTS
+                .resolve(Lock::Lifecycle, device)
+                .expect("not a table");
+            numbers.extend([
+                OBJECTS.lock_object(lifecycle).0,
+                OBJECTS.device(device).0,
+                OBJECTS.counter(device).0,
+            ]);
+            numbers.extend(
+                OBJECTS
+                    .resolve(Lock::LifecycleTable(8), device)
+                    .map(|l| OBJECTS.lock_object(l).0),
+            );
         }
         for lock in [Lock::Tracker, Lock::Global] {
-            numbers.push(OBJECTS.lock_object(OBJECTS.resolve(lock, DeviceId(0)).expect("not a table")).0);
+            numbers.push(
+                OBJECTS
+                    .lock_object(OBJECTS.resolve(lock, DeviceId(0)).expect("not a table"))
+                    .0,
+            );
         }
         numbers.extend((0..2).map(|c| OBJECTS.conn(ConnId(c)).0));
         numbers.extend((0..3).map(|s| OBJECTS.slot(s).0));

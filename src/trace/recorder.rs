@@ -59,22 +59,36 @@ impl Recorder {
         let (give_back, empties) = bounded(QUEUE_BLOCKS);
         let failed = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&failed);
-        let writer = std::thread::Builder::new().name("trace writer".to_owned()).spawn(move || {
-            let mut result = Ok(());
-            for block in blocks {
-                if result.is_ok() {
-                    result = trace.block(BlockKind::Events, block.stream, block.number, block.events, &block.raw);
-                    if result.is_err() {
-                        flag.store(true, Ordering::Relaxed);
+        let writer = std::thread::Builder::new()
+            .name("trace writer".to_owned())
+            .spawn(move || {
+                let mut result = Ok(());
+                for block in blocks {
+                    if result.is_ok() {
+                        result = trace.block(
+                            BlockKind::Events,
+                            block.stream,
+                            block.number,
+                            block.events,
+                            &block.raw,
+                        );
+                        if result.is_err() {
+                            flag.store(true, Ordering::Relaxed);
+                        }
                     }
+                    let mut raw = block.raw;
+                    raw.clear();
+                    let _ = give_back.try_send(raw);
                 }
-                let mut raw = block.raw;
-                raw.clear();
-                let _ = give_back.try_send(raw);
-            }
-            (trace, result)
-        })?;
-        Ok(Recorder { to_writer, empties, failed, writer, objects })
+                (trace, result)
+            })?;
+        Ok(Recorder {
+            to_writer,
+            empties,
+            failed,
+            writer,
+            objects,
+        })
     }
 
     /// A recorder for one stream. Each stream number is used once.
@@ -102,7 +116,9 @@ impl Recorder {
         let (mut trace, result) = self.writer.join().expect("the trace writer does not panic");
         result?;
         trace.end(end)?;
-        Ok(Written { bytes: trace.written_bytes() })
+        Ok(Written {
+            bytes: trace.written_bytes(),
+        })
     }
 }
 
@@ -142,10 +158,20 @@ impl StreamRecorder {
         if self.events == 0 {
             return;
         }
-        let empty = self.empties.try_recv().unwrap_or_else(|_| Vec::with_capacity(BLOCK_BYTES));
+        let empty = self
+            .empties
+            .try_recv()
+            .unwrap_or_else(|_| Vec::with_capacity(BLOCK_BYTES));
         let raw = std::mem::replace(&mut self.raw, empty);
-        let block = Block { stream: self.stream, number: self.number, events: self.events, raw };
-        self.to_writer.send(block).expect("the writer takes blocks until every stream is gone");
+        let block = Block {
+            stream: self.stream,
+            number: self.number,
+            events: self.events,
+            raw,
+        };
+        self.to_writer
+            .send(block)
+            .expect("the writer takes blocks until every stream is gone");
         self.number += 1;
         self.events = 0;
         self.flushed = Instant::now();

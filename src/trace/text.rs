@@ -21,7 +21,10 @@ pub fn write(file: File, header: ImportHeader, source: &mut impl Read) -> io::Re
         trace.block(BlockKind::Text, 0, number, lines, &raw[..length])?;
         number += 1;
     }
-    trace.end(&End { completed: true, ..End::default() })?;
+    trace.end(&End {
+        completed: true,
+        ..End::default()
+    })?;
     Ok(trace.written_bytes())
 }
 
@@ -52,7 +55,13 @@ pub struct TextReader<'a> {
 impl<'a> TextReader<'a> {
     /// Starts at the beginning.
     pub fn new(trace: &'a TraceFile) -> TextReader<'a> {
-        TextReader { trace, raw: Vec::new(), at: 0, next_block: 0, damage: None }
+        TextReader {
+            trace,
+            raw: Vec::new(),
+            at: 0,
+            next_block: 0,
+            damage: None,
+        }
     }
 
     /// What is wrong with the part that was read, or with the file as a whole.
@@ -73,7 +82,10 @@ impl Read for TextReader<'_> {
 
 impl BufRead for TextReader<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.at >= self.raw.len() && self.damage.is_none() && self.next_block < self.trace.blocks(0) {
+        while self.at >= self.raw.len()
+            && self.damage.is_none()
+            && self.next_block < self.trace.blocks(0)
+        {
             if let Err(why) = self.trace.read_block(0, self.next_block, &mut self.raw) {
                 self.damage = Some(why);
                 self.raw.clear();

@@ -19,9 +19,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, sockopt};
+use serde::{Deserialize, Serialize};
 
 use super::message::{Message, MessageKind};
 use super::table::{self, TABLE_FRAME_BYTES, TableFrame};

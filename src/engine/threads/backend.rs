@@ -74,7 +74,11 @@ impl<'run> ThreadBackend<'run> {
     }
 
     /// Runs `act` under the device's allocator mutex: the one that the program holds, or its own.
-    fn with_device<T>(&mut self, device: DeviceId, act: impl FnOnce(&World, &mut Device) -> T) -> Flow<T> {
+    fn with_device<T>(
+        &mut self,
+        device: DeviceId,
+        act: impl FnOnce(&World, &mut Device) -> T,
+    ) -> Flow<T> {
         let world = self.world;
         for (_, held) in &mut self.held {
             if let Held::Device(guard) = held
@@ -83,7 +87,10 @@ impl<'run> ThreadBackend<'run> {
                 return Flow::Done(act(world, guard));
             }
         }
-        let lock = world.objects.resolve(Lock::Allocator, device).expect("allocator locks are no table");
+        let lock = world
+            .objects
+            .resolve(Lock::Allocator, device)
+            .expect("allocator locks are no table");
         match self.acquire(&world.devices[usize::from(device.0)], lock) {
             Flow::Done(mut guard) => Flow::Done(act(world, &mut guard)),
             Flow::Blocked => Flow::Blocked,
@@ -170,7 +177,11 @@ impl Backend for ThreadBackend<'_> {
 
     fn open_allocate(&mut self, slot: SlotId, epoch: u32, request: &Request) -> Flow<u64> {
         let flow = self.wait_for(|| {
-            self.try_touch(slot, |word| word.may_allocate(epoch), |word| word.opened(epoch, request.releases))
+            self.try_touch(
+                slot,
+                |word| word.may_allocate(epoch),
+                |word| word.opened(epoch, request.releases),
+            )
         });
         if matches!(flow, Flow::Done(_)) {
             self.world.slots[slot.index()].describe(request);
@@ -179,25 +190,36 @@ impl Backend for ThreadBackend<'_> {
     }
 
     fn open_release(&mut self, at: PartAt, epoch: u32) -> Flow<u64> {
-        self.wait_for(|| self.try_touch(at.slot, |word| word.may_release(epoch, at.part), |word| word))
+        self.wait_for(|| {
+            self.try_touch(
+                at.slot,
+                |word| word.may_release(epoch, at.part),
+                |word| word,
+            )
+        })
     }
 
     fn await_others(&mut self) -> Flow<()> {
-        self.wait_for(|| (self.world.finished.load(Ordering::Acquire) + 1 >= self.threads).then_some(()))
+        self.wait_for(|| {
+            (self.world.finished.load(Ordering::Acquire) + 1 >= self.threads).then_some(())
+        })
     }
 
     fn next_live_on(&mut self, device: DeviceId, from: PartAt) -> Option<PartAt> {
         let devices = self.world.objects.devices;
-        (from.slot.0..self.world.objects.slots).map(SlotId).find_map(|slot| {
-            let cell = &self.world.slots[slot.index()];
-            let (word, buffer) = (cell.load(), cell.buffer());
-            let first = if slot == from.slot { from.part } else { 0 };
-            (first..buffer.parts)
-                .find(|part| {
-                    word.status(*part) == Status::Live && (buffer.device.0 + u16::from(*part)) % devices == device.0
-                })
-                .map(|part| PartAt { slot, part })
-        })
+        (from.slot.0..self.world.objects.slots)
+            .map(SlotId)
+            .find_map(|slot| {
+                let cell = &self.world.slots[slot.index()];
+                let (word, buffer) = (cell.load(), cell.buffer());
+                let first = if slot == from.slot { from.part } else { 0 };
+                (first..buffer.parts)
+                    .find(|part| {
+                        word.status(*part) == Status::Live
+                            && (buffer.device.0 + u16::from(*part)) % devices == device.0
+                    })
+                    .map(|part| PartAt { slot, part })
+            })
     }
 
     fn buffer(&self, slot: SlotId) -> BufferView {
@@ -213,7 +235,9 @@ impl Backend for ThreadBackend<'_> {
     fn touch(&mut self, at: PartAt, touch: Touch) -> (bool, u64) {
         let (before, after) = self.world.slots[at.slot.index()].update(|word| match touch {
             Touch::Check | Touch::Nothing => word,
-            Touch::Claim if word.status(at.part) == Status::Live => word.with_status(at.part, Status::Dying),
+            Touch::Claim if word.status(at.part) == Status::Live => {
+                word.with_status(at.part, Status::Dying)
+            }
             Touch::Claim => word,
             Touch::Mark(status) => word.with_status(at.part, status),
             Touch::Publish(mask) => word.published(mask),
@@ -245,7 +269,9 @@ impl Backend for ThreadBackend<'_> {
     }
 
     fn unlock(&mut self, lock: LockId) {
-        let Some(index) = self.held.iter().position(|(held, _)| *held == lock) else { return };
+        let Some(index) = self.held.iter().position(|(held, _)| *held == lock) else {
+            return;
+        };
         self.world.waiting.holds(lock, None);
         match &mut self.held[index].1 {
             Held::Plain(version) => **version += 1,
@@ -264,7 +290,8 @@ impl Backend for ThreadBackend<'_> {
                 Ok(allocation) => {
                     let part = &slot.parts[usize::from(at.part)];
                     part.address.store(allocation.address, Ordering::Relaxed);
-                    part.generation.store(allocation.generation, Ordering::Relaxed);
+                    part.generation
+                        .store(allocation.generation, Ordering::Relaxed);
                     (Some(allocation.address), memories.version())
                 }
                 Err(_) => (None, memories.version()),
@@ -308,9 +335,16 @@ impl Backend for ThreadBackend<'_> {
 
     fn send(&mut self, outgoing: &Outgoing) -> Flow<(SendOutcome, u64)> {
         let buffer = self.world.slots[outgoing.at.slot.index()].buffer();
-        let device = DeviceId((buffer.device.0 + u16::from(outgoing.at.part)) % self.world.objects.devices);
+        let device =
+            DeviceId((buffer.device.0 + u16::from(outgoing.at.part)) % self.world.objects.devices);
         let handle = self.world.handle(outgoing.at, device);
-        let message = message(self.layout, outgoing.kind, &handle, self.thread, outgoing.sequence);
+        let message = message(
+            self.layout,
+            outgoing.kind,
+            &handle,
+            self.thread,
+            outgoing.sequence,
+        );
         let (outcome, version) = self.world.client.send(&message, outgoing);
         if outgoing.chunk == 0 {
             self.messages[usize::from(outcome != SendOutcome::Sent)] += 1;
@@ -319,11 +353,18 @@ impl Backend for ThreadBackend<'_> {
     }
 
     fn debug_log(&mut self, at: PartAt, program: ProgramKind) {
-        let Some(log) = &self.world.debug_log else { return };
+        let Some(log) = &self.world.debug_log else {
+            return;
+        };
         let buffer = self.world.slots[at.slot.index()].buffer();
         let device = DeviceId((buffer.device.0 + u16::from(at.part)) % self.world.objects.devices);
         let handle = self.world.handle(at, device);
-        let block = Block { program, handle, owns_data: buffer.kind.owns_memory(), slot: at.slot.0 };
+        let block = Block {
+            program,
+            handle,
+            owns_data: buffer.kind.owns_memory(),
+            slot: at.slot.0,
+        };
         log.write(&block, &mut self.debug_random);
     }
 }

@@ -41,8 +41,11 @@ impl Client {
             layout: transport.layout,
             mode: transport.mode,
             chunks: transport.chunks,
-            send_buffer_bytes: (transport.send_buffer_bytes > 0).then_some(transport.send_buffer_bytes as usize),
-            connections: (0..scenario.objects().conns).map(|_| OnceLock::new()).collect(),
+            send_buffer_bytes: (transport.send_buffer_bytes > 0)
+                .then_some(transport.send_buffer_bytes as usize),
+            connections: (0..scenario.objects().conns)
+                .map(|_| OnceLock::new())
+                .collect(),
             opened: Mutex::new(0),
         };
         if transport.connections != Connections::Lazy {
@@ -70,8 +73,9 @@ impl Client {
     /// Writes one chunk of a message. The connection's version.
     #[inline]
     pub fn send(&self, message: &Message, outgoing: &Outgoing) -> (SendOutcome, u64) {
-        let connection =
-            self.connections[usize::from(outgoing.conn.0)].get().expect("a thread sends on connections it was given");
+        let connection = self.connections[usize::from(outgoing.conn.0)]
+            .get()
+            .expect("a thread sends on connections it was given");
         let frame = wire::encode(self.layout, message);
         let bytes = frame.as_bytes();
         let chunk = &bytes[chunk_range(bytes.len(), self.chunks, outgoing.chunk)];
@@ -98,16 +102,29 @@ impl Client {
                 return AtRest::Table(rest::entries(&table));
             }
         }
-        let Some(connection) = self.connections.iter().find_map(OnceLock::get) else { return AtRest::Unknown };
+        let Some(connection) = self.connections.iter().find_map(OnceLock::get) else {
+            return AtRest::Unknown;
+        };
         let totals = |device: u16| {
             let response = connection.query(i32::from(device), ANSWER_PATIENCE).ok()?;
-            Some([response.dram_bytes, response.l1_bytes, response.l1_small_bytes, response.trace_bytes])
+            Some([
+                response.dram_bytes,
+                response.l1_bytes,
+                response.l1_small_bytes,
+                response.trace_bytes,
+            ])
         };
-        (0..scenario.devices).map(totals).collect::<Option<Vec<_>>>().map_or(AtRest::Unknown, AtRest::Totals)
+        (0..scenario.devices)
+            .map(totals)
+            .collect::<Option<Vec<_>>>()
+            .map_or(AtRest::Unknown, AtRest::Totals)
     }
 
     /// Ends what is said on every connection.
     pub fn close(&self) {
-        self.connections.iter().filter_map(OnceLock::get).for_each(Connection::finish);
+        self.connections
+            .iter()
+            .filter_map(OnceLock::get)
+            .for_each(Connection::finish);
     }
 }

@@ -38,7 +38,10 @@ impl DebugLogFile {
     /// Opens the log at `path` for appending.
     pub fn open(path: &Path, cost: DebugLog) -> io::Result<DebugLogFile> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
-        Ok(DebugLogFile { file: Mutex::new(file), cost })
+        Ok(DebugLogFile {
+            file: Mutex::new(file),
+            cost,
+        })
     }
 
     /// Writes one block and takes its time over it. A block that cannot be written is dropped, as in the runtime.
@@ -51,31 +54,60 @@ impl DebugLogFile {
 }
 
 fn time_of_day() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() % 86_400)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() % 86_400)
 }
 
 fn format(block: &Block, second_of_day: u64) -> String {
-    let Handle { device, memory, address, size_bytes, .. } = block.handle;
+    let Handle {
+        device,
+        memory,
+        address,
+        size_bytes,
+        ..
+    } = block.handle;
     let allocated = block.program == ProgramKind::Allocate;
-    let (hours, minutes, seconds) = (second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
+    let (hours, minutes, seconds) = (
+        second_of_day / 3600,
+        second_of_day / 60 % 60,
+        second_of_day % 60,
+    );
     let mut text = "═".repeat(59);
     let mut line = |arguments: std::fmt::Arguments<'_>| {
         let _ = text.write_fmt(format_args!("\n{arguments}"));
     };
-    line(format_args!("BUFFER {}", if allocated { "ALLOCATED" } else { "DEALLOCATED" }));
+    line(format_args!(
+        "BUFFER {}",
+        if allocated {
+            "ALLOCATED"
+        } else {
+            "DEALLOCATED"
+        }
+    ));
     line(format_args!("Time: {hours:02}:{minutes:02}:{seconds:02}"));
     line(format_args!("Device: {device}"));
     line(format_args!("Address: {address:#x} ({address})"));
-    line(format_args!("Size: {size_bytes} bytes ({} KB)", size_bytes as f64 / 1024.0));
+    line(format_args!(
+        "Size: {size_bytes} bytes ({} KB)",
+        size_bytes as f64 / 1024.0
+    ));
     line(format_args!("Type: {}", type_name(memory)));
-    line(format_args!("Buffer*: {:#x}", 0x5500_0000_0000 + u64::from(block.slot) * 256));
+    line(format_args!(
+        "Buffer*: {:#x}",
+        0x5500_0000_0000 + u64::from(block.slot) * 256
+    ));
     if allocated {
         let yes_no = |yes| if yes { "yes" } else { "no" };
         line(format_args!("Owns Data: {}", yes_no(block.owns_data)));
         line(format_args!("Hooked: {}", yes_no(block.owns_data)));
     }
     line(format_args!("Call Stack:"));
-    let call = if allocated { "tt::tt_metal::Buffer::allocate_impl()" } else { "tt::tt_metal::Buffer::deallocate_impl()" };
+    let call = if allocated {
+        "tt::tt_metal::Buffer::allocate_impl()"
+    } else {
+        "tt::tt_metal::Buffer::deallocate_impl()"
+    };
     line(format_args!("    {call}"));
     line(format_args!("    heisenbed::step()"));
     text.push('\n');
@@ -105,7 +137,12 @@ mod tests {
             size_bytes: 4608,
             generation: 1,
         };
-        let block = Block { program: ProgramKind::Allocate, handle, owns_data: true, slot: 1 };
+        let block = Block {
+            program: ProgramKind::Allocate,
+            handle,
+            owns_data: true,
+            slot: 1,
+        };
         let text = format(&block, 3 * 3600 + 62);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "═".repeat(59));

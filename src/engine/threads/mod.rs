@@ -23,7 +23,7 @@ use smallvec::SmallVec;
 use thiserror::Error;
 
 use crate::device::{BufferKind, ConfigError, DeviceId};
-use crate::engine::step::{Code, PartAt, StopReason, Stepped, Thread};
+use crate::engine::step::{Code, PartAt, Stepped, StopReason, Thread};
 use crate::lifecycle::ProgramKind;
 use crate::oracle::Leak;
 use crate::oracle::rest::LiveBuffer;
@@ -143,12 +143,18 @@ pub fn run(config: RunConfig<'_>, mut progress: impl FnMut(u64)) -> Result<RunRe
         }
         None => None,
     };
-    let server_stream = || recorder.as_ref().map(|recorder| recorder.stream(SERVER_STREAM));
+    let server_stream = || {
+        recorder
+            .as_ref()
+            .map(|recorder| recorder.stream(SERVER_STREAM))
+    };
     let server = RunningServer::start(scenario, &config.server, directory.path(), server_stream)?;
     let client = Client::open(scenario, server.path()).map_err(|source| server.error(source))?;
     let debug_log = match scenario.debug_log.enabled {
         true => {
-            let path = config.debug_log.unwrap_or_else(|| directory.path().join("tt_buffer_debug.log"));
+            let path = config
+                .debug_log
+                .unwrap_or_else(|| directory.path().join("tt_buffer_debug.log"));
             Some(DebugLogFile::open(&path, scenario.debug_log).map_err(system("the debug log"))?)
         }
         false => None,
@@ -156,7 +162,12 @@ pub fn run(config: RunConfig<'_>, mut progress: impl FnMut(u64)) -> Result<RunRe
     let world = World::new(scenario, client, debug_log)?;
     let failed = recorder.as_ref().map(Recorder::failed);
     let started = Instant::now();
-    let play = Play { scenario, run: config.run, world: &world, code: Code::new(scenario) };
+    let play = Play {
+        scenario,
+        run: config.run,
+        world: &world,
+        code: Code::new(scenario),
+    };
     std::thread::scope(|scope| -> Result<(), RunError> {
         for thread in 0..scenario.threads {
             let stream = recorder.as_ref().map(|recorder| recorder.stream(thread));
@@ -166,13 +177,18 @@ pub fn run(config: RunConfig<'_>, mut progress: impl FnMut(u64)) -> Result<RunRe
                 .spawn_scoped(scope, move || play.thread(thread, stream));
             if let Err(source) = spawned {
                 world.stop(StopReason::Interrupted);
-                return Err(RunError::System { what: "a thread", source });
+                return Err(RunError::System {
+                    what: "a thread",
+                    source,
+                });
             }
         }
         let mut watch = Watch::default();
         while world.finished.load(Ordering::Acquire) < scenario.threads {
             std::thread::sleep(WATCH_INTERVAL);
-            if config.interrupt.load(Ordering::Relaxed) || failed.as_ref().is_some_and(|f| f.load(Ordering::Relaxed)) {
+            if config.interrupt.load(Ordering::Relaxed)
+                || failed.as_ref().is_some_and(|f| f.load(Ordering::Relaxed))
+            {
                 world.stop(StopReason::Interrupted);
             }
             watch.look(&world, scenario.threads);
@@ -182,10 +198,18 @@ pub fn run(config: RunConfig<'_>, mut progress: impl FnMut(u64)) -> Result<RunRe
     })?;
     let elapsed = started.elapsed();
     let completed = world.stopped() != Some(StopReason::Interrupted);
-    let (client_sent, client_dropped) = (world.sent.load(Ordering::Relaxed), world.lost.load(Ordering::Relaxed));
+    let (client_sent, client_dropped) = (
+        world.sent.load(Ordering::Relaxed),
+        world.lost.load(Ordering::Relaxed),
+    );
     let live = world.live_buffers();
     let observed = server.settle(&world.client, scenario)?;
-    let end = End { completed, client_dropped, client_sent, server: observed.at_rest.clone() };
+    let end = End {
+        completed,
+        client_dropped,
+        client_sent,
+        server: observed.at_rest.clone(),
+    };
     let written = match recorder {
         Some(recorder) => Some(recorder.finish(&end).map_err(RunError::Record)?),
         None => None,
@@ -219,7 +243,9 @@ impl Play<'_> {
             thread: index,
             ops: scenario.ops_of(index, self.run),
             recorder,
-            perturbation: scenario.perturb.then(|| Perturbation::new(scenario.seed, self.run, index)),
+            perturbation: scenario
+                .perturb
+                .then(|| Perturbation::new(scenario.seed, self.run, index)),
             debug_random: Random::new(scenario.seed, self.run, Purpose::DebugLog, u64::from(index)),
             held: SmallVec::new(),
             threads: scenario.threads,
@@ -278,8 +304,16 @@ impl World {
             let buffer = cell.buffer();
             for part in 0..(cell.parts.len() as u8).min(buffer.parts) {
                 let device = DeviceId((buffer.device.0 + u16::from(part)) % self.objects.devices);
-                let handle = self.handle(PartAt { slot: SlotId(slot), part }, device);
-                let generation = self.devices[usize::from(device.0)].lock().generation(handle.memory, handle.address);
+                let handle = self.handle(
+                    PartAt {
+                        slot: SlotId(slot),
+                        part,
+                    },
+                    device,
+                );
+                let generation = self.devices[usize::from(device.0)]
+                    .lock()
+                    .generation(handle.memory, handle.address);
                 if handle.address != NO_ADDRESS && generation == Some(handle.generation) {
                     let origin = Leak {
                         device,

@@ -27,7 +27,10 @@ enum Delay {
 
 impl Perturbation {
     pub fn new(seed: u64, run: u64, thread: u16) -> Perturbation {
-        Perturbation { random: Random::new(seed, run, Purpose::Perturbation, u64::from(thread)), planned: None }
+        Perturbation {
+            random: Random::new(seed, run, Purpose::Perturbation, u64::from(thread)),
+            planned: None,
+        }
     }
 
     /// Draws the delay of the operation that begins: `steps` are its program's.
@@ -90,14 +93,22 @@ mod tests {
                 sites[site] += 1;
             }
         }
-        assert!(sites.iter().all(|count| (150..450).contains(count)), "{sites:?}");
+        assert!(
+            sites.iter().all(|count| (150..450).contains(count)),
+            "{sites:?}"
+        );
     }
 
     #[test]
     fn the_same_seed_plans_the_same_delays() {
         let plan = |seed| {
             let mut perturbation = Perturbation::new(seed, 0, 0);
-            (0..100).map(|_| { perturbation.plan(9); perturbation.planned }).collect::<Vec<_>>()
+            (0..100)
+                .map(|_| {
+                    perturbation.plan(9);
+                    perturbation.planned
+                })
+                .collect::<Vec<_>>()
         };
         assert_eq!(plan(5), plan(5));
         assert_ne!(plan(5), plan(6));

@@ -52,10 +52,12 @@ impl RunningServer {
                 config.delay_per_message_us = scenario.server.delay_us;
                 config.layout = Some(scenario.transport.layout);
                 let tap = Tap::new(stream(), scenario.objects().conns);
-                Server::start_with(config, tap).map(RunningServer::InProcess).map_err(|error| RunError::Server {
-                    path: path.display().to_string(),
-                    source: io::Error::other(error),
-                })
+                Server::start_with(config, tap)
+                    .map(RunningServer::InProcess)
+                    .map_err(|error| RunError::Server {
+                        path: path.display().to_string(),
+                        source: io::Error::other(error),
+                    })
             }
             ServerChoice::Spawn => spawn(scenario, path),
             ServerChoice::Path(path) => Ok(RunningServer::Elsewhere { path: path.clone() }),
@@ -70,7 +72,10 @@ impl RunningServer {
     }
 
     pub fn error(&self, source: io::Error) -> RunError {
-        RunError::Server { path: self.path().display().to_string(), source }
+        RunError::Server {
+            path: self.path().display().to_string(),
+            source,
+        }
     }
 
     /// Waits until the server has taken everything that was sent, and looks at what it shows.
@@ -82,7 +87,10 @@ impl RunningServer {
                 let received = report.observer.counts;
                 drop(report.observer);
                 let at_rest = AtRest::Table(rest::table(&report.registry));
-                Ok(Observed { at_rest, received: Some(received) })
+                Ok(Observed {
+                    at_rest,
+                    received: Some(received),
+                })
             }
             RunningServer::Spawned { mut child, path } => {
                 let at_rest = client.ask(&path, scenario);
@@ -93,12 +101,18 @@ impl RunningServer {
                     let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
                 }
                 let _ = child.wait();
-                Ok(Observed { at_rest, received: None })
+                Ok(Observed {
+                    at_rest,
+                    received: None,
+                })
             }
             RunningServer::Elsewhere { path } => {
                 let at_rest = client.ask(&path, scenario);
                 client.close();
-                Ok(Observed { at_rest, received: None })
+                Ok(Observed {
+                    at_rest,
+                    received: None,
+                })
             }
         }
     }
@@ -106,11 +120,17 @@ impl RunningServer {
 
 /// The bounds of a server of this scenario, in runs and in checks alike.
 pub fn registry_limits(scenario: &Scenario) -> Limits {
-    Limits { devices: u32::from(scenario.devices), ..Limits::default() }
+    Limits {
+        devices: u32::from(scenario.devices),
+        ..Limits::default()
+    }
 }
 
 fn spawn(scenario: &Scenario, path: PathBuf) -> Result<RunningServer, RunError> {
-    let error = |source| RunError::Server { path: path.display().to_string(), source };
+    let error = |source| RunError::Server {
+        path: path.display().to_string(),
+        source,
+    };
     let program = std::env::current_exe().map_err(error)?;
     let semantics = serde_json::to_value(scenario.semantics)
         .ok()
@@ -119,7 +139,12 @@ fn spawn(scenario: &Scenario, path: PathBuf) -> Result<RunningServer, RunError> 
     let mut child = Command::new(program)
         .args(["serve", "--quiet", "--socket"])
         .arg(&path)
-        .args(["--semantics", &semantics, "--devices", &scenario.devices.to_string()])
+        .args([
+            "--semantics",
+            &semantics,
+            "--devices",
+            &scenario.devices.to_string(),
+        ])
         .args(["--layout", &scenario.transport.layout.to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -132,11 +157,16 @@ fn spawn(scenario: &Scenario, path: PathBuf) -> Result<RunningServer, RunError> 
             return Ok(RunningServer::Spawned { child, path });
         }
         if let Ok(Some(status)) = child.try_wait() {
-            return Err(error(io::Error::other(format!("`heisenbed serve` ended at once: {status}"))));
+            return Err(error(io::Error::other(format!(
+                "`heisenbed serve` ended at once: {status}"
+            ))));
         }
         if started.elapsed() > SPAWN_PATIENCE {
             let _ = child.kill();
-            return Err(error(io::Error::new(io::ErrorKind::TimedOut, "`heisenbed serve` did not start to listen")));
+            return Err(error(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "`heisenbed serve` did not start to listen",
+            )));
         }
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -154,15 +184,25 @@ pub(super) struct Tap {
 
 impl Tap {
     fn new(stream: Option<StreamRecorder>, conns: u16) -> Tap {
-        Tap { stream, conns, counts: [0; ReceiveCode::ALL.len()], held: FxHashSet::default() }
+        Tap {
+            stream,
+            conns,
+            counts: [0; ReceiveCode::ALL.len()],
+            held: FxHashSet::default(),
+        }
     }
 
     fn conn(&self, client: ClientId) -> Option<ConnId> {
-        u16::try_from(client.0).ok().filter(|conn| *conn < self.conns).map(ConnId)
+        u16::try_from(client.0)
+            .ok()
+            .filter(|conn| *conn < self.conns)
+            .map(ConnId)
     }
 
     fn take(&mut self, client: ClientId, code: ReceiveCode) {
-        let Some(conn) = self.conn(client) else { return };
+        let Some(conn) = self.conn(client) else {
+            return;
+        };
         self.counts[code as usize] += 1;
         if let Some(stream) = &mut self.stream {
             stream.record(&Event::Receive { conn, code });
@@ -171,7 +211,12 @@ impl Tap {
 
     /// Whether this outcome is the late effect of a message that was received before.
     fn is_late(&mut self, message: &Message, outcome: &Outcome) -> bool {
-        let Some(extension) = message.extension.filter(|extension| extension.sequence != 0) else { return false };
+        let Some(extension) = message
+            .extension
+            .filter(|extension| extension.sequence != 0)
+        else {
+            return false;
+        };
         let key = (message.device, extension.sequence);
         if *outcome == Outcome::Held {
             self.held.insert(key);
@@ -183,7 +228,9 @@ impl Tap {
 
 impl Observer for Tap {
     fn on_accept(&mut self, client: ClientId) {
-        let Some(conn) = self.conn(client) else { return };
+        let Some(conn) = self.conn(client) else {
+            return;
+        };
         if let Some(stream) = &mut self.stream {
             stream.record(&Event::Accept { conn });
         }

@@ -43,7 +43,11 @@ pub(super) struct World {
 }
 
 impl World {
-    pub fn new(scenario: &Scenario, client: Client, debug_log: Option<DebugLogFile>) -> Result<World, ConfigError> {
+    pub fn new(
+        scenario: &Scenario,
+        client: Client,
+        debug_log: Option<DebugLogFile>,
+    ) -> Result<World, ConfigError> {
         let objects = scenario.objects();
         let geometries = scenario.profile.geometries();
         let parts = if scenario.has_mesh() { MAX_PARTS } else { 1 };
@@ -74,7 +78,9 @@ impl World {
             StopReason::Deadlock => 1,
             StopReason::Interrupted => 2,
         };
-        let _ = self.stop.compare_exchange(0, value, Ordering::SeqCst, Ordering::SeqCst);
+        let _ = self
+            .stop
+            .compare_exchange(0, value, Ordering::SeqCst, Ordering::SeqCst);
     }
 
     /// Whether and why the threads should end.
@@ -121,7 +127,10 @@ pub(super) const NO_ADDRESS: u64 = u64::MAX;
 
 impl SlotCell {
     fn new(parts: u8) -> SlotCell {
-        let part = || PartCell { address: AtomicU64::new(NO_ADDRESS), generation: AtomicU64::new(0) };
+        let part = || PartCell {
+            address: AtomicU64::new(NO_ADDRESS),
+            generation: AtomicU64::new(0),
+        };
         SlotCell {
             word: AtomicU64::new(0),
             request: AtomicU64::new(0),
@@ -136,7 +145,12 @@ impl SlotCell {
         let mut before = self.word.load(Ordering::Acquire);
         loop {
             let after = change(SlotWord(before)).touched();
-            match self.word.compare_exchange_weak(before, after.0, Ordering::AcqRel, Ordering::Acquire) {
+            match self.word.compare_exchange_weak(
+                before,
+                after.0,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
                 Ok(_) => return (SlotWord(before), after),
                 Err(now) => before = now,
             }
@@ -182,15 +196,24 @@ impl SharedConnection {
     const VERSION: u64 = 1 << 16;
 
     pub fn read(&self) -> (Option<ConnId>, u64) {
-        let before = self.0.fetch_add(SharedConnection::VERSION, Ordering::AcqRel);
-        ((before as u16).checked_sub(1).map(ConnId), (before >> 16) + 1)
+        let before = self
+            .0
+            .fetch_add(SharedConnection::VERSION, Ordering::AcqRel);
+        (
+            (before as u16).checked_sub(1).map(ConnId),
+            (before >> 16) + 1,
+        )
     }
 
     pub fn store(&self, conn: ConnId) -> u64 {
         let mut before = self.0.load(Ordering::Relaxed);
         loop {
-            let after = (before & !0xffff).wrapping_add(SharedConnection::VERSION) | (u64::from(conn.0) + 1);
-            match self.0.compare_exchange_weak(before, after, Ordering::AcqRel, Ordering::Relaxed) {
+            let after = (before & !0xffff).wrapping_add(SharedConnection::VERSION)
+                | (u64::from(conn.0) + 1);
+            match self
+                .0
+                .compare_exchange_weak(before, after, Ordering::AcqRel, Ordering::Relaxed)
+            {
                 Ok(_) => return after >> 16,
                 Err(now) => before = now,
             }
@@ -221,7 +244,10 @@ impl Waiting {
     }
 
     pub fn waits(&self, thread: u16, lock: Option<LockId>) {
-        self.wants[usize::from(thread)].store(lock.map_or(0, |lock| u32::from(lock.0) + 1), Ordering::Relaxed);
+        self.wants[usize::from(thread)].store(
+            lock.map_or(0, |lock| u32::from(lock.0) + 1),
+            Ordering::Relaxed,
+        );
     }
 
     pub fn waits_for_slot(&self, thread: u16, waits: bool) {
@@ -230,14 +256,19 @@ impl Waiting {
 
     #[inline]
     pub fn holds(&self, lock: LockId, thread: Option<u16>) {
-        self.holders[usize::from(lock.0)].store(thread.map_or(0, |thread| u32::from(thread) + 1), Ordering::Relaxed);
+        self.holders[usize::from(lock.0)].store(
+            thread.map_or(0, |thread| u32::from(thread) + 1),
+            Ordering::Relaxed,
+        );
     }
 
     /// The threads of a cycle in which each waits for a lock that the next holds, from its smallest member.
     pub fn cycle(&self) -> Option<Vec<u16>> {
         let next = |thread: usize| {
             let wanted = self.wants[thread].load(Ordering::Relaxed).checked_sub(1)?;
-            let holder = self.holders[wanted as usize].load(Ordering::Relaxed).checked_sub(1)?;
+            let holder = self.holders[wanted as usize]
+                .load(Ordering::Relaxed)
+                .checked_sub(1)?;
             Some(holder as usize)
         };
         (0..self.wants.len()).find_map(|start| {
@@ -253,9 +284,13 @@ impl Waiting {
 
     /// Whether `threads` running threads all wait, for locks or slots.
     pub fn all_wait(&self, running: usize) -> bool {
-        let waits = self.wants.iter().zip(&self.on_slot).filter(|(wants, on_slot)| {
-            wants.load(Ordering::Relaxed) != 0 || on_slot.load(Ordering::Relaxed)
-        });
+        let waits = self
+            .wants
+            .iter()
+            .zip(&self.on_slot)
+            .filter(|(wants, on_slot)| {
+                wants.load(Ordering::Relaxed) != 0 || on_slot.load(Ordering::Relaxed)
+            });
         waits.count() >= running
     }
 }
