@@ -7,7 +7,7 @@ use crate::scenario::Scenario;
 use crate::server::registry::{Entry, Outcome};
 use crate::trace::file::TableEntry;
 use crate::trace::message::{Handle, memory_of};
-use crate::tracking::{Layout, Message, MessageKind};
+use crate::tracking::{Layout, Message};
 
 use super::checker::Sent;
 use super::kind::{Divergence, Kind};
@@ -78,9 +78,15 @@ impl Judge {
         let Some(about) = sent.map(about_sent).or_else(|| self.about(message)) else {
             return;
         };
+        if matches!(
+            outcome,
+            Outcome::Inserted | Outcome::Replaced { .. } | Outcome::Incremented { .. }
+        ) {
+            self.announce(&about);
+        }
         match outcome {
             Outcome::Inserted => {
-                self.shown(&about, Moment::Alloc);
+                self.shown(&about, Moment::Alloc, about.handle.size_bytes);
             }
             Outcome::Removed { entry } => self.removed(&about, entry),
             Outcome::Replaced { old } => {
@@ -109,6 +115,16 @@ impl Judge {
         }
     }
 
+    /// The server has been told that this life began.
+    #[inline]
+    fn announce(&mut self, about: &About) {
+        if let Some(life) = self.truth.at_mut(Place::of(&about.handle))
+            && life.generation == about.handle.generation
+        {
+            life.announced = true;
+        }
+    }
+
     fn removed(&mut self, about: &About, entry: &Entry) {
         if memory_of(entry.buffer_type) != Some(about.handle.memory) {
             return self.count(at(Kind::Misattributed, about));
@@ -117,9 +133,7 @@ impl Judge {
         let place = Place::of(&handle);
         if let Some(life) = self.truth.at(place)
             && life.generation != handle.generation
-            && !self
-                .truth
-                .is_alloc_in_flight(handle.device, life.generation)
+            && life.announced
         {
             // A later life was live and shown, and this message took it off the table.
             let origin = life.origin;
@@ -134,12 +148,12 @@ impl Judge {
             });
             return;
         }
-        self.shown(about, Moment::Free);
+        self.shown(about, Moment::Free, entry.size_bytes);
     }
 
     /// The table changed as the truth has it, or will.
     #[inline]
-    fn shown(&mut self, about: &About, moment: Moment) {
+    fn shown(&mut self, about: &About, moment: Moment, size_bytes: u64) {
         if self.first.is_some() {
             return;
         }
@@ -147,7 +161,6 @@ impl Judge {
             device,
             memory,
             generation,
-            size_bytes,
             ..
         } = about.handle;
         self.truth
@@ -294,17 +307,7 @@ impl Judge {
             device: DeviceId(device),
             memory: extension.memory,
             address: message.address,
-            size_bytes: match message.kind {
-                MessageKind::Alloc | MessageKind::CbAlloc => message.size_bytes,
-                _ => self
-                    .truth
-                    .at(Place {
-                        device,
-                        memory: extension.memory,
-                        address: message.address,
-                    })
-                    .map_or(0, |life| life.origin.size_bytes),
-            },
+            size_bytes: message.size_bytes,
             generation: extension.generation,
         };
         Some(About {

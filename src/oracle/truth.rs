@@ -17,6 +17,8 @@ pub(super) struct Life {
     pub generation: u64,
     /// Whether it is a circular buffer's.
     pub circular: bool,
+    /// Whether the server has been told of its start.
+    pub announced: bool,
     /// Whether it was counted as missing already.
     pub known_missing: bool,
 }
@@ -96,6 +98,7 @@ impl Truth {
                 origin,
                 generation,
                 circular,
+                announced: false,
                 known_missing: false,
             },
         );
@@ -169,12 +172,6 @@ impl Truth {
     /// As [`Truth::at`].
     pub fn at_mut(&mut self, place: Place) -> Option<&mut Life> {
         self.lives.get_mut(&place)
-    }
-
-    /// Whether the server has not yet been told of the start of this life.
-    pub fn is_alloc_in_flight(&self, device: DeviceId, generation: u64) -> bool {
-        self.in_flight
-            .contains_key(&(generation << 17 | u64::from(device.0) << 1))
     }
 
     pub fn totals_mut(&mut self, device: DeviceId, memory: Memory) -> &mut Totals {

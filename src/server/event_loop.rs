@@ -424,7 +424,7 @@ impl<O: Observer> Core<O> {
             _ => {}
         }
         if !self.delay.is_zero() {
-            thread::sleep(self.delay);
+            pause(self.delay);
         }
     }
 
@@ -463,5 +463,17 @@ fn response(device: i32, totals: Totals) -> Response {
         trace_bytes: totals.trace_bytes,
         cb_bytes: totals.cb_bytes,
         kernel_bytes: totals.kernel_bytes,
+    }
+}
+
+/// Sleeps take tens of µs longer than asked, so a short pause is spent spinning.
+fn pause(length: Duration) {
+    const SHORTEST_SLEEP: Duration = Duration::from_micros(200);
+    if length >= SHORTEST_SLEEP {
+        return thread::sleep(length);
+    }
+    let start = std::time::Instant::now();
+    while start.elapsed() < length {
+        std::hint::spin_loop();
     }
 }

@@ -1,0 +1,173 @@
+//! Replay: the merged schedule of a recorded trace, run again in a controlled world.
+//!
+//! Every event must come out again exactly: every address, version, status, outcome and message; then the registry that
+//! is fed with the same messages must take each as the server did. What the world cannot decide, whether the kernel had
+//! room for a message, is taken from the recording. The first event that differs ends the replay.
+
+use std::collections::VecDeque;
+
+use thiserror::Error;
+
+use crate::device::ConfigError;
+use crate::engine::step::{Code, Stepped, Thread};
+use crate::oracle::{CheckError, Checker, Report};
+use crate::scenario::op::Op;
+use crate::trace::event::{Event, SendOutcome};
+use crate::trace::file::{Header, SERVER_STREAM, TraceFile};
+use crate::trace::merge::{Merge, MergeEnd, Merged};
+
+use super::world::{Hand, World};
+
+/// What a replay showed.
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    /// Events that came out as recorded.
+    pub events: u64,
+    /// Changes of the running thread where the one before could have gone on.
+    pub preemptions: u64,
+    /// What the oracle says of the events that came out.
+    pub report: Report,
+}
+
+/// Why a replay is not the run that was recorded.
+#[derive(Debug, Error)]
+pub enum ReplayError {
+    /// The trace cannot be read as a run.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    /// The devices cannot be built.
+    #[error("devices: {0}")]
+    Device(#[from] ConfigError),
+    /// Something else happened.
+    #[error("event {number} (thread {thread}): recorded {recorded:?}, replayed {replayed}")]
+    Differs {
+        /// Which event of the merged schedule, from 1.
+        number: u64,
+        /// Whose.
+        thread: u16,
+        /// What was recorded.
+        recorded: Box<Event>,
+        /// What came out.
+        replayed: String,
+    },
+}
+
+/// Replays `trace`. `progress` is told the number of events from time to time.
+pub fn replay(trace: &TraceFile, mut progress: impl FnMut(u64)) -> Result<Replayed, ReplayError> {
+    const PROGRESS_EVENTS: u64 = 1 << 20;
+    let Header::Run(header) = trace.header() else { return Err(CheckError::NoEvents.into()) };
+    let scenario = &header.scenario;
+    scenario.check().map_err(CheckError::from)?;
+    let mut stage = Stage {
+        world: World::new(scenario)?,
+        code: Code::new(scenario),
+        actors: (0..scenario.threads)
+            .map(|thread| Actor {
+                thread: Thread::new(thread),
+                ops: scenario.ops_of(thread, header.run),
+                events: VecDeque::new(),
+            })
+            .collect(),
+    };
+    let mut merge = Merge::new(trace, scenario.objects(), scenario.transport.chunks);
+    let mut checker = Checker::new(scenario, header.server_recorded);
+    let (mut events, mut preemptions) = (0, 0);
+    let mut last: Option<u16> = None;
+    while let Some(merged) = merge.next_event() {
+        events += 1;
+        if merged.stream != SERVER_STREAM {
+            stage.play(events, &merged)?;
+            preemptions += u64::from(last.is_some_and(|last| last != merged.stream && !stage.has_ended(last)));
+            last = Some(merged.stream);
+        }
+        checker.observe(&merged);
+        if events.is_multiple_of(PROGRESS_EVENTS) {
+            progress(events);
+        }
+    }
+    let prefix = match merge.end().map_err(CheckError::from)? {
+        MergeEnd::Complete => None,
+        MergeEnd::Prefix { why } => Some(why),
+    };
+    if let Some(why) = checker.contradiction() {
+        return Err(CheckError::Events(why.to_owned()).into());
+    }
+    Ok(Replayed { events, preemptions, report: checker.finish(trace.end(), prefix) })
+}
+
+/// The world and everyone in it.
+struct Stage {
+    world: World,
+    code: Code,
+    actors: Vec<Actor>,
+}
+
+/// A thread, with what it did and the recording has not come to yet.
+struct Actor {
+    thread: Thread,
+    ops: Box<dyn Iterator<Item = Op> + Send>,
+    events: VecDeque<Event>,
+}
+
+impl Stage {
+    /// Lets the thread of `recorded` do its next step, which must be just that.
+    fn play(&mut self, number: u64, recorded: &Merged) -> Result<(), ReplayError> {
+        let differs = |replayed: String| ReplayError::Differs {
+            number,
+            thread: recorded.stream,
+            recorded: Box::new(recorded.event),
+            replayed,
+        };
+        let Some(actor) = self.actors.get_mut(usize::from(recorded.stream)) else {
+            return Err(differs("no such thread".to_owned()));
+        };
+        if matches!(recorded.event, Event::BlockedOnLock { .. } | Event::BlockedOnOp { .. }) {
+            // The run was given up here: that the thread cannot go on is what must come out again.
+            return match self.step(recorded) {
+                Stepped::Blocked => Ok(()),
+                other => Err(differs(format!("it could go on: {other:?}"))),
+            };
+        }
+        if actor.events.is_empty() {
+            let stepped = self.step(recorded);
+            let actor = &mut self.actors[usize::from(recorded.stream)];
+            if actor.events.is_empty() {
+                return self.given_up(recorded, stepped).map_err(differs);
+            }
+        }
+        let actor = &mut self.actors[usize::from(recorded.stream)];
+        match actor.events.pop_front() {
+            Some(event) if event == recorded.event => Ok(()),
+            Some(event) => Err(differs(format!("{event:?}"))),
+            None => Err(differs("nothing".to_owned())),
+        }
+    }
+
+    fn step(&mut self, recorded: &Merged) -> Stepped {
+        let actor = &mut self.actors[usize::from(recorded.stream)];
+        let send_outcome = match recorded.event {
+            Event::Send { outcome, .. } => outcome,
+            _ => SendOutcome::Sent,
+        };
+        let mut hand = Hand {
+            world: &mut self.world,
+            thread: recorded.stream,
+            ops: &mut actor.ops,
+            events: &mut actor.events,
+            send_outcome,
+        };
+        actor.thread.step(&self.code, &mut hand)
+    }
+
+    /// A thread that was told to end (a deadlock, an interruption) releases its locks and finishes, wherever it was.
+    fn given_up(&mut self, recorded: &Merged, stepped: Stepped) -> Result<(), String> {
+        match recorded.event {
+            Event::Finish | Event::Unlock { .. } if stepped == Stepped::Blocked => Ok(()),
+            _ => Err(format!("nothing: {stepped:?}")),
+        }
+    }
+
+    fn has_ended(&self, thread: u16) -> bool {
+        self.actors[usize::from(thread)].thread.has_ended()
+    }
+}
