@@ -7,6 +7,7 @@ pub mod check;
 pub mod disciplines;
 pub mod import;
 pub mod progress;
+pub mod replay;
 pub mod scenario_args;
 pub mod scenarios;
 pub mod serve;
@@ -47,6 +48,8 @@ pub enum Command {
     Stress(stress::StressArgs),
     /// Check a trace: what the server reconstructed against the truth
     Check(check::CheckArgs),
+    /// Run a recorded trace again, step by step, and check that it is the same
+    Replay(replay::ReplayArgs),
     /// Serve a tracking socket until SIGTERM or Ctrl-C
     Serve(serve::ServeArgs),
     /// Turn what another tool recorded into a trace
@@ -81,6 +84,7 @@ pub fn run(cli: Cli) -> Outcome {
     match &cli.command {
         Command::Stress(args) => stress::run(args, &context),
         Command::Check(args) => check::run(args, &context),
+        Command::Replay(args) => replay::run(args, &context),
         Command::Serve(args) => serve::run(args, &context),
         Command::Import(args) => import::run(args, &context),
         Command::Disciplines(args) => disciplines::run(args, context.format),

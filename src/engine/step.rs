@@ -10,6 +10,7 @@
 use smallvec::SmallVec;
 
 use crate::device::{BufferKind, DeviceId, Status};
+use crate::engine::slot::SlotWord;
 use crate::lifecycle::{Discipline, MicroStep, ProgramKind, Publication, SendKind};
 use crate::scenario::op::{Op, Request, SlotId};
 use crate::scenario::{Connections, Scenario};
@@ -82,6 +83,23 @@ pub enum Touch {
     Vacate,
     /// Only touch.
     Nothing,
+}
+
+impl Touch {
+    /// The word after the touch.
+    #[inline]
+    pub fn apply(self, word: SlotWord, part: u8) -> SlotWord {
+        match self {
+            Touch::Check | Touch::Nothing => word,
+            Touch::Claim if word.status(part) == Status::Live => {
+                word.with_status(part, Status::Dying)
+            }
+            Touch::Claim => word,
+            Touch::Mark(status) => word.with_status(part, status),
+            Touch::Publish(mask) => word.published(mask),
+            Touch::Vacate => word.vacated(),
+        }
+    }
 }
 
 /// What the interpreter acts on, seen from one thread.
@@ -253,6 +271,11 @@ impl Thread {
         }
     }
 
+    /// Whether it has come to its end.
+    pub fn has_ended(&self) -> bool {
+        self.at == At::Ended
+    }
+
     /// Takes one step.
     pub fn step<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Stepped {
         loop {
@@ -265,11 +288,7 @@ impl Thread {
                     None => return self.end(backend),
                 },
                 At::Opening => return self.open(code, backend),
-                At::NextPart => {
-                    if let Some(stepped) = self.next_part(code, backend) {
-                        return stepped;
-                    }
-                }
+                At::NextPart => return self.next_part(code, backend),
                 At::Program => {
                     if let Some(stepped) = self.micro_step(code, backend) {
                         return stepped;
@@ -358,7 +377,7 @@ impl Thread {
         }
     }
 
-    fn next_part<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Option<Stepped> {
+    fn next_part<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Stepped {
         let next = PartAt {
             part: self.place.part + 1,
             ..self.place
@@ -366,12 +385,12 @@ impl Thread {
         let version = match self.op {
             Op::Release { epoch, .. } => match backend.open_release(next, epoch) {
                 Flow::Done(version) => version,
-                Flow::Blocked => return Some(Stepped::Blocked),
+                Flow::Blocked => return Stepped::Blocked,
                 Flow::Stop(reason) => {
                     if reason == StopReason::Deadlock {
                         backend.record(&Event::BlockedOnOp { op: self.op });
                     }
-                    return Some(self.end(backend));
+                    return self.end(backend);
                 }
             },
             _ => backend.touch(next, Touch::Nothing).1,
@@ -381,7 +400,7 @@ impl Thread {
             version,
         });
         self.begin(code, self.program, next, backend);
-        None
+        Stepped::Ran
     }
 
     fn close_next<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Option<Stepped> {
@@ -398,10 +417,13 @@ impl Thread {
                     version,
                 });
                 self.begin(code, ProgramKind::Deallocate, place, backend);
+                Some(Stepped::Ran)
             }
-            None => self.at = At::Idle,
+            None => {
+                self.at = At::Idle;
+                None
+            }
         }
-        None
     }
 
     /// One micro-step, or `None` where it was no visible action.

@@ -55,7 +55,9 @@ pub enum ReplayError {
 /// Replays `trace`. `progress` is told the number of events from time to time.
 pub fn replay(trace: &TraceFile, mut progress: impl FnMut(u64)) -> Result<Replayed, ReplayError> {
     const PROGRESS_EVENTS: u64 = 1 << 20;
-    let Header::Run(header) = trace.header() else { return Err(CheckError::NoEvents.into()) };
+    let Header::Run(header) = trace.header() else {
+        return Err(CheckError::NoEvents.into());
+    };
     let scenario = &header.scenario;
     scenario.check().map_err(CheckError::from)?;
     let mut stage = Stage {
@@ -77,7 +79,8 @@ pub fn replay(trace: &TraceFile, mut progress: impl FnMut(u64)) -> Result<Replay
         events += 1;
         if merged.stream != SERVER_STREAM {
             stage.play(events, &merged)?;
-            preemptions += u64::from(last.is_some_and(|last| last != merged.stream && !stage.has_ended(last)));
+            preemptions +=
+                u64::from(last.is_some_and(|last| last != merged.stream && !stage.has_ended(last)));
             last = Some(merged.stream);
         }
         checker.observe(&merged);
@@ -92,7 +95,11 @@ pub fn replay(trace: &TraceFile, mut progress: impl FnMut(u64)) -> Result<Replay
     if let Some(why) = checker.contradiction() {
         return Err(CheckError::Events(why.to_owned()).into());
     }
-    Ok(Replayed { events, preemptions, report: checker.finish(trace.end(), prefix) })
+    Ok(Replayed {
+        events,
+        preemptions,
+        report: checker.finish(trace.end(), prefix),
+    })
 }
 
 /// The world and everyone in it.
@@ -121,7 +128,10 @@ impl Stage {
         let Some(actor) = self.actors.get_mut(usize::from(recorded.stream)) else {
             return Err(differs("no such thread".to_owned()));
         };
-        if matches!(recorded.event, Event::BlockedOnLock { .. } | Event::BlockedOnOp { .. }) {
+        if matches!(
+            recorded.event,
+            Event::BlockedOnLock { .. } | Event::BlockedOnOp { .. }
+        ) {
             // The run was given up here: that the thread cannot go on is what must come out again.
             return match self.step(recorded) {
                 Stepped::Blocked => Ok(()),

@@ -88,7 +88,9 @@ impl World {
 
     /// The threads that hold a lock, with the lock.
     pub fn held(&self) -> impl Iterator<Item = (LockId, u16)> + '_ {
-        (0u16..).zip(&self.locks).filter_map(|(id, lock)| Some((LockId(id), lock.holder?)))
+        (0u16..)
+            .zip(&self.locks)
+            .filter_map(|(id, lock)| Some((LockId(id), lock.holder?)))
     }
 
     fn device_of(&self, request: &Request, part: u8) -> DeviceId {
@@ -127,11 +129,21 @@ pub struct Hand<'w, N> {
 impl<N> Hand<'_, N> {
     /// Whether the device's allocator mutex can be entered: it is free, or this thread's program holds it.
     fn may_enter(&self, device: DeviceId) -> bool {
-        let lock = self.world.objects.resolve(Lock::Allocator, device).expect("allocator locks are no table");
-        self.world.locks[usize::from(lock.0)].holder.is_none_or(|holder| holder == self.thread)
+        let lock = self
+            .world
+            .objects
+            .resolve(Lock::Allocator, device)
+            .expect("allocator locks are no table");
+        self.world.locks[usize::from(lock.0)]
+            .holder
+            .is_none_or(|holder| holder == self.thread)
     }
 
-    fn update(&mut self, slot: SlotId, change: impl FnOnce(SlotWord) -> SlotWord) -> (SlotWord, u64) {
+    fn update(
+        &mut self,
+        slot: SlotId,
+        change: impl FnOnce(SlotWord) -> SlotWord,
+    ) -> (SlotWord, u64) {
         let word = &mut self.world.slots[slot.index()].word;
         let before = *word;
         *word = change(before).touched();
@@ -166,32 +178,46 @@ impl<N: Iterator<Item = Op>> Backend for Hand<'_, N> {
     }
 
     fn open_release(&mut self, at: PartAt, epoch: u32) -> Flow<u64> {
-        if !self.world.slots[at.slot.index()].word.may_release(epoch, at.part) {
+        if !self.world.slots[at.slot.index()]
+            .word
+            .may_release(epoch, at.part)
+        {
             return Flow::Blocked;
         }
         Flow::Done(self.update(at.slot, |word| word).1)
     }
 
     fn await_others(&mut self) -> Flow<()> {
-        if self.world.running == 1 { Flow::Done(()) } else { Flow::Blocked }
+        if self.world.running == 1 {
+            Flow::Done(())
+        } else {
+            Flow::Blocked
+        }
     }
 
     fn next_live_on(&mut self, device: DeviceId, from: PartAt) -> Option<PartAt> {
-        (from.slot.0..self.world.objects.slots).map(SlotId).find_map(|slot| {
-            let request = self.world.request(slot);
-            let word = self.world.slots[slot.index()].word;
-            let first = if slot == from.slot { from.part } else { 0 };
-            (first..request.parts)
-                .find(|part| {
-                    word.status(*part) == Status::Live && self.world.device_of(&request, *part) == device
-                })
-                .map(|part| PartAt { slot, part })
-        })
+        (from.slot.0..self.world.objects.slots)
+            .map(SlotId)
+            .find_map(|slot| {
+                let request = self.world.request(slot);
+                let word = self.world.slots[slot.index()].word;
+                let first = if slot == from.slot { from.part } else { 0 };
+                (first..request.parts)
+                    .find(|part| {
+                        word.status(*part) == Status::Live
+                            && self.world.device_of(&request, *part) == device
+                    })
+                    .map(|part| PartAt { slot, part })
+            })
     }
 
     fn buffer(&self, slot: SlotId) -> BufferView {
         let request = self.world.request(slot);
-        BufferView { kind: request.kind, parts: request.parts, device: request.device }
+        BufferView {
+            kind: request.kind,
+            parts: request.parts,
+            device: request.device,
+        }
     }
 
     fn has_address(&self, at: PartAt) -> bool {
@@ -231,7 +257,9 @@ impl<N: Iterator<Item = Op>> Backend for Hand<'_, N> {
         }
         let request = self.world.request(at.slot);
         let memories = &mut self.world.devices[usize::from(device.0)];
-        let allocation = memories.allocate(request.memory, request.size_bytes, request.kind.direction()).ok();
+        let allocation = memories
+            .allocate(request.memory, request.size_bytes, request.kind.direction())
+            .ok();
         let version = memories.version();
         if let Some(allocation) = allocation {
             self.world.slots[at.slot.index()].parts[usize::from(at.part)] =
@@ -244,7 +272,10 @@ impl<N: Iterator<Item = Op>> Backend for Hand<'_, N> {
         if !self.may_enter(device) {
             return Flow::Blocked;
         }
-        let handle = self.world.handle(at).expect("a program without an address is not run");
+        let handle = self
+            .world
+            .handle(at)
+            .expect("a program without an address is not run");
         let memories = &mut self.world.devices[usize::from(device.0)];
         let outcome = match memories.free(handle.memory, handle.address) {
             Ok(release) if release.generation == handle.generation => FreeOutcome::Freed,

@@ -233,16 +233,8 @@ impl Backend for ThreadBackend<'_> {
 
     #[inline]
     fn touch(&mut self, at: PartAt, touch: Touch) -> (bool, u64) {
-        let (before, after) = self.world.slots[at.slot.index()].update(|word| match touch {
-            Touch::Check | Touch::Nothing => word,
-            Touch::Claim if word.status(at.part) == Status::Live => {
-                word.with_status(at.part, Status::Dying)
-            }
-            Touch::Claim => word,
-            Touch::Mark(status) => word.with_status(at.part, status),
-            Touch::Publish(mask) => word.published(mask),
-            Touch::Vacate => word.vacated(),
-        });
+        let cell = &self.world.slots[at.slot.index()];
+        let (before, after) = cell.update(|word| touch.apply(word, at.part));
         (before.status(at.part) == Status::Live, after.version())
     }
 
