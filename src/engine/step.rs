@@ -431,7 +431,11 @@ impl Thread {
                 }),
             },
             MicroStep::Unlock(lock) => {
-                let id = code.objects.resolve(lock, self.device)?;
+                let Some(id) = code.objects.resolve(lock, self.device) else {
+                    // Its lock was out of bounds: there is nothing to release.
+                    self.pc += 1;
+                    return None;
+                };
                 self.held.retain(|held| *held != id);
                 backend.record(&Event::Unlock { lock: id });
                 backend.unlock(id);
