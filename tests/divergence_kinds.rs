@@ -320,3 +320,26 @@ fn narrow_lock_lets_free_overtake_alloc_and_the_wide_one_does_not() {
     }
     assert_silent(&raced("lifecycle-wide", "order = 'free-first'"), 3);
 }
+
+#[test]
+fn a_release_that_takes_effect_after_its_buffer_is_gone_is_accounted_with_its_size() {
+    // Thread 1 takes its number before thread 0's release and sends it after: until then the server holds the
+    // release back, and the allocator is long done with the buffer.
+    let workload = with_debug_log(
+        scripted(&[
+            &["allocate s0#1 12288 dram d0", "release s0#1"],
+            &[
+                "allocate s1#1 4096 l1 d0 preallocated releases=0",
+                "allocate s2#1 4096 l1 d0 releases=0",
+            ],
+        ]),
+        40,
+    );
+    let mut held = under(
+        workload,
+        "lock allocator, alloc, stamp, unlock allocator, mark-live, debug-log, debug-log, send ALLOC, publish",
+        "debug-log, claim, lock allocator, stamp, unlock allocator, send FREE, free, mark-dead",
+    );
+    held.semantics = Semantics::Sequenced;
+    assert_silent(&held, 2);
+}

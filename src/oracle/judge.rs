@@ -117,9 +117,7 @@ impl Judge {
         let place = Place::of(&handle);
         if let Some(life) = self.truth.at(place)
             && life.generation != handle.generation
-            && !self
-                .truth
-                .is_alloc_in_flight(handle.device, life.generation)
+            && self.is_shown_by(entry, handle.device, life.generation)
         {
             // A later life was live and shown, and this message took it off the table.
             let origin = life.origin;
@@ -134,7 +132,24 @@ impl Judge {
             });
             return;
         }
-        self.shown(about, Moment::Free);
+        // The table lost the size that it showed. The message does not say it, and the life it is about may be over.
+        let about = About {
+            handle: Handle {
+                size_bytes: entry.size_bytes,
+                ..handle
+            },
+            ..*about
+        };
+        self.shown(&about, Moment::Free);
+    }
+
+    /// Whether `entry` is the one that shows the life of this generation.
+    fn is_shown_by(&self, entry: &Entry, device: DeviceId, generation: u64) -> bool {
+        if self.extended {
+            entry.generation == generation
+        } else {
+            !self.truth.is_alloc_in_flight(device, generation)
+        }
     }
 
     /// The table changed as the truth has it, or will.
