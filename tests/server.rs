@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 use heisenbed::device::Memory;
 use heisenbed::server::listener::{ClientId, Config, ListenError, Observer, Server};
 use heisenbed::server::registry::{Outcome, Semantics};
+use heisenbed::trace::message::chunk_range;
 use heisenbed::tracking::message::{Extension, Message, MessageKind};
-use heisenbed::tracking::transport::{
-    ConnectPolicy, Connection, SendMode, Transport, TransportConfig, WriteOutcome, split,
-};
+use heisenbed::tracking::transport::{Connection, SendMode, WriteOutcome};
 use heisenbed::tracking::wire::{Layout, decode_response, encode};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -355,75 +354,59 @@ fn the_whole_table_comes_back_with_every_field() {
 
 #[test]
 fn dropped_writes_are_exactly_the_messages_that_a_slow_server_misses() {
-    let (dir, server) = serve(|c| {
+    let (_dir, server) = serve(|c| {
         c.delay_per_message_us = 200;
         c.layout = Some(Layout::V112);
     });
-    let transport = Transport::new(TransportConfig {
-        path: dir.path().join("s"),
-        layout: Layout::V112,
-        policy: ConnectPolicy::Shared,
-        mode: SendMode::DontWait,
-        send_buffer_bytes: Some(4096),
-    })
-    .unwrap();
-    let connection = transport.current().unwrap();
+    let connection = Connection::open(server.path(), Layout::V112, Some(4096)).unwrap();
+    let (mut sent, mut dropped) = (0, 0);
     for index in 0..5000 {
-        transport.write(
-            connection,
-            encode(Layout::V112, &alloc(1, index * 64)).as_bytes(),
-        );
+        let frame = encode(Layout::V112, &alloc(1, index * 64));
+        match connection.write(frame.as_bytes(), SendMode::DontWait) {
+            WriteOutcome::Sent { .. } => sent += 1,
+            WriteOutcome::Dropped { .. } => dropped += 1,
+            WriteOutcome::Closed { error, .. } => panic!("{error}"),
+        }
     }
-    let counters = transport.counters();
-    assert!(counters.dropped > 0, "nothing was dropped");
-    assert_eq!(counters.sent + counters.dropped, 5000);
+    assert!(dropped > 0, "nothing was dropped");
+    assert_eq!(sent + dropped, 5000);
     let report = server.shutdown();
     assert_eq!(
         (report.counters.messages, report.counters.torn_frames),
-        (counters.sent, 0)
+        (sent, 0)
     );
 }
 
 #[test]
-fn lazy_connects_that_race_use_both_connections_and_the_last_store_wins() {
-    let (dir, server) = serve(|_| {});
-    let transport = Transport::new(TransportConfig {
-        path: dir.path().join("s"),
-        layout: Layout::Extended,
-        policy: ConnectPolicy::Lazy,
-        mode: SendMode::Blocking,
-        send_buffer_bytes: None,
-    })
-    .unwrap();
-    assert_eq!((transport.current(), transport.current()), (None, None));
-    let (a, b) = (transport.connect().unwrap(), transport.connect().unwrap());
-    transport.store(a);
-    transport.store(b);
-    assert_eq!(transport.current(), Some(b));
-    for (connection, address) in [(a, 0), (b, 64), (b, 128)] {
-        let frame = encode(Layout::Extended, &alloc(1, address));
-        for chunk in split(frame.as_bytes(), 3) {
-            assert!(matches!(
-                transport.write(connection, chunk),
-                WriteOutcome::Sent { .. }
-            ));
+fn split_writes_on_two_connections_are_put_together_each_on_its_own() {
+    let (_dir, server) = serve(|_| {});
+    let open = || Connection::open(server.path(), Layout::Extended, None).unwrap();
+    let (loser, winner) = (open(), open());
+    let frames = [0, 64, 128].map(|address| encode(Layout::Extended, &alloc(1, address)));
+    let write = |connection: &Connection, frame: usize, chunk: u8| {
+        let bytes = frames[frame].as_bytes();
+        let piece = &bytes[chunk_range(bytes.len(), 3, chunk)];
+        match connection.write(piece, SendMode::Blocking) {
+            WriteOutcome::Sent { version } => version,
+            outcome => panic!("{outcome:?}"),
         }
+    };
+    // What two threads do that connect at once: the one whose connection was not kept writes its first message to it,
+    // piece by piece between the pieces of the other's.
+    for chunk in 0..3 {
+        assert_eq!(write(&loser, 0, chunk), u64::from(chunk) + 1);
+        write(&winner, 1, chunk);
     }
-    transport.connection(a).query(0, TIMEOUT).unwrap();
-    assert_eq!(
-        transport
-            .connection(b)
-            .query(0, TIMEOUT)
-            .unwrap()
-            .dram_bytes,
-        192
-    );
+    let last: Vec<u64> = (0..3).map(|chunk| write(&winner, 2, chunk)).collect();
+    assert_eq!(last, [4, 5, 6]);
+    loser.query(0, TIMEOUT).unwrap();
+    assert_eq!(winner.query(0, TIMEOUT).unwrap().dram_bytes, 192);
     let report = server.shutdown();
     assert_eq!(
         (report.counters.connections, report.counters.messages),
         (2, 5)
     );
-    assert_eq!(transport.counters().sent, 9);
+    assert_eq!(report.counters.torn_frames, 0);
 }
 
 #[derive(Default)]

@@ -1,5 +1,5 @@
 //! Tracking: the messages a runtime sends to the tracking server, their wire layouts, and the
-//! client-side transports that carry them.
+//! client side connection that carries them.
 
 pub mod codec;
 mod detect;

@@ -1,21 +1,14 @@
-//! The client's side: connections to a tracking server, used by many threads at once.
+//! The client's side: one connection to a tracking server, used by many threads at once.
 //!
-//! A [`Transport`] offers primitive steps, not one big `send`, because an interpreter drives it step by step:
-//! [`Transport::current`], [`Transport::connect`], [`Transport::store`], [`Transport::write`]. The unsynchronised lazy
-//! connect of the runtime under study is their composition: two threads both read no current connection, both
-//! connect, the last store wins, and the loser still writes its first message to its own connection.
+//! Which thread writes to which connection, and who opens it when, is decided by whoever interprets the steps of a
+//! discipline: here is only what one connection does.
 //!
 //! A [`Connection`]'s writes are atomic towards each other, as the kernel's are for one `send`, and each takes the
 //! next *version* of its connection inside the critical section: the order in which the connection's bytes flow.
-//!
-//! Connections stay open until the transport is dropped, and there are at most [`MAX_CONNECTIONS`] of them.
 
-use std::fmt;
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::path::Path;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -28,9 +21,6 @@ use super::table::{self, TABLE_FRAME_BYTES, TableFrame};
 use super::wire::{self, DeviceInfo, Layout, MAX_FRAME_BYTES, Response};
 use crate::server::registry::Entry;
 
-/// The most connections that one transport opens.
-pub const MAX_CONNECTIONS: usize = 1024;
-
 /// What a write does when the socket's buffer is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -40,42 +30,6 @@ pub enum SendMode {
     /// Drops the bytes (MSG_DONTWAIT). Bytes that the kernel took in part are finished by waiting: a stream that
     /// ends inside a message would desynchronise every later one, and loss is to be studied apart from that.
     DontWait,
-}
-
-/// Who shares a connection; acted on by whoever composes the steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ConnectPolicy {
-    /// One connection, open from the start ([`Transport::new`] connects and stores it).
-    Shared,
-    /// Each thread connects for itself.
-    PerThread,
-    /// The first thread that needs a connection makes it, without synchronisation.
-    Lazy,
-}
-
-/// How to reach a server.
-#[derive(Clone, Debug)]
-pub struct TransportConfig {
-    /// The server's socket.
-    pub path: PathBuf,
-    /// The layout that every connection speaks.
-    pub layout: Layout,
-    /// Who shares connections.
-    pub policy: ConnectPolicy,
-    /// What a full socket buffer leads to.
-    pub mode: SendMode,
-    /// SO_SNDBUF of every connection in bytes (the kernel doubles it); `None`: the system's default.
-    pub send_buffer_bytes: Option<usize>,
-}
-
-/// One of a transport's connections, in the order of their making, from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnId(pub u32);
-
-impl fmt::Display for ConnId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
 }
 
 /// What became of one write. `version` is the write's place in its connection's order, from 1.
@@ -296,135 +250,4 @@ fn request(kind: MessageKind, device: i32) -> Message {
         timestamp_ns: 0,
         extension: None,
     }
-}
-
-/// Writes so far, of all connections.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TransportCounters {
-    /// Writes that the kernel took.
-    pub sent: u64,
-    /// Writes that were dropped because the socket's buffer was full.
-    pub dropped: u64,
-    /// Writes on an unusable connection.
-    pub failed: u64,
-}
-
-/// No connection in the shared cell.
-const NONE: u32 = u32::MAX;
-
-/// All connections of one client process, and the cell that its threads share.
-#[derive(Debug)]
-pub struct Transport {
-    config: TransportConfig,
-    connections: Box<[OnceLock<Connection>]>,
-    made: AtomicU32,
-    current: AtomicU32,
-    sent: AtomicU64,
-    dropped: AtomicU64,
-    failed: AtomicU64,
-}
-
-impl Transport {
-    /// A transport; with [`ConnectPolicy::Shared`] it is connected at once.
-    pub fn new(config: TransportConfig) -> io::Result<Transport> {
-        let transport = Transport {
-            config,
-            connections: (0..MAX_CONNECTIONS).map(|_| OnceLock::new()).collect(),
-            made: AtomicU32::new(0),
-            current: AtomicU32::new(NONE),
-            sent: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-        };
-        if transport.config.policy == ConnectPolicy::Shared {
-            let connection = transport.connect()?;
-            transport.store(connection);
-        }
-        Ok(transport)
-    }
-
-    /// Opens one more connection; it is not stored in the shared cell.
-    pub fn connect(&self) -> io::Result<ConnId> {
-        let TransportConfig {
-            path,
-            layout,
-            send_buffer_bytes,
-            ..
-        } = &self.config;
-        let connection = Connection::open(path, *layout, *send_buffer_bytes)?;
-        let index = self
-            .made
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |made| {
-                ((made as usize) < MAX_CONNECTIONS).then_some(made + 1)
-            });
-        let index = index
-            .map_err(|_| io::Error::other(format!("more than {MAX_CONNECTIONS} connections")))?;
-        let fresh = self.connections[index as usize].set(connection).is_ok();
-        assert!(fresh, "every index is given out once");
-        Ok(ConnId(index))
-    }
-
-    /// What the shared cell holds: a plain atomic read.
-    pub fn current(&self) -> Option<ConnId> {
-        match self.current.load(Ordering::Acquire) {
-            NONE => None,
-            index => Some(ConnId(index)),
-        }
-    }
-
-    /// Puts a connection into the shared cell: a plain atomic store, whatever was there.
-    pub fn store(&self, connection: ConnId) {
-        self.current.store(connection.0, Ordering::Release);
-    }
-
-    /// Writes `bytes` on a connection, in the transport's mode, and counts the outcome.
-    ///
-    /// # Panics
-    /// When `connection` isn't one of this transport's.
-    pub fn write(&self, connection: ConnId, bytes: &[u8]) -> WriteOutcome {
-        let outcome = self.connection(connection).write(bytes, self.config.mode);
-        let counter = match outcome {
-            WriteOutcome::Sent { .. } => &self.sent,
-            WriteOutcome::Dropped { .. } => &self.dropped,
-            WriteOutcome::Closed { .. } => &self.failed,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        outcome
-    }
-
-    /// The connection of this id, for requests.
-    ///
-    /// # Panics
-    /// When `connection` isn't one of this transport's.
-    pub fn connection(&self, connection: ConnId) -> &Connection {
-        let slot = self
-            .connections
-            .get(connection.0 as usize)
-            .and_then(OnceLock::get);
-        slot.expect("a ConnId comes from this transport's connect")
-    }
-
-    /// How many connections were made.
-    pub fn connection_count(&self) -> usize {
-        self.made.load(Ordering::Relaxed) as usize
-    }
-
-    /// How this transport was set up.
-    pub fn config(&self) -> &TransportConfig {
-        &self.config
-    }
-
-    /// Writes so far.
-    pub fn counters(&self) -> TransportCounters {
-        TransportCounters {
-            sent: self.sent.load(Ordering::Relaxed),
-            dropped: self.dropped.load(Ordering::Relaxed),
-            failed: self.failed.load(Ordering::Relaxed),
-        }
-    }
-}
-
-/// Cuts a message into `chunks` nearly equal pieces (fewer when it is shorter), each to be a write of its own.
-pub fn split(bytes: &[u8], chunks: usize) -> impl Iterator<Item = &[u8]> {
-    bytes.chunks(bytes.len().div_ceil(chunks.max(1)).max(1))
 }

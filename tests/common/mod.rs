@@ -1,0 +1,165 @@
+//! What the integration tests share: scenarios from a few words, runs on threads with their verdict, and the
+//! program itself as a user starts it.
+
+#![allow(dead_code, reason = "every test file takes what it needs")]
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::atomic::AtomicBool;
+
+use heisenbed::engine::threads::{self, RunConfig, RunResult, ServerChoice};
+use heisenbed::lifecycle::Discipline;
+use heisenbed::oracle::{Kind, Report, Verdict, check_trace};
+use heisenbed::scenario::{Scenario, ScenarioFile};
+use heisenbed::trace::file::TraceFile;
+
+/// Runs that a race gets before it counts as one that does not show.
+pub const PATIENCE: u64 = 20;
+
+/// The scenario that this TOML text describes.
+pub fn scenario(text: &str) -> Scenario {
+    let file: ScenarioFile = toml::from_str(text).expect("the test's scenario parses");
+    file.resolve().expect("the test's scenario resolves")
+}
+
+/// A scenario in which each thread does just these operations.
+pub fn scripted(threads: &[&[&str]]) -> Scenario {
+    let mut scenario = scenario("name = 'scripted'");
+    scenario.threads = threads.len() as u16;
+    let owned = |ops: &&[&str]| ops.iter().map(|op| (*op).to_owned()).collect();
+    scenario.workload.script = Some(threads.iter().map(owned).collect());
+    scenario
+        .check()
+        .expect("the test's script fits its scenario");
+    scenario
+}
+
+/// `scenario` under these two programs, their steps joined by commas.
+pub fn under(mut scenario: Scenario, allocate: &str, deallocate: &str) -> Scenario {
+    let discipline = discipline_text(allocate, deallocate);
+    scenario.discipline = Discipline::from_toml("planted", &discipline)
+        .and_then(|discipline| discipline.accepted("planted"))
+        .expect("the test's discipline can be run");
+    scenario.order = scenario.discipline.order();
+    scenario.publish = scenario.discipline.publication();
+    scenario
+}
+
+/// The text of a discipline with these two programs.
+pub fn discipline_text(allocate: &str, deallocate: &str) -> String {
+    let steps = |program: &str| {
+        let steps: Vec<String> = program
+            .split(',')
+            .map(|step| format!("{:?}", step.trim()))
+            .collect();
+        steps.join(", ")
+    };
+    format!(
+        "name = \"planted\"\norigin = \"a test\"\nallocate = [{}]\ndeallocate = [{}]\n",
+        steps(allocate),
+        steps(deallocate)
+    )
+}
+
+/// Every debug log block takes `ms`: a delay at exactly the steps named `debug-log`.
+pub fn with_debug_log(mut scenario: Scenario, ms: u64) -> Scenario {
+    scenario.debug_log.enabled = true;
+    scenario.debug_log.min_us = ms * 1000;
+    scenario.debug_log.max_us = ms * 1000;
+    scenario
+}
+
+/// A run with what the oracle says of it.
+#[derive(Debug)]
+pub struct Played {
+    /// The oracle's report.
+    pub report: Report,
+    /// The engine's own figures.
+    pub result: RunResult,
+}
+
+impl Played {
+    /// The divergences by name.
+    pub fn divergences(&self) -> BTreeMap<Kind, u64> {
+        self.report.divergences.clone()
+    }
+}
+
+/// Plays `scenario` on threads with a server in this process, and checks its trace.
+pub fn play(scenario: &Scenario, run: u64) -> Played {
+    let file = tempfile::tempfile().expect("a temporary file");
+    let result = record(scenario, run, file.try_clone().expect("a second handle"));
+    let trace = TraceFile::from_file(file, Path::new("played")).expect("the trace opens");
+    let report = check_trace(&trace, |_| ()).expect("the trace gets a verdict");
+    Played { report, result }
+}
+
+/// Plays `scenario` on threads and records it in `file`.
+pub fn record(scenario: &Scenario, run: u64, file: File) -> RunResult {
+    let config = RunConfig {
+        scenario,
+        run,
+        record: Some(file),
+        server: ServerChoice::InProcess,
+        debug_log: None,
+        interrupt: &AtomicBool::new(false),
+    };
+    threads::run(config, |_| ()).expect("the run is played")
+}
+
+/// Plays until a run satisfies `shows`; it must come within [`PATIENCE`] runs.
+pub fn play_until(scenario: &Scenario, shows: impl Fn(&Played) -> bool) -> Played {
+    let mut last = None;
+    for run in 0..PATIENCE {
+        let played = play(scenario, run);
+        if shows(&played) {
+            return played;
+        }
+        last = Some(played.report);
+    }
+    panic!("{PATIENCE} runs did not show it; the last: {last:?}")
+}
+
+/// Asserts that `runs` runs of `scenario` are clean: not one divergence of any kind.
+pub fn assert_silent(scenario: &Scenario, runs: u64) {
+    for run in 0..runs {
+        let played = play(scenario, run);
+        assert_eq!(played.divergences(), BTreeMap::new(), "run {run}");
+        assert_eq!(played.report.verdict, Verdict::Clean, "run {run}");
+    }
+}
+
+/// Asserts that the run diverged in just these ways.
+pub fn assert_diverged(played: &Played, divergences: &[(Kind, u64)]) {
+    assert_eq!(played.report.verdict, Verdict::Diverged);
+    assert_eq!(
+        played.divergences(),
+        divergences.iter().copied().collect::<BTreeMap<_, _>>()
+    );
+}
+
+/// The program, as a user starts it.
+pub fn heisenbed(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_heisenbed"));
+    command.args(arguments).env_remove("RUST_BACKTRACE");
+    command
+}
+
+/// Starts the program with these words (split at blanks) and waits for it.
+pub fn run(words: &str) -> Output {
+    let arguments: Vec<&str> = words.split_whitespace().collect();
+    heisenbed(&arguments).output().expect("the program starts")
+}
+
+/// The JSON object that the program wrote, and its exit code. `--format json --quiet` is added to the words.
+pub fn run_json(words: &str) -> (serde_json::Value, i32) {
+    let output = run(&format!("{words} --format json --quiet"));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let value = serde_json::from_str(&text).unwrap_or_else(|error| {
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        panic!("{words}: {error}\nstdout: {text}\nstderr: {complaint}")
+    });
+    (value, output.status.code().expect("it ends by itself"))
+}
