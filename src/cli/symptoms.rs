@@ -33,6 +33,7 @@ struct Column {
     unknown_frees: u64,
     false_leaks: u64,
     real_leaks: u64,
+    stale_metadata: u64,
     lost: u64,
     ops_per_s: f64,
 }
@@ -152,6 +153,7 @@ fn column(suspect: &'static str, debug_log: bool, checked: &Checked) -> Column {
         unknown_frees: report.count(Kind::UnknownFree),
         false_leaks: report.count(Kind::PhantomLive),
         real_leaks: report.leaks,
+        stale_metadata: report.count(Kind::StaleMetadata),
         lost: report.count(Kind::LostMessage),
         ops_per_s: report.ops as f64 / checked.result.elapsed.as_secs_f64(),
     }
@@ -167,6 +169,7 @@ fn json(summary: &Summary, columns: &[Column], cost: f64) -> String {
                 "unknown_frees": column.unknown_frees,
                 "false_leaks": column.false_leaks,
                 "real_leaks": column.real_leaks,
+                "stale_metadata": column.stale_metadata,
                 "lost": column.lost,
                 "ops_per_s": column.ops_per_s,
             })
@@ -199,6 +202,7 @@ fn human(scenario: &Scenario, columns: &[Column], cost: f64) -> String {
         "unknown frees",
         "false leaks",
         "real leaks",
+        "stale entries",
         "lost",
         "ops/s",
     ]);
@@ -209,11 +213,12 @@ fn human(scenario: &Scenario, columns: &[Column], cost: f64) -> String {
             grouped(column.unknown_frees),
             grouped(column.false_leaks),
             grouped(column.real_leaks),
+            grouped(column.stale_metadata),
             grouped(column.lost),
             grouped(column.ops_per_s as u64),
         ]);
     }
-    for index in 2..7 {
+    for index in 2..8 {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);
         }

@@ -2,7 +2,7 @@
 //!
 //! A [`ScenarioFile`] is what people write (TOML, most of it optional); resolving it gives a
 //! [`Scenario`], complete and checked, which is what engines run and what a trace's header holds.
-//! [`op`] are the operations, [`workload`] draws them, [`random`] is where all randomness comes from,
+//! [`op`] are the operations, [`workload`] says which are wanted, [`op_stream`] draws them, [`random`] is where all randomness comes from,
 //! and [`builtin`] holds the scenarios that ship with heisenbed.
 
 use std::path::Path;
@@ -21,11 +21,13 @@ use crate::tracking::transport::SendMode;
 
 pub mod builtin;
 pub mod op;
+pub mod op_stream;
 pub mod random;
 pub mod workload;
 
 use op::Op;
-use workload::{OpStream, SlotLayout, Workload};
+use op_stream::{OpStream, SlotLayout};
+use workload::Workload;
 
 /// The process id that messages carry when they go to a server of ours: a run must not depend on the real one.
 pub const SCENARIO_PID: i32 = 4242;

@@ -13,7 +13,7 @@ use heisenbed::engine::threads::{self, RunConfig, RunResult, ServerChoice};
 use heisenbed::lifecycle::Discipline;
 use heisenbed::oracle::{Kind, Report, Verdict, check_trace};
 use heisenbed::scenario::{Scenario, ScenarioFile};
-use heisenbed::trace::file::TraceFile;
+use heisenbed::trace::file::{BlockKind, Header, RunHeader, TraceFile, TraceWriter};
 
 /// Runs that a race gets before it counts as one that does not show.
 pub const PATIENCE: u64 = 20;
@@ -162,4 +162,33 @@ pub fn run_json(words: &str) -> (serde_json::Value, i32) {
         panic!("{words}: {error}\nstdout: {text}\nstderr: {complaint}")
     });
     (value, output.status.code().expect("it ends by itself"))
+}
+
+/// The same events under another scenario's header, as if that had been recorded.
+pub fn with_scenario(trace: &TraceFile, scenario: &Scenario) -> TraceFile {
+    let Header::Run(header) = trace.header() else {
+        panic!("an import has no scenario")
+    };
+    let header = RunHeader {
+        scenario: scenario.clone(),
+        ..(**header).clone()
+    };
+    let file = tempfile::tempfile().expect("a temporary file");
+    let copy = file.try_clone().expect("a second handle");
+    let mut writer = TraceWriter::create(copy, &Header::Run(Box::new(header))).expect("writable");
+    let mut raw = Vec::new();
+    for stream in trace.streams() {
+        for number in 0..trace.blocks(stream) {
+            trace
+                .read_block(stream, number, &mut raw)
+                .expect("a sound block");
+            writer
+                .block(BlockKind::Events, stream, number as u32, 0, &raw)
+                .expect("writable");
+        }
+    }
+    writer
+        .end(trace.end().expect("a whole trace"))
+        .expect("writable");
+    TraceFile::from_file(file, "changed".as_ref()).expect("readable")
 }

@@ -6,8 +6,8 @@
 use std::collections::VecDeque;
 
 use crate::device::{BufferKind, ConfigError, Device, DeviceId, Memory, Status};
+use crate::engine::backend::{Backend, BufferView, Flow, Outgoing, PartAt, Touch};
 use crate::engine::slot::SlotWord;
-use crate::engine::step::{Backend, BufferView, Flow, Outgoing, PartAt, Touch};
 use crate::lifecycle::{Lock, ProgramKind};
 use crate::scenario::Scenario;
 use crate::scenario::op::{Op, Request, SlotId};

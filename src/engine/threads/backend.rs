@@ -7,8 +7,8 @@ use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 use crate::device::{Device, DeviceId, Status};
+use crate::engine::backend::{Backend, BufferView, Flow, Outgoing, PartAt, StopReason, Touch};
 use crate::engine::slot::SlotWord;
-use crate::engine::step::{Backend, BufferView, Flow, Outgoing, PartAt, StopReason, Touch};
 use crate::lifecycle::{Lock, ProgramKind};
 use crate::scenario::op::{Op, Request, SlotId};
 use crate::scenario::random::Random;

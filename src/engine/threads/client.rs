@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::engine::step::Outgoing;
+use crate::engine::backend::Outgoing;
 use crate::oracle::rest;
 use crate::scenario::{Connections, Scenario};
 use crate::trace::event::{ConnId, SendOutcome};

@@ -23,7 +23,8 @@ use smallvec::SmallVec;
 use thiserror::Error;
 
 use crate::device::{BufferKind, ConfigError, DeviceId};
-use crate::engine::step::{Code, PartAt, Stepped, StopReason, Thread};
+use crate::engine::backend::{PartAt, StopReason};
+use crate::engine::step::{Code, Stepped, Thread};
 use crate::lifecycle::ProgramKind;
 use crate::oracle::Leak;
 use crate::oracle::rest::LiveBuffer;
@@ -197,7 +198,7 @@ pub fn run(config: RunConfig<'_>, mut progress: impl FnMut(u64)) -> Result<RunRe
         Ok(())
     })?;
     let elapsed = started.elapsed();
-    let completed = world.stopped() != Some(StopReason::Interrupted);
+    let completed = world.stopped().is_none();
     let (client_sent, client_dropped) = (
         world.sent.load(Ordering::Relaxed),
         world.lost.load(Ordering::Relaxed),

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, O
 use parking_lot::Mutex;
 
 use crate::device::{BufferKind, ConfigError, Device, DeviceId, Memory};
+use crate::engine::backend::{BufferView, PartAt, StopReason};
 use crate::engine::slot::SlotWord;
-use crate::engine::step::{BufferView, PartAt, StopReason};
 use crate::scenario::Scenario;
 use crate::scenario::op::{MAX_PARTS, Request};
 use crate::trace::event::{ConnId, LockId};

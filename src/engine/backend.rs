@@ -1,0 +1,142 @@
+//! What the interpreter acts on: the actions of a [`Backend`], and the words that they share.
+//!
+//! A backend is the world as one thread sees it: real mutexes and sockets, or plain data. It knows nothing of programs.
+
+use crate::device::{BufferKind, DeviceId, Status};
+use crate::engine::slot::SlotWord;
+use crate::lifecycle::ProgramKind;
+use crate::scenario::op::{Op, Request, SlotId};
+use crate::trace::event::{ConnId, Event, FreeOutcome, LockId, SendOutcome, SentKind};
+
+/// What became of an action that may have to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow<T> {
+    /// It is done.
+    Done(T),
+    /// It cannot be done now: nothing has changed, try again when something has.
+    Blocked,
+    /// The run is over.
+    Stop(StopReason),
+}
+
+/// Why a run ends before its threads do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// Threads wait for each other for good.
+    Deadlock,
+    /// Somebody asked for it, or the recorder failed.
+    Interrupted,
+}
+
+/// A part of the buffer in a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PartAt {
+    /// The slot.
+    pub slot: SlotId,
+    /// The part.
+    pub part: u8,
+}
+
+/// What a slot's buffer is, as far as the interpreter needs to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BufferView {
+    /// What kind.
+    pub kind: BufferKind,
+    /// How many parts.
+    pub parts: u8,
+    /// The device of part 0.
+    pub device: DeviceId,
+}
+
+/// A change of a slot's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touch {
+    /// Read a part's status.
+    Check,
+    /// Live → dying, if it is live.
+    Claim,
+    /// Set a part's status.
+    Mark(Status),
+    /// Make the handles of these parts visible (a mask; 0 only touches).
+    Publish(u8),
+    /// One release less to wait for.
+    Vacate,
+    /// Only touch.
+    Nothing,
+}
+
+impl Touch {
+    /// The word after the touch.
+    #[inline]
+    pub fn apply(self, word: SlotWord, part: u8) -> SlotWord {
+        match self {
+            Touch::Check | Touch::Nothing => word,
+            Touch::Claim if word.status(part) == Status::Live => {
+                word.with_status(part, Status::Dying)
+            }
+            Touch::Claim => word,
+            Touch::Mark(status) => word.with_status(part, status),
+            Touch::Publish(mask) => word.published(mask),
+            Touch::Vacate => word.vacated(),
+        }
+    }
+}
+
+/// What the interpreter acts on, seen from one thread.
+pub trait Backend {
+    /// The thread's next operation.
+    fn next_op(&mut self) -> Option<Op>;
+    /// Takes down what happened.
+    fn record(&mut self, event: &Event);
+    /// Called before each micro-step of a program; a place to put delays.
+    fn before(&mut self, program: ProgramKind, index: usize);
+    /// Begins an epoch of a slot; waits for the one before to end. The slot's version.
+    fn open_allocate(&mut self, slot: SlotId, epoch: u32, request: &Request) -> Flow<u64>;
+    /// Finds the handle of a part; waits for it to be visible. The slot's version.
+    fn open_release(&mut self, at: PartAt, epoch: u32) -> Flow<u64>;
+    /// Waits for every other thread to end.
+    fn await_others(&mut self) -> Flow<()>;
+    /// The first live part on `device` at or after `from` (slot, then part).
+    fn next_live_on(&mut self, device: DeviceId, from: PartAt) -> Option<PartAt>;
+    /// What the slot holds.
+    fn buffer(&self, slot: SlotId) -> BufferView;
+    /// Whether a part has got an address.
+    fn has_address(&self, at: PartAt) -> bool;
+    /// Touches a slot's word: whether the part was live, or the claim won; and the slot's version.
+    fn touch(&mut self, at: PartAt, touch: Touch) -> (bool, u64);
+    /// Takes a lock. The lock's version.
+    fn lock(&mut self, lock: LockId) -> Flow<u64>;
+    /// Releases a lock that the thread holds.
+    fn unlock(&mut self, lock: LockId);
+    /// Asks the allocator for the part's address: the address, or `None` when it is exhausted; and the device's version.
+    fn alloc(&mut self, at: PartAt, device: DeviceId) -> Flow<(Option<u64>, u64)>;
+    /// Gives the part's address back. The device's version.
+    fn free(&mut self, at: PartAt, device: DeviceId) -> Flow<(FreeOutcome, u64)>;
+    /// The device's next sequence number.
+    fn stamp(&mut self, device: DeviceId) -> u64;
+    /// Reads the shared connection cell; and its version.
+    fn shared_connection(&mut self) -> (Option<ConnId>, u64);
+    /// Opens a connection.
+    fn connect(&mut self) -> Flow<ConnId>;
+    /// Stores the shared connection. The cell's version.
+    fn share_connection(&mut self, conn: ConnId) -> u64;
+    /// Writes one chunk of the message about a part. The connection's version.
+    fn send(&mut self, message: &Outgoing) -> Flow<(SendOutcome, u64)>;
+    /// Writes the debug log block about a part.
+    fn debug_log(&mut self, at: PartAt, program: ProgramKind);
+}
+
+/// One chunk of a message on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Outgoing {
+    /// Which message.
+    pub kind: SentKind,
+    /// What it is about.
+    pub at: PartAt,
+    /// Its sequence number; 0 where it was not stamped.
+    pub sequence: u64,
+    /// The connection.
+    pub conn: ConnId,
+    /// Which chunk.
+    pub chunk: u8,
+}

@@ -1,0 +1,99 @@
+//! What was recorded on real threads runs again under control, exactly: every address, version, outcome and
+//! message comes out as recorded, and the verdict with it.
+
+mod common;
+
+use std::sync::atomic::AtomicBool;
+
+use heisenbed::engine::controlled::replay::{ReplayError, replay};
+use heisenbed::engine::threads::{RunConfig, ServerChoice, run};
+use heisenbed::lifecycle::{Order, Publication};
+use heisenbed::oracle::{Verdict, check_trace};
+use heisenbed::scenario::{Connections, Scenario, ScenarioFile, builtin};
+use heisenbed::trace::file::TraceFile;
+
+const DISCIPLINES: [&str; 6] = [
+    "unlocked",
+    "lifecycle-narrow",
+    "lifecycle-wide",
+    "claimed-wide",
+    "in-allocator",
+    "sequenced",
+];
+
+fn scenario(name: &str, discipline: &str, seed: u64) -> Scenario {
+    let mut file = ScenarioFile::load(name).expect("built in");
+    file.discipline = discipline.to_owned();
+    file.order = Some(Order::FreeFirst);
+    file.publish = Some(Publication::Early);
+    file.seed = seed;
+    file.threads = 2 + (seed % 7) as u16;
+    file.ops = 200;
+    file.perturb = true;
+    file.resolve().expect("valid")
+}
+
+fn record(scenario: &Scenario) -> TraceFile {
+    let file = tempfile::tempfile().expect("a temporary file");
+    let config = RunConfig {
+        scenario,
+        run: 0,
+        record: Some(file.try_clone().expect("a second handle")),
+        server: ServerChoice::InProcess,
+        debug_log: None,
+        interrupt: &AtomicBool::new(false),
+    };
+    run(config, |_| ()).expect("runs");
+    TraceFile::from_file(file, "recorded".as_ref()).expect("readable")
+}
+
+#[test]
+fn every_recorded_run_replays_exactly() {
+    let mut diverged = 0;
+    let mut seed = 0;
+    for name in builtin::NAMES
+        .iter()
+        .filter(|name| **name != "reported-symptoms")
+    {
+        for discipline in DISCIPLINES {
+            seed += 1;
+            let mut scenario = scenario(name, discipline, seed);
+            scenario.transport.connections = [
+                Connections::Shared,
+                Connections::PerThread,
+                Connections::Lazy,
+            ][(seed % 3) as usize];
+            scenario.transport.chunks = 1 + (seed % 2) as u8;
+            let trace = record(&scenario);
+            let checked = check_trace(&trace, |_| ()).expect("consistent");
+            let replayed = match replay(&trace, |_| ()) {
+                Ok(replayed) => replayed,
+                Err(error) => panic!("{name} under {discipline}, seed {seed}: {error}"),
+            };
+            assert_eq!(
+                replayed.report, checked,
+                "{name} under {discipline}, seed {seed}"
+            );
+            assert_eq!(replayed.events, trace.events());
+            diverged += u32::from(checked.verdict == Verdict::Diverged);
+        }
+    }
+    assert!(
+        diverged > 10,
+        "only {diverged} runs diverged: the replays show nothing about races"
+    );
+}
+
+#[test]
+fn a_replay_against_another_discipline_names_the_first_difference() {
+    let mut recorded = scenario("handoff", "lifecycle-narrow", 3);
+    recorded.threads = 2;
+    let trace = record(&recorded);
+    let mut changed = recorded.clone();
+    changed.discipline = scenario("handoff", "lifecycle-wide", 3).discipline;
+    let bytes = common::with_scenario(&trace, &changed);
+    match replay(&bytes, |_| ()) {
+        Err(ReplayError::Differs { number, .. }) => assert!(number < 10, "found late: {number}"),
+        other => panic!("not noticed: {other:?}"),
+    }
+}
