@@ -462,3 +462,73 @@ fn without_a_command_the_help_is_shown_and_the_exit_code_is_2() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("Usage: heisenbed"));
 }
+
+#[test]
+fn what_leaks_is_told_however_the_run_was_checked() {
+    for (how, check) in [
+        ("--server spawn", "exact"),
+        ("--server spawn --transport layout=112", "totals"),
+        ("--record none", "totals"),
+    ] {
+        let json = clean(&format!("stress --scenario real-leak --ops 400 {how}"));
+        assert_eq!(
+            (json["leaks"].as_u64(), json["check"].as_str()),
+            (Some(12), Some(check)),
+            "{how}"
+        );
+    }
+}
+
+#[test]
+fn totals_alone_show_what_a_server_was_never_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("mine.toml");
+    let text = discipline_text("alloc, mark-live, publish", "claim, free, mark-dead");
+    std::fs::write(&path, text).unwrap();
+    let (json, code) = run_json(&format!(
+        "stress --scenario real-leak --ops 400 --server spawn --transport layout=112 --discipline {}",
+        path.display()
+    ));
+    assert_eq!(
+        (code, json["check"].as_str()),
+        (1, Some("totals")),
+        "{json}"
+    );
+    let kinds: Vec<_> = json["divergences"].as_object().unwrap().keys().collect();
+    assert_eq!(kinds, ["missing-live"]);
+}
+
+#[test]
+fn an_interrupted_run_is_inconclusive_and_keeps_what_it_has() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("t.hb");
+    let mut child = heisenbed(&[
+        "stress", "--ops", "50000000", "--quiet", "--format", "json", "--record",
+    ])
+    .arg(&path)
+    .stdout(std::process::Stdio::piped())
+    .spawn()
+    .unwrap();
+    while std::fs::metadata(&path).map_or(0, |data| data.len()) < 50_000 {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended early");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (json["verdict"].as_str(), output.status.code()),
+        (Some("inconclusive"), Some(0))
+    );
+    assert!(
+        json["note"]
+            .as_str()
+            .unwrap()
+            .contains("did not come to its end")
+    );
+    let (again, _) = run_json(&format!("check {}", path.display()));
+    for key in ["verdict", "divergences", "events", "messages", "note"] {
+        assert_eq!(json[key], again[key], "{key}");
+    }
+}

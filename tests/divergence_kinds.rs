@@ -141,34 +141,45 @@ fn a_live_buffer_whose_alloc_never_came_is_missing_and_leaks_apart() {
 
 /// The reported race, laid out in time: thread 0 gives its address back and says so two delays later; in between
 /// thread 1, which begins after a block about a buffer that is not tracked, gets the same address and says so.
-/// Thread 1 keeps its buffer: nothing but the allocator orders its release against thread 0's late message.
-fn late_free() -> Scenario {
+/// Then thread 0 releases that buffer too, or nobody does.
+fn late_free(released: bool) -> Scenario {
+    let taken = [
+        "allocate s2#1 4096 l1 d0 releases=0",
+        "allocate s2#1 4096 l1 d0",
+    ];
+    let zero = ["allocate s0#1 4096 l1 d0", "release s0#1", "release s2#1"];
     with_debug_log(
         scripted(&[
-            &["allocate s0#1 4096 l1 d0", "release s0#1"],
+            &zero[..2 + usize::from(released)],
             &[
                 "allocate s1#1 4096 l1 d0 preallocated releases=0",
-                "allocate s2#1 4096 l1 d0 releases=0",
+                taken[usize::from(released)],
             ],
         ]),
         60,
     )
 }
 
+const LATE_ALLOCATE: &str = "debug-log, alloc, mark-live, send ALLOC, publish";
+const LATE_FREE: &str = "claim, free, mark-dead, debug-log, debug-log, send FREE";
+
 #[test]
 fn a_free_that_comes_after_the_next_alloc_takes_the_live_buffer_off_the_table() {
-    let planted = under(
-        late_free(),
-        "debug-log, alloc, mark-live, send ALLOC, publish",
-        "claim, free, mark-dead, debug-log, debug-log, send FREE",
-    );
-    let wanted = |p: &common::Played| p.report.count(Kind::MissingLive) == 1;
+    let taken = |p: &common::Played| p.report.count(Kind::MissingLive) == 1;
+    let kept = play_until(&under(late_free(false), LATE_ALLOCATE, LATE_FREE), taken);
+    assert_diverged(&kept, &[(Kind::DuplicateAlloc, 1), (Kind::MissingLive, 1)]);
+    assert_eq!(kept.report.leaks, 1);
+    let released = play_until(&under(late_free(true), LATE_ALLOCATE, LATE_FREE), taken);
     assert_diverged(
-        &play_until(&planted, wanted),
-        &[(Kind::DuplicateAlloc, 1), (Kind::MissingLive, 1)],
+        &released,
+        &[
+            (Kind::DuplicateAlloc, 1),
+            (Kind::MissingLive, 1),
+            (Kind::UnknownFree, 1),
+        ],
     );
     let twin = under(
-        late_free(),
+        late_free(true),
         "debug-log, lock lifecycle, alloc, mark-live, send ALLOC, unlock lifecycle, publish",
         "claim, lock lifecycle, free, mark-dead, debug-log, debug-log, send FREE, unlock lifecycle",
     );
@@ -342,4 +353,99 @@ fn a_release_that_takes_effect_after_its_buffer_is_gone_is_accounted_with_its_si
     );
     held.semantics = Semantics::Sequenced;
     assert_silent(&held, 2);
+}
+
+#[test]
+fn a_free_that_names_no_memory_takes_the_buffer_of_the_other_memory_off_the_table() {
+    let mut workload = scripted(&[&[
+        "allocate s0#1 4096 dram d0 releases=0",
+        "allocate s1#1 4096 l1 d0",
+        "release s1#1",
+    ]]);
+    workload.profile = "custom:1x65536".parse().expect("a profile");
+    let twin = under(workload, ALLOCATE, DEALLOCATE);
+    let mut planted = twin.clone();
+    planted.transport.layout = "112".parse().expect("a layout");
+    // Once when the message comes, and once at rest: what is shown is L1, what is live is DRAM.
+    let played = play(&planted, 0);
+    assert_diverged(&played, &[(Kind::Misattributed, 2)]);
+    assert_eq!(played.report.leaks, 1);
+    assert_silent(&twin, 2);
+}
+
+#[test]
+fn threads_that_wait_for_what_nobody_does_deadlock() {
+    let waits = scripted(&[
+        &["release s0#1"],
+        &["allocate s1#1 64 l1 d0", "release s1#1"],
+    ]);
+    let played = play(&under(waits, ALLOCATE, DEALLOCATE), 0);
+    assert_diverged(&played, &[(Kind::Deadlock, 1)]);
+    let first = played.report.first.expect("the first divergence is named");
+    assert_eq!((first.thread, first.op), (Some(0), Some(0)));
+    let served = scripted(&[&["release s0#1"], &["allocate s0#1 64 l1 d0"]]);
+    assert_silent(&under(served, ALLOCATE, DEALLOCATE), 2);
+}
+
+#[test]
+fn a_deadlock_of_two_is_found_while_a_third_still_works() {
+    let busy: Vec<String> = (1..=40)
+        .flat_map(|epoch| {
+            [
+                format!("allocate s2#{epoch} 4096 l1 d1"),
+                format!("release s2#{epoch}"),
+            ]
+        })
+        .collect();
+    let busy: Vec<&str> = busy.iter().map(String::as_str).collect();
+    let mut workload = with_debug_log(
+        scripted(&[
+            &["allocate s0#1 4096 l1 d0", "allocate s1#1 4096 l1 d0"],
+            &["release s0#1"],
+            &[],
+        ]),
+        40,
+    );
+    workload.devices = 2;
+    workload.workload.script.as_mut().expect("a script")[2] =
+        busy.iter().map(|op| (*op).to_owned()).collect();
+    let planted = under(
+        workload,
+        "lock allocator, debug-log, lock lifecycle, alloc, mark-live, send ALLOC, unlock lifecycle, \
+         unlock allocator, publish",
+        "claim, lock lifecycle, debug-log, lock allocator, send FREE, free, mark-dead, unlock allocator, \
+         unlock lifecycle",
+    );
+    let played = play_until(&planted, |p| p.report.count(Kind::Deadlock) > 0);
+    assert_diverged(&played, &[(Kind::Deadlock, 1)]);
+    assert!(played.report.ops < 80, "{} operations", played.report.ops);
+}
+
+#[test]
+fn a_counting_server_keeps_the_owner_of_a_buffer_whose_free_never_came() {
+    let mut workload = scripted(&[
+        &["allocate s0#1 4096 l1 d0"],
+        &["release s0#1", "allocate s1#1 4096 l1 d0 releases=0"],
+    ]);
+    workload.semantics = Semantics::Refcount;
+    // Once when the message comes, and once at rest.
+    let planted = under(workload.clone(), ALLOCATE, "claim, free, mark-dead");
+    assert_diverged(&play(&planted, 0), &[(Kind::StaleMetadata, 2)]);
+    assert_silent(&under(workload, ALLOCATE, DEALLOCATE), 2);
+}
+
+#[test]
+fn a_mesh_buffer_is_seen_when_all_its_parts_are_there() {
+    let mut workload = scripted(&[&["allocate s0#1 4096 l1 d0"], &["release s0#1"]]);
+    workload.devices = 2;
+    let mesh = "allocate s0#1 4096 l1 d0 mesh*2".to_owned();
+    workload.workload.script.as_mut().expect("a script")[0] = vec![mesh];
+    let late = under(
+        with_debug_log(workload, 30),
+        "debug-log, alloc, mark-live, send ALLOC, publish",
+        DEALLOCATE,
+    );
+    let played = play(&late, 0);
+    assert_eq!(played.report.verdict, Verdict::Clean);
+    assert_eq!((played.report.leaks, played.report.messages), (0, 4));
 }
