@@ -4,11 +4,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
 use heisenbed::oracle::{Verdict, check_trace};
 use heisenbed::trace::file::TraceFile;
 
+use super::clock::ThreadClock;
 use super::row::{Effort, Row, median, rate};
 use super::trace;
 
@@ -26,15 +26,10 @@ pub fn child_argument(arguments: &[String]) -> Option<PathBuf> {
 
 /// Checks the trace at `path`, and prints events, seconds and the peak of memory in KiB.
 pub fn child(path: PathBuf) {
-    let before = cpu_seconds();
-    let started = Instant::now();
+    let started = ThreadClock::start();
     let trace = TraceFile::open(&path).expect("a trace");
     let report = check_trace(&trace, |_| ()).expect("a sound trace");
-    // On a busy machine the time on the processor; it is the same where nobody else wants it.
-    let elapsed = match (before, cpu_seconds()) {
-        (Some(before), Some(after)) => after - before,
-        _ => started.elapsed().as_secs_f64(),
-    };
+    let elapsed = started.seconds();
     assert_eq!(report.verdict, Verdict::Clean);
     println!("{} {elapsed} {}", report.events, peak_kib());
 }
@@ -115,13 +110,6 @@ fn check(path: &Path) -> Figures {
         seconds: word().parse().expect("seconds"),
         peak_kib: word().parse().expect("KiB"),
     }
-}
-
-/// The time that this thread has had on a processor.
-fn cpu_seconds() -> Option<f64> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    let nanoseconds: f64 = text.split_whitespace().next()?.parse().ok()?;
-    Some(nanoseconds / 1e9)
 }
 
 fn peak_kib() -> u64 {

@@ -6,6 +6,7 @@
 //! machine disturbs both alike. Nothing here fails: a missed target is printed as missed.
 
 mod check;
+mod clock;
 mod probe;
 mod recorder;
 mod row;

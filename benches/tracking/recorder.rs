@@ -2,13 +2,13 @@
 
 use std::hint::black_box;
 use std::sync::Mutex;
-use std::time::Instant;
 
 use heisenbed::scenario::Scenario;
 use heisenbed::trace::event::Event;
 use heisenbed::trace::file::{End, RunHeader};
 use heisenbed::trace::recorder::Recorder;
 
+use super::clock::ThreadClock;
 use super::row::{Effort, Row, median, median_ratio};
 use super::trace;
 
@@ -67,12 +67,12 @@ fn record_ns(scenario: &Scenario, streams: &[Vec<Event>]) -> f64 {
             .map(|(number, events)| {
                 let mut stream = recorder.stream(number);
                 scope.spawn(move || {
-                    let started = Instant::now();
+                    let started = ThreadClock::start();
                     for event in events {
                         stream.record(black_box(event));
                     }
                     drop(stream);
-                    started.elapsed().as_nanos() as f64 / events.len() as f64
+                    started.seconds() * 1e9 / events.len() as f64
                 })
             })
             .collect();
@@ -87,11 +87,11 @@ fn record_ns(scenario: &Scenario, streams: &[Vec<Event>]) -> f64 {
 
 /// Nanoseconds to take and give back a mutex that nobody else wants.
 fn mutex_ns() -> f64 {
-    const TIMES: u32 = 1_000_000;
+    const TIMES: u32 = 4_000_000;
     let mutex = Mutex::new(0u64);
-    let started = Instant::now();
+    let started = ThreadClock::start();
     for _ in 0..TIMES {
         *black_box(&mutex).lock().expect("nobody panics") += 1;
     }
-    started.elapsed().as_nanos() as f64 / f64::from(TIMES)
+    started.seconds() * 1e9 / f64::from(TIMES)
 }

@@ -144,7 +144,7 @@ impl<'run> ThreadBackend<'run> {
 
 impl Backend for ThreadBackend<'_> {
     fn next_op(&mut self) -> Option<Op> {
-        if self.begun % TICK_OPS == 0 {
+        if self.begun.is_multiple_of(TICK_OPS) {
             self.world.ops.fetch_add(TICK_OPS, Ordering::Relaxed);
             if let Some(recorder) = &mut self.recorder {
                 recorder.tick();
