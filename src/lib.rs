@@ -16,6 +16,7 @@
 pub mod cli;
 pub mod device;
 pub mod engine;
+pub mod fuzzing;
 pub mod lifecycle;
 pub mod oracle;
 pub mod scenario;

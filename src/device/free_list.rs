@@ -13,7 +13,7 @@ use std::hint::select_unpredictable;
 
 use super::allocator::{AllocError, Block, DeviceAllocator, FreeError, Stats};
 use super::blocks::{Blocks, Gap};
-use super::config::{AllocatorConfig, ConfigError, Direction, Fit, Policy, Space};
+use super::config::{ADDRESS_LIMIT, AllocatorConfig, ConfigError, Direction, Fit, Policy, Space};
 
 /// A best-fit, first-fit or segregated-fit allocator; see the [module](self) for its behaviour.
 ///
@@ -68,8 +68,18 @@ impl FreeList {
     ) -> Option<usize> {
         match self.fit {
             Fit::FirstFit => lengths.position(|length_bytes| length_bytes >= reserved_bytes),
-            Fit::BestFit => lowest_rank(lengths, reserved_bytes, |length_bytes| length_bytes),
-            Fit::Segregated => lowest_rank(lengths, reserved_bytes, size_class),
+            // What would be left over; of a range that is too short this wraps around to a rank beyond all others.
+            Fit::BestFit => lowest_rank(lengths, 0, |length_bytes| {
+                length_bytes.wrapping_sub(reserved_bytes)
+            }),
+            Fit::Segregated => lowest_rank(lengths, size_class(reserved_bytes), |length_bytes| {
+                // Which lengths fit is as good as random: selecting is faster than branching.
+                select_unpredictable(
+                    length_bytes >= reserved_bytes,
+                    size_class(length_bytes),
+                    TOO_SHORT,
+                )
+            }),
         }
     }
 }
@@ -144,31 +154,27 @@ impl DeviceAllocator for FreeList {
     }
 }
 
-/// The position of the first length with the lowest rank among those that hold `reserved_bytes`. `rank` grows with
-/// the length, so a length that ranks as an exact one would cannot be bettered.
+/// Ranks from here on are those of lengths that are too short.
+const TOO_SHORT: u64 = ADDRESS_LIMIT + 1;
+
+/// The position of the first length with the lowest rank below [`TOO_SHORT`]. A length with the rank `ideal` cannot
+/// be bettered.
 #[inline]
 fn lowest_rank(
     lengths: impl Iterator<Item = u64>,
-    reserved_bytes: u64,
+    ideal: u64,
     rank: impl Fn(u64) -> u64,
 ) -> Option<usize> {
-    const TOO_SHORT: u64 = u64::MAX;
-    let ideal = rank(reserved_bytes);
-    let (mut lowest, mut best) = (TOO_SHORT, 0);
+    let (mut lowest, mut best) = (u64::MAX, 0);
     for (position, length_bytes) in lengths.enumerate() {
-        // Which lengths fit is as good as random: selecting is faster than branching.
-        let rank = select_unpredictable(
-            length_bytes >= reserved_bytes,
-            rank(length_bytes),
-            TOO_SHORT,
-        );
+        let rank = rank(length_bytes);
         best = select_unpredictable(rank < lowest, position, best);
         lowest = lowest.min(rank);
         if rank == ideal {
             break;
         }
     }
-    (lowest != TOO_SHORT).then_some(best)
+    (lowest < TOO_SHORT).then_some(best)
 }
 
 /// The power-of-two class of a length: 0 for 0, 1 for 1, 2 for 2 and 3, 3 for 4 to 7…

@@ -37,8 +37,8 @@ pub fn check_trace(trace: &TraceFile, mut progress: impl FnMut(u64)) -> Result<R
     let mut merge = Merge::new(trace, scenario.objects(), scenario.transport.chunks);
     let mut checker = Checker::new(scenario, header.server_recorded);
     let mut events = 0u64;
-    while let Some(merged) = merge.next_event() {
-        checker.observe(&merged);
+    while let Some(merged) = merge.next_in_place() {
+        checker.observe(merged);
         events += 1;
         if events.is_multiple_of(PROGRESS_EVENTS) {
             progress(events);

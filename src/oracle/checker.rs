@@ -122,9 +122,9 @@ impl Checker {
     #[inline]
     pub fn observe(&mut self, merged: &Merged) {
         self.events += 1;
-        match merged.event {
+        match &merged.event {
             Event::Receive { conn, code } if merged.stream == SERVER_STREAM => {
-                self.receive(conn, Some(code))
+                self.receive(*conn, Some(*code));
             }
             Event::Accept { .. } => {}
             event => {
@@ -220,10 +220,11 @@ impl Checker {
         self.server_recorded || self.connections == 1
     }
 
-    fn act(&mut self, stream: u16, event: Event) {
+    #[inline]
+    fn act(&mut self, stream: u16, event: &Event) {
         let thread = usize::from(stream);
-        match event {
-            Event::Open { op, .. } => self.open(thread, op),
+        match *event {
+            Event::Open { ref op, .. } => self.open(thread, op),
             Event::Part { part, .. } => self.threads[thread].part = part,
             Event::CloseBuffer { slot, part, .. } => {
                 self.threads[thread].slot = slot;
@@ -260,13 +261,13 @@ impl Checker {
         }
     }
 
-    fn open(&mut self, thread: usize, op: Op) {
+    fn open(&mut self, thread: usize, op: &Op) {
         let context = &mut self.threads[thread];
         context.ops += 1;
         context.part = 0;
         context.sequence = 0;
         self.ops += u64::from(op.counts());
-        match op {
+        match *op {
             Op::Allocate { slot, request, .. } => {
                 context.slot = slot.0;
                 let state = &mut self.slots[slot.index()];

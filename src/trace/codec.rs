@@ -78,6 +78,8 @@ pub enum DecodeError {
 #[derive(Clone, Debug)]
 struct History {
     objects: Objects,
+    /// The object of slot 0; the other slots' follow.
+    first_slot: ObjectId,
     versions: Box<[u64]>,
     epochs: Box<[u32]>,
     slot: u32,
@@ -87,10 +89,17 @@ impl History {
     fn new(objects: Objects) -> History {
         History {
             objects,
+            first_slot: objects.slot(0),
             versions: vec![0; objects.count()].into_boxed_slice(),
             epochs: vec![0; objects.slots as usize].into_boxed_slice(),
             slot: 0,
         }
+    }
+
+    /// The slot of the operation at hand.
+    #[inline]
+    fn slot_object(&self) -> ObjectId {
+        ObjectId(self.first_slot.0 + self.slot)
     }
 }
 
@@ -302,7 +311,7 @@ impl Encoder {
 
     #[inline]
     fn slot_version(&mut self, version: u64, out: &mut Vec<u8>) {
-        self.version(self.history.objects.slot(self.history.slot), version, out);
+        self.version(self.history.slot_object(), version, out);
     }
 
     #[inline]
@@ -323,6 +332,30 @@ impl Encoder {
 #[derive(Clone, Debug)]
 pub struct Decoder {
     history: History,
+    touch: Touch,
+}
+
+/// A touch of a shared object: which, and the version that the object got by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Touch {
+    /// The object; [`Touch::NONE`]'s where nothing was touched.
+    pub object: ObjectId,
+    /// Its version.
+    pub version: u64,
+}
+
+impl Touch {
+    /// No object was touched.
+    pub const NONE: Touch = Touch {
+        object: ObjectId(u32::MAX),
+        version: 0,
+    };
+
+    /// Whether an object was touched.
+    #[inline]
+    pub fn is_some(&self) -> bool {
+        self.object != Touch::NONE.object
+    }
 }
 
 impl Decoder {
@@ -330,18 +363,21 @@ impl Decoder {
     pub fn new(objects: Objects) -> Decoder {
         Decoder {
             history: History::new(objects),
+            touch: Touch::NONE,
         }
     }
 
-    /// The slot that the last event belongs to.
+    /// The touch that the last event was. Of an [`Unlock`](Event::Unlock), which does not say its version, it is
+    /// the one after the last in this stream: nobody else touches a lock that is held.
     #[inline]
-    pub fn current_slot(&self) -> u32 {
-        self.history.slot
+    pub fn touch(&self) -> Touch {
+        self.touch
     }
 
     /// Takes one event off the front of `bytes`, which holds at least one byte.
     #[inline]
     pub fn decode(&mut self, bytes: &mut &[u8]) -> Result<Event, DecodeError> {
+        self.touch = Touch::NONE;
         let tag = byte(bytes)?;
         let event = match tag {
             tag::OPEN_ALLOCATE..=tag::OPEN_THROW => {
@@ -374,9 +410,13 @@ impl Decoder {
             }
             tag::UNLOCK => {
                 let lock = self.lock(bytes)?;
-                let version =
-                    &mut self.history.versions[self.history.objects.lock_object(lock).index()];
+                let object = self.history.objects.lock_object(lock);
+                let version = &mut self.history.versions[object.index()];
                 *version = version.wrapping_add(1);
+                self.touch = Touch {
+                    object,
+                    version: *version,
+                };
                 Event::Unlock { lock }
             }
             tag::LOCK_OUT_OF_BOUNDS => Event::LockOutOfBounds {
@@ -485,9 +525,10 @@ impl Decoder {
             },
             tag::BLOCKED_ON_OP => {
                 let tag = byte(bytes)?;
-                Event::BlockedOnOp {
-                    op: self.open(tag, bytes)?.0,
-                }
+                let (op, _) = self.open(tag, bytes)?;
+                // It could not begin, so it touched nothing.
+                self.touch = Touch::NONE;
+                Event::BlockedOnOp { op }
             }
             tag::FINISH => Event::Finish,
             tag::ACCEPT => Event::Accept {
@@ -564,16 +605,16 @@ impl Decoder {
         Ok((SlotId(slot), *epoch))
     }
 
-    #[inline]
+    #[inline(always)]
     fn slot_version(&mut self, bytes: &mut &[u8]) -> Result<u64, DecodeError> {
-        self.version(self.history.objects.slot(self.history.slot), bytes)
+        self.version(self.history.slot_object(), bytes)
     }
 
     fn cell_version(&mut self, bytes: &mut &[u8]) -> Result<u64, DecodeError> {
         self.version(self.history.objects.cell(), bytes)
     }
 
-    #[inline]
+    #[inline(always)]
     fn version(&mut self, object: ObjectId, bytes: &mut &[u8]) -> Result<u64, DecodeError> {
         let distance = get(bytes)?;
         let version = self
@@ -582,6 +623,10 @@ impl Decoder {
             .get_mut(object.index())
             .ok_or(DecodeError::OutOfRange("an object"))?;
         *version = version.wrapping_add(distance);
+        self.touch = Touch {
+            object,
+            version: *version,
+        };
         Ok(*version)
     }
 
@@ -642,12 +687,17 @@ pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Takes a LEB128 varint off the front.
-#[inline]
+#[inline(always)]
 pub(crate) fn get(bytes: &mut &[u8]) -> Result<u64, DecodeError> {
     let first = byte(bytes)?;
     if first < 0x80 {
         return Ok(u64::from(first));
     }
+    get_more(first, bytes)
+}
+
+/// The rest of a varint of several bytes.
+fn get_more(first: u8, bytes: &mut &[u8]) -> Result<u64, DecodeError> {
     let mut value = u64::from(first & 0x7f);
     for shift in (7..64).step_by(7) {
         let next = byte(bytes)?;

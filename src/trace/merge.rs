@@ -7,8 +7,8 @@
 
 use thiserror::Error;
 
-use super::codec::Decoder;
-use super::event::{ConnId, Event};
+use super::codec::{Decoder, Touch};
+use super::event::{ConnId, Event, SendOutcome};
 use super::file::{SERVER_STREAM, TraceFile};
 use super::objects::{ObjectId, Objects, SLOT_VERSION_MASK};
 use crate::scenario::op::Op;
@@ -43,7 +43,7 @@ pub struct Contradiction(String);
 #[derive(Debug)]
 pub struct Merge<'a> {
     trace: &'a TraceFile,
-    objects: Objects,
+    first_slot: ObjectId,
     streams: Vec<Stream>,
     versions: Vec<u64>,
     /// Chunks written to each connection and not yet received.
@@ -52,10 +52,13 @@ pub struct Merge<'a> {
     connected: u16,
     current: usize,
     running: usize,
+    /// Whether the first stream is the server's and something has happened since it was last asked.
+    ask_server: bool,
     problem: Option<String>,
 }
 
-/// One stream, read block by block.
+/// One stream, read block by block and decoded some events at a time: a stream by itself repeats, which
+/// processors predict, and the schedule does not.
 #[derive(Debug)]
 struct Stream {
     number: u16,
@@ -63,28 +66,40 @@ struct Stream {
     raw: Vec<u8>,
     at: usize,
     next_block: usize,
-    head: Option<Due>,
+    /// Decoded events, of which those before `next` are done.
+    decoded: Vec<Pending>,
+    next: usize,
+    /// Why there is nothing after what is decoded.
+    problem: Option<String>,
     finished: bool,
 }
 
-/// The next event of a stream and what it waits for.
+/// Events decoded at a time.
+const BATCH_EVENTS: usize = 128;
+
+/// An event to come, and what it waits for.
 #[derive(Clone, Copy, Debug)]
-struct Due {
-    event: Event,
-    wait: Wait,
+struct Pending {
+    merged: Merged,
+    /// It waits for the version before this one, where it touches an object.
+    touch: Touch,
+    special: Special,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Wait {
+/// What else the merge has to know of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Special {
     Nothing,
-    Version {
-        object: ObjectId,
-        version: u64,
-        mask: u64,
-    },
+    /// It puts a chunk on a connection.
+    Sent(ConnId),
+    /// It waits for a whole frame on a connection, and takes it.
     Frame(ConnId),
+    /// It waits for its turn to open a connection.
     Connection(ConnId),
+    /// It waits until no other thread runs.
     Others,
+    /// Its thread ends.
+    Finish,
 }
 
 impl<'a> Merge<'a> {
@@ -98,30 +113,32 @@ impl<'a> Merge<'a> {
                 raw: Vec::new(),
                 at: 0,
                 next_block: 0,
-                head: None,
+                decoded: Vec::with_capacity(BATCH_EVENTS),
+                next: 0,
+                problem: None,
                 finished: false,
             })
             .collect();
         // The server's stream comes first: it is asked first whether its next event is due.
         streams.sort_by_key(|stream| stream.number.wrapping_add(1));
-        let threads = streams
-            .iter()
-            .filter(|stream| stream.number != SERVER_STREAM)
-            .count();
+        let server_recorded = streams
+            .first()
+            .is_some_and(|stream| stream.number == SERVER_STREAM);
         let mut merge = Merge {
             trace,
-            objects,
+            first_slot: objects.slot(0),
+            running: streams.len() - usize::from(server_recorded),
             streams,
             versions: vec![0; objects.count()],
             in_flight: vec![0; usize::from(objects.conns)],
             chunks: u64::from(chunks.max(1)),
             connected: 0,
             current: 0,
-            running: threads,
+            ask_server: server_recorded,
             problem: None,
         };
-        for index in 0..merge.streams.len() {
-            merge.advance(index);
+        for stream in &mut merge.streams {
+            stream.refill(trace, &mut merge.problem);
         }
         merge
     }
@@ -129,25 +146,25 @@ impl<'a> Merge<'a> {
     /// The next event of the schedule, or `None` at the end; then [`Merge::end`] says how it ended.
     #[inline]
     pub fn next_event(&mut self) -> Option<Merged> {
-        let server_first = self
-            .streams
-            .first()
-            .is_some_and(|stream| stream.number == SERVER_STREAM);
-        if server_first && let Some(merged) = self.take_if_due(0) {
-            return Some(merged);
+        self.next_in_place().copied()
+    }
+
+    /// As [`Merge::next_event`], without a copy.
+    #[inline]
+    pub fn next_in_place(&mut self) -> Option<&Merged> {
+        let index = self.next_due()?;
+        let stream = &mut self.streams[index];
+        let next = stream.next;
+        stream.next = next + 1;
+        let Pending { touch, special, .. } = &stream.decoded[next];
+        if touch.is_some() {
+            self.versions[touch.object.index()] = touch.version;
         }
-        let count = self.streams.len();
-        for step in 0..count {
-            let mut index = self.current + step;
-            if index >= count {
-                index -= count;
-            }
-            if let Some(merged) = self.take_if_due(index) {
-                self.current = index;
-                return Some(merged);
-            }
+        if *special != Special::Nothing {
+            let special = *special;
+            self.apply(special);
         }
-        None
+        Some(&self.streams[index].decoded[next].merged)
     }
 
     /// How the merge ended; call it when [`Merge::next_event`] has returned `None`.
@@ -158,99 +175,117 @@ impl<'a> Merge<'a> {
         let stuck = self
             .streams
             .iter()
-            .find_map(|stream| stream.head.map(|due| (stream.number, due)));
+            .find_map(|stream| stream.decoded.get(stream.next));
         match (self.trace.damage(), stuck) {
             (Some(damage), _) => Ok(MergeEnd::Prefix {
                 why: damage.to_owned(),
             }),
             (None, None) => Ok(MergeEnd::Complete),
-            (None, Some((number, due))) => Err(Contradiction(format!(
-                "stream {number} waits for {:?} to do {:?}",
-                due.wait, due.event
+            (None, Some(pending)) => Err(Contradiction(format!(
+                "stream {} never gets to do {:?}",
+                pending.merged.stream, pending.merged.event
             ))),
         }
     }
 
+    /// The stream whose next event is due. Threads go on as long as they can: the search begins with the last one.
     #[inline]
-    fn take_if_due(&mut self, index: usize) -> Option<Merged> {
-        let stream = &self.streams[index];
-        let due = stream.head?;
-        let is_due = match due.wait {
-            Wait::Nothing => true,
-            Wait::Version {
-                object,
-                version,
-                mask,
-            } => self.versions[object.index()].wrapping_add(1) & mask == version & mask,
-            Wait::Frame(conn) => self.in_flight[usize::from(conn.0)] >= self.chunks,
-            Wait::Connection(conn) => self.connected == conn.0,
-            Wait::Others => self.running == 1,
-        };
-        if !is_due {
-            return None;
-        }
-        let number = stream.number;
-        self.apply(&due);
-        self.advance(index);
-        Some(Merged {
-            stream: number,
-            event: due.event,
-        })
-    }
-
-    #[inline]
-    fn apply(&mut self, due: &Due) {
-        match due.wait {
-            Wait::Version {
-                object, version, ..
-            } => self.versions[object.index()] = version,
-            Wait::Frame(conn) => self.in_flight[usize::from(conn.0)] -= self.chunks,
-            Wait::Connection(_) => self.connected += 1,
-            Wait::Nothing | Wait::Others => {}
-        }
-        match due.event {
-            Event::Unlock { lock } => {
-                let object = self.objects.lock_object(lock);
-                self.versions[object.index()] = self.versions[object.index()].wrapping_add(1);
+    fn next_due(&mut self) -> Option<usize> {
+        if self.ask_server {
+            if self.is_due(0) {
+                return Some(0);
             }
-            Event::Send {
-                conn,
-                outcome: super::event::SendOutcome::Sent,
-                ..
-            } => self.in_flight[usize::from(conn.0)] += 1,
-            Event::Finish => self.running = self.running.saturating_sub(1),
-            _ => {}
+            // Only a message that is sent can change that.
+            self.ask_server = false;
         }
+        if self.current < self.streams.len() && self.is_due(self.current) {
+            return Some(self.current);
+        }
+        let count = self.streams.len();
+        for step in 1..count {
+            let index = (self.current + step) % count;
+            if self.is_due(index) {
+                self.current = index;
+                return Some(index);
+            }
+        }
+        None
     }
 
-    /// Decodes the next event of a stream.
-    #[inline]
-    fn advance(&mut self, index: usize) {
+    #[inline(always)]
+    fn is_due(&mut self, index: usize) -> bool {
         let stream = &mut self.streams[index];
-        if stream.at == stream.raw.len() && !stream.next_block(self.trace, &mut self.problem) {
-            stream.head = None;
-            return;
+        if stream.next == stream.decoded.len() && !stream.refill(self.trace, &mut self.problem) {
+            return false;
         }
-        let mut rest = &stream.raw[stream.at..];
-        match stream.decoder.decode(&mut rest) {
-            Ok(event) => {
-                stream.at = stream.raw.len() - rest.len();
-                let wait = wait_of(&event, &self.objects, stream.decoder.current_slot());
-                stream.head = Some(Due { event, wait });
+        let Pending { touch, special, .. } = &stream.decoded[stream.next];
+        if touch.is_some() {
+            let mask = if touch.object >= self.first_slot {
+                SLOT_VERSION_MASK
+            } else {
+                u64::MAX
+            };
+            let before = self.versions[touch.object.index()];
+            return (before.wrapping_add(1) ^ touch.version) & mask == 0;
+        }
+        match *special {
+            Special::Nothing | Special::Sent(_) | Special::Finish => true,
+            Special::Frame(conn) => self.in_flight[usize::from(conn.0)] >= self.chunks,
+            Special::Connection(conn) => self.connected == conn.0,
+            Special::Others => self.running == 1,
+        }
+    }
+
+    /// Takes note of what an event does apart from touching an object.
+    #[inline]
+    fn apply(&mut self, special: Special) {
+        match special {
+            Special::Sent(conn) => {
+                self.in_flight[usize::from(conn.0)] += 1;
+                self.ask_server = self.streams[0].number == SERVER_STREAM;
             }
-            Err(error) => {
-                self.problem
-                    .get_or_insert_with(|| format!("stream {}: {error}", stream.number));
-                stream.finished = true;
-                stream.raw.clear();
-                stream.at = 0;
-                stream.head = None;
-            }
+            Special::Frame(conn) => self.in_flight[usize::from(conn.0)] -= self.chunks,
+            Special::Connection(_) => self.connected += 1,
+            Special::Finish => self.running = self.running.saturating_sub(1),
+            Special::Nothing | Special::Others => {}
         }
     }
 }
 
 impl Stream {
+    /// Decodes some more events, when all that were decoded are done; whether there are any.
+    #[cold]
+    fn refill(&mut self, trace: &TraceFile, problem: &mut Option<String>) -> bool {
+        self.decoded.clear();
+        self.next = 0;
+        if let Some(why) = self.problem.take() {
+            problem.get_or_insert(why);
+        }
+        if self.at == self.raw.len() && !self.next_block(trace, problem) {
+            return false;
+        }
+        let mut rest = &self.raw[self.at..];
+        while !rest.is_empty() && self.decoded.len() < BATCH_EVENTS {
+            match self.decoder.decode(&mut rest) {
+                Ok(event) => self.decoded.push(Pending {
+                    merged: Merged {
+                        stream: self.number,
+                        event,
+                    },
+                    touch: self.decoder.touch(),
+                    special: special_of(&event),
+                }),
+                Err(error) => {
+                    self.problem = Some(format!("stream {}: {error}", self.number));
+                    self.finished = true;
+                    rest = &[];
+                }
+            }
+        }
+        self.at = self.raw.len() - rest.len();
+        !self.decoded.is_empty() || self.refill(trace, problem)
+    }
+
     fn next_block(&mut self, trace: &TraceFile, problem: &mut Option<String>) -> bool {
         loop {
             if self.finished || self.next_block >= trace.blocks(self.number) {
@@ -270,57 +305,22 @@ impl Stream {
     }
 }
 
+/// What the merge has to know of an event apart from its touch.
 #[inline]
-fn wait_of(event: &Event, objects: &Objects, slot: u32) -> Wait {
-    let on = |object, version| Wait::Version {
-        object,
-        version,
-        mask: u64::MAX,
-    };
-    let on_slot = |version| Wait::Version {
-        object: objects.slot(slot),
-        version,
-        mask: SLOT_VERSION_MASK,
-    };
+fn special_of(event: &Event) -> Special {
     match *event {
-        Event::Open {
-            op: Op::Allocate { .. } | Op::Release { .. },
-            version,
-        } => on_slot(version),
         Event::Open {
             op: Op::AwaitOthers,
             ..
-        } => Wait::Others,
-        Event::Open { .. } => Wait::Nothing,
-        Event::Part { version, .. }
-        | Event::CloseBuffer { version, .. }
-        | Event::Vacate { version }
-        | Event::Check { version, .. }
-        | Event::Claim { version, .. }
-        | Event::MarkLive { version }
-        | Event::MarkDead { version }
-        | Event::Publish { version } => on_slot(version),
-        Event::Lock { lock, version } => on(objects.lock_object(lock), version),
-        Event::Alloc {
-            device, version, ..
-        }
-        | Event::AllocFailed { device, version }
-        | Event::Free {
-            device, version, ..
-        } => on(objects.device(device), version),
-        Event::Stamp { device, sequence } => on(objects.counter(device), sequence),
-        Event::ConnRead { version, .. } | Event::ConnStore { version, .. } => {
-            on(objects.cell(), version)
-        }
-        Event::Connect { conn } => Wait::Connection(conn),
-        Event::Send { conn, version, .. } => on(objects.conn(conn), version),
-        Event::Receive { conn, .. } => Wait::Frame(conn),
-        Event::Unlock { .. }
-        | Event::LockOutOfBounds { .. }
-        | Event::DebugLog
-        | Event::BlockedOnLock { .. }
-        | Event::BlockedOnOp { .. }
-        | Event::Finish
-        | Event::Accept { .. } => Wait::Nothing,
+        } => Special::Others,
+        Event::Connect { conn } => Special::Connection(conn),
+        Event::Receive { conn, .. } => Special::Frame(conn),
+        Event::Send {
+            conn,
+            outcome: SendOutcome::Sent,
+            ..
+        } => Special::Sent(conn),
+        Event::Finish => Special::Finish,
+        _ => Special::Nothing,
     }
 }

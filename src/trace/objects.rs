@@ -14,6 +14,7 @@ pub struct ObjectId(pub u32);
 
 impl ObjectId {
     /// As an index into a table of objects.
+    #[inline]
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -41,6 +42,7 @@ const FIRST_LIFECYCLE: u16 = 2;
 
 impl Objects {
     /// How many locks there are, allocator mutexes included.
+    #[inline]
     pub fn locks(&self) -> u16 {
         FIRST_LIFECYCLE + 2 * self.devices + self.table
     }
@@ -81,35 +83,39 @@ impl Objects {
         }
     }
 
-    /// The object behind a lock: an allocator's mutex guards its device, so touches of either count as one.
+    /// The object behind a lock. An allocator's mutex guards its device, so touches of either count as one: locks and
+    /// their objects have the same numbers, and those of the allocators are their devices'.
+    #[inline]
     pub fn lock_object(&self, lock: LockId) -> ObjectId {
-        match self.allocator_of(lock) {
-            Some(device) => self.device(device),
-            None => ObjectId(u32::from(lock.0)),
-        }
+        ObjectId(u32::from(lock.0))
     }
 
     /// A device's allocator.
+    #[inline]
     pub fn device(&self, device: DeviceId) -> ObjectId {
         ObjectId(u32::from(self.first_allocator()) + u32::from(device.0))
     }
 
     /// A device's sequence counter.
+    #[inline]
     pub fn counter(&self, device: DeviceId) -> ObjectId {
         ObjectId(u32::from(self.locks()) + u32::from(device.0))
     }
 
     /// A connection.
+    #[inline]
     pub fn conn(&self, conn: ConnId) -> ObjectId {
         ObjectId(u32::from(self.locks()) + u32::from(self.devices) + u32::from(conn.0))
     }
 
     /// The cell that holds the shared connection.
+    #[inline]
     pub fn cell(&self) -> ObjectId {
         self.conn(ConnId(self.conns))
     }
 
     /// A slot.
+    #[inline]
     pub fn slot(&self, slot: u32) -> ObjectId {
         ObjectId(self.cell().0 + 1 + slot)
     }
@@ -119,6 +125,7 @@ impl Objects {
         self.slot(self.slots).index()
     }
 
+    #[inline]
     fn first_allocator(&self) -> u16 {
         FIRST_LIFECYCLE + self.devices + self.table
     }
@@ -143,6 +150,14 @@ mod tests {
                 .is_some()
         );
         assert_eq!(OBJECTS.resolve(Lock::LifecycleTable(8), DeviceId(8)), None);
+    }
+
+    #[test]
+    fn an_allocators_mutex_is_one_object_with_its_device() {
+        for device in (0..10).map(DeviceId) {
+            let lock = OBJECTS.resolve(Lock::Allocator, device).expect("no table");
+            assert_eq!(OBJECTS.lock_object(lock), OBJECTS.device(device));
+        }
     }
 
     #[test]

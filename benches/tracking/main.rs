@@ -1,0 +1,53 @@
+//! The tracking benchmarks: each target of the design that belongs to tracking and recording, measured beside its
+//! peer in the same run, and printed as a ratio.
+//!
+//! `cargo bench --bench tracking` runs all; `-- FILTER` those whose name contains FILTER; `-- --quick` fewer
+//! repetitions. Measures of ours and of the peer take turns, and the figures are medians, so that a busy
+//! machine disturbs both alike. Nothing here fails: a missed target is printed as missed.
+
+mod check;
+mod clock;
+mod probe;
+mod recorder;
+mod row;
+mod server;
+mod trace;
+
+use row::{Effort, Row};
+
+/// One benchmark: its name, and what it measures.
+type Bench = (&'static str, fn(Effort) -> Vec<Row>);
+
+const BENCHES: [Bench; 7] = [
+    ("server-single", server::single_writes),
+    ("server-batched", server::batched_writes),
+    ("recorder", recorder::cost_per_event),
+    ("probe-effect", probe::effect_of_recording),
+    ("bug-probability", probe::bug_probability),
+    ("trace-size", trace::bytes_per_event),
+    ("check", check::rate_and_memory),
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(path) = check::child_argument(&arguments) {
+        return check::child(path);
+    }
+    let effort = if arguments.iter().any(|argument| argument == "--quick") {
+        Effort::Quick
+    } else {
+        Effort::Full
+    };
+    let filters: Vec<&String> = arguments
+        .iter()
+        .filter(|argument| !argument.starts_with("--"))
+        .collect();
+    let mut rows = Vec::new();
+    for (name, measure) in BENCHES {
+        if filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str())) {
+            eprintln!("{name} …");
+            rows.extend(measure(effort));
+        }
+    }
+    println!("{}", row::table(&rows));
+}
