@@ -136,3 +136,32 @@ fn more_received_than_sent_contradicts_the_trace() {
     received(&mut checker, ReceiveCode::Replaced);
     assert!(checker.contradiction().is_some());
 }
+
+/// Only the totals between two messages can show this: the buffer is gone again before the run is at rest, and
+/// no message was about another buffer than it said.
+#[test]
+fn a_refused_allocation_shows_in_the_totals_before_the_end() {
+    let too_large = format!("allocate s0#1 {} l1 d0", 200u64 << 30);
+    let scenario = scripted(&[&[&too_large, "release s0#1"]]);
+    let mut checker = sent(&scenario);
+    received(&mut checker, ReceiveCode::Rejected);
+    let release = scenario.ops_of(0, 0).nth(1).expect("two operations");
+    for event in [
+        Event::Open {
+            op: release,
+            version: 2,
+        },
+        Event::Free {
+            device: DeviceId(0),
+            outcome: FreeOutcome::Freed,
+            version: 2,
+        },
+    ] {
+        feed(&mut checker, 0, event);
+    }
+    let report = checker.finish(Some(&end(Vec::new())), None);
+    assert_eq!(
+        report.divergences.into_iter().collect::<Vec<_>>(),
+        [(Kind::MissingLive, 1)]
+    );
+}

@@ -363,7 +363,8 @@ proptest! {
         let (mut decoder, mut rest) = (Decoder::new(OBJECTS), bytes.as_slice());
         while !rest.is_empty() {
             let Ok(event) = decoder.decode(&mut rest) else { break };
-            prop_assert!(decoder.current_slot() < OBJECTS.slots);
+            let touch = decoder.touch();
+            prop_assert!(!touch.is_some() || touch.object.index() < OBJECTS.count());
             if let Event::Alloc { device, .. } = event {
                 prop_assert!(device.0 < OBJECTS.devices);
             }

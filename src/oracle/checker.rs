@@ -388,6 +388,9 @@ impl Checker {
                 judge.judge(taken, &outcome, &sent);
             });
         }
+        let device = sent.handle.device;
+        self.judge
+            .show(device, &self.registry.totals(i32::from(device.0)));
         if recorded.is_some_and(|recorded| recorded != code) {
             self.contradict(|| {
                 format!(

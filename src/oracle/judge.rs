@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::device::{DeviceId, Memory};
 use crate::scenario::Scenario;
-use crate::server::registry::{Entry, Outcome};
+use crate::server::registry::{Entry, Outcome, Totals as RegistryTotals};
 use crate::trace::file::TableEntry;
 use crate::trace::message::{Handle, memory_of};
-use crate::tracking::{Layout, Message};
+use crate::tracking::{Layout, Message, MessageKind};
 
 use super::checker::Sent;
 use super::kind::{Divergence, Kind};
@@ -84,10 +84,8 @@ impl Judge {
         ) {
             self.announce(&about);
         }
+        self.received(&about, message.kind, outcome);
         match outcome {
-            Outcome::Inserted => {
-                self.shown(&about, Moment::Alloc, about.handle.size_bytes);
-            }
             Outcome::Removed { entry } => self.removed(&about, entry),
             Outcome::Replaced { old } => {
                 let misattributed = memory_of(old.buffer_type) != Some(about.handle.memory);
@@ -108,7 +106,8 @@ impl Judge {
                 }
             }
             Outcome::UnknownFree => self.count(at(Kind::UnknownFree, &about)),
-            Outcome::Decremented { .. }
+            Outcome::Inserted
+            | Outcome::Decremented { .. }
             | Outcome::Held
             | Outcome::Rejected(_)
             | Outcome::Ignored => {}
@@ -146,17 +145,25 @@ impl Judge {
                 thread: about.thread,
                 op: about.op.or(Some(origin.op)),
             });
-            return;
         }
-        self.shown(about, Moment::Free, entry.size_bytes);
     }
 
-    /// The table changed as the truth has it, or will.
+    /// The server has taken a message, whatever it made of it: its moment is no longer in flight.
     #[inline]
-    fn shown(&mut self, about: &About, moment: Moment, size_bytes: u64) {
-        if self.first.is_some() {
+    fn received(&mut self, about: &About, kind: MessageKind, outcome: &Outcome) {
+        if self.first.is_some() || matches!(outcome, Outcome::Held | Outcome::Ignored) {
             return;
         }
+        let allocates = matches!(kind, MessageKind::Alloc | MessageKind::CbAlloc);
+        let moment = if allocates {
+            Moment::Alloc
+        } else {
+            Moment::Free
+        };
+        let size_bytes = match outcome {
+            Outcome::Removed { entry } => entry.size_bytes,
+            _ => about.handle.size_bytes,
+        };
         let Handle {
             device,
             memory,
@@ -165,12 +172,26 @@ impl Judge {
         } = about.handle;
         self.truth
             .moment(device, memory, generation, moment, size_bytes);
-        let totals = self.truth.totals_mut(device, memory);
-        totals.shown_bytes = match moment {
-            Moment::Alloc => totals.shown_bytes.wrapping_add(size_bytes),
-            Moment::Free => totals.shown_bytes.wrapping_sub(size_bytes),
-        };
-        self.check_prefix(device, memory);
+    }
+
+    /// What the server's totals of a device say now.
+    #[inline]
+    pub fn show(&mut self, device: DeviceId, totals: &RegistryTotals) {
+        if self.first.is_some() {
+            return;
+        }
+        // Circular buffers live in L1, and the registry counts them apart.
+        let l1_bytes = totals.l1_bytes.wrapping_add(totals.cb_bytes);
+        let shown = [
+            totals.dram_bytes,
+            l1_bytes,
+            totals.l1_small_bytes,
+            totals.trace_bytes,
+        ];
+        for (memory, shown_bytes) in Memory::ALL.into_iter().zip(shown) {
+            self.truth.totals_mut(device, memory).shown_bytes = shown_bytes;
+            self.check_prefix(device, memory);
+        }
     }
 
     /// The prefix check: the server's total is off by at most what is in flight. After a divergence it means nothing.
