@@ -152,6 +152,9 @@ impl<'a> Merge<'a> {
     /// As [`Merge::next_event`], without a copy.
     #[inline]
     pub fn next_in_place(&mut self) -> Option<&Merged> {
+        if let Some(next) = self.next_of_current() {
+            return Some(&self.streams[self.current].decoded[next].merged);
+        }
         let index = self.next_due()?;
         let stream = &mut self.streams[index];
         let next = stream.next;
@@ -188,6 +191,25 @@ impl<'a> Merge<'a> {
         }
     }
 
+    /// The usual case, made short: nothing has changed for the server, and the current stream goes on with an event that
+    /// touches an object and does nothing else. Where that event is among the decoded ones.
+    #[inline]
+    fn next_of_current(&mut self) -> Option<usize> {
+        if self.ask_server {
+            return None;
+        }
+        let stream = self.streams.get_mut(self.current)?;
+        let next = stream.next;
+        let Pending { touch, special, .. } = stream.decoded.get(next)?;
+        let before = self.versions.get_mut(touch.object.index())?;
+        if *special != Special::Nothing || !follows(*before, *touch, self.first_slot) {
+            return None;
+        }
+        *before = touch.version;
+        stream.next = next + 1;
+        Some(next)
+    }
+
     /// The stream whose next event is due. Threads go on as long as they can: the search begins with the last one.
     #[inline]
     fn next_due(&mut self) -> Option<usize> {
@@ -220,13 +242,8 @@ impl<'a> Merge<'a> {
         }
         let Pending { touch, special, .. } = &stream.decoded[stream.next];
         if touch.is_some() {
-            let mask = if touch.object >= self.first_slot {
-                SLOT_VERSION_MASK
-            } else {
-                u64::MAX
-            };
             let before = self.versions[touch.object.index()];
-            return (before.wrapping_add(1) ^ touch.version) & mask == 0;
+            return follows(before, *touch, self.first_slot);
         }
         match *special {
             Special::Nothing | Special::Sent(_) | Special::Finish => true,
@@ -303,6 +320,17 @@ impl Stream {
             }
         }
     }
+}
+
+/// Whether a touch is the next one of its object, whose last version is `before`.
+#[inline(always)]
+fn follows(before: u64, touch: Touch, first_slot: ObjectId) -> bool {
+    let mask = if touch.object >= first_slot {
+        SLOT_VERSION_MASK
+    } else {
+        u64::MAX
+    };
+    (before.wrapping_add(1) ^ touch.version) & mask == 0
 }
 
 /// What the merge has to know of an event apart from its touch.
