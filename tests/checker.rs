@@ -137,10 +137,9 @@ fn more_received_than_sent_contradicts_the_trace() {
     assert!(checker.contradiction().is_some());
 }
 
-/// Only the totals between two messages can show this: the buffer is gone again before the run is at rest, and
-/// no message was about another buffer than it said.
+/// The buffer is gone again before the run is at rest: then nothing else would show it.
 #[test]
-fn a_refused_allocation_shows_in_the_totals_before_the_end() {
+fn a_message_that_the_server_refuses_is_lost() {
     let too_large = format!("allocate s0#1 {} l1 d0", 200u64 << 30);
     let scenario = scripted(&[&[&too_large, "release s0#1"]]);
     let mut checker = sent(&scenario);
@@ -162,6 +161,6 @@ fn a_refused_allocation_shows_in_the_totals_before_the_end() {
     let report = checker.finish(Some(&end(Vec::new())), None);
     assert_eq!(
         report.divergences.into_iter().collect::<Vec<_>>(),
-        [(Kind::MissingLive, 1)]
+        [(Kind::LostMessage, 1)]
     );
 }

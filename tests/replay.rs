@@ -97,3 +97,48 @@ fn a_replay_against_another_discipline_names_the_first_difference() {
         other => panic!("not noticed: {other:?}"),
     }
 }
+
+/// Threads that wait for each other, one that works on, and a run that was interrupted: all end where they are.
+#[test]
+fn a_run_that_was_given_up_replays_to_where_it_was() {
+    let mut deadlock = common::under(
+        common::scenario(
+            "name = 'planted'\nthreads = 3\nops = 4000\nperturb = true\n[workload]\nprivate-slots = 4",
+        ),
+        "lock tracker, lock global, alloc, mark-live, send ALLOC, unlock global, unlock tracker, publish",
+        "check-live, lock global, lock tracker, send FREE, free, mark-dead, unlock tracker, unlock global",
+    );
+    deadlock.seed = 5;
+    let trace = record(&deadlock);
+    let replayed = replay(&trace, |_| ()).expect("the same run");
+    assert_eq!(replayed.report.count(heisenbed::oracle::Kind::Deadlock), 1);
+    let note = replayed.report.note.expect("who waits for what");
+    assert!(
+        note.contains("waits for the lock tracker") && note.contains("waits for the lock global"),
+        "{note}"
+    );
+}
+
+#[test]
+fn an_interrupted_run_replays_to_where_it_was() {
+    let long =
+        common::scenario("name = 'long'\nthreads = 3\nops = 1000000\n[workload]\nhandoff = 4");
+    let file = tempfile::tempfile().expect("a temporary file");
+    let interrupt = AtomicBool::new(false);
+    let config = RunConfig {
+        scenario: &long,
+        run: 0,
+        record: Some(file.try_clone().expect("a second handle")),
+        server: ServerChoice::InProcess,
+        debug_log: None,
+        interrupt: &interrupt,
+    };
+    let result = run(config, |ops| {
+        interrupt.store(ops > 3000, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert!(!result.expect("runs").completed);
+    let trace = TraceFile::from_file(file, "recorded".as_ref()).expect("readable");
+    let replayed = replay(&trace, |_| ()).expect("the same run");
+    assert_eq!(replayed.report.verdict, Verdict::Inconclusive);
+    assert_eq!(replayed.events, trace.events());
+}

@@ -329,6 +329,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         }),
         1 => Just(Event::DebugLog),
         1 => Just(Event::Finish),
+        1 => Just(Event::Stopped),
         1 => conn().prop_map(|conn| Event::Accept { conn }),
         2 => (conn(), prop::sample::select(ReceiveCode::ALL.to_vec()))
             .prop_map(|(conn, code)| Event::Receive { conn, code }),

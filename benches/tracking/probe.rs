@@ -97,11 +97,16 @@ fn diverges(scenario: &Scenario, run: u64) -> bool {
     let report = check_trace(&trace, |_| ()).expect("a sound trace");
     let weaker = rest::check_unrecorded(
         scenario,
-        result.completed,
-        &result.live,
-        &result.at_rest,
-        result.received.as_ref(),
-        result.client_dropped,
+        &rest::Unrecorded {
+            completed: result.completed,
+            deadlocked: result.deadlocked,
+            live: &result.live,
+            at_rest: &result.at_rest,
+            received: result.received.as_ref(),
+            dropped: result.client_dropped,
+            out_of_bounds: result.out_of_bounds,
+            double_frees: result.double_frees,
+        },
     );
     assert!(
         weaker.verdict != Verdict::Diverged || report.verdict == Verdict::Diverged,

@@ -131,7 +131,8 @@ fn strength_word(strength: Strength) -> &'static str {
 
 fn check_import(trace: &TraceFile, context: &Context) -> Outcome {
     let started = Instant::now();
-    let mut log = ServerLogReader::new(TextReader::new(trace));
+    let mut text = TextReader::new(trace);
+    let mut log = ServerLogReader::new(&mut text);
     let mut check = MessageCheck::default();
     for record in log.by_ref() {
         match record {
@@ -147,7 +148,7 @@ fn check_import(trace: &TraceFile, context: &Context) -> Outcome {
     let accounting = log.into_accounting();
     let found = check.finish();
     let mut summary = Summary::new(0, 0);
-    summary.add(&report(&found, trace.damage()));
+    summary.add(&report(&found, text.damage()));
     summary.elapsed_s = started.elapsed().as_secs_f64();
     let stdout = match context.format {
         Format::Json => summary.json(&imported_json(&found, &accounting)),

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufReader, Seek};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -66,6 +67,12 @@ fn import(args: &ImportArgs) -> Result<(Accounting, Option<u64>), String> {
     let Some(output) = &args.output else {
         return Ok((accounting, None));
     };
+    if same_file(&args.file, output) {
+        return Err(format!(
+            "{}: the trace would replace the recording; give another file to -o",
+            output.display()
+        ));
+    }
     let header = ImportHeader {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         format: ImportFormat::ServerLog,
@@ -79,6 +86,12 @@ fn import(args: &ImportArgs) -> Result<(Accounting, Option<u64>), String> {
     let trace = File::create(output).map_err(|error| at(output, error))?;
     let bytes = text::write(trace, header, &mut file).map_err(|error| at(output, error))?;
     Ok((accounting, Some(bytes)))
+}
+
+/// Whether two paths lead to one file.
+fn same_file(a: &Path, b: &Path) -> bool {
+    let id = |path: &Path| std::fs::metadata(path).map(|data| (data.dev(), data.ino()));
+    matches!((id(a), id(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 fn account_json(

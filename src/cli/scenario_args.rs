@@ -19,7 +19,7 @@ pub struct ScenarioArgs {
     #[arg(long, value_name = "N")]
     pub threads: Option<u16>,
     /// Operations a thread; an allocate and a release are one each
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub ops: Option<u64>,
     /// Devices
     #[arg(long, value_name = "N")]

@@ -37,6 +37,9 @@ pub struct ServeArgs {
     #[arg(long, value_parser = parse_layout, default_value = "auto",
           value_name = "auto|72|112|128|144|648|extended")]
     pub layout: LayoutChoice,
+    /// How long to take over each message: a deliberately slow server, in µs.
+    #[arg(long, hide = true, default_value_t = 0)]
+    pub delay_us: u64,
     /// How many devices there are: ids from 0 to below this are accepted.
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub devices: u32,
@@ -63,6 +66,7 @@ pub enum LayoutChoice {
 /// Runs the server. Exit code 0 after a clean shutdown, 2 when it can't listen.
 pub fn run(args: &ServeArgs, context: &Context) -> Outcome {
     let mut config = Config::new(&args.socket, args.semantics);
+    config.delay_per_message_us = args.delay_us;
     config.limits.devices = args.devices;
     config.device_info.num_devices = args.devices;
     config.layout = match args.layout {

@@ -34,7 +34,7 @@ pub struct StressArgs {
     #[command(flatten)]
     pub scenario: ScenarioArgs,
     /// How many runs, each with other random choices
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub runs: u64,
     /// Start no new run after this long (90s, 10m, 2h); without --runs: as many runs as fit
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
@@ -170,7 +170,7 @@ fn stress(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<S
         stressed.run_s += checked.result.elapsed.as_secs_f64();
         stressed.check_s +=
             (before.elapsed() - checked.result.elapsed.min(before.elapsed())).as_secs_f64();
-        stressed.add(run, checked);
+        stressed.add(run, checked, matches!(record, Record::File(_)));
         if context.interrupt.load(Ordering::Relaxed)
             || args
                 .duration
@@ -234,18 +234,23 @@ pub(super) fn checked_run(
         }
         None => rest::check_unrecorded(
             scenario,
-            result.completed,
-            &result.live,
-            &result.at_rest,
-            result.received.as_ref(),
-            result.client_dropped,
+            &rest::Unrecorded {
+                completed: result.completed,
+                deadlocked: result.deadlocked,
+                live: &result.live,
+                at_rest: &result.at_rest,
+                received: result.received.as_ref(),
+                dropped: result.client_dropped,
+                out_of_bounds: result.out_of_bounds,
+                double_frees: result.double_frees,
+            },
         ),
     };
     Ok(Checked { report, result })
 }
 
 impl Stressed {
-    fn add(&mut self, run: u64, checked: Checked) {
+    fn add(&mut self, run: u64, checked: Checked, kept: bool) {
         let Checked { report, result } = checked;
         self.summary.add(&report);
         if report.verdict == Verdict::Diverged {
@@ -258,10 +263,9 @@ impl Stressed {
         self.client_dropped += result.client_dropped;
         self.allocs_failed += report.allocs_failed;
         self.peak_live = self.peak_live.max(report.peak_live);
-        self.trace_bytes = result
-            .written
-            .map(|written| written.bytes)
-            .or(self.trace_bytes);
+        if kept || self.trace_bytes.is_none() {
+            self.trace_bytes = result.written.map(|written| written.bytes);
+        }
     }
 
     fn outcome(&self, args: &StressArgs, scenario: &Scenario, context: &Context) -> Outcome {
@@ -302,10 +306,7 @@ impl Stressed {
             scenario.discipline.name,
             scenario.order,
             scenario.publish,
-            serde_json::to_value(scenario.semantics)
-                .ok()
-                .and_then(|v| v.as_str().map(str::to_owned))
-                .unwrap_or_default(),
+            scenario.semantics,
             plural(u64::from(scenario.threads), "thread"),
             plural(scenario.ops, "operation"),
             plural(u64::from(scenario.devices), "device"),

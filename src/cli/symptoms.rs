@@ -189,10 +189,7 @@ fn human(scenario: &Scenario, columns: &[Column], cost: f64) -> String {
          Here: {} threads, {} operations each, {} server; each suspect alone, debug log off and on.\n\n",
         scenario.threads,
         grouped(scenario.ops),
-        serde_json::to_value(scenario.semantics)
-            .ok()
-            .and_then(|v| v.as_str().map(str::to_owned))
-            .unwrap_or_default(),
+        scenario.semantics,
     );
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);

@@ -36,7 +36,6 @@ pub struct Code {
     early: bool,
     connections: Connections,
     chunks: u8,
-    devices: u16,
     objects: Objects,
     debug_log: bool,
 }
@@ -51,15 +50,9 @@ impl Code {
             early: scenario.discipline.publication() == Publication::Early,
             connections: scenario.transport.connections,
             chunks: scenario.transport.chunks,
-            devices: scenario.devices,
             objects: scenario.objects(),
             debug_log: scenario.debug_log.enabled,
         }
-    }
-
-    /// The shared objects that the programs act on.
-    pub fn objects(&self) -> &Objects {
-        &self.objects
     }
 
     #[inline]
@@ -72,7 +65,7 @@ impl Code {
 
     #[inline]
     fn device_of(&self, buffer: &BufferView, part: u8) -> DeviceId {
-        DeviceId((buffer.device.0 + u16::from(part)) % self.devices)
+        self.objects.device_of(buffer.device, part)
     }
 }
 
@@ -191,12 +184,7 @@ impl Thread {
         let version = match flow {
             Flow::Done(version) => version,
             Flow::Blocked => return Stepped::Blocked,
-            Flow::Stop(reason) => {
-                if reason == StopReason::Deadlock {
-                    backend.record(&Event::BlockedOnOp { op });
-                }
-                return self.end(backend);
-            }
+            Flow::Stop(reason) => return self.stop(reason, Event::BlockedOnOp { op }, backend),
         };
         backend.record(&Event::Open { op, version });
         match op {
@@ -254,10 +242,7 @@ impl Thread {
                 Flow::Done(version) => version,
                 Flow::Blocked => return Stepped::Blocked,
                 Flow::Stop(reason) => {
-                    if reason == StopReason::Deadlock {
-                        backend.record(&Event::BlockedOnOp { op: self.op });
-                    }
-                    return self.end(backend);
+                    return self.stop(reason, Event::BlockedOnOp { op: self.op }, backend);
                 }
             },
             _ => backend.touch(next, Touch::Nothing).1,
@@ -470,12 +455,7 @@ impl Thread {
         backend: &mut B,
     ) -> Stepped {
         match flow {
-            Flow::Stop(reason) => {
-                if reason == StopReason::Deadlock {
-                    backend.record(&Event::BlockedOnLock { lock });
-                }
-                self.end(backend)
-            }
+            Flow::Stop(reason) => self.stop(reason, Event::BlockedOnLock { lock }, backend),
             _ => Stepped::Blocked,
         }
     }
@@ -524,7 +504,7 @@ impl Thread {
                     self.at = At::Sending(SendPhase::Share(conn));
                 }
                 Flow::Blocked => return Stepped::Blocked,
-                Flow::Stop(_) => return self.end(backend),
+                Flow::Stop(_) => return self.give_up(backend),
             },
             SendPhase::Share(conn) => {
                 let version = backend.share_connection(conn);
@@ -560,7 +540,7 @@ impl Thread {
                         }
                     }
                     Flow::Blocked => return Stepped::Blocked,
-                    Flow::Stop(_) => return self.end(backend),
+                    Flow::Stop(_) => return self.give_up(backend),
                 }
             }
         }
@@ -575,6 +555,19 @@ impl Thread {
             Some(MicroStep::Send(SendKind::Alloc | SendKind::CbAlloc)) => SentKind::CbAlloc,
             _ => SentKind::CbFree,
         }
+    }
+
+    /// The run is over while this thread waits: a deadlock says for what.
+    fn stop<B: Backend>(&mut self, reason: StopReason, blocked: Event, backend: &mut B) -> Stepped {
+        if reason == StopReason::Deadlock {
+            backend.record(&blocked);
+        }
+        self.give_up(backend)
+    }
+
+    fn give_up<B: Backend>(&mut self, backend: &mut B) -> Stepped {
+        backend.record(&Event::Stopped);
+        self.end(backend)
     }
 
     /// The end, planned or not: locks are released as guards would.

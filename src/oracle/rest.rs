@@ -49,16 +49,40 @@ pub struct LiveBuffer {
     pub circular: bool,
 }
 
+/// What is known of a run that was not recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct Unrecorded<'a> {
+    /// Whether every thread came to its end.
+    pub completed: bool,
+    /// Whether it was given up because threads waited for each other.
+    pub deadlocked: bool,
+    /// What is live at rest.
+    pub live: &'a [LiveBuffer],
+    /// What the server showed at rest.
+    pub at_rest: &'a AtRest,
+    /// How the server took the messages, by [`ReceiveCode`], where it is one that says so.
+    pub received: Option<&'a [u64; ReceiveCode::ALL.len()]>,
+    /// Messages that the client counted as dropped.
+    pub dropped: u64,
+    /// Times a lock table was indexed out of its bounds.
+    pub out_of_bounds: u64,
+    /// Times an address was given back that its handle no longer owned.
+    pub double_frees: u64,
+}
+
 /// The check of a run that was not recorded: what is live against what the server shows at rest, and what the server
 /// itself had to complain of. Weaker than a check of a trace, and said to be.
-pub fn check_unrecorded(
-    scenario: &Scenario,
-    completed: bool,
-    live: &[LiveBuffer],
-    at_rest: &AtRest,
-    received: Option<&[u64; ReceiveCode::ALL.len()]>,
-    dropped: u64,
-) -> Report {
+pub fn check_unrecorded(scenario: &Scenario, seen: &Unrecorded<'_>) -> Report {
+    let Unrecorded {
+        completed,
+        deadlocked,
+        live,
+        at_rest,
+        received,
+        dropped,
+        out_of_bounds,
+        double_frees,
+    } = *seen;
     let mut judge = Judge::new(scenario);
     judge.extended = false;
     for buffer in live {
@@ -80,6 +104,9 @@ pub fn check_unrecorded(
         }
     };
     complain(Kind::LostMessage, dropped);
+    complain(Kind::LockOutOfBounds, out_of_bounds);
+    complain(Kind::DoubleFree, double_frees);
+    complain(Kind::Deadlock, u64::from(deadlocked));
     if let Some(received) = received {
         complain(
             Kind::UnknownFree,
@@ -93,6 +120,7 @@ pub fn check_unrecorded(
             Kind::StaleMetadata,
             received[ReceiveCode::Incremented as usize],
         );
+        complain(Kind::LostMessage, received[ReceiveCode::Rejected as usize]);
         complain(Kind::TornFrame, received[ReceiveCode::Unknown as usize]);
     }
     match at_rest {
@@ -101,13 +129,23 @@ pub fn check_unrecorded(
         _ => {}
     }
     let diverged = !judge.divergences.is_empty();
+    let silent = *at_rest == AtRest::Unknown;
+    let note = match (completed, silent) {
+        (false, _) => Some("the run did not come to its end".to_owned()),
+        (true, true) => Some("the server did not say what it shows at rest".to_owned()),
+        (true, false) => None,
+    };
     Report {
-        verdict: match (diverged, completed) {
+        verdict: match (diverged, &note) {
             (true, _) => Verdict::Diverged,
-            (false, true) => Verdict::Clean,
-            (false, false) => Verdict::Inconclusive,
+            (false, None) => Verdict::Clean,
+            (false, Some(_)) => Verdict::Inconclusive,
         },
-        strength: Strength::Totals,
+        strength: if silent {
+            Strength::Messages
+        } else {
+            Strength::Totals
+        },
         divergences: judge.divergences,
         first: judge.first,
         leaks: if completed { live.len() as u64 } else { 0 },
@@ -117,6 +155,6 @@ pub fn check_unrecorded(
         ops: 0,
         allocs_failed: 0,
         peak_live: 0,
-        note: (!completed).then(|| "the run did not come to its end".to_owned()),
+        note,
     }
 }

@@ -150,10 +150,14 @@ impl Truth {
         }
         let key = generation << 17 | u64::from(device.0) << 1 | moment as u64;
         match self.in_flight.remove(&key) {
-            Some(size_bytes) => self.totals_mut(device, memory).in_flight_bytes -= size_bytes,
+            Some(size_bytes) => {
+                let bytes = &mut self.totals_mut(device, memory).in_flight_bytes;
+                *bytes = bytes.saturating_sub(size_bytes);
+            }
             None => {
                 self.in_flight.insert(key, size_bytes);
-                self.totals_mut(device, memory).in_flight_bytes += size_bytes;
+                let bytes = &mut self.totals_mut(device, memory).in_flight_bytes;
+                *bytes = bytes.saturating_add(size_bytes);
             }
         }
     }
@@ -172,6 +176,13 @@ impl Truth {
     /// As [`Truth::at`].
     pub fn at_mut(&mut self, place: Place) -> Option<&mut Life> {
         self.lives.get_mut(&place)
+    }
+
+    /// Whether a circular buffer is live on the device.
+    pub fn has_circular(&self, device: DeviceId) -> bool {
+        self.lives
+            .iter()
+            .any(|(place, life)| place.device == device.0 && life.circular)
     }
 
     pub fn totals_mut(&mut self, device: DeviceId, memory: Memory) -> &mut Totals {

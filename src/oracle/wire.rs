@@ -72,7 +72,10 @@ impl Wire {
         let mut bytes = Vec::with_capacity(length);
         for (sent, chunk) in pieces {
             let message = wire::encode(self.layout, &sent.message(self.layout));
-            bytes.extend_from_slice(&message.as_bytes()[chunk_range(length, self.chunks, *chunk)]);
+            let piece = message
+                .as_bytes()
+                .get(chunk_range(length, self.chunks, *chunk));
+            bytes.extend_from_slice(piece.unwrap_or_default());
         }
         bytes.resize(length, 0);
         wire::decode(self.layout, &bytes).ok()

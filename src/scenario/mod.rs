@@ -5,6 +5,7 @@
 //! [`op`] are the operations, [`workload`] says which are wanted, [`op_stream`] draws them, [`random`] is where all randomness comes from,
 //! and [`builtin`] holds the scenarios that ship with heisenbed.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ use crate::device::{DeviceId, Policy, Profile};
 use crate::lifecycle::{
     self, Discipline, DisciplineError, Lock, MicroStep, Order, ProgramKind, Publication,
 };
-use crate::server::registry::Semantics;
+use crate::server::registry::{Limits, Semantics};
 use crate::trace::objects::Objects;
 use crate::tracking::Layout;
 use crate::tracking::transport::SendMode;
@@ -25,12 +26,15 @@ pub mod op_stream;
 pub mod random;
 pub mod workload;
 
-use op::Op;
+use op::{Op, SlotId};
 use op_stream::{OpStream, SlotLayout};
 use workload::Workload;
 
 /// The process id that messages carry when they go to a server of ours: a run must not depend on the real one.
 pub const SCENARIO_PID: i32 = 4242;
+
+/// A message is written in at most this many writes.
+pub const MAX_CHUNKS: u8 = 8;
 
 /// Limits that keep a hostile scenario from exhausting the machine.
 const MAX_THREADS: u16 = 256;
@@ -343,6 +347,14 @@ impl Scenario {
         }
     }
 
+    /// The bounds of a server of this scenario, in runs and in checks alike.
+    pub fn registry_limits(&self) -> Limits {
+        Limits {
+            devices: u32::from(self.devices),
+            ..Limits::default()
+        }
+    }
+
     /// The operations of `thread` in run `run`.
     pub fn ops_of(&self, thread: u16, run: u64) -> Box<dyn Iterator<Item = Op> + Send> {
         match self.script() {
@@ -431,10 +443,29 @@ impl Scenario {
                 "every weight is 0; give at least one memory a weight".to_owned(),
             );
         }
-        if self.transport.chunks == 0 || self.transport.chunks > 8 {
+        if self.transport.chunks == 0 || self.transport.chunks > MAX_CHUNKS {
             return fail(
                 "transport.chunks",
-                format!("{} is not in 1 to 8", self.transport.chunks),
+                format!("{} is not in 1 to {MAX_CHUNKS}", self.transport.chunks),
+            );
+        }
+        if let Some(finding) = lifecycle::lint(&self.discipline)
+            .into_iter()
+            .find(|finding| finding.severity == lifecycle::Severity::Error)
+        {
+            return fail("discipline", finding.message);
+        }
+        if !workload.sizes.are_sound() {
+            return fail(
+                "workload.sizes",
+                "sizes begin at 1 byte, and the smallest comes first".to_owned(),
+            );
+        }
+        if workload.throw_after.is_some() && workload.handoff + workload.shared > 0 {
+            return fail(
+                "workload.throw-after",
+                "a neighbour would wait for the buffers of a thread that threw: use no handoff or shared buffers"
+                    .to_owned(),
             );
         }
         if self.debug_log.min_us > self.debug_log.max_us {
@@ -468,6 +499,9 @@ impl Scenario {
                     Err(error) => return fail("workload.script", error.to_string()),
                     Ok(op) => self.check_op(&op)?,
                 }
+            }
+            if let Err(problem) = check_script(&self.script().unwrap_or_default()) {
+                return fail("workload.script", problem);
             }
         } else {
             let per_thread = u64::from(workload.private_slots)
@@ -509,3 +543,53 @@ impl Scenario {
 
 /// The most devices a scenario may have.
 pub const MAX_DEVICES: u16 = 256;
+
+/// Checks what the operations of a script promise each other: each epoch of a slot is opened once and released no more
+/// often than its allocate says, and a device is closed only when every other thread has ended.
+fn check_script(script: &[Vec<Op>]) -> Result<(), String> {
+    let mut epochs: BTreeMap<(SlotId, u32), (u32, u8, u8)> = BTreeMap::new();
+    for op in script.iter().flatten() {
+        match *op {
+            Op::Allocate {
+                slot,
+                epoch,
+                request,
+            } => {
+                let (opened, promised, _) = epochs.entry((slot, epoch)).or_default();
+                *opened += 1;
+                *promised = request.releases;
+            }
+            Op::Release { slot, epoch } => {
+                let (_, _, released) = epochs.entry((slot, epoch)).or_default();
+                *released = released.saturating_add(1);
+            }
+            _ => {}
+        }
+    }
+    for ((slot, epoch), (opened, promised, released)) in epochs {
+        let at = format!("s{}#{epoch}", slot.0);
+        if opened > 1 {
+            return Err(format!(
+                "{at} is allocated {opened} times; each epoch of a slot begins once"
+            ));
+        }
+        if opened == 1 && released > promised {
+            return Err(format!(
+                "{at} is released {released} times and its allocate promises {promised} (releases=N)"
+            ));
+        }
+    }
+    for thread in script {
+        let mut alone = false;
+        for op in thread {
+            match op {
+                Op::AwaitOthers => alone = true,
+                Op::Close { .. } if !alone => {
+                    return Err(format!("`{op}` needs `await-others` before it"));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}

@@ -99,6 +99,22 @@ pub enum Sizes {
 }
 
 impl Sizes {
+    /// Whether every size that can be drawn is one.
+    pub fn are_sound(self) -> bool {
+        match self {
+            Sizes::Fixed { bytes } => bytes > 0,
+            Sizes::Uniform {
+                min_bytes,
+                max_bytes,
+            }
+            | Sizes::PowerLaw {
+                min_bytes,
+                max_bytes,
+            } => 0 < min_bytes && min_bytes <= max_bytes,
+            Sizes::ReuseMix => true,
+        }
+    }
+
     pub(super) fn draw(self, random: &mut Random) -> u64 {
         match self {
             Sizes::Fixed { bytes } => bytes,

@@ -17,6 +17,7 @@ mod sequence;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use rustc_hash::FxBuildHasher;
@@ -45,6 +46,17 @@ pub enum Semantics {
     /// As [`Semantics::Typed`], and messages take effect in the order of their per-device sequence numbers (one
     /// count a process and device; unstamped messages take effect at once).
     Sequenced,
+}
+
+impl fmt::Display for Semantics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Semantics::Overwrite => "overwrite",
+            Semantics::Refcount => "refcount",
+            Semantics::Typed => "typed",
+            Semantics::Sequenced => "sequenced",
+        })
+    }
 }
 
 /// Bounds on what a registry takes in.

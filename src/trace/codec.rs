@@ -8,6 +8,7 @@
 use thiserror::Error;
 
 use crate::device::{BufferKind, DeviceId, Memory};
+use crate::scenario::MAX_CHUNKS;
 use crate::scenario::op::{Op, Request, SlotId};
 
 use super::event::{ConnId, Event, FreeOutcome, LockId, ReceiveCode, SendOutcome, SentKind};
@@ -52,6 +53,7 @@ mod tag {
     pub const SEND_ELSEWHERE: u8 = 44;
     pub const BLOCKED_ON_OP: u8 = 56;
     pub const FINISH: u8 = 57;
+    pub const STOPPED: u8 = 59;
     pub const ACCEPT: u8 = 58;
     /// … plus the code: on connection 0.
     pub const RECEIVE: u8 = 64;
@@ -242,6 +244,7 @@ impl Encoder {
                     .map_or(0, |slot| self.history.versions[slot.index()]);
                 self.open(&op, version, out);
             }
+            Event::Stopped => out.push(tag::STOPPED),
             Event::Finish => out.push(tag::FINISH),
             Event::Accept { conn } => {
                 out.push(tag::ACCEPT);
@@ -500,7 +503,7 @@ impl Decoder {
                 let (detail, chunk, conn) = if tag < tag::SEND_ELSEWHERE {
                     (tag - tag::SEND, 0, ConnId(0))
                 } else {
-                    (tag - tag::SEND_ELSEWHERE, byte(bytes)?, self.conn(bytes)?)
+                    (tag - tag::SEND_ELSEWHERE, chunk(bytes)?, self.conn(bytes)?)
                 };
                 let kind = [
                     SentKind::Alloc,
@@ -530,6 +533,7 @@ impl Decoder {
                 self.touch = Touch::NONE;
                 Event::BlockedOnOp { op }
             }
+            tag::STOPPED => Event::Stopped,
             tag::FINISH => Event::Finish,
             tag::ACCEPT => Event::Accept {
                 conn: self.conn(bytes)?,
@@ -666,6 +670,15 @@ impl Decoder {
         } else {
             Err(DecodeError::OutOfRange("a connection"))
         }
+    }
+}
+
+fn chunk(bytes: &mut &[u8]) -> Result<u8, DecodeError> {
+    let chunk = byte(bytes)?;
+    if chunk < MAX_CHUNKS {
+        Ok(chunk)
+    } else {
+        Err(DecodeError::OutOfRange("a chunk"))
     }
 }
 

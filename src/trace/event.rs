@@ -250,6 +250,8 @@ pub enum Event {
         /// The operation it could not begin.
         op: Op,
     },
+    /// The thread was told to end while it waited; what it holds is released next.
+    Stopped,
     /// The thread ended.
     Finish,
     /// Server: a connection was accepted.

@@ -31,7 +31,10 @@ pub const SERVER_STREAM: u16 = u16::MAX;
 const MAGIC: &[u8; 8] = b"HBTRACE\x01";
 const BLOCK_MAGIC: u32 = u32::from_le_bytes(*b"HBLK");
 const MAX_HEADER_BYTES: u32 = 16 << 20;
-const MAX_BLOCK_BYTES: u32 = 16 << 20;
+/// No block of events or text holds more; a writer closes it at [`BLOCK_BYTES`].
+const MAX_BLOCK_BYTES: u32 = 2 * BLOCK_BYTES as u32;
+/// No end block holds more: a table of some two million entries.
+const MAX_END_BYTES: u32 = 256 << 20;
 const COMPRESSION_LEVEL: i32 = 1;
 
 /// What a trace says of itself before its blocks.
@@ -164,11 +167,19 @@ impl BlockHead {
         crc32c::crc32c(&self.as_bytes()[..HEAD_BYTES - 4])
     }
 
+    fn limit(&self) -> u32 {
+        if self.kind == BlockKind::End as u8 {
+            MAX_END_BYTES
+        } else {
+            MAX_BLOCK_BYTES
+        }
+    }
+
     fn is_sound(&self) -> bool {
         self.magic.get() == BLOCK_MAGIC
             && self.head_crc.get() == self.crc()
-            && self.raw_bytes.get() <= MAX_BLOCK_BYTES
-            && self.stored_bytes.get() <= MAX_BLOCK_BYTES
+            && self.raw_bytes.get() <= self.limit()
+            && self.stored_bytes.get() <= self.limit()
     }
 }
 
@@ -229,6 +240,16 @@ impl TraceWriter {
         self.compressed.clear();
         self.compressed
             .resize(HEAD_BYTES + zstd::zstd_safe::compress_bound(raw.len()), 0);
+        let limit = match kind {
+            BlockKind::End => MAX_END_BYTES,
+            BlockKind::Events | BlockKind::Text => MAX_BLOCK_BYTES,
+        };
+        if raw.len() > limit as usize {
+            return Err(io::Error::other(format!(
+                "a block of {} bytes is larger than the {limit} that a reader takes",
+                raw.len()
+            )));
+        }
         let stored = zstd::bulk::compress_to_buffer(
             raw,
             &mut self.compressed[HEAD_BYTES..],
@@ -435,6 +456,12 @@ impl TraceFile {
                 break;
             }
             let stream = head.stream.get();
+            if !self.has_stream(stream) {
+                self.damage = Some(format!(
+                    "block at byte {offset} is of stream {stream}, which the scenario does not have"
+                ));
+                break;
+            }
             let index = match self.streams.binary_search_by_key(&stream, |(s, _)| *s) {
                 Ok(index) => index,
                 Err(index) => {
@@ -453,6 +480,14 @@ impl TraceFile {
         }
         if self.end.is_none() && self.damage.is_none() {
             self.damage = Some("the end is missing: the run was cut short".to_owned());
+        }
+    }
+
+    /// Whether the header allows for this stream: it bounds what a reader keeps.
+    fn has_stream(&self, stream: u16) -> bool {
+        match &self.header {
+            Header::Run(run) => stream == SERVER_STREAM || stream < run.scenario.threads,
+            Header::Import(_) => stream == 0,
         }
     }
 

@@ -41,6 +41,12 @@ const GLOBAL: u16 = 1;
 const FIRST_LIFECYCLE: u16 = 2;
 
 impl Objects {
+    /// The device of part `part` of a buffer whose first part is on `first`: the next ones, round the system.
+    #[inline]
+    pub fn device_of(&self, first: DeviceId, part: u8) -> DeviceId {
+        DeviceId((first.0 + u16::from(part)) % self.devices)
+    }
+
     /// How many locks there are, allocator mutexes included.
     #[inline]
     pub fn locks(&self) -> u16 {

@@ -218,6 +218,12 @@ impl Connection {
         let _ = self.stream.shutdown(std::net::Shutdown::Write);
     }
 
+    /// Breaks the connection in both directions; a write or read that waits fails.
+    pub fn abort(&self) {
+        // As in `finish`.
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
+
     /// Whether all was sent; nothing is, when not.
     fn send_all(&self, mut bytes: &[u8], mode: SendMode) -> io::Result<bool> {
         let mut flags = SendFlags::NOSIGNAL;

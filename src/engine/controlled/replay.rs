@@ -68,8 +68,11 @@ pub fn replay(trace: &TraceFile, mut progress: impl FnMut(u64)) -> Result<Replay
                 thread: Thread::new(thread),
                 ops: scenario.ops_of(thread, header.run),
                 events: VecDeque::new(),
+                stopped: false,
             })
             .collect(),
+        cut_short: trace.end().is_none_or(|end| !end.completed),
+        letting_go: false,
     };
     let mut merge = Merge::new(trace, scenario.objects(), scenario.transport.chunks);
     let mut checker = Checker::new(scenario, header.server_recorded);
@@ -107,6 +110,10 @@ struct Stage {
     world: World,
     code: Code,
     actors: Vec<Actor>,
+    /// The run was given up: threads ended where they were.
+    cut_short: bool,
+    /// A thread was told to end and releases what it holds: others may find free what they waited for.
+    letting_go: bool,
 }
 
 /// A thread, with what it did and the recording has not come to yet.
@@ -114,6 +121,8 @@ struct Actor {
     thread: Thread,
     ops: Box<dyn Iterator<Item = Op> + Send>,
     events: VecDeque<Event>,
+    /// It was told to end.
+    stopped: bool,
 }
 
 impl Stage {
@@ -128,21 +137,18 @@ impl Stage {
         let Some(actor) = self.actors.get_mut(usize::from(recorded.stream)) else {
             return Err(differs("no such thread".to_owned()));
         };
-        if matches!(
-            recorded.event,
-            Event::BlockedOnLock { .. } | Event::BlockedOnOp { .. }
-        ) {
-            // The run was given up here: that the thread cannot go on is what must come out again.
-            return match self.step(recorded) {
-                Stepped::Blocked => Ok(()),
-                other => Err(differs(format!("it could go on: {other:?}"))),
-            };
+        if self.cut_short
+            && actor.events.is_empty()
+            && let Some(result) = self.end_early(recorded)
+        {
+            return result.map_err(differs);
         }
+        let actor = &mut self.actors[usize::from(recorded.stream)];
         if actor.events.is_empty() {
             let stepped = self.step(recorded);
             let actor = &mut self.actors[usize::from(recorded.stream)];
             if actor.events.is_empty() {
-                return self.given_up(recorded, stepped).map_err(differs);
+                return Err(differs(format!("nothing: {stepped:?}")));
             }
         }
         let actor = &mut self.actors[usize::from(recorded.stream)];
@@ -169,12 +175,30 @@ impl Stage {
         actor.thread.step(&self.code, &mut hand)
     }
 
-    /// A thread that was told to end (a deadlock, an interruption) releases its locks and finishes, wherever it was.
-    fn given_up(&mut self, recorded: &Merged, stepped: Stepped) -> Result<(), String> {
+    /// What a thread does that was told to end, or that sees between two operations that the run is over. `None`: this
+    /// event is not of that sort.
+    fn end_early(&mut self, recorded: &Merged) -> Option<Result<(), String>> {
+        let index = usize::from(recorded.stream);
         match recorded.event {
-            Event::Finish | Event::Unlock { .. } if stepped == Stepped::Blocked => Ok(()),
-            _ => Err(format!("nothing: {stepped:?}")),
+            // Until the first thread lets go of its locks, that a thread cannot go on must come out again.
+            Event::BlockedOnLock { .. } | Event::BlockedOnOp { .. } if !self.letting_go => {
+                match self.step(recorded) {
+                    Stepped::Blocked => {}
+                    other => return Some(Err(format!("it could go on: {other:?}"))),
+                }
+            }
+            Event::BlockedOnLock { .. } | Event::BlockedOnOp { .. } => {}
+            Event::Stopped => {
+                self.actors[index].stopped = true;
+                self.letting_go = true;
+            }
+            Event::Unlock { lock } if self.actors[index].stopped => self.world.release(lock),
+            Event::Finish if !self.actors[index].thread.has_ended() => {
+                self.world.give_up(recorded.stream);
+            }
+            _ => return None,
         }
+        Some(Ok(()))
     }
 
     fn has_ended(&self, thread: u16) -> bool {

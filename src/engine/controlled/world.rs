@@ -86,15 +86,28 @@ impl World {
         })
     }
 
-    /// The threads that hold a lock, with the lock.
-    pub fn held(&self) -> impl Iterator<Item = (LockId, u16)> + '_ {
-        (0u16..)
-            .zip(&self.locks)
-            .filter_map(|(id, lock)| Some((LockId(id), lock.holder?)))
+    /// A thread was told to end: what it holds is released as by guards, and the others need not wait for it.
+    pub fn give_up(&mut self, thread: u16) {
+        self.running -= 1;
+        for lock in 0..self.objects.locks() {
+            if self.locks[usize::from(lock)].holder == Some(thread) {
+                self.release(LockId(lock));
+            }
+        }
+    }
+
+    /// Releases a lock, whoever holds it.
+    pub fn release(&mut self, lock: LockId) {
+        let state = &mut self.locks[usize::from(lock.0)];
+        state.holder = None;
+        state.version += 1;
+        if let Some(device) = self.objects.allocator_of(lock) {
+            self.devices[usize::from(device.0)].touch();
+        }
     }
 
     fn device_of(&self, request: &Request, part: u8) -> DeviceId {
-        DeviceId((request.device.0 + u16::from(part)) % self.objects.devices)
+        self.objects.device_of(request.device, part)
     }
 
     fn request(&self, slot: SlotId) -> Request {
@@ -243,12 +256,7 @@ impl<N: Iterator<Item = Op>> Backend for Hand<'_, N> {
     }
 
     fn unlock(&mut self, lock: LockId) {
-        let state = &mut self.world.locks[usize::from(lock.0)];
-        state.holder = None;
-        state.version += 1;
-        if let Some(device) = self.world.objects.allocator_of(lock) {
-            self.world.devices[usize::from(device.0)].touch();
-        }
+        self.world.release(lock);
     }
 
     fn alloc(&mut self, at: PartAt, device: DeviceId) -> Flow<(Option<u64>, u64)> {
@@ -272,10 +280,10 @@ impl<N: Iterator<Item = Op>> Backend for Hand<'_, N> {
         if !self.may_enter(device) {
             return Flow::Blocked;
         }
-        let handle = self
-            .world
-            .handle(at)
-            .expect("a program without an address is not run");
+        let Some(handle) = self.world.handle(at) else {
+            let version = self.world.devices[usize::from(device.0)].touch();
+            return Flow::Done((FreeOutcome::NotAllocated, version));
+        };
         let memories = &mut self.world.devices[usize::from(device.0)];
         let outcome = match memories.free(handle.memory, handle.address) {
             Ok(release) if release.generation == handle.generation => FreeOutcome::Freed,

@@ -42,8 +42,16 @@ pub(super) struct ThreadBackend<'run> {
     pub threads: u16,
     pub layout: Layout,
     pub begun: u64,
+    /// Of these, those that progress has been told of.
+    pub told: u64,
     /// Messages that were sent, and that were not.
     pub messages: [u64; 2],
+    /// Lock table entries that were asked for and do not exist.
+    pub out_of_bounds: u64,
+    /// Addresses given back that their handles no longer owned.
+    pub double_frees: u64,
+    /// The process id that messages carry.
+    pub pid: i32,
     pub program_steps: [usize; 2],
 }
 
@@ -66,6 +74,11 @@ impl<'run> ThreadBackend<'run> {
                 break Flow::Done(guard);
             }
             if let Some(reason) = self.world.stopped() {
+                if reason == StopReason::Deadlock {
+                    // Hold on until the others have noticed too: a lock released now would let one of them go on, and
+                    // the recording would not show what it waited for.
+                    std::thread::sleep(3 * LOCK_PATIENCE);
+                }
                 break Flow::Stop(reason);
             }
         };
@@ -144,8 +157,10 @@ impl<'run> ThreadBackend<'run> {
 
 impl Backend for ThreadBackend<'_> {
     fn next_op(&mut self) -> Option<Op> {
-        if self.begun.is_multiple_of(TICK_OPS) {
-            self.world.ops.fetch_add(TICK_OPS, Ordering::Relaxed);
+        // A debug log makes operations slow: then each is a reason to look at the clock.
+        if self.begun.is_multiple_of(TICK_OPS) || self.world.debug_log.is_some() {
+            let begun = self.begun - std::mem::replace(&mut self.told, self.begun);
+            self.world.ops.fetch_add(begun, Ordering::Relaxed);
             if let Some(recorder) = &mut self.recorder {
                 recorder.tick();
             }
@@ -163,6 +178,11 @@ impl Backend for ThreadBackend<'_> {
 
     #[inline]
     fn record(&mut self, event: &Event) {
+        match event {
+            Event::LockOutOfBounds { .. } => self.out_of_bounds += 1,
+            Event::Free { outcome, .. } if *outcome != FreeOutcome::Freed => self.double_frees += 1,
+            _ => {}
+        }
         if let Some(recorder) = &mut self.recorder {
             recorder.record(event);
         }
@@ -206,7 +226,6 @@ impl Backend for ThreadBackend<'_> {
     }
 
     fn next_live_on(&mut self, device: DeviceId, from: PartAt) -> Option<PartAt> {
-        let devices = self.world.objects.devices;
         (from.slot.0..self.world.objects.slots)
             .map(SlotId)
             .find_map(|slot| {
@@ -216,7 +235,7 @@ impl Backend for ThreadBackend<'_> {
                 (first..buffer.parts)
                     .find(|part| {
                         word.status(*part) == Status::Live
-                            && (buffer.device.0 + u16::from(*part)) % devices == device.0
+                            && self.world.objects.device_of(buffer.device, *part) == device
                     })
                     .map(|part| PartAt { slot, part })
             })
@@ -330,14 +349,18 @@ impl Backend for ThreadBackend<'_> {
         let device =
             DeviceId((buffer.device.0 + u16::from(outgoing.at.part)) % self.world.objects.devices);
         let handle = self.world.handle(outgoing.at, device);
-        let message = message(
+        let mut message = message(
             self.layout,
             outgoing.kind,
             &handle,
             self.thread,
             outgoing.sequence,
         );
+        message.pid = self.pid;
         let (outcome, version) = self.world.client.send(&message, outgoing);
+        if outcome == SendOutcome::Failed {
+            self.world.lose_server();
+        }
         if outgoing.chunk == 0 {
             self.messages[usize::from(outcome != SendOutcome::Sent)] += 1;
         }
@@ -349,7 +372,7 @@ impl Backend for ThreadBackend<'_> {
             return;
         };
         let buffer = self.world.slots[at.slot.index()].buffer();
-        let device = DeviceId((buffer.device.0 + u16::from(at.part)) % self.world.objects.devices);
+        let device = self.world.objects.device_of(buffer.device, at.part);
         let handle = self.world.handle(at, device);
         let block = Block {
             program,

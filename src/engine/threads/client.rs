@@ -109,7 +109,7 @@ impl Client {
             let response = connection.query(i32::from(device), ANSWER_PATIENCE).ok()?;
             Some([
                 response.dram_bytes,
-                response.l1_bytes,
+                response.l1_bytes.saturating_add(response.cb_bytes),
                 response.l1_small_bytes,
                 response.trace_bytes,
             ])
@@ -118,6 +118,14 @@ impl Client {
             .map(totals)
             .collect::<Option<Vec<_>>>()
             .map_or(AtRest::Unknown, AtRest::Totals)
+    }
+
+    /// Breaks every connection, so that a send that waits for a server that does not read fails at once.
+    pub fn abort(&self) {
+        self.connections
+            .iter()
+            .filter_map(OnceLock::get)
+            .for_each(Connection::abort);
     }
 
     /// Ends what is said on every connection.

@@ -15,22 +15,22 @@ mod world;
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 use thiserror::Error;
 
-use crate::device::{BufferKind, ConfigError, DeviceId};
+use crate::device::{BufferKind, ConfigError};
 use crate::engine::backend::{PartAt, StopReason};
 use crate::engine::step::{Code, Stepped, Thread};
 use crate::lifecycle::ProgramKind;
 use crate::oracle::Leak;
 use crate::oracle::rest::LiveBuffer;
-use crate::scenario::Scenario;
 use crate::scenario::op::SlotId;
 use crate::scenario::random::{Purpose, Random};
+use crate::scenario::{SCENARIO_PID, Scenario};
 use crate::trace::event::ReceiveCode;
 use crate::trace::file::{AtRest, End, RunHeader, SERVER_STREAM};
 use crate::trace::recorder::{Recorder, StreamRecorder, Written};
@@ -46,6 +46,11 @@ use world::{NO_ADDRESS, World};
 const WATCH_INTERVAL: Duration = Duration::from_millis(5);
 /// A cycle of waiting threads, or all of them waiting, that stays this long is a deadlock.
 const DEADLOCK_AFTER: Duration = Duration::from_millis(400);
+
+/// How many looks in a row must see the same before it counts: a watcher that was not scheduled saw nothing.
+const DEADLOCK_LOOKS: u32 = 40;
+/// A thread that was told to stop and is still there after this long waits for a server that does not read.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Which server a run talks to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +95,12 @@ pub struct RunResult {
     pub written: Option<Written>,
     /// What the server showed at rest.
     pub at_rest: AtRest,
+    /// Whether it was given up because threads waited for each other for good.
+    pub deadlocked: bool,
+    /// Times a lock table was indexed out of its bounds.
+    pub out_of_bounds: u64,
+    /// Times an address was given back that its handle no longer owned.
+    pub double_frees: u64,
     /// How the server in this process took the messages, by [`ReceiveCode`].
     pub received: Option<[u64; ReceiveCode::ALL.len()]>,
     /// What is live at rest, from the allocators.
@@ -168,6 +179,11 @@ pub fn run(config: RunConfig<'_>, mut progress: impl FnMut(u64)) -> Result<RunRe
         run: config.run,
         world: &world,
         code: Code::new(scenario),
+        pid: match config.server {
+            // A foreign server may sweep the buffers of processes that do not exist.
+            ServerChoice::Path(_) => std::process::id().cast_signed(),
+            _ => SCENARIO_PID,
+        },
     };
     std::thread::scope(|scope| -> Result<(), RunError> {
         for thread in 0..scenario.threads {
@@ -185,6 +201,7 @@ pub fn run(config: RunConfig<'_>, mut progress: impl FnMut(u64)) -> Result<RunRe
             }
         }
         let mut watch = Watch::default();
+        let mut stopped = None;
         while world.finished.load(Ordering::Acquire) < scenario.threads {
             std::thread::sleep(WATCH_INTERVAL);
             if config.interrupt.load(Ordering::Relaxed)
@@ -193,17 +210,27 @@ pub fn run(config: RunConfig<'_>, mut progress: impl FnMut(u64)) -> Result<RunRe
                 world.stop(StopReason::Interrupted);
             }
             watch.look(&world, scenario.threads);
+            if world.stopped() == Some(StopReason::Interrupted) {
+                let since = *stopped.get_or_insert_with(Instant::now);
+                if since.elapsed() > STOP_PATIENCE {
+                    world.client.abort();
+                }
+            }
             progress(world.ops.load(Ordering::Relaxed));
         }
         Ok(())
     })?;
-    let elapsed = started.elapsed();
+    let elapsed = world
+        .ended
+        .get()
+        .map_or(started.elapsed(), |ended| *ended - started);
     let completed = world.stopped().is_none();
     let (client_sent, client_dropped) = (
         world.sent.load(Ordering::Relaxed),
         world.lost.load(Ordering::Relaxed),
     );
     let live = world.live_buffers();
+    let path = server.path().to_owned();
     let observed = server.settle(&world.client, scenario)?;
     let end = End {
         completed,
@@ -211,20 +238,37 @@ pub fn run(config: RunConfig<'_>, mut progress: impl FnMut(u64)) -> Result<RunRe
         client_sent,
         server: observed.at_rest.clone(),
     };
+    let lost_server = world.lost_server() && !config.interrupt.load(Ordering::Relaxed);
     let written = match recorder {
         Some(recorder) => Some(recorder.finish(&end).map_err(RunError::Record)?),
         None => None,
     };
+    if lost_server {
+        return Err(server_lost(&path));
+    }
     Ok(RunResult {
         elapsed,
         completed,
         client_dropped,
         client_sent,
         written,
+        deadlocked: world.stopped() == Some(StopReason::Deadlock),
+        out_of_bounds: world.out_of_bounds.load(Ordering::Relaxed),
+        double_frees: world.double_frees.load(Ordering::Relaxed),
         at_rest: observed.at_rest,
         received: observed.received,
         live,
     })
+}
+
+fn server_lost(path: &Path) -> RunError {
+    RunError::Server {
+        path: path.display().to_string(),
+        source: io::Error::new(
+            io::ErrorKind::BrokenPipe,
+            "it closed the connection in the middle of the run; look at the server's own log",
+        ),
+    }
 }
 
 /// What every thread needs to play its part.
@@ -233,12 +277,17 @@ struct Play<'run> {
     run: u64,
     world: &'run World,
     code: Code,
+    pid: i32,
 }
 
 impl Play<'_> {
     fn thread(&self, index: u16, recorder: Option<StreamRecorder>) {
         let scenario = self.scenario;
         let steps = |kind| scenario.discipline.program(kind).steps().len().max(1);
+        let _ending = Ending {
+            world: self.world,
+            threads: self.scenario.threads,
+        };
         let mut backend = ThreadBackend {
             world: self.world,
             thread: index,
@@ -252,16 +301,44 @@ impl Play<'_> {
             threads: scenario.threads,
             layout: scenario.transport.layout,
             begun: 0,
+            told: 0,
+            out_of_bounds: 0,
+            double_frees: 0,
+            pid: self.pid,
             messages: [0; 2],
             program_steps: [steps(ProgramKind::Allocate), steps(ProgramKind::Deallocate)],
         };
         let mut thread = Thread::new(index);
         while thread.step(&self.code, &mut backend) != Stepped::Finished {}
         let [sent, lost] = backend.messages;
+        let (out_of_bounds, double_frees) = (backend.out_of_bounds, backend.double_frees);
         drop(backend);
+        self.world
+            .out_of_bounds
+            .fetch_add(out_of_bounds, Ordering::Relaxed);
+        self.world
+            .double_frees
+            .fetch_add(double_frees, Ordering::Relaxed);
         self.world.sent.fetch_add(sent, Ordering::Relaxed);
         self.world.lost.fetch_add(lost, Ordering::Relaxed);
-        self.world.finished.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Counts a thread as ended, however it ends: one that panics stops the others too.
+struct Ending<'run> {
+    world: &'run World,
+    threads: u16,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.world.stop(StopReason::Interrupted);
+        }
+        if self.world.finished.fetch_add(1, Ordering::AcqRel) + 1 == self.threads {
+            // Only the last thread comes here.
+            let _ = self.world.ended.set(Instant::now());
+        }
     }
 }
 
@@ -269,6 +346,7 @@ impl Play<'_> {
 #[derive(Debug, Default)]
 struct Watch {
     suspected: Option<(Suspicion, Instant)>,
+    looks: u32,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -288,11 +366,15 @@ impl Watch {
         match (suspicion, &self.suspected) {
             (None, _) => self.suspected = None,
             (Some(now), Some((before, since))) if now == *before => {
-                if since.elapsed() > DEADLOCK_AFTER {
+                self.looks += 1;
+                if since.elapsed() > DEADLOCK_AFTER && self.looks > DEADLOCK_LOOKS {
                     world.stop(StopReason::Deadlock);
                 }
             }
-            (Some(now), _) => self.suspected = Some((now, Instant::now())),
+            (Some(now), _) => {
+                self.suspected = Some((now, Instant::now()));
+                self.looks = 0;
+            }
         }
     }
 }
@@ -304,7 +386,7 @@ impl World {
         for (slot, cell) in (0u32..).zip(&self.slots) {
             let buffer = cell.buffer();
             for part in 0..(cell.parts.len() as u8).min(buffer.parts) {
-                let device = DeviceId((buffer.device.0 + u16::from(part)) % self.objects.devices);
+                let device = self.objects.device_of(buffer.device, part);
                 let handle = self.handle(
                     PartAt {
                         slot: SlotId(slot),

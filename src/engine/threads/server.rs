@@ -1,6 +1,7 @@
 //! The server of a run: in this process, in a process of its own, or somebody else's.
 
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,14 +12,13 @@ use crate::oracle::checker::receive_code;
 use crate::oracle::rest;
 use crate::scenario::Scenario;
 use crate::server::listener::{ClientId, Config, Observer, Server};
-use crate::server::registry::{Limits, Outcome, Registry};
+use crate::server::registry::{Outcome, Registry};
 use crate::trace::event::{ConnId, Event, ReceiveCode};
 use crate::trace::file::AtRest;
 use crate::trace::recorder::StreamRecorder;
 use crate::tracking::Message;
 
 use super::client::Client;
-use super::world::socket_path;
 use super::{RunError, ServerChoice};
 
 /// How long a spawned server may take to listen.
@@ -27,7 +27,7 @@ const SPAWN_PATIENCE: Duration = Duration::from_secs(10);
 /// The server while the threads run.
 pub(super) enum RunningServer {
     InProcess(Server<Tap>),
-    Spawned { child: Child, path: PathBuf },
+    Spawned { child: SpawnedServer, path: PathBuf },
     Elsewhere { path: PathBuf },
 }
 
@@ -44,11 +44,11 @@ impl RunningServer {
         directory: &Path,
         stream: impl FnOnce() -> Option<StreamRecorder>,
     ) -> Result<RunningServer, RunError> {
-        let path = socket_path(directory);
+        let path = directory.join("server.sock");
         match choice {
             ServerChoice::InProcess => {
                 let mut config = Config::new(&path, scenario.semantics);
-                config.limits = registry_limits(scenario);
+                config.limits = scenario.registry_limits();
                 config.delay_per_message_us = scenario.server.delay_us;
                 config.layout = Some(scenario.transport.layout);
                 let tap = Tap::new(stream(), scenario.objects().conns);
@@ -95,12 +95,7 @@ impl RunningServer {
             RunningServer::Spawned { mut child, path } => {
                 let at_rest = client.ask(&path, scenario);
                 client.close();
-                if let Ok(pid) = i32::try_from(child.id())
-                    && let Some(pid) = rustix::process::Pid::from_raw(pid)
-                {
-                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-                }
-                let _ = child.wait();
+                child.end();
                 Ok(Observed {
                     at_rest,
                     received: None,
@@ -118,57 +113,72 @@ impl RunningServer {
     }
 }
 
-/// The bounds of a server of this scenario, in runs and in checks alike.
-pub fn registry_limits(scenario: &Scenario) -> Limits {
-    Limits {
-        devices: u32::from(scenario.devices),
-        ..Limits::default()
-    }
-}
-
 fn spawn(scenario: &Scenario, path: PathBuf) -> Result<RunningServer, RunError> {
     let error = |source| RunError::Server {
         path: path.display().to_string(),
         source,
     };
     let program = std::env::current_exe().map_err(error)?;
-    let semantics = serde_json::to_value(scenario.semantics)
-        .ok()
-        .and_then(|value| value.as_str().map(str::to_owned))
-        .expect("semantics serialise as their names");
-    let mut child = Command::new(program)
+    let child = Command::new(program)
         .args(["serve", "--quiet", "--socket"])
         .arg(&path)
         .args([
             "--semantics",
-            &semantics,
+            &scenario.semantics.to_string(),
             "--devices",
             &scenario.devices.to_string(),
         ])
         .args(["--layout", &scenario.transport.layout.to_string()])
+        .args(["--delay-us", &scenario.server.delay_us.to_string()])
+        // Ctrl-C at the terminal is for the run, which ends the server when it has asked it.
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .map_err(error)?;
+    let mut child = SpawnedServer(child);
     let started = Instant::now();
     loop {
         if std::os::unix::net::UnixStream::connect(&path).is_ok() {
             return Ok(RunningServer::Spawned { child, path });
         }
-        if let Ok(Some(status)) = child.try_wait() {
+        if let Ok(Some(status)) = child.0.try_wait() {
             return Err(error(io::Error::other(format!(
                 "`heisenbed serve` ended at once: {status}"
             ))));
         }
         if started.elapsed() > SPAWN_PATIENCE {
-            let _ = child.kill();
             return Err(error(io::Error::new(
                 io::ErrorKind::TimedOut,
                 "`heisenbed serve` did not start to listen",
             )));
         }
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A server in a process of its own, which goes with the run.
+pub(super) struct SpawnedServer(Child);
+
+impl SpawnedServer {
+    /// Lets it end in its own way.
+    fn end(&mut self) {
+        if let Some(pid) = i32::try_from(self.0.id())
+            .ok()
+            .and_then(rustix::process::Pid::from_raw)
+        {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for SpawnedServer {
+    fn drop(&mut self) {
+        // Nothing to do where it has ended; where the run fell, it falls too.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

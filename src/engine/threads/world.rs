@@ -3,8 +3,10 @@
 //! Every object counts its touches in its own critical section: a mutex guards its counter, a slot's counter is part
 //! of its atomic word, an atomic cell's likewise. There is no counter that all threads share.
 
-use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -39,6 +41,12 @@ pub(super) struct World {
     /// Messages that were sent, and that were dropped or failed; each thread adds at its end.
     pub sent: AtomicU64,
     pub lost: AtomicU64,
+    /// Lock table entries out of bounds, and double frees; each thread adds at its end.
+    pub out_of_bounds: AtomicU64,
+    pub double_frees: AtomicU64,
+    /// When the last thread ended.
+    pub ended: OnceLock<Instant>,
+    server_lost: AtomicBool,
     stop: AtomicU8,
 }
 
@@ -68,8 +76,23 @@ impl World {
             ops: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            out_of_bounds: AtomicU64::new(0),
+            double_frees: AtomicU64::new(0),
+            ended: OnceLock::new(),
+            server_lost: AtomicBool::new(false),
             stop: AtomicU8::new(0),
         })
+    }
+
+    /// The server has closed a connection: the run cannot go on.
+    pub fn lose_server(&self) {
+        self.server_lost.store(true, Ordering::Relaxed);
+        self.stop(StopReason::Interrupted);
+    }
+
+    /// Whether the server has closed a connection.
+    pub fn lost_server(&self) -> bool {
+        self.server_lost.load(Ordering::Relaxed)
     }
 
     /// Tells every thread to end.
@@ -293,9 +316,4 @@ impl Waiting {
             });
         waits.count() >= running
     }
-}
-
-/// Where a run keeps its files: a directory that goes with it.
-pub(super) fn socket_path(directory: &Path) -> std::path::PathBuf {
-    directory.join("server.sock")
 }
