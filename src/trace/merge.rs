@@ -94,6 +94,8 @@ enum Special {
     Sent(ConnId),
     /// It waits for a whole frame on a connection, and takes it.
     Frame(ConnId),
+    /// It waits until every thread has done what it could.
+    Blocked,
     /// It waits for its turn to open a connection.
     Connection(ConnId),
     /// It waits until no other thread runs.
@@ -155,7 +157,8 @@ impl<'a> Merge<'a> {
         if let Some(next) = self.next_of_current() {
             return Some(&self.streams[self.current].decoded[next].merged);
         }
-        let index = self.next_due()?;
+        // A second look: in the first, a stream may have come to its end, for which another waits.
+        let index = self.next_due().or_else(|| self.next_due())?;
         let stream = &mut self.streams[index];
         let next = stream.next;
         stream.next = next + 1;
@@ -250,7 +253,20 @@ impl<'a> Merge<'a> {
             Special::Frame(conn) => self.in_flight[usize::from(conn.0)] >= self.chunks,
             Special::Connection(conn) => self.connected == conn.0,
             Special::Others => self.running == 1,
+            Special::Blocked => self.all_are_blocked(),
         }
+    }
+
+    /// Whether no thread has anything left to do before it gives up: what a thread waited for is held by then.
+    fn all_are_blocked(&self) -> bool {
+        self.streams.iter().all(|stream| {
+            // A stream whose batch is used up may go on; one without a batch has ended.
+            let has_ended = stream.decoded.is_empty();
+            let next = stream.decoded.get(stream.next);
+            stream.number == SERVER_STREAM
+                || has_ended
+                || next.is_some_and(|next| next.special == Special::Blocked)
+        })
     }
 
     /// Takes note of what an event does apart from touching an object.
@@ -264,7 +280,7 @@ impl<'a> Merge<'a> {
             Special::Frame(conn) => self.in_flight[usize::from(conn.0)] -= self.chunks,
             Special::Connection(_) => self.connected += 1,
             Special::Finish => self.running = self.running.saturating_sub(1),
-            Special::Nothing | Special::Others => {}
+            Special::Nothing | Special::Others | Special::Blocked => {}
         }
     }
 }
@@ -348,6 +364,7 @@ fn special_of(event: &Event) -> Special {
             outcome: SendOutcome::Sent,
             ..
         } => Special::Sent(conn),
+        Event::BlockedOnLock { .. } | Event::BlockedOnOp { .. } => Special::Blocked,
         Event::Finish => Special::Finish,
         _ => Special::Nothing,
     }
