@@ -4,7 +4,7 @@
 //! |---|---|
 //! | magic | `HBTRACE` and the format version |
 //! | header | length u32, CRC-32C u32, TOML ([`Header`]) |
-//! | block | 32-byte head ([`BlockHead`], with a CRC-32C of its own), then the payload, zstd-compressed |
+//! | block | 32-byte head (with a CRC-32C of its own), then the payload, zstd-compressed |
 //!
 //! Blocks of all streams stand in the order in which they were written, each holds whole events, and a
 //! file without its end block is the readable prefix of a run that was cut short. Memory does not grow with the length of the

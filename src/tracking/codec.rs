@@ -5,7 +5,7 @@
 //! piece are decoded in place; only a frame that straddles two pieces is copied, into a buffer that is reused.
 //!
 //! Which layout a connection speaks is decided by, in this order: a hello; the layout that the reader was told;
-//! the content (see [`super::detect`]). Bytes that don't tell yet are held until they do, until the reader
+//! the content (see the page of `detect.rs`). Bytes that don't tell yet are held until they do, until the reader
 //! says that the stream has gone quiet ([`FrameDecoder::settle`]) or that it has ended ([`FrameDecoder::finish`]).
 //!
 //! A frame that is no message is reported as [`Frame::Unknown`] and skipped whole, as the reference servers do:
