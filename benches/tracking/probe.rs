@@ -95,19 +95,7 @@ fn diverges(scenario: &Scenario, run: u64) -> bool {
     let trace = TraceFile::from_file(again, std::path::Path::new("(temporary)"))
         .expect("what was just written");
     let report = check_trace(&trace, |_| ()).expect("a sound trace");
-    let weaker = rest::check_unrecorded(
-        scenario,
-        &rest::Unrecorded {
-            completed: result.completed,
-            deadlocked: result.deadlocked,
-            live: &result.live,
-            at_rest: &result.at_rest,
-            received: result.received.as_ref(),
-            dropped: result.client_dropped,
-            out_of_bounds: result.out_of_bounds,
-            double_frees: result.double_frees,
-        },
-    );
+    let weaker = rest::check_unrecorded(scenario, &result.unrecorded());
     assert!(
         weaker.verdict != Verdict::Diverged || report.verdict == Verdict::Diverged,
         "the exact check sees what the weaker one sees"

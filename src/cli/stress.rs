@@ -232,19 +232,7 @@ pub(super) fn checked_run(
             let trace = TraceFile::from_file(file, &path).map_err(|error| text(&error))?;
             check_trace(&trace, |_| ()).map_err(|error| text(&error))?
         }
-        None => rest::check_unrecorded(
-            scenario,
-            &rest::Unrecorded {
-                completed: result.completed,
-                deadlocked: result.deadlocked,
-                live: &result.live,
-                at_rest: &result.at_rest,
-                received: result.received.as_ref(),
-                dropped: result.client_dropped,
-                out_of_bounds: result.out_of_bounds,
-                double_frees: result.double_frees,
-            },
-        ),
+        None => rest::check_unrecorded(scenario, &result.unrecorded()),
     };
     Ok(Checked { report, result })
 }

@@ -27,7 +27,7 @@ use crate::engine::backend::{PartAt, StopReason};
 use crate::engine::step::{Code, Stepped, Thread};
 use crate::lifecycle::ProgramKind;
 use crate::oracle::Leak;
-use crate::oracle::rest::LiveBuffer;
+use crate::oracle::rest::{LiveBuffer, Unrecorded};
 use crate::scenario::op::SlotId;
 use crate::scenario::random::{Purpose, Random};
 use crate::scenario::{SCENARIO_PID, Scenario};
@@ -105,6 +105,22 @@ pub struct RunResult {
     pub received: Option<[u64; ReceiveCode::ALL.len()]>,
     /// What is live at rest, from the allocators.
     pub live: Vec<LiveBuffer>,
+}
+
+impl RunResult {
+    /// What is known of the run without its trace.
+    pub fn unrecorded(&self) -> Unrecorded<'_> {
+        Unrecorded {
+            completed: self.completed,
+            deadlocked: self.deadlocked,
+            live: &self.live,
+            at_rest: &self.at_rest,
+            received: self.received.as_ref(),
+            dropped: self.client_dropped,
+            out_of_bounds: self.out_of_bounds,
+            double_frees: self.double_frees,
+        }
+    }
 }
 
 /// Why a run could not be played or kept.
