@@ -145,7 +145,7 @@ pub enum FreeError {
 }
 
 /// Any of the allocators, chosen by [`Policy`] and dispatched without indirection.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub enum AnyAllocator {
     /// Our own free list.
     FreeList(FreeList),
@@ -163,6 +163,25 @@ impl AnyAllocator {
             Policy::BestFit | Policy::FirstFit | Policy::Segregated => {
                 FreeList::new(config).map(AnyAllocator::FreeList)
             }
+        }
+    }
+}
+
+impl Clone for AnyAllocator {
+    fn clone(&self) -> AnyAllocator {
+        match self {
+            AnyAllocator::FreeList(inner) => AnyAllocator::FreeList(inner.clone()),
+            AnyAllocator::Range(inner) => AnyAllocator::Range(inner.clone()),
+        }
+    }
+
+    /// Keeps the memory that it has.
+    fn clone_from(&mut self, source: &AnyAllocator) {
+        match (self, source) {
+            (AnyAllocator::FreeList(inner), AnyAllocator::FreeList(other)) => {
+                inner.clone_from(other);
+            }
+            (other, source) => *other = source.clone(),
         }
     }
 }

@@ -9,9 +9,22 @@ use super::allocator::{AllocError, Block, FreeError, Stats};
 use super::config::Space;
 
 /// Disjoint blocks inside a space, ascending. Which space it is, every call is told anew.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Blocks {
     ascending: Vec<Block>,
+}
+
+impl Clone for Blocks {
+    fn clone(&self) -> Blocks {
+        Blocks {
+            ascending: self.ascending.clone(),
+        }
+    }
+
+    /// Keeps the memory that it has.
+    fn clone_from(&mut self, source: &Blocks) {
+        self.ascending.clone_from(&source.ascending);
+    }
 }
 
 /// A maximal free range: what lies before the block of the same index, or after the last one.

@@ -18,7 +18,7 @@ use super::config::{ADDRESS_LIMIT, AllocatorConfig, ConfigError, Direction, Fit,
 /// A best-fit, first-fit or segregated-fit allocator; see the [module](self) for its behaviour.
 ///
 /// Its hash covers the live blocks only; equality covers the configuration too.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct FreeList {
     space: Space,
     fit: Fit,
@@ -81,6 +81,23 @@ impl FreeList {
                 )
             }),
         }
+    }
+}
+
+impl Clone for FreeList {
+    fn clone(&self) -> FreeList {
+        FreeList {
+            blocks: self.blocks.clone(),
+            ..*self
+        }
+    }
+
+    /// Keeps the memory that it has.
+    fn clone_from(&mut self, source: &FreeList) {
+        self.space = source.space;
+        self.fit = source.fit;
+        self.direction = source.direction;
+        self.blocks.clone_from(&source.blocks);
     }
 }
 

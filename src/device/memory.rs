@@ -72,7 +72,7 @@ pub struct Release {
 }
 
 /// One device's memories. See the [module](self) on equality.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Device {
     id: DeviceId,
     /// Shared by clones: a model checker clones devices all the time.
@@ -163,6 +163,20 @@ impl Device {
         Ok(Release { block, generation })
     }
 
+    /// Back to version 0, with nothing allocated.
+    pub fn reset(&mut self) {
+        if !self.generations.is_empty() {
+            self.allocators.iter_mut().for_each(DeviceAllocator::clear);
+            self.generations.clear();
+        }
+        self.version = 0;
+    }
+
+    /// How many blocks are live, in all memories.
+    pub fn live(&self) -> usize {
+        self.generations.len()
+    }
+
     /// Bumps the version for a touch that is neither: its mutex was taken or released by a discipline. The version.
     pub fn touch(&mut self) -> u64 {
         self.version += 1;
@@ -219,6 +233,27 @@ impl Device {
     fn position(&self, memory: Memory, address: u64) -> Result<usize, usize> {
         self.generations
             .binary_search_by_key(&(memory, address), |&(key, _)| key)
+    }
+}
+
+impl Clone for Device {
+    fn clone(&self) -> Device {
+        Device {
+            id: self.id,
+            geometries: Arc::clone(&self.geometries),
+            allocators: self.allocators.clone(),
+            version: self.version,
+            generations: self.generations.clone(),
+        }
+    }
+
+    /// Keeps the memory that it has: a search clones devices all the time.
+    fn clone_from(&mut self, source: &Device) {
+        self.id = source.id;
+        self.geometries.clone_from(&source.geometries);
+        self.allocators.clone_from(&source.allocators);
+        self.version = source.version;
+        self.generations.clone_from(&source.generations);
     }
 }
 

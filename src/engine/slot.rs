@@ -91,7 +91,14 @@ impl SlotWord {
         SlotWord(self.0 & !(3 << shift) | (status as u64) << shift)
     }
 
-    fn epoch(self) -> u8 {
+    /// Whether all promised releases are done.
+    #[inline]
+    pub fn is_vacant(self) -> bool {
+        self.releases_left() == 0
+    }
+
+    /// The epoch, modulo 256.
+    pub fn epoch(self) -> u8 {
         (self.0 >> 24) as u8
     }
 

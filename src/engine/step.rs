@@ -7,8 +7,6 @@
 //! A step that its buffer has no part in (tracking a buffer that does not own its memory) is no action and
 //! costs no step. An early return releases what the program holds in the same step, as lock guards do.
 
-use smallvec::SmallVec;
-
 use crate::device::{BufferKind, DeviceId, Status};
 use crate::engine::backend::{Backend, BufferView, Flow, Outgoing, PartAt, StopReason, Touch};
 use crate::lifecycle::{Discipline, MicroStep, ProgramKind, Publication, SendKind};
@@ -69,8 +67,78 @@ impl Code {
     }
 }
 
+/// What a thread's next step acts on: enough to say which steps of other threads it commutes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The word of a slot.
+    Slot(SlotId),
+    /// Takes a lock.
+    Lock(LockId),
+    /// Releases a lock that it holds, or ends: it can only let others go on.
+    Release,
+    /// A device's allocator or sequence counter.
+    Device(DeviceId),
+    /// A message about a buffer of this device.
+    Send(DeviceId),
+    /// Nothing that another thread could see.
+    Nothing,
+    /// Anything.
+    Anything,
+    /// Nothing: the thread has ended.
+    Ended,
+}
+
+/// The locks that a thread holds, in the order in which it took them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Held {
+    locks: [LockId; Held::MAX],
+    len: u8,
+}
+
+impl Held {
+    /// A program holds one lock of each sort at most, taking one twice is a deadlock with itself. A thread that never
+    /// unlocks on many devices may come to more: those it does not release when it ends.
+    const MAX: usize = 12;
+
+    #[inline]
+    fn push(&mut self, lock: LockId) {
+        if let Some(place) = self.locks.get_mut(usize::from(self.len)) {
+            *place = lock;
+            self.len += 1;
+        }
+    }
+
+    fn pop(&mut self) -> Option<LockId> {
+        self.len = self.len.checked_sub(1)?;
+        Some(std::mem::replace(
+            &mut self.locks[usize::from(self.len)],
+            LockId(0),
+        ))
+    }
+
+    fn remove(&mut self, lock: LockId) {
+        if let Some(index) = self.as_slice().iter().position(|held| *held == lock) {
+            self.locks[index..].rotate_left(1);
+            self.pop();
+        }
+    }
+
+    fn as_slice(&self) -> &[LockId] {
+        &self.locks[..usize::from(self.len)]
+    }
+}
+
+impl Default for Held {
+    fn default() -> Held {
+        Held {
+            locks: [LockId(0); Held::MAX],
+            len: 0,
+        }
+    }
+}
+
 /// Where a thread is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Thread {
     index: u16,
     at: At,
@@ -82,7 +150,7 @@ pub struct Thread {
     device: DeviceId,
     pc: u8,
     sequence: u64,
-    held: SmallVec<[LockId; 4]>,
+    held: Held,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,7 +195,7 @@ impl Thread {
             device: DeviceId(0),
             pc: 0,
             sequence: 0,
-            held: SmallVec::new(),
+            held: Held::default(),
         }
     }
 
@@ -136,7 +204,113 @@ impl Thread {
         self.at == At::Ended
     }
 
+    /// Whether it has begun its operation; `false` between two, also while it waits to begin the next.
+    pub fn is_inside(&self) -> bool {
+        !matches!(self.at, At::Idle | At::Opening | At::Ended)
+    }
+
+    /// Whether it has taken up its next operation and waits to begin it.
+    pub fn has_taken_up(&self) -> bool {
+        self.at == At::Opening
+    }
+
+    /// Whether it is closing a device.
+    pub fn is_closing(&self) -> bool {
+        self.is_inside() && matches!(self.op, Op::Close { .. })
+    }
+
+    /// The locks that it holds, in the order in which it took them.
+    pub fn held(&self) -> &[LockId] {
+        self.held.as_slice()
+    }
+
+    /// The buffer at hand.
+    pub fn place(&self) -> PartAt {
+        self.place
+    }
+
+    /// Where it is, in words that decide all that it does from here on, given its operations, the slots and the locks
+    /// that it holds: phase, program, step, the connection and chunk of a send, the part at hand, and the sequence number.
+    pub fn position(&self) -> [u64; 3] {
+        let (phase, conn, chunk) = match self.at {
+            At::Idle | At::Opening => return [0; 3],
+            At::NextPart => (1, 0, 0),
+            At::Program => (2, 0, 0),
+            At::Sending(SendPhase::Connect) => (3, 0, 0),
+            At::Sending(SendPhase::Share(conn)) => (4, conn.0, 0),
+            At::Sending(SendPhase::Write { conn, chunk }) => (5, conn.0, chunk),
+            At::Closing => (6, 0, 0),
+            At::Ended => return [7, 0, 0],
+        };
+        let bytes = [
+            phase,
+            self.program as u8,
+            self.pc,
+            chunk,
+            self.place.part,
+            0,
+            0,
+            0,
+        ];
+        [u64::from_le_bytes(bytes), u64::from(conn), self.sequence]
+    }
+
+    /// What its next step acts on; `upcoming` is the operation after the one at hand.
+    pub fn next(&self, code: &Code, upcoming: Option<&Op>) -> Next {
+        let opens = |op: &Op| match op {
+            Op::Allocate { slot, .. } | Op::Release { slot, .. } => Next::Slot(*slot),
+            Op::AwaitOthers => Next::Anything,
+            Op::Close { .. } => Next::Nothing,
+            Op::Throw => Next::Release,
+        };
+        match self.at {
+            At::Ended => Next::Ended,
+            At::Idle => upcoming.map_or(Next::Release, opens),
+            At::Opening => opens(&self.op),
+            At::NextPart => Next::Slot(self.place.slot),
+            At::Sending(SendPhase::Write { .. }) => Next::Send(self.device),
+            At::Sending(_) | At::Closing => Next::Anything,
+            At::Program => self.next_in_program(code, upcoming.map_or(Next::Release, opens)),
+        }
+    }
+
+    fn next_in_program(&self, code: &Code, after: Next) -> Next {
+        let steps = code.program(self.program).get(usize::from(self.pc)..);
+        for step in steps.unwrap_or_default().iter().copied() {
+            if self.is_no_action(code, step) {
+                continue;
+            }
+            return match step {
+                MicroStep::Lock(lock) => match code.objects.resolve(lock, self.device) {
+                    Some(id) => Next::Lock(id),
+                    None => Next::Nothing,
+                },
+                MicroStep::Unlock(lock) => match code.objects.resolve(lock, self.device) {
+                    Some(_) => Next::Release,
+                    None => continue,
+                },
+                MicroStep::Alloc | MicroStep::Free | MicroStep::Stamp => Next::Device(self.device),
+                MicroStep::CheckLive
+                | MicroStep::Claim
+                | MicroStep::MarkLive
+                | MicroStep::MarkDead
+                | MicroStep::Publish => Next::Slot(self.place.slot),
+                MicroStep::Send(_) if code.connections == Connections::Lazy => Next::Anything,
+                MicroStep::Send(_) => Next::Send(self.device),
+                MicroStep::DebugLog => Next::Nothing,
+            };
+        }
+        if matches!(self.op, Op::Close { .. }) {
+            Next::Anything
+        } else if self.place.part + 1 < self.parts || self.program == ProgramKind::Deallocate {
+            Next::Slot(self.place.slot)
+        } else {
+            after
+        }
+    }
+
     /// Takes one step.
+    #[inline]
     pub fn step<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Stepped {
         loop {
             match self.at {
@@ -310,7 +484,7 @@ impl Thread {
                     self.pc += 1;
                     return None;
                 };
-                self.held.retain(|held| *held != id);
+                self.held.remove(id);
                 backend.record(&Event::Unlock { lock: id });
                 backend.unlock(id);
             }
@@ -540,7 +714,9 @@ impl Thread {
                         }
                     }
                     Flow::Blocked => return Stepped::Blocked,
-                    Flow::Stop(_) => return self.give_up(backend),
+                    Flow::Stop(reason) => {
+                        return self.stop(reason, Event::BlockedOnSend { conn }, backend);
+                    }
                 }
             }
         }

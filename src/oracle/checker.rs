@@ -67,7 +67,7 @@ struct SlotState {
 
 /// A message as its sender meant it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sent {
+pub(crate) struct Sent {
     pub kind: SentKind,
     pub handle: Handle,
     pub thread: u16,
@@ -87,8 +87,16 @@ impl Sent {
 #[derive(Clone, Copy, Debug)]
 struct Blocked {
     thread: u16,
-    lock: Option<LockId>,
+    wait: Wait,
     divergence: Divergence,
+}
+
+/// What a thread waited for.
+#[derive(Clone, Copy, Debug)]
+enum Wait {
+    Lock(LockId),
+    Op(Op),
+    Send(ConnId),
 }
 
 impl Checker {
@@ -243,13 +251,14 @@ impl Checker {
                 let at = self.divergence(thread, Kind::LockOutOfBounds);
                 self.judge.count(Divergence { device, ..at });
             }
-            Event::BlockedOnLock { lock } => self.block(stream, Some(lock)),
-            Event::BlockedOnOp { .. } => self.block(stream, None),
+            Event::BlockedOnLock { lock } => self.block(stream, Wait::Lock(lock)),
+            Event::BlockedOnOp { op } => self.block(stream, Wait::Op(op)),
+            Event::BlockedOnSend { conn } => self.block(stream, Wait::Send(conn)),
             _ => {}
         }
     }
 
-    fn block(&mut self, thread: u16, lock: Option<LockId>) {
+    fn block(&mut self, thread: u16, wait: Wait) {
         let divergence = Divergence {
             memory: None,
             address: None,
@@ -257,7 +266,7 @@ impl Checker {
         };
         self.blocked.push(Blocked {
             thread,
-            lock,
+            wait,
             divergence,
         });
     }
@@ -283,16 +292,27 @@ impl Checker {
 
     /// Who waits for what, when the run was given up.
     fn who_waits(&self) -> String {
-        let waits = |blocked: &Blocked| match blocked.lock {
-            Some(lock) => format!(
-                "thread {} waits for the lock {}",
-                blocked.thread,
-                self.objects.lock_name(lock)
-            ),
-            None => format!(
-                "thread {} waits for the slot of its next operation",
-                blocked.thread
-            ),
+        let waits = |blocked: &Blocked| {
+            let thread = blocked.thread;
+            match blocked.wait {
+                Wait::Lock(lock) => {
+                    let name = self.objects.lock_name(lock);
+                    format!("thread {thread} waits for the lock {name}")
+                }
+                Wait::Op(op @ Op::Release { .. }) => {
+                    format!("thread {thread} waits to `{op}`: its handle was never published")
+                }
+                Wait::Op(op @ Op::Allocate { .. }) => {
+                    format!(
+                        "thread {thread} waits to `{op}`: the slot's last buffer was never released"
+                    )
+                }
+                Wait::Op(op) => format!("thread {thread} waits to `{op}`"),
+                Wait::Send(conn) => format!(
+                    "thread {thread} waits for room on connection {}, which the server no longer reads",
+                    conn.0
+                ),
+            }
         };
         self.blocked
             .iter()

@@ -11,8 +11,9 @@ pub mod kind;
 pub mod message_check;
 pub mod rest;
 mod truth;
-mod wire;
+pub(crate) mod wire;
 
 pub use check::{CheckError, check_trace};
 pub use checker::Checker;
+pub(crate) use checker::Sent;
 pub use kind::{Divergence, Kind, Leak, Report, Strength, Verdict};

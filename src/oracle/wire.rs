@@ -8,15 +8,15 @@ use crate::tracking::{Layout, Message, wire};
 use super::checker::Sent;
 
 /// The writes of one connection, in order.
-#[derive(Debug)]
-pub(super) struct Wire {
+#[derive(Clone, Debug)]
+pub(crate) struct Wire {
     layout: Layout,
     chunks: u8,
     writes: VecDeque<(Sent, u8)>,
 }
 
 /// A frame off the wire: one of the messages in it, and if it is torn, what the server makes of its bytes.
-pub(super) type Frame = (Sent, Option<Option<Message>>);
+pub(crate) type Frame = (Sent, Option<Option<Message>>);
 
 impl Wire {
     pub fn new(layout: Layout, chunks: u8) -> Wire {
@@ -31,6 +31,16 @@ impl Wire {
     #[inline]
     pub fn push(&mut self, sent: Sent, chunk: u8) {
         self.writes.push_back((sent, chunk));
+    }
+
+    /// The writes that are under way, in order, each with the number of its chunk.
+    pub fn writes(&self) -> impl ExactSizeIterator<Item = &(Sent, u8)> {
+        self.writes.iter()
+    }
+
+    /// Forgets what is under way.
+    pub fn clear(&mut self) {
+        self.writes.clear();
     }
 
     /// Whether a whole frame is there.

@@ -126,6 +126,9 @@ pub enum Connections {
 pub struct ServerPace {
     /// How long it takes over each message: a deliberately slow server.
     pub delay_us: u64,
+    /// Stops reading after that many messages, and leaves whoever sends waiting. Controlled runs only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stops_after: Option<u64>,
 }
 
 /// The runtime's debug log.

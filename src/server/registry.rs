@@ -180,7 +180,7 @@ impl Totals {
 }
 
 /// The state machine. See the module's page for its rules.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Registry {
     semantics: Semantics,
     limits: Limits,
@@ -240,6 +240,15 @@ impl Registry {
         gaps
     }
 
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.live.clear();
+        self.totals.clear();
+        if !self.sequencer.is_empty() {
+            self.sequencer = Sequencer::default();
+        }
+    }
+
     /// The live table, sorted by device, class, memory, owner and address.
     pub fn live(&self) -> Vec<Entry> {
         self.sorted()
@@ -267,6 +276,12 @@ impl Registry {
     /// How many messages wait for an earlier sequence number.
     pub fn held(&self) -> usize {
         self.sequencer.held()
+    }
+
+    /// What decides how stamped messages will be taken: of each device the awaited number (without a message), then the
+    /// messages that wait, by number.
+    pub fn held_messages(&self) -> impl Iterator<Item = (DeviceId, u64, Option<&Message>)> {
+        self.sequencer.queued()
     }
 
     /// How this registry understands messages.
@@ -432,6 +447,28 @@ impl Registry {
             self.live.iter().map(|(&k, &r)| (k, r)).collect();
         all.sort_unstable_by_key(|&(key, _)| key);
         all
+    }
+}
+
+impl Clone for Registry {
+    fn clone(&self) -> Registry {
+        Registry {
+            live: self.live.clone(),
+            totals: self.totals.clone(),
+            sequencer: self.sequencer.clone(),
+            ..*self
+        }
+    }
+
+    /// Keeps the memory that it has: a search clones registries all the time.
+    fn clone_from(&mut self, source: &Registry) {
+        self.semantics = source.semantics;
+        self.limits = source.limits;
+        self.live.clone_from(&source.live);
+        self.totals.clone_from(&source.totals);
+        if !(self.sequencer.is_empty() && source.sequencer.is_empty()) {
+            self.sequencer.clone_from(&source.sequencer);
+        }
     }
 }
 

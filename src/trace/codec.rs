@@ -56,6 +56,7 @@ mod tag {
     pub const FINISH: u8 = 57;
     pub const STOPPED: u8 = 59;
     pub const ACCEPT: u8 = 58;
+    pub const BLOCKED_ON_SEND: u8 = 60;
     /// … plus the code: on connection 0.
     pub const RECEIVE: u8 = 64;
     /// … plus the code, then the connection.

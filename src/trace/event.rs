@@ -250,6 +250,11 @@ pub enum Event {
         /// The operation it could not begin.
         op: Op,
     },
+    /// The thread waited for room on this connection when the run was given up.
+    BlockedOnSend {
+        /// The connection.
+        conn: ConnId,
+    },
     /// The thread was told to end while it waited; what it holds is released next.
     Stopped,
     /// The thread ended.

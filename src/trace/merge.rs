@@ -364,7 +364,9 @@ fn special_of(event: &Event) -> Special {
             outcome: SendOutcome::Sent,
             ..
         } => Special::Sent(conn),
-        Event::BlockedOnLock { .. } | Event::BlockedOnOp { .. } => Special::Blocked,
+        Event::BlockedOnLock { .. } | Event::BlockedOnOp { .. } | Event::BlockedOnSend { .. } => {
+            Special::Blocked
+        }
         Event::Finish => Special::Finish,
         _ => Special::Nothing,
     }

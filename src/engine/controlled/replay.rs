@@ -9,14 +9,16 @@ use std::collections::VecDeque;
 use thiserror::Error;
 
 use crate::device::ConfigError;
+use crate::engine::backend::Outgoing;
 use crate::engine::step::{Code, Stepped, Thread};
 use crate::oracle::{CheckError, Checker, Report};
 use crate::scenario::op::Op;
 use crate::trace::event::{Event, SendOutcome};
 use crate::trace::file::{Header, SERVER_STREAM, TraceFile};
 use crate::trace::merge::{Merge, MergeEnd, Merged};
+use crate::trace::message::Handle;
 
-use super::world::{Hand, World};
+use super::world::{Hand, Network, Record, World};
 
 /// What a replay showed.
 #[derive(Clone, Debug)]
@@ -50,6 +52,27 @@ pub enum ReplayError {
         /// What came out.
         replayed: String,
     },
+}
+
+/// A network of which the recording says what becomes of each write.
+struct Told(SendOutcome);
+
+impl Network for Told {
+    fn send(
+        &mut self,
+        _world: &World,
+        _thread: u16,
+        _handle: &Handle,
+        _chunk: &Outgoing,
+    ) -> Option<SendOutcome> {
+        Some(self.0)
+    }
+}
+
+impl Record for VecDeque<Event> {
+    fn record(&mut self, _stream: u16, event: &Event) {
+        self.push_back(*event);
+    }
 }
 
 /// Replays `trace`. `progress` is told the number of events from time to time.
@@ -161,16 +184,16 @@ impl Stage {
 
     fn step(&mut self, recorded: &Merged) -> Stepped {
         let actor = &mut self.actors[usize::from(recorded.stream)];
-        let send_outcome = match recorded.event {
-            Event::Send { outcome, .. } => outcome,
-            _ => SendOutcome::Sent,
-        };
         let mut hand = Hand {
             world: &mut self.world,
             thread: recorded.stream,
             ops: &mut actor.ops,
-            events: &mut actor.events,
-            send_outcome,
+            record: &mut actor.events,
+            network: &mut Told(match recorded.event {
+                Event::Send { outcome, .. } => outcome,
+                _ => SendOutcome::Sent,
+            }),
+            stop: None,
         };
         actor.thread.step(&self.code, &mut hand)
     }
@@ -181,13 +204,19 @@ impl Stage {
         let index = usize::from(recorded.stream);
         match recorded.event {
             // Until the first thread lets go of its locks, that a thread cannot go on must come out again.
-            Event::BlockedOnLock { .. } | Event::BlockedOnOp { .. } if !self.letting_go => {
+            Event::BlockedOnLock { .. }
+            | Event::BlockedOnOp { .. }
+            | Event::BlockedOnSend { .. }
+                if !self.letting_go =>
+            {
                 match self.step(recorded) {
                     Stepped::Blocked => {}
                     other => return Some(Err(format!("it could go on: {other:?}"))),
                 }
             }
-            Event::BlockedOnLock { .. } | Event::BlockedOnOp { .. } => {}
+            Event::BlockedOnLock { .. }
+            | Event::BlockedOnOp { .. }
+            | Event::BlockedOnSend { .. } => {}
             Event::Stopped => {
                 self.actors[index].stopped = true;
                 self.letting_go = true;

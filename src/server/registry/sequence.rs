@@ -94,6 +94,20 @@ impl Sequencer {
         Some(message)
     }
 
+    /// Whether no stamped message ever came.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queues.is_empty()
+    }
+
+    /// Of each queue the awaited number, then what it holds.
+    pub(super) fn queued(&self) -> impl Iterator<Item = (DeviceId, u64, Option<&Message>)> {
+        self.queues.iter().flat_map(|(&(_, device), queue)| {
+            let held = queue.held.iter();
+            std::iter::once((device, queue.next, None))
+                .chain(held.map(move |(number, message)| (device, *number, Some(message))))
+        })
+    }
+
     /// How many messages wait.
     pub(super) fn held(&self) -> usize {
         self.held

@@ -210,6 +210,9 @@ impl Decoder {
                 self.touch = Touch::NONE;
                 Event::BlockedOnOp { op }
             }
+            tag::BLOCKED_ON_SEND => Event::BlockedOnSend {
+                conn: self.conn(bytes)?,
+            },
             tag::STOPPED => Event::Stopped,
             tag::FINISH => Event::Finish,
             tag::ACCEPT => Event::Accept {

@@ -146,6 +146,10 @@ impl Encoder {
                     .map_or(0, |slot| self.history.versions[slot.index()]);
                 self.open(&op, version, out);
             }
+            Event::BlockedOnSend { conn } => {
+                out.push(tag::BLOCKED_ON_SEND);
+                put(out, u64::from(conn.0));
+            }
             Event::Stopped => out.push(tag::STOPPED),
             Event::Finish => out.push(tag::FINISH),
             Event::Accept { conn } => {

@@ -1,0 +1,344 @@
+//! Fingerprints: 128 bits for everything that decides what a machine can still do.
+//!
+//! Two machines with the same fingerprint have the same futures, up to names. Left out is what is history only: versions, what a
+//! slot held that will not be looked at again (*dead slots*), and which of several threads with the same program is which
+//! (*symmetry*). Generations are renamed in the order in which they are met.
+//!
+//! The hash is XXH3-128. A search of n states misses one by a collision with a probability below n²/2¹²⁹: for 10⁹ states 10⁻²¹.
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::device::{Memory, Status};
+use crate::engine::backend::PartAt;
+use crate::engine::controlled::actors::Actor;
+use crate::engine::controlled::machine::{Machine, Setup};
+use crate::scenario::op::{Op, SlotId};
+use crate::scenario::{Connections, Scenario};
+use crate::trace::message::Handle;
+
+use super::reduction::Reduction;
+
+/// Computes fingerprints, in memory of its own.
+#[derive(Clone, Debug)]
+pub struct Fingerprints {
+    /// Of each thread: the class of threads that have the same program.
+    class: Vec<u16>,
+    /// Of each thread: the slots that it alone uses, in the order of its operations.
+    own_slots: Vec<Vec<SlotId>>,
+    shared_slots: Vec<SlotId>,
+    dead_slots: bool,
+    keys: Vec<Vec<u8>>,
+    order: Vec<u16>,
+    rank: Vec<u16>,
+    generations: Vec<u64>,
+    bytes: Vec<u8>,
+}
+
+impl Fingerprints {
+    /// For the machines of `setup`. Without `symmetry` every thread is of its own class; without `dead_slots` what a slot last held
+    /// stays part of the state.
+    pub fn new(
+        setup: &Setup,
+        reduction: &Reduction,
+        symmetry: bool,
+        dead_slots: bool,
+    ) -> Fingerprints {
+        let threads = setup.ops().len();
+        let own_slots: Vec<Vec<SlotId>> = setup
+            .ops()
+            .iter()
+            .map(|ops| {
+                let mut own: Vec<SlotId> = Vec::new();
+                for op in ops {
+                    if let Op::Allocate { slot, .. } | Op::Release { slot, .. } = op
+                        && reduction.is_private(slot.index())
+                        && !own.contains(slot)
+                    {
+                        own.push(*slot);
+                    }
+                }
+                own
+            })
+            .collect();
+        let mut shared_slots: Vec<SlotId> = (0..reduction.objects().slots).map(SlotId).collect();
+        shared_slots.retain(|slot| own_slots.iter().all(|own| !own.contains(slot)));
+        let class = if symmetry {
+            classes(&setup.scenario, setup.ops(), &own_slots)
+        } else {
+            (0..threads as u16).collect()
+        };
+        Fingerprints {
+            class,
+            own_slots,
+            shared_slots,
+            dead_slots,
+            keys: vec![Vec::new(); threads],
+            order: (0..threads as u16).collect(),
+            rank: vec![0; threads],
+            generations: Vec::new(),
+            bytes: Vec::new(),
+        }
+    }
+
+    /// The fingerprint of `machine`, where `current` took the last step; give it only where that matters.
+    pub fn of(&mut self, machine: &Machine, current: Option<(Actor, u32)>) -> u128 {
+        self.sort_threads(machine);
+        self.bytes.clear();
+        self.generations.clear();
+        let mut out = std::mem::take(&mut self.bytes);
+        for index in 0..self.order.len() {
+            let thread = usize::from(self.order[index]);
+            out.extend_from_slice(&self.keys[thread]);
+            for slot in 0..self.own_slots[thread].len() {
+                self.slot_generations(machine, self.own_slots[thread][slot], &mut out);
+            }
+        }
+        for slot in 0..self.shared_slots.len() {
+            let slot = self.shared_slots[slot];
+            slot_bytes(machine, slot, self.dead_slots, true, &mut out);
+            self.slot_generations(machine, slot, &mut out);
+        }
+        self.devices(machine, &mut out);
+        self.server(machine, &mut out);
+        if let Some((actor, preemptions)) = current {
+            let rank = self
+                .rank
+                .get(usize::from(actor.0))
+                .copied()
+                .unwrap_or(actor.0);
+            put(&mut out, u64::from(rank));
+            put(&mut out, u64::from(preemptions));
+        }
+        let fingerprint = xxh3_128(&out);
+        self.bytes = out;
+        fingerprint
+    }
+
+    /// Puts the threads in an order that does not depend on which of a class is which.
+    fn sort_threads(&mut self, machine: &Machine) {
+        for thread in 0..self.keys.len() {
+            let key = &mut self.keys[thread];
+            key.clear();
+            put(key, u64::from(self.class[thread]));
+            let state = &machine.threads()[thread];
+            let taken = machine.taken(thread) - u32::from(state.has_taken_up());
+            put(key, u64::from(taken));
+            for word in state.position() {
+                put(key, word);
+            }
+            if state.is_inside() {
+                // Where it closes a device, the buffer at hand is none that its operation names.
+                put(
+                    key,
+                    u64::from(state.place().slot.0) * u64::from(state.is_closing()),
+                );
+            }
+            put(key, state.held().len() as u64);
+            for lock in state.held() {
+                put(key, u64::from(lock.0));
+            }
+            for slot in &self.own_slots[thread] {
+                slot_bytes(machine, *slot, self.dead_slots, false, key);
+            }
+        }
+        let keys = &self.keys;
+        self.order
+            .sort_unstable_by(|a, b| keys[usize::from(*a)].cmp(&keys[usize::from(*b)]));
+        for (rank, thread) in (0..).zip(&self.order) {
+            self.rank[usize::from(*thread)] = rank;
+        }
+    }
+
+    fn slot_generations(&mut self, machine: &Machine, slot: SlotId, out: &mut Vec<u8>) {
+        let (_, request) = machine.world().slot(slot);
+        if self.dead_slots && is_dead(machine, slot) {
+            return;
+        }
+        for part in 0..request.parts {
+            if let Some(handle) = machine.world().handle(PartAt { slot, part }) {
+                self.generation(handle.generation, out);
+            }
+        }
+    }
+
+    fn devices(&mut self, machine: &Machine, out: &mut Vec<u8>) {
+        for device in machine.world().devices() {
+            for memory in Memory::ALL {
+                let mut blocks = 0;
+                device.live_blocks(memory, &mut |block| {
+                    blocks += 1;
+                    put(out, block.address);
+                    put(out, block.size_bytes);
+                    if let Some(generation) = device.generation(memory, block.address) {
+                        self.generation(generation, out);
+                    }
+                });
+                // The number comes last, and says with what is before it how far the list goes.
+                put(out, blocks);
+            }
+        }
+        for counter in machine.world().counters() {
+            put(out, *counter);
+        }
+        let (shared, opened) = machine.world().connections();
+        put(out, shared.map_or(0, |conn| u64::from(conn.0) + 1));
+        put(out, u64::from(opened));
+    }
+
+    fn server(&mut self, machine: &Machine, out: &mut Vec<u8>) {
+        let server = machine.server();
+        let registry = server.registry();
+        if !registry.is_empty() {
+            for entry in registry.live() {
+                put(out, u64::from(entry.device.0));
+                out.extend_from_slice(&[entry.class as u8, entry.buffer_type]);
+                put(out, entry.address);
+                put(out, entry.size_bytes);
+                self.thread(entry.thread, out);
+                self.generation(entry.generation, out);
+                put(out, u64::from(entry.refcount));
+            }
+        }
+        put(out, registry.len() as u64);
+        for (device, sequence, message) in registry.held_messages() {
+            put(out, u64::from(device.0));
+            put(out, sequence);
+            let Some(message) = message else { continue };
+            out.push(message.kind as u8);
+            put(out, message.address);
+            put(out, message.size_bytes);
+            if let Some(extension) = message.extension {
+                out.push(extension.memory as u8);
+                self.thread(extension.thread, out);
+                self.generation(extension.generation, out);
+            }
+        }
+        put(out, server.messages_before_stop());
+        for wire in server.wires() {
+            put(out, wire.writes().len() as u64);
+            for (sent, chunk) in wire.writes() {
+                out.extend_from_slice(&[sent.kind as u8, *chunk]);
+                self.thread(u32::from(sent.thread), out);
+                put(out, sent.sequence);
+                self.handle(&sent.handle, out);
+            }
+        }
+    }
+
+    fn handle(&mut self, handle: &Handle, out: &mut Vec<u8>) {
+        put(out, u64::from(handle.device.0));
+        out.push(handle.memory as u8);
+        put(out, handle.address);
+        put(out, handle.size_bytes);
+        self.generation(handle.generation, out);
+    }
+
+    fn thread(&self, thread: u32, out: &mut Vec<u8>) {
+        let rank = self.rank.get(thread as usize).copied();
+        put(out, rank.map_or(u64::from(thread), u64::from));
+    }
+
+    /// A name for `generation` that depends on nothing but the order in which names are asked for.
+    fn generation(&mut self, generation: u64, out: &mut Vec<u8>) {
+        let known = self
+            .generations
+            .iter()
+            .position(|known| *known == generation);
+        let name = known.unwrap_or_else(|| {
+            self.generations.push(generation);
+            self.generations.len() - 1
+        });
+        put(out, name as u64);
+    }
+}
+
+/// A slot that no one will look at again before it is opened anew: all releases are done, and nothing in it is live, so
+/// that closing its device passes it by.
+fn is_dead(machine: &Machine, slot: SlotId) -> bool {
+    let (word, request) = machine.world().slot(slot);
+    word.is_vacant() && (0..request.parts).all(|part| word.status(part) != Status::Live)
+}
+
+fn slot_bytes(machine: &Machine, slot: SlotId, dead_slots: bool, epoch: bool, out: &mut Vec<u8>) {
+    let (word, request) = machine.world().slot(slot);
+    if dead_slots && is_dead(machine, slot) {
+        put(
+            out,
+            if epoch {
+                u64::from(word.epoch()) << 1 | 1
+            } else {
+                1
+            },
+        );
+        return;
+    }
+    put(out, word.state() << 1);
+    for part in 0..request.parts {
+        let at = PartAt { slot, part };
+        let handle = machine.world().handle(at);
+        put(out, handle.map_or(0, |handle| handle.address + 1));
+        // Whether it is live, and known, in the life that the handle means: threads are told apart by that as well.
+        let live = handle.is_some_and(|handle| {
+            let device = &machine.world().devices()[usize::from(handle.device.0)];
+            device.generation(handle.memory, handle.address) == Some(handle.generation)
+        });
+        out.push(u8::from(live));
+    }
+}
+
+/// Threads are interchangeable when their operations are the same but for the names of slots that each has to itself, and
+/// nothing tells them apart by their number: no connections of their own, and no walk over all slots.
+fn classes(scenario: &Scenario, ops: &[Box<[Op]>], own_slots: &[Vec<SlotId>]) -> Vec<u16> {
+    let renamed: Vec<Option<Vec<Op>>> = ops
+        .iter()
+        .zip(own_slots)
+        .map(|(ops, own)| renamed(ops, own))
+        .collect();
+    let alike = scenario.transport.connections == Connections::Shared;
+    (0..ops.len())
+        .map(|thread| {
+            (0..thread)
+                .find(|other| {
+                    alike && renamed[thread].is_some() && renamed[*other] == renamed[thread]
+                })
+                .unwrap_or(thread) as u16
+        })
+        .collect()
+}
+
+fn renamed(ops: &[Op], own: &[SlotId]) -> Option<Vec<Op>> {
+    let name = |slot: SlotId| {
+        own.iter()
+            .position(|own| *own == slot)
+            .map(|index| SlotId(index as u32))
+    };
+    ops.iter()
+        .map(|op| match *op {
+            Op::Allocate {
+                slot,
+                epoch,
+                request,
+            } => Some(Op::Allocate {
+                slot: name(slot)?,
+                epoch,
+                request,
+            }),
+            Op::Release { slot, epoch } => Some(Op::Release {
+                slot: name(slot)?,
+                epoch,
+            }),
+            Op::Throw => Some(Op::Throw),
+            Op::AwaitOthers | Op::Close { .. } => None,
+        })
+        .collect()
+}
+
+/// Appends a number whose end can be told from what follows.
+#[inline]
+fn put(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}

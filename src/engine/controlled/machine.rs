@@ -1,0 +1,433 @@
+//! The machine: a scenario's world, its threads and its server together, one step at a time, and the loop that runs
+//! it under a scheduler from the first step to the end.
+//!
+//! Every step of an actor is one step of the interpreter or one frame that the server takes. What a thread cannot do
+//! costs no step and changes nothing. The machine knows which actors were refused and have not been woken since, so that
+//! a scheduler is asked about the others only.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::device::ConfigError;
+use crate::engine::backend::StopReason;
+use crate::engine::step::{Code, Next, Stepped, Thread};
+use crate::scenario::Scenario;
+use crate::scenario::op::Op;
+use crate::trace::event::{ConnId, Event};
+use crate::trace::file::SERVER_STREAM;
+
+use super::actors::{Actor, Actors};
+use super::schedulers::Scheduler;
+use super::server::Server;
+use super::world::{Hand, Record, World};
+
+/// What all schedules of a scenario share.
+#[derive(Debug)]
+pub struct Setup {
+    /// The scenario.
+    pub scenario: Scenario,
+    code: Code,
+    ops: Vec<Box<[Op]>>,
+    connections: u16,
+}
+
+/// Why a scenario cannot be explored.
+#[derive(Debug, Error)]
+pub enum SetupError {
+    /// Its devices cannot be built.
+    #[error("devices: {0}")]
+    Device(#[from] ConfigError),
+    /// Schedules name actors by a bit each.
+    #[error(
+        "{threads} threads and {connections} connections to a server that takes part are more than the {max} actors of a \
+         controlled run; give fewer --threads",
+        max = Actors::MAX
+    )]
+    TooManyActors {
+        /// Threads.
+        threads: u16,
+        /// Connections.
+        connections: u16,
+    },
+    /// Its operations would not fit in memory.
+    #[error(
+        "more than {MAX_OPS} operations in all; a controlled run holds them in memory: give fewer --ops"
+    )]
+    TooManyOps,
+}
+
+/// The most operations of a controlled run, over all threads.
+const MAX_OPS: usize = 4_000_000;
+
+impl Setup {
+    /// Prepares run `run` of `scenario`, which must have been checked.
+    pub fn new(scenario: Scenario, run: u64) -> Result<Arc<Setup>, SetupError> {
+        let mut total = 0;
+        let mut ops = Vec::new();
+        for thread in 0..scenario.threads {
+            let of_thread: Box<[Op]> = scenario
+                .ops_of(thread, run)
+                .take(MAX_OPS + 1 - total)
+                .collect();
+            total += of_thread.len();
+            if total > MAX_OPS {
+                return Err(SetupError::TooManyOps);
+            }
+            ops.push(of_thread);
+        }
+        let connections = Server::new(&scenario).connections();
+        if usize::from(scenario.threads) + usize::from(connections) > Actors::MAX {
+            return Err(SetupError::TooManyActors {
+                threads: scenario.threads,
+                connections,
+            });
+        }
+        World::new(&scenario)?;
+        Ok(Arc::new(Setup {
+            code: Code::new(&scenario),
+            scenario,
+            ops,
+            connections,
+        }))
+    }
+
+    /// The operations of each thread.
+    pub fn ops(&self) -> &[Box<[Op]>] {
+        &self.ops
+    }
+
+    /// Whether the server takes part in the schedule.
+    pub fn has_server_actors(&self) -> bool {
+        self.connections > 0
+    }
+
+    /// Every actor.
+    pub fn actors(&self) -> Actors {
+        Actors::first(self.scenario.threads + self.connections)
+    }
+
+    /// An actor's name in schedules: `t0`, or `s0` for the server's taking from connection 0.
+    pub fn actor(&self, actor: Actor) -> ActorName {
+        match actor.0.checked_sub(self.scenario.threads) {
+            Some(conn) => ActorName::Server(ConnId(conn)),
+            None => ActorName::Thread(actor.0),
+        }
+    }
+}
+
+/// Who an actor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ActorName {
+    /// A thread.
+    Thread(u16),
+    /// The server, taking from a connection.
+    Server(ConnId),
+}
+
+/// A scenario in the middle of a schedule.
+#[derive(Debug)]
+pub struct Machine {
+    setup: Arc<Setup>,
+    world: World,
+    server: Server,
+    threads: Vec<Thread>,
+    /// How many of its operations each thread has taken up.
+    taken: Vec<u32>,
+    /// Actors that were not refused since they could last have been let go on.
+    ready: Actors,
+    /// Threads that have not ended.
+    alive: Actors,
+    /// Something outside the server that may be a divergence: an address given back twice, a lock out of bounds.
+    alarmed: bool,
+    steps: u64,
+}
+
+/// How a schedule ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunEnd {
+    /// Every thread has ended, and the server has taken what it was sent.
+    Completed,
+    /// Nobody can go on.
+    Deadlock,
+    /// The scheduler gave up, or the schedule came to the most steps allowed.
+    CutShort,
+}
+
+impl Machine {
+    /// Before the first step.
+    pub fn new(setup: &Arc<Setup>) -> Machine {
+        let scenario = &setup.scenario;
+        let threads = scenario.threads;
+        Machine {
+            world: World::new(scenario).expect("built once in Setup::new"),
+            server: Server::new(scenario),
+            threads: (0..threads).map(Thread::new).collect(),
+            taken: vec![0; usize::from(threads)],
+            ready: setup.actors(),
+            alive: Actors::first(threads),
+            alarmed: false,
+            steps: 0,
+            setup: Arc::clone(setup),
+        }
+    }
+
+    /// Back to before the first step.
+    pub fn reset(&mut self) {
+        let threads = self.setup.scenario.threads;
+        self.world.reset(threads);
+        self.server.reset();
+        for (index, thread) in (0..).zip(&mut self.threads) {
+            *thread = Thread::new(index);
+        }
+        self.taken.fill(0);
+        self.ready = self.setup.actors();
+        self.alive = Actors::first(threads);
+        self.alarmed = false;
+        self.steps = 0;
+    }
+
+    /// Runs from here to the end under `scheduler`, at most `max_steps` steps.
+    #[inline]
+    pub fn run<S: Scheduler, R: Record>(
+        &mut self,
+        scheduler: &mut S,
+        record: &mut R,
+        max_steps: u64,
+    ) -> RunEnd {
+        let mut current = None;
+        loop {
+            if self.ready.is_empty() {
+                return self.end(record);
+            }
+            if self.steps >= max_steps {
+                return RunEnd::CutShort;
+            }
+            let Some(actor) = scheduler.pick(self.ready, current) else {
+                return RunEnd::CutShort;
+            };
+            if self.step(actor, record) {
+                scheduler.took(actor);
+                current = Some(actor);
+            }
+        }
+    }
+
+    /// Lets `actor` take a step; `false`: it cannot, and nothing has changed.
+    #[inline]
+    pub fn step<R: Record>(&mut self, actor: Actor, record: &mut R) -> bool {
+        let Some(thread) = self.threads.get_mut(usize::from(actor.0)) else {
+            return self.serve(actor, record);
+        };
+        let mut watch = Watch {
+            record,
+            alarmed: &mut self.alarmed,
+        };
+        let mut hand = Hand {
+            world: &mut self.world,
+            thread: actor.0,
+            ops: &mut Ops {
+                ops: &self.setup.ops[usize::from(actor.0)],
+                taken: &mut self.taken[usize::from(actor.0)],
+            },
+            record: &mut watch,
+            network: &mut self.server,
+            stop: None,
+        };
+        match thread.step(&self.setup.code, &mut hand) {
+            Stepped::Ran => {}
+            Stepped::Blocked => {
+                self.ready.remove(actor);
+                return false;
+            }
+            Stepped::Finished => {
+                self.ready.remove(actor);
+                self.alive.remove(actor);
+            }
+        }
+        self.steps += 1;
+        if let Some((conn, code)) = self.server.take_received() {
+            record.record(SERVER_STREAM, &Event::Receive { conn, code });
+        }
+        self.ready
+            .add(self.world.take_woken() | self.server.take_woken());
+        true
+    }
+
+    fn serve<R: Record>(&mut self, actor: Actor, record: &mut R) -> bool {
+        let conn = ConnId(actor.0 - self.setup.scenario.threads);
+        let Some(code) = self.server.receive(conn, &self.world) else {
+            self.ready.remove(actor);
+            return false;
+        };
+        self.steps += 1;
+        record.record(SERVER_STREAM, &Event::Receive { conn, code });
+        self.ready.add(self.server.take_woken());
+        true
+    }
+
+    /// Ends a run in which nobody can go on: every thread has ended, or those that have not are told to.
+    pub fn finish<R: Record>(&mut self, record: &mut R) -> RunEnd {
+        self.end(record)
+    }
+
+    /// Nobody can go on: because all have ended, or else those that have not are told to, and say what they waited for.
+    fn end<R: Record>(&mut self, record: &mut R) -> RunEnd {
+        if self.alive.is_empty() {
+            return RunEnd::Completed;
+        }
+        for actor in self.alive {
+            let index = usize::from(actor.0);
+            let mut hand = Hand {
+                world: &mut self.world,
+                thread: actor.0,
+                ops: &mut Ops {
+                    ops: &self.setup.ops[index],
+                    taken: &mut self.taken[index],
+                },
+                record,
+                network: &mut self.server,
+                stop: Some(StopReason::Deadlock),
+            };
+            self.threads[index].step(&self.setup.code, &mut hand);
+        }
+        self.alive = Actors::default();
+        RunEnd::Deadlock
+    }
+
+    /// What `actor` would act on next; `None` for a connection.
+    pub fn next_of(&self, actor: Actor) -> Option<Next> {
+        let index = usize::from(actor.0);
+        let upcoming = self.setup.ops.get(index)?.get(self.taken[index] as usize);
+        Some(self.threads[index].next(&self.setup.code, upcoming))
+    }
+
+    /// Whether something may have diverged so far; what stands at rest apart.
+    #[inline]
+    pub fn alarmed(&self) -> bool {
+        self.alarmed || self.server.alarmed()
+    }
+
+    /// Forgets the alarm.
+    pub fn clear_alarm(&mut self) {
+        self.alarmed = false;
+        self.server.clear_alarm();
+    }
+
+    /// Whether, now that all have ended, the server's picture may differ from what is live.
+    #[inline]
+    pub fn differs_at_rest(&self) -> bool {
+        self.server.differs_at_rest(&self.world)
+    }
+
+    /// Buffers that are live.
+    pub fn live(&self) -> usize {
+        self.world
+            .devices()
+            .iter()
+            .map(crate::device::Device::live)
+            .sum()
+    }
+
+    /// Actors that were not refused since they could last have been let go on.
+    pub fn ready(&self) -> Actors {
+        self.ready
+    }
+
+    /// Whether every thread has ended and the server has nothing left to take.
+    pub fn has_ended(&self) -> bool {
+        self.alive.is_empty() && self.ready.is_empty()
+    }
+
+    /// Steps so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// What all schedules share.
+    pub fn setup(&self) -> &Arc<Setup> {
+        &self.setup
+    }
+
+    /// The threads.
+    pub fn threads(&self) -> &[Thread] {
+        &self.threads
+    }
+
+    /// How many of its operations a thread has begun or, where it is between two, taken up.
+    pub fn taken(&self, thread: usize) -> u32 {
+        self.taken[thread]
+    }
+
+    /// The world.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The server.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+}
+
+impl Clone for Machine {
+    fn clone(&self) -> Machine {
+        Machine {
+            setup: Arc::clone(&self.setup),
+            world: self.world.clone(),
+            server: self.server.clone(),
+            threads: self.threads.clone(),
+            taken: self.taken.clone(),
+            ..*self
+        }
+    }
+
+    /// Keeps the memory that it has: the search clones all the time.
+    fn clone_from(&mut self, source: &Machine) {
+        self.setup.clone_from(&source.setup);
+        self.world.clone_from(&source.world);
+        self.server.clone_from(&source.server);
+        self.threads.clone_from(&source.threads);
+        self.taken.clone_from(&source.taken);
+        self.ready = source.ready;
+        self.alive = source.alive;
+        self.alarmed = source.alarmed;
+        self.steps = source.steps;
+    }
+}
+
+/// A thread's operations, from the next one on.
+struct Ops<'a> {
+    ops: &'a [Op],
+    taken: &'a mut u32,
+}
+
+impl Iterator for Ops<'_> {
+    type Item = Op;
+
+    #[inline]
+    fn next(&mut self) -> Option<Op> {
+        let op = self.ops.get(*self.taken as usize)?;
+        *self.taken += 1;
+        Some(*op)
+    }
+}
+
+/// Passes events on, and raises the alarm for those that are divergences by themselves.
+struct Watch<'a, R> {
+    record: &'a mut R,
+    alarmed: &'a mut bool,
+}
+
+impl<R: Record> Record for Watch<'_, R> {
+    #[inline]
+    fn record(&mut self, stream: u16, event: &Event) {
+        use crate::trace::event::FreeOutcome;
+        match event {
+            Event::Free { outcome, .. } => *self.alarmed |= *outcome != FreeOutcome::Freed,
+            Event::LockOutOfBounds { .. } => *self.alarmed = true,
+            _ => {}
+        }
+        self.record.record(stream, event);
+    }
+}

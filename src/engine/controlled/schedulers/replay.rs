@@ -1,0 +1,69 @@
+//! Replay: the picks of a recorded schedule, one after another.
+//!
+//! Where the scheduled actor cannot go on, or the schedule is at its end, the recording is left: for good, and by what was
+//! given for that case (`--adapt`), or else the run stops there.
+
+use crate::engine::controlled::actors::{Actor, Actors};
+
+use super::Scheduler;
+
+/// See the [module](self).
+#[derive(Clone, Debug)]
+pub struct Replay<F> {
+    picks: Vec<Actor>,
+    taken: usize,
+    left: bool,
+    otherwise: Option<F>,
+}
+
+impl<F> Replay<F> {
+    /// Replays `picks`, then goes on under `otherwise`.
+    pub fn new(picks: Vec<Actor>, otherwise: Option<F>) -> Replay<F> {
+        Replay {
+            picks,
+            taken: 0,
+            left: false,
+            otherwise,
+        }
+    }
+
+    /// Steps that were taken as scheduled.
+    pub fn followed(&self) -> usize {
+        self.taken
+    }
+
+    /// Whether the whole schedule was followed.
+    pub fn is_complete(&self) -> bool {
+        self.taken == self.picks.len()
+    }
+}
+
+impl<F: Scheduler> Scheduler for Replay<F> {
+    fn begin(&mut self, index: u64) {
+        self.taken = 0;
+        self.left = false;
+        if let Some(otherwise) = &mut self.otherwise {
+            otherwise.begin(index);
+        }
+    }
+
+    fn pick(&mut self, ready: Actors, current: Option<Actor>) -> Option<Actor> {
+        if !self.left {
+            match self.picks.get(self.taken) {
+                Some(actor) if ready.contains(*actor) => return Some(*actor),
+                _ => self.left = true,
+            }
+        }
+        self.otherwise.as_mut()?.pick(ready, current)
+    }
+
+    fn took(&mut self, actor: Actor) {
+        if self.left {
+            if let Some(otherwise) = &mut self.otherwise {
+                otherwise.took(actor);
+            }
+        } else {
+            self.taken += 1;
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The server of a controlled run and the way to it: connections with their real semantics, as plain data, and the
+//! registry that real servers run.
+//!
+//! Where the server's timing cannot matter (one connection without bounds), it is *inlined*: it takes each frame the moment
+//! that the last chunk is written. Otherwise it is a *participant*: each connection is an actor of the schedule that takes
+//! one whole frame a step, so that the mutual order of connections is free and a bounded connection fills up.
+//!
+//! The server also keeps watch: [`Server::alarmed`] says that something *may* have diverged. It never stays silent where
+//! the oracle would find a divergence; what an alarm is worth, the oracle says, over the recorded events of the same schedule.
+
+use crate::device::Device;
+use crate::engine::backend::Outgoing;
+use crate::oracle::Sent;
+use crate::oracle::checker::receive_code;
+use crate::oracle::wire::Wire;
+use crate::scenario::{Connections, Scenario};
+use crate::server::registry::{Class, Entry, Outcome, Registry};
+use crate::trace::event::{ConnId, ReceiveCode, SendOutcome};
+use crate::trace::message::{Handle, memory_of};
+use crate::tracking::transport::SendMode;
+use crate::tracking::{Layout, Message};
+
+use super::world::{Network, World};
+
+/// The server, with what is under way to it.
+#[derive(Debug)]
+pub struct Server {
+    registry: Registry,
+    wires: Vec<Wire>,
+    way: Way,
+    now: Now,
+}
+
+/// How messages travel: the same for the whole run.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    layout: Layout,
+    chunks: u8,
+    mode: SendMode,
+    /// Writes that a connection holds.
+    room: usize,
+    inlined: bool,
+    /// How many messages the server takes before it stops reading.
+    reads: u64,
+    first_actor: u16,
+}
+
+/// What changes from message to message.
+#[derive(Clone, Copy, Debug, Default)]
+struct Now {
+    messages: u64,
+    alarmed: bool,
+    received: Option<(ConnId, ReceiveCode)>,
+    /// Threads that wait for room, a bit each.
+    waiters: u64,
+    /// Threads for which there may be room now, and connections (see [`Server::connections`]) that may have a frame.
+    woken: u64,
+}
+
+impl Server {
+    /// The server of a scenario, before the first message.
+    pub fn new(scenario: &Scenario) -> Server {
+        let transport = &scenario.transport;
+        let frame_bytes = transport.layout.frame_bytes() as u64;
+        let room = match u64::from(transport.send_buffer_bytes) {
+            0 => usize::MAX,
+            bytes => usize::from(transport.chunks) * (bytes / frame_bytes).max(1) as usize,
+        };
+        let stops = scenario.server.stops_after;
+        let inlined =
+            transport.connections == Connections::Shared && room == usize::MAX && stops.is_none();
+        let wire = || Wire::new(transport.layout, transport.chunks);
+        Server {
+            registry: Registry::new(scenario.semantics, scenario.registry_limits()),
+            wires: (0..scenario.objects().conns).map(|_| wire()).collect(),
+            way: Way {
+                layout: transport.layout,
+                chunks: transport.chunks,
+                mode: transport.mode,
+                room,
+                inlined,
+                reads: stops.unwrap_or(u64::MAX),
+                first_actor: scenario.threads,
+            },
+            now: Now::default(),
+        }
+    }
+
+    /// Back to before the first message.
+    pub fn reset(&mut self) {
+        self.registry.clear();
+        self.wires.iter_mut().for_each(Wire::clear);
+        self.now = Now::default();
+    }
+
+    /// Connections that are actors of the schedule; none where the server is inlined.
+    pub fn connections(&self) -> u16 {
+        if self.way.inlined {
+            0
+        } else {
+            self.wires.len() as u16
+        }
+    }
+
+    /// Takes one whole frame off a connection. `None`: there is none, or the server has stopped.
+    pub fn receive(&mut self, conn: ConnId, world: &World) -> Option<ReceiveCode> {
+        if self.now.messages >= self.way.reads || !self.wires[usize::from(conn.0)].has_frame() {
+            return None;
+        }
+        let code = self.take_frame(conn, world.devices());
+        self.now.woken |= std::mem::take(&mut self.now.waiters);
+        Some(code)
+    }
+
+    /// What the inlined server received in the last step.
+    #[inline]
+    pub fn take_received(&mut self) -> Option<(ConnId, ReceiveCode)> {
+        self.now.received.take()
+    }
+
+    /// See [`World::take_woken`]; a connection's bit follows those of the threads.
+    #[inline]
+    pub fn take_woken(&mut self) -> u64 {
+        std::mem::take(&mut self.now.woken)
+    }
+
+    /// Whether something may have diverged.
+    #[inline]
+    pub fn alarmed(&self) -> bool {
+        self.now.alarmed
+    }
+
+    /// Forgets the alarm.
+    pub fn clear_alarm(&mut self) {
+        self.now.alarmed = false;
+    }
+
+    /// Messages that were taken.
+    pub fn messages(&self) -> u64 {
+        self.now.messages
+    }
+
+    /// The registry.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// What is under way on each connection.
+    pub(super) fn wires(&self) -> &[Wire] {
+        &self.wires
+    }
+
+    /// How many messages it has taken, where it stops after a number of them; else 0.
+    pub(super) fn messages_before_stop(&self) -> u64 {
+        if self.way.reads == u64::MAX {
+            0
+        } else {
+            self.now.messages
+        }
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        self.wires.iter().all(|wire| wire.writes().len() == 0)
+    }
+
+    /// Whether the server's picture at rest may differ from what is live.
+    pub fn differs_at_rest(&self, world: &World) -> bool {
+        let live: usize = world.devices().iter().map(Device::live).sum();
+        if !self.is_idle() || self.registry.held() > 0 || self.registry.len() != live {
+            return true;
+        }
+        live > 0
+            && !self
+                .registry
+                .live()
+                .iter()
+                .all(|entry| self.is_live(entry, world))
+    }
+
+    fn is_live(&self, entry: &Entry, world: &World) -> bool {
+        // Who owns an entry of another layout, or in which life, is not to be seen here.
+        self.way.layout == Layout::Extended
+            && entry.class == Class::Plain
+            && memory_of(entry.buffer_type).is_some_and(|memory| {
+                let device = world.devices().get(usize::from(entry.device.0));
+                device.is_some_and(|device| {
+                    device.generation(memory, entry.address) == Some(entry.generation)
+                })
+            })
+    }
+
+    fn take_frame(&mut self, conn: ConnId, devices: &[Device]) -> ReceiveCode {
+        let (sent, torn) = self.wires[usize::from(conn.0)]
+            .pop()
+            .expect("the caller saw a whole frame");
+        match torn {
+            None => self.apply(&sent.message(self.way.layout), &sent.handle, devices),
+            Some(frame) => {
+                self.now.alarmed = true;
+                self.now.messages += 1;
+                match frame {
+                    Some(message) => {
+                        self.now.messages -= 1;
+                        self.apply(&message, &sent.handle, devices)
+                    }
+                    None => ReceiveCode::Unknown,
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn apply(&mut self, message: &Message, handle: &Handle, devices: &[Device]) -> ReceiveCode {
+        self.now.messages += 1;
+        let mut code = None;
+        let mut alarmed = self.now.alarmed;
+        self.registry.apply(message, &mut |taken, outcome| {
+            code.get_or_insert(receive_code(&outcome));
+            alarmed |= match outcome {
+                Outcome::Inserted | Outcome::Held => false,
+                Outcome::Removed { entry } => is_suspicious(&entry, taken, handle, devices),
+                _ => true,
+            };
+        });
+        self.now.alarmed = alarmed;
+        code.unwrap_or(ReceiveCode::Ignored)
+    }
+}
+
+/// Whether the removal of `entry` may have hit another life of its address than the one that `message` meant.
+#[inline]
+fn is_suspicious(entry: &Entry, message: &Message, handle: &Handle, devices: &[Device]) -> bool {
+    let (memory, generation) = match &message.extension {
+        Some(extension) => (extension.memory, extension.generation),
+        None => (handle.memory, handle.generation),
+    };
+    if memory_of(entry.buffer_type) != Some(memory) {
+        return true;
+    }
+    if message.extension.is_some() && entry.generation == generation {
+        return false;
+    }
+    devices
+        .get(usize::from(entry.device.0))
+        .and_then(|device| device.generation(memory, entry.address))
+        .is_some_and(|live| live != generation)
+}
+
+impl Network for Server {
+    #[inline]
+    fn send(
+        &mut self,
+        world: &World,
+        thread: u16,
+        handle: &Handle,
+        chunk: &Outgoing,
+    ) -> Option<SendOutcome> {
+        let sent = Sent {
+            kind: chunk.kind,
+            handle: *handle,
+            thread,
+            op: 0,
+            sequence: chunk.sequence,
+        };
+        if self.way.inlined && self.way.chunks == 1 {
+            let code = self.apply(&sent.message(self.way.layout), handle, world.devices());
+            self.now.received = Some((chunk.conn, code));
+            return Some(SendOutcome::Sent);
+        }
+        let wire = &mut self.wires[usize::from(chunk.conn.0)];
+        if wire.writes().len() >= self.way.room {
+            if self.way.mode == SendMode::DontWait {
+                self.now.alarmed = true;
+                return Some(SendOutcome::Dropped);
+            }
+            self.now.waiters |= 1 << (thread & 63);
+            return None;
+        }
+        wire.push(sent, chunk.chunk);
+        if self.way.inlined {
+            if self.wires[usize::from(chunk.conn.0)].has_frame() {
+                let code = self.take_frame(chunk.conn, world.devices());
+                self.now.received = Some((chunk.conn, code));
+            }
+        } else {
+            self.now.woken |= 1 << ((self.way.first_actor + chunk.conn.0) & 63);
+        }
+        Some(SendOutcome::Sent)
+    }
+}
+
+impl Clone for Server {
+    fn clone(&self) -> Server {
+        Server {
+            registry: self.registry.clone(),
+            wires: self.wires.clone(),
+            ..*self
+        }
+    }
+
+    /// Keeps the memory that it has.
+    fn clone_from(&mut self, source: &Server) {
+        self.registry.clone_from(&source.registry);
+        self.wires.clone_from(&source.wires);
+        self.way = source.way;
+        self.now = source.now;
+    }
+}
