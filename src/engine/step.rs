@@ -53,8 +53,21 @@ impl Code {
         }
     }
 
+    /// Whether `step` is none for a buffer that does or does not own its memory.
     #[inline]
-    fn program(&self, kind: ProgramKind) -> &[MicroStep] {
+    pub fn is_no_action(&self, step: MicroStep, owns_memory: bool) -> bool {
+        match step {
+            MicroStep::Alloc | MicroStep::Free | MicroStep::Send(_) | MicroStep::Stamp => {
+                !owns_memory
+            }
+            MicroStep::DebugLog => !self.debug_log,
+            _ => false,
+        }
+    }
+
+    /// The steps of a program.
+    #[inline]
+    pub fn program(&self, kind: ProgramKind) -> &[MicroStep] {
         match kind {
             ProgramKind::Allocate => &self.allocate,
             ProgramKind::Deallocate => &self.deallocate,
@@ -67,25 +80,43 @@ impl Code {
     }
 }
 
-/// What a thread's next step acts on: enough to say which steps of other threads it commutes with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// The word of a slot.
-    Slot(SlotId),
-    /// Takes a lock.
-    Lock(LockId),
-    /// Releases a lock that it holds, or ends: it can only let others go on.
-    Release,
-    /// A device's allocator or sequence counter.
-    Device(DeviceId),
-    /// A message about a buffer of this device.
-    Send(DeviceId),
-    /// Nothing that another thread could see.
-    Nothing,
-    /// Anything.
-    Anything,
-    /// Nothing: the thread has ended.
-    Ended,
+/// Steps that can be taken at once, whatever other threads are about to do; why, says who made the table.
+#[derive(Clone, Debug)]
+pub struct SafeSteps {
+    /// Of allocate and deallocate; of buffers that do not own their memory, and of those that do.
+    pub programs: [[SafeProgram; 2]; 2],
+    /// Whether a send is safe in all its pieces where its step is.
+    pub sends_in_pieces: bool,
+    /// By slot: whether one thread alone uses it.
+    pub private: Box<[bool]>,
+}
+
+/// One program's part of [`SafeSteps`], a bit for each step; the bit after the last stands for what follows the program.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SafeProgram {
+    /// Steps that are safe.
+    pub always: u128,
+    /// Steps that are safe on a slot that one thread alone uses.
+    pub on_private_slot: u128,
+    /// How many steps the program has.
+    pub len: u32,
+}
+
+impl SafeSteps {
+    #[inline]
+    fn is_private(&self, slot: SlotId) -> bool {
+        self.private[slot.index()]
+    }
+}
+
+/// Whether beginning `op`, or ending where there is none, is safe.
+#[inline]
+fn opens_safely(safe: &SafeSteps, op: Option<&Op>) -> bool {
+    match op {
+        Some(Op::Allocate { slot, .. } | Op::Release { slot, .. }) => safe.is_private(*slot),
+        Some(Op::Throw) | None => true,
+        Some(Op::AwaitOthers | Op::Close { .. }) => false,
+    }
 }
 
 /// The locks that a thread holds, in the order in which it took them.
@@ -116,8 +147,11 @@ impl Held {
         ))
     }
 
+    #[inline]
     fn remove(&mut self, lock: LockId) {
-        if let Some(index) = self.as_slice().iter().position(|held| *held == lock) {
+        if self.as_slice().last() == Some(&lock) {
+            self.pop();
+        } else if let Some(index) = self.as_slice().iter().position(|held| *held == lock) {
             self.locks[index..].rotate_left(1);
             self.pop();
         }
@@ -255,57 +289,45 @@ impl Thread {
         [u64::from_le_bytes(bytes), u64::from(conn), self.sequence]
     }
 
-    /// What its next step acts on; `upcoming` is the operation after the one at hand.
-    pub fn next(&self, code: &Code, upcoming: Option<&Op>) -> Next {
-        let opens = |op: &Op| match op {
-            Op::Allocate { slot, .. } | Op::Release { slot, .. } => Next::Slot(*slot),
-            Op::AwaitOthers => Next::Anything,
-            Op::Close { .. } => Next::Nothing,
-            Op::Throw => Next::Release,
-        };
+    /// Whether its next step is one of those in `safe`; `upcoming` is the operation after the one at hand.
+    #[inline]
+    pub fn is_safe(&self, safe: &SafeSteps, upcoming: Option<&Op>) -> bool {
         match self.at {
-            At::Ended => Next::Ended,
-            At::Idle => upcoming.map_or(Next::Release, opens),
-            At::Opening => opens(&self.op),
-            At::NextPart => Next::Slot(self.place.slot),
-            At::Sending(SendPhase::Write { .. }) => Next::Send(self.device),
-            At::Sending(_) | At::Closing => Next::Anything,
-            At::Program => self.next_in_program(code, upcoming.map_or(Next::Release, opens)),
-        }
-    }
-
-    fn next_in_program(&self, code: &Code, after: Next) -> Next {
-        let steps = code.program(self.program).get(usize::from(self.pc)..);
-        for step in steps.unwrap_or_default().iter().copied() {
-            if self.is_no_action(code, step) {
-                continue;
+            At::Program => {
+                let kind = usize::from(self.program == ProgramKind::Deallocate);
+                let steps = &safe.programs[kind][usize::from(self.kind.owns_memory())];
+                let pc = u32::from(self.pc);
+                if steps.always >> pc & 1 == 1 {
+                    return true;
+                }
+                if steps.on_private_slot >> pc & 1 == 0 {
+                    return false;
+                }
+                if pc < steps.len {
+                    return safe.is_private(self.place.slot);
+                }
+                // It is at the end of its program: what follows is the slot's, or the next operation.
+                match self.op {
+                    Op::Close { .. } => false,
+                    _ if self.place.part + 1 < self.parts
+                        || self.program == ProgramKind::Deallocate =>
+                    {
+                        safe.is_private(self.place.slot)
+                    }
+                    _ => opens_safely(safe, upcoming),
+                }
             }
-            return match step {
-                MicroStep::Lock(lock) => match code.objects.resolve(lock, self.device) {
-                    Some(id) => Next::Lock(id),
-                    None => Next::Nothing,
-                },
-                MicroStep::Unlock(lock) => match code.objects.resolve(lock, self.device) {
-                    Some(_) => Next::Release,
-                    None => continue,
-                },
-                MicroStep::Alloc | MicroStep::Free | MicroStep::Stamp => Next::Device(self.device),
-                MicroStep::CheckLive
-                | MicroStep::Claim
-                | MicroStep::MarkLive
-                | MicroStep::MarkDead
-                | MicroStep::Publish => Next::Slot(self.place.slot),
-                MicroStep::Send(_) if code.connections == Connections::Lazy => Next::Anything,
-                MicroStep::Send(_) => Next::Send(self.device),
-                MicroStep::DebugLog => Next::Nothing,
-            };
-        }
-        if matches!(self.op, Op::Close { .. }) {
-            Next::Anything
-        } else if self.place.part + 1 < self.parts || self.program == ProgramKind::Deallocate {
-            Next::Slot(self.place.slot)
-        } else {
-            after
+            At::Sending(_) => {
+                safe.sends_in_pieces && {
+                    let kind = usize::from(self.program == ProgramKind::Deallocate);
+                    let steps = &safe.programs[kind][usize::from(self.kind.owns_memory())];
+                    steps.always >> self.pc & 1 == 1
+                }
+            }
+            At::NextPart => safe.is_private(self.place.slot),
+            At::Idle => opens_safely(safe, upcoming),
+            At::Opening => opens_safely(safe, Some(&self.op)),
+            At::Closing | At::Ended => false,
         }
     }
 
@@ -459,7 +481,7 @@ impl Thread {
         let Some(step) = code.program(self.program).get(index).copied() else {
             return self.finish_part(backend);
         };
-        if self.is_no_action(code, step) {
+        if code.is_no_action(step, self.kind.owns_memory()) {
             self.pc += 1;
             return None;
         }
@@ -556,18 +578,6 @@ impl Thread {
         }
         self.pc += 1;
         Some(Stepped::Ran)
-    }
-
-    /// Whether the buffer at hand has no part in `step`.
-    #[inline]
-    fn is_no_action(&self, code: &Code, step: MicroStep) -> bool {
-        match step {
-            MicroStep::Alloc | MicroStep::Free | MicroStep::Send(_) | MicroStep::Stamp => {
-                !self.kind.owns_memory()
-            }
-            MicroStep::DebugLog => !code.debug_log,
-            _ => false,
-        }
     }
 
     /// Which handles a `publish` makes visible: late, a buffer with all its parts at once, when the last is there.

@@ -11,13 +11,14 @@ use thiserror::Error;
 
 use crate::device::ConfigError;
 use crate::engine::backend::StopReason;
-use crate::engine::step::{Code, Next, Stepped, Thread};
+use crate::engine::step::{Code, SafeSteps, Stepped, Thread};
 use crate::scenario::Scenario;
-use crate::scenario::op::Op;
+use crate::scenario::op::{Op, SlotId};
 use crate::trace::event::{ConnId, Event};
 use crate::trace::file::SERVER_STREAM;
 
 use super::actors::{Actor, Actors};
+use super::reduction::safe_steps;
 use super::schedulers::Scheduler;
 use super::server::Server;
 use super::world::{Hand, Record, World};
@@ -30,6 +31,7 @@ pub struct Setup {
     code: Code,
     ops: Vec<Box<[Op]>>,
     connections: u16,
+    safe: SafeSteps,
 }
 
 /// Why a scenario cannot be explored.
@@ -84,8 +86,10 @@ impl Setup {
             });
         }
         World::new(&scenario)?;
+        let code = Code::new(&scenario);
         Ok(Arc::new(Setup {
-            code: Code::new(&scenario),
+            safe: safe_steps(&scenario, &code, &ops, connections > 0),
+            code,
             scenario,
             ops,
             connections,
@@ -97,9 +101,9 @@ impl Setup {
         &self.ops
     }
 
-    /// Whether the server takes part in the schedule.
-    pub fn has_server_actors(&self) -> bool {
-        self.connections > 0
+    /// Whether one thread alone uses the slot.
+    pub fn is_private(&self, slot: SlotId) -> bool {
+        self.safe.private[slot.index()]
     }
 
     /// Every actor.
@@ -187,7 +191,8 @@ impl Machine {
         self.steps = 0;
     }
 
-    /// Runs from here to the end under `scheduler`, at most `max_steps` steps.
+    /// Runs from here to the end under `scheduler`, at most `max_steps` steps. Where the scheduler fuses, it is not asked before
+    /// a safe step: whoever took the last one goes on.
     #[inline]
     pub fn run<S: Scheduler, R: Record>(
         &mut self,
@@ -206,8 +211,9 @@ impl Machine {
             let Some(actor) = scheduler.pick(self.ready, current) else {
                 return RunEnd::CutShort;
             };
-            if self.step(actor, record) {
-                scheduler.took(actor);
+            if self.advance::<R>(actor, record, S::FUSES, max_steps, |actor| {
+                scheduler.took(actor)
+            }) {
                 current = Some(actor);
             }
         }
@@ -216,42 +222,69 @@ impl Machine {
     /// Lets `actor` take a step; `false`: it cannot, and nothing has changed.
     #[inline]
     pub fn step<R: Record>(&mut self, actor: Actor, record: &mut R) -> bool {
-        let Some(thread) = self.threads.get_mut(usize::from(actor.0)) else {
-            return self.serve(actor, record);
+        self.advance(actor, record, false, u64::MAX, |_| {})
+    }
+
+    /// Lets `actor` take a step and, where it `fuses`, all safe ones after it; tells `took` of each.
+    #[inline]
+    fn advance<R: Record>(
+        &mut self,
+        actor: Actor,
+        record: &mut R,
+        fuses: bool,
+        max_steps: u64,
+        mut took: impl FnMut(Actor),
+    ) -> bool {
+        let index = usize::from(actor.0);
+        let Some(thread) = self.threads.get_mut(index) else {
+            let served = self.serve(actor, record);
+            if served {
+                took(actor);
+            }
+            return served;
         };
-        let mut watch = Watch {
-            record,
-            alarmed: &mut self.alarmed,
-        };
+        let setup = &*self.setup;
         let mut hand = Hand {
             world: &mut self.world,
             thread: actor.0,
             ops: &mut Ops {
-                ops: &self.setup.ops[usize::from(actor.0)],
-                taken: &mut self.taken[usize::from(actor.0)],
+                ops: &setup.ops[index],
+                taken: &mut self.taken[index],
             },
-            record: &mut watch,
+            record: &mut Watch {
+                record,
+                alarmed: &mut self.alarmed,
+            },
             network: &mut self.server,
             stop: None,
         };
-        match thread.step(&self.setup.code, &mut hand) {
-            Stepped::Ran => {}
-            Stepped::Blocked => {
-                self.ready.remove(actor);
-                return false;
+        let mut steps = self.steps;
+        loop {
+            match thread.step(&setup.code, &mut hand) {
+                Stepped::Ran => {}
+                Stepped::Blocked => {
+                    self.ready.remove(actor);
+                    break;
+                }
+                Stepped::Finished => {
+                    self.ready.remove(actor);
+                    self.alive.remove(actor);
+                    steps += 1;
+                    took(actor);
+                    break;
+                }
             }
-            Stepped::Finished => {
-                self.ready.remove(actor);
-                self.alive.remove(actor);
+            steps += 1;
+            took(actor);
+            if !fuses || steps >= max_steps || !thread.is_safe(&setup.safe, hand.ops.upcoming()) {
+                break;
             }
         }
-        self.steps += 1;
-        if let Some((conn, code)) = self.server.take_received() {
-            record.record(SERVER_STREAM, &Event::Receive { conn, code });
-        }
+        let ran = steps > self.steps;
+        self.steps = steps;
         self.ready
             .add(self.world.take_woken() | self.server.take_woken());
-        true
+        ran
     }
 
     fn serve<R: Record>(&mut self, actor: Actor, record: &mut R) -> bool {
@@ -295,11 +328,14 @@ impl Machine {
         RunEnd::Deadlock
     }
 
-    /// What `actor` would act on next; `None` for a connection.
-    pub fn next_of(&self, actor: Actor) -> Option<Next> {
+    /// Whether the next step of `actor` is safe: no other that could go first depends on it (see [`super::reduction`]).
+    #[inline]
+    pub fn is_safe(&self, actor: Actor) -> bool {
         let index = usize::from(actor.0);
-        let upcoming = self.setup.ops.get(index)?.get(self.taken[index] as usize);
-        Some(self.threads[index].next(&self.setup.code, upcoming))
+        self.threads.get(index).is_some_and(|thread| {
+            let upcoming = self.setup.ops[index].get(self.taken[index] as usize);
+            thread.is_safe(&self.setup.safe, upcoming)
+        })
     }
 
     /// Whether something may have diverged so far; what stands at rest apart.
@@ -400,6 +436,14 @@ impl Clone for Machine {
 struct Ops<'a> {
     ops: &'a [Op],
     taken: &'a mut u32,
+}
+
+impl Ops<'_> {
+    /// The next one, which is not taken yet.
+    #[inline]
+    fn upcoming(&self) -> Option<&Op> {
+        self.ops.get(*self.taken as usize)
+    }
 }
 
 impl Iterator for Ops<'_> {

@@ -8,6 +8,7 @@ pub mod actors;
 pub mod exhaustive;
 pub mod machine;
 pub mod observe;
+pub mod reduction;
 pub mod replay;
 pub mod sample;
 pub mod schedule;

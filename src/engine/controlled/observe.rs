@@ -13,8 +13,7 @@ use crate::trace::merge::Merged;
 use super::actors::Actor;
 use super::machine::{Machine, RunEnd, Setup};
 use super::schedule::Noted;
-use super::schedulers::RandomWalk;
-use super::schedulers::{Replay, Scheduler};
+use super::schedulers::Scheduler;
 use super::world::Record;
 
 /// A schedule that was run and recorded.
@@ -61,54 +60,41 @@ pub fn observe<S: Scheduler>(
     index: u64,
     max_steps: u64,
 ) -> (Observed, S) {
-    let mut machine = Machine::new(setup);
     let mut noted = Noted::new(scheduler);
     noted.begin(index);
+    let end = Machine::new(setup).run(&mut noted, &mut Unrecorded, max_steps);
+    (observe_picks(setup, noted.picks, end), noted.scheduler)
+}
+
+/// Runs `picks`, which led to `end`, from the start, and checks them.
+fn observe_picks(setup: &Arc<Setup>, picks: Vec<Actor>, end: RunEnd) -> Observed {
+    let mut machine = Machine::new(setup);
     let mut events: Vec<Merged> = Vec::new();
-    let mut first_event = Vec::new();
+    let mut first_event = Vec::with_capacity(picks.len());
     let mut preemptions = Vec::new();
     let mut current: Option<Actor> = None;
-    let end = loop {
-        let before = events.len();
-        let could_go_on = current.is_some_and(|current| can_step(&machine, current));
-        let steps = machine.steps();
-        // One step at a time, so that its first event and whether it preempts are known.
-        let end = machine.run(
-            &mut OneStep {
-                noted: &mut noted,
-                current,
-            },
-            &mut events,
-            (steps + 1).min(max_steps),
-        );
-        if machine.steps() > steps {
-            let actor = *noted.picks.last().expect("a step was taken");
-            if could_go_on && current != Some(actor) {
-                preemptions.push(first_event.len());
-            }
-            first_event.push(before);
-            current = Some(actor);
+    for (index, actor) in picks.iter().copied().enumerate() {
+        let switched = current.filter(|current| *current != actor);
+        if switched.is_some_and(|current| can_step(&machine, current)) {
+            preemptions.push(index);
         }
-        if end != RunEnd::CutShort || machine.steps() == steps {
-            break end;
-        }
-    };
+        first_event.push(events.len());
+        let stepped = machine.step(actor, &mut events);
+        debug_assert!(stepped, "the same picks lead to the same steps");
+        current = Some(actor);
+    }
+    if end != RunEnd::CutShort {
+        machine.finish(&mut events);
+    }
     let report = check(&machine, &events, end);
-    let observed = Observed {
-        picks: noted.picks,
+    Observed {
+        picks,
         first_event,
         events,
         end,
         report,
         preemptions,
-    };
-    (observed, noted.scheduler)
-}
-
-/// Runs `picks` from the start, and checks them; afterwards, where threads are left, they run in any fixed order.
-pub fn observe_picks(setup: &Arc<Setup>, picks: &[Actor]) -> Observed {
-    let replay: Replay<RandomWalk> = Replay::new(picks.to_vec(), None);
-    observe(setup, replay, 0, u64::MAX).0
+    }
 }
 
 /// What the oracle says of the events of a run that ended so.
@@ -135,22 +121,4 @@ fn at_rest(machine: &Machine) -> Vec<crate::trace::file::TableEntry> {
 /// Whether `actor` could take a step now.
 pub fn can_step(machine: &Machine, actor: Actor) -> bool {
     machine.ready().contains(actor) && machine.clone().step(actor, &mut Unrecorded)
-}
-
-/// Another scheduler, asked with the current actor of a run that is done a step at a time.
-struct OneStep<'a, S> {
-    noted: &'a mut Noted<S>,
-    current: Option<Actor>,
-}
-
-impl<S: Scheduler> Scheduler for OneStep<'_, S> {
-    fn begin(&mut self, _index: u64) {}
-
-    fn pick(&mut self, ready: super::actors::Actors, current: Option<Actor>) -> Option<Actor> {
-        self.noted.pick(ready, current.or(self.current))
-    }
-
-    fn took(&mut self, actor: Actor) {
-        self.noted.took(actor);
-    }
 }

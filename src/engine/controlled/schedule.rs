@@ -169,6 +169,8 @@ impl<S> Noted<S> {
 }
 
 impl<S: Scheduler> Scheduler for Noted<S> {
+    const FUSES: bool = S::FUSES;
+
     fn begin(&mut self, index: u64) {
         self.picks.clear();
         self.scheduler.begin(index);

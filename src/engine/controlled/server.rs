@@ -112,12 +112,6 @@ impl Server {
         Some(code)
     }
 
-    /// What the inlined server received in the last step.
-    #[inline]
-    pub fn take_received(&mut self) -> Option<(ConnId, ReceiveCode)> {
-        self.now.received.take()
-    }
-
     /// See [`World::take_woken`]; a connection's bit follows those of the threads.
     #[inline]
     pub fn take_woken(&mut self) -> u64 {
@@ -287,6 +281,11 @@ impl Network for Server {
             self.now.woken |= 1 << ((self.way.first_actor + chunk.conn.0) & 63);
         }
         Some(SendOutcome::Sent)
+    }
+
+    #[inline]
+    fn take_received(&mut self) -> Option<(ConnId, ReceiveCode)> {
+        self.now.received.take()
     }
 }
 

@@ -11,7 +11,8 @@ use crate::engine::slot::SlotWord;
 use crate::lifecycle::{Lock, ProgramKind};
 use crate::scenario::Scenario;
 use crate::scenario::op::{MAX_PARTS, Op, Request, SlotId};
-use crate::trace::event::{ConnId, Event, FreeOutcome, LockId, SendOutcome};
+use crate::trace::event::{ConnId, Event, FreeOutcome, LockId, ReceiveCode, SendOutcome};
+use crate::trace::file::SERVER_STREAM;
 use crate::trace::message::Handle;
 use crate::trace::objects::Objects;
 
@@ -245,6 +246,11 @@ pub trait Network {
         handle: &Handle,
         chunk: &Outgoing,
     ) -> Option<SendOutcome>;
+
+    /// What a server that takes each frame as soon as it is written made of the last write.
+    fn take_received(&mut self) -> Option<(ConnId, ReceiveCode)> {
+        None
+    }
 }
 
 /// The world as one of its threads sees it, for the length of a step.
@@ -330,6 +336,12 @@ impl<O: Iterator<Item = Op>, R: Record, N: Network> Backend for Hand<'_, O, R, N
             self.world.end();
         }
         self.record.record(self.thread, event);
+        if matches!(event, Event::Send { .. })
+            && let Some((conn, code)) = self.network.take_received()
+        {
+            self.record
+                .record(SERVER_STREAM, &Event::Receive { conn, code });
+        }
     }
 
     #[inline]

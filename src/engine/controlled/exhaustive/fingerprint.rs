@@ -16,8 +16,6 @@ use crate::scenario::op::{Op, SlotId};
 use crate::scenario::{Connections, Scenario};
 use crate::trace::message::Handle;
 
-use super::reduction::Reduction;
-
 /// Computes fingerprints, in memory of its own.
 #[derive(Clone, Debug)]
 pub struct Fingerprints {
@@ -37,12 +35,7 @@ pub struct Fingerprints {
 impl Fingerprints {
     /// For the machines of `setup`. Without `symmetry` every thread is of its own class; without `dead_slots` what a slot last held
     /// stays part of the state.
-    pub fn new(
-        setup: &Setup,
-        reduction: &Reduction,
-        symmetry: bool,
-        dead_slots: bool,
-    ) -> Fingerprints {
+    pub fn new(setup: &Setup, symmetry: bool, dead_slots: bool) -> Fingerprints {
         let threads = setup.ops().len();
         let own_slots: Vec<Vec<SlotId>> = setup
             .ops()
@@ -51,7 +44,7 @@ impl Fingerprints {
                 let mut own: Vec<SlotId> = Vec::new();
                 for op in ops {
                     if let Op::Allocate { slot, .. } | Op::Release { slot, .. } = op
-                        && reduction.is_private(slot.index())
+                        && setup.is_private(*slot)
                         && !own.contains(slot)
                     {
                         own.push(*slot);
@@ -60,7 +53,8 @@ impl Fingerprints {
                 own
             })
             .collect();
-        let mut shared_slots: Vec<SlotId> = (0..reduction.objects().slots).map(SlotId).collect();
+        let mut shared_slots: Vec<SlotId> =
+            (0..setup.scenario.objects().slots).map(SlotId).collect();
         shared_slots.retain(|slot| own_slots.iter().all(|own| !own.contains(slot)));
         let class = if symmetry {
             classes(&setup.scenario, setup.ops(), &own_slots)

@@ -1,13 +1,12 @@
 //! Exhaustive search: every state that the threads of a scenario can bring about, once.
 //!
 //! Depth first over cloned machines, with the fingerprints of all states seen. Only states in which there is a choice are kept:
-//! from each, a chain of safe steps (see [`reduction`]) leads to the next. *Proved* means that the space was exhausted.
+//! from each, a chain of safe steps (see [`super::reduction`]) leads to the next. *Proved* means that the space was exhausted.
 //!
 //! With a bound on preemptions the search covers exactly the schedules with at most that many, and says so; it then reduces
 //! only what costs no preemption.
 
 mod fingerprint;
-mod reduction;
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -20,7 +19,6 @@ use super::machine::{Machine, RunEnd, Setup};
 use super::observe::{Observed, Unrecorded, observe};
 use super::schedulers::{Bytes, Replay};
 use fingerprint::Fingerprints;
-use reduction::Reduction;
 
 /// How to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +125,6 @@ impl Hasher for Itself {
 struct Search<'a> {
     setup: &'a Arc<Setup>,
     options: &'a Options,
-    reduction: Reduction,
     fingerprints: Fingerprints,
     seen: HashSet<u128, BuildHasherDefault<Itself>>,
     frames: Vec<Frame>,
@@ -154,15 +151,8 @@ struct Frame {
 
 impl<'a> Search<'a> {
     fn new(setup: &'a Arc<Setup>, options: &'a Options) -> Search<'a> {
-        let reduction = Reduction::new(setup);
         Search {
-            fingerprints: Fingerprints::new(
-                setup,
-                &reduction,
-                options.symmetry,
-                options.dead_slots,
-            ),
-            reduction,
+            fingerprints: Fingerprints::new(setup, options.symmetry, options.dead_slots),
             setup,
             options,
             seen: HashSet::default(),
@@ -275,7 +265,10 @@ impl<'a> Search<'a> {
                 // Another's step might cost a preemption.
                 among = among.only(frame.current);
             }
-            let Some(actor) = self.reduction.safe(&frame.machine, among) else {
+            let Some(actor) = among
+                .into_iter()
+                .find(|actor| frame.machine.is_safe(*actor))
+            else {
                 return;
             };
             frame.machine.clear_alarm();

@@ -19,6 +19,10 @@ use super::actors::{Actor, Actors};
 
 /// Decides who steps next.
 pub trait Scheduler {
+    /// Whether an actor goes on unasked while its next step is *safe*: while no step that another could take before it depends on it
+    /// (see [`super::reduction`]). Nothing that can happen is lost, and choices are made only where they matter.
+    const FUSES: bool = true;
+
     /// Schedule number `index` begins.
     fn begin(&mut self, index: u64);
 

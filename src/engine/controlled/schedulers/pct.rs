@@ -75,7 +75,11 @@ impl Scheduler for Pct {
     fn pick(&mut self, ready: Actors, _current: Option<Actor>) -> Option<Actor> {
         loop {
             let first = ready.max_by_key(|actor| self.priorities[usize::from(actor.0)])?;
-            if self.changes.get(self.fallen) != Some(&self.step) {
+            if self
+                .changes
+                .get(self.fallen)
+                .is_none_or(|at| *at > self.step)
+            {
                 return Some(first);
             }
             // Later falls are deeper: each gets the lowest priority that is left.

@@ -29,6 +29,9 @@ impl Scheduler for RandomWalk {
 
     #[inline]
     fn pick(&mut self, ready: Actors, _current: Option<Actor>) -> Option<Actor> {
+        if ready.len() == 1 {
+            return Some(ready.nth_member(0));
+        }
         let index = self.random.below(u64::from(ready.len())) as u32;
         Some(ready.nth_member(index))
     }

@@ -39,6 +39,8 @@ impl<F> Replay<F> {
 }
 
 impl<F: Scheduler> Scheduler for Replay<F> {
+    const FUSES: bool = false;
+
     fn begin(&mut self, index: u64) {
         self.taken = 0;
         self.left = false;

@@ -12,101 +12,123 @@
 //! What the oracle finds at a message depends on the table at the server and on the allocator: a message counts as a touch of both.
 
 use crate::device::DeviceId;
-use crate::engine::controlled::actors::{Actor, Actors};
-use crate::engine::controlled::machine::{Machine, Setup};
-use crate::engine::step::Next;
+use crate::engine::step::{Code, SafeProgram, SafeSteps};
 use crate::lifecycle::{Discipline, Lock, MicroStep, ProgramKind};
+use crate::scenario::Scenario;
 use crate::scenario::op::Op;
-use crate::trace::event::LockId;
 use crate::trace::objects::Objects;
 
-/// What follows from a scenario alone.
-#[derive(Clone, Debug)]
-pub struct Reduction {
-    objects: Objects,
-    /// By slot: whether one thread alone uses it.
-    private: Vec<bool>,
-    /// Of each device: locks under which each touch of its allocator and its messages is done.
-    guards: Vec<Vec<LockId>>,
-    /// Locks that are taken only under another, with that one.
-    covered: Vec<(LockId, LockId)>,
-    threads: u16,
+/// The steps of `scenario` that are safe; its threads do `ops`, to a server that takes part in the schedule or does not.
+pub fn safe_steps(
+    scenario: &Scenario,
+    code: &Code,
+    ops: &[Box<[Op]>],
+    server_takes_part: bool,
+) -> SafeSteps {
+    let objects = scenario.objects();
+    let used = used_devices(&objects, ops);
+    let in_bounds = |lock: Lock| {
+        used.iter()
+            .all(|device| objects.resolve(lock, *device).is_some())
+    };
+    let is_one = |lock: Lock| used.len() <= 1 || matches!(lock, Lock::Tracker | Lock::Global);
+    // Written in pieces, the messages of all devices share one stream.
+    let in_pieces = scenario.transport.chunks > 1;
+    let guards: Vec<Lock> = guards_of(&scenario.discipline)
+        .into_iter()
+        .filter(|lock| !server_takes_part && in_bounds(*lock) && (!in_pieces || is_one(*lock)))
+        .collect();
+    let covered: Vec<(Lock, Lock)> = covered_locks(&scenario.discipline)
+        .into_iter()
+        .filter(|(inner, outer)| in_bounds(*inner) && in_bounds(*outer) && is_one(*outer))
+        .collect();
+    let mut programs = [[SafeProgram::default(); 2]; 2];
+    for (kind, of_kind) in ProgramKind::ALL.into_iter().zip(&mut programs) {
+        for (owns_memory, safe) in [false, true].into_iter().zip(of_kind) {
+            *safe = safe_program(code, kind, owns_memory, |step, held| match step {
+                MicroStep::Unlock(_) | MicroStep::DebugLog => Safe::Always,
+                MicroStep::Lock(lock) => Safe::when(
+                    covered
+                        .iter()
+                        .any(|(inner, outer)| *inner == lock && held.contains(outer)),
+                ),
+                MicroStep::Alloc | MicroStep::Free | MicroStep::Stamp | MicroStep::Send(_) => {
+                    Safe::when(guards.iter().any(|guard| held.contains(guard)))
+                }
+                MicroStep::CheckLive
+                | MicroStep::Claim
+                | MicroStep::MarkLive
+                | MicroStep::MarkDead
+                | MicroStep::Publish => Safe::OnPrivateSlot,
+            });
+        }
+    }
+    SafeSteps {
+        programs,
+        sends_in_pieces: !server_takes_part
+            && scenario.transport.connections != crate::scenario::Connections::Lazy,
+        private: private_slots(ops, objects.slots).into(),
+    }
 }
 
-impl Reduction {
-    /// What can be reduced in `setup`.
-    pub fn new(setup: &Setup) -> Reduction {
-        let scenario = &setup.scenario;
-        let objects = scenario.objects();
-        let used = used_devices(setup);
-        let discipline = &scenario.discipline;
-        // Where messages are written in pieces, or the server takes part, those of all devices share a connection.
-        let shares_connection = scenario.transport.chunks > 1 || setup.has_server_actors();
-        let guards = (0..scenario.devices)
-            .map(DeviceId)
-            .map(|device| {
-                guards_of(discipline)
-                    .into_iter()
-                    .filter(|_| !setup.has_server_actors())
-                    .filter(|lock| !shares_connection || used.len() <= 1 || is_one_for_all(*lock))
-                    .filter_map(|lock| objects.resolve(lock, device))
-                    .collect()
-            })
-            .collect();
-        let mut covered = Vec::new();
-        for (inner, outer) in covered_locks(discipline) {
-            if used.len() > 1 && !is_one_for_all(outer) {
-                continue;
+/// When a step is safe.
+#[derive(Clone, Copy)]
+enum Safe {
+    Always,
+    OnPrivateSlot,
+    Never,
+}
+
+impl Safe {
+    fn when(always: bool) -> Safe {
+        if always { Safe::Always } else { Safe::Never }
+    }
+}
+
+/// What `judge` says of each step of a program, given the locks that are held before it. A step that is no action is as safe as
+/// the one after it: both are taken as one.
+fn safe_program(
+    code: &Code,
+    kind: ProgramKind,
+    owns_memory: bool,
+    judge: impl Fn(MicroStep, &[Lock]) -> Safe,
+) -> SafeProgram {
+    let steps = code.program(kind);
+    let mut held: Vec<Lock> = Vec::new();
+    let judged: Vec<Option<Safe>> = steps
+        .iter()
+        .map(|step| {
+            let safe = judge(*step, &held);
+            match *step {
+                MicroStep::Lock(lock) => held.push(lock),
+                MicroStep::Unlock(lock) => held.retain(|other| *other != lock),
+                _ => {}
             }
-            for device in used.iter().copied() {
-                covered.extend(
-                    objects
-                        .resolve(inner, device)
-                        .zip(objects.resolve(outer, device)),
-                );
-            }
-        }
-        Reduction {
-            objects,
-            private: private_slots(setup, objects.slots),
-            guards,
-            covered,
-            threads: scenario.threads,
-        }
-    }
-
-    /// A thread whose next step is safe, if there is one; `among` are the candidates.
-    pub fn safe(&self, machine: &Machine, among: Actors) -> Option<Actor> {
-        among
-            .take_while(|actor| actor.0 < self.threads)
-            .find(|actor| self.is_safe(machine, *actor))
-    }
-
-    /// Whether one thread alone uses the slot.
-    pub fn is_private(&self, slot: usize) -> bool {
-        self.private[slot]
-    }
-
-    fn is_safe(&self, machine: &Machine, actor: Actor) -> bool {
-        let held = machine.threads()[usize::from(actor.0)].held();
-        match machine.next_of(actor) {
-            Some(Next::Slot(slot)) => self.private[slot.index()],
-            Some(Next::Release | Next::Nothing) => true,
-            Some(Next::Device(device) | Next::Send(device)) => self.guards[usize::from(device.0)]
-                .iter()
-                .any(|guard| held.contains(guard)),
-            Some(Next::Lock(lock)) => self
-                .covered
-                .iter()
-                .any(|(inner, outer)| *inner == lock && held.contains(outer)),
-            Some(Next::Anything | Next::Ended) | None => false,
+            (!code.is_no_action(*step, owns_memory)).then_some(safe)
+        })
+        .collect();
+    let mut program = SafeProgram {
+        len: steps.len() as u32,
+        ..SafeProgram::default()
+    };
+    // What follows the program touches the slot, or opens the next one.
+    let mut safe = Safe::OnPrivateSlot;
+    for (pc, judged) in judged
+        .into_iter()
+        .chain([None])
+        .enumerate()
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+    {
+        safe = judged.unwrap_or(safe);
+        match safe {
+            Safe::Always => program.always |= 1 << pc,
+            Safe::OnPrivateSlot => program.on_private_slot |= 1 << pc,
+            Safe::Never => {}
         }
     }
-
-    /// The scenario's objects.
-    pub fn objects(&self) -> &Objects {
-        &self.objects
-    }
+    program
 }
 
 /// Locks that are held, in both programs, at every touch of the allocator, the sequence counter and the connection.
@@ -170,15 +192,8 @@ fn walk(discipline: &Discipline, mut visit: impl FnMut(MicroStep, &[Lock])) {
     }
 }
 
-/// Whether the lock is the same mutex for buffers of all devices.
-fn is_one_for_all(lock: Lock) -> bool {
-    matches!(lock, Lock::Tracker | Lock::Global)
-}
-
-fn used_devices(setup: &Setup) -> Vec<DeviceId> {
-    let objects = setup.scenario.objects();
-    let mut used: Vec<DeviceId> = setup
-        .ops()
+fn used_devices(objects: &Objects, ops: &[Box<[Op]>]) -> Vec<DeviceId> {
+    let mut used: Vec<DeviceId> = ops
         .iter()
         .flatten()
         .flat_map(|op| match op {
@@ -195,10 +210,10 @@ fn used_devices(setup: &Setup) -> Vec<DeviceId> {
 
 /// Which slots one thread alone names. A device is closed only when every other thread has ended, so that closing it
 /// shares nothing.
-fn private_slots(setup: &Setup, slots: u32) -> Vec<bool> {
+fn private_slots(ops: &[Box<[Op]>], slots: u32) -> Vec<bool> {
     let mut owner: Vec<Option<usize>> = vec![None; slots as usize];
     let mut private = vec![true; slots as usize];
-    for (thread, ops) in setup.ops().iter().enumerate() {
+    for (thread, ops) in ops.iter().enumerate() {
         for op in ops {
             if let Op::Allocate { slot, .. } | Op::Release { slot, .. } = op {
                 let owner = owner[slot.index()].get_or_insert(thread);
