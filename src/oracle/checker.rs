@@ -67,7 +67,7 @@ struct SlotState {
 
 /// A message as its sender meant it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sent {
+pub(crate) struct Sent {
     pub kind: SentKind,
     pub handle: Handle,
     pub thread: u16,
@@ -138,6 +138,20 @@ impl Checker {
     /// What contradicts itself in the trace, if anything does: then no verdict should be trusted.
     pub fn contradiction(&self) -> Option<&str> {
         self.contradiction.as_deref()
+    }
+
+    /// The divergences so far, in order: the first 64 of them.
+    pub fn listed(&self) -> &[Divergence] {
+        &self.judge.listed
+    }
+
+    /// Brings a completed run to rest whose server is the checker's own registry: what is still held takes effect, and
+    /// what the registry then shows is compared with what is live. [`Checker::listed`] says what that found.
+    pub fn rest(&mut self) {
+        self.settle();
+        if self.reconstructs() {
+            self.judge.compare_table(&rest::table(&self.registry));
+        }
     }
 
     /// Ends the check. `end` is the trace's end block, where there is one; `prefix` says why the events end early.

@@ -11,7 +11,7 @@ pub mod kind;
 pub mod message_check;
 pub mod rest;
 mod truth;
-mod wire;
+pub(crate) mod wire;
 
 pub use check::{CheckError, check_trace};
 pub use checker::Checker;

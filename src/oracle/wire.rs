@@ -9,14 +9,14 @@ use super::checker::Sent;
 
 /// The writes of one connection, in order.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(crate) struct Wire {
     layout: Layout,
     chunks: u8,
     writes: VecDeque<(Sent, u8)>,
 }
 
 /// A frame off the wire: one of the messages in it, and if it is torn, what the server makes of its bytes.
-pub(super) type Frame = (Sent, Option<Option<Message>>);
+pub(crate) type Frame = (Sent, Option<Option<Message>>);
 
 impl Wire {
     pub fn new(layout: Layout, chunks: u8) -> Wire {
