@@ -6,7 +6,7 @@
 //! the *oracle* derives a verdict by comparing what the server reconstructed with the truth.
 //!
 //! Rooms, in the direction of the data flow (arrows point one way):
-//! [`scenario`] → [`engine`] over [`device`] and [`tracking`] → [`server`] → [`trace`] → [`oracle`].
+//! [`scenario`] → [`engine`] over [`device`] and [`tracking`] → [`server`] → [`trace`] → [`oracle`] → [`report`].
 //! [`server::registry`] and [`device::allocator`] are pure data structures: they know neither threads
 //! nor sockets, so that the same code is fuzzed, model-checked and run under load.
 
@@ -19,6 +19,7 @@ pub mod engine;
 pub mod fuzzing;
 pub mod lifecycle;
 pub mod oracle;
+pub mod report;
 pub mod scenario;
 pub mod server;
 pub mod trace;

@@ -58,8 +58,31 @@ pub struct ScenarioArgs {
 }
 
 impl ScenarioArgs {
+    /// The scenario that the options describe, small enough for every schedule of it to matter: unless it is a script, its workload
+    /// condensed, and unless the options say otherwise 2 threads of 4 operations.
+    pub fn resolve_small(&self, seed: Option<u64>) -> Result<Scenario, ScenarioError> {
+        let mut file = self.file(seed)?;
+        if file.workload.script.is_none() {
+            file.threads = self.threads.unwrap_or(2);
+            file.ops = self.ops.unwrap_or(4);
+            if file.workload.mesh_percent > 0 {
+                file.devices = self.devices.or(Some(2));
+            }
+            file.workload = file.workload.condensed();
+        }
+        if file.transport.mode == SendMode::DontWait {
+            // Room for one frame: loss needs a full buffer.
+            file.transport.send_buffer_bytes = 1;
+        }
+        file.resolve()
+    }
+
     /// The scenario that the options describe.
     pub fn resolve(&self, seed: Option<u64>) -> Result<Scenario, ScenarioError> {
+        self.file(seed)?.resolve()
+    }
+
+    fn file(&self, seed: Option<u64>) -> Result<ScenarioFile, ScenarioError> {
         let mut file = ScenarioFile::load(&self.scenario)?;
         if let Some(name) = &self.workload {
             let other = ScenarioFile::load(name)?;
@@ -90,7 +113,7 @@ impl ScenarioArgs {
                 })?;
             }
         }
-        file.resolve()
+        Ok(file)
     }
 }
 

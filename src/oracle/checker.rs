@@ -148,6 +148,20 @@ impl Checker {
         self.contradiction.as_deref()
     }
 
+    /// The divergences so far, in order: the first 64 of them.
+    pub fn listed(&self) -> &[Divergence] {
+        &self.judge.listed
+    }
+
+    /// Brings a completed run to rest whose server is the checker's own registry: what is still held takes effect, and
+    /// what the registry then shows is compared with what is live. [`Checker::listed`] says what that found.
+    pub fn rest(&mut self) {
+        self.settle();
+        if self.reconstructs() {
+            self.judge.compare_table(&rest::table(&self.registry));
+        }
+    }
+
     /// Ends the check. `end` is the trace's end block, where there is one; `prefix` says why the events end early.
     pub fn finish(mut self, end: Option<&End>, prefix: Option<String>) -> Report {
         let completed = end.is_some_and(|end| end.completed) && prefix.is_none();

@@ -13,12 +13,17 @@ use super::checker::Sent;
 use super::kind::{Divergence, Kind};
 use super::truth::{Moment, Place, Truth};
 
+/// Divergences listed one by one; more are counted.
+const MAX_LISTED: usize = 64;
+
 /// Counts divergences, with the truth at hand.
 #[derive(Debug)]
 pub(super) struct Judge {
     pub truth: Truth,
     pub divergences: BTreeMap<Kind, u64>,
     pub first: Option<Divergence>,
+    /// The first divergences, in order.
+    pub listed: Vec<Divergence>,
     pub messages: u64,
     devices: u16,
     /// Whether totals come without the circular buffers.
@@ -40,6 +45,7 @@ impl Judge {
             truth: Truth::new(scenario.devices),
             divergences: BTreeMap::new(),
             first: None,
+            listed: Vec::new(),
             messages: 0,
             devices: scenario.devices,
             hides_circular: matches!(
@@ -52,6 +58,9 @@ impl Judge {
 
     pub fn count(&mut self, divergence: Divergence) {
         *self.divergences.entry(divergence.kind).or_default() += 1;
+        if self.listed.len() < MAX_LISTED {
+            self.listed.push(divergence);
+        }
         if self.first.is_none() {
             self.first = Some(divergence);
             self.truth.stop_tracking_flight();

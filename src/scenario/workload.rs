@@ -66,6 +66,39 @@ impl Default for Workload {
     }
 }
 
+impl Workload {
+    /// The same pattern with as few choices as it can have: one slot where there were many, one size and one memory, every
+    /// buffer of the special kind. So addresses are used again at once, and a few operations show what the pattern can.
+    /// A script stays as it is.
+    pub fn condensed(&self) -> Workload {
+        if self.script.is_some() {
+            return self.clone();
+        }
+        let all = |percent: u8| if percent > 0 { 100 } else { 0 };
+        Workload {
+            private_slots: u32::from(self.handoff + self.shared == 0),
+            round_ops: 0,
+            handoff: self.handoff.min(1),
+            shared: self.shared.min(1),
+            sizes: Sizes::Fixed { bytes: 4096 },
+            memories: Memories {
+                dram: 0,
+                l1: 1,
+                l1_small: 0,
+                trace: 0,
+            },
+            mesh_percent: all(self.mesh_percent),
+            circular_percent: all(self.circular_percent),
+            preallocated_percent: all(self.preallocated_percent),
+            leaks: self.leaks.min(1),
+            throw_after: self.throw_after.map(|after| after.min(1)),
+            throwing_threads: self.throwing_threads.min(1),
+            close: self.close,
+            script: None,
+        }
+    }
+}
+
 /// How sizes are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(

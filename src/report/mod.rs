@@ -1,0 +1,7 @@
+//! Reports: a run, told to people.
+//!
+//! [`timeline`] draws a small run as text. Nothing here judges: what diverged is what [`crate::oracle`] found.
+
+pub mod timeline;
+
+pub use timeline::Timeline;

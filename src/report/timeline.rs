@@ -1,0 +1,59 @@
+//! The text timeline: one small run as text that is pasted into an issue and kept in a snapshot.
+//!
+//! A column for each thread and one for the server, time downwards; the preemption that decides, every divergence where
+//! it shows, what is live and what is shown at rest, and one paragraph that says in words what went wrong and which gap
+//! let it. `history` works out what happened, `words` writes a cell, `page` sets the table, `story` tells the paragraph
+//! with the `gap` in it. Not here: colours, other formats, and long runs.
+//!
+//! Invariants: the text depends on the events alone; every recorded event is in it; it has no trailing blanks.
+
+mod gap;
+mod history;
+mod page;
+mod story;
+mod words;
+
+use crate::scenario::Scenario;
+use crate::trace::merge::Merged;
+
+use history::History;
+
+/// What a timeline is drawn from.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeline<'a> {
+    /// What was run.
+    pub scenario: &'a Scenario,
+    /// What happened, in order.
+    pub events: &'a [Merged],
+    /// The index of the event that runs because of the deciding preemption, if known.
+    pub deciding: Option<usize>,
+    /// Whether all threads came to their end.
+    pub completed: bool,
+}
+
+impl Timeline<'_> {
+    /// The timeline as text, its lines ended by `\n`.
+    pub fn render(&self) -> String {
+        let history = History::of(self);
+        let mut text = self.title();
+        text.push_str("\n\n");
+        text.push_str(&page::table(&history, self.deciding));
+        text.push('\n');
+        text.push_str(&story::tell(&history));
+        text
+    }
+
+    /// What was run, in a line.
+    fn title(&self) -> String {
+        let Scenario {
+            order,
+            publish,
+            semantics,
+            ..
+        } = *self.scenario;
+        format!(
+            "{}: {order}, {publish} publication, {semantics} server",
+            self.scenario.discipline.name
+        )
+    }
+}
