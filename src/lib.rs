@@ -14,6 +14,7 @@
 #![deny(unsafe_code)]
 
 pub mod cli;
+pub mod corpus;
 pub mod device;
 pub mod engine;
 pub mod fuzzing;
@@ -22,5 +23,6 @@ pub mod oracle;
 pub mod report;
 pub mod scenario;
 pub mod server;
+pub mod shrink;
 pub mod trace;
 pub mod tracking;

@@ -9,7 +9,6 @@ use std::collections::VecDeque;
 use common::{scripted, under};
 use heisenbed::engine::backend::Outgoing;
 use heisenbed::engine::controlled::world::{Hand, Network, World};
-use heisenbed::trace::message::Handle;
 use heisenbed::engine::step::{Code, Stepped, Thread};
 use heisenbed::lifecycle::{self, Lock, Order, Publication};
 use heisenbed::report::Timeline;
@@ -18,6 +17,7 @@ use heisenbed::server::registry::Semantics;
 use heisenbed::trace::event::{ConnId, Event, ReceiveCode, SendOutcome};
 use heisenbed::trace::file::SERVER_STREAM;
 use heisenbed::trace::merge::Merged;
+use heisenbed::trace::message::Handle;
 
 /// What a driven run left.
 struct Driven {

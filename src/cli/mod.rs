@@ -5,12 +5,14 @@
 
 pub mod check;
 pub mod disciplines;
+pub mod explore;
 pub mod import;
 pub mod progress;
 pub mod replay;
 pub mod scenario_args;
 pub mod scenarios;
 pub mod serve;
+pub mod shrink;
 pub mod stress;
 pub mod symptoms;
 pub mod verdict;
@@ -46,10 +48,14 @@ pub struct Cli {
 pub enum Command {
     /// Run a workload on real threads and a real socket, record it, and check what the server made of it
     Stress(stress::StressArgs),
+    /// Search or sample the schedules of a small scenario: find a race, or prove that there is none
+    Explore(explore::ExploreArgs),
     /// Check a trace: what the server reconstructed against the truth
     Check(check::CheckArgs),
     /// Run a recorded trace again, step by step, and check that it is the same
     Replay(replay::ReplayArgs),
+    /// Minimise what diverged to the fewest threads, operations and preemptions
+    Shrink(shrink::ShrinkArgs),
     /// Serve a tracking socket until SIGTERM or Ctrl-C
     Serve(serve::ServeArgs),
     /// Turn what another tool recorded into a trace
@@ -83,8 +89,10 @@ pub fn run(cli: Cli) -> Outcome {
     };
     match &cli.command {
         Command::Stress(args) => stress::run(args, &context),
+        Command::Explore(args) => explore::run(args, &context),
         Command::Check(args) => check::run(args, &context),
         Command::Replay(args) => replay::run(args, &context),
+        Command::Shrink(args) => shrink::run(args, &context),
         Command::Serve(args) => serve::run(args, &context),
         Command::Import(args) => import::run(args, &context),
         Command::Disciplines(args) => disciplines::run(args, context.format),

@@ -287,19 +287,7 @@ impl Stressed {
     fn human(&self, args: &StressArgs, scenario: &Scenario) -> String {
         let summary = &self.summary;
         let mut text = String::new();
-        let _ = writeln!(
-            text,
-            "{} under {} ({}, {} publication, {} server): {}, {} each, {}{}",
-            scenario.name,
-            scenario.discipline.name,
-            scenario.order,
-            scenario.publish,
-            scenario.semantics,
-            plural(u64::from(scenario.threads), "thread"),
-            plural(scenario.ops, "operation"),
-            plural(u64::from(scenario.devices), "device"),
-            if scenario.perturb { ", perturbed" } else { "" },
-        );
+        let _ = writeln!(text, "{}", headline(scenario));
         let _ = writeln!(
             text,
             "{}: {} through a Unix socket in {:.2} s ({} a second); {} checked in {:.2} s",
@@ -428,6 +416,28 @@ fn clean_words(strength: Strength) -> &'static str {
             "clean, by the weakest check: the messages do not contradict each other\n"
         }
     }
+}
+
+/// What was run, in a line.
+pub(super) fn headline(scenario: &Scenario) -> String {
+    let ops = match &scenario.workload.script {
+        Some(script) => format!(
+            "{} in all",
+            plural(script.iter().flatten().count() as u64, "operation")
+        ),
+        None => format!("{} each", plural(scenario.ops, "operation")),
+    };
+    format!(
+        "{} under {} ({}, {} publication, {} server): {}, {ops}, {}{}",
+        scenario.name,
+        scenario.discipline.name,
+        scenario.order,
+        scenario.publish,
+        scenario.semantics,
+        plural(u64::from(scenario.threads), "thread"),
+        plural(u64::from(scenario.devices), "device"),
+        if scenario.perturb { ", perturbed" } else { "" },
+    )
 }
 
 /// `90s`, `10m`, `2h`, or seconds without a unit.

@@ -143,6 +143,11 @@ impl Checker {
         }
     }
 
+    /// Threads that could not go on when the run was given up, in order.
+    pub fn blocked_threads(&self) -> Vec<u16> {
+        self.blocked.iter().map(|blocked| blocked.thread).collect()
+    }
+
     /// What contradicts itself in the trace, if anything does: then no verdict should be trusted.
     pub fn contradiction(&self) -> Option<&str> {
         self.contradiction.as_deref()

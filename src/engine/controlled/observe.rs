@@ -13,7 +13,7 @@ use crate::trace::merge::Merged;
 use super::actors::Actor;
 use super::machine::{Machine, RunEnd, Setup};
 use super::schedule::Noted;
-use super::schedulers::Scheduler;
+use super::schedulers::{Bytes, Replay, Scheduler};
 use super::world::Record;
 
 /// A schedule that was run and recorded.
@@ -29,6 +29,8 @@ pub struct Observed {
     pub end: RunEnd,
     /// What the oracle says.
     pub report: Report,
+    /// The index of the event that shows the first divergence; `None` also where one shows at rest only.
+    pub diverged_at: Option<usize>,
     /// Steps, by index, that another actor took although the one before could have gone on.
     pub preemptions: Vec<usize>,
 }
@@ -66,6 +68,12 @@ pub fn observe<S: Scheduler>(
     (observe_picks(setup, noted.picks, end), noted.scheduler)
 }
 
+/// Runs `picks` from the start and then, where threads are left, one after another as far as each can.
+pub fn observe_path(setup: &Arc<Setup>, picks: Vec<Actor>) -> Observed {
+    let replay = Replay::new(picks, Some(Bytes::new(&[])));
+    observe(setup, replay, 0, u64::MAX).0
+}
+
 /// Runs `picks`, which led to `end`, from the start, and checks them.
 fn observe_picks(setup: &Arc<Setup>, picks: Vec<Actor>, end: RunEnd) -> Observed {
     let mut machine = Machine::new(setup);
@@ -86,29 +94,45 @@ fn observe_picks(setup: &Arc<Setup>, picks: Vec<Actor>, end: RunEnd) -> Observed
     if end != RunEnd::CutShort {
         machine.finish(&mut events);
     }
-    let report = check(&machine, &events, end);
+    let (report, diverged_at) = check(&machine, &events, end);
     Observed {
         picks,
         first_event,
         events,
         end,
         report,
+        diverged_at,
         preemptions,
     }
 }
 
-/// What the oracle says of the events of a run that ended so.
-pub fn check(machine: &Machine, events: &[Merged], end: RunEnd) -> Report {
+impl Observed {
+    /// The index of the first event of the preemption that decides: the last one before the first divergence.
+    pub fn deciding(&self) -> Option<usize> {
+        let shows = self.diverged_at.unwrap_or(self.events.len());
+        let first_events = self.preemptions.iter().map(|step| self.first_event[*step]);
+        first_events.take_while(|event| *event <= shows).last()
+    }
+}
+
+/// What the oracle says of the events of a run that ended so, and where the first divergence shows.
+fn check(machine: &Machine, events: &[Merged], end: RunEnd) -> (Report, Option<usize>) {
     let scenario = &machine.setup().scenario;
     let mut checker = Checker::new(scenario, true);
-    events.iter().for_each(|event| checker.observe(event));
+    let mut diverged_at = None;
+    for (index, event) in events.iter().enumerate() {
+        checker.observe(event);
+        if diverged_at.is_none() && !checker.listed().is_empty() {
+            diverged_at = Some(index);
+        }
+    }
     debug_assert_eq!(checker.contradiction(), None);
     let end = End {
         completed: end == RunEnd::Completed,
         server: AtRest::Table(at_rest(machine)),
         ..End::default()
     };
-    checker.finish(Some(&end), None)
+    (checker.finish(Some(&end), None), diverged_at)
 }
 
 /// The server's table once it has stopped waiting for what does not come.

@@ -16,8 +16,7 @@ use crate::oracle::{Kind, Report};
 
 use super::actors::{Actor, Actors};
 use super::machine::{Machine, RunEnd, Setup};
-use super::observe::{Observed, Unrecorded, observe};
-use super::schedulers::{Bytes, Replay};
+use super::observe::{Observed, Unrecorded, observe_path};
 use fingerprint::Fingerprints;
 
 /// How to search.
@@ -338,8 +337,7 @@ impl<'a> Search<'a> {
 
     /// The path at hand, run again with its events, and from its end on without preemptions.
     fn observe(&self) -> Observed {
-        let replay = Replay::new(self.path.clone(), Some(Bytes::new(&[])));
-        observe(self.setup, replay, 0, u64::MAX).0
+        observe_path(self.setup, self.path.clone())
     }
 }
 

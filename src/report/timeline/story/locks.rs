@@ -84,7 +84,10 @@ fn wanted(history: &History, wait: &Wait) -> String {
         (Some(lock), _) => format!("for {}", history.objects.lock_name(lock)),
         (None, Event::BlockedOnOp { op }) => format!("to {}", waiting_op(&op)),
         (None, Event::BlockedOnSend { conn }) => {
-            format!("for room on connection {}, which the server does not read", conn.0)
+            format!(
+                "for room on connection {}, which the server does not read",
+                conn.0
+            )
         }
         (None, _) => "to go on".to_owned(),
     }

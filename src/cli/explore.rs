@@ -1,0 +1,493 @@
+//! `heisenbed explore`: controlled schedules of a small scenario, drawn or all of them.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use super::progress::Progress;
+use super::scenario_args::ScenarioArgs;
+use super::stress::parse_duration;
+use super::verdict::{Summary, divergence_table, grouped, place, plural};
+use super::{Context, Format, Outcome};
+use crate::corpus::Reproducer;
+use crate::engine::controlled::exhaustive::{self, Ended, Goal, Options, Searched};
+use crate::engine::controlled::machine::Setup;
+use crate::engine::controlled::observe::Observed;
+use crate::engine::controlled::sample::{self, Plan, Sampled, Strategy};
+use crate::engine::controlled::schedule::Schedule;
+use crate::oracle::{Strength, Verdict};
+use crate::report::Timeline;
+use crate::scenario::Scenario;
+use crate::shrink;
+
+/// Arguments of `heisenbed explore`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Unless the scenario is a script, its workload is condensed: one slot a thread, one size, one memory, so that addresses \
+    are used again at once; 2 threads of 4 operations (2 pairs) each where --threads and --ops say nothing.\n\n\
+    Examples:\n  \
+    heisenbed explore --strategy exhaustive --discipline lifecycle-wide --order free-first\n  \
+    heisenbed explore --strategy exhaustive --discipline my-fix.toml --threads 3 --workload handoff --publish early\n  \
+    heisenbed explore --strategy pct --depth 3 --discipline lifecycle-narrow --order free-first --save race.toml"
+)]
+pub struct ExploreArgs {
+    /// What to run.
+    #[command(flatten)]
+    pub scenario: ScenarioArgs,
+    /// Who decides which thread steps next; `exhaustive`: everybody, in turn
+    #[arg(long, value_enum, default_value_t = StrategyArg::Exhaustive)]
+    pub strategy: StrategyArg,
+    /// Schedules to draw
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub schedules: u64,
+    /// Stop after this long (90s, 10m, 2h); when drawing without --schedules, as many as fit
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub duration: Option<Duration>,
+    /// Of `pct`: how many ordering constraints the bug needs
+    #[arg(long, value_name = "D", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub depth: u32,
+    /// Threads that draw; the result is the same for any number
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: u16,
+    /// Of `exhaustive`: only schedules with at most this many preemptions
+    #[arg(long, value_name = "K")]
+    pub preemptions: Option<u32>,
+    /// Of `exhaustive`: go on after a divergence, and find every kind that there is
+    #[arg(long)]
+    pub all_kinds: bool,
+    /// Of `exhaustive`: give up after this many states
+    #[arg(long, value_name = "N")]
+    pub max_states: Option<u64>,
+    /// Of `exhaustive`: search without these reductions; the answer must be the same
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "NAMES")]
+    pub without: Vec<ReductionArg>,
+    /// Cut a schedule short after this many steps
+    #[arg(long, value_name = "N", default_value_t = 10_000_000)]
+    pub max_steps: u64,
+    /// Take the workload as it is, with all its slots, sizes and operations
+    #[arg(long)]
+    pub as_is: bool,
+    /// Write the smallest reproducer of what diverged to FILE
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+}
+
+/// `--strategy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StrategyArg {
+    /// Any thread that can go on, each as likely
+    Random,
+    /// Priorities that change at random steps, with a bound on what is missed
+    Pct,
+    /// Random, weighted so that every interleaving is about as likely
+    Urw,
+    /// Every distinct state: finds a divergence, or proves that there is none
+    Exhaustive,
+}
+
+/// `--without`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReductionArg {
+    /// Taking at once what no other thread can interfere with
+    PartialOrder,
+    /// Taking threads with the same program for interchangeable
+    Symmetry,
+    /// Forgetting what a slot held that nobody looks at again
+    DeadSlots,
+}
+
+/// What a command explored, and found.
+struct Explored {
+    summary: Summary,
+    /// What is said of how it was explored, for people.
+    how: String,
+    more: Value,
+    example: Option<Box<Observed>>,
+}
+
+/// Runs the subcommand.
+pub fn run(args: &ExploreArgs, context: &Context) -> Outcome {
+    let scenario = if args.as_is {
+        args.scenario.resolve(context.seed)
+    } else {
+        args.scenario.resolve_small(context.seed)
+    };
+    let scenario = match scenario {
+        Ok(scenario) => scenario,
+        Err(error) => return Outcome::bad_input(error, context.format),
+    };
+    let setup = match Setup::new(scenario, 0) {
+        Ok(setup) => setup,
+        Err(error) => return Outcome::bad_input(error, context.format),
+    };
+    context.catch_interrupts();
+    let started = Instant::now();
+    let mut explored = match args.strategy.sampler(args.depth) {
+        None => search(args, &setup, context, started),
+        Some(strategy) => draw(args, strategy, &setup, context, started),
+    };
+    if let Some(path) = &args.save
+        && let Some(example) = &explored.example
+    {
+        match save(path, &setup, example) {
+            Ok(reproducer) => {
+                explored.summary.reproducer = Some(path.display().to_string());
+                explored.how.push_str(&reproducer);
+            }
+            Err(error) => return Outcome::bad_input(error, context.format),
+        }
+    }
+    explored.summary.elapsed_s = started.elapsed().as_secs_f64();
+    explored.outcome(&setup.scenario, context)
+}
+
+impl StrategyArg {
+    fn sampler(self, depth: u32) -> Option<Strategy> {
+        match self {
+            StrategyArg::Random => Some(Strategy::Random),
+            StrategyArg::Pct => Some(Strategy::Pct { depth }),
+            StrategyArg::Urw => Some(Strategy::Urw),
+            StrategyArg::Exhaustive => None,
+        }
+    }
+}
+
+fn search(args: &ExploreArgs, setup: &Arc<Setup>, context: &Context, started: Instant) -> Explored {
+    let options = Options {
+        partial_order: !args.without.contains(&ReductionArg::PartialOrder),
+        symmetry: !args.without.contains(&ReductionArg::Symmetry),
+        dead_slots: !args.without.contains(&ReductionArg::DeadSlots),
+        preemptions: args.preemptions,
+        goal: if args.all_kinds {
+            Goal::AllKinds
+        } else {
+            Goal::First
+        },
+        max_states: args.max_states.unwrap_or(u64::MAX),
+    };
+    let mut progress = Progress::new(context.quiet, "explore", "states", 0);
+    let mut go_on = |found: &Searched| {
+        progress.update(found.states);
+        !context.interrupt.load(Ordering::Relaxed)
+            && args.duration.is_none_or(|limit| started.elapsed() < limit)
+    };
+    let mut found = exhaustive::search(setup, &options, &mut go_on);
+    progress.finish();
+    if let Some(example) = found.example.take() {
+        found.example = Some(shrink::with_fewest_preemptions(setup, example));
+    }
+    let scenario = &setup.scenario;
+    let mut summary = Summary::new(scenario.threads, scenario.seed);
+    let (verdict, note) = search_verdict(&found, args, setup);
+    summary.verdict = verdict;
+    summary.note = note;
+    summary.states = Some(found.states);
+    summary.steps = found.steps;
+    summary.leaks = found.leaks;
+    summary.divergences = found.divergences.clone();
+    summary.schedules = u64::from(found.at_rest.is_some()) + u64::from(found.example.is_some());
+    let report = found
+        .example
+        .as_ref()
+        .map(|example| &example.report)
+        .or(found.at_rest.as_ref());
+    if let Some(report) = report {
+        summary.events = report.events;
+        summary.messages = report.messages;
+        summary.ops = report.ops;
+        summary.first = report.first;
+        if !args.all_kinds {
+            summary.divergences = report.divergences.clone();
+        }
+    }
+    summary.preemptions = found
+        .example
+        .as_ref()
+        .map(|example| example.preemptions.len() as u64);
+    let elapsed_s = started.elapsed().as_secs_f64();
+    let how = format!(
+        "{}, {}, at most {} a schedule, in {elapsed_s:.2} s ({} states a second)\n",
+        plural(found.states, "state"),
+        plural(found.steps, "step"),
+        grouped(found.depth),
+        grouped((found.states as f64 / elapsed_s.max(1e-6)) as u64),
+    );
+    let more = json!({
+        "strategy": "exhaustive",
+        "exhausted": found.ended == Ended::Exhausted,
+        "preemption_bound": args.preemptions,
+        "depth": found.depth,
+    });
+    Explored {
+        summary,
+        how,
+        more,
+        example: found.example,
+    }
+}
+
+fn search_verdict(
+    found: &Searched,
+    args: &ExploreArgs,
+    setup: &Setup,
+) -> (Verdict, Option<String>) {
+    if found.example.is_some() {
+        return (Verdict::Diverged, None);
+    }
+    let covered = || format!("{} were searched", plural(found.states, "state"));
+    match (found.ended, args.preemptions) {
+        (Ended::Exhausted, None) => (Verdict::Proved, None),
+        (Ended::Exhausted, Some(bound)) => (
+            Verdict::Inconclusive,
+            Some(format!(
+                "every schedule with at most {} was searched, and none diverged; others were not",
+                plural(u64::from(bound), "preemption")
+            )),
+        ),
+        _ if setup.scenario.threads > 8 => (
+            Verdict::Inconclusive,
+            Some(format!(
+                "not the whole space: {}; give fewer --threads",
+                covered()
+            )),
+        ),
+        _ => (
+            Verdict::Inconclusive,
+            Some(format!("not the whole space: {}", covered())),
+        ),
+    }
+}
+
+fn draw(
+    args: &ExploreArgs,
+    strategy: Strategy,
+    setup: &Arc<Setup>,
+    context: &Context,
+    started: Instant,
+) -> Explored {
+    let scenario = &setup.scenario;
+    let plan = Plan {
+        strategy,
+        seed: scenario.seed,
+        schedules: args.schedules,
+        until: args.duration.map(|limit| started + limit),
+        workers: usize::from(args.workers),
+        max_steps: args.max_steps,
+    };
+    let progress = Mutex::new(Progress::new(
+        context.quiet,
+        "explore",
+        "schedules",
+        args.schedules,
+    ));
+    let most = AtomicU64::new(0);
+    let sampled = sample::sample(setup, &plan, &|done| {
+        // Workers report out of order.
+        if most.fetch_max(done, Ordering::Relaxed) < done
+            && let Ok(mut progress) = progress.try_lock()
+        {
+            progress.update(done);
+        }
+        !context.interrupt.load(Ordering::Relaxed)
+    });
+    if let Ok(mut progress) = progress.into_inner() {
+        progress.finish();
+    }
+    let mut summary = Summary::new(scenario.threads, scenario.seed);
+    summary.verdict = sampled.verdict();
+    summary.note = sampled_note(&sampled, &plan, args.duration.is_some());
+    summary.divergences = sampled.divergences.clone();
+    summary.leaks = sampled.leaks;
+    summary.schedules = sampled.schedules;
+    summary.steps = sampled.steps;
+    summary.events = sampled.events;
+    summary.messages = sampled.messages;
+    let ops: usize = setup
+        .ops()
+        .iter()
+        .flatten()
+        .filter(|op| op.counts())
+        .count();
+    summary.ops = sampled.schedules * ops as u64;
+    let mut more = json!({
+        "strategy": format!("{:?}", args.strategy).to_lowercase(),
+        "diverged": sampled.diverged,
+    });
+    let elapsed_s = started.elapsed().as_secs_f64();
+    let mut how = format!(
+        "{} in {elapsed_s:.2} s ({} a second), {} steps\n",
+        plural(sampled.schedules, "schedule"),
+        grouped((sampled.schedules as f64 / elapsed_s.max(1e-6)) as u64),
+        grouped(sampled.steps),
+    );
+    if let Strategy::Pct { depth } = strategy {
+        let pct = sample::pct(setup, plan.seed, depth);
+        let steps = sample::Estimate::of(setup).total();
+        let _ = writeln!(
+            how,
+            "PCT, depth {depth}: a divergence of that depth shows in ≥ 1/(n·k^(d−1)) = 1/({}·{steps}^{}) = {:.2e} of the schedules",
+            setup.actors().len(),
+            depth - 1,
+            pct.bound(),
+        );
+        more["bound"] = json!(pct.bound());
+    }
+    let mut example = None;
+    if let Some((index, first)) = sampled.first {
+        summary.first = first.report.first;
+        summary.preemptions = Some(first.preemptions.len() as u64);
+        more["first_schedule"] = json!(index);
+        let _ = writeln!(
+            how,
+            "diverged: {} of {}, the first is number {index}",
+            grouped(sampled.diverged),
+            grouped(sampled.schedules)
+        );
+        example = Some(first);
+    }
+    Explored {
+        summary,
+        how,
+        more,
+        example,
+    }
+}
+
+fn sampled_note(sampled: &Sampled, plan: &Plan, timed: bool) -> Option<String> {
+    if sampled.inconclusive > 0 {
+        return Some(format!(
+            "{} not come to their end within --max-steps {}",
+            plural(sampled.inconclusive, "schedule") + " did",
+            grouped(plan.max_steps)
+        ));
+    }
+    (!sampled.complete && !timed).then(|| {
+        format!(
+            "interrupted: {} of {} schedules were run",
+            grouped(sampled.schedules),
+            grouped(plan.schedules)
+        )
+    })
+}
+
+impl Sampled {
+    fn verdict(&self) -> Verdict {
+        if self.diverged > 0 {
+            Verdict::Diverged
+        } else if self.inconclusive > 0 || self.schedules == 0 {
+            Verdict::Inconclusive
+        } else {
+            Verdict::Clean
+        }
+    }
+}
+
+fn save(path: &std::path::Path, setup: &Arc<Setup>, example: &Observed) -> Result<String, String> {
+    let kind = example
+        .report
+        .first
+        .map(|first| first.kind)
+        .ok_or("nothing diverged")?;
+    let shrunk = shrink::shrink_ops(&setup.scenario, setup.ops(), kind, &mut || true)
+        .map_err(|error| error.to_string())?;
+    let mut reproducer: Reproducer = shrunk.reproducer;
+    reproducer.provenance.from = format!("explore --scenario {}", setup.scenario.name);
+    std::fs::write(path, reproducer.to_toml())
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(format!("reproducer: {}: {}\n", path.display(), shrunk.size))
+}
+
+impl Explored {
+    fn outcome(self, scenario: &Scenario, context: &Context) -> Outcome {
+        let stdout = match context.format {
+            Format::Json => {
+                let mut more = self.more;
+                if let Some(example) = &self.example {
+                    let schedule = Schedule::of(&example.picks, scenario.threads);
+                    more["schedule"] = json!(schedule.to_string());
+                }
+                self.summary.json(&more)
+            }
+            Format::Human => self.text(scenario),
+        };
+        Outcome {
+            stdout,
+            stderr: String::new(),
+            exit_code: self.summary.exit_code(),
+        }
+    }
+
+    fn text(&self, scenario: &Scenario) -> String {
+        /// Longer schedules are not drawn.
+        const DRAWN_EVENTS: usize = 200;
+        let mut text = format!("{}\n{}\n", super::stress::headline(scenario), self.how);
+        let summary = &self.summary;
+        let verdict = match summary.verdict {
+            Verdict::Proved => {
+                "proved: no schedule makes the server's picture differ from the truth".to_owned()
+            }
+            Verdict::Clean => {
+                "clean: none of these schedules diverged (drawn, not all: no proof)".to_owned()
+            }
+            Verdict::Diverged => {
+                "diverged: what the server reconstructs is not what the allocator did".to_owned()
+            }
+            Verdict::Inconclusive => "inconclusive".to_owned(),
+        };
+        let _ = writeln!(text, "{verdict}");
+        if let Some(note) = &summary.note {
+            let _ = writeln!(text, "  {note}");
+        }
+        text.push_str(&divergence_table(&summary.divergences));
+        if let Some(first) = &summary.first {
+            let _ = writeln!(text, "first: {}", place(first));
+        }
+        if summary.leaks > 0 {
+            let _ = writeln!(
+                text,
+                "leaks: {} of the program's own",
+                grouped(summary.leaks)
+            );
+        }
+        if let Some(example) = &self.example {
+            let schedule = Schedule::of(&example.picks, scenario.threads);
+            let _ = writeln!(
+                text,
+                "schedule ({}): {}",
+                plural(example.preemptions.len() as u64, "preemption"),
+                abridged(&schedule.to_string())
+            );
+            if example.events.len() <= DRAWN_EVENTS {
+                let _ = write!(text, "\n{}", timeline(scenario, example).render());
+            } else {
+                let _ = writeln!(text, "too long to draw; --save FILE makes it small");
+            }
+        }
+        debug_assert_eq!(summary.check, Strength::Exact);
+        text
+    }
+}
+
+/// The timeline of a schedule that was run.
+pub(super) fn timeline<'a>(scenario: &'a Scenario, observed: &'a Observed) -> Timeline<'a> {
+    Timeline {
+        scenario,
+        events: &observed.events,
+        deciding: observed.deciding(),
+        completed: observed.end == crate::engine::controlled::machine::RunEnd::Completed,
+    }
+}
+
+fn abridged(schedule: &str) -> String {
+    const MOST: usize = 160;
+    if schedule.len() <= MOST {
+        return schedule.to_owned();
+    }
+    let cut = schedule[..MOST].rfind(' ').unwrap_or(MOST);
+    format!("{} …", &schedule[..cut])
+}

@@ -1,0 +1,141 @@
+//! `heisenbed shrink`: the smallest run that shows what a trace or reproducer shows.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use clap::Args;
+use serde_json::json;
+
+use super::explore::timeline;
+use super::scenario_args::word;
+use super::verdict::{Summary, divergence_table};
+use super::{Context, Format, Outcome};
+use crate::corpus::Reproducer;
+use crate::oracle::{Kind, Verdict};
+use crate::shrink::{ShrinkError, Shrunk, shrink_ops, shrink_trace};
+use crate::trace::file::TraceFile;
+
+/// Arguments of `heisenbed shrink`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    heisenbed stress --discipline lifecycle-narrow --order free-first --perturb --record race.hb\n  \
+    heisenbed shrink race.hb -o race.toml\n  \
+    heisenbed replay race.toml")]
+pub struct ShrinkArgs {
+    /// A trace, or a reproducer
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Where the reproducer goes
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The kind of divergence to keep; without it, the first that shows
+    #[arg(long, value_name = "KIND", value_parser = word::<Kind>)]
+    pub kind: Option<Kind>,
+}
+
+/// Runs the subcommand: exit 1 when there is a divergence to show, 0 when nothing diverged.
+pub fn run(args: &ShrinkArgs, context: &Context) -> Outcome {
+    context.catch_interrupts();
+    let started = Instant::now();
+    let mut go_on = || !context.interrupt.load(Ordering::Relaxed);
+    let shrunk = if is_text(&args.file) {
+        shrink_reproducer(&args.file, args.kind, &mut go_on)
+    } else {
+        TraceFile::open(&args.file)
+            .map_err(|error| error.to_string())
+            .and_then(|trace| {
+                shrink_trace(&trace, args.kind, &mut go_on)
+                    .map_err(|error| describe(&args.file, &error))
+            })
+    };
+    let shrunk = match shrunk {
+        Ok(shrunk) => shrunk,
+        Err(error) => return Outcome::bad_input(error, context.format),
+    };
+    report(args, shrunk, started, context)
+}
+
+/// Whether a file is TOML rather than a trace: traces begin with a magic number.
+pub(super) fn is_text(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == "toml")
+}
+
+fn describe(path: &Path, error: &ShrinkError) -> String {
+    format!("{}: {error}", path.display())
+}
+
+fn shrink_reproducer(
+    path: &Path,
+    kind: Option<Kind>,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<Shrunk, String> {
+    let reproducer = Reproducer::load(path).map_err(|error| error.to_string())?;
+    let rerun = reproducer
+        .run()
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    let first = rerun
+        .observed
+        .as_ref()
+        .and_then(|observed| observed.report.first);
+    let kind = kind
+        .or(first.map(|first| first.kind))
+        .ok_or_else(|| describe(path, &ShrinkError::Clean))?;
+    shrink_ops(&rerun.setup.scenario, rerun.setup.ops(), kind, go_on)
+        .map_err(|error| describe(path, &error))
+}
+
+fn report(args: &ShrinkArgs, shrunk: Shrunk, started: Instant, context: &Context) -> Outcome {
+    let Shrunk {
+        mut reproducer,
+        observed,
+        setup,
+        size,
+    } = shrunk;
+    let from = args.file.file_name().unwrap_or_default().to_string_lossy();
+    reproducer.provenance.from = from.into_owned();
+    let text = reproducer.to_toml();
+    if let Some(output) = &args.output
+        && let Err(error) = std::fs::write(output, &text)
+    {
+        return Outcome::bad_input(format!("{}: {error}", output.display()), context.format);
+    }
+    let scenario = &setup.scenario;
+    let mut summary = Summary::new(scenario.threads, scenario.seed);
+    summary.add(&observed.report);
+    summary.steps = observed.picks.len() as u64;
+    summary.preemptions = Some(size.preemptions);
+    summary.reproducer = args.output.as_ref().map(|path| path.display().to_string());
+    summary.elapsed_s = started.elapsed().as_secs_f64();
+    debug_assert_eq!(summary.verdict, Verdict::Diverged);
+    let stdout = match context.format {
+        Format::Json => summary.json(&json!({
+            "kind": size.kind,
+            "devices": size.devices,
+            "fewest_ops": size.fewest_ops,
+            "fewest_preemptions": size.fewest_preemptions,
+            "replayed": size.replayed,
+            "replays": size.replays,
+            "schedule": reproducer.schedule,
+        })),
+        Format::Human => {
+            let written = match &args.output {
+                Some(output) => format!("written to {}\n", output.display()),
+                None => format!("\n{text}"),
+            };
+            format!(
+                "{}: {size}; {:.2} s\n{}{written}\n{}",
+                size.kind,
+                summary.elapsed_s,
+                divergence_table(&summary.divergences),
+                timeline(scenario, &observed).render(),
+            )
+        }
+    };
+    Outcome {
+        stdout,
+        stderr: String::new(),
+        exit_code: summary.exit_code(),
+    }
+}

@@ -1,0 +1,201 @@
+//! A case: a scenario with the operations of its threads, in the form in which operations are left out.
+//!
+//! Every life of a buffer has a slot of its own, so that no operation waits for one that was left out, but a release for its
+//! allocation; and a thread without operations is none.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::device::{BufferKind, DeviceId, Memory};
+use crate::engine::controlled::machine::{Setup, SetupError};
+use crate::scenario::Scenario;
+use crate::scenario::op::{Op, Request, SlotId};
+use crate::scenario::workload::Workload;
+
+/// See the [module](self).
+#[derive(Clone, Debug)]
+pub(super) struct Case {
+    scenario: Scenario,
+    ops: Vec<Vec<Op>>,
+}
+
+impl Case {
+    /// The case of these operations, with what cannot be done taken out: a release whose buffer is never allocated.
+    pub fn new(scenario: &Scenario, ops: Vec<Vec<Op>>) -> Case {
+        let mut case = Case {
+            scenario: scenario.clone(),
+            ops,
+        };
+        case.normalise();
+        case
+    }
+
+    /// How many operations it has.
+    pub fn count(&self) -> usize {
+        self.ops.iter().map(Vec::len).sum()
+    }
+
+    /// How many threads.
+    pub fn threads(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// How many devices its buffers are on.
+    pub fn devices(&self) -> u16 {
+        self.used_devices().len() as u16
+    }
+
+    /// Ready to be run.
+    pub fn setup(&self) -> Result<Arc<Setup>, SetupError> {
+        let mut scenario = self.scenario.clone();
+        scenario.threads = self.ops.len() as u16;
+        scenario.ops = 0;
+        scenario.perturb = false;
+        let script = |ops: &Vec<Op>| ops.iter().map(Op::to_string).collect();
+        scenario.workload = Workload {
+            script: Some(self.ops.iter().map(script).collect()),
+            ..Workload::default()
+        };
+        Setup::new(scenario, 0)
+    }
+
+    /// Without the operations for which `keep` is false, given their place in the order of threads.
+    pub fn keeping(&self, keep: impl Fn(usize) -> bool) -> Case {
+        let mut at = 0;
+        let mut kept = |_: &Op| {
+            at += 1;
+            keep(at - 1)
+        };
+        let ops = self
+            .ops
+            .iter()
+            .map(|ops| ops.iter().copied().filter(&mut kept).collect())
+            .collect();
+        Case::new(&self.scenario, ops)
+    }
+
+    /// With the operations of thread `other` done by `thread`, after or before its own.
+    pub fn merged(&self, thread: usize, other: usize, after: bool) -> Case {
+        let mut ops = self.ops.clone();
+        let moved = std::mem::take(&mut ops[other]);
+        if after {
+            ops[thread].extend(moved);
+        } else {
+            ops[thread].splice(0..0, moved);
+        }
+        Case::new(&self.scenario, ops)
+    }
+
+    /// Every way in which it can be made plainer without leaving out operations, one at a time.
+    pub fn plainer(&self) -> Vec<Case> {
+        let mut all = Vec::new();
+        let mut scenario = |change: &dyn Fn(&mut Scenario)| {
+            let mut case = self.clone();
+            change(&mut case.scenario);
+            if case.scenario != self.scenario {
+                all.push(case);
+            }
+        };
+        scenario(&|scenario| scenario.transport = crate::scenario::Transport::default());
+        scenario(&|scenario| scenario.transport.chunks = 1);
+        scenario(&|scenario| scenario.transport.chunks = scenario.transport.chunks.min(2));
+        scenario(&|scenario| scenario.transport.connections = crate::scenario::Connections::Shared);
+        scenario(&|scenario| scenario.transport.layout = crate::tracking::Layout::Extended);
+        scenario(&|scenario| scenario.debug_log = crate::scenario::DebugLog::default());
+        scenario(&|scenario| scenario.server = crate::scenario::ServerPace::default());
+        let mut requests = |change: &dyn Fn(&mut Request)| {
+            let mut case = self.clone();
+            for op in case.ops.iter_mut().flatten() {
+                if let Op::Allocate { request, .. } = op {
+                    change(request);
+                }
+            }
+            if case.ops != self.ops {
+                all.push(case);
+            }
+        };
+        requests(&|request| {
+            request.kind = BufferKind::Owned;
+            request.parts = 1;
+        });
+        requests(&|request| request.size_bytes = 4096);
+        requests(&|request| request.memory = Memory::L1);
+        requests(&|request| request.device = DeviceId(0));
+        let used = self.used_devices();
+        let needed = used.iter().map(|device| device.0 + 1).max().unwrap_or(1);
+        if needed < self.scenario.devices {
+            let mut case = self.clone();
+            case.scenario.devices = needed;
+            all.push(case);
+        }
+        all
+    }
+
+    /// Room for one frame on each connection, where messages are dropped when it is full.
+    pub fn tightened(&self) -> Case {
+        let mut case = self.clone();
+        case.scenario.transport.send_buffer_bytes = 1;
+        case
+    }
+
+    fn used_devices(&self) -> Vec<DeviceId> {
+        let objects = self.scenario.objects();
+        let mut used: Vec<DeviceId> = Vec::new();
+        for op in self.ops.iter().flatten() {
+            if let Op::Allocate { request, .. } = op {
+                let devices =
+                    (0..request.parts).map(|part| objects.device_of(request.device, part));
+                used.extend(devices);
+            }
+        }
+        used.sort_unstable();
+        used.dedup();
+        used
+    }
+
+    fn normalise(&mut self) {
+        let mut lives: BTreeMap<(SlotId, u32), (SlotId, u8)> = BTreeMap::new();
+        for op in self.ops.iter().flatten() {
+            if let Op::Allocate { slot, epoch, .. } = op {
+                let next = SlotId(lives.len() as u32);
+                lives.entry((*slot, *epoch)).or_insert((next, 0));
+            }
+        }
+        for op in self.ops.iter().flatten() {
+            if let Op::Release { slot, epoch } = op
+                && let Some((_, releases)) = lives.get_mut(&(*slot, *epoch))
+            {
+                *releases = releases.saturating_add(1);
+            }
+        }
+        for ops in &mut self.ops {
+            ops.retain_mut(|op| match op {
+                Op::Allocate {
+                    slot,
+                    epoch,
+                    request,
+                } => {
+                    let (life, releases) = lives[&(*slot, *epoch)];
+                    (*slot, *epoch) = (life, 1);
+                    request.releases = releases;
+                    true
+                }
+                Op::Release { slot, epoch } => match lives.get(&(*slot, *epoch)) {
+                    Some((life, _)) => {
+                        (*slot, *epoch) = (*life, 1);
+                        true
+                    }
+                    None => false,
+                },
+                _ => true,
+            });
+            // A device is closed by a thread that waited for the others.
+            let mut alone = false;
+            ops.retain(|op| {
+                alone |= *op == Op::AwaitOthers;
+                alone || !matches!(op, Op::Close { .. })
+            });
+        }
+        self.ops.retain(|ops| !ops.is_empty());
+    }
+}

@@ -1,0 +1,221 @@
+//! Minimisation: from anything that diverged to the smallest run that shows the same kind of divergence.
+//!
+//! [`slice`] cuts the operations that an address had to do with out of a trace of any length. [`reduce`] leaves out operations and
+//! threads, and simplifies what is left, as long as *some* schedule still shows the kind: whether one does is searched exhaustively. At last the schedule with the fewest
+//! preemptions is looked for, from none upwards. So the result is not only small: each smaller one was searched and does not show it, and
+//! [`Shrunk`] says where that is proved.
+
+mod case;
+mod reduce;
+mod slice;
+
+use std::fmt;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::corpus::{Expected, Reproducer};
+use crate::engine::controlled::exhaustive::{Ended, Goal, Options, search};
+use crate::engine::controlled::machine::{Setup, SetupError};
+use crate::engine::controlled::observe::Observed;
+use crate::engine::controlled::schedule::Schedule;
+use crate::oracle::{CheckError, Kind, Verdict};
+use crate::scenario::op::Op;
+use crate::scenario::{Scenario, ScenarioError};
+use crate::trace::file::TraceFile;
+
+use case::Case;
+
+/// Replays of a reproducer that is about to be written.
+const REPLAYS: u32 = 20;
+
+/// Searches for the schedule with the fewest preemptions end after this many states.
+const MAX_STATES: u64 = 1_000_000;
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Shrunk {
+    /// The reproducer.
+    pub reproducer: Reproducer,
+    /// Its run.
+    pub observed: Observed,
+    /// What was run.
+    pub setup: Arc<Setup>,
+    /// How small it is, and what of that is proved.
+    pub size: Size,
+}
+
+/// How small a reproducer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// The kind of divergence that was kept.
+    pub kind: Kind,
+    /// Threads.
+    pub threads: u16,
+    /// Operations.
+    pub ops: u64,
+    /// Devices that are used.
+    pub devices: u16,
+    /// Preemptions.
+    pub preemptions: u64,
+    /// Whether every selection of fewer operations was searched, and shows none of the kind.
+    pub fewest_ops: bool,
+    /// Whether all schedules with fewer preemptions were searched, and show none of the kind.
+    pub fewest_preemptions: bool,
+    /// Replays that came out the same.
+    pub replayed: u32,
+    /// Replays.
+    pub replays: u32,
+}
+
+/// Why nothing came of it.
+#[derive(Debug, Error)]
+pub enum ShrinkError {
+    /// The trace cannot be read as a run.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    /// Its scenario is wrong.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// It cannot be run under control.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// There is nothing to show.
+    #[error("nothing diverged: there is nothing to shrink")]
+    Clean,
+    /// There is nothing of that kind to show.
+    #[error("no {0} is among the first divergences of the trace")]
+    NoSuchKind(Kind),
+    /// What was cut out of the trace does not show it.
+    #[error(
+        "no schedule of the {ops} operations around the first {kind} shows it again (each was searched up to {MAX_STATES} states): \
+         it needs more of the run than its address had to do with"
+    )]
+    NotReproduced {
+        /// The kind.
+        kind: Kind,
+        /// Operations of the largest slice.
+        ops: usize,
+    },
+    /// Somebody asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// Shrinks the first divergence of `trace`, or the first of `kind`. `go_on` is asked from time to time.
+pub fn shrink_trace(
+    trace: &TraceFile,
+    kind: Option<Kind>,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<Shrunk, ShrinkError> {
+    let (cases, kind, ops) = slice::slices(trace, kind, go_on)?;
+    for case in cases {
+        match reduce::reduce(case, kind, go_on) {
+            Err(ShrinkError::NotReproduced { .. }) => {}
+            other => return finish(other?, kind),
+        }
+    }
+    Err(ShrinkError::NotReproduced { kind, ops })
+}
+
+/// Shrinks `ops` of `scenario`, of which some schedule shows `kind`.
+pub fn shrink_ops(
+    scenario: &Scenario,
+    ops: &[Box<[Op]>],
+    kind: Kind,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<Shrunk, ShrinkError> {
+    let ops = ops.iter().map(|ops| ops.to_vec()).collect();
+    finish(reduce::reduce(Case::new(scenario, ops), kind, go_on)?, kind)
+}
+
+/// The run of `setup` that shows the first divergence of `example` with the fewest preemptions, as far as that can be searched.
+pub fn with_fewest_preemptions(setup: &Arc<Setup>, example: Box<Observed>) -> Box<Observed> {
+    match example.report.first {
+        Some(first) => fewest_preemptions(setup, example, first.kind).0,
+        None => example,
+    }
+}
+
+/// As [`with_fewest_preemptions`]; and whether all schedules with fewer were searched.
+fn fewest_preemptions(
+    setup: &Arc<Setup>,
+    example: Box<Observed>,
+    kind: Kind,
+) -> (Box<Observed>, bool) {
+    let mut proved = true;
+    for bound in 0..example.preemptions.len() as u32 {
+        let options = Options {
+            preemptions: Some(bound),
+            goal: Goal::Kind(kind),
+            max_states: MAX_STATES,
+            ..Options::default()
+        };
+        let found = search(setup, &options, &mut |_| true);
+        match found.example {
+            Some(better) => return (better, proved),
+            None => proved &= found.ended == Ended::Exhausted,
+        }
+    }
+    (example, proved)
+}
+
+fn finish(reduced: reduce::Reduced, kind: Kind) -> Result<Shrunk, ShrinkError> {
+    let setup = reduced.case.setup()?;
+    let (observed, fewest_preemptions) = fewest_preemptions(&setup, reduced.example, kind);
+    let scenario = &setup.scenario;
+    let schedule = Schedule::of(&observed.picks, scenario.threads);
+    let mut reproducer = Reproducer::new(
+        scenario,
+        Some(schedule),
+        Expected {
+            verdict: Verdict::Diverged,
+            divergences: observed.report.divergences.clone(),
+        },
+    );
+    let same = |_: &u32| reproducer.run().is_ok_and(|rerun| rerun.mismatch.is_none());
+    let size = Size {
+        kind,
+        threads: scenario.threads,
+        ops: reduced.case.count() as u64,
+        devices: reduced.case.devices(),
+        preemptions: observed.preemptions.len() as u64,
+        fewest_ops: reduced.fewest_ops,
+        fewest_preemptions,
+        replayed: (0..REPLAYS).filter(same).count() as u32,
+        replays: REPLAYS,
+    };
+    reproducer.provenance.minimal = size.to_string();
+    Ok(Shrunk {
+        reproducer,
+        observed: *observed,
+        setup,
+        size,
+    })
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let proved = |proved: bool| {
+            if proved {
+                "no fewer can"
+            } else {
+                "fewer were not ruled out"
+            }
+        };
+        let plural =
+            |count: u64, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+        write!(
+            f,
+            "{}, {} ({}), {}, {} ({}); replays {} of {}",
+            plural(self.threads.into(), "thread"),
+            plural(self.ops, "operation"),
+            proved(self.fewest_ops),
+            plural(self.devices.into(), "device"),
+            plural(self.preemptions, "preemption"),
+            proved(self.fewest_preemptions),
+            self.replayed,
+            self.replays,
+        )
+    }
+}
