@@ -1,7 +1,7 @@
 //! `heisenbed explore`: controlled schedules of a small scenario, drawn or all of them.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ use crate::engine::controlled::schedule::Schedule;
 use crate::oracle::{Strength, Verdict};
 use crate::report::Timeline;
 use crate::scenario::Scenario;
-use crate::shrink;
+use crate::shrink::{self, Shrunk};
 
 /// Arguments of `heisenbed explore`.
 #[derive(Clone, Debug, Args)]
@@ -108,6 +108,7 @@ struct Explored {
     how: String,
     more: Value,
     example: Option<Box<Observed>>,
+    smallest: Option<Box<Shrunk>>,
 }
 
 /// Runs the subcommand.
@@ -131,15 +132,13 @@ pub fn run(args: &ExploreArgs, context: &Context) -> Outcome {
         None => search(args, &setup, context, started),
         Some(strategy) => draw(args, strategy, &setup, context, started),
     };
-    if let Some(path) = &args.save
-        && let Some(example) = &explored.example
-    {
-        match save(path, &setup, example) {
-            Ok(reproducer) => {
-                explored.summary.reproducer = Some(path.display().to_string());
-                explored.how.push_str(&reproducer);
+    if let Some(example) = &explored.example {
+        explored.smallest = smallest(&setup, example, context);
+        if let Some(path) = &args.save {
+            match save(path, &setup, explored.smallest.as_mut()) {
+                Ok(()) => explored.summary.reproducer = Some(path.display().to_string()),
+                Err(error) => return Outcome::bad_input(error, context.format),
             }
-            Err(error) => return Outcome::bad_input(error, context.format),
         }
     }
     explored.summary.elapsed_s = started.elapsed().as_secs_f64();
@@ -228,6 +227,7 @@ fn search(args: &ExploreArgs, setup: &Arc<Setup>, context: &Context, started: In
         how,
         more,
         example: found.example,
+        smallest: None,
     }
 }
 
@@ -355,6 +355,7 @@ fn draw(
         how,
         more,
         example,
+        smallest: None,
     }
 }
 
@@ -387,19 +388,21 @@ impl Sampled {
     }
 }
 
-fn save(path: &std::path::Path, setup: &Arc<Setup>, example: &Observed) -> Result<String, String> {
-    let kind = example
-        .report
-        .first
-        .map(|first| first.kind)
-        .ok_or("nothing diverged")?;
-    let shrunk = shrink::shrink_ops(&setup.scenario, setup.ops(), kind, &mut || true)
-        .map_err(|error| error.to_string())?;
-    let mut reproducer: Reproducer = shrunk.reproducer;
+/// The smallest run that shows the first divergence of `example`.
+fn smallest(setup: &Arc<Setup>, example: &Observed, context: &Context) -> Option<Box<Shrunk>> {
+    let kind = example.report.first?.kind;
+    let mut go_on = || !context.interrupt.load(Ordering::Relaxed);
+    let shrunk = shrink::shrink_ops(&setup.scenario, setup.ops(), kind, &mut go_on);
+    shrunk.ok().map(Box::new)
+}
+
+fn save(path: &Path, setup: &Setup, smallest: Option<&mut Box<Shrunk>>) -> Result<(), String> {
+    let reproducer: &mut Reproducer = &mut smallest
+        .ok_or("it could not be minimised: no reproducer was written")?
+        .reproducer;
     reproducer.provenance.from = format!("explore --scenario {}", setup.scenario.name);
     std::fs::write(path, reproducer.to_toml())
-        .map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(format!("reproducer: {}: {}\n", path.display(), shrunk.size))
+        .map_err(|error| format!("{}: {error}", path.display()))
 }
 
 impl Explored {
@@ -423,8 +426,6 @@ impl Explored {
     }
 
     fn text(&self, scenario: &Scenario) -> String {
-        /// Longer schedules are not drawn.
-        const DRAWN_EVENTS: usize = 200;
         let mut text = format!("{}\n{}\n", super::stress::headline(scenario), self.how);
         let summary = &self.summary;
         let verdict = match summary.verdict {
@@ -462,11 +463,21 @@ impl Explored {
                 plural(example.preemptions.len() as u64, "preemption"),
                 abridged(&schedule.to_string())
             );
-            if example.events.len() <= DRAWN_EVENTS {
-                let _ = write!(text, "\n{}", timeline(scenario, example).render());
-            } else {
-                let _ = writeln!(text, "too long to draw; --save FILE makes it small");
-            }
+        }
+        if let Some(Shrunk {
+            observed,
+            setup,
+            size,
+            ..
+        }) = self.smallest.as_deref()
+        {
+            let written = summary.reproducer.as_ref();
+            let written = written.map_or(String::new(), |path| format!("; written to {path}"));
+            let _ = write!(
+                text,
+                "\nThe smallest run that shows it: {size}{written}\n\n{}",
+                timeline(&setup.scenario, observed).render()
+            );
         }
         debug_assert_eq!(summary.check, Strength::Exact);
         text

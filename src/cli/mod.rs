@@ -7,6 +7,7 @@ pub mod check;
 pub mod disciplines;
 pub mod explore;
 pub mod import;
+pub mod matrix;
 pub mod progress;
 pub mod replay;
 pub mod scenario_args;
@@ -50,6 +51,8 @@ pub enum Command {
     Stress(stress::StressArgs),
     /// Search or sample the schedules of a small scenario: find a race, or prove that there is none
     Explore(explore::ExploreArgs),
+    /// The verdict table: every locking protocol under every switch, workload and server, proved or refuted
+    Matrix(matrix::MatrixArgs),
     /// Check a trace: what the server reconstructed against the truth
     Check(check::CheckArgs),
     /// Run a recorded trace again, step by step, and check that it is the same
@@ -90,6 +93,7 @@ pub fn run(cli: Cli) -> Outcome {
     match &cli.command {
         Command::Stress(args) => stress::run(args, &context),
         Command::Explore(args) => explore::run(args, &context),
+        Command::Matrix(args) => matrix::run(args, &context),
         Command::Check(args) => check::run(args, &context),
         Command::Replay(args) => replay::run(args, &context),
         Command::Shrink(args) => shrink::run(args, &context),

@@ -61,19 +61,8 @@ impl ScenarioArgs {
     /// The scenario that the options describe, small enough for every schedule of it to matter: unless it is a script, its workload
     /// condensed, and unless the options say otherwise 2 threads of 4 operations.
     pub fn resolve_small(&self, seed: Option<u64>) -> Result<Scenario, ScenarioError> {
-        let mut file = self.file(seed)?;
-        if file.workload.script.is_none() {
-            file.threads = self.threads.unwrap_or(2);
-            file.ops = self.ops.unwrap_or(4);
-            if file.workload.mesh_percent > 0 {
-                file.devices = self.devices.or(Some(2));
-            }
-            file.workload = file.workload.condensed();
-        }
-        if file.transport.mode == SendMode::DontWait {
-            // Room for one frame: loss needs a full buffer.
-            file.transport.send_buffer_bytes = 1;
-        }
+        let mut file = self.file(seed)?.condensed(self.threads, self.ops);
+        file.devices = self.devices.or(file.devices);
         file.resolve()
     }
 

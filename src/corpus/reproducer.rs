@@ -213,6 +213,11 @@ impl Reproducer {
         }
     }
 
+    /// Gives its scenario another name.
+    pub fn rename(&mut self, name: &str) {
+        name.clone_into(&mut self.scenario.name);
+    }
+
     /// Reads one.
     pub fn load(path: &Path) -> Result<Reproducer, ReproducerError> {
         let text = std::fs::read_to_string(path).map_err(|source| ReproducerError::Io {

@@ -284,6 +284,23 @@ impl ScenarioFile {
         ScenarioFile::parse(&text, name_or_path)
     }
 
+    /// The same with its workload condensed, small enough for every schedule of it to matter: 2 threads of 4 operations where nothing
+    /// else is asked for, and room for one frame where messages are dropped. A script is taken as it is.
+    pub fn condensed(mut self, threads: Option<u16>, ops: Option<u64>) -> ScenarioFile {
+        if self.workload.script.is_none() {
+            self.threads = threads.unwrap_or(2);
+            self.ops = ops.unwrap_or(4);
+            if self.workload.mesh_percent > 0 || self.workload.close {
+                self.devices = Some(2);
+            }
+            self.workload = self.workload.condensed();
+        }
+        if self.transport.mode == SendMode::DontWait {
+            self.transport.send_buffer_bytes = 1;
+        }
+        self
+    }
+
     fn parse(text: &str, path: &str) -> Result<ScenarioFile, ScenarioError> {
         toml::from_str(text).map_err(|source| ScenarioError::Parse {
             path: path.to_owned(),

@@ -18,6 +18,7 @@ use crate::trace::event::{ConnId, Event};
 use crate::trace::file::SERVER_STREAM;
 
 use super::actors::{Actor, Actors};
+use super::observe::Unrecorded;
 use super::reduction::safe_steps;
 use super::schedulers::Scheduler;
 use super::server::Server;
@@ -168,7 +169,7 @@ impl Machine {
             server: Server::new(scenario),
             threads: (0..threads).map(Thread::new).collect(),
             taken: vec![0; usize::from(threads)],
-            ready: setup.actors(),
+            ready: Actors::first(threads),
             alive: Actors::first(threads),
             alarmed: false,
             steps: 0,
@@ -185,7 +186,7 @@ impl Machine {
             *thread = Thread::new(index);
         }
         self.taken.fill(0);
-        self.ready = self.setup.actors();
+        self.ready = Actors::first(threads);
         self.alive = Actors::first(threads);
         self.alarmed = false;
         self.steps = 0;
@@ -209,7 +210,11 @@ impl Machine {
                 return RunEnd::CutShort;
             }
             let Some(actor) = scheduler.pick(self.ready, current) else {
-                return RunEnd::CutShort;
+                // A schedule that was recorded to its end says nothing of those who were refused for good.
+                if self.ready.into_iter().any(|actor| self.can_step(actor)) {
+                    return RunEnd::CutShort;
+                }
+                return self.end(record);
             };
             if self.advance::<R>(actor, record, S::FUSES, max_steps, |actor| {
                 scheduler.took(actor)
@@ -223,6 +228,11 @@ impl Machine {
     #[inline]
     pub fn step<R: Record>(&mut self, actor: Actor, record: &mut R) -> bool {
         self.advance(actor, record, false, u64::MAX, |_| {})
+    }
+
+    /// Whether `actor` could take a step now.
+    pub fn can_step(&self, actor: Actor) -> bool {
+        self.ready.contains(actor) && self.clone().step(actor, &mut Unrecorded)
     }
 
     /// Lets `actor` take a step and, where it `fuses`, all safe ones after it; tells `took` of each.
@@ -296,6 +306,9 @@ impl Machine {
         self.steps += 1;
         record.record(SERVER_STREAM, &Event::Receive { conn, code });
         self.ready.add(self.server.take_woken());
+        if !self.server.has_frame(conn) {
+            self.ready.remove(actor);
+        }
         true
     }
 

@@ -83,7 +83,7 @@ fn observe_picks(setup: &Arc<Setup>, picks: Vec<Actor>, end: RunEnd) -> Observed
     let mut current: Option<Actor> = None;
     for (index, actor) in picks.iter().copied().enumerate() {
         let switched = current.filter(|current| *current != actor);
-        if switched.is_some_and(|current| can_step(&machine, current)) {
+        if switched.is_some_and(|current| machine.can_step(current)) {
             preemptions.push(index);
         }
         first_event.push(events.len());
@@ -140,9 +140,4 @@ fn at_rest(machine: &Machine) -> Vec<crate::trace::file::TableEntry> {
     let mut registry = machine.server().registry().clone();
     registry.flush(&mut |_, _| {});
     table(&registry)
-}
-
-/// Whether `actor` could take a step now.
-pub fn can_step(machine: &Machine, actor: Actor) -> bool {
-    machine.ready().contains(actor) && machine.clone().step(actor, &mut Unrecorded)
 }

@@ -102,9 +102,14 @@ impl Server {
         }
     }
 
+    /// Whether the server would take a frame off the connection.
+    pub fn has_frame(&self, conn: ConnId) -> bool {
+        self.now.messages < self.way.reads && self.wires[usize::from(conn.0)].has_frame()
+    }
+
     /// Takes one whole frame off a connection. `None`: there is none, or the server has stopped.
     pub fn receive(&mut self, conn: ConnId, world: &World) -> Option<ReceiveCode> {
-        if self.now.messages >= self.way.reads || !self.wires[usize::from(conn.0)].has_frame() {
+        if !self.has_frame(conn) {
             return None;
         }
         let code = self.take_frame(conn, world.devices());
@@ -277,7 +282,7 @@ impl Network for Server {
                 let code = self.take_frame(chunk.conn, world.devices());
                 self.now.received = Some((chunk.conn, code));
             }
-        } else {
+        } else if self.has_frame(chunk.conn) {
             self.now.woken |= 1 << ((self.way.first_actor + chunk.conn.0) & 63);
         }
         Some(SendOutcome::Sent)
