@@ -4,6 +4,7 @@
 //! progress goes to stderr while a command runs.
 
 pub mod check;
+pub mod corpus;
 pub mod disciplines;
 pub mod explore;
 pub mod import;
@@ -55,10 +56,12 @@ pub enum Command {
     Matrix(matrix::MatrixArgs),
     /// Check a trace: what the server reconstructed against the truth
     Check(check::CheckArgs),
-    /// Run a recorded trace again, step by step, and check that it is the same
+    /// Run a recorded trace or a reproducer again, step by step, and check that it is the same
     Replay(replay::ReplayArgs),
     /// Minimise what diverged to the fewest threads, operations and preemptions
     Shrink(shrink::ShrinkArgs),
+    /// Run, list and extend the corpus of reproducers
+    Corpus(corpus::CorpusArgs),
     /// Serve a tracking socket until SIGTERM or Ctrl-C
     Serve(serve::ServeArgs),
     /// Turn what another tool recorded into a trace
@@ -97,6 +100,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Check(args) => check::run(args, &context),
         Command::Replay(args) => replay::run(args, &context),
         Command::Shrink(args) => shrink::run(args, &context),
+        Command::Corpus(args) => corpus::run(args, &context),
         Command::Serve(args) => serve::run(args, &context),
         Command::Import(args) => import::run(args, &context),
         Command::Disciplines(args) => disciplines::run(args, context.format),

@@ -1,52 +1,86 @@
-//! `heisenbed replay`: runs a recorded trace again, under control, and checks that it is the same.
+//! `heisenbed replay`: runs a recorded trace or a reproducer again, under control, and checks that it is the same.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
 use serde_json::json;
 
+use super::explore::timeline;
 use super::progress::Progress;
+use super::shrink::is_text;
 use super::verdict::{Summary, divergence_table, place, plural};
 use super::{Context, Format, Outcome};
-use crate::engine::controlled::replay::{ReplayError, replay};
+use crate::corpus::{Reproducer, Rerun};
+use crate::engine::controlled::machine::{ActorName, Setup};
+use crate::engine::controlled::observe::{Observed, observe};
+use crate::engine::controlled::replay::{ReplayError, replay, replay_noting};
+use crate::engine::controlled::schedule::Schedule;
+use crate::engine::controlled::schedulers::{RandomWalk, Replay};
+use crate::lifecycle::{self, Order, Publication};
+use crate::oracle::Verdict;
+use crate::scenario::Scenario;
+use crate::server::registry::Semantics;
 use crate::trace::file::{Header, TraceFile};
 
 /// Arguments of `heisenbed replay`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    heisenbed replay race.hb\n  \
+    heisenbed replay race.toml\n  \
+    heisenbed replay race.toml --adapt --discipline my-fix.toml")]
 pub struct ReplayArgs {
-    /// A trace, recorded by `stress --record`
-    #[arg(value_name = "TRACE")]
-    pub trace: PathBuf,
+    /// A trace, recorded by `stress --record`, or a reproducer
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Follow the schedule as far as it can be followed after a change, and go on with a random walk
+    #[arg(long)]
+    pub adapt: bool,
+    /// With --adapt: another locking protocol, built-in or a file
+    #[arg(long, value_name = "NAME|FILE", requires = "adapt")]
+    pub discipline: Option<String>,
+    /// With --adapt: another order of release
+    #[arg(long, value_enum, requires = "adapt")]
+    pub order: Option<Order>,
+    /// With --adapt: another publication
+    #[arg(long, value_enum, requires = "adapt")]
+    pub publish: Option<Publication>,
+    /// With --adapt: another server
+    #[arg(long, value_name = "NAME", value_parser = super::scenario_args::word::<Semantics>, requires = "adapt")]
+    pub semantics: Option<Semantics>,
 }
 
-/// Runs the subcommand: exit 0 when the replay is the recorded run, 1 when it differs.
+/// Runs the subcommand: exit 0 when the replay is the recorded run, 1 when it differs. With `--adapt`: 1 when it diverges.
 pub fn run(args: &ReplayArgs, context: &Context) -> Outcome {
+    if args.adapt {
+        return adapt(args, context)
+            .unwrap_or_else(|error| Outcome::bad_input(error, context.format));
+    }
+    if is_text(&args.file) {
+        return replay_reproducer(&args.file, context);
+    }
+    replay_trace(&args.file, context)
+}
+
+fn replay_trace(path: &Path, context: &Context) -> Outcome {
     let started = Instant::now();
-    let trace = match TraceFile::open(&args.trace) {
+    let trace = match TraceFile::open(path) {
         Ok(trace) => trace,
         Err(error) => return Outcome::bad_input(error, context.format),
     };
     let mut progress = Progress::new(context.quiet, "replay", "events", trace.events());
     let replayed = replay(&trace, |events| progress.update(events));
     progress.finish();
-    let name = args.trace.display();
+    let name = path.display();
     let replayed = match replayed {
         Ok(replayed) => replayed,
         Err(error @ ReplayError::Differs { .. }) => {
-            let stdout = match context.format {
-                Format::Human => format!("{name}: the replay is not the recorded run\n{error}\n"),
-                Format::Json => format!(
-                    "{}\n",
-                    json!({ "replayed": false, "error": error.to_string() })
-                ),
-            };
-            return Outcome {
-                stdout,
-                stderr: String::new(),
-                exit_code: 1,
-            };
+            return differs(
+                &format!("{name}: the replay is not the recorded run\n{error}"),
+                context,
+            );
         }
         Err(error) => return Outcome::bad_input(format!("{name}: {error}"), context.format),
     };
@@ -62,19 +96,12 @@ pub fn run(args: &ReplayArgs, context: &Context) -> Outcome {
         Format::Json => summary.json(&json!({ "replayed": true })),
         Format::Human => {
             let mut text = format!(
-                "{name}: replayed exactly: {}, {}, in {:.2} s\n\n{}\n",
+                "{name}: replayed exactly: {}, {}, in {:.2} s\n\n",
                 plural(replayed.events, "event"),
                 plural(replayed.preemptions, "preemption"),
                 summary.elapsed_s,
-                summary.verdict,
             );
-            if let Some(note) = &summary.note {
-                let _ = writeln!(text, "  {note}");
-            }
-            text.push_str(&divergence_table(&summary.divergences));
-            if let Some(first) = &summary.first {
-                let _ = writeln!(text, "first: {}", place(first));
-            }
+            write_verdict(&mut text, &summary);
             text
         }
     };
@@ -82,4 +109,206 @@ pub fn run(args: &ReplayArgs, context: &Context) -> Outcome {
         stdout,
         ..Outcome::default()
     }
+}
+
+fn replay_reproducer(path: &Path, context: &Context) -> Outcome {
+    let started = Instant::now();
+    let rerun = Reproducer::load(path).and_then(|reproducer| reproducer.run());
+    let rerun = match rerun {
+        Ok(rerun) => rerun,
+        Err(error) => {
+            return Outcome::bad_input(format!("{}: {error}", path.display()), context.format);
+        }
+    };
+    let name = path.display();
+    if let Some(mismatch) = &rerun.mismatch {
+        return differs(
+            &format!("{name}: {mismatch}\n{}", super::corpus::drawn(&rerun)),
+            context,
+        );
+    }
+    let summary = rerun_summary(&rerun, started);
+    let stdout = match context.format {
+        Format::Json => summary.json(&json!({ "replayed": true })),
+        Format::Human => {
+            let mut text = format!("{name}: as expected, in {:.2} s\n\n", summary.elapsed_s);
+            write_verdict(&mut text, &summary);
+            text.push_str(&super::corpus::drawn(&rerun));
+            text
+        }
+    };
+    Outcome {
+        stdout,
+        ..Outcome::default()
+    }
+}
+
+fn rerun_summary(rerun: &Rerun, started: Instant) -> Summary {
+    let scenario = &rerun.setup.scenario;
+    let mut summary = Summary::new(scenario.threads, scenario.seed);
+    if let Some(observed) = &rerun.observed {
+        add_observed(&mut summary, observed);
+    }
+    summary.verdict = rerun.came_out.verdict;
+    summary.states = rerun.states;
+    summary.elapsed_s = started.elapsed().as_secs_f64();
+    summary
+}
+
+fn add_observed(summary: &mut Summary, observed: &Observed) {
+    summary.add(&observed.report);
+    summary.steps = observed.picks.len() as u64;
+    summary.preemptions = Some(observed.preemptions.len() as u64);
+}
+
+/// The recorded run, or the recorded schedule, is not what came out.
+fn differs(error: &str, context: &Context) -> Outcome {
+    let stdout = match context.format {
+        Format::Human => format!("{error}\n"),
+        Format::Json => format!("{}\n", json!({ "replayed": false, "error": error })),
+    };
+    Outcome {
+        stdout,
+        stderr: String::new(),
+        exit_code: 1,
+    }
+}
+
+fn write_verdict(text: &mut String, summary: &Summary) {
+    let _ = writeln!(text, "{}", summary.verdict);
+    if let Some(note) = &summary.note {
+        let _ = writeln!(text, "  {note}");
+    }
+    text.push_str(&divergence_table(&summary.divergences));
+    if let Some(first) = &summary.first {
+        let _ = writeln!(text, "first: {}", place(first));
+    }
+}
+
+/// A schedule, with what it was recorded from.
+struct Recorded {
+    scenario: Scenario,
+    run: u64,
+    picks: Vec<ActorName>,
+}
+
+impl Recorded {
+    fn load(path: &Path) -> Result<Recorded, String> {
+        let describe = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        if is_text(path) {
+            let reproducer = Reproducer::load(path).map_err(|error| error.to_string())?;
+            let schedule = reproducer
+                .schedule
+                .clone()
+                .ok_or_else(|| describe(&"it has no schedule to follow"))?;
+            let picks = schedule.runs().iter();
+            return Ok(Recorded {
+                scenario: reproducer.scenario().map_err(|error| describe(&error))?,
+                run: 0,
+                picks: picks
+                    .flat_map(|(name, count)| std::iter::repeat_n(*name, *count as usize))
+                    .collect(),
+            });
+        }
+        let trace = TraceFile::open(path).map_err(|error| error.to_string())?;
+        let Header::Run(header) = trace.header() else {
+            return Err(describe(&"an imported trace has no schedule"));
+        };
+        let mut picks = Vec::new();
+        replay_noting(&trace, |name| picks.push(name)).map_err(|error| describe(&error))?;
+        Ok(Recorded {
+            scenario: header.scenario.clone(),
+            run: header.run,
+            picks,
+        })
+    }
+}
+
+fn adapt(args: &ReplayArgs, context: &Context) -> Result<Outcome, String> {
+    let started = Instant::now();
+    let recorded = Recorded::load(&args.file)?;
+    let scenario = changed(args, recorded.scenario, context.seed)?;
+    let setup = Setup::new(scenario, recorded.run).map_err(|error| error.to_string())?;
+    let picks: Vec<_> = recorded
+        .picks
+        .iter()
+        .filter_map(|name| setup.actor_of(*name))
+        .collect();
+    let steps = picks.len();
+    let seed = setup.scenario.seed;
+    let walk = Replay::new(picks, Some(RandomWalk::new(seed)));
+    let (observed, walk) = observe(&setup, walk, 0, u64::MAX);
+    let mut summary = Summary::new(setup.scenario.threads, seed);
+    add_observed(&mut summary, &observed);
+    summary.elapsed_s = started.elapsed().as_secs_f64();
+    let left = match walk.left_at() {
+        Some(step) => format!(
+            "followed {step} of {} of the recording, then left it: {} could not go on; the rest is a random walk (seed {seed})",
+            plural(steps as u64, "step"),
+            walk.wanted()
+                .map_or("nobody".to_owned(), |actor| setup.name_of(actor)),
+        ),
+        None if walk.followed() < steps => format!(
+            "the run was at its end after {} of {} of the recording",
+            walk.followed(),
+            plural(steps as u64, "step")
+        ),
+        None => format!(
+            "followed all {} of the recording",
+            plural(steps as u64, "step")
+        ),
+    };
+    let schedule = Schedule::of(&observed.picks, setup.scenario.threads).to_string();
+    let stdout = match context.format {
+        Format::Json => summary.json(&json!({
+            "followed": walk.followed(),
+            "recorded": steps,
+            "left_at": walk.left_at(),
+            "schedule": schedule,
+        })),
+        Format::Human => adapted_text(args, &setup, &observed, &summary, &left),
+    };
+    Ok(Outcome {
+        stdout,
+        stderr: String::new(),
+        exit_code: u8::from(summary.verdict == Verdict::Diverged),
+    })
+}
+
+fn adapted_text(
+    args: &ReplayArgs,
+    setup: &Arc<Setup>,
+    observed: &Observed,
+    summary: &Summary,
+    left: &str,
+) -> String {
+    /// Longer runs are not drawn.
+    const DRAWN_EVENTS: usize = 200;
+    let mut text = format!("{}: {left}\n\n", args.file.display());
+    write_verdict(&mut text, summary);
+    if observed.events.len() <= DRAWN_EVENTS {
+        let _ = write!(text, "\n{}", timeline(&setup.scenario, observed).render());
+    }
+    text
+}
+
+/// The recorded scenario, with what the options say.
+fn changed(
+    args: &ReplayArgs,
+    mut scenario: Scenario,
+    seed: Option<u64>,
+) -> Result<Scenario, String> {
+    if let Some(name) = &args.discipline {
+        scenario.discipline = lifecycle::load(name).map_err(|error| error.to_string())?;
+    }
+    let discipline = &scenario.discipline;
+    // A discipline of another name keeps the form that was recorded.
+    scenario.order = args.order.unwrap_or(scenario.order);
+    scenario.publish = args.publish.unwrap_or(scenario.publish);
+    let semantics = args.semantics.or(discipline.semantics);
+    scenario.semantics = semantics.unwrap_or(scenario.semantics);
+    scenario.discipline = discipline.with(scenario.order, scenario.publish);
+    scenario.seed = seed.unwrap_or(scenario.seed);
+    scenario.check().map_err(|error| error.to_string())?;
+    Ok(scenario)
 }

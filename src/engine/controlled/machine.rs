@@ -112,11 +112,21 @@ impl Setup {
         Actors::first(self.scenario.threads + self.connections)
     }
 
+    /// The actor of that name, if this scenario has it.
+    pub fn actor_of(&self, name: ActorName) -> Option<Actor> {
+        match name {
+            ActorName::Thread(thread) => (thread < self.scenario.threads).then_some(Actor(thread)),
+            ActorName::Server(conn) => {
+                (conn.0 < self.connections).then(|| Actor(self.scenario.threads + conn.0))
+            }
+        }
+    }
+
     /// An actor's name in schedules: `t0`, or `s0` for the server's taking from connection 0.
-    pub fn actor(&self, actor: Actor) -> ActorName {
+    pub fn name_of(&self, actor: Actor) -> String {
         match actor.0.checked_sub(self.scenario.threads) {
-            Some(conn) => ActorName::Server(ConnId(conn)),
-            None => ActorName::Thread(actor.0),
+            Some(conn) => format!("s{conn}"),
+            None => format!("t{}", actor.0),
         }
     }
 }

@@ -109,6 +109,9 @@ fn observe_picks(setup: &Arc<Setup>, picks: Vec<Actor>, end: RunEnd) -> Observed
 impl Observed {
     /// The index of the first event of the preemption that decides: the last one before the first divergence.
     pub fn deciding(&self) -> Option<usize> {
+        if self.report.divergences.is_empty() {
+            return None;
+        }
         let shows = self.diverged_at.unwrap_or(self.events.len());
         let first_events = self.preemptions.iter().map(|step| self.first_event[*step]);
         first_events.take_while(|event| *event <= shows).last()

@@ -18,6 +18,7 @@ use crate::trace::file::{Header, SERVER_STREAM, TraceFile};
 use crate::trace::merge::{Merge, MergeEnd, Merged};
 use crate::trace::message::Handle;
 
+use super::machine::ActorName;
 use super::world::{Hand, Network, Record, World};
 
 /// What a replay showed.
@@ -76,7 +77,23 @@ impl Record for VecDeque<Event> {
 }
 
 /// Replays `trace`. `progress` is told the number of events from time to time.
-pub fn replay(trace: &TraceFile, mut progress: impl FnMut(u64)) -> Result<Replayed, ReplayError> {
+pub fn replay(trace: &TraceFile, progress: impl FnMut(u64)) -> Result<Replayed, ReplayError> {
+    replay_trace(trace, progress, |_| {})
+}
+
+/// Replays `trace`, and tells `note` who took each step.
+pub fn replay_noting(
+    trace: &TraceFile,
+    note: impl FnMut(ActorName),
+) -> Result<Replayed, ReplayError> {
+    replay_trace(trace, |_| {}, note)
+}
+
+fn replay_trace(
+    trace: &TraceFile,
+    mut progress: impl FnMut(u64),
+    mut note: impl FnMut(ActorName),
+) -> Result<Replayed, ReplayError> {
     const PROGRESS_EVENTS: u64 = 1 << 20;
     let Header::Run(header) = trace.header() else {
         return Err(CheckError::NoEvents.into());
@@ -104,10 +121,14 @@ pub fn replay(trace: &TraceFile, mut progress: impl FnMut(u64)) -> Result<Replay
     while let Some(merged) = merge.next_event() {
         events += 1;
         if merged.stream != SERVER_STREAM {
-            stage.play(events, &merged)?;
+            if stage.play(events, &merged)? {
+                note(ActorName::Thread(merged.stream));
+            }
             preemptions +=
                 u64::from(last.is_some_and(|last| last != merged.stream && !stage.has_ended(last)));
             last = Some(merged.stream);
+        } else if let Event::Receive { conn, .. } = merged.event {
+            note(ActorName::Server(conn));
         }
         checker.observe(&merged);
         if events.is_multiple_of(PROGRESS_EVENTS) {
@@ -149,8 +170,9 @@ struct Actor {
 }
 
 impl Stage {
-    /// Lets the thread of `recorded` do its next step, which must be just that.
-    fn play(&mut self, number: u64, recorded: &Merged) -> Result<(), ReplayError> {
+    /// Lets the thread of `recorded` do its next step, which must be just that. Whether it was a step of its own, and not more of the
+    /// one before.
+    fn play(&mut self, number: u64, recorded: &Merged) -> Result<bool, ReplayError> {
         let differs = |replayed: String| ReplayError::Differs {
             number,
             thread: recorded.stream,
@@ -164,10 +186,11 @@ impl Stage {
             && actor.events.is_empty()
             && let Some(result) = self.end_early(recorded)
         {
-            return result.map_err(differs);
+            return result.map(|()| false).map_err(differs);
         }
         let actor = &mut self.actors[usize::from(recorded.stream)];
-        if actor.events.is_empty() {
+        let steps = actor.events.is_empty();
+        if steps {
             let stepped = self.step(recorded);
             let actor = &mut self.actors[usize::from(recorded.stream)];
             if actor.events.is_empty() {
@@ -176,7 +199,7 @@ impl Stage {
         }
         let actor = &mut self.actors[usize::from(recorded.stream)];
         match actor.events.pop_front() {
-            Some(event) if event == recorded.event => Ok(()),
+            Some(event) if event == recorded.event => Ok(steps),
             Some(event) => Err(differs(format!("{event:?}"))),
             None => Err(differs("nothing".to_owned())),
         }

@@ -12,7 +12,7 @@ use super::Scheduler;
 pub struct Replay<F> {
     picks: Vec<Actor>,
     taken: usize,
-    left: bool,
+    left_at: Option<usize>,
     otherwise: Option<F>,
 }
 
@@ -22,7 +22,7 @@ impl<F> Replay<F> {
         Replay {
             picks,
             taken: 0,
-            left: false,
+            left_at: None,
             otherwise,
         }
     }
@@ -30,6 +30,16 @@ impl<F> Replay<F> {
     /// Steps that were taken as scheduled.
     pub fn followed(&self) -> usize {
         self.taken
+    }
+
+    /// The step at which the recording was left, where that was before its end.
+    pub fn left_at(&self) -> Option<usize> {
+        self.left_at.filter(|step| *step < self.picks.len())
+    }
+
+    /// Who should have taken the next step of the recording.
+    pub fn wanted(&self) -> Option<Actor> {
+        self.picks.get(self.taken).copied()
     }
 
     /// Whether the whole schedule was followed.
@@ -43,24 +53,24 @@ impl<F: Scheduler> Scheduler for Replay<F> {
 
     fn begin(&mut self, index: u64) {
         self.taken = 0;
-        self.left = false;
+        self.left_at = None;
         if let Some(otherwise) = &mut self.otherwise {
             otherwise.begin(index);
         }
     }
 
     fn pick(&mut self, ready: Actors, current: Option<Actor>) -> Option<Actor> {
-        if !self.left {
+        if self.left_at.is_none() {
             match self.picks.get(self.taken) {
                 Some(actor) if ready.contains(*actor) => return Some(*actor),
-                _ => self.left = true,
+                _ => self.left_at = Some(self.taken),
             }
         }
         self.otherwise.as_mut()?.pick(ready, current)
     }
 
     fn took(&mut self, actor: Actor) {
-        if self.left {
+        if self.left_at.is_some() {
             if let Some(otherwise) = &mut self.otherwise {
                 otherwise.took(actor);
             }
