@@ -544,9 +544,13 @@ impl Thread {
                     sequence: self.sequence,
                 });
             }
-            MicroStep::CheckLive => {
+            MicroStep::CheckLive | MicroStep::CheckLiveUnguarded => {
                 let (live, version) = backend.touch(place, Touch::Check);
                 backend.record(&Event::Check { live, version });
+                if !live && step == MicroStep::CheckLiveUnguarded {
+                    self.pc = code.program(self.program).len() as u8;
+                    return Some(Stepped::Ran);
+                }
                 if !live {
                     return Some(self.return_early(code, backend));
                 }

@@ -215,7 +215,17 @@ fn held_locks(findings: &mut Findings, kind: ProgramKind) {
                     format!("{step}: the program already holds it, and would wait for itself"),
                     "unlock it before, or remove this step".to_string(),
                 ),
-            MicroStep::Lock(lock) => held.push((lock, at)),
+            MicroStep::Lock(lock) => {
+                if let Lock::LifecycleOf(device) = lock {
+                    findings.warning(
+                        kind,
+                        Some(at),
+                        format!("{step}: the mutex of device {device} guards nothing of a buffer on another device"),
+                        "write `lock lifecycle`".to_string(),
+                    );
+                }
+                held.push((lock, at));
+            }
             MicroStep::Unlock(lock) => match held.iter().position(|(other, _)| *other == lock) {
                 Some(place) => {
                     held.remove(place);
@@ -227,6 +237,18 @@ fn held_locks(findings: &mut Findings, kind: ProgramKind) {
                     "lock it before, or remove this step".to_string(),
                 ),
             },
+            MicroStep::CheckLiveUnguarded if !held.is_empty() => {
+                let names: Vec<String> = held.iter().map(|(lock, _)| lock.to_string()).collect();
+                findings.warning(
+                    kind,
+                    Some(at),
+                    format!(
+                        "{step}: an early return leaves {} locked for good",
+                        names.join(" and ")
+                    ),
+                    "write `check-live`, as with a lock guard, or lock after it".to_string(),
+                );
+            }
             _ => {}
         }
     }
@@ -423,6 +445,7 @@ fn belongs_to(step: MicroStep) -> Option<ProgramKind> {
         | MicroStep::Send(SendKind::Alloc | SendKind::CbAlloc) => Some(ProgramKind::Allocate),
         MicroStep::Free
         | MicroStep::CheckLive
+        | MicroStep::CheckLiveUnguarded
         | MicroStep::Claim
         | MicroStep::MarkDead
         | MicroStep::Send(SendKind::Free | SendKind::CbFree) => Some(ProgramKind::Deallocate),

@@ -22,6 +22,8 @@ pub enum Lock {
     LifecycleTable(
         #[arbitrary(with = |u: &mut arbitrary::Unstructured| u.int_in_range(1..=u16::MAX))] u16,
     ),
+    /// `lifecycle@N`: the lifecycle mutex of device N, whatever device the buffer is on.
+    LifecycleOf(u16),
     /// `global`: one mutex for the process, around whole lifecycles.
     Global,
     /// `allocator`: the device's allocator mutex, which `alloc` and `free` otherwise take for themselves.
@@ -78,6 +80,8 @@ pub enum MicroStep {
     Publish,
     /// `check-live`: return unless the buffer is live; a plain read.
     CheckLive,
+    /// `check-live-unguarded`: as `check-live`, but the early return forgets what is locked, as code without lock guards does.
+    CheckLiveUnguarded,
     /// `claim`: compare-and-swap live → dying; return if lost.
     Claim,
     /// `mark-live`
@@ -93,7 +97,10 @@ pub enum MicroStep {
 impl MicroStep {
     /// True for `check-live` and `claim`, which return early and then release what the program holds.
     pub fn may_return(self) -> bool {
-        matches!(self, MicroStep::CheckLive | MicroStep::Claim)
+        matches!(
+            self,
+            MicroStep::CheckLive | MicroStep::CheckLiveUnguarded | MicroStep::Claim
+        )
     }
 }
 
@@ -116,7 +123,7 @@ pub enum StepError {
     },
     /// `lock` or `unlock` is not followed by the name of a lock.
     #[error(
-        "`{found}`: expected a lock: tracker, lifecycle, lifecycle[N] (N from 1 to 65535), global or allocator"
+        "`{found}`: expected a lock: tracker, lifecycle, lifecycle[N] (N from 1 to 65535), lifecycle@N, global or allocator"
     )]
     LockName {
         /// The text.
@@ -228,6 +235,7 @@ impl fmt::Display for MicroStep {
             MicroStep::Free => "free",
             MicroStep::Publish => "publish",
             MicroStep::CheckLive => "check-live",
+            MicroStep::CheckLiveUnguarded => "check-live-unguarded",
             MicroStep::Claim => "claim",
             MicroStep::MarkLive => "mark-live",
             MicroStep::MarkDead => "mark-dead",
@@ -244,6 +252,7 @@ impl fmt::Display for Lock {
             Lock::Tracker => f.write_str("tracker"),
             Lock::Lifecycle => f.write_str("lifecycle"),
             Lock::LifecycleTable(n) => write!(f, "lifecycle[{n}]"),
+            Lock::LifecycleOf(device) => write!(f, "lifecycle@{device}"),
             Lock::Global => f.write_str("global"),
             Lock::Allocator => f.write_str("allocator"),
         }
@@ -276,11 +285,12 @@ impl TryFrom<String> for MicroStep {
     }
 }
 
-const SIMPLE: [(MicroStep, &str); 9] = [
+const SIMPLE: [(MicroStep, &str); 10] = [
     (MicroStep::Alloc, "alloc"),
     (MicroStep::Free, "free"),
     (MicroStep::Publish, "publish"),
     (MicroStep::CheckLive, "check-live"),
+    (MicroStep::CheckLiveUnguarded, "check-live-unguarded"),
     (MicroStep::Claim, "claim"),
     (MicroStep::MarkLive, "mark-live"),
     (MicroStep::MarkDead, "mark-dead"),
@@ -316,13 +326,14 @@ fn parse_lock(name: &str) -> Option<Lock> {
         "global" => Some(Lock::Global),
         "allocator" => Some(Lock::Allocator),
         _ => {
-            let digits = name.strip_prefix("lifecycle[")?.strip_suffix(']')?;
-            if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-                return None;
+            let number = |digits: &str| {
+                let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+                plain.then(|| digits.parse().ok()).flatten()
+            };
+            if let Some(device) = name.strip_prefix("lifecycle@") {
+                return number(device).map(Lock::LifecycleOf);
             }
-            digits
-                .parse()
-                .ok()
+            number(name.strip_prefix("lifecycle[")?.strip_suffix(']')?)
                 .filter(|size| *size > 0)
                 .map(Lock::LifecycleTable)
         }
@@ -420,7 +431,7 @@ mod tests {
         assert_eq!(
             message("lock lifecycle[99999]"),
             "`lock lifecycle[99999]`: expected a lock: tracker, lifecycle, lifecycle[N] (N from 1 to 65535), \
-             global or allocator"
+             lifecycle@N, global or allocator"
         );
         assert_eq!(
             message("send"),

@@ -86,6 +86,34 @@ impl Case {
         Case::new(&self.scenario, ops)
     }
 
+    /// Whether all operations can be done one after another in some order: then a thread that waits for good waits for a lock or the
+    /// server, and not for an operation that comes later.
+    pub fn can_be_done(&self) -> bool {
+        let mut at = vec![0; self.ops.len()];
+        let mut allocated: Vec<SlotId> = Vec::new();
+        loop {
+            let left = |at: &[usize], thread: usize| self.ops[thread].len() - at[thread];
+            let waiting = (0..at.len())
+                .filter(|thread| left(&at, *thread) > 0)
+                .count();
+            let next = (0..at.len()).find(|thread| match self.ops[*thread].get(at[*thread]) {
+                None => false,
+                Some(Op::Release { slot, .. }) => allocated.contains(slot),
+                Some(Op::AwaitOthers) => waiting == 1,
+                Some(_) => true,
+            });
+            let Some(thread) = next else {
+                return waiting == 0;
+            };
+            match self.ops[thread][at[thread]] {
+                Op::Allocate { slot, .. } => allocated.push(slot),
+                Op::Throw => at[thread] = self.ops[thread].len() - 1,
+                _ => {}
+            }
+            at[thread] += 1;
+        }
+    }
+
     /// Every way in which it can be made plainer without leaving out operations, one at a time.
     pub fn plainer(&self) -> Vec<Case> {
         let mut all = Vec::new();

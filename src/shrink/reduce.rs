@@ -33,7 +33,11 @@ pub(super) fn reduce(
     kind: Kind,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Reduced, ShrinkError> {
-    let mut reducer = Reducer { kind, go_on };
+    let mut reducer = Reducer {
+        kind,
+        can_be_done: case.can_be_done(),
+        go_on,
+    };
     let not_reproduced = ShrinkError::NotReproduced {
         kind,
         ops: case.count(),
@@ -55,6 +59,8 @@ pub(super) fn reduce(
 
 struct Reducer<'a> {
     kind: Kind,
+    /// Whether the operations can be done in some order, and so must those of each smaller case.
+    can_be_done: bool,
     go_on: &'a mut dyn FnMut() -> bool,
 }
 
@@ -72,7 +78,7 @@ impl Reducer<'_> {
         if !(self.go_on)() {
             return Err(ShrinkError::Interrupted);
         }
-        if case.count() == 0 {
+        if case.count() == 0 || (self.can_be_done && !case.can_be_done()) {
             return Ok(Answer::Never);
         }
         let Ok(setup) = case.setup() else {

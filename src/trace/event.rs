@@ -272,3 +272,13 @@ pub enum Event {
         code: ReceiveCode,
     },
 }
+
+impl Event {
+    /// Whether it says what a thread waited for when the run was given up.
+    pub fn is_blocked(&self) -> bool {
+        matches!(
+            self,
+            Event::BlockedOnLock { .. } | Event::BlockedOnOp { .. } | Event::BlockedOnSend { .. }
+        )
+    }
+}

@@ -364,9 +364,7 @@ fn special_of(event: &Event) -> Special {
             outcome: SendOutcome::Sent,
             ..
         } => Special::Sent(conn),
-        Event::BlockedOnLock { .. } | Event::BlockedOnOp { .. } | Event::BlockedOnSend { .. } => {
-            Special::Blocked
-        }
+        event if event.is_blocked() => Special::Blocked,
         Event::Finish => Special::Finish,
         _ => Special::Nothing,
     }

@@ -61,6 +61,8 @@ impl Objects {
             Lock::Lifecycle => FIRST_LIFECYCLE + device.0,
             Lock::LifecycleTable(entries) if device.0 >= entries => return None,
             Lock::LifecycleTable(_) => FIRST_LIFECYCLE + self.devices + device.0,
+            Lock::LifecycleOf(device) if device >= self.devices => return None,
+            Lock::LifecycleOf(device) => FIRST_LIFECYCLE + device,
             Lock::Allocator => self.first_allocator() + device.0,
         };
         Some(LockId(id))

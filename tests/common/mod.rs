@@ -9,8 +9,10 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::AtomicBool;
 
+use heisenbed::engine::controlled::exhaustive::{Goal, Options, Searched, search};
+use heisenbed::engine::controlled::machine::Setup;
 use heisenbed::engine::threads::{self, RunConfig, RunResult, ServerChoice};
-use heisenbed::lifecycle::Discipline;
+use heisenbed::lifecycle::{Discipline, Order, Publication};
 use heisenbed::oracle::{Kind, Report, Verdict, check_trace};
 use heisenbed::scenario::{Scenario, ScenarioFile};
 use heisenbed::trace::file::{BlockKind, Header, RunHeader, TraceFile, TraceWriter};
@@ -28,6 +30,12 @@ pub fn scenario(text: &str) -> Scenario {
 pub fn scripted(threads: &[&[&str]]) -> Scenario {
     let mut scenario = scenario("name = 'scripted'");
     scenario.threads = threads.len() as u16;
+    let words = threads
+        .iter()
+        .flat_map(|ops| ops.iter())
+        .flat_map(|op| op.split(' '));
+    let devices = words.filter_map(|word| word.strip_prefix('d')?.parse::<u16>().ok());
+    scenario.devices = scenario.devices.max(devices.max().unwrap_or(0) + 1);
     let owned = |ops: &&[&str]| ops.iter().map(|op| (*op).to_owned()).collect();
     scenario.workload.script = Some(threads.iter().map(owned).collect());
     scenario
@@ -191,4 +199,45 @@ pub fn with_scenario(trace: &TraceFile, scenario: &Scenario) -> TraceFile {
         .end(trace.end().expect("a whole trace"))
         .expect("writable");
     TraceFile::from_file(file, "changed".as_ref()).expect("readable")
+}
+
+/// A small scenario, every schedule of which can be searched: a built-in workload, condensed, under a discipline.
+pub fn small(workload: &str, discipline: &str, order: Order, publish: Publication) -> Scenario {
+    small_file(workload, discipline, order, publish)
+        .resolve()
+        .expect("the test's scenario resolves")
+}
+
+/// As [`small`], before it is resolved.
+pub fn small_file(
+    workload: &str,
+    discipline: &str,
+    order: Order,
+    publish: Publication,
+) -> ScenarioFile {
+    let mut file = ScenarioFile::load(workload)
+        .expect("built in")
+        .condensed(None, None);
+    discipline.clone_into(&mut file.discipline);
+    (file.order, file.publish) = (Some(order), Some(publish));
+    file
+}
+
+/// Everything that a search of `scenario` finds.
+pub fn searched(scenario: &Scenario, options: &Options) -> Searched {
+    let setup = Setup::new(scenario.clone(), 0).expect("it can be run under control");
+    search(&setup, options, &mut |_| true)
+}
+
+/// A search for every kind.
+pub fn all_kinds() -> Options {
+    Options {
+        goal: Goal::AllKinds,
+        ..Options::default()
+    }
+}
+
+/// The kinds that a search found.
+pub fn kinds(found: &Searched) -> Vec<Kind> {
+    found.divergences.keys().copied().collect()
 }

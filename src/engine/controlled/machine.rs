@@ -16,6 +16,7 @@ use crate::scenario::Scenario;
 use crate::scenario::op::{Op, SlotId};
 use crate::trace::event::{ConnId, Event};
 use crate::trace::file::SERVER_STREAM;
+use crate::trace::merge::Merged;
 
 use super::actors::{Actor, Actors};
 use super::observe::Unrecorded;
@@ -332,6 +333,7 @@ impl Machine {
         if self.alive.is_empty() {
             return RunEnd::Completed;
         }
+        let mut told: Vec<Merged> = Vec::new();
         for actor in self.alive {
             let index = usize::from(actor.0);
             let mut hand = Hand {
@@ -341,11 +343,18 @@ impl Machine {
                     ops: &self.setup.ops[index],
                     taken: &mut self.taken[index],
                 },
-                record,
+                record: &mut told,
                 network: &mut self.server,
                 stop: Some(StopReason::Deadlock),
             };
             self.threads[index].step(&self.setup.code, &mut hand);
+        }
+        // What each waits for comes before the first lets go of what another waits for.
+        let (waits, rest): (Vec<Merged>, Vec<Merged>) = told
+            .into_iter()
+            .partition(|merged| merged.event.is_blocked());
+        for Merged { stream, event } in waits.iter().chain(&rest) {
+            record.record(*stream, event);
         }
         self.alive = Actors::default();
         RunEnd::Deadlock

@@ -31,7 +31,9 @@ pub fn safe_steps(
         used.iter()
             .all(|device| objects.resolve(lock, *device).is_some())
     };
-    let is_one = |lock: Lock| used.len() <= 1 || matches!(lock, Lock::Tracker | Lock::Global);
+    let is_one = |lock: Lock| {
+        used.len() <= 1 || matches!(lock, Lock::Tracker | Lock::Global | Lock::LifecycleOf(_))
+    };
     // Written in pieces, the messages of all devices share one stream.
     let in_pieces = scenario.transport.chunks > 1;
     let guards: Vec<Lock> = guards_of(&scenario.discipline)
@@ -40,6 +42,8 @@ pub fn safe_steps(
         .collect();
     let covered: Vec<(Lock, Lock)> = covered_locks(&scenario.discipline)
         .into_iter()
+        // A mutex that goes by several names may be taken under another one by one name and alone by another.
+        .filter(|(inner, _)| matches!(inner, Lock::Tracker | Lock::Global | Lock::Allocator))
         .filter(|(inner, outer)| in_bounds(*inner) && in_bounds(*outer) && is_one(*outer))
         .collect();
     let mut programs = [[SafeProgram::default(); 2]; 2];
@@ -56,6 +60,7 @@ pub fn safe_steps(
                     Safe::when(guards.iter().any(|guard| held.contains(guard)))
                 }
                 MicroStep::CheckLive
+                | MicroStep::CheckLiveUnguarded
                 | MicroStep::Claim
                 | MicroStep::MarkLive
                 | MicroStep::MarkDead

@@ -227,19 +227,11 @@ impl Stage {
         let index = usize::from(recorded.stream);
         match recorded.event {
             // Until the first thread lets go of its locks, that a thread cannot go on must come out again.
-            Event::BlockedOnLock { .. }
-            | Event::BlockedOnOp { .. }
-            | Event::BlockedOnSend { .. }
-                if !self.letting_go =>
-            {
-                match self.step(recorded) {
-                    Stepped::Blocked => {}
-                    other => return Some(Err(format!("it could go on: {other:?}"))),
-                }
-            }
-            Event::BlockedOnLock { .. }
-            | Event::BlockedOnOp { .. }
-            | Event::BlockedOnSend { .. } => {}
+            event if event.is_blocked() && !self.letting_go => match self.step(recorded) {
+                Stepped::Blocked => {}
+                other => return Some(Err(format!("it could go on: {other:?}"))),
+            },
+            event if event.is_blocked() => {}
             Event::Stopped => {
                 self.actors[index].stopped = true;
                 self.letting_go = true;

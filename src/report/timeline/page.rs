@@ -172,13 +172,7 @@ fn preemption(history: &History, begin: usize) -> Option<String> {
     let before = history.steps[..begin].last()?;
     let (stopped, runs) = (before.stream, history.steps[begin].stream);
     let (stopped_name, runs_name) = (words::stream(stopped), words::stream(runs));
-    let could_go_on = !matches!(
-        before.event,
-        Event::Finish
-            | Event::BlockedOnLock { .. }
-            | Event::BlockedOnOp { .. }
-            | Event::BlockedOnSend { .. }
-    );
+    let could_go_on = before.event != Event::Finish && !before.event.is_blocked();
     (stopped != runs).then(|| {
         if could_go_on {
             format!(
