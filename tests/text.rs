@@ -44,7 +44,12 @@ fn every_help_page_is_as_reviewed() {
     snapshot("cli_help", &said(&["--help"]));
     for command in [
         "stress",
+        "explore",
+        "matrix",
         "check",
+        "replay",
+        "shrink",
+        "corpus",
         "serve",
         "import",
         "disciplines",
@@ -52,6 +57,66 @@ fn every_help_page_is_as_reviewed() {
     ] {
         snapshot(&format!("cli_help_{command}"), &said(&[command, "--help"]));
     }
+}
+
+#[test]
+fn a_race_is_explored_down_to_the_smallest_run_that_shows_it() {
+    let narrow = [
+        "explore",
+        "--discipline",
+        "lifecycle-narrow",
+        "--order",
+        "free-first",
+    ];
+    snapshot("cli_explore_diverged", &said(&narrow));
+    let wide = [
+        "explore",
+        "--discipline",
+        "lifecycle-wide",
+        "--order",
+        "free-first",
+    ];
+    snapshot("cli_explore_proved", &said(&wide));
+    let pct = [
+        "explore",
+        "--strategy",
+        "pct",
+        "--schedules",
+        "1000",
+        "--discipline",
+        "lifecycle-wide",
+    ];
+    snapshot("cli_explore_pct", &said(&pct));
+    let bounded = [
+        "explore",
+        "--preemptions",
+        "0",
+        "--discipline",
+        "unlocked",
+        "--order",
+        "free-first",
+    ];
+    snapshot("cli_explore_bounded", &said(&bounded));
+}
+
+#[test]
+fn the_matrix_answers_which_fix_works() {
+    snapshot("cli_matrix", &said(&["matrix", "--quiet"]));
+}
+
+#[test]
+fn a_schedule_is_adapted_to_another_protocol_and_says_where_it_was_left() {
+    let reported = "corpus/reproducers/reported/lifecycle-narrow.toml";
+    snapshot(
+        "cli_replay_adapt",
+        &said(&[
+            "replay",
+            reported,
+            "--adapt",
+            "--discipline",
+            "lifecycle-wide",
+        ]),
+    );
 }
 
 #[test]
