@@ -36,9 +36,6 @@ use crate::shrink::{self, Shrunk};
     heisenbed explore --strategy pct --depth 3 --discipline lifecycle-narrow --order free-first --save race.toml"
 )]
 pub struct ExploreArgs {
-    /// What to run.
-    #[command(flatten)]
-    pub scenario: ScenarioArgs,
     /// Who decides which thread steps next; `exhaustive`: everybody, in turn
     #[arg(long, value_enum, default_value_t = StrategyArg::Exhaustive)]
     pub strategy: StrategyArg,
@@ -75,6 +72,9 @@ pub struct ExploreArgs {
     /// Write the smallest reproducer of what diverged to FILE
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
+    /// What to run.
+    #[command(flatten)]
+    pub scenario: ScenarioArgs,
 }
 
 /// `--strategy`.
@@ -210,7 +210,7 @@ fn search(args: &ExploreArgs, setup: &Arc<Setup>, context: &Context, started: In
         .map(|example| example.preemptions.len() as u64);
     let elapsed_s = started.elapsed().as_secs_f64();
     let how = format!(
-        "{}, {}, at most {} a schedule, in {elapsed_s:.2} s ({} states a second)\n",
+        "{}, {}, at most {} a schedule, in {elapsed_s:.2} s ({} a second)\n",
         plural(found.states, "state"),
         plural(found.steps, "step"),
         grouped(found.depth),
