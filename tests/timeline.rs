@@ -8,8 +8,9 @@ use std::collections::VecDeque;
 
 use common::{scripted, under};
 use heisenbed::engine::backend::Outgoing;
+use heisenbed::engine::code::Code;
 use heisenbed::engine::controlled::world::{Hand, Network, World};
-use heisenbed::engine::step::{Code, Stepped, Thread};
+use heisenbed::engine::step::{Stepped, Thread};
 use heisenbed::lifecycle::{self, Lock, Order, Publication};
 use heisenbed::report::Timeline;
 use heisenbed::scenario::{Connections, Scenario};

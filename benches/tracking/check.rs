@@ -9,6 +9,7 @@ use heisenbed::oracle::{Verdict, check_trace};
 use heisenbed::trace::file::TraceFile;
 
 use super::clock::ThreadClock;
+use super::memory::peak_kib;
 use super::row::{Effort, Row, median, rate};
 use super::trace;
 
@@ -110,11 +111,4 @@ fn check(path: &Path) -> Figures {
         seconds: word().parse().expect("seconds"),
         peak_kib: word().parse().expect("KiB"),
     }
-}
-
-fn peak_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
-        .unwrap_or(0)
 }

@@ -6,9 +6,13 @@
 //! machine disturbs both alike. Nothing here fails: a missed target is printed as missed.
 
 mod check;
+#[path = "../common/clock.rs"]
 mod clock;
+#[path = "../common/memory.rs"]
+mod memory;
 mod probe;
 mod recorder;
+#[path = "../common/row.rs"]
 mod row;
 mod server;
 mod trace;

@@ -5,7 +5,7 @@ use heisenbed::scenario::Scenario;
 use heisenbed::trace::event::ReceiveCode;
 use heisenbed::trace::file::TraceFile;
 
-use super::row::{Effort, Row, mean, median};
+use super::row::{Effort, Row, median};
 use super::trace;
 
 /// Race rates of runs that take turns: recorded, and not.
@@ -101,4 +101,16 @@ fn diverges(scenario: &Scenario, run: u64) -> bool {
         "the exact check sees what the weaker one sees"
     );
     report.verdict == Verdict::Diverged
+}
+
+/// Mean and its standard error.
+fn mean(values: &[f64]) -> (f64, f64) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let variance = values
+        .iter()
+        .map(|value| (value - mean).powi(2))
+        .sum::<f64>()
+        / (count - 1.0);
+    (mean, (variance / count).sqrt())
 }

@@ -201,6 +201,7 @@ impl DeviceAllocator for AnyAllocator {
         dispatch!(self, inner => inner.allocate(size_bytes))
     }
 
+    #[inline]
     fn allocate_towards(
         &mut self,
         size_bytes: u64,
@@ -213,6 +214,7 @@ impl DeviceAllocator for AnyAllocator {
         dispatch!(self, inner => inner.allocate_at(address, size_bytes))
     }
 
+    #[inline]
     fn free(&mut self, address: u64) -> Result<Block, FreeError> {
         dispatch!(self, inner => inner.free(address))
     }

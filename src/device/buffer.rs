@@ -47,12 +47,14 @@ impl BufferKind {
     ];
 
     /// Whether the buffer owns its memory; if not, neither allocation nor release happens or is tracked.
+    #[inline]
     pub fn owns_memory(self) -> bool {
         self != BufferKind::Preallocated
     }
 
     /// The end of the memory from which such buffers are allocated: circular ones from the top, so that they
     /// keep out of the way of the others.
+    #[inline]
     pub fn direction(self) -> Direction {
         match self {
             BufferKind::Circular => Direction::TopDown,

@@ -36,6 +36,11 @@ impl MemoryGeometry {
     /// Saturates where that exceeds every memory.
     #[inline]
     pub fn share_bytes(&self, size_bytes: u64) -> u64 {
+        // Most buffers have at most one page in each bank: no need to divide.
+        let row_bytes = self.page_bytes.saturating_mul(u64::from(self.banks));
+        if size_bytes <= row_bytes {
+            return if size_bytes == 0 { 0 } else { self.page_bytes };
+        }
         let pages = size_bytes.div_ceil(self.page_bytes);
         pages
             .div_ceil(u64::from(self.banks))
@@ -127,6 +132,7 @@ impl Device {
     /// Allocates a buffer of `size_bytes` over the banks of `memory`. Bumps the version, also on failure.
     ///
     /// In the error, sizes are those of one bank.
+    #[inline]
     pub fn allocate(
         &mut self,
         memory: Memory,
@@ -153,6 +159,7 @@ impl Device {
     }
 
     /// Releases the buffer at `address` of `memory`. Bumps the version, also on failure.
+    #[inline]
     pub fn free(&mut self, memory: Memory, address: u64) -> Result<Release, FreeError> {
         self.version += 1;
         let block = self.allocators[memory as usize].free(address)?;
@@ -173,11 +180,13 @@ impl Device {
     }
 
     /// How many blocks are live, in all memories.
+    #[inline]
     pub fn live(&self) -> usize {
         self.generations.len()
     }
 
     /// Bumps the version for a touch that is neither: its mutex was taken or released by a discipline. The version.
+    #[inline]
     pub fn touch(&mut self) -> u64 {
         self.version += 1;
         self.version
@@ -189,11 +198,13 @@ impl Device {
     }
 
     /// Attempts to allocate or free so far; right after an attempt, that attempt's own number, from 1.
+    #[inline]
     pub fn version(&self) -> u64 {
         self.version
     }
 
     /// The generation of the block that is live at `address` of `memory`.
+    #[inline]
     pub fn generation(&self, memory: Memory, address: u64) -> Option<u64> {
         self.position(memory, address)
             .ok()
@@ -216,6 +227,7 @@ impl Device {
     }
 
     /// Writes down the generation of the block just allocated.
+    #[inline]
     fn remember(&mut self, memory: Memory, address: u64, size_bytes: u64) -> Allocation {
         let generation = self.version;
         let index = self
@@ -230,6 +242,7 @@ impl Device {
         }
     }
 
+    #[inline]
     fn position(&self, memory: Memory, address: u64) -> Result<usize, usize> {
         self.generations
             .binary_search_by_key(&(memory, address), |&(key, _)| key)

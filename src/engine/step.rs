@@ -4,16 +4,16 @@
 //! next visible action is; the backend knows what locks, allocators, slots and connections are. Every visible
 //! action is recorded here, so that all engines write the same events.
 //!
-//! A step that its buffer has no part in (tracking a buffer that does not own its memory) is no action and
-//! costs no step. An early return releases what the program holds in the same step, as lock guards do.
+//! Programs come decoded (see [`super::code`]): what is no action for a buffer is not there and costs no step. An early
+//! return releases what the program holds in the same step, as lock guards do.
 
 use crate::device::{BufferKind, DeviceId, Status};
-use crate::engine::backend::{Backend, BufferView, Flow, Outgoing, PartAt, StopReason, Touch};
-use crate::lifecycle::{Discipline, MicroStep, ProgramKind, Publication, SendKind};
+use crate::engine::backend::{Backend, Flow, Outgoing, PartAt, StopReason, Touch};
+use crate::engine::code::{Action, Code, Pc, Safe, SafeSteps};
+use crate::lifecycle::{Lock, ProgramKind};
+use crate::scenario::Connections;
 use crate::scenario::op::{Op, SlotId};
-use crate::scenario::{Connections, Scenario};
 use crate::trace::event::{ConnId, Event, LockId, SendOutcome, SentKind};
-use crate::trace::objects::Objects;
 
 /// What became of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,99 +24,6 @@ pub enum Stepped {
     Blocked,
     /// The thread has ended.
     Finished,
-}
-
-/// The programs of a scenario, ready to run.
-#[derive(Clone, Debug)]
-pub struct Code {
-    allocate: Box<[MicroStep]>,
-    deallocate: Box<[MicroStep]>,
-    early: bool,
-    connections: Connections,
-    chunks: u8,
-    objects: Objects,
-    debug_log: bool,
-}
-
-impl Code {
-    /// The programs of `scenario`.
-    pub fn new(scenario: &Scenario) -> Code {
-        let steps = |discipline: &Discipline, kind| discipline.program(kind).steps().into();
-        Code {
-            allocate: steps(&scenario.discipline, ProgramKind::Allocate),
-            deallocate: steps(&scenario.discipline, ProgramKind::Deallocate),
-            early: scenario.discipline.publication() == Publication::Early,
-            connections: scenario.transport.connections,
-            chunks: scenario.transport.chunks,
-            objects: scenario.objects(),
-            debug_log: scenario.debug_log.enabled,
-        }
-    }
-
-    /// Whether `step` is none for a buffer that does or does not own its memory.
-    #[inline]
-    pub fn is_no_action(&self, step: MicroStep, owns_memory: bool) -> bool {
-        match step {
-            MicroStep::Alloc | MicroStep::Free | MicroStep::Send(_) | MicroStep::Stamp => {
-                !owns_memory
-            }
-            MicroStep::DebugLog => !self.debug_log,
-            _ => false,
-        }
-    }
-
-    /// The steps of a program.
-    #[inline]
-    pub fn program(&self, kind: ProgramKind) -> &[MicroStep] {
-        match kind {
-            ProgramKind::Allocate => &self.allocate,
-            ProgramKind::Deallocate => &self.deallocate,
-        }
-    }
-
-    #[inline]
-    fn device_of(&self, buffer: &BufferView, part: u8) -> DeviceId {
-        self.objects.device_of(buffer.device, part)
-    }
-}
-
-/// Steps that can be taken at once, whatever other threads are about to do; why, says who made the table.
-#[derive(Clone, Debug)]
-pub struct SafeSteps {
-    /// Of allocate and deallocate; of buffers that do not own their memory, and of those that do.
-    pub programs: [[SafeProgram; 2]; 2],
-    /// Whether a send is safe in all its pieces where its step is.
-    pub sends_in_pieces: bool,
-    /// By slot: whether one thread alone uses it.
-    pub private: Box<[bool]>,
-}
-
-/// One program's part of [`SafeSteps`], a bit for each step; the bit after the last stands for what follows the program.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SafeProgram {
-    /// Steps that are safe.
-    pub always: u128,
-    /// Steps that are safe on a slot that one thread alone uses.
-    pub on_private_slot: u128,
-    /// How many steps the program has.
-    pub len: u32,
-}
-
-impl SafeSteps {
-    #[inline]
-    fn is_private(&self, slot: SlotId) -> bool {
-        self.private[slot.index()]
-    }
-}
-
-/// Whether beginning `op`, or ending where there is none, is safe.
-#[inline]
-fn opens_safely(safe: &SafeSteps, op: Option<&Op>) -> bool {
-    match op {
-        Some(Op::Allocate { slot, .. } | Op::Release { slot, .. }) => safe.is_private(*slot),
-        Some(Op::Throw) | None => true,
-        Some(Op::AwaitOthers | Op::Close { .. }) => false,
-    }
 }
 
 /// The locks that a thread holds, in the order in which it took them.
@@ -139,6 +46,7 @@ impl Held {
         }
     }
 
+    #[inline]
     fn pop(&mut self) -> Option<LockId> {
         self.len = self.len.checked_sub(1)?;
         Some(std::mem::replace(
@@ -149,9 +57,18 @@ impl Held {
 
     #[inline]
     fn remove(&mut self, lock: LockId) {
-        if self.as_slice().last() == Some(&lock) {
-            self.pop();
-        } else if let Some(index) = self.as_slice().iter().position(|held| *held == lock) {
+        match self.as_slice() {
+            [.., last] if *last == lock => {
+                self.pop();
+            }
+            _ => self.remove_inner(lock),
+        }
+    }
+
+    /// Not the last one taken: its order in a program is not that of a stack.
+    #[cold]
+    fn remove_inner(&mut self, lock: LockId) {
+        if let Some(index) = self.as_slice().iter().position(|held| *held == lock) {
             self.locks[index..].rotate_left(1);
             self.pop();
         }
@@ -182,7 +99,7 @@ pub struct Thread {
     parts: u8,
     kind: BufferKind,
     device: DeviceId,
-    pc: u8,
+    pc: Pc,
     sequence: u64,
     held: Held,
 }
@@ -195,10 +112,10 @@ enum At {
     Opening,
     /// Waiting for the next part's handle.
     NextPart,
-    /// In a program, about to take step `pc`.
+    /// In a program, about to run the instruction at `pc`.
     Program,
-    /// In the middle of a send.
-    Sending(SendPhase),
+    /// In the middle of a send of this kind.
+    Sending(SentKind, SendPhase),
     /// Looking for the next live buffer of the device that is being closed, at or after `place`.
     Closing,
     /// At its end.
@@ -264,25 +181,26 @@ impl Thread {
     }
 
     /// Where it is, in words that decide all that it does from here on, given its operations, the slots and the locks
-    /// that it holds: phase, program, step, the connection and chunk of a send, the part at hand, and the sequence number.
+    /// that it holds: phase, program, instruction, the connection and chunk of a send, the part at hand, and the sequence number.
     pub fn position(&self) -> [u64; 3] {
         let (phase, conn, chunk) = match self.at {
             At::Idle | At::Opening => return [0; 3],
             At::NextPart => (1, 0, 0),
             At::Program => (2, 0, 0),
-            At::Sending(SendPhase::Connect) => (3, 0, 0),
-            At::Sending(SendPhase::Share(conn)) => (4, conn.0, 0),
-            At::Sending(SendPhase::Write { conn, chunk }) => (5, conn.0, chunk),
+            At::Sending(_, SendPhase::Connect) => (3, 0, 0),
+            At::Sending(_, SendPhase::Share(conn)) => (4, conn.0, 0),
+            At::Sending(_, SendPhase::Write { conn, chunk }) => (5, conn.0, chunk),
             At::Closing => (6, 0, 0),
             At::Ended => return [7, 0, 0],
         };
+        let [pc_low, pc_high] = self.pc.to_le_bytes();
         let bytes = [
             phase,
             self.program as u8,
-            self.pc,
+            pc_low,
+            pc_high,
             chunk,
             self.place.part,
-            0,
             0,
             0,
         ];
@@ -291,76 +209,78 @@ impl Thread {
 
     /// Whether its next step is one of those in `safe`; `upcoming` is the operation after the one at hand.
     #[inline]
-    pub fn is_safe(&self, safe: &SafeSteps, upcoming: Option<&Op>) -> bool {
+    pub fn is_safe<'op>(
+        &self,
+        safe: &SafeSteps,
+        upcoming: impl FnOnce() -> Option<&'op Op>,
+    ) -> bool {
+        if self.at == At::Program {
+            let instruction = safe.at(self.pc);
+            if instruction != Safe::AtEnd {
+                return instruction == Safe::Always
+                    || instruction == Safe::OnPrivateSlot && safe.is_private(self.place.slot);
+            }
+        }
+        self.goes_on_safely(safe, upcoming)
+    }
+
+    /// As [`Thread::is_safe`], of a thread that is not about to run an instruction.
+    #[inline(never)]
+    fn goes_on_safely<'op>(
+        &self,
+        safe: &SafeSteps,
+        upcoming: impl FnOnce() -> Option<&'op Op>,
+    ) -> bool {
         match self.at {
-            At::Program => {
-                let kind = usize::from(self.program == ProgramKind::Deallocate);
-                let steps = &safe.programs[kind][usize::from(self.kind.owns_memory())];
-                let pc = u32::from(self.pc);
-                if steps.always >> pc & 1 == 1 {
-                    return true;
-                }
-                if steps.on_private_slot >> pc & 1 == 0 {
-                    return false;
-                }
-                if pc < steps.len {
-                    return safe.is_private(self.place.slot);
-                }
-                // It is at the end of its program: what follows is the slot's, or the next operation.
-                match self.op {
-                    Op::Close { .. } => false,
-                    _ if self.place.part + 1 < self.parts
-                        || self.program == ProgramKind::Deallocate =>
-                    {
-                        safe.is_private(self.place.slot)
-                    }
-                    _ => opens_safely(safe, upcoming),
-                }
+            At::Program if matches!(self.op, Op::Close { .. }) => false,
+            At::Program if !self.has_next_part() && self.program == ProgramKind::Allocate => {
+                safe.opens(upcoming())
             }
-            At::Sending(_) => {
-                safe.sends_in_pieces && {
-                    let kind = usize::from(self.program == ProgramKind::Deallocate);
-                    let steps = &safe.programs[kind][usize::from(self.kind.owns_memory())];
-                    steps.always >> self.pc & 1 == 1
-                }
-            }
-            At::NextPart => safe.is_private(self.place.slot),
-            At::Idle => opens_safely(safe, upcoming),
-            At::Opening => opens_safely(safe, Some(&self.op)),
+            At::Program | At::NextPart => safe.is_private(self.place.slot),
+            At::Sending(..) => safe.sends_in_pieces && safe.at(self.pc) == Safe::Always,
+            At::Idle => safe.opens(upcoming()),
+            At::Opening => safe.opens(Some(&self.op)),
             At::Closing | At::Ended => false,
         }
     }
 
-    /// Takes one step.
-    #[inline]
+    /// Takes one step. What most steps come to is inlined, so that a driver that takes many of them keeps its state at hand.
+    #[inline(always)]
     pub fn step<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Stepped {
         loop {
-            match self.at {
-                At::Idle => match backend.next_op() {
-                    Some(op) => {
-                        self.op = op;
-                        self.at = At::Opening;
-                    }
-                    None => return self.end(backend),
-                },
-                At::Opening => return self.open(code, backend),
-                At::NextPart => return self.next_part(code, backend),
-                At::Program => {
-                    if let Some(stepped) = self.micro_step(code, backend) {
-                        return stepped;
-                    }
-                }
-                At::Sending(phase) => return self.send(code, phase, backend),
-                At::Closing => {
-                    if let Some(stepped) = self.close_next(code, backend) {
-                        return stepped;
-                    }
-                }
-                At::Ended => return Stepped::Finished,
+            let stepped = if self.at == At::Program {
+                self.run_instruction(code, backend)
+            } else {
+                self.go_on(code, backend)
+            };
+            if let Some(stepped) = stepped {
+                return stepped;
             }
         }
     }
 
+    /// What a thread does that is not about to run an instruction, or `None` where it was no visible action.
+    #[inline(never)]
+    fn go_on<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Option<Stepped> {
+        Some(match self.at {
+            At::Program => return None,
+            At::Idle => match backend.next_op() {
+                Some(op) => {
+                    self.op = op;
+                    self.at = At::Opening;
+                    self.open(code, backend)
+                }
+                None => self.end(backend),
+            },
+            At::Opening => self.open(code, backend),
+            At::NextPart => self.next_part(code, backend),
+            At::Sending(kind, phase) => self.send(code, kind, phase, backend),
+            At::Closing => return self.close_next(code, backend),
+            At::Ended => Stepped::Finished,
+        })
+    }
+
+    #[inline]
     fn open<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Stepped {
         let op = self.op;
         let flow = match op {
@@ -409,25 +329,29 @@ impl Thread {
         Stepped::Ran
     }
 
+    #[inline]
     fn begin<B: Backend>(&mut self, code: &Code, program: ProgramKind, place: PartAt, backend: &B) {
         let buffer = backend.buffer(place.slot);
+        let span = code.program(program, buffer.kind);
         self.program = program;
         self.place = place;
         self.parts = buffer.parts;
         self.kind = buffer.kind;
-        self.device = code.device_of(&buffer, place.part);
-        self.pc = 0;
+        self.device = code.objects.device_of(buffer.device, place.part);
         self.sequence = 0;
         self.at = At::Program;
-        if program == ProgramKind::Deallocate
+        let is_nothing_to_release = program == ProgramKind::Deallocate
             && self.kind.owns_memory()
-            && !backend.has_address(place)
-        {
-            // Its allocation failed: there is nothing to release.
-            self.pc = code.program(program).len() as u8;
-        }
+            && !backend.has_address(place);
+        // Where its allocation failed, there is nothing to release.
+        self.pc = if is_nothing_to_release {
+            span.end
+        } else {
+            span.first
+        };
     }
 
+    #[inline(never)]
     fn next_part<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Stepped {
         let next = PartAt {
             part: self.place.part + 1,
@@ -451,6 +375,7 @@ impl Thread {
         Stepped::Ran
     }
 
+    #[inline(never)]
     fn close_next<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Option<Stepped> {
         let Op::Close { device } = self.op else {
             self.at = At::Idle;
@@ -474,21 +399,16 @@ impl Thread {
         }
     }
 
-    /// One micro-step, or `None` where it was no visible action.
-    #[inline]
-    fn micro_step<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Option<Stepped> {
-        let index = usize::from(self.pc);
-        let Some(step) = code.program(self.program).get(index).copied() else {
-            return self.finish_part(backend);
-        };
-        if code.is_no_action(step, self.kind.owns_memory()) {
-            self.pc += 1;
-            return None;
+    /// One instruction, or `None` where it was no visible action.
+    #[inline(always)]
+    fn run_instruction<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Option<Stepped> {
+        let instruction = code.at(self.pc);
+        if instruction.action != Action::End {
+            backend.before(self.program, usize::from(instruction.index));
         }
-        backend.before(self.program, index);
         let place = self.place;
-        match step {
-            MicroStep::Lock(lock) => match code.objects.resolve(lock, self.device) {
+        match instruction.action {
+            Action::Lock(row) => match row.at(self.device) {
                 Some(id) => match backend.lock(id) {
                     Flow::Done(version) => {
                         self.held.push(id);
@@ -500,8 +420,8 @@ impl Thread {
                     device: self.device,
                 }),
             },
-            MicroStep::Unlock(lock) => {
-                let Some(id) = code.objects.resolve(lock, self.device) else {
+            Action::Unlock(row) => {
+                let Some(id) = row.at(self.device) else {
                     // Its lock was out of bounds: there is nothing to release.
                     self.pc += 1;
                     return None;
@@ -510,7 +430,7 @@ impl Thread {
                 backend.record(&Event::Unlock { lock: id });
                 backend.unlock(id);
             }
-            MicroStep::Alloc => match backend.alloc(place, self.device) {
+            Action::Alloc => match backend.alloc(place, self.device) {
                 Flow::Done((Some(address), version)) => {
                     backend.record(&Event::Alloc {
                         device: self.device,
@@ -527,7 +447,7 @@ impl Thread {
                 }
                 other => return Some(self.blocked_on_allocator(code, other, backend)),
             },
-            MicroStep::Free => match backend.free(place, self.device) {
+            Action::Free => match backend.free(place, self.device) {
                 Flow::Done((outcome, version)) => {
                     backend.record(&Event::Free {
                         device: self.device,
@@ -537,48 +457,49 @@ impl Thread {
                 }
                 other => return Some(self.blocked_on_allocator(code, other, backend)),
             },
-            MicroStep::Stamp => {
+            Action::Stamp => {
                 self.sequence = backend.stamp(self.device);
                 backend.record(&Event::Stamp {
                     device: self.device,
                     sequence: self.sequence,
                 });
             }
-            MicroStep::CheckLive | MicroStep::CheckLiveUnguarded => {
+            Action::CheckLive | Action::CheckLiveUnguarded => {
                 let (live, version) = backend.touch(place, Touch::Check);
                 backend.record(&Event::Check { live, version });
-                if !live && step == MicroStep::CheckLiveUnguarded {
-                    self.pc = code.program(self.program).len() as u8;
+                if !live && instruction.action == Action::CheckLiveUnguarded {
+                    self.pc = code.program(self.program, self.kind).end;
                     return Some(Stepped::Ran);
                 }
                 if !live {
                     return Some(self.return_early(code, backend));
                 }
             }
-            MicroStep::Claim => {
+            Action::Claim => {
                 let (won, version) = backend.touch(place, Touch::Claim);
                 backend.record(&Event::Claim { won, version });
                 if !won {
                     return Some(self.return_early(code, backend));
                 }
             }
-            MicroStep::MarkLive => {
+            Action::MarkLive => {
                 let (_, version) = backend.touch(place, Touch::Mark(Status::Live));
                 backend.record(&Event::MarkLive { version });
             }
-            MicroStep::MarkDead => {
+            Action::MarkDead => {
                 let (_, version) = backend.touch(place, Touch::Mark(Status::Dead));
                 backend.record(&Event::MarkDead { version });
             }
-            MicroStep::Publish => {
+            Action::Publish => {
                 let (_, version) = backend.touch(place, Touch::Publish(self.visible_parts(code)));
                 backend.record(&Event::Publish { version });
             }
-            MicroStep::Send(_) => return Some(self.begin_send(code, backend)),
-            MicroStep::DebugLog => {
+            Action::Send(kind) => return Some(self.begin_send(code, kind, backend)),
+            Action::DebugLog => {
                 backend.debug_log(place, self.program);
                 backend.record(&Event::DebugLog);
             }
+            Action::End => return self.finish_part(backend),
         }
         self.pc += 1;
         Some(Stepped::Ran)
@@ -588,20 +509,26 @@ impl Thread {
     fn visible_parts(&self, code: &Code) -> u8 {
         if code.early {
             1 << self.place.part
-        } else if self.place.part + 1 == self.parts {
+        } else if !self.has_next_part() {
             u8::MAX
         } else {
             0
         }
     }
 
+    #[inline]
+    fn has_next_part(&self) -> bool {
+        self.place.part + 1 < self.parts
+    }
+
+    #[inline]
     fn finish_part<B: Backend>(&mut self, backend: &mut B) -> Option<Stepped> {
         if matches!(self.op, Op::Close { .. }) {
             self.place.part += 1;
             self.at = At::Closing;
             return None;
         }
-        if self.place.part + 1 < self.parts {
+        if self.has_next_part() {
             self.at = At::NextPart;
             return None;
         }
@@ -614,13 +541,15 @@ impl Thread {
         None
     }
 
+    #[inline(never)]
     fn return_early<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Stepped {
         self.release_held(backend);
-        self.pc = code.program(self.program).len() as u8;
+        self.pc = code.program(self.program, self.kind).end;
         Stepped::Ran
     }
 
     /// The allocation failed: its handle becomes visible as what it is, dead.
+    #[inline(never)]
     fn abandon<B: Backend>(&mut self, backend: &mut B) -> Stepped {
         self.release_held(backend);
         let (_, version) = backend.touch(self.place, Touch::Publish(u8::MAX));
@@ -654,42 +583,42 @@ impl Thread {
         flow: Flow<T>,
         backend: &mut B,
     ) -> Stepped {
-        let lock = code
-            .objects
-            .resolve(crate::lifecycle::Lock::Allocator, self.device);
+        let lock = code.objects.resolve(Lock::Allocator, self.device);
         self.blocked_on_lock(flow, lock.expect("allocator locks are no table"), backend)
     }
 
-    fn begin_send<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Stepped {
-        let phase = match code.connections {
-            Connections::Shared => SendPhase::Write {
-                conn: ConnId(0),
-                chunk: 0,
-            },
-            Connections::PerThread => SendPhase::Write {
-                conn: ConnId(self.index),
-                chunk: 0,
-            },
+    #[inline]
+    fn begin_send<B: Backend>(&mut self, code: &Code, kind: SentKind, backend: &mut B) -> Stepped {
+        let conn = match code.connections {
+            Connections::Shared => ConnId(0),
+            Connections::PerThread => ConnId(self.index),
             Connections::Lazy => {
                 let (found, version) = backend.shared_connection();
                 backend.record(&Event::ConnRead { found, version });
-                self.at = At::Sending(match found {
+                let phase = match found {
                     Some(conn) => SendPhase::Write { conn, chunk: 0 },
                     None => SendPhase::Connect,
-                });
+                };
+                self.at = At::Sending(kind, phase);
                 return Stepped::Ran;
             }
         };
-        self.at = At::Sending(phase);
-        self.send(code, phase, backend)
+        self.write(code, kind, conn, 0, backend)
     }
 
-    fn send<B: Backend>(&mut self, code: &Code, phase: SendPhase, backend: &mut B) -> Stepped {
+    #[inline(never)]
+    fn send<B: Backend>(
+        &mut self,
+        code: &Code,
+        kind: SentKind,
+        phase: SendPhase,
+        backend: &mut B,
+    ) -> Stepped {
         match phase {
             SendPhase::Connect => match backend.connect() {
                 Flow::Done(conn) => {
                     backend.record(&Event::Connect { conn });
-                    self.at = At::Sending(SendPhase::Share(conn));
+                    self.at = At::Sending(kind, SendPhase::Share(conn));
                 }
                 Flow::Blocked => return Stepped::Blocked,
                 Flow::Stop(_) => return self.give_up(backend),
@@ -697,57 +626,60 @@ impl Thread {
             SendPhase::Share(conn) => {
                 let version = backend.share_connection(conn);
                 backend.record(&Event::ConnStore { conn, version });
-                self.at = At::Sending(SendPhase::Write { conn, chunk: 0 });
+                self.at = At::Sending(kind, SendPhase::Write { conn, chunk: 0 });
             }
             SendPhase::Write { conn, chunk } => {
-                let kind = self.message_kind(code);
-                let outgoing = Outgoing {
-                    kind,
-                    at: self.place,
-                    sequence: self.sequence,
-                    conn,
-                    chunk,
-                };
-                match backend.send(&outgoing) {
-                    Flow::Done((outcome, version)) => {
-                        backend.record(&Event::Send {
-                            kind,
-                            chunk,
-                            conn,
-                            outcome,
-                            version,
-                        });
-                        if outcome == SendOutcome::Sent && chunk + 1 < code.chunks {
-                            self.at = At::Sending(SendPhase::Write {
-                                conn,
-                                chunk: chunk + 1,
-                            });
-                        } else {
-                            self.pc += 1;
-                            self.at = At::Program;
-                        }
-                    }
-                    Flow::Blocked => return Stepped::Blocked,
-                    Flow::Stop(reason) => {
-                        return self.stop(reason, Event::BlockedOnSend { conn }, backend);
-                    }
-                }
+                return self.write(code, kind, conn, chunk, backend);
             }
         }
         Stepped::Ran
     }
 
-    fn message_kind(&self, code: &Code) -> SentKind {
-        let circular = self.kind == BufferKind::Circular;
-        match code.program(self.program).get(usize::from(self.pc)) {
-            Some(MicroStep::Send(SendKind::Alloc)) if !circular => SentKind::Alloc,
-            Some(MicroStep::Send(SendKind::Free)) if !circular => SentKind::Free,
-            Some(MicroStep::Send(SendKind::Alloc | SendKind::CbAlloc)) => SentKind::CbAlloc,
-            _ => SentKind::CbFree,
+    #[inline]
+    fn write<B: Backend>(
+        &mut self,
+        code: &Code,
+        kind: SentKind,
+        conn: ConnId,
+        chunk: u8,
+        backend: &mut B,
+    ) -> Stepped {
+        let outgoing = Outgoing {
+            kind,
+            at: self.place,
+            sequence: self.sequence,
+            conn,
+            chunk,
+        };
+        let (outcome, version) = match backend.send(&outgoing) {
+            Flow::Done(done) => done,
+            Flow::Blocked => {
+                self.at = At::Sending(kind, SendPhase::Write { conn, chunk });
+                return Stepped::Blocked;
+            }
+            Flow::Stop(reason) => {
+                return self.stop(reason, Event::BlockedOnSend { conn }, backend);
+            }
+        };
+        backend.record(&Event::Send {
+            kind,
+            chunk,
+            conn,
+            outcome,
+            version,
+        });
+        if outcome == SendOutcome::Sent && chunk + 1 < code.chunks {
+            let chunk = chunk + 1;
+            self.at = At::Sending(kind, SendPhase::Write { conn, chunk });
+        } else {
+            self.pc += 1;
+            self.at = At::Program;
         }
+        Stepped::Ran
     }
 
     /// The run is over while this thread waits: a deadlock says for what.
+    #[inline(never)]
     fn stop<B: Backend>(&mut self, reason: StopReason, blocked: Event, backend: &mut B) -> Stepped {
         if reason == StopReason::Deadlock {
             backend.record(&blocked);
@@ -761,6 +693,7 @@ impl Thread {
     }
 
     /// The end, planned or not: locks are released as guards would.
+    #[inline(never)]
     fn end<B: Backend>(&mut self, backend: &mut B) -> Stepped {
         self.release_held(backend);
         backend.record(&Event::Finish);

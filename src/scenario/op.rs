@@ -27,6 +27,7 @@ pub struct SlotId(pub u32);
 
 impl SlotId {
     /// As an index into a table of slots.
+    #[inline]
     pub fn index(self) -> usize {
         self.0 as usize
     }

@@ -211,23 +211,29 @@ impl Registry {
     /// let held ones take effect: `out` is then called for each of them too, in order.
     #[inline]
     pub fn apply(&mut self, message: &Message, out: &mut impl FnMut(&Message, Outcome)) {
-        let Some((class, opens)) = role(message.kind) else {
-            return out(message, Outcome::Ignored);
+        let outcome = match self.admit(message) {
+            Ok((device, class, opens)) => match message.extension {
+                Some(extension)
+                    if self.semantics == Semantics::Sequenced && extension.sequence != 0 =>
+                {
+                    return self.apply_in_sequence(message, device, extension.sequence, out);
+                }
+                _ => self.take_effect(message, device, class, opens),
+            },
+            Err(outcome) => outcome,
         };
-        let device = match u16::try_from(message.device) {
-            Ok(device) if u32::from(device) < self.limits.devices => DeviceId(device),
-            _ => return out(message, Outcome::Rejected(RejectReason::DeviceOutOfRange)),
-        };
-        match message.extension {
-            Some(extension)
-                if self.semantics == Semantics::Sequenced && extension.sequence != 0 =>
-            {
-                self.apply_in_sequence(message, device, extension.sequence, out);
+        out(message, outcome);
+    }
+
+    /// What a message is about, if it is one to take: device and class, and whether it opens an entry.
+    #[inline]
+    fn admit(&self, message: &Message) -> Result<(DeviceId, Class, bool), Outcome> {
+        let (class, opens) = role(message.kind).ok_or(Outcome::Ignored)?;
+        match u16::try_from(message.device) {
+            Ok(device) if u32::from(device) < self.limits.devices => {
+                Ok((DeviceId(device), class, opens))
             }
-            _ => {
-                let outcome = self.take_effect(message, device, class, opens);
-                out(message, outcome);
-            }
+            _ => Err(Outcome::Rejected(RejectReason::DeviceOutOfRange)),
         }
     }
 
@@ -321,6 +327,7 @@ impl Registry {
         }
     }
 
+    #[inline(never)]
     fn take_held(&mut self, message: &Message, out: &mut impl FnMut(&Message, Outcome)) {
         let (class, opens) = role(message.kind).expect("only tracking messages are sequenced");
         let device =
@@ -329,7 +336,7 @@ impl Registry {
         out(message, outcome);
     }
 
-    #[inline]
+    #[inline(always)]
     fn take_effect(
         &mut self,
         message: &Message,
@@ -344,7 +351,7 @@ impl Registry {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn open(&mut self, message: &Message, device: DeviceId, class: Class) -> Outcome {
         let reason = if class == Class::Plain && message.buffer_type > MAX_BUFFER_TYPE {
             Some(RejectReason::InvalidBufferType)
@@ -391,24 +398,19 @@ impl Registry {
         outcome
     }
 
-    #[inline]
+    #[inline(always)]
     fn close(&mut self, message: &Message, device: DeviceId, class: Class) -> Outcome {
-        match (class, self.semantics, memory_of(message)) {
+        let key = |memory| Key::new(self.semantics, message, device, class, memory);
+        let key = match (class, self.semantics, memory_of(message)) {
             (Class::Plain, Semantics::Typed | Semantics::Sequenced, None) => (0..=MAX_BUFFER_TYPE)
-                .map(|memory| Key::new(self.semantics, message, device, class, memory))
-                .find(|key| self.live.contains_key(key))
-                .map_or(Outcome::UnknownFree, |key| self.close_key(key)),
-            (_, _, memory) => self.close_key(Key::new(
-                self.semantics,
-                message,
-                device,
-                class,
-                memory.unwrap_or(0),
-            )),
-        }
+                .map(key)
+                .find(|key| self.live.contains_key(key)),
+            (_, _, memory) => Some(key(memory.unwrap_or(0))),
+        };
+        key.map_or(Outcome::UnknownFree, |key| self.close_key(key))
     }
 
-    #[inline]
+    #[inline(always)]
     fn close_key(&mut self, key: Key) -> Outcome {
         let Slot::Occupied(mut slot) = self.live.entry(key) else {
             return Outcome::UnknownFree;

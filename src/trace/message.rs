@@ -68,9 +68,13 @@ pub fn buffer_type(memory: Memory) -> u8 {
 
 /// The memory of a C++ buffer type; `None` for SYSTEM_MEMORY and what is no buffer type.
 pub fn memory_of(buffer_type: u8) -> Option<Memory> {
-    Memory::ALL
-        .into_iter()
-        .find(|memory| self::buffer_type(*memory) == buffer_type)
+    Some(match buffer_type {
+        0 => Memory::Dram,
+        1 => Memory::L1,
+        3 => Memory::L1Small,
+        4 => Memory::Trace,
+        _ => return None,
+    })
 }
 
 /// The bytes of chunk `index` of a frame of `frame_bytes` that is written in `chunks` writes.

@@ -36,6 +36,24 @@ pub struct Objects {
     pub conns: u16,
 }
 
+/// The mutexes of one sort: one for all devices, or one for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LockRow {
+    first: u16,
+    is_one: bool,
+    /// Devices from here on have none.
+    devices: u16,
+}
+
+impl LockRow {
+    /// The one of `device`, unless it is out of bounds.
+    #[inline]
+    pub fn at(self, device: DeviceId) -> Option<LockId> {
+        let offset = if self.is_one { 0 } else { device.0 };
+        (device.0 < self.devices).then(|| LockId(self.first + offset))
+    }
+}
+
 const TRACKER: u16 = 0;
 const GLOBAL: u16 = 1;
 const FIRST_LIFECYCLE: u16 = 2;
@@ -44,7 +62,12 @@ impl Objects {
     /// The device of part `part` of a buffer whose first part is on `first`: the next ones, round the system.
     #[inline]
     pub fn device_of(&self, first: DeviceId, part: u8) -> DeviceId {
-        DeviceId((first.0 + u16::from(part)) % self.devices)
+        let device = first.0 + u16::from(part);
+        DeviceId(if device < self.devices {
+            device
+        } else {
+            device % self.devices
+        })
     }
 
     /// How many locks there are, allocator mutexes included.
@@ -53,22 +76,34 @@ impl Objects {
         FIRST_LIFECYCLE + 2 * self.devices + self.table
     }
 
-    /// Which mutex `lock` means for a buffer of `device`; `None` where a table's index is out of its bounds.
-    pub fn resolve(&self, lock: Lock, device: DeviceId) -> Option<LockId> {
-        let id = match lock {
-            Lock::Tracker => TRACKER,
-            Lock::Global => GLOBAL,
-            Lock::Lifecycle => FIRST_LIFECYCLE + device.0,
-            Lock::LifecycleTable(entries) if device.0 >= entries => return None,
-            Lock::LifecycleTable(_) => FIRST_LIFECYCLE + self.devices + device.0,
-            Lock::LifecycleOf(device) if device >= self.devices => return None,
-            Lock::LifecycleOf(device) => FIRST_LIFECYCLE + device,
-            Lock::Allocator => self.first_allocator() + device.0,
+    /// The mutexes that `lock` may mean.
+    pub fn row(&self, lock: Lock) -> LockRow {
+        let (first, is_one, devices) = match lock {
+            Lock::Tracker => (TRACKER, true, u16::MAX),
+            Lock::Global => (GLOBAL, true, u16::MAX),
+            Lock::Lifecycle => (FIRST_LIFECYCLE, false, u16::MAX),
+            Lock::LifecycleTable(entries) => (FIRST_LIFECYCLE + self.devices, false, entries),
+            Lock::LifecycleOf(device) if device < self.devices => {
+                (FIRST_LIFECYCLE + device, true, u16::MAX)
+            }
+            Lock::LifecycleOf(_) => (FIRST_LIFECYCLE, true, 0),
+            Lock::Allocator => (self.first_allocator(), false, u16::MAX),
         };
-        Some(LockId(id))
+        LockRow {
+            first,
+            is_one,
+            devices,
+        }
+    }
+
+    /// Which mutex `lock` means for a buffer of `device`; `None` where a table's index is out of its bounds.
+    #[inline]
+    pub fn resolve(&self, lock: Lock, device: DeviceId) -> Option<LockId> {
+        self.row(lock).at(device)
     }
 
     /// The device whose allocator mutex this lock is, if it is one.
+    #[inline]
     pub fn allocator_of(&self, lock: LockId) -> Option<DeviceId> {
         lock.0
             .checked_sub(self.first_allocator())

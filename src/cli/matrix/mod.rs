@@ -70,7 +70,7 @@ pub struct MatrixArgs {
 }
 
 /// The workloads that differ in what a discipline has to cope with.
-const WORKLOADS: [&str; 8] = [
+const WORKLOADS: [&str; 9] = [
     "own-buffers",
     "handoff",
     "shared-free",
@@ -79,6 +79,7 @@ const WORKLOADS: [&str; 8] = [
     "preallocated",
     "device-close",
     "real-leak",
+    "many-devices",
 ];
 
 /// One cell before it is searched.

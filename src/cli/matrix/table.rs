@@ -64,7 +64,7 @@ fn one_table(cells: &[&Cell]) -> Table {
                         .map_or("·", |cell| mark(cell.verdict))
                 })
                 .collect();
-            row.push(comfy_table::Cell::new(marks.join(" ")).set_alignment(CellAlignment::Center));
+            row.push(comfy_table::Cell::new(marks.concat()).set_alignment(CellAlignment::Center));
         }
         table.add_row(row);
     }
@@ -87,7 +87,9 @@ fn short(workload: &str) -> &str {
     match workload {
         "own-buffers" => "own",
         "shared-free" => "shared",
-        "preallocated" => "prealloc",
+        "preallocated" => "pre",
+        "circular" => "circ",
+        "many-devices" => "many",
         "device-close" => "close",
         "real-leak" => "leak",
         _ => workload,

@@ -11,7 +11,8 @@ use thiserror::Error;
 
 use crate::device::ConfigError;
 use crate::engine::backend::StopReason;
-use crate::engine::step::{Code, SafeSteps, Stepped, Thread};
+use crate::engine::code::{Code, SafeSteps};
+use crate::engine::step::{Stepped, Thread};
 use crate::scenario::Scenario;
 use crate::scenario::op::{Op, SlotId};
 use crate::trace::event::{ConnId, Event};
@@ -297,7 +298,8 @@ impl Machine {
             }
             steps += 1;
             took(actor);
-            if !fuses || steps >= max_steps || !thread.is_safe(&setup.safe, hand.ops.upcoming()) {
+            if !fuses || steps >= max_steps || !thread.is_safe(&setup.safe, || hand.ops.upcoming())
+            {
                 break;
             }
         }
@@ -365,7 +367,7 @@ impl Machine {
     pub fn is_safe(&self, actor: Actor) -> bool {
         let index = usize::from(actor.0);
         self.threads.get(index).is_some_and(|thread| {
-            let upcoming = self.setup.ops[index].get(self.taken[index] as usize);
+            let upcoming = || self.setup.ops[index].get(self.taken[index] as usize);
             thread.is_safe(&self.setup.safe, upcoming)
         })
     }

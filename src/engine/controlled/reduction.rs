@@ -12,7 +12,7 @@
 //! What the oracle finds at a message depends on the table at the server and on the allocator: a message counts as a touch of both.
 
 use crate::device::DeviceId;
-use crate::engine::step::{Code, SafeProgram, SafeSteps};
+use crate::engine::code::{Code, Safe, SafeSteps};
 use crate::lifecycle::{Discipline, Lock, MicroStep, ProgramKind};
 use crate::scenario::Scenario;
 use crate::scenario::op::Op;
@@ -46,100 +46,49 @@ pub fn safe_steps(
         .filter(|(inner, _)| matches!(inner, Lock::Tracker | Lock::Global | Lock::Allocator))
         .filter(|(inner, outer)| in_bounds(*inner) && in_bounds(*outer) && is_one(*outer))
         .collect();
-    let mut programs = [[SafeProgram::default(); 2]; 2];
-    for (kind, of_kind) in ProgramKind::ALL.into_iter().zip(&mut programs) {
-        for (owns_memory, safe) in [false, true].into_iter().zip(of_kind) {
-            *safe = safe_program(code, kind, owns_memory, |step, held| match step {
-                MicroStep::Unlock(_) | MicroStep::DebugLog => Safe::Always,
-                MicroStep::Lock(lock) => Safe::when(
-                    covered
-                        .iter()
-                        .any(|(inner, outer)| *inner == lock && held.contains(outer)),
-                ),
-                MicroStep::Alloc | MicroStep::Free | MicroStep::Stamp | MicroStep::Send(_) => {
-                    Safe::when(guards.iter().any(|guard| held.contains(guard)))
-                }
-                MicroStep::CheckLive
-                | MicroStep::CheckLiveUnguarded
-                | MicroStep::Claim
-                | MicroStep::MarkLive
-                | MicroStep::MarkDead
-                | MicroStep::Publish => Safe::OnPrivateSlot,
-            });
+    let judge = |step: MicroStep, held: &[Lock]| match step {
+        // Where there is nothing to unlock it is no action, and the next one is taken in its place.
+        MicroStep::Unlock(lock) => always_if(in_bounds(lock)),
+        MicroStep::DebugLog => Safe::Always,
+        MicroStep::Lock(lock) => always_if(
+            covered
+                .iter()
+                .any(|(inner, outer)| *inner == lock && held.contains(outer)),
+        ),
+        MicroStep::Alloc | MicroStep::Free | MicroStep::Stamp | MicroStep::Send(_) => {
+            always_if(guards.iter().any(|guard| held.contains(guard)))
         }
-    }
+        MicroStep::CheckLive
+        | MicroStep::CheckLiveUnguarded
+        | MicroStep::Claim
+        | MicroStep::MarkLive
+        | MicroStep::MarkDead
+        | MicroStep::Publish => Safe::OnPrivateSlot,
+    };
+    let mut judged: [Vec<Safe>; 2] = Default::default();
+    walk(&scenario.discipline, |kind, step, held| {
+        judged[kind as usize].push(judge(step, held));
+    });
+    let instructions = code.origins().map(|(kind, index)| {
+        let step = judged[kind as usize].get(index).copied();
+        step.unwrap_or(Safe::AtEnd)
+    });
     SafeSteps {
-        programs,
+        instructions: instructions.collect(),
         sends_in_pieces: !server_takes_part
             && scenario.transport.connections != crate::scenario::Connections::Lazy,
         private: private_slots(ops, objects.slots).into(),
     }
 }
 
-/// When a step is safe.
-#[derive(Clone, Copy)]
-enum Safe {
-    Always,
-    OnPrivateSlot,
-    Never,
-}
-
-impl Safe {
-    fn when(always: bool) -> Safe {
-        if always { Safe::Always } else { Safe::Never }
-    }
-}
-
-/// What `judge` says of each step of a program, given the locks that are held before it. A step that is no action is as safe as
-/// the one after it: both are taken as one.
-fn safe_program(
-    code: &Code,
-    kind: ProgramKind,
-    owns_memory: bool,
-    judge: impl Fn(MicroStep, &[Lock]) -> Safe,
-) -> SafeProgram {
-    let steps = code.program(kind);
-    let mut held: Vec<Lock> = Vec::new();
-    let judged: Vec<Option<Safe>> = steps
-        .iter()
-        .map(|step| {
-            let safe = judge(*step, &held);
-            match *step {
-                MicroStep::Lock(lock) => held.push(lock),
-                MicroStep::Unlock(lock) => held.retain(|other| *other != lock),
-                _ => {}
-            }
-            (!code.is_no_action(*step, owns_memory)).then_some(safe)
-        })
-        .collect();
-    let mut program = SafeProgram {
-        len: steps.len() as u32,
-        ..SafeProgram::default()
-    };
-    // What follows the program touches the slot, or opens the next one.
-    let mut safe = Safe::OnPrivateSlot;
-    for (pc, judged) in judged
-        .into_iter()
-        .chain([None])
-        .enumerate()
-        .collect::<Vec<_>>()
-        .into_iter()
-        .rev()
-    {
-        safe = judged.unwrap_or(safe);
-        match safe {
-            Safe::Always => program.always |= 1 << pc,
-            Safe::OnPrivateSlot => program.on_private_slot |= 1 << pc,
-            Safe::Never => {}
-        }
-    }
-    program
+fn always_if(always: bool) -> Safe {
+    if always { Safe::Always } else { Safe::Never }
 }
 
 /// Locks that are held, in both programs, at every touch of the allocator, the sequence counter and the connection.
 fn guards_of(discipline: &Discipline) -> Vec<Lock> {
     let mut common: Option<Vec<Lock>> = None;
-    walk(discipline, |step, held| {
+    walk(discipline, |_, step, held| {
         if matches!(
             step,
             MicroStep::Alloc | MicroStep::Free | MicroStep::Stamp | MicroStep::Send(_)
@@ -165,7 +114,7 @@ fn covered_locks(discipline: &Discipline) -> Vec<(Lock, Lock)> {
             None => pairs.push((lock, Some(outer))),
         }
     };
-    walk(discipline, |step, held| match step {
+    walk(discipline, |_, step, held| match step {
         MicroStep::Lock(lock) => taken(lock, held),
         MicroStep::Alloc | MicroStep::Free => taken(Lock::Allocator, held),
         _ => {}
@@ -183,11 +132,11 @@ fn covered_locks(discipline: &Discipline) -> Vec<(Lock, Lock)> {
 
 /// Each step of both programs, with the locks that are held before it. A table that a device is beyond guards nothing, and is
 /// left out by `resolve` for that device.
-fn walk(discipline: &Discipline, mut visit: impl FnMut(MicroStep, &[Lock])) {
+fn walk(discipline: &Discipline, mut visit: impl FnMut(ProgramKind, MicroStep, &[Lock])) {
     for kind in ProgramKind::ALL {
         let mut held: Vec<Lock> = Vec::new();
         for step in discipline.program(kind).steps().iter().copied() {
-            visit(step, &held);
+            visit(kind, step, &held);
             match step {
                 MicroStep::Lock(lock) => held.push(lock),
                 MicroStep::Unlock(lock) => held.retain(|other| *other != lock),

@@ -10,7 +10,8 @@ use thiserror::Error;
 
 use crate::device::ConfigError;
 use crate::engine::backend::Outgoing;
-use crate::engine::step::{Code, Stepped, Thread};
+use crate::engine::code::Code;
+use crate::engine::step::{Stepped, Thread};
 use crate::oracle::{CheckError, Checker, Report};
 use crate::scenario::op::Op;
 use crate::trace::event::{Event, SendOutcome};

@@ -189,6 +189,7 @@ impl Server {
             })
     }
 
+    #[inline(never)]
     fn take_frame(&mut self, conn: ConnId, devices: &[Device]) -> ReceiveCode {
         let (sent, torn) = self.wires[usize::from(conn.0)]
             .pop()
@@ -209,7 +210,7 @@ impl Server {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn apply(&mut self, message: &Message, handle: &Handle, devices: &[Device]) -> ReceiveCode {
         self.now.messages += 1;
         let mut code = None;

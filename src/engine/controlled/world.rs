@@ -347,6 +347,7 @@ impl<O: Iterator<Item = Op>, R: Record, N: Network> Backend for Hand<'_, O, R, N
     #[inline]
     fn before(&mut self, _program: ProgramKind, _index: usize) {}
 
+    #[inline]
     fn open_allocate(&mut self, slot: SlotId, epoch: u32, request: &Request) -> Flow<u64> {
         if self.stop.is_some() || !self.world.slots[slot.index()].word.may_allocate(epoch) {
             return self.wait_for_slots();
@@ -354,7 +355,10 @@ impl<O: Iterator<Item = Op>, R: Record, N: Network> Backend for Hand<'_, O, R, N
         let (_, version) = self.update(slot, |word| word.opened(epoch, request.releases));
         self.world.slots[slot.index()].request = *request;
         let first = self.world.part_index(PartAt { slot, part: 0 });
-        self.world.parts[first..][..usize::from(request.parts)].fill((0, 0));
+        match &mut self.world.parts[first..][..usize::from(request.parts)] {
+            [only] => *only = (0, 0),
+            parts => parts.fill((0, 0)),
+        }
         Flow::Done(version)
     }
 

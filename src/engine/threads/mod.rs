@@ -24,7 +24,8 @@ use thiserror::Error;
 
 use crate::device::{BufferKind, ConfigError};
 use crate::engine::backend::{PartAt, StopReason};
-use crate::engine::step::{Code, Stepped, Thread};
+use crate::engine::code::Code;
+use crate::engine::step::{Stepped, Thread};
 use crate::lifecycle::ProgramKind;
 use crate::oracle::Leak;
 use crate::oracle::rest::{LiveBuffer, Unrecorded};

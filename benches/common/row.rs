@@ -96,23 +96,13 @@ pub fn median_ratio(ours: &[f64], peer: &[f64]) -> f64 {
     median(&ratios)
 }
 
-/// Mean and its standard error.
-pub fn mean(values: &[f64]) -> (f64, f64) {
-    let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    let variance = values
-        .iter()
-        .map(|value| (value - mean).powi(2))
-        .sum::<f64>()
-        / (count - 1.0);
-    (mean, (variance / count).sqrt())
-}
-
-/// `1.38 M/s`, `215 k/s`.
+/// `1.38 M/s`, `215 k/s`, `2.1 k/s`.
 pub fn rate(per_second: f64) -> String {
     if per_second >= 1e6 {
         format!("{:.2} M/s", per_second / 1e6)
-    } else {
+    } else if per_second >= 1e4 {
         format!("{:.0} k/s", per_second / 1e3)
+    } else {
+        format!("{:.1} k/s", per_second / 1e3)
     }
 }

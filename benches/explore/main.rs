@@ -1,0 +1,55 @@
+//! The exploration benchmarks: what is found and proved in how much time, beside what a user of shuttle or loom would get
+//! for the same lifecycle.
+//!
+//! `cargo bench --bench explore` runs all; `-- FILTER` those whose name contains FILTER; `-- --quick` fewer repetitions and
+//! smaller budgets. Ours and the peer take turns, rates are per second of CPU time, and the figures are medians, so
+//! that a busy machine disturbs both alike. Nothing here fails: a missed target is printed as missed.
+
+#[path = "../common/clock.rs"]
+mod clock;
+mod loom_model;
+#[path = "../common/memory.rs"]
+mod memory;
+mod ours;
+mod proofs;
+#[path = "../common/row.rs"]
+mod row;
+mod shuttle_model;
+mod speed;
+mod verdicts;
+
+use row::{Effort, Row};
+
+/// One benchmark: its name, and what it measures.
+type Bench = (&'static str, fn(Effort) -> Vec<Row>);
+
+const BENCHES: [Bench; 4] = [
+    ("random-walk", speed::random_walk),
+    ("exhaustive", proofs::exhaustive),
+    ("depth-first", proofs::beside_peers),
+    ("verdicts", verdicts::agreement),
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let effort = if arguments.iter().any(|argument| argument == "--quick") {
+        Effort::Quick
+    } else {
+        Effort::Full
+    };
+    let filters: Vec<&String> = arguments
+        .iter()
+        .filter(|argument| !argument.starts_with("--"))
+        .collect();
+    let mut rows = Vec::new();
+    for (name, measure) in BENCHES {
+        if filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str())) {
+            eprintln!("{name} …");
+            rows.extend(measure(effort));
+        }
+    }
+    println!(
+        "shuttle 0.9, loom 0.7; all in one build: opt-level 3, no LTO, the peers' logging compiled out\n"
+    );
+    println!("{}", row::table(&rows));
+}

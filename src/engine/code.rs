@@ -1,0 +1,218 @@
+//! Programs, decoded: what a thread runs, one instruction after another.
+//!
+//! A discipline says what to do for any buffer. Which of its steps are actions, which message a send sends and which locks a
+//! step may mean is decided here, once for each kind of buffer, so that the step function has only to do it. A step
+//! that a buffer has no part in (tracking one that does not own its memory) is left out.
+
+use crate::device::BufferKind;
+use crate::lifecycle::{Discipline, MicroStep, ProgramKind, Publication, SendKind};
+use crate::scenario::op::{Op, SlotId};
+use crate::scenario::{Connections, Scenario};
+use crate::trace::event::SentKind;
+use crate::trace::objects::{LockRow, Objects};
+
+/// The programs of a scenario, ready to run.
+#[derive(Clone, Debug)]
+pub struct Code {
+    instructions: Box<[Instruction]>,
+    /// Of allocate and deallocate, by kind of buffer.
+    programs: [[Span; BufferKind::ALL.len()]; 2],
+    pub(super) early: bool,
+    pub(super) connections: Connections,
+    pub(super) chunks: u8,
+    pub(super) objects: Objects,
+}
+
+/// Where an instruction is: an index among those of all programs.
+pub type Pc = u16;
+
+/// Where a program is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Span {
+    pub first: Pc,
+    /// Its [`Action::End`].
+    pub end: Pc,
+}
+
+/// One instruction.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Instruction {
+    pub action: Action,
+    /// Which step of the program as written.
+    pub index: u8,
+}
+
+/// What an instruction does: a [`MicroStep`], as far as it can be said in advance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Lock(LockRow),
+    Unlock(LockRow),
+    Alloc,
+    Free,
+    Stamp,
+    Send(SentKind),
+    CheckLive,
+    CheckLiveUnguarded,
+    Claim,
+    MarkLive,
+    MarkDead,
+    Publish,
+    DebugLog,
+    /// After the last step.
+    End,
+}
+
+impl Code {
+    /// The programs of `scenario`.
+    pub fn new(scenario: &Scenario) -> Code {
+        let discipline = &scenario.discipline;
+        let mut code = Code {
+            instructions: Box::default(),
+            programs: Default::default(),
+            early: discipline.publication() == Publication::Early,
+            connections: scenario.transport.connections,
+            chunks: scenario.transport.chunks,
+            objects: scenario.objects(),
+        };
+        let mut instructions = Vec::new();
+        for program in ProgramKind::ALL {
+            for kind in BufferKind::ALL {
+                let first = instructions.len();
+                instructions.extend(code.decode(
+                    discipline,
+                    program,
+                    kind,
+                    scenario.debug_log.enabled,
+                ));
+                code.programs[program as usize][kind as usize] = Span {
+                    first: first as Pc,
+                    end: (instructions.len() - 1) as Pc,
+                };
+            }
+        }
+        code.instructions = instructions.into();
+        code
+    }
+
+    fn decode(
+        &self,
+        discipline: &Discipline,
+        program: ProgramKind,
+        kind: BufferKind,
+        debug_log: bool,
+    ) -> impl Iterator<Item = Instruction> {
+        let steps = discipline.program(program).steps();
+        let end = Instruction {
+            action: Action::End,
+            index: steps.len() as u8,
+        };
+        let objects = self.objects;
+        steps
+            .iter()
+            .zip(0..)
+            .filter_map(move |(step, index)| {
+                let action = match *step {
+                    MicroStep::Alloc | MicroStep::Free | MicroStep::Send(_) | MicroStep::Stamp
+                        if !kind.owns_memory() =>
+                    {
+                        return None;
+                    }
+                    MicroStep::DebugLog if !debug_log => return None,
+                    MicroStep::Lock(lock) => Action::Lock(objects.row(lock)),
+                    MicroStep::Unlock(lock) => Action::Unlock(objects.row(lock)),
+                    MicroStep::Send(send) => Action::Send(sent_kind(send, kind)),
+                    MicroStep::Alloc => Action::Alloc,
+                    MicroStep::Free => Action::Free,
+                    MicroStep::Stamp => Action::Stamp,
+                    MicroStep::CheckLive => Action::CheckLive,
+                    MicroStep::CheckLiveUnguarded => Action::CheckLiveUnguarded,
+                    MicroStep::Claim => Action::Claim,
+                    MicroStep::MarkLive => Action::MarkLive,
+                    MicroStep::MarkDead => Action::MarkDead,
+                    MicroStep::Publish => Action::Publish,
+                    MicroStep::DebugLog => Action::DebugLog,
+                };
+                Some(Instruction { action, index })
+            })
+            .chain([end])
+    }
+
+    #[inline]
+    pub(super) fn program(&self, program: ProgramKind, kind: BufferKind) -> Span {
+        self.programs[program as usize][kind as usize]
+    }
+
+    #[inline]
+    pub(super) fn at(&self, pc: Pc) -> Instruction {
+        self.instructions[usize::from(pc)]
+    }
+
+    /// Which step of which program each instruction is, in order; the step after the last one stands for what follows the program.
+    pub fn origins(&self) -> impl Iterator<Item = (ProgramKind, usize)> {
+        self.instructions.iter().zip(0..).map(|(instruction, pc)| {
+            let is_allocate = |span: &Span| (span.first..=span.end).contains(&pc);
+            let program = if self.programs[0].iter().any(is_allocate) {
+                ProgramKind::Allocate
+            } else {
+                ProgramKind::Deallocate
+            };
+            (program, usize::from(instruction.index))
+        })
+    }
+}
+
+/// The message that a buffer's `send` sends: circular buffers have their own.
+fn sent_kind(send: SendKind, kind: BufferKind) -> SentKind {
+    match (send, kind) {
+        (SendKind::Alloc, BufferKind::Circular) | (SendKind::CbAlloc, _) => SentKind::CbAlloc,
+        (SendKind::Free, BufferKind::Circular) | (SendKind::CbFree, _) => SentKind::CbFree,
+        (SendKind::Alloc, _) => SentKind::Alloc,
+        (SendKind::Free, _) => SentKind::Free,
+    }
+}
+
+/// Instructions that can be run at once, whatever other threads are about to do; why, says who made the table.
+#[derive(Clone, Debug)]
+pub struct SafeSteps {
+    /// Of each instruction.
+    pub instructions: Box<[Safe]>,
+    /// Whether a send is safe in all its pieces where its step is.
+    pub sends_in_pieces: bool,
+    /// By slot: whether one thread alone uses it.
+    pub private: Box<[bool]>,
+}
+
+/// When an instruction is safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Safe {
+    /// Not before others.
+    Never,
+    /// On a slot that one thread alone uses.
+    OnPrivateSlot,
+    /// Wherever it is.
+    Always,
+    /// It ends its program, and is as safe as what comes then.
+    AtEnd,
+}
+
+impl SafeSteps {
+    #[inline]
+    pub(super) fn at(&self, pc: Pc) -> Safe {
+        self.instructions[usize::from(pc)]
+    }
+
+    #[inline]
+    pub(super) fn is_private(&self, slot: SlotId) -> bool {
+        self.private[slot.index()]
+    }
+
+    /// Whether beginning `op`, or ending where there is none, is safe.
+    #[inline]
+    pub(super) fn opens(&self, op: Option<&Op>) -> bool {
+        match op {
+            Some(Op::Allocate { slot, .. } | Op::Release { slot, .. }) => self.is_private(*slot),
+            Some(Op::Throw) | None => true,
+            Some(Op::AwaitOthers | Op::Close { .. }) => false,
+        }
+    }
+}
