@@ -78,7 +78,10 @@ fn the_wide_lock_is_correct_in_every_form_where_a_buffer_is_released_once() {
         "preallocated",
     ] {
         for discipline in WIDE {
-            for (order, publish) in ORDERS.into_iter().zip(PUBLICATIONS) {
+            for (order, publish) in ORDERS
+                .into_iter()
+                .flat_map(|order| PUBLICATIONS.map(|publish| (order, publish)))
+            {
                 let found = searched(&small(workload, discipline, order, publish), &all_kinds());
                 assert!(
                     is_proved(&found),

@@ -180,6 +180,18 @@ fn locks_in_odd_places() {
             "check-live, lock lifecycle, send FREE, free, mark-dead, unlock lifecycle",
         ),
     ];
+    // The allocator's mutex held while another lock is waited for: a guard of all that `alloc` and `send` touch is none of it.
+    let programs = programs.into_iter().chain([
+        (
+            "lock tracker, lock allocator, lock lifecycle, alloc, mark-live, send ALLOC, unlock lifecycle, unlock allocator, unlock tracker, publish",
+            "check-live, lock tracker, lock lifecycle, send FREE, unlock tracker, free, mark-dead, unlock lifecycle",
+        ),
+        // A table without an entry for the device, around the message only.
+        (
+            "alloc, mark-live, lock lifecycle[1], send ALLOC, unlock lifecycle[1], publish",
+            "check-live, free, lock lifecycle[1], send FREE, unlock lifecycle[1], mark-dead",
+        ),
+    ]);
     for (allocate, deallocate) in programs {
         let scenario = scripted(&[
             &["allocate s0#1 4096 l1 d1 releases=2", "release s0#1"],
@@ -235,6 +247,61 @@ fn schedules_that_are_drawn_show_what_the_search_shows_and_nothing_else() {
             let sampled = sample(&setup, &plan, &|_| true);
             let drawn: BTreeSet<Kind> = sampled.divergences.keys().copied().collect();
             assert_eq!(drawn, all, "{workload} {discipline} {strategy:?}");
+        }
+    }
+}
+
+#[test]
+fn a_lock_order_through_the_allocators_mutex_deadlocks_with_reductions_too() {
+    let scenario = under(
+        scripted(&[
+            &["allocate s0#1 4096 l1 d0", "release s0#1"],
+            &["allocate s1#1 4096 l1 d0"],
+        ]),
+        "lock tracker, lock allocator, lock lifecycle, alloc, mark-live, send ALLOC, unlock lifecycle, unlock allocator, unlock tracker, publish",
+        "check-live, lock tracker, lock lifecycle, send FREE, unlock tracker, free, mark-dead, unlock lifecycle",
+    );
+    assert_eq!(kinds(&searched(&scenario, &all_kinds())), [Kind::Deadlock]);
+}
+
+#[test]
+fn a_bounded_search_is_the_same_with_and_without_reductions() {
+    let programs = [
+        (
+            "alloc, mark-live, send ALLOC, publish",
+            "check-live, free, send FREE, mark-dead",
+        ),
+        (
+            "alloc, mark-live, lock lifecycle, send ALLOC, unlock lifecycle, publish",
+            "check-live, free, lock lifecycle, send FREE, unlock lifecycle, mark-dead",
+        ),
+        (
+            "lock lifecycle, lock tracker, alloc, mark-live, send ALLOC, unlock tracker, unlock lifecycle, publish",
+            "check-live, lock tracker, lock lifecycle, send FREE, free, mark-dead, unlock lifecycle, unlock tracker",
+        ),
+    ];
+    for (allocate, deallocate) in programs {
+        let scenario = scripted(&[
+            &["allocate s0#1 4096 l1 d0 releases=2", "release s0#1"],
+            &["release s0#1", "allocate s1#1 4096 l1 d0"],
+        ]);
+        let scenario = under(scenario, allocate, deallocate);
+        for bound in 0..4 {
+            let bounded = |options: Options| {
+                let options = Options {
+                    preemptions: Some(bound),
+                    ..options
+                };
+                kinds(&searched(&scenario, &options))
+            };
+            let reduced = bounded(all_kinds());
+            for (without, options) in weaker() {
+                assert_eq!(
+                    bounded(options),
+                    reduced,
+                    "{allocate}: bound {bound} without {without}"
+                );
+            }
         }
     }
 }

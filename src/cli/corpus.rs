@@ -81,13 +81,13 @@ fn run_all(folder: &Path, name: Option<&str>, context: &Context) -> Result<Outco
         if name.is_some_and(|name| !shown.contains(name)) {
             continue;
         }
-        let rerun = Reproducer::load(&path).and_then(|reproducer| reproducer.run());
+        let rerun = super::replay::rerun_of(&path);
         let (verdict, problem) = match &rerun {
             Ok(rerun) => (
                 Some(rerun.came_out.verdict),
                 rerun.mismatch.as_ref().map(ToString::to_string),
             ),
-            Err(error) => (None, Some(error.to_string())),
+            Err(error) => (None, Some(error.clone())),
         };
         match &problem {
             None => {
@@ -106,6 +106,10 @@ fn run_all(folder: &Path, name: Option<&str>, context: &Context) -> Result<Outco
             }
         }
         list.push(json!({ "path": shown, "verdict": verdict, "ok": problem.is_none(), "problem": problem }));
+    }
+    if list.is_empty() {
+        let named = name.map_or(String::new(), |name| format!(" with `{name}` in its path"));
+        return Err(format!("{}: no reproducer{named}", folder.display()));
     }
     let count = list.len() as u64;
     let elapsed_s = started.elapsed().as_secs_f64();

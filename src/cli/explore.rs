@@ -42,7 +42,7 @@ pub struct ExploreArgs {
     /// Schedules to draw
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub schedules: u64,
-    /// Stop after this long (90s, 10m, 2h); when drawing without --schedules, as many as fit
+    /// Stop after this long (90s, 10m, 2h), however many schedules or states are left
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub duration: Option<Duration>,
     /// Of `pct`: how many ordering constraints the bug needs
@@ -57,9 +57,9 @@ pub struct ExploreArgs {
     /// Of `exhaustive`: go on after a divergence, and find every kind that there is
     #[arg(long)]
     pub all_kinds: bool,
-    /// Of `exhaustive`: give up after this many states
-    #[arg(long, value_name = "N")]
-    pub max_states: Option<u64>,
+    /// Of `exhaustive`: give up after this many states; each takes about 32 bytes
+    #[arg(long, value_name = "N", default_value_t = 100_000_000)]
+    pub max_states: u64,
     /// Of `exhaustive`: search without these reductions; the answer must be the same
     #[arg(long, value_enum, value_delimiter = ',', value_name = "NAMES")]
     pub without: Vec<ReductionArg>,
@@ -76,6 +76,9 @@ pub struct ExploreArgs {
     #[command(flatten)]
     pub scenario: ScenarioArgs,
 }
+
+/// The most operations, over all threads, of which every schedule is searched: a search keeps a machine for each choice of a schedule.
+const MAX_SEARCHED_OPS: usize = 2000;
 
 /// `--strategy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -126,6 +129,15 @@ pub fn run(args: &ExploreArgs, context: &Context) -> Outcome {
         Ok(setup) => setup,
         Err(error) => return Outcome::bad_input(error, context.format),
     };
+    let ops = setup.ops().iter().flatten().count();
+    if args.strategy == StrategyArg::Exhaustive && ops > MAX_SEARCHED_OPS {
+        return Outcome::bad_input(
+            format!(
+                "{ops} operations are too many to search every schedule of: give fewer --ops, leave out --as-is, or draw with --strategy random"
+            ),
+            context.format,
+        );
+    }
     context.catch_interrupts();
     let started = Instant::now();
     let mut explored = match args.strategy.sampler(args.depth) {
@@ -167,7 +179,7 @@ fn search(args: &ExploreArgs, setup: &Arc<Setup>, context: &Context, started: In
         } else {
             Goal::First
         },
-        max_states: args.max_states.unwrap_or(u64::MAX),
+        max_states: args.max_states,
     };
     let mut progress = Progress::new(context.quiet, "explore", "states", 0);
     let mut go_on = |found: &Searched| {
@@ -178,11 +190,13 @@ fn search(args: &ExploreArgs, setup: &Arc<Setup>, context: &Context, started: In
     let mut found = exhaustive::search(setup, &options, &mut go_on);
     progress.finish();
     if let Some(example) = found.example.take() {
-        found.example = Some(shrink::with_fewest_preemptions(setup, example));
+        found.example = Some(shrink::with_fewest_preemptions(setup, example, &mut || {
+            !context.interrupt.load(Ordering::Relaxed)
+        }));
     }
     let scenario = &setup.scenario;
     let mut summary = Summary::new(scenario.threads, scenario.seed);
-    let (verdict, note) = search_verdict(&found, args, setup);
+    let (verdict, note) = found.verdict(args.preemptions);
     summary.verdict = verdict;
     summary.note = note;
     summary.states = Some(found.states);
@@ -228,38 +242,6 @@ fn search(args: &ExploreArgs, setup: &Arc<Setup>, context: &Context, started: In
         more,
         example: found.example,
         smallest: None,
-    }
-}
-
-fn search_verdict(
-    found: &Searched,
-    args: &ExploreArgs,
-    setup: &Setup,
-) -> (Verdict, Option<String>) {
-    if found.example.is_some() {
-        return (Verdict::Diverged, None);
-    }
-    let covered = || format!("{} were searched", plural(found.states, "state"));
-    match (found.ended, args.preemptions) {
-        (Ended::Exhausted, None) => (Verdict::Proved, None),
-        (Ended::Exhausted, Some(bound)) => (
-            Verdict::Inconclusive,
-            Some(format!(
-                "every schedule with at most {} was searched, and none diverged; others were not",
-                plural(u64::from(bound), "preemption")
-            )),
-        ),
-        _ if setup.scenario.threads > 8 => (
-            Verdict::Inconclusive,
-            Some(format!(
-                "not the whole space: {}; give fewer --threads",
-                covered()
-            )),
-        ),
-        _ => (
-            Verdict::Inconclusive,
-            Some(format!("not the whole space: {}", covered())),
-        ),
     }
 }
 

@@ -113,12 +113,9 @@ fn replay_trace(path: &Path, context: &Context) -> Outcome {
 
 fn replay_reproducer(path: &Path, context: &Context) -> Outcome {
     let started = Instant::now();
-    let rerun = Reproducer::load(path).and_then(|reproducer| reproducer.run());
-    let rerun = match rerun {
+    let rerun = match rerun_of(path) {
         Ok(rerun) => rerun,
-        Err(error) => {
-            return Outcome::bad_input(format!("{}: {error}", path.display()), context.format);
-        }
+        Err(error) => return Outcome::bad_input(error, context.format),
     };
     let name = path.display();
     if let Some(mismatch) = &rerun.mismatch {
@@ -141,6 +138,14 @@ fn replay_reproducer(path: &Path, context: &Context) -> Outcome {
         stdout,
         ..Outcome::default()
     }
+}
+
+/// Runs the reproducer in a file; errors name the file.
+pub(super) fn rerun_of(path: &Path) -> Result<Rerun, String> {
+    let reproducer = Reproducer::load(path).map_err(|error| error.to_string())?;
+    reproducer
+        .run()
+        .map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn rerun_summary(rerun: &Rerun, started: Instant) -> Summary {

@@ -34,7 +34,7 @@ pub struct ShrinkArgs {
     pub kind: Option<Kind>,
 }
 
-/// Runs the subcommand: exit 1 when there is a divergence to show, 0 when nothing diverged.
+/// Runs the subcommand: exit 1 with the divergence that it shows, 2 where there is none.
 pub fn run(args: &ShrinkArgs, context: &Context) -> Outcome {
     context.catch_interrupts();
     let started = Instant::now();
@@ -56,7 +56,7 @@ pub fn run(args: &ShrinkArgs, context: &Context) -> Outcome {
     report(args, shrunk, started, context)
 }
 
-/// Whether a file is TOML rather than a trace: traces begin with a magic number.
+/// Whether a file is a reproducer, by its name, rather than a trace.
 pub(super) fn is_text(path: &Path) -> bool {
     path.extension()
         .is_some_and(|extension| extension == "toml")

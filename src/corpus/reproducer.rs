@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::device::{Policy, Profile};
-use crate::engine::controlled::exhaustive::{self, Ended, Goal, Options};
+use crate::engine::controlled::exhaustive::{self, Goal, Options};
 use crate::engine::controlled::machine::{RunEnd, Setup, SetupError};
 use crate::engine::controlled::observe::{Observed, observe};
 use crate::engine::controlled::schedule::Schedule;
@@ -327,11 +327,7 @@ impl Reproducer {
         };
         let found = exhaustive::search(setup, &options, &mut |_| true);
         let came_out = Expected {
-            verdict: match (found.example.is_some(), found.ended) {
-                (true, _) => Verdict::Diverged,
-                (false, Ended::Exhausted) => Verdict::Proved,
-                (false, _) => Verdict::Inconclusive,
-            },
+            verdict: found.verdict(None).0,
             // How many places of the space show a kind says nothing that must stay the same.
             divergences: found.divergences.keys().map(|kind| (*kind, 1)).collect(),
         };

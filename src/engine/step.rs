@@ -34,9 +34,9 @@ struct Held {
 }
 
 impl Held {
-    /// A program holds one lock of each sort at most, taking one twice is a deadlock with itself. A thread that never
+    /// No program may hold more at a time. A thread that never
     /// unlocks on many devices may come to more: those it does not release when it ends.
-    const MAX: usize = 12;
+    const MAX: usize = crate::lifecycle::MAX_HELD;
 
     #[inline]
     fn push(&mut self, lock: LockId) {

@@ -203,6 +203,9 @@ fn misplaced_steps(findings: &mut Findings, kind: ProgramKind) {
     }
 }
 
+/// The most locks that a program may hold at a time.
+pub const MAX_HELD: usize = 12;
+
 /// Unlocks of what is not held, locks of what is, and locks that are held at the end.
 fn held_locks(findings: &mut Findings, kind: ProgramKind) {
     let mut held: Vec<(Lock, usize)> = Vec::new();
@@ -225,6 +228,14 @@ fn held_locks(findings: &mut Findings, kind: ProgramKind) {
                     );
                 }
                 held.push((lock, at));
+                if held.len() == MAX_HELD + 1 {
+                    findings.error(
+                        kind,
+                        Some(at),
+                        format!("{step}: more than {MAX_HELD} locks at a time"),
+                        "hold fewer".to_string(),
+                    );
+                }
             }
             MicroStep::Unlock(lock) => match held.iter().position(|(other, _)| *other == lock) {
                 Some(place) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::device::{DeviceId, Memory};
 use crate::scenario::Scenario;
-use crate::server::registry::{Entry, Outcome, Totals as RegistryTotals};
+use crate::server::registry::{Class, Entry, Outcome, Totals as RegistryTotals};
 use crate::trace::file::TableEntry;
 use crate::trace::message::{Handle, memory_of};
 use crate::tracking::{Layout, Message, MessageKind};
@@ -148,6 +148,7 @@ impl Judge {
         if let Some(life) = self.truth.at(place)
             && life.generation != handle.generation
             && life.announced
+            && life.circular == (entry.class == Class::Circular)
         {
             // A later life was live and shown, and this message took it off the table.
             let origin = life.origin;

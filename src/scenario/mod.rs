@@ -481,7 +481,7 @@ impl Scenario {
                 "sizes begin at 1 byte, and the smallest comes first".to_owned(),
             );
         }
-        if workload.throw_after.is_some() && workload.handoff + workload.shared > 0 {
+        if workload.throw_after.is_some() && (workload.handoff > 0 || workload.shared > 0) {
             return fail(
                 "workload.throw-after",
                 "a neighbour would wait for the buffers of a thread that threw: use no handoff or shared buffers"
@@ -561,6 +561,9 @@ impl Scenario {
     }
 }
 
+/// The last epoch of a slot in a script: epochs are told apart modulo 256.
+const MAX_SCRIPT_EPOCH: u32 = 255;
+
 /// The most devices a scenario may have.
 pub const MAX_DEVICES: u16 = 256;
 
@@ -586,11 +589,22 @@ fn check_script(script: &[Vec<Op>]) -> Result<(), String> {
             _ => {}
         }
     }
+    let last: BTreeMap<SlotId, u32> = epochs.keys().copied().collect();
     for ((slot, epoch), (opened, promised, released)) in epochs {
         let at = format!("s{}#{epoch}", slot.0);
         if opened > 1 {
             return Err(format!(
                 "{at} is allocated {opened} times; each epoch of a slot begins once"
+            ));
+        }
+        if epoch > MAX_SCRIPT_EPOCH {
+            return Err(format!(
+                "{at}: a script has at most {MAX_SCRIPT_EPOCH} epochs of a slot"
+            ));
+        }
+        if opened == 1 && promised == 0 && last[&slot] > epoch {
+            return Err(format!(
+                "{at} is never released (releases=0), and the slot is allocated again; give the next buffer a slot of its own"
             ));
         }
         if opened == 1 && released > promised {

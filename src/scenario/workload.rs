@@ -76,7 +76,7 @@ impl Workload {
         }
         let all = |percent: u8| if percent > 0 { 100 } else { 0 };
         Workload {
-            private_slots: u32::from(self.handoff + self.shared == 0),
+            private_slots: u32::from(self.handoff == 0 && self.shared == 0),
             round_ops: 0,
             handoff: self.handoff.min(1),
             shared: self.shared.min(1),

@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::device::{BufferKind, DeviceId, Memory};
-use crate::engine::controlled::machine::{Setup, SetupError};
+use crate::engine::controlled::machine::Setup;
 use crate::scenario::Scenario;
 use crate::scenario::op::{Op, Request, SlotId};
 use crate::scenario::workload::Workload;
 
+use super::ShrinkError;
+
 /// See the [module](self).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Case {
     scenario: Scenario,
     ops: Vec<Vec<Op>>,
@@ -46,7 +48,7 @@ impl Case {
     }
 
     /// Ready to be run.
-    pub fn setup(&self) -> Result<Arc<Setup>, SetupError> {
+    pub fn setup(&self) -> Result<Arc<Setup>, ShrinkError> {
         let mut scenario = self.scenario.clone();
         scenario.threads = self.ops.len() as u16;
         scenario.ops = 0;
@@ -56,7 +58,9 @@ impl Case {
             script: Some(self.ops.iter().map(script).collect()),
             ..Workload::default()
         };
-        Setup::new(scenario, 0)
+        // What a trace says need not be possible.
+        scenario.check()?;
+        Ok(Setup::new(scenario, 0)?)
     }
 
     /// Without the operations for which `keep` is false, given their place in the order of threads.

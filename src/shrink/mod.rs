@@ -112,7 +112,7 @@ pub fn shrink_trace(
     for case in cases {
         match reduce::reduce(case, kind, go_on) {
             Err(ShrinkError::NotReproduced { .. }) => {}
-            other => return finish(other?, kind),
+            other => return finish(other?, kind, go_on),
         }
     }
     Err(ShrinkError::NotReproduced { kind, ops })
@@ -126,13 +126,18 @@ pub fn shrink_ops(
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Shrunk, ShrinkError> {
     let ops = ops.iter().map(|ops| ops.to_vec()).collect();
-    finish(reduce::reduce(Case::new(scenario, ops), kind, go_on)?, kind)
+    let reduced = reduce::reduce(Case::new(scenario, ops), kind, go_on)?;
+    finish(reduced, kind, go_on)
 }
 
 /// The run of `setup` that shows the first divergence of `example` with the fewest preemptions, as far as that can be searched.
-pub fn with_fewest_preemptions(setup: &Arc<Setup>, example: Box<Observed>) -> Box<Observed> {
+pub fn with_fewest_preemptions(
+    setup: &Arc<Setup>,
+    example: Box<Observed>,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Box<Observed> {
     match example.report.first {
-        Some(first) => fewest_preemptions(setup, example, first.kind).0,
+        Some(first) => fewest_preemptions(setup, example, first.kind, go_on).0,
         None => example,
     }
 }
@@ -142,6 +147,7 @@ fn fewest_preemptions(
     setup: &Arc<Setup>,
     example: Box<Observed>,
     kind: Kind,
+    go_on: &mut dyn FnMut() -> bool,
 ) -> (Box<Observed>, bool) {
     let mut proved = true;
     for bound in 0..example.preemptions.len() as u32 {
@@ -151,7 +157,7 @@ fn fewest_preemptions(
             max_states: MAX_STATES,
             ..Options::default()
         };
-        let found = search(setup, &options, &mut |_| true);
+        let found = search(setup, &options, &mut |_| go_on());
         match found.example {
             Some(better) => return (better, proved),
             None => proved &= found.ended == Ended::Exhausted,
@@ -160,9 +166,13 @@ fn fewest_preemptions(
     (example, proved)
 }
 
-fn finish(reduced: reduce::Reduced, kind: Kind) -> Result<Shrunk, ShrinkError> {
+fn finish(
+    reduced: reduce::Reduced,
+    kind: Kind,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<Shrunk, ShrinkError> {
     let setup = reduced.case.setup()?;
-    let (observed, fewest_preemptions) = fewest_preemptions(&setup, reduced.example, kind);
+    let (observed, fewest_preemptions) = fewest_preemptions(&setup, reduced.example, kind, go_on);
     let scenario = &setup.scenario;
     let schedule = Schedule::of(&observed.picks, scenario.threads);
     let mut reproducer = Reproducer::new(

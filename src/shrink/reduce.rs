@@ -47,14 +47,19 @@ pub(super) fn reduce(
     };
     let (mut case, mut example) = reducer.halve(case, example)?;
     (case, example) = reducer.simplify(case, example)?;
-    let (mut case, mut example, fewest_ops) = reducer.select(case, example)?;
-    (case, example) = reducer.merge_threads(case, example)?;
-    (case, example) = reducer.simplify(case, example)?;
-    Ok(Reduced {
-        case,
-        example,
-        fewest_ops,
-    })
+    loop {
+        let (selected, found, fewest_ops) = reducer.select(case, example)?;
+        (case, example) = reducer.merge_threads(selected.clone(), found)?;
+        (case, example) = reducer.simplify(case, example)?;
+        // What was proved of the selection holds for the result only where that is still the same.
+        if case == selected {
+            return Ok(Reduced {
+                case,
+                example,
+                fewest_ops,
+            });
+        }
+    }
 }
 
 struct Reducer<'a> {
@@ -81,7 +86,7 @@ impl Reducer<'_> {
         if case.count() == 0 || (self.can_be_done && !case.can_be_done()) {
             return Ok(Answer::Never);
         }
-        let Ok(setup) = case.setup() else {
+        let Some(setup) = case.setup().ok() else {
             return Ok(Answer::Unknown);
         };
         let options = Options {
@@ -90,6 +95,9 @@ impl Reducer<'_> {
             ..Options::default()
         };
         let found = search(&setup, &options, &mut |_| (self.go_on)());
+        if !(self.go_on)() {
+            return Err(ShrinkError::Interrupted);
+        }
         Ok(match (found.example, found.ended) {
             (Some(example), _) => Answer::Shows(example),
             (None, Ended::Exhausted) => Answer::Never,

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::progress::Progress;
 use super::scenario_args::word;
 use super::{Context, Format, Outcome};
-use crate::engine::controlled::exhaustive::{Ended, Goal, Options, search};
+use crate::engine::controlled::exhaustive::{Goal, Options, search};
 use crate::engine::controlled::machine::Setup;
 use crate::lifecycle::{self, Discipline, Order, Publication};
 use crate::oracle::{Kind, Verdict};
@@ -124,16 +124,20 @@ pub fn run(args: &MatrixArgs, context: &Context) -> Outcome {
         Ok(plans) => plans,
         Err(error) => return Outcome::bad_input(error, context.format),
     };
+    if let Some(folder) = &args.save
+        && let Err(error) = std::fs::create_dir_all(folder)
+    {
+        return Outcome::bad_input(format!("{}: {error}", folder.display()), context.format);
+    }
     context.catch_interrupts();
     let mut cells = match search_all(args, context, plans) {
         Ok(cells) => cells,
         Err(error) => return Outcome::bad_input(error, context.format),
     };
-    if let Some(folder) = &args.save
-        && let Err(error) = save(folder, &mut cells)
-    {
-        return Outcome::bad_input(error, context.format);
-    }
+    let unsaved = args
+        .save
+        .as_ref()
+        .and_then(|folder| save(folder, &mut cells).err());
     let elapsed_s = started.elapsed().as_secs_f64();
     let diverged = cells.iter().any(|cell| cell.verdict == Verdict::Diverged);
     let stdout = match context.format {
@@ -148,10 +152,18 @@ pub fn run(args: &MatrixArgs, context: &Context) -> Outcome {
             text
         }
     };
-    Outcome {
-        stdout,
-        stderr: String::new(),
-        exit_code: u8::from(diverged),
+    match unsaved {
+        // What was found is not lost with it.
+        Some(error) => Outcome {
+            stdout,
+            stderr: format!("error: {error}\n"),
+            exit_code: 2,
+        },
+        None => Outcome {
+            stdout,
+            stderr: String::new(),
+            exit_code: u8::from(diverged),
+        },
     }
 }
 
@@ -255,11 +267,7 @@ fn search_cell(plan: &Plan, args: &MatrixArgs, context: &Context) -> Result<Cell
         ..Options::default()
     };
     let found = search(&setup, &options, &mut |_| go_on());
-    let verdict = match (&found.example, found.ended) {
-        (Some(_), _) => Verdict::Diverged,
-        (None, Ended::Exhausted) => Verdict::Proved,
-        (None, _) => Verdict::Inconclusive,
-    };
+    let (verdict, _) = found.verdict(None);
     let first = found
         .example
         .as_ref()
@@ -283,7 +291,6 @@ fn search_cell(plan: &Plan, args: &MatrixArgs, context: &Context) -> Result<Cell
 /// Writes each reproducer once.
 fn save(folder: &Path, cells: &mut [Cell]) -> Result<(), String> {
     let describe = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
-    std::fs::create_dir_all(folder).map_err(|error| describe(folder, error))?;
     let mut written: BTreeMap<String, String> = BTreeMap::new();
     for cell in cells {
         let Some(shrunk) = &mut cell.smallest else {
@@ -295,9 +302,12 @@ fn save(folder: &Path, cells: &mut [Cell]) -> Result<(), String> {
         reproducer.rename("minimised");
         let content = reproducer.to_toml();
         let name = format!(
-            "{}-{}-{}-{}-{}.toml",
+            "{}-{}-{}-{}-{}",
             plan.discipline.name, plan.order, plan.publish, plan.workload, plan.semantics
         );
+        // A workload or discipline of one's own may be named by its path.
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let name = name.replace(|c| !plain(c), "_") + ".toml";
         let path = match written.get(&content) {
             Some(path) => path.clone(),
             None => {

@@ -6,13 +6,18 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Actor(pub u16);
 
+impl Actor {
+    /// Who is never ready: what a schedule names and the scenario does not have.
+    pub const NOBODY: Actor = Actor(63);
+}
+
 /// A set of actors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Actors(u64);
 
 impl Actors {
-    /// The most actors that there can be.
-    pub const MAX: usize = 64;
+    /// The most actors that there can be: a bit each, and one that is nobody's (see [`Actor::NOBODY`]).
+    pub const MAX: usize = 63;
 
     /// The first `count` actors.
     pub fn first(count: u16) -> Actors {
@@ -45,11 +50,6 @@ impl Actors {
             bits &= bits - 1;
         }
         Actor(bits.trailing_zeros() as u16)
-    }
-
-    /// `actor` alone, if it is one of them.
-    pub fn only(self, actor: Option<Actor>) -> Actors {
-        actor.map_or(Actors(0), |actor| Actors(self.0 & 1 << actor.0))
     }
 
     /// Without `actor`.

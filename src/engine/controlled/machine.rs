@@ -60,7 +60,15 @@ pub enum SetupError {
         "more than {MAX_OPS} operations in all; a controlled run holds them in memory: give fewer --ops"
     )]
     TooManyOps,
+    /// Its slots would not fit in memory as often as they are copied.
+    #[error(
+        "{0} slots are more than the {MAX_SLOTS} of a controlled run; number them from s0 without gaps"
+    )]
+    TooManySlots(u32),
 }
+
+/// The most slots of a controlled run.
+const MAX_SLOTS: u32 = 1 << 16;
 
 /// The most operations of a controlled run, over all threads.
 const MAX_OPS: usize = 4_000_000;
@@ -80,6 +88,10 @@ impl Setup {
                 return Err(SetupError::TooManyOps);
             }
             ops.push(of_thread);
+        }
+        let slots = scenario.objects().slots;
+        if slots > MAX_SLOTS {
+            return Err(SetupError::TooManySlots(slots));
         }
         let connections = Server::new(&scenario).connections();
         if usize::from(scenario.threads) + usize::from(connections) > Actors::MAX {
@@ -216,7 +228,7 @@ impl Machine {
         let mut current = None;
         loop {
             if self.ready.is_empty() {
-                return self.end(record);
+                return self.finish(record);
             }
             if self.steps >= max_steps {
                 return RunEnd::CutShort;
@@ -226,7 +238,7 @@ impl Machine {
                 if self.ready.into_iter().any(|actor| self.can_step(actor)) {
                     return RunEnd::CutShort;
                 }
-                return self.end(record);
+                return self.finish(record);
             };
             if self.advance::<R>(actor, record, S::FUSES, max_steps, |actor| {
                 scheduler.took(actor)
@@ -325,13 +337,8 @@ impl Machine {
         true
     }
 
-    /// Ends a run in which nobody can go on: every thread has ended, or those that have not are told to.
+    /// Ends a run in which nobody can go on: all have ended, or else those that have not are told to, and say what they waited for.
     pub fn finish<R: Record>(&mut self, record: &mut R) -> RunEnd {
-        self.end(record)
-    }
-
-    /// Nobody can go on: because all have ended, or else those that have not are told to, and say what they waited for.
-    fn end<R: Record>(&mut self, record: &mut R) -> RunEnd {
         if self.alive.is_empty() {
             return RunEnd::Completed;
         }
@@ -402,11 +409,6 @@ impl Machine {
     /// Actors that were not refused since they could last have been let go on.
     pub fn ready(&self) -> Actors {
         self.ready
-    }
-
-    /// Whether every thread has ended and the server has nothing left to take.
-    pub fn has_ended(&self) -> bool {
-        self.alive.is_empty() && self.ready.is_empty()
     }
 
     /// Steps so far.

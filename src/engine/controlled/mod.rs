@@ -2,7 +2,8 @@
 //! of the scenario's threads steps next.
 //!
 //! The same step function, allocators, registry and codec as under real threads; what differs is who decides.
-//! [`world`] is the state, [`replay`] drives it by the schedule of a recorded trace.
+//! [`world`] and [`server`] are the state, [`machine`] is both with the threads; [`schedulers`] decide who steps, [`schedule`] is what they decided. [`sample`] draws
+//! many schedules, [`exhaustive`] searches all, with the help of [`reduction`]; [`observe`] looks at one in full, and [`replay`] runs a recorded trace again.
 
 pub mod actors;
 pub mod exhaustive;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::oracle::rest::table;
-use crate::oracle::{Checker, Report};
+use crate::oracle::{Checker, Report, Verdict};
 use crate::trace::event::Event;
 use crate::trace::file::{AtRest, End};
 use crate::trace::merge::Merged;
@@ -129,13 +129,18 @@ fn check(machine: &Machine, events: &[Merged], end: RunEnd) -> (Report, Option<u
             diverged_at = Some(index);
         }
     }
-    debug_assert_eq!(checker.contradiction(), None);
+    let contradiction = checker.contradiction().map(ToOwned::to_owned);
     let end = End {
         completed: end == RunEnd::Completed,
         server: AtRest::Table(at_rest(machine)),
         ..End::default()
     };
-    (checker.finish(Some(&end), None), diverged_at)
+    let mut report = checker.finish(Some(&end), None);
+    if contradiction.is_some() {
+        report.verdict = Verdict::Inconclusive;
+        report.note = contradiction;
+    }
+    (report, diverged_at)
 }
 
 /// The server's table once it has stopped waiting for what does not come.

@@ -85,18 +85,27 @@ fn always_if(always: bool) -> Safe {
     if always { Safe::Always } else { Safe::Never }
 }
 
-/// Locks that are held, in both programs, at every touch of the allocator, the sequence counter and the connection.
+/// Locks that are held, in both programs, at every touch of the allocator, the sequence counter and the connection. Taking the
+/// allocator's mutex is a touch of the allocator: it keeps `alloc` and `free` of others from going on.
 fn guards_of(discipline: &Discipline) -> Vec<Lock> {
     let mut common: Option<Vec<Lock>> = None;
     walk(discipline, |_, step, held| {
-        if matches!(
-            step,
-            MicroStep::Alloc | MicroStep::Free | MicroStep::Stamp | MicroStep::Send(_)
-        ) {
-            match &mut common {
-                Some(common) => common.retain(|lock| held.contains(lock)),
-                None => common = Some(held.to_vec()),
-            }
+        let takes_allocator = step == MicroStep::Lock(Lock::Allocator);
+        if !takes_allocator
+            && !matches!(
+                step,
+                MicroStep::Alloc | MicroStep::Free | MicroStep::Stamp | MicroStep::Send(_)
+            )
+        {
+            return;
+        }
+        let mut held = held.to_vec();
+        if takes_allocator {
+            held.push(Lock::Allocator);
+        }
+        match &mut common {
+            Some(common) => common.retain(|lock| held.contains(lock)),
+            None => common = Some(held),
         }
     });
     common.unwrap_or_default()

@@ -137,8 +137,10 @@ fn sample_with<S: Scheduler + Clone + Send + Sync>(
     scheduler: &S,
     go_on: &(dyn Fn(u64) -> bool + Sync),
 ) -> Sampled {
-    /// Schedules that a worker takes at a time.
-    const CHUNK: u64 = 256;
+    /// Operations that a worker does at a time, about.
+    const CHUNK_OPS: u64 = 1 << 14;
+    let ops = setup.ops().iter().flatten().count() as u64;
+    let chunk = (CHUNK_OPS / ops.max(1)).clamp(1, 256);
     let next = AtomicU64::new(0);
     let done = AtomicU64::new(0);
     let stopped = AtomicBool::new(false);
@@ -147,11 +149,11 @@ fn sample_with<S: Scheduler + Clone + Send + Sync>(
         let mut scheduler = scheduler.clone();
         let mut sampled = Sampled::default();
         while !stopped.load(Ordering::Relaxed) {
-            let from = next.fetch_add(CHUNK, Ordering::Relaxed);
+            let from = next.fetch_add(chunk, Ordering::Relaxed);
             if from >= plan.schedules {
                 break;
             }
-            let to = plan.schedules.min(from + CHUNK);
+            let to = plan.schedules.min(from + chunk);
             for index in from..to {
                 sampled.add_schedule(setup, plan, &mut machine, &mut scheduler, index);
             }

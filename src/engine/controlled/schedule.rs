@@ -51,8 +51,8 @@ impl Schedule {
     pub fn picks(&self, threads: u16) -> Vec<Actor> {
         let actor = |name: ActorName| match name {
             ActorName::Thread(thread) if thread < threads => Actor(thread),
-            ActorName::Thread(_) => Actor(63),
-            ActorName::Server(conn) => Actor(threads.saturating_add(conn.0).min(63)),
+            ActorName::Thread(_) => Actor::NOBODY,
+            ActorName::Server(conn) => Actor(threads.saturating_add(conn.0).min(Actor::NOBODY.0)),
         };
         self.runs
             .iter()
@@ -105,9 +105,11 @@ impl FromStr for Schedule {
 
     fn from_str(text: &str) -> Result<Schedule, ScheduleError> {
         let mut schedule = Schedule::default();
+        let mut steps = 0u64;
         for word in text.split_ascii_whitespace() {
             let run = parse_run(word).filter(|(_, count)| {
-                *count > 0 && schedule.steps() + u64::from(*count) <= MAX_STEPS
+                steps += u64::from(*count);
+                *count > 0 && steps <= MAX_STEPS
             });
             let (name, count) = run.ok_or_else(|| ScheduleError {
                 word: word.to_owned(),

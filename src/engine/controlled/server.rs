@@ -231,20 +231,15 @@ impl Server {
 /// Whether the removal of `entry` may have hit another life of its address than the one that `message` meant.
 #[inline]
 fn is_suspicious(entry: &Entry, message: &Message, handle: &Handle, devices: &[Device]) -> bool {
-    let (memory, generation) = match &message.extension {
-        Some(extension) => (extension.memory, extension.generation),
-        None => (handle.memory, handle.generation),
+    let Some(extension) = &message.extension else {
+        let device = devices.get(usize::from(entry.device.0));
+        let live = device.and_then(|device| device.generation(handle.memory, entry.address));
+        return memory_of(entry.buffer_type) != Some(handle.memory)
+            || entry.size_bytes != handle.size_bytes
+            || live.is_some_and(|live| live != handle.generation);
     };
-    if memory_of(entry.buffer_type) != Some(memory) {
-        return true;
-    }
-    if message.extension.is_some() && entry.generation == generation {
-        return false;
-    }
-    devices
-        .get(usize::from(entry.device.0))
-        .and_then(|device| device.generation(memory, entry.address))
-        .is_some_and(|live| live != generation)
+    memory_of(entry.buffer_type) != Some(extension.memory)
+        || entry.generation != extension.generation
 }
 
 impl Network for Server {

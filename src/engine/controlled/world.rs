@@ -1,5 +1,5 @@
 //! The world of a controlled run: every object that the threads of a scenario share but the server and the way to it
-//! (see [`super::network`]), as plain data.
+//! (see [`super::server`]), as plain data.
 //!
 //! An action either happens at once or is refused as blocked and changes nothing; nothing waits. Objects count their
 //! touches exactly as under real threads, so that the events of both engines are comparable. Whoever is refused is noted

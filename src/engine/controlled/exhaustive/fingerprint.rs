@@ -55,7 +55,11 @@ impl Fingerprints {
             .collect();
         let mut shared_slots: Vec<SlotId> =
             (0..setup.scenario.objects().slots).map(SlotId).collect();
-        shared_slots.retain(|slot| own_slots.iter().all(|own| !own.contains(slot)));
+        let named = |slot: &SlotId| {
+            let of = |op: &Op| matches!(op, Op::Allocate { slot: named, .. } | Op::Release { slot: named, .. } if named == slot);
+            setup.ops().iter().flatten().any(of)
+        };
+        shared_slots.retain(|slot| !setup.is_private(*slot) && named(slot));
         let class = if symmetry {
             classes(&setup.scenario, setup.ops(), &own_slots)
         } else {
@@ -159,16 +163,15 @@ impl Fingerprints {
         for device in machine.world().devices() {
             for memory in Memory::ALL {
                 let mut blocks = 0;
+                device.live_blocks(memory, &mut |_| blocks += 1);
+                put(out, blocks);
                 device.live_blocks(memory, &mut |block| {
-                    blocks += 1;
                     put(out, block.address);
                     put(out, block.size_bytes);
                     if let Some(generation) = device.generation(memory, block.address) {
                         self.generation(generation, out);
                     }
                 });
-                // The number comes last, and says with what is before it how far the list goes.
-                put(out, blocks);
             }
         }
         for counter in machine.world().counters() {
@@ -182,6 +185,7 @@ impl Fingerprints {
     fn server(&mut self, machine: &Machine, out: &mut Vec<u8>) {
         let server = machine.server();
         let registry = server.registry();
+        put(out, registry.len() as u64);
         if !registry.is_empty() {
             for entry in registry.live() {
                 put(out, u64::from(entry.device.0));
@@ -193,8 +197,8 @@ impl Fingerprints {
                 put(out, u64::from(entry.refcount));
             }
         }
-        put(out, registry.len() as u64);
         for (device, sequence, message) in registry.held_messages() {
+            out.push(1 + u8::from(message.is_some()));
             put(out, u64::from(device.0));
             put(out, sequence);
             let Some(message) = message else { continue };
@@ -207,6 +211,7 @@ impl Fingerprints {
                 self.generation(extension.generation, out);
             }
         }
+        out.push(0);
         put(out, server.messages_before_stop());
         for wire in server.wires() {
             put(out, wire.writes().len() as u64);
@@ -250,7 +255,10 @@ impl Fingerprints {
 /// that closing its device passes it by.
 fn is_dead(machine: &Machine, slot: SlotId) -> bool {
     let (word, request) = machine.world().slot(slot);
-    word.is_vacant() && (0..request.parts).all(|part| word.status(part) != Status::Live)
+    // One that is never released is vacant from the beginning.
+    word.is_vacant()
+        && request.releases > 0
+        && (0..request.parts).all(|part| word.status(part) != Status::Live)
 }
 
 fn slot_bytes(machine: &Machine, slot: SlotId, dead_slots: bool, epoch: bool, out: &mut Vec<u8>) {
@@ -288,7 +296,11 @@ fn classes(scenario: &Scenario, ops: &[Box<[Op]>], own_slots: &[Vec<SlotId>]) ->
         .zip(own_slots)
         .map(|(ops, own)| renamed(ops, own))
         .collect();
-    let alike = scenario.transport.connections == Connections::Shared;
+    let closes = ops
+        .iter()
+        .flatten()
+        .any(|op| matches!(op, Op::Close { .. }));
+    let alike = scenario.transport.connections == Connections::Shared && !closes;
     (0..ops.len())
         .map(|thread| {
             (0..thread)

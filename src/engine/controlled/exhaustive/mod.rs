@@ -3,8 +3,11 @@
 //! Depth first over cloned machines, with the fingerprints of all states seen. Only states in which there is a choice are kept:
 //! from each, a chain of safe steps (see [`super::reduction`]) leads to the next. *Proved* means that the space was exhausted.
 //!
-//! With a bound on preemptions the search covers exactly the schedules with at most that many, and says so; it then reduces
-//! only what costs no preemption.
+//! With a bound on preemptions the search covers exactly the schedules with at most that many, and says so; it then takes no step at once: what
+//! another thread could have done before costs nothing without the bound, and may cost a preemption with it.
+//!
+//! The kinds that a search for all of them finds are those of the oracle on one path to each state. A kind that the oracle counts only as the first
+//! divergence of a run (the totals at every prefix) can be left out where another path to the same state diverged before; whether anything diverges cannot.
 
 mod fingerprint;
 
@@ -12,7 +15,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use crate::oracle::{Kind, Report};
+use crate::oracle::{Kind, Report, Verdict};
 
 use super::actors::{Actor, Actors};
 use super::machine::{Machine, RunEnd, Setup};
@@ -79,6 +82,33 @@ pub struct Searched {
     pub leaks: u64,
     /// What the oracle says of one path at rest.
     pub at_rest: Option<Report>,
+}
+
+impl Searched {
+    /// What follows from it, and why where it is inconclusive; `preemptions` was the bound.
+    pub fn verdict(&self, preemptions: Option<u32>) -> (Verdict, Option<String>) {
+        if self.example.is_some() {
+            return (Verdict::Diverged, None);
+        }
+        let why = match (self.ended, preemptions, &self.at_rest) {
+            (Ended::Exhausted, Some(bound), _) => format!(
+                "every schedule with at most {bound} preemption{} was searched, and none diverged; others were not",
+                if bound == 1 { "" } else { "s" }
+            ),
+            (Ended::Exhausted, None, Some(report)) if report.ops == 0 => {
+                "there was no operation to do: nothing is proved".to_owned()
+            }
+            (Ended::Exhausted, None, Some(report)) if report.peak_live > 0 && report.messages == 0 => {
+                "buffers were allocated and no message was sent: nothing was tracked, and nothing is proved".to_owned()
+            }
+            (Ended::Exhausted, None, Some(report)) if report.peak_live == 0 && report.allocs_failed > 0 => {
+                "every allocation failed: nothing is proved".to_owned()
+            }
+            (Ended::Exhausted, None, _) => return (Verdict::Proved, None),
+            _ => format!("not the whole space: {} states were searched", self.states),
+        };
+        (Verdict::Inconclusive, Some(why))
+    }
 }
 
 /// How a search ended.
@@ -235,7 +265,7 @@ impl<'a> Search<'a> {
     /// A state was just reached: follows safe steps to where there is a choice, and notes it, unless it is known.
     fn enter(&mut self) {
         let top = self.used - 1;
-        if self.options.partial_order {
+        if self.options.partial_order && self.options.preemptions.is_none() {
             self.follow_safe_steps(top);
         }
         if self.found.ended != Ended::Exhausted {
@@ -259,11 +289,7 @@ impl<'a> Search<'a> {
     fn follow_safe_steps(&mut self, top: usize) {
         loop {
             let frame = &mut self.frames[top];
-            let mut among = frame.machine.ready();
-            if self.options.preemptions.is_some() {
-                // Another's step might cost a preemption.
-                among = among.only(frame.current);
-            }
+            let among = frame.machine.ready();
             let Some(actor) = among
                 .into_iter()
                 .find(|actor| frame.machine.is_safe(*actor))
