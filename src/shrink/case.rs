@@ -163,6 +163,13 @@ impl Case {
         all
     }
 
+    /// One connection that never fills up, and whole frames.
+    pub fn on_plain_transport(&self) -> Case {
+        let mut case = self.clone();
+        case.scenario.transport = crate::scenario::Transport::default();
+        case
+    }
+
     /// Room for one frame on each connection, where messages are dropped when it is full.
     pub fn tightened(&self) -> Case {
         let mut case = self.clone();

@@ -29,6 +29,9 @@ use case::Case;
 /// Replays of a reproducer that is about to be written.
 const REPLAYS: u32 = 20;
 
+/// States after which the search of a slice is given up, one round after the other.
+const PATIENCE_STATES: [u64; 3] = [1_000, 20_000, 300_000];
+
 /// Searches for the schedule with the fewest preemptions end after this many states.
 const MAX_STATES: u64 = 1_000_000;
 
@@ -109,10 +112,13 @@ pub fn shrink_trace(
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Shrunk, ShrinkError> {
     let (cases, kind, ops) = slice::slices(trace, kind, go_on)?;
-    for case in cases {
-        match reduce::reduce(case, kind, go_on) {
-            Err(ShrinkError::NotReproduced { .. }) => {}
-            other => return finish(other?, kind, go_on),
+    // Of several slices one may show it at once and another only after a long search: all are searched a little before any is at length.
+    for max_states in PATIENCE_STATES {
+        for case in &cases {
+            match reduce::reduce(case.clone(), kind, max_states, go_on) {
+                Err(ShrinkError::NotReproduced { .. }) => {}
+                other => return finish(other?, kind, go_on),
+            }
         }
     }
     Err(ShrinkError::NotReproduced { kind, ops })
@@ -126,7 +132,8 @@ pub fn shrink_ops(
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Shrunk, ShrinkError> {
     let ops = ops.iter().map(|ops| ops.to_vec()).collect();
-    let reduced = reduce::reduce(Case::new(scenario, ops), kind, go_on)?;
+    let [.., most] = PATIENCE_STATES;
+    let reduced = reduce::reduce(Case::new(scenario, ops), kind, most, go_on)?;
     finish(reduced, kind, go_on)
 }
 

@@ -13,7 +13,7 @@ use super::case::Case;
 /// Of so many operations every selection is tried.
 const MAX_SELECTED: usize = 10;
 
-/// A search for whether a case shows the kind ends after this many states.
+/// A search for whether a short case shows the kind ends after this many states.
 const MAX_STATES: u64 = 300_000;
 
 /// What is left.
@@ -27,15 +27,17 @@ pub(super) struct Reduced {
     pub fewest_ops: bool,
 }
 
-/// Reduces `case`, of which some schedule should show `kind`.
+/// Reduces `case`, of which some schedule should show `kind`; whether one does is searched up to `max_states` states.
 pub(super) fn reduce(
     case: Case,
     kind: Kind,
+    max_states: u64,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Reduced, ShrinkError> {
     let mut reducer = Reducer {
         kind,
         can_be_done: case.can_be_done(),
+        max_states,
         go_on,
     };
     let not_reproduced = ShrinkError::NotReproduced {
@@ -45,7 +47,10 @@ pub(super) fn reduce(
     let Answer::Shows(example) = reducer.ask(&case)? else {
         return Err(not_reproduced);
     };
+    // Plainer first: every later search is the shorter for it.
+    let (case, example) = reducer.simplify(case, example)?;
     let (mut case, mut example) = reducer.halve(case, example)?;
+    reducer.max_states = MAX_STATES;
     (case, example) = reducer.simplify(case, example)?;
     loop {
         let (selected, found, fewest_ops) = reducer.select(case, example)?;
@@ -66,6 +71,7 @@ struct Reducer<'a> {
     kind: Kind,
     /// Whether the operations can be done in some order, and so must those of each smaller case.
     can_be_done: bool,
+    max_states: u64,
     go_on: &'a mut dyn FnMut() -> bool,
 }
 
@@ -91,7 +97,7 @@ impl Reducer<'_> {
         };
         let options = Options {
             goal: Goal::Kind(self.kind),
-            max_states: MAX_STATES,
+            max_states: self.max_states,
             ..Options::default()
         };
         let found = search(&setup, &options, &mut |_| (self.go_on)());

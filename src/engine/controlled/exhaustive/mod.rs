@@ -202,7 +202,7 @@ impl<'a> Search<'a> {
     }
 
     fn run(&mut self, go_on: &mut dyn FnMut(&Searched) -> bool) {
-        const REPORT_STATES: u64 = 1 << 12;
+        const REPORT_STATES: u64 = 1 << 9;
         self.frames.push(Frame::at(Machine::new(self.setup)));
         self.used = 1;
         self.enter();
