@@ -3,7 +3,7 @@
 //! A [`Reproducer`] is a small scenario with its operations, the schedule that shows something, and what must come of
 //! it; as text, to be reviewed like code. [`files`] finds them in a folder.
 
-mod reproducer;
+pub mod reproducer;
 
 use std::path::{Path, PathBuf};
 

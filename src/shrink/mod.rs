@@ -1,6 +1,6 @@
 //! Minimisation: from anything that diverged to the smallest run that shows the same kind of divergence.
 //!
-//! [`slice`] cuts the operations that an address had to do with out of a trace of any length. [`reduce`] leaves out operations and
+//! `slice` cuts the operations that an address had to do with out of a trace of any length. `reduce` leaves out operations and
 //! threads, and simplifies what is left, as long as *some* schedule still shows the kind: whether one does is searched exhaustively. At last the schedule with the fewest
 //! preemptions is looked for, from none upwards. So the result is not only small: each smaller one was searched and does not show it, and
 //! [`Shrunk`] says where that is proved.
