@@ -5,13 +5,12 @@
 //! [`op`] are the operations, [`workload`] says which are wanted, [`op_stream`] draws them, [`random`] is where all randomness comes from,
 //! and [`builtin`] holds the scenarios that ship with heisenbed.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::device::{DeviceId, Policy, Profile};
+use crate::device::{Policy, Profile};
 use crate::lifecycle::{
     self, Discipline, DisciplineError, Lock, MicroStep, Order, ProgramKind, Publication,
 };
@@ -21,12 +20,15 @@ use crate::tracking::Layout;
 use crate::tracking::transport::SendMode;
 
 pub mod builtin;
+mod check;
 pub mod op;
 pub mod op_stream;
 pub mod random;
 pub mod workload;
 
-use op::{Op, SlotId};
+pub use check::MAX_DEVICES;
+
+use op::Op;
 use op_stream::{OpStream, SlotLayout};
 use workload::Workload;
 
@@ -35,10 +37,6 @@ pub const SCENARIO_PID: i32 = 4242;
 
 /// A message is written in at most this many writes.
 pub const MAX_CHUNKS: u8 = 8;
-
-/// Limits that keep a hostile scenario from exhausting the machine.
-const MAX_THREADS: u16 = 256;
-const MAX_SLOTS: u64 = 1 << 20;
 
 /// A scenario, complete and checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -434,196 +432,4 @@ impl Scenario {
                 .unwrap_or(0),
         }
     }
-
-    /// Checks every figure. What is read from a trace's header goes through here too.
-    pub fn check(&self) -> Result<(), ScenarioError> {
-        let fail = |field, problem: String| {
-            Err(ScenarioError::Range {
-                scenario: self.name.clone(),
-                field,
-                problem,
-            })
-        };
-        let workload = &self.workload;
-        if self.threads == 0 || self.threads > MAX_THREADS {
-            return fail(
-                "threads",
-                format!("{} is not in 1 to {MAX_THREADS}", self.threads),
-            );
-        }
-        if self.devices == 0 || self.devices > MAX_DEVICES {
-            return fail(
-                "devices",
-                format!("{} is not in 1 to {MAX_DEVICES}", self.devices),
-            );
-        }
-        if workload.memories.total() == 0 {
-            return fail(
-                "workload.memories",
-                "every weight is 0; give at least one memory a weight".to_owned(),
-            );
-        }
-        if self.transport.chunks == 0 || self.transport.chunks > MAX_CHUNKS {
-            return fail(
-                "transport.chunks",
-                format!("{} is not in 1 to {MAX_CHUNKS}", self.transport.chunks),
-            );
-        }
-        if let Some(finding) = lifecycle::lint(&self.discipline)
-            .into_iter()
-            .find(|finding| finding.severity == lifecycle::Severity::Error)
-        {
-            return fail("discipline", finding.message);
-        }
-        if !workload.sizes.are_sound() {
-            return fail(
-                "workload.sizes",
-                "sizes begin at 1 byte, and the smallest comes first".to_owned(),
-            );
-        }
-        if workload.throw_after.is_some() && (workload.handoff > 0 || workload.shared > 0) {
-            return fail(
-                "workload.throw-after",
-                "a neighbour would wait for the buffers of a thread that threw: use no handoff or shared buffers"
-                    .to_owned(),
-            );
-        }
-        if self.debug_log.min_us > self.debug_log.max_us {
-            return fail("debug-log", "min-us is larger than max-us".to_owned());
-        }
-        for (field, percent) in [
-            ("workload.mesh-percent", workload.mesh_percent),
-            ("workload.circular-percent", workload.circular_percent),
-            (
-                "workload.preallocated-percent",
-                workload.preallocated_percent,
-            ),
-        ] {
-            if percent > 100 {
-                return fail(field, format!("{percent} is more than 100"));
-            }
-        }
-        if let Some(script) = &workload.script {
-            if script.len() != usize::from(self.threads) {
-                return fail(
-                    "workload.script",
-                    format!(
-                        "it has {} threads, the scenario {}",
-                        script.len(),
-                        self.threads
-                    ),
-                );
-            }
-            for text in script.iter().flatten() {
-                match text.parse::<Op>() {
-                    Err(error) => return fail("workload.script", error.to_string()),
-                    Ok(op) => self.check_op(&op)?,
-                }
-            }
-            if let Err(problem) = check_script(&self.script().unwrap_or_default()) {
-                return fail("workload.script", problem);
-            }
-        } else {
-            let per_thread = u64::from(workload.private_slots)
-                + 2 * (u64::from(workload.handoff) + u64::from(workload.shared))
-                + u64::from(workload.leaks);
-            if per_thread * u64::from(self.threads) > MAX_SLOTS {
-                return fail(
-                    "workload",
-                    format!("more than {MAX_SLOTS} slots over all threads"),
-                );
-            }
-        }
-        Ok(())
-    }
-
-    fn check_op(&self, op: &Op) -> Result<(), ScenarioError> {
-        let device = match op {
-            Op::Allocate { request, .. } => request.device,
-            Op::Close { device } => *device,
-            _ => DeviceId(0),
-        };
-        let slot = match op {
-            Op::Allocate { slot, .. } | Op::Release { slot, .. } => slot.0,
-            _ => 0,
-        };
-        if device.0 >= self.devices || u64::from(slot) >= MAX_SLOTS {
-            return Err(ScenarioError::Range {
-                scenario: self.name.clone(),
-                field: "workload.script",
-                problem: format!(
-                    "`{op}`: the scenario has {} devices and at most {MAX_SLOTS} slots",
-                    self.devices
-                ),
-            });
-        }
-        Ok(())
-    }
-}
-
-/// The last epoch of a slot in a script: epochs are told apart modulo 256.
-const MAX_SCRIPT_EPOCH: u32 = 255;
-
-/// The most devices a scenario may have.
-pub const MAX_DEVICES: u16 = 256;
-
-/// Checks what the operations of a script promise each other: each epoch of a slot is opened once and released no more
-/// often than its allocate says, and a device is closed only when every other thread has ended.
-fn check_script(script: &[Vec<Op>]) -> Result<(), String> {
-    let mut epochs: BTreeMap<(SlotId, u32), (u32, u8, u8)> = BTreeMap::new();
-    for op in script.iter().flatten() {
-        match *op {
-            Op::Allocate {
-                slot,
-                epoch,
-                request,
-            } => {
-                let (opened, promised, _) = epochs.entry((slot, epoch)).or_default();
-                *opened += 1;
-                *promised = request.releases;
-            }
-            Op::Release { slot, epoch } => {
-                let (_, _, released) = epochs.entry((slot, epoch)).or_default();
-                *released = released.saturating_add(1);
-            }
-            _ => {}
-        }
-    }
-    let last: BTreeMap<SlotId, u32> = epochs.keys().copied().collect();
-    for ((slot, epoch), (opened, promised, released)) in epochs {
-        let at = format!("s{}#{epoch}", slot.0);
-        if opened > 1 {
-            return Err(format!(
-                "{at} is allocated {opened} times; each epoch of a slot begins once"
-            ));
-        }
-        if epoch > MAX_SCRIPT_EPOCH {
-            return Err(format!(
-                "{at}: a script has at most {MAX_SCRIPT_EPOCH} epochs of a slot"
-            ));
-        }
-        if opened == 1 && promised == 0 && last[&slot] > epoch {
-            return Err(format!(
-                "{at} is never released (releases=0), and the slot is allocated again; give the next buffer a slot of its own"
-            ));
-        }
-        if opened == 1 && released > promised {
-            return Err(format!(
-                "{at} is released {released} times and its allocate promises {promised} (releases=N)"
-            ));
-        }
-    }
-    for thread in script {
-        let mut alone = false;
-        for op in thread {
-            match op {
-                Op::AwaitOthers => alone = true,
-                Op::Close { .. } if !alone => {
-                    return Err(format!("`{op}` needs `await-others` before it"));
-                }
-                _ => {}
-            }
-        }
-    }
-    Ok(())
 }

@@ -1,0 +1,65 @@
+//! The locks that a thread holds.
+
+use crate::trace::event::LockId;
+
+/// The locks that a thread holds, in the order in which it took them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Held {
+    locks: [LockId; Held::MAX],
+    len: u8,
+}
+
+impl Held {
+    /// No program may hold more at a time. A thread that never
+    /// unlocks on many devices may come to more: those it does not release when it ends.
+    const MAX: usize = crate::lifecycle::MAX_HELD;
+
+    #[inline]
+    pub fn push(&mut self, lock: LockId) {
+        if let Some(place) = self.locks.get_mut(usize::from(self.len)) {
+            *place = lock;
+            self.len += 1;
+        }
+    }
+
+    #[inline]
+    pub fn pop(&mut self) -> Option<LockId> {
+        self.len = self.len.checked_sub(1)?;
+        Some(std::mem::replace(
+            &mut self.locks[usize::from(self.len)],
+            LockId(0),
+        ))
+    }
+
+    #[inline]
+    pub fn remove(&mut self, lock: LockId) {
+        match self.as_slice() {
+            [.., last] if *last == lock => {
+                self.pop();
+            }
+            _ => self.remove_inner(lock),
+        }
+    }
+
+    /// Not the last one taken: its order in a program is not that of a stack.
+    #[cold]
+    fn remove_inner(&mut self, lock: LockId) {
+        if let Some(index) = self.as_slice().iter().position(|held| *held == lock) {
+            self.locks[index..].rotate_left(1);
+            self.pop();
+        }
+    }
+
+    pub fn as_slice(&self) -> &[LockId] {
+        &self.locks[..usize::from(self.len)]
+    }
+}
+
+impl Default for Held {
+    fn default() -> Held {
+        Held {
+            locks: [LockId(0); Held::MAX],
+            len: 0,
+        }
+    }
+}
