@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{run, run_json};
+use common::{KEYS, run, run_json};
 use serde_json::{Value, json};
 
 fn without_time(mut value: Value) -> Value {
@@ -48,24 +48,7 @@ fn a_proof_exits_0_and_a_race_1_with_the_documented_keys() {
     assert_eq!((code, &race["verdict"]), (1, &json!("diverged")));
     assert_eq!(race["first"]["kind"], json!("duplicate-alloc"));
     assert_eq!(race["preemptions"], json!(1));
-    for key in [
-        "verdict",
-        "divergences",
-        "leaks",
-        "first",
-        "schedules",
-        "steps",
-        "states",
-        "events",
-        "messages",
-        "threads",
-        "ops",
-        "preemptions",
-        "elapsed_s",
-        "seed",
-        "reproducer",
-        "check",
-    ] {
+    for key in KEYS {
         assert!(race.get(key).is_some() && proof.get(key).is_some(), "{key}");
     }
 }

@@ -34,17 +34,7 @@ fn scenario(name: &str, discipline: &str, seed: u64) -> Scenario {
 }
 
 fn record(scenario: &Scenario) -> TraceFile {
-    let file = tempfile::tempfile().expect("a temporary file");
-    let config = RunConfig {
-        scenario,
-        run: 0,
-        record: Some(file.try_clone().expect("a second handle")),
-        server: ServerChoice::InProcess,
-        debug_log: None,
-        interrupt: &AtomicBool::new(false),
-    };
-    run(config, |_| ()).expect("runs");
-    TraceFile::from_file(file, "recorded".as_ref()).expect("readable")
+    common::recorded(scenario, 0).1
 }
 
 #[test]

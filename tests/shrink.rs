@@ -2,9 +2,6 @@
 
 mod common;
 
-use std::sync::atomic::AtomicBool;
-
-use heisenbed::engine::threads::{RunConfig, ServerChoice, run};
 use heisenbed::lifecycle::{Order, Publication};
 use heisenbed::oracle::Kind;
 use heisenbed::scenario::{Connections, ScenarioFile};
@@ -12,18 +9,7 @@ use heisenbed::shrink::{ShrinkError, Size, shrink_trace};
 use heisenbed::trace::file::TraceFile;
 
 fn record(file: ScenarioFile) -> TraceFile {
-    let scenario = file.resolve().expect("valid");
-    let file = tempfile::tempfile().expect("a temporary file");
-    let config = RunConfig {
-        scenario: &scenario,
-        run: 0,
-        record: Some(file.try_clone().expect("a second handle")),
-        server: ServerChoice::InProcess,
-        debug_log: None,
-        interrupt: &AtomicBool::new(false),
-    };
-    run(config, |_| ()).expect("runs");
-    TraceFile::from_file(file, "recorded".as_ref()).expect("readable")
+    common::recorded(&file.resolve().expect("valid"), 0).1
 }
 
 fn broken(name: &str, discipline: &str, order: Order, publish: Publication) -> ScenarioFile {

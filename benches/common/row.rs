@@ -21,6 +21,30 @@ impl Effort {
     }
 }
 
+/// One benchmark: its name, and what it measures.
+pub type Bench = (&'static str, fn(Effort) -> Vec<Row>);
+
+/// Runs those of `benches` that the command line asks for: `--quick`, and parts of names.
+pub fn measured(benches: &[Bench], arguments: &[String]) -> Vec<Row> {
+    let effort = if arguments.iter().any(|argument| argument == "--quick") {
+        Effort::Quick
+    } else {
+        Effort::Full
+    };
+    let filters: Vec<&String> = arguments
+        .iter()
+        .filter(|argument| !argument.starts_with("--"))
+        .collect();
+    let mut rows = Vec::new();
+    for (name, measure) in benches {
+        if filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str())) {
+            eprintln!("{name} …");
+            rows.extend(measure(effort));
+        }
+    }
+    rows
+}
+
 /// One line of the table.
 #[derive(Clone, Debug)]
 pub struct Row {

@@ -18,10 +18,7 @@ mod shuttle_model;
 mod speed;
 mod verdicts;
 
-use row::{Effort, Row};
-
-/// One benchmark: its name, and what it measures.
-type Bench = (&'static str, fn(Effort) -> Vec<Row>);
+use row::Bench;
 
 const BENCHES: [Bench; 4] = [
     ("random-walk", speed::random_walk),
@@ -32,22 +29,7 @@ const BENCHES: [Bench; 4] = [
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let effort = if arguments.iter().any(|argument| argument == "--quick") {
-        Effort::Quick
-    } else {
-        Effort::Full
-    };
-    let filters: Vec<&String> = arguments
-        .iter()
-        .filter(|argument| !argument.starts_with("--"))
-        .collect();
-    let mut rows = Vec::new();
-    for (name, measure) in BENCHES {
-        if filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str())) {
-            eprintln!("{name} …");
-            rows.extend(measure(effort));
-        }
-    }
+    let rows = row::measured(&BENCHES, &arguments);
     println!(
         "shuttle 0.9, loom 0.7; all in one build: opt-level 3, no LTO, the peers' logging compiled out\n"
     );

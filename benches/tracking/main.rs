@@ -17,10 +17,7 @@ mod row;
 mod server;
 mod trace;
 
-use row::{Effort, Row};
-
-/// One benchmark: its name, and what it measures.
-type Bench = (&'static str, fn(Effort) -> Vec<Row>);
+use row::Bench;
 
 const BENCHES: [Bench; 7] = [
     ("server-single", server::single_writes),
@@ -37,21 +34,6 @@ fn main() {
     if let Some(path) = check::child_argument(&arguments) {
         return check::child(path);
     }
-    let effort = if arguments.iter().any(|argument| argument == "--quick") {
-        Effort::Quick
-    } else {
-        Effort::Full
-    };
-    let filters: Vec<&String> = arguments
-        .iter()
-        .filter(|argument| !argument.starts_with("--"))
-        .collect();
-    let mut rows = Vec::new();
-    for (name, measure) in BENCHES {
-        if filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str())) {
-            eprintln!("{name} …");
-            rows.extend(measure(effort));
-        }
-    }
+    let rows = row::measured(&BENCHES, &arguments);
     println!("{}", row::table(&rows));
 }

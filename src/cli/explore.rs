@@ -309,7 +309,7 @@ fn draw(
     );
     if let Strategy::Pct { depth } = strategy {
         let pct = sample::pct(setup, plan.seed, depth);
-        let steps = sample::Estimate::of(setup).total();
+        let steps = pct.steps();
         let _ = writeln!(
             how,
             "PCT, depth {depth}: a divergence of that depth shows in ≥ 1/(n·k^(d−1)) = 1/({}·{steps}^{}) = {:.2e} of the schedules",

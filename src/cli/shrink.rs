@@ -8,10 +8,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::explore::timeline;
+use super::replay::rerun_of;
 use super::scenario_args::word;
 use super::verdict::{Summary, divergence_table};
 use super::{Context, Format, Outcome};
-use crate::corpus::Reproducer;
 use crate::oracle::{Kind, Verdict};
 use crate::shrink::{ShrinkError, Shrunk, shrink_ops, shrink_trace};
 use crate::trace::file::TraceFile;
@@ -71,10 +71,7 @@ fn shrink_reproducer(
     kind: Option<Kind>,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Shrunk, String> {
-    let reproducer = Reproducer::load(path).map_err(|error| error.to_string())?;
-    let rerun = reproducer
-        .run()
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+    let rerun = rerun_of(path)?;
     let first = rerun
         .observed
         .as_ref()

@@ -178,18 +178,9 @@ impl Case {
     }
 
     fn used_devices(&self) -> Vec<DeviceId> {
-        let objects = self.scenario.objects();
-        let mut used: Vec<DeviceId> = Vec::new();
-        for op in self.ops.iter().flatten() {
-            if let Op::Allocate { request, .. } = op {
-                let devices =
-                    (0..request.parts).map(|part| objects.device_of(request.device, part));
-                used.extend(devices);
-            }
-        }
-        used.sort_unstable();
-        used.dedup();
-        used
+        self.scenario
+            .objects()
+            .devices_of(self.ops.iter().flatten())
     }
 
     fn normalise(&mut self) {

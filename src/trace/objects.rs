@@ -4,6 +4,7 @@
 
 use crate::device::DeviceId;
 use crate::lifecycle::Lock;
+use crate::scenario::op::Op;
 
 use super::event::{ConnId, LockId};
 
@@ -68,6 +69,19 @@ impl Objects {
         } else {
             device % self.devices
         })
+    }
+
+    /// The devices on which `ops` allocate, ascending.
+    pub fn devices_of<'op>(&self, ops: impl IntoIterator<Item = &'op Op>) -> Vec<DeviceId> {
+        let mut used: Vec<DeviceId> = Vec::new();
+        for op in ops {
+            if let Op::Allocate { request, .. } = op {
+                used.extend((0..request.parts).map(|part| self.device_of(request.device, part)));
+            }
+        }
+        used.sort_unstable();
+        used.dedup();
+        used
     }
 
     /// How many locks there are, allocator mutexes included.

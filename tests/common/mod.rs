@@ -97,11 +97,17 @@ impl Played {
 
 /// Plays `scenario` on threads with a server in this process, and checks its trace.
 pub fn play(scenario: &Scenario, run: u64) -> Played {
+    let (result, trace) = recorded(scenario, run);
+    let report = check_trace(&trace, |_| ()).expect("the trace gets a verdict");
+    Played { report, result }
+}
+
+/// Plays `scenario` on threads: how the run ended, and its trace.
+pub fn recorded(scenario: &Scenario, run: u64) -> (RunResult, TraceFile) {
     let file = tempfile::tempfile().expect("a temporary file");
     let result = record(scenario, run, file.try_clone().expect("a second handle"));
     let trace = TraceFile::from_file(file, Path::new("played")).expect("the trace opens");
-    let report = check_trace(&trace, |_| ()).expect("the trace gets a verdict");
-    Played { report, result }
+    (result, trace)
 }
 
 /// Plays `scenario` on threads and records it in `file`.
@@ -241,3 +247,23 @@ pub fn all_kinds() -> Options {
 pub fn kinds(found: &Searched) -> Vec<Kind> {
     found.divergences.keys().copied().collect()
 }
+
+/// The keys that every command which gives a verdict prints, and that scripts rely on.
+pub const KEYS: [&str; 16] = [
+    "verdict",
+    "divergences",
+    "leaks",
+    "first",
+    "schedules",
+    "steps",
+    "states",
+    "events",
+    "messages",
+    "threads",
+    "ops",
+    "preemptions",
+    "elapsed_s",
+    "seed",
+    "reproducer",
+    "check",
+];

@@ -11,12 +11,10 @@
 //!
 //! What the oracle finds at a message depends on the table at the server and on the allocator: a message counts as a touch of both.
 
-use crate::device::DeviceId;
 use crate::engine::code::{Code, Safe, SafeSteps};
 use crate::lifecycle::{Discipline, Lock, MicroStep, ProgramKind};
 use crate::scenario::Scenario;
 use crate::scenario::op::Op;
-use crate::trace::objects::Objects;
 
 /// The steps of `scenario` that are safe; its threads do `ops`, to a server that takes part in the schedule or does not.
 pub fn safe_steps(
@@ -26,7 +24,7 @@ pub fn safe_steps(
     server_takes_part: bool,
 ) -> SafeSteps {
     let objects = scenario.objects();
-    let used = used_devices(&objects, ops);
+    let used = objects.devices_of(ops.iter().flatten());
     let in_bounds = |lock: Lock| {
         used.iter()
             .all(|device| objects.resolve(lock, *device).is_some())
@@ -153,22 +151,6 @@ fn walk(discipline: &Discipline, mut visit: impl FnMut(ProgramKind, MicroStep, &
             }
         }
     }
-}
-
-fn used_devices(objects: &Objects, ops: &[Box<[Op]>]) -> Vec<DeviceId> {
-    let mut used: Vec<DeviceId> = ops
-        .iter()
-        .flatten()
-        .flat_map(|op| match op {
-            Op::Allocate { request, .. } => (0..request.parts)
-                .map(|part| objects.device_of(request.device, part))
-                .collect(),
-            _ => Vec::new(),
-        })
-        .collect();
-    used.sort_unstable();
-    used.dedup();
-    used
 }
 
 /// Which slots one thread alone names. A device is closed only when every other thread has ended, so that closing it

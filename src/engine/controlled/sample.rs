@@ -117,20 +117,6 @@ pub fn sample(setup: &Arc<Setup>, plan: &Plan, go_on: &(dyn Fn(u64) -> bool + Sy
     }
 }
 
-/// The one schedule with this number, in full.
-pub fn nth(setup: &Arc<Setup>, plan: &Plan, index: u64) -> Observed {
-    match plan.strategy {
-        Strategy::Random => observe(setup, RandomWalk::new(plan.seed), index, plan.max_steps).0,
-        Strategy::Pct { depth } => {
-            observe(setup, pct(setup, plan.seed, depth), index, plan.max_steps).0
-        }
-        Strategy::Urw => {
-            let urw = Urw::new(plan.seed, Estimate::of(setup).steps);
-            observe(setup, urw, index, plan.max_steps).0
-        }
-    }
-}
-
 fn sample_with<S: Scheduler + Clone + Send + Sync>(
     setup: &Arc<Setup>,
     plan: &Plan,

@@ -46,6 +46,11 @@ impl Pct {
         }
     }
 
+    /// About how many steps a schedule has: k.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
     /// The least probability with which a schedule shows a divergence of this depth.
     pub fn bound(&self) -> f64 {
         let below = f64::from(self.actors) * (self.steps as f64).powi(self.depth as i32 - 1);
