@@ -36,6 +36,14 @@ pub fn run(args: &CheckArgs, context: &Context) -> Outcome {
     match trace.header() {
         Header::Run(header) => check_run(&trace, header, context),
         Header::Import(_) => check_import(&trace, context),
+        other => Outcome::bad_input(
+            format!(
+                "{}: {} cannot be checked",
+                trace.path().display(),
+                other.what()
+            ),
+            context.format,
+        ),
     }
 }
 

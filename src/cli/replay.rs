@@ -86,7 +86,7 @@ fn replay_trace(path: &Path, context: &Context) -> Outcome {
     };
     let (threads, seed) = match trace.header() {
         Header::Run(header) => (header.scenario.threads, header.scenario.seed),
-        Header::Import(_) => (0, 0),
+        _ => (0, 0),
     };
     let mut summary = Summary::new(threads, seed);
     summary.add(&replayed.report);

@@ -16,12 +16,14 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::scenario::Scenario;
+pub use super::header::{
+    AtRest, CaptureHeader, CaptureSource, End, Header, ImportFormat, ImportHeader, JournalHeader,
+    RunHeader, TableEntry,
+};
 
 /// A block is closed when it holds this many bytes of events.
 pub const BLOCK_BYTES: usize = 64 << 10;
@@ -37,100 +39,6 @@ const MAX_BLOCK_BYTES: u32 = 2 * BLOCK_BYTES as u32;
 const MAX_END_BYTES: u32 = 256 << 20;
 const COMPRESSION_LEVEL: i32 = 1;
 
-/// What a trace says of itself before its blocks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Header {
-    /// A run of an engine: blocks of events.
-    Run(Box<RunHeader>),
-    /// What another tool recorded: blocks of its text, as it was.
-    Import(ImportHeader),
-}
-
-/// What an imported trace says of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct ImportHeader {
-    /// The version of heisenbed that wrote it.
-    pub version: String,
-    /// The format of the text.
-    pub format: ImportFormat,
-    /// The name of the file that was imported, without its folder.
-    pub source: String,
-}
-
-/// Formats that other tools record in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ImportFormat {
-    /// The log of a tracking server.
-    ServerLog,
-}
-
-/// What a recorded run says of itself: enough to run it again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct RunHeader {
-    /// The version of heisenbed that wrote it.
-    pub version: String,
-    /// Which engine ran: `threads` or `controlled`.
-    pub engine: String,
-    /// Which run of the seed it was.
-    pub run: u64,
-    /// Whether the server wrote a stream of what it received.
-    pub server_recorded: bool,
-    /// The scenario, complete, its discipline spelled out.
-    pub scenario: Scenario,
-}
-
-/// What the end block says.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct End {
-    /// Whether every thread ran to its end (false: interrupted or given up).
-    pub completed: bool,
-    /// Messages that the client counted as dropped.
-    pub client_dropped: u64,
-    /// Messages that the client counted as sent.
-    pub client_sent: u64,
-    /// What the server showed when all was done.
-    pub server: AtRest,
-}
-
-/// What a server showed when all was done.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AtRest {
-    /// It was not asked, or did not answer.
-    #[default]
-    Unknown,
-    /// Its whole live table.
-    Table(Vec<TableEntry>),
-    /// Its totals only, in bytes: for each device, DRAM, L1, L1_SMALL and TRACE.
-    Totals(Vec<[u64; 4]>),
-}
-
-/// One entry of a server's live table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct TableEntry {
-    /// The device.
-    pub device: u16,
-    /// The memory, as [`crate::device::Memory`]'s discriminant.
-    pub memory: u8,
-    /// Whether it is a circular buffer.
-    pub circular: bool,
-    /// The address.
-    pub address: u64,
-    /// The size.
-    pub size_bytes: u64,
-    /// The thread that the server takes for its owner.
-    pub thread: u32,
-    /// Which life of the address.
-    pub generation: u64,
-    /// References.
-    pub refcount: u32,
-}
-
 /// What a block holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -139,8 +47,10 @@ pub enum BlockKind {
     Events = 0,
     /// The [`End`], as JSON.
     End = 1,
-    /// Whole lines of an imported text.
+    /// What was imported, as it was: of a text, whole lines.
     Text = 2,
+    /// Whole records of a capture or a journal.
+    Records = 3,
 }
 
 /// The head of a block.
@@ -242,7 +152,7 @@ impl TraceWriter {
             .resize(HEAD_BYTES + zstd::zstd_safe::compress_bound(raw.len()), 0);
         let limit = match kind {
             BlockKind::End => MAX_END_BYTES,
-            BlockKind::Events | BlockKind::Text => MAX_BLOCK_BYTES,
+            BlockKind::Events | BlockKind::Text | BlockKind::Records => MAX_BLOCK_BYTES,
         };
         if raw.len() > limit as usize {
             return Err(io::Error::other(format!(
@@ -487,7 +397,7 @@ impl TraceFile {
     fn has_stream(&self, stream: u16) -> bool {
         match &self.header {
             Header::Run(run) => stream == SERVER_STREAM || stream < run.scenario.threads,
-            Header::Import(_) => stream == 0,
+            Header::Import(_) | Header::Capture(_) | Header::Journal(_) => stream == 0,
         }
     }
 

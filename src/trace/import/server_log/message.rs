@@ -24,8 +24,14 @@ pub enum Said {
     Inserted,
     /// ALLOC: the key was live, and has so many references now.
     RefCount(u64),
+    /// ALLOC: the key was live, and has one reference more.
+    Incremented,
+    /// ALLOC: the key was live, and what was there is replaced.
+    Replaced,
     /// FREE: of a live key, which has this left.
     Freed(RefsLeft),
+    /// FREE: of a live key, which has one reference less and stays.
+    Decremented,
     /// FREE: the key is not known.
     UnknownFree,
     /// FREE: the key is not live but was seen before.

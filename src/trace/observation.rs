@@ -1,0 +1,80 @@
+//! Observations: what was seen of tracking messages, whoever saw them: a server's log, a capture of connections, a
+//! server's journal, a recorded run.
+//!
+//! It is what the checks without truth, the diagnosis and `replay --to` read, so that each of them works on any trace.
+//! An observation says where it stands in its source and no more than the source knows. It does not judge.
+
+use super::event::ReceiveCode;
+use super::import::server_log::{RefsLeft, Said};
+use crate::tracking::Message;
+
+/// One thing that was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// Where, from 1: the line of a text, the number of a record or of an event. What evidence refers to.
+    pub position: u64,
+    /// When, in ns since the source began, where it knows.
+    pub at_ns: Option<u64>,
+    /// On which connection, where the source knows; numbered from 0 in the order in which they were opened.
+    pub conn: Option<u32>,
+    /// What.
+    pub what: Observed,
+}
+
+/// What was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// A message from a client.
+    Message {
+        /// The message; what the source does not state is 0, and -1 for the device.
+        message: Message,
+        /// Whether the source states everything that a server uses of it.
+        complete: bool,
+        /// What the server made of it, where the source knows.
+        said: Option<Said>,
+    },
+    /// A frame of a type that is no message's.
+    UnknownFrame {
+        /// The type.
+        kind: u64,
+    },
+    /// A connection ended inside a frame.
+    TornFrame {
+        /// So many bytes of the frame were there.
+        bytes: u64,
+    },
+    /// A message was not sent: the client had no room and did not wait.
+    Dropped {
+        /// The message.
+        message: Message,
+    },
+    /// A connection was opened.
+    Opened,
+    /// A connection was closed.
+    Closed,
+    /// The server dropped what a process owned, because it held it for dead.
+    Swept {
+        /// The process.
+        pid: i32,
+        /// How many buffers it dropped, where the source knows.
+        buffers: Option<u64>,
+    },
+    /// A server began with nothing live.
+    ServerStarted,
+}
+
+impl Said {
+    /// What a registry's answer says, in the words of a log. `None` for what is no answer to an ALLOC or a FREE.
+    pub fn from_code(code: ReceiveCode) -> Option<Said> {
+        Some(match code {
+            ReceiveCode::Inserted => Said::Inserted,
+            ReceiveCode::Replaced => Said::Replaced,
+            ReceiveCode::Incremented => Said::Incremented,
+            ReceiveCode::Removed => Said::Freed(RefsLeft::Final),
+            ReceiveCode::Decremented => Said::Decremented,
+            ReceiveCode::UnknownFree => Said::UnknownFree,
+            ReceiveCode::Rejected => Said::Rejected,
+            ReceiveCode::Held | ReceiveCode::Ignored | ReceiveCode::Unknown => return None,
+        })
+    }
+}
