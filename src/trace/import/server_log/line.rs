@@ -7,7 +7,8 @@
 use std::borrow::Cow;
 
 use super::cursor::{Cursor, Parsed};
-use super::event::{LogEvent, MeterKind, OtherKind, RefsLeft, Swept, UnrecognisedReason};
+use super::UnrecognisedReason;
+use super::event::{LogEvent, MeterKind, OtherKind, RefsLeft, Swept};
 use super::other;
 
 const KB: f64 = 1024.0;
