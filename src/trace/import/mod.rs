@@ -5,6 +5,7 @@
 //!
 //! [`server_log`] reads what a tracking server printed of messages. The others read what an allocator recorded of
 //! itself, and share their words: [`allocation`] for what happened to buffers, [`stacks`] for where in the program.
+//! [`workload`] makes operations of it.
 
 pub mod accounting;
 pub mod allocation;
@@ -15,3 +16,4 @@ pub mod rmm_log;
 pub mod server_log;
 pub mod stacks;
 pub mod torch_snapshot;
+pub mod workload;
