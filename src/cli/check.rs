@@ -189,10 +189,7 @@ fn report(found: &MessageReport, damage: Option<&str>) -> Report {
 }
 
 /// What was found without truth, as a report.
-fn weak_report(
-    findings: &BTreeMap<MessageFinding, u64>,
-    first: Option<&FirstFinding>,
-) -> Report {
+fn weak_report(findings: &BTreeMap<MessageFinding, u64>, first: Option<&FirstFinding>) -> Report {
     let divergences: BTreeMap<Kind, u64> = findings
         .iter()
         .filter_map(|(finding, count)| Some((kind(finding.name())?, *count)))

@@ -88,7 +88,11 @@ pub fn run(args: &ImportArgs, context: &Context) -> Outcome {
 
 fn import(args: &ImportArgs, context: &Context) -> Result<Imported, String> {
     let file = File::open(&args.file).map_err(|error| at(&args.file, &error))?;
-    if let Some(output) = args.output.as_ref().filter(|output| same_file(&args.file, output)) {
+    if let Some(output) = args
+        .output
+        .as_ref()
+        .filter(|output| same_file(&args.file, output))
+    {
         return Err(format!(
             "{}: the trace would replace the recording; give another file to -o",
             output.display()
@@ -110,7 +114,11 @@ fn import(args: &ImportArgs, context: &Context) -> Result<Imported, String> {
 }
 
 /// A text is kept as it is, and read before for the account.
-fn import_text(args: &ImportArgs, mut file: File, header: ImportHeader) -> Result<Imported, String> {
+fn import_text(
+    args: &ImportArgs,
+    mut file: File,
+    header: ImportHeader,
+) -> Result<Imported, String> {
     let text = BufReader::with_capacity(READ_BYTES, &file);
     let accounting = match allocation::source(&header, text) {
         Some(mut records) => {

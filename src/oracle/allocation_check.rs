@@ -14,9 +14,6 @@
 //! - Memory is bounded by the buffers that are live at once, plus the [`FREED_WINDOW`](super::message_check::FREED_WINDOW) last
 //!   addresses given back.
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::BTreeMap;
 
 use rustc_hash::{FxHashMap, FxHashSet};

@@ -125,9 +125,9 @@ fn words(format: ImportFormat, found: &AllocationReport, source: &dyn Allocation
         "entry" => format!("{} entries", grouped(unrecognised)),
         _ => plural(unrecognised, position),
     };
-    let _ = write!(
+    let _ = writeln!(
         text,
-        "; at most {} bytes at once; {records} not understood\n",
+        "; at most {} bytes at once; {records} not understood",
         grouped(found.peak_bytes),
     );
     text

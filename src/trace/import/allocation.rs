@@ -126,11 +126,7 @@ impl AllocationRecord {
 pub fn observations<'a>(
     source: Box<dyn AllocationSource + 'a>,
 ) -> impl Iterator<Item = io::Result<Observation>> + 'a {
-    source.filter_map(|record| {
-        record
-            .map(|record| record.observation())
-            .transpose()
-    })
+    source.filter_map(|record| record.map(|record| record.observation()).transpose())
 }
 
 impl ImportFormat {

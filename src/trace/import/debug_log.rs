@@ -16,8 +16,6 @@
 //! What cannot be told: frames of a cut block that come behind a whole one are taken for that one's.
 
 mod block;
-#[cfg(test)]
-mod tests;
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead};
@@ -116,8 +114,8 @@ impl<R: BufRead> DebugLogReader<R> {
         }
         if text.trim().is_empty() {
             self.count_other("other-blank", text);
-        } else if self.offer(self.current, text, text) {
-        } else if self.offer_joined(text) {
+        } else if self.offer(self.current, text, text) || self.offer_joined(text) {
+            // A block has taken it, and counts it when it is settled.
         } else if text.chars().all(|c| c == '═') {
             self.count_other("other-separator-piece", text);
         } else if Heading::parse(text).is_some() {
@@ -241,21 +239,30 @@ impl<R: BufRead> DebugLogReader<R> {
         let Some((event, heading)) = event.zip(block.heading) else {
             let empty = block.heading.is_none() && block.lines.len() <= 1;
             for (index, (line, text)) in block.lines.iter().enumerate() {
-                let form = if index == 0 { "cut-block" } else { "cut-block-line" };
+                let form = if index == 0 {
+                    "cut-block"
+                } else {
+                    "cut-block-line"
+                };
                 if empty {
                     // A separator that nothing follows.
                     self.accounting
                         .count_at(*line, "other-separator", Class::KnownOther, &[]);
                 } else {
                     let class = Class::Unrecognised(UnrecognisedReason::CutBlock);
-                    self.accounting.count_at(*line, form, class, text.as_bytes());
+                    self.accounting
+                        .count_at(*line, form, class, text.as_bytes());
                 }
             }
             return;
         };
         let owned = self.owns_memory(block, heading);
         for (index, (line, text)) in block.lines.iter().enumerate() {
-            let class = if owned { Class::Parsed } else { Class::KnownOther };
+            let class = if owned {
+                Class::Parsed
+            } else {
+                Class::KnownOther
+            };
             let form = match (index, Heading::parse(text)) {
                 (0, None) if block.interruptions > 0 => "rejoined-block",
                 (0, None) => "block",

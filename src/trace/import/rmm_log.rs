@@ -8,9 +8,6 @@
 //! - Every row is counted once: as parsed, as known-other (headers, blank lines, null pointers) or as unrecognised.
 //! - Memory does not grow with the length of the log; a log has no call stacks.
 
-#[cfg(test)]
-mod tests;
-
 use std::io::{self, BufRead};
 
 use csv_core::{ReadRecordResult, Reader};
@@ -76,7 +73,9 @@ impl<R: BufRead> RmmLogReader<R> {
             let read = match read_line(&mut self.source, &mut self.line)? {
                 ReadLine::End => return Ok(None),
                 ReadLine::Overlong => Err(UnrecognisedReason::Overlong),
-                ReadLine::Whole if self.line.trim_ascii().is_empty() => Ok(Read::Other("other-blank")),
+                ReadLine::Whole if self.line.trim_ascii().is_empty() => {
+                    Ok(Read::Other("other-blank"))
+                }
                 ReadLine::Whole => match self.row.split(&self.line) {
                     Some(()) => self.read_row(),
                     None => Err(UnrecognisedReason::NoKnownForm),
@@ -229,8 +228,10 @@ impl Row {
     /// The columns, if this row names them.
     fn header(&self) -> Option<Columns> {
         let find = |name: &str| {
-            (0..self.ends.len())
-                .find(|column| self.field(*column).is_some_and(|text| text.eq_ignore_ascii_case(name)))
+            (0..self.ends.len()).find(|column| {
+                self.field(*column)
+                    .is_some_and(|text| text.eq_ignore_ascii_case(name))
+            })
         };
         Some(Columns {
             thread: find("thread"),

@@ -111,10 +111,7 @@ mod tests {
         let id = table.stack(&frames).expect("room");
         assert_eq!(table.stack(&frames), Some(id));
         assert_eq!(table.frame("outer"), Some(frames[1]));
-        assert_eq!(
-            table.frames_of(id).collect::<Vec<_>>(),
-            ["inner", "outer"]
-        );
+        assert_eq!(table.frames_of(id).collect::<Vec<_>>(), ["inner", "outer"]);
         assert_eq!((table.len(), table.frames()), (1, 2));
     }
 

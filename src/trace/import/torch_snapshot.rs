@@ -14,16 +14,14 @@
 
 mod lines;
 pub mod pickle;
-#[cfg(test)]
-mod tests;
 
 use std::io::{self, Read};
 
 use super::accounting::{Accounting, Class, UnrecognisedReason};
 use super::stacks::StackTable;
 use crate::trace::text::TextWriter;
-pub use lines::EntryReader;
 use lines::Action;
+pub use lines::EntryReader;
 use pickle::{Entry, PickleError, Sink, Summary};
 
 /// Writes the entries of a snapshot as lines of a trace, where one is wanted, and accounts for them. `progress` is told how many

@@ -244,12 +244,7 @@ fn schedule(lives: &[Life], plan: &Plan, imported: &mut Imported) -> Vec<Step> {
 }
 
 /// The operations, as text.
-fn script(
-    lives: &[Life],
-    steps: &[Step],
-    plan: &Plan,
-    divided_by: &[u64; 4],
-) -> Vec<Vec<String>> {
+fn script(lives: &[Life], steps: &[Step], plan: &Plan, divided_by: &[u64; 4]) -> Vec<Vec<String>> {
     let mut script = vec![Vec::new(); usize::from(plan.threads)];
     // Slots that a thread may use again, with their last epoch; the one released first comes first.
     let mut free = vec![std::collections::VecDeque::new(); usize::from(plan.threads)];

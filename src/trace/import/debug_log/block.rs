@@ -135,7 +135,9 @@ impl Block {
 
     fn read(&mut self, text: &str, stacks: &mut StackTable) -> Option<()> {
         if self.next == Next::Frame {
-            let frame = text.strip_prefix("    ").filter(|_| self.frames.len() < MAX_FRAMES)?;
+            let frame = text
+                .strip_prefix("    ")
+                .filter(|_| self.frames.len() < MAX_FRAMES)?;
             self.frames.extend(stacks.frame(frame.trim()));
             return Some(());
         }

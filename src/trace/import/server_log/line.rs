@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 
-use super::cursor::{Cursor, Parsed};
 use super::UnrecognisedReason;
+use super::cursor::{Cursor, Parsed};
 use super::event::{LogEvent, MeterKind, OtherKind, RefsLeft, Swept};
 use super::other;
 

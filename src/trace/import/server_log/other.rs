@@ -1,7 +1,7 @@
 //! Lines that servers are known to print and that say nothing about messages.
 
-use super::cursor::{Cursor, Parsed};
 use super::UnrecognisedReason;
+use super::cursor::{Cursor, Parsed};
 use super::event::OtherKind;
 
 /// Such a line.

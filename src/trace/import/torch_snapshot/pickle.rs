@@ -258,7 +258,9 @@ impl<R: Read, S: Sink> Machine<'_, R, S> {
             opcode::EMPTY_LIST => self.empty_list()?,
             opcode::APPEND => {
                 if self.height() < 2 {
-                    return Err(self.misplaced("there is nothing to append, or nothing to append to"));
+                    return Err(
+                        self.misplaced("there is nothing to append, or nothing to append to")
+                    );
                 }
                 let at = self.stack.len() - 1;
                 self.append_from(at)?;
@@ -276,7 +278,9 @@ impl<R: Read, S: Sink> Machine<'_, R, S> {
             }
             opcode::SETITEM => {
                 if self.height() < 3 {
-                    return Err(self.misplaced("there is no key and value, or nothing to set them in"));
+                    return Err(
+                        self.misplaced("there is no key and value, or nothing to set them in")
+                    );
                 }
                 let at = self.stack.len() - 2;
                 self.set_from(at)?;

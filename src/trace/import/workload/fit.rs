@@ -21,12 +21,7 @@ pub(super) fn scaled(size_bytes: u64, divisor: u64) -> u64 {
 }
 
 /// The least power of two for each memory by which its sizes must be divided.
-pub(super) fn divisors(
-    lives: &[Life],
-    steps: &[Step],
-    plan: &Plan,
-    profile: &Profile,
-) -> [Fit; 4] {
+pub(super) fn divisors(lives: &[Life], steps: &[Step], plan: &Plan, profile: &Profile) -> [Fit; 4] {
     Memory::ALL.map(|memory| {
         let geometry = profile.geometries()[memory_index(memory)];
         let room = geometry.bank_bytes / PART;

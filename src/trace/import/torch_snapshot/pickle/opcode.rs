@@ -55,10 +55,7 @@ mod tests {
     fn every_instruction_of_python_has_its_name() {
         let known = (0..=u8::MAX).filter_map(describe).count();
         assert_eq!(known, 68);
-        assert_eq!(
-            describe(b'R'),
-            Some(("REDUCE", Treatment::Forbidden))
-        );
+        assert_eq!(describe(b'R'), Some(("REDUCE", Treatment::Forbidden)));
         assert_eq!(describe(0), None);
     }
 }
