@@ -89,12 +89,11 @@ pub struct Client {
 impl Client {
     /// Connects and says which layout is spoken.
     pub fn connect(path: &Path, mode: SendMode) -> Result<Client, Failure> {
-        let connection = Connection::open(path, Layout::Extended, None).map_err(|error| {
-            match error.kind() {
+        let connection =
+            Connection::open(path, Layout::Extended, None).map_err(|error| match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Failure::NoServer,
                 _ => Failure::CannotConnect,
-            }
-        })?;
+            })?;
         Ok(Client {
             connection,
             mode,

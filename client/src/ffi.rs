@@ -137,7 +137,9 @@ pub unsafe extern "C" fn hb_connect(
             return HbStatus::BadArgument;
         }
         // SAFETY: not null, and the caller says that it ends in 0.
-        let path = Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(path) }.to_bytes()));
+        let path = Path::new(OsStr::from_bytes(
+            unsafe { CStr::from_ptr(path) }.to_bytes(),
+        ));
         match Client::connect(path, mode) {
             Ok(connected) => {
                 let connected = Box::into_raw(Box::new(HbClient(connected)));
@@ -166,8 +168,7 @@ pub unsafe extern "C" fn hb_stamp(
     // SAFETY: the caller's promise is that of `opened`.
     let client = unsafe { opened(client) };
     guarded(|| {
-        let (Some(client), Ok(device), false) =
-            (client, u16::try_from(device), sequence.is_null())
+        let (Some(client), Ok(device), false) = (client, u16::try_from(device), sequence.is_null())
         else {
             return HbStatus::BadArgument;
         };
@@ -302,7 +303,8 @@ pub extern "C" fn hb_error_text(status: u32) -> *const c_char {
         c"a defect of the heisenbed client",
     ];
     let text = TEXTS.get(status as usize).copied();
-    text.unwrap_or(c"not a status of the heisenbed client").as_ptr()
+    text.unwrap_or(c"not a status of the heisenbed client")
+        .as_ptr()
 }
 
 /// # Safety
@@ -364,7 +366,9 @@ impl From<Failure> for HbStatus {
 }
 
 // The C side's numbers are the library's.
-const _: () = assert!(HbMemory::Dram as u8 == Memory::Dram as u8 && HbMemory::L1 as u8 == Memory::L1 as u8);
+const _: () =
+    assert!(HbMemory::Dram as u8 == Memory::Dram as u8 && HbMemory::L1 as u8 == Memory::L1 as u8);
 const _: () = assert!(
-    HbMemory::L1Small as u8 == Memory::L1Small as u8 && HbMemory::Trace as u8 == Memory::Trace as u8
+    HbMemory::L1Small as u8 == Memory::L1Small as u8
+        && HbMemory::Trace as u8 == Memory::Trace as u8
 );

@@ -53,8 +53,14 @@ mod tests {
     #[test]
     fn each_device_has_a_count_of_its_own_from_1() {
         let stamps = Stamps::new();
-        assert_eq!([stamps.next(0), stamps.next(0), stamps.next(u16::MAX)], [1, 2, 1]);
-        assert_eq!([stamps.next(256), stamps.next(1), stamps.next(0)], [1, 1, 3]);
+        assert_eq!(
+            [stamps.next(0), stamps.next(0), stamps.next(u16::MAX)],
+            [1, 2, 1]
+        );
+        assert_eq!(
+            [stamps.next(256), stamps.next(1), stamps.next(0)],
+            [1, 1, 3]
+        );
     }
 
     #[test]

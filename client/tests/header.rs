@@ -31,7 +31,9 @@ fn the_header_is_current() {
 
 /// Without what only Rust's documentation asks for.
 fn in_c_words(header: &str) -> String {
-    let mut words = header.replace("///", "//").replace("// # Safety", "// What must hold:");
+    let mut words = header
+        .replace("///", "//")
+        .replace("// # Safety", "// What must hold:");
     words = words.replace(" `path`", " path").replace('`', "");
     words
 }
