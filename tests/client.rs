@@ -160,7 +160,8 @@ fn a_tracked_allocator_in_cpp_is_reconstructed_exactly() {
         .collect();
     let live = String::from_utf8(output.stdout).expect("text");
     let mut live: Vec<&str> = live.lines().collect();
-    (live.sort_unstable(), shown.sort_unstable());
+    live.sort_unstable();
+    shown.sort_unstable();
     assert_eq!(
         (live.len(), shown),
         (8, live.iter().map(|l| (*l).to_owned()).collect())
