@@ -3,7 +3,7 @@
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
-use heisenbed::fuzzing::TARGETS;
+use heisenbed::fuzzing::{TARGETS, Target};
 
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/fuzz")
@@ -22,21 +22,21 @@ fn seeds(target: &str) -> Vec<PathBuf> {
 
 #[test]
 fn every_seed_passes_its_target() {
-    for (target, run) in TARGETS {
-        let seeds = seeds(target);
-        assert!(!seeds.is_empty(), "{target} has no seeds");
+    for Target { name, run, .. } in TARGETS {
+        let seeds = seeds(name);
+        assert!(!seeds.is_empty(), "{name} has no seeds");
         for seed in seeds {
             let bytes = std::fs::read(&seed).expect("a readable seed");
             catch_unwind(|| run(&bytes))
-                .unwrap_or_else(|_| panic!("{target}: {} fails", seed.display()));
+                .unwrap_or_else(|_| panic!("{name}: {} fails", seed.display()));
         }
     }
 }
 
 #[test]
 fn every_prefix_and_flipped_byte_of_a_seed_passes_too() {
-    for (target, run) in TARGETS {
-        for seed in seeds(target) {
+    for Target { name, run, .. } in TARGETS {
+        for seed in seeds(name) {
             let mut bytes = std::fs::read(&seed).expect("a readable seed");
             let step = (bytes.len() / 16).max(1);
             for at in (0..bytes.len()).step_by(step) {
@@ -59,7 +59,10 @@ fn every_folder_has_its_target() {
         })
         .collect();
     folders.sort();
-    let mut targets: Vec<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let mut targets: Vec<String> = TARGETS
+        .iter()
+        .map(|target| target.name.to_owned())
+        .collect();
     targets.sort();
     assert_eq!(folders, targets);
 }

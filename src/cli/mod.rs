@@ -7,6 +7,7 @@ pub mod check;
 pub mod corpus;
 pub mod disciplines;
 pub mod explore;
+pub mod fuzz;
 pub mod import;
 pub mod matrix;
 pub mod progress;
@@ -66,6 +67,8 @@ pub enum Command {
     Serve(serve::ServeArgs),
     /// Turn what another tool recorded into a trace
     Import(import::ImportArgs),
+    /// List the fuzz targets, and turn their inputs into text
+    Fuzz(fuzz::FuzzArgs),
     /// List, show and lint lifecycle disciplines
     Disciplines(disciplines::DisciplinesArgs),
     /// List and show scenarios
@@ -103,6 +106,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Corpus(args) => corpus::run(args, &context),
         Command::Serve(args) => serve::run(args, &context),
         Command::Import(args) => import::run(args, &context),
+        Command::Fuzz(args) => fuzz::run(args, &context),
         Command::Disciplines(args) => disciplines::run(args, context.format),
         Command::Scenarios(args) => scenarios::run(args, context.format),
     }

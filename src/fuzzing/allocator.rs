@@ -20,12 +20,7 @@ const MAX_OPS: usize = 256;
 
 /// Runs the target.
 pub fn run(bytes: &[u8]) {
-    let Some((&config, bytes)) = bytes.split_first() else {
-        return;
-    };
-    let configs = configs();
-    let config = configs[usize::from(config) % configs.len()];
-    let Ok(ops) = <Vec<Op>>::arbitrary_take_rest(Unstructured::new(bytes)) else {
+    let Some((config, ops)) = parts(bytes) else {
         return;
     };
     let mut pair = Pair::new(config);
@@ -35,6 +30,23 @@ pub fn run(bytes: &[u8]) {
         }
     }
     pair.check_canonical(&mut |count| count / 2);
+}
+
+/// The configuration, and the calls.
+pub fn decode(bytes: &[u8]) -> String {
+    let Some((config, ops)) = parts(bytes) else {
+        return String::new();
+    };
+    let calls = ops.iter().take(MAX_OPS).map(|op| format!("{op:?}\n"));
+    format!("{config:?}\n{}", calls.collect::<String>())
+}
+
+fn parts(bytes: &[u8]) -> Option<(AllocatorConfig, Vec<Op>)> {
+    let (&config, bytes) = bytes.split_first()?;
+    let configs = configs();
+    let config = configs[usize::from(config) % configs.len()];
+    let ops = <Vec<Op>>::arbitrary_take_rest(Unstructured::new(bytes)).ok()?;
+    Some((config, ops))
 }
 
 /// Every policy × direction × alignment, each with and without a minimum above the alignment and a base.

@@ -43,6 +43,15 @@ pub fn run(bytes: &[u8]) {
     assert_eq!(check.finish().records, records.len() as u64);
 }
 
+/// The account of the snapshot, and what is wrong with it.
+pub fn decode(bytes: &[u8]) -> String {
+    let (accounting, result) = convert(bytes, None, &mut |_| ());
+    match result {
+        Ok(summary) => format!("{accounting:?}\n{summary:?}\n"),
+        Err(error) => format!("{accounting:?}\n{error}\n"),
+    }
+}
+
 /// Imports the bytes and reads the trace back.
 fn through_a_trace(bytes: &[u8], expected: &Accounting) -> Vec<AllocationRecord> {
     let header = ImportHeader {

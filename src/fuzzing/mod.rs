@@ -4,25 +4,98 @@
 //! glue that hands libFuzzer's bytes to these functions; the corpus test hands them every file in
 //! `corpus/fuzz/`, so each seed, and each input that ever failed and was kept, is also an ordinary test.
 //!
-//! Rooms: [`wire_stream`], [`registry`], [`allocator`], [`trace_file`], [`import_log`] and [`import_pickle`]. Nothing outside of tests
-//! and fuzz targets may use them.
+//! Beside it stands what a reader needs of an input: its decoding into text, which `heisenbed fuzz decode` prints.
+//!
+//! Rooms: [`wire_stream`], [`registry`], [`allocator`], [`lifecycle`], [`discipline_lint`], [`trace_file`], [`import_log`],
+//! [`import_pickle`] and [`mod@reproducer`]. Nothing outside of tests, fuzz targets and `heisenbed fuzz` may use them.
 
 pub mod allocator;
+pub mod discipline_lint;
 pub mod import_log;
 pub mod import_pickle;
+pub mod lifecycle;
 pub mod registry;
+pub mod reproducer;
 pub mod trace_file;
 pub mod wire_stream;
 
-/// A target: its name, which is also its folder in `corpus/fuzz/`, and its function.
-pub type Target = (&'static str, fn(&[u8]));
+/// A fuzz target.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name, which is also its folder in `corpus/fuzz/` and its file in `fuzz/fuzz_targets/`.
+    pub name: &'static str,
+    /// What it is for, in a few words.
+    pub about: &'static str,
+    /// Runs it; it panics when something does not hold.
+    pub run: fn(&[u8]),
+    /// What an input says, for people. Empty: it is too short to say anything.
+    pub decode: fn(&[u8]) -> String,
+}
 
 /// Every target.
-pub const TARGETS: [Target; 6] = [
-    ("wire_stream", wire_stream::run),
-    ("registry", registry::run),
-    ("allocator", allocator::run),
-    ("trace_file", trace_file::run),
-    ("import_log", import_log::run),
-    ("import_pickle", import_pickle::run),
+pub const TARGETS: [Target; 9] = [
+    Target {
+        name: "wire_stream",
+        about: "bytes of a connection, cut anyhow, to frames and a registry",
+        run: wire_stream::run,
+        decode: wire_stream::decode,
+    },
+    Target {
+        name: "registry",
+        about: "messages to the registry and to a naive model of it",
+        run: registry::run,
+        decode: registry::decode,
+    },
+    Target {
+        name: "allocator",
+        about: "calls to every allocator and to a naive model",
+        run: allocator::run,
+        decode: allocator::decode,
+    },
+    Target {
+        name: "lifecycle",
+        about: "workloads and schedules on disciplines that are correct",
+        run: lifecycle::run,
+        decode: |bytes| lifecycle::decode(bytes).map_or_else(String::new, |case| case.to_toml()),
+    },
+    Target {
+        name: "discipline_lint",
+        about: "programs: what the lint accepts can be run, and its claims hold",
+        run: discipline_lint::run,
+        decode: |bytes| discipline_lint::decode(bytes).unwrap_or_default(),
+    },
+    Target {
+        name: "trace_file",
+        about: "bytes as a trace, and events in a sound file",
+        run: trace_file::run,
+        decode: trace_file::decode,
+    },
+    Target {
+        name: "import_log",
+        about: "bytes as a tracking server's log",
+        run: import_log::run,
+        decode: as_text,
+    },
+    Target {
+        name: "import_pickle",
+        about: "bytes as a PyTorch memory snapshot",
+        run: import_pickle::run,
+        decode: import_pickle::decode,
+    },
+    Target {
+        name: "reproducer",
+        about: "text as a reproducer",
+        run: reproducer::run,
+        decode: as_text,
+    },
 ];
+
+/// The target of that name.
+pub fn find(name: &str) -> Option<&'static Target> {
+    TARGETS.iter().find(|target| target.name == name)
+}
+
+/// An input that is text anyway.
+fn as_text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

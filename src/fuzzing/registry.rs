@@ -69,11 +69,7 @@ impl Step {
 
 /// Runs the target.
 pub fn run(bytes: &[u8]) {
-    let Some((&semantics, bytes)) = bytes.split_first() else {
-        return;
-    };
-    let semantics = SEMANTICS[usize::from(semantics) % SEMANTICS.len()];
-    let Ok(steps) = <Vec<Step>>::arbitrary_take_rest(Unstructured::new(bytes)) else {
+    let Some((semantics, steps)) = parts(bytes) else {
         return;
     };
     let mut subject = Registry::new(semantics, LIMITS);
@@ -98,6 +94,33 @@ pub fn run(bytes: &[u8]) {
     }
     let twin = subject.clone();
     assert_eq!(twin, subject);
+}
+
+/// The messages, and what the registry makes of each.
+pub fn decode(bytes: &[u8]) -> String {
+    let Some((semantics, steps)) = parts(bytes) else {
+        return String::new();
+    };
+    let mut text = format!("{semantics} server\n");
+    let mut registry = Registry::new(semantics, LIMITS);
+    for step in steps.into_iter().take(MAX_MESSAGES) {
+        let message = step.message();
+        text += &format!("{message:?}\n");
+        let mut list = |_: &Message, outcome| text += &format!("  {outcome:?}\n");
+        registry.apply(&message, &mut list);
+        if step.flushes() {
+            text += "flush\n";
+            registry.flush(&mut |_, outcome| text += &format!("  {outcome:?}\n"));
+        }
+    }
+    text
+}
+
+fn parts(bytes: &[u8]) -> Option<(Semantics, Vec<Step>)> {
+    let (&semantics, bytes) = bytes.split_first()?;
+    let semantics = SEMANTICS[usize::from(semantics) % SEMANTICS.len()];
+    let steps = <Vec<Step>>::arbitrary_take_rest(Unstructured::new(bytes)).ok()?;
+    Some((semantics, steps))
 }
 
 /// What the registry's page promises, in the plainest form.

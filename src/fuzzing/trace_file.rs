@@ -20,10 +20,8 @@ const SERVER: u8 = u8::MAX;
 
 /// Runs the target.
 pub fn run(bytes: &[u8]) {
-    let file = match bytes {
-        [0, raw @ ..] => memory_file(raw),
-        [scenario, ends, blocks @ ..] => written(*scenario, *ends, blocks),
-        _ => return,
+    let Some(file) = file(bytes) else {
+        return;
     };
     let Ok(trace) = TraceFile::from_file(file, Path::new("(in memory)")) else {
         return;
@@ -40,6 +38,33 @@ pub fn run(bytes: &[u8]) {
     if report.verdict == Verdict::Clean {
         assert!(report.divergences.is_empty() && report.first.is_none());
     }
+}
+
+/// What kind of file it is, its events as far as they can be read, and what the check says.
+pub fn decode(bytes: &[u8]) -> String {
+    let Some(file) = file(bytes) else {
+        return String::new();
+    };
+    let trace = match TraceFile::from_file(file, Path::new("(in memory)")) {
+        Ok(trace) => trace,
+        Err(error) => return format!("{error}\n"),
+    };
+    let mut text = String::new();
+    if let Header::Run(header) = trace.header() {
+        text += &format!("scenario {}\n", header.scenario.name);
+    }
+    match check_trace(&trace, |event| text += &format!("{event:?}\n")) {
+        Ok(report) => text + &format!("{report:?}\n"),
+        Err(error) => text + &format!("{error}\n"),
+    }
+}
+
+fn file(bytes: &[u8]) -> Option<File> {
+    Some(match bytes {
+        [0, raw @ ..] => memory_file(raw),
+        [scenario, ends, blocks @ ..] => written(*scenario, *ends, blocks),
+        _ => return None,
+    })
 }
 
 /// A trace file that is sound in all but what its events mean.

@@ -26,21 +26,53 @@ struct Effect {
 
 /// Runs the target.
 pub fn run(bytes: &[u8]) {
-    let Some((&[told, lengths], rest)) = bytes.split_first_chunk() else {
+    let Some((told, lengths, stream)) = parts(bytes) else {
         return;
     };
-    let Some((lengths, stream)) = rest.split_at_checked(usize::from(lengths)) else {
-        return;
-    };
-    let told = usize::from(told)
-        .checked_sub(1)
-        .map(|index| Layout::ALL[index % Layout::ALL.len()]);
     let decoder = || told.map_or_else(FrameDecoder::detecting, FrameDecoder::fixed);
     let whole = effect(decoder(), [stream]);
     let cut = effect(decoder(), pieces(stream, lengths));
     if told.is_some() {
         assert_eq!(whole, cut, "cutting changes what a stream means");
     }
+}
+
+/// The frames of the stream, read in the pieces of the input.
+pub fn decode(bytes: &[u8]) -> String {
+    let Some((told, lengths, stream)) = parts(bytes) else {
+        return String::new();
+    };
+    let mut text = match told {
+        Some(layout) => format!("layout {layout}, as told\n"),
+        None => "layout not told\n".to_owned(),
+    };
+    let mut decoder = told.map_or_else(FrameDecoder::detecting, FrameDecoder::fixed);
+    let mut list = |frame: Frame<'_>| {
+        text += &match frame {
+            Frame::Message(message, _) => format!("{message:?}\n"),
+            Frame::TableRequest => "a request for the table\n".to_owned(),
+            Frame::Unknown(raw) => format!("a frame of no known type: {raw:02x?}\n"),
+        };
+    };
+    for piece in pieces(stream, lengths) {
+        decoder.feed(piece, &mut list);
+    }
+    let torn_bytes = decoder.finish(&mut list).torn_bytes;
+    match decoder.layout() {
+        Some(layout) => text += &format!("read as {layout}, {torn_bytes} bytes torn\n"),
+        None => text += "no layout\n",
+    }
+    text
+}
+
+/// What the reader is told, the lengths of the pieces, and the stream.
+fn parts(bytes: &[u8]) -> Option<(Option<Layout>, &[u8], &[u8])> {
+    let (&[told, lengths], rest) = bytes.split_first_chunk()?;
+    let (lengths, stream) = rest.split_at_checked(usize::from(lengths))?;
+    let told = usize::from(told)
+        .checked_sub(1)
+        .map(|index| Layout::ALL[index % Layout::ALL.len()]);
+    Some((told, lengths, stream))
 }
 
 /// Feeds `pieces` to a decoder, its messages to a registry, and adds up.

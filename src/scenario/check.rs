@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::device::DeviceId;
+use crate::device::{BufferKind, DeviceId, Memory};
 use crate::lifecycle;
 
 use super::op::{Op, SlotId};
@@ -140,6 +140,18 @@ impl Scenario {
                 ),
             });
         }
+        if let Op::Allocate { request, .. } = op
+            && request.kind == BufferKind::Circular
+            && request.memory != Memory::L1
+        {
+            return Err(ScenarioError::Range {
+                scenario: self.name.clone(),
+                field: "workload.script",
+                problem: format!(
+                    "`{op}`: circular buffers live in l1, and their messages name no memory"
+                ),
+            });
+        }
         Ok(())
     }
 }
@@ -153,9 +165,10 @@ pub const MAX_THREADS: u16 = 256;
 /// The most devices a scenario may have.
 pub const MAX_DEVICES: u16 = 256;
 
-/// Checks what the operations of a script promise each other: each epoch of a slot is opened once and released no more
-/// often than its allocate says, and a device is closed only when every other thread has ended.
+/// Checks what the operations of a script promise each other: each slot is allocated by one thread, each epoch of it is opened once and
+/// released no more often than its allocate says, and a device is closed only when every other thread has ended.
 fn check_script(script: &[Vec<Op>]) -> Result<(), String> {
+    check_owners(script)?;
     let mut epochs: BTreeMap<(SlotId, u32), (u32, u8, u8)> = BTreeMap::new();
     for op in script.iter().flatten() {
         match *op {
@@ -212,4 +225,41 @@ fn check_script(script: &[Vec<Op>]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A slot is allocated by one thread. With early publication a buffer can be released while its allocate still has messages to send; what
+/// that thread does next in the slot waits for it, what another does would put the next buffer into the hands of the first.
+fn check_owners(script: &[Vec<Op>]) -> Result<(), String> {
+    let mut owners: BTreeMap<SlotId, usize> = BTreeMap::new();
+    for (thread, ops) in script.iter().enumerate() {
+        for op in ops {
+            if let Op::Allocate { slot, .. } = op
+                && *owners.entry(*slot).or_insert(thread) != thread
+            {
+                return Err(format!(
+                    "s{} is allocated by t{} and by t{thread}; give each thread slots of its own",
+                    slot.0, owners[slot]
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ScenarioFile;
+
+    #[test]
+    fn a_circular_buffer_outside_l1_is_refused() {
+        let check = |op: &str| {
+            let mut file = ScenarioFile::load("own-buffers").expect("it is built in");
+            file.threads = 1;
+            file.workload.script = Some(vec![vec![op.to_owned()]]);
+            file.resolve()
+        };
+        check("allocate s0#1 64 l1 d0 circular releases=0").expect("circular buffers live in l1");
+        let error = check("allocate s0#1 64 dram d0 circular releases=0").expect_err("not in dram");
+        assert!(error.to_string().contains("circular buffers live in l1"));
+    }
 }
