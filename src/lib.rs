@@ -7,6 +7,7 @@
 //!
 //! Rooms, in the direction of the data flow (arrows point one way):
 //! [`scenario`] → [`engine`] over [`device`] and [`tracking`] → [`server`] → [`trace`] → [`oracle`] → [`report`].
+//! [`proxy`] stands between a client and a server that are not ours, and records.
 //! [`server::registry`] and [`device::allocator`] are pure data structures: they know neither threads
 //! nor sockets, so that the same code is fuzzed, model-checked and run under load.
 
@@ -20,6 +21,7 @@ pub mod engine;
 pub mod fuzzing;
 pub mod lifecycle;
 pub mod oracle;
+pub mod proxy;
 pub mod report;
 pub mod scenario;
 pub mod server;

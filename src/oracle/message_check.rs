@@ -89,6 +89,8 @@ pub enum MessageNote {
     WrappedTotal,
     /// A message was rejected as invalid.
     Rejected,
+    /// Sequence numbers that no message carried.
+    MissingNumbers,
 }
 
 impl MessageNote {
@@ -102,6 +104,7 @@ impl MessageNote {
             MessageNote::RestartWithLive => "restart-with-live",
             MessageNote::WrappedTotal => "wrapped-total",
             MessageNote::Rejected => "rejected",
+            MessageNote::MissingNumbers => "missing-numbers",
         }
     }
 }

@@ -6,6 +6,6 @@ mod event_loop;
 pub mod legacy_log;
 pub mod listener;
 pub mod registry;
-mod socket;
+pub(crate) mod socket;
 
 pub use listener::{Config, Observer, Report, Server, ShutdownHandle};

@@ -38,7 +38,7 @@ pub enum ListenError {
 
 /// A bound socket file; removed on drop, unless it was replaced by another since.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     inode: (u64, u64),
 }
@@ -58,7 +58,7 @@ const LOCK_ATTEMPTS: u32 = 50;
 const LOCK_RETRY: Duration = Duration::from_millis(20);
 
 /// Listens on `path`, readable and writable for its owner only. A socket file that nobody listens on is replaced.
-pub(super) fn listen(path: &Path) -> Result<(OwnedFd, SocketFile), ListenError> {
+pub(crate) fn listen(path: &Path) -> Result<(OwnedFd, SocketFile), ListenError> {
     let system = |source: Errno| ListenError::System {
         path: path.to_owned(),
         source: source.into(),
@@ -92,7 +92,7 @@ pub(super) fn listen(path: &Path) -> Result<(OwnedFd, SocketFile), ListenError> 
 }
 
 /// Whether the process at the other end runs as this user. A peer that the system doesn't identify is refused.
-pub(super) fn is_same_user(peer: &OwnedFd) -> bool {
+pub(crate) fn is_same_user(peer: &OwnedFd) -> bool {
     sockopt::socket_peercred(peer).is_ok_and(|peer| peer.uid == rustix::process::geteuid())
 }
 

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::wire::{Common, Layout, MAX_FRAME_BYTES, part};
 
 /// Why a connection's layout is believed to be what it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Detection {
     /// The client said so.
@@ -36,6 +36,20 @@ pub enum Detection {
     Fallback,
 }
 
+impl Detection {
+    /// Why, in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Detection::Hello => "the client said so",
+            Detection::Told => "as told",
+            Detection::Content => "by content",
+            Detection::Quiet => "by whole frames before a pause",
+            Detection::Tie => "several fit: a tie",
+            Detection::Fallback => "none fits: the default",
+        }
+    }
+}
+
 /// What [`judge`] knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -44,7 +58,7 @@ pub(super) enum Verdict {
 }
 
 /// With so many bytes the content must decide: three frames of the longest layout.
-const ENOUGH_BYTES: usize = 3 * MAX_FRAME_BYTES;
+pub(super) const ENOUGH_BYTES: usize = 3 * MAX_FRAME_BYTES;
 /// How much of a second header must be seen: everything up to the timestamp.
 const HEADER_BYTES: usize = 32;
 /// Type, padding and device.
@@ -55,7 +69,7 @@ const PLAUSIBLE_DEVICES: i32 = 4096;
 
 /// How well bytes go with a layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Fit {
+pub(super) enum Fit {
     /// They can't be.
     Impossible,
     /// Nothing speaks against it, but the last frame isn't whole.
@@ -124,7 +138,8 @@ fn fits(bytes: &[u8], strict: bool) -> [(Layout, Fit); Layout::LEGACY.len()] {
     Layout::LEGACY.map(|layout| (layout, fit(bytes, layout, strict)))
 }
 
-fn fit(bytes: &[u8], layout: Layout, strict: bool) -> Fit {
+/// How well `bytes` go with `layout`; strictly: as frames that clients send, else by type and device only.
+pub(super) fn fit(bytes: &[u8], layout: Layout, strict: bool) -> Fit {
     let frames = bytes.chunks_exact(layout.frame_bytes());
     let (rest, whole) = (frames.remainder(), frames.len());
     for frame in frames.chain(std::iter::once(rest)) {
@@ -161,6 +176,8 @@ fn is_plausible(frame: &[u8], layout: Layout) -> bool {
     let rest = frame.get(COMMON_BYTES..).unwrap_or_default();
     let rest_ok = match layout {
         Layout::V648 => rest.iter().all(|&byte| is_text(byte)),
+        // Never detected: only looked for where it was told.
+        Layout::Extended => true,
         _ => rest.iter().all(|&byte| byte == 0),
     };
     is_possible(frame) && common.pad == [0; 3] && common.pad2 == [0; 3] && buffer_type_ok && rest_ok

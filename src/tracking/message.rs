@@ -59,6 +59,24 @@ impl MessageKind {
             .get(usize::from(byte).wrapping_sub(1))
             .copied()
     }
+
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            MessageKind::Alloc => "ALLOC",
+            MessageKind::Free => "FREE",
+            MessageKind::Query => "QUERY",
+            MessageKind::Response => "RESPONSE",
+            MessageKind::DumpRemaining => "DUMP_REMAINING",
+            MessageKind::DeviceInfoQuery => "DEVICE_INFO_QUERY",
+            MessageKind::DeviceInfoResponse => "DEVICE_INFO_RESPONSE",
+            MessageKind::CbAlloc => "CB_ALLOC",
+            MessageKind::CbFree => "CB_FREE",
+            MessageKind::KernelLoad => "KERNEL_LOAD",
+            MessageKind::KernelUnload => "KERNEL_UNLOAD",
+            MessageKind::DumpKernels => "DUMP_KERNELS",
+        }
+    }
 }
 
 /// One tracking message, layout-free.

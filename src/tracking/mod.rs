@@ -4,6 +4,7 @@
 pub mod codec;
 mod detect;
 pub mod message;
+pub mod resync;
 pub mod table;
 pub mod transport;
 pub mod wire;

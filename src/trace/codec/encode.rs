@@ -4,6 +4,7 @@ use crate::scenario::op::{Op, SlotId};
 
 use super::super::event::Event;
 use super::super::objects::{ObjectId, Objects};
+use super::super::records::put;
 use super::{History, tag};
 use crate::device::DeviceId;
 
@@ -235,14 +236,4 @@ impl Encoder {
         let last = std::mem::replace(&mut self.history.versions[object.index()], version);
         put(out, version.wrapping_sub(last));
     }
-}
-
-/// Appends a LEB128 varint.
-#[inline]
-fn put(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }

@@ -1,0 +1,169 @@
+//! The message-only check of captures and journals: what their messages admit by themselves, without knowing the truth.
+//!
+//! The messages go to a registry of ours, in their order, and what it makes of them is what is found; the findings are those of
+//! [`super::message_check`], which does the same for logs. The registry orders stamped messages by their number and keeps address spaces apart,
+//! so that what is found is the client's doing and not a server's. Not here: truth, causes, and what the observed server answered.
+
+use rustc_hash::FxHashMap;
+
+use crate::server::registry::{Limits, Outcome, Registry, Semantics};
+use crate::trace::observation::{Observation, Observed};
+use crate::tracking::{Message, MessageKind};
+
+use super::message_check::{
+    FirstFinding, LiveKey, MAX_LIVE_LISTED, MessageFinding, MessageNote, MessageReport, Noted,
+    RecentlyFreed,
+};
+
+type Key = (i32, u64);
+
+/// Checks a stream of observations.
+pub struct ObservationCheck {
+    registry: Registry,
+    findings: Findings,
+}
+
+#[derive(Default)]
+struct Findings {
+    report: MessageReport,
+    freed: RecentlyFreed<Key>,
+    /// Where the ALLOC of a live key stands.
+    origins: FxHashMap<Key, u64>,
+}
+
+impl Default for ObservationCheck {
+    fn default() -> ObservationCheck {
+        ObservationCheck {
+            registry: Registry::new(Semantics::Sequenced, Limits::default()),
+            findings: Findings::default(),
+        }
+    }
+}
+
+impl ObservationCheck {
+    /// Takes the next observation.
+    pub fn observe(&mut self, observation: &Observation) {
+        let position = observation.position;
+        self.findings.report.lines = self.findings.report.lines.max(position);
+        match &observation.what {
+            Observed::Message { message, .. } => {
+                self.findings.report.messages += 1;
+                let findings = &mut self.findings;
+                self.registry.apply(message, &mut |message, outcome| {
+                    findings.take(message, &outcome, position);
+                });
+            }
+            Observed::UnknownFrame { .. } => self.findings.report.unknown_messages += 1,
+            Observed::ServerStarted => {
+                if self.registry.len() > 0 {
+                    self.findings
+                        .note(MessageNote::RestartWithLive, position, 1);
+                }
+                self.registry = Registry::new(Semantics::Sequenced, Limits::default());
+                self.findings.origins.clear();
+                self.findings.freed.clear();
+            }
+            Observed::Swept { buffers, .. } => {
+                self.findings.report.swept += buffers.unwrap_or(0);
+            }
+            Observed::TornFrame { .. }
+            | Observed::Dropped { .. }
+            | Observed::Opened
+            | Observed::Closed => {}
+        }
+    }
+
+    /// What was found.
+    pub fn finish(self) -> MessageReport {
+        let ObservationCheck {
+            mut registry,
+            mut findings,
+        } = self;
+        let last = findings.report.lines;
+        let gaps = registry.flush(&mut |message, outcome| findings.take(message, &outcome, last));
+        for gap in gaps {
+            findings.note(MessageNote::MissingNumbers, last, gap.last - gap.first + 1);
+        }
+        let mut report = findings.report;
+        let live = registry.live();
+        report.live_at_end_total = live.len() as u64;
+        report.live_at_end = live
+            .iter()
+            .map(|entry| {
+                let device = i32::from(entry.device.0);
+                let origin = findings.origins.get(&(device, entry.address));
+                LiveKey {
+                    device,
+                    address: entry.address,
+                    size_bytes: Some(entry.size_bytes),
+                    buffer_type: Some(entry.buffer_type),
+                    pid: entry.pid,
+                    ref_count: u64::from(entry.refcount),
+                    line: origin.copied().unwrap_or(0),
+                }
+            })
+            .collect();
+        report
+            .live_at_end
+            .sort_by_key(|live| (live.line, live.device, live.address));
+        report.live_at_end.truncate(MAX_LIVE_LISTED);
+        report
+    }
+}
+
+impl Findings {
+    fn take(&mut self, message: &Message, outcome: &Outcome, position: u64) {
+        let key = (message.device, message.address);
+        match outcome {
+            Outcome::Inserted => self.began(key, position),
+            Outcome::Replaced { .. } | Outcome::Incremented { .. } => {
+                self.find(MessageFinding::DuplicateAlloc, message, position);
+                self.began(key, position);
+            }
+            Outcome::Removed { .. } => {
+                self.origins.remove(&key);
+                self.freed.insert(key, position);
+            }
+            Outcome::UnknownFree => {
+                let finding = if self.freed.contains(key) {
+                    MessageFinding::DoubleFree
+                } else {
+                    MessageFinding::UnknownFree
+                };
+                self.find(finding, message, position);
+            }
+            Outcome::Rejected(_) => self.note(MessageNote::Rejected, position, 1),
+            Outcome::Decremented { .. } | Outcome::Held | Outcome::Ignored => {}
+        }
+    }
+
+    fn began(&mut self, key: Key, position: u64) {
+        self.origins.insert(key, position);
+        self.freed.remove(key);
+    }
+
+    fn find(&mut self, kind: MessageFinding, message: &Message, position: u64) {
+        // Kernels have no address: what is said of them is about a total.
+        if matches!(
+            message.kind,
+            MessageKind::KernelLoad | MessageKind::KernelUnload
+        ) {
+            return;
+        }
+        *self.report.findings.entry(kind).or_default() += 1;
+        self.report.first.get_or_insert(FirstFinding {
+            kind,
+            device: Some(message.device),
+            address: message.address,
+            line: position,
+        });
+    }
+
+    fn note(&mut self, note: MessageNote, position: u64, count: u64) {
+        let noted = self.report.notes.entry(note).or_insert(Noted {
+            count: 0,
+            first_line: position,
+        });
+        noted.count += count;
+    }
+}

@@ -1,0 +1,321 @@
+//! From captured bytes to messages: a decoder a connection, and an account of every byte.
+
+use std::collections::BTreeMap;
+
+use crate::tracking::codec::{Detection, Frame, FrameDecoder};
+use crate::tracking::{Layout, resync};
+
+use super::{CaptureEvent, CaptureReader, FaultKind};
+use crate::trace::file::{CaptureHeader, CaptureSource, TraceFile};
+use crate::trace::observation::{Observation, Observed};
+
+/// Troubles that an account lists one by one; more are counted.
+pub const MAX_LISTED: usize = 100;
+
+/// What became of the bytes of a capture.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Bytes to the server.
+    pub to_server_bytes: u64,
+    /// Bytes to the clients.
+    pub to_client_bytes: u64,
+    /// Connections that were opened.
+    pub connections: u64,
+    /// Messages.
+    pub messages: u64,
+    /// Requests for the whole table.
+    pub table_requests: u64,
+    /// Frames that are no message.
+    pub unknown_frames: u64,
+    /// Bytes before the first frame, of streams whose start is damaged.
+    pub skipped_bytes: u64,
+    /// Bytes of frames that never became whole.
+    pub torn_bytes: u64,
+    /// Faults that were put in on purpose.
+    pub faults: BTreeMap<FaultKind, u64>,
+    /// Connections by their layout, and how it was found out.
+    pub layouts: BTreeMap<(Layout, Detection), u64>,
+    /// The first [`MAX_LISTED`] troubles.
+    pub troubles: Vec<(u32, Trouble)>,
+    /// What is wrong with the file, if anything.
+    pub damage: Option<String>,
+}
+
+/// Bytes that are no message. Offsets count the bytes of the connection to the server, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The stream began within a frame.
+    Skipped {
+        /// So many bytes were passed over.
+        bytes: u64,
+    },
+    /// A frame of a type that is no message's.
+    UnknownFrame {
+        /// Its type.
+        kind: u8,
+        /// Where it begins.
+        offset: u64,
+    },
+    /// The stream ended within a frame.
+    Torn {
+        /// So many bytes of it were there.
+        bytes: u64,
+        /// Where it begins.
+        offset: u64,
+    },
+}
+
+/// Hands every message of a capture to `sink`, in the order of the capture. Positions count frames, from 1.
+pub fn messages(
+    trace: &TraceFile,
+    header: &CaptureHeader,
+    sink: &mut dyn FnMut(Observation),
+) -> Account {
+    let mut reading = Reading {
+        header,
+        account: Account::default(),
+        position: 0,
+        streams: BTreeMap::new(),
+    };
+    let mut records = CaptureReader::new(trace);
+    while let Some(record) = records.next() {
+        let (at_ns, conn) = (record.at_ns, record.conn);
+        match record.what {
+            CaptureEvent::Opened => {
+                reading.account.connections += 1;
+                // A number that comes again is another connection.
+                reading.close(conn, at_ns, sink);
+                reading.streams.insert(conn, Stream::new(header));
+                sink(reading.seen(at_ns, conn, Observed::Opened));
+            }
+            CaptureEvent::ToServer(bytes) => reading.feed(conn, at_ns, bytes, sink),
+            CaptureEvent::ToClient(bytes) => {
+                reading.account.to_client_bytes += bytes.len() as u64;
+                reading.settle(conn, at_ns, sink);
+            }
+            CaptureEvent::Fault(kind, frame) => {
+                *reading.account.faults.entry(kind).or_default() += 1;
+                reading.fault(conn, at_ns, kind, frame, sink);
+            }
+            CaptureEvent::Closed => {
+                reading.close(conn, at_ns, sink);
+                sink(reading.seen(at_ns, conn, Observed::Closed));
+            }
+        }
+    }
+    reading.account.damage = records.damage().map(ToOwned::to_owned);
+    // What was open at the end of the capture.
+    let open: Vec<u32> = reading.streams.keys().copied().collect();
+    let last_ns = reading.last_ns();
+    for conn in open {
+        reading.close(conn, last_ns, sink);
+    }
+    reading.account
+}
+
+/// A capture, as far as it was read.
+struct Reading<'a> {
+    header: &'a CaptureHeader,
+    account: Account,
+    position: u64,
+    streams: BTreeMap<u32, Stream>,
+}
+
+/// One connection's bytes to the server.
+struct Stream {
+    decoder: FrameDecoder,
+    /// The first bytes, until it is known where the first frame is.
+    start: Option<Vec<u8>>,
+    /// Where the next frame begins.
+    offset: u64,
+    last_ns: u64,
+}
+
+impl Stream {
+    fn new(header: &CaptureHeader) -> Stream {
+        Stream {
+            decoder: decoder(header.layout),
+            // A proxy sees connections from their first byte on.
+            start: (header.source == CaptureSource::Wire).then(Vec::new),
+            offset: 0,
+            last_ns: 0,
+        }
+    }
+}
+
+fn decoder(layout: Option<Layout>) -> FrameDecoder {
+    layout.map_or_else(FrameDecoder::detecting, FrameDecoder::fixed)
+}
+
+impl Reading<'_> {
+    fn seen(&self, at_ns: u64, conn: u32, what: Observed) -> Observation {
+        Observation {
+            position: self.position.max(1),
+            at_ns: Some(at_ns),
+            conn: Some(conn),
+            what,
+        }
+    }
+
+    fn last_ns(&self) -> u64 {
+        self.streams
+            .values()
+            .map(|stream| stream.last_ns)
+            .max()
+            .unwrap_or(0)
+    }
+
+    fn feed(&mut self, conn: u32, at_ns: u64, bytes: &[u8], sink: &mut dyn FnMut(Observation)) {
+        self.account.to_server_bytes += bytes.len() as u64;
+        let header = self.header;
+        let mut stream = self
+            .streams
+            .remove(&conn)
+            .unwrap_or_else(|| Stream::new(header));
+        stream.last_ns = at_ns;
+        match &mut stream.start {
+            Some(start) => {
+                start.extend_from_slice(bytes);
+                if start.len() >= resync::ENOUGH_BYTES {
+                    self.begin(conn, &mut stream, at_ns, sink);
+                }
+            }
+            None => self.cut(conn, &mut stream, at_ns, bytes, sink),
+        }
+        self.streams.insert(conn, stream);
+    }
+
+    /// Finds the first frame in the first bytes.
+    fn begin(
+        &mut self,
+        conn: u32,
+        stream: &mut Stream,
+        at_ns: u64,
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        let Some(start) = stream.start.take() else {
+            return;
+        };
+        let found = resync::first_frame(&start, self.header.layout);
+        let skipped = found.map_or(0, |found| found.offset);
+        if let Some(found) = found.filter(|found| found.offset > 0) {
+            stream.decoder = decoder(Some(found.layout));
+            self.trouble(
+                conn,
+                Trouble::Skipped {
+                    bytes: skipped as u64,
+                },
+            );
+            self.account.skipped_bytes += skipped as u64;
+            stream.offset = skipped as u64;
+        }
+        self.cut(conn, stream, at_ns, &start[skipped..], sink);
+    }
+
+    fn cut(
+        &mut self,
+        conn: u32,
+        stream: &mut Stream,
+        at_ns: u64,
+        bytes: &[u8],
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        let mut decoder = std::mem::take(&mut stream.decoder);
+        decoder.feed(bytes, &mut |frame| {
+            self.frame(conn, stream, at_ns, frame, sink)
+        });
+        stream.decoder = decoder;
+    }
+
+    fn settle(&mut self, conn: u32, at_ns: u64, sink: &mut dyn FnMut(Observation)) {
+        let Some(mut stream) = self.streams.remove(&conn) else {
+            return;
+        };
+        self.begin(conn, &mut stream, at_ns, sink);
+        let mut decoder = std::mem::take(&mut stream.decoder);
+        decoder.settle(&mut |frame| self.frame(conn, &mut stream, at_ns, frame, sink));
+        stream.decoder = decoder;
+        self.streams.insert(conn, stream);
+    }
+
+    fn close(&mut self, conn: u32, at_ns: u64, sink: &mut dyn FnMut(Observation)) {
+        let Some(mut stream) = self.streams.remove(&conn) else {
+            return;
+        };
+        self.begin(conn, &mut stream, at_ns, sink);
+        let mut decoder = std::mem::take(&mut stream.decoder);
+        let tail = decoder.finish(&mut |frame| self.frame(conn, &mut stream, at_ns, frame, sink));
+        if tail.torn_bytes > 0 {
+            let bytes = tail.torn_bytes as u64;
+            self.account.torn_bytes += bytes;
+            let offset = stream.offset;
+            self.trouble(conn, Trouble::Torn { bytes, offset });
+            sink(self.seen(at_ns, conn, Observed::TornFrame { bytes }));
+        }
+        if let (Some(layout), Some(detection)) = (decoder.layout(), decoder.detection()) {
+            *self.account.layouts.entry((layout, detection)).or_default() += 1;
+        }
+    }
+
+    fn frame(
+        &mut self,
+        conn: u32,
+        stream: &mut Stream,
+        at_ns: u64,
+        frame: Frame<'_>,
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        self.position += 1;
+        let offset = stream.offset;
+        let what = match frame {
+            Frame::Message(message, raw) => {
+                self.account.messages += 1;
+                stream.offset += raw.len() as u64;
+                Observed::Message {
+                    message: message.clone(),
+                    complete: true,
+                    said: None,
+                }
+            }
+            Frame::TableRequest => {
+                self.account.table_requests += 1;
+                stream.offset += Layout::Extended.frame_bytes() as u64;
+                return;
+            }
+            Frame::Unknown(raw) => {
+                self.account.unknown_frames += 1;
+                stream.offset += raw.len() as u64;
+                let kind = raw.first().copied().unwrap_or(0);
+                self.trouble(conn, Trouble::UnknownFrame { kind, offset });
+                Observed::UnknownFrame {
+                    kind: u64::from(kind),
+                }
+            }
+        };
+        sink(self.seen(at_ns, conn, what));
+    }
+
+    /// A frame that was dropped on purpose is a message that the server never got.
+    fn fault(
+        &mut self,
+        conn: u32,
+        at_ns: u64,
+        kind: FaultKind,
+        frame: &[u8],
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        let layout = Layout::from_frame_bytes(frame.len());
+        if let (FaultKind::Drop, Some(layout)) = (kind, layout)
+            && let Ok(message) = crate::tracking::wire::decode(layout, frame)
+        {
+            self.position += 1;
+            sink(self.seen(at_ns, conn, Observed::Dropped { message }));
+        }
+    }
+
+    fn trouble(&mut self, conn: u32, trouble: Trouble) {
+        if self.account.troubles.len() < MAX_LISTED {
+            self.account.troubles.push((conn, trouble));
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Finding the first frame of a stream whose beginning is damaged or missing.
+//!
+//! Streams have no marks between frames, so a place is believed when what follows looks like frames of one layout, as strictly as
+//! the detection of layouts wants it. Not for live connections: those begin with a frame.
+
+use super::detect::{self, Fit};
+use super::wire::{HELLO_BYTES, Layout, MAX_FRAME_BYTES, decode_hello};
+
+/// With so many bytes a first frame that there is can be found: a whole frame of any layout may be passed over.
+pub const ENOUGH_BYTES: usize = detect::ENOUGH_BYTES + MAX_FRAME_BYTES;
+
+/// Where the first frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstFrame {
+    /// Bytes before it.
+    pub offset: usize,
+    /// The layout that the stream goes on in.
+    pub layout: Layout,
+}
+
+/// The first place from which on `bytes` look like frames: of `layout` where it is known, else of any real one. `None` when there is none, or when
+/// the stream begins with a hello: then it is read from its first byte.
+pub fn first_frame(bytes: &[u8], layout: Option<Layout>) -> Option<FirstFrame> {
+    let hello = bytes.first_chunk::<HELLO_BYTES>();
+    if hello.is_some_and(|hello| decode_hello(hello).is_some()) {
+        return None;
+    }
+    let layouts = match layout {
+        Some(layout) => vec![layout],
+        None => Layout::LEGACY.to_vec(),
+    };
+    for offset in 0..MAX_FRAME_BYTES.min(bytes.len()) {
+        let rest = &bytes[offset..];
+        // At the very start a short stream counts too; behind damage a place needs a second header to be believed.
+        let least = if offset == 0 {
+            Fit::Partial
+        } else {
+            Fit::Beyond
+        };
+        let fits = layouts
+            .iter()
+            .map(|&layout| (detect::fit(rest, layout, true), layout))
+            .filter(|(fit, _)| *fit >= least);
+        // Of layouts that fit as well, the longest frames: shorter ones fit by accident where the rest of a frame is zero.
+        if let Some((_, layout)) = fits.max_by_key(|(fit, layout)| (*fit, layout.frame_bytes())) {
+            return Some(FirstFrame { offset, layout });
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tracking::wire::encode;
+    use crate::tracking::{Message, MessageKind};
+
+    fn stream(layout: Layout) -> Vec<u8> {
+        let frames = (0..40u64).map(|i| {
+            let message = Message {
+                kind: if i % 3 == 2 {
+                    MessageKind::Free
+                } else {
+                    MessageKind::Alloc
+                },
+                device: (i % 8) as i32,
+                size_bytes: 4096 + i,
+                buffer_type: (i % 2) as u8,
+                pid: 4_000 + i as i32,
+                address: 0x1_0000 + 64 * i,
+                timestamp_ns: 1_700_000_000_000_000_000 + i,
+                extension: None,
+            };
+            encode(layout, &message).as_bytes().to_vec()
+        });
+        frames.collect::<Vec<_>>().concat()
+    }
+
+    #[test]
+    fn a_stream_cut_anywhere_in_its_first_frame_goes_on_at_the_second() {
+        for layout in Layout::LEGACY {
+            let stream = stream(layout);
+            let size = layout.frame_bytes();
+            for cut in 0..size {
+                let found = first_frame(&stream[cut..], None).expect("there are frames");
+                let expected = if cut == 0 { 0 } else { size - cut };
+                assert_eq!(
+                    (found.layout, found.offset),
+                    (layout, expected),
+                    "cut at {cut}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn rubbish_has_no_first_frame() {
+        let rubbish: Vec<u8> = (0..ENOUGH_BYTES).map(|i| 0x80 | (i * 37) as u8).collect();
+        assert_eq!(first_frame(&rubbish, None), None);
+    }
+}
