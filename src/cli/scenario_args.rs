@@ -7,6 +7,7 @@ use crate::lifecycle::{Order, Publication};
 use crate::scenario::{Connections, Scenario, ScenarioError, ScenarioFile, Transport};
 use crate::server::registry::Semantics;
 use crate::tracking::transport::SendMode;
+use crate::zoo;
 
 /// Which scenario, and what is different about it.
 #[derive(Clone, Debug, Default, Args)]
@@ -15,6 +16,12 @@ pub struct ScenarioArgs {
     /// A built-in scenario or a TOML file; see `heisenbed scenarios`
     #[arg(long, value_name = "NAME|FILE", default_value = "own-buffers")]
     pub scenario: String,
+    /// Plant this defect: take the scenario that shows it; see `heisenbed zoo`
+    #[arg(long, value_name = "NAME", conflicts_with = "scenario", value_parser = defect_name)]
+    pub defect: Option<String>,
+    /// Of --defect: the same scenario without the defect
+    #[arg(long, requires = "defect")]
+    pub twin: bool,
     /// Threads that allocate and release
     #[arg(long, value_name = "N")]
     pub threads: Option<u16>,
@@ -63,16 +70,30 @@ impl ScenarioArgs {
     pub fn resolve_small(&self, seed: Option<u64>) -> Result<Scenario, ScenarioError> {
         let mut file = self.file(seed)?.condensed(self.threads, self.ops);
         file.devices = self.devices.or(file.devices);
-        file.resolve()
+        self.complete(file)
     }
 
     /// The scenario that the options describe.
     pub fn resolve(&self, seed: Option<u64>) -> Result<Scenario, ScenarioError> {
-        self.file(seed)?.resolve()
+        self.complete(self.file(seed)?)
+    }
+
+    fn complete(&self, file: ScenarioFile) -> Result<Scenario, ScenarioError> {
+        match self.planted() {
+            Some(defect) => defect.complete(file, !self.twin, self.discipline.is_some()),
+            None => file.resolve(),
+        }
+    }
+
+    fn planted(&self) -> Option<&'static zoo::Defect> {
+        zoo::find(self.defect.as_deref()?)
     }
 
     fn file(&self, seed: Option<u64>) -> Result<ScenarioFile, ScenarioError> {
-        let mut file = ScenarioFile::load(&self.scenario)?;
+        let mut file = match self.planted() {
+            Some(defect) => defect.file(!self.twin, zoo::Size::Full, 0)?,
+            None => ScenarioFile::load(&self.scenario)?,
+        };
         if let Some(name) = &self.workload {
             let other = ScenarioFile::load(name)?;
             file.workload = other.workload;
@@ -123,6 +144,14 @@ fn set_transport(transport: &mut Transport, word: &str) -> Option<()> {
         }
     }
     Some(())
+}
+
+/// A defect's name.
+fn defect_name(text: &str) -> Result<String, String> {
+    match zoo::find(text) {
+        Some(defect) => Ok(defect.name.clone()),
+        None => Err(zoo::unknown(text)),
+    }
 }
 
 /// Parses a word by its serde name.
