@@ -1,5 +1,8 @@
 //! `heisenbed check`: the oracle over a trace.
 
+mod allocations;
+
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -10,9 +13,9 @@ use serde_json::json;
 use super::progress::Progress;
 use super::verdict::{Summary, divergence_table, grouped, place, plural};
 use super::{Context, Format, Outcome};
-use crate::oracle::message_check::{MessageCheck, MessageReport};
+use crate::oracle::message_check::{FirstFinding, MessageCheck, MessageFinding, MessageReport};
 use crate::oracle::{Divergence, Kind, Report, Strength, Verdict, check_trace};
-use crate::trace::file::{Header, RunHeader, TraceFile};
+use crate::trace::file::{Header, ImportFormat, RunHeader, TraceFile};
 use crate::trace::import::server_log::{Accounting, ServerLogReader};
 use crate::trace::text::TextReader;
 
@@ -35,6 +38,9 @@ pub fn run(args: &CheckArgs, context: &Context) -> Outcome {
     };
     match trace.header() {
         Header::Run(header) => check_run(&trace, header, context),
+        Header::Import(header) if header.format != ImportFormat::ServerLog => {
+            allocations::check(&trace, header, context)
+        }
         Header::Import(_) => check_import(&trace, context),
         other => Outcome::bad_input(
             format!(
@@ -171,12 +177,24 @@ fn check_import(trace: &TraceFile, context: &Context) -> Outcome {
 
 /// A log's findings as a report: without truth nothing is ever clean, and what is live at the end is no leak yet.
 fn report(found: &MessageReport, damage: Option<&str>) -> Report {
-    let divergences: std::collections::BTreeMap<Kind, u64> = found
-        .findings
+    let diverged = !found.findings.is_empty();
+    let weak =
+        "a log has no truth to compare with: its messages do not contradict each other".to_owned();
+    Report {
+        events: found.lines,
+        messages: found.messages,
+        note: damage.map(str::to_owned).or((!diverged).then_some(weak)),
+        ..weak_report(&found.findings, found.first.as_ref())
+    }
+}
+
+/// What was found without truth, as a report.
+fn weak_report(findings: &BTreeMap<MessageFinding, u64>, first: Option<&FirstFinding>) -> Report {
+    let divergences: BTreeMap<Kind, u64> = findings
         .iter()
         .filter_map(|(finding, count)| Some((kind(finding.name())?, *count)))
         .collect();
-    let first = found.first.as_ref().and_then(|first| {
+    let first = first.and_then(|first| {
         Some(Divergence {
             kind: kind(first.kind.name())?,
             device: crate::device::DeviceId(
@@ -191,26 +209,23 @@ fn report(found: &MessageReport, damage: Option<&str>) -> Report {
             op: None,
         })
     });
-    let weak =
-        "a log has no truth to compare with: its messages do not contradict each other".to_owned();
-    let diverged = !divergences.is_empty();
     Report {
-        verdict: if diverged {
-            Verdict::Diverged
-        } else {
+        verdict: if divergences.is_empty() {
             Verdict::Inconclusive
+        } else {
+            Verdict::Diverged
         },
         strength: Strength::Messages,
         divergences,
         first,
         leaks: 0,
         leaked: Vec::new(),
-        events: found.lines,
-        messages: found.messages,
+        events: 0,
+        messages: 0,
         ops: 0,
         allocs_failed: 0,
         peak_live: 0,
-        note: damage.map(str::to_owned).or((!diverged).then_some(weak)),
+        note: None,
     }
 }
 

@@ -392,6 +392,7 @@ impl Explored {
         let stdout = match context.format {
             Format::Json => {
                 let mut more = self.more;
+                more["imported"] = json!(scenario.workload.imported);
                 if let Some(example) = &self.example {
                     let schedule = Schedule::of(&example.picks, scenario.threads);
                     more["schedule"] = json!(schedule.to_string());

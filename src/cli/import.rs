@@ -9,14 +9,19 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use super::progress::Progress;
 use super::verdict::{grouped, plural};
 use super::{Context, Format, Outcome};
 use crate::trace::file::{ImportFormat, ImportHeader};
-use crate::trace::import::server_log::{Accounting, ServerLogReader};
-use crate::trace::text;
+use crate::trace::import::accounting::{Accounting, UnrecognisedReason};
+use crate::trace::import::allocation;
+use crate::trace::import::server_log::ServerLogReader;
+use crate::trace::import::torch_snapshot::{self, pickle};
+use crate::trace::text::{self, TextWriter};
 
 /// Lines not understood that the text output lists.
 const SHOWN: usize = 10;
+const READ_BYTES: usize = 256 << 10;
 
 /// Arguments of `heisenbed import`.
 #[derive(Clone, Debug, Args)]
@@ -37,15 +42,40 @@ pub struct ImportArgs {
 pub enum Source {
     /// The log of a tracking server
     ServerLog,
+    /// The runtime's debug log (TT_BUFFER_DEBUG_LOG): blocks with call stacks
+    DebugLog,
+    /// An RMM allocation log: CSV
+    RmmLog,
+    /// A PyTorch CUDA memory snapshot: a pickle, of which nothing is executed
+    TorchSnapshot,
+}
+
+impl Source {
+    fn format(self) -> ImportFormat {
+        match self {
+            Source::ServerLog => ImportFormat::ServerLog,
+            Source::DebugLog => ImportFormat::DebugLog,
+            Source::RmmLog => ImportFormat::RmmLog,
+            Source::TorchSnapshot => ImportFormat::TorchSnapshot,
+        }
+    }
+}
+
+/// What came of an import.
+struct Imported {
+    accounting: Accounting,
+    trace_bytes: Option<u64>,
+    /// Of a pickle.
+    summary: Option<pickle::Summary>,
 }
 
 /// Runs the subcommand.
 pub fn run(args: &ImportArgs, context: &Context) -> Outcome {
-    match import(args) {
-        Ok((accounting, bytes)) => {
+    match import(args, context) {
+        Ok(imported) => {
             let stdout = match context.format {
-                Format::Json => format!("{}\n", account_json(args, &accounting, bytes)),
-                Format::Human => account(args, &accounting, bytes),
+                Format::Json => format!("{}\n", account_json(args, &imported)),
+                Format::Human => account(args, &imported),
             };
             Outcome {
                 stdout,
@@ -56,18 +86,13 @@ pub fn run(args: &ImportArgs, context: &Context) -> Outcome {
     }
 }
 
-fn import(args: &ImportArgs) -> Result<(Accounting, Option<u64>), String> {
-    let at = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
-    let mut file = File::open(&args.file).map_err(|error| at(&args.file, error))?;
-    let mut reader = ServerLogReader::new(BufReader::new(&file));
-    for record in reader.by_ref() {
-        record.map_err(|error| at(&args.file, error))?;
-    }
-    let accounting = reader.into_accounting();
-    let Some(output) = &args.output else {
-        return Ok((accounting, None));
-    };
-    if same_file(&args.file, output) {
+fn import(args: &ImportArgs, context: &Context) -> Result<Imported, String> {
+    let file = File::open(&args.file).map_err(|error| at(&args.file, &error))?;
+    if let Some(output) = args
+        .output
+        .as_ref()
+        .filter(|output| same_file(&args.file, output))
+    {
         return Err(format!(
             "{}: the trace would replace the recording; give another file to -o",
             output.display()
@@ -75,17 +100,124 @@ fn import(args: &ImportArgs) -> Result<(Accounting, Option<u64>), String> {
     }
     let header = ImportHeader {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        format: ImportFormat::ServerLog,
+        format: args.source.format(),
         source: args
             .file
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default(),
     };
-    file.rewind().map_err(|error| at(&args.file, error))?;
-    let trace = File::create(output).map_err(|error| at(output, error))?;
-    let bytes = text::write(trace, header, &mut file).map_err(|error| at(output, error))?;
-    Ok((accounting, Some(bytes)))
+    match args.source {
+        Source::TorchSnapshot => import_pickle(args, file, header, context),
+        Source::ServerLog | Source::DebugLog | Source::RmmLog => import_text(args, file, header),
+    }
+}
+
+/// A text is kept as it is, and read before for the account.
+fn import_text(
+    args: &ImportArgs,
+    mut file: File,
+    header: ImportHeader,
+) -> Result<Imported, String> {
+    let text = BufReader::with_capacity(READ_BYTES, &file);
+    let accounting = match allocation::source(&header, text) {
+        Some(mut records) => {
+            for record in records.by_ref() {
+                record.map_err(|error| at(&args.file, &error))?;
+            }
+            records.accounting().clone()
+        }
+        None => {
+            let mut lines = ServerLogReader::new(BufReader::with_capacity(READ_BYTES, &file));
+            for record in lines.by_ref() {
+                record.map_err(|error| at(&args.file, &error))?;
+            }
+            lines.into_accounting()
+        }
+    };
+    let mut trace_bytes = None;
+    if let Some(output) = &args.output {
+        file.rewind().map_err(|error| at(&args.file, &error))?;
+        let trace = File::create(output).map_err(|error| at(output, &error))?;
+        let written = text::write(trace, header, &mut file).map_err(|error| at(output, &error))?;
+        trace_bytes = Some(written);
+    }
+    Ok(Imported {
+        accounting,
+        trace_bytes,
+        summary: None,
+    })
+}
+
+/// Of a pickle the entries are kept, as they are read. Where it is damaged, the trace holds what came before, and has no end.
+fn import_pickle(
+    args: &ImportArgs,
+    file: File,
+    header: ImportHeader,
+    context: &Context,
+) -> Result<Imported, String> {
+    let mut trace = match &args.output {
+        None => None,
+        Some(output) => {
+            let created = File::create(output).and_then(|trace| TextWriter::create(trace, header));
+            Some((output, created.map_err(|error| at(output, &error))?))
+        }
+    };
+    let length = file.metadata().map_or(0, |data| data.len());
+    let mut progress = Progress::new(context.quiet, "import", "bytes", length);
+    let writer = trace.as_mut().map(|(_, writer)| writer);
+    let (accounting, read) =
+        torch_snapshot::convert(file, writer, &mut |bytes| progress.update(bytes));
+    progress.finish();
+    let summary = match read {
+        Ok(summary) => summary,
+        Err(error) => return Err(unreadable(args, &error, trace, accounting.lines)),
+    };
+    let mut trace_bytes = None;
+    if let Some((output, writer)) = trace {
+        trace_bytes = Some(writer.end().map_err(|error| at(output, &error))?);
+    }
+    Ok(Imported {
+        accounting,
+        trace_bytes,
+        summary: Some(summary),
+    })
+}
+
+/// What is said of a pickle that cannot be read to its end. What was read of it is kept, if it is anything.
+fn unreadable(
+    args: &ImportArgs,
+    error: &pickle::PickleError,
+    trace: Option<(&PathBuf, TextWriter)>,
+    entries: u64,
+) -> String {
+    let what = at(&args.file, error);
+    let Some((output, writer)) = trace else {
+        return what;
+    };
+    if entries == 0 {
+        let _ = std::fs::remove_file(output);
+        return what;
+    }
+    match writer.cut_short() {
+        Ok(_) => format!(
+            "{what}\n{}: holds the {} before that",
+            output.display(),
+            entries_word(entries)
+        ),
+        Err(error) => format!("{what}\n{}", at(output, &error)),
+    }
+}
+
+fn at(path: &Path, error: &dyn std::fmt::Display) -> String {
+    format!("{}: {error}", path.display())
+}
+
+fn entries_word(count: u64) -> String {
+    match count {
+        1 => "1 entry".to_owned(),
+        _ => format!("{} entries", grouped(count)),
+    }
 }
 
 /// Whether two paths lead to one file.
@@ -94,18 +226,15 @@ fn same_file(a: &Path, b: &Path) -> bool {
     matches!((id(a), id(b)), (Ok(a), Ok(b)) if a == b)
 }
 
-fn account_json(
-    args: &ImportArgs,
-    accounting: &Accounting,
-    bytes: Option<u64>,
-) -> serde_json::Value {
+fn account_json(args: &ImportArgs, imported: &Imported) -> serde_json::Value {
+    let accounting = &imported.accounting;
     let unrecognised: Vec<_> = accounting
         .first_unrecognised
         .iter()
         .map(|line| json!({ "line": line.line, "reason": format!("{:?}", line.reason), "excerpt": line.excerpt }))
         .collect();
-    json!({
-        "format": "server-log",
+    let mut value = json!({
+        "format": args.source.format().name(),
         "lines": accounting.lines,
         "parsed": accounting.parsed,
         "known_other": accounting.known_other,
@@ -114,17 +243,28 @@ fn account_json(
         "overlong": accounting.overlong,
         "forms": accounting.forms,
         "trace": args.output.as_ref().map(|path| path.display().to_string()),
-        "trace_bytes": bytes,
-    })
+        "trace_bytes": imported.trace_bytes,
+    });
+    if let Some(summary) = &imported.summary {
+        value["pickle_bytes"] = summary.bytes.into();
+        value["devices"] = summary.devices.into();
+        value["dropped"] = summary.dropped.into();
+        value["trailing_bytes"] = summary.trailing_bytes.into();
+    }
+    value
 }
 
-fn account(args: &ImportArgs, accounting: &Accounting, bytes: Option<u64>) -> String {
+fn account(args: &ImportArgs, imported: &Imported) -> String {
     let mut text = String::new();
+    let accounting = &imported.accounting;
+    let records = match imported.summary {
+        Some(_) => entries_word(accounting.lines),
+        None => plural(accounting.lines, "line"),
+    };
     let _ = writeln!(
         text,
-        "{}: {}: {} parsed, {} known other, {} not understood",
+        "{}: {records}: {} parsed, {} known other, {} not understood",
         args.file.display(),
-        plural(accounting.lines, "line"),
         grouped(accounting.parsed),
         grouped(accounting.known_other),
         grouped(accounting.unrecognised),
@@ -139,15 +279,36 @@ fn account(args: &ImportArgs, accounting: &Accounting, bytes: Option<u64>) -> St
         let _ = writeln!(text, "  {form:width$}  {}", grouped(*count));
     }
     for line in accounting.first_unrecognised.iter().take(SHOWN) {
+        let why = match line.reason {
+            UnrecognisedReason::CutBlock => format!(" ({})", line.reason.explain()),
+            _ => String::new(),
+        };
         let _ = writeln!(
             text,
-            "{}:{}: not understood: {}",
+            "{}:{}: not understood{why}: {}",
             args.file.display(),
             line.line,
             line.excerpt
         );
     }
-    if let Some((output, bytes)) = args.output.as_ref().zip(bytes) {
+    if let Some(summary) = &imported.summary {
+        if summary.dropped > 0 {
+            let _ = writeln!(
+                text,
+                "{} texts or frames were too many or too long to keep",
+                grouped(summary.dropped)
+            );
+        }
+        if summary.trailing_bytes > 0 {
+            let _ = writeln!(
+                text,
+                "{} bytes after the snapshot's end (byte {}) were not read",
+                grouped(summary.trailing_bytes),
+                summary.bytes
+            );
+        }
+    }
+    if let Some((output, bytes)) = args.output.as_ref().zip(imported.trace_bytes) {
         let _ = writeln!(
             text,
             "trace: {} ({} bytes)\n\nNext: heisenbed check {0}",

@@ -1,11 +1,16 @@
 //! The options that make a scenario: a built-in one or a file, with anything in it replaced.
 
+use std::path::Path;
+
 use clap::Args;
+use thiserror::Error;
 
 use crate::device::{Policy, Profile};
 use crate::lifecycle::{Order, Publication};
+use crate::scenario::workload::Workload;
 use crate::scenario::{Connections, Scenario, ScenarioError, ScenarioFile, Transport};
 use crate::server::registry::Semantics;
+use crate::trace::import::workload::{self as import, WorkloadError};
 use crate::tracking::transport::SendMode;
 use crate::zoo;
 
@@ -53,8 +58,9 @@ pub struct ScenarioArgs {
     /// How the server understands messages: overwrite, refcount, typed, sequenced
     #[arg(long, value_name = "NAME", value_parser = word::<Semantics>)]
     pub semantics: Option<Semantics>,
-    /// Take the workload (and the devices) of this scenario
-    #[arg(long, value_name = "NAME|FILE")]
+    /// Take the workload (and the devices) of this scenario; or, of a trace that `import` made, the allocations: their
+    /// sizes, lifetimes and, where known, threads, as many as --ops allows
+    #[arg(long, value_name = "NAME|FILE|import:TRACE")]
     pub workload: Option<String>,
     /// Delay random micro-steps, to widen whatever window there is
     #[arg(long)]
@@ -64,37 +70,94 @@ pub struct ScenarioArgs {
     pub debug_log: bool,
 }
 
+/// Why options describe no scenario.
+#[derive(Debug, Error)]
+pub enum ScenarioArgsError {
+    /// The scenario is unknown or wrong.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// The import is no workload.
+    #[error(transparent)]
+    Import(#[from] WorkloadError),
+}
+
+/// Threads and operations where every schedule is to matter and the options say nothing.
+const SMALL: (u16, u64) = (2, 4);
+
 impl ScenarioArgs {
     /// The scenario that the options describe, small enough for every schedule of it to matter: unless it is a script, its workload
     /// condensed, and unless the options say otherwise 2 threads of 4 operations.
-    pub fn resolve_small(&self, seed: Option<u64>) -> Result<Scenario, ScenarioError> {
-        let mut file = self.file(seed)?.condensed(self.threads, self.ops);
+    pub fn resolve_small(&self, seed: Option<u64>) -> Result<Scenario, ScenarioArgsError> {
+        let mut file = self.file(seed)?;
+        let (threads, ops) = SMALL;
+        self.import(&mut file, threads, self.ops.unwrap_or(ops))?;
+        let mut file = file.condensed(self.threads, self.ops);
         file.devices = self.devices.or(file.devices);
         self.complete(file)
     }
 
     /// The scenario that the options describe.
-    pub fn resolve(&self, seed: Option<u64>) -> Result<Scenario, ScenarioError> {
-        self.complete(self.file(seed)?)
+    pub fn resolve(&self, seed: Option<u64>) -> Result<Scenario, ScenarioArgsError> {
+        let mut file = self.file(seed)?;
+        let (threads, ops) = (file.threads, file.ops);
+        self.import(&mut file, threads, ops)?;
+        self.complete(file)
     }
 
-    fn complete(&self, file: ScenarioFile) -> Result<Scenario, ScenarioError> {
-        match self.planted() {
-            Some(defect) => defect.complete(file, !self.twin, self.discipline.is_some()),
-            None => file.resolve(),
-        }
+    fn complete(&self, file: ScenarioFile) -> Result<Scenario, ScenarioArgsError> {
+        Ok(match self.planted() {
+            Some(defect) => defect.complete(file, !self.twin, self.discipline.is_some())?,
+            None => file.resolve()?,
+        })
     }
 
     fn planted(&self) -> Option<&'static zoo::Defect> {
         zoo::find(self.defect.as_deref()?)
     }
 
+    /// Makes a script of the import that the workload names, if it names one.
+    fn import(
+        &self,
+        file: &mut ScenarioFile,
+        default_threads: u16,
+        ops: u64,
+    ) -> Result<(), WorkloadError> {
+        let Some(path) = file.workload.import.take() else {
+            return Ok(());
+        };
+        let frame = import::Frame {
+            threads: self.threads,
+            default_threads,
+            devices: file.devices,
+            profile: file.profile.unwrap_or(Profile::N150),
+            ops,
+        };
+        let made = import::load(Path::new(&path), &frame)?;
+        // What was asked for stands, so that the scenario's own check refuses what is out of range.
+        file.threads = self.threads.unwrap_or(made.script.len() as u16);
+        file.ops = made.script.iter().map(Vec::len).max().unwrap_or(0) as u64;
+        file.devices = file.devices.or(Some(made.devices));
+        file.workload.script = Some(made.script);
+        file.workload.imported = Some(made.imported);
+        Ok(())
+    }
+
+    /// The scenario file that the options describe; an import that it names is not read.
     fn file(&self, seed: Option<u64>) -> Result<ScenarioFile, ScenarioError> {
         let mut file = match self.planted() {
             Some(defect) => defect.file(!self.twin, zoo::Size::Full, 0)?,
             None => ScenarioFile::load(&self.scenario)?,
         };
-        if let Some(name) = &self.workload {
+        let import = self
+            .workload
+            .as_deref()
+            .and_then(|name| name.strip_prefix("import:"));
+        if let Some(path) = import {
+            file.workload = Workload {
+                import: Some(path.to_owned()),
+                ..Workload::default()
+            };
+        } else if let Some(name) = &self.workload {
             let other = ScenarioFile::load(name)?;
             file.workload = other.workload;
             file.profile = other.profile;

@@ -273,6 +273,7 @@ impl Stressed {
                 "order": scenario.order,
                 "publish": scenario.publish,
                 "semantics": scenario.semantics,
+                "imported": scenario.workload.imported,
                 "workload": args.scenario.workload.as_deref().unwrap_or(&scenario.name),
             })),
             Format::Human => self.human(args, scenario),
@@ -427,8 +428,12 @@ pub(super) fn headline(scenario: &Scenario) -> String {
         ),
         None => format!("{} each", plural(scenario.ops, "operation")),
     };
+    let origin = match &scenario.workload.imported {
+        Some(imported) => format!("\n{imported}"),
+        None => String::new(),
+    };
     format!(
-        "{} under {} ({}, {} publication, {} server): {}, {ops}, {}{}",
+        "{} under {} ({}, {} publication, {} server): {}, {ops}, {}{}{origin}",
         scenario.name,
         scenario.discipline.name,
         scenario.order,

@@ -27,6 +27,7 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead};
 
 pub use freed::FREED_WINDOW;
+pub(super) use freed::RecentlyFreed;
 pub use replay::MessageCheck;
 
 use crate::trace::import::server_log::ServerLogReader;

@@ -1,9 +1,10 @@
 //! The oracle: compares what a server believes with what is known to be so, and names the differences.
 //!
 //! [`kind`] says what can be wrong and how a check ends; [`checker`] walks a run with the truth on one hand
-//! and the reconstruction on the other; [`message_check`] does what can be done without truth. The oracle
-//! knows events, not engines.
+//! and the reconstruction on the other; [`message_check`] and [`allocation_check`] do what can be done without truth, for
+//! messages and for what an allocator recorded of itself. The oracle knows events, not engines.
 
+pub mod allocation_check;
 pub mod check;
 pub mod checker;
 mod judge;

@@ -11,7 +11,6 @@ use super::op::{Op, SlotId};
 use super::{MAX_CHUNKS, Scenario, ScenarioError};
 
 /// Limits that keep a hostile scenario from exhausting the machine.
-const MAX_THREADS: u16 = 256;
 const MAX_SLOTS: u64 = 1 << 20;
 
 impl Scenario {
@@ -35,6 +34,12 @@ impl Scenario {
             return fail(
                 "devices",
                 format!("{} is not in 1 to {MAX_DEVICES}", self.devices),
+            );
+        }
+        if let Some(path) = &workload.import {
+            return fail(
+                "workload.import",
+                format!("{path} was not read; `stress` and `explore` make a script of an import"),
             );
         }
         if workload.memories.total() == 0 {
@@ -150,6 +155,9 @@ impl Scenario {
 
 /// The last epoch of a slot in a script: epochs are told apart modulo 256.
 const MAX_SCRIPT_EPOCH: u32 = 255;
+
+/// The most threads a scenario may have.
+pub const MAX_THREADS: u16 = 256;
 
 /// The most devices a scenario may have.
 pub const MAX_DEVICES: u16 = 256;

@@ -22,12 +22,13 @@ use crate::tracking::transport::SendMode;
 
 pub mod builtin;
 mod check;
+pub mod imported;
 pub mod op;
 pub mod op_stream;
 pub mod random;
 pub mod workload;
 
-pub use check::MAX_DEVICES;
+pub use check::{MAX_DEVICES, MAX_THREADS};
 
 use op::Op;
 use op_stream::{OpStream, SlotLayout};
@@ -405,11 +406,11 @@ impl Scenario {
 
     /// The operations of `thread` in run `run`.
     pub fn ops_of(&self, thread: u16, run: u64) -> Box<dyn Iterator<Item = Op> + Send> {
-        match self.script() {
+        match &self.workload.script {
             Some(script) => Box::new(
                 script
-                    .into_iter()
-                    .nth(usize::from(thread))
+                    .get(usize::from(thread))
+                    .map(|ops| parse_ops(ops))
                     .unwrap_or_default()
                     .into_iter(),
             ),
@@ -437,13 +438,7 @@ impl Scenario {
     /// The scripted operations, where the workload is a script.
     fn script(&self) -> Option<Vec<Vec<Op>>> {
         let script = self.workload.script.as_ref()?;
-        let parse = |text: &String| text.parse().expect("checked by Scenario::check");
-        Some(
-            script
-                .iter()
-                .map(|thread| thread.iter().map(parse).collect())
-                .collect(),
-        )
+        Some(script.iter().map(|thread| parse_ops(thread)).collect())
     }
 
     fn slots(&self) -> u32 {
@@ -462,4 +457,12 @@ impl Scenario {
                 .unwrap_or(0),
         }
     }
+}
+
+/// The operations of one thread of a script.
+fn parse_ops(texts: &[String]) -> Vec<Op> {
+    texts
+        .iter()
+        .map(|text| text.parse().expect("checked by Scenario::check"))
+        .collect()
 }

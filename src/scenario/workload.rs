@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::Memory;
 
+use super::imported::Imported;
 use super::random::Random;
 
 /// How many operations and on what.
@@ -43,6 +44,12 @@ pub struct Workload {
     /// The operations of each thread, instead of drawn ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub script: Option<Vec<Vec<String>>>,
+    /// In a file: an imported trace whose allocations become the script. A scenario has the script instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub import: Option<String>,
+    /// Where the script comes from, if it was made of an import.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Imported>,
 }
 
 impl Default for Workload {
@@ -62,6 +69,8 @@ impl Default for Workload {
             throwing_threads: 0,
             close: false,
             script: None,
+            import: None,
+            imported: None,
         }
     }
 }
@@ -95,6 +104,8 @@ impl Workload {
             throwing_threads: self.throwing_threads.min(1),
             close: self.close,
             script: None,
+            import: None,
+            imported: None,
         }
     }
 }

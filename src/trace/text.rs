@@ -9,30 +9,93 @@ use super::file::{BLOCK_BYTES, BlockKind, End, Header, ImportHeader, TraceFile, 
 
 /// Writes all of `source` into a trace in `file`; returns the bytes written.
 pub fn write(file: File, header: ImportHeader, source: &mut impl Read) -> io::Result<u64> {
-    let mut trace = TraceWriter::create(file, &Header::Import(header))?;
-    let mut raw = vec![0; BLOCK_BYTES];
-    let (mut number, mut kept) = (0, 0);
+    let mut trace = TextWriter::create(file, header)?;
+    let mut piece = vec![0; BLOCK_BYTES];
     loop {
-        let length = kept + fill(source, &mut raw[kept..])?;
-        if length == 0 {
-            break;
+        match fill(source, &mut piece)? {
+            0 => return trace.end(),
+            length => trace.text(&piece[..length])?,
         }
-        // A line that is longer than a block is cut: no reader of lines takes one of that length.
-        let whole = match raw[..length].iter().rposition(|byte| *byte == b'\n') {
-            Some(at) => at + 1,
-            None => length,
-        };
-        let lines = raw[..whole].iter().filter(|byte| **byte == b'\n').count() as u32;
-        trace.block(BlockKind::Text, 0, number, lines, &raw[..whole])?;
-        raw.copy_within(whole..length, 0);
-        kept = length - whole;
-        number += 1;
     }
-    trace.end(&End {
-        completed: true,
-        ..End::default()
-    })?;
-    Ok(trace.written_bytes())
+}
+
+/// Writes a text into a trace, in blocks of whole lines.
+#[derive(Debug)]
+pub struct TextWriter {
+    trace: TraceWriter,
+    raw: Vec<u8>,
+    blocks: u32,
+}
+
+impl TextWriter {
+    /// Starts a trace in `file`.
+    pub fn create(file: File, header: ImportHeader) -> io::Result<TextWriter> {
+        Ok(TextWriter {
+            trace: TraceWriter::create(file, &Header::Import(header))?,
+            raw: Vec::with_capacity(BLOCK_BYTES),
+            blocks: 0,
+        })
+    }
+
+    /// Appends a line, given without its end.
+    pub fn line(&mut self, line: &str) -> io::Result<()> {
+        self.text(line.as_bytes())?;
+        self.text(b"\n")
+    }
+
+    /// Appends a piece of the text.
+    pub fn text(&mut self, mut piece: &[u8]) -> io::Result<()> {
+        while !piece.is_empty() {
+            let (now, later) = piece.split_at(piece.len().min(BLOCK_BYTES - self.raw.len()));
+            self.raw.extend_from_slice(now);
+            piece = later;
+            if self.raw.len() == BLOCK_BYTES {
+                self.block()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends what is left and the end; returns the bytes written.
+    pub fn end(mut self) -> io::Result<u64> {
+        self.rest()?;
+        self.trace.end(&End {
+            completed: true,
+            ..End::default()
+        })?;
+        Ok(self.trace.written_bytes())
+    }
+
+    /// Appends what is left and no end: the trace is one that was cut short. Returns the bytes written.
+    pub fn cut_short(mut self) -> io::Result<u64> {
+        self.rest()?;
+        Ok(self.trace.written_bytes())
+    }
+
+    fn rest(&mut self) -> io::Result<()> {
+        while !self.raw.is_empty() {
+            self.block()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the whole lines that there are.
+    fn block(&mut self) -> io::Result<()> {
+        // A line that is longer than a block is cut: no reader of lines takes one of that length.
+        let whole = match self.raw.iter().rposition(|byte| *byte == b'\n') {
+            Some(at) => at + 1,
+            None => self.raw.len(),
+        };
+        let lines = self.raw[..whole]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count() as u32;
+        self.trace
+            .block(BlockKind::Text, 0, self.blocks, lines, &self.raw[..whole])?;
+        self.raw.drain(..whole);
+        self.blocks += 1;
+        Ok(())
+    }
 }
 
 /// Reads until `buffer` is full or the source ends.

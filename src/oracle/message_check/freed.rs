@@ -1,6 +1,7 @@
 //! A bounded memory of the keys that were dropped last.
 
 use std::collections::VecDeque;
+use std::hash::Hash;
 
 use rustc_hash::FxHashMap;
 
@@ -8,16 +9,24 @@ use rustc_hash::FxHashMap;
 pub const FREED_WINDOW: usize = 1 << 16;
 
 /// Keys that were dropped by a FREE and not allocated since.
-#[derive(Default)]
-pub(super) struct RecentlyFreed {
-    dropped_at: FxHashMap<(i32, u64), u64>,
+pub(in crate::oracle) struct RecentlyFreed<K> {
+    dropped_at: FxHashMap<K, u64>,
     /// In the order of lines. Keeps entries that `dropped_at` has lost or renewed, until their turn.
-    order: VecDeque<((i32, u64), u64)>,
+    order: VecDeque<(K, u64)>,
 }
 
-impl RecentlyFreed {
+impl<K> Default for RecentlyFreed<K> {
+    fn default() -> RecentlyFreed<K> {
+        RecentlyFreed {
+            dropped_at: FxHashMap::default(),
+            order: VecDeque::new(),
+        }
+    }
+}
+
+impl<K: Copy + Eq + Hash> RecentlyFreed<K> {
     /// `key` was dropped on `line`.
-    pub(super) fn insert(&mut self, key: (i32, u64), line: u64) {
+    pub(in crate::oracle) fn insert(&mut self, key: K, line: u64) {
         self.dropped_at.insert(key, line);
         self.order.push_back((key, line));
         if self.order.len() > FREED_WINDOW
@@ -29,15 +38,15 @@ impl RecentlyFreed {
     }
 
     /// `key` was allocated again.
-    pub(super) fn remove(&mut self, key: (i32, u64)) {
+    pub(in crate::oracle) fn remove(&mut self, key: K) {
         self.dropped_at.remove(&key);
     }
 
-    pub(super) fn contains(&self, key: (i32, u64)) -> bool {
+    pub(in crate::oracle) fn contains(&self, key: K) -> bool {
         self.dropped_at.contains_key(&key)
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(in crate::oracle) fn clear(&mut self) {
         self.dropped_at.clear();
         self.order.clear();
     }

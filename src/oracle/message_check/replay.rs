@@ -17,7 +17,7 @@ type Key = (i32, u64);
 pub struct MessageCheck {
     report: MessageReport,
     live: FxHashMap<Key, Entry>,
-    freed: RecentlyFreed,
+    freed: RecentlyFreed<Key>,
     /// The server has shown that it counts references.
     counts_refs: bool,
     /// The server has announced that it takes over this size for the coming ALLOC of this key.

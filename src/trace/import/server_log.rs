@@ -18,7 +18,6 @@
 //! stderr. The order of lines is the order of messages only within one stream, and lines may interleave;
 //! such mixtures are unrecognised.
 
-mod accounting;
 mod cursor;
 mod event;
 mod line;
@@ -29,14 +28,14 @@ mod tests;
 
 use std::io::{self, BufRead};
 
-pub use accounting::{Accounting, MAX_EXCERPTS, UnrecognisedLine};
-pub use event::{LogEvent, LogRecord, MeterKind, OtherKind, RefsLeft, Swept, UnrecognisedReason};
+pub use super::accounting::{Accounting, MAX_EXCERPTS, UnrecognisedLine, UnrecognisedReason};
+pub use super::lines::MAX_LINE_BYTES;
+pub use event::{LogEvent, LogRecord, MeterKind, OtherKind, RefsLeft, Swept};
 pub use message::{ImportedMessage, Said, to_message};
 
+use super::accounting::Class;
+use super::lines::{ReadLine, read_line};
 use line::LineParser;
-
-/// The longest line that is read, in bytes without its line end; longer ones are skipped and counted.
-pub const MAX_LINE_BYTES: usize = 64 * 1024;
 
 /// Iterates over the lines of a tracking server's log.
 ///
@@ -77,7 +76,12 @@ impl<R: BufRead> ServerLogReader<R> {
             ReadLine::Overlong => LogEvent::Unrecognised(UnrecognisedReason::Overlong),
             ReadLine::Whole => self.parser.parse(&String::from_utf8_lossy(&self.line)),
         };
-        self.accounting.count(&what, &self.line);
+        let class = match &what {
+            LogEvent::KnownOther(_) => Class::KnownOther,
+            LogEvent::Unrecognised(reason) => Class::Unrecognised(*reason),
+            _ => Class::Parsed,
+        };
+        self.accounting.count(what.form(), class, &self.line);
         Ok(Some(LogRecord {
             line: self.accounting.lines,
             what,
@@ -96,43 +100,4 @@ impl<R: BufRead> Iterator for ServerLogReader<R> {
         self.ended = !matches!(next, Some(Ok(_)));
         next
     }
-}
-
-enum ReadLine {
-    Whole,
-    Overlong,
-    End,
-}
-
-/// Reads one line without its line end into `line`, of an overlong one the first [`MAX_LINE_BYTES`].
-fn read_line(source: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<ReadLine> {
-    line.clear();
-    let mut seen_any = false;
-    let mut overlong = false;
-    loop {
-        let available = match source.fill_buf() {
-            Ok(available) => available,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        if available.is_empty() {
-            break;
-        }
-        seen_any = true;
-        let end = available.iter().position(|&byte| byte == b'\n');
-        let part = &available[..end.unwrap_or(available.len())];
-        let room = MAX_LINE_BYTES - line.len();
-        overlong |= part.len() > room;
-        line.extend_from_slice(&part[..part.len().min(room)]);
-        let consumed = part.len() + usize::from(end.is_some());
-        source.consume(consumed);
-        if end.is_some() {
-            break;
-        }
-    }
-    Ok(match (seen_any, overlong) {
-        (false, _) => ReadLine::End,
-        (true, true) => ReadLine::Overlong,
-        (true, false) => ReadLine::Whole,
-    })
 }

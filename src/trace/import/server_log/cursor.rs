@@ -1,6 +1,6 @@
 //! A cursor over one line, for parsers that read literals and numbers from left to right.
 
-use super::event::UnrecognisedReason;
+use super::UnrecognisedReason;
 
 /// The result of reading a part of a form.
 pub(super) type Parsed<T> = Result<T, UnrecognisedReason>;

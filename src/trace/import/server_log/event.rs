@@ -1,5 +1,7 @@
 //! What a line of a tracking server's log can say.
 
+use super::UnrecognisedReason;
+
 /// One line of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRecord {
@@ -313,15 +315,4 @@ impl OtherKind {
             OtherKind::AcceptFailed => "other-accept-failed",
         }
     }
-}
-
-/// Why a line was not recognised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnrecognisedReason {
-    /// It has no known form.
-    NoKnownForm,
-    /// It has a known form up to a number that is out of range.
-    NumberOutOfRange,
-    /// It is longer than [`super::MAX_LINE_BYTES`].
-    Overlong,
 }

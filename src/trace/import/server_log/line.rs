@@ -6,8 +6,9 @@
 
 use std::borrow::Cow;
 
+use super::UnrecognisedReason;
 use super::cursor::{Cursor, Parsed};
-use super::event::{LogEvent, MeterKind, OtherKind, RefsLeft, Swept, UnrecognisedReason};
+use super::event::{LogEvent, MeterKind, OtherKind, RefsLeft, Swept};
 use super::other;
 
 const KB: f64 = 1024.0;

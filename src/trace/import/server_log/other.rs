@@ -1,7 +1,8 @@
 //! Lines that servers are known to print and that say nothing about messages.
 
+use super::UnrecognisedReason;
 use super::cursor::{Cursor, Parsed};
-use super::event::{OtherKind, UnrecognisedReason};
+use super::event::OtherKind;
 
 /// Such a line.
 pub(super) struct Other {

@@ -1,0 +1,373 @@
+//! The check of what an allocator recorded of itself: the runtime's debug log, RMM's log, a PyTorch snapshot.
+//!
+//! It replays the records per address and finds those that contradict each other. There is no server in them and no truth
+//! beside them, so nothing is ever clean; and there is no cause in them: diagnosis ranks suspects.
+//!
+//! What holds:
+//! - An address space is a device and a buffer type: one address may be live in each.
+//! - A release yields at most one of `unknown-free` and `double-free`: the latter when the records show the address given
+//!   back before, with no allocation since. In a source that begins in the middle, the first release of an address that was
+//!   never seen is no finding: it is noted as allocated earlier.
+//! - An allocation of a live address is `duplicate-alloc`. Where records name the object that holds a buffer, both lives are kept, and each
+//!   ends with its own release only: blocks that are written late do not turn into leaks. Else the new life replaces the old one.
+//! - A release with another size than its allocation's is `stale-metadata`.
+//! - Memory is bounded by the buffers that are live at once, plus the [`FREED_WINDOW`](super::message_check::FREED_WINDOW) last
+//!   addresses given back.
+
+use std::collections::BTreeMap;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
+
+use super::message_check::{FirstFinding, MessageFinding, Noted, RecentlyFreed};
+use crate::trace::import::allocation::{AllocationEvent, AllocationRecord, Buffer};
+use crate::trace::import::stacks::StackId;
+
+/// How many live buffers [`AllocationReport::live`] lists at most.
+pub const MAX_LIVE_LISTED: usize = 1000;
+/// Lives of one address that are kept at once; more can only be damage.
+const MAX_LIVES: usize = 16;
+/// Threads and devices that are counted; more can only be damage.
+const MAX_COUNTED: usize = 1 << 16;
+
+/// Something that a reader of the report should know, but that is no divergence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AllocationNote {
+    /// A release of a buffer that was allocated before the records begin.
+    AllocatedEarlier,
+    /// A buffer's object ended, and no release followed.
+    HolderEnded,
+    /// A release was requested and not completed.
+    ReleasePending,
+}
+
+impl AllocationNote {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            AllocationNote::AllocatedEarlier => "allocated-earlier",
+            AllocationNote::HolderEnded => "holder-ended",
+            AllocationNote::ReleasePending => "release-pending",
+        }
+    }
+}
+
+/// A buffer that is live at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveBuffer {
+    /// What its allocation said.
+    pub buffer: Buffer,
+    /// Where.
+    pub position: u64,
+    /// The thread that allocated it, where the source knows.
+    pub thread: Option<u64>,
+}
+
+/// Buffers that are live at the end and come from one place in the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveGroup {
+    /// The first of them.
+    pub first: LiveBuffer,
+    /// How many there are.
+    pub buffers: u64,
+    /// Their sizes together.
+    pub bytes: u64,
+}
+
+/// The outcome.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllocationReport {
+    /// Records read.
+    pub records: u64,
+    /// Allocations among them.
+    pub allocations: u64,
+    /// Releases among them; one that is requested and completed counts once.
+    pub releases: u64,
+    /// Failed allocations among them.
+    pub failed: u64,
+    /// How many threads they name.
+    pub threads: u64,
+    /// How many devices they name.
+    pub devices: u64,
+    /// Findings by kind.
+    pub findings: BTreeMap<MessageFinding, u64>,
+    /// The first finding.
+    pub first: Option<FirstFinding>,
+    /// What else is worth knowing.
+    pub notes: BTreeMap<AllocationNote, Noted>,
+    /// The most bytes that were live at once.
+    pub peak_bytes: u64,
+    /// How many buffers are live at the end.
+    pub live_total: u64,
+    /// Their sizes together.
+    pub live_bytes: u64,
+    /// The first [`MAX_LIVE_LISTED`] of them, by position.
+    pub live: Vec<LiveBuffer>,
+    /// All of them by device, type and call stack; most bytes first.
+    pub groups: Vec<LiveGroup>,
+}
+
+type Key = (i32, u8, u64);
+
+/// Checks a stream of records; see the [module](self) for what it finds.
+#[derive(Default)]
+pub struct AllocationCheck {
+    begins_in_the_middle: bool,
+    report: AllocationReport,
+    live: FxHashMap<Key, SmallVec<[Life; 1]>>,
+    freed: RecentlyFreed<(Key, Option<u64>)>,
+    threads: FxHashSet<u64>,
+    devices: FxHashSet<i32>,
+    bytes: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Life {
+    said: LiveBuffer,
+    /// Its allocation is in the records.
+    seen: bool,
+    requested_at: Option<u64>,
+    holder_ended_at: Option<u64>,
+}
+
+impl AllocationCheck {
+    /// `begins_in_the_middle`: records may be about buffers that were allocated before the first.
+    pub fn new(begins_in_the_middle: bool) -> AllocationCheck {
+        AllocationCheck {
+            begins_in_the_middle,
+            ..AllocationCheck::default()
+        }
+    }
+
+    /// Takes the next record.
+    pub fn observe(&mut self, record: &AllocationRecord) {
+        self.report.records += 1;
+        if let Some(thread) = record.thread.filter(|_| self.threads.len() < MAX_COUNTED) {
+            self.threads.insert(thread);
+        }
+        let position = record.position;
+        let device = match record.what {
+            AllocationEvent::Allocated(buffer) => {
+                self.allocated(LiveBuffer {
+                    buffer,
+                    position,
+                    thread: record.thread,
+                });
+                buffer.device
+            }
+            AllocationEvent::ReleaseRequested(buffer) => {
+                self.requested(position, &buffer);
+                buffer.device
+            }
+            AllocationEvent::Released(buffer) => {
+                self.released(position, &buffer);
+                buffer.device
+            }
+            AllocationEvent::HolderEnded(buffer) => {
+                if let Some((index, _)) = self.find_life(&buffer)
+                    && let Some(lives) = self.live.get_mut(&key(&buffer))
+                {
+                    lives[index].holder_ended_at = Some(position);
+                }
+                buffer.device
+            }
+            AllocationEvent::Failed { device, .. } => {
+                self.report.failed += 1;
+                device
+            }
+        };
+        if self.devices.len() < MAX_COUNTED {
+            self.devices.insert(device);
+        }
+    }
+
+    /// The outcome, at the end of the records.
+    pub fn finish(mut self) -> AllocationReport {
+        let mut live = Vec::new();
+        let lives: Vec<Life> = self.live.values().flatten().copied().collect();
+        for life in lives {
+            if let Some(position) = life.requested_at {
+                self.note_first(AllocationNote::ReleasePending, position);
+                continue;
+            }
+            if let Some(position) = life.holder_ended_at {
+                self.note_first(AllocationNote::HolderEnded, position);
+            }
+            if life.seen {
+                live.push(life.said);
+            }
+        }
+        live.sort_unstable_by_key(|live| (live.position, key(&live.buffer)));
+        let mut groups: BTreeMap<(i32, u8, Option<StackId>), LiveGroup> = BTreeMap::new();
+        for buffer in &live {
+            let Buffer {
+                device,
+                buffer_type,
+                stack,
+                ..
+            } = buffer.buffer;
+            let group = groups
+                .entry((device, buffer_type, stack))
+                .or_insert(LiveGroup {
+                    first: *buffer,
+                    buffers: 0,
+                    bytes: 0,
+                });
+            group.buffers += 1;
+            group.bytes = group.bytes.saturating_add(size(&buffer.buffer));
+        }
+        let mut groups: Vec<LiveGroup> = groups.into_values().collect();
+        groups.sort_by_key(|group| (std::cmp::Reverse(group.bytes), group.first.position));
+        self.report.live_total = live.len() as u64;
+        self.report.live_bytes = groups
+            .iter()
+            .fold(0, |bytes: u64, group| bytes.saturating_add(group.bytes));
+        live.truncate(MAX_LIVE_LISTED);
+        self.report.live = live;
+        self.report.groups = groups;
+        self.report.threads = self.threads.len() as u64;
+        self.report.devices = self.devices.len() as u64;
+        self.report
+    }
+
+    fn allocated(&mut self, said: LiveBuffer) {
+        let (key, position) = (key(&said.buffer), said.position);
+        self.report.allocations += 1;
+        self.freed.remove((key, said.buffer.holder));
+        let lives = self.live.entry(key).or_default();
+        let duplicate = !lives.is_empty();
+        let replaces = said.buffer.holder.is_none() || lives.len() >= MAX_LIVES;
+        if duplicate && replaces {
+            let old = lives.remove(0);
+            self.bytes = self.bytes.saturating_sub(old.bytes());
+        }
+        let life = Life {
+            said,
+            seen: true,
+            requested_at: None,
+            holder_ended_at: None,
+        };
+        lives.push(life);
+        self.bytes = self.bytes.saturating_add(life.bytes());
+        self.report.peak_bytes = self.report.peak_bytes.max(self.bytes);
+        if duplicate {
+            self.find(MessageFinding::DuplicateAlloc, &said.buffer, position);
+        }
+    }
+
+    fn requested(&mut self, position: u64, buffer: &Buffer) {
+        let Some((index, life)) = self.find_life(buffer) else {
+            self.refused(position, buffer);
+            // So that its completion is no second finding.
+            let life = Life {
+                said: LiveBuffer {
+                    buffer: *buffer,
+                    position,
+                    thread: None,
+                },
+                seen: false,
+                requested_at: Some(position),
+                holder_ended_at: None,
+            };
+            self.live.entry(key(buffer)).or_default().push(life);
+            return;
+        };
+        if life.requested_at.is_some() {
+            self.find(MessageFinding::DoubleFree, buffer, position);
+        } else if let Some(lives) = self.live.get_mut(&key(buffer)) {
+            lives[index].requested_at = Some(position);
+            self.compare_sizes(&life, buffer, position);
+        }
+    }
+
+    fn released(&mut self, position: u64, buffer: &Buffer) {
+        self.report.releases += 1;
+        let key = key(buffer);
+        let Some((index, life)) = self.find_life(buffer) else {
+            self.refused(position, buffer);
+            self.freed.insert((key, buffer.holder), position);
+            return;
+        };
+        if let Some(lives) = self.live.get_mut(&key) {
+            lives.remove(index);
+            if lives.is_empty() {
+                self.live.remove(&key);
+            }
+            self.freed.insert((key, buffer.holder), position);
+        }
+        if life.seen {
+            self.bytes = self.bytes.saturating_sub(life.bytes());
+        }
+        if life.requested_at.is_none() {
+            self.compare_sizes(&life, buffer, position);
+        }
+    }
+
+    /// A release of what is not live.
+    fn refused(&mut self, position: u64, buffer: &Buffer) {
+        if self.freed.contains((key(buffer), buffer.holder)) {
+            self.find(MessageFinding::DoubleFree, buffer, position);
+        } else if self.begins_in_the_middle {
+            self.note(AllocationNote::AllocatedEarlier, position);
+        } else {
+            self.find(MessageFinding::UnknownFree, buffer, position);
+        }
+    }
+
+    fn compare_sizes(&mut self, life: &Life, buffer: &Buffer, position: u64) {
+        let sizes = life.said.buffer.size_bytes.zip(buffer.size_bytes);
+        if life.seen && sizes.is_some_and(|(allocated, released)| allocated != released) {
+            self.find(MessageFinding::StaleMetadata, buffer, position);
+        }
+    }
+
+    /// The life that a later record is about: the one of its holder; where holders are not named, the oldest.
+    fn find_life(&self, buffer: &Buffer) -> Option<(usize, Life)> {
+        let lives = self.live.get(&key(buffer))?;
+        let index = lives.iter().position(|life| {
+            let holders = life.said.buffer.holder.zip(buffer.holder);
+            holders.is_none_or(|(allocated, released)| allocated == released)
+        })?;
+        Some((index, lives[index]))
+    }
+
+    fn find(&mut self, kind: MessageFinding, buffer: &Buffer, position: u64) {
+        *self.report.findings.entry(kind).or_default() += 1;
+        self.report.first.get_or_insert(FirstFinding {
+            kind,
+            device: Some(buffer.device),
+            address: buffer.address,
+            line: position,
+        });
+    }
+
+    fn note(&mut self, note: AllocationNote, position: u64) {
+        let noted = Noted {
+            count: 0,
+            first_line: position,
+        };
+        self.report.notes.entry(note).or_insert(noted).count += 1;
+    }
+
+    /// As [`AllocationCheck::note`], for positions that come in no order.
+    fn note_first(&mut self, note: AllocationNote, position: u64) {
+        self.note(note, position);
+        if let Some(noted) = self.report.notes.get_mut(&note) {
+            noted.first_line = noted.first_line.min(position);
+        }
+    }
+}
+
+impl Life {
+    fn bytes(&self) -> u64 {
+        size(&self.said.buffer)
+    }
+}
+
+fn key(buffer: &Buffer) -> Key {
+    (buffer.device, buffer.buffer_type, buffer.address)
+}
+
+fn size(buffer: &Buffer) -> u64 {
+    buffer.size_bytes.unwrap_or(0)
+}

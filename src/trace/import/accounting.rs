@@ -1,0 +1,113 @@
+//! What became of the records of a source: of the lines of a text, of the entries of a snapshot.
+
+use std::collections::BTreeMap;
+
+/// How many unrecognised records are kept with an excerpt; more are only counted.
+pub const MAX_EXCERPTS: usize = 100;
+
+const EXCERPT_CHARS: usize = 120;
+
+/// Counts of records, by what became of them. `lines == parsed + known_other + unrecognised`, always.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accounting {
+    /// All lines (of a snapshot: all entries).
+    pub lines: u64,
+    /// Lines that say something about messages, allocations, sweeps or the live table.
+    pub parsed: u64,
+    /// Lines that such sources are known to hold and that say nothing more.
+    pub known_other: u64,
+    /// Lines that no known source prints, overlong ones included.
+    pub unrecognised: u64,
+    /// Of the unrecognised: those longer than [`super::lines::MAX_LINE_BYTES`], which were skipped.
+    pub overlong: u64,
+    /// The first [`MAX_EXCERPTS`] unrecognised lines.
+    pub first_unrecognised: Vec<UnrecognisedLine>,
+    /// Lines by the name of their form.
+    pub forms: BTreeMap<&'static str, u64>,
+}
+
+/// A line that was not recognised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnrecognisedLine {
+    /// Its number, from 1.
+    pub line: u64,
+    /// Why it was not recognised.
+    pub reason: UnrecognisedReason,
+    /// Its beginning.
+    pub excerpt: String,
+}
+
+/// Why a line was not recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnrecognisedReason {
+    /// It has no known form.
+    NoKnownForm,
+    /// It has a known form up to a number that is out of range.
+    NumberOutOfRange,
+    /// It is longer than [`super::lines::MAX_LINE_BYTES`].
+    Overlong,
+    /// It belongs to a block that was cut, or that another writer's lines are mixed into.
+    CutBlock,
+}
+
+impl UnrecognisedReason {
+    /// The reason in words.
+    pub fn explain(self) -> &'static str {
+        match self {
+            UnrecognisedReason::NoKnownForm => "it has no known form",
+            UnrecognisedReason::NumberOutOfRange => "a number in it is out of range",
+            UnrecognisedReason::Overlong => "it is too long",
+            UnrecognisedReason::CutBlock => "its block was cut or mixed with another",
+        }
+    }
+}
+
+/// What became of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// It says something.
+    Parsed,
+    /// It is known, and says nothing more.
+    KnownOther,
+    /// It is not known.
+    Unrecognised(UnrecognisedReason),
+}
+
+impl Accounting {
+    /// Counts the next line.
+    pub(super) fn count(&mut self, form: &'static str, class: Class, text: &[u8]) {
+        self.count_at(self.lines + 1, form, class, text);
+    }
+
+    /// Counts a line that was read before the last one; its number is `line`.
+    pub(super) fn count_at(&mut self, line: u64, form: &'static str, class: Class, text: &[u8]) {
+        self.lines += 1;
+        *self.forms.entry(form).or_default() += 1;
+        match class {
+            Class::Parsed => self.parsed += 1,
+            Class::KnownOther => self.known_other += 1,
+            Class::Unrecognised(reason) => self.count_unrecognised(line, reason, text),
+        }
+    }
+
+    fn count_unrecognised(&mut self, line: u64, reason: UnrecognisedReason, text: &[u8]) {
+        self.unrecognised += 1;
+        self.overlong += u64::from(reason == UnrecognisedReason::Overlong);
+        if self.first_unrecognised.len() < MAX_EXCERPTS {
+            self.first_unrecognised.push(UnrecognisedLine {
+                line,
+                reason,
+                excerpt: excerpt(text),
+            });
+        }
+    }
+}
+
+/// The beginning of a line, for people.
+pub(super) fn excerpt(text: &[u8]) -> String {
+    let start = &text[..text.len().min(4 * EXCERPT_CHARS)];
+    String::from_utf8_lossy(start)
+        .chars()
+        .take(EXCERPT_CHARS)
+        .collect()
+}

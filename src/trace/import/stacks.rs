@@ -1,0 +1,126 @@
+//! Call stacks, each kept once.
+//!
+//! A program allocates from few places many times, so a table of the distinct stacks stays small while a log grows.
+//! Its size is bounded all the same: what is beyond [`MAX_STACK_BYTES`] is counted and not kept.
+
+use rustc_hash::FxHashMap;
+
+/// The most that a table holds, in bytes of frames and stacks; a hostile source can make every stack another.
+pub const MAX_STACK_BYTES: usize = 64 << 20;
+
+/// What a frame or a stack costs beside its text: its place in the lists and maps.
+const OVERHEAD_BYTES: usize = 64;
+
+/// A call stack in its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StackId(pub u32);
+
+/// A frame in its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FrameId(pub u32);
+
+/// Distinct call stacks, numbered in the order in which they were first seen; frames likewise.
+#[derive(Clone, Debug, Default)]
+pub struct StackTable {
+    frames: Vec<Box<str>>,
+    frame_ids: FxHashMap<Box<str>, FrameId>,
+    stacks: Vec<Box<[FrameId]>>,
+    stack_ids: FxHashMap<Box<[FrameId]>, StackId>,
+    bytes: usize,
+    dropped: u64,
+}
+
+impl StackTable {
+    /// The number of a frame; `None` where the table is full.
+    pub fn frame(&mut self, text: &str) -> Option<FrameId> {
+        if let Some(id) = self.frame_ids.get(text) {
+            return Some(*id);
+        }
+        self.take_room(2 * text.len() + OVERHEAD_BYTES)?;
+        let id = FrameId(self.frames.len() as u32);
+        self.frames.push(text.into());
+        self.frame_ids.insert(text.into(), id);
+        Some(id)
+    }
+
+    /// The number of a stack of frames, innermost first; `None` where the table is full. Frames must be of this table.
+    pub fn stack(&mut self, frames: &[FrameId]) -> Option<StackId> {
+        if let Some(id) = self.stack_ids.get(frames) {
+            return Some(*id);
+        }
+        self.take_room(2 * size_of_val(frames) + OVERHEAD_BYTES)?;
+        let id = StackId(self.stacks.len() as u32);
+        self.stacks.push(frames.into());
+        self.stack_ids.insert(frames.into(), id);
+        Some(id)
+    }
+
+    /// The frames of a stack, innermost first.
+    pub fn frames_of(&self, stack: StackId) -> impl ExactSizeIterator<Item = &str> {
+        self.ids_of(stack).iter().map(|id| self.text(*id))
+    }
+
+    /// The frames of a stack, by their numbers.
+    pub fn ids_of(&self, stack: StackId) -> &[FrameId] {
+        self.stacks.get(stack.0 as usize).map_or(&[], |ids| ids)
+    }
+
+    /// A frame's text.
+    pub fn text(&self, frame: FrameId) -> &str {
+        self.frames.get(frame.0 as usize).map_or("", |text| text)
+    }
+
+    /// How many distinct stacks it holds.
+    pub fn len(&self) -> usize {
+        self.stacks.len()
+    }
+
+    /// Whether it holds no stack.
+    pub fn is_empty(&self) -> bool {
+        self.stacks.is_empty()
+    }
+
+    /// How many distinct frames it holds.
+    pub fn frames(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// How often a frame or a stack was not kept because the table was full.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    fn take_room(&mut self, bytes: usize) -> Option<()> {
+        if self.bytes + bytes > MAX_STACK_BYTES {
+            self.dropped += 1;
+            return None;
+        }
+        self.bytes += bytes;
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_stacks_are_kept_once() {
+        let mut table = StackTable::default();
+        let frames = ["inner", "outer"].map(|text| table.frame(text).expect("room"));
+        let id = table.stack(&frames).expect("room");
+        assert_eq!(table.stack(&frames), Some(id));
+        assert_eq!(table.frame("outer"), Some(frames[1]));
+        assert_eq!(table.frames_of(id).collect::<Vec<_>>(), ["inner", "outer"]);
+        assert_eq!((table.len(), table.frames()), (1, 2));
+    }
+
+    #[test]
+    fn a_full_table_keeps_no_more_and_counts_it() {
+        let mut table = StackTable::default();
+        let long = "x".repeat(MAX_STACK_BYTES);
+        assert_eq!(table.frame(&long), None);
+        assert_eq!(table.dropped(), 1);
+        assert!(table.frame("short").is_some());
+    }
+}
