@@ -1,5 +1,6 @@
 //! `heisenbed zoo`: lists and shows planted defects, and measures which engine finds which.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use super::scenario_args::word;
 use super::stress::parse_duration;
 use super::{Context, Format, Outcome};
 use crate::oracle::Kind;
-use crate::zoo::bench::{Plan, Results, bench};
+use crate::zoo::bench::{Plan, Told, bench};
+use crate::zoo::results::Results;
 use crate::zoo::{self, Defect, Engine, Size};
 
 /// Arguments of `heisenbed zoo`.
@@ -34,21 +36,30 @@ enum Command {
     /// Measure, by defect and engine: found or not, schedules and seconds to find it, the smallest run, and false alarms on the twin;
     /// exits 1 where a defect was missed or a twin was not silent
     Bench(BenchArgs),
+    /// Print what `zoo bench -o` has written, several files (of the same seeds and budget) as one measurement
+    Table {
+        /// The files; a defect that is in several is taken from the last
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+        /// Print a Markdown table
+        #[arg(long)]
+        markdown: bool,
+    },
 }
 
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    heisenbed zoo bench --defect free-first-gap --defect narrow-lock --seeds 5\n  \
+    heisenbed zoo bench --defect free-first-gap,narrow-lock --engine random,pct --seeds 5\n  \
     heisenbed zoo bench -o zoo.json --markdown > table.md")]
 struct BenchArgs {
     /// Seeds of each engine
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     seeds: u64,
-    /// Engines: stress, stress-perturbed, random, pct, urw, exhaustive, fuzz; without it, all
+    /// Only these engines: stress, stress-perturbed, random, pct, urw, exhaustive, fuzz
     #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = word::<Engine>)]
-    engines: Vec<Engine>,
+    engine: Vec<Engine>,
     /// Only these defects
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     defect: Vec<String>,
     /// How long an engine may look with one seed
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
@@ -79,6 +90,10 @@ pub fn run(args: &ZooArgs, context: &Context) -> Outcome {
             None => Outcome::bad_input(zoo::unknown(defect), context.format),
         },
         Command::Bench(args) => measure(args, context),
+        Command::Table { files, markdown } => match read(files) {
+            Ok(results) => tell(&results, *markdown, context.format),
+            Err(error) => Outcome::bad_input(error, context.format),
+        },
     }
 }
 
@@ -174,10 +189,10 @@ fn measure(args: &BenchArgs, context: &Context) -> Outcome {
     if defects.is_empty() {
         defects.extend(zoo::defects());
     }
-    let engines = if args.engines.is_empty() {
+    let engines = if args.engine.is_empty() {
         Engine::ALL.to_vec()
     } else {
-        args.engines.clone()
+        args.engine.clone()
     };
     let plan = Plan {
         first_seed: context.seed.unwrap_or(0),
@@ -190,19 +205,17 @@ fn measure(args: &BenchArgs, context: &Context) -> Outcome {
         engines,
     };
     context.catch_interrupts();
-    // Of each defect its engines, its smallest run and its twin.
-    let steps = plan.defects.len() * (plan.engines.len() + 2);
+    let steps = plan.defects.len() * plan.steps_per_defect();
     let mut progress = Progress::new(context.quiet, "zoo bench", "steps", steps as u64);
-    let (mut done, mut unwritten) = (0, None);
-    let results = bench(
-        &plan,
-        &context.interrupt,
-        |_| {
-            progress.update(done);
-            done += 1;
-        },
-        |results| unwritten = write(args, results).err(),
-    );
+    let (mut begun, mut unwritten) = (0, None);
+    let results = bench(&plan, &context.interrupt, &mut |told| match told {
+        Told::Step => {
+            progress.update(begun);
+            begun += 1;
+        }
+        Told::Seed => progress.update(begun - 1),
+        Told::Defect(results) => unwritten = write(args, results).err(),
+    });
     progress.finish();
     let results = match results {
         Ok(results) => results,
@@ -212,9 +225,18 @@ fn measure(args: &BenchArgs, context: &Context) -> Outcome {
     if let Some(error) = write(args, &results).err().or(unwritten) {
         return Outcome::bad_input(error, context.format);
     }
-    let stdout = match context.format {
-        Format::Json => format!("{}\n", json!(results)),
-        Format::Human if args.markdown => results.markdown(),
+    tell(&results, args.markdown, context.format)
+}
+
+fn tell(results: &Results, markdown: bool, format: Format) -> Outcome {
+    let stdout = match format {
+        Format::Json => {
+            let mut value = json!(results);
+            value["holds"] = json!(results.holds());
+            value["shortcomings"] = json!(results.shortcomings());
+            format!("{value}\n")
+        }
+        Format::Human if markdown => results.markdown(),
         Format::Human => results.text(),
     };
     let stderr = if results.interrupted {
@@ -235,4 +257,19 @@ fn write(args: &BenchArgs, results: &Results) -> Result<(), String> {
     };
     std::fs::write(path, format!("{}\n", json!(results)))
         .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn read(files: &[PathBuf]) -> Result<Results, String> {
+    let mut all: Option<Results> = None;
+    for path in files {
+        let wrong = |error: &dyn Display| format!("{}: {error}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+        let results: Results = serde_json::from_str(&text)
+            .map_err(|error| format!("{}; give what `zoo bench -o` has written", wrong(&error)))?;
+        all = Some(match all {
+            Some(all) => all.join(results).map_err(|error| wrong(&error))?,
+            None => results,
+        });
+    }
+    Ok(all.expect("clap wants one file at least"))
 }

@@ -1,19 +1,18 @@
-//! The measurement: every defect by every engine over many seeds, and every twin over many schedules.
+//! The measurement (see [`super::results`] for what comes of it): every defect by every engine over many seeds, and every twin over many schedules.
 //!
 //! Counts are the same on every machine for the controlled engines, which draw from seeds; times, and all figures of real threads, are those of the
 //! machine. An engine that finds a defect in none of its first [`FRUITLESS_SEEDS`] seeds is not asked again, and the result says how many it had.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::Defect;
 use super::hunt::{Budget, Engine, HuntError, hunt};
+use super::results::{DefectResult, EngineResult, ReproducerSize, Results, Spread, TwinResult};
+use crate::engine::controlled::machine::Setup;
 use crate::engine::controlled::observe::Observed;
-use crate::oracle::{Kind, Verdict};
+use crate::oracle::{Kind, Report, Verdict};
 use crate::scenario::Scenario;
 use crate::shrink;
 
@@ -47,99 +46,32 @@ pub struct Plan {
     pub twin_runs: u64,
 }
 
-/// Everything that was measured.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Results {
-    /// Seeds of each engine.
-    pub seeds: u64,
-    /// How long an engine was given with one seed.
-    pub budget_s: f64,
-    /// Threads that drew.
-    pub workers: usize,
-    /// By defect.
-    pub defects: Vec<DefectResult>,
-    /// Whether it was stopped before the end.
-    pub interrupted: bool,
+/// How far a measurement has come.
+#[derive(Clone, Copy, Debug)]
+pub enum Told<'a> {
+    /// A step begins: an engine on a defect, the smallest run, or a twin. Of each defect there are [`Plan::steps_per_defect`].
+    Step,
+    /// A seed of the same step.
+    Seed,
+    /// A defect is done.
+    Defect(&'a Results),
 }
 
-/// What was measured of one defect.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct DefectResult {
-    /// Which.
-    pub defect: String,
-    /// By engine.
-    pub engines: Vec<EngineResult>,
-    /// The smallest run that shows it.
-    pub reproducer: Option<ReproducerSize>,
-    /// Its twin.
-    pub twin: TwinResult,
+impl Plan {
+    /// Of each defect its engines, its smallest run and its twin.
+    pub fn steps_per_defect(&self) -> usize {
+        self.engines.len() + 2
+    }
 }
 
-/// What one engine found of one defect.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct EngineResult {
-    /// Which engine.
-    pub engine: Engine,
-    /// Whether it can run the defect at all.
-    pub runnable: bool,
-    /// Seeds that it was given.
-    pub seeds: u64,
-    /// Seeds with which it found the defect.
-    pub found: u64,
-    /// Schedules (runs, states) up to the find, of the seeds that found it.
-    pub schedules: Option<Spread>,
-    /// Seconds up to the find.
-    pub seconds: Option<Spread>,
-    /// Kinds that the defect does not explain.
-    pub unexplained: BTreeSet<Kind>,
-    /// Why it could not be run, where that was an error.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub error: Option<String>,
-}
-
-/// Median and worst of some figures.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Spread {
-    /// The middle one; of an even number the higher.
-    pub median: f64,
-    /// The largest.
-    pub worst: f64,
-}
-
-/// How small the smallest run is that shows a defect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReproducerSize {
-    /// The kind that was kept.
-    pub kind: Kind,
-    /// Threads.
-    pub threads: u16,
-    /// Operations.
-    pub ops: u64,
-    /// Preemptions.
-    pub preemptions: u64,
-}
-
-/// How silent a twin was.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct TwinResult {
-    /// Random schedules.
-    pub schedules: u64,
-    /// Stress runs, every second one perturbed.
-    pub runs: u64,
-    /// Runs and schedules that were not clean.
-    pub false_alarms: u64,
-    /// States, where every one was searched and none diverges.
-    pub proved_states: Option<u64>,
-}
-
-/// Measures. `told` hears of every defect that is done, and `step` of every hunt.
+/// Measures.
 pub fn bench(
     plan: &Plan,
     interrupt: &AtomicBool,
-    mut step: impl FnMut(&str),
-    mut told: impl FnMut(&Results),
+    told: &mut dyn FnMut(Told<'_>),
 ) -> Result<Results, HuntError> {
     let mut results = Results {
+        first_seed: plan.first_seed,
         seeds: plan.seeds,
         budget_s: plan.budget.as_secs_f64(),
         workers: plan.workers,
@@ -151,8 +83,8 @@ pub fn bench(
         }
         results
             .defects
-            .push(measure(plan, defect, interrupt, &mut step)?);
-        told(&results);
+            .push(measure(plan, defect, interrupt, told)?);
+        told(Told::Defect(&results));
     }
     results.interrupted = interrupt.load(Ordering::Relaxed);
     Ok(results)
@@ -162,22 +94,22 @@ fn measure(
     plan: &Plan,
     defect: &Defect,
     interrupt: &AtomicBool,
-    step: &mut impl FnMut(&str),
+    told: &mut dyn FnMut(Told<'_>),
 ) -> Result<DefectResult, HuntError> {
     let mut engines = Vec::new();
     let mut example = None;
     for engine in &plan.engines {
-        step(&format!("{} by {engine}", defect.name));
-        let (result, shown) = by_engine(plan, defect, *engine, interrupt)?;
+        told(Told::Step);
+        let (result, shown) = by_engine(plan, defect, *engine, interrupt, told)?;
         engines.push(result);
         example = example.or(shown);
     }
-    step(&format!("{}: its smallest run", defect.name));
+    told(Told::Step);
     let reproducer = match example {
         Some((scenario, observed)) => smallest(defect, scenario, &observed, interrupt)?,
         None => None,
     };
-    step(&format!("{}: its twin", defect.name));
+    told(Told::Step);
     Ok(DefectResult {
         defect: defect.name.clone(),
         engines,
@@ -193,6 +125,7 @@ fn by_engine(
     defect: &Defect,
     engine: Engine,
     interrupt: &AtomicBool,
+    told: &mut dyn FnMut(Told<'_>),
 ) -> Result<(EngineResult, Option<Example>), HuntError> {
     let mut result = EngineResult {
         engine,
@@ -216,8 +149,9 @@ fn by_engine(
         if !result.runnable || is_fruitless || interrupt.load(Ordering::Relaxed) {
             break;
         }
+        told(Told::Seed);
         let scenario = engine.scenario(defect, true, seed)?;
-        let shows = |report: &crate::oracle::Report| defect.shows_in(report);
+        let shows = |report: &Report| defect.shows_in(report);
         let hunted = match hunt(engine, scenario.clone(), &budget, &shows) {
             Ok(hunted) => hunted,
             // A trace that contradicts itself is a finding about heisenbed, and no reason to lose the others.
@@ -253,7 +187,7 @@ fn smallest(
     observed: &Observed,
     interrupt: &AtomicBool,
 ) -> Result<Option<ReproducerSize>, HuntError> {
-    let setup = crate::engine::controlled::machine::Setup::new(scenario, 0)?;
+    let setup = Setup::new(scenario, 0)?;
     let shown = |kind: &&Kind| observed.report.count(**kind) > 0;
     let Some(kind) = defect.expected.iter().find(shown) else {
         return Ok(None);
@@ -278,7 +212,7 @@ fn twin(plan: &Plan, defect: &Defect, interrupt: &AtomicBool) -> Result<TwinResu
         workers: plan.workers,
         interrupt,
     };
-    let diverged = |report: &crate::oracle::Report| report.verdict != Verdict::Clean;
+    let diverged = |report: &Report| report.verdict != Verdict::Clean;
     if plan.twin_schedules > 0 {
         let small = Engine::Random.scenario(defect, false, seed)?;
         let long = budget(plan.twin_schedules);
@@ -308,180 +242,4 @@ fn twin(plan: &Plan, defect: &Defect, interrupt: &AtomicBool) -> Result<TwinResu
             u64::from(played.found.is_some() && !interrupt.load(Ordering::Relaxed));
     }
     Ok(result)
-}
-
-impl Spread {
-    fn of(mut figures: Vec<f64>) -> Option<Spread> {
-        figures.sort_by(f64::total_cmp);
-        Some(Spread {
-            median: *figures.get(figures.len() / 2)?,
-            worst: *figures.last()?,
-        })
-    }
-}
-
-impl Results {
-    /// Whether every defect was found as it must be: by two engines (or all that were asked and can run it), with every seed by the best
-    /// of them in 10 s; and every twin was silent.
-    pub fn holds(&self) -> bool {
-        !self.interrupted
-            && self
-                .defects
-                .iter()
-                .all(|result| result.shortcomings().is_empty())
-    }
-}
-
-impl DefectResult {
-    /// What is not as it must be.
-    pub fn shortcomings(&self) -> Vec<String> {
-        let mut short = Vec::new();
-        let runnable = self.engines.iter().filter(|engine| engine.runnable);
-        let finders = self
-            .engines
-            .iter()
-            .filter(|engine| engine.found > 0)
-            .count();
-        let wanted = runnable.count().min(2);
-        if finders < wanted {
-            short.push(format!("found by {finders} of {wanted} engines"));
-        }
-        if wanted > 0 && self.best().is_none_or(|best| best.found < best.seeds) {
-            short.push("no engine found it with every seed".to_owned());
-        }
-        if self
-            .best()
-            .and_then(|best| best.seconds)
-            .is_some_and(|seconds| seconds.worst > 10.0)
-        {
-            short.push("the best engine took more than 10 s".to_owned());
-        }
-        if self.twin.false_alarms > 0 {
-            short.push(format!(
-                "{} false alarms on the twin",
-                self.twin.false_alarms
-            ));
-        }
-        for engine in &self.engines {
-            if !engine.unexplained.is_empty() {
-                let kinds: Vec<&str> = engine.unexplained.iter().map(|kind| kind.name()).collect();
-                short.push(format!(
-                    "{} also showed {}",
-                    engine.engine,
-                    kinds.join(", ")
-                ));
-            }
-            if let Some(error) = &engine.error {
-                short.push(format!("{}: {error}", engine.engine));
-            }
-        }
-        short
-    }
-
-    /// The engine that found it with the most seeds, and then in the shortest worst time.
-    pub fn best(&self) -> Option<&EngineResult> {
-        let found = self.engines.iter().filter(|engine| engine.found > 0);
-        found.min_by(|a, b| {
-            let worst = |engine: &EngineResult| engine.seconds.map_or(f64::MAX, |s| s.worst);
-            let missed = |engine: &EngineResult| engine.seeds - engine.found;
-            missed(a)
-                .cmp(&missed(b))
-                .then(worst(a).total_cmp(&worst(b)))
-        })
-    }
-}
-
-impl Results {
-    /// As a Markdown table: a row a defect, a column an engine.
-    pub fn markdown(&self) -> String {
-        let mut text = String::from("| defect |");
-        let engines: Vec<Engine> = self.defects.first().map_or_else(Vec::new, |first| {
-            first.engines.iter().map(|engine| engine.engine).collect()
-        });
-        for engine in &engines {
-            let _ = write!(text, " {engine} |");
-        }
-        text.push_str(" smallest run | twin |\n|---|");
-        text.push_str(&"---|".repeat(engines.len() + 2));
-        text.push('\n');
-        for result in &self.defects {
-            let _ = write!(text, "| `{}` |", result.defect);
-            for engine in &result.engines {
-                let _ = write!(text, " {} |", engine.cell());
-            }
-            let _ = writeln!(text, " {} | {} |", result.size(), result.twin.cell());
-        }
-        text
-    }
-
-    /// For people at a terminal: a line an engine.
-    pub fn text(&self) -> String {
-        let mut text = String::new();
-        for result in &self.defects {
-            let _ = writeln!(
-                text,
-                "{}: smallest run {}; twin {}",
-                result.defect,
-                result.size(),
-                result.twin.cell()
-            );
-            for engine in &result.engines {
-                let _ = writeln!(text, "  {:<17} {}", engine.engine.name(), engine.cell());
-            }
-            for short in result.shortcomings() {
-                let _ = writeln!(text, "  ✗ {short}");
-            }
-        }
-        text
-    }
-}
-
-impl EngineResult {
-    fn cell(&self) -> String {
-        match (self.runnable, self.schedules, self.seconds) {
-            (false, ..) => "cannot run it".to_owned(),
-            (true, Some(schedules), Some(seconds)) => format!(
-                "{}/{}: {:.0} (≤ {:.0}), ≤ {} s",
-                self.found,
-                self.seeds,
-                schedules.median,
-                schedules.worst,
-                short_seconds(seconds.worst)
-            ),
-            _ => format!("0/{}", self.seeds),
-        }
-    }
-}
-
-impl DefectResult {
-    fn size(&self) -> String {
-        match &self.reproducer {
-            Some(size) => format!(
-                "{} t, {} ops, {} pre.",
-                size.threads, size.ops, size.preemptions
-            ),
-            None => "–".to_owned(),
-        }
-    }
-}
-
-impl TwinResult {
-    fn cell(&self) -> String {
-        let proved = match self.proved_states {
-            Some(states) => format!("proved ({states} states), "),
-            None => String::new(),
-        };
-        format!(
-            "{proved}{} schedules, {} runs: {} alarms",
-            self.schedules, self.runs, self.false_alarms
-        )
-    }
-}
-
-fn short_seconds(seconds: f64) -> String {
-    if seconds < 0.0095 {
-        format!("{seconds:.3}")
-    } else {
-        format!("{seconds:.2}")
-    }
 }

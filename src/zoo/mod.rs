@@ -9,6 +9,7 @@
 pub mod bench;
 mod fuzz;
 pub mod hunt;
+pub mod results;
 
 use std::sync::OnceLock;
 
