@@ -56,7 +56,7 @@ fn every_defect_has_a_name_of_its_own_an_origin_and_something_to_show() {
     }
 }
 
-/// What an engine cannot find, for a reason: a priority that PCT has lowered keeps a thread behind the server's connections, which then never lag.
+/// What an engine cannot find, for a reason: it takes PCT of depth 4, and the zoo's is of depth 3.
 const BEYOND: [(Engine, &str); 1] = [(Engine::Pct, "unsynchronised-lazy-connect")];
 
 #[test]
