@@ -5,13 +5,15 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::process::Stdio;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use common::{assert_silent, play, run, run_json};
+use common::{PATIENCE, assert_silent, heisenbed, run, run_json};
 use heisenbed::oracle::{Report, Verdict};
 use heisenbed::zoo::hunt::{Budget, Hunt, hunt};
 use heisenbed::zoo::{self, Defect, Engine};
+use rustix::process::{Pid, Signal, kill_process};
 
 const REQUIRED: usize = 28;
 
@@ -92,14 +94,16 @@ fn no_schedule_of_a_twin_diverges() {
 }
 
 #[test]
-fn real_threads_find_what_needs_no_race_at_once_and_twins_are_silent() {
+fn real_threads_find_what_was_planted_in_a_few_runs_and_twins_are_silent() {
     for defect in zoo::defects() {
         let scenario = Engine::Stress
             .scenario(defect, true, 0)
             .expect("it resolves");
         let planted = scenario.planted;
         if planted.is_some() && Engine::Stress.can_run(&scenario) {
-            let report = play(&scenario, 0).report;
+            let report = look(Engine::Stress, defect, true, 0, PATIENCE).found;
+            let report = report.unwrap_or_else(|| panic!("{} was not found", defect.name));
+            assert!(defect.shows_in(&report), "{}: {report:?}", defect.name);
             assert_eq!(defect.unexplained(&report), [], "{}", defect.name);
         }
         let mut twin = Engine::Stress
@@ -196,6 +200,44 @@ fn the_measurement_says_what_was_found_and_keeps_it() {
     assert_eq!(measured["defects"][0]["reproducer"]["ops"], 3);
     assert_eq!(measured["defects"][0]["twin"]["false_alarms"], 0);
     assert_eq!(measured["defects"][1]["engines"][0]["runnable"], false);
+}
+
+#[test]
+fn a_measurement_that_is_interrupted_gives_what_it_has() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("zoo.json");
+    // PCT does not find the second, and would look for a minute.
+    let words = format!(
+        "zoo bench --format json --defect unload-with-size-0,unsynchronised-lazy-connect --engine pct --budget 20s \
+         --twin-schedules 0 --twin-runs 0 -o {}",
+        file.display()
+    );
+    let mut child = heisenbed(&words.split(' ').collect::<Vec<_>>())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    while std::fs::metadata(&file).map_or(0, |data| data.len()) == 0 {
+        assert!(child.try_wait().expect("it can be asked").is_none());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::INT).expect("it runs");
+    let output = child.wait_with_output().expect("it ends");
+    let measured: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert_eq!(output.status.code(), Some(0), "{measured}");
+    assert_eq!(measured["interrupted"], true);
+    let told: Vec<_> = ["interrupted", "defect"]
+        .iter()
+        .flat_map(|key| [&measured["defects"][0][key], &measured["defects"][1][key]])
+        .collect();
+    let whole: [serde_json::Value; 4] = [
+        false.into(),
+        true.into(),
+        "unload-with-size-0".into(),
+        "unsynchronised-lazy-connect".into(),
+    ];
+    assert_eq!(told, whole.iter().collect::<Vec<_>>());
+    assert_eq!(measured["defects"][0]["engines"][0]["found"], 30);
 }
 
 #[test]

@@ -107,11 +107,16 @@ fn list(format: Format) -> Outcome {
             .iter()
             .map(|defect| {
                 format!(
-                    "{}\n  {}\n  shows: {}; twin: {}\n",
+                    "{}\n  {}\n  shows: {}; twin: {}{}\n",
                     defect.name,
                     defect.origin,
                     names(&defect.expected),
                     defect.twin_words(),
+                    if on_real_threads(defect) {
+                        ""
+                    } else {
+                        "; not on real threads: use explore"
+                    },
                 )
             })
             .collect(),
@@ -129,7 +134,14 @@ fn summary(defect: &Defect) -> Value {
         "expected": defect.expected,
         "also": defect.also,
         "twin": defect.twin_words(),
+        "real_threads": on_real_threads(defect),
     })
+}
+
+fn on_real_threads(defect: &Defect) -> bool {
+    defect
+        .scenario(Size::Full, 0)
+        .is_ok_and(|scenario| Engine::Stress.can_run(&scenario))
 }
 
 fn names(kinds: &[Kind]) -> String {
@@ -157,15 +169,19 @@ fn show(defect: &Defect, format: Format) -> Outcome {
             let text = |scenario| {
                 toml::to_string_pretty(scenario).expect("a scenario has a text form: tested")
             };
+            let also = match defect.also.as_slice() {
+                [] => String::new(),
+                also => format!("May come with it: {}\n", names(also)),
+            };
             format!(
-                "{}: {}\n\nA run that shows it has one of: {}\nMay come with it: {}\nTwin: {}\n\n\
+                "{}: {}\n\nA run that shows it has one of: {}\n{}Twin: {}\n\n\
                  heisenbed explore --defect {0}            # finds it\n\
                  heisenbed explore --defect {0} --twin     # must not find anything\n\n\
                  # The scenario\n\n{}\n# The twin\n\n{}",
                 defect.name,
                 defect.origin,
                 names(&defect.expected),
-                names(&defect.also),
+                also,
                 defect.twin_words(),
                 text(&with),
                 text(&without),
@@ -247,7 +263,7 @@ fn tell(results: &Results, markdown: bool, format: Format) -> Outcome {
     Outcome {
         stdout,
         stderr,
-        exit_code: u8::from(!results.interrupted && !results.holds()),
+        exit_code: u8::from(!results.holds()),
     }
 }
 

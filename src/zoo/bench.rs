@@ -115,6 +115,7 @@ fn measure(
         engines,
         reproducer,
         twin: twin(plan, defect, interrupt)?,
+        interrupted: interrupt.load(Ordering::Relaxed),
     })
 }
 

@@ -37,6 +37,8 @@ pub struct DefectResult {
     pub reproducer: Option<ReproducerSize>,
     /// Its twin.
     pub twin: TwinResult,
+    /// Whether it was stopped before the end: then it says nothing of what it lacks.
+    pub interrupted: bool,
 }
 
 /// What one engine found of one defect.
@@ -137,16 +139,17 @@ impl Results {
         Ok(self)
     }
 
-    /// Whether every defect was found as it must be: by two engines (or all that were asked and can run it), with every seed by the best
-    /// of them in 10 s; and every twin was silent.
+    /// Whether every defect that was measured to the end was found as it must be: by two engines (or all that were asked and can run it),
+    /// with every seed by the best of them in 10 s; and every twin was silent.
     pub fn holds(&self) -> bool {
-        !self.interrupted && self.shortcomings().is_empty()
+        self.shortcomings().is_empty()
     }
 
     /// What is not as it must be, by defect.
     pub fn shortcomings(&self) -> BTreeMap<&str, Vec<String>> {
         self.defects
             .iter()
+            .filter(|result| !result.interrupted)
             .map(|result| (result.defect.as_str(), result.shortcomings()))
             .filter(|(_, short)| !short.is_empty())
             .collect()
@@ -189,6 +192,7 @@ impl Results {
     /// For people at a terminal: a line an engine.
     pub fn text(&self) -> String {
         let mut text = String::new();
+        let short = self.shortcomings();
         for result in &self.defects {
             let _ = writeln!(
                 text,
@@ -200,8 +204,10 @@ impl Results {
             for engine in &result.engines {
                 let _ = writeln!(text, "  {:<17} {}", engine.engine.name(), engine.cell());
             }
-            for short in result.shortcomings() {
-                let _ = writeln!(text, "  ✗ {short}");
+            if let Some(short) = short.get(result.defect.as_str()) {
+                short.iter().for_each(|short| {
+                    let _ = writeln!(text, "  ✗ {short}");
+                });
             }
         }
         text
