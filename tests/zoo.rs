@@ -138,6 +138,25 @@ fn a_planted_defect_stays_with_its_reproducer() {
 }
 
 #[test]
+fn a_defect_shows_under_an_imported_workload_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (log, trace) = (folder.path().join("a.csv"), folder.path().join("a.hb"));
+    let rows = "Thread,Time,Action,Pointer,Size,Stream\n\
+                1,10:00:00.000001,allocate,0x1000,4096,0\n\
+                1,10:00:00.000002,free,0x1000,4096,0\n\
+                2,10:00:00.000003,allocate,0x1000,4096,0\n\
+                2,10:00:00.000004,free,0x1000,4096,0\n";
+    std::fs::write(&log, rows).expect("it is written");
+    let (log, trace) = (log.display(), trace.display());
+    run_json(&format!("import rmm-log {log} -o {trace}"));
+    let words = format!("explore --defect free-first-gap --workload import:{trace}");
+    let (found, code) = run_json(&words);
+    assert_eq!((code, found["verdict"].as_str()), (1, Some("diverged")));
+    let (twin, code) = run_json(&format!("{words} --twin"));
+    assert_eq!((code, twin["verdict"].as_str()), (0, Some("proved")));
+}
+
+#[test]
 fn a_planted_defect_stays_with_its_trace() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("found.hb");
