@@ -222,6 +222,21 @@ fn the_measurement_says_what_was_found_and_keeps_it() {
 }
 
 #[test]
+fn the_table_in_the_documentation_is_the_measured_one() {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
+    let printed = run(&format!("zoo table --markdown {docs}/effectiveness.json")).stdout;
+    let printed = String::from_utf8(printed).expect("it is text");
+    let page = std::fs::read_to_string(format!("{docs}/effectiveness.md")).expect("it is there");
+    assert!(
+        page.contains(printed.trim_end()),
+        "print it anew with `zoo table`"
+    );
+    for defect in zoo::defects() {
+        assert!(printed.contains(&format!("| `{}` |", defect.name)));
+    }
+}
+
+#[test]
 fn a_measurement_that_is_interrupted_gives_what_it_has() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("zoo.json");

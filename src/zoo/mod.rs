@@ -103,7 +103,7 @@ pub fn unknown(name: &str) -> String {
 }
 
 /// Defects that must be found in every night, one of each sort: a race at the release and one at the publication, a double release, a
-/// deadlock, a wrong message, a wrong server. Budgets are some 20 times what the worst of 30 seeds took when the table in `docs/effectiveness.md` was made.
+/// deadlock, a wrong message, a wrong server. Budgets are at least 20 times what the worst of 30 seeds took when the table in `docs/effectiveness.md` was made.
 pub fn canaries() -> Vec<Canary> {
     const CHOSEN: [(&str, Engine, u64); 7] = [
         ("free-first-gap", Engine::Random, 2_000),

@@ -317,7 +317,9 @@ impl TwinResult {
 
 /// Three digits where two would say nothing.
 fn short_seconds(seconds: f64) -> String {
-    if seconds < 0.0095 {
+    if seconds < 0.001 {
+        "<0.001".to_owned()
+    } else if seconds < 0.0095 {
         format!("{seconds:.3}")
     } else {
         format!("{seconds:.2}")
