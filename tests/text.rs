@@ -54,8 +54,15 @@ fn every_help_page_is_as_reviewed() {
         "import",
         "disciplines",
         "scenarios",
+        "zoo",
     ] {
         snapshot(&format!("cli_help_{command}"), &said(&[command, "--help"]));
+    }
+    for command in ["show", "bench", "table"] {
+        snapshot(
+            &format!("cli_help_zoo_{command}"),
+            &said(&["zoo", command, "--help"]),
+        );
     }
 }
 
@@ -123,6 +130,12 @@ fn a_schedule_is_adapted_to_another_protocol_and_says_where_it_was_left() {
 fn scenarios_and_disciplines_are_listed_with_what_they_show() {
     snapshot("cli_scenarios", &said(&["scenarios"]));
     snapshot("cli_disciplines", &said(&["disciplines"]));
+}
+
+#[test]
+fn the_zoo_is_listed_and_one_defect_is_shown_with_its_twin() {
+    snapshot("cli_zoo", &said(&["zoo"]));
+    snapshot("cli_zoo_show", &said(&["zoo", "show", "narrow-lock"]));
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub fn record(scenario: &Scenario, path: &Path) -> TraceFile {
 
 /// Every event of a trace, in the order of its schedule.
 pub fn events(trace: &TraceFile, scenario: &Scenario) -> impl Iterator<Item = Merged> {
-    let mut merge = Merge::new(trace, scenario.objects(), scenario.transport.chunks);
+    let mut merge = Merge::new(trace, scenario.objects(), scenario.writes_per_frame());
     std::iter::from_fn(move || merge.next_event())
 }
 

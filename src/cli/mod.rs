@@ -19,6 +19,7 @@ pub mod shrink;
 pub mod stress;
 pub mod symptoms;
 pub mod verdict;
+pub mod zoo;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -73,6 +74,8 @@ pub enum Command {
     Disciplines(disciplines::DisciplinesArgs),
     /// List and show scenarios
     Scenarios(scenarios::ScenariosArgs),
+    /// Defects to be found: list and show them, and measure which engine finds what
+    Zoo(zoo::ZooArgs),
 }
 
 /// What every subcommand is told.
@@ -109,6 +112,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Fuzz(args) => fuzz::run(args, &context),
         Command::Disciplines(args) => disciplines::run(args, context.format),
         Command::Scenarios(args) => scenarios::run(args, context.format),
+        Command::Zoo(args) => zoo::run(args, &context),
     }
 }
 

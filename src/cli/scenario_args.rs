@@ -12,6 +12,7 @@ use crate::scenario::{Connections, Scenario, ScenarioError, ScenarioFile, Transp
 use crate::server::registry::Semantics;
 use crate::trace::import::workload::{self as import, WorkloadError};
 use crate::tracking::transport::SendMode;
+use crate::zoo;
 
 /// Which scenario, and what is different about it.
 #[derive(Clone, Debug, Default, Args)]
@@ -20,6 +21,12 @@ pub struct ScenarioArgs {
     /// A built-in scenario or a TOML file; see `heisenbed scenarios`
     #[arg(long, value_name = "NAME|FILE", default_value = "own-buffers")]
     pub scenario: String,
+    /// Plant this defect: take the scenario that shows it; see `heisenbed zoo`
+    #[arg(long, value_name = "NAME", conflicts_with = "scenario", value_parser = defect_name)]
+    pub defect: Option<String>,
+    /// Of --defect: the same scenario without the defect
+    #[arg(long, requires = "defect")]
+    pub twin: bool,
     /// Threads that allocate and release
     #[arg(long, value_name = "N")]
     pub threads: Option<u16>,
@@ -86,7 +93,7 @@ impl ScenarioArgs {
         self.import(&mut file, threads, self.ops.unwrap_or(ops))?;
         let mut file = file.condensed(self.threads, self.ops);
         file.devices = self.devices.or(file.devices);
-        Ok(file.resolve()?)
+        self.complete(file)
     }
 
     /// The scenario that the options describe.
@@ -94,7 +101,18 @@ impl ScenarioArgs {
         let mut file = self.file(seed)?;
         let (threads, ops) = (file.threads, file.ops);
         self.import(&mut file, threads, ops)?;
-        Ok(file.resolve()?)
+        self.complete(file)
+    }
+
+    fn complete(&self, file: ScenarioFile) -> Result<Scenario, ScenarioArgsError> {
+        Ok(match self.planted() {
+            Some(defect) => defect.complete(file, !self.twin, self.discipline.is_some())?,
+            None => file.resolve()?,
+        })
+    }
+
+    fn planted(&self) -> Option<&'static zoo::Defect> {
+        zoo::find(self.defect.as_deref()?)
     }
 
     /// Makes a script of the import that the workload names, if it names one.
@@ -126,7 +144,10 @@ impl ScenarioArgs {
 
     /// The scenario file that the options describe; an import that it names is not read.
     fn file(&self, seed: Option<u64>) -> Result<ScenarioFile, ScenarioError> {
-        let mut file = ScenarioFile::load(&self.scenario)?;
+        let mut file = match self.planted() {
+            Some(defect) => defect.file(!self.twin, zoo::Size::Full, 0)?,
+            None => ScenarioFile::load(&self.scenario)?,
+        };
         let import = self
             .workload
             .as_deref()
@@ -186,6 +207,14 @@ fn set_transport(transport: &mut Transport, word: &str) -> Option<()> {
         }
     }
     Some(())
+}
+
+/// A defect's name.
+fn defect_name(text: &str) -> Result<String, String> {
+    match zoo::find(text) {
+        Some(defect) => Ok(defect.name.clone()),
+        None => Err(zoo::unknown(text)),
+    }
 }
 
 /// Parses a word by its serde name.

@@ -33,6 +33,7 @@ use crate::engine::controlled::schedule::Schedule;
 use crate::engine::controlled::schedulers::{RandomWalk, Replay};
 use crate::lifecycle::{Discipline, Order, Publication};
 use crate::oracle::{Kind, Verdict};
+use crate::planted::Planted;
 use crate::scenario::workload::Workload;
 use crate::scenario::{DebugLog, Scenario, ScenarioError, ServerPace, Transport};
 use crate::server::registry::Semantics;
@@ -101,6 +102,8 @@ struct CompactScenario {
     order: Order,
     publish: Publication,
     discipline: Discipline,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    planted: Option<Planted>,
 }
 
 /// Why a reproducer cannot be run.
@@ -209,6 +212,7 @@ impl Reproducer {
                 order: scenario.order,
                 publish: scenario.publish,
                 discipline: scenario.discipline.clone(),
+                planted: scenario.planted,
             },
         }
     }
@@ -271,6 +275,7 @@ impl Reproducer {
                 script: Some(script),
                 ..Workload::default()
             },
+            planted: compact.planted,
         };
         scenario.check()?;
         Ok(scenario)

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use super::allocator::{AllocError, AnyAllocator, Block, DeviceAllocator, FreeError, Stats};
 use super::config::{AllocatorConfig, ConfigError, Direction, Policy};
 use super::{DeviceId, Memory};
+use crate::planted::Planted;
 
 /// The shape of one memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,6 +88,7 @@ pub struct Device {
     version: u64,
     /// Of every live block, its generation. Ascending by memory and address.
     generations: Vec<((Memory, u64), u64)>,
+    planted: Option<Planted>,
 }
 
 impl Device {
@@ -126,7 +128,13 @@ impl Device {
             allocators,
             version: 0,
             generations: Vec::new(),
+            planted: None,
         })
+    }
+
+    /// The same with a mistake of its own; see [`crate::planted`].
+    pub fn with_planted(self, planted: Option<Planted>) -> Device {
+        Device { planted, ..self }
     }
 
     /// Allocates a buffer of `size_bytes` over the banks of `memory`. Bumps the version, also on failure.
@@ -140,6 +148,11 @@ impl Device {
         direction: Direction,
     ) -> Result<Allocation, AllocError> {
         self.version += 1;
+        if self.planted.is_some()
+            && let Some(address) = self.allocate_wrongly(memory, size_bytes)
+        {
+            return Ok(self.remember(memory, address, size_bytes));
+        }
         let share_bytes = self.geometries[memory as usize].share_bytes(size_bytes);
         let address = self.allocators[memory as usize].allocate_towards(share_bytes, direction)?;
         Ok(self.remember(memory, address, size_bytes))
@@ -162,6 +175,9 @@ impl Device {
     #[inline]
     pub fn free(&mut self, memory: Memory, address: u64) -> Result<Release, FreeError> {
         self.version += 1;
+        if let Some(planted) = self.planted {
+            return self.free_wrongly(planted, memory, address);
+        }
         let block = self.allocators[memory as usize].free(address)?;
         let index = self
             .position(memory, address)
@@ -172,7 +188,7 @@ impl Device {
 
     /// Back to version 0, with nothing allocated.
     pub fn reset(&mut self) {
-        if !self.generations.is_empty() {
+        if !self.generations.is_empty() || self.planted.is_some() {
             self.allocators.iter_mut().for_each(DeviceAllocator::clear);
             self.generations.clear();
         }
@@ -226,15 +242,66 @@ impl Device {
         self.allocators[memory as usize].live_blocks(visit);
     }
 
+    /// The address of a request that a planted mistake takes for one of nothing: one unit does not fill an allocator's unit, and is rounded
+    /// the wrong way. All of them get the first address of the memory, whether it is live or not.
+    #[cold]
+    fn allocate_wrongly(&mut self, memory: Memory, size_bytes: u64) -> Option<u64> {
+        let geometry = self.geometries[memory as usize];
+        let shares =
+            self.planted == Some(Planted::SharedZeroSize) && size_bytes < geometry.alignment_bytes;
+        let address = geometry.base_address;
+        // Where it is live already, nothing is reserved a second time.
+        shares.then(|| {
+            let _ = self.allocators[memory as usize].allocate_at(address, 1);
+            address
+        })
+    }
+
+    /// A release by an allocator that makes a planted mistake: what it answers is the truth about lives, what it keeps reserved is not.
+    #[cold]
+    fn free_wrongly(
+        &mut self,
+        planted: Planted,
+        memory: Memory,
+        address: u64,
+    ) -> Result<Release, FreeError> {
+        let allocator = &mut self.allocators[memory as usize];
+        let block = allocator.free(address);
+        if planted == Planted::GreedyCoalescing
+            && let Ok(block) = &block
+        {
+            let _ = allocator.free(block.end());
+        }
+        let index = self
+            .position(memory, address)
+            .map_err(|_| FreeError::NotAllocated { address })?;
+        let (_, generation) = self.generations.remove(index);
+        let nothing = Block {
+            address,
+            size_bytes: 0,
+        };
+        Ok(Release {
+            block: block.unwrap_or(nothing),
+            generation,
+        })
+    }
+
     /// Writes down the generation of the block just allocated.
     #[inline]
     fn remember(&mut self, memory: Memory, address: u64, size_bytes: u64) -> Allocation {
         let generation = self.version;
-        let index = self
-            .position(memory, address)
-            .expect_err("a live address is not handed out again");
-        self.generations
-            .insert(index, ((memory, address), generation));
+        match self.position(memory, address) {
+            Err(index) => self
+                .generations
+                .insert(index, ((memory, address), generation)),
+            Ok(index) => {
+                assert!(
+                    self.planted.is_some(),
+                    "a live address is not handed out again"
+                );
+                self.generations[index].1 = generation;
+            }
+        }
         Allocation {
             address,
             size_bytes,
@@ -257,6 +324,7 @@ impl Clone for Device {
             allocators: self.allocators.clone(),
             version: self.version,
             generations: self.generations.clone(),
+            planted: self.planted,
         }
     }
 
@@ -267,6 +335,7 @@ impl Clone for Device {
         self.allocators.clone_from(&source.allocators);
         self.version = source.version;
         self.generations.clone_from(&source.generations);
+        self.planted = source.planted;
     }
 }
 

@@ -6,6 +6,7 @@
 
 use crate::device::BufferKind;
 use crate::lifecycle::{Discipline, MicroStep, ProgramKind, Publication, SendKind};
+use crate::planted::Planted;
 use crate::scenario::op::{Op, SlotId};
 use crate::scenario::{Connections, Scenario};
 use crate::trace::event::SentKind;
@@ -83,6 +84,7 @@ impl Code {
                     program,
                     kind,
                     scenario.debug_log.enabled,
+                    scenario.planted == Some(Planted::PreallocatedTracked),
                 ));
                 code.programs[program as usize][kind as usize] = Span {
                     first: first as Pc,
@@ -100,6 +102,7 @@ impl Code {
         program: ProgramKind,
         kind: BufferKind,
         debug_log: bool,
+        tracks_views: bool,
     ) -> impl Iterator<Item = Instruction> {
         let steps = discipline.program(program).steps();
         let end = Instruction {
@@ -112,7 +115,8 @@ impl Code {
             .zip(0..)
             .filter_map(move |(step, index)| {
                 let action = match *step {
-                    MicroStep::Alloc | MicroStep::Free | MicroStep::Send(_) | MicroStep::Stamp
+                    MicroStep::Send(_) if !kind.owns_memory() && !tracks_views => return None,
+                    MicroStep::Alloc | MicroStep::Free | MicroStep::Stamp
                         if !kind.owns_memory() =>
                     {
                         return None;
@@ -178,6 +182,8 @@ pub struct SafeSteps {
     pub instructions: Box<[Safe]>,
     /// Whether a send is safe in all its pieces where its step is.
     pub sends_in_pieces: bool,
+    /// Whether a thread's end is safe: the server takes no note of it.
+    pub ends: bool,
     /// By slot: whether one thread alone uses it.
     pub private: Box<[bool]>,
 }
@@ -196,6 +202,16 @@ pub enum Safe {
 }
 
 impl SafeSteps {
+    /// No step is safe: what is proved for sound code says nothing of a planted mistake.
+    pub fn none(code: &Code, slots: u32) -> SafeSteps {
+        SafeSteps {
+            instructions: vec![Safe::Never; code.instructions.len()].into(),
+            sends_in_pieces: false,
+            ends: false,
+            private: vec![false; slots as usize].into(),
+        }
+    }
+
     #[inline]
     pub(super) fn at(&self, pc: Pc) -> Safe {
         self.instructions[usize::from(pc)]
@@ -211,7 +227,7 @@ impl SafeSteps {
     pub(super) fn opens(&self, op: Option<&Op>) -> bool {
         match op {
             Some(Op::Allocate { slot, .. } | Op::Release { slot, .. }) => self.is_private(*slot),
-            Some(Op::Throw) | None => true,
+            Some(Op::Throw) | None => self.ends,
             Some(Op::AwaitOthers | Op::Close { .. }) => false,
         }
     }

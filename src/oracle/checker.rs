@@ -10,8 +10,9 @@
 //! real server showed at rest is compared as well, where it was asked.
 
 use crate::device::{BufferKind, DeviceId};
-use crate::scenario::Scenario;
+use crate::planted::Planted;
 use crate::scenario::op::{Op, Request};
+use crate::scenario::{Scenario, VIEW_GENERATION};
 use crate::server::registry::{Outcome, Registry};
 use crate::trace::event::{ConnId, Event, FreeOutcome, LockId, ReceiveCode, SendOutcome, SentKind};
 use crate::trace::file::{AtRest, End, SERVER_STREAM};
@@ -34,6 +35,8 @@ pub struct Checker {
     objects: Objects,
     layout: Layout,
     server_recorded: bool,
+    planted: Option<Planted>,
+    view_address: Option<u64>,
     connections: u16,
     threads: Vec<ThreadContext>,
     slots: Vec<SlotState>,
@@ -78,8 +81,12 @@ pub(crate) struct Sent {
 impl Sent {
     /// The message as `layout` carries it.
     #[inline]
-    pub fn message(&self, layout: Layout) -> Message {
-        message(layout, self.kind, &self.handle, self.thread, self.sequence)
+    pub fn message(&self, layout: Layout, planted: Option<Planted>) -> Message {
+        let mut message = message(layout, self.kind, &self.handle, self.thread, self.sequence);
+        if let Some(planted) = planted {
+            planted.distort(&mut message, self.kind, &self.handle);
+        }
+        message
     }
 }
 
@@ -103,7 +110,7 @@ impl Checker {
     /// A checker for a run of `scenario`; `server_recorded`: the trace has the server's own stream.
     pub fn new(scenario: &Scenario, server_recorded: bool) -> Checker {
         let objects = scenario.objects();
-        let wire = || Wire::new(scenario.transport.layout, scenario.transport.chunks);
+        let wire = || Wire::new(scenario);
         Checker {
             objects,
             layout: scenario.transport.layout,
@@ -112,7 +119,9 @@ impl Checker {
             threads: vec![ThreadContext::default(); usize::from(scenario.threads)],
             slots: vec![SlotState::default(); objects.slots as usize],
             wires: (0..objects.conns).map(|_| wire()).collect(),
-            registry: Registry::new(scenario.semantics, scenario.registry_limits()),
+            registry: scenario.registry(),
+            planted: scenario.planted,
+            view_address: scenario.view_address(),
             judge: Judge::new(scenario),
             blocked: Vec::new(),
             events: 0,
@@ -303,8 +312,14 @@ impl Checker {
                 state.request = Some(request);
                 state.parts.clear();
                 state.parts.resize(usize::from(request.parts), None);
+                if let Some(address) = self.view_address
+                    && !request.kind.owns_memory()
+                {
+                    state.parts[0] = Some((address, VIEW_GENERATION));
+                }
             }
             Op::Release { slot, .. } => context.slot = slot.0,
+            Op::Throw => self.registry.process_ended(thread as u16),
             _ => {}
         }
     }
@@ -435,7 +450,7 @@ impl Checker {
         };
         self.judge.messages += 1;
         let message = match torn {
-            None => Some(sent.message(self.layout)),
+            None => Some(sent.message(self.layout, self.planted)),
             Some(frame) => {
                 self.judge.torn(&sent);
                 frame

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::planted::Planted;
+use crate::scenario::Scenario;
 use crate::trace::message::chunk_range;
 use crate::tracking::{Layout, Message, wire};
 
@@ -12,6 +14,9 @@ use super::checker::Sent;
 pub(crate) struct Wire {
     layout: Layout,
     chunks: u8,
+    /// How many writes the server takes for a frame.
+    per_frame: u8,
+    planted: Option<Planted>,
     writes: VecDeque<(Sent, u8)>,
 }
 
@@ -19,10 +24,13 @@ pub(crate) struct Wire {
 pub(crate) type Frame = (Sent, Option<Option<Message>>);
 
 impl Wire {
-    pub fn new(layout: Layout, chunks: u8) -> Wire {
+    /// A connection of `scenario`, with nothing under way.
+    pub fn new(scenario: &Scenario) -> Wire {
         Wire {
-            layout,
-            chunks: chunks.max(1),
+            layout: scenario.transport.layout,
+            chunks: scenario.transport.chunks.max(1),
+            per_frame: scenario.writes_per_frame(),
+            planted: scenario.planted,
             writes: VecDeque::new(),
         }
     }
@@ -45,24 +53,31 @@ impl Wire {
 
     /// Whether a whole frame is there.
     pub fn has_frame(&self) -> bool {
-        self.writes.len() >= usize::from(self.chunks)
+        let least = if self.planted == Some(Planted::PartialRead) {
+            1
+        } else {
+            usize::from(self.per_frame)
+        };
+        self.writes.len() >= least
     }
 
     /// Takes a whole frame.
     #[inline]
     pub fn pop(&mut self) -> Option<Frame> {
-        if self.chunks == 1 {
+        if self.per_frame == 1 {
             return self.writes.pop_front().map(|(sent, _)| (sent, None));
         }
         if !self.has_frame() {
             return None;
         }
-        let frame: Vec<(Sent, u8)> = self.writes.drain(..usize::from(self.chunks)).collect();
+        let read = usize::from(self.per_frame).min(self.writes.len());
+        let frame: Vec<(Sent, u8)> = self.writes.drain(..read).collect();
         let (sent, _) = frame[0];
-        let whole = frame
-            .iter()
-            .zip(0..)
-            .all(|((piece, chunk), expected)| *piece == sent && *chunk == expected);
+        let whole = frame.len() == usize::from(self.chunks)
+            && frame
+                .iter()
+                .zip(0..)
+                .all(|((piece, chunk), expected)| *piece == sent && *chunk == expected);
         Some((sent, (!whole).then(|| self.decode(&frame))))
     }
 
@@ -78,16 +93,18 @@ impl Wire {
 
     /// What a server reads from pieces of several messages.
     fn decode(&self, pieces: &[(Sent, u8)]) -> Option<Message> {
-        let length = self.layout.frame_bytes();
+        let written = self.layout.frame_bytes();
+        let server = Planted::server_layout(self.planted, self.layout);
+        let length = server.frame_bytes();
         let mut bytes = Vec::with_capacity(length);
         for (sent, chunk) in pieces {
-            let message = wire::encode(self.layout, &sent.message(self.layout));
+            let message = wire::encode(self.layout, &sent.message(self.layout, self.planted));
             let piece = message
                 .as_bytes()
-                .get(chunk_range(length, self.chunks, *chunk));
+                .get(chunk_range(written, self.chunks, *chunk));
             bytes.extend_from_slice(piece.unwrap_or_default());
         }
         bytes.resize(length, 0);
-        wire::decode(self.layout, &bytes).ok()
+        wire::decode(server, &bytes).ok()
     }
 }

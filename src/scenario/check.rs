@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::device::{BufferKind, DeviceId, Memory};
 use crate::lifecycle;
+use crate::planted::Planted;
+use crate::tracking::Layout;
 
 use super::op::{Op, SlotId};
 use super::{MAX_CHUNKS, Scenario, ScenarioError};
@@ -50,6 +52,13 @@ impl Scenario {
             return fail(
                 "transport.chunks",
                 format!("{} is not in 1 to {MAX_CHUNKS}", self.transport.chunks),
+            );
+        }
+        if self.planted == Some(Planted::ForeignLayout) && self.transport.layout != Layout::V72 {
+            return fail(
+                "planted",
+                "foreign-layout is about a client of the 72-byte layout; give transport.layout = \"72\""
+                    .to_owned(),
             );
         }
         if let Some(finding) = lifecycle::lint(&self.discipline)

@@ -10,11 +10,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::device::{Policy, Profile};
+use crate::device::{Memory, Policy, Profile};
 use crate::lifecycle::{
     self, Discipline, DisciplineError, Lock, MicroStep, Order, ProgramKind, Publication,
 };
-use crate::server::registry::{Limits, Semantics};
+use crate::planted::Planted;
+use crate::server::registry::{Limits, Registry, Semantics};
 use crate::trace::objects::Objects;
 use crate::tracking::Layout;
 use crate::tracking::transport::SendMode;
@@ -35,6 +36,9 @@ use workload::Workload;
 
 /// The process id that messages carry when they go to a server of ours: a run must not depend on the real one.
 pub const SCENARIO_PID: i32 = 4242;
+
+/// The generation of a buffer that does not own its memory, where a planted mistake tracks it: no allocation has it.
+pub const VIEW_GENERATION: u64 = u32::MAX as u64;
 
 /// A message is written in at most this many writes.
 pub const MAX_CHUNKS: u8 = 8;
@@ -77,6 +81,9 @@ pub struct Scenario {
     pub discipline: Discipline,
     /// What the threads do.
     pub workload: Workload,
+    /// A mistake that the code under test makes on purpose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planted: Option<Planted>,
 }
 
 /// How messages get to the server.
@@ -206,6 +213,9 @@ pub struct ScenarioFile {
     /// Default: private buffers.
     #[serde(default)]
     pub workload: Workload,
+    /// Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planted: Option<Planted>,
 }
 
 fn default_threads() -> u16 {
@@ -335,6 +345,7 @@ impl ScenarioFile {
             debug_log: self.debug_log,
             discipline,
             workload: self.workload,
+            planted: self.planted,
         };
         scenario.check()?;
         Ok(scenario)
@@ -364,6 +375,25 @@ impl Scenario {
             slots: self.slots(),
             conns,
         }
+    }
+
+    /// The registry of a server of this scenario, before the first message.
+    pub fn registry(&self) -> Registry {
+        Registry::new(self.semantics, self.registry_limits()).with_planted(self.planted)
+    }
+
+    /// Where buffers that do not own their memory are, where a planted mistake tracks them: they are views of the first L1 buffer.
+    pub fn view_address(&self) -> Option<u64> {
+        (self.planted == Some(Planted::PreallocatedTracked))
+            .then(|| self.profile.geometries()[Memory::L1 as usize].base_address)
+    }
+
+    /// How many writes make a frame, as the server takes it.
+    pub fn writes_per_frame(&self) -> u8 {
+        let layout = self.transport.layout;
+        let server = Planted::server_layout(self.planted, layout);
+        let frames = server.frame_bytes().div_ceil(layout.frame_bytes()).max(1);
+        self.transport.chunks.saturating_mul(frames as u8)
     }
 
     /// The bounds of a server of this scenario, in runs and in checks alike.

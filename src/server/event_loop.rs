@@ -81,7 +81,7 @@ impl<O: Observer> EventLoop<O> {
         } else {
             SLOW_READ_BYTES
         };
-        let registry = Registry::new(config.semantics, config.limits);
+        let registry = Registry::new(config.semantics, config.limits).with_planted(config.planted);
         let core = Core {
             config,
             registry,

@@ -24,6 +24,7 @@ use serde::Serialize;
 use super::event_loop::EventLoop;
 use super::registry::{Gap, Limits, Outcome, Registry, Semantics};
 use super::socket;
+use crate::planted::Planted;
 use crate::tracking::{Layout, Message};
 
 pub use super::socket::ListenError;
@@ -85,6 +86,8 @@ pub struct Config {
     pub max_unread_bytes: usize,
     /// Sleeps so long for every message, in µs: a deliberately slow server.
     pub delay_per_message_us: u64,
+    /// A mistake that it makes on purpose.
+    pub planted: Option<Planted>,
 }
 
 impl Config {
@@ -111,6 +114,7 @@ impl Config {
             max_clients: 1024,
             max_unread_bytes: 4 << 20,
             delay_per_message_us: 0,
+            planted: None,
         }
     }
 }

@@ -28,6 +28,7 @@ pub use entry::{Class, Entry, MAX_BUFFER_TYPE};
 pub use sequence::Gap;
 
 use crate::device::DeviceId;
+use crate::planted::Planted;
 use crate::tracking::{Message, MessageKind};
 use entry::{Key, Record, memory_of};
 use sequence::{Admission, Sequencer};
@@ -188,6 +189,7 @@ pub struct Registry {
     /// By device id, as long as the highest id that had an entry. Derived from `live`.
     totals: SmallVec<[Totals; 2]>,
     sequencer: Sequencer,
+    planted: Option<Planted>,
 }
 
 impl Registry {
@@ -204,7 +206,13 @@ impl Registry {
             live: HashMap::default(),
             totals: SmallVec::new(),
             sequencer: Sequencer::default(),
+            planted: None,
         }
+    }
+
+    /// The same with a mistake of its own; see [`crate::planted`].
+    pub fn with_planted(self, planted: Option<Planted>) -> Registry {
+        Registry { planted, ..self }
     }
 
     /// Takes in one message and reports its outcome to `out`. Under [`Semantics::Sequenced`] one message may
@@ -407,7 +415,11 @@ impl Registry {
                 .find(|key| self.live.contains_key(key)),
             (_, _, memory) => Some(key(memory.unwrap_or(0))),
         };
-        key.map_or(Outcome::UnknownFree, |key| self.close_key(key))
+        let outcome = key.map_or(Outcome::UnknownFree, |key| self.close_key(key));
+        match self.planted {
+            None => outcome,
+            Some(planted) => self.close_wrongly(planted, message, device, class, outcome),
+        }
     }
 
     #[inline(always)]
@@ -424,6 +436,55 @@ impl Registry {
         let entry = slot.remove().entry(key);
         self.discount(entry);
         Outcome::Removed { entry }
+    }
+
+    /// What a registry with a planted mistake makes of a release.
+    #[cold]
+    fn close_wrongly(
+        &mut self,
+        planted: Planted,
+        message: &Message,
+        device: DeviceId,
+        class: Class,
+        outcome: Outcome,
+    ) -> Outcome {
+        match (planted, outcome) {
+            (Planted::ReleaseSizeTrusted, Outcome::Removed { entry }) => {
+                let totals = &mut self.totals[usize::from(device.0)];
+                *totals.figure(class, entry.buffer_type) +=
+                    entry.size_bytes - message.size_bytes.min(entry.size_bytes);
+                outcome
+            }
+            (Planted::UncheckedCounters, Outcome::UnknownFree) => {
+                let index = usize::from(device.0);
+                if index >= self.totals.len() {
+                    self.totals.resize(index + 1, Totals::default());
+                }
+                let figure = self.totals[index].figure(class, message.buffer_type);
+                *figure = figure.wrapping_sub(message.size_bytes);
+                Outcome::Ignored
+            }
+            _ => outcome,
+        }
+    }
+
+    /// A process has ended; in this model each thread is one. A planted sweep takes more off the table than was its own.
+    pub fn process_ended(&mut self, thread: u16) {
+        let gone: SmallVec<[Key; 8]> = match self.planted {
+            Some(Planted::SweptByPid) => self.live.keys().copied().collect(),
+            Some(Planted::SweptWithOwner) => {
+                let opened = |(key, record): (&Key, &Record)| {
+                    (record.entry(*key).thread == u32::from(thread)).then_some(*key)
+                };
+                self.live.iter().filter_map(opened).collect()
+            }
+            _ => return,
+        };
+        for key in gone {
+            if let Some(record) = self.live.remove(&key) {
+                self.discount(record.entry(key));
+            }
+        }
     }
 
     #[inline]
@@ -466,6 +527,7 @@ impl Clone for Registry {
     fn clone_from(&mut self, source: &Registry) {
         self.semantics = source.semantics;
         self.limits = source.limits;
+        self.planted = source.planted;
         self.live.clone_from(&source.live);
         self.totals.clone_from(&source.totals);
         if !(self.sequencer.is_empty() && source.sequencer.is_empty()) {

@@ -75,6 +75,7 @@ pub fn safe_steps(
         instructions: instructions.collect(),
         sends_in_pieces: !server_takes_part
             && scenario.transport.connections != crate::scenario::Connections::Lazy,
+        ends: true,
         private: private_slots(ops, objects.slots).into(),
     }
 }

@@ -115,7 +115,7 @@ fn replay_trace(
         cut_short: trace.end().is_none_or(|end| !end.completed),
         letting_go: false,
     };
-    let mut merge = Merge::new(trace, scenario.objects(), scenario.transport.chunks);
+    let mut merge = Merge::new(trace, scenario.objects(), scenario.writes_per_frame());
     let mut checker = Checker::new(scenario, header.server_recorded);
     let (mut events, mut preemptions) = (0, 0);
     let mut last: Option<u16> = None;

@@ -13,6 +13,7 @@ use crate::engine::backend::Outgoing;
 use crate::oracle::Sent;
 use crate::oracle::checker::receive_code;
 use crate::oracle::wire::Wire;
+use crate::planted::Planted;
 use crate::scenario::{Connections, Scenario};
 use crate::server::registry::{Class, Entry, Outcome, Registry};
 use crate::trace::event::{ConnId, ReceiveCode, SendOutcome};
@@ -35,11 +36,13 @@ pub struct Server {
 #[derive(Clone, Copy, Debug)]
 struct Way {
     layout: Layout,
-    chunks: u8,
     mode: SendMode,
     /// Writes that a connection holds.
     room: usize,
     inlined: bool,
+    /// Writes that it takes for a frame.
+    per_frame: u8,
+    planted: Option<Planted>,
     /// How many messages the server takes before it stops reading.
     reads: u64,
     first_actor: u16,
@@ -67,18 +70,21 @@ impl Server {
             bytes => usize::from(transport.chunks) * (bytes / frame_bytes).max(1) as usize,
         };
         let stops = scenario.server.stops_after;
-        let inlined =
-            transport.connections == Connections::Shared && room == usize::MAX && stops.is_none();
-        let wire = || Wire::new(transport.layout, transport.chunks);
+        let inlined = transport.connections == Connections::Shared
+            && room == usize::MAX
+            && stops.is_none()
+            && scenario.planted != Some(Planted::PartialRead);
+        let wire = || Wire::new(scenario);
         Server {
-            registry: Registry::new(scenario.semantics, scenario.registry_limits()),
+            registry: scenario.registry(),
             wires: (0..scenario.objects().conns).map(|_| wire()).collect(),
             way: Way {
                 layout: transport.layout,
-                chunks: transport.chunks,
                 mode: transport.mode,
                 room,
                 inlined,
+                per_frame: scenario.writes_per_frame(),
+                planted: scenario.planted,
                 reads: stops.unwrap_or(u64::MAX),
                 first_actor: scenario.threads,
             },
@@ -195,7 +201,11 @@ impl Server {
             .pop()
             .expect("the caller saw a whole frame");
         match torn {
-            None => self.apply(&sent.message(self.way.layout), &sent.handle, devices),
+            None => self.apply(
+                &sent.message(self.way.layout, self.way.planted),
+                &sent.handle,
+                devices,
+            ),
             Some(frame) => {
                 self.now.alarmed = true;
                 self.now.messages += 1;
@@ -214,7 +224,8 @@ impl Server {
     fn apply(&mut self, message: &Message, handle: &Handle, devices: &[Device]) -> ReceiveCode {
         self.now.messages += 1;
         let mut code = None;
-        let mut alarmed = self.now.alarmed;
+        // What a planted mistake does to totals no outcome shows: the oracle has to look.
+        let mut alarmed = self.now.alarmed | self.way.planted.is_some();
         self.registry.apply(message, &mut |taken, outcome| {
             code.get_or_insert(receive_code(&outcome));
             alarmed |= match outcome {
@@ -258,8 +269,12 @@ impl Network for Server {
             op: 0,
             sequence: chunk.sequence,
         };
-        if self.way.inlined && self.way.chunks == 1 {
-            let code = self.apply(&sent.message(self.way.layout), handle, world.devices());
+        if self.way.inlined && self.way.per_frame == 1 {
+            let code = self.apply(
+                &sent.message(self.way.layout, self.way.planted),
+                handle,
+                world.devices(),
+            );
             self.now.received = Some((chunk.conn, code));
             return Some(SendOutcome::Sent);
         }
@@ -282,6 +297,12 @@ impl Network for Server {
             self.now.woken |= 1 << ((self.way.first_actor + chunk.conn.0) & 63);
         }
         Some(SendOutcome::Sent)
+    }
+
+    fn process_ended(&mut self, thread: u16) {
+        if self.way.planted.is_some() {
+            self.registry.process_ended(thread);
+        }
     }
 
     #[inline]

@@ -9,8 +9,8 @@ use crate::device::{BufferKind, ConfigError, Device, DeviceId, Memory, Status};
 use crate::engine::backend::{Backend, BufferView, Flow, Outgoing, PartAt, StopReason, Touch};
 use crate::engine::slot::SlotWord;
 use crate::lifecycle::{Lock, ProgramKind};
-use crate::scenario::Scenario;
 use crate::scenario::op::{MAX_PARTS, Op, Request, SlotId};
+use crate::scenario::{Scenario, VIEW_GENERATION};
 use crate::trace::event::{ConnId, Event, FreeOutcome, LockId, ReceiveCode, SendOutcome};
 use crate::trace::file::SERVER_STREAM;
 use crate::trace::message::Handle;
@@ -35,6 +35,8 @@ pub struct World {
     /// Who waits for a slot's word to change, or for the others to end.
     waiters: u64,
     woken: u64,
+    /// Where the views of other buffers' memory are, where a planted mistake tracks them.
+    view_address: Option<u64>,
 }
 
 /// A mutex: who holds it, its version, and who waits for it. Of an allocator's mutex the version is its device's.
@@ -77,7 +79,10 @@ impl World {
         let objects = scenario.objects();
         let geometries = scenario.profile.geometries();
         let devices = (0..scenario.devices)
-            .map(|id| Device::new(DeviceId(id), &geometries, scenario.allocator))
+            .map(|id| {
+                Device::new(DeviceId(id), &geometries, scenario.allocator)
+                    .map(|device| device.with_planted(scenario.planted))
+            })
             .collect::<Result<_, _>>()?;
         let parts_per_slot = if scenario.has_mesh() { MAX_PARTS } else { 1 };
         Ok(World {
@@ -94,6 +99,7 @@ impl World {
             running: scenario.threads,
             waiters: 0,
             woken: 0,
+            view_address: scenario.view_address(),
         })
     }
 
@@ -227,6 +233,7 @@ impl Clone for World {
         self.running = source.running;
         self.waiters = source.waiters;
         self.woken = source.woken;
+        self.view_address = source.view_address;
     }
 }
 
@@ -246,6 +253,9 @@ pub trait Network {
         handle: &Handle,
         chunk: &Outgoing,
     ) -> Option<SendOutcome>;
+
+    /// The process that `thread` stands for has ended in the middle of its work, and the server has noticed.
+    fn process_ended(&mut self, _thread: u16) {}
 
     /// What a server that takes each frame as soon as it is written made of the last write.
     fn take_received(&mut self) -> Option<(ConnId, ReceiveCode)> {
@@ -342,6 +352,9 @@ impl<O: Iterator<Item = Op>, R: Record, N: Network> Backend for Hand<'_, O, R, N
             self.record
                 .record(SERVER_STREAM, &Event::Receive { conn, code });
         }
+        if matches!(event, Event::Open { op: Op::Throw, .. }) {
+            self.network.process_ended(self.thread);
+        }
     }
 
     #[inline]
@@ -358,6 +371,11 @@ impl<O: Iterator<Item = Op>, R: Record, N: Network> Backend for Hand<'_, O, R, N
         match &mut self.world.parts[first..][..usize::from(request.parts)] {
             [only] => *only = (0, 0),
             parts => parts.fill((0, 0)),
+        }
+        if let Some(address) = self.world.view_address
+            && !request.kind.owns_memory()
+        {
+            self.world.parts[first] = (address, VIEW_GENERATION);
         }
         Flow::Done(version)
     }

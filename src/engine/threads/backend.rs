@@ -204,7 +204,7 @@ impl Backend for ThreadBackend<'_> {
             )
         });
         if matches!(flow, Flow::Done(_)) {
-            self.world.slots[slot.index()].describe(request);
+            self.world.slots[slot.index()].describe(request, self.world.view_address);
         }
         flow
     }
@@ -357,6 +357,9 @@ impl Backend for ThreadBackend<'_> {
             outgoing.sequence,
         );
         message.pid = self.pid;
+        if let Some(planted) = self.world.planted {
+            planted.distort(&mut message, outgoing.kind, &handle);
+        }
         let (outcome, version) = self.world.client.send(&message, outgoing);
         if outcome == SendOutcome::Failed {
             self.world.lose_server();

@@ -29,6 +29,7 @@ use crate::engine::step::{Stepped, Thread};
 use crate::lifecycle::ProgramKind;
 use crate::oracle::Leak;
 use crate::oracle::rest::{LiveBuffer, Unrecorded};
+use crate::planted::Planted;
 use crate::scenario::op::SlotId;
 use crate::scenario::random::{Purpose, Random};
 use crate::scenario::{SCENARIO_PID, Scenario};
@@ -127,6 +128,12 @@ impl RunResult {
 /// Why a run could not be played or kept.
 #[derive(Debug, Error)]
 pub enum RunError {
+    /// Its planted mistake cannot be made there.
+    #[error(
+        "{0:?} is planted, which only controlled runs can make, and in runs of real threads with a server of another process none of the server's can: \
+         use explore, or leave out --server"
+    )]
+    Planted(Planted),
     /// The devices cannot be built.
     #[error("devices: {0}")]
     Device(#[from] ConfigError),
@@ -154,6 +161,11 @@ pub enum RunError {
 /// Plays the scenario once. `progress` is told the operations begun, from time to time.
 pub fn run(config: RunConfig<'_>, mut progress: impl FnMut(u64)) -> Result<RunResult, RunError> {
     let scenario = config.scenario;
+    if let Some(planted) = scenario.planted
+        && (planted.is_controlled_only() || config.server != ServerChoice::InProcess)
+    {
+        return Err(RunError::Planted(planted));
+    }
     let system = |what| move |source| RunError::System { what, source };
     let directory = tempfile::Builder::new()
         .prefix("heisenbed-")

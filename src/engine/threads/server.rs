@@ -10,6 +10,7 @@ use rustc_hash::FxHashSet;
 
 use crate::oracle::checker::receive_code;
 use crate::oracle::rest;
+use crate::planted::Planted;
 use crate::scenario::Scenario;
 use crate::server::listener::{ClientId, Config, Observer, Server};
 use crate::server::registry::{Outcome, Registry};
@@ -50,7 +51,11 @@ impl RunningServer {
                 let mut config = Config::new(&path, scenario.semantics);
                 config.limits = scenario.registry_limits();
                 config.delay_per_message_us = scenario.server.delay_us;
-                config.layout = Some(scenario.transport.layout);
+                config.layout = Some(Planted::server_layout(
+                    scenario.planted,
+                    scenario.transport.layout,
+                ));
+                config.planted = scenario.planted;
                 let tap = Tap::new(stream(), scenario.objects().conns);
                 Server::start_with(config, tap)
                     .map(RunningServer::InProcess)

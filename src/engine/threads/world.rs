@@ -13,8 +13,9 @@ use parking_lot::Mutex;
 use crate::device::{BufferKind, ConfigError, Device, DeviceId, Memory};
 use crate::engine::backend::{BufferView, PartAt, StopReason};
 use crate::engine::slot::SlotWord;
-use crate::scenario::Scenario;
+use crate::planted::Planted;
 use crate::scenario::op::{MAX_PARTS, Request};
+use crate::scenario::{Scenario, VIEW_GENERATION};
 use crate::trace::event::{ConnId, LockId};
 use crate::trace::message::Handle;
 use crate::trace::objects::Objects;
@@ -46,6 +47,8 @@ pub(super) struct World {
     pub double_frees: AtomicU64,
     /// When the last thread ended.
     pub ended: OnceLock<Instant>,
+    pub planted: Option<Planted>,
+    pub view_address: Option<u64>,
     server_lost: AtomicBool,
     stop: AtomicU8,
 }
@@ -60,7 +63,10 @@ impl World {
         let geometries = scenario.profile.geometries();
         let parts = if scenario.has_mesh() { MAX_PARTS } else { 1 };
         let devices = (0..scenario.devices)
-            .map(|id| Device::new(DeviceId(id), &geometries, scenario.allocator).map(Mutex::new))
+            .map(|id| {
+                Device::new(DeviceId(id), &geometries, scenario.allocator)
+                    .map(|device| Mutex::new(device.with_planted(scenario.planted)))
+            })
             .collect::<Result<_, _>>()?;
         Ok(World {
             objects,
@@ -79,6 +85,8 @@ impl World {
             out_of_bounds: AtomicU64::new(0),
             double_frees: AtomicU64::new(0),
             ended: OnceLock::new(),
+            planted: scenario.planted,
+            view_address: scenario.view_address(),
             server_lost: AtomicBool::new(false),
             stop: AtomicU8::new(0),
         })
@@ -185,7 +193,7 @@ impl SlotCell {
     }
 
     /// Writes down what the buffer will be; only the thread that opened the epoch does.
-    pub fn describe(&self, request: &Request) {
+    pub fn describe(&self, request: &Request, view_address: Option<u64>) {
         let packed = u64::from(request.device.0)
             | u64::from(request.parts) << 16
             | (request.memory as u64) << 24
@@ -194,6 +202,14 @@ impl SlotCell {
         self.size_bytes.store(request.size_bytes, Ordering::Relaxed);
         for part in &self.parts {
             part.address.store(NO_ADDRESS, Ordering::Relaxed);
+        }
+        if let Some(address) = view_address
+            && !request.kind.owns_memory()
+        {
+            self.parts[0].address.store(address, Ordering::Relaxed);
+            self.parts[0]
+                .generation
+                .store(VIEW_GENERATION, Ordering::Relaxed);
         }
     }
 

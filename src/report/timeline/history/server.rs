@@ -7,6 +7,7 @@ use crate::device::{DeviceId, Memory};
 use crate::oracle::checker::Sent;
 use crate::oracle::rest;
 use crate::oracle::wire::Wire;
+use crate::planted::Planted;
 use crate::scenario::Scenario;
 use crate::server::registry::{Class, Entry, Outcome, Registry};
 use crate::trace::event::{ConnId, SentKind};
@@ -23,6 +24,7 @@ pub(super) struct Server {
     wires: Vec<Wire>,
     /// Chunks written to each connection and not taken.
     in_flight: Vec<usize>,
+    planted: Option<Planted>,
     /// Whose the entries of the table are.
     owners: Vec<(EntryId, LifeId)>,
 }
@@ -36,11 +38,10 @@ impl Server {
         let conns = scenario.objects().conns;
         Server {
             layout: transport.layout,
-            chunks: transport.chunks,
-            registry: Registry::new(scenario.semantics, scenario.registry_limits()),
-            wires: (0..conns)
-                .map(|_| Wire::new(transport.layout, transport.chunks))
-                .collect(),
+            chunks: scenario.writes_per_frame(),
+            planted: scenario.planted,
+            registry: scenario.registry(),
+            wires: (0..conns).map(|_| Wire::new(scenario)).collect(),
             in_flight: vec![0; usize::from(conns)],
             owners: Vec::new(),
         }
@@ -67,9 +68,11 @@ impl Server {
         let Some((sent, torn)) = self.wires[usize::from(conn.0)].pop() else {
             return Vec::new();
         };
-        self.in_flight[usize::from(conn.0)] -= usize::from(self.chunks);
+        let left = &mut self.in_flight[usize::from(conn.0)];
+        *left = left.saturating_sub(usize::from(self.chunks));
         let is_torn = torn.is_some();
-        let Some(message) = torn.unwrap_or_else(|| Some(sent.message(self.layout))) else {
+        let Some(message) = torn.unwrap_or_else(|| Some(sent.message(self.layout, self.planted)))
+        else {
             return vec![Taken {
                 life: life_of(lives, sent.handle.device, sent.handle.generation),
                 kind: sent.kind,

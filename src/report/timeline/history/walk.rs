@@ -3,6 +3,7 @@
 use crate::device::{BufferKind, DeviceId};
 use crate::oracle::checker::Sent;
 use crate::oracle::{Checker, Divergence, Kind};
+use crate::scenario::VIEW_GENERATION;
 use crate::scenario::op::{Op, Request};
 use crate::server::registry::Semantics;
 use crate::trace::event::{ConnId, Event, FreeOutcome, LockId, SendOutcome, SentKind};
@@ -195,6 +196,10 @@ impl<'a> Walk<'a> {
     fn act(&mut self, thread: u16, event: &Event) {
         let at = self.contexts[usize::from(thread)];
         match *event {
+            Event::Open {
+                op: Op::Allocate { request, .. },
+                ..
+            } if !request.kind.owns_memory() => self.view(thread, &at, request.device),
             Event::Alloc {
                 device,
                 address,
@@ -269,6 +274,16 @@ impl<'a> Walk<'a> {
         });
         if let Some(step) = self.history.steps.last_mut() {
             step.life = Some(life);
+        }
+    }
+
+    /// A buffer that does not own its memory, where a planted mistake tracks it: never live, and yet messages are about it.
+    fn view(&mut self, thread: u16, at: &Context, device: DeviceId) {
+        if let Some(address) = self.timeline.scenario.view_address() {
+            self.alloc(thread, at, device, address, VIEW_GENERATION);
+            if let Some(view) = self.life_at(at) {
+                self.history.lives[view].ended = Some((self.history.steps.len(), thread));
+            }
         }
     }
 

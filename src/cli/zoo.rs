@@ -1,0 +1,291 @@
+//! `heisenbed zoo`: lists and shows planted defects, and measures which engine finds which.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::progress::Progress;
+use super::scenario_args::word;
+use super::stress::parse_duration;
+use super::{Context, Format, Outcome};
+use crate::oracle::Kind;
+use crate::zoo::bench::{Plan, Told, bench};
+use crate::zoo::results::Results;
+use crate::zoo::{self, Defect, Engine, Size};
+
+/// Arguments of `heisenbed zoo`.
+#[derive(Clone, Debug, Args)]
+pub struct ZooArgs {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Command {
+    /// The defects, with the reports that they are from (the default)
+    List,
+    /// One defect: origin, what it must show, and the small scenarios with and without it
+    Show {
+        /// The defect
+        #[arg(value_name = "NAME")]
+        defect: String,
+    },
+    /// Measure, by defect and engine: found or not, schedules and seconds to find it, the smallest run, and false alarms on the twin;
+    /// exits 1 where a defect was missed or a twin was not silent
+    Bench(BenchArgs),
+    /// Print what `zoo bench -o` has written, several files (of the same seeds and budget) as one measurement
+    Table {
+        /// The files; a defect that is in several is taken from the last
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+        /// Print a Markdown table
+        #[arg(long)]
+        markdown: bool,
+    },
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    heisenbed zoo bench --defect free-first-gap,narrow-lock --engine random,pct --seeds 5\n  \
+    heisenbed zoo bench -o zoo.json --markdown > table.md")]
+struct BenchArgs {
+    /// Seeds of each engine
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    seeds: u64,
+    /// Only these engines: stress, stress-perturbed, random, pct, urw, exhaustive, fuzz
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = word::<Engine>)]
+    engine: Vec<Engine>,
+    /// Only these defects
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    defect: Vec<String>,
+    /// How long an engine may look with one seed
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    budget: Duration,
+    /// Random schedules of each twin (0: none, and no search for a proof)
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    twin_schedules: u64,
+    /// Stress runs of each twin, every second one perturbed (0: none)
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    twin_runs: u64,
+    /// Threads that draw schedules
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: u16,
+    /// Write the results to FILE as JSON, after each defect anew
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Print a Markdown table
+    #[arg(long)]
+    markdown: bool,
+}
+
+/// Runs the subcommand.
+pub fn run(args: &ZooArgs, context: &Context) -> Outcome {
+    match args.command.as_ref().unwrap_or(&Command::List) {
+        Command::List => list(context.format),
+        Command::Show { defect } => match zoo::find(defect) {
+            Some(defect) => show(defect, context.format),
+            None => Outcome::bad_input(zoo::unknown(defect), context.format),
+        },
+        Command::Bench(args) => measure(args, context),
+        Command::Table { files, markdown } => match read(files) {
+            Ok(results) => tell(&results, *markdown, context.format),
+            Err(error) => Outcome::bad_input(error, context.format),
+        },
+    }
+}
+
+fn list(format: Format) -> Outcome {
+    let stdout = match format {
+        Format::Json => {
+            let all: Vec<Value> = zoo::defects().iter().map(summary).collect();
+            format!("{}\n", json!({ "defects": all }))
+        }
+        Format::Human => zoo::defects()
+            .iter()
+            .map(|defect| {
+                format!(
+                    "{}\n  {}\n  shows: {}; twin: {}{}\n",
+                    defect.name,
+                    defect.origin,
+                    names(&defect.expected),
+                    defect.twin_words(),
+                    if on_real_threads(defect) {
+                        ""
+                    } else {
+                        "; not on real threads: use explore"
+                    },
+                )
+            })
+            .collect(),
+    };
+    Outcome {
+        stdout,
+        ..Outcome::default()
+    }
+}
+
+fn summary(defect: &Defect) -> Value {
+    json!({
+        "name": defect.name,
+        "origin": defect.origin,
+        "expected": defect.expected,
+        "also": defect.also,
+        "twin": defect.twin_words(),
+        "real_threads": on_real_threads(defect),
+    })
+}
+
+fn on_real_threads(defect: &Defect) -> bool {
+    defect
+        .scenario(Size::Full, 0)
+        .is_ok_and(|scenario| Engine::Stress.can_run(&scenario))
+}
+
+fn names(kinds: &[Kind]) -> String {
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+    names.join(", ")
+}
+
+fn show(defect: &Defect, format: Format) -> Outcome {
+    let seed = 0;
+    let (with, without) = match (
+        defect.scenario(Size::Small, seed),
+        defect.twin(Size::Small, seed),
+    ) {
+        (Ok(with), Ok(without)) => (with, without),
+        (Err(error), _) | (_, Err(error)) => return Outcome::bad_input(error, format),
+    };
+    let stdout = match format {
+        Format::Json => {
+            let mut value = summary(defect);
+            value["scenario"] = json!(with);
+            value["twin_scenario"] = json!(without);
+            format!("{value}\n")
+        }
+        Format::Human => {
+            let text = |scenario| {
+                toml::to_string_pretty(scenario).expect("a scenario has a text form: tested")
+            };
+            let also = match defect.also.as_slice() {
+                [] => String::new(),
+                also => format!("May come with it: {}\n", names(also)),
+            };
+            format!(
+                "{}: {}\n\nA run that shows it has one of: {}\n{}Twin: {}\n\n\
+                 heisenbed explore --defect {0}            # finds it\n\
+                 heisenbed explore --defect {0} --twin     # must not find anything\n\n\
+                 # The scenario\n\n{}\n# The twin\n\n{}",
+                defect.name,
+                defect.origin,
+                names(&defect.expected),
+                also,
+                defect.twin_words(),
+                text(&with),
+                text(&without),
+            )
+        }
+    };
+    Outcome {
+        stdout,
+        ..Outcome::default()
+    }
+}
+
+fn measure(args: &BenchArgs, context: &Context) -> Outcome {
+    let mut defects: Vec<&'static Defect> = Vec::new();
+    for name in &args.defect {
+        match zoo::find(name) {
+            Some(defect) => defects.push(defect),
+            None => return Outcome::bad_input(zoo::unknown(name), context.format),
+        }
+    }
+    if defects.is_empty() {
+        defects.extend(zoo::defects());
+    }
+    let engines = if args.engine.is_empty() {
+        Engine::ALL.to_vec()
+    } else {
+        args.engine.clone()
+    };
+    let plan = Plan {
+        first_seed: context.seed.unwrap_or(0),
+        seeds: args.seeds,
+        budget: args.budget,
+        workers: usize::from(args.workers),
+        twin_schedules: args.twin_schedules,
+        twin_runs: args.twin_runs,
+        defects,
+        engines,
+    };
+    context.catch_interrupts();
+    let steps = plan.defects.len() * plan.steps_per_defect();
+    let mut progress = Progress::new(context.quiet, "zoo bench", "steps", steps as u64);
+    let (mut begun, mut unwritten) = (0, None);
+    let results = bench(&plan, &context.interrupt, &mut |told| match told {
+        Told::Step => {
+            progress.update(begun);
+            begun += 1;
+        }
+        Told::Seed => progress.update(begun - 1),
+        Told::Defect(results) => unwritten = write(args, results).err(),
+    });
+    progress.finish();
+    let results = match results {
+        Ok(results) => results,
+        Err(error) => return Outcome::bad_input(error, context.format),
+    };
+    // Once more: it says whether it was interrupted.
+    if let Some(error) = write(args, &results).err().or(unwritten) {
+        return Outcome::bad_input(error, context.format);
+    }
+    tell(&results, args.markdown, context.format)
+}
+
+fn tell(results: &Results, markdown: bool, format: Format) -> Outcome {
+    let stdout = match format {
+        Format::Json => {
+            let mut value = json!(results);
+            value["holds"] = json!(results.holds());
+            value["shortcomings"] = json!(results.shortcomings());
+            format!("{value}\n")
+        }
+        Format::Human if markdown => results.markdown(),
+        Format::Human => results.text(),
+    };
+    let stderr = if results.interrupted {
+        "interrupted: this is what was measured until then\n".to_owned()
+    } else {
+        String::new()
+    };
+    Outcome {
+        stdout,
+        stderr,
+        exit_code: u8::from(!results.holds()),
+    }
+}
+
+fn write(args: &BenchArgs, results: &Results) -> Result<(), String> {
+    let Some(path) = &args.output else {
+        return Ok(());
+    };
+    std::fs::write(path, format!("{}\n", json!(results)))
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn read(files: &[PathBuf]) -> Result<Results, String> {
+    let mut all: Option<Results> = None;
+    for path in files {
+        let wrong = |error: &dyn Display| format!("{}: {error}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+        let results: Results = serde_json::from_str(&text)
+            .map_err(|error| format!("{}; give what `zoo bench -o` has written", wrong(&error)))?;
+        all = Some(match all {
+            Some(all) => all.join(results).map_err(|error| wrong(&error))?,
+            None => results,
+        });
+    }
+    Ok(all.expect("clap wants one file at least"))
+}
