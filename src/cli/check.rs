@@ -1,6 +1,7 @@
 //! `heisenbed check`: the oracle over a trace.
 
 mod allocations;
+mod messages;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -42,6 +43,7 @@ pub fn run(args: &CheckArgs, context: &Context) -> Outcome {
             allocations::check(&trace, header, context)
         }
         Header::Import(_) => check_import(&trace, context),
+        Header::Capture(header) => messages::check_capture(&trace, header, context),
         other => Outcome::bad_input(
             format!(
                 "{}: {} cannot be checked",
@@ -162,11 +164,23 @@ fn check_import(trace: &TraceFile, context: &Context) -> Outcome {
     let accounting = log.into_accounting();
     let found = check.finish();
     let mut summary = Summary::new(0, 0);
-    summary.add(&report(&found, text.damage()));
+    summary.add(&report(
+        &found,
+        text.damage(),
+        "a log has no truth to compare with: its messages do not contradict each other",
+    ));
     summary.elapsed_s = started.elapsed().as_secs_f64();
     let stdout = match context.format {
-        Format::Json => summary.json(&imported_json(&found, &accounting)),
-        Format::Human => imported_human(trace, &summary, &found, &accounting),
+        Format::Json => {
+            let mut more = found_json(&found, "line");
+            more["lines"] = found.lines.into();
+            more["unrecognised"] = accounting.unrecognised.into();
+            summary.json(&more)
+        }
+        Format::Human => {
+            let head = imported_head(trace, &found, &accounting);
+            found_human(&head, "a log", "line", &summary, &found)
+        }
     };
     Outcome {
         stdout,
@@ -175,11 +189,10 @@ fn check_import(trace: &TraceFile, context: &Context) -> Outcome {
     }
 }
 
-/// A log's findings as a report: without truth nothing is ever clean, and what is live at the end is no leak yet.
-fn report(found: &MessageReport, damage: Option<&str>) -> Report {
+/// What was found as a report: without truth nothing is ever clean (`weak` says so), and what is live at the end is no leak yet.
+fn report(found: &MessageReport, damage: Option<&str>, weak: &str) -> Report {
     let diverged = !found.findings.is_empty();
-    let weak =
-        "a log has no truth to compare with: its messages do not contradict each other".to_owned();
+    let weak = weak.to_owned();
     Report {
         events: found.lines,
         messages: found.messages,
@@ -233,14 +246,16 @@ fn kind(name: &str) -> Option<Kind> {
     Kind::ALL.into_iter().find(|kind| kind.name() == name)
 }
 
-fn imported_json(found: &MessageReport, accounting: &Accounting) -> serde_json::Value {
+/// JSON keys of what was found; positions are those of a `word`.
+fn found_json(found: &MessageReport, word: &str) -> serde_json::Value {
+    let first = format!("first_{word}");
     let notes: serde_json::Map<String, serde_json::Value> = found
         .notes
         .iter()
         .map(|(note, noted)| {
             (
                 note.name().to_owned(),
-                json!({ "count": noted.count, "first_line": noted.first_line }),
+                json!({ "count": noted.count, first.as_str(): noted.first_line }),
             )
         })
         .collect();
@@ -250,41 +265,43 @@ fn imported_json(found: &MessageReport, accounting: &Accounting) -> serde_json::
         .map(|live| {
             json!({
                 "device": live.device, "address": live.address, "size_bytes": live.size_bytes, "pid": live.pid,
-                "ref_count": live.ref_count, "line": live.line,
+                "ref_count": live.ref_count, word: live.line,
             })
         })
         .collect();
     json!({
-        "lines": found.lines,
-        "first_line": found.first.as_ref().map(|first| first.line),
+        first.as_str(): found.first.as_ref().map(|first| first.line),
         "unknown_messages": found.unknown_messages,
         "live_at_end": found.live_at_end_total,
         "live": live,
         "swept": found.swept,
         "notes": notes,
-        "unrecognised": accounting.unrecognised,
     })
 }
 
-fn imported_human(
-    trace: &TraceFile,
-    summary: &Summary,
-    found: &MessageReport,
-    accounting: &Accounting,
-) -> String {
-    let mut text = String::new();
-    let _ = writeln!(
-        text,
-        "{}: {}, {}, {} not understood",
+fn imported_head(trace: &TraceFile, found: &MessageReport, accounting: &Accounting) -> String {
+    format!(
+        "{}: {}, {}, {} not understood\n",
         trace.path().display(),
         plural(found.lines, "line"),
         plural(found.messages, "message"),
         grouped(accounting.unrecognised),
-    );
+    )
+}
+
+/// What was found in `what`, after its head; positions are those of a `word`.
+fn found_human(
+    head: &str,
+    what: &str,
+    word: &str,
+    summary: &Summary,
+    found: &MessageReport,
+) -> String {
+    let mut text = head.to_owned();
     text.push('\n');
     let _ = writeln!(
         text,
-        "{} (messages check: a log has no truth to compare with)",
+        "{} (messages check: {what} has no truth to compare with)",
         summary.verdict
     );
     if let Some(note) = &summary.note {
@@ -294,7 +311,7 @@ fn imported_human(
     if let Some(first) = &found.first {
         let _ = writeln!(
             text,
-            "first: {} at {:#x}, line {}",
+            "first: {} at {:#x}, {word} {}",
             first.kind.name(),
             first.address,
             first.line
@@ -303,7 +320,7 @@ fn imported_human(
     for (note, noted) in &found.notes {
         let _ = writeln!(
             text,
-            "note: {} ({}), first at line {}",
+            "note: {} ({}), first at {word} {}",
             note.name(),
             grouped(noted.count),
             noted.first_line
@@ -324,7 +341,7 @@ fn imported_human(
     for live in found.live_at_end.iter().take(SHOWN) {
         let _ = writeln!(
             text,
-            "  device {} {:#x}, since line {}",
+            "  device {} {:#x}, since {word} {}",
             live.device, live.address, live.line
         );
     }

@@ -1,5 +1,7 @@
 //! `heisenbed import`: turns what another tool recorded into a trace, and accounts for every line of it.
 
+mod wire;
+
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufReader, Seek};
@@ -10,6 +12,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::progress::Progress;
+use super::scenario_args::word;
 use super::verdict::{grouped, plural};
 use super::{Context, Format, Outcome};
 use crate::trace::file::{ImportFormat, ImportHeader};
@@ -18,6 +21,7 @@ use crate::trace::import::allocation;
 use crate::trace::import::server_log::ServerLogReader;
 use crate::trace::import::torch_snapshot::{self, pickle};
 use crate::trace::text::{self, TextWriter};
+use crate::tracking::Layout;
 
 /// Lines not understood that the text output lists.
 const SHOWN: usize = 10;
@@ -35,6 +39,9 @@ pub struct ImportArgs {
     /// The trace to write; without it, only the account is given
     #[arg(short, long, value_name = "TRACE")]
     pub output: Option<PathBuf>,
+    /// Of `wire`: the layout, where it is known; else it is found out
+    #[arg(long, value_name = "72|112|128|144|648|extended", value_parser = word::<Layout>)]
+    pub layout: Option<Layout>,
 }
 
 /// Formats that can be imported.
@@ -48,16 +55,20 @@ pub enum Source {
     RmmLog,
     /// A PyTorch CUDA memory snapshot: a pickle, of which nothing is executed
     TorchSnapshot,
+    /// What a client sent over its socket, as raw bytes of any layout, also with a damaged start
+    Wire,
 }
 
 impl Source {
-    fn format(self) -> ImportFormat {
-        match self {
+    /// `None` for bytes, which become a capture.
+    fn format(self) -> Option<ImportFormat> {
+        Some(match self {
             Source::ServerLog => ImportFormat::ServerLog,
             Source::DebugLog => ImportFormat::DebugLog,
             Source::RmmLog => ImportFormat::RmmLog,
             Source::TorchSnapshot => ImportFormat::TorchSnapshot,
-        }
+            Source::Wire => return None,
+        })
     }
 }
 
@@ -71,22 +82,24 @@ struct Imported {
 
 /// Runs the subcommand.
 pub fn run(args: &ImportArgs, context: &Context) -> Outcome {
-    match import(args, context) {
-        Ok(imported) => {
-            let stdout = match context.format {
-                Format::Json => format!("{}\n", account_json(args, &imported)),
-                Format::Human => account(args, &imported),
-            };
-            Outcome {
-                stdout,
-                ..Outcome::default()
-            }
-        }
+    let stdout = match args.source.format() {
+        Some(format) => import(args, format, context).map(|imported| match context.format {
+            Format::Json => format!("{}\n", account_json(args, format, &imported)),
+            Format::Human => account(args, &imported),
+        }),
+        None => wire::import(args, context.format),
+    };
+    match stdout {
+        Ok(stdout) => Outcome {
+            stdout,
+            ..Outcome::default()
+        },
         Err(error) => Outcome::bad_input(error, context.format),
     }
 }
 
-fn import(args: &ImportArgs, context: &Context) -> Result<Imported, String> {
+/// Opens the recording, which must not be the trace too.
+fn open(args: &ImportArgs) -> Result<File, String> {
     let file = File::open(&args.file).map_err(|error| at(&args.file, &error))?;
     if let Some(output) = args
         .output
@@ -98,18 +111,28 @@ fn import(args: &ImportArgs, context: &Context) -> Result<Imported, String> {
             output.display()
         ));
     }
+    Ok(file)
+}
+
+fn import(args: &ImportArgs, format: ImportFormat, context: &Context) -> Result<Imported, String> {
+    if args.layout.is_some() {
+        return Err("--layout is for `import wire`: other recordings have none".to_owned());
+    }
+    let file = open(args)?;
     let header = ImportHeader {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        format: args.source.format(),
+        format,
         source: args
             .file
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default(),
     };
-    match args.source {
-        Source::TorchSnapshot => import_pickle(args, file, header, context),
-        Source::ServerLog | Source::DebugLog | Source::RmmLog => import_text(args, file, header),
+    match format {
+        ImportFormat::TorchSnapshot => import_pickle(args, file, header, context),
+        ImportFormat::ServerLog | ImportFormat::DebugLog | ImportFormat::RmmLog => {
+            import_text(args, file, header)
+        }
     }
 }
 
@@ -226,7 +249,7 @@ fn same_file(a: &Path, b: &Path) -> bool {
     matches!((id(a), id(b)), (Ok(a), Ok(b)) if a == b)
 }
 
-fn account_json(args: &ImportArgs, imported: &Imported) -> serde_json::Value {
+fn account_json(args: &ImportArgs, format: ImportFormat, imported: &Imported) -> serde_json::Value {
     let accounting = &imported.accounting;
     let unrecognised: Vec<_> = accounting
         .first_unrecognised
@@ -234,7 +257,7 @@ fn account_json(args: &ImportArgs, imported: &Imported) -> serde_json::Value {
         .map(|line| json!({ "line": line.line, "reason": format!("{:?}", line.reason), "excerpt": line.excerpt }))
         .collect();
     let mut value = json!({
-        "format": args.source.format().name(),
+        "format": format.name(),
         "lines": accounting.lines,
         "parsed": accounting.parsed,
         "known_other": accounting.known_other,

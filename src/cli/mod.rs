@@ -3,6 +3,7 @@
 //! A subcommand returns an [`Outcome`] rather than printing, so that a test reads what a user would. Only
 //! progress goes to stderr while a command runs.
 
+mod captured;
 pub mod check;
 pub mod corpus;
 pub mod disciplines;
@@ -11,6 +12,7 @@ pub mod fuzz;
 pub mod import;
 pub mod matrix;
 pub mod progress;
+pub mod proxy;
 pub mod replay;
 pub mod scenario_args;
 pub mod scenarios;
@@ -66,6 +68,8 @@ pub enum Command {
     Corpus(corpus::CorpusArgs),
     /// Serve a tracking socket until SIGTERM or Ctrl-C
     Serve(serve::ServeArgs),
+    /// Stand between tracking clients and their server, and record what they say
+    Proxy(proxy::ProxyArgs),
     /// Turn what another tool recorded into a trace
     Import(import::ImportArgs),
     /// List the fuzz targets, and turn their inputs into text
@@ -108,6 +112,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Shrink(args) => shrink::run(args, &context),
         Command::Corpus(args) => corpus::run(args, &context),
         Command::Serve(args) => serve::run(args, &context),
+        Command::Proxy(args) => proxy::run(args, &context),
         Command::Import(args) => import::run(args, &context),
         Command::Fuzz(args) => fuzz::run(args, &context),
         Command::Disciplines(args) => disciplines::run(args, context.format),

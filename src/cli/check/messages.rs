@@ -1,0 +1,48 @@
+//! `check` of what holds tracking messages as they were sent: captures.
+
+use std::time::Instant;
+
+use crate::cli::verdict::Summary;
+use crate::cli::{Context, Format, Outcome, captured};
+use crate::oracle::observation_check::ObservationCheck;
+use crate::trace::capture;
+use crate::trace::file::{CaptureHeader, TraceFile};
+
+/// Checks a capture.
+pub(super) fn check_capture(
+    trace: &TraceFile,
+    header: &CaptureHeader,
+    context: &Context,
+) -> Outcome {
+    let started = Instant::now();
+    let mut check = ObservationCheck::default();
+    let account = capture::messages(trace, header, &mut |seen| check.observe(&seen));
+    let found = check.finish();
+    let mut summary = Summary::new(0, 0);
+    summary.add(&super::report(
+        &found,
+        account.damage.as_deref(),
+        "a capture has no truth to compare with: its messages do not contradict each other",
+    ));
+    summary.elapsed_s = started.elapsed().as_secs_f64();
+    let stdout = match context.format {
+        Format::Json => {
+            let mut more = super::found_json(&found, "message");
+            if let (Some(more), Some(account)) =
+                (more.as_object_mut(), captured::json(&account).as_object())
+            {
+                more.extend(account.clone());
+            }
+            summary.json(&more)
+        }
+        Format::Human => {
+            let head = format!("{}: {}", trace.path().display(), captured::human(&account));
+            super::found_human(&head, "a capture", "message", &summary, &found)
+        }
+    };
+    Outcome {
+        stdout,
+        stderr: String::new(),
+        exit_code: summary.exit_code(),
+    }
+}

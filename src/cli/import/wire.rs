@@ -1,0 +1,110 @@
+//! `heisenbed import wire`: a client's raw bytes as a capture of one connection.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::super::verdict::grouped;
+use super::super::{Format, captured};
+use super::{ImportArgs, READ_BYTES, at, open};
+use crate::trace::capture::{self, Account, CaptureEvent, CaptureRecord, CaptureWriter};
+use crate::trace::file::{CaptureHeader, CaptureSource, Header, TraceFile};
+
+/// Writes the capture, reads it again, and says what became of every byte.
+pub(super) fn import(args: &ImportArgs, format: Format) -> Result<String, String> {
+    let source = open(args)?;
+    let (file, path) = match &args.output {
+        Some(output) => {
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(output);
+            (file.map_err(|error| at(output, &error))?, output.as_path())
+        }
+        None => {
+            let file = tempfile::tempfile().map_err(|error| error.to_string())?;
+            (file, Path::new("(temporary)"))
+        }
+    };
+    let header = CaptureHeader {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        source: CaptureSource::Wire,
+        layout: args.layout,
+        started_unix_ns: 0,
+    };
+    let copy = file.try_clone().map_err(|error| at(path, &error))?;
+    let trace_bytes = write(copy, path, &header, source, &args.file)?;
+    let trace = TraceFile::from_file(file, path).map_err(|error| error.to_string())?;
+    let Header::Capture(header) = trace.header() else {
+        unreachable!("it was just written as a capture")
+    };
+    let account = capture::messages(&trace, header, &mut |_| ());
+    let trace_bytes = args.output.is_some().then_some(trace_bytes);
+    Ok(match format {
+        Format::Json => account_json(args, &account, trace_bytes),
+        Format::Human => account_human(args, &account, trace_bytes),
+    })
+}
+
+fn write(
+    file: File,
+    path: &Path,
+    header: &CaptureHeader,
+    mut source: File,
+    source_path: &Path,
+) -> Result<u64, String> {
+    let failed = |error: std::io::Error| at(path, &error);
+    let mut capture = CaptureWriter::create(file, header.clone()).map_err(failed)?;
+    capture
+        .record(&at_once(CaptureEvent::Opened))
+        .map_err(failed)?;
+    let mut piece = vec![0; READ_BYTES];
+    loop {
+        match source.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => capture
+                .record(&at_once(CaptureEvent::ToServer(&piece[..count])))
+                .map_err(failed)?,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(at(source_path, &error)),
+        }
+    }
+    capture
+        .record(&at_once(CaptureEvent::Closed))
+        .map_err(failed)?;
+    capture.end().map_err(failed)
+}
+
+/// A raw file has one connection and no times.
+fn at_once(what: CaptureEvent<'_>) -> CaptureRecord<'_> {
+    CaptureRecord {
+        at_ns: 0,
+        conn: 0,
+        what,
+    }
+}
+
+fn account_json(args: &ImportArgs, account: &Account, trace_bytes: Option<u64>) -> String {
+    let mut value = captured::json(account);
+    value["format"] = "wire".into();
+    value["messages"] = account.messages.into();
+    value["trace"] = json!(args.output.as_ref().map(|path| path.display().to_string()));
+    value["trace_bytes"] = json!(trace_bytes);
+    format!("{value}\n")
+}
+
+fn account_human(args: &ImportArgs, account: &Account, trace_bytes: Option<u64>) -> String {
+    let mut text = format!("{}: {}", args.file.display(), captured::human(account));
+    if let Some((output, bytes)) = args.output.as_ref().zip(trace_bytes) {
+        text += &format!(
+            "trace: {} ({} bytes)\n\nNext: heisenbed check {0}\n",
+            output.display(),
+            grouped(bytes)
+        );
+    }
+    text
+}

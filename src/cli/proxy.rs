@@ -1,0 +1,172 @@
+//! `heisenbed proxy`: between real clients and a real server.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::scenario_args::word;
+use super::verdict::{grouped, plural};
+use super::{Context, Format, Outcome};
+use crate::proxy::fault::Fault;
+use crate::proxy::{Config, Proxy, Report};
+use crate::tracking::Layout;
+
+/// Arguments of `heisenbed proxy`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Faults, each KIND[:rate=R][,type=T][,us=N]; --seed says which frames they strike:\n  \
+    delay       the frame, and all behind it on its connection, waits (us=10000)\n  \
+    drop        it is not forwarded\n  \
+    duplicate   it is forwarded twice\n  \
+    reorder     it is forwarded behind the next frame of its connection\n  \
+    truncate    its first half is forwarded\n  \
+    split       it is forwarded in two writes with a pause between (us=1000)\n  \
+    close       the connection is closed instead\n\n\
+    Examples:\n  \
+    heisenbed proxy --listen /tmp/tt_allocation_server.sock --upstream /tmp/real.sock --record run.hb\n  \
+    heisenbed check run.hb\n  \
+    heisenbed proxy --upstream /tmp/real.sock --fault drop:rate=0.01,type=FREE --fault split"
+)]
+pub struct ProxyArgs {
+    /// Where clients connect
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/tmp/tt_allocation_server.sock"
+    )]
+    pub listen: PathBuf,
+    /// Where the server listens
+    #[arg(long, value_name = "PATH")]
+    pub upstream: PathBuf,
+    /// Where both directions are recorded
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// What to do to frames from clients; may be given again
+    #[arg(long = "fault", value_name = "FAULT", value_parser = str::parse::<Fault>)]
+    pub faults: Vec<Fault>,
+    /// The layout of clients that don't announce theirs; faults need it, and find it out by themselves
+    #[arg(long, value_name = "72|112|128|144|648|extended", value_parser = word::<Layout>)]
+    pub layout: Option<Layout>,
+    /// The most connections at once
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub max_connections: usize,
+}
+
+/// Runs the proxy until Ctrl-C or SIGTERM: exit 0, or 2 when it can't start.
+pub fn run(args: &ProxyArgs, context: &Context) -> Outcome {
+    context.catch_interrupts();
+    match forward(args, context) {
+        Ok(report) => Outcome {
+            stdout: match context.format {
+                Format::Json => json(args, &report),
+                Format::Human => human(args, &report),
+            },
+            ..Outcome::default()
+        },
+        Err(error) => Outcome::bad_input(error, context.format),
+    }
+}
+
+fn forward(args: &ProxyArgs, context: &Context) -> Result<Report, String> {
+    let record = args.record.as_deref().map(create).transpose()?;
+    let proxy = Proxy::start(Config {
+        listen: args.listen.clone(),
+        upstream: args.upstream.clone(),
+        record,
+        faults: args.faults.clone(),
+        seed: context.seed.unwrap_or(0),
+        layout: args.layout,
+        max_connections: args.max_connections,
+    })
+    .map_err(|error| {
+        // A capture that was never begun is no file to keep.
+        if let Some(path) = &args.record {
+            let _ = std::fs::remove_file(path);
+        }
+        error.to_string()
+    })?;
+    if !context.quiet {
+        eprintln!(
+            "listening on {}, forwarding to {}",
+            args.listen.display(),
+            args.upstream.display()
+        );
+    }
+    Ok(proxy.run(&context.interrupt))
+}
+
+/// A capture that is there is not overwritten: it may be the only one.
+fn create(path: &Path) -> Result<File, String> {
+    File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => {
+                format!("{}: exists; give another file to --record", path.display())
+            }
+            _ => format!("{}: {error}", path.display()),
+        })
+}
+
+fn json(args: &ProxyArgs, report: &Report) -> String {
+    let value = json!({
+        "connections": report.connections,
+        "refused": report.refused,
+        "unreachable": report.unreachable,
+        "to_server_bytes": report.to_server_bytes,
+        "to_client_bytes": report.to_client_bytes,
+        "faults": report.faults,
+        "record": args.record.as_ref().map(|path| path.display().to_string()),
+        "record_bytes": report.recorded_bytes,
+        "record_error": report.record_error,
+    });
+    format!("{value}\n")
+}
+
+fn human(args: &ProxyArgs, report: &Report) -> String {
+    let mut text = format!(
+        "{} forwarded: {} bytes to the server, {} bytes to clients\n",
+        plural(report.connections, "connection"),
+        grouped(report.to_server_bytes),
+        grouped(report.to_client_bytes)
+    );
+    for (kind, count) in &report.faults {
+        let _ = writeln!(
+            text,
+            "  {} put in: {}",
+            plural(*count, "fault"),
+            kind.name()
+        );
+    }
+    if report.refused > 0 {
+        let _ = writeln!(
+            text,
+            "{} turned away (--max-connections, or another user's)",
+            plural(report.refused, "client")
+        );
+    }
+    if report.unreachable > 0 {
+        let _ = writeln!(
+            text,
+            "{} closed: the server could not be reached",
+            plural(report.unreachable, "client")
+        );
+    }
+    if let Some(path) = &args.record {
+        let path = path.display();
+        let _ = match (report.recorded_bytes, &report.record_error) {
+            (_, Some(error)) => writeln!(text, "capture: {path} ends early: {error}"),
+            (bytes, None) => writeln!(
+                text,
+                "capture: {path} ({} bytes)\n\nNext: heisenbed check {path}",
+                grouped(bytes.unwrap_or(0))
+            ),
+        };
+    }
+    text
+}
