@@ -115,11 +115,20 @@ pub enum TraceError {
 }
 
 /// Writes blocks to a file, one after the other.
-#[derive(Debug)]
 pub struct TraceWriter {
     file: File,
+    compressor: zstd::bulk::Compressor<'static>,
     compressed: Vec<u8>,
     written_bytes: u64,
+}
+
+impl std::fmt::Debug for TraceWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TraceWriter")
+            .field("file", &self.file)
+            .field("written_bytes", &self.written_bytes)
+            .finish_non_exhaustive()
+    }
 }
 
 impl TraceWriter {
@@ -131,10 +140,16 @@ impl TraceWriter {
         bytes.extend_from_slice(&crc32c::crc32c(text.as_bytes()).to_le_bytes());
         bytes.extend_from_slice(text.as_bytes());
         file.write_all(&bytes)?;
+        TraceWriter::resume(file, bytes.len() as u64)
+    }
+
+    /// Goes on in `file`, which is at its end, behind `written_bytes` of a trace.
+    pub(super) fn resume(file: File, written_bytes: u64) -> io::Result<TraceWriter> {
         Ok(TraceWriter {
             file,
+            compressor: zstd::bulk::Compressor::new(COMPRESSION_LEVEL)?,
             compressed: Vec::new(),
-            written_bytes: bytes.len() as u64,
+            written_bytes,
         })
     }
 
@@ -160,11 +175,9 @@ impl TraceWriter {
                 raw.len()
             )));
         }
-        let stored = zstd::bulk::compress_to_buffer(
-            raw,
-            &mut self.compressed[HEAD_BYTES..],
-            COMPRESSION_LEVEL,
-        )?;
+        let stored = self
+            .compressor
+            .compress_to_buffer(raw, &mut self.compressed[HEAD_BYTES..])?;
         self.compressed.truncate(HEAD_BYTES + stored);
         let mut head = BlockHead {
             magic: U32::new(BLOCK_MAGIC),
@@ -214,6 +227,19 @@ pub struct TraceFile {
     end: Option<End>,
     damage: Option<String>,
     bytes: u64,
+    sound_bytes: u64,
+    ends: Ends,
+}
+
+/// How the readable part of a file ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    /// With the end block, and that with the file.
+    WithEnd,
+    /// With the file, perhaps inside a block: a writer was stopped here.
+    Torn,
+    /// With something else behind it.
+    Inside,
 }
 
 impl TraceFile {
@@ -275,6 +301,8 @@ impl TraceFile {
             end: None,
             damage: None,
             bytes,
+            sound_bytes: 0,
+            ends: Ends::Torn,
         };
         trace.scan(16 + u64::from(length));
         Ok(trace)
@@ -298,6 +326,16 @@ impl TraceFile {
     /// What is wrong with the file, if anything: where the readable prefix ends and why.
     pub fn damage(&self) -> Option<&str> {
         self.damage.as_deref()
+    }
+
+    /// Where the blocks that were found end; the end block is not among them.
+    pub(super) fn sound_bytes(&self) -> u64 {
+        self.sound_bytes
+    }
+
+    /// Whether a writer may go on behind the blocks that were found: nothing but an end block, or a block that never became whole, is behind them.
+    pub fn can_be_continued(&self) -> bool {
+        self.ends != Ends::Inside
     }
 
     /// Events in all blocks found.
@@ -349,12 +387,17 @@ impl TraceFile {
 
     fn scan(&mut self, mut offset: u64) {
         while offset < self.bytes {
+            self.ends = Ends::Inside;
             let Some(head) = self.head(offset) else {
                 self.damage = Some(format!("block at byte {offset} is damaged or cut off"));
+                if self.bytes - offset < HEAD_BYTES as u64 {
+                    self.ends = Ends::Torn;
+                }
                 break;
             };
             let next = offset + HEAD_BYTES as u64 + u64::from(head.stored_bytes.get());
             if next > self.bytes {
+                self.ends = Ends::Torn;
                 self.damage = Some(format!(
                     "block at byte {offset} is cut off: {} bytes are missing",
                     next - self.bytes
@@ -363,6 +406,9 @@ impl TraceFile {
             }
             if head.kind == BlockKind::End as u8 {
                 self.read_end(offset, &head);
+                if self.end.is_some() && next == self.bytes {
+                    self.ends = Ends::WithEnd;
+                }
                 break;
             }
             let stream = head.stream.get();
@@ -387,7 +433,9 @@ impl TraceFile {
             blocks.push(BlockRef { offset });
             self.events += u64::from(head.events.get());
             offset = next;
+            self.ends = Ends::Torn;
         }
+        self.sound_bytes = offset;
         if self.end.is_none() && self.damage.is_none() {
             self.damage = Some("the end is missing: the run was cut short".to_owned());
         }

@@ -2,8 +2,7 @@
 //!
 //! [`event`] says what can happen, [`objects`] what it can happen to, [`codec`] how it is written,
 //! [`file`](mod@file) how a trace is kept, [`recorder`] how running threads write one, and [`merge`]
-//! how the streams of all threads become one schedule again. [`capture`] is what went over connections, in blocks of
-//! [`records`]. [`import`] reads what other tools recorded, and
+//! how the streams of all threads become one schedule again. [`capture`] is what went over connections and [`journal`] what a server took in, both in blocks of [`records`]. [`import`] reads what other tools recorded, and
 //! [`observation`] is what all of them show of messages.
 //! Nothing here judges a run: that is [`crate::oracle`]'s.
 
@@ -13,6 +12,7 @@ pub mod event;
 pub mod file;
 mod header;
 pub mod import;
+pub mod journal;
 pub mod merge;
 pub mod message;
 pub mod objects;
