@@ -1,7 +1,7 @@
 //! `heisenbed serve`: the tracking server in the foreground.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use clap::{Args, ValueEnum};
@@ -10,14 +10,21 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::scenario_args::word;
+use super::verdict::plural;
 use super::{Context, Format, Outcome};
+use crate::server::journal::{Journal, Restored};
 use crate::server::legacy_log::LegacyLog;
-use crate::server::listener::{Config, Counters, Observer, Report, Server};
-use crate::server::registry::Semantics;
-use crate::tracking::Layout;
+use crate::server::listener::{ClientId, Config, Counters, Observer, Refused, Report, Server};
+use crate::server::registry::{Outcome as MessageOutcome, Registry, RejectReason, Semantics};
+use crate::tracking::codec::Detection;
+use crate::tracking::{Layout, Message};
 
 /// Serve a tracking socket until SIGTERM or SIGINT.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:\n  \
+    heisenbed serve                                       # where the reference servers listen, as they count\n  \
+    heisenbed serve --log-style legacy --record table.hb  # their log, and a table that survives a restart\n  \
+    heisenbed serve --semantics sequenced --socket /tmp/hb.sock")]
 pub struct ServeArgs {
     /// Where to listen.
     #[arg(
@@ -27,9 +34,12 @@ pub struct ServeArgs {
     )]
     pub socket: PathBuf,
     /// How ALLOC and FREE are understood.
-    #[arg(long, value_parser = word::<Semantics>, default_value = "refcount",
+    #[arg(long, visible_alias = "mode", value_parser = word::<Semantics>, default_value = "refcount",
           value_name = "overwrite|refcount|typed|sequenced")]
     pub semantics: Semantics,
+    /// Keep a journal here, and start with the live table that it holds: everything that a query was answered with survives a kill.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// Log every message to stderr as the reference servers do.
     #[arg(long, value_enum, default_value_t = LogStyle::None)]
     pub log_style: LogStyle,
@@ -37,12 +47,24 @@ pub struct ServeArgs {
     #[arg(long, value_parser = parse_layout, default_value = "auto",
           value_name = "auto|72|112|128|144|648|extended")]
     pub layout: LayoutChoice,
+    /// Keep the buffers of processes that are dead; else they are dropped when the kernel says that the process has exited.
+    #[arg(long)]
+    pub no_sweep: bool,
     /// How long to take over each message: a deliberately slow server, in µs.
     #[arg(long, hide = true, default_value_t = 0)]
     pub delay_us: u64,
     /// How many devices there are: ids from 0 to below this are accepted.
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub devices: u32,
+    /// The most clients at once; further ones are turned away.
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_clients: u32,
+    /// The most buffers that may be live at once; further ALLOCs are rejected.
+    #[arg(long, value_name = "N", default_value_t = 1 << 24, value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_buffers: u64,
+    /// The most buffers that one client may have live; further ALLOCs of it are rejected.
+    #[arg(long, value_name = "N", default_value_t = 1 << 22, value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_client_buffers: u64,
 }
 
 /// What is logged.
@@ -63,32 +85,45 @@ pub enum LayoutChoice {
     Fixed(Layout),
 }
 
-/// Runs the server. Exit code 0 after a clean shutdown, 2 when it can't listen.
+/// Runs the server. Exit code 0 after a clean shutdown, 2 when it can't listen or its journal can't be used.
 pub fn run(args: &ServeArgs, context: &Context) -> Outcome {
     let mut config = Config::new(&args.socket, args.semantics);
     config.delay_per_message_us = args.delay_us;
     config.limits.devices = args.devices;
+    config.limits.buffers = args.max_buffers;
+    config.max_clients = args.max_clients as usize;
+    config.max_client_buffers = args.max_client_buffers;
+    config.sweeps = !args.no_sweep;
     config.device_info.num_devices = args.devices;
     config.layout = match args.layout {
         LayoutChoice::Auto => None,
         LayoutChoice::Fixed(layout) => Some(layout),
     };
-    match args.log_style {
-        LogStyle::None => serve(config, (), context),
-        LogStyle::Legacy => serve(config, LegacyLog::new(io::stderr()), context),
+    match serve(args, config, context) {
+        Ok(summary) => summary.outcome(context.format),
+        Err(error) => Outcome::bad_input(error, context.format),
     }
 }
 
-fn serve<O: Observer>(config: Config, observer: O, context: &Context) -> Outcome {
+fn serve(args: &ServeArgs, config: Config, context: &Context) -> Result<Summary, String> {
     // Before listening, so that a signal that comes early still ends in a clean shutdown.
-    let mut signals = match Signals::new([SIGTERM, SIGINT]) {
-        Ok(signals) => signals,
-        Err(error) => return Outcome::bad_input(error, context.format),
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| error.to_string())?;
+    let limits = Registry::new(config.semantics, config.limits).limits();
+    let (journal, registry) = match &args.record {
+        None => (None, Registry::new(config.semantics, limits)),
+        Some(path) => {
+            let restored =
+                Journal::open(path, config.semantics, limits).map_err(|error| error.to_string())?;
+            if !context.quiet {
+                tell_restored(path, &restored);
+            }
+            (Some(restored.journal), restored.registry)
+        }
     };
-    let server = match Server::start_with(config, observer) {
-        Ok(server) => server,
-        Err(error) => return Outcome::bad_input(error, context.format),
-    };
+    let log = (args.log_style == LogStyle::Legacy).then(|| LegacyLog::of(io::stderr(), &registry));
+    let notices = (!context.quiet).then(Notices::default);
+    let server = Server::start_restored(config, registry, (journal, (log, notices)))
+        .map_err(|error| error.to_string())?;
     if !context.quiet {
         eprintln!("listening on {}", server.path().display());
     }
@@ -98,7 +133,90 @@ fn serve<O: Observer>(config: Config, observer: O, context: &Context) -> Outcome
             stop.shutdown();
         }
     });
-    Summary::of(&server.wait()).outcome(context.format)
+    let report = server.wait();
+    let mut summary = Summary::of(&report);
+    summary.record_error = report.observer.0.and_then(Journal::end);
+    Ok(summary)
+}
+
+fn tell_restored(path: &Path, restored: &Restored) {
+    if restored.messages == 0 {
+        return;
+    }
+    eprintln!(
+        "{}: {} live, from {}",
+        path.display(),
+        plural(restored.registry.len() as u64, "buffer"),
+        plural(restored.messages, "message")
+    );
+    if let Some(cut) = &restored.cut {
+        eprintln!("  its end was not clean and is cut off: {cut}");
+    }
+}
+
+/// Says on stderr what a user has to know, once for each sort.
+#[derive(Debug, Default)]
+struct Notices {
+    layouts: Vec<(Layout, Detection)>,
+    refused: Vec<Refused>,
+    rejected: Vec<RejectReason>,
+}
+
+impl Observer for Notices {
+    fn on_layout(&mut self, client: ClientId, layout: Layout, why: Detection) {
+        let seen = self.layouts.contains(&(layout, why));
+        let ambiguous = matches!(why, Detection::Tie | Detection::Fallback);
+        if !seen {
+            self.layouts.push((layout, why));
+            let advice = if ambiguous {
+                "; if that is wrong, give --layout"
+            } else {
+                ""
+            };
+            eprintln!("client {client}: layout {layout} ({}){advice}", why.words());
+        }
+    }
+
+    fn on_refused(&mut self, why: Refused) {
+        if self.refused.contains(&why) {
+            return;
+        }
+        self.refused.push(why);
+        let text = match why {
+            Refused::TooManyClients => {
+                "a client was turned away: --max-clients are connected; further ones are counted as refused"
+            }
+            Refused::AnotherUser => {
+                "a client of another user was turned away; further ones are counted as refused"
+            }
+            Refused::NoDescriptor => {
+                "a client was turned away: no file descriptor is left (ulimit -n)"
+            }
+            Refused::TooManyBuffers => {
+                "an ALLOC was rejected: its client has --max-client-buffers live; further ones are counted as rejected"
+            }
+            Refused::TooMuchUnread => {
+                "a client that leaves its answers unread was dropped; further ones are counted as dropped clients"
+            }
+        };
+        eprintln!("warning: {text}");
+    }
+
+    fn on_message(&mut self, client: ClientId, message: &Message, outcome: &MessageOutcome) {
+        let MessageOutcome::Rejected(reason) = outcome else {
+            return;
+        };
+        if self.rejected.contains(reason) {
+            return;
+        }
+        self.rejected.push(*reason);
+        eprintln!(
+            "warning: client {client}: {} for device {} was rejected ({}); further ones are counted as rejected",
+            message.kind.name(),
+            message.device,
+            reason.words()
+        );
+    }
 }
 
 /// The final statistics.
@@ -108,6 +226,9 @@ struct Summary {
     counters: Counters,
     live: u64,
     lost_sequence_numbers: u64,
+    /// Why the journal ended early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record_error: Option<String>,
 }
 
 impl Summary {
@@ -118,6 +239,7 @@ impl Summary {
             counters: report.counters,
             live,
             lost_sequence_numbers: lost,
+            record_error: None,
         }
     }
 

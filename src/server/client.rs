@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::net::SendFlags;
 
 use super::listener::ClientId;
+use super::processes::NamedPids;
 use super::registry::Entry;
 use crate::tracking::codec::FrameDecoder;
 use crate::tracking::table::{self, TableFrame};
@@ -26,6 +27,19 @@ pub(super) struct Client {
     pub(super) awaits_writable: bool,
     /// Whether the event loop has it in its list of undecided clients.
     pub(super) listed_undecided: bool,
+    /// Whether it was told how its messages are read.
+    pub(super) told_layout: bool,
+    /// The process it is of, where that is watched.
+    pub(super) process: Option<usize>,
+    pub(super) account: Account,
+}
+
+/// What a client's messages say of it.
+#[derive(Default)]
+pub(super) struct Account {
+    pub(super) pids: NamedPids,
+    /// Buffers that it opened, less those that it closed.
+    pub(super) buffers: u64,
 }
 
 /// Whether a client can be kept.
@@ -47,6 +61,11 @@ impl Output {
     /// Queues one frame.
     pub(super) fn push(&mut self, frame: &[u8]) {
         self.bytes.extend_from_slice(frame);
+    }
+
+    /// Whether there is anything to send.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting_bytes() == 0 && self.table.is_none()
     }
 
     /// Whether a table is on its way; there is one at a time.

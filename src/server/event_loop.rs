@@ -11,8 +11,9 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketFlags};
 
-use super::client::{Client, Fate, Output};
-use super::listener::{ClientId, Config, Counters, Observer, Report};
+use super::client::{Account, Client, Fate, Output};
+use super::listener::{ClientId, Config, Counters, Observer, Refused, Report};
+use super::processes::Processes;
 use super::registry::{Outcome, Registry, Totals};
 use super::socket::{self, SocketFile};
 use crate::tracking::codec::{Frame, FrameDecoder};
@@ -30,9 +31,16 @@ const QUIET_POLL: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 5_000_000,
 };
+/// How soon an observer that has something to write gets to do so when nothing happens.
+const IDLE_POLL: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 50_000_000,
+};
 
 const LISTENER: u64 = u64::MAX;
 const STOP: u64 = u64::MAX - 1;
+/// … plus the number of a process whose pidfd it is; those of clients are below.
+const PROCESS: u64 = 1 << 32;
 
 pub(super) struct EventLoop<O> {
     epoll: OwnedFd,
@@ -43,6 +51,7 @@ pub(super) struct EventLoop<O> {
     clients: Vec<Option<Client>>,
     vacant: Vec<usize>,
     undecided: Vec<usize>,
+    processes: Processes,
     next_id: u64,
     buffer: Vec<u8>,
     core: Core<O>,
@@ -65,6 +74,7 @@ impl<O: Observer> EventLoop<O> {
         listener: OwnedFd,
         file: SocketFile,
         stop: Arc<OwnedFd>,
+        registry: Registry,
         observer: O,
     ) -> Result<EventLoop<O>, Errno> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
@@ -81,7 +91,7 @@ impl<O: Observer> EventLoop<O> {
         } else {
             SLOW_READ_BYTES
         };
-        let registry = Registry::new(config.semantics, config.limits).with_planted(config.planted);
+        let registry = registry.with_planted(config.planted);
         let core = Core {
             config,
             registry,
@@ -97,6 +107,7 @@ impl<O: Observer> EventLoop<O> {
             clients: Vec::new(),
             vacant: Vec::new(),
             undecided: Vec::new(),
+            processes: Processes::default(),
             next_id: 0,
             buffer: vec![0; read_bytes],
             core,
@@ -109,10 +120,12 @@ impl<O: Observer> EventLoop<O> {
         let mut stopping = false;
         while !stopping {
             events.clear();
-            let timeout = if self.undecided.is_empty() {
-                None
-            } else {
+            let timeout = if !self.undecided.is_empty() {
                 Some(&QUIET_POLL)
+            } else if self.core.observer.has_unwritten() {
+                Some(&IDLE_POLL)
+            } else {
+                None
             };
             match epoll::wait(
                 &self.epoll,
@@ -129,6 +142,7 @@ impl<O: Observer> EventLoop<O> {
                 match event.data.u64() {
                     LISTENER => acceptable = true,
                     STOP => stopping = true,
+                    process if process >= PROCESS => self.process_exited(process - PROCESS),
                     slot => self.serve(slot as usize, event.flags),
                 }
             }
@@ -168,11 +182,12 @@ impl<O: Observer> EventLoop<O> {
                     decoder,
                     output,
                     id,
+                    account,
                     ..
                 } = client;
                 let core = &mut self.core;
                 decoder.feed(&self.buffer[..count], &mut |frame| {
-                    core.take(*id, frame, output)
+                    core.take(*id, frame, output, account)
                 });
                 (Fate::Keep, count)
             }
@@ -186,14 +201,16 @@ impl<O: Observer> EventLoop<O> {
         if client.at_end {
             finish(&mut self.core, &mut client);
         }
+        self.core.tell_layout(&mut client);
         let mut fate = if fate == Fate::Keep {
-            client.output.send_to(&client.fd)
+            self.core.send(&mut client)
         } else {
             fate
         };
         let waiting = client.output.waiting_bytes();
         if fate == Fate::Keep && waiting > self.core.config.max_unread_bytes {
             self.core.counters.dropped_clients += 1;
+            self.core.observer.on_refused(Refused::TooMuchUnread);
             fate = Fate::Close;
         }
         if fate == Fate::Close || (client.at_end && waiting == 0) {
@@ -226,10 +243,59 @@ impl<O: Observer> EventLoop<O> {
     fn close(&mut self, slot: usize, mut client: Client) {
         finish(&mut self.core, &mut client);
         self.core.observer.on_close(client.id);
-        // Closing the descriptor takes it out of the epoll set.
-        drop(client);
+        let Client {
+            process, account, ..
+        } = client;
+        // The descriptor is closed by now, which takes it out of the epoll set.
         self.undecided.retain(|&listed| listed != slot);
         self.vacant.push(slot);
+        if let Some(process) = process
+            && self.processes.disconnect(process, &account.pids)
+        {
+            self.sweep(process);
+        }
+    }
+
+    fn process_exited(&mut self, number: u64) {
+        let process = number as usize;
+        let Some((dead, pidfd)) = self.processes.exited(process) else {
+            return;
+        };
+        // It would be reported again and again.
+        let _ = epoll::delete(&self.epoll, pidfd);
+        if dead {
+            self.sweep(process);
+        }
+    }
+
+    /// Drops what a dead process left.
+    fn sweep(&mut self, process: usize) {
+        let open = self.clients.iter().flatten();
+        let pids = self
+            .processes
+            .bury(process, open.map(|client| &client.account.pids));
+        for pid in pids {
+            let removed = self.core.registry.sweep(pid);
+            if !removed.is_empty() {
+                self.core.counters.swept += removed.len() as u64;
+                self.core.observer.on_sweep(pid, &removed);
+            }
+        }
+    }
+
+    /// The process at the other end, watched from now on.
+    fn watch(&mut self, client: &OwnedFd) -> Option<usize> {
+        if !self.core.config.sweeps {
+            return None;
+        }
+        let watch = self.processes.connect(socket::peer_process(client))?;
+        let process = watch.process;
+        if let Some(pidfd) = watch.pidfd {
+            let data = EventData::new_u64(PROCESS + process as u64);
+            // One that can't be watched is never held for dead.
+            let _ = epoll::add(&self.epoll, pidfd, data, EventFlags::IN);
+        }
+        Some(process)
     }
 
     fn settle_quiet(&mut self) {
@@ -243,10 +309,11 @@ impl<O: Observer> EventLoop<O> {
                     decoder,
                     output,
                     id,
+                    account,
                     ..
                 } = &mut client;
                 let core = &mut self.core;
-                decoder.settle(&mut |frame| core.take(*id, frame, output));
+                decoder.settle(&mut |frame| core.take(*id, frame, output, account));
             }
             self.keep_or_close(slot, client, Fate::Keep);
         }
@@ -267,7 +334,7 @@ impl<O: Observer> EventLoop<O> {
                     if !turned_away {
                         return;
                     }
-                    self.core.counters.refused += 1;
+                    self.core.refuse(Refused::NoDescriptor);
                 }
                 Err(_) => return,
             }
@@ -276,9 +343,11 @@ impl<O: Observer> EventLoop<O> {
 
     fn admit(&mut self, fd: OwnedFd) {
         let serving = self.clients.len() - self.vacant.len();
-        if serving >= self.core.config.max_clients || !socket::is_same_user(&fd) {
-            self.core.counters.refused += 1;
-            return;
+        if serving >= self.core.config.max_clients {
+            return self.core.refuse(Refused::TooManyClients);
+        }
+        if !socket::is_same_user(&fd) {
+            return self.core.refuse(Refused::AnotherUser);
         }
         let slot = self.vacant.pop().unwrap_or_else(|| {
             self.clients.push(None);
@@ -292,13 +361,14 @@ impl<O: Observer> EventLoop<O> {
         )
         .is_err()
         {
-            self.core.counters.refused += 1;
+            self.core.refuse(Refused::NoDescriptor);
             return self.vacant.push(slot);
         }
         let id = ClientId(self.next_id);
         self.next_id += 1;
         self.core.counters.connections += 1;
         self.core.observer.on_accept(id);
+        let process = self.watch(&fd);
         self.clients[slot] = Some(Client {
             fd,
             id,
@@ -312,6 +382,9 @@ impl<O: Observer> EventLoop<O> {
             at_end: false,
             awaits_writable: false,
             listed_undecided: false,
+            told_layout: false,
+            process,
+            account: Account::default(),
         });
     }
 
@@ -335,7 +408,8 @@ impl<O: Observer> EventLoop<O> {
                 arrived -= count as u64;
             }
             finish(&mut self.core, &mut client);
-            client.output.send_to(&client.fd);
+            self.core.tell_layout(&mut client);
+            self.core.send(&mut client);
             self.core.observer.on_close(client.id);
         }
         let Core {
@@ -344,6 +418,7 @@ impl<O: Observer> EventLoop<O> {
             mut observer,
             ..
         } = self.core;
+        observer.on_flush();
         let gaps = registry.flush(&mut |message, outcome| {
             counters.count(&outcome);
             observer.on_message(ClientId(self.next_id), message, &outcome);
@@ -364,9 +439,10 @@ fn finish<O: Observer>(core: &mut Core<O>, client: &mut Client) {
         decoder,
         output,
         id,
+        account,
         ..
     } = client;
-    let tail = decoder.finish(&mut |frame| core.take(*id, frame, output));
+    let tail = decoder.finish(&mut |frame| core.take(*id, frame, output, account));
     core.counters.torn_frames += u64::from(tail.torn_bytes > 0);
 }
 
@@ -375,10 +451,41 @@ fn open_spare() -> Option<OwnedFd> {
 }
 
 impl<O: Observer> Core<O> {
+    fn refuse(&mut self, why: Refused) {
+        self.counters.refused += 1;
+        self.observer.on_refused(why);
+    }
+
+    /// Sends what waits for the client; what it shows is safe before.
+    fn send(&mut self, client: &mut Client) -> Fate {
+        if !client.output.is_empty() {
+            self.observer.before_answers();
+        }
+        client.output.send_to(&client.fd)
+    }
+
+    /// Says once how a client's messages are read.
+    fn tell_layout(&mut self, client: &mut Client) {
+        if !client.told_layout
+            && let (Some(layout), Some(why)) = (client.decoder.layout(), client.decoder.detection())
+        {
+            client.told_layout = true;
+            self.observer.on_layout(client.id, layout, why);
+        }
+    }
+
     #[inline]
-    fn take(&mut self, client: ClientId, frame: Frame<'_>, output: &mut Output) {
+    fn take(
+        &mut self,
+        client: ClientId,
+        frame: Frame<'_>,
+        output: &mut Output,
+        account: &mut Account,
+    ) {
         match frame {
-            Frame::Message(message, raw) => self.take_message(client, message, raw, output),
+            Frame::Message(message, raw) => {
+                self.take_message(client, message, raw, output, account)
+            }
             Frame::TableRequest if output.has_table() => {}
             Frame::TableRequest => output.push_table(self.registry.live()),
             Frame::Unknown(raw) => {
@@ -395,15 +502,29 @@ impl<O: Observer> Core<O> {
         message: &Message,
         raw: &[u8],
         output: &mut Output,
+        account: &mut Account,
     ) {
         self.counters.messages += 1;
+        account.pids.name(message.pid);
         let Core {
+            config,
             registry,
             counters,
             observer,
             ..
         } = self;
+        if account.buffers >= config.max_client_buffers && opens(message.kind) {
+            counters.rejected += 1;
+            observer.on_refused(Refused::TooManyBuffers);
+            return;
+        }
+        observer.on_received(client, message);
         registry.apply(message, &mut |message, outcome| {
+            match outcome {
+                Outcome::Inserted => account.buffers += 1,
+                Outcome::Removed { .. } => account.buffers = account.buffers.saturating_sub(1),
+                _ => {}
+            }
             counters.count(&outcome);
             observer.on_message(client, message, &outcome);
         });
@@ -440,6 +561,13 @@ impl<O: Observer> Core<O> {
             }
         }
     }
+}
+
+fn opens(kind: MessageKind) -> bool {
+    matches!(
+        kind,
+        MessageKind::Alloc | MessageKind::CbAlloc | MessageKind::KernelLoad
+    )
 }
 
 impl Counters {

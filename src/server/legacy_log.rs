@@ -40,14 +40,62 @@ impl<W: Write> LegacyLog<W> {
         }
     }
 
+    /// A log of a server that starts with what is live in `registry`.
+    pub fn of(out: W, registry: &Registry) -> LegacyLog<W> {
+        let mut log = LegacyLog::new(out);
+        for entry in registry.live() {
+            log.count(entry.device.0, entry.class, |total| {
+                total + entry.size_bytes
+            });
+        }
+        log
+    }
+
+    /// Changes the total of a class that totals are kept of; returns it.
+    fn count(&mut self, device: u16, class: Class, change: impl FnOnce(u64) -> u64) -> u64 {
+        let which = match class {
+            Class::Plain => return 0,
+            Class::Circular => 0,
+            Class::Kernel => 1,
+        };
+        let index = usize::from(device);
+        if index >= self.totals.len() {
+            self.totals.resize(index + 1, [0; 2]);
+        }
+        let total = &mut self.totals[index][which];
+        *total = change(*total);
+        *total
+    }
+
+    /// Appends the lines that the sweep of a dead process gives.
+    pub fn write_sweep(&mut self, pid: i32, removed: &[Entry]) {
+        let mut bytes = 0;
+        for entry in removed {
+            bytes += entry.size_bytes;
+            self.count(entry.device.0, entry.class, |total| {
+                total - entry.size_bytes
+            });
+        }
+        let (count, size) = (removed.len(), megabytes(bytes));
+        for text in [
+            "⚠️  Detected dead processes, cleaning up orphaned buffers...".to_owned(),
+            format!("   PID {pid} is dead, removing its buffers..."),
+            format!("   ✓ Removed {count} buffers ({size} MB) from PID {pid}"),
+        ] {
+            line(&mut self.lines, format_args!("{text}"));
+        }
+    }
+
     /// Appends the lines, each with its line feed, that one outcome gives; none for most control messages.
     pub fn write_outcome(&mut self, message: &Message, outcome: &Outcome) {
         match message.kind {
             MessageKind::Alloc => write_alloc(&mut self.lines, message, outcome),
             MessageKind::Free => write_free(&mut self.lines, message, outcome),
-            MessageKind::CbAlloc | MessageKind::CbFree => self.write_sum(message, outcome, 0),
+            MessageKind::CbAlloc | MessageKind::CbFree => {
+                self.write_sum(message, outcome, Class::Circular)
+            }
             MessageKind::KernelLoad | MessageKind::KernelUnload => {
-                self.write_sum(message, outcome, 1)
+                self.write_sum(message, outcome, Class::Kernel)
             }
             _ => {}
         }
@@ -68,7 +116,7 @@ impl<W: Write> LegacyLog<W> {
         std::mem::take(&mut self.lines)
     }
 
-    fn write_sum(&mut self, message: &Message, outcome: &Outcome, which: usize) {
+    fn write_sum(&mut self, message: &Message, outcome: &Outcome, class: Class) {
         let (added, taken) = match *outcome {
             Outcome::Inserted => (message.size_bytes, 0),
             Outcome::Replaced { old } => (message.size_bytes, old.size_bytes),
@@ -78,12 +126,8 @@ impl<W: Write> LegacyLog<W> {
             Outcome::Rejected(reason) => return write_rejected(&mut self.lines, message, reason),
             Outcome::Held | Outcome::Ignored => return,
         };
-        let index = usize::try_from(message.device).expect("an effect has a device in range");
-        if index >= self.totals.len() {
-            self.totals.resize(index + 1, [0; 2]);
-        }
-        let total = &mut self.totals[index][which];
-        *total = *total + added - taken;
+        let device = u16::try_from(message.device).expect("an effect has a device in range");
+        let total = self.count(device, class, |total| total + added - taken);
         let opens = matches!(message.kind, MessageKind::CbAlloc | MessageKind::KernelLoad);
         let (mark, sign, bytes) = if opens {
             ('✓', '+', added)
@@ -96,7 +140,7 @@ impl<W: Write> LegacyLog<W> {
             MessageKind::KernelLoad => ("KERNEL_LOAD", kernel_subject(message.buffer_type)),
             _ => ("KERNEL_UNLOAD", kernel_subject(message.buffer_type)),
         };
-        let (device, bytes, total) = (message.device, megabytes(bytes), megabytes(*total));
+        let (bytes, total) = (megabytes(bytes), megabytes(total));
         line(
             &mut self.lines,
             format_args!(
@@ -121,6 +165,10 @@ impl<W: Write + Send + 'static> Observer for LegacyLog<W> {
 
     fn on_dump(&mut self, _client: ClientId, request: &Message, registry: &Registry) {
         self.write_dump(request.kind, registry);
+    }
+
+    fn on_sweep(&mut self, pid: i32, removed: &[Entry]) {
+        self.write_sweep(pid, removed);
     }
 
     fn on_idle(&mut self) {

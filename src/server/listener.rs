@@ -6,7 +6,7 @@
 //!   client that sends requests and never reads is dropped once its answers exceed a limit, and what is
 //!   out of range is rejected by the registry.
 //! - A message that the kernel took from a client before the shutdown is counted: shutdown drains every socket.
-//! - Entries outlive their client. Nothing is swept: a pid says nothing about a process in another namespace.
+//! - Entries outlive their client, and where [`Config::sweeps`] is set not their process; `processes` says when one is dead.
 //!
 //! QUERY and DEVICE_INFO_QUERY are answered in the client's own layout. The DUMP requests are for the log, as with
 //! the reference servers: the observer sees them, and no bytes go back, which a client would take for the
@@ -22,11 +22,12 @@ use rustix::event::EventfdFlags;
 use serde::Serialize;
 
 use super::event_loop::EventLoop;
-use super::registry::{Gap, Limits, Outcome, Registry, Semantics};
+use super::registry::{Gap, Limits, Registry, Semantics};
 use super::socket;
 use crate::planted::Planted;
-use crate::tracking::{Layout, Message};
+use crate::tracking::Layout;
 
+pub use super::observer::{Observer, Refused};
 pub use super::socket::ListenError;
 pub use crate::tracking::wire::DeviceInfo;
 
@@ -40,31 +41,6 @@ impl fmt::Display for ClientId {
         write!(f, "{}", self.0)
     }
 }
-
-/// Sees what the server sees, in the order in which the server sees it. Called on the server's thread. `()` sees
-/// nothing and costs nothing.
-pub trait Observer: Send + 'static {
-    /// A client was accepted.
-    fn on_accept(&mut self, _client: ClientId) {}
-
-    /// A message had an outcome. A message that was [`Outcome::Held`] comes again with its effect; `client` is
-    /// then the one whose message let it take place, or at the shutdown an id that no client has.
-    fn on_message(&mut self, _client: ClientId, _message: &Message, _outcome: &Outcome) {}
-
-    /// A frame that is no message; the first byte is its type.
-    fn on_unknown(&mut self, _client: ClientId, _frame: &[u8]) {}
-
-    /// A client asked for a dump to the log (DUMP_REMAINING or DUMP_KERNELS).
-    fn on_dump(&mut self, _client: ClientId, _request: &Message, _registry: &Registry) {}
-
-    /// A client is gone.
-    fn on_close(&mut self, _client: ClientId) {}
-
-    /// Everything that was ready has been served; a good time to flush a log.
-    fn on_idle(&mut self) {}
-}
-
-impl Observer for () {}
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -81,6 +57,10 @@ pub struct Config {
     pub device_info: DeviceInfo,
     /// How many clients are served at once; further ones are turned away.
     pub max_clients: usize,
+    /// How many buffers one client may have live; further ones are rejected.
+    pub max_client_buffers: u64,
+    /// Whether what a dead process had left is dropped.
+    pub sweeps: bool,
     /// How many bytes of answers a client may leave unread before it is dropped; a table counts with up to
     /// 172 KB, however long it is.
     pub max_unread_bytes: usize,
@@ -112,6 +92,8 @@ impl Config {
             layout: None,
             device_info,
             max_clients: 1024,
+            max_client_buffers: limits.buffers,
+            sweeps: false,
             max_unread_bytes: 4 << 20,
             delay_per_message_us: 0,
             planted: None,
@@ -142,6 +124,8 @@ pub struct Counters {
     pub duplicate_allocs: u64,
     /// Messages out of bounds.
     pub rejected: u64,
+    /// Buffers of dead processes that were dropped.
+    pub swept: u64,
 }
 
 /// What is left of a server after its shutdown.
@@ -187,6 +171,16 @@ impl Server {
 impl<O: Observer> Server<O> {
     /// As [`Server::start`], with an observer.
     pub fn start_with(config: Config, observer: O) -> Result<Server<O>, ListenError> {
+        let registry = Registry::new(config.semantics, config.limits);
+        Server::start_restored(config, registry, observer)
+    }
+
+    /// As [`Server::start_with`], with what is live already in `registry`, which has the configuration's semantics and limits.
+    pub fn start_restored(
+        config: Config,
+        registry: Registry,
+        observer: O,
+    ) -> Result<Server<O>, ListenError> {
         let path = config.path.clone();
         let system = |source| ListenError::System {
             path: path.clone(),
@@ -195,8 +189,9 @@ impl<O: Observer> Server<O> {
         let (socket, file) = socket::listen(&config.path)?;
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let stop = Arc::new(rustix::event::eventfd(0, flags).map_err(|e| system(e.into()))?);
-        let event_loop = EventLoop::new(config, socket, file, Arc::clone(&stop), observer)
-            .map_err(|source| system(source.into()))?;
+        let event_loop =
+            EventLoop::new(config, socket, file, Arc::clone(&stop), registry, observer)
+                .map_err(|source| system(source.into()))?;
         let thread = thread::Builder::new()
             .name("tracking-server".into())
             .spawn(move || event_loop.run())

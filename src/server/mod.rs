@@ -3,8 +3,11 @@
 
 mod client;
 mod event_loop;
+pub mod journal;
 pub mod legacy_log;
 pub mod listener;
+mod observer;
+mod processes;
 pub mod registry;
 pub(crate) mod socket;
 

@@ -110,6 +110,22 @@ pub enum RejectReason {
     TooManySequences,
 }
 
+impl RejectReason {
+    /// Why, in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            RejectReason::DeviceOutOfRange => "there is no such device",
+            RejectReason::SizeZero => "it has no bytes",
+            RejectReason::SizeOverLimit => "it is larger than any buffer",
+            RejectReason::InvalidBufferType => "its buffer type names no memory",
+            RejectReason::TableFull => "the table is full",
+            RejectReason::SequenceTooFarAhead => "its sequence number is too far ahead",
+            RejectReason::SequenceRepeated => "its sequence number was there before",
+            RejectReason::TooManySequences => "too many processes send sequence numbers",
+        }
+    }
+}
+
 /// What a message did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
@@ -252,6 +268,24 @@ impl Registry {
             self.take_held(message, out);
         }
         gaps
+    }
+
+    /// Drops what the process of this pid allocated, because it is dead; returns that, sorted as [`Registry::live`]. An entry with other
+    /// references than its first one stays: they may be another process's.
+    pub fn sweep(&mut self, pid: i32) -> Vec<Entry> {
+        let mut swept: Vec<(Key, Record)> = self
+            .live
+            .extract_if(|_, record| record.pid == pid && record.refcount <= 1)
+            .collect();
+        swept.sort_unstable_by_key(|(key, _)| *key);
+        let swept: Vec<Entry> = swept
+            .into_iter()
+            .map(|(key, record)| record.entry(key))
+            .collect();
+        for entry in &swept {
+            self.discount(*entry);
+        }
+        swept
     }
 
     /// Forgets everything.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, Mode};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use rustix::process::Pid;
 
 /// Why a server can't listen.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +95,11 @@ pub(crate) fn listen(path: &Path) -> Result<(OwnedFd, SocketFile), ListenError> 
 /// Whether the process at the other end runs as this user. A peer that the system doesn't identify is refused.
 pub(crate) fn is_same_user(peer: &OwnedFd) -> bool {
     sockopt::socket_peercred(peer).is_ok_and(|peer| peer.uid == rustix::process::geteuid())
+}
+
+/// The process at the other end, if it has a number in this pid namespace.
+pub(super) fn peer_process(peer: &OwnedFd) -> Option<Pid> {
+    sockopt::socket_peercred(peer).ok().map(|peer| peer.pid)
 }
 
 fn new_socket() -> Result<OwnedFd, Errno> {

@@ -268,6 +268,7 @@ mod tests {
         for record in &records {
             assert_eq!(reader.next().as_ref(), Some(record));
         }
-        assert_eq!((reader.next(), reader.damage()), (None, None));
+        assert_eq!(reader.next(), None);
+        assert_eq!(reader.damage(), None);
     }
 }
