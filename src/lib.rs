@@ -14,6 +14,15 @@
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
+/// A line for stderr. A reader that went away is no reason to stop, let alone to panic, as `eprintln!` does.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+pub(crate) use say;
+
 pub mod cli;
 pub mod corpus;
 pub mod device;

@@ -44,14 +44,7 @@ pub fn run(args: &CheckArgs, context: &Context) -> Outcome {
         }
         Header::Import(_) => check_import(&trace, context),
         Header::Capture(header) => messages::check_capture(&trace, header, context),
-        other => Outcome::bad_input(
-            format!(
-                "{}: {} cannot be checked",
-                trace.path().display(),
-                other.what()
-            ),
-            context.format,
-        ),
+        Header::Journal(_) => messages::check_journal(&trace, context),
     }
 }
 

@@ -59,7 +59,7 @@ impl Progress {
             } else {
                 String::new()
             };
-            eprintln!(
+            crate::say!(
                 "{}: {done}{of} {} after {:.0} s",
                 self.what,
                 self.unit,

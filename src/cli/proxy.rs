@@ -89,7 +89,7 @@ fn forward(args: &ProxyArgs, context: &Context) -> Result<Report, String> {
         error.to_string()
     })?;
     if !context.quiet {
-        eprintln!(
+        crate::say!(
             "listening on {}, forwarding to {}",
             args.listen.display(),
             args.upstream.display()

@@ -125,7 +125,7 @@ fn serve(args: &ServeArgs, config: Config, context: &Context) -> Result<Summary,
     let server = Server::start_restored(config, registry, (journal, (log, notices)))
         .map_err(|error| error.to_string())?;
     if !context.quiet {
-        eprintln!("listening on {}", server.path().display());
+        crate::say!("listening on {}", server.path().display());
     }
     let stop = server.shutdown_handle();
     thread::spawn(move || {
@@ -143,14 +143,14 @@ fn tell_restored(path: &Path, restored: &Restored) {
     if restored.messages == 0 {
         return;
     }
-    eprintln!(
+    crate::say!(
         "{}: {} live, from {}",
         path.display(),
         plural(restored.registry.len() as u64, "buffer"),
         plural(restored.messages, "message")
     );
     if let Some(cut) = &restored.cut {
-        eprintln!("  its end was not clean and is cut off: {cut}");
+        crate::say!("  its end was not clean and is cut off: {cut}");
     }
 }
 
@@ -173,7 +173,7 @@ impl Observer for Notices {
             } else {
                 ""
             };
-            eprintln!("client {client}: layout {layout} ({}){advice}", why.words());
+            crate::say!("client {client}: layout {layout} ({}){advice}", why.words());
         }
     }
 
@@ -199,7 +199,7 @@ impl Observer for Notices {
                 "a client that leaves its answers unread was dropped; further ones are counted as dropped clients"
             }
         };
-        eprintln!("warning: {text}");
+        crate::say!("warning: {text}");
     }
 
     fn on_message(&mut self, client: ClientId, message: &Message, outcome: &MessageOutcome) {
@@ -210,7 +210,7 @@ impl Observer for Notices {
             return;
         }
         self.rejected.push(*reason);
-        eprintln!(
+        crate::say!(
             "warning: client {client}: {} for device {} was rejected ({}); further ones are counted as rejected",
             message.kind.name(),
             message.device,

@@ -346,7 +346,7 @@ impl Recording {
 
     fn note(&mut self, written: std::io::Result<()>) {
         if let Err(error) = written {
-            eprintln!("warning: the capture ends here, forwarding goes on: {error}");
+            crate::say!("warning: the capture ends here, forwarding goes on: {error}");
             self.error = Some(error.to_string());
             self.writer = None;
         }

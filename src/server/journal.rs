@@ -204,7 +204,7 @@ impl Journal {
     fn fail(&mut self, error: &io::Error) {
         self.writer = None;
         let text = format!("{}: {error}", self.path.display());
-        eprintln!("warning: the journal ends here, serving goes on: {text}");
+        crate::say!("warning: the journal ends here, serving goes on: {text}");
         self.error = Some(text);
     }
 }

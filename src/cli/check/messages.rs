@@ -1,12 +1,12 @@
-//! `check` of what holds tracking messages as they were sent: captures.
+//! `check` of what holds tracking messages as they were sent: captures and journals.
 
 use std::time::Instant;
 
-use crate::cli::verdict::Summary;
+use crate::cli::verdict::{Summary, plural};
 use crate::cli::{Context, Format, Outcome, captured};
 use crate::oracle::observation_check::ObservationCheck;
-use crate::trace::capture;
 use crate::trace::file::{CaptureHeader, TraceFile};
+use crate::trace::{capture, journal};
 
 /// Checks a capture.
 pub(super) fn check_capture(
@@ -38,6 +38,34 @@ pub(super) fn check_capture(
         Format::Human => {
             let head = format!("{}: {}", trace.path().display(), captured::human(&account));
             super::found_human(&head, "a capture", "message", &summary, &found)
+        }
+    };
+    Outcome {
+        stdout,
+        stderr: String::new(),
+        exit_code: summary.exit_code(),
+    }
+}
+
+/// Checks a server's journal.
+pub(super) fn check_journal(trace: &TraceFile, context: &Context) -> Outcome {
+    let started = Instant::now();
+    let mut check = ObservationCheck::default();
+    let damage = journal::observations(trace, &mut |seen| check.observe(&seen));
+    let found = check.finish();
+    let mut summary = Summary::new(0, 0);
+    summary.add(&super::report(
+        &found,
+        damage.as_deref(),
+        "a journal has no truth to compare with: its messages do not contradict each other",
+    ));
+    summary.elapsed_s = started.elapsed().as_secs_f64();
+    let stdout = match context.format {
+        Format::Json => summary.json(&super::found_json(&found, "message")),
+        Format::Human => {
+            let path = trace.path().display();
+            let head = format!("{path}: {}\n", plural(found.messages, "message"));
+            super::found_human(&head, "a journal", "message", &summary, &found)
         }
     };
     Outcome {
