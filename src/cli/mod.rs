@@ -3,6 +3,7 @@
 //! A subcommand returns an [`Outcome`] rather than printing, so that a test reads what a user would. Only
 //! progress goes to stderr while a command runs.
 
+pub mod campaign;
 pub mod check;
 pub mod corpus;
 pub mod disciplines;
@@ -62,6 +63,8 @@ pub enum Command {
     Shrink(shrink::ShrinkArgs),
     /// Run, list and extend the corpus of reproducers
     Corpus(corpus::CorpusArgs),
+    /// Work through the night, on one machine or many: find what is new, and write it down once
+    Campaign(campaign::CampaignArgs),
     /// Serve a tracking socket until SIGTERM or Ctrl-C
     Serve(serve::ServeArgs),
     /// Turn what another tool recorded into a trace
@@ -101,6 +104,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Replay(args) => replay::run(args, &context),
         Command::Shrink(args) => shrink::run(args, &context),
         Command::Corpus(args) => corpus::run(args, &context),
+        Command::Campaign(args) => campaign::run(args, &context),
         Command::Serve(args) => serve::run(args, &context),
         Command::Import(args) => import::run(args, &context),
         Command::Disciplines(args) => disciplines::run(args, context.format),
