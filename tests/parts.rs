@@ -92,9 +92,9 @@ fn a_missing_part_can_hide_a_divergence() {
         Order::FreeFirst,
         Publication::Late,
     );
-    (file.threads, file.ops) = (3, 6);
+    (file.threads, file.ops) = (3, 4);
     let scenario = file.resolve().expect("the test's scenario resolves");
-    let parts = parts(&scenario, 16, 6);
+    let parts = parts(&scenario, 64, 6);
     let finds: Vec<bool> = parts
         .iter()
         .map(|part| part.found.example.is_some())

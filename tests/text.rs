@@ -50,12 +50,17 @@ fn every_help_page_is_as_reviewed() {
         "replay",
         "shrink",
         "corpus",
+        "campaign",
         "serve",
         "import",
         "disciplines",
         "scenarios",
     ] {
         snapshot(&format!("cli_help_{command}"), &said(&[command, "--help"]));
+    }
+    for command in ["run", "merge", "prove"] {
+        let text = said(&["campaign", command, "--help"]);
+        snapshot(&format!("cli_help_campaign_{command}"), &text);
     }
 }
 

@@ -209,7 +209,10 @@ impl Canary {
             Engine::Search => {
                 let setup = Setup::new(scenario, 0)?;
                 let options = Options {
-                    goal: Goal::AllKinds,
+                    goal: match self.kinds[..] {
+                        [] => Goal::First,
+                        _ => Goal::AllKinds,
+                    },
                     max_states: budget,
                     ..Options::default()
                 };

@@ -54,6 +54,8 @@ struct Look {
     /// The lowest unit with a cause, and that.
     cause: Option<(u64, CauseRecord)>,
     lowest: u64,
+    /// Whether it was seen on real threads, where luck has a part in it.
+    on_threads: bool,
 }
 
 /// A cause with all that it was found in.
@@ -63,7 +65,7 @@ pub struct Found {
     pub cause: Option<CauseRecord>,
     /// What it looks like where it was first found.
     pub looks: String,
-    /// The lowest unit that found it.
+    /// The lowest unit that found it, of those that would find it again.
     pub unit: u64,
     /// Units that found it.
     pub units: u64,
@@ -144,6 +146,7 @@ impl Tally {
                     targets: BTreeSet::new(),
                     cause: None,
                     lowest: unit.unit,
+                    on_threads: unit.sort == Sort::Stress,
                 });
             look.units += 1;
             look.diverged += finding.diverged;
@@ -170,32 +173,37 @@ impl Tally {
 
     /// Every cause once, in the order in which they were found.
     pub fn found(&self) -> Vec<Found> {
-        let mut by_id: BTreeMap<&str, Found> = BTreeMap::new();
+        let mut by_id: BTreeMap<&str, (Found, (bool, u64))> = BTreeMap::new();
         for (looks, look) in &self.looks {
             let id = look
                 .cause
                 .as_ref()
                 .map_or(looks.as_str(), |(_, cause)| &cause.id);
             let unit = look.cause.as_ref().map_or(look.lowest, |(unit, _)| *unit);
-            let found = by_id.entry(id).or_insert_with(|| Found {
-                cause: None,
-                looks: looks.clone(),
-                unit: u64::MAX,
-                units: 0,
-                diverged: 0,
-                targets: BTreeSet::new(),
+            let rank = (look.on_threads, unit);
+            let (found, best) = by_id.entry(id).or_insert_with(|| {
+                let nothing = Found {
+                    cause: None,
+                    looks: looks.clone(),
+                    unit,
+                    units: 0,
+                    diverged: 0,
+                    targets: BTreeSet::new(),
+                };
+                (nothing, (true, u64::MAX))
             });
             found.units += look.units;
             found.diverged += look.diverged;
             found.targets.extend(look.targets.iter().cloned());
-            if unit < found.unit {
+            if rank < *best {
+                *best = rank;
                 found.unit = unit;
                 found.looks.clone_from(looks);
                 found.cause = look.cause.as_ref().map(|(_, cause)| cause.clone());
             }
         }
-        let mut all: Vec<Found> = by_id.into_values().collect();
-        all.sort_by_key(|found| found.unit);
+        let mut all: Vec<Found> = by_id.into_values().map(|(found, _)| found).collect();
+        all.sort_by(|a, b| (a.unit, &a.looks).cmp(&(b.unit, &b.looks)));
         all
     }
 

@@ -55,8 +55,8 @@ pub enum CampaignCommand {
     Exit status: 0 nothing new; 1 a new divergence, or a reproducer of the corpus that comes out otherwise; 2 bad usage; 3 nothing new, but a canary \
     was not found or the work was stopped, so that silence says nothing.\n\n\
     Examples:\n  \
-    heisenbed campaign run --duration 8h --workers 4 --seed 20250131 --out night --history history.jsonl\n  \
-    heisenbed campaign run --duration 8h --shard 3/8 --out night-3    # one of eight machines; then: campaign merge\n  \
+    heisenbed campaign run --duration 8h --workers 4 --seed 20250131 --out night\n  \
+    heisenbed campaign run --duration 8h --seed 20250131 --shard 3/8 --out night-3\n  \
     heisenbed campaign run --duration 10m --discipline my-fix.toml --order free-first --out mine"
 )]
 pub struct RunArgs {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::json;
 
-use crate::campaign::folder::Folder;
+use crate::campaign::folder::{Folder, write_whole};
 use crate::campaign::proof::{Proof, ProofPart, prove, write_merged};
 use crate::campaign::{CampaignError, Shard};
 use crate::cli::progress::Progress;
@@ -59,7 +59,6 @@ pub(super) fn run(args: &ProveArgs, context: &Context) -> Result<Outcome, Campai
     };
     let setup = Setup::new(scenario, 0)?;
     context.catch_interrupts();
-    let folder = Folder::take(&args.out)?;
     let started = Instant::now();
     let mut progress = Progress::new(context.quiet, "prove", "states", 0);
     let part = prove(
@@ -76,12 +75,14 @@ pub(super) fn run(args: &ProveArgs, context: &Context) -> Result<Outcome, Campai
     );
     progress.finish();
     let name = part.file_name();
-    folder.write(&name, &part.to_json())?;
-    let path = args.out.join(&name).display().to_string();
+    // Parts may share a folder, and be searched at the same time.
+    let path = args.out.join(&name);
+    write_whole(&path, &part.to_json())?;
+    let path = path.display().to_string();
     let elapsed_s = started.elapsed().as_secs_f64();
     if args.shard.of() == 1 {
         // The only part is the whole.
-        write_merged(&folder, vec![part.clone()])?;
+        write_merged(&Folder::take(&args.out)?, vec![part.clone()])?;
     }
     let stdout = match context.format {
         Format::Json => json_of(&part, &setup, &path, elapsed_s),
