@@ -355,6 +355,16 @@ fn eight_shards_merged_are_one_run_in_any_order_and_twice() {
     assert_eq!(contents(&night.path("again")), merged);
     assert_code(&night.merge(&["merged"], "merged"), 1);
     assert_eq!(contents(&night.path("merged")), merged);
+    // Two machines did the same shard, each at its own pace: which is merged first does not matter.
+    night.run("3-again", &format!("{words} --shard 3/8 --workers 2"));
+    assert_ne!(
+        contents(&night.path("3-again"))["/journal.jsonl"],
+        contents(&night.path("3"))["/journal.jsonl"]
+    );
+    for (out, dirs) in [("ab", ["3", "3-again"]), ("ba", ["3-again", "3"])] {
+        night.merge(&dirs, out);
+    }
+    assert_eq!(contents(&night.path("ab")), contents(&night.path("ba")));
     // Step by step, as shards come in.
     for shard in ["5", "1", "8", "2", "7", "3", "6", "4"] {
         night.merge(&[shard], "stepwise");

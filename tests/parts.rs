@@ -59,6 +59,14 @@ fn parts_find_the_kinds_that_the_whole_search_finds() {
                 own, parts[0].frontier,
                 "{named}: each frontier state falls to one part"
             );
+            let beyond: u64 = parts
+                .iter()
+                .map(|part| part.found.states - part.trunk)
+                .sum();
+            assert!(
+                parts[0].trunk + beyond >= whole.states,
+                "{named}: every state is in a part"
+            );
             let leaks = parts.iter().map(|part| part.found.leaks).max();
             assert_eq!(leaks, Some(whole.leaks), "{named}");
         }
