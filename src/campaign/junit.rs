@@ -33,7 +33,7 @@ pub fn junit(summary: &Summary, tally: &Tally) -> String {
     corpus.push(Case {
         name: format!(
             "{} reproducers came out as before",
-            rerun - corpus.len() as u64
+            rerun.saturating_sub(corpus.len() as u64)
         ),
         failure: None,
     });

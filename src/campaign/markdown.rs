@@ -147,7 +147,7 @@ fn regressions(text: &mut String, summary: &Summary) {
         return;
     }
     text.push_str(
-        "## Regressions\n\nReproducers of the corpus that did not come out as they say:\n\n",
+        "## Regressions\n\nReproducers of the corpus that did not come out as they say, and units in which heisenbed itself failed:\n\n",
     );
     for (path, problem) in &summary.regressions {
         let _ = writeln!(text, "- `{}`: {}", path.0, problem.replace('\n', " "));

@@ -104,7 +104,7 @@ fn keep_traces(folders: &[PathBuf], out: &Folder) -> Result<(), CampaignError> {
 struct Union {
     begun: BTreeSet<Shard>,
     canaries: BTreeMap<(String, Shard), CanaryRecord>,
-    units: BTreeMap<u64, Box<UnitRecord>>,
+    units: BTreeMap<u64, UnitRecord>,
     ended: BTreeMap<Shard, Ended>,
 }
 
@@ -123,14 +123,14 @@ impl Union {
             }
             Record::Unit(unit) => {
                 // One that has a cause says more.
-                let rank = |unit: &Box<UnitRecord>| {
+                let rank = |unit: &UnitRecord| {
                     let cause = unit
                         .finding
                         .as_ref()
                         .and_then(|finding| finding.cause.as_ref());
-                    (cause.is_none(), line(&Record::Unit(unit.clone())))
+                    (cause.is_none(), line(&Record::Unit(Box::new(unit.clone()))))
                 };
-                keep_least(&mut self.units, unit.unit, unit, rank);
+                keep_least(&mut self.units, unit.unit, *unit, rank);
             }
             Record::Ended(ended) => {
                 // A complete one, then the longest.
@@ -159,7 +159,8 @@ impl Union {
             .into_iter()
             .map(|shard| Record::Begun(Begun { shard }));
         let canaries = self.canaries.into_values().map(Record::Canary);
-        let units = self.units.into_values().map(Record::Unit);
+        let units = self.units.into_values();
+        let units = units.map(|unit| Record::Unit(Box::new(unit)));
         let ended = self.ended.into_values().map(Record::Ended);
         let (mut text, mut tally) = (String::new(), Tally::default());
         for record in begun.chain(canaries).chain(units).chain(ended) {

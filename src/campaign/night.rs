@@ -1,6 +1,7 @@
 //! The night: workers that take the shard's units one after another until time or units are up, or somebody stops them.
 
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -208,8 +209,13 @@ impl Shift<'_> {
         while !self.is_over() {
             let taken = self.desk().take(self.night.shard, self.night.units);
             let Some(number) = taken else { break };
-            let Some(mut record) = self.worker.work(number)? else {
-                break;
+            // What is shared is behind locks that forgive, and is written in whole steps.
+            let work = AssertUnwindSafe(|| self.worker.work(number));
+            let mut record = match std::panic::catch_unwind(work) {
+                Ok(Ok(Some(record))) => record,
+                Ok(Ok(None)) => break,
+                Ok(Err(error)) => return Err(error),
+                Err(said) => self.worker.panicked(number, &*said),
             };
             record.at_s = self.now_s();
             let has_cause = record

@@ -98,6 +98,9 @@ pub struct UnitRecord {
     /// What diverged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finding: Option<Finding>,
+    /// Whether it made heisenbed itself panic; what it said is the problem.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub panicked: bool,
     /// Why it says nothing, or, of the corpus, what did not come out as expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -180,6 +183,7 @@ impl UnitRecord {
             singletons: 0,
             searched: None,
             finding: None,
+            panicked: false,
             problem: None,
         }
     }

@@ -69,7 +69,7 @@ pub struct Summary {
     pub causes: Vec<Cause>,
     /// How many of the causes are not in the corpus.
     pub new_causes: u64,
-    /// Reproducers of the corpus that did not come out as they say.
+    /// Reproducers of the corpus that did not come out as they say, and units in which heisenbed itself failed.
     pub regressions: BTreeMap<TargetName, String>,
     /// The canaries.
     pub canaries: Vec<CanarySummary>,
@@ -238,10 +238,7 @@ impl Summary {
             parts.push(plural(self.new_causes, "new divergence"));
         }
         if !self.regressions.is_empty() {
-            let count = plural(self.regressions.len() as u64, "reproducer");
-            parts.push(format!(
-                "{count} of the corpus came out otherwise than before"
-            ));
+            parts.push(plural(self.regressions.len() as u64, "regression"));
         }
         if parts.is_empty() {
             parts.push("nothing new".to_owned());

@@ -32,7 +32,7 @@ pub struct Tally {
     pub singletons: u64,
     /// Of each target: its units, and those that diverged.
     pub targets: BTreeMap<TargetName, (u64, u64)>,
-    /// What did not come out as the corpus says.
+    /// What did not come out as the corpus says, and units in which heisenbed itself failed.
     pub regressions: BTreeMap<TargetName, String>,
     /// Units that say nothing, and why.
     pub inconclusive: BTreeMap<u64, String>,
@@ -114,6 +114,11 @@ impl Tally {
         self.behaviours += unit.behaviours;
         self.singletons += unit.singletons;
         match (&unit.problem, unit.sort) {
+            (Some(problem), _) if unit.panicked => {
+                let name = TargetName(format!("unit {}: {}", unit.unit, unit.target.0));
+                let panicked = format!("heisenbed itself panicked: {problem}");
+                self.regressions.insert(name, panicked);
+            }
             (Some(problem), Sort::Corpus) => {
                 self.regressions
                     .insert(unit.target.clone(), problem.clone());
@@ -230,5 +235,70 @@ impl Tally {
             .flatten()
             .map(|ended| ended.elapsed_s)
             .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::campaign::record::{Finding, SearchedPart};
+
+    fn unit(number: u64, sort: Sort) -> UnitRecord {
+        UnitRecord::new(number, sort, TargetName("somewhere".to_owned()))
+    }
+
+    fn tally(units: impl IntoIterator<Item = UnitRecord>) -> Tally {
+        let mut tally = Tally::default();
+        for unit in units {
+            tally.add(&Record::Unit(Box::new(unit)));
+        }
+        tally
+    }
+
+    #[test]
+    fn a_space_is_proved_when_all_its_parts_are_exhausted() {
+        let part = |number: u64, exhausted| {
+            let mut unit = unit(number, Sort::Search);
+            unit.searched = Some(SearchedPart {
+                level: 1,
+                part: number as u32,
+                of: 3,
+                exhausted,
+            });
+            unit
+        };
+        let proved = |units: [Option<bool>; 3]| {
+            let parts = (0..).zip(units).filter_map(|(n, e)| Some(part(n, e?)));
+            tally(parts).proved()[&1]
+        };
+        assert_eq!(proved([Some(true), Some(true), Some(true)]), 1);
+        assert_eq!(proved([Some(true), None, Some(true)]), 0);
+        assert_eq!(proved([Some(true), Some(false), Some(true)]), 0);
+    }
+
+    #[test]
+    fn what_was_found_and_not_minimised_is_not_lost() {
+        let mut found = unit(7, Sort::Explore);
+        found.finding = Some(Finding {
+            looks: "unknown-free somewhere".to_owned(),
+            diverged: 3,
+            cause: None,
+        });
+        let found = tally([found]).found();
+        assert_eq!((found.len(), found[0].unit, found[0].diverged), (1, 7, 3));
+        assert_eq!(found[0].cause, None);
+    }
+
+    #[test]
+    fn a_unit_in_which_heisenbed_panicked_is_a_regression() {
+        let mut broken = unit(9, Sort::Explore);
+        broken.panicked = true;
+        broken.problem = Some("index out of bounds".to_owned());
+        let regressions = tally([broken]).regressions;
+        let [(name, problem)] = &regressions.into_iter().collect::<Vec<_>>()[..] else {
+            panic!("it is one")
+        };
+        assert_eq!(name.0, "unit 9: somewhere");
+        assert!(problem.contains("index out of bounds"));
     }
 }

@@ -54,8 +54,10 @@ pub struct Target {
 #[serde(transparent)]
 pub struct TargetName(pub String);
 
+type Switches = (Order, Publication);
+
 /// Where each built-in discipline is correct: under these switches (none: under all), with all workloads but these.
-const CORRECT: [(&str, Option<(Order, Publication)>, &[&str]); 9] = [
+const CORRECT: [(&str, Option<Switches>, &[&str]); 9] = [
     ("claimed-wide", None, &[]),
     ("lifecycle-wide", None, &["shared-free"]),
     ("global-wide", None, &["shared-free"]),
@@ -68,7 +70,7 @@ const CORRECT: [(&str, Option<(Order, Publication)>, &[&str]); 9] = [
 ];
 
 /// Where no lock is needed, and one that covers too little does no harm.
-const WITHOUT_LOCKS: Option<(Order, Publication)> = Some((Order::TrackFirst, Publication::Late));
+const WITHOUT_LOCKS: Option<Switches> = Some((Order::TrackFirst, Publication::Late));
 
 const ORDERS: [Order; 2] = [Order::TrackFirst, Order::FreeFirst];
 const PUBLICATIONS: [Publication; 2] = [Publication::Late, Publication::Early];

@@ -3,6 +3,7 @@
 //! But for runs on real threads, a record depends on the campaign's parameters and the unit's number alone; what else it holds is when
 //! it was done, and a cause where no lower unit of this shard has a finding that looks alike.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
@@ -93,6 +94,23 @@ impl<'a> Worker<'a> {
                 max_states,
             } => self.search(number, target, level, part, max_states),
         }
+    }
+
+    /// The record of unit `number`, in which heisenbed itself panicked and said so: a defect of ours, and no reason to end the night.
+    pub fn panicked(&self, number: u64, said: &(dyn Any + Send)) -> UnitRecord {
+        let parameters = self.parameters();
+        let (sort, name) = match parameters.work(number) {
+            Work::Corpus(index) => (Sort::Corpus, TargetName(parameters.corpus[index].clone())),
+            Work::Stress { target, .. } => (Sort::Stress, parameters.targets[target].clone()),
+            Work::Explore { target, .. } => (Sort::Explore, parameters.targets[target].clone()),
+            Work::Search { target, .. } => (Sort::Search, parameters.targets[target].clone()),
+        };
+        let text = said.downcast_ref::<String>().map(String::as_str);
+        let text = text.or(said.downcast_ref::<&str>().copied());
+        let mut record = UnitRecord::new(number, sort, name);
+        record.panicked = true;
+        record.problem = Some(text.unwrap_or("it did not say why").to_owned());
+        record
     }
 
     fn go_on(&self) -> bool {
