@@ -135,6 +135,12 @@ fn result(mut summary: Value) -> Value {
     for key in ["elapsed_s", "shard", "shards"] {
         summary[key] = Value::Null;
     }
+    // How soon a race shows on real threads is luck.
+    for canary in summary["canaries"].as_array_mut().expect("a list") {
+        if canary["engine"] == "threads" {
+            canary["tries"] = Value::Null;
+        }
+    }
     summary
 }
 

@@ -1,7 +1,7 @@
 //! The plan: what each unit of work is, by its number.
 //!
 //! The corpus comes first, a reproducer a unit. Then cycles follow, without end, in which stress, explore and search units come as
-//! often as their weights say; the place of each in its cycle moves by one from cycle to cycle, so that no shard gets one sort only.
+//! often as their weights say; where a cycle begins is hashed from its number, so that no shard gets some sorts only.
 //! Everything else about a unit is drawn from the campaign's seed and the unit's number.
 
 use std::fmt;
@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::engine::controlled::exhaustive::Part;
 use crate::engine::controlled::sample::Strategy;
-use crate::scenario::random::{Purpose, Random};
+use crate::scenario::random::{Purpose, Random, mix};
 
 use super::target::{Target, TargetName};
 
@@ -171,7 +171,7 @@ impl Weights {
     /// What unit `number` after the corpus is, and how many of its sort come before it.
     fn at(self, number: u64) -> (Sort, u64) {
         let cycle = number / self.cycle();
-        let mut slot = (number % self.cycle() + cycle % self.cycle()) % self.cycle();
+        let mut slot = (number % self.cycle() + mix(cycle) % self.cycle()) % self.cycle();
         for (sort, weight) in self.each() {
             if slot < weight {
                 return (sort, cycle * weight + slot);

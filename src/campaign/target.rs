@@ -201,7 +201,7 @@ mod tests {
     use crate::oracle::Verdict;
 
     #[test]
-    #[ignore = "searches 366 cells, 12 s: cargo nextest run --lib every_usual_target_is_proved --run-ignored all"]
+    #[ignore = "searches 400 cells, 12 s: cargo nextest run --lib every_usual_target_is_proved --run-ignored all"]
     fn every_usual_target_is_proved() {
         for target in targets(&Asked::default()).expect("the usual ones") {
             let scenario = target.small(2, 4, 0).expect("checked");
