@@ -23,6 +23,7 @@ macro_rules! say {
 }
 pub(crate) use say;
 
+pub mod campaign;
 pub mod cli;
 pub mod corpus;
 pub mod device;

@@ -50,8 +50,11 @@ fn every_help_page_is_as_reviewed() {
         "replay",
         "shrink",
         "corpus",
+        "campaign",
         "serve",
+        "proxy",
         "import",
+        "fuzz",
         "disciplines",
         "scenarios",
         "zoo",
@@ -63,6 +66,14 @@ fn every_help_page_is_as_reviewed() {
             &format!("cli_help_zoo_{command}"),
             &said(&["zoo", command, "--help"]),
         );
+    }
+    for command in ["decode"] {
+        let text = said(&["fuzz", command, "--help"]);
+        snapshot(&format!("cli_help_fuzz_{command}"), &text);
+    }
+    for command in ["run", "merge", "prove"] {
+        let text = said(&["campaign", command, "--help"]);
+        snapshot(&format!("cli_help_campaign_{command}"), &text);
     }
 }
 

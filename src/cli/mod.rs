@@ -3,6 +3,7 @@
 //! A subcommand returns an [`Outcome`] rather than printing, so that a test reads what a user would. Only
 //! progress goes to stderr while a command runs.
 
+pub mod campaign;
 mod captured;
 pub mod check;
 pub mod corpus;
@@ -66,6 +67,8 @@ pub enum Command {
     Shrink(shrink::ShrinkArgs),
     /// Run, list and extend the corpus of reproducers
     Corpus(corpus::CorpusArgs),
+    /// Work through the night, on one machine or many: find what is new, and write it down once
+    Campaign(campaign::CampaignArgs),
     /// Serve a tracking socket until SIGTERM or Ctrl-C
     Serve(serve::ServeArgs),
     /// Stand between tracking clients and their server, and record what they say
@@ -111,6 +114,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Replay(args) => replay::run(args, &context),
         Command::Shrink(args) => shrink::run(args, &context),
         Command::Corpus(args) => corpus::run(args, &context),
+        Command::Campaign(args) => campaign::run(args, &context),
         Command::Serve(args) => serve::run(args, &context),
         Command::Proxy(args) => proxy::run(args, &context),
         Command::Import(args) => import::run(args, &context),

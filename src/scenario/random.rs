@@ -18,6 +18,8 @@ pub enum Purpose {
     DebugLog = 3,
     /// The choices of a scheduler.
     Schedule = 4,
+    /// The units of a campaign.
+    Campaign = 5,
 }
 
 /// A random stream.

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::progress::Progress;
 use super::scenario_args::word;
 use super::{Context, Format, Outcome};
+use crate::campaign::target::WORKLOADS;
 use crate::engine::controlled::exhaustive::{Goal, Options, search};
 use crate::engine::controlled::machine::Setup;
 use crate::lifecycle::{self, Discipline, Order, Publication};
@@ -68,19 +69,6 @@ pub struct MatrixArgs {
     #[arg(long, value_name = "DIR")]
     pub save: Option<PathBuf>,
 }
-
-/// The workloads that differ in what a discipline has to cope with.
-const WORKLOADS: [&str; 9] = [
-    "own-buffers",
-    "handoff",
-    "shared-free",
-    "mesh",
-    "circular",
-    "preallocated",
-    "device-close",
-    "real-leak",
-    "many-devices",
-];
 
 /// One cell before it is searched.
 #[derive(Clone, Debug)]

@@ -3,9 +3,10 @@
 //!
 //! The same step function, allocators, registry and codec as under real threads; what differs is who decides.
 //! [`world`] and [`server`] are the state, [`machine`] is both with the threads; [`schedulers`] decide who steps, [`schedule`] is what they decided. [`sample`] draws
-//! many schedules, [`exhaustive`] searches all, with the help of [`reduction`]; [`observe`] looks at one in full, and [`replay`] runs a recorded trace again.
+//! many schedules, [`behaviour`] tells how they differ, [`exhaustive`] searches all, with the help of [`reduction`]; [`observe`] looks at one in full, and [`replay`] runs a recorded trace again.
 
 pub mod actors;
+pub mod behaviour;
 pub mod exhaustive;
 pub mod machine;
 pub mod observe;

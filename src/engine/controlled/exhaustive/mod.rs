@@ -10,6 +10,7 @@
 //! divergence of a run (the totals at every prefix) can be left out where another path to the same state diverged before; whether anything diverges cannot.
 
 mod fingerprint;
+mod part;
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -21,6 +22,7 @@ use super::actors::{Actor, Actors};
 use super::machine::{Machine, RunEnd, Setup};
 use super::observe::{Observed, Unrecorded, observe_path};
 use fingerprint::Fingerprints;
+pub use part::{Part, SearchedPart, search_part};
 
 /// How to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +131,9 @@ pub fn search(
     go_on: &mut dyn FnMut(&Searched) -> bool,
 ) -> Searched {
     let mut search = Search::new(setup, options);
+    search.frames.push(Frame::at(Machine::new(setup)));
+    search.used = 1;
+    search.enter();
     search.run(go_on);
     search.found
 }
@@ -201,12 +206,10 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// Searches what the states on the stack lead to.
     fn run(&mut self, go_on: &mut dyn FnMut(&Searched) -> bool) {
         const REPORT_STATES: u64 = 1 << 9;
-        self.frames.push(Frame::at(Machine::new(self.setup)));
-        self.used = 1;
-        self.enter();
-        let mut reported = 0;
+        let mut reported = self.found.states / REPORT_STATES * REPORT_STATES;
         while self.used > 0 && self.found.ended == Ended::Exhausted {
             if !self.advance() {
                 self.leave();

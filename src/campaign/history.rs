@@ -1,0 +1,99 @@
+//! The history: one line a night, from which the next prints how things go.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::folder::write_whole;
+use super::{CampaignError, Summary};
+
+/// What is remembered of a night.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Night {
+    /// Tells nights apart: a night that is resumed or merged again takes its own place.
+    pub night: String,
+    /// Its seed.
+    pub seed: u64,
+    /// The version of heisenbed.
+    pub version: String,
+    /// Units done.
+    pub units: u64,
+    /// Schedules, and runs on real threads.
+    pub schedules: u64,
+    /// States that searches visited.
+    pub states: u64,
+    /// Behaviours that were told apart.
+    pub behaviours: u64,
+    /// How likely the next schedule shows a behaviour that none before it did.
+    pub chance_of_news: Option<f64>,
+    /// Causes found.
+    pub causes: u64,
+    /// Of those, new ones.
+    pub new_causes: u64,
+    /// Whether a canary was not found.
+    pub blind: bool,
+    /// Whether all came to its end.
+    pub complete: bool,
+    /// Seconds of work.
+    pub elapsed_s: f64,
+}
+
+/// How many nights before are shown.
+const SHOWN: usize = 6;
+
+impl Night {
+    /// The night that `summary` is of.
+    pub fn of(summary: &Summary) -> Night {
+        Night {
+            night: format!(
+                "{} {} {}",
+                summary.seed,
+                summary.shard_name(),
+                &summary.digest[..8]
+            ),
+            seed: summary.seed,
+            version: summary.version.clone(),
+            units: summary.units.values().sum(),
+            schedules: summary.schedules,
+            states: summary.states,
+            behaviours: summary.behaviours,
+            chance_of_news: summary.chance_of_news,
+            causes: summary.causes.len() as u64,
+            new_causes: summary.new_causes,
+            blind: summary.blind,
+            complete: summary.complete,
+            elapsed_s: summary.elapsed_s,
+        }
+    }
+}
+
+/// Puts `tonight` into the history at `path`, and returns it with those before.
+pub fn remember(path: &Path, tonight: Night) -> Result<Vec<Night>, CampaignError> {
+    let mut nights = read(path)?;
+    let at = nights.iter().position(|night| night.night == tonight.night);
+    let at = at.unwrap_or(nights.len());
+    nights.splice(at..nights.len().min(at + 1), [tonight]);
+    let mut text = String::new();
+    for night in &nights {
+        text += &serde_json::to_string(night).expect("a night has string keys and finite numbers");
+        text.push('\n');
+    }
+    write_whole(path, &text)?;
+    nights.truncate(at + 1);
+    Ok(nights.split_off(nights.len().saturating_sub(SHOWN)))
+}
+
+fn read(path: &Path) -> Result<Vec<Night>, CampaignError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(CampaignError::io(path)(error)),
+    };
+    let parse = |(number, line): (usize, &str)| {
+        serde_json::from_str(line).map_err(|error| CampaignError::File {
+            path: format!("{}:{}", path.display(), number + 1),
+            problem: format!("{error}; take this line out, or give another --history"),
+        })
+    };
+    text.lines().enumerate().map(parse).collect()
+}

@@ -1,0 +1,263 @@
+//! The summary for people: a page for CI, and a few lines for a terminal.
+
+use std::fmt::Write as _;
+
+use crate::oracle::Verdict;
+use crate::report::numbers::{grouped, plural};
+
+use super::history::Night;
+use super::summary::{Cause, Summary};
+
+/// The page.
+pub fn page(summary: &Summary, nights: &[Night]) -> String {
+    let mut text = String::new();
+    let mark = match summary.verdict {
+        Verdict::Diverged => "✗",
+        Verdict::Inconclusive => "?",
+        Verdict::Clean | Verdict::Proved => "✓",
+    };
+    let _ = writeln!(
+        text,
+        "# {mark} heisenbed campaign: {}\n",
+        summary.sentence()
+    );
+    let _ = writeln!(
+        text,
+        "Seed {}, {}, heisenbed {}.\n",
+        summary.seed,
+        shards(summary),
+        summary.version
+    );
+    causes(&mut text, summary);
+    regressions(&mut text, summary);
+    canaries(&mut text, summary);
+    text.push_str("## Work\n\n| what | count |\n|---|---:|\n");
+    for (what, count) in work(summary) {
+        let _ = writeln!(text, "| {what} | {count} |");
+    }
+    text.push('\n');
+    trend(&mut text, nights);
+    text
+}
+
+/// The lines for a terminal.
+pub fn text(summary: &Summary, nights: &[Night]) -> String {
+    let mut text = format!("{}\n\n", summary.sentence());
+    for cause in &summary.causes {
+        let _ = writeln!(text, "{}", told(cause));
+    }
+    for (path, problem) in &summary.regressions {
+        let _ = writeln!(text, "regression: {}: {problem}", path.0);
+    }
+    for canary in summary
+        .canaries
+        .iter()
+        .filter(|canary| !canary.not_found_by.is_empty())
+    {
+        let _ = writeln!(
+            text,
+            "canary not found: {} in {} tries",
+            canary.canary, canary.tries
+        );
+    }
+    for (what, count) in work(summary) {
+        let _ = writeln!(text, "  {what:32} {count:>16}");
+    }
+    if let [.., last, _] = nights {
+        let _ = writeln!(
+            text,
+            "the night before (seed {}): {} schedules, {} states, {} chance of news, {} new causes",
+            last.seed,
+            grouped(last.schedules),
+            grouped(last.states),
+            chance(last.chance_of_news),
+            last.new_causes
+        );
+    }
+    text
+}
+
+fn told(cause: &Cause) -> String {
+    let new = match &cause.known {
+        Some(path) => format!("known from {path}"),
+        None => "NEW".to_owned(),
+    };
+    format!(
+        "{new}: {} under {}\n  {}\n  {}\n  in {}, first in unit {}{}",
+        cause.kind,
+        cause.discipline,
+        cause.deciding,
+        cause.size,
+        plural(cause.units, "unit"),
+        cause.unit,
+        cause
+            .reproducer
+            .as_ref()
+            .map_or(String::new(), |file| format!(": {file}"))
+    )
+}
+
+fn shards(summary: &Summary) -> String {
+    match (summary.shard, summary.shards) {
+        (Some(_), 1) => "one machine".to_owned(),
+        (Some(shard), _) => format!("shard {shard}"),
+        (None, of) => format!(
+            "{} of {of} shards merged",
+            of as usize - summary.missing.len()
+        ),
+    }
+}
+
+fn causes(text: &mut String, summary: &Summary) {
+    for (title, new) in [("New divergences", true), ("Known divergences", false)] {
+        let causes: Vec<&Cause> = summary
+            .causes
+            .iter()
+            .filter(|cause| cause.known.is_none() == new)
+            .collect();
+        if causes.is_empty() {
+            continue;
+        }
+        let _ = writeln!(
+            text,
+            "## {title}\n\n| kind | discipline | what decides | size | found in | reproducer |\n|---|---|---|---|---:|---|"
+        );
+        for cause in causes {
+            let file = cause.known.as_ref().or(cause.reproducer.as_ref());
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} | {} | {} | {} |",
+                cell(&cause.kind),
+                cell(&cause.discipline),
+                cell(&cause.deciding),
+                cell(&cause.size),
+                plural(cause.units, "unit"),
+                file.map_or(String::new(), |file| format!("`{}`", cell(file)))
+            );
+        }
+        if new {
+            text.push_str("\nSee one: `heisenbed replay FILE`. Keep it: `heisenbed corpus add FILE`; from then on it is known, and a regression test.\n");
+        }
+        text.push('\n');
+    }
+}
+
+fn regressions(text: &mut String, summary: &Summary) {
+    if summary.regressions.is_empty() {
+        return;
+    }
+    text.push_str(
+        "## Regressions\n\nReproducers of the corpus that did not come out as they say, and units in which heisenbed itself failed:\n\n",
+    );
+    for (path, problem) in &summary.regressions {
+        let _ = writeln!(text, "- `{}`: {}", path.0, problem.replace('\n', " "));
+    }
+    text.push('\n');
+}
+
+fn canaries(text: &mut String, summary: &Summary) {
+    let found = summary
+        .canaries
+        .iter()
+        .filter(|canary| canary.found)
+        .count();
+    let _ = writeln!(
+        text,
+        "## Canaries\n\n{found} of {} planted defects were found again.\n",
+        summary.canaries.len()
+    );
+    for canary in summary.canaries.iter().filter(|canary| !canary.found) {
+        let shards: Vec<String> = canary
+            .not_found_by
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let why = if shards.is_empty() {
+            "not looked for yet".to_owned()
+        } else {
+            format!(
+                "NOT FOUND in {} tries by shard {}",
+                canary.tries,
+                shards.join(", ")
+            )
+        };
+        let _ = writeln!(text, "- {}: {why}", canary.canary);
+    }
+    if found < summary.canaries.len() {
+        text.push('\n');
+    }
+}
+
+fn work(summary: &Summary) -> Vec<(String, String)> {
+    let mut rows = Vec::new();
+    for (sort, count) in &summary.units {
+        rows.push((format!("{sort} units"), grouped(*count)));
+    }
+    rows.push(("schedules".to_owned(), grouped(summary.schedules)));
+    rows.push(("of them on real threads".to_owned(), grouped(summary.runs)));
+    rows.push(("micro-steps".to_owned(), grouped(summary.steps)));
+    rows.push(("messages".to_owned(), grouped(summary.messages)));
+    rows.push(("states".to_owned(), grouped(summary.states)));
+    rows.push((
+        "behaviours told apart".to_owned(),
+        grouped(summary.behaviours),
+    ));
+    rows.push(("chance of news".to_owned(), chance(summary.chance_of_news)));
+    for proved in &summary.proved {
+        rows.push((
+            format!("proved, {} threads × {} ops", proved.threads, proved.ops),
+            format!("{} of {}", proved.targets, summary.targets),
+        ));
+    }
+    if summary.inconclusive_units > 0 {
+        let why = summary.inconclusive.as_deref().unwrap_or_default();
+        rows.push((
+            format!("units that say nothing ({})", cell(why)),
+            grouped(summary.inconclusive_units),
+        ));
+    }
+    rows.push((
+        "hours of work".to_owned(),
+        format!("{:.2}", summary.elapsed_s / 3600.0),
+    ));
+    rows
+}
+
+fn trend(text: &mut String, nights: &[Night]) {
+    if nights.len() < 2 {
+        return;
+    }
+    text.push_str("## Nights\n\n| seed | version | hours | schedules | states | behaviours | chance of news | causes | new | |\n|---:|---|---:|---:|---:|---:|---:|---:|---:|---|\n");
+    for night in nights {
+        let state = match (night.blind, night.complete) {
+            (true, _) => "blind",
+            (false, false) => "incomplete",
+            (false, true) => "",
+        };
+        let _ = writeln!(
+            text,
+            "| {} | {} | {:.2} | {} | {} | {} | {} | {} | {} | {state} |",
+            night.seed,
+            night.version,
+            night.elapsed_s / 3600.0,
+            grouped(night.schedules),
+            grouped(night.states),
+            grouped(night.behaviours),
+            chance(night.chance_of_news),
+            night.causes,
+            night.new_causes
+        );
+    }
+    text.push('\n');
+}
+
+fn chance(chance: Option<f64>) -> String {
+    chance.map_or("unknown".to_owned(), |chance| {
+        format!("{:.2} %", chance * 100.0)
+    })
+}
+
+/// Text as a table's cell holds it.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}

@@ -1,0 +1,98 @@
+//! The campaign: a night of looking for what nobody knows yet, on one machine or on many, and what is left of it in the morning.
+//!
+//! The work is a sequence of numbered *units* ([`plan`]): a unit's number and the campaign's [`Parameters`] say all that it does, so
+//! machines that share nothing share the work by taking every n-th number ([`shard`]). What a unit was like is one line of a
+//! [`journal`]; summaries, reproducers and reports follow from the set of those lines alone ([`tally`]), whatever order they were
+//! written in and on however many machines: that is why a night can be killed and resumed, and why outputs [`merge`].
+//!
+//! Units look where nothing is known to be wrong ([`target`]); what diverges there is minimised and told apart by its [`cause`].
+//! That the night can see at all is shown by [`canary`] runs: planted defects that it must find again from nothing. Where it does
+//! not, its silence says nothing and it is marked *blind*.
+//!
+//! [`proof`] is the other work that is divided among machines: one search of one scenario.
+
+pub mod canary;
+pub mod cause;
+pub mod folder;
+pub mod history;
+pub mod journal;
+mod junit;
+mod markdown;
+pub mod merge;
+pub mod night;
+pub mod plan;
+pub mod proof;
+pub mod record;
+pub mod shard;
+pub mod summary;
+pub mod tally;
+pub mod target;
+pub mod work;
+
+use std::path::Path;
+
+use thiserror::Error;
+
+use crate::corpus::ReproducerError;
+use crate::engine::controlled::machine::SetupError;
+use crate::scenario::ScenarioError;
+
+pub use plan::Parameters;
+pub use shard::Shard;
+pub use summary::Summary;
+
+/// Why a campaign cannot be run or merged.
+#[derive(Debug, Error)]
+pub enum CampaignError {
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{path}: {problem}")]
+    File {
+        /// The file, with the line where there is one.
+        path: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// Another process works in this folder.
+    #[error("{path}: another campaign is running in this folder; give this one another --out")]
+    Busy {
+        /// The folder.
+        path: String,
+    },
+    /// The folder holds another campaign.
+    #[error(
+        "{path}: it holds a campaign with other parameters ({differs}); give the same ones to resume it, or another --out"
+    )]
+    Other {
+        /// The folder.
+        path: String,
+        /// What differs.
+        differs: String,
+    },
+    /// A scenario is wrong.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// A scenario cannot be explored.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// A reproducer is wrong.
+    #[error(transparent)]
+    Reproducer(#[from] ReproducerError),
+    /// There is nothing to do.
+    #[error("{0}")]
+    Nothing(String),
+}
+
+impl CampaignError {
+    fn io(path: &Path) -> impl FnOnce(std::io::Error) -> CampaignError {
+        let path = path.display().to_string();
+        move |source| CampaignError::Io { path, source }
+    }
+}

@@ -1,0 +1,422 @@
+//! The plan: what each unit of work is, by its number.
+//!
+//! The corpus comes first, a reproducer a unit. Then cycles follow, without end, in which stress, explore and search units come as
+//! often as their weights say; where a cycle begins is hashed from its number, so that no shard gets some sorts only.
+//! Everything else about a unit is drawn from the campaign's seed and the unit's number.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::engine::controlled::exhaustive::Part;
+use crate::engine::controlled::sample::Strategy;
+use crate::scenario::random::{Purpose, Random, mix};
+
+use super::target::{Target, TargetName};
+
+/// What decides the work: everything but when to stop and who does it. Campaigns with the same parameters number the same units.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parameters {
+    /// The version of heisenbed.
+    pub version: String,
+    /// Where all random choices come from.
+    pub seed: u64,
+    /// How often each sort of unit comes.
+    pub weights: Weights,
+    /// Micro-steps of a unit, about.
+    pub unit_steps: u64,
+    /// Schedules in which a canary must be found.
+    pub canary_budget: u64,
+    /// Where it looks.
+    pub targets: Vec<TargetName>,
+    /// The canaries.
+    pub canaries: Vec<String>,
+    /// The reproducers that it runs again.
+    pub corpus: Vec<String>,
+    /// The contents behind those names.
+    pub digest: String,
+}
+
+/// The digest of some contents.
+pub fn digest<'a>(contents: impl IntoIterator<Item = &'a str>) -> String {
+    let mut all = String::new();
+    for content in contents {
+        all.push_str(&format!("{}:{content}", content.len()));
+    }
+    format!("{:032x}", xxh3_128(all.as_bytes()))
+}
+
+/// Sorts of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sort {
+    /// A reproducer of the corpus, run again.
+    Corpus,
+    /// A run on real threads.
+    Stress,
+    /// Schedules drawn at random.
+    Explore,
+    /// A part of an exhaustive search.
+    Search,
+}
+
+impl Sort {
+    /// Every sort.
+    pub const ALL: [Sort; 4] = [Sort::Corpus, Sort::Stress, Sort::Explore, Sort::Search];
+}
+
+impl fmt::Display for Sort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Sort::Corpus => "corpus",
+            Sort::Stress => "stress",
+            Sort::Explore => "explore",
+            Sort::Search => "search",
+        })
+    }
+}
+
+/// How often each sort of unit comes in a cycle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Weights {
+    stress: u16,
+    explore: u16,
+    search: u16,
+}
+
+impl Default for Weights {
+    fn default() -> Weights {
+        Weights {
+            stress: 1,
+            explore: 6,
+            search: 3,
+        }
+    }
+}
+
+/// A text says nothing of weights.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "`{0}`: use stress=N,explore=N,search=N with some N above 0 and none above 1000; what is left out is 0"
+)]
+pub struct WeightsError(String);
+
+impl FromStr for Weights {
+    type Err = WeightsError;
+
+    fn from_str(text: &str) -> Result<Weights, WeightsError> {
+        let bad = || WeightsError(text.to_owned());
+        let mut weights = Weights {
+            stress: 0,
+            explore: 0,
+            search: 0,
+        };
+        for word in text.split(',') {
+            let (name, number) = word.split_once('=').ok_or_else(bad)?;
+            let weight = match name {
+                "stress" => &mut weights.stress,
+                "explore" => &mut weights.explore,
+                "search" => &mut weights.search,
+                _ => return Err(bad()),
+            };
+            *weight = number.parse().ok().filter(|n| *n <= 1000).ok_or_else(bad)?;
+        }
+        (weights.cycle() > 0).then_some(weights).ok_or_else(bad)
+    }
+}
+
+impl fmt::Display for Weights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Weights {
+            stress,
+            explore,
+            search,
+        } = self;
+        write!(f, "stress={stress},explore={explore},search={search}")
+    }
+}
+
+impl From<Weights> for String {
+    fn from(weights: Weights) -> String {
+        weights.to_string()
+    }
+}
+
+impl TryFrom<String> for Weights {
+    type Error = WeightsError;
+
+    fn try_from(text: String) -> Result<Weights, WeightsError> {
+        text.parse()
+    }
+}
+
+impl Weights {
+    fn each(self) -> [(Sort, u64); 3] {
+        [
+            (Sort::Stress, self.stress.into()),
+            (Sort::Explore, self.explore.into()),
+            (Sort::Search, self.search.into()),
+        ]
+    }
+
+    fn cycle(self) -> u64 {
+        self.each().into_iter().map(|(_, weight)| weight).sum()
+    }
+
+    /// What unit `number` after the corpus is, and how many of its sort come before it.
+    fn at(self, number: u64) -> (Sort, u64) {
+        let cycle = number / self.cycle();
+        let mut slot = (number % self.cycle() + mix(cycle) % self.cycle()) % self.cycle();
+        for (sort, weight) in self.each() {
+            if slot < weight {
+                return (sort, cycle * weight + slot);
+            }
+            slot -= weight;
+        }
+        unreachable!("a slot is below the sum of the weights")
+    }
+}
+
+/// What a unit does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Runs this reproducer of the corpus again.
+    Corpus(usize),
+    /// Runs a target on real threads.
+    Stress {
+        /// Which target.
+        target: usize,
+        /// Threads.
+        threads: u16,
+        /// Operations of each.
+        ops: u64,
+        /// Whether micro-steps are delayed.
+        perturb: bool,
+    },
+    /// Draws schedules of a target.
+    Explore {
+        /// Which target.
+        target: usize,
+        /// Threads.
+        threads: u16,
+        /// Operations of each.
+        ops: u64,
+        /// How schedules are drawn.
+        strategy: Strategy,
+        /// How many.
+        schedules: u64,
+    },
+    /// Searches a part of a target's space.
+    Search {
+        /// Which target.
+        target: usize,
+        /// How large: an index into [`LEVELS`].
+        level: usize,
+        /// Which part.
+        part: Part,
+        /// States after which it gives up.
+        max_states: u64,
+    },
+}
+
+/// How large the searched forms of targets are: threads, operations of each, parts. Every target is searched at one before any is at
+/// the next.
+pub const LEVELS: [(u16, u64, u32); 6] = [
+    (2, 4, 1),
+    (3, 4, 4),
+    (2, 8, 4),
+    (3, 6, 16),
+    (4, 4, 16),
+    (3, 8, 32),
+];
+
+/// At how many choices a searched space is divided.
+const PART_DEPTH: u32 = 6;
+
+/// Threads and operations of each, of which schedules are drawn.
+const EXPLORED: [(u16, u64); 8] = [
+    (2, 4),
+    (2, 8),
+    (3, 4),
+    (3, 6),
+    (4, 4),
+    (4, 8),
+    (2, 16),
+    (4, 16),
+];
+
+impl Parameters {
+    /// What unit `number` does.
+    pub fn work(&self, number: u64) -> Work {
+        if let Some(index) = usize::try_from(number)
+            .ok()
+            .filter(|index| *index < self.corpus.len())
+        {
+            return Work::Corpus(index);
+        }
+        let (sort, ordinal) = self.weights.at(number - self.corpus.len() as u64);
+        match sort {
+            Sort::Stress => self.stress(number, ordinal),
+            Sort::Search => self
+                .search(ordinal)
+                .unwrap_or_else(|| self.explore(number, ordinal)),
+            Sort::Explore | Sort::Corpus => self.explore(number, ordinal),
+        }
+    }
+
+    /// The seed of unit `number`.
+    pub fn unit_seed(&self, number: u64) -> u64 {
+        self.random(number, 1).bits()
+    }
+
+    fn random(&self, number: u64, index: u64) -> Random {
+        Random::new(self.seed, number, Purpose::Campaign, index)
+    }
+
+    fn target(&self, ordinal: u64) -> usize {
+        (ordinal % self.targets.len() as u64) as usize
+    }
+
+    fn stress(&self, number: u64, ordinal: u64) -> Work {
+        let mut random = self.random(number, 0);
+        Work::Stress {
+            target: self.target(ordinal),
+            threads: random.between(2, 4) as u16,
+            ops: (self.unit_steps / 4000).clamp(10, 20_000),
+            perturb: random.percent(50),
+        }
+    }
+
+    fn explore(&self, number: u64, ordinal: u64) -> Work {
+        /// Steps of an operation, about.
+        const STEPS_PER_OP: u64 = 8;
+        let mut random = self.random(number, 0);
+        let (threads, ops) = EXPLORED[random.below(EXPLORED.len() as u64) as usize];
+        let strategy = match random.below(4) {
+            0 => Strategy::Random,
+            1 => Strategy::Pct { depth: 2 },
+            2 => Strategy::Pct { depth: 3 },
+            _ => Strategy::Urw,
+        };
+        let steps = u64::from(threads) * ops * STEPS_PER_OP;
+        Work::Explore {
+            target: self.target(ordinal),
+            threads,
+            ops,
+            strategy,
+            schedules: (self.unit_steps / steps).max(16),
+        }
+    }
+
+    /// Every part of every target, level by level; `None` when there are no more.
+    fn search(&self, mut ordinal: u64) -> Option<Work> {
+        for (level, (_, _, of)) in LEVELS.into_iter().enumerate() {
+            let units = self.targets.len() as u64 * u64::from(of);
+            if ordinal < units {
+                let index = (ordinal % u64::from(of)) as u32;
+                return Some(Work::Search {
+                    target: self.target(ordinal / u64::from(of)),
+                    level,
+                    part: Part {
+                        index,
+                        of,
+                        depth: if of == 1 { 0 } else { PART_DEPTH },
+                    },
+                    max_states: (self.unit_steps / 8).max(1000),
+                });
+            }
+            ordinal -= units;
+        }
+        None
+    }
+}
+
+/// All that a campaign needs to do its units.
+#[derive(Debug)]
+pub struct Plan {
+    /// What decides the work.
+    pub parameters: Parameters,
+    /// Where it looks.
+    pub targets: Vec<Target>,
+    /// The reproducers of the corpus: where each is, and its text.
+    pub corpus: Vec<(String, String)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn parameters(targets: usize, corpus: usize, weights: &str) -> Parameters {
+        Parameters {
+            version: String::new(),
+            seed: 7,
+            weights: weights.parse().expect("weights"),
+            unit_steps: 1_000_000,
+            canary_budget: 0,
+            targets: vec![TargetName(String::new()); targets],
+            canaries: Vec::new(),
+            corpus: vec![String::new(); corpus],
+            digest: String::new(),
+        }
+    }
+
+    #[test]
+    fn each_sort_comes_as_often_as_its_weight_says() {
+        let plan = parameters(5, 3, "stress=1,explore=4,search=2");
+        let sorts = |sort: fn(&Work) -> bool| (3..703).map(|n| plan.work(n)).filter(sort).count();
+        assert!((0..3).all(|n| plan.work(n) == Work::Corpus(n as usize)));
+        assert_eq!(sorts(|work| matches!(work, Work::Stress { .. })), 100);
+        assert_eq!(sorts(|work| matches!(work, Work::Explore { .. })), 400);
+        assert_eq!(sorts(|work| matches!(work, Work::Search { .. })), 200);
+    }
+
+    #[test]
+    fn every_part_of_every_target_is_searched_once() {
+        let plan = parameters(3, 0, "search=1");
+        let units: u64 = LEVELS.iter().map(|(_, _, of)| 3 * u64::from(*of)).sum();
+        let searched: BTreeSet<String> =
+            (0..units).map(|n| format!("{:?}", plan.work(n))).collect();
+        assert_eq!(searched.len() as u64, units);
+        assert!(matches!(plan.work(units), Work::Explore { .. }));
+    }
+
+    #[test]
+    fn a_shard_gets_every_sort_whatever_the_number_of_shards() {
+        let plan = parameters(5, 0, "stress=1,explore=2,search=1");
+        for of in [2, 4, 8] {
+            let sorts: BTreeSet<u8> = (0..400)
+                .filter(|n| n % of == 0)
+                .map(|n| match plan.work(n) {
+                    Work::Corpus(_) => 0,
+                    Work::Stress { .. } => 1,
+                    Work::Explore { .. } => 2,
+                    Work::Search { .. } => 3,
+                })
+                .collect();
+            assert_eq!(sorts.len(), 3, "1 of {of}");
+        }
+    }
+
+    #[test]
+    fn weights_are_read_as_they_are_written() {
+        let weights: Weights = "stress=1,explore=6,search=3".parse().expect("as written");
+        assert_eq!(weights, Weights::default());
+        for text in [
+            "",
+            "stress",
+            "stress=0",
+            "fuzz=1",
+            "explore=-1",
+            "explore=1001",
+        ] {
+            assert!(text.parse::<Weights>().is_err(), "{text}");
+        }
+    }
+}

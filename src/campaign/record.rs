@@ -1,0 +1,190 @@
+//! Records: the lines of a journal. The set of them is all that a campaign leaves; everything else follows from it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::lifecycle::{Order, Publication};
+use crate::oracle::Kind;
+
+use super::plan::Sort;
+use super::shard::Shard;
+use super::target::TargetName;
+
+/// One line of a journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Record {
+    /// A shard was begun, or resumed.
+    Begun(Begun),
+    /// A shard looked for a canary.
+    Canary(CanaryRecord),
+    /// A unit was done.
+    Unit(Box<UnitRecord>),
+    /// A shard came to an end by itself or was told to stop; where none says so, it was killed.
+    Ended(Ended),
+}
+
+/// A shard was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Begun {
+    /// Which.
+    pub shard: Shard,
+}
+
+/// A shard came to an end.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ended {
+    /// Which.
+    pub shard: Shard,
+    /// Whether its time or its units were up.
+    pub complete: bool,
+    /// How long it worked.
+    pub elapsed_s: f64,
+}
+
+/// What came of a canary.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CanaryRecord {
+    /// Who looked.
+    pub shard: Shard,
+    /// Its name.
+    pub canary: String,
+    /// With what.
+    pub engine: String,
+    /// Whether it was found.
+    pub found: bool,
+    /// Schedules, runs or states that it took.
+    pub tries: u64,
+}
+
+/// What a unit was like.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnitRecord {
+    /// Its number.
+    pub unit: u64,
+    /// What sort of work it was.
+    pub sort: Sort,
+    /// When it was done, in seconds of the campaign's working time.
+    pub at_s: f64,
+    /// Where it looked; of the corpus, the reproducer.
+    pub target: TargetName,
+    /// Schedules, or runs on real threads.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub schedules: u64,
+    /// Micro-steps.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub steps: u64,
+    /// States.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub states: u64,
+    /// Messages that the server took.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub messages: u64,
+    /// Schedules whose behaviours were told apart.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub observations: u64,
+    /// Behaviours among those.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub behaviours: u64,
+    /// Behaviours that one of them alone showed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub singletons: u64,
+    /// Which part of a space was searched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub searched: Option<SearchedPart>,
+    /// What diverged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finding: Option<Finding>,
+    /// Whether it made heisenbed itself panic; what it said is the problem.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub panicked: bool,
+    /// Why it says nothing, or, of the corpus, what did not come out as expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// A part of a space.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchedPart {
+    /// How large the workload was, as an index into the plan's levels.
+    pub level: usize,
+    /// Which part, from 0.
+    pub part: u32,
+    /// How many there are.
+    pub of: u32,
+    /// Whether all of it was searched, and that says something.
+    pub exhausted: bool,
+}
+
+/// What diverged in a unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finding {
+    /// What it looks like before it is minimised: findings that look alike are minimised once, in the lowest unit that has one.
+    pub looks: String,
+    /// Schedules that diverged.
+    pub diverged: u64,
+    /// Its cause, where this unit is the lowest that this shard did of those that look alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Box<CauseRecord>>,
+}
+
+/// The cause of a divergence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CauseRecord {
+    /// Tells it from others: the same cause has the same id everywhere.
+    pub id: String,
+    /// The kind of divergence that shows first.
+    pub kind: Kind,
+    /// The discipline.
+    pub discipline: String,
+    /// Its order of release.
+    pub order: Order,
+    /// When it publishes.
+    pub publish: Publication,
+    /// The preemption that decides.
+    pub deciding: String,
+    /// How small it could be made, or why not.
+    pub size: String,
+    /// The reproducer of the corpus that has the same cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<String>,
+    /// A reproducer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reproducer: Option<String>,
+    /// The trace that was kept because it could not be made a reproducer of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl UnitRecord {
+    /// Nothing done yet.
+    pub fn new(unit: u64, sort: Sort, target: TargetName) -> UnitRecord {
+        UnitRecord {
+            unit,
+            sort,
+            at_s: 0.0,
+            target,
+            schedules: 0,
+            steps: 0,
+            states: 0,
+            messages: 0,
+            observations: 0,
+            behaviours: 0,
+            singletons: 0,
+            searched: None,
+            finding: None,
+            panicked: false,
+            problem: None,
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Shards: which of several machines this is.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Shard `number` of `of`, written `3/8`; numbered from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Shard {
+    number: u32,
+    of: u32,
+}
+
+/// A text is no shard.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "`{0}` is no shard: use I/N with I from 1 to N, as in 3/8 (N at most {MAX}; where machines are numbered from 0, add 1)"
+)]
+pub struct ShardError(String);
+
+/// The most shards.
+const MAX: u32 = 100_000;
+
+impl Shard {
+    /// The only one.
+    pub const WHOLE: Shard = Shard { number: 1, of: 1 };
+
+    /// Shard `number` of `of`, if there is one.
+    pub fn new(number: u32, of: u32) -> Option<Shard> {
+        (of <= MAX && (1..=of).contains(&number)).then_some(Shard { number, of })
+    }
+
+    /// Its number, from 1.
+    pub fn number(self) -> u32 {
+        self.number
+    }
+
+    /// How many there are.
+    pub fn of(self) -> u32 {
+        self.of
+    }
+
+    /// Whether unit `number` is this shard's.
+    pub fn has(self, number: u64) -> bool {
+        number % u64::from(self.of) == u64::from(self.number - 1)
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.number, self.of)
+    }
+}
+
+impl FromStr for Shard {
+    type Err = ShardError;
+
+    fn from_str(text: &str) -> Result<Shard, ShardError> {
+        text.split_once('/')
+            .and_then(|(number, of)| Shard::new(number.parse().ok()?, of.parse().ok()?))
+            .ok_or_else(|| ShardError(text.to_owned()))
+    }
+}
+
+impl From<Shard> for String {
+    fn from(shard: Shard) -> String {
+        shard.to_string()
+    }
+}
+
+impl TryFrom<String> for Shard {
+    type Error = ShardError;
+
+    fn try_from(text: String) -> Result<Shard, ShardError> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_unit_is_of_one_shard() {
+        for of in 1..=9 {
+            for unit in 0..100 {
+                let owners = (1..=of).filter(|number| {
+                    Shard {
+                        number: *number,
+                        of,
+                    }
+                    .has(unit)
+                });
+                assert_eq!(owners.count(), 1, "unit {unit} of {of}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_shard_is_numbered_from_one() {
+        assert_eq!("3/8".parse(), Ok(Shard { number: 3, of: 8 }));
+        for text in [
+            "0/8",
+            "9/8",
+            "3",
+            "3/",
+            "/8",
+            "-1/2",
+            "1/0",
+            "a/b",
+            "1/999999999",
+        ] {
+            assert!(text.parse::<Shard>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! The summary of a campaign: its verdict and its figures, as JSON and for people, and the files that it leaves.
+//!
+//! All of it follows from the parameters and the tally, so the same records give the same bytes.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::corpus::files;
+use crate::oracle::Verdict;
+use crate::report::numbers::plural;
+
+use super::folder::{Folder, Manifest};
+use super::history::{self, Night};
+use super::plan::{LEVELS, Sort};
+use super::record::CauseRecord;
+use super::tally::{Found, Tally};
+use super::target::TargetName;
+use super::{CampaignError, Shard, junit, markdown};
+
+/// See the [module](self).
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// Diverged: there is something new. Inconclusive: nothing is, which says nothing. Clean: nothing is.
+    pub verdict: Verdict,
+    /// Whether a canary was not found, so that silence says nothing.
+    pub blind: bool,
+    /// Whether every shard came to its end.
+    pub complete: bool,
+    /// Shards that are missing or did not come to their end.
+    pub missing: Vec<Shard>,
+    /// Whose work it is; `None`: that of all shards, merged.
+    pub shard: Option<Shard>,
+    /// How many shards there are.
+    pub shards: u32,
+    /// The seed.
+    pub seed: u64,
+    /// The version of heisenbed.
+    pub version: String,
+    /// What the parameters come to.
+    pub digest: String,
+    /// Units of each sort.
+    pub units: BTreeMap<Sort, u64>,
+    /// Schedules, and runs on real threads.
+    pub schedules: u64,
+    /// Of those, the runs on real threads.
+    pub runs: u64,
+    /// Micro-steps.
+    pub steps: u64,
+    /// States that searches visited.
+    pub states: u64,
+    /// Messages.
+    pub messages: u64,
+    /// Schedules whose behaviours were told apart.
+    pub observations: u64,
+    /// Behaviours among those.
+    pub behaviours: u64,
+    /// Behaviours that one schedule alone of its unit showed.
+    pub singletons: u64,
+    /// `singletons / observations`: how likely the next schedule of a unit shows a behaviour that none before it did.
+    pub chance_of_news: Option<f64>,
+    /// How many targets there are.
+    pub targets: u64,
+    /// At each size, how many of them are proved.
+    pub proved: Vec<Proved>,
+    /// What was found, once each.
+    pub causes: Vec<Cause>,
+    /// How many of the causes are not in the corpus.
+    pub new_causes: u64,
+    /// Reproducers of the corpus that did not come out as they say, and units in which heisenbed itself failed.
+    pub regressions: BTreeMap<TargetName, String>,
+    /// The canaries.
+    pub canaries: Vec<CanarySummary>,
+    /// Units that say nothing.
+    pub inconclusive_units: u64,
+    /// Why the first of them does.
+    pub inconclusive: Option<String>,
+    /// Seconds of work, over all shards.
+    pub elapsed_s: f64,
+}
+
+/// Proofs of one size.
+#[derive(Clone, Debug, Serialize)]
+pub struct Proved {
+    /// Threads.
+    pub threads: u16,
+    /// Operations of each.
+    pub ops: u64,
+    /// Targets whose every schedule was searched, and none diverged.
+    pub targets: u64,
+}
+
+/// A cause.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cause {
+    /// Tells it from others.
+    pub id: String,
+    /// The kind of divergence that shows first; what it looked like is all that is known where the campaign was stopped before.
+    pub kind: String,
+    /// The discipline, with its switches.
+    pub discipline: String,
+    /// The preemption that decides.
+    pub deciding: String,
+    /// How small it is.
+    pub size: String,
+    /// The reproducer of the corpus with the same cause: then it is not new.
+    pub known: Option<String>,
+    /// Its reproducer, or the trace that shows it.
+    pub reproducer: Option<String>,
+    /// The lowest unit that found it.
+    pub unit: u64,
+    /// Units that found it.
+    pub units: u64,
+    /// Schedules and runs that diverged so.
+    pub diverged: u64,
+    /// Where.
+    pub targets: Vec<TargetName>,
+}
+
+/// What came of a canary.
+#[derive(Clone, Debug, Serialize)]
+pub struct CanarySummary {
+    /// Its name.
+    pub canary: String,
+    /// With what it was looked for.
+    pub engine: String,
+    /// Whether every shard found it.
+    pub found: bool,
+    /// The most tries that a shard took.
+    pub tries: u64,
+    /// Shards that did not find it.
+    pub not_found_by: Vec<Shard>,
+}
+
+impl Summary {
+    /// What `tally` comes to.
+    pub fn of(manifest: &Manifest, tally: &Tally) -> Summary {
+        let found = tally.found();
+        let causes: Vec<Cause> = found.iter().map(Cause::of).collect();
+        let of = tally
+            .shards
+            .keys()
+            .map(|shard| shard.of())
+            .max()
+            .unwrap_or(1);
+        let is_done = |shard: &Shard| {
+            tally
+                .shards
+                .get(shard)
+                .is_some_and(|end| end.is_some_and(|end| end.complete))
+        };
+        let wanted: Vec<Shard> = match manifest.shard {
+            Some(shard) => vec![shard],
+            None => (1..=of)
+                .filter_map(|number| Shard::new(number, of))
+                .collect(),
+        };
+        let missing: Vec<Shard> = wanted
+            .iter()
+            .filter(|shard| !is_done(shard))
+            .copied()
+            .collect();
+        let canaries = canaries(manifest, tally);
+        let blind = canaries
+            .iter()
+            .any(|canary| !canary.not_found_by.is_empty());
+        let new_causes = causes.iter().filter(|cause| cause.known.is_none()).count() as u64;
+        let complete = missing.is_empty();
+        let verdict = if new_causes > 0 || !tally.regressions.is_empty() {
+            Verdict::Diverged
+        } else if blind || !complete {
+            Verdict::Inconclusive
+        } else {
+            Verdict::Clean
+        };
+        let parameters = &manifest.parameters;
+        let proved = tally.proved();
+        Summary {
+            verdict,
+            blind,
+            complete,
+            missing,
+            shard: manifest.shard,
+            shards: manifest.shard.map_or(of, Shard::of),
+            seed: parameters.seed,
+            version: parameters.version.clone(),
+            digest: parameters.digest.clone(),
+            units: tally.units.clone(),
+            schedules: tally.schedules,
+            runs: tally.runs,
+            steps: tally.steps,
+            states: tally.states,
+            messages: tally.messages,
+            observations: tally.observations,
+            behaviours: tally.behaviours,
+            singletons: tally.singletons,
+            chance_of_news: tally.chance_of_news(),
+            targets: parameters.targets.len() as u64,
+            proved: proved
+                .into_iter()
+                .map(|(level, targets)| Proved {
+                    threads: LEVELS[level].0,
+                    ops: LEVELS[level].1,
+                    targets,
+                })
+                .collect(),
+            causes,
+            new_causes,
+            regressions: tally.regressions.clone(),
+            canaries,
+            inconclusive_units: tally.inconclusive.len() as u64,
+            inconclusive: tally.inconclusive.values().next().cloned(),
+            elapsed_s: tally.elapsed_s(),
+        }
+    }
+
+    /// 0: nothing new. 1: something is. 3: nothing is, which says nothing.
+    pub fn exit_code(&self) -> u8 {
+        match self.verdict {
+            Verdict::Diverged => 1,
+            Verdict::Inconclusive => 3,
+            Verdict::Clean | Verdict::Proved => 0,
+        }
+    }
+
+    /// `3/8`, or `merged`.
+    pub fn shard_name(&self) -> String {
+        self.shard
+            .map_or("merged".to_owned(), |shard| shard.to_string())
+    }
+
+    /// The verdict in a sentence.
+    pub fn sentence(&self) -> String {
+        let mut parts = Vec::new();
+        if self.new_causes > 0 {
+            parts.push(plural(self.new_causes, "new divergence"));
+        }
+        if !self.regressions.is_empty() {
+            parts.push(plural(self.regressions.len() as u64, "regression"));
+        }
+        if parts.is_empty() {
+            parts.push("nothing new".to_owned());
+        }
+        if self.blind {
+            parts.push("BLIND: a planted defect was not found, so silence says nothing".to_owned());
+        }
+        if !self.complete {
+            let names: Vec<String> = self.missing.iter().map(Shard::to_string).collect();
+            parts.push(match self.shard {
+                Some(_) => {
+                    "incomplete: it was stopped; the same command goes on with it".to_owned()
+                }
+                None => format!(
+                    "incomplete: missing are {}; run them (again) and merge",
+                    names.join(", ")
+                ),
+            });
+        }
+        parts.join("; ")
+    }
+}
+
+fn canaries(manifest: &Manifest, tally: &Tally) -> Vec<CanarySummary> {
+    let of = |name: &String| {
+        let looked: Vec<_> = tally
+            .canaries
+            .values()
+            .filter(|record| record.canary == *name)
+            .collect();
+        CanarySummary {
+            canary: name.clone(),
+            engine: looked
+                .first()
+                .map_or(String::new(), |record| record.engine.clone()),
+            found: !looked.is_empty() && looked.iter().all(|record| record.found),
+            tries: looked.iter().map(|record| record.tries).max().unwrap_or(0),
+            not_found_by: looked
+                .iter()
+                .filter(|record| !record.found)
+                .map(|record| record.shard)
+                .collect(),
+        }
+    };
+    manifest.parameters.canaries.iter().map(of).collect()
+}
+
+impl Cause {
+    fn of(found: &Found) -> Cause {
+        let (id, kind, discipline, deciding, size, known) = match &found.cause {
+            Some(cause) => (
+                cause.id.clone(),
+                cause.kind.to_string(),
+                format!("{} {} {}", cause.discipline, cause.order, cause.publish),
+                cause.deciding.clone(),
+                cause.size.clone(),
+                cause.known.clone(),
+            ),
+            None => {
+                let stopped = "not minimised: the campaign was stopped before".to_owned();
+                (
+                    String::new(),
+                    found.looks.clone(),
+                    String::new(),
+                    String::new(),
+                    stopped,
+                    None,
+                )
+            }
+        };
+        Cause {
+            id,
+            kind,
+            discipline,
+            deciding,
+            size,
+            known,
+            reproducer: found.cause.as_ref().and_then(file_of),
+            unit: found.unit,
+            units: found.units,
+            diverged: found.diverged,
+            targets: found.targets.iter().cloned().collect(),
+        }
+    }
+}
+
+/// Where the reproducer of a cause is, or the trace that shows it.
+fn file_of(cause: &CauseRecord) -> Option<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let discipline = cause.discipline.replace(|c| !plain(c), "_");
+    let name = format!(
+        "reproducers/{}-{discipline}-{}-{}-{}.toml",
+        cause.kind,
+        cause.order,
+        cause.publish,
+        &cause.id[..8]
+    );
+    cause
+        .reproducer
+        .as_ref()
+        .map(|_| name)
+        .or(cause.trace.clone())
+}
+
+/// Writes the reproducers of all causes, each once.
+pub fn write_reproducers(folder: &Folder, tally: &Tally) -> Result<(), CampaignError> {
+    for found in tally.found() {
+        if let Some(cause) = &found.cause
+            && let (Some(name), Some(text)) = (file_of(cause), &cause.reproducer)
+        {
+            let path = folder.path().join(&name);
+            if std::fs::read_to_string(&path).is_ok_and(|before| before == *text) {
+                continue;
+            }
+            folder.write(&name, text)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes away the reproducers that are none of a cause's any more, for a lower unit turned out to have a finding that looks alike.
+fn clear_reproducers(folder: &Folder, summary: &Summary) -> Result<(), CampaignError> {
+    let path = folder.path().join("reproducers");
+    if !path.exists() {
+        return Ok(());
+    }
+    for found in files(&path).map_err(CampaignError::io(&path))? {
+        let name = found.file_name().unwrap_or_default().to_string_lossy();
+        let name = format!("reproducers/{name}");
+        let is_listed = |cause: &Cause| cause.reproducer.as_ref() == Some(&name);
+        if !summary.causes.iter().any(is_listed) {
+            std::fs::remove_file(&found).map_err(CampaignError::io(&found))?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes every file that a campaign leaves. Returns the summary, and it for people.
+pub fn write_all(
+    folder: &Folder,
+    manifest: &Manifest,
+    tally: &Tally,
+    history: Option<&Path>,
+) -> Result<(Summary, String), CampaignError> {
+    let summary = Summary::of(manifest, tally);
+    write_reproducers(folder, tally)?;
+    clear_reproducers(folder, &summary)?;
+    let json = serde_json::to_string_pretty(&summary)
+        .expect("a summary has string keys and finite numbers");
+    folder.write("summary.json", &(json + "\n"))?;
+    folder.write("junit.xml", &junit::junit(&summary, tally))?;
+    let own: PathBuf = folder.path().join("history.jsonl");
+    let nights = history::remember(history.unwrap_or(&own), Night::of(&summary))?;
+    folder.write("summary.md", &markdown::page(&summary, &nights))?;
+    let mut text = markdown::text(&summary, &nights);
+    let _ = writeln!(text, "\nall of it: {}/summary.md", folder.path().display());
+    Ok((summary, text))
+}

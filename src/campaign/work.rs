@@ -1,0 +1,414 @@
+//! Doing a unit: from its number to its record.
+//!
+//! But for runs on real threads, a record depends on the campaign's parameters and the unit's number alone; what else it holds is when
+//! it was done, and a cause where no lower unit of this shard has a finding that looks alike.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use crate::corpus::Reproducer;
+use crate::engine::controlled::behaviour::tell_apart;
+use crate::engine::controlled::exhaustive::{self, Ended, Options, Part, search_part};
+use crate::engine::controlled::machine::Setup;
+use crate::engine::controlled::observe::Observed;
+use crate::engine::controlled::sample::{self, Strategy, sample};
+use crate::engine::threads::{self, RunConfig, RunError, ServerChoice};
+use crate::oracle::{Kind, Report, Verdict, check_trace};
+use crate::scenario::Scenario;
+use crate::shrink::{ShrinkError, Shrunk, shrink_ops, shrink_trace};
+use crate::trace::file::TraceFile;
+
+use super::cause::{cause, known, signature, unminimised};
+use super::plan::{LEVELS, Plan, Sort, Work};
+use super::record::{CauseRecord, Finding, SearchedPart, UnitRecord};
+use super::target::TargetName;
+use super::{CampaignError, Parameters};
+
+/// Steps after which a schedule is cut short.
+pub const MAX_STEPS: u64 = 1_000_000;
+
+/// Schedules of a unit that are told apart.
+const TOLD_APART: u64 = 128;
+
+/// Where a shard's findings come together.
+#[derive(Debug)]
+pub struct Worker<'a> {
+    plan: &'a Plan,
+    folder: &'a Path,
+    interrupt: &'a AtomicBool,
+    /// The lowest unit with a cause for each look.
+    lowest: Mutex<BTreeMap<String, u64>>,
+    known: OnceLock<BTreeMap<String, String>>,
+}
+
+/// What a unit came to.
+type Done = Result<Option<UnitRecord>, CampaignError>;
+
+impl<'a> Worker<'a> {
+    /// For the units of `plan`, with what was found before; traces that must be kept go to `folder`.
+    pub fn new(
+        plan: &'a Plan,
+        folder: &'a Path,
+        interrupt: &'a AtomicBool,
+        lowest: BTreeMap<String, u64>,
+    ) -> Worker<'a> {
+        Worker {
+            plan,
+            folder,
+            interrupt,
+            lowest: Mutex::new(lowest),
+            known: OnceLock::new(),
+        }
+    }
+
+    /// What decides the work.
+    pub fn parameters(&self) -> &Parameters {
+        &self.plan.parameters
+    }
+
+    /// Does unit `number`. `None`: somebody asked to stop, and it is not done.
+    pub fn work(&self, number: u64) -> Done {
+        match self.plan.parameters.work(number) {
+            Work::Corpus(index) => self.rerun(number, index),
+            Work::Stress {
+                target,
+                threads,
+                ops,
+                perturb,
+            } => self.stress(number, target, (threads, ops), perturb),
+            Work::Explore {
+                target,
+                threads,
+                ops,
+                strategy,
+                schedules,
+            } => self.explore(number, target, (threads, ops), strategy, schedules),
+            Work::Search {
+                target,
+                level,
+                part,
+                max_states,
+            } => self.search(number, target, level, part, max_states),
+        }
+    }
+
+    /// The record of unit `number`, in which heisenbed itself panicked and said so: a defect of ours, and no reason to end the night.
+    pub fn panicked(&self, number: u64, said: &(dyn Any + Send)) -> UnitRecord {
+        let parameters = self.parameters();
+        let (sort, name) = match parameters.work(number) {
+            Work::Corpus(index) => (Sort::Corpus, TargetName(parameters.corpus[index].clone())),
+            Work::Stress { target, .. } => (Sort::Stress, parameters.targets[target].clone()),
+            Work::Explore { target, .. } => (Sort::Explore, parameters.targets[target].clone()),
+            Work::Search { target, .. } => (Sort::Search, parameters.targets[target].clone()),
+        };
+        let text = said.downcast_ref::<String>().map(String::as_str);
+        let text = text.or(said.downcast_ref::<&str>().copied());
+        let mut record = UnitRecord::new(number, sort, name);
+        record.panicked = true;
+        record.problem = Some(text.unwrap_or("it did not say why").to_owned());
+        record
+    }
+
+    fn go_on(&self) -> bool {
+        !self.interrupt.load(Ordering::Relaxed)
+    }
+
+    fn record(&self, number: u64, sort: Sort, target: usize) -> UnitRecord {
+        UnitRecord::new(number, sort, self.plan.parameters.targets[target].clone())
+    }
+
+    fn rerun(&self, number: u64, index: usize) -> Done {
+        let (path, text) = &self.plan.corpus[index];
+        let mut record = UnitRecord::new(number, Sort::Corpus, TargetName(path.clone()));
+        let rerun = Reproducer::from_toml(text, path).and_then(|reproducer| reproducer.run());
+        match rerun {
+            Err(error) => record.problem = Some(error.to_string()),
+            Ok(rerun) => {
+                record.problem = rerun.mismatch.map(|mismatch| mismatch.to_string());
+                record.states = rerun.states.unwrap_or(0);
+                if let Some(observed) = rerun.observed {
+                    record.schedules = 1;
+                    record.steps = observed.picks.len() as u64;
+                    record.messages = observed.report.messages;
+                }
+            }
+        }
+        Ok(Some(record))
+    }
+
+    fn explore(
+        &self,
+        number: u64,
+        target: usize,
+        (threads, ops): (u16, u64),
+        strategy: Strategy,
+        schedules: u64,
+    ) -> Done {
+        let seed = self.plan.parameters.unit_seed(number);
+        let setup = Setup::new(self.plan.targets[target].small(threads, ops, seed)?, 0)?;
+        let plan = sample::Plan {
+            strategy,
+            seed,
+            schedules,
+            until: None,
+            workers: 1,
+            max_steps: MAX_STEPS,
+        };
+        let sampled = sample(&setup, &plan, &|_| self.go_on());
+        if !sampled.complete {
+            return Ok(None);
+        }
+        let mut record = self.record(number, Sort::Explore, target);
+        record.schedules = sampled.schedules;
+        record.steps = sampled.steps;
+        record.messages = sampled.messages;
+        if sampled.inconclusive > 0 {
+            record.problem = Some(format!(
+                "{} schedules did not come to their end",
+                sampled.inconclusive
+            ));
+        }
+        let told = tell_apart(&setup, strategy, seed, schedules.min(TOLD_APART), MAX_STEPS);
+        record.observations = told.observations;
+        record.behaviours = told.distinct;
+        record.singletons = told.singletons;
+        if let Some((_, first)) = sampled.first {
+            let Some(finding) = self.finding(number, &setup, &first, sampled.diverged)? else {
+                return Ok(None);
+            };
+            record.finding = Some(finding);
+        }
+        Ok(Some(record))
+    }
+
+    fn search(
+        &self,
+        number: u64,
+        target: usize,
+        level: usize,
+        part: Part,
+        max_states: u64,
+    ) -> Done {
+        let (threads, ops, _) = LEVELS[level];
+        // The same space for every part of it.
+        let seed = self.plan.parameters.seed;
+        let setup = Setup::new(self.plan.targets[target].small(threads, ops, seed)?, 0)?;
+        let options = Options {
+            max_states,
+            ..Options::default()
+        };
+        let exhaustive::SearchedPart { found, .. } =
+            search_part(&setup, &options, part, &mut |_| self.go_on());
+        if found.ended == Ended::Abandoned && !self.go_on() {
+            return Ok(None);
+        }
+        let mut record = self.record(number, Sort::Search, target);
+        record.states = found.states;
+        record.steps = found.steps;
+        let (verdict, note) = found.verdict(None);
+        record.searched = Some(SearchedPart {
+            level,
+            part: part.index,
+            of: part.of,
+            exhausted: verdict == Verdict::Proved,
+        });
+        if found.ended == Ended::Exhausted {
+            record.problem = note;
+        }
+        if let Some(example) = &found.example {
+            let Some(finding) = self.finding(number, &setup, example, 1)? else {
+                return Ok(None);
+            };
+            record.finding = Some(finding);
+        }
+        Ok(Some(record))
+    }
+
+    fn stress(
+        &self,
+        number: u64,
+        target: usize,
+        (threads, ops): (u16, u64),
+        perturb: bool,
+    ) -> Done {
+        let seed = self.plan.parameters.unit_seed(number);
+        let mut scenario = self.plan.targets[target].whole(threads, ops, seed)?;
+        scenario.perturb = perturb;
+        let Played {
+            report,
+            trace,
+            file,
+        } = play_on_threads(&scenario, 0, self.interrupt)?;
+        if !self.go_on() {
+            return Ok(None);
+        }
+        let mut record = self.record(number, Sort::Stress, target);
+        record.schedules = 1;
+        record.steps = report.events;
+        record.messages = report.messages;
+        record.problem.clone_from(&report.note);
+        let Some(first) = report.first else {
+            return Ok(Some(record));
+        };
+        let looks = format!("{} on threads, {}", record.target.0, first.kind);
+        let mut finding = Finding {
+            looks,
+            diverged: 1,
+            cause: None,
+        };
+        if self.is_lowest(&finding.looks, number) {
+            let cause = match shrink_trace(&trace, Some(first.kind), &mut || self.go_on()) {
+                Ok(shrunk) => self.of_shrunk(number, &shrunk, first.kind),
+                Err(ShrinkError::Interrupted) => return Ok(None),
+                Err(why) => {
+                    let deciding = "on real threads, not minimised".to_owned();
+                    let mut cause = cause(&scenario, first.kind, deciding, why.to_string());
+                    let kept = format!("traces/unit-{number}.hb");
+                    keep(file, &self.folder.join(&kept))?;
+                    cause.trace = Some(kept);
+                    cause
+                }
+            };
+            finding.cause = Some(Box::new(cause));
+        }
+        record.finding = Some(finding);
+        Ok(Some(record))
+    }
+
+    /// What `example` of unit `number` shows; `None`: somebody asked to stop.
+    fn finding(
+        &self,
+        number: u64,
+        setup: &Arc<Setup>,
+        example: &Observed,
+        diverged: u64,
+    ) -> Result<Option<Finding>, CampaignError> {
+        let scenario = &setup.scenario;
+        let (kind, deciding) =
+            signature(scenario, example).expect("a run that diverged has a first divergence");
+        let looks = format!(
+            "{} {} {} {} {}: {kind}, {deciding}",
+            scenario.discipline.name,
+            scenario.order,
+            scenario.publish,
+            scenario.name,
+            scenario.semantics
+        );
+        let mut finding = Finding {
+            looks,
+            diverged,
+            cause: None,
+        };
+        if self.is_lowest(&finding.looks, number) {
+            let cause = match shrink_ops(scenario, setup.ops(), kind, &mut || self.go_on()) {
+                Ok(shrunk) => self.of_shrunk(number, &shrunk, kind),
+                Err(ShrinkError::Interrupted) => return Ok(None),
+                Err(why) => {
+                    let mut reproducer = unminimised(scenario, setup.ops(), example);
+                    reproducer.provenance.minimal = why.to_string();
+                    let mut cause = cause(scenario, kind, deciding, why.to_string());
+                    self.place(number, &mut cause, reproducer);
+                    cause
+                }
+            };
+            finding.cause = Some(Box::new(cause));
+        }
+        Ok(Some(finding))
+    }
+
+    /// The cause that the smallest run shows; `kind` was kept while it was made.
+    fn of_shrunk(&self, number: u64, shrunk: &Shrunk, kind: Kind) -> CauseRecord {
+        let scenario = &shrunk.setup.scenario;
+        let (kind, deciding) = signature(scenario, &shrunk.observed)
+            .unwrap_or_else(|| (kind, "no preemption".to_owned()));
+        let mut cause = cause(scenario, kind, deciding, shrunk.size.to_string());
+        self.place(number, &mut cause, shrunk.reproducer.clone());
+        cause
+    }
+
+    /// Says where the cause was found, and where it is known from.
+    fn place(&self, number: u64, cause: &mut CauseRecord, mut reproducer: Reproducer) {
+        reproducer.rename("minimised");
+        reproducer.about = format!("{}: {}", cause.kind, cause.deciding);
+        reproducer.provenance.from = format!(
+            "unit {number} of a campaign of seed {}",
+            self.plan.parameters.seed
+        );
+        cause.reproducer = Some(reproducer.to_toml());
+        let known = self.known.get_or_init(|| known(&self.plan.corpus));
+        cause.known = known.get(&cause.id).cloned();
+    }
+
+    /// Whether no lower unit has a finding that looks so; from now on this one has.
+    fn is_lowest(&self, looks: &str, number: u64) -> bool {
+        let mut lowest = self
+            .lowest
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        match lowest.get(looks) {
+            Some(lower) if *lower <= number => false,
+            _ => {
+                lowest.insert(looks.to_owned(), number);
+                true
+            }
+        }
+    }
+}
+
+/// A run on real threads.
+#[derive(Debug)]
+pub struct Played {
+    /// What the oracle says of it.
+    pub report: Report,
+    /// Its trace.
+    pub trace: TraceFile,
+    /// Where that is, which goes when nobody holds it.
+    pub file: File,
+}
+
+/// Plays one run of `scenario` on real threads and checks it.
+pub fn play_on_threads(
+    scenario: &Scenario,
+    run: u64,
+    interrupt: &AtomicBool,
+) -> Result<Played, CampaignError> {
+    let failed = |error: &dyn std::fmt::Display| CampaignError::File {
+        path: format!("a run of {} on threads", scenario.name),
+        problem: error.to_string(),
+    };
+    let file = tempfile::tempfile().map_err(|error| failed(&error))?;
+    let copy = || file.try_clone().map_err(|error| failed(&error));
+    let config = RunConfig {
+        scenario,
+        run,
+        record: Some(copy()?),
+        server: ServerChoice::InProcess,
+        debug_log: None,
+        interrupt,
+    };
+    threads::run(config, |_| ()).map_err(|error: RunError| failed(&error))?;
+    let trace = TraceFile::from_file(copy()?, Path::new("(temporary trace)"))
+        .map_err(|error| failed(&error))?;
+    let report = check_trace(&trace, |_| ()).map_err(|error| failed(&error))?;
+    Ok(Played {
+        report,
+        trace,
+        file,
+    })
+}
+
+/// Copies a trace to where it stays.
+fn keep(mut file: File, path: &Path) -> Result<(), CampaignError> {
+    let mut copy = || {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::io::Seek::rewind(&mut file)?;
+        std::io::copy(&mut file, &mut File::create(path)?)
+    };
+    copy().map(drop).map_err(CampaignError::io(path))
+}
