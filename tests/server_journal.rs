@@ -49,15 +49,12 @@ impl Folder {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the server starts");
-        let mut said = Vec::new();
-        for line in BufReader::new(server.stderr.take().expect("piped")).lines() {
-            let line = line.expect("text");
-            if line.starts_with("listening on") {
-                return (server, said);
-            }
-            said.push(line);
-        }
-        panic!("the server ended: {said:?}");
+        let lines = BufReader::new(server.stderr.take().expect("piped")).lines();
+        let said: Vec<String> = lines
+            .map(|line| line.expect("text"))
+            .take_while(|line| !line.starts_with("listening on"))
+            .collect();
+        (server, said)
     }
 
     /// What a server that does not start says.

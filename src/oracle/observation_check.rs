@@ -55,7 +55,7 @@ impl ObservationCheck {
             }
             Observed::UnknownFrame { .. } => self.findings.report.unknown_messages += 1,
             Observed::ServerStarted => {
-                if self.registry.len() > 0 {
+                if !self.registry.is_empty() {
                     self.findings
                         .note(MessageNote::RestartWithLive, position, 1);
                 }

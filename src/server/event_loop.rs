@@ -25,6 +25,8 @@ const READ_BYTES: usize = 256 << 10;
 /// The same for a deliberately slow server: the rest stays in the socket, so that it fills up.
 const SLOW_READ_BYTES: usize = 4 << 10;
 const MAX_EVENTS: usize = 256;
+/// New clients in one turn: those that have closed again are let go before they fill the places of others.
+const ACCEPTS_PER_TURN: usize = 64;
 /// After so long without bytes an undecided client is settled.
 const QUIET: Duration = Duration::from_millis(20);
 const QUIET_POLL: Timespec = Timespec {
@@ -148,7 +150,7 @@ impl<O: Observer> EventLoop<O> {
             }
             // After the clients, so that no event of this batch meets a newcomer in a reused slot.
             if acceptable {
-                self.accept_all();
+                self.accept(ACCEPTS_PER_TURN);
             }
             self.settle_quiet();
             self.core.observer.on_idle();
@@ -319,8 +321,8 @@ impl<O: Observer> EventLoop<O> {
         }
     }
 
-    fn accept_all(&mut self) {
-        loop {
+    fn accept(&mut self, most: usize) {
+        for _ in 0..most {
             match rustix::net::accept_with(
                 &self.listener,
                 SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
@@ -392,7 +394,7 @@ impl<O: Observer> EventLoop<O> {
     fn drain(mut self) -> Report<O> {
         self.core.delay = Duration::ZERO;
         self.file = None;
-        self.accept_all();
+        self.accept(usize::MAX);
         for slot in 0..self.clients.len() {
             let Some(mut client) = self.clients[slot].take() else {
                 continue;

@@ -1,7 +1,7 @@
 //! Captures: the bytes of tracking connections, in both directions, with times.
 //!
 //! A capture is a list of [`CaptureRecord`]s. [`messages`] cuts what went to the server into frames, a connection at a time, and says what it saw
-//! as [`Observation`]s, in the order of the capture. Bytes to the server are those that were *forwarded*: what a proxy did to a
+//! as [`super::observation::Observation`]s, in the order of the capture. Bytes to the server are those that were *forwarded*: what a proxy did to a
 //! frame on purpose stands beside them as a [`CaptureEvent::Fault`].
 //!
 //! What holds: every byte to the server is in a frame, before the first frame that was found ([`Account::skipped_bytes`]), or torn at
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::file::{CaptureHeader, Header, TraceFile};
 use super::records::{MAX_RECORD_BYTES, RecordReader, RecordWriter, byte, get, put, take};
 
-pub use frames::{Account, Trouble, messages};
+pub use frames::{Account, MAX_LISTED, Trouble, messages};
 
 /// One thing that was captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

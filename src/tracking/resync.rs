@@ -30,7 +30,7 @@ pub fn first_frame(bytes: &[u8], layout: Option<Layout>) -> Option<FirstFrame> {
         None => Layout::LEGACY.to_vec(),
     };
     for offset in 0..MAX_FRAME_BYTES.min(bytes.len()) {
-        let rest = &bytes[offset..];
+        let rest = &bytes[offset..bytes.len().min(offset + detect::ENOUGH_BYTES)];
         // At the very start a short stream counts too; behind damage a place needs a second header to be believed.
         let least = if offset == 0 {
             Fit::Partial
