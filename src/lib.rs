@@ -20,6 +20,7 @@ pub mod engine;
 pub mod fuzzing;
 pub mod lifecycle;
 pub mod oracle;
+pub mod playback;
 pub mod report;
 pub mod scenario;
 pub mod server;

@@ -11,6 +11,7 @@ mod judge;
 pub mod kind;
 pub mod message_check;
 pub mod rest;
+pub mod run_messages;
 mod truth;
 pub(crate) mod wire;
 
