@@ -14,6 +14,7 @@
 #![deny(unsafe_code)]
 
 pub mod cli;
+pub mod conformance;
 pub mod corpus;
 pub mod device;
 pub mod engine;

@@ -4,6 +4,7 @@
 //! progress goes to stderr while a command runs.
 
 pub mod check;
+pub mod conformance;
 pub mod corpus;
 pub mod disciplines;
 pub mod explore;
@@ -65,6 +66,8 @@ pub enum Command {
     Corpus(corpus::CorpusArgs),
     /// Serve a tracking socket until SIGTERM or Ctrl-C
     Serve(serve::ServeArgs),
+    /// Try a fixed suite of cases on any tracking server, and show what fails with the evidence
+    Conformance(conformance::ConformanceArgs),
     /// Turn what another tool recorded into a trace
     Import(import::ImportArgs),
     /// List the fuzz targets, and turn their inputs into text
@@ -105,6 +108,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Shrink(args) => shrink::run(args, &context),
         Command::Corpus(args) => corpus::run(args, &context),
         Command::Serve(args) => serve::run(args, &context),
+        Command::Conformance(args) => conformance::run(args, &context),
         Command::Import(args) => import::run(args, &context),
         Command::Fuzz(args) => fuzz::run(args, &context),
         Command::Disciplines(args) => disciplines::run(args, context.format),
