@@ -27,7 +27,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "query-and-close",
         about: "SIGPIPE when a client queries and closes",
-        sent: "200 QUERYs in one write and close at once, on 20 connections",
+        sent: "200 KiB of QUERYs, as far as there is room for them, and close at once, on 20 connections",
         expected: "the server lives and answers another client",
         run: query_and_close,
     },
@@ -122,17 +122,20 @@ fn ask(bench: &Bench<'_>, other: &mut Session) -> Result<(), Trouble> {
 
 fn query_and_close(bench: &mut Bench<'_>) -> Result<String, Trouble> {
     const CONNECTIONS: usize = 20;
-    const QUERIES: usize = 200;
+    /// More answers than any socket's buffer holds: the server is about to write when its client goes.
+    const QUERY_BYTES: usize = 4 << 20;
     for _ in 0..CONNECTIONS {
         let mut session = bench.open()?;
         let query = session.request(MessageKind::Query, bench.site.device);
-        write(&mut session, &query.repeat(QUERIES))?;
+        let queries = query.repeat(QUERY_BYTES / CONNECTIONS / query.len());
+        // As much as there is room for: a server that waits for its client to read takes no more.
+        let _ = session.write_some(&queries);
     }
     // A server of several threads may still be about to write to who is gone.
     thread::sleep(Duration::from_millis(50));
     let mut other = bench.open()?;
     bench.expect(&mut other, "all that", Change::default())?;
     Ok(format!(
-        "alive after {CONNECTIONS} clients of {QUERIES} unread answers"
+        "alive after {CONNECTIONS} clients that left their answers unread"
     ))
 }

@@ -9,7 +9,7 @@
 //!   one follows another on another connection, the server has answered on the first. Other messages may overtake each
 //!   other, as they may in life.
 //! - What the server showed before counts for nothing: totals are compared with what they were before the first message about
-//!   the device.
+//!   the device. What the recording leaves live is released afterwards, so that it can be played again.
 //! - No wait for the server is without an end, and memory is bounded by what is live.
 
 pub mod compare;

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
-use crate::server::registry::{Limits, Registry, Semantics};
+use crate::server::registry::{Class, Limits, Registry, Semantics};
+use crate::trace::message::memory_of;
 use crate::trace::observation::{Observation, Observed};
+use crate::tracking::message::Extension;
 use crate::tracking::transport::{Connection, SendMode, WriteOutcome};
 use crate::tracking::wire::{self, FrameBuffer, Response};
 use crate::tracking::{Layout, Message, MessageKind};
@@ -190,7 +192,43 @@ impl<'a> Player<'a> {
             self.played.devices.insert(device, shown);
         }
         self.played.connections = self.connections.len();
+        self.release_all();
         Ok(self.played)
+    }
+
+    /// Releases what the recording leaves live, so that it can be played again.
+    fn release_all(&self) {
+        let connection = &self.connections[0];
+        for entry in self.registry.live() {
+            let kind = match entry.class {
+                Class::Plain => MessageKind::Free,
+                Class::Circular => MessageKind::CbFree,
+                Class::Kernel => MessageKind::KernelUnload,
+            };
+            let message = Message {
+                kind,
+                device: i32::from(entry.device.0),
+                size_bytes: 0,
+                buffer_type: 0,
+                pid: entry.pid,
+                address: entry.address,
+                timestamp_ns: 0,
+                extension: memory_of(entry.buffer_type)
+                    .filter(|_| self.layout == Layout::Extended)
+                    .map(|memory| Extension {
+                        memory,
+                        sequence: 0,
+                        generation: entry.generation,
+                        thread: entry.thread,
+                    }),
+            };
+            let frame = wire::encode(self.layout, &message);
+            for _ in 0..entry.refcount {
+                // The totals are known: a server that fails now fails at nothing that was recorded.
+                let _ = connection.write(frame.as_bytes(), SendMode::Blocking);
+            }
+        }
+        let _ = connection.query(0, PATIENCE);
     }
 
     fn send(

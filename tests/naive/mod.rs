@@ -3,7 +3,7 @@
 //! It has the misbehaviours that were confirmed of reference servers, and is written without heisenbed's own wire code, so that the
 //! two check each other: a thread a connection; what one read returns is taken for whole messages; totals of 8 devices, indexed by
 //! what the message says; a key of device and address with a reference count, which keeps size, type and owner of the first ALLOC;
-//! sums that wrap; answers that are sent while the table is locked, to whoever may have gone (SIGPIPE ends it).
+//! sums that wrap; a FREE of an unknown key that states a size is believed; a message of unknown type ends the connection; answers that are sent while the table is locked, to whoever may have gone (SIGPIPE ends it).
 //!
 //! It runs in a process of its own, because it dies: this test binary, started again.
 
@@ -134,18 +134,27 @@ fn talk(mut stream: UnixStream, frame_bytes: usize, table: &Mutex<Table>) {
             // The rest is what the last message left there.
             message[..piece.len()].copy_from_slice(piece);
             let mut table = table.lock().expect("no panic survives");
-            if let Some(answer) = table.take(&message) {
+            match table.take(&message) {
+                Taken::Silently => {}
                 // SIGPIPE, which Rust programs ignore and C++ programs die of.
-                if stream.write_all(&answer).is_err() {
+                Taken::Answered(answer) if stream.write_all(&answer).is_err() => {
                     std::process::abort();
                 }
+                Taken::Answered(_) => {}
+                Taken::Unknown => return,
             }
         }
     }
 }
 
+enum Taken {
+    Silently,
+    Answered(Vec<u8>),
+    Unknown,
+}
+
 impl Table {
-    fn take(&mut self, message: &[u8]) -> Option<Vec<u8>> {
+    fn take(&mut self, message: &[u8]) -> Taken {
         let u64_at = |at| u64::from_le_bytes(message[at..at + 8].try_into().expect("8 bytes"));
         let i32_at = |at| i32::from_le_bytes(message[at..at + 4].try_into().expect("4 bytes"));
         let (device, size, kind, pid, address) = (
@@ -160,7 +169,7 @@ impl Table {
             1 => {
                 if let Some(entry) = self.live.get_mut(&key) {
                     entry.references += 1;
-                    return None;
+                    return Taken::Silently;
                 }
                 let total = &mut self.totals[device as usize][kind];
                 *total = total.wrapping_add(size);
@@ -173,20 +182,24 @@ impl Table {
                 self.live.insert(key, entry);
             }
             2 => {
-                let entry = self.live.get_mut(&key)?;
+                let Some(entry) = self.live.get_mut(&key) else {
+                    let total = &mut self.totals[device as usize][kind];
+                    *total = total.wrapping_sub(size);
+                    return Taken::Silently;
+                };
                 entry.references -= 1;
                 if entry.references == 0 {
                     self.remove(key);
                 }
             }
-            3 => return Some(self.response(device, message.len())),
+            3 => return Taken::Answered(self.response(device, message.len())),
             6 => {
                 let mut answer = vec![0; message.len()];
                 answer[0] = 7;
                 answer[4..8].copy_from_slice(&device.to_le_bytes());
                 let count_at = if message.len() >= 128 { 124 } else { 108 };
                 answer[count_at..count_at + 4].copy_from_slice(&(DEVICES as u32).to_le_bytes());
-                return Some(answer);
+                return Taken::Answered(answer);
             }
             // Circular buffers and kernels: a sum of what the messages say.
             kind @ (8 | 10) => {
@@ -197,9 +210,10 @@ impl Table {
                 let total = &mut self.totals[device as usize][5 + usize::from(kind == 11)];
                 *total = total.wrapping_sub(size);
             }
-            _ => {}
+            4 | 5 | 7 | 12 => {}
+            _ => return Taken::Unknown,
         }
-        None
+        Taken::Silently
     }
 
     fn remove(&mut self, key: (i32, u64)) {
