@@ -184,15 +184,43 @@ fn an_imported_log_plays_as_far_as_it_is_complete_and_is_compared_with_our_regis
             "{log}: {report}"
         );
         played += report["messages"].as_u64().expect("a number");
-        if log == "04_dram_l1_same_addr" {
-            let (report, code) = replay(&trace, &Naive::start().path(), "");
-            assert_eq!(code, 1, "{report}");
-            // Understood as it does, it is right.
-            let (report, code) = replay(&trace, &Naive::start().path(), "--semantics refcount");
-            assert_eq!(code, 0, "{report}");
-        }
     }
     assert!(played > 20, "{played}");
+}
+
+#[test]
+fn what_a_server_understands_otherwise_than_our_registry_is_a_mismatch() {
+    let bench = Bench::new(Semantics::Typed);
+    let (log, trace) = (bench.file("server.log"), bench.file("log.hb"));
+    let lines = "✓ [PID 1] Allocated 4096 bytes of DRAM on device 3 (buffer_id=0x1000)\n\
+                 ✓ [PID 2] Allocated 8192 bytes of DRAM on device 3 (buffer_id=0x1000)\n\
+                 ⚠ [PID 1] Invalid buffer_type 5 for buffer 4101 on device 1\n";
+    std::fs::write(&log, lines).expect("writable");
+    let words = format!("import server-log {} -o {}", log.display(), trace.display());
+    assert!(run(&words).status.success());
+    let (report, code) = bench.replay(&trace, "");
+    assert_eq!(
+        (code, &report["not_played"]["incomplete"]),
+        (0, &1.into()),
+        "{report}"
+    );
+    // A connection a process, and one for what nobody is known to have sent.
+    assert_eq!(
+        (&report["messages"], &report["connections"]),
+        (&3.into(), &3.into())
+    );
+    let naive = Naive::start_with(144, None);
+    let (report, code) = replay(&trace, &naive.path(), "--layout 144");
+    assert_eq!(
+        (code, &report["mismatches"][0]["memory"]),
+        (1, &"dram".into()),
+        "{report}"
+    );
+    assert_eq!(report["mismatches"][0]["device"], 3);
+    // Understood as it does, it is right.
+    let naive = Naive::start_with(144, None);
+    let (report, code) = replay(&trace, &naive.path(), "--layout 144 --semantics refcount");
+    assert_eq!(code, 0, "{report}");
 }
 
 #[test]

@@ -4,12 +4,15 @@ mod common;
 mod naive;
 
 use std::path::Path;
+use std::time::Duration;
 
 use common::{heisenbed, run_json};
 use heisenbed::conformance::{Case, cases};
 use heisenbed::server::listener::{Config, Report, Server};
 use heisenbed::server::registry::Semantics;
-use heisenbed::tracking::Layout;
+use heisenbed::tracking::transport::{Connection, SendMode};
+use heisenbed::tracking::wire::encode;
+use heisenbed::tracking::{Layout, Message, MessageKind};
 use naive::Naive;
 use serde_json::Value;
 
@@ -74,28 +77,32 @@ fn our_own_server_passes_and_nothing_is_left_in_it() {
 
 #[test]
 fn our_own_server_passes_in_every_layout() {
-    let (_directory, server) = serve(Semantics::Typed);
-    for layout in Layout::ALL {
-        let (report, code) = conformance(server.path(), &format!("--layout {layout}"));
-        assert_eq!(code, 0, "{layout}: {report}");
-        assert_eq!(
-            with_outcome(&report, "skipped"),
-            SWEEPS,
-            "{layout}: {report}"
-        );
-        assert_eq!(report["verdict"], "clean");
-    }
+    std::thread::scope(|scope| {
+        for layout in Layout::ALL {
+            scope.spawn(move || {
+                let (_directory, server) = serve(Semantics::Typed);
+                let words = format!("--layout {layout} --timeout 10s");
+                let (report, code) = conformance(server.path(), &words);
+                assert_eq!(code, 0, "{layout}: {report}");
+                assert_eq!(
+                    with_outcome(&report, "skipped"),
+                    SWEEPS,
+                    "{layout}: {report}"
+                );
+                assert_eq!(report["verdict"], "clean");
+            });
+        }
+    });
 }
 
 /// What is live already, under the very device, changes nothing.
 #[test]
 fn what_is_live_already_does_not_matter() {
     let (_directory, server) = serve(Semantics::Typed);
-    let mut clients = Vec::new();
+    let client = Connection::open(server.path(), Layout::V112, None).expect("it listens");
     for device in 0..8 {
-        let client = std::os::unix::net::UnixStream::connect(server.path()).expect("it listens");
-        let message = heisenbed::tracking::Message {
-            kind: heisenbed::tracking::MessageKind::Alloc,
+        let alloc = Message {
+            kind: MessageKind::Alloc,
             device,
             size_bytes: 12345,
             buffer_type: 0,
@@ -104,13 +111,12 @@ fn what_is_live_already_does_not_matter() {
             timestamp_ns: 1,
             extension: None,
         };
-        let frame = heisenbed::tracking::wire::encode(Layout::V112, &message);
-        std::io::Write::write_all(&mut &client, frame.as_bytes()).expect("it takes it");
-        clients.push(client);
+        client.write(encode(Layout::V112, &alloc).as_bytes(), SendMode::Blocking);
     }
+    client.query(0, Duration::from_secs(10)).expect("an answer");
     let (report, code) = conformance(server.path(), "");
     assert_eq!(code, 0, "{report}");
-    drop(clients);
+    drop(client);
     assert_eq!(server.shutdown().registry.len(), 8);
 }
 
