@@ -25,6 +25,7 @@ pub(crate) use say;
 
 pub mod campaign;
 pub mod cli;
+pub mod conformance;
 pub mod corpus;
 pub mod device;
 pub mod engine;
@@ -32,6 +33,7 @@ pub mod fuzzing;
 pub mod lifecycle;
 pub mod oracle;
 pub mod planted;
+pub mod playback;
 pub mod proxy;
 pub mod report;
 pub mod scenario;

@@ -6,6 +6,7 @@
 pub mod campaign;
 mod captured;
 pub mod check;
+pub mod conformance;
 pub mod corpus;
 pub mod disciplines;
 pub mod explore;
@@ -73,6 +74,8 @@ pub enum Command {
     Serve(serve::ServeArgs),
     /// Stand between tracking clients and their server, and record what they say
     Proxy(proxy::ProxyArgs),
+    /// Try a fixed suite of cases on any tracking server, and show what fails with the evidence
+    Conformance(conformance::ConformanceArgs),
     /// Turn what another tool recorded into a trace
     Import(import::ImportArgs),
     /// List the fuzz targets, and turn their inputs into text
@@ -117,6 +120,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Campaign(args) => campaign::run(args, &context),
         Command::Serve(args) => serve::run(args, &context),
         Command::Proxy(args) => proxy::run(args, &context),
+        Command::Conformance(args) => conformance::run(args, &context),
         Command::Import(args) => import::run(args, &context),
         Command::Fuzz(args) => fuzz::run(args, &context),
         Command::Disciplines(args) => disciplines::run(args, context.format),

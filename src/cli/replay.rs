@@ -1,4 +1,7 @@
-//! `heisenbed replay`: runs a recorded trace or a reproducer again, under control, and checks that it is the same.
+//! `heisenbed replay`: runs a recorded trace or a reproducer again, under control, and checks that it is the same; or plays
+//! the messages of a trace to any server.
+
+mod to;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -21,22 +24,25 @@ use crate::engine::controlled::schedule::Schedule;
 use crate::engine::controlled::schedulers::{RandomWalk, Replay};
 use crate::lifecycle::{self, Order, Publication};
 use crate::oracle::Verdict;
+use crate::playback::Pace;
 use crate::scenario::Scenario;
 use crate::server::registry::Semantics;
 use crate::trace::file::{Header, TraceFile};
+use crate::tracking::Layout;
 
 /// Arguments of `heisenbed replay`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  \
     heisenbed replay race.hb\n  \
     heisenbed replay race.toml\n  \
-    heisenbed replay race.toml --adapt --discipline my-fix.toml")]
+    heisenbed replay race.toml --adapt --discipline my-fix.toml\n  \
+    heisenbed replay race.hb --to unix:/tmp/tt_allocation_server.sock --layout 112")]
 pub struct ReplayArgs {
-    /// A trace, recorded by `stress --record`, or a reproducer
+    /// A trace, recorded by `stress --record`, or a reproducer; with --to also a trace that `import` made
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Follow the schedule as far as it can be followed after a change, and go on with a random walk
-    #[arg(long)]
+    #[arg(long, group = "other_server")]
     pub adapt: bool,
     /// With --adapt: another locking protocol, built-in or a file
     #[arg(long, value_name = "NAME|FILE", requires = "adapt")]
@@ -47,13 +53,27 @@ pub struct ReplayArgs {
     /// With --adapt: another publication
     #[arg(long, value_enum, requires = "adapt")]
     pub publish: Option<Publication>,
-    /// With --adapt: another server
-    #[arg(long, value_name = "NAME", value_parser = super::scenario_args::word::<Semantics>, requires = "adapt")]
+    /// With --adapt: another server. With --to: compare with what our registry makes of the messages under these
+    /// semantics, also where the trace knows the truth
+    #[arg(long, value_name = "NAME", value_parser = super::scenario_args::word::<Semantics>, requires = "other_server")]
     pub semantics: Option<Semantics>,
+    /// Play the messages to the server that listens at PATH, over as many connections as were recorded, and compare its
+    /// totals with the truth; where the trace has none, with what our registry makes of the messages (typed)
+    #[arg(long, value_name = "unix:PATH", value_parser = super::stress::unix_path, group = "other_server")]
+    pub to: Option<PathBuf>,
+    /// With --to: the wire layout to send in (72, 112, 128, 144, 648, extended); else that of the recorded run, or 112
+    #[arg(long, value_name = "LAYOUT", requires = "to")]
+    pub layout: Option<Layout>,
+    /// With --to: how fast
+    #[arg(long, value_enum, requires = "to", default_value_t)]
+    pub speed: Pace,
 }
 
 /// Runs the subcommand: exit 0 when the replay is the recorded run, 1 when it differs. With `--adapt`: 1 when it diverges.
 pub fn run(args: &ReplayArgs, context: &Context) -> Outcome {
+    if let Some(path) = &args.to {
+        return to::run(args, path, context);
+    }
     if args.adapt {
         return adapt(args, context)
             .unwrap_or_else(|error| Outcome::bad_input(error, context.format));

@@ -61,11 +61,18 @@ impl FromStr for ServerArg {
         match text {
             "inproc" => Ok(ServerArg(ServerChoice::InProcess)),
             "spawn" => Ok(ServerArg(ServerChoice::Spawn)),
-            _ => match text.strip_prefix("unix:") {
-                Some(path) if !path.is_empty() => Ok(ServerArg(ServerChoice::Path(path.into()))),
-                _ => Err("use inproc, spawn or unix:PATH".to_owned()),
-            },
+            _ => unix_path(text)
+                .map(|path| ServerArg(ServerChoice::Path(path)))
+                .map_err(|_| "use inproc, spawn or unix:PATH".to_owned()),
         }
+    }
+}
+
+/// `unix:PATH`: where somebody's server listens.
+pub(super) fn unix_path(text: &str) -> Result<PathBuf, String> {
+    match text.strip_prefix("unix:") {
+        Some(path) if !path.is_empty() => Ok(path.into()),
+        _ => Err("use unix:PATH".to_owned()),
     }
 }
 

@@ -167,6 +167,25 @@ impl Checker {
         &self.judge.listed
     }
 
+    /// The message that `thread` sends with the event just observed; `None` outside of an operation.
+    pub(super) fn sent(&self, thread: usize, kind: SentKind) -> Option<Sent> {
+        let handle = self.handle(thread)?;
+        let context = self.threads[thread];
+        Some(Sent {
+            kind,
+            handle,
+            thread: thread as u16,
+            op: context.ops - 1,
+            sequence: context.sequence,
+        })
+    }
+
+    /// What the allocators have live now, in no order.
+    pub(super) fn live(&self) -> impl Iterator<Item = (&Leak, bool)> {
+        let lives = self.judge.truth.lives();
+        lives.map(|(_, life)| (&life.origin, life.circular))
+    }
+
     /// Brings a completed run to rest whose server is the checker's own registry: what is still held takes effect, and
     /// what the registry then shows is compared with what is live. [`Checker::listed`] says what that found.
     pub fn rest(&mut self) {
@@ -410,16 +429,8 @@ impl Checker {
         conn: ConnId,
         outcome: SendOutcome,
     ) {
-        let Some(handle) = self.handle(thread) else {
+        let Some(sent) = self.sent(thread, kind) else {
             return self.contradict(|| format!("thread {thread} sends outside of an operation"));
-        };
-        let context = self.threads[thread];
-        let sent = Sent {
-            kind,
-            handle,
-            thread: thread as u16,
-            op: context.ops - 1,
-            sequence: context.sequence,
         };
         match outcome {
             // Nobody can say in which order the server took these.

@@ -12,6 +12,7 @@ pub mod kind;
 pub mod message_check;
 pub mod observation_check;
 pub mod rest;
+pub mod run_messages;
 mod truth;
 pub(crate) mod wire;
 

@@ -212,6 +212,11 @@ impl Connection {
         }
     }
 
+    /// A write fails that the peer leaves no room for in so long a time. Without this it waits as long as the peer lets it.
+    pub fn limit_writes(&self, patience: Duration) -> io::Result<()> {
+        self.stream.set_write_timeout(Some(patience))
+    }
+
     /// Says that nothing more will be written; what was written stays readable.
     pub fn finish(&self) {
         // It can fail only when the connection is gone, and then it is finished.

@@ -18,6 +18,8 @@ use crate::tracking::{Layout, Message, wire};
 
 /// How long to wait for each piece of an answer.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+/// The same before the run, when nothing keeps the server busy.
+const FIRST_ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A run's connections, numbered in the order of opening, which is also the order in which the server accepts them.
 #[derive(Debug)]
@@ -94,30 +96,27 @@ impl Client {
                 return AtRest::Unknown;
             }
         }
-        if self.layout == Layout::Extended {
-            let table = Connection::open(path, Layout::Extended, None)
-                .map_err(Into::into)
-                .and_then(|connection| connection.full_table(ANSWER_PATIENCE));
-            if let Ok(table) = table {
-                return AtRest::Table(rest::entries(&table));
-            }
-        }
         let Some(connection) = self.connections.iter().find_map(OnceLock::get) else {
             return AtRest::Unknown;
         };
-        let totals = |device: u16| {
-            let response = connection.query(i32::from(device), ANSWER_PATIENCE).ok()?;
-            Some([
-                response.dram_bytes,
-                response.l1_bytes.saturating_add(response.cb_bytes),
-                response.l1_small_bytes,
-                response.trace_bytes,
-            ])
+        shown(path, connection, self.layout, scenario.devices)
+    }
+
+    /// Sends messages that are no part of the run, and waits until the server has taken them or is gone.
+    pub fn clean_up(&self, messages: impl Iterator<Item = Message>) {
+        let Some(connection) = self.connections.iter().find_map(OnceLock::get) else {
+            return;
         };
-        (0..scenario.devices)
-            .map(totals)
-            .collect::<Option<Vec<_>>>()
-            .map_or(AtRest::Unknown, AtRest::Totals)
+        for message in messages {
+            let frame = wire::encode(self.layout, &message);
+            if let WriteOutcome::Closed { .. } =
+                connection.write(frame.as_bytes(), SendMode::Blocking)
+            {
+                return;
+            }
+        }
+        // A server that is gone has nothing left.
+        let _ = connection.query(0, ANSWER_PATIENCE);
     }
 
     /// Breaks every connection, so that a send that waits for a server that does not read fails at once.
@@ -134,5 +133,61 @@ impl Client {
             .iter()
             .filter_map(OnceLock::get)
             .for_each(Connection::finish);
+    }
+}
+
+/// What the server at `path` shows before a run: nothing of it is the run's. An error where it answers no query.
+pub(super) fn shown_before(scenario: &Scenario, path: &Path) -> io::Result<AtRest> {
+    let layout = scenario.transport.layout;
+    let connection = Connection::open(path, layout, None)?;
+    if let Err(error) = connection.query(0, FIRST_ANSWER_PATIENCE) {
+        return Err(io::Error::other(format!(
+            "a QUERY in the {layout} layout is not answered ({error}); name the server's layout with --transport layout=112 \
+             (or 72, 128, 144, 648)"
+        )));
+    }
+    Ok(shown(path, &connection, layout, scenario.devices))
+}
+
+/// What the server at `path` shows: its whole table if it is one of ours and asked in its own layout, else its totals.
+fn shown(path: &Path, connection: &Connection, layout: Layout, devices: u16) -> AtRest {
+    if layout == Layout::Extended {
+        let table = Connection::open(path, Layout::Extended, None)
+            .map_err(Into::into)
+            .and_then(|connection| connection.full_table(ANSWER_PATIENCE));
+        if let Ok(table) = table {
+            return AtRest::Table(rest::entries(&table));
+        }
+    }
+    let totals = |device: u16| {
+        let response = connection.query(i32::from(device), ANSWER_PATIENCE).ok()?;
+        Some([
+            response.dram_bytes,
+            response.l1_bytes.saturating_add(response.cb_bytes),
+            response.l1_small_bytes,
+            response.trace_bytes,
+        ])
+    };
+    (0..devices)
+        .map(totals)
+        .collect::<Option<Vec<_>>>()
+        .map_or(AtRest::Unknown, AtRest::Totals)
+}
+
+/// What of `now` was not there `before`. A total that fell below what was there before comes out near 2^64: the run has
+/// released nothing that it had not allocated.
+pub(super) fn since(before: &AtRest, now: AtRest) -> AtRest {
+    match (before, now) {
+        (AtRest::Table(before), AtRest::Table(mut table)) => {
+            table.retain(|entry| before.binary_search(entry).is_err());
+            AtRest::Table(table)
+        }
+        (AtRest::Totals(before), AtRest::Totals(mut totals)) => {
+            for (now, before) in totals.iter_mut().flatten().zip(before.iter().flatten()) {
+                *now = now.wrapping_sub(*before);
+            }
+            AtRest::Totals(totals)
+        }
+        (AtRest::Unknown | AtRest::Table(_) | AtRest::Totals(_), now) => now,
     }
 }

@@ -260,7 +260,7 @@ pub fn run(config: RunConfig<'_>, mut progress: impl FnMut(u64)) -> Result<RunRe
     );
     let live = world.live_buffers();
     let path = server.path().to_owned();
-    let observed = server.settle(&world.client, scenario)?;
+    let observed = server.settle(&world.client, scenario, &live, play.pid)?;
     let end = End {
         completed,
         client_dropped,

@@ -9,17 +9,18 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashSet;
 
 use crate::oracle::checker::receive_code;
-use crate::oracle::rest;
+use crate::oracle::rest::{self, LiveBuffer};
 use crate::planted::Planted;
 use crate::scenario::Scenario;
 use crate::server::listener::{ClientId, Config, Observer, Server};
 use crate::server::registry::{Outcome, Registry};
-use crate::trace::event::{ConnId, Event, ReceiveCode};
+use crate::trace::event::{ConnId, Event, ReceiveCode, SentKind};
 use crate::trace::file::AtRest;
+use crate::trace::message::{Handle, message};
 use crate::trace::recorder::StreamRecorder;
-use crate::tracking::Message;
+use crate::tracking::{Layout, Message};
 
-use super::client::Client;
+use super::client::{Client, shown_before, since};
 use super::{RunError, ServerChoice};
 
 /// How long a spawned server may take to listen.
@@ -29,7 +30,7 @@ const SPAWN_PATIENCE: Duration = Duration::from_secs(10);
 pub(super) enum RunningServer {
     InProcess(Server<Tap>),
     Spawned { child: SpawnedServer, path: PathBuf },
-    Elsewhere { path: PathBuf },
+    Elsewhere { path: PathBuf, before: AtRest },
 }
 
 /// What the server showed when all was done.
@@ -65,14 +66,25 @@ impl RunningServer {
                     })
             }
             ServerChoice::Spawn => spawn(scenario, path),
-            ServerChoice::Path(path) => Ok(RunningServer::Elsewhere { path: path.clone() }),
+            ServerChoice::Path(path) => {
+                let before = shown_before(scenario, path);
+                before
+                    .map(|before| RunningServer::Elsewhere {
+                        path: path.clone(),
+                        before,
+                    })
+                    .map_err(|source| RunError::Server {
+                        path: path.display().to_string(),
+                        source,
+                    })
+            }
         }
     }
 
     pub fn path(&self) -> &Path {
         match self {
             RunningServer::InProcess(server) => server.path(),
-            RunningServer::Spawned { path, .. } | RunningServer::Elsewhere { path } => path,
+            RunningServer::Spawned { path, .. } | RunningServer::Elsewhere { path, .. } => path,
         }
     }
 
@@ -83,8 +95,15 @@ impl RunningServer {
         }
     }
 
-    /// Waits until the server has taken everything that was sent, and looks at what it shows.
-    pub fn settle(self, client: &Client, scenario: &Scenario) -> Result<Observed, RunError> {
+    /// Waits until the server has taken everything that was sent, and looks at what it shows. In a server elsewhere, what the run
+    /// leaves `live` is then released in the name of `pid`, so that a later run does not meet it.
+    pub fn settle(
+        self,
+        client: &Client,
+        scenario: &Scenario,
+        live: &[LiveBuffer],
+        pid: i32,
+    ) -> Result<Observed, RunError> {
         match self {
             RunningServer::InProcess(server) => {
                 client.close();
@@ -106,8 +125,10 @@ impl RunningServer {
                     received: None,
                 })
             }
-            RunningServer::Elsewhere { path } => {
-                let at_rest = client.ask(&path, scenario);
+            RunningServer::Elsewhere { path, before } => {
+                let at_rest = since(&before, client.ask(&path, scenario));
+                let layout = scenario.transport.layout;
+                client.clean_up(live.iter().map(|buffer| release(layout, buffer, pid)));
                 client.close();
                 Ok(Observed {
                     at_rest,
@@ -116,6 +137,24 @@ impl RunningServer {
             }
         }
     }
+}
+
+/// The message that releases a live buffer.
+fn release(layout: Layout, buffer: &LiveBuffer, pid: i32) -> Message {
+    let kind = if buffer.circular {
+        SentKind::CbFree
+    } else {
+        SentKind::Free
+    };
+    let handle = Handle {
+        device: buffer.origin.device,
+        memory: buffer.origin.memory,
+        address: buffer.origin.address,
+        size_bytes: buffer.origin.size_bytes,
+        generation: buffer.generation,
+    };
+    let message = message(layout, kind, &handle, buffer.origin.thread, 0);
+    Message { pid, ..message }
 }
 
 fn spawn(scenario: &Scenario, path: PathBuf) -> Result<RunningServer, RunError> {

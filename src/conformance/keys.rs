@@ -1,0 +1,116 @@
+//! Cases about what a message is about: keys that are used again, by the same process or another.
+//!
+//! *Shared keys.* Two processes may name one address of one device. What is expected holds for servers that keep a buffer a process
+//! and for servers that count references alike: what a process has allocated and not released shows, with its size.
+
+use super::bench::{Bench, Change, DRAM, other_pid};
+use super::{Case, Trouble};
+use crate::tracking::MessageKind;
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "reused-size",
+        about: "the size of a re-used key ignored",
+        sent: "ALLOC of a key (4096 B), ALLOC of it again (8192 B), FREE",
+        expected: "+8192 B after the second ALLOC: the newest says what is there; as before after the FREE",
+        run: reused_size,
+    },
+    Case {
+        name: "reused-type",
+        about: "the type of a re-used key ignored: DRAM and L1 are address spaces of their own",
+        sent: "ALLOC of an address in DRAM (4096 B), ALLOC of the same address in L1 (8192 B), FREE of each",
+        expected: "DRAM +4096 B and L1 +8192 B; as before at the end",
+        run: reused_type,
+    },
+    Case {
+        name: "foreign-free",
+        about: "one client's FREE releasing another's buffer",
+        sent: "ALLOC by one process (4096 B), FREE of it by another that never allocated it, FREE by the first",
+        expected: "+4096 B until its owner releases it",
+        run: foreign_free,
+    },
+    Case {
+        name: "shared-key",
+        about: "one client's FREE releasing another's buffer: two processes hold one key",
+        sent: "ALLOC of one key by two processes (4096 B and 8192 B), FREE by the first, FREE by the second",
+        expected: "+8192 B when the first has released it, which is the second's; as before at the end",
+        run: shared_key,
+    },
+];
+
+fn reused_size(bench: &mut Bench<'_>) -> Result<String, Trouble> {
+    let mut session = bench.open()?;
+    let address = bench.address();
+    for (size_bytes, when) in [(4096, "the first ALLOC"), (8192, "the second ALLOC")] {
+        let alloc = bench.alloc(&session, address, size_bytes);
+        bench.send(&mut session, &[alloc])?;
+        bench.expect(&mut session, when, Change::dram(size_bytes))?;
+    }
+    let free = bench.free(&session, address);
+    bench.send(&mut session, &[free])?;
+    bench.expect(&mut session, "the FREE", Change::default())?;
+    Ok("+4096 B, then +8192 B, then as before".to_owned())
+}
+
+fn reused_type(bench: &mut Bench<'_>) -> Result<String, Trouble> {
+    const L1: u8 = 1;
+    let mut session = bench.open()?;
+    let address = bench.address();
+    let allocs = [(DRAM, 4096), (L1, 8192)].map(|(buffer_type, size_bytes)| {
+        bench.message(
+            &session,
+            MessageKind::Alloc,
+            address,
+            size_bytes,
+            buffer_type,
+        )
+    });
+    bench.send(&mut session, &allocs)?;
+    let both = Change {
+        l1: 8192,
+        ..Change::dram(4096)
+    };
+    bench.expect(&mut session, "both ALLOCs", both)?;
+    let frees = [DRAM, L1]
+        .map(|buffer_type| bench.message(&session, MessageKind::Free, address, 0, buffer_type));
+    bench.send(&mut session, &frees)?;
+    bench.expect(&mut session, "two FREEs", Change::default())?;
+    Ok("DRAM +4096 B and L1 +8192 B, then as before".to_owned())
+}
+
+fn foreign_free(bench: &mut Bench<'_>) -> Result<String, Trouble> {
+    let mut owner = bench.open()?;
+    let mut other = bench.open_as(bench.site.layout, other_pid())?;
+    let address = bench.address();
+    let alloc = bench.alloc(&owner, address, 4096);
+    bench.send(&mut owner, &[alloc])?;
+    bench.expect(&mut owner, "the ALLOC", Change::dram(4096))?;
+    let free = bench.free(&other, address);
+    bench.send(&mut other, &[free])?;
+    let when = "a FREE by a process that never allocated it";
+    bench.expect(&mut other, when, Change::dram(4096))?;
+    let free = bench.free(&owner, address);
+    bench.send(&mut owner, &[free])?;
+    bench.expect(&mut owner, "the owner's FREE", Change::default())?;
+    Ok("+4096 B until its owner released it".to_owned())
+}
+
+fn shared_key(bench: &mut Bench<'_>) -> Result<String, Trouble> {
+    let mut first = bench.open()?;
+    let mut second = bench.open_as(bench.site.layout, other_pid())?;
+    let address = bench.address();
+    let alloc = bench.alloc(&first, address, 4096);
+    bench.send(&mut first, &[alloc])?;
+    bench.expect(&mut first, "ALLOC by the first", Change::dram(4096))?;
+    let alloc = bench.alloc(&second, address, 8192);
+    bench.send(&mut second, &[alloc])?;
+    let shown = bench.change(&mut second)?;
+    let free = bench.free(&first, address);
+    bench.send(&mut first, &[free])?;
+    let when = "ALLOC by both and FREE by the first";
+    bench.expect(&mut first, when, Change::dram(8192))?;
+    let free = bench.free(&second, address);
+    bench.send(&mut second, &[free])?;
+    bench.expect(&mut second, "FREE by both", Change::default())?;
+    Ok(format!("both: {shown}; then +8192 B, then as before"))
+}

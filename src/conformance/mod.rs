@@ -1,0 +1,97 @@
+//! Conformance: a fixed suite of cases for any tracking server, ours or somebody else's. Each misbehaviour that was confirmed of
+//! a reference server is a case: what is sent, what a right server then shows, and what was seen.
+//!
+//! Cases look at a server from outside only: totals before and after, answers, whether it lives. What holds:
+//! - Buffers are sent of one device, on which nothing is live if there is such a one, at addresses that no case used before, and
+//!   judged by how the totals changed. What was live before does not matter; who else changes totals of that device meanwhile does.
+//! - A case that passes leaves the server as it found it; any other releases what it allocated, as far as the server lets it.
+//! - No wait is without an end. A server that is gone ends the suite: the cases that are left are skipped and say so. Cases that a
+//!   server may not survive come last.
+//!
+//! [`suite`] runs the cases, `bench` is what they work with, `session` speaks to the server; each other file holds a group of
+//! cases. It is not for load or for races: that is what `stress --server` is for.
+
+mod bench;
+mod bounds;
+mod clients;
+mod frames;
+mod keys;
+mod layouts;
+mod relay;
+mod session;
+pub mod suite;
+mod sweeps;
+mod totals;
+
+use serde::Serialize;
+
+use bench::Bench;
+pub use relay::relay;
+
+/// One case.
+#[derive(Debug)]
+pub struct Case {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// Which misbehaviour it would show.
+    pub about: &'static str,
+    /// What is sent.
+    pub sent: &'static str,
+    /// What a right server does.
+    pub expected: &'static str,
+    /// Tries it: what was seen, in words.
+    run: fn(&mut Bench<'_>) -> Result<String, Trouble>,
+}
+
+/// Why a case did not pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Trouble {
+    /// The server did something else than expected.
+    Failed(String),
+    /// It could not be tried.
+    Skipped(String),
+}
+
+/// What came of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// As expected.
+    Passed,
+    /// It could not be tried.
+    Skipped,
+    /// Otherwise.
+    Failed,
+}
+
+/// What came of one case, with the evidence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The case's name.
+    pub case: &'static str,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Which misbehaviour it is about.
+    pub about: &'static str,
+    /// What was sent.
+    pub sent: &'static str,
+    /// What a right server does.
+    pub expected: &'static str,
+    /// What was seen, or why it was skipped.
+    pub seen: String,
+}
+
+/// Every case, in the order in which they are run.
+pub fn cases() -> impl Iterator<Item = &'static Case> {
+    [
+        layouts::CASES,
+        keys::CASES,
+        totals::CASES,
+        sweeps::CASES,
+        frames::CASES,
+        clients::CASES,
+        bounds::CASES,
+    ]
+    .into_iter()
+    .flatten()
+}

@@ -1,0 +1,162 @@
+//! A client that may misbehave: it writes any bytes in any pieces, reads when it likes, and waits for nothing for ever.
+//!
+//! [`crate::tracking::transport::Connection`] is the client that behaves.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::tracking::wire::{self, DeviceInfo, MAX_FRAME_BYTES, Response};
+use crate::tracking::{Layout, Message, MessageKind};
+
+/// How long to look for bytes that should not come.
+const QUIET: Duration = Duration::from_millis(30);
+
+/// One connection to the server under test, as one process.
+#[derive(Debug)]
+pub(super) struct Session {
+    stream: UnixStream,
+    pub layout: Layout,
+    /// The process that its messages name.
+    pub pid: i32,
+}
+
+impl Session {
+    /// Connects, and says hello where the layout has one. No wait on this connection takes longer than `patience`.
+    pub fn open(path: &Path, layout: Layout, pid: i32, patience: Duration) -> io::Result<Session> {
+        let stream = UnixStream::connect(path)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
+        let mut session = Session {
+            stream,
+            layout,
+            pid,
+        };
+        if layout == Layout::Extended {
+            session.write(&wire::encode_hello(layout))?;
+        }
+        Ok(session)
+    }
+
+    /// The bytes of messages.
+    pub fn encode(&self, messages: &[Message]) -> Vec<u8> {
+        encode(self.layout, messages)
+    }
+
+    /// Hands all bytes to the kernel, in one piece where that takes them so.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// As many of the bytes as there is room for now.
+    pub fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_nonblocking(true)?;
+        let written = self.stream.write(bytes);
+        self.stream.set_nonblocking(false)?;
+        written
+    }
+
+    /// Asks for the totals of a device.
+    pub fn query(&mut self, device: i32) -> io::Result<Response> {
+        let query = self.request(MessageKind::Query, device);
+        self.write(&query)?;
+        self.response()
+    }
+
+    /// Two queries in one write, the first thing that a connection says: a server that finds out the layout from the content
+    /// then knows it at once. What the second is answered.
+    pub fn greet(&mut self, device: i32) -> io::Result<Response> {
+        let queries = self.request(MessageKind::Query, device).repeat(2);
+        self.write(&queries)?;
+        self.response()?;
+        self.response()
+    }
+
+    /// Reads an answer to a query.
+    pub fn response(&mut self) -> io::Result<Response> {
+        read_answer(&mut self.stream, self.layout, wire::decode_response)
+    }
+
+    /// Asks for the properties of a device.
+    pub fn device_info(&mut self, device: i32) -> io::Result<DeviceInfo> {
+        let query = self.request(MessageKind::DeviceInfoQuery, device);
+        self.write(&query)?;
+        read_answer(&mut self.stream, self.layout, wire::decode_device_info)
+    }
+
+    /// The bytes of a message that only asks.
+    pub fn request(&self, kind: MessageKind, device: i32) -> Vec<u8> {
+        request(self.layout, kind, device, self.pid)
+    }
+
+    /// How many bytes come although nothing was asked: 0 where the connection ends or stays quiet.
+    pub fn unasked_bytes(&mut self) -> io::Result<usize> {
+        let patience = self.stream.read_timeout()?;
+        self.stream.set_read_timeout(Some(QUIET))?;
+        let read = self.stream.read(&mut [0; MAX_FRAME_BYTES]);
+        self.stream.set_read_timeout(patience)?;
+        Ok(read.unwrap_or(0))
+    }
+
+    /// Ends what it says, and reads until the server has done the same, or for as long as it is patient.
+    pub fn end(self) {
+        // A server that has closed already has said enough.
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        let mut rest = [0; 4096];
+        while (&self.stream).read(&mut rest).is_ok_and(|count| count > 0) {}
+    }
+}
+
+/// The bytes of messages in a layout.
+pub(super) fn encode(layout: Layout, messages: &[Message]) -> Vec<u8> {
+    let frames = messages.iter().map(|m| wire::encode(layout, m));
+    frames.flat_map(|frame| frame.as_bytes().to_vec()).collect()
+}
+
+/// The bytes of a message that only asks.
+pub(super) fn request(layout: Layout, kind: MessageKind, device: i32, pid: i32) -> Vec<u8> {
+    let message = Message {
+        kind,
+        device,
+        size_bytes: 0,
+        buffer_type: 0,
+        pid,
+        address: 0,
+        timestamp_ns: 0,
+        extension: None,
+    };
+    encode(layout, &[message])
+}
+
+/// Reads one answer; errors say how far it came.
+pub(super) fn read_answer<T>(
+    stream: &mut impl Read,
+    layout: Layout,
+    decode: fn(Layout, &[u8]) -> Option<T>,
+) -> io::Result<T> {
+    let mut frame = [0; MAX_FRAME_BYTES];
+    let frame = &mut frame[..layout.frame_bytes()];
+    let mut got = 0;
+    while got < frame.len() {
+        match stream.read(&mut frame[got..]) {
+            Ok(0) => {
+                return Err(io::Error::other(format!(
+                    "the server closed the connection after {got} of the answer's {} bytes",
+                    frame.len()
+                )));
+            }
+            Ok(count) => got += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::Error::other(format!(
+                    "no answer in time ({got} of its {} bytes)",
+                    frame.len()
+                )));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    decode(layout, frame)
+        .ok_or_else(|| io::Error::other(format!("what came is of type {}, no answer", frame[0])))
+}

@@ -1,0 +1,102 @@
+//! Totals, and what is different about them.
+
+use serde::Serialize;
+
+use crate::oracle::run_messages::LiveBytes;
+use crate::server::registry::Totals as RegistryTotals;
+use crate::tracking::Layout;
+use crate::tracking::wire::Response;
+
+use super::player::Played;
+
+/// The bytes live on a device, by [`NAMES`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals([u64; NAMES.len()]);
+
+/// What totals are of: memories, circular buffers, kernels.
+pub const NAMES: [&str; 6] = ["dram", "l1", "l1-small", "trace", "cb", "kernel"];
+const L1: usize = 1;
+/// Circular buffers and kernels: not in all layouts.
+const LAST_OF_ALL_LAYOUTS: usize = 3;
+
+impl Totals {
+    /// What a server answered.
+    pub fn of_response(response: &Response) -> Totals {
+        Totals([
+            response.dram_bytes,
+            response.l1_bytes,
+            response.l1_small_bytes,
+            response.trace_bytes,
+            response.cb_bytes,
+            response.kernel_bytes,
+        ])
+    }
+
+    /// What our registry shows.
+    pub fn of_registry(totals: &RegistryTotals) -> Totals {
+        Totals([
+            totals.dram_bytes,
+            totals.l1_bytes,
+            totals.l1_small_bytes,
+            totals.trace_bytes,
+            totals.cb_bytes,
+            totals.kernel_bytes,
+        ])
+    }
+
+    /// What an allocator has live. Runs load no kernels.
+    fn of_truth(live: &LiveBytes) -> Totals {
+        let [dram, l1, l1_small, trace] = live.plain;
+        Totals([dram, l1, l1_small, trace, live.circular, 0])
+    }
+}
+
+/// One total that is not as it should be, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Figure {
+    /// The device.
+    pub device: u16,
+    /// One of [`NAMES`].
+    pub memory: &'static str,
+    /// What the server showed before the first message.
+    pub before: u64,
+    /// What it should show now: `before`, and what is live.
+    pub expected: u64,
+    /// What it shows.
+    pub got: u64,
+    /// What our registry shows after the same messages, added to `before`.
+    pub registry: u64,
+}
+
+/// The totals of `played` that are not as the truth says; without truth, as our registry says. A layout that does not carry
+/// circular buffers and kernels says nothing of them, nor of the L1 of a device where circular buffers are live.
+pub fn compare(played: &Played, truth: Option<&[LiveBytes]>, layout: Layout) -> Vec<Figure> {
+    let carries_all = matches!(layout, Layout::V128 | Layout::V144 | Layout::Extended);
+    let mut different = Vec::new();
+    for (device, shown) in &played.devices {
+        let expected = truth.map_or(shown.registry, |truth| {
+            let live = truth.get(usize::from(*device));
+            Totals::of_truth(live.unwrap_or(&LiveBytes::default()))
+        });
+        let has_circular = expected.0[LAST_OF_ALL_LAYOUTS + 1] > 0;
+        for (index, memory) in NAMES.into_iter().enumerate() {
+            let hidden = index > LAST_OF_ALL_LAYOUTS || (index == L1 && has_circular);
+            if hidden && !carries_all {
+                continue;
+            }
+            let [before, got] = [shown.before.0[index], shown.after.0[index]];
+            let figure = Figure {
+                device: *device,
+                memory,
+                before,
+                expected: before.wrapping_add(expected.0[index]),
+                got,
+                registry: before.wrapping_add(shown.registry.0[index]),
+            };
+            if figure.got != figure.expected {
+                different.push(figure);
+            }
+        }
+    }
+    different
+}

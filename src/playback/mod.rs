@@ -1,0 +1,82 @@
+//! Playback: recorded messages, played to any tracking server, and its totals compared with what they should be.
+//!
+//! [`source`] reads a recording as observations, [`player`] plays them, [`compare`](mod@compare) holds the server's totals
+//! against the truth or against our registry. It is a test of somebody else's server; that a recording is the same when it
+//! runs again is [`crate::engine::controlled::replay`]'s affair.
+//!
+//! What holds:
+//! - Messages about one address of one device take effect in the recorded order, whichever connections they go over: before
+//!   one follows another on another connection, the server has answered on the first. Other messages may overtake each
+//!   other, as they may in life.
+//! - What the server showed before counts for nothing: totals are compared with what they were before the first message about
+//!   the device. What the recording leaves live is released afterwards, so that it can be played again.
+//! - No wait for the server is without an end, and memory is bounded by what is live.
+
+pub mod compare;
+pub mod player;
+pub mod source;
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::tracking::Layout;
+
+pub use compare::{Figure, compare};
+pub use player::{Pace, Played, Player};
+pub use source::{Recorded, each};
+
+/// Why a recording cannot be played.
+#[derive(Debug, Error)]
+pub enum PlaybackError {
+    /// Nobody listens.
+    #[error("{}: cannot connect: {source}", path.display())]
+    Connect {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The first query got no answer.
+    #[error("{}: a QUERY in the {layout} layout is not answered ({why}): name the server's layout with --layout", path.display())]
+    Layout {
+        /// Where.
+        path: PathBuf,
+        /// The layout that was tried.
+        layout: Layout,
+        /// What came instead.
+        why: String,
+    },
+    /// The server failed while it was played to.
+    #[error("the server failed {what}: {why}")]
+    Server {
+        /// At what.
+        what: String,
+        /// What happened.
+        why: String,
+    },
+    /// The recorded speed is not known.
+    #[error("{what} {position} has no time, so the recorded speed is not known: use --speed full")]
+    NoTime {
+        /// What positions count.
+        what: &'static str,
+        /// Where.
+        position: u64,
+    },
+    /// The recording has no messages to play.
+    #[error("{what} cannot be played")]
+    NotPlayable {
+        /// What it is.
+        what: &'static str,
+    },
+    /// The recording contradicts itself.
+    #[error("the trace contradicts itself: {0}")]
+    Contradiction(String),
+    /// Its header asks for what cannot be.
+    #[error("the trace's scenario: {0}")]
+    Scenario(#[from] crate::scenario::ScenarioError),
+    /// The recording cannot be read on.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
