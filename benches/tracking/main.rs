@@ -11,6 +11,7 @@ mod clock;
 #[path = "../common/memory.rs"]
 mod memory;
 mod probe;
+mod proxy;
 mod recorder;
 #[path = "../common/row.rs"]
 mod row;
@@ -19,9 +20,10 @@ mod trace;
 
 use row::Bench;
 
-const BENCHES: [Bench; 7] = [
+const BENCHES: [Bench; 8] = [
     ("server-single", server::single_writes),
     ("server-batched", server::batched_writes),
+    ("proxy", proxy::added_latency),
     ("recorder", recorder::cost_per_event),
     ("probe-effect", probe::effect_of_recording),
     ("bug-probability", probe::bug_probability),

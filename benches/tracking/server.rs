@@ -4,6 +4,7 @@ use std::io::{IoSlice, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Instant;
 
+use heisenbed::server::journal::Journal;
 use heisenbed::server::listener::{Config, Server};
 use heisenbed::server::registry::Semantics;
 use heisenbed::tracking::wire::encode;
@@ -45,6 +46,7 @@ pub fn single_writes(effort: Effort) -> Vec<Row> {
     vec![
         row("layout told", &rates.told),
         row("layout detected", &rates.detected),
+        row("with a journal", &rates.journaled),
     ]
 }
 
@@ -63,6 +65,7 @@ pub fn batched_writes(effort: Effort) -> Vec<Row> {
     vec![
         row("layout told", &rates.told),
         row("layout detected", &rates.detected),
+        row("with a journal", &rates.journaled),
     ]
 }
 
@@ -72,6 +75,7 @@ struct Rates {
     raw: Vec<f64>,
     told: Vec<f64>,
     detected: Vec<f64>,
+    journaled: Vec<f64>,
 }
 
 fn measure(writes: Writes, messages: usize, rounds: usize) -> Rates {
@@ -81,8 +85,13 @@ fn measure(writes: Writes, messages: usize, rounds: usize) -> Rates {
         rates.raw.push(raw(&frames, writes, messages));
         rates
             .told
-            .push(ours(&frames, writes, messages, Some(LAYOUT)));
-        rates.detected.push(ours(&frames, writes, messages, None));
+            .push(ours(&frames, writes, messages, Some(LAYOUT), false));
+        rates
+            .detected
+            .push(ours(&frames, writes, messages, None, false));
+        rates
+            .journaled
+            .push(ours(&frames, writes, messages, None, true));
     }
     rates
 }
@@ -132,11 +141,22 @@ fn raw(frames: &[u8], writes: Writes, messages: usize) -> f64 {
 }
 
 /// The rate into our server, until it has answered a query that came after all messages.
-fn ours(frames: &[u8], writes: Writes, messages: usize, layout: Option<Layout>) -> f64 {
+fn ours(
+    frames: &[u8],
+    writes: Writes,
+    messages: usize,
+    layout: Option<Layout>,
+    journaled: bool,
+) -> f64 {
     let directory = tempfile::tempdir().expect("a directory");
     let mut config = Config::new(directory.path().join("ours"), Semantics::Typed);
     config.layout = layout;
-    let server = Server::start(config).expect("a server");
+    let journal = journaled.then(|| {
+        let path = directory.path().join("table.hb");
+        let restored = Journal::open(&path, config.semantics, config.limits);
+        restored.expect("a journal").journal
+    });
+    let server = Server::start_with(config, journal).expect("a server");
     let mut stream = UnixStream::connect(server.path()).expect("a connection");
     let query = Message {
         kind: MessageKind::Query,
