@@ -3,7 +3,8 @@
 //! It has the misbehaviours that were confirmed of reference servers, and is written without heisenbed's own wire code, so that the
 //! two check each other: a thread a connection; what one read returns is taken for whole messages; totals of 8 devices, indexed by
 //! what the message says; a key of device and address with a reference count, which keeps size, type and owner of the first ALLOC;
-//! sums that wrap; a FREE of an unknown key that states a size is believed; a message of unknown type ends the connection; answers that are sent while the table is locked, to whoever may have gone (SIGPIPE ends it).
+//! sums that wrap; a FREE of an unknown key that states a size is believed; a message of unknown type is
+//! taken for a FREE; answers that are sent while the table is locked, to whoever may have gone (SIGPIPE ends it).
 //!
 //! It runs in a process of its own, because it dies: this test binary, started again.
 
@@ -134,27 +135,18 @@ fn talk(mut stream: UnixStream, frame_bytes: usize, table: &Mutex<Table>) {
             // The rest is what the last message left there.
             message[..piece.len()].copy_from_slice(piece);
             let mut table = table.lock().expect("no panic survives");
-            match table.take(&message) {
-                Taken::Silently => {}
+            if let Some(answer) = table.take(&message) {
                 // SIGPIPE, which Rust programs ignore and C++ programs die of.
-                Taken::Answered(answer) if stream.write_all(&answer).is_err() => {
+                if stream.write_all(&answer).is_err() {
                     std::process::abort();
                 }
-                Taken::Answered(_) => {}
-                Taken::Unknown => return,
             }
         }
     }
 }
 
-enum Taken {
-    Silently,
-    Answered(Vec<u8>),
-    Unknown,
-}
-
 impl Table {
-    fn take(&mut self, message: &[u8]) -> Taken {
+    fn take(&mut self, message: &[u8]) -> Option<Vec<u8>> {
         let u64_at = |at| u64::from_le_bytes(message[at..at + 8].try_into().expect("8 bytes"));
         let i32_at = |at| i32::from_le_bytes(message[at..at + 4].try_into().expect("4 bytes"));
         let (device, size, kind, pid, address) = (
@@ -169,7 +161,7 @@ impl Table {
             1 => {
                 if let Some(entry) = self.live.get_mut(&key) {
                     entry.references += 1;
-                    return Taken::Silently;
+                    return None;
                 }
                 let total = &mut self.totals[device as usize][kind];
                 *total = total.wrapping_add(size);
@@ -181,25 +173,14 @@ impl Table {
                 };
                 self.live.insert(key, entry);
             }
-            2 => {
-                let Some(entry) = self.live.get_mut(&key) else {
-                    let total = &mut self.totals[device as usize][kind];
-                    *total = total.wrapping_sub(size);
-                    return Taken::Silently;
-                };
-                entry.references -= 1;
-                if entry.references == 0 {
-                    self.remove(key);
-                }
-            }
-            3 => return Taken::Answered(self.response(device, message.len())),
+            3 => return Some(self.response(device, message.len())),
             6 => {
                 let mut answer = vec![0; message.len()];
                 answer[0] = 7;
                 answer[4..8].copy_from_slice(&device.to_le_bytes());
                 let count_at = if message.len() >= 128 { 124 } else { 108 };
                 answer[count_at..count_at + 4].copy_from_slice(&(DEVICES as u32).to_le_bytes());
-                return Taken::Answered(answer);
+                return Some(answer);
             }
             // Circular buffers and kernels: a sum of what the messages say.
             kind @ (8 | 10) => {
@@ -211,9 +192,20 @@ impl Table {
                 *total = total.wrapping_sub(size);
             }
             4 | 5 | 7 | 12 => {}
-            _ => return Taken::Unknown,
+            // FREE, and whatever else may come.
+            _ => {
+                let Some(entry) = self.live.get_mut(&key) else {
+                    let total = &mut self.totals[device as usize][kind];
+                    *total = total.wrapping_sub(size);
+                    return None;
+                };
+                entry.references -= 1;
+                if entry.references == 0 {
+                    self.remove(key);
+                }
+            }
         }
-        Taken::Silently
+        None
     }
 
     fn remove(&mut self, key: (i32, u64)) {
