@@ -21,13 +21,14 @@ impl Served {
     fn start(options: &[&str]) -> Served {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let socket = folder.path().join("s");
-        let mut server = common::heisenbed(&["serve", "--format", "json", "--socket"])
-            .arg(&socket)
-            .args(options)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the server starts");
+        let mut server =
+            common::heisenbed(&["serve", "--no-sweep", "--format", "json", "--socket"])
+                .arg(&socket)
+                .args(options)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("the server starts");
         let said = server.stderr.take().expect("piped");
         let mut line = String::new();
         BufReader::new(said).read_line(&mut line).expect("a line");

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Builds every fuzz target and runs each from its seeds for a number of executions: fuzz/smoke.sh [EXECUTIONS]
+# Prints a row a target: seeds, edges that the seeds cover of all that are instrumented, executions, executions a second. Ends with 1 where an input
+# fails; its path is printed, `heisenbed fuzz decode TARGET FILE` says what it is, and a copy in corpus/fuzz/TARGET/ makes it a regression test.
+# Any toolchain will do; with a nightly one and SANITIZER=address it looks for more. Needs cargo-fuzz (cargo install cargo-fuzz) and a C++ compiler.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+executions=${1:-2000}
+sanitizer=${SANITIZER:-none}
+triple=$(rustc -vV | sed -n 's/^host: //p')
+
+cargo fuzz build --sanitizer "$sanitizer" >&2
+found=$(mktemp -d)
+trap 'rm -rf "$found"' EXIT
+failed=0
+printf '%-16s %6s %22s %12s %10s\n' target seeds 'edges covered / all' executions 'per second'
+for target in $(cargo fuzz list); do
+    mkdir -p "$found/$target" "fuzz/artifacts/$target"
+    log=$found/$target.log
+    if ! "fuzz/target/$triple/release/$target" "$found/$target" "corpus/fuzz/$target" \
+        -runs="$executions" -max_total_time=60 -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 \
+        -artifact_prefix="fuzz/artifacts/$target/" >"$log" 2>&1; then
+        failed=1
+        tail -n 40 "$log" >&2
+    fi
+    seeds=$(find "corpus/fuzz/$target" -type f | wc -l)
+    all=$(sed -n 's/.*Loaded 1 modules *(\([0-9]*\) inline.*/\1/p' "$log" | head -n 1)
+    # The line that ends the reading of the seeds.
+    covered=$(sed -n 's/.*INITED cov: \([0-9]*\).*/\1/p' "$log" | head -n 1)
+    done=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+    rate=$(sed -n 's/^stat::average_exec_per_sec: *//p' "$log")
+    printf '%-16s %6s %22s %12s %10s\n' "$target" "$seeds" "${covered:-?} / ${all:-?}" "${done:-?}" "${rate:-?}"
+done
+exit $failed
