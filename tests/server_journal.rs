@@ -381,3 +381,52 @@ fn a_full_disk_ends_the_journal_and_not_the_server() {
     };
     assert!(complaint.contains("/dev/full"), "{complaint}");
 }
+
+#[test]
+fn what_was_dropped_of_a_dead_process_stays_dropped() {
+    let folder = Folder::new();
+    let sweeping = || {
+        let mut command = common::heisenbed(&["serve", "--format", "json", "--quiet", "--socket"]);
+        command
+            .arg(folder.socket())
+            .arg("--record")
+            .arg(folder.journal());
+        command
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the server starts")
+    };
+    let connected = || {
+        let started = std::time::Instant::now();
+        loop {
+            match Connection::open(&folder.socket(), Layout::Extended, None) {
+                Ok(connection) => return connection,
+                Err(error) => assert!(started.elapsed() < PATIENCE, "{error}"),
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    };
+    let server = sweeping();
+    let living = connected();
+    assert!(send(&living, &message(MessageKind::Alloc, 7, 64)));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts/encode.py");
+    let encoded = Command::new("python3")
+        .arg(script)
+        .arg(folder.socket())
+        .args(["144", "8", "0", "10", "2", "512"])
+        .status()
+        .expect("python3 runs");
+    assert!(encoded.success());
+    let started = std::time::Instant::now();
+    while shown(&living) != [64] {
+        assert!(
+            started.elapsed() < PATIENCE,
+            "what the dead client left is dropped"
+        );
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    kill(server);
+    let server = sweeping();
+    assert_eq!(shown(&connected()), [64]);
+    assert_eq!(stop(server)["live"], 1);
+}

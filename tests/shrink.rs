@@ -97,6 +97,6 @@ fn a_clean_trace_has_nothing_to_shrink() {
         Order::FreeFirst,
         Publication::Late,
     );
-    let error = shrink_trace(&record(file), None, &mut || true).expect_err("clean");
+    let error = shrink_trace(&record(file, 0), None, &mut || true).expect_err("clean");
     assert!(matches!(error, ShrinkError::Clean), "{error}");
 }

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::net::SendFlags;
 
 use super::listener::ClientId;
-use super::processes::NamedPids;
+use super::processes::Owner;
 use super::registry::Entry;
 use crate::tracking::codec::FrameDecoder;
 use crate::tracking::table::{self, TableFrame};
@@ -30,16 +30,28 @@ pub(super) struct Client {
     /// Whether it was told how its messages are read.
     pub(super) told_layout: bool,
     /// The process it is of, where that is watched.
-    pub(super) process: Option<usize>,
+    pub(super) owner: Option<Owner>,
     pub(super) account: Account,
 }
 
 /// What a client's messages say of it.
 #[derive(Default)]
 pub(super) struct Account {
-    pub(super) pids: NamedPids,
+    /// Its process in the registry; 0: nobody's.
+    pub(super) owner: u16,
+    /// Whether it has opened a buffer.
+    pub(super) opened: bool,
     /// Buffers that it opened, less those that it closed.
     pub(super) buffers: u64,
+}
+
+impl Account {
+    /// It opened a buffer.
+    #[inline]
+    pub(super) fn open(&mut self) {
+        self.opened = true;
+        self.buffers += 1;
+    }
 }
 
 /// Whether a client can be kept.

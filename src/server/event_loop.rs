@@ -13,8 +13,8 @@ use rustix::net::{RecvFlags, SocketFlags};
 
 use super::client::{Account, Client, Fate, Output};
 use super::listener::{ClientId, Config, Counters, Observer, Refused, Report};
-use super::processes::Processes;
-use super::registry::{Outcome, Registry, Totals};
+use super::processes::{Owner, Processes};
+use super::registry::{Entry, Outcome, Registry, Totals};
 use super::socket::{self, SocketFile};
 use crate::tracking::codec::{Frame, FrameDecoder};
 use crate::tracking::wire::{DeviceInfo, Response, encode_device_info, encode_response};
@@ -245,59 +245,60 @@ impl<O: Observer> EventLoop<O> {
     fn close(&mut self, slot: usize, mut client: Client) {
         finish(&mut self.core, &mut client);
         self.core.observer.on_close(client.id);
-        let Client {
-            process, account, ..
-        } = client;
+        let Client { owner, account, .. } = client;
         // The descriptor is closed by now, which takes it out of the epoll set.
         self.undecided.retain(|&listed| listed != slot);
         self.vacant.push(slot);
-        if let Some(process) = process
-            && self.processes.disconnect(process, &account.pids)
+        if let Some(owner) = owner
+            && self.processes.disconnect(owner, account.opened)
         {
-            self.sweep(process);
+            self.sweep(owner);
         }
     }
 
     fn process_exited(&mut self, number: u64) {
-        let process = number as usize;
-        let Some((dead, pidfd)) = self.processes.exited(process) else {
+        let Some(owner) = u16::try_from(number).ok().and_then(Owner::new) else {
+            return;
+        };
+        let Some((dead, pidfd)) = self.processes.exited(owner) else {
             return;
         };
         // It would be reported again and again.
         let _ = epoll::delete(&self.epoll, pidfd);
         if dead {
-            self.sweep(process);
+            self.sweep(owner);
         }
     }
 
     /// Drops what a dead process left.
-    fn sweep(&mut self, process: usize) {
-        let open = self.clients.iter().flatten();
-        let pids = self
-            .processes
-            .bury(process, open.map(|client| &client.account.pids));
+    fn sweep(&mut self, owner: Owner) {
+        self.processes.forget(owner);
+        let removed = self.core.registry.sweep(owner.get());
+        self.core.counters.swept += removed.len() as u64;
+        // A process that is several ones to others (a proxy) is as many dead ones.
+        let mut pids: Vec<i32> = removed.iter().map(|entry| entry.pid).collect();
+        pids.sort_unstable();
+        pids.dedup();
         for pid in pids {
-            let removed = self.core.registry.sweep(pid);
-            if !removed.is_empty() {
-                self.core.counters.swept += removed.len() as u64;
-                self.core.observer.on_sweep(pid, &removed);
-            }
+            let its = |entry: &&Entry| entry.pid == pid;
+            let removed: Vec<Entry> = removed.iter().filter(its).copied().collect();
+            self.core.observer.on_sweep(pid, &removed);
         }
     }
 
     /// The process at the other end, watched from now on.
-    fn watch(&mut self, client: &OwnedFd) -> Option<usize> {
+    fn watch(&mut self, client: &OwnedFd) -> Option<Owner> {
         if !self.core.config.sweeps {
             return None;
         }
         let watch = self.processes.connect(socket::peer_process(client))?;
-        let process = watch.process;
+        let owner = watch.owner;
         if let Some(pidfd) = watch.pidfd {
-            let data = EventData::new_u64(PROCESS + process as u64);
+            let data = EventData::new_u64(PROCESS + u64::from(owner.get()));
             // One that can't be watched is never held for dead.
             let _ = epoll::add(&self.epoll, pidfd, data, EventFlags::IN);
         }
-        Some(process)
+        Some(owner)
     }
 
     fn settle_quiet(&mut self) {
@@ -370,7 +371,7 @@ impl<O: Observer> EventLoop<O> {
         self.next_id += 1;
         self.core.counters.connections += 1;
         self.core.observer.on_accept(id);
-        let process = self.watch(&fd);
+        let owner = self.watch(&fd);
         self.clients[slot] = Some(Client {
             fd,
             id,
@@ -385,8 +386,11 @@ impl<O: Observer> EventLoop<O> {
             awaits_writable: false,
             listed_undecided: false,
             told_layout: false,
-            process,
-            account: Account::default(),
+            owner,
+            account: Account {
+                owner: owner.map_or(0, Owner::get),
+                ..Account::default()
+            },
         });
     }
 
@@ -507,7 +511,6 @@ impl<O: Observer> Core<O> {
         account: &mut Account,
     ) {
         self.counters.messages += 1;
-        account.pids.name(message.pid);
         let Core {
             config,
             registry,
@@ -521,9 +524,9 @@ impl<O: Observer> Core<O> {
             return;
         }
         observer.on_received(client, message);
-        registry.apply(message, &mut |message, outcome| {
+        registry.apply_from(account.owner, message, &mut |message, outcome| {
             match outcome {
-                Outcome::Inserted => account.buffers += 1,
+                Outcome::Inserted => account.open(),
                 Outcome::Removed { .. } => account.buffers = account.buffers.saturating_sub(1),
                 _ => {}
             }

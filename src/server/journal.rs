@@ -15,9 +15,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::fs::{FlockOperation, flock};
 
 use super::listener::{ClientId, Observer};
-use super::registry::{Entry, Limits, Registry, Semantics};
+use super::registry::{Class, Entry, Limits, Registry, Semantics};
+use crate::device::Memory;
 use crate::trace::file::{Header, JournalHeader, TraceError, TraceFile};
 use crate::trace::journal::{JournalReader, JournalRecord, JournalWriter};
+use crate::tracking::message::Extension;
 use crate::tracking::{Message, MessageKind};
 
 /// What was taken in is in the file so long after at the latest.
@@ -229,8 +231,13 @@ impl Observer for Journal {
         self.write(|writer| writer.record(&JournalRecord::Flushed));
     }
 
-    fn on_sweep(&mut self, pid: i32, _removed: &[Entry]) {
-        self.write(|writer| writer.record(&JournalRecord::Swept(pid)));
+    fn on_sweep(&mut self, pid: i32, removed: &[Entry]) {
+        self.write(|writer| {
+            writer.record(&JournalRecord::Swept(pid, removed.len() as u64))?;
+            removed
+                .iter()
+                .try_for_each(|entry| writer.record(&JournalRecord::Dropped(release_of(entry))))
+        });
     }
 
     fn before_answers(&mut self) {
@@ -250,6 +257,37 @@ impl Observer for Journal {
         self.writer
             .as_ref()
             .is_some_and(JournalWriter::has_unwritten)
+    }
+}
+
+/// The message that takes `entry` off a table.
+fn release_of(entry: &Entry) -> Message {
+    let memory = match entry.buffer_type {
+        0 => Some(Memory::Dram),
+        1 => Some(Memory::L1),
+        3 => Some(Memory::L1Small),
+        4 => Some(Memory::Trace),
+        // System memory: no extension names it, and a release without one finds it.
+        _ => None,
+    };
+    Message {
+        kind: match entry.class {
+            Class::Plain => MessageKind::Free,
+            Class::Circular => MessageKind::CbFree,
+            Class::Kernel => MessageKind::KernelUnload,
+        },
+        device: i32::from(entry.device.0),
+        size_bytes: 0,
+        buffer_type: 0,
+        pid: entry.pid,
+        address: entry.address,
+        timestamp_ns: 0,
+        extension: memory.map(|memory| Extension {
+            memory,
+            sequence: 0,
+            generation: entry.generation,
+            thread: entry.thread,
+        }),
     }
 }
 
@@ -315,10 +353,9 @@ fn restore(trace: &TraceFile, path: &Path, registry: &mut Registry) -> Result<u6
             JournalRecord::Flushed => {
                 registry.flush(&mut |_, _| ());
             }
-            JournalRecord::Swept(pid) => {
-                registry.sweep(pid);
-            }
-            JournalRecord::Time(_)
+            JournalRecord::Dropped(release) => registry.apply(&release, &mut |_, _| ()),
+            JournalRecord::Swept(..)
+            | JournalRecord::Time(_)
             | JournalRecord::Opened(_)
             | JournalRecord::Closed(_)
             | JournalRecord::Resumed => {}

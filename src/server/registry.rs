@@ -235,14 +235,26 @@ impl Registry {
     /// let held ones take effect: `out` is then called for each of them too, in order.
     #[inline]
     pub fn apply(&mut self, message: &Message, out: &mut impl FnMut(&Message, Outcome)) {
+        self.apply_from(0, message, out);
+    }
+
+    /// As [`Registry::apply`], for a message of the client process `owner` (0: nobody's); what it opens is that one's, see
+    /// [`Registry::sweep`].
+    #[inline]
+    pub fn apply_from(
+        &mut self,
+        owner: u16,
+        message: &Message,
+        out: &mut impl FnMut(&Message, Outcome),
+    ) {
         let outcome = match self.admit(message) {
             Ok((device, class, opens)) => match message.extension {
                 Some(extension)
                     if self.semantics == Semantics::Sequenced && extension.sequence != 0 =>
                 {
-                    return self.apply_in_sequence(message, device, extension.sequence, out);
+                    return self.apply_in_sequence(owner, message, device, extension.sequence, out);
                 }
-                _ => self.take_effect(message, device, class, opens),
+                _ => self.take_effect(owner, message, device, class, opens),
             },
             Err(outcome) => outcome,
         };
@@ -265,17 +277,23 @@ impl Registry {
     pub fn flush(&mut self, out: &mut impl FnMut(&Message, Outcome)) -> Vec<Gap> {
         let (messages, gaps) = self.sequencer.flush();
         for message in &messages {
-            self.take_held(message, out);
+            self.take_held(0, message, out);
         }
         gaps
     }
 
-    /// Drops what the process of this pid allocated, because it is dead; returns that, sorted as [`Registry::live`]. An entry with other
-    /// references than its first one stays: they may be another process's.
-    pub fn sweep(&mut self, pid: i32) -> Vec<Entry> {
+    /// Drops what the client process `owner` opened, because it is dead; returns that, sorted as [`Registry::live`]. An entry with other
+    /// references than its first one stays, as nobody's: they may be another process's.
+    pub fn sweep(&mut self, owner: u16) -> Vec<Entry> {
         let mut swept: Vec<(Key, Record)> = self
             .live
-            .extract_if(|_, record| record.pid == pid && record.refcount <= 1)
+            .extract_if(|_, record| {
+                let owned = record.owner == owner;
+                if owned && record.refcount > 1 {
+                    record.owner = 0;
+                }
+                owned && record.refcount <= 1
+            })
             .collect();
         swept.sort_unstable_by_key(|(key, _)| *key);
         let swept: Vec<Entry> = swept
@@ -344,6 +362,7 @@ impl Registry {
 
     fn apply_in_sequence(
         &mut self,
+        owner: u16,
         message: &Message,
         device: DeviceId,
         sequence: u64,
@@ -361,40 +380,46 @@ impl Registry {
             Admission::Rejected(reason) => out(message, Outcome::Rejected(reason)),
             Admission::Held => out(message, Outcome::Held),
             Admission::Now => {
-                self.take_held(message, out);
+                self.take_held(owner, message, out);
                 while let Some(next) = self.sequencer.release(message.pid, device) {
-                    self.take_held(&next, out);
+                    self.take_held(owner, &next, out);
                 }
             }
         }
     }
 
     #[inline(never)]
-    fn take_held(&mut self, message: &Message, out: &mut impl FnMut(&Message, Outcome)) {
+    fn take_held(
+        &mut self,
+        owner: u16,
+        message: &Message,
+        out: &mut impl FnMut(&Message, Outcome),
+    ) {
         let (class, opens) = role(message.kind).expect("only tracking messages are sequenced");
         let device =
             u16::try_from(message.device).expect("the device was checked before sequencing");
-        let outcome = self.take_effect(message, DeviceId(device), class, opens);
+        let outcome = self.take_effect(owner, message, DeviceId(device), class, opens);
         out(message, outcome);
     }
 
     #[inline(always)]
     fn take_effect(
         &mut self,
+        owner: u16,
         message: &Message,
         device: DeviceId,
         class: Class,
         opens: bool,
     ) -> Outcome {
         if opens {
-            self.open(message, device, class)
+            self.open(owner, message, device, class)
         } else {
             self.close(message, device, class)
         }
     }
 
     #[inline(always)]
-    fn open(&mut self, message: &Message, device: DeviceId, class: Class) -> Outcome {
+    fn open(&mut self, owner: u16, message: &Message, device: DeviceId, class: Class) -> Outcome {
         let reason = if class == Class::Plain && message.buffer_type > MAX_BUFFER_TYPE {
             Some(RejectReason::InvalidBufferType)
         } else if message.size_bytes == 0 {
@@ -415,7 +440,7 @@ impl Registry {
             memory_of(message).unwrap_or(0),
         );
         let full = self.live.len() as u64 >= self.limits.buffers;
-        let record = Record::opened_by(message);
+        let record = Record::opened_by(message, owner);
         let outcome = match self.live.entry(key) {
             Slot::Vacant(_) if full => return Outcome::Rejected(RejectReason::TableFull),
             Slot::Vacant(slot) => {

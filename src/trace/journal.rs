@@ -29,8 +29,10 @@ pub enum JournalRecord {
     Message(u64, Message),
     /// Whatever waited for an earlier sequence number took effect.
     Flushed,
-    /// What the process with this number owned was dropped, for it is dead.
-    Swept(i32),
+    /// What the dead process with this pid had left is dropped; so many buffers follow.
+    Swept(i32, u64),
+    /// One of them, as the release that it amounts to.
+    Dropped(Message),
     /// The server started again: every client is gone.
     Resumed,
 }
@@ -44,6 +46,8 @@ mod tag {
     pub const RESUMED: u8 = 5;
     /// … plus the message's kind.
     pub const MESSAGE: u8 = 16;
+    /// … plus the message's kind.
+    pub const DROPPED: u8 = 32;
 }
 
 /// Which fields of a message follow: those that are not as in the last one.
@@ -132,7 +136,17 @@ impl JournalWriter {
             JournalRecord::Closed(client) => self.put(tag::CLOSED, *client),
             JournalRecord::Message(client, message) => self.message(*client, message),
             JournalRecord::Flushed => self.records.record(|out| out.push(tag::FLUSHED)),
-            JournalRecord::Swept(pid) => self.put(tag::SWEPT, u64::from(pid.cast_unsigned())),
+            JournalRecord::Swept(pid, buffers) => self.records.record(|out| {
+                out.push(tag::SWEPT);
+                put(out, u64::from(pid.cast_unsigned()));
+                put(out, *buffers);
+            }),
+            JournalRecord::Dropped(message) => {
+                let last = &mut self.last;
+                let client = last.client;
+                self.records
+                    .record(|out| put_message(out, tag::DROPPED, last, client, message))
+            }
             JournalRecord::Resumed => {
                 self.last = Last::default();
                 self.records.record(|out| out.push(tag::RESUMED))
@@ -145,7 +159,7 @@ impl JournalWriter {
     pub fn message(&mut self, client: u64, message: &Message) -> io::Result<()> {
         let last = &mut self.last;
         self.records
-            .record(|out| put_message(out, last, client, message))
+            .record(|out| put_message(out, tag::MESSAGE, last, client, message))
     }
 
     /// Whether records wait for their block to be written.
@@ -172,7 +186,7 @@ impl JournalWriter {
 }
 
 #[inline]
-fn put_message(out: &mut Vec<u8>, last: &mut Last, client: u64, message: &Message) {
+fn put_message(out: &mut Vec<u8>, tag: u8, last: &mut Last, client: u64, message: &Message) {
     let before = &last.message;
     let mut fields = 0;
     let mut set = |field, differs: bool| fields |= if differs { field } else { 0 };
@@ -185,7 +199,7 @@ fn put_message(out: &mut Vec<u8>, last: &mut Last, client: u64, message: &Messag
     );
     set(field::SIZE, message.size_bytes != before.size_bytes);
     set(field::EXTENSION, message.extension.is_some());
-    out.push(tag::MESSAGE + message.kind as u8);
+    out.push(tag + message.kind as u8);
     out.push(fields);
     put(out, zigzag(message.address.wrapping_sub(before.address)));
     if fields & field::CLIENT != 0 {
@@ -310,10 +324,17 @@ impl Iterator for JournalReader<'_> {
                 tag::OPENED => JournalRecord::Opened(get(bytes)?),
                 tag::CLOSED => JournalRecord::Closed(get(bytes)?),
                 tag::FLUSHED => JournalRecord::Flushed,
-                tag::SWEPT => JournalRecord::Swept(u32::try_from(get(bytes)?).ok()?.cast_signed()),
+                tag::SWEPT => {
+                    let pid = u32::try_from(get(bytes)?).ok()?.cast_signed();
+                    JournalRecord::Swept(pid, get(bytes)?)
+                }
                 tag::RESUMED => {
                     *last = Last::default();
                     JournalRecord::Resumed
+                }
+                dropped if dropped > tag::DROPPED => {
+                    let kind = MessageKind::from_byte(dropped - tag::DROPPED)?;
+                    JournalRecord::Dropped(get_message(bytes, last, kind)?)
                 }
                 _ => {
                     let kind = MessageKind::from_byte(tag.checked_sub(tag::MESSAGE)?)?;
@@ -361,10 +382,11 @@ pub fn observations(trace: &TraceFile, sink: &mut dyn FnMut(Observation)) -> Opt
                 };
                 see(position, open.get(&client).copied(), what);
             }
-            JournalRecord::Swept(pid) => {
-                see(position, None, Observed::Swept { pid, buffers: None });
+            JournalRecord::Swept(pid, buffers) => {
+                let buffers = Some(buffers);
+                see(position, None, Observed::Swept { pid, buffers });
             }
-            JournalRecord::Flushed => {}
+            JournalRecord::Flushed | JournalRecord::Dropped(_) => {}
             JournalRecord::Resumed => {
                 for conn in std::mem::take(&mut open).into_values() {
                     see(position, Some(conn), Observed::Closed);
@@ -434,7 +456,11 @@ mod tests {
             6 => message(),
             1 => any::<u64>().prop_map(JournalRecord::Opened),
             1 => any::<u64>().prop_map(JournalRecord::Closed),
-            1 => any::<i32>().prop_map(JournalRecord::Swept),
+            1 => (any::<i32>(), any::<u64>()).prop_map(|(pid, buffers)| JournalRecord::Swept(pid, buffers)),
+            1 => message().prop_map(|record| match record {
+                JournalRecord::Message(_, message) => JournalRecord::Dropped(message),
+                other => other,
+            }),
             1 => Just(JournalRecord::Flushed),
             1 => Just(JournalRecord::Resumed),
         ]

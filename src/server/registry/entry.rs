@@ -63,12 +63,14 @@ pub(super) struct Record {
     pub(super) pid: i32,
     pub(super) thread: u32,
     pub(super) refcount: u32,
+    /// The client process that opened it, by the server's number; 0: nobody's.
+    pub(super) owner: u16,
     pub(super) buffer_type: u8,
 }
 
 impl Record {
-    /// The record that an allocating `message` opens.
-    pub(super) fn opened_by(message: &Message) -> Record {
+    /// The record that an allocating `message` of `owner` opens.
+    pub(super) fn opened_by(message: &Message, owner: u16) -> Record {
         let (generation, thread) = message
             .extension
             .map_or((0, 0), |e| (e.generation, e.thread));
@@ -78,6 +80,7 @@ impl Record {
             pid: message.pid,
             thread,
             refcount: 1,
+            owner,
             buffer_type: message.buffer_type,
         }
     }
