@@ -185,7 +185,7 @@ name       = "send-last"
 allocate   = ["alloc", "mark-live", "publish", "lock tracker", "send ALLOC", "unlock tracker"]
 deallocate = ["check-live", "lock tracker", "send FREE", "unlock tracker", "free", "mark-dead"]
 END
-common=(--units "${UNITS:-160}" --unit-steps 1000000 --seed 7 --weights explore=3,search=2
+common=(--units "${UNITS:-160}" --unit-steps 1000000 --seed 7 --weights "explore=3,search=2"
     --discipline "$tmp/my-fix.toml,$tmp/send-last.toml" --order "track-first,free-first"
     --workload "own-buffers,handoff,mesh,shared-free" --semantics typed)
 
