@@ -26,3 +26,4 @@ pub mod server;
 pub mod shrink;
 pub mod trace;
 pub mod tracking;
+pub mod words;

@@ -11,19 +11,20 @@
 
 use crate::device::{BufferKind, DeviceId};
 use crate::scenario::Scenario;
-use crate::scenario::op::{Op, Request};
-use crate::server::registry::{Outcome, Registry};
+use crate::scenario::op::Op;
+use crate::server::registry::Registry;
+pub use crate::trace::event::receive_code;
 use crate::trace::event::{ConnId, Event, FreeOutcome, LockId, ReceiveCode, SendOutcome, SentKind};
 use crate::trace::file::{AtRest, End, SERVER_STREAM};
+use crate::trace::handles::Handles;
+pub(crate) use crate::trace::in_flight::Sent;
+use crate::trace::in_flight::Wire;
 use crate::trace::merge::Merged;
-use crate::trace::message::{Handle, message};
-use crate::trace::objects::Objects;
-use crate::tracking::{Layout, Message};
+use crate::tracking::Layout;
 
 use super::judge::Judge;
 use super::kind::{Divergence, Kind, Leak, Report, Strength, Verdict};
 use super::rest;
-use super::wire::Wire;
 
 /// Leaks listed one by one; more are counted.
 const MAX_LEAKS_LISTED: usize = 1000;
@@ -31,12 +32,10 @@ const MAX_LEAKS_LISTED: usize = 1000;
 /// Checks one run, event by event.
 #[derive(Debug)]
 pub struct Checker {
-    objects: Objects,
     layout: Layout,
     server_recorded: bool,
     connections: u16,
-    threads: Vec<ThreadContext>,
-    slots: Vec<SlotState>,
+    handles: Handles,
     wires: Vec<Wire>,
     registry: Registry,
     judge: Judge,
@@ -45,42 +44,6 @@ pub struct Checker {
     ops: u64,
     allocs_failed: u64,
     contradiction: Option<String>,
-}
-
-/// Where a thread is.
-#[derive(Clone, Copy, Debug, Default)]
-struct ThreadContext {
-    slot: u32,
-    part: u8,
-    /// Operations begun.
-    ops: u64,
-    sequence: u64,
-}
-
-/// What a slot holds.
-#[derive(Clone, Debug, Default)]
-struct SlotState {
-    request: Option<Request>,
-    /// Address and generation of each part, once allocated.
-    parts: smallvec::SmallVec<[Option<(u64, u64)>; 1]>,
-}
-
-/// A message as its sender meant it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sent {
-    pub kind: SentKind,
-    pub handle: Handle,
-    pub thread: u16,
-    pub op: u64,
-    pub sequence: u64,
-}
-
-impl Sent {
-    /// The message as `layout` carries it.
-    #[inline]
-    pub fn message(&self, layout: Layout) -> Message {
-        message(layout, self.kind, &self.handle, self.thread, self.sequence)
-    }
 }
 
 /// A thread that could not go on when the run was given up.
@@ -105,12 +68,10 @@ impl Checker {
         let objects = scenario.objects();
         let wire = || Wire::new(scenario.transport.layout, scenario.transport.chunks);
         Checker {
-            objects,
             layout: scenario.transport.layout,
             server_recorded,
             connections: objects.conns,
-            threads: vec![ThreadContext::default(); usize::from(scenario.threads)],
-            slots: vec![SlotState::default(); objects.slots as usize],
+            handles: Handles::new(scenario),
             wires: (0..objects.conns).map(|_| wire()).collect(),
             registry: Registry::new(scenario.semantics, scenario.registry_limits()),
             judge: Judge::new(scenario),
@@ -132,7 +93,7 @@ impl Checker {
             }
             Event::Accept { .. } => {}
             event => {
-                if usize::from(merged.stream) < self.threads.len() {
+                if usize::from(merged.stream) < self.handles.threads() {
                     self.act(merged.stream, event);
                 } else {
                     self.contradict(|| {
@@ -246,11 +207,8 @@ impl Checker {
         let thread = usize::from(stream);
         match *event {
             Event::Open { ref op, .. } => self.open(thread, op),
-            Event::Part { part, .. } => self.threads[thread].part = part,
-            Event::CloseBuffer { slot, part, .. } => {
-                self.threads[thread].slot = slot;
-                self.threads[thread].part = part;
-            }
+            Event::Part { part, .. } => self.handles.part(thread, part),
+            Event::CloseBuffer { slot, part, .. } => self.handles.close_buffer(thread, slot, part),
             Event::Alloc {
                 device,
                 address,
@@ -258,7 +216,7 @@ impl Checker {
             } => self.alloc(thread, device, address, version),
             Event::AllocFailed { .. } => self.allocs_failed += 1,
             Event::Free { outcome, .. } => self.free(thread, outcome),
-            Event::Stamp { sequence, .. } => self.threads[thread].sequence = sequence,
+            Event::Stamp { sequence, .. } => self.handles.stamp(thread, sequence),
             Event::Send {
                 kind,
                 chunk,
@@ -291,22 +249,8 @@ impl Checker {
     }
 
     fn open(&mut self, thread: usize, op: &Op) {
-        let context = &mut self.threads[thread];
-        context.ops += 1;
-        context.part = 0;
-        context.sequence = 0;
+        self.handles.open(thread, op);
         self.ops += u64::from(op.counts());
-        match *op {
-            Op::Allocate { slot, request, .. } => {
-                context.slot = slot.0;
-                let state = &mut self.slots[slot.index()];
-                state.request = Some(request);
-                state.parts.clear();
-                state.parts.resize(usize::from(request.parts), None);
-            }
-            Op::Release { slot, .. } => context.slot = slot.0,
-            _ => {}
-        }
     }
 
     /// Who waits for what, when the run was given up.
@@ -315,7 +259,7 @@ impl Checker {
             let thread = blocked.thread;
             match blocked.wait {
                 Wait::Lock(lock) => {
-                    let name = self.objects.lock_name(lock);
+                    let name = self.handles.objects().lock_name(lock);
                     format!("thread {thread} waits for the lock {name}")
                 }
                 Wait::Op(op @ Op::Release { .. }) => {
@@ -341,25 +285,17 @@ impl Checker {
     }
 
     fn alloc(&mut self, thread: usize, device: DeviceId, address: u64, generation: u64) {
-        let context = self.threads[thread];
-        let expected = self.device_at_hand(thread);
-        let slot = &mut self.slots[context.slot as usize];
-        let Some((request, part)) = slot
-            .request
-            .zip(slot.parts.get_mut(usize::from(context.part)))
-            .filter(|_| expected == Some(device))
-        else {
+        let Some(request) = self.handles.allocate(thread, device, address, generation) else {
             return self
                 .contradict(|| format!("thread {thread} allocates outside of its operation"));
         };
-        *part = Some((address, generation));
         let leak = Leak {
             device,
             memory: request.memory,
             address,
             size_bytes: request.size_bytes,
             thread: thread as u16,
-            op: context.ops - 1,
+            op: self.handles.position(thread).ops - 1,
         };
         self.judge
             .truth
@@ -368,7 +304,7 @@ impl Checker {
     }
 
     fn free(&mut self, thread: usize, outcome: FreeOutcome) {
-        let Some(handle) = self.handle(thread) else {
+        let Some(handle) = self.handles.handle(thread) else {
             return self.contradict(|| format!("thread {thread} frees outside of an operation"));
         };
         let released = self.judge.truth.free(&handle);
@@ -395,16 +331,8 @@ impl Checker {
         conn: ConnId,
         outcome: SendOutcome,
     ) {
-        let Some(handle) = self.handle(thread) else {
+        let Some(sent) = self.handles.sent(thread, kind) else {
             return self.contradict(|| format!("thread {thread} sends outside of an operation"));
-        };
-        let context = self.threads[thread];
-        let sent = Sent {
-            kind,
-            handle,
-            thread: thread as u16,
-            op: context.ops - 1,
-            sequence: context.sequence,
         };
         match outcome {
             // Nobody can say in which order the server took these.
@@ -480,36 +408,9 @@ impl Checker {
         }
     }
 
-    /// The device of the part at hand; `None` outside of an operation.
-    #[inline]
-    fn device_at_hand(&self, thread: usize) -> Option<DeviceId> {
-        let context = self.threads[thread];
-        let request = self.slots.get(context.slot as usize)?.request?;
-        (context.ops > 0).then(|| self.objects.device_of(request.device, context.part))
-    }
-
-    /// What the handle at hand says.
-    fn handle(&self, thread: usize) -> Option<Handle> {
-        let context = self.threads[thread];
-        let slot = self.slots.get(context.slot as usize)?;
-        let request = slot.request?;
-        let (address, generation) = (*slot.parts.get(usize::from(context.part))?)?;
-        Some(Handle {
-            device: self.device_at_hand(thread)?,
-            memory: request.memory,
-            address,
-            size_bytes: request.size_bytes,
-            generation,
-        })
-    }
-
     fn divergence(&self, thread: usize, kind: Kind) -> Divergence {
-        let context = self.threads[thread];
-        let request = self
-            .slots
-            .get(context.slot as usize)
-            .and_then(|slot| slot.request);
-        let handle = self.handle(thread);
+        let request = self.handles.request(thread);
+        let handle = self.handles.handle(thread);
         Divergence {
             kind,
             device: handle
@@ -519,7 +420,7 @@ impl Checker {
             memory: request.map(|request| request.memory),
             address: handle.map(|handle| handle.address),
             thread: Some(thread as u16),
-            op: Some(context.ops.saturating_sub(1)),
+            op: Some(self.handles.position(thread).ops.saturating_sub(1)),
         }
     }
 
@@ -528,20 +429,5 @@ impl Checker {
         let events = self.events;
         self.contradiction
             .get_or_insert_with(|| format!("event {events}: {}", why()));
-    }
-}
-
-/// How an outcome is recorded.
-pub fn receive_code(outcome: &Outcome) -> ReceiveCode {
-    match outcome {
-        Outcome::Inserted => ReceiveCode::Inserted,
-        Outcome::Replaced { .. } => ReceiveCode::Replaced,
-        Outcome::Incremented { .. } => ReceiveCode::Incremented,
-        Outcome::Removed { .. } => ReceiveCode::Removed,
-        Outcome::Decremented { .. } => ReceiveCode::Decremented,
-        Outcome::UnknownFree => ReceiveCode::UnknownFree,
-        Outcome::Held => ReceiveCode::Held,
-        Outcome::Rejected(_) => ReceiveCode::Rejected,
-        Outcome::Ignored => ReceiveCode::Ignored,
     }
 }

@@ -2,17 +2,17 @@
 //!
 //! [`kind`] says what can be wrong and how a check ends; [`checker`] walks a run with the truth on one hand
 //! and the reconstruction on the other; [`message_check`] and [`allocation_check`] do what can be done without truth, for
-//! messages and for what an allocator recorded of itself. The oracle knows events, not engines.
+//! messages and for what an allocator recorded of itself; [`diagnosis`] ranks causes. The oracle knows events, not engines.
 
 pub mod allocation_check;
 pub mod check;
 pub mod checker;
+pub mod diagnosis;
 mod judge;
 pub mod kind;
 pub mod message_check;
 pub mod rest;
 mod truth;
-pub(crate) mod wire;
 
 pub use check::{CheckError, check_trace};
 pub use checker::Checker;

@@ -9,8 +9,10 @@
 pub mod codec;
 pub mod event;
 pub mod file;
+pub(crate) mod handles;
 mod header;
 pub mod import;
+pub(crate) mod in_flight;
 pub mod merge;
 pub mod message;
 pub mod objects;

@@ -6,10 +6,10 @@
 use crate::device::{DeviceId, Memory};
 use crate::oracle::checker::Sent;
 use crate::oracle::rest;
-use crate::oracle::wire::Wire;
 use crate::scenario::Scenario;
 use crate::server::registry::{Class, Entry, Outcome, Registry};
 use crate::trace::event::{ConnId, SentKind};
+use crate::trace::in_flight::Wire;
 use crate::tracking::{Layout, Message, MessageKind};
 
 use super::{Effect, Life, LifeId, Shown, Taken};

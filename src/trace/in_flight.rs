@@ -2,10 +2,27 @@
 
 use std::collections::VecDeque;
 
-use crate::trace::message::chunk_range;
+use super::event::SentKind;
+use super::message::{Handle, chunk_range, message};
 use crate::tracking::{Layout, Message, wire};
 
-use super::checker::Sent;
+/// A message as its sender meant it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub kind: SentKind,
+    pub handle: Handle,
+    pub thread: u16,
+    pub op: u64,
+    pub sequence: u64,
+}
+
+impl Sent {
+    /// The message as `layout` carries it.
+    #[inline]
+    pub fn message(&self, layout: Layout) -> Message {
+        message(layout, self.kind, &self.handle, self.thread, self.sequence)
+    }
+}
 
 /// The writes of one connection, in order.
 #[derive(Clone, Debug)]

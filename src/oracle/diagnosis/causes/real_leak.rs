@@ -1,0 +1,59 @@
+//! Real leak: the program allocates and does not release.
+//!
+//! It leaves buffers that are live when their clients have ended, and no other trouble: the address never comes back, so
+//! nothing contradicts. The record must show that the clients have ended, or at least that everything else was
+//! released; else what is live may be in use. A FREE that was lost at the end leaves the same, so one buffer alone is never
+//! enough. Where call stacks are recorded, a place in the program that allocates and never releases says it plainly.
+
+use super::super::Circumstances;
+use super::super::facts::Facts;
+use super::Evidence;
+use super::shares::Shares;
+use crate::words::plural;
+
+/// What a live buffer is worth where only the rest was released, and nothing says that the clients have ended.
+const DRAINED: f64 = 0.75;
+
+pub(super) fn evidence(facts: &Facts, shares: &Shares, circumstances: Circumstances) -> Evidence {
+    let at_end = shares.leaked - shares.leaked.min(facts.swept_buffers as f64);
+    let weight = if circumstances.complete {
+        1.0
+    } else if is_drained(facts) {
+        DRAINED
+    } else {
+        0.0
+    };
+    let swept = shares.leaked.min(facts.swept_buffers as f64);
+    let amount = swept + at_end * weight;
+    let count = amount.round() as u64;
+    let mut says = Vec::new();
+    if weight > 0.0 && at_end >= 0.5 {
+        says.push(format!(
+            "{} still live at the end",
+            plural(at_end.round() as u64, "buffer")
+        ));
+    }
+    if swept > 0.0 {
+        says.push(format!(
+            "{} swept after a process had ended without releasing them",
+            plural(swept.round() as u64, "buffer")
+        ));
+    }
+    let mut evidence = Evidence {
+        amount,
+        proven: amount.min(circumstances.never_released as f64),
+        count,
+        says: says.join(", "),
+        ..Evidence::default()
+    };
+    if weight > 0.0 {
+        evidence.exhibit(&facts.live, "ALLOC; no FREE came");
+    }
+    evidence.exhibit(&facts.swept_live, "a process' buffers are swept");
+    evidence
+}
+
+/// Whether nearly all that was ever live is released.
+pub(super) fn is_drained(facts: &Facts) -> bool {
+    facts.peak_live >= 8 && facts.live.count * 4 <= facts.peak_live
+}

@@ -1,0 +1,95 @@
+//! Evidence that two causes leave alike, divided between them by what else there is.
+//!
+//! - A FREE after a FREE is a double release or has lost its ALLOC. A second release comes soon after the first, a life without ALLOC
+//!   lasts as long as any other: the shorter the gap, compared with what is normal between two FREEs of an address, the more
+//!   it is a double release. And a connection that loses ALLOCs loses FREEs as well: where no FREE is missing, more is due
+//!   to releases.
+//! - A FREE of an address that was never named is of a buffer from before the record, or has lost its ALLOC. The former come
+//!   once an address and early, the latter at any time and with other traces of loss, by as many as addresses come back.
+//! - What is live when all clients have ended is a leak, or its FREE is lost. Lost FREEs also show where the address comes back.
+
+use super::super::Circumstances;
+use super::super::facts::Facts;
+
+/// The counts that belong to each cause, in pieces.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shares {
+    /// Lives without FREE that only a loss explains.
+    pub lost_frees: f64,
+    /// Lives without FREE that a change of process explains.
+    pub cut: f64,
+    pub second_double: f64,
+    pub second_lost: f64,
+    pub first_late: f64,
+    pub first_lost: f64,
+    pub leaked: f64,
+}
+
+impl Shares {
+    pub fn of(facts: &Facts, circumstances: Circumstances) -> Shares {
+        let mut shares = Shares::default();
+        shares.divide_lives_without_free(facts);
+        shares.divide_second_frees(facts);
+        shares.divide_first_frees(facts, circumstances);
+        shares.divide_live(facts, circumstances);
+        shares
+    }
+
+    fn divide_lives_without_free(&mut self, facts: &Facts) {
+        let all = facts.lost_frees.count as f64;
+        let explained: f64 = facts.cuts.iter().map(|cut| cut.lives.len() as f64).sum();
+        let left: f64 = facts.cuts.iter().map(|cut| cut.left as f64).sum();
+        if all > 0.0 {
+            // Losses cluster around a quiet moment by chance; a change of process explains all that there is.
+            let credible = ((explained / all - 0.3) / 0.5).clamp(0.0, 1.0);
+            self.cut = (explained + left) * credible;
+            self.lost_frees = all - explained * credible;
+        }
+    }
+
+    fn divide_second_frees(&mut self, facts: &Facts) {
+        let count = facts.second_frees.inferred() as f64;
+        if count == 0.0 {
+            return;
+        }
+        let short = facts.second_gaps.shorter_than(&facts.cycles) / count;
+        let certain = (2.0 * short - 1.0).clamp(0.0, 1.0) * count;
+        let rest = count - certain;
+        let for_loss = self.lost_frees + 0.5;
+        let lost = rest * for_loss / (for_loss + 0.5 * rest);
+        self.second_lost = lost;
+        self.second_double = count - lost;
+    }
+
+    fn divide_first_frees(&mut self, facts: &Facts, circumstances: Circumstances) {
+        let count = facts.first_frees.inferred() as f64;
+        if count == 0.0 || circumstances.begins_in_the_middle {
+            return;
+        }
+        let reuse = (facts.reused as f64 / facts.allocs.max(1) as f64).min(0.98);
+        let other_traces = self.lost_frees + self.second_lost;
+        let of_losses = (other_traces * (1.0 - reuse) / reuse.max(0.02)).min(count);
+        let messages = (facts.messages + facts.odd()).saturating_sub(facts.epoch_began);
+        let early = facts.first_spread.share_in_first_third(messages);
+        let early = ((early - 0.33) / 0.4).clamp(0.0, 1.0);
+        let alone = if other_traces < 0.5 {
+            1.0 - (1.0 - reuse).powf(count)
+        } else {
+            0.0
+        };
+        self.first_late = (count - of_losses) * early.max(alone);
+        self.first_lost = count - self.first_late;
+    }
+
+    fn divide_live(&mut self, facts: &Facts, circumstances: Circumstances) {
+        if circumstances.begins_in_the_middle {
+            return;
+        }
+        let live = (facts.live.count + facts.swept_buffers) as f64 - facts.swept_frees.count as f64;
+        // Losses at addresses that did not come back.
+        let reuse = (facts.reused as f64 / facts.allocs.max(1) as f64).clamp(0.1, 1.0);
+        let losses =
+            self.lost_frees + self.second_lost + self.first_lost + facts.lost_allocs.count as f64;
+        self.leaked = (live - losses * (1.0 - reuse) / reuse - 0.1 * losses).max(0.0);
+    }
+}
