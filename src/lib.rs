@@ -13,6 +13,7 @@
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
+pub mod calibration;
 pub mod cli;
 pub mod corpus;
 pub mod device;

@@ -1,5 +1,6 @@
 //! `heisenbed diagnose`: what went wrong in a record, by the messages alone: ranked causes with their evidence.
 
+mod calibrate;
 mod print;
 
 use std::collections::BTreeMap;
@@ -30,8 +31,14 @@ const READ_BYTES: usize = 256 << 10;
 #[derive(Clone, Debug, Args)]
 pub struct DiagnoseArgs {
     /// A trace of any kind, or the text of a server's log, a debug log or an RMM log as it is
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    #[arg(value_name = "FILE", required_unless_present = "calibrate")]
+    pub file: Option<PathBuf>,
+    /// Diagnose runs with a known cause instead, and print how often the diagnosis is right
+    #[arg(long, conflicts_with = "file")]
+    pub calibrate: bool,
+    /// Runs of each cause
+    #[arg(long, value_name = "N", default_value_t = 100, requires = "calibrate")]
+    pub runs: u64,
 }
 
 /// A diagnosis with what is known of its source.
@@ -60,8 +67,11 @@ struct LeakPlace {
 
 /// Runs the subcommand.
 pub fn run(args: &DiagnoseArgs, context: &Context) -> Outcome {
-    match diagnose(&args.file, context) {
-        Ok(diagnosed) => print::outcome(&args.file, &diagnosed, context),
+    let Some(file) = &args.file else {
+        return calibrate::run(args.runs, context);
+    };
+    match diagnose(file, context) {
+        Ok(diagnosed) => print::outcome(file, &diagnosed, context),
         Err(error) => Outcome::bad_input(error, context.format),
     }
 }

@@ -18,6 +18,8 @@ pub enum Purpose {
     DebugLog = 3,
     /// The choices of a scheduler.
     Schedule = 4,
+    /// The runs that a diagnosis is calibrated on.
+    Calibration = 5,
 }
 
 /// A random stream.

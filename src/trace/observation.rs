@@ -7,6 +7,7 @@
 //! [`each`] turns a trace into observations, whatever kind of trace it is.
 
 mod run;
+pub(crate) use run::RunMessages;
 mod server_log;
 
 use std::io;

@@ -133,9 +133,8 @@ pub(super) struct Facts {
     pub odd_since: u64,
     /// What was live when the record ended.
     pub live: Tally,
-    /// Buffers that a process had when it was swept, and that no message was about since.
+    /// Buffers that a process had when it was swept, and of which no FREE came since.
     pub swept_live: Tally,
-    pub swept_buffers: u64,
     /// The most addresses at which something was live or open.
     pub peak_live: u64,
     /// The lowest generation of each device that an ALLOC showed.

@@ -39,7 +39,7 @@ impl NamedPlace {
         clients: &mut Clients,
     ) {
         facts.reused += u64::from(std::mem::replace(&mut self.seen, true));
-        self.forget_ended(clients);
+        self.forget_ended(key, None, facts, clients);
         if let Some(index) = self.early.iter().position(|(of, _)| *of == generation) {
             let (_, freed) = self.early.remove(index);
             facts
@@ -70,8 +70,7 @@ impl NamedPlace {
         clients: &mut Clients,
     ) {
         self.seen = true;
-        let newest = self.live.iter().map(|(of, _)| *of).max();
-        let swept = self.forget_ended(clients);
+        let swept = self.forget_ended(key, Some(generation), facts, clients);
         if let Some(index) = self.live.iter().position(|(of, _)| *of == generation) {
             let (_, life) = self.live.remove(index);
             clients.end_life(life.pid, life.epoch, life.at);
@@ -84,7 +83,7 @@ impl NamedPlace {
                 facts.late_gaps.add(at.since(next.at));
             }
             self.end(generation, at);
-        } else if let (Some(Ending::Swept(swept)), true) = (swept, newest == Some(generation)) {
+        } else if let Some(swept) = swept {
             facts.swept_frees.add_proven(key.sighting(&[swept, at]));
             facts.count(super::Kind::UnknownFree, &key.sighting(&[at]));
             self.end(generation, at);
@@ -112,7 +111,7 @@ impl NamedPlace {
 
     /// The record ends.
     pub fn decide(&mut self, key: Key, facts: &mut Facts, clients: &mut Clients) {
-        self.forget_ended(clients);
+        self.forget_ended(key, None, facts, clients);
         while !self.early.is_empty() {
             self.decide_oldest_free(key, facts);
         }
@@ -159,18 +158,31 @@ impl NamedPlace {
         self.ended.push((generation, at));
     }
 
-    /// Forgets what ended with its process; how, if it did.
-    fn forget_ended(&mut self, clients: &Clients) -> Option<Ending> {
-        let mut how = None;
-        self.live.retain(|(_, life)| {
-            let ending = clients.ending(life.pid, life.epoch);
-            how = how.or(ending);
-            ending.is_none()
+    /// Forgets what ended with its process. The sweep that took the life of `asked`, if one did; the others count as swept.
+    fn forget_ended(
+        &mut self,
+        key: Key,
+        asked: Option<u64>,
+        facts: &mut Facts,
+        clients: &Clients,
+    ) -> Option<At> {
+        let mut found = None;
+        let mut restarted = false;
+        self.live.retain(|(generation, life)| {
+            match clients.ending(life.pid, life.epoch) {
+                None => return true,
+                Some(Ending::Swept(swept)) if asked == Some(*generation) => found = Some(swept),
+                Some(Ending::Swept(swept)) => {
+                    facts.swept_live.add(key.sighting(&[life.at, swept]));
+                }
+                Some(Ending::Restarted) => restarted = true,
+            }
+            false
         });
-        if how == Some(Ending::Restarted) {
+        if restarted {
             self.ended.clear();
             self.early.clear();
         }
-        how
+        found
     }
 }

@@ -32,6 +32,7 @@ pub use facts::{MAX_SIGHTINGS, Sighting};
 
 use super::kind::Kind;
 use super::message_check::FREED_WINDOW;
+use crate::device::Memory;
 use crate::trace::import::server_log::Said;
 use crate::trace::observation::{Observation, Observed};
 use crate::tracking::{Message, MessageKind};
@@ -164,14 +165,7 @@ impl Diagnoser {
                 }
             }
             Observed::Swept { pid, .. } => {
-                let live = self.clients.sweep(*pid, at);
-                if live > 0 {
-                    self.facts.swept_live.add(Sighting {
-                        number: Some(i64::from(*pid)),
-                        ..place(at)
-                    });
-                    self.facts.swept_buffers += live;
-                }
+                self.clients.sweep(*pid, at);
             }
             Observed::ServerStarted => self.restart(at),
         }
@@ -280,6 +274,9 @@ impl Diagnoser {
             };
             self.places.insert(key, place);
         }
+        if named.is_some() && opens && known {
+            self.look_for_alias(key, at);
+        }
         let (facts, clients) = (&mut self.facts, &mut self.clients);
         let place = self.places.get_mut(&key).expect("it was just put there");
         let mut life = Life {
@@ -322,6 +319,30 @@ impl Diagnoser {
         self.facts.peak_live = self.facts.peak_live.max(self.open);
         if settled {
             self.settle(key, at.number);
+        }
+    }
+
+    /// The server says that what is at `key` was live, and messages name the memory: if another memory's buffer is live at the
+    /// address, that is the one the server means.
+    fn look_for_alias(&mut self, key: Key, at: At) {
+        if self
+            .places
+            .get(&key)
+            .is_some_and(|place| !place.is_settled())
+        {
+            return;
+        }
+        let others = Memory::ALL.into_iter().map(|memory| Key {
+            class: key.class % CLASSES + CLASSES * (1 + memory as u8),
+            ..key
+        });
+        let live = |other: Key| match self.places.get(&other)? {
+            AnyPlace::Named(place, _) => place.live(),
+            AnyPlace::Inferred(place, _) => place.live(),
+        };
+        if let Some(life) = others.filter(|other| *other != key).find_map(live) {
+            self.facts.aliased.add(key.sighting(&[life.at, at]));
+            self.facts.count(Kind::Misattributed, &key.sighting(&[at]));
         }
     }
 
@@ -418,6 +439,8 @@ impl Diagnoser {
 
 /// The class of buffers whose memory is not always named; the others follow it.
 const BUFFER: u8 = 0;
+/// Buffers, circular buffers, kernels.
+const CLASSES: u8 = 3;
 
 fn class(message: &Message) -> u8 {
     let kind = match message.kind {
@@ -428,7 +451,7 @@ fn class(message: &Message) -> u8 {
     // Every extended message names its memory.
     kind + message
         .extension
-        .map_or(0, |extension| 3 * (1 + extension.memory as u8))
+        .map_or(0, |extension| CLASSES * (1 + extension.memory as u8))
 }
 
 fn place(at: At) -> Sighting {

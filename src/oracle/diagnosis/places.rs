@@ -69,6 +69,13 @@ pub(super) struct Life {
     pub buffer_type: u8,
 }
 
+/// How the last life of an address ended with its process.
+#[derive(Clone, Copy, Debug)]
+enum Ended {
+    Swept { at: At, life: Life },
+    Restarted,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Pile {
     first: Life,
@@ -121,7 +128,9 @@ impl Place {
         let seen = std::mem::replace(&mut self.seen, true);
         facts.reused += u64::from(seen);
         facts.known_before += u64::from(knew && !seen);
-        self.forget_ended(clients);
+        if let Some(Ended::Swept { at, life }) = self.forget_ended(key, facts, clients) {
+            facts.swept_live.add(key.sighting(&[life.at, at]));
+        }
         self.state = match std::mem::take(&mut self.state) {
             State::Free => {
                 if let Some(freed) = self.last_free {
@@ -189,7 +198,7 @@ impl Place {
     /// A FREE; `knew`: the server says that the address was live.
     pub fn free(&mut self, key: Key, at: At, knew: bool, facts: &mut Facts, clients: &mut Clients) {
         let seen = std::mem::replace(&mut self.seen, true);
-        if let Some(Ending::Swept(swept)) = self.forget_ended(clients) {
+        if let Some(Ended::Swept { at: swept, .. }) = self.forget_ended(key, facts, clients) {
             facts.swept_frees.add(key.sighting(&[swept, at]));
             facts.count(super::Kind::UnknownFree, &key.sighting(&[at]));
             self.last_free = Some(at);
@@ -269,7 +278,14 @@ impl Place {
 
     /// The record ends, at `end`: decides what is open as far as it can be. What is live is left for [`Place::live`].
     pub fn decide(&mut self, key: Key, complete: bool, facts: &mut Facts, clients: &mut Clients) {
-        self.forget_ended(clients);
+        if let Some(Ended::Swept { at, life }) = self.forget_ended(key, facts, clients) {
+            facts.swept_live.add(key.sighting(&[life.at, at]));
+        }
+        self.settle(key, complete, facts, clients);
+    }
+
+    /// Decides what is open, as nothing more comes.
+    fn settle(&mut self, key: Key, complete: bool, facts: &mut Facts, clients: &mut Clients) {
         self.state = match std::mem::take(&mut self.state) {
             State::Pile(mut pile) => {
                 let late = pile
@@ -328,8 +344,13 @@ impl Place {
         }
     }
 
-    /// Forgets what ended with its process; how, if it did.
-    fn forget_ended(&mut self, clients: &Clients) -> Option<Ending> {
+    /// Forgets what ended with its process; how the life ended that was there, if one did.
+    fn forget_ended(
+        &mut self,
+        key: Key,
+        facts: &mut Facts,
+        clients: &mut Clients,
+    ) -> Option<Ended> {
         let last = match &self.state {
             State::Live(life)
             | State::UnknownThenLive { life, .. }
@@ -338,8 +359,13 @@ impl Place {
             State::Free | State::Unknown { .. } => return None,
         };
         let ending = clients.ending(last.pid, last.epoch)?;
+        self.settle(key, true, facts, clients);
+        let life = self.live();
         self.state = State::Free;
-        Some(ending)
+        Some(match ending {
+            Ending::Swept(at) => Ended::Swept { at, life: life? },
+            Ending::Restarted => Ended::Restarted,
+        })
     }
 
     /// A FREE of what was not live, and no ALLOC that it belongs to.

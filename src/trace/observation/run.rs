@@ -5,6 +5,7 @@
 //! come appear when they take effect.
 
 use super::{Observation, ObserveError, Observed, Seen};
+use crate::scenario::Scenario;
 use crate::server::registry::{Outcome, Registry};
 use crate::trace::event::{ConnId, Event, SendOutcome, receive_code};
 use crate::trace::file::{RunHeader, SERVER_STREAM, TraceFile};
@@ -25,7 +26,7 @@ pub(super) fn each(
         |error: &dyn std::fmt::Display| ObserveError::Contradiction(error.to_string());
     scenario.check().map_err(|error| contradiction(&error))?;
     let mut merge = Merge::new(trace, scenario.objects(), scenario.transport.chunks);
-    let mut run = RunMessages::new(header);
+    let mut run = RunMessages::new(scenario, header.server_recorded);
     while let Some(merged) = merge.next_in_place() {
         run.observe(merged, tell);
     }
@@ -56,8 +57,8 @@ pub(crate) struct RunMessages {
 }
 
 impl RunMessages {
-    pub(crate) fn new(header: &RunHeader) -> RunMessages {
-        let scenario = &header.scenario;
+    /// Before the first event of a run of `scenario`; `server_recorded`: the server's own stream is among the events.
+    pub(crate) fn new(scenario: &Scenario, server_recorded: bool) -> RunMessages {
         let handles = Handles::new(scenario);
         let transport = scenario.transport;
         let wires = (0..handles.objects().conns)
@@ -68,7 +69,7 @@ impl RunMessages {
             wires,
             registry: Registry::new(scenario.semantics, scenario.registry_limits()),
             layout: transport.layout,
-            server_recorded: header.server_recorded,
+            server_recorded,
             events: 0,
             opened: 0,
         }

@@ -16,7 +16,10 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
         amount: proven + shares.second_double,
         proven,
         count,
-        says: format!("{} of a life that had got its FREE", plural(count, "FREE")),
+        says: format!(
+            "{} too many, of a life that had got its FREE",
+            plural(count, "FREE")
+        ),
         ..Evidence::default()
     };
     if proven > 0.0 || shares.second_double > shares.second_lost {

@@ -18,7 +18,10 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
         says.push(format!("{} never came", plural(frees, "FREE")));
     }
     if allocs > 0 {
-        says.push(format!("{} of FREEs never came", plural(allocs, "ALLOC")));
+        says.push(match allocs {
+            1 => "1 FREE has no ALLOC".to_owned(),
+            _ => format!("{} have no ALLOC", plural(allocs, "FREE")),
+        });
     }
     if dropped > 0 {
         says.push(format!("the client dropped {}", plural(dropped, "message")));

@@ -4,9 +4,9 @@
 //! alike is divided between them beforehand, by what else there is (`shares`). No division is exact, so a cause must show more than
 //! what spills over from the others ([`SPILL`], measured on runs with one cause); what is left decides the score:
 //!
-//! `score = left / (left + 0.35) * min(1, 1.5 * left / amount)`, with 0.1 for 0.35 where the record itself proves the evidence.
+//! `score = left / (left + 1) * min(1, 1.5 * left / amount)`, with 0.1 for the 1 where the record itself proves the evidence.
 //!
-//! So one piece of inferred evidence is never named with confidence, two that nothing else explains are, and a hundred are not where
+//! So one piece of inferred evidence is a coin's toss, four that nothing else explains are named with confidence, and a hundred are not where
 //! another cause would leave as many by the way.
 
 mod advice;
@@ -232,7 +232,7 @@ fn suspect(cause: Cause, evidence: &Evidence, all: &[(Cause, Evidence)]) -> Susp
         .sum();
     // What the record proves does not come from elsewhere.
     let left = (evidence.amount - spilt).max(evidence.proven).max(0.0);
-    let doubt = if evidence.proven > 0.0 { 0.1 } else { 0.35 };
+    let doubt = if evidence.proven > 0.0 { 0.1 } else { 1.0 };
     let mut score = left / (left + doubt);
     if evidence.amount > 0.0 {
         score *= (1.5 * left / evidence.amount).min(1.0);

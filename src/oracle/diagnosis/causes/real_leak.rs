@@ -15,7 +15,8 @@ use crate::words::plural;
 const DRAINED: f64 = 0.75;
 
 pub(super) fn evidence(facts: &Facts, shares: &Shares, circumstances: Circumstances) -> Evidence {
-    let at_end = shares.leaked - shares.leaked.min(facts.swept_buffers as f64);
+    let swept = shares.leaked.min(facts.swept_live.count as f64);
+    let at_end = shares.leaked - swept;
     let weight = if circumstances.complete {
         1.0
     } else if is_drained(facts) {
@@ -23,7 +24,6 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares, circumstances: Circumstan
     } else {
         0.0
     };
-    let swept = shares.leaked.min(facts.swept_buffers as f64);
     let amount = swept + at_end * weight;
     let count = amount.round() as u64;
     let mut says = Vec::new();
@@ -49,7 +49,10 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares, circumstances: Circumstan
     if weight > 0.0 {
         evidence.exhibit(&facts.live, "ALLOC; no FREE came");
     }
-    evidence.exhibit(&facts.swept_live, "a process' buffers are swept");
+    evidence.exhibit(
+        &facts.swept_live,
+        "ALLOC, and the sweep of its process, which has ended: no FREE came",
+    );
     evidence
 }
 

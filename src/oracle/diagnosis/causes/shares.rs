@@ -85,7 +85,7 @@ impl Shares {
         if circumstances.begins_in_the_middle {
             return;
         }
-        let live = (facts.live.count + facts.swept_buffers) as f64 - facts.swept_frees.count as f64;
+        let live = (facts.live.count + facts.swept_live.count) as f64;
         // Losses at addresses that did not come back.
         let reuse = (facts.reused as f64 / facts.allocs.max(1) as f64).clamp(0.1, 1.0);
         let losses =
