@@ -41,6 +41,16 @@ pub(super) fn moment(
     drawn.unwrap_or_else(fullest)
 }
 
+/// What a server said does not hold of one that saw something else.
+pub(super) fn unsaid(mut seen: Vec<Observation>) -> Vec<Observation> {
+    for observation in &mut seen {
+        if let Observed::Message { said, .. } = &mut observation.what {
+            *said = None;
+        }
+    }
+    seen
+}
+
 /// The record begins after `at`.
 pub(super) fn begin_after(seen: Vec<Observation>, at: usize) -> Vec<Observation> {
     let is_message = |observation: &Observation| message_of(observation).is_some();
@@ -154,11 +164,33 @@ pub(super) fn misread(seen: &[Observation], written: Layout, read: Layout) -> Ve
     misread
 }
 
-/// Each message is lost with a probability of `percent`.
-pub(super) fn lossy(seen: Vec<Observation>, percent: u8, random: &mut Random) -> Vec<Observation> {
-    seen.into_iter()
-        .filter(|observation| message_of(observation).is_none() || !random.percent(percent))
-        .collect()
+/// A loss begins at each message with a probability of `percent` over `most`, and takes up to `most` messages: one alone, or as
+/// many as a full socket does until the server reads on.
+pub(super) fn lossy(
+    seen: Vec<Observation>,
+    percent: u8,
+    most: u64,
+    random: &mut Random,
+) -> Vec<Observation> {
+    let mut left = 0;
+    let mut is_lost = |observation: &Observation| {
+        if message_of(observation).is_none() {
+            return false;
+        }
+        if left == 0 && random.percent(percent) && random.below(most) == 0 {
+            left = random.between(1, most);
+        }
+        let lost = left > 0;
+        left = left.saturating_sub(1);
+        lost
+    };
+    let mut kept = seen.clone();
+    kept.retain(|observation| !is_lost(observation));
+    if kept.len() == seen.len() {
+        // Where chance took nothing: the message in the middle.
+        kept.remove(kept.len() / 2);
+    }
+    kept
 }
 
 fn message_of(observation: &Observation) -> Option<&Message> {

@@ -17,6 +17,10 @@ const MAX_KEPT: usize = 8;
 #[derive(Clone, Debug, Default)]
 pub(super) struct NamedPlace {
     live: SmallVec<[(u64, Life); 1]>,
+    /// Second FREEs that may each have ended a later life: what is then handed out again is no reordering.
+    surplus: u32,
+    /// Lives that such a FREE ended.
+    taken: SmallVec<[u64; 1]>,
     /// FREEs whose ALLOC did not come yet.
     early: SmallVec<[(u64, At); 1]>,
     ended: SmallVec<[(u64, At); 2]>,
@@ -50,8 +54,13 @@ impl NamedPlace {
             self.end(generation, freed);
             return;
         }
-        if !self.live.is_empty() {
+        if let Some((oldest, _)) = self.live.first() {
             facts.count(super::Kind::DuplicateAlloc, &key.sighting(&[life.at]));
+            if self.surplus > 0 {
+                self.surplus -= 1;
+                self.taken.push(*oldest);
+                self.taken.truncate(MAX_KEPT);
+            }
         }
         self.live.push((generation, life));
         if self.live.len() > MAX_KEPT {
@@ -76,7 +85,10 @@ impl NamedPlace {
             clients.end_life(life.pid, life.epoch, life.at);
             facts.lives.add(at.since(life.at));
             let later = self.live.iter().find(|(of, _)| *of > generation);
-            if let Some((_, next)) = later {
+            let taken = self.taken.iter().position(|of| *of == generation);
+            if let Some(index) = taken {
+                self.taken.remove(index);
+            } else if let Some((_, next)) = later {
                 facts
                     .late_frees
                     .add_proven(key.sighting(&[life.at, next.at, at]));
@@ -91,6 +103,7 @@ impl NamedPlace {
             let sighting = key.sighting(&[*before, at]);
             facts.count(super::Kind::DoubleFree, &sighting);
             facts.second_frees.add_proven(sighting);
+            self.surplus += 1;
         } else if let Some(index) = self.early.iter().position(|(of, _)| *of == generation) {
             let (_, before) = self.early.remove(index);
             let sighting = key.sighting(&[before, at]);
@@ -129,8 +142,12 @@ impl NamedPlace {
     fn lose_oldest(&mut self, key: Key, facts: &mut Facts, clients: &mut Clients) {
         self.live
             .sort_unstable_by_key(|(generation, _)| *generation);
-        let (_, life) = self.live.remove(0);
+        let (generation, life) = self.live.remove(0);
         let next = self.live[0].1;
+        if let Some(index) = self.taken.iter().position(|of| *of == generation) {
+            self.taken.remove(index);
+            return;
+        }
         let sighting = key.sighting(&[life.at, next.at]);
         if life.pid == next.pid {
             facts.lost_frees.add_proven(sighting.clone());

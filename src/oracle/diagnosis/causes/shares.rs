@@ -90,6 +90,8 @@ impl Shares {
         let reuse = (facts.reused as f64 / facts.allocs.max(1) as f64).clamp(0.1, 1.0);
         let losses =
             self.lost_frees + self.second_lost + self.first_lost + facts.lost_allocs.count as f64;
-        self.leaked = (live - losses * (1.0 - reuse) / reuse - 0.1 * losses).max(0.0);
+        // Towards the end addresses come back less: as many again are expected at least, and chance allows for more.
+        let expected = losses * ((1.0 - reuse) / reuse).max(1.0);
+        self.leaked = (live - expected - 2.0 * expected.sqrt()).max(0.0);
     }
 }
