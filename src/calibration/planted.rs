@@ -24,7 +24,9 @@ use crate::tracking::Layout;
 use crate::tracking::transport::SendMode;
 
 /// Schedules that are tried for a run in which the cause strikes.
-const TRIES: u64 = 200;
+const TRIES: u64 = 100;
+/// Workloads that are tried.
+const REDRAWN: u64 = 16;
 
 /// Why a run cannot be made.
 #[derive(Debug, Error)]
@@ -62,14 +64,16 @@ impl Planted {
     /// Run `run` of `seed` with `cause`.
     pub fn new(cause: Option<Cause>, seed: u64, run: u64) -> Result<Planted, PlantError> {
         let index = cause.map_or(0, |cause| 1 + cause as u64);
-        let mut random = Random::new(seed, run, Purpose::Calibration, index);
-        let mut drawn = Drawn {
-            seed: random.bits(),
-            run,
-            form: [Form::Extended, Form::Plain, Form::Log][random.below(3) as usize],
-            random,
+        let mut redrawn = 0;
+        let (drawn, (seen, complete)) = loop {
+            let stream = index + redrawn * (1 + Cause::ALL.len() as u64);
+            let mut drawn = Drawn::new(seed, run, stream);
+            match drawn.record(cause) {
+                // The workload leaves the cause no room.
+                Err(PlantError::NotStruck { .. }) if redrawn < REDRAWN => redrawn += 1,
+                result => break (drawn, result?),
+            }
         };
-        let (seen, complete) = drawn.record(cause)?;
         // Two servers keep what no key of theirs tells apart; what the others said follows from the messages.
         let seen = match cause {
             Some(Cause::TypeAliasing) => seen,
@@ -100,6 +104,18 @@ struct Drawn {
     run: u64,
     form: Form,
     random: Random,
+}
+
+impl Drawn {
+    fn new(seed: u64, run: u64, stream: u64) -> Drawn {
+        let mut random = Random::new(seed, run, Purpose::Calibration, stream);
+        Drawn {
+            seed: random.bits(),
+            run,
+            form: [Form::Extended, Form::Plain, Form::Log][random.below(3) as usize],
+            random,
+        }
+    }
 }
 
 type Record = (Vec<Observation>, bool);

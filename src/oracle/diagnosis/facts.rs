@@ -13,6 +13,10 @@ use super::gaps::{Gaps, Spread};
 
 /// Sightings of a kind that are kept; more are counted.
 pub const MAX_SIGHTINGS: usize = 32;
+/// The share of lives that may be longer than those that outlive nearly all.
+const NEARLY_ALL: f64 = 0.1;
+/// FREEs from the beginning of a record that are kept.
+const MAX_KNOWN_FREES: usize = 256;
 /// Devices whose first generation is kept.
 const MAX_DEVICES: usize = 1 << 12;
 
@@ -100,6 +104,10 @@ pub(super) struct Facts {
     pub first_frees: Tally,
     /// When those came, among the messages since the record or the server began.
     pub first_spread: Spread,
+    /// The first FREEs of lives whose ALLOC the record shows, by number.
+    pub known_frees: Vec<u64>,
+    /// The earliest FREE of an address that no message named before.
+    pub earliest_first_free: Option<u64>,
     /// The number of messages when the record or the server began.
     pub epoch_began: u64,
     /// The server began with nothing while buffers were live; `number`: how many.
@@ -135,6 +143,8 @@ pub(super) struct Facts {
     pub live: Tally,
     /// Buffers that a process had when it was swept, and of which no FREE came since.
     pub swept_live: Tally,
+    /// Of both: those that were live for longer than nearly all lives that the record shows, twice over.
+    pub outlived: u64,
     /// The most addresses at which something was live or open.
     pub peak_live: u64,
     /// The lowest generation of each device that an ALLOC showed.
@@ -171,6 +181,25 @@ impl Facts {
     /// The lowest generation that an ALLOC on `device` named; 0 where there was none.
     pub fn first_generation(&self, device: i32) -> u64 {
         self.first_generations.get(&device).copied().unwrap_or(0)
+    }
+
+    /// A life that began at `from` was there at `end`, and no FREE came.
+    pub fn outlive(&mut self, from: At, end: At) {
+        let longer = self.lives.share_longer_than(end.since(from) / 2);
+        self.outlived += u64::from(longer < NEARLY_ALL);
+    }
+
+    /// A FREE of a life whose ALLOC the record shows.
+    pub fn see_free(&mut self, at: At) {
+        if self.known_frees.len() < MAX_KNOWN_FREES {
+            self.known_frees.push(at.number);
+        }
+    }
+
+    /// How many FREEs of lives that the record shows came before the first of one that it does not show.
+    pub fn known_frees_before_unknown(&self) -> usize {
+        let first = self.earliest_first_free.unwrap_or(0);
+        self.known_frees.partition_point(|number| *number < first)
     }
 
     /// Frames and messages that make no sense.

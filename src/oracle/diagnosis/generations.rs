@@ -17,10 +17,9 @@ const MAX_KEPT: usize = 8;
 #[derive(Clone, Debug, Default)]
 pub(super) struct NamedPlace {
     live: SmallVec<[(u64, Life); 1]>,
-    /// Second FREEs that may each have ended a later life: what is then handed out again is no reordering.
-    surplus: u32,
-    /// Lives that such a FREE ended.
-    taken: SmallVec<[u64; 1]>,
+    /// A life was released twice, and the second release may have ended the next one, whose own then ends the one after it, and so
+    /// on: until nothing is live here, what is out of order is that and no reordering.
+    disturbed: bool,
     /// FREEs whose ALLOC did not come yet.
     early: SmallVec<[(u64, At); 1]>,
     ended: SmallVec<[(u64, At); 2]>,
@@ -54,13 +53,8 @@ impl NamedPlace {
             self.end(generation, freed);
             return;
         }
-        if let Some((oldest, _)) = self.live.first() {
+        if !self.live.is_empty() {
             facts.count(super::Kind::DuplicateAlloc, &key.sighting(&[life.at]));
-            if self.surplus > 0 {
-                self.surplus -= 1;
-                self.taken.push(*oldest);
-                self.taken.truncate(MAX_KEPT);
-            }
         }
         self.live.push((generation, life));
         if self.live.len() > MAX_KEPT {
@@ -85,15 +79,13 @@ impl NamedPlace {
             clients.end_life(life.pid, life.epoch, life.at);
             facts.lives.add(at.since(life.at));
             let later = self.live.iter().find(|(of, _)| *of > generation);
-            let taken = self.taken.iter().position(|of| *of == generation);
-            if let Some(index) = taken {
-                self.taken.remove(index);
-            } else if let Some((_, next)) = later {
+            if let Some((_, next)) = later.filter(|_| !self.disturbed) {
                 facts
                     .late_frees
                     .add_proven(key.sighting(&[life.at, next.at, at]));
                 facts.late_gaps.add(at.since(next.at));
             }
+            self.disturbed &= !self.live.is_empty();
             self.end(generation, at);
         } else if let Some(swept) = swept {
             facts.swept_frees.add_proven(key.sighting(&[swept, at]));
@@ -103,7 +95,7 @@ impl NamedPlace {
             let sighting = key.sighting(&[*before, at]);
             facts.count(super::Kind::DoubleFree, &sighting);
             facts.second_frees.add_proven(sighting);
-            self.surplus += 1;
+            self.disturbed = true;
         } else if let Some(index) = self.early.iter().position(|(of, _)| *of == generation) {
             let (_, before) = self.early.remove(index);
             let sighting = key.sighting(&[before, at]);
@@ -142,10 +134,9 @@ impl NamedPlace {
     fn lose_oldest(&mut self, key: Key, facts: &mut Facts, clients: &mut Clients) {
         self.live
             .sort_unstable_by_key(|(generation, _)| *generation);
-        let (generation, life) = self.live.remove(0);
+        let (_, life) = self.live.remove(0);
         let next = self.live[0].1;
-        if let Some(index) = self.taken.iter().position(|of| *of == generation) {
-            self.taken.remove(index);
+        if self.disturbed {
             return;
         }
         let sighting = key.sighting(&[life.at, next.at]);
@@ -191,6 +182,7 @@ impl NamedPlace {
                 Some(Ending::Swept(swept)) if asked == Some(*generation) => found = Some(swept),
                 Some(Ending::Swept(swept)) => {
                     facts.swept_live.add(key.sighting(&[life.at, swept]));
+                    facts.outlive(life.at, swept);
                 }
                 Some(Ending::Restarted) => restarted = true,
             }

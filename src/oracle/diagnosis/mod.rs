@@ -203,13 +203,20 @@ impl Diagnoser {
             })
             .collect();
         live.sort_unstable_by_key(|(at, _, key)| (at.position, *key));
+        let end = At {
+            position: 0,
+            number: self.number,
+        };
         for (at, pid, key) in live {
             let cut = self.facts.cuts.iter_mut();
             let mut cut = cut.filter(|cut| cut.pid == pid && at.number < cut.at.number);
             match cut.next() {
                 // It ended with its process.
                 Some(cut) => cut.left += 1,
-                None => self.facts.live.add(key.sighting(&[at])),
+                None => {
+                    self.facts.live.add(key.sighting(&[at]));
+                    self.facts.outlive(at, end);
+                }
             }
         }
         causes::weigh(self.facts, circumstances)
@@ -406,6 +413,7 @@ impl Diagnoser {
         self.open = 0;
         self.facts.epoch_began = at.number;
         self.facts.first_generations.clear();
+        self.facts.known_frees.clear();
     }
 
     /// Nothing is live at `key`: it is remembered for a while.

@@ -22,6 +22,8 @@ use super::facts::{At, Facts, Sighting};
 const MAX_CYCLES: u8 = 3;
 /// Lives that may be open at an address at once before the first is given up.
 const MAX_OPEN: u32 = 4;
+/// Times that an address may be handed out and released with one ALLOC too few before the first FREE is given up.
+const MAX_EARLY_CYCLES: u8 = 2;
 /// Messages within which the ALLOC of an early FREE must come.
 const EARLY_WITHIN: u64 = 4096;
 
@@ -42,15 +44,11 @@ enum State {
     Live(Life),
     /// More ALLOCs than FREEs, by two or more at some time.
     Pile(Box<Pile>),
-    /// FREEs of what is not live; the last of them, and the one before.
-    Unknown {
-        freed: At,
-        before: Option<At>,
-    },
+    /// A FREE of what is not live.
+    Unknown(Debt),
     /// As before, and an ALLOC soon after.
     UnknownThenLive {
-        freed: At,
-        before: Option<At>,
+        debt: Debt,
         life: Life,
     },
     /// Two types were live at once.
@@ -67,6 +65,18 @@ pub(super) struct Life {
     pub pid: i32,
     pub epoch: u32,
     pub buffer_type: u8,
+}
+
+/// A FREE whose ALLOC is to be found.
+#[derive(Clone, Copy, Debug)]
+struct Debt {
+    freed: At,
+    /// The FREE before it.
+    before: Option<At>,
+    /// The last FREE since, itself at first.
+    last: At,
+    /// How often the address was handed out and released since.
+    cycles: u8,
 }
 
 /// How the last life of an address ended with its process.
@@ -130,6 +140,7 @@ impl Place {
         facts.known_before += u64::from(knew && !seen);
         if let Some(Ended::Swept { at, life }) = self.forget_ended(key, facts, clients) {
             facts.swept_live.add(key.sighting(&[life.at, at]));
+            facts.outlive(life.at, at);
         }
         self.state = match std::mem::take(&mut self.state) {
             State::Free => {
@@ -173,23 +184,15 @@ impl Place {
                     State::Pile(pile)
                 }
             }
-            State::Unknown { freed, before } if life.at.since(freed) <= EARLY_WITHIN => {
-                State::UnknownThenLive {
-                    freed,
-                    before,
-                    life,
-                }
+            State::Unknown(debt) if life.at.since(debt.last) <= EARLY_WITHIN => {
+                State::UnknownThenLive { debt, life }
             }
-            State::Unknown { freed, before } => {
-                self.unknown_free(key, freed, before, facts);
+            State::Unknown(debt) => {
+                self.unknown_free(key, debt, facts);
                 State::Live(life)
             }
-            State::UnknownThenLive {
-                freed, life: early, ..
-            } => {
-                facts.early_frees.add(key.sighting(&[freed, early.at]));
-                facts.early_gaps.add(early.at.since(freed));
-                clients.end_life(early.pid, early.epoch, early.at);
+            State::UnknownThenLive { debt, life: early } => {
+                debt.paid(key, early, facts, clients);
                 State::Live(life)
             }
         };
@@ -213,16 +216,14 @@ impl Place {
             State::Free => {
                 freed = false;
                 count_unknown(key, at, self.last_free, facts);
-                State::Unknown {
-                    freed: at,
-                    before: self.last_free,
-                }
+                State::Unknown(Debt::new(at, self.last_free))
             }
             State::Live(life) => {
                 facts.lives.add(at.since(life.at));
                 if let Some(before) = self.last_free {
                     facts.cycles.add(at.since(before));
                 }
+                facts.see_free(at);
                 clients.end_life(life.pid, life.epoch, life.at);
                 State::Free
             }
@@ -248,27 +249,23 @@ impl Place {
                     },
                 }
             }
-            State::Unknown {
-                freed: earlier,
-                before,
-            } => {
+            State::Unknown(debt) => {
                 freed = false;
-                self.unknown_free(key, earlier, before, facts);
-                count_unknown(key, at, Some(earlier), facts);
-                State::Unknown {
-                    freed: at,
-                    before: Some(earlier),
-                }
+                self.unknown_free(key, debt, facts);
+                count_unknown(key, at, Some(debt.last), facts);
+                State::Unknown(Debt::new(at, Some(debt.last)))
             }
-            State::UnknownThenLive {
-                freed,
-                before,
-                life,
-            } => {
-                self.unknown_free(key, freed, before, facts);
+            State::UnknownThenLive { mut debt, life } => {
                 facts.lives.add(at.since(life.at));
                 clients.end_life(life.pid, life.epoch, life.at);
-                State::Free
+                debt.cycles += 1;
+                debt.last = at;
+                if debt.cycles < MAX_EARLY_CYCLES {
+                    State::Unknown(debt)
+                } else {
+                    self.unknown_free(key, debt, facts);
+                    State::Free
+                }
             }
         };
         if freed {
@@ -280,6 +277,7 @@ impl Place {
     pub fn decide(&mut self, key: Key, complete: bool, facts: &mut Facts, clients: &mut Clients) {
         if let Some(Ended::Swept { at, life }) = self.forget_ended(key, facts, clients) {
             facts.swept_live.add(key.sighting(&[life.at, at]));
+            facts.outlive(life.at, at);
         }
         self.settle(key, complete, facts, clients);
     }
@@ -312,23 +310,16 @@ impl Place {
                     }
                 }
             }
-            State::Unknown { freed, before } => {
-                self.unknown_free(key, freed, before, facts);
+            State::Unknown(debt) => {
+                self.unknown_free(key, debt, facts);
                 State::Free
             }
-            State::UnknownThenLive {
-                freed,
-                before,
-                life,
-            } => {
-                let gap = life.at.since(freed);
-                if facts.idle.share_longer_than(gap) > 0.5 {
-                    facts.early_frees.add(key.sighting(&[freed, life.at]));
-                    facts.early_gaps.add(gap);
-                    clients.end_life(life.pid, life.epoch, life.at);
+            State::UnknownThenLive { debt, life } => {
+                if facts.idle.share_longer_than(life.at.since(debt.last)) > 0.5 {
+                    debt.paid(key, life, facts, clients);
                     State::Free
                 } else {
-                    self.unknown_free(key, freed, before, facts);
+                    self.unknown_free(key, debt, facts);
                     State::Live(life)
                 }
             }
@@ -356,7 +347,7 @@ impl Place {
             | State::UnknownThenLive { life, .. }
             | State::Mixed { last: life, .. } => life,
             State::Pile(pile) => &pile.last,
-            State::Free | State::Unknown { .. } => return None,
+            State::Free | State::Unknown(_) => return None,
         };
         let ending = clients.ending(last.pid, last.epoch)?;
         self.settle(key, true, facts, clients);
@@ -369,15 +360,33 @@ impl Place {
     }
 
     /// A FREE of what was not live, and no ALLOC that it belongs to.
-    fn unknown_free(&mut self, key: Key, at: At, before: Option<At>, facts: &mut Facts) {
-        match before {
+    fn unknown_free(&mut self, key: Key, debt: Debt, facts: &mut Facts) {
+        match debt.before {
             Some(before) => {
-                facts.second_frees.add(key.sighting(&[before, at]));
-                facts.second_gaps.add(at.since(before));
+                facts.second_frees.add(key.sighting(&[before, debt.freed]));
+                facts.second_gaps.add(debt.freed.since(before));
             }
-            None => facts.first_free(key, at),
+            None => facts.first_free(key, debt.freed),
         }
-        self.last_free = Some(at);
+        self.last_free = Some(debt.last);
+    }
+}
+
+impl Debt {
+    fn new(freed: At, before: Option<At>) -> Debt {
+        Debt {
+            freed,
+            before,
+            last: freed,
+            cycles: 0,
+        }
+    }
+
+    /// One ALLOC more than FREEs came since: the FREE was early, and `early` is the life whose ALLOC came last of those.
+    fn paid(self, key: Key, early: Life, facts: &mut Facts, clients: &mut Clients) {
+        facts.early_frees.add(key.sighting(&[self.last, early.at]));
+        facts.early_gaps.add(early.at.since(self.last));
+        clients.end_life(early.pid, early.epoch, early.at);
     }
 }
 
@@ -385,6 +394,8 @@ impl Facts {
     /// A FREE of an address that no message named before.
     pub fn first_free(&mut self, key: Key, at: At) {
         self.first_frees.add(key.sighting(&[at]));
+        let earliest = self.earliest_first_free.unwrap_or(at.number);
+        self.earliest_first_free = Some(earliest.min(at.number));
         self.first_spread.add(at.number - self.epoch_began);
     }
 }

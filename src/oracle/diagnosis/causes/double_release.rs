@@ -5,13 +5,13 @@
 //! without FREE, which a loss leaves and a second release does not.
 
 use super::super::facts::Facts;
-use super::Evidence;
 use super::shares::Shares;
+use super::{Evidence, at_least_one};
 use crate::words::plural;
 
 pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     let proven = facts.second_frees.proven as f64;
-    let count = facts.second_frees.proven + shares.second_double.round() as u64;
+    let count = facts.second_frees.proven + at_least_one(shares.second_double);
     let mut evidence = Evidence {
         amount: proven + shares.second_double,
         proven,

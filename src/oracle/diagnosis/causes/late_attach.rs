@@ -4,13 +4,13 @@
 //! other trouble. A server that begins anew with nothing while its clients live leaves the same from there on.
 
 use super::super::facts::Facts;
-use super::Evidence;
 use super::shares::Shares;
+use super::{Evidence, at_least_one};
 use crate::words::plural;
 
 pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     let proven = facts.first_frees.proven as f64;
-    let count = facts.first_frees.proven + shares.first_late.round() as u64;
+    let count = facts.first_frees.proven + at_least_one(shares.first_late);
     let restarts = &facts.server_starts_with_live;
     let mut says = format!(
         "{} of buffers that were allocated before",

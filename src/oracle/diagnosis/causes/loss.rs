@@ -5,13 +5,13 @@
 //! against it are counterparts: messages that are late are not lost.
 
 use super::super::facts::Facts;
-use super::Evidence;
 use super::shares::Shares;
+use super::{Evidence, at_least_one};
 use crate::words::plural;
 
 pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
-    let frees = shares.lost_frees.round() as u64;
-    let allocs = facts.lost_allocs.count + (shares.second_lost + shares.first_lost).round() as u64;
+    let frees = at_least_one(shares.lost_frees);
+    let allocs = facts.lost_allocs.count + at_least_one(shares.second_lost + shares.first_lost);
     let (dropped, proven_frees) = (facts.dropped.count, facts.lost_frees.proven as f64);
     let mut says = Vec::new();
     if frees > 0 {

@@ -139,7 +139,7 @@ impl Evidence {
 }
 
 /// How much of a cause's evidence spills over: (from, to, pieces at `to` for one at `from`).
-const SPILL: [(Cause, Cause, f64); 21] = {
+const SPILL: [(Cause, Cause, f64); 24] = {
     use Cause::*;
     [
         (Loss, Reordering, 0.25),
@@ -163,11 +163,23 @@ const SPILL: [(Cause, Cause, f64); 21] = {
         (LayoutMismatch, Loss, 1.0),
         (LayoutMismatch, DoubleRelease, 1.0),
         (LayoutMismatch, LateAttach, 1.0),
+        (LayoutMismatch, Reordering, 1.0),
+        (LayoutMismatch, PidReuse, 1.0),
+        (LayoutMismatch, RealLeak, 1.0),
     ]
 };
 
 /// Below this, a suspect is not worth a line.
 const MENTIONED: f64 = 0.05;
+
+/// A share as a count; what is there at all is one.
+fn at_least_one(share: f64) -> u64 {
+    if share > 0.0 {
+        (share.round() as u64).max(1)
+    } else {
+        0
+    }
+}
 
 /// Weighs what was seen.
 pub(super) fn weigh(facts: Facts, circumstances: Circumstances) -> Diagnosis {

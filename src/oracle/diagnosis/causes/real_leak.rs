@@ -2,8 +2,8 @@
 //!
 //! It leaves buffers that are live when their clients have ended, and no other trouble: the address never comes back, so
 //! nothing contradicts. The record must show that the clients have ended, or at least that everything else was
-//! released; else what is live may be in use. A FREE that was lost at the end leaves the same, so one buffer alone is never
-//! enough. Where call stacks are recorded, a place in the program that allocates and never releases says it plainly.
+//! released; else what is live may be in use. A leak is older than buffers become, twice over: FREEs that were lost shortly before the
+//! end leave live what is not. Where call stacks are recorded, a place in the program that allocates and never releases says it plainly.
 
 use super::super::Circumstances;
 use super::super::facts::Facts;
@@ -13,6 +13,9 @@ use crate::words::plural;
 
 /// What a live buffer is worth where only the rest was released, and nothing says that the clients have ended.
 const DRAINED: f64 = 0.75;
+
+/// What one is worth that is no older than others became: its FREE may be lost.
+const YOUNG: f64 = 0.25;
 
 pub(super) fn evidence(facts: &Facts, shares: &Shares, circumstances: Circumstances) -> Evidence {
     let swept = shares.leaked.min(facts.swept_live.count as f64);
@@ -24,8 +27,10 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares, circumstances: Circumstan
     } else {
         0.0
     };
-    let amount = swept + at_end * weight;
-    let count = amount.round() as u64;
+    let all = (facts.live.count + facts.swept_live.count).max(1) as f64;
+    let outlived = facts.outlived as f64 / all;
+    let amount = (swept + at_end * weight) * (outlived + YOUNG * (1.0 - outlived));
+    let count = (swept + at_end * weight).round() as u64;
     let mut says = Vec::new();
     if weight > 0.0 && at_end >= 0.5 {
         says.push(format!(

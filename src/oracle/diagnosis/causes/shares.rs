@@ -11,6 +11,9 @@
 use super::super::Circumstances;
 use super::super::facts::Facts;
 
+/// FREEs of buffers that the record shows may come before the first of an earlier one.
+const FREES_BEFORE: usize = 4;
+
 /// The counts that belong to each cause, in pieces.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Shares {
@@ -53,9 +56,10 @@ impl Shares {
             return;
         }
         let short = facts.second_gaps.shorter_than(&facts.cycles) / count;
-        let certain = (2.0 * short - 1.0).clamp(0.0, 1.0) * count;
+        // Gaps of a loss average to one half, a few of them to more.
+        let certain = ((short - 0.6) / 0.35).clamp(0.0, 1.0) * count;
         let rest = count - certain;
-        let for_loss = self.lost_frees + 0.5;
+        let for_loss = self.lost_frees + 1.0;
         let lost = rest * for_loss / (for_loss + 0.5 * rest);
         self.second_lost = lost;
         self.second_double = count - lost;
@@ -68,7 +72,8 @@ impl Shares {
         }
         let reuse = (facts.reused as f64 / facts.allocs.max(1) as f64).min(0.98);
         let other_traces = self.lost_frees + self.second_lost;
-        let of_losses = (other_traces * (1.0 - reuse) / reuse.max(0.02)).min(count);
+        let expected = other_traces * (1.0 - reuse) / reuse.max(0.02);
+        let of_losses = (expected + 2.0 * expected.sqrt()).min(count);
         let messages = (facts.messages + facts.odd()).saturating_sub(facts.epoch_began);
         let early = facts.first_spread.share_in_first_third(messages);
         let early = ((early - 0.33) / 0.4).clamp(0.0, 1.0);
@@ -77,7 +82,12 @@ impl Shares {
         } else {
             0.0
         };
-        self.first_late = (count - of_losses) * early.max(alone);
+        // Where many buffers were live before, the first FREEs are of those.
+        let known = facts
+            .known_frees_before_unknown()
+            .saturating_sub(FREES_BEFORE) as f64;
+        let promptly = 1.0 / (1.0 + known / 8.0);
+        self.first_late = (count - of_losses) * early.max(alone) * promptly;
         self.first_lost = count - self.first_late;
     }
 
