@@ -212,10 +212,11 @@ impl Drawn {
             let (seen, complete) = self.play(file)?;
             let percent = [1, 2, 5, 10][self.random.below(4) as usize];
             let most = [1, 1, 8, 32][self.random.below(4) as usize];
-            return Ok((
-                transform::lossy(seen, percent, most, &mut self.random),
-                complete,
-            ));
+            let struck = transform::lossy(seen, percent, most, &mut self.random);
+            return match struck {
+                Some(seen) => Ok((seen, complete)),
+                None => Err(self.not_struck(Cause::Loss)),
+            };
         }
         let mut file = self.correct()?;
         file.transport.mode = SendMode::DontWait;
@@ -223,6 +224,12 @@ impl Drawn {
         let (mut seen, complete) = self.struck(Cause::Loss, file, |report| {
             report.count(Kind::LostMessage) > 0
         })?;
+        let dropped =
+            |observation: &&Observation| matches!(observation.what, Observed::Dropped { .. });
+        let dropped: Vec<Observation> = seen.iter().filter(dropped).cloned().collect();
+        if !transform::is_visible(&dropped) {
+            return Err(self.not_struck(Cause::Loss));
+        }
         // The server's side only: the client's own account would say it outright.
         seen.retain(|observation| !matches!(observation.what, Observed::Dropped { .. }));
         Ok((seen, complete))
@@ -331,10 +338,14 @@ impl Drawn {
                 return Ok((seen, complete));
             }
         }
-        Err(PlantError::NotStruck {
+        Err(self.not_struck(cause))
+    }
+
+    fn not_struck(&self, cause: Cause) -> PlantError {
+        PlantError::NotStruck {
             cause,
             run: self.run,
-        })
+        }
     }
 
     fn schedule(

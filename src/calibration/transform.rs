@@ -166,12 +166,13 @@ pub(super) fn misread(seen: &[Observation], written: Layout, read: Layout) -> Ve
 
 /// A loss begins at each message with a probability of `percent` over `most`, and takes up to `most` messages: one alone, or as
 /// many as a full socket does until the server reads on.
+/// `None`: nothing was lost that can be seen.
 pub(super) fn lossy(
     seen: Vec<Observation>,
     percent: u8,
     most: u64,
     random: &mut Random,
-) -> Vec<Observation> {
+) -> Option<Vec<Observation>> {
     let mut left = 0;
     let mut is_lost = |observation: &Observation| {
         if message_of(observation).is_none() {
@@ -184,13 +185,24 @@ pub(super) fn lossy(
         left = left.saturating_sub(1);
         lost
     };
-    let mut kept = seen.clone();
-    kept.retain(|observation| !is_lost(observation));
-    if kept.len() == seen.len() {
-        // Where chance took nothing: the message in the middle.
-        kept.remove(kept.len() / 2);
+    let (lost, kept): (Vec<Observation>, Vec<Observation>) =
+        seen.into_iter().partition(&mut is_lost);
+    is_visible(&lost).then_some(kept)
+}
+
+/// Whether the loss of these messages can be seen: a life that is lost as a whole leaves nothing.
+pub(super) fn is_visible(lost: &[Observation]) -> bool {
+    let mut halves: BTreeMap<(i32, u64), u32> = BTreeMap::new();
+    for observation in lost {
+        if let Observed::Message { message, .. } | Observed::Dropped { message } = &observation.what
+        {
+            let generation = message
+                .extension
+                .map_or(0, |extension| extension.generation);
+            *halves.entry((message.device, generation)).or_default() += 1;
+        }
     }
-    kept
+    halves.values().any(|messages| messages % 2 == 1)
 }
 
 fn message_of(observation: &Observation) -> Option<&Message> {

@@ -16,7 +16,7 @@ pub const MAX_SIGHTINGS: usize = 32;
 /// The share of lives that may be longer than those that outlive nearly all.
 const NEARLY_ALL: f64 = 0.1;
 /// FREEs from the beginning of a record that are kept.
-const MAX_KNOWN_FREES: usize = 256;
+pub(super) const MAX_FREES: usize = 1 << 16;
 /// Devices whose first generation is kept.
 const MAX_DEVICES: usize = 1 << 12;
 
@@ -106,8 +106,8 @@ pub(super) struct Facts {
     pub first_spread: Spread,
     /// The first FREEs of lives whose ALLOC the record shows, by number.
     pub known_frees: Vec<u64>,
-    /// The earliest FREE of an address that no message named before.
-    pub earliest_first_free: Option<u64>,
+    /// FREEs of addresses that no message named before, by number, as far as they are kept; in no order.
+    pub unknown_frees: Vec<u64>,
     /// The number of messages when the record or the server began.
     pub epoch_began: u64,
     /// The server began with nothing while buffers were live; `number`: how many.
@@ -191,15 +191,17 @@ impl Facts {
 
     /// A FREE of a life whose ALLOC the record shows.
     pub fn see_free(&mut self, at: At) {
-        if self.known_frees.len() < MAX_KNOWN_FREES {
+        if self.known_frees.len() < MAX_FREES {
             self.known_frees.push(at.number);
         }
     }
 
-    /// How many FREEs of lives that the record shows came before the first of one that it does not show.
+    /// How many FREEs of lives that the record shows came before the middle one of those that it does not show.
     pub fn known_frees_before_unknown(&self) -> usize {
-        let first = self.earliest_first_free.unwrap_or(0);
-        self.known_frees.partition_point(|number| *number < first)
+        let mut unknown = self.unknown_frees.clone();
+        unknown.sort_unstable();
+        let middle = unknown.get(unknown.len() / 2).copied().unwrap_or(0);
+        self.known_frees.partition_point(|number| *number < middle)
     }
 
     /// Frames and messages that make no sense.

@@ -151,7 +151,6 @@ impl NamedPlace {
     fn decide_oldest_free(&mut self, key: Key, facts: &mut Facts) {
         let (generation, at) = self.early.remove(0);
         if generation < facts.first_generation(key.device) {
-            facts.first_frees.proven += 1;
             facts.first_free(key, at);
         } else {
             facts.lost_allocs.add_proven(key.sighting(&[at]));

@@ -16,7 +16,7 @@
 //! address is empty again.
 
 use super::clients::{Clients, Ending};
-use super::facts::{At, Facts, Sighting};
+use super::facts::{At, Facts, MAX_FREES, Sighting};
 
 /// Times that an address may be handed out again with one ALLOC too many before its first life is given up.
 const MAX_CYCLES: u8 = 3;
@@ -394,8 +394,9 @@ impl Facts {
     /// A FREE of an address that no message named before.
     pub fn first_free(&mut self, key: Key, at: At) {
         self.first_frees.add(key.sighting(&[at]));
-        let earliest = self.earliest_first_free.unwrap_or(at.number);
-        self.earliest_first_free = Some(earliest.min(at.number));
+        if self.unknown_frees.len() < MAX_FREES {
+            self.unknown_frees.push(at.number);
+        }
         self.first_spread.add(at.number - self.epoch_began);
     }
 }

@@ -11,7 +11,7 @@ use crate::words::plural;
 /// From this share of all that follows on, frames are misread and not odd.
 const MISREAD: f64 = 0.5;
 /// What odd frames are worth that are no misread ones: together less than one piece of evidence.
-const ODD: f64 = 0.15;
+const ODD: f64 = 0.3;
 
 pub(super) fn evidence(facts: &Facts) -> Evidence {
     let (odd, sound) = (facts.odd_since as f64, facts.sound_since as f64);
@@ -39,7 +39,7 @@ pub(super) fn evidence(facts: &Facts) -> Evidence {
         }
     }
     let mut evidence = Evidence {
-        amount: if misread { odd } else { ODD },
+        amount: if misread { odd } else { ODD * odd.min(1.0) },
         proven: if misread { odd } else { 0.0 },
         count: facts.odd() + facts.torn.count,
         says: format!(

@@ -188,6 +188,15 @@ pub(super) fn weigh(facts: Facts, circumstances: Circumstances) -> Diagnosis {
         .into_iter()
         .map(|cause| (cause, evidence(cause, &facts, &shares, circumstances)))
         .collect();
+    if std::env::var("DBG").is_ok() {
+        for (c, e) in &all {
+            eprintln!(
+                "{c} {:.3} proven {:.3} count {}",
+                e.amount, e.proven, e.count
+            );
+        }
+        eprintln!("{shares:?}");
+    }
     let mut causes: Vec<Suspect> = all
         .iter()
         .filter(|(_, evidence)| evidence.count > 0)
@@ -239,7 +248,12 @@ fn suspect(cause: Cause, evidence: &Evidence, all: &[(Cause, Evidence)]) -> Susp
         .filter(|(_, to, _)| *to == cause)
         .map(|(from, _, share)| {
             let source = all.iter().find(|(of, _)| of == from);
-            share * source.map_or(0.0, |(_, evidence)| evidence.amount)
+            share
+                * source.map_or(0.0, |(of, evidence)| match of {
+                    // A few odd frames disturb nothing.
+                    Cause::LayoutMismatch => evidence.proven,
+                    _ => evidence.amount,
+                })
         })
         .sum();
     // What the record proves does not come from elsewhere.

@@ -11,8 +11,8 @@
 use super::super::Circumstances;
 use super::super::facts::Facts;
 
-/// FREEs of buffers that the record shows may come before the first of an earlier one.
-const FREES_BEFORE: usize = 4;
+/// FREEs of known buffers that may come for one of an earlier buffer, up to the middle one of these.
+const PROMPT: f64 = 2.0;
 
 /// The counts that belong to each cause, in pieces.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,7 +59,7 @@ impl Shares {
         // Gaps of a loss average to one half, a few of them to more.
         let certain = ((short - 0.6) / 0.35).clamp(0.0, 1.0) * count;
         let rest = count - certain;
-        let for_loss = self.lost_frees + 1.0;
+        let for_loss = 3.0 * self.lost_frees + 1.0;
         let lost = rest * for_loss / (for_loss + 0.5 * rest);
         self.second_lost = lost;
         self.second_double = count - lost;
@@ -82,12 +82,10 @@ impl Shares {
         } else {
             0.0
         };
-        // Where many buffers were live before, the first FREEs are of those.
-        let known = facts
-            .known_frees_before_unknown()
-            .saturating_sub(FREES_BEFORE) as f64;
-        let promptly = 1.0 / (1.0 + known / 8.0);
-        self.first_late = (count - of_losses) * early.max(alone) * promptly;
+        // Buffers from before are released among the first ones: as many known ones come between, or somewhat more.
+        let known = facts.known_frees_before_unknown() as f64;
+        let promptly = 1.0 / (1.0 + (known / count - PROMPT).max(0.0));
+        self.first_late = (count - of_losses) * (early * promptly).max(alone * promptly.max(0.5));
         self.first_lost = count - self.first_late;
     }
 
@@ -100,8 +98,8 @@ impl Shares {
         let reuse = (facts.reused as f64 / facts.allocs.max(1) as f64).clamp(0.1, 1.0);
         let losses =
             self.lost_frees + self.second_lost + self.first_lost + facts.lost_allocs.count as f64;
-        // Towards the end addresses come back less: as many again are expected at least, and chance allows for more.
-        let expected = losses * ((1.0 - reuse) / reuse).max(1.0);
+        // Towards the end addresses come back less, and losses come in bursts: twice as many may be left by them, and more by chance.
+        let expected = losses * ((1.0 - reuse) / reuse).max(2.0);
         self.leaked = (live - expected - 2.0 * expected.sqrt()).max(0.0);
     }
 }
