@@ -174,8 +174,12 @@ pub(super) fn lossy(
     random: &mut Random,
 ) -> Option<Vec<Observation>> {
     let mut left = 0;
+    let mut number = 0;
+    // What is lost at the very beginning makes a record that begins late.
+    let beginning = seen.len() / 10;
     let mut is_lost = |observation: &Observation| {
-        if message_of(observation).is_none() {
+        number += 1;
+        if message_of(observation).is_none() || number < beginning {
             return false;
         }
         if left == 0 && random.percent(percent) && random.below(most) == 0 {

@@ -28,11 +28,16 @@ impl Gaps {
     /// How much of `self` is shorter than what is normal: each gap counts with the share of `normal` gaps that are longer. Gaps
     /// that are drawn from the normal ones count one half each.
     pub fn shorter_than(&self, normal: &Gaps) -> f64 {
+        self.sum(normal, |longer| longer)
+    }
+
+    /// The sum of a weight over all gaps, which depends on the share of `normal` gaps that are longer.
+    pub fn sum(&self, normal: &Gaps, weight: impl Fn(f64) -> f64) -> f64 {
         self.counts
             .iter()
             .enumerate()
             .filter(|(_, count)| **count > 0)
-            .map(|(bucket, count)| *count as f64 * normal.share_above(bucket))
+            .map(|(bucket, count)| *count as f64 * weight(normal.share_above(bucket)))
             .sum()
     }
 

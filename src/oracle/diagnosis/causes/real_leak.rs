@@ -14,7 +14,7 @@ use crate::words::plural;
 /// What a live buffer is worth where only the rest was released, and nothing says that the clients have ended.
 const DRAINED: f64 = 0.75;
 
-/// What one is worth that is no older than others became: its FREE may be lost.
+/// What one is worth that is no older than others became, up to one piece of all of these: a single burst may have taken their FREEs.
 const YOUNG: f64 = 0.25;
 
 pub(super) fn evidence(facts: &Facts, shares: &Shares, circumstances: Circumstances) -> Evidence {
@@ -29,8 +29,9 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares, circumstances: Circumstan
     };
     let all = (facts.live.count + facts.swept_live.count).max(1) as f64;
     let outlived = facts.outlived as f64 / all;
-    let amount = (swept + at_end * weight) * (outlived + YOUNG * (1.0 - outlived));
-    let count = (swept + at_end * weight).round() as u64;
+    let leaked = swept + at_end * weight;
+    let amount = leaked * outlived + (YOUNG * leaked * (1.0 - outlived)).min(1.0);
+    let count = leaked.round() as u64;
     let mut says = Vec::new();
     if weight > 0.0 && at_end >= 0.5 {
         says.push(format!(

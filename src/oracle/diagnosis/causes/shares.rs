@@ -14,6 +14,20 @@ use super::super::facts::Facts;
 /// FREEs of known buffers that may come for one of an earlier buffer, up to the middle one of these.
 const PROMPT: f64 = 2.0;
 
+/// The share of second releases that follow the first closely; the others come from a later life that the second one ended.
+const CLOSE: f64 = 0.8;
+/// How close: their gaps are about as short as the shortest of this many normal ones.
+const CLOSENESS: f64 = 8.0;
+/// Lives without FREE that double releases seem to leave, for each FREE too many, by mistake.
+const MISTAKEN: f64 = 0.05;
+
+/// The logarithm of the number of ways to choose `some` of `all`.
+fn choices(all: f64, some: f64) -> f64 {
+    (1..=some.round() as u64)
+        .map(|k| ((all - some + k as f64) / k as f64).max(1.0).ln())
+        .sum()
+}
+
 /// The counts that belong to each cause, in pieces.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Shares {
@@ -55,14 +69,17 @@ impl Shares {
         if count == 0.0 {
             return;
         }
-        let short = facts.second_gaps.shorter_than(&facts.cycles) / count;
-        // Gaps of a loss average to one half, a few of them to more.
-        let certain = ((short - 0.6) / 0.35).clamp(0.0, 1.0) * count;
-        let rest = count - certain;
-        let for_loss = 3.0 * self.lost_frees + 1.0;
-        let lost = rest * for_loss / (for_loss + 0.5 * rest);
-        self.second_lost = lost;
-        self.second_double = count - lost;
+        // How much likelier the gaps are if they are those of second releases.
+        let gaps = facts.second_gaps.sum(&facts.cycles, |longer| {
+            (CLOSE * CLOSENESS * longer.powf(CLOSENESS - 1.0) + 1.0 - CLOSE).ln()
+        });
+        // How much likelier that so few FREEs are missing: a loss takes as many FREEs as ALLOCs.
+        let missing = self.lost_frees.min(4096.0);
+        let counts = missing * MISTAKEN.ln() + (count + missing) * 2_f64.ln()
+            - choices(count + missing, missing);
+        let double = 1.0 / (1.0 + (-gaps - counts).exp());
+        self.second_double = count * double;
+        self.second_lost = count - self.second_double;
     }
 
     fn divide_first_frees(&mut self, facts: &Facts, circumstances: Circumstances) {
@@ -85,7 +102,9 @@ impl Shares {
         // Buffers from before are released among the first ones: as many known ones come between, or somewhat more.
         let known = facts.known_frees_before_unknown() as f64;
         let promptly = 1.0 / (1.0 + (known / count - PROMPT).max(0.0));
-        self.first_late = (count - of_losses) * (early * promptly).max(alone * promptly.max(0.5));
+        let late = (early * promptly).max(alone * promptly.max(0.5));
+        // Where messages are lost anyway, that explains these as well.
+        self.first_late = (count - of_losses) * late / (1.0 + other_traces);
         self.first_lost = count - self.first_late;
     }
 
