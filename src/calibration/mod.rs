@@ -45,6 +45,8 @@ pub struct Row {
     pub right_confident: u64,
     /// Another cause was named with confidence, first or not.
     pub wrong_confident: u64,
+    /// The highest score that another cause got.
+    pub highest_wrong: f64,
     /// The runs in which the planted cause was not first or another was named with confidence: `RUN/form`.
     pub missed: Vec<String>,
 }
@@ -89,6 +91,7 @@ impl Row {
             right: 0,
             right_confident: 0,
             wrong_confident: 0,
+            highest_wrong: 0.0,
             missed: Vec::new(),
         }
     }
@@ -106,10 +109,11 @@ impl Row {
             (Some(planted), Some(first)) => planted == first.cause,
             _ => false,
         };
-        let is_wrong = diagnosis
-            .causes
-            .iter()
-            .any(|cause| cause.score >= CONFIDENT && Some(cause.cause) != self.planted);
+        let wrong = diagnosis.causes.iter();
+        let wrong = wrong.filter(|cause| Some(cause.cause) != self.planted);
+        let highest_wrong = wrong.map(|cause| cause.score).fold(0.0, f64::max);
+        let is_wrong = highest_wrong >= CONFIDENT;
+        self.highest_wrong = self.highest_wrong.max(highest_wrong);
         self.right += u64::from(is_right);
         let confident = first.is_none_or(|first| first.score >= CONFIDENT);
         self.right_confident += u64::from(is_right && confident);

@@ -122,6 +122,8 @@ struct Evidence {
     count: u64,
     says: String,
     exhibits: Vec<Exhibit>,
+    /// The score is at most this, where the evidence is not enough by itself.
+    at_most: Option<f64>,
 }
 
 impl Evidence {
@@ -188,15 +190,6 @@ pub(super) fn weigh(facts: Facts, circumstances: Circumstances) -> Diagnosis {
         .into_iter()
         .map(|cause| (cause, evidence(cause, &facts, &shares, circumstances)))
         .collect();
-    if std::env::var("DBG").is_ok() {
-        for (c, e) in &all {
-            eprintln!(
-                "{c} {:.3} proven {:.3} count {}",
-                e.amount, e.proven, e.count
-            );
-        }
-        eprintln!("{shares:?}");
-    }
     let mut causes: Vec<Suspect> = all
         .iter()
         .filter(|(_, evidence)| evidence.count > 0)
@@ -267,7 +260,7 @@ fn suspect(cause: Cause, evidence: &Evidence, all: &[(Cause, Evidence)]) -> Susp
     exhibits.sort_by(|a, b| a.sighting.positions.cmp(&b.sighting.positions));
     Suspect {
         cause,
-        score,
+        score: evidence.at_most.map_or(score, |most| score.min(most)),
         count: evidence.count,
         says: evidence.says.clone(),
         exhibits,

@@ -11,6 +11,8 @@ use super::Evidence;
 use super::shares::Shares;
 use crate::words::plural;
 
+/// The highest score where messages are lost: what is live may have lost its FREE in one burst.
+const BESIDE_LOSSES: f64 = 0.7;
 /// What a live buffer is worth where only the rest was released, and nothing says that the clients have ended.
 const DRAINED: f64 = 0.75;
 
@@ -50,6 +52,8 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares, circumstances: Circumstan
         proven: amount.min(circumstances.never_released as f64),
         count,
         says: says.join(", "),
+        at_most: (shares.losses > 0.5 && circumstances.never_released == 0)
+            .then_some(BESIDE_LOSSES),
         ..Evidence::default()
     };
     if weight > 0.0 {

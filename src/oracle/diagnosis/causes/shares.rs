@@ -39,6 +39,8 @@ pub(super) struct Shares {
     pub second_lost: f64,
     pub first_late: f64,
     pub first_lost: f64,
+    /// All that a loss explains, but what is live.
+    pub losses: f64,
     pub leaked: f64,
 }
 
@@ -109,16 +111,18 @@ impl Shares {
     }
 
     fn divide_live(&mut self, facts: &Facts, circumstances: Circumstances) {
+        self.losses = self.lost_frees
+            + self.second_lost
+            + self.first_lost
+            + (facts.lost_allocs.count + facts.dropped.count) as f64;
         if circumstances.begins_in_the_middle {
             return;
         }
         let live = (facts.live.count + facts.swept_live.count) as f64;
         // Losses at addresses that did not come back.
         let reuse = (facts.reused as f64 / facts.allocs.max(1) as f64).clamp(0.1, 1.0);
-        let losses =
-            self.lost_frees + self.second_lost + self.first_lost + facts.lost_allocs.count as f64;
         // Towards the end addresses come back less, and losses come in bursts: twice as many may be left by them, and more by chance.
-        let expected = losses * ((1.0 - reuse) / reuse).max(2.0);
+        let expected = self.losses * ((1.0 - reuse) / reuse).max(2.0);
         self.leaked = (live - expected - 2.0 * expected.sqrt()).max(0.0);
     }
 }
