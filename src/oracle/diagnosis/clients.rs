@@ -16,6 +16,8 @@ use super::facts::{At, Facts, Sighting};
 const MAX_CLIENTS: usize = 1 << 16;
 /// Moments that are kept, over all processes.
 const MAX_MOMENTS: usize = 1 << 20;
+/// Lives that a cut must explain: two end together by chance.
+const MIN_LIVES: usize = 3;
 /// Cuts that are looked for in one process.
 const MAX_CUTS: usize = 8;
 
@@ -238,7 +240,7 @@ impl Clients {
 }
 
 impl Client {
-    /// The cut that explains the most lives, at least two.
+    /// The cut that explains the most lives.
     fn best_cut(&mut self, pid: i32) -> Option<Cut> {
         self.lost.sort_unstable_by_key(|(from, ..)| *from);
         let mut ends = std::collections::BinaryHeap::new();
@@ -253,7 +255,7 @@ impl Client {
             while ends.peek().is_some_and(|end| end.0 < cut.number) {
                 ends.pop();
             }
-            if ends.len() >= 2 && best.is_none_or(|(most, _)| ends.len() > most) {
+            if ends.len() >= MIN_LIVES && best.is_none_or(|(most, _)| ends.len() > most) {
                 best = Some((ends.len(), *cut));
             }
         }

@@ -61,6 +61,9 @@ impl Shares {
         if all > 0.0 {
             // Losses cluster around a quiet moment by chance; a change of process explains all that there is.
             let credible = ((explained / all - 0.3) / 0.5).clamp(0.0, 1.0);
+            // A process that ends leaves no FREE without ALLOC, a loss leaves as many.
+            let surplus = (facts.lost_allocs.count + facts.second_frees.count) as f64;
+            let credible = credible / (1.0 + 2.0 * surplus / explained.max(1.0));
             self.cut = (explained + left) * credible;
             self.lost_frees = all - explained * credible;
         }
@@ -76,7 +79,8 @@ impl Shares {
             (CLOSE * CLOSENESS * longer.powf(CLOSENESS - 1.0) + 1.0 - CLOSE).ln()
         });
         // How much likelier that so few FREEs are missing: a loss takes as many FREEs as ALLOCs.
-        let missing = self.lost_frees.min(4096.0);
+        let unnamed = facts.first_frees.inferred().min(1) as f64;
+        let missing = (self.lost_frees + unnamed).min(4096.0);
         let counts = missing * MISTAKEN.ln() + (count + missing) * 2_f64.ln()
             - choices(count + missing, missing);
         let double = 1.0 / (1.0 + (-gaps - counts).exp());
