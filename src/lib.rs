@@ -23,6 +23,7 @@ macro_rules! say {
 }
 pub(crate) use say;
 
+pub mod calibration;
 pub mod campaign;
 pub mod cli;
 pub mod conformance;

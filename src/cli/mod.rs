@@ -8,6 +8,7 @@ mod captured;
 pub mod check;
 pub mod conformance;
 pub mod corpus;
+pub mod diagnose;
 pub mod disciplines;
 pub mod explore;
 pub mod fuzz;
@@ -62,6 +63,8 @@ pub enum Command {
     Matrix(matrix::MatrixArgs),
     /// Check a trace: what the server reconstructed against the truth
     Check(check::CheckArgs),
+    /// Say what went wrong in a trace or a log, by its messages alone: ranked causes with their evidence
+    Diagnose(diagnose::DiagnoseArgs),
     /// Run a recorded trace or a reproducer again, step by step, and check that it is the same
     Replay(replay::ReplayArgs),
     /// Minimise what diverged to the fewest threads, operations and preemptions
@@ -114,6 +117,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Explore(args) => explore::run(args, &context),
         Command::Matrix(args) => matrix::run(args, &context),
         Command::Check(args) => check::run(args, &context),
+        Command::Diagnose(args) => diagnose::run(args, &context),
         Command::Replay(args) => replay::run(args, &context),
         Command::Shrink(args) => shrink::run(args, &context),
         Command::Corpus(args) => corpus::run(args, &context),

@@ -13,7 +13,8 @@ use crate::device::{BufferKind, DeviceId};
 use crate::planted::Planted;
 use crate::scenario::op::{Op, Request};
 use crate::scenario::{Scenario, VIEW_GENERATION};
-use crate::server::registry::{Outcome, Registry};
+use crate::server::registry::Registry;
+pub use crate::trace::event::receive_code;
 use crate::trace::event::{ConnId, Event, FreeOutcome, LockId, ReceiveCode, SendOutcome, SentKind};
 use crate::trace::file::{AtRest, End, SERVER_STREAM};
 use crate::trace::merge::Merged;
@@ -168,7 +169,7 @@ impl Checker {
     }
 
     /// The message that `thread` sends with the event just observed; `None` outside of an operation.
-    pub(super) fn sent(&self, thread: usize, kind: SentKind) -> Option<Sent> {
+    pub(crate) fn sent(&self, thread: usize, kind: SentKind) -> Option<Sent> {
         let handle = self.handle(thread)?;
         let context = self.threads[thread];
         Some(Sent {
@@ -554,20 +555,5 @@ impl Checker {
         let events = self.events;
         self.contradiction
             .get_or_insert_with(|| format!("event {events}: {}", why()));
-    }
-}
-
-/// How an outcome is recorded.
-pub fn receive_code(outcome: &Outcome) -> ReceiveCode {
-    match outcome {
-        Outcome::Inserted => ReceiveCode::Inserted,
-        Outcome::Replaced { .. } => ReceiveCode::Replaced,
-        Outcome::Incremented { .. } => ReceiveCode::Incremented,
-        Outcome::Removed { .. } => ReceiveCode::Removed,
-        Outcome::Decremented { .. } => ReceiveCode::Decremented,
-        Outcome::UnknownFree => ReceiveCode::UnknownFree,
-        Outcome::Held => ReceiveCode::Held,
-        Outcome::Rejected(_) => ReceiveCode::Rejected,
-        Outcome::Ignored => ReceiveCode::Ignored,
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! [`kind`] says what can be wrong and how a check ends; [`checker`] walks a run with the truth on one hand
 //! and the reconstruction on the other; [`message_check`], [`observation_check`] and [`allocation_check`] do what can be done without truth, for
-//! logs, for messages as they were sent, and for what an allocator recorded of itself. The oracle knows events, not engines.
+//! logs, for messages as they were sent, and for what an allocator recorded of itself; [`diagnosis`] ranks causes. The oracle knows events, not engines.
 
 pub mod allocation_check;
 pub mod check;
 pub mod checker;
+pub mod diagnosis;
 mod judge;
 pub mod kind;
 pub mod message_check;

@@ -20,6 +20,8 @@ pub enum Purpose {
     Schedule = 4,
     /// The units of a campaign.
     Campaign = 5,
+    /// The runs that a diagnosis is calibrated on.
+    Calibration = 6,
 }
 
 /// A random stream.

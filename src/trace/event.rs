@@ -8,6 +8,7 @@
 
 use crate::device::DeviceId;
 use crate::scenario::op::Op;
+use crate::server::registry::Outcome;
 
 /// A lock, as an index among the scenario's locks (see [`super::objects::Objects`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -280,5 +281,20 @@ impl Event {
             self,
             Event::BlockedOnLock { .. } | Event::BlockedOnOp { .. } | Event::BlockedOnSend { .. }
         )
+    }
+}
+
+/// How an outcome is recorded.
+pub fn receive_code(outcome: &Outcome) -> ReceiveCode {
+    match outcome {
+        Outcome::Inserted => ReceiveCode::Inserted,
+        Outcome::Replaced { .. } => ReceiveCode::Replaced,
+        Outcome::Incremented { .. } => ReceiveCode::Incremented,
+        Outcome::Removed { .. } => ReceiveCode::Removed,
+        Outcome::Decremented { .. } => ReceiveCode::Decremented,
+        Outcome::UnknownFree => ReceiveCode::UnknownFree,
+        Outcome::Held => ReceiveCode::Held,
+        Outcome::Rejected(_) => ReceiveCode::Rejected,
+        Outcome::Ignored => ReceiveCode::Ignored,
     }
 }

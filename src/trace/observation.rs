@@ -3,9 +3,25 @@
 //!
 //! It is what the checks without truth, the diagnosis and `replay --to` read, so that each of them works on any trace.
 //! An observation says where it stands in its source and no more than the source knows. It does not judge.
+//!
+//! [`each`] turns a trace into observations, whatever kind of trace it is.
 
+mod run;
+pub(crate) use run::RunMessages;
+mod server_log;
+
+use std::io;
+
+use thiserror::Error;
+
+use super::capture;
 use super::event::ReceiveCode;
-use super::import::server_log::{RefsLeft, Said};
+use super::file::{Header, ImportFormat, TraceFile};
+use super::import::accounting::Accounting;
+use super::import::allocation;
+use super::import::server_log::{RefsLeft, Said, ServerLogReader};
+use super::journal;
+use super::text::TextReader;
 use crate::tracking::Message;
 
 /// One thing that was seen.
@@ -76,5 +92,125 @@ impl Said {
             ReceiveCode::Rejected => Said::Rejected,
             ReceiveCode::Held | ReceiveCode::Ignored | ReceiveCode::Unknown => return None,
         })
+    }
+}
+
+/// What a source says of itself beside its observations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// What positions count: `line`, `event`, `entry`.
+    pub position_word: &'static str,
+    /// The source shows that all clients have ended.
+    pub complete: bool,
+    /// It may begin when buffers are live.
+    pub begins_in_the_middle: bool,
+    /// How many positions there are.
+    pub positions: u64,
+    /// How many of them were not understood.
+    pub unrecognised: u64,
+    /// What keeps the observations from being all, or in order.
+    pub note: Option<String>,
+}
+
+/// Why a source cannot be read.
+#[derive(Debug, Error)]
+pub enum ObserveError {
+    /// Its bytes cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The trace contradicts itself.
+    #[error("{0}")]
+    Contradiction(String),
+    /// Nothing reads observations from this kind of trace.
+    #[error("{0} shows no messages that can be read")]
+    Unreadable(&'static str),
+}
+
+/// Tells everything that `trace` shows of messages, in its order.
+pub fn each(trace: &TraceFile, tell: &mut dyn FnMut(Observation)) -> Result<Seen, ObserveError> {
+    match trace.header() {
+        Header::Run(header) => run::each(trace, header, tell),
+        Header::Import(header) if header.format == ImportFormat::ServerLog => {
+            let mut text = TextReader::new(trace);
+            let mut seen = each_line(&mut text, tell)?;
+            seen.note = text.damage().map(str::to_owned);
+            Ok(seen)
+        }
+        Header::Import(header) => {
+            let mut text = TextReader::new(trace);
+            let Some(mut source) = allocation::source(header, &mut text) else {
+                return Err(ObserveError::Unreadable("this import"));
+            };
+            while let Some(record) = source.next() {
+                if let Some(observation) = record?.observation() {
+                    tell(observation);
+                }
+            }
+            let seen = Seen::of_records(header.format, source.accounting());
+            drop(source);
+            Ok(Seen {
+                note: text.damage().map(str::to_owned),
+                ..seen
+            })
+        }
+        Header::Capture(header) => {
+            let account = capture::messages(trace, header, tell);
+            Ok(Seen {
+                position_word: "message",
+                complete: account.damage.is_none(),
+                begins_in_the_middle: account.skipped_bytes > 0,
+                positions: account.messages + account.unknown_frames,
+                unrecognised: account.unknown_frames,
+                note: account.damage,
+            })
+        }
+        Header::Journal(_) => {
+            let mut positions = 0;
+            let note = journal::observations(trace, &mut |observation| {
+                positions = observation.position;
+                tell(observation);
+            });
+            Ok(Seen {
+                position_word: "message",
+                positions,
+                note,
+                ..Seen::default()
+            })
+        }
+    }
+}
+
+/// Tells everything that a tracking server's log shows of messages.
+pub fn each_line(
+    log: impl io::BufRead,
+    tell: &mut dyn FnMut(Observation),
+) -> Result<Seen, ObserveError> {
+    let mut log = ServerLogReader::new(log);
+    for record in log.by_ref() {
+        if let Some(observation) = server_log::observation(&record?) {
+            tell(observation);
+        }
+    }
+    let accounting = log.into_accounting();
+    Ok(Seen {
+        position_word: ImportFormat::ServerLog.position_word(),
+        positions: accounting.lines,
+        unrecognised: accounting.unrecognised,
+        ..Seen::default()
+    })
+}
+
+impl Seen {
+    /// What the account of an allocator's records says of them.
+    pub fn of_records(format: ImportFormat, accounting: &Accounting) -> Seen {
+        Seen {
+            position_word: format.position_word(),
+            // Such a log begins and ends with its program.
+            complete: !format.begins_in_the_middle(),
+            begins_in_the_middle: format.begins_in_the_middle(),
+            positions: accounting.lines,
+            unrecognised: accounting.unrecognised,
+            note: None,
+        }
     }
 }

@@ -1,0 +1,318 @@
+//! `heisenbed diagnose`: what went wrong in a record, by the messages alone: ranked causes with their evidence.
+
+mod calibrate;
+mod print;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args;
+
+use super::progress::Progress;
+use super::verdict::Summary;
+use super::{Context, Outcome};
+use crate::oracle::allocation_check::{AllocationCheck, AllocationReport};
+use crate::oracle::diagnosis::{Cause, Circumstances, Diagnoser, Diagnosis};
+use crate::oracle::{Divergence, Report, Strength, Verdict};
+use crate::trace::file::{Header, ImportFormat, ImportHeader, TraceFile};
+use crate::trace::import::allocation::{self, AllocationEvent, AllocationSource};
+use crate::trace::import::stacks::StackId;
+use crate::trace::observation::{self, Observation, Seen};
+use crate::trace::text::TextReader;
+
+/// Bytes of a text by which its format is told.
+const SNIFFED_BYTES: u64 = 64 << 10;
+const READ_BYTES: usize = 256 << 10;
+
+/// Arguments of `heisenbed diagnose`.
+#[derive(Clone, Debug, Args)]
+pub struct DiagnoseArgs {
+    /// A trace of any kind, or the text of a server's log, a debug log or an RMM log as it is
+    #[arg(value_name = "FILE", required_unless_present = "calibrate")]
+    pub file: Option<PathBuf>,
+    /// Diagnose runs with a known cause instead, and print how often the diagnosis is right
+    #[arg(long, conflicts_with = "file")]
+    pub calibrate: bool,
+    /// Runs of each cause
+    #[arg(long, value_name = "N", default_value_t = 100, requires = "calibrate")]
+    pub runs: u64,
+}
+
+/// A diagnosis with what is known of its source.
+struct Diagnosed {
+    /// What the source is, in words.
+    what: String,
+    seen: Seen,
+    diagnosis: Diagnosis,
+    /// Where buffers come from that were never released, where the source knows.
+    places: Vec<LeakPlace>,
+    elapsed_s: f64,
+}
+
+/// A place in the program whose buffers were never released.
+struct LeakPlace {
+    buffers: u64,
+    bytes: u64,
+    /// Allocations from there, released ones included.
+    allocations: u64,
+    position: u64,
+    address: u64,
+    device: i32,
+    /// Innermost first.
+    frames: Vec<String>,
+}
+
+/// Runs the subcommand.
+pub fn run(args: &DiagnoseArgs, context: &Context) -> Outcome {
+    let Some(file) = &args.file else {
+        return calibrate::run(args.runs, context);
+    };
+    match diagnose(file, context) {
+        Ok(diagnosed) => print::outcome(file, &diagnosed, context),
+        Err(error) => Outcome::bad_input(error, context.format),
+    }
+}
+
+fn diagnose(path: &Path, context: &Context) -> Result<Diagnosed, String> {
+    let started = Instant::now();
+    let at = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let mut diagnosed = match TraceFile::open(path) {
+        Ok(trace) => diagnose_trace(&trace, context).map_err(|error| at(&error))?,
+        // What is no trace may be a text; what is not that either is told as no trace.
+        Err(no_trace) => match diagnose_text(path, context) {
+            Some(result) => result.map_err(|error| at(&error))?,
+            None => return Err(no_trace.to_string()),
+        },
+    };
+    diagnosed.elapsed_s = started.elapsed().as_secs_f64();
+    Ok(diagnosed)
+}
+
+fn diagnose_trace(trace: &TraceFile, context: &Context) -> Result<Diagnosed, String> {
+    if let Header::Import(header) = trace.header()
+        && header.format != ImportFormat::ServerLog
+    {
+        let mut text = TextReader::new(trace);
+        let mut diagnosed = diagnose_records(header, &mut text, trace.events(), context)?;
+        diagnosed.seen.note = text.damage().map(str::to_owned);
+        return Ok(diagnosed);
+    }
+    let what = match trace.header() {
+        Header::Run(run) => format!("a recorded run of {}", run.scenario.name),
+        Header::Import(header) => format!("{}, {}", kind_of(header.format), header.source),
+        other => other.what().to_owned(),
+    };
+    diagnose_messages(what, trace.events(), context, |tell| {
+        observation::each(trace, tell).map_err(|error| error.to_string())
+    })
+}
+
+/// Diagnoses a text that no import has made a trace of. `None`: it is none that is known.
+fn diagnose_text(path: &Path, context: &Context) -> Option<Result<Diagnosed, String>> {
+    let mut file = File::open(path).ok()?;
+    let mut start = Vec::new();
+    (&file).take(SNIFFED_BYTES).read_to_end(&mut start).ok()?;
+    file.rewind().ok()?;
+    let header = ImportHeader {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        format: sniff(&start)?,
+        source: path.file_name()?.to_string_lossy().into_owned(),
+    };
+    let text = BufReader::with_capacity(READ_BYTES, file);
+    if header.format != ImportFormat::ServerLog {
+        return Some(diagnose_records(&header, text, 0, context));
+    }
+    let what = kind_of(header.format).to_owned();
+    let diagnosed = diagnose_messages(what, 0, context, |tell| {
+        observation::each_line(text, tell).map_err(|error| error.to_string())
+    });
+    Some(diagnosed)
+}
+
+/// What a text that begins so is. A server's log is told by one line in its beginning that such a server prints.
+fn sniff(start: &[u8]) -> Option<ImportFormat> {
+    let text = String::from_utf8_lossy(start);
+    let records = |format| {
+        let header = ImportHeader {
+            version: String::new(),
+            format,
+            source: String::new(),
+        };
+        let mut source = allocation::source(&header, start)?;
+        source.next()?.ok()
+    };
+    if text.contains("BUFFER ") && records(ImportFormat::DebugLog).is_some() {
+        return Some(ImportFormat::DebugLog);
+    }
+    if text.starts_with("Thread,Time,Action") {
+        return Some(ImportFormat::RmmLog);
+    }
+    let mut known = false;
+    let seen = observation::each_line(start, &mut |_| known = true).ok()?;
+    (known && seen.positions > 0).then_some(ImportFormat::ServerLog)
+}
+
+fn diagnose_messages(
+    what: String,
+    positions: u64,
+    context: &Context,
+    each: impl FnOnce(&mut dyn FnMut(Observation)) -> Result<Seen, String>,
+) -> Result<Diagnosed, String> {
+    let mut diagnoser = Diagnoser::default();
+    let mut progress = Progress::new(context.quiet, "diagnose", "positions", positions);
+    let seen = each(&mut |observation| {
+        diagnoser.observe(&observation);
+        progress.update(observation.position);
+    })?;
+    progress.finish();
+    let diagnosis = diagnoser.finish(Circumstances {
+        complete: seen.complete,
+        begins_in_the_middle: seen.begins_in_the_middle,
+        never_released: 0,
+    });
+    Ok(Diagnosed {
+        what,
+        seen,
+        diagnosis,
+        places: Vec::new(),
+        elapsed_s: 0.0,
+    })
+}
+
+/// Diagnoses what an allocator recorded of itself, with the places in the program that it names.
+fn diagnose_records(
+    header: &ImportHeader,
+    text: impl BufRead,
+    positions: u64,
+    context: &Context,
+) -> Result<Diagnosed, String> {
+    let format = header.format;
+    let Some(mut source) = allocation::source(header, text) else {
+        return Err("it is about messages".to_owned());
+    };
+    let mut diagnoser = Diagnoser::default();
+    let mut check = AllocationCheck::new(format.begins_in_the_middle());
+    let mut allocations: BTreeMap<StackId, u64> = BTreeMap::new();
+    let mut progress = Progress::new(context.quiet, "diagnose", "lines", positions);
+    while let Some(record) = source.next() {
+        let record = record.map_err(|error| error.to_string())?;
+        if let AllocationEvent::Allocated(buffer) = record.what
+            && let Some(stack) = buffer.stack
+        {
+            *allocations.entry(stack).or_default() += 1;
+        }
+        check.observe(&record);
+        if let Some(observation) = record.observation() {
+            diagnoser.observe(&observation);
+        }
+        progress.update(source.accounting().lines);
+    }
+    progress.finish();
+    let places = leak_places(&check.finish(), &allocations, source.as_ref());
+    let seen = Seen::of_records(format, source.accounting());
+    let never_released = places
+        .iter()
+        .filter(|place| place.buffers == place.allocations)
+        .map(|place| place.buffers)
+        .sum();
+    let diagnosis = diagnoser.finish(Circumstances {
+        complete: seen.complete,
+        begins_in_the_middle: seen.begins_in_the_middle,
+        never_released,
+    });
+    Ok(Diagnosed {
+        what: format!("{}, {}", kind_of(format), header.source),
+        seen,
+        diagnosis,
+        places,
+        elapsed_s: 0.0,
+    })
+}
+
+fn leak_places(
+    found: &AllocationReport,
+    allocations: &BTreeMap<StackId, u64>,
+    source: &dyn AllocationSource,
+) -> Vec<LeakPlace> {
+    let with_stack = |group: &crate::oracle::allocation_check::LiveGroup| {
+        let stack = group.first.buffer.stack?;
+        Some(LeakPlace {
+            buffers: group.buffers,
+            bytes: group.bytes,
+            allocations: allocations.get(&stack).copied().unwrap_or(0),
+            position: group.first.position,
+            address: group.first.buffer.address,
+            device: group.first.buffer.device,
+            frames: source
+                .stacks()
+                .frames_of(stack)
+                .map(str::to_owned)
+                .collect(),
+        })
+    };
+    found.groups.iter().filter_map(with_stack).collect()
+}
+
+fn kind_of(format: ImportFormat) -> &'static str {
+    match format {
+        ImportFormat::ServerLog => "a server's log",
+        ImportFormat::DebugLog => "a debug log",
+        ImportFormat::RmmLog => "an RMM log",
+        ImportFormat::TorchSnapshot => "a memory snapshot",
+    }
+}
+
+impl Diagnosed {
+    /// The common part of every verdict. A leak is no divergence: where it is all that is wrong, the verdict is clean.
+    fn summary(&self) -> Summary {
+        let diagnosis = &self.diagnosis;
+        let leaks = diagnosis
+            .all_named()
+            .find(|suspect| suspect.cause == Cause::RealLeak)
+            .map_or(0, |suspect| suspect.count);
+        let named = diagnosis.named();
+        let only_leaks = diagnosis.divergences.is_empty()
+            && diagnosis
+                .all_named()
+                .all(|suspect| suspect.cause == Cause::RealLeak);
+        let verdict = match named {
+            Some(_) if only_leaks => Verdict::Clean,
+            Some(_) => Verdict::Diverged,
+            None if diagnosis.trouble => Verdict::Inconclusive,
+            None => Verdict::Clean,
+        };
+        let first = diagnosis.first.as_ref().map(|(kind, sighting)| Divergence {
+            kind: *kind,
+            device: crate::device::DeviceId(
+                sighting
+                    .device
+                    .and_then(|device| u16::try_from(device).ok())
+                    .unwrap_or(0),
+            ),
+            memory: None,
+            address: sighting.address,
+            thread: None,
+            op: None,
+        });
+        let mut summary = Summary::new(0, 0);
+        summary.add(&Report {
+            verdict,
+            strength: Strength::Messages,
+            divergences: diagnosis.divergences.clone(),
+            first,
+            leaks,
+            leaked: Vec::new(),
+            events: self.seen.positions,
+            messages: diagnosis.messages,
+            ops: 0,
+            allocs_failed: 0,
+            peak_live: 0,
+            note: self.seen.note.clone(),
+        });
+        summary.elapsed_s = self.elapsed_s;
+        summary
+    }
+}

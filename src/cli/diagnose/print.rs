@@ -1,0 +1,235 @@
+//! What `diagnose` prints.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::super::verdict::{grouped, plural};
+use super::super::{Context, Format, Outcome};
+use super::{Diagnosed, LeakPlace};
+use crate::oracle::diagnosis::{CONFIDENT, Cause, Exhibit, PROBABLE, Suspect};
+
+/// Pieces of evidence that the text output shows for a cause that is named, and for one that is only mentioned.
+const SHOWN: usize = 5;
+const SHOWN_OF_WEAK: usize = 2;
+/// Places in the program, and frames of each, that it shows.
+const SHOWN_PLACES: usize = 5;
+const SHOWN_FRAMES: usize = 8;
+
+pub(super) fn outcome(path: &Path, diagnosed: &Diagnosed, context: &Context) -> Outcome {
+    let diagnosis = &diagnosed.diagnosis;
+    let found = diagnosis.named().is_some() || diagnosis.trouble;
+    Outcome {
+        stdout: match context.format {
+            Format::Json => diagnosed.summary().json(&json_of(diagnosed)),
+            Format::Human => human(path, diagnosed),
+        },
+        stderr: String::new(),
+        exit_code: u8::from(found),
+    }
+}
+
+fn human(path: &Path, diagnosed: &Diagnosed) -> String {
+    let (seen, diagnosis) = (&diagnosed.seen, &diagnosed.diagnosis);
+    let mut text = format!(
+        "{}: {}: {}, {}, {} not understood\n",
+        path.display(),
+        diagnosed.what,
+        many(seen.positions, seen.position_word),
+        plural(diagnosis.messages, "message"),
+        grouped(seen.unrecognised),
+    );
+    if let Some(note) = &seen.note {
+        let _ = writeln!(text, "  {note}");
+    }
+    let _ = writeln!(text, "\n{}", headline(diagnosed));
+    for suspect in &diagnosis.causes {
+        cause(&mut text, suspect, diagnosed);
+    }
+    for note in &diagnosis.notes {
+        let _ = writeln!(text, "\nnote: {note}");
+    }
+    if !diagnosis.advice.is_empty() {
+        let _ = writeln!(text, "\nwhat this record cannot tell, and what would:");
+        for advice in &diagnosis.advice {
+            let _ = writeln!(text, "- {advice}");
+        }
+    }
+    text
+}
+
+/// The verdict, in a sentence.
+fn headline(diagnosed: &Diagnosed) -> String {
+    let diagnosis = &diagnosed.diagnosis;
+    let named: Vec<&Suspect> = diagnosis.all_named().collect();
+    match named.as_slice() {
+        [] if diagnosis.trouble => {
+            "something is wrong, and this record does not tell what".to_owned()
+        }
+        [] if diagnosis.messages == 0 => {
+            "nothing to diagnose: it holds no message about a buffer".to_owned()
+        }
+        [] => "nothing wrong found: every message fits the ones before it".to_owned(),
+        [one] => format!("{} {}", certainty(one.score), one.cause),
+        [first, others @ ..] => {
+            let others: Vec<&str> = others.iter().map(|other| other.cause.name()).collect();
+            format!(
+                "{} {}, and {}",
+                certainty(first.score),
+                first.cause,
+                others.join(", ")
+            )
+        }
+    }
+}
+
+fn certainty(score: f64) -> &'static str {
+    if score >= CONFIDENT {
+        "the cause is"
+    } else {
+        "the cause is probably"
+    }
+}
+
+fn cause(text: &mut String, suspect: &Suspect, diagnosed: &Diagnosed) {
+    let word = &diagnosed.seen.position_word;
+    let weak = suspect.score < PROBABLE;
+    let _ = writeln!(
+        text,
+        "\n{}{} (score {:.2}): {}",
+        if weak { "hardly " } else { "" },
+        suspect.cause,
+        suspect.score,
+        suspect.says
+    );
+    let shown = if weak { SHOWN_OF_WEAK } else { SHOWN };
+    for exhibit in suspect.exhibits.iter().take(shown) {
+        let _ = writeln!(text, "  {}", place(exhibit, word));
+    }
+    let pieces = suspect.count.max(suspect.exhibits.len() as u64);
+    let more = pieces.saturating_sub(shown as u64);
+    if more > 0 {
+        let _ = writeln!(text, "  and {} more", grouped(more));
+    }
+    if suspect.cause == Cause::RealLeak {
+        places(text, &diagnosed.places, word);
+    }
+}
+
+/// A piece of evidence, in a line.
+fn place(exhibit: &Exhibit, word: &str) -> String {
+    let sighting = &exhibit.sighting;
+    let positions: Vec<String> = sighting.positions.iter().map(|at| grouped(*at)).collect();
+    let mut text = match positions.len() {
+        1 => format!("{word} {}", positions[0]),
+        _ => format!("{} {}", plural_word(word), positions.join(", ")),
+    };
+    if let Some(device) = sighting.device {
+        let _ = write!(text, ", device {device}");
+    }
+    if let Some(address) = sighting.address {
+        let _ = write!(text, " {address:#x}");
+    }
+    let _ = write!(text, ": {}", exhibit.says);
+    if let (Some(number), None) = (sighting.number, sighting.address) {
+        let _ = write!(text, " ({number})");
+    }
+    text
+}
+
+fn places(text: &mut String, places: &[LeakPlace], word: &str) {
+    for place in places.iter().take(SHOWN_PLACES) {
+        let _ = writeln!(
+            text,
+            "  {} of {} from here never released, {} bytes; the first at {word} {}, device {} {:#x}",
+            grouped(place.buffers),
+            plural(place.allocations, "buffer"),
+            grouped(place.bytes),
+            grouped(place.position),
+            place.device,
+            place.address,
+        );
+        for frame in place.frames.iter().take(SHOWN_FRAMES) {
+            let _ = writeln!(text, "      {frame}");
+        }
+    }
+    if places.len() > SHOWN_PLACES {
+        let more = (places.len() - SHOWN_PLACES) as u64;
+        let _ = writeln!(
+            text,
+            "  and {} more places; --format json lists them",
+            grouped(more)
+        );
+    }
+}
+
+fn many(count: u64, word: &str) -> String {
+    match (count, word) {
+        (1, _) => format!("1 {word}"),
+        _ => format!("{} {}", grouped(count), plural_word(word)),
+    }
+}
+
+fn plural_word(word: &str) -> String {
+    match word.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{word}s"),
+    }
+}
+
+fn json_of(diagnosed: &Diagnosed) -> Value {
+    let (seen, diagnosis) = (&diagnosed.seen, &diagnosed.diagnosis);
+    let causes: Vec<Value> = diagnosis.causes.iter().map(cause_json).collect();
+    let places: Vec<Value> = diagnosed
+        .places
+        .iter()
+        .map(|place| {
+            json!({
+                "buffers": place.buffers, "bytes": place.bytes, "allocations": place.allocations,
+                "position": place.position, "device": place.device, "address": place.address, "stack": place.frames,
+            })
+        })
+        .collect();
+    json!({
+        "causes": causes,
+        "trouble": diagnosis.trouble,
+        "position": seen.position_word,
+        "unrecognised": seen.unrecognised,
+        "live_at_end": diagnosis.live,
+        "complete": seen.complete,
+        "generations": diagnosis.generations,
+        "live_by_stack": places,
+        "notes": diagnosis.notes,
+        "record_to_tell": diagnosis.advice,
+    })
+}
+
+fn cause_json(suspect: &Suspect) -> Value {
+    let evidence: Vec<u64> = suspect
+        .exhibits
+        .iter()
+        .flat_map(|exhibit| exhibit.sighting.positions.iter().copied())
+        .collect();
+    let exhibits: Vec<Value> = suspect
+        .exhibits
+        .iter()
+        .map(|exhibit| {
+            json!({
+                "positions": exhibit.sighting.positions.as_slice(),
+                "device": exhibit.sighting.device,
+                "address": exhibit.sighting.address,
+                "says": exhibit.says,
+            })
+        })
+        .collect();
+    json!({
+        "cause": suspect.cause,
+        "score": (suspect.score * 1000.0).round() / 1000.0,
+        "confident": suspect.score >= CONFIDENT,
+        "evidence": evidence,
+        "count": suspect.count,
+        "says": suspect.says,
+        "exhibits": exhibits,
+    })
+}

@@ -1,0 +1,132 @@
+//! Evidence that two causes leave alike, divided between them by what else there is.
+//!
+//! - A FREE after a FREE is a double release or has lost its ALLOC. A second release comes soon after the first, a life without ALLOC
+//!   lasts as long as any other: the shorter the gap, compared with what is normal between two FREEs of an address, the more
+//!   it is a double release. And a connection that loses ALLOCs loses FREEs as well: where no FREE is missing, more is due
+//!   to releases.
+//! - A FREE of an address that was never named is of a buffer from before the record, or has lost its ALLOC. The former come
+//!   once an address and early, the latter at any time and with other traces of loss, by as many as addresses come back.
+//! - What is live when all clients have ended is a leak, or its FREE is lost. Lost FREEs also show where the address comes back.
+
+use super::super::Circumstances;
+use super::super::facts::Facts;
+
+/// FREEs of known buffers that may come for one of an earlier buffer, up to the middle one of these.
+const PROMPT: f64 = 2.0;
+
+/// The share of second releases that follow the first closely; the others come from a later life that the second one ended.
+const CLOSE: f64 = 0.8;
+/// How close: their gaps are about as short as the shortest of this many normal ones.
+const CLOSENESS: f64 = 8.0;
+/// Lives without FREE that double releases seem to leave, for each FREE too many, by mistake.
+const MISTAKEN: f64 = 0.05;
+
+/// The logarithm of the number of ways to choose `some` of `all`.
+fn choices(all: f64, some: f64) -> f64 {
+    (1..=some.round() as u64)
+        .map(|k| ((all - some + k as f64) / k as f64).max(1.0).ln())
+        .sum()
+}
+
+/// The counts that belong to each cause, in pieces.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shares {
+    /// Lives without FREE that only a loss explains.
+    pub lost_frees: f64,
+    /// Lives without FREE that a change of process explains.
+    pub cut: f64,
+    pub second_double: f64,
+    pub second_lost: f64,
+    pub first_late: f64,
+    pub first_lost: f64,
+    /// All that a loss explains, but what is live.
+    pub losses: f64,
+    pub leaked: f64,
+}
+
+impl Shares {
+    pub fn of(facts: &Facts, circumstances: Circumstances) -> Shares {
+        let mut shares = Shares::default();
+        shares.divide_lives_without_free(facts);
+        shares.divide_second_frees(facts);
+        shares.divide_first_frees(facts, circumstances);
+        shares.divide_live(facts, circumstances);
+        shares
+    }
+
+    fn divide_lives_without_free(&mut self, facts: &Facts) {
+        let all = facts.lost_frees.count as f64;
+        let explained: f64 = facts.cuts.iter().map(|cut| cut.lives.len() as f64).sum();
+        let left: f64 = facts.cuts.iter().map(|cut| cut.left as f64).sum();
+        if all > 0.0 {
+            // Losses cluster around a quiet moment by chance; a change of process explains all that there is.
+            let credible = ((explained / all - 0.3) / 0.5).clamp(0.0, 1.0);
+            // A process that ends leaves no FREE without ALLOC, a loss leaves as many.
+            let surplus = (facts.lost_allocs.count + facts.second_frees.count) as f64;
+            let credible = credible / (1.0 + 2.0 * surplus / explained.max(1.0));
+            self.cut = (explained + left) * credible;
+            self.lost_frees = all - explained * credible;
+        }
+    }
+
+    fn divide_second_frees(&mut self, facts: &Facts) {
+        let count = facts.second_frees.inferred() as f64;
+        if count == 0.0 {
+            return;
+        }
+        // How much likelier the gaps are if they are those of second releases.
+        let gaps = facts.second_gaps.sum(&facts.cycles, |longer| {
+            (CLOSE * CLOSENESS * longer.powf(CLOSENESS - 1.0) + 1.0 - CLOSE).ln()
+        });
+        // How much likelier that so few FREEs are missing: a loss takes as many FREEs as ALLOCs.
+        let unnamed = facts.first_frees.inferred().min(1) as f64;
+        let missing = (self.lost_frees + unnamed).min(4096.0);
+        let counts = missing * MISTAKEN.ln() + (count + missing) * 2_f64.ln()
+            - choices(count + missing, missing);
+        let double = 1.0 / (1.0 + (-gaps - counts).exp());
+        self.second_double = count * double;
+        self.second_lost = count - self.second_double;
+    }
+
+    fn divide_first_frees(&mut self, facts: &Facts, circumstances: Circumstances) {
+        let count = facts.first_frees.inferred() as f64;
+        if count == 0.0 || circumstances.begins_in_the_middle {
+            return;
+        }
+        let reuse = (facts.reused as f64 / facts.allocs.max(1) as f64).min(0.98);
+        let other_traces = self.lost_frees + self.second_lost;
+        let expected = other_traces * (1.0 - reuse) / reuse.max(0.02);
+        let of_losses = (expected + 2.0 * expected.sqrt()).min(count);
+        let messages = (facts.messages + facts.odd()).saturating_sub(facts.epoch_began);
+        let early = facts.first_spread.share_in_first_third(messages);
+        let early = ((early - 0.33) / 0.4).clamp(0.0, 1.0);
+        let alone = if other_traces < 0.5 {
+            1.0 - (1.0 - reuse).powf(count)
+        } else {
+            0.0
+        };
+        // Buffers from before are released among the first ones: as many known ones come between, or somewhat more.
+        let known = facts.known_frees_before_unknown() as f64;
+        let promptly = 1.0 / (1.0 + (known / count - PROMPT).max(0.0));
+        let late = (early * promptly).max(alone * promptly.max(0.5));
+        // Where messages are lost anyway, that explains these as well.
+        self.first_late = (count - of_losses) * late / (1.0 + other_traces);
+        self.first_lost = count - self.first_late;
+    }
+
+    fn divide_live(&mut self, facts: &Facts, circumstances: Circumstances) {
+        self.losses = self.lost_frees
+            + self.second_lost
+            + self.first_lost
+            + (facts.lost_allocs.count + facts.dropped.count) as f64;
+        if circumstances.begins_in_the_middle {
+            return;
+        }
+        let live = (facts.live.count + facts.swept_live.count) as f64;
+        // Losses at addresses that did not come back.
+        let reuse = (facts.reused as f64 / facts.allocs.max(1) as f64).clamp(0.1, 1.0);
+        // Towards the end addresses come back less, and losses come in bursts: twice as many may be left by them, and more by chance.
+        let expected = self.losses * ((1.0 - reuse) / reuse).max(2.0);
+        self.leaked = (live - expected - 2.0 * expected.sqrt()).max(0.0);
+    }
+}
