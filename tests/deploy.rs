@@ -193,8 +193,8 @@ fn command_line(line: &str) -> Option<(Vec<String>, BTreeSet<String>)> {
         .split_whitespace()
         .take_while(|word| !matches!(*word, "|" | "||" | "&&" | ";" | "#"));
     let mut command: Vec<String> = loop {
-        let word = bare(words.next()?);
-        // `heisenbed`, `bin/heisenbed`, "${HEISENBED:-heisenbed}": what starts a program, and no option's value.
+        // `heisenbed`, `bin/heisenbed`, "${HEISENBED:-heisenbed}", but not the last of what a sentence counts (… heisenbed).
+        let word = words.next()?.trim_matches('"');
         let name = word.trim_end_matches('}').rsplit(['/', '-']).next()?;
         match name {
             "heisenbed" => break Vec::new(),
@@ -285,6 +285,10 @@ fn an_option_or_a_command_that_is_not_there_is_seen() {
         (run, vec!["--seed".to_owned()])
     );
     assert_eq!(command_line("cargo build --release"), None);
+    assert_eq!(
+        command_line("its job (slurmstepd, heisenbed) with it"),
+        None
+    );
     assert_eq!(command_line("COPY heisenbed /usr/local/bin/"), None);
 }
 

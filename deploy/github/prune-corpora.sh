@@ -17,6 +17,8 @@ grown=$(realpath -m "$1") seconds=$2
 shift 2
 cd "$(dirname "$0")/../.."
 
+# As libFuzzer names what it finds.
+hashed=(-type f -regextype posix-extended -regex '.*/[0-9a-f]{40}')
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
@@ -30,26 +32,26 @@ for target in $(cargo fuzz list); do
         continue
     fi
 
+    # New edges, not other counts of old ones: a corpus that is reviewed must be small.
     pruned=$tmp/$target
     mkdir "$pruned"
-    cp "$grown/$target/"* "$seeds/"* "$pruned/" 2>/dev/null || true
-    cargo fuzz cmin "$@" "$target" "$pruned" -- -verbosity=0
+    find "$grown/$target" "$seeds" -type f -exec cp {} "$pruned" \;
+    cargo fuzz cmin "$@" "$target" "$pruned" -- -verbosity=0 -use_counters=0
 
     # The named seeds stay as they are; of the others, what is no copy of one of them.
-    named=$(find "$seeds" -type f | grep -vE '/[0-9a-f]{40}$' || true)
-    find "$seeds" -type f | grep -E '/[0-9a-f]{40}$' | xargs -r rm --
-    known=$(xargs -r sha1sum <<<"$named" | cut -d' ' -f1)
+    find "$seeds" "${hashed[@]}" -delete
+    find "$seeds" -type f -exec sha1sum {} + | cut -d' ' -f1 >"$tmp/named"
     rm -rf "${grown:?}/$target"
     mkdir "$grown/$target"
     for input in "$pruned"/*; do
         [[ -f $input ]] || continue
         hash=$(sha1sum "$input" | cut -d' ' -f1)
-        if ! grep -qx "$hash" <<<"$known"; then
+        if ! grep -qx "$hash" "$tmp/named"; then
             cp "$input" "$seeds/$hash"
             cp "$input" "$grown/$target/$hash"
         fi
     done
-    echo "$target: $(find "$seeds" -type f | wc -l) inputs, $(wc -l <<<"$named") of them named"
+    echo "$target: $(wc -l <"$tmp/named") named seeds, $(find "$seeds" "${hashed[@]}" | wc -l) others"
 done
 
 if ((${#failed[@]} > 0)); then
