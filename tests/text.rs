@@ -47,6 +47,7 @@ fn every_help_page_is_as_reviewed() {
         "explore",
         "matrix",
         "check",
+        "diagnose",
         "replay",
         "shrink",
         "corpus",

@@ -11,6 +11,8 @@
 use super::super::Circumstances;
 use super::super::facts::Facts;
 
+/// What FREEs are worth to each cause where the record has no ALLOC.
+const FREES_ONLY: f64 = 0.4;
 /// FREEs of known buffers that may come for one of an earlier buffer, up to the middle one of these.
 const PROMPT: f64 = 2.0;
 
@@ -91,6 +93,12 @@ impl Shares {
     fn divide_first_frees(&mut self, facts: &Facts, circumstances: Circumstances) {
         let count = facts.first_frees.inferred() as f64;
         if count == 0.0 || circumstances.begins_in_the_middle {
+            return;
+        }
+        if facts.allocs == 0 {
+            // It says nothing of what was allocated: it may hold the warnings only.
+            self.first_late = FREES_ONLY;
+            self.first_lost = FREES_ONLY;
             return;
         }
         let reuse = (facts.reused as f64 / facts.allocs.max(1) as f64).min(0.98);
