@@ -6,6 +6,9 @@ use std::fs;
 use std::path::Path;
 
 use common::{heisenbed, run, run_json};
+use heisenbed::oracle::diagnosis::{CONFIDENT, Cause, Circumstances, Diagnoser};
+use heisenbed::trace::observation::{Observation, Observed};
+use heisenbed::tracking::{Message, MessageKind};
 use serde_json::Value;
 
 /// The first cause and its score.
@@ -461,4 +464,71 @@ fn calibration_is_the_same_each_time() {
     let first = table();
     assert!(first.contains("planted"), "{first}");
     assert_eq!(first, table());
+}
+
+/// A message of the plain wire, over a connection.
+fn message(position: u64, conn: u32, kind: MessageKind, address: u64) -> Observation {
+    Observation {
+        position,
+        at_ns: None,
+        conn: Some(conn),
+        what: Observed::Message {
+            message: Message {
+                kind,
+                device: 0,
+                size_bytes: 4096,
+                buffer_type: 1,
+                pid: 7,
+                address,
+                timestamp_ns: 0,
+                extension: None,
+            },
+            complete: true,
+            said: None,
+        },
+    }
+}
+
+#[test]
+fn a_process_that_begins_anew_is_seen_by_its_connection() {
+    let mut diagnoser = Diagnoser::default();
+    let closed = Observation {
+        what: Observed::Closed,
+        ..message(2, 0, MessageKind::Free, 0)
+    };
+    for observation in [
+        message(1, 0, MessageKind::Alloc, 0x100),
+        closed,
+        message(3, 1, MessageKind::Alloc, 0x100),
+        message(4, 1, MessageKind::Free, 0x100),
+    ] {
+        diagnoser.observe(&observation);
+    }
+    let diagnosis = diagnoser.finish(Circumstances {
+        complete: true,
+        ..Circumstances::default()
+    });
+    let named = diagnosis
+        .named()
+        .expect("one life, and the record proves it");
+    assert_eq!((named.cause, named.count), (Cause::PidReuse, 1));
+}
+
+#[test]
+fn an_early_free_is_followed_by_its_alloc_and_not_by_another_free() {
+    // What the server of a run under early publication gets: one address, each FREE before its own ALLOC.
+    let mut diagnoser = Diagnoser::default();
+    let kinds = [MessageKind::Free, MessageKind::Alloc];
+    for position in 0..40 {
+        let address = 0x100 + 64 * (position / 2 % 2);
+        let observation = message(position + 1, 0, kinds[position as usize % 2], address);
+        diagnoser.observe(&observation);
+    }
+    let diagnosis = diagnoser.finish(Circumstances {
+        complete: true,
+        ..Circumstances::default()
+    });
+    // One FREE too early, or one ALLOC missing, at each of two addresses: too little to be certain of either.
+    assert!(diagnosis.trouble);
+    assert!(diagnosis.causes.iter().all(|cause| cause.score < CONFIDENT));
 }
