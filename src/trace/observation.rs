@@ -139,7 +139,7 @@ pub fn each(trace: &TraceFile, tell: &mut dyn FnMut(Observation)) -> Result<Seen
             let Some(mut source) = allocation::source(header, &mut text) else {
                 return Err(ObserveError::Unreadable("this import"));
             };
-            while let Some(record) = source.next() {
+            for record in source.by_ref() {
                 if let Some(observation) = record?.observation() {
                     tell(observation);
                 }

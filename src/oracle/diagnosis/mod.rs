@@ -42,7 +42,7 @@ use generations::NamedPlace;
 use places::{Key, Life, Place};
 
 /// From this score on a cause is named with confidence.
-pub const CONFIDENT: f64 = 0.85;
+pub const CONFIDENT: f64 = 0.9;
 /// From this score on a cause is named; below, it is only mentioned.
 pub const PROBABLE: f64 = 0.5;
 /// Addresses that are followed at once, at about 350 bytes each; messages about more are counted only.

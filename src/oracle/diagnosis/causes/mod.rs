@@ -7,7 +7,7 @@
 //! `score = left / (left + 1) * min(1, 1.5 * left / amount)`, with 0.1 for the 1 where the record itself proves the evidence. What is
 //! inferred weighs less in a short record, which does not show what is normal ([`SHORT`]).
 //!
-//! So one piece of inferred evidence is a coin's toss, six that nothing else explains are named with confidence, and a hundred are not where
+//! So one piece of inferred evidence is a coin's toss, nine that nothing else explains are named with confidence, and a hundred are not where
 //! another cause would leave as many by the way.
 
 mod advice;

@@ -21,7 +21,7 @@ const CLOSE: f64 = 0.8;
 /// How close: their gaps are about as short as the shortest of this many normal ones.
 const CLOSENESS: f64 = 8.0;
 /// Lives without FREE that double releases seem to leave, for each FREE too many, by mistake.
-const MISTAKEN: f64 = 0.05;
+const MISTAKEN: f64 = 0.01;
 
 /// The logarithm of the number of ways to choose `some` of `all`.
 fn choices(all: f64, some: f64) -> f64 {
