@@ -23,6 +23,9 @@ const CLOSENESS: f64 = 8.0;
 /// Lives without FREE that double releases seem to leave, for each FREE too many, by mistake.
 const MISTAKEN: f64 = 0.01;
 
+/// How likely a double release is beside a FREE of what no message named: it leaves none, but the record may begin late.
+const UNNAMED: f64 = 0.3;
+
 /// The logarithm of the number of ways to choose `some` of `all`.
 fn choices(all: f64, some: f64) -> f64 {
     (1..=some.round() as u64)
@@ -82,9 +85,10 @@ impl Shares {
         });
         // How much likelier that so few FREEs are missing: a loss takes as many FREEs as ALLOCs.
         let unnamed = facts.first_frees.inferred().min(1) as f64;
-        let missing = (self.lost_frees + unnamed).min(4096.0);
-        let counts = missing * MISTAKEN.ln() + (count + missing) * 2_f64.ln()
-            - choices(count + missing, missing);
+        let missing = self.lost_frees.min(4096.0);
+        let counts =
+            unnamed * UNNAMED.ln() + missing * MISTAKEN.ln() + (count + missing) * 2_f64.ln()
+                - choices(count + missing, missing);
         let double = 1.0 / (1.0 + (-gaps - counts).exp());
         self.second_double = count * double;
         self.second_lost = count - self.second_double;
