@@ -48,6 +48,7 @@ fn every_help_page_is_as_reviewed() {
         "matrix",
         "check",
         "conformance",
+        "diagnose",
         "replay",
         "shrink",
         "corpus",

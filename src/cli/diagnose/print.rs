@@ -98,7 +98,7 @@ fn cause(text: &mut String, suspect: &Suspect, diagnosed: &Diagnosed) {
     let _ = writeln!(
         text,
         "\n{}{} (score {:.2}): {}",
-        if weak { "hardly " } else { "" },
+        if weak { "perhaps " } else { "" },
         suspect.cause,
         suspect.score,
         suspect.says

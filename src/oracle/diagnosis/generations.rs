@@ -72,7 +72,7 @@ impl NamedPlace {
         facts: &mut Facts,
         clients: &mut Clients,
     ) {
-        self.seen = true;
+        let seen = std::mem::replace(&mut self.seen, true);
         let swept = self.forget_ended(key, Some(generation), facts, clients);
         if let Some(index) = self.live.iter().position(|(of, _)| *of == generation) {
             let (_, life) = self.live.remove(index);
@@ -102,7 +102,7 @@ impl NamedPlace {
             facts.count(super::Kind::DoubleFree, &sighting);
             facts.second_frees.add_proven(sighting);
             self.early.push((generation, at));
-        } else if known {
+        } else if known && !seen {
             facts.known_before += 1;
             self.end(generation, at);
         } else {

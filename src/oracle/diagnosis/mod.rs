@@ -42,11 +42,11 @@ use generations::NamedPlace;
 use places::{Key, Life, Place};
 
 /// From this score on a cause is named with confidence.
-pub const CONFIDENT: f64 = 0.85;
+pub const CONFIDENT: f64 = 0.9;
 /// From this score on a cause is named; below, it is only mentioned.
 pub const PROBABLE: f64 = 0.5;
-/// Addresses that are followed at once; messages about more are counted only.
-pub const MAX_PLACES: usize = 1 << 23;
+/// Addresses that are followed at once, at about 350 bytes each; messages about more are counted only.
+pub const MAX_PLACES: usize = 1 << 21;
 /// Addresses at which nothing is live that are remembered.
 pub const SETTLED_WINDOW: usize = FREED_WINDOW;
 
@@ -127,7 +127,7 @@ pub struct Diagnoser {
 #[derive(Debug)]
 enum AnyPlace {
     Inferred(Place, u64),
-    Named(NamedPlace, u64),
+    Named(Box<NamedPlace>, u64),
 }
 
 impl Diagnoser {
@@ -276,7 +276,7 @@ impl Diagnoser {
                 return;
             }
             let place = match named {
-                Some(_) => AnyPlace::Named(NamedPlace::default(), 0),
+                Some(_) => AnyPlace::Named(Box::default(), 0),
                 None => AnyPlace::Inferred(Place::default(), 0),
             };
             self.places.insert(key, place);

@@ -45,10 +45,10 @@ enum State {
     /// More ALLOCs than FREEs, by two or more at some time.
     Pile(Box<Pile>),
     /// A FREE of what is not live.
-    Unknown(Debt),
+    Unknown(Box<Debt>),
     /// As before, and an ALLOC soon after.
     UnknownThenLive {
-        debt: Debt,
+        debt: Box<Debt>,
         life: Life,
     },
     /// Two types were live at once.
@@ -188,7 +188,7 @@ impl Place {
                 State::UnknownThenLive { debt, life }
             }
             State::Unknown(debt) => {
-                self.unknown_free(key, debt, facts);
+                self.unknown_free(key, &debt, facts);
                 State::Live(life)
             }
             State::UnknownThenLive { debt, life: early } => {
@@ -216,7 +216,7 @@ impl Place {
             State::Free => {
                 freed = false;
                 count_unknown(key, at, self.last_free, facts);
-                State::Unknown(Debt::new(at, self.last_free))
+                State::Unknown(Box::new(Debt::new(at, self.last_free)))
             }
             State::Live(life) => {
                 facts.lives.add(at.since(life.at));
@@ -251,9 +251,9 @@ impl Place {
             }
             State::Unknown(debt) => {
                 freed = false;
-                self.unknown_free(key, debt, facts);
+                self.unknown_free(key, &debt, facts);
                 count_unknown(key, at, Some(debt.last), facts);
-                State::Unknown(Debt::new(at, Some(debt.last)))
+                State::Unknown(Box::new(Debt::new(at, Some(debt.last))))
             }
             State::UnknownThenLive { mut debt, life } => {
                 facts.lives.add(at.since(life.at));
@@ -263,7 +263,7 @@ impl Place {
                 if debt.cycles < MAX_EARLY_CYCLES {
                     State::Unknown(debt)
                 } else {
-                    self.unknown_free(key, debt, facts);
+                    self.unknown_free(key, &debt, facts);
                     State::Free
                 }
             }
@@ -292,6 +292,7 @@ impl Place {
                 if !complete
                     && pile.cycles == 0
                     && pile.open() == 1
+                    && pile.first.pid == pile.last.pid
                     && late.is_some_and(|late| late > 0.5)
                 {
                     // One more FREE is to come.
@@ -311,7 +312,7 @@ impl Place {
                 }
             }
             State::Unknown(debt) => {
-                self.unknown_free(key, debt, facts);
+                self.unknown_free(key, &debt, facts);
                 State::Free
             }
             State::UnknownThenLive { debt, life } => {
@@ -319,7 +320,7 @@ impl Place {
                     debt.paid(key, life, facts, clients);
                     State::Free
                 } else {
-                    self.unknown_free(key, debt, facts);
+                    self.unknown_free(key, &debt, facts);
                     State::Live(life)
                 }
             }
@@ -360,7 +361,7 @@ impl Place {
     }
 
     /// A FREE of what was not live, and no ALLOC that it belongs to.
-    fn unknown_free(&mut self, key: Key, debt: Debt, facts: &mut Facts) {
+    fn unknown_free(&mut self, key: Key, debt: &Debt, facts: &mut Facts) {
         match debt.before {
             Some(before) => {
                 facts.second_frees.add(key.sighting(&[before, debt.freed]));

@@ -12,7 +12,11 @@ use crate::report::numbers::plural;
 pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     let proven = facts.second_frees.proven as f64;
     let count = facts.second_frees.proven + at_least_one(shares.second_double);
+    // The pieces are judged together: many of them are no surer than the judgement is.
+    let inferred = facts.second_frees.inferred();
+    let sure = shares.second_double / inferred.max(1) as f64;
     let mut evidence = Evidence {
+        at_most: (proven == 0.0).then_some(sure),
         amount: proven + shares.second_double,
         proven,
         count,

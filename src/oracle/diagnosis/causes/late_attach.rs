@@ -10,7 +10,10 @@ use crate::report::numbers::plural;
 
 pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     let proven = facts.first_frees.proven as f64;
-    let count = facts.first_frees.proven + at_least_one(shares.first_late);
+    let count = match facts.allocs {
+        0 => facts.first_frees.count,
+        _ => facts.first_frees.proven + at_least_one(shares.first_late),
+    };
     let restarts = &facts.server_starts_with_live;
     let mut says = format!(
         "{} of buffers that were allocated before",

@@ -11,7 +11,11 @@ use crate::report::numbers::plural;
 
 pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     let frees = at_least_one(shares.lost_frees);
-    let allocs = facts.lost_allocs.count + at_least_one(shares.second_lost + shares.first_lost);
+    let without_alloc = match facts.allocs {
+        0 => facts.first_frees.count,
+        _ => at_least_one(shares.second_lost + shares.first_lost),
+    };
+    let allocs = facts.lost_allocs.count + without_alloc;
     let (dropped, proven_frees) = (facts.dropped.count, facts.lost_frees.proven as f64);
     let mut says = Vec::new();
     if frees > 0 {

@@ -4,9 +4,10 @@
 //! alike is divided between them beforehand, by what else there is (`shares`). No division is exact, so a cause must show more than
 //! what spills over from the others ([`SPILL`], measured on runs with one cause); what is left decides the score:
 //!
-//! `score = left / (left + 1) * min(1, 1.5 * left / amount)`, with 0.1 for the 1 where the record itself proves the evidence.
+//! `score = left / (left + 1) * min(1, 1.5 * left / amount)`, with 0.1 for the 1 where the record itself proves the evidence. What is
+//! inferred weighs less in a short record, which does not show what is normal ([`SHORT`]).
 //!
-//! So one piece of inferred evidence is a coin's toss, six that nothing else explains are named with confidence, and a hundred are not where
+//! So one piece of inferred evidence is a coin's toss, nine that nothing else explains are named with confidence, and a hundred are not where
 //! another cause would leave as many by the way.
 
 mod advice;
@@ -171,6 +172,9 @@ const SPILL: [(Cause, Cause, f64); 24] = {
     ]
 };
 
+/// A record of so many messages halves what is inferred from it.
+const SHORT: f64 = 20.0;
+
 /// Below this, a suspect is not worth a line.
 const MENTIONED: f64 = 0.05;
 
@@ -190,10 +194,12 @@ pub(super) fn weigh(facts: Facts, circumstances: Circumstances) -> Diagnosis {
         .into_iter()
         .map(|cause| (cause, evidence(cause, &facts, &shares, circumstances)))
         .collect();
+    // In a short record nothing shows what is normal.
+    let known = facts.messages as f64 / (facts.messages as f64 + SHORT);
     let mut causes: Vec<Suspect> = all
         .iter()
         .filter(|(_, evidence)| evidence.count > 0)
-        .map(|(cause, evidence)| suspect(*cause, evidence, &all))
+        .map(|(cause, evidence)| suspect(*cause, evidence, &all, known))
         .filter(|suspect| suspect.score >= MENTIONED)
         .collect();
     causes.sort_by(|a, b| b.score.total_cmp(&a.score).then(b.count.cmp(&a.count)));
@@ -235,7 +241,7 @@ fn evidence(
     }
 }
 
-fn suspect(cause: Cause, evidence: &Evidence, all: &[(Cause, Evidence)]) -> Suspect {
+fn suspect(cause: Cause, evidence: &Evidence, all: &[(Cause, Evidence)], known: f64) -> Suspect {
     let spilt: f64 = SPILL
         .iter()
         .filter(|(_, to, _)| *to == cause)
@@ -251,8 +257,9 @@ fn suspect(cause: Cause, evidence: &Evidence, all: &[(Cause, Evidence)]) -> Susp
         .sum();
     // What the record proves does not come from elsewhere.
     let left = (evidence.amount - spilt).max(evidence.proven).max(0.0);
+    let weight = (left * known).max(evidence.proven);
     let doubt = if evidence.proven > 0.0 { 0.1 } else { 1.0 };
-    let mut score = left / (left + doubt);
+    let mut score = weight / (weight + doubt);
     if evidence.amount > 0.0 {
         score *= (1.5 * left / evidence.amount).min(1.0);
     }

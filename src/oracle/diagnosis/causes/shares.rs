@@ -11,6 +11,8 @@
 use super::super::Circumstances;
 use super::super::facts::Facts;
 
+/// What FREEs are worth to each cause where the record has no ALLOC.
+const FREES_ONLY: f64 = 0.4;
 /// FREEs of known buffers that may come for one of an earlier buffer, up to the middle one of these.
 const PROMPT: f64 = 2.0;
 
@@ -19,7 +21,10 @@ const CLOSE: f64 = 0.8;
 /// How close: their gaps are about as short as the shortest of this many normal ones.
 const CLOSENESS: f64 = 8.0;
 /// Lives without FREE that double releases seem to leave, for each FREE too many, by mistake.
-const MISTAKEN: f64 = 0.05;
+const MISTAKEN: f64 = 0.01;
+
+/// How likely a double release is beside a FREE of what no message named: it leaves none, but the record may begin late.
+const UNNAMED: f64 = 0.3;
 
 /// The logarithm of the number of ways to choose `some` of `all`.
 fn choices(all: f64, some: f64) -> f64 {
@@ -80,9 +85,10 @@ impl Shares {
         });
         // How much likelier that so few FREEs are missing: a loss takes as many FREEs as ALLOCs.
         let unnamed = facts.first_frees.inferred().min(1) as f64;
-        let missing = (self.lost_frees + unnamed).min(4096.0);
-        let counts = missing * MISTAKEN.ln() + (count + missing) * 2_f64.ln()
-            - choices(count + missing, missing);
+        let missing = self.lost_frees.min(4096.0);
+        let counts =
+            unnamed * UNNAMED.ln() + missing * MISTAKEN.ln() + (count + missing) * 2_f64.ln()
+                - choices(count + missing, missing);
         let double = 1.0 / (1.0 + (-gaps - counts).exp());
         self.second_double = count * double;
         self.second_lost = count - self.second_double;
@@ -91,6 +97,12 @@ impl Shares {
     fn divide_first_frees(&mut self, facts: &Facts, circumstances: Circumstances) {
         let count = facts.first_frees.inferred() as f64;
         if count == 0.0 || circumstances.begins_in_the_middle {
+            return;
+        }
+        if facts.allocs == 0 {
+            // It says nothing of what was allocated: it may hold the warnings only.
+            self.first_late = FREES_ONLY;
+            self.first_lost = FREES_ONLY;
             return;
         }
         let reuse = (facts.reused as f64 / facts.allocs.max(1) as f64).min(0.98);
