@@ -416,6 +416,144 @@ fn a_shard_that_is_missing_or_was_killed_is_named_until_it_is_there() {
     assert_eq!(night.summary("merged")["complete"], true);
 }
 
+/// What a fuzz target does as far as a campaign sees it, without the fuzzing: on its `failing` input it panics at a place of its own.
+const FUZZ_TARGET: &str = r##"#!/bin/sh
+for word; do
+    case $word in
+        -artifact_prefix=*) artifacts=${word#*=} ;;
+        -minimize_crash=1) minimises=yes ;;
+        -*) ;;
+        *) [ -d "$word" ] || input=$word; kept=${kept:-$word} ;;
+    esac
+done
+fails() {
+    printf "$1" > "${artifacts}crash-0"
+    echo "thread '<unnamed>' panicked at src/planted.rs:$2:5:" >&2
+    echo "it does not hold" >&2
+    echo "stat::number_of_executed_units: 17" >&2
+    exit 77
+}
+if [ -n "$minimises" ]; then
+    fails small 1
+elif [ -n "$input" ]; then
+    fails "$(cat "$input")" 1
+elif [ "FAILS" = yes ]; then
+    fails "a longer input" 1
+fi
+printf found > "$kept/found"
+echo "#2 INITED cov: 12 ft: 12" >&2
+echo "#9 NEW    cov: 34 ft: 40" >&2
+echo "stat::number_of_executed_units: 50" >&2
+"##;
+
+impl Night {
+    /// Puts a program in the place of a fuzz target that is built.
+    fn fuzz_target(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.path("built").join(name);
+        std::fs::create_dir_all(self.path("built")).expect("a folder");
+        std::fs::write(&path, text).expect("writable");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("its owner");
+    }
+
+    /// Six units, all of fuzz targets.
+    fn fuzzing(&self) -> String {
+        format!(
+            "--weights fuzz=1 --fuzz {} --corpus {} --units 6 --unit-steps 20000",
+            self.shown("built"),
+            self.shown("no-corpus")
+        )
+    }
+}
+
+#[test]
+fn a_fuzz_target_that_fails_is_reported_once_with_its_smallest_input() {
+    let night = Night::new();
+    night.fuzz_target("registry", &FUZZ_TARGET.replace("FAILS", "yes"));
+    night.fuzz_target("allocator", &FUZZ_TARGET.replace("FAILS", "no"));
+    let output = night.run("a", &night.fuzzing());
+    assert_code(&output, 1);
+    let summary = night.summary("a");
+    let [cause] = &summary["causes"].as_array().expect("a list")[..] else {
+        panic!("one cause: {summary:#}")
+    };
+    assert_eq!(
+        (&cause["kind"], &cause["discipline"], &cause["deciding"]),
+        (
+            &json!("crash"),
+            &json!("fuzz registry"),
+            &json!("panicked at src/planted.rs:1:5: it does not hold")
+        )
+    );
+    assert_eq!(
+        (&cause["units"], &cause["size"]),
+        (&json!(3), &json!("5 bytes"))
+    );
+    let input = night
+        .path("a")
+        .join(cause["reproducer"].as_str().expect("a file"));
+    assert_eq!(std::fs::read(&input).expect("the input"), b"small");
+    assert_eq!(
+        summary["fuzz"],
+        json!({
+            "allocator": { "executions": 150, "edges": 34 },
+            "registry": { "executions": 51, "edges": 0 },
+        })
+    );
+    // What reached something new is where the next unit begins.
+    assert!(night.path("a").join("fuzz/allocator/found").exists());
+    let page = std::fs::read_to_string(night.path("a").join("summary.md")).expect("a page");
+    assert!(page.contains("| allocator | 150 | 34 |"), "{page}");
+    // Another machine has the merged input too.
+    assert_code(&night.merge(&["a"], "merged"), 1);
+    let merged = night
+        .path("merged")
+        .join(cause["reproducer"].as_str().expect("a file"));
+    assert_eq!(std::fs::read(merged).expect("the input"), b"small");
+}
+
+#[test]
+fn a_lifecycle_input_that_is_clean_when_it_is_run_again_is_a_failure_of_the_target() {
+    let night = Night::new();
+    let seeds = std::fs::read_dir("corpus/fuzz/lifecycle").expect("seeds");
+    let seed = seeds.map(|seed| seed.expect("readable").path()).next();
+    let input = std::fs::read(seed.expect("a seed")).expect("readable");
+    let octal: String = input.iter().map(|byte| format!("\\{byte:03o}")).collect();
+    let text = FUZZ_TARGET.replace("FAILS", "yes");
+    night.fuzz_target("lifecycle", &text.replace("a longer input", &octal));
+    assert_code(&night.run("a", &night.fuzzing()), 1);
+    let summary = night.summary("a");
+    assert_eq!(summary["causes"].as_array().map(Vec::len), Some(1));
+    assert_eq!(summary["causes"][0]["discipline"], "fuzz lifecycle");
+}
+
+#[test]
+fn fuzz_targets_that_are_not_there_or_cannot_be_run_are_said() {
+    let night = Night::new();
+    let output = night.run("a", "--weights fuzz=1 --units 1");
+    assert_code(&output, 2);
+    assert!(said(&output).contains("--fuzz DIR"), "{}", said(&output));
+    std::fs::create_dir(night.path("built")).expect("a folder");
+    let output = night.run("a", &night.fuzzing());
+    assert_code(&output, 2);
+    assert!(
+        said(&output).contains("cargo fuzz build"),
+        "{}",
+        said(&output)
+    );
+    night.fuzz_target(
+        "registry",
+        "#!/bin/sh\necho no such library >&2\nexit 127\n",
+    );
+    let output = night.run("a", &night.fuzzing());
+    assert_code(&output, 2);
+    assert!(
+        said(&output).contains("no such library"),
+        "{}",
+        said(&output)
+    );
+}
+
 #[test]
 fn what_does_not_belong_together_is_refused() {
     let night = Night::new();
@@ -437,7 +575,7 @@ fn what_does_not_belong_together_is_refused() {
             "other targets",
         ),
         ("b", "--units 2 --shard 0/2", "from 1 to N"),
-        ("b", "--units 2 --weights fuzz=1", "use stress=N"),
+        ("b", "--units 2 --weights corpus=1", "use stress=N"),
         ("b", "--shard 1/2", "--duration"),
         ("b", "--units 2 --discipline nowhere.toml", "nowhere.toml"),
         ("b", "--units 2 --canary nowhere.toml", "nowhere.toml"),

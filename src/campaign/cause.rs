@@ -14,6 +14,7 @@ use crate::engine::controlled::observe::Observed;
 use crate::engine::controlled::schedule::Schedule;
 use crate::lifecycle::ProgramKind;
 use crate::oracle::{Kind, Verdict};
+use crate::report::numbers::plural;
 use crate::scenario::Scenario;
 use crate::scenario::op::Op;
 use crate::trace::event::{Event, SentKind};
@@ -21,7 +22,8 @@ use crate::trace::file::SERVER_STREAM;
 use crate::trace::merge::Merged;
 use crate::trace::objects::Objects;
 
-use super::record::CauseRecord;
+use super::fuzz::Crash;
+use super::record::{CauseRecord, Input};
 
 /// The cause of `kind` in `scenario`, where `deciding` is the preemption that decides; without a reproducer yet.
 pub fn cause(scenario: &Scenario, kind: Kind, deciding: String, size: String) -> CauseRecord {
@@ -35,15 +37,40 @@ pub fn cause(scenario: &Scenario, kind: Kind, deciding: String, size: String) ->
     }
     CauseRecord {
         id: format!("{:016x}", xxh3_64(text.as_bytes())),
-        kind,
-        discipline: discipline.name.clone(),
-        order: scenario.order,
-        publish: scenario.publish,
+        kind: kind.to_string(),
+        discipline: format!(
+            "{} {} {}",
+            discipline.name, scenario.order, scenario.publish
+        ),
         deciding,
         size,
         known: None,
         reproducer: None,
         trace: None,
+        input: None,
+    }
+}
+
+/// The cause of a fuzz target's failure: the target, and where it fails.
+pub fn of_crash(target: &str, crash: &Crash) -> CauseRecord {
+    let text = format!("fuzz\n{target}\n{}\n{}\n", crash.kind, crash.at);
+    let says = match crash.says.as_str() {
+        "" => String::new(),
+        says => format!(": {says}"),
+    };
+    CauseRecord {
+        id: format!("{:016x}", xxh3_64(text.as_bytes())),
+        kind: crash.kind.to_owned(),
+        discipline: format!("fuzz {target}"),
+        deciding: format!("{}{says}", crash.at),
+        size: plural(crash.input.len() as u64, "byte"),
+        known: None,
+        reproducer: None,
+        trace: None,
+        input: Some(Input {
+            target: target.to_owned(),
+            bytes: crash.input.clone(),
+        }),
     }
 }
 

@@ -74,8 +74,8 @@ impl Folder {
     }
 
     /// Writes a file in it, whole.
-    pub fn write(&self, name: &str, text: &str) -> Result<(), CampaignError> {
-        write_whole(&self.path.join(name), text)
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<(), CampaignError> {
+        write_whole(&self.path.join(name), content)
     }
 }
 
@@ -100,14 +100,14 @@ pub fn read_manifest(folder: &Path) -> Result<Option<Manifest>, CampaignError> {
 }
 
 /// Writes a file whole: it is the old or the new one, whenever the machine stops.
-pub fn write_whole(path: &Path, text: &str) -> Result<(), CampaignError> {
+pub fn write_whole(path: &Path, content: impl AsRef<[u8]>) -> Result<(), CampaignError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let write = || {
         std::fs::create_dir_all(folder)?;
         let mut file = tempfile::Builder::new()
             .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
             .tempfile_in(folder)?;
-        file.write_all(text.as_bytes())?;
+        file.write_all(content.as_ref())?;
         file.persist(path)?;
         Ok(())
     };
@@ -131,7 +131,7 @@ pub fn differences(found: &Manifest, wanted: &Manifest) -> String {
         }
         differ.push(match name.as_str() {
             // Too long to be shown; the others say enough.
-            "targets" | "canaries" | "corpus" => format!("other {name}"),
+            "targets" | "canaries" | "corpus" | "fuzz" => format!("other {name}"),
             "digest" => {
                 "other contents of the disciplines, workloads, canaries or the corpus".to_owned()
             }

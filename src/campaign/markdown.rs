@@ -36,6 +36,7 @@ pub fn page(summary: &Summary, nights: &[Night]) -> String {
         let _ = writeln!(text, "| {what} | {count} |");
     }
     text.push('\n');
+    fuzzed(&mut text, summary);
     trend(&mut text, nights);
     text
 }
@@ -137,6 +138,9 @@ fn causes(text: &mut String, summary: &Summary) {
         }
         if new {
             text.push_str("\nSee one: `heisenbed replay FILE`. Keep it: `heisenbed corpus add FILE`; from then on it is known, and a regression test.\n");
+            if summary.has_crashes() {
+                text.push_str("An input of a fuzz target, in crashes/: `heisenbed fuzz decode TARGET FILE`; a copy in corpus/fuzz/TARGET/ is a regression test.\n");
+            }
         }
         text.push('\n');
     }
@@ -198,6 +202,10 @@ fn work(summary: &Summary) -> Vec<(String, String)> {
     rows.push(("micro-steps".to_owned(), grouped(summary.steps)));
     rows.push(("messages".to_owned(), grouped(summary.messages)));
     rows.push(("states".to_owned(), grouped(summary.states)));
+    let executions: u64 = summary.fuzz.values().map(|fuzzed| fuzzed.executions).sum();
+    if executions > 0 {
+        rows.push(("fuzz executions".to_owned(), grouped(executions)));
+    }
     rows.push((
         "behaviours told apart".to_owned(),
         grouped(summary.behaviours),
@@ -221,6 +229,18 @@ fn work(summary: &Summary) -> Vec<(String, String)> {
         format!("{:.2}", summary.elapsed_s / 3600.0),
     ));
     rows
+}
+
+fn fuzzed(text: &mut String, summary: &Summary) {
+    if summary.fuzz.is_empty() {
+        return;
+    }
+    text.push_str("## Fuzz targets\n\n| target | executions | edges covered |\n|---|---:|---:|\n");
+    for (target, fuzzed) in &summary.fuzz {
+        let (executions, edges) = (grouped(fuzzed.executions), grouped(fuzzed.edges));
+        let _ = writeln!(text, "| {target} | {executions} | {edges} |");
+    }
+    text.push('\n');
 }
 
 fn trend(text: &mut String, nights: &[Night]) {

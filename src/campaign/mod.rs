@@ -14,6 +14,7 @@
 pub mod canary;
 pub mod cause;
 pub mod folder;
+pub mod fuzz;
 pub mod history;
 pub mod journal;
 mod junit;

@@ -1,6 +1,6 @@
 //! The plan: what each unit of work is, by its number.
 //!
-//! The corpus comes first, a reproducer a unit. Then cycles follow, without end, in which stress, explore and search units come as
+//! The corpus comes first, a reproducer a unit. Then cycles follow, without end, in which stress, explore, search and fuzz units come as
 //! often as their weights say; where a cycle begins is hashed from its number, so that no shard gets some sorts only.
 //! Everything else about a unit is drawn from the campaign's seed and the unit's number.
 
@@ -15,6 +15,7 @@ use crate::engine::controlled::exhaustive::Part;
 use crate::engine::controlled::sample::Strategy;
 use crate::scenario::random::{Purpose, Random, mix};
 
+use super::fuzz::Built;
 use super::target::{Target, TargetName};
 
 /// What decides the work: everything but when to stop and who does it. Campaigns with the same parameters number the same units.
@@ -37,6 +38,9 @@ pub struct Parameters {
     pub canaries: Vec<String>,
     /// The reproducers that it runs again.
     pub corpus: Vec<String>,
+    /// The fuzz targets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fuzz: Vec<String>,
     /// The contents behind those names.
     pub digest: String,
 }
@@ -62,11 +66,19 @@ pub enum Sort {
     Explore,
     /// A part of an exhaustive search.
     Search,
+    /// A fuzz target on new inputs.
+    Fuzz,
 }
 
 impl Sort {
     /// Every sort.
-    pub const ALL: [Sort; 4] = [Sort::Corpus, Sort::Stress, Sort::Explore, Sort::Search];
+    pub const ALL: [Sort; 5] = [
+        Sort::Corpus,
+        Sort::Stress,
+        Sort::Explore,
+        Sort::Search,
+        Sort::Fuzz,
+    ];
 }
 
 impl fmt::Display for Sort {
@@ -76,6 +88,7 @@ impl fmt::Display for Sort {
             Sort::Stress => "stress",
             Sort::Explore => "explore",
             Sort::Search => "search",
+            Sort::Fuzz => "fuzz",
         })
     }
 }
@@ -87,6 +100,7 @@ pub struct Weights {
     stress: u16,
     explore: u16,
     search: u16,
+    fuzz: u16,
 }
 
 impl Default for Weights {
@@ -95,14 +109,30 @@ impl Default for Weights {
             stress: 1,
             explore: 6,
             search: 3,
+            fuzz: 0,
         }
+    }
+}
+
+impl Weights {
+    /// The usual ones where there are fuzz targets.
+    pub fn with_fuzz() -> Weights {
+        Weights {
+            fuzz: 2,
+            ..Weights::default()
+        }
+    }
+
+    /// Whether fuzz units come.
+    pub fn fuzzes(self) -> bool {
+        self.fuzz > 0
     }
 }
 
 /// A text says nothing of weights.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "`{0}`: use stress=N,explore=N,search=N with some N above 0 and none above 1000; what is left out is 0"
+    "`{0}`: use stress=N,explore=N,search=N,fuzz=N with some N above 0 and none above 1000; what is left out is 0"
 )]
 pub struct WeightsError(String);
 
@@ -115,6 +145,7 @@ impl FromStr for Weights {
             stress: 0,
             explore: 0,
             search: 0,
+            fuzz: 0,
         };
         for word in text.split(',') {
             let (name, number) = word.split_once('=').ok_or_else(bad)?;
@@ -122,6 +153,7 @@ impl FromStr for Weights {
                 "stress" => &mut weights.stress,
                 "explore" => &mut weights.explore,
                 "search" => &mut weights.search,
+                "fuzz" => &mut weights.fuzz,
                 _ => return Err(bad()),
             };
             *weight = number.parse().ok().filter(|n| *n <= 1000).ok_or_else(bad)?;
@@ -136,8 +168,13 @@ impl fmt::Display for Weights {
             stress,
             explore,
             search,
+            fuzz,
         } = self;
-        write!(f, "stress={stress},explore={explore},search={search}")
+        write!(f, "stress={stress},explore={explore},search={search}")?;
+        match fuzz {
+            0 => Ok(()),
+            _ => write!(f, ",fuzz={fuzz}"),
+        }
     }
 }
 
@@ -156,11 +193,12 @@ impl TryFrom<String> for Weights {
 }
 
 impl Weights {
-    fn each(self) -> [(Sort, u64); 3] {
+    fn each(self) -> [(Sort, u64); 4] {
         [
             (Sort::Stress, self.stress.into()),
             (Sort::Explore, self.explore.into()),
             (Sort::Search, self.search.into()),
+            (Sort::Fuzz, self.fuzz.into()),
         ]
     }
 
@@ -222,6 +260,13 @@ pub enum Work {
         /// States after which it gives up.
         max_states: u64,
     },
+    /// Runs a fuzz target on new inputs.
+    Fuzz {
+        /// Which of the fuzz targets.
+        target: usize,
+        /// How many inputs.
+        executions: u64,
+    },
 }
 
 /// How large the searched forms of targets are: threads, operations of each, parts. Every target is searched at one before any is at
@@ -265,7 +310,8 @@ impl Parameters {
             Sort::Search => self
                 .search(ordinal)
                 .unwrap_or_else(|| self.explore(number, ordinal)),
-            Sort::Explore | Sort::Corpus => self.explore(number, ordinal),
+            Sort::Fuzz if !self.fuzz.is_empty() => self.fuzz(ordinal),
+            Sort::Explore | Sort::Corpus | Sort::Fuzz => self.explore(number, ordinal),
         }
     }
 
@@ -289,6 +335,15 @@ impl Parameters {
             threads: random.between(2, 4) as u16,
             ops: (self.unit_steps / 4000).clamp(10, 20_000),
             perturb: random.percent(50),
+        }
+    }
+
+    fn fuzz(&self, ordinal: u64) -> Work {
+        /// An execution takes about as long as so many steps.
+        const STEPS_PER_EXECUTION: u64 = 400;
+        Work::Fuzz {
+            target: (ordinal % self.fuzz.len() as u64) as usize,
+            executions: (self.unit_steps / STEPS_PER_EXECUTION).max(100),
         }
     }
 
@@ -345,6 +400,8 @@ pub struct Plan {
     pub targets: Vec<Target>,
     /// The reproducers of the corpus: where each is, and its text.
     pub corpus: Vec<(String, String)>,
+    /// The fuzz targets, where they are built.
+    pub fuzz: Option<Built>,
 }
 
 #[cfg(test)]
@@ -363,18 +420,20 @@ mod tests {
             targets: vec![TargetName(String::new()); targets],
             canaries: Vec::new(),
             corpus: vec![String::new(); corpus],
+            fuzz: vec!["registry".to_owned(), "lifecycle".to_owned()],
             digest: String::new(),
         }
     }
 
     #[test]
     fn each_sort_comes_as_often_as_its_weight_says() {
-        let plan = parameters(5, 3, "stress=1,explore=4,search=2");
-        let sorts = |sort: fn(&Work) -> bool| (3..703).map(|n| plan.work(n)).filter(sort).count();
+        let plan = parameters(5, 3, "stress=1,explore=4,search=2,fuzz=3");
+        let sorts = |sort: fn(&Work) -> bool| (3..1003).map(|n| plan.work(n)).filter(sort).count();
         assert!((0..3).all(|n| plan.work(n) == Work::Corpus(n as usize)));
         assert_eq!(sorts(|work| matches!(work, Work::Stress { .. })), 100);
         assert_eq!(sorts(|work| matches!(work, Work::Explore { .. })), 400);
         assert_eq!(sorts(|work| matches!(work, Work::Search { .. })), 200);
+        assert_eq!(sorts(|work| matches!(work, Work::Fuzz { .. })), 300);
     }
 
     #[test]
@@ -389,7 +448,7 @@ mod tests {
 
     #[test]
     fn a_shard_gets_every_sort_whatever_the_number_of_shards() {
-        let plan = parameters(5, 0, "stress=1,explore=2,search=1");
+        let plan = parameters(5, 0, "stress=1,explore=2,search=1,fuzz=1");
         for of in [2, 4, 8] {
             let sorts: BTreeSet<u8> = (0..400)
                 .filter(|n| n % of == 0)
@@ -398,9 +457,10 @@ mod tests {
                     Work::Stress { .. } => 1,
                     Work::Explore { .. } => 2,
                     Work::Search { .. } => 3,
+                    Work::Fuzz { .. } => 4,
                 })
                 .collect();
-            assert_eq!(sorts.len(), 3, "1 of {of}");
+            assert_eq!(sorts.len(), 4, "1 of {of}");
         }
     }
 
@@ -408,11 +468,16 @@ mod tests {
     fn weights_are_read_as_they_are_written() {
         let weights: Weights = "stress=1,explore=6,search=3".parse().expect("as written");
         assert_eq!(weights, Weights::default());
+        let weights: Weights = "fuzz=2,stress=1,search=3,explore=6"
+            .parse()
+            .expect("in any order");
+        assert_eq!(weights, Weights::with_fuzz());
+        assert_eq!(weights.to_string().parse(), Ok(weights));
         for text in [
             "",
             "stress",
             "stress=0",
-            "fuzz=1",
+            "corpus=1",
             "explore=-1",
             "explore=1001",
         ] {

@@ -207,7 +207,7 @@ pub fn write_merged(out: &Folder, parts: Vec<ProofPart>) -> Result<Vec<Proof>, C
     let mut proofs = Vec::new();
     for parts in searches.into_values() {
         for part in parts.values() {
-            out.write(&part.file_name(), &part.to_json())?;
+            out.write(&part.file_name(), part.to_json())?;
         }
         let proof = together(&parts);
         let name = &proof.digest[..16];

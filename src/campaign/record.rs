@@ -2,9 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::lifecycle::{Order, Publication};
-use crate::oracle::Kind;
-
 use super::plan::Sort;
 use super::shard::Shard;
 use super::target::TargetName;
@@ -83,6 +80,12 @@ pub struct UnitRecord {
     /// Messages that the server took.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub messages: u64,
+    /// Inputs that a fuzz target was run on.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub executions: u64,
+    /// Edges of the program that its inputs cover.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub edges: u64,
     /// Schedules whose behaviours were told apart.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub observations: u64,
@@ -139,15 +142,11 @@ pub struct Finding {
 pub struct CauseRecord {
     /// Tells it from others: the same cause has the same id everywhere.
     pub id: String,
-    /// The kind of divergence that shows first.
-    pub kind: Kind,
-    /// The discipline.
+    /// The kind of divergence that shows first; of a fuzz target, how it fails.
+    pub kind: String,
+    /// The discipline with its switches, or the fuzz target.
     pub discipline: String,
-    /// Its order of release.
-    pub order: Order,
-    /// When it publishes.
-    pub publish: Publication,
-    /// The preemption that decides.
+    /// The preemption that decides, or where the fuzz target fails.
     pub deciding: String,
     /// How small it could be made, or why not.
     pub size: String,
@@ -160,6 +159,20 @@ pub struct CauseRecord {
     /// The trace that was kept because it could not be made a reproducer of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
+    /// The input on which a fuzz target fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Input>,
+}
+
+/// An input of a fuzz target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// The target.
+    pub target: String,
+    /// Its bytes.
+    #[serde(with = "hex::serde")]
+    pub bytes: Vec<u8>,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -178,6 +191,8 @@ impl UnitRecord {
             steps: 0,
             states: 0,
             messages: 0,
+            executions: 0,
+            edges: 0,
             observations: 0,
             behaviours: 0,
             singletons: 0,

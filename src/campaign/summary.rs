@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::corpus::files;
 use crate::oracle::Verdict;
 use crate::report::numbers::plural;
 
@@ -16,7 +15,7 @@ use super::folder::{Folder, Manifest};
 use super::history::{self, Night};
 use super::plan::{LEVELS, Sort};
 use super::record::CauseRecord;
-use super::tally::{Found, Tally};
+use super::tally::{Found, Fuzzed, Tally};
 use super::target::TargetName;
 use super::{CampaignError, Shard, junit, markdown};
 
@@ -53,6 +52,8 @@ pub struct Summary {
     pub states: u64,
     /// Messages.
     pub messages: u64,
+    /// Of each fuzz target, what it came to.
+    pub fuzz: BTreeMap<String, Fuzzed>,
     /// Schedules whose behaviours were told apart.
     pub observations: u64,
     /// Behaviours among those.
@@ -80,6 +81,9 @@ pub struct Summary {
     /// Seconds of work, over all shards.
     pub elapsed_s: f64,
 }
+
+/// Where inputs are on which fuzz targets fail.
+const CRASHES: &str = "crashes";
 
 /// Proofs of one size.
 #[derive(Clone, Debug, Serialize)]
@@ -193,6 +197,7 @@ impl Summary {
             steps: tally.steps,
             states: tally.states,
             messages: tally.messages,
+            fuzz: tally.fuzz.clone(),
             observations: tally.observations,
             behaviours: tally.behaviours,
             singletons: tally.singletons,
@@ -223,6 +228,15 @@ impl Summary {
             Verdict::Inconclusive => 3,
             Verdict::Clean | Verdict::Proved => 0,
         }
+    }
+
+    /// Whether a fuzz target failed otherwise than by a divergence.
+    pub fn has_crashes(&self) -> bool {
+        let files = self
+            .causes
+            .iter()
+            .filter_map(|cause| cause.reproducer.as_ref());
+        files.into_iter().any(|file| file.starts_with(CRASHES))
     }
 
     /// `3/8`, or `merged`.
@@ -291,8 +305,8 @@ impl Cause {
         let (id, kind, discipline, deciding, size, known) = match &found.cause {
             Some(cause) => (
                 cause.id.clone(),
-                cause.kind.to_string(),
-                format!("{} {} {}", cause.discipline, cause.order, cause.publish),
+                cause.kind.clone(),
+                cause.discipline.clone(),
                 cause.deciding.clone(),
                 cause.size.clone(),
                 cause.known.clone(),
@@ -328,32 +342,32 @@ impl Cause {
 /// Where the reproducer of a cause is, or the trace that shows it.
 fn file_of(cause: &CauseRecord) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    let discipline = cause.discipline.replace(|c| !plain(c), "_");
-    let name = format!(
-        "reproducers/{}-{discipline}-{}-{}-{}.toml",
-        cause.kind,
-        cause.order,
-        cause.publish,
-        &cause.id[..8]
-    );
-    cause
-        .reproducer
-        .as_ref()
-        .map(|_| name)
-        .or(cause.trace.clone())
+    let place = cause.discipline.replace(' ', "-");
+    let place = place.replace(|c| !plain(c), "_");
+    let name = format!("{}-{place}-{}", cause.kind, &cause.id[..8]);
+    match (&cause.reproducer, &cause.input) {
+        (Some(_), _) => Some(format!("reproducers/{name}.toml")),
+        (None, Some(_)) => Some(format!("{CRASHES}/{name}")),
+        (None, None) => cause.trace.clone(),
+    }
 }
 
-/// Writes the reproducers of all causes, each once.
+/// Writes the reproducers of all causes, and the inputs of fuzz targets that fail, each once.
 pub fn write_reproducers(folder: &Folder, tally: &Tally) -> Result<(), CampaignError> {
     for found in tally.found() {
         if let Some(cause) = &found.cause
-            && let (Some(name), Some(text)) = (file_of(cause), &cause.reproducer)
+            && let Some(name) = file_of(cause)
         {
+            let text = cause.reproducer.as_ref().map(String::as_bytes);
+            let input = cause.input.as_ref().map(|input| input.bytes.as_slice());
+            let Some(content) = text.or(input) else {
+                continue;
+            };
             let path = folder.path().join(&name);
-            if std::fs::read_to_string(&path).is_ok_and(|before| before == *text) {
+            if std::fs::read(&path).is_ok_and(|before| before == content) {
                 continue;
             }
-            folder.write(&name, text)?;
+            folder.write(&name, content)?;
         }
     }
     Ok(())
@@ -361,16 +375,18 @@ pub fn write_reproducers(folder: &Folder, tally: &Tally) -> Result<(), CampaignE
 
 /// Takes away the reproducers that are none of a cause's any more, for a lower unit turned out to have a finding that looks alike.
 fn clear_reproducers(folder: &Folder, summary: &Summary) -> Result<(), CampaignError> {
-    let path = folder.path().join("reproducers");
-    if !path.exists() {
-        return Ok(());
-    }
-    for found in files(&path).map_err(CampaignError::io(&path))? {
-        let name = found.file_name().unwrap_or_default().to_string_lossy();
-        let name = format!("reproducers/{name}");
-        let is_listed = |cause: &Cause| cause.reproducer.as_ref() == Some(&name);
-        if !summary.causes.iter().any(is_listed) {
-            std::fs::remove_file(&found).map_err(CampaignError::io(&found))?;
+    for sub in ["reproducers", CRASHES] {
+        let path = folder.path().join(sub);
+        if !path.exists() {
+            continue;
+        }
+        for found in std::fs::read_dir(&path).map_err(CampaignError::io(&path))? {
+            let found = found.map_err(CampaignError::io(&path))?;
+            let name = format!("{sub}/{}", found.file_name().to_string_lossy());
+            let is_listed = |cause: &Cause| cause.reproducer.as_ref() == Some(&name);
+            if !summary.causes.iter().any(is_listed) {
+                std::fs::remove_file(found.path()).map_err(CampaignError::io(&path))?;
+            }
         }
     }
     Ok(())
@@ -389,10 +405,10 @@ pub fn write_all(
     let json = serde_json::to_string_pretty(&summary)
         .expect("a summary has string keys and finite numbers");
     folder.write("summary.json", &(json + "\n"))?;
-    folder.write("junit.xml", &junit::junit(&summary, tally))?;
+    folder.write("junit.xml", junit::junit(&summary, tally))?;
     let own: PathBuf = folder.path().join("history.jsonl");
     let nights = history::remember(history.unwrap_or(&own), Night::of(&summary))?;
-    folder.write("summary.md", &markdown::page(&summary, &nights))?;
+    folder.write("summary.md", markdown::page(&summary, &nights))?;
     let mut text = markdown::text(&summary, &nights);
     let _ = writeln!(text, "\nall of it: {}/summary.md", folder.path().display());
     Ok((summary, text))

@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
+
 use super::plan::Sort;
 use super::record::{CanaryRecord, CauseRecord, Ended, Record, UnitRecord};
 use super::shard::Shard;
@@ -30,6 +32,8 @@ pub struct Tally {
     pub behaviours: u64,
     /// Behaviours that one schedule alone of its unit showed.
     pub singletons: u64,
+    /// Of each fuzz target, what it came to.
+    pub fuzz: BTreeMap<String, Fuzzed>,
     /// Of each target: its units, and those that diverged.
     pub targets: BTreeMap<TargetName, (u64, u64)>,
     /// What did not come out as the corpus says, and units in which heisenbed itself failed.
@@ -45,6 +49,15 @@ pub struct Tally {
     parts: BTreeMap<(usize, TargetName), u32>,
 }
 
+/// What a fuzz target came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Fuzzed {
+    /// Inputs that it was run on.
+    pub executions: u64,
+    /// Edges of the program that its inputs cover, at most in a unit.
+    pub edges: u64,
+}
+
 /// Findings that look alike.
 #[derive(Clone, Debug)]
 struct Look {
@@ -54,8 +67,8 @@ struct Look {
     /// The lowest unit with a cause, and that.
     cause: Option<(u64, CauseRecord)>,
     lowest: u64,
-    /// Whether it was seen on real threads, where luck has a part in it.
-    on_threads: bool,
+    /// Whether it was seen on real threads or by a fuzz target, where luck has a part in it.
+    by_luck: bool,
 }
 
 /// A cause with all that it was found in.
@@ -110,6 +123,12 @@ impl Tally {
         self.steps += unit.steps;
         self.states += unit.states;
         self.messages += unit.messages;
+        if unit.sort == Sort::Fuzz {
+            let name = unit.target.0.trim_start_matches("fuzz ").to_owned();
+            let fuzzed = self.fuzz.entry(name).or_default();
+            fuzzed.executions += unit.executions;
+            fuzzed.edges = fuzzed.edges.max(unit.edges);
+        }
         self.observations += unit.observations;
         self.behaviours += unit.behaviours;
         self.singletons += unit.singletons;
@@ -151,7 +170,7 @@ impl Tally {
                     targets: BTreeSet::new(),
                     cause: None,
                     lowest: unit.unit,
-                    on_threads: unit.sort == Sort::Stress,
+                    by_luck: matches!(unit.sort, Sort::Stress | Sort::Fuzz),
                 });
             look.units += 1;
             look.diverged += finding.diverged;
@@ -185,7 +204,7 @@ impl Tally {
                 .as_ref()
                 .map_or(looks.as_str(), |(_, cause)| &cause.id);
             let unit = look.cause.as_ref().map_or(look.lowest, |(unit, _)| *unit);
-            let rank = (look.on_threads, unit);
+            let rank = (look.by_luck, unit);
             let (found, best) = by_id.entry(id).or_insert_with(|| {
                 let nothing = Found {
                     cause: None,

@@ -1,6 +1,6 @@
 //! Doing a unit: from its number to its record.
 //!
-//! But for runs on real threads, a record depends on the campaign's parameters and the unit's number alone; what else it holds is when
+//! But for runs on real threads and fuzz targets, a record depends on the campaign's parameters and the unit's number alone; what else it holds is when
 //! it was done, and a cause where no lower unit of this shard has a finding that looks alike.
 
 use std::any::Any;
@@ -22,7 +22,8 @@ use crate::scenario::Scenario;
 use crate::shrink::{ShrinkError, Shrunk, shrink_ops, shrink_trace};
 use crate::trace::file::TraceFile;
 
-use super::cause::{cause, known, signature, unminimised};
+use super::cause::{cause, known, of_crash, signature, unminimised};
+use super::fuzz::{Crash, as_reproducer};
 use super::plan::{LEVELS, Plan, Sort, Work};
 use super::record::{CauseRecord, Finding, SearchedPart, UnitRecord};
 use super::target::TargetName;
@@ -93,6 +94,7 @@ impl<'a> Worker<'a> {
                 part,
                 max_states,
             } => self.search(number, target, level, part, max_states),
+            Work::Fuzz { target, executions } => self.fuzz(number, target, executions),
         }
     }
 
@@ -104,6 +106,7 @@ impl<'a> Worker<'a> {
             Work::Stress { target, .. } => (Sort::Stress, parameters.targets[target].clone()),
             Work::Explore { target, .. } => (Sort::Explore, parameters.targets[target].clone()),
             Work::Search { target, .. } => (Sort::Search, parameters.targets[target].clone()),
+            Work::Fuzz { target, .. } => (Sort::Fuzz, fuzz_target(&parameters.fuzz[target])),
         };
         let text = said.downcast_ref::<String>().map(String::as_str);
         let text = text.or(said.downcast_ref::<&str>().copied());
@@ -279,6 +282,55 @@ impl<'a> Worker<'a> {
         Ok(Some(record))
     }
 
+    fn fuzz(&self, number: u64, target: usize, executions: u64) -> Done {
+        let parameters = self.parameters();
+        let name = &parameters.fuzz[target];
+        let built = self.plan.fuzz.as_ref();
+        let built = built.expect("a plan with fuzz targets knows where they are built");
+        let kept = self.folder.join("fuzz").join(name);
+        let seed = parameters.unit_seed(number);
+        let Some(ran) = built.run(name, seed, executions, &kept, self.interrupt)? else {
+            return Ok(None);
+        };
+        let mut record = UnitRecord::new(number, Sort::Fuzz, fuzz_target(name));
+        record.executions = ran.executions;
+        record.edges = ran.edges;
+        if let Some(crash) = ran.crash {
+            let Some(finding) = self.crashed(number, name, &crash)? else {
+                return Ok(None);
+            };
+            record.finding = Some(finding);
+        }
+        Ok(Some(record))
+    }
+
+    /// What a fuzz target's failure shows: a divergence as any other where the input is a reproducer of one.
+    fn crashed(
+        &self,
+        number: u64,
+        target: &str,
+        crash: &Crash,
+    ) -> Result<Option<Finding>, CampaignError> {
+        let rerun = as_reproducer(target, &crash.input)
+            .and_then(|text| Reproducer::from_toml(&text, target).ok())
+            .and_then(|reproducer| reproducer.run().ok());
+        if let Some(rerun) = rerun
+            && let Some(observed) = rerun.observed
+            && observed.report.verdict == Verdict::Diverged
+        {
+            return self.finding(number, &rerun.setup, &observed, 1);
+        }
+        let looks = format!("fuzz {target}: {}", crash.at);
+        let cause = self
+            .is_lowest(&looks, number)
+            .then(|| Box::new(of_crash(target, crash)));
+        Ok(Some(Finding {
+            looks,
+            diverged: 1,
+            cause,
+        }))
+    }
+
     /// What `example` of unit `number` shows; `None`: somebody asked to stop.
     fn finding(
         &self,
@@ -357,6 +409,10 @@ impl<'a> Worker<'a> {
             }
         }
     }
+}
+
+fn fuzz_target(name: &str) -> TargetName {
+    TargetName(format!("fuzz {name}"))
 }
 
 /// A run on real threads.

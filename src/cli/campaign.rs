@@ -14,6 +14,7 @@ use super::scenario_args::word;
 use super::stress::parse_duration;
 use super::{Context, Format, Outcome};
 use crate::campaign::canary::{Canary, canaries};
+use crate::campaign::fuzz::Built;
 use crate::campaign::merge::{Merged, merge};
 use crate::campaign::night::{self, Night};
 use crate::campaign::plan::{Plan, Weights, digest};
@@ -48,7 +49,7 @@ pub enum CampaignCommand {
 #[command(
     after_help = "It looks where nothing is known to be wrong: at the cells that `heisenbed matrix` proves, in larger forms, or at your own \
     --discipline. First it looks for its canaries, planted defects that it must find; a night that misses one is blind. Then the corpus is run again, \
-    then come stress, explore and search units by their weights. What diverges is minimised and reported once for each cause: the kind, the \
+    then come stress, explore and search units, and fuzz targets with --fuzz, by their weights. What diverges is minimised and reported once for each cause: the kind, the \
     discipline with its switches, the preemption that decides.\n\n\
     A run that was killed goes on when the same command is given again. Everything is in --out: summary.json, summary.md, junit.xml, reproducers/, \
     history.jsonl, and journal.jsonl, from which the others follow.\n\n\
@@ -57,6 +58,7 @@ pub enum CampaignCommand {
     Examples:\n  \
     heisenbed campaign run --duration 8h --workers 4 --seed 20250131 --out night\n  \
     heisenbed campaign run --duration 8h --seed 20250131 --shard 3/8 --out night-3\n  \
+    heisenbed campaign run --duration 8h --seed 20250131 --fuzz fuzz/target/x86_64-unknown-linux-gnu/release --out night\n  \
     heisenbed campaign run --duration 10m --discipline my-fix.toml --order free-first --out mine"
 )]
 pub struct RunArgs {
@@ -75,9 +77,9 @@ pub struct RunArgs {
     /// Threads that work, a unit each
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: u16,
-    /// How often each sort of unit comes
-    #[arg(long, value_name = "SORT=N,...", default_value_t)]
-    pub weights: Weights,
+    /// How often each sort of unit comes [default: stress=1,explore=6,search=3, and fuzz=2 with --fuzz]
+    #[arg(long, value_name = "SORT=N,...")]
+    pub weights: Option<Weights>,
     /// The size of a unit in micro-steps, about; smaller ones lose less when the machine dies
     #[arg(long, value_name = "N", default_value_t = 4_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
     pub unit_steps: u64,
@@ -87,6 +89,12 @@ pub struct RunArgs {
     /// The corpus: its reproducers are run again, and a cause that one of them has is not new
     #[arg(long, value_name = "DIR", default_value = "corpus/reproducers")]
     pub corpus: PathBuf,
+    /// Where fuzz targets are built (fuzz/target/TRIPLE/release, after `cargo fuzz build --sanitizer none`); without it, no fuzz units
+    #[arg(long, value_name = "DIR")]
+    pub fuzz: Option<PathBuf>,
+    /// The seeds of fuzz targets, a folder each
+    #[arg(long, value_name = "DIR", default_value = "corpus/fuzz")]
+    pub fuzz_seeds: PathBuf,
     /// One more canary: a reproducer, of which the scenario must diverge again
     #[arg(long, value_name = "FILE")]
     pub canary: Vec<PathBuf>,
@@ -198,6 +206,19 @@ fn plan(args: &RunArgs, seed: Option<u64>) -> Result<(Plan, Vec<Canary>), Campai
         .map(|path| text_of(path))
         .collect::<Result<Vec<_>, _>>()?;
     let canaries = canaries(&more)?;
+    let fuzz = args.fuzz.as_deref();
+    let fuzz = fuzz.map(|folder| Built::find(folder, &args.fuzz_seeds));
+    let fuzz = fuzz.transpose()?;
+    let usual = match fuzz {
+        Some(_) => Weights::with_fuzz(),
+        None => Weights::default(),
+    };
+    let weights = args.weights.unwrap_or(usual);
+    if weights.fuzzes() && fuzz.is_none() {
+        return Err(CampaignError::Nothing(format!(
+            "--weights {weights}: for fuzz units, say with --fuzz DIR where the fuzz targets are built"
+        )));
+    }
     let contents: Vec<String> = targets
         .iter()
         .map(crate::campaign::target::Target::content)
@@ -207,7 +228,7 @@ fn plan(args: &RunArgs, seed: Option<u64>) -> Result<(Plan, Vec<Canary>), Campai
     let parameters = Parameters {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         seed: seed.unwrap_or(0),
-        weights: args.weights,
+        weights,
         unit_steps: args.unit_steps,
         canary_budget: args.canary_budget,
         targets: targets
@@ -216,6 +237,9 @@ fn plan(args: &RunArgs, seed: Option<u64>) -> Result<(Plan, Vec<Canary>), Campai
             .collect::<Vec<TargetName>>(),
         canaries: canaries.iter().map(|canary| canary.name.clone()).collect(),
         corpus: corpus.iter().map(|(path, _)| path.clone()).collect(),
+        fuzz: fuzz
+            .as_ref()
+            .map_or(Vec::new(), |built| built.names.clone()),
         digest: digest(contents.iter().map(String::as_str)),
     };
     Ok((
@@ -223,6 +247,7 @@ fn plan(args: &RunArgs, seed: Option<u64>) -> Result<(Plan, Vec<Canary>), Campai
             parameters,
             targets,
             corpus,
+            fuzz,
         },
         canaries,
     ))

@@ -7,7 +7,7 @@
 //! Beside it stands what a reader needs of an input: its decoding into text, which `heisenbed fuzz decode` prints.
 //!
 //! Rooms: [`wire_stream`], [`registry`], [`allocator`], [`lifecycle`], [`discipline_lint`], [`trace_file`], [`import_log`],
-//! [`import_pickle`] and [`mod@reproducer`]. Nothing outside of tests, fuzz targets and `heisenbed fuzz` may use them.
+//! [`import_pickle`] and [`mod@reproducer`]. Nothing outside of tests, fuzz targets, `heisenbed fuzz` and campaigns may use them.
 
 pub mod allocator;
 pub mod discipline_lint;

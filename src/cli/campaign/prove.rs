@@ -77,7 +77,7 @@ pub(super) fn run(args: &ProveArgs, context: &Context) -> Result<Outcome, Campai
     let name = part.file_name();
     // Parts may share a folder, and be searched at the same time.
     let path = args.out.join(&name);
-    write_whole(&path, &part.to_json())?;
+    write_whole(&path, part.to_json())?;
     let path = path.display().to_string();
     let elapsed_s = started.elapsed().as_secs_f64();
     if args.shard.of() == 1 {
