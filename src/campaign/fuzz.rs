@@ -107,40 +107,24 @@ impl Built {
         let Some(ended) = self.play(target, &words, interrupt)? else {
             return Ok(None);
         };
-        let mut crash = match ended.crash(target)? {
-            Some(crash) => crash,
-            None => {
-                return Ok(Some(Ran {
-                    executions: ended.figure("stat::number_of_executed_units:").unwrap_or(0),
-                    edges: ended.figure("cov:").unwrap_or(0),
-                    crash: None,
-                }));
-            }
-        };
-        // Of one that fails, libFuzzer says before which execution it last found something.
+        // Of one that fails, libFuzzer may not say more than before which execution it last found something.
         let executions = ended.figure("stat::number_of_executed_units:");
-        let executions = executions.or(ended.figure("#")).unwrap_or(0);
-        match self.minimise(target, &crash, interrupt)? {
-            Some(smaller) => crash.input = smaller,
-            None if interrupt.load(Ordering::Relaxed) => return Ok(None),
-            None => {}
-        }
         Ok(Some(Ran {
-            executions,
+            executions: executions.or(ended.figure("#")).unwrap_or(0),
             edges: ended.figure("cov:").unwrap_or(0),
-            crash: Some(crash),
+            crash: ended.crash(target)?,
         }))
     }
 
-    /// A smaller input that fails in the same place, if there is time to find one.
-    fn minimise(
+    /// A smaller input that fails in the same place, or the same where there is no time to find one. `None`: somebody asked to stop.
+    pub fn minimise(
         &self,
         target: &str,
         crash: &Crash,
         interrupt: &AtomicBool,
-    ) -> Result<Option<Vec<u8>>, CampaignError> {
+    ) -> Result<Option<Crash>, CampaignError> {
         if crash.kind != "crash" {
-            return Ok(None);
+            return Ok(Some(crash.clone()));
         }
         let folder = tempfile::tempdir().map_err(CampaignError::io(&std::env::temp_dir()))?;
         let from = folder.path().join("input");
@@ -167,10 +151,13 @@ impl Built {
             };
             let again = ended.crash(target)?;
             if again.is_some_and(|again| again.at == crash.at) {
-                return Ok(Some(input));
+                return Ok(Some(Crash {
+                    input,
+                    ..crash.clone()
+                }));
             }
         }
-        Ok(None)
+        Ok(Some(crash.clone()))
     }
 
     fn play(

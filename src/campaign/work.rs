@@ -23,7 +23,7 @@ use crate::shrink::{ShrinkError, Shrunk, shrink_ops, shrink_trace};
 use crate::trace::file::TraceFile;
 
 use super::cause::{cause, known, of_crash, signature, unminimised};
-use super::fuzz::{Crash, as_reproducer};
+use super::fuzz::{Built, Crash, as_reproducer};
 use super::plan::{LEVELS, Plan, Sort, Work};
 use super::record::{CauseRecord, Finding, SearchedPart, UnitRecord};
 use super::target::TargetName;
@@ -296,7 +296,7 @@ impl<'a> Worker<'a> {
         record.executions = ran.executions;
         record.edges = ran.edges;
         if let Some(crash) = ran.crash {
-            let Some(finding) = self.crashed(number, name, &crash)? else {
+            let Some(finding) = self.crashed(number, built, name, &crash)? else {
                 return Ok(None);
             };
             record.finding = Some(finding);
@@ -308,6 +308,7 @@ impl<'a> Worker<'a> {
     fn crashed(
         &self,
         number: u64,
+        built: &Built,
         target: &str,
         crash: &Crash,
     ) -> Result<Option<Finding>, CampaignError> {
@@ -320,15 +321,18 @@ impl<'a> Worker<'a> {
         {
             return self.finding(number, &rerun.setup, &observed, 1);
         }
-        let looks = format!("fuzz {target}: {}", crash.at);
-        let cause = self
-            .is_lowest(&looks, number)
-            .then(|| Box::new(of_crash(target, crash)));
-        Ok(Some(Finding {
-            looks,
+        let mut finding = Finding {
+            looks: format!("fuzz {target}: {}", crash.at),
             diverged: 1,
-            cause,
-        }))
+            cause: None,
+        };
+        if self.is_lowest(&finding.looks, number) {
+            let Some(smallest) = built.minimise(target, crash, self.interrupt)? else {
+                return Ok(None);
+            };
+            finding.cause = Some(Box::new(of_crash(target, &smallest)));
+        }
+        Ok(Some(finding))
     }
 
     /// What `example` of unit `number` shows; `None`: somebody asked to stop.
