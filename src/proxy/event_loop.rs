@@ -22,6 +22,13 @@ pub const FLUSH_AFTER: Duration = Duration::from_millis(100);
 const READ_BYTES: usize = 64 << 10;
 const MAX_EVENTS: usize = 256;
 const LISTENER: u64 = u64::MAX;
+/// How long the proxy stays awake for more: a query's answer comes within this, and to wake a processor that has gone to sleep takes longer than
+/// all that the proxy does (`cargo bench --bench tracking -- proxy`: 12 to 17 µs a message with it, 14 to 35 µs without, on two cores).
+const AWAKE: Duration = Duration::from_micros(60);
+const NOT_AT_ALL: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
 /// After so long without bytes a client's layout is decided from what is there.
 const QUIET: Duration = Duration::from_millis(20);
 
@@ -37,6 +44,8 @@ pub(super) struct EventLoop {
     config: Config,
     recording: Recording,
     report: Report,
+    /// Whether there was something to do the last time.
+    was_busy: bool,
 }
 
 /// The capture, as far as it can be written.
@@ -93,6 +102,7 @@ impl EventLoop {
                 error: None,
             },
             report: Report::default(),
+            was_busy: false,
         })
     }
 
@@ -100,17 +110,8 @@ impl EventLoop {
         let mut events: Vec<Event> = Vec::with_capacity(MAX_EVENTS);
         while !stop.load(Ordering::Relaxed) {
             events.clear();
-            let timeout = self.timeout();
-            match epoll::wait(
-                &self.epoll,
-                rustix::buffer::spare_capacity(&mut events),
-                Some(&timeout),
-            ) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => {
-                    unreachable!("epoll_wait on a valid set fails only with EINTR: {error}")
-                }
-            }
+            self.wait(&mut events);
+            self.was_busy = !events.is_empty();
             let mut acceptable = false;
             for event in &events {
                 match event.data.u64() {
@@ -127,6 +128,24 @@ impl EventLoop {
             self.recording.flush_if_old();
         }
         self.end()
+    }
+
+    /// Waits for events; none: the time to wait is over, or a signal came.
+    fn wait(&self, events: &mut Vec<Event>) {
+        let awake_until = Instant::now() + AWAKE;
+        loop {
+            let awake = self.was_busy && Instant::now() < awake_until;
+            let timeout = if awake { NOT_AT_ALL } else { self.timeout() };
+            let room = rustix::buffer::spare_capacity(events);
+            match epoll::wait(&self.epoll, room, Some(&timeout)) {
+                // Others that could run, client and server among them, go first.
+                Ok(0) if awake => std::thread::yield_now(),
+                Ok(_) | Err(Errno::INTR) => return,
+                Err(error) => {
+                    unreachable!("epoll_wait on a valid set fails only with EINTR: {error}")
+                }
+            }
+        }
     }
 
     /// How long to wait: until something that was held back is due.
