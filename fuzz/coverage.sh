@@ -7,8 +7,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 grown=${1:-}
 triple=$(rustc -vV | sed -n 's/^host: //p')
-# Beside the targets that are built for fuzzing, which are others.
-built=fuzz/target/coverage
+# Where fuzz/smoke.sh has them too.
+built=fuzz/target/address
 
 modules() {
     case $1 in

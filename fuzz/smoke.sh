@@ -2,22 +2,31 @@
 # Builds every fuzz target and runs each from its seeds for a number of executions: fuzz/smoke.sh [EXECUTIONS]
 # Prints a row a target: seeds, edges that the seeds cover of all that are instrumented, executions, executions a second. Ends with 1 where an input
 # fails; its path is printed, `heisenbed fuzz decode TARGET FILE` says what it is, and a copy in corpus/fuzz/TARGET/ makes it a regression test.
-# Any toolchain will do; with a nightly one and SANITIZER=address it looks for more. Needs cargo-fuzz (cargo install cargo-fuzz) and a C++ compiler.
+# With nightly Rust where there is one, and the address sanitizer; else, and with SANITIZER=none, with any Rust. Needs cargo-fuzz
+# (cargo install cargo-fuzz) and a C++ compiler.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 executions=${1:-2000}
-sanitizer=${SANITIZER:-none}
+if [ "${SANITIZER:-address}" = address ] && cargo +nightly --version >/dev/null 2>&1; then
+    toolchain=+nightly sanitizer=address
+else
+    toolchain="" sanitizer=none
+fi
 triple=$(rustc -vV | sed -n 's/^host: //p')
+# A folder for each sanitizer: one is not to be taken for the other.
+built=fuzz/target
+if [ "$sanitizer" = address ]; then built=fuzz/target/address; fi
 
-cargo fuzz build --sanitizer "$sanitizer" >&2
+cargo $toolchain fuzz build --sanitizer "$sanitizer" --target-dir "$built" >&2
 found=$(mktemp -d)
 trap 'rm -rf "$found"' EXIT
 failed=0
+echo "sanitizer: $sanitizer"
 printf '%-16s %6s %22s %12s %10s\n' target seeds 'edges covered / all' executions 'per second'
 for target in $(cargo fuzz list); do
     mkdir -p "$found/$target" "fuzz/artifacts/$target"
     log=$found/$target.log
-    if ! "fuzz/target/$triple/release/$target" "$found/$target" "corpus/fuzz/$target" \
+    if ! "$built/$triple/release/$target" "$found/$target" "corpus/fuzz/$target" \
         -runs="$executions" -max_total_time=60 -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 \
         -artifact_prefix="fuzz/artifacts/$target/" >"$log" 2>&1; then
         failed=1
