@@ -476,6 +476,35 @@ fn each_layout_of_an_independent_encoder_is_understood_and_answered_in_kind() {
     );
 }
 
+#[test]
+fn a_live_buffer_takes_at_most_a_hundred_bytes_even_when_the_table_has_just_grown() {
+    // One more than 7 of 8 slots of a table of 2^20, so that it has 2^21.
+    const BUFFERS: u64 = (7 << 17) + 1;
+    let served = Served::start(&["--no-sweep", "--max-client-buffers", "2000000"]);
+    let mut stream = served.stream();
+    settle(&mut stream, Layout::V112, 0);
+    let before_kb = served.resident_kb();
+    for first in (0..BUFFERS).step_by(4096) {
+        let batch: Vec<u8> = (first..BUFFERS.min(first + 4096))
+            .flat_map(|index| {
+                frame(
+                    Layout::V112,
+                    &message(MessageKind::Alloc, 0, 64 * index, 64),
+                )
+            })
+            .collect();
+        stream.write_all(&batch).expect("writable");
+    }
+    settle(&mut stream, Layout::V112, 0);
+    let observer = Connection::open(&served.socket(), Layout::Extended, None).expect("it listens");
+    let totals = observer.query(0, PATIENCE).expect("an answer");
+    let live = totals.dram_bytes + totals.l1_bytes;
+    assert_eq!(live, 64 * BUFFERS);
+    let bytes = (served.resident_kb() - before_kb) as f64 * 1024.0 / BUFFERS as f64;
+    println!("{BUFFERS} live buffers: {bytes:.1} bytes each");
+    assert!(bytes <= 100.0, "{bytes:.1} bytes a live buffer");
+}
+
 /// 10^7 messages of eight clients with faults put in at random (frames cut in pieces, repeated, connections closed and opened again):
 /// `cargo nextest run --release --test server_hostile --run-ignored all soak --no-capture`
 #[test]

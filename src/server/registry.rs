@@ -448,20 +448,26 @@ impl Registry {
                 Outcome::Inserted
             }
             Slot::Occupied(mut slot) if self.semantics == Semantics::Refcount => {
+                let key = *slot.key();
                 let kept = slot.get_mut();
                 kept.refcount = kept.refcount.saturating_add(1);
                 return Outcome::Incremented {
                     kept: kept.entry(key),
                 };
             }
-            Slot::Occupied(mut slot) => Outcome::Replaced {
-                old: slot.insert(record).entry(key),
-            },
+            Slot::Occupied(slot) => {
+                // The key with it: the process in it may be another one, where it does not count.
+                let (old_key, old) = slot.remove_entry();
+                self.live.insert(key, record);
+                Outcome::Replaced {
+                    old: old.entry(old_key),
+                }
+            }
         };
         if let Outcome::Replaced { old } = outcome {
             self.discount(old);
         }
-        self.count(device, class, record);
+        self.count(device, class, message.buffer_type, record);
         outcome
     }
 
@@ -489,10 +495,11 @@ impl Registry {
         if slot.get().refcount > 1 {
             slot.get_mut().refcount -= 1;
             return Outcome::Decremented {
-                left: slot.get().entry(key),
+                left: slot.get().entry(*slot.key()),
             };
         }
-        let entry = slot.remove().entry(key);
+        let (key, record) = slot.remove_entry();
+        let entry = record.entry(key);
         self.discount(entry);
         Outcome::Removed { entry }
     }
@@ -540,20 +547,20 @@ impl Registry {
             _ => return,
         };
         for key in gone {
-            if let Some(record) = self.live.remove(&key) {
+            if let Some((key, record)) = self.live.remove_entry(&key) {
                 self.discount(record.entry(key));
             }
         }
     }
 
     #[inline]
-    fn count(&mut self, device: DeviceId, class: Class, record: Record) {
+    fn count(&mut self, device: DeviceId, class: Class, buffer_type: u8, record: Record) {
         let index = usize::from(device.0);
         if index >= self.totals.len() {
             self.totals.resize(index + 1, Totals::default());
         }
         let totals = &mut self.totals[index];
-        *totals.figure(class, record.buffer_type) += record.size_bytes;
+        *totals.figure(class, buffer_type) += record.size_bytes;
         totals.buffers += 1;
     }
 
@@ -599,7 +606,13 @@ impl PartialEq for Registry {
     fn eq(&self, other: &Registry) -> bool {
         self.semantics == other.semantics
             && self.limits == other.limits
-            && self.live == other.live
+            && self.live.len() == other.live.len()
+            && self.live.iter().all(|(key, record)| {
+                let found = other.live.get_key_value(key);
+                found.is_some_and(|(other_key, other)| {
+                    (other_key.said(), other) == (key.said(), record)
+                })
+            })
             && self.sequencer == other.sequencer
     }
 }
@@ -610,7 +623,9 @@ impl Hash for Registry {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.semantics.hash(state);
         self.limits.hash(state);
-        self.sorted().hash(state);
+        for (key, record) in self.sorted() {
+            (key, key.said(), record).hash(state);
+        }
         self.sequencer.hash(state);
     }
 }

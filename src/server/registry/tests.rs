@@ -92,6 +92,44 @@ fn overwrite_replaces_and_one_free_removes() {
 }
 
 #[test]
+fn the_process_that_an_entry_is_shown_for_is_that_of_the_kept_alloc() {
+    let first = alloc(0x1000, 512, 1);
+    let second = Message { pid: 200, ..first };
+    for (semantics, kept) in [(Semantics::Overwrite, 200), (Semantics::Refcount, PID)] {
+        let mut registry = registry(semantics);
+        let mut twin = registry.clone();
+        outcomes(&mut registry, &first);
+        let before = outcomes(&mut registry, &second);
+        assert_eq!(registry.live()[0].pid, kept, "{semantics}");
+        if let [Outcome::Replaced { old }] = before[..] {
+            assert_eq!(old.pid, PID);
+        }
+        // Two registries that show other processes are not equal, though their keys are.
+        for pid in [PID, 200] {
+            twin.clear();
+            outcomes(&mut twin, &Message { pid, ..first });
+            let same = registry.live() == twin.live();
+            assert_eq!(registry == twin, same, "{semantics} {pid}");
+        }
+        // The last FREE may be another process's; what ends is the entry as it was.
+        let free = Message {
+            pid: 300,
+            ..free(0x1000)
+        };
+        let ended = [
+            outcomes(&mut registry, &free),
+            outcomes(&mut registry, &free),
+        ]
+        .concat();
+        let removed = ended.iter().find_map(|outcome| match outcome {
+            Outcome::Removed { entry } => Some(entry.pid),
+            _ => None,
+        });
+        assert_eq!(removed, Some(kept), "{semantics}");
+    }
+}
+
+#[test]
 fn refcount_keeps_the_first_size_type_and_owner() {
     let mut r = registry(Semantics::Refcount);
     outcome(&mut r, &alloc(16, 100, 0));
