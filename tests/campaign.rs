@@ -416,27 +416,27 @@ fn a_shard_that_is_missing_or_was_killed_is_named_until_it_is_there() {
     assert_eq!(night.summary("merged")["complete"], true);
 }
 
-/// What a fuzz target does as far as a campaign sees it, without the fuzzing: on its `failing` input it panics at a place of its own.
+/// What a fuzz target does as far as a campaign sees it, without the fuzzing: where it FAILS it comes upon "a longer input". On inputs with a `g` it
+/// panics at one place, on others with an `n` at another.
 const FUZZ_TARGET: &str = r##"#!/bin/sh
 for word; do
     case $word in
         -artifact_prefix=*) artifacts=${word#*=} ;;
-        -minimize_crash=1) minimises=yes ;;
         -*) ;;
         *) [ -d "$word" ] || input=$word; kept=${kept:-$word} ;;
     esac
 done
 fails() {
     printf "$1" > "${artifacts}crash-0"
-    echo "thread '<unnamed>' panicked at src/planted.rs:$2:5:" >&2
+    echo "thread '<unnamed>' panicked at /somewhere/src/planted.rs:$2:5:" >&2
     echo "it does not hold" >&2
     echo "stat::number_of_executed_units: 17" >&2
     exit 77
 }
-if [ -n "$minimises" ]; then
-    fails small 1
-elif [ -n "$input" ]; then
-    fails "$(cat "$input")" 1
+if [ -n "$input" ]; then
+    if grep -q g "$input"; then fails "$(cat "$input")" 1; fi
+    if grep -q n "$input"; then fails "$(cat "$input")" 2; fi
+    exit 0
 elif [ "FAILS" = yes ]; then
     fails "a longer input" 1
 fi
@@ -487,12 +487,12 @@ fn a_fuzz_target_that_fails_is_reported_once_with_its_smallest_input() {
     );
     assert_eq!(
         (&cause["units"], &cause["size"]),
-        (&json!(3), &json!("5 bytes"))
+        (&json!(3), &json!("1 byte"))
     );
     let input = night
         .path("a")
         .join(cause["reproducer"].as_str().expect("a file"));
-    assert_eq!(std::fs::read(&input).expect("the input"), b"small");
+    assert_eq!(std::fs::read(&input).expect("the input"), b"g");
     assert_eq!(
         summary["fuzz"],
         json!({
@@ -502,6 +502,9 @@ fn a_fuzz_target_that_fails_is_reported_once_with_its_smallest_input() {
     );
     // What reached something new is where the next unit begins.
     assert!(night.path("a").join("fuzz/allocator/found").exists());
+    // What fails is not: libFuzzer would end at it each time.
+    let left = std::fs::read_dir(night.path("a").join("fuzz/registry")).expect("a folder");
+    assert_eq!(left.count(), 0);
     let page = std::fs::read_to_string(night.path("a").join("summary.md")).expect("a page");
     assert!(page.contains("| allocator | 150 | 34 |"), "{page}");
     // Another machine has the merged input too.
@@ -509,7 +512,7 @@ fn a_fuzz_target_that_fails_is_reported_once_with_its_smallest_input() {
     let merged = night
         .path("merged")
         .join(cause["reproducer"].as_str().expect("a file"));
-    assert_eq!(std::fs::read(merged).expect("the input"), b"small");
+    assert_eq!(std::fs::read(merged).expect("the input"), b"g");
 }
 
 #[test]
@@ -525,6 +528,59 @@ fn a_lifecycle_input_that_is_clean_when_it_is_run_again_is_a_failure_of_the_targ
     let summary = night.summary("a");
     assert_eq!(summary["causes"].as_array().map(Vec::len), Some(1));
     assert_eq!(summary["causes"][0]["discipline"], "fuzz lifecycle");
+}
+
+#[test]
+fn a_fuzz_target_that_dies_by_a_signal_ends_its_unit_and_not_the_night() {
+    let night = Night::new();
+    night.fuzz_target("registry", "#!/bin/sh\nkill -KILL $$\n");
+    night.fuzz_target("allocator", &FUZZ_TARGET.replace("FAILS", "no"));
+    let output = night.run("a", &night.fuzzing());
+    assert_code(&output, 0);
+    let summary = night.summary("a");
+    assert_eq!(summary["inconclusive_units"], 3);
+    let why = summary["inconclusive"].as_str().expect("a reason");
+    assert!(
+        why.contains("fuzz target registry ended with signal: 9"),
+        "{why}"
+    );
+    assert_eq!(summary["fuzz"]["allocator"]["executions"], 150);
+}
+
+#[test]
+fn a_night_that_is_stopped_while_it_makes_an_input_smaller_keeps_the_input() {
+    let night = Night::new();
+    // An input at a time takes so long that there is time to stop.
+    let slow = FUZZ_TARGET.replace("FAILS", "yes").replacen(
+        "if [ -n \"$input\" ]; then\n",
+        "if [ -n \"$input\" ]; then\n    sleep 0.3\n",
+        1,
+    );
+    night.fuzz_target("registry", &slow);
+    for signal in [rustix::process::Signal::KILL, rustix::process::Signal::INT] {
+        let mut child = night.start("a", &night.fuzzing());
+        let fails = night.path("a").join("fuzz/registry/fails");
+        let started = Instant::now();
+        while !fails.exists() {
+            assert!(started.elapsed() < Duration::from_secs(60), "nothing fails");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, signal).expect("it is there");
+        child.wait().expect("it ends");
+        // Killed, it is left for the next unit to come upon; told to stop, it is reported as it is.
+        assert_eq!(fails.exists(), signal == rustix::process::Signal::KILL);
+        let _ = std::fs::remove_file(&fails);
+    }
+    let summary = night.summary("a");
+    let [cause] = &summary["causes"].as_array().expect("a list")[..] else {
+        panic!("one cause: {summary:#}")
+    };
+    let input = night
+        .path("a")
+        .join(cause["reproducer"].as_str().expect("a file"));
+    let input = std::fs::read(input).expect("the input");
+    assert!(input.contains(&b'g'), "{input:?}");
 }
 
 #[test]

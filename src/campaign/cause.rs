@@ -53,7 +53,7 @@ pub fn cause(scenario: &Scenario, kind: Kind, deciding: String, size: String) ->
 
 /// The cause of a fuzz target's failure: the target, and where it fails.
 pub fn of_crash(target: &str, crash: &Crash) -> CauseRecord {
-    let text = format!("fuzz\n{target}\n{}\n{}\n", crash.kind, crash.at);
+    let text = format!("fuzz\n{target}\n{}\n", crash.looks());
     let says = match crash.says.as_str() {
         "" => String::new(),
         says => format!(": {says}"),

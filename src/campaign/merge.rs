@@ -122,13 +122,14 @@ impl Union {
                 keep_least(&mut self.canaries, key, canary, rank);
             }
             Record::Unit(unit) => {
-                // One that has a cause says more.
+                // One that has a cause says more, and one that found something more than one that did not.
                 let rank = |unit: &UnitRecord| {
                     let cause = unit
                         .finding
                         .as_ref()
                         .and_then(|finding| finding.cause.as_ref());
-                    (cause.is_none(), line(&Record::Unit(Box::new(unit.clone()))))
+                    let nothing = (cause.is_none(), unit.finding.is_none());
+                    (nothing, line(&Record::Unit(Box::new(unit.clone()))))
                 };
                 keep_least(&mut self.units, unit.unit, *unit, rank);
             }

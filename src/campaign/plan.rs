@@ -340,7 +340,7 @@ impl Parameters {
 
     fn fuzz(&self, ordinal: u64) -> Work {
         /// An execution takes about as long as so many steps.
-        const STEPS_PER_EXECUTION: u64 = 400;
+        const STEPS_PER_EXECUTION: u64 = 2000;
         Work::Fuzz {
             target: (ordinal % self.fuzz.len() as u64) as usize,
             executions: (self.unit_steps / STEPS_PER_EXECUTION).max(100),

@@ -295,11 +295,9 @@ impl<'a> Worker<'a> {
         let mut record = UnitRecord::new(number, Sort::Fuzz, fuzz_target(name));
         record.executions = ran.executions;
         record.edges = ran.edges;
+        record.problem = ran.problem;
         if let Some(crash) = ran.crash {
-            let Some(finding) = self.crashed(number, built, name, &crash)? else {
-                return Ok(None);
-            };
-            record.finding = Some(finding);
+            record.finding = Some(self.crashed(number, built, name, &crash)?);
         }
         Ok(Some(record))
     }
@@ -311,28 +309,23 @@ impl<'a> Worker<'a> {
         built: &Built,
         target: &str,
         crash: &Crash,
-    ) -> Result<Option<Finding>, CampaignError> {
-        let rerun = as_reproducer(target, &crash.input)
-            .and_then(|text| Reproducer::from_toml(&text, target).ok())
-            .and_then(|reproducer| reproducer.run().ok());
-        if let Some(rerun) = rerun
-            && let Some(observed) = rerun.observed
-            && observed.report.verdict == Verdict::Diverged
+    ) -> Result<Finding, CampaignError> {
+        if let Some((setup, observed)) = diverged_again(target, crash)
+            && let Some(finding) = self.finding(number, &setup, &observed, 1)?
         {
-            return self.finding(number, &rerun.setup, &observed, 1);
+            return Ok(finding);
         }
         let mut finding = Finding {
-            looks: format!("fuzz {target}: {}", crash.at),
+            looks: format!("fuzz {target}: {}", crash.looks()),
             diverged: 1,
             cause: None,
         };
         if self.is_lowest(&finding.looks, number) {
-            let Some(smallest) = built.minimise(target, crash, self.interrupt)? else {
-                return Ok(None);
-            };
+            let kept = self.folder.join("fuzz").join(target);
+            let smallest = built.minimise(target, crash, &kept, self.interrupt)?;
             finding.cause = Some(Box::new(of_crash(target, &smallest)));
         }
-        Ok(Some(finding))
+        Ok(finding)
     }
 
     /// What `example` of unit `number` shows; `None`: somebody asked to stop.
@@ -413,6 +406,21 @@ impl<'a> Worker<'a> {
             }
         }
     }
+}
+
+/// The run that a fuzz target's input stands for, if the target says that it diverged, and here it does too.
+fn diverged_again(target: &str, crash: &Crash) -> Option<(Arc<Setup>, Observed)> {
+    if crash.kind != "crash" || crash.says != "it diverged" {
+        return None;
+    }
+    // It is what the target failed in: nothing is certain of it.
+    let rerun = std::panic::catch_unwind(|| {
+        let text = as_reproducer(target, &crash.input)?;
+        Reproducer::from_toml(&text, target).ok()?.run().ok()
+    });
+    let rerun = rerun.ok().flatten()?;
+    let observed = rerun.observed?;
+    (observed.report.verdict == Verdict::Diverged).then_some((rerun.setup, observed))
 }
 
 fn fuzz_target(name: &str) -> TargetName {

@@ -52,8 +52,8 @@ pub enum CampaignCommand {
     then come stress, explore and search units, and fuzz targets with --fuzz, by their weights. What diverges is minimised and reported once for each cause: the kind, the \
     discipline with its switches, the preemption that decides.\n\n\
     A run that was killed goes on when the same command is given again. Everything is in --out: summary.json, summary.md, junit.xml, reproducers/, \
-    history.jsonl, and journal.jsonl, from which the others follow.\n\n\
-    Exit status: 0 nothing new; 1 a new divergence, or a reproducer of the corpus that comes out otherwise; 2 bad usage; 3 nothing new, but a canary \
+    crashes/ (inputs on which fuzz targets fail), fuzz/ (what they begin from), history.jsonl, and journal.jsonl, from which the others follow.\n\n\
+    Exit status: 0 nothing new; 1 a new divergence, a fuzz target that fails, or a reproducer of the corpus that comes out otherwise; 2 bad usage; 3 nothing new, but a canary \
     was not found or the work was stopped, so that silence says nothing.\n\n\
     Examples:\n  \
     heisenbed campaign run --duration 8h --workers 4 --seed 20250131 --out night\n  \

@@ -151,9 +151,9 @@ impl Connection {
         (reads, writes)
     }
 
-    /// When something that was held back on purpose is due.
-    pub fn due(&self, now: Instant) -> Option<Instant> {
-        self.ways[CLIENT].waits_until(now)
+    /// When something that was held back on purpose is due, where that is later than `after`.
+    pub fn due(&self, after: Instant) -> Option<Instant> {
+        self.ways[CLIENT].waits_until(after)
     }
 
     /// Whether bytes wait for it to become clear what layout they are in.

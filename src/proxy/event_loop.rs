@@ -46,6 +46,8 @@ pub(super) struct EventLoop {
     report: Report,
     /// Whether there was something to do the last time.
     was_busy: bool,
+    /// When it was last seen to what is due.
+    tended: Instant,
 }
 
 /// The capture, as far as it can be written.
@@ -103,6 +105,7 @@ impl EventLoop {
             },
             report: Report::default(),
             was_busy: false,
+            tended: now,
         })
     }
 
@@ -133,8 +136,10 @@ impl EventLoop {
     /// Waits for events; none: the time to wait is over, or a signal came.
     fn wait(&self, events: &mut Vec<Event>) {
         let awake_until = Instant::now() + AWAKE;
+        // What faults hold back is due at times of its own.
+        let stays_awake = self.was_busy && self.config.faults.is_empty();
         loop {
-            let awake = self.was_busy && Instant::now() < awake_until;
+            let awake = stays_awake && Instant::now() < awake_until;
             let timeout = if awake { NOT_AT_ALL } else { self.timeout() };
             let room = rustix::buffer::spare_capacity(events);
             match epoll::wait(&self.epoll, room, Some(&timeout)) {
@@ -154,8 +159,9 @@ impl EventLoop {
         let mut wait = FLUSH_AFTER;
         if !self.config.faults.is_empty() {
             for connection in self.connections.iter().flatten() {
-                if let Some(due) = connection.due(now) {
-                    wait = wait.min(due - now);
+                // What has fallen due since nobody has seen to yet.
+                if let Some(due) = connection.due(self.tended) {
+                    wait = wait.min(due.saturating_duration_since(now));
                 }
                 if connection.is_undecided() {
                     wait = wait.min(QUIET / 4);
@@ -193,6 +199,7 @@ impl EventLoop {
 
     /// Lets what was held back on purpose go when it is due.
     fn tend(&mut self) {
+        self.tended = Instant::now();
         for slot in 0..self.connections.len() {
             let undecided = match &self.connections[slot] {
                 Some(connection) => connection.is_undecided(),
