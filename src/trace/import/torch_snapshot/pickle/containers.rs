@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use super::super::super::lines::one_line;
 use super::super::super::stacks::{FrameId, StackId};
 use super::machine::Machine;
 use super::texts;
@@ -174,7 +175,9 @@ impl<R: Read, S: Sink> Machine<'_, R, S> {
             self.texts.text(name),
             self.texts.text(filename)
         );
-        let frame = self.stacks.frame(&text)?;
+        let mut one = String::with_capacity(text.len());
+        one_line(&mut one, &text).expect("a string takes any text");
+        let frame = self.stacks.frame(&one)?;
         self.frames.insert((filename, line, name), frame);
         Some(frame)
     }
