@@ -335,9 +335,8 @@ proptest! {
             match damage {
                 Damage::None => sound.push(address),
                 Damage::Wrong(line) => {
-                    let cut = block[*line].len() - 3;
-                    block[*line].truncate(cut);
-                    block[*line] += "?";
+                    let start = block[*line].find(' ').expect("a word and a value");
+                    block[*line].replace_range(start.., " ?");
                 }
                 Damage::Missing(line) => drop(block.remove(*line)),
                 Damage::Other(line) => {
