@@ -171,7 +171,7 @@ fn diagnose_messages(
     let diagnosis = diagnoser.finish(Circumstances {
         complete: seen.complete,
         begins_in_the_middle: seen.begins_in_the_middle,
-        never_released: 0,
+        ..Circumstances::default()
     });
     Ok(Diagnosed {
         what,
@@ -222,6 +222,7 @@ fn diagnose_records(
         complete: seen.complete,
         begins_in_the_middle: seen.begins_in_the_middle,
         never_released,
+        knows_stacks: !source.stacks().is_empty(),
     });
     Ok(Diagnosed {
         what: format!("{}, {}", kind_of(format), header.source),

@@ -4,10 +4,12 @@
 //! the detection of layouts wants it. Not for live connections: those begin with a frame.
 
 use super::detect::{self, Fit};
-use super::wire::{HELLO_BYTES, Layout, MAX_FRAME_BYTES, decode_hello};
+use super::wire::{HELLO_BYTES, Layout, decode_hello};
 
-/// With so many bytes a first frame that there is can be found: a whole frame of any layout may be passed over.
-pub const ENOUGH_BYTES: usize = detect::ENOUGH_BYTES + MAX_FRAME_BYTES;
+/// So many bytes may be passed over: those of a frame whose beginning is missing, or what else stands before the first one.
+pub const MAX_DAMAGED_BYTES: usize = 64 << 10;
+/// With so many bytes a first frame that there is can be found.
+pub const ENOUGH_BYTES: usize = detect::ENOUGH_BYTES + MAX_DAMAGED_BYTES;
 
 /// Where the first frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +31,7 @@ pub fn first_frame(bytes: &[u8], layout: Option<Layout>) -> Option<FirstFrame> {
         Some(layout) => vec![layout],
         None => Layout::LEGACY.to_vec(),
     };
-    for offset in 0..MAX_FRAME_BYTES.min(bytes.len()) {
+    for offset in 0..MAX_DAMAGED_BYTES.min(bytes.len()) {
         let rest = &bytes[offset..bytes.len().min(offset + detect::ENOUGH_BYTES)];
         // At the very start a short stream counts too; behind damage a place needs a second header to be believed.
         let least = if offset == 0 {

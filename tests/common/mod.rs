@@ -5,9 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use heisenbed::engine::controlled::exhaustive::{Goal, Options, Searched, search};
 use heisenbed::engine::controlled::machine::Setup;
@@ -176,6 +178,36 @@ pub fn run_json(words: &str) -> (serde_json::Value, i32) {
         panic!("{words}: {error}\nstdout: {text}\nstderr: {complaint}")
     });
     (value, output.status.code().expect("it ends by itself"))
+}
+
+/// Starts the program, its JSON going into a pipe.
+pub fn piped(arguments: &[&str]) -> Child {
+    heisenbed(arguments)
+        .args(["--format", "json", "--quiet"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts")
+}
+
+/// Waits for the program's end; its peak of memory in KiB as far as it was seen (0: it was over too soon), and what it printed.
+pub fn watch(child: &mut Child) -> (u64, serde_json::Value) {
+    let mut peak_kib = 0;
+    while child.try_wait().expect("a child").is_none() {
+        peak_kib = peak_kib.max(peak_of(child.id()).unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let mut text = String::new();
+    let stdout = child.stdout.as_mut().expect("a pipe");
+    stdout.read_to_string(&mut text).expect("text");
+    (peak_kib, serde_json::from_str(&text).expect("JSON"))
+}
+
+/// The peak of a process so far; the kernel keeps it until the process is gone.
+fn peak_of(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// The same events under another scenario's header, as if that had been recorded.

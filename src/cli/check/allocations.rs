@@ -9,10 +9,11 @@ use super::super::progress::Progress;
 use super::super::verdict::{Summary, divergence_table, grouped, plural};
 use super::super::{Context, Format, Outcome};
 use super::{SHOWN, weak_report};
-use crate::oracle::Report;
 use crate::oracle::allocation_check::{AllocationCheck, AllocationReport, LiveBuffer};
+use crate::oracle::{Report, Verdict};
 use crate::scenario::op::memory_word;
 use crate::trace::file::{ImportFormat, ImportHeader, TraceFile};
+use crate::trace::import::accounting::Accounting;
 use crate::trace::import::allocation::{self, AllocationSource};
 use crate::trace::import::stacks::{StackId, StackTable};
 use crate::trace::message::memory_of;
@@ -48,9 +49,11 @@ pub(super) fn check(trace: &TraceFile, header: &ImportHeader, context: &Context)
     let json = json_of(header.format, &found, source.as_ref());
     let words = words(header.format, &found, source.as_ref());
     let findings = findings(header.format, &found, source.stacks());
+    let lost = lost_records(header.format, source.accounting());
     drop(source);
+    let report = report(header.format, &found, lost, text.damage());
     let mut summary = Summary::new(u16::try_from(found.threads).unwrap_or(u16::MAX), 0);
-    summary.add(&report(header.format, &found, text.damage()));
+    summary.add(&report);
     summary.elapsed_s = started.elapsed().as_secs_f64();
     let stdout = match context.format {
         Format::Json => summary.json(&json),
@@ -77,10 +80,40 @@ pub(super) fn check(trace: &TraceFile, header: &ImportHeader, context: &Context)
 }
 
 /// The findings as a report: without truth nothing is ever clean. What was never released is a leak where the records
-/// end with the program.
-fn report(format: ImportFormat, found: &AllocationReport, damage: Option<&str>) -> Report {
+/// end with the program. A record that could not be read makes the others contradict each other, once at most: so many findings
+/// say nothing of the program.
+fn report(
+    format: ImportFormat,
+    found: &AllocationReport,
+    lost: u64,
+    damage: Option<&str>,
+) -> Report {
     let weak = "the records have no truth to compare with: they do not contradict each other";
+    let findings: u64 = found.findings.values().sum();
+    let report = weak_report(&found.findings, found.first.as_ref());
+    let explained = findings > 0 && findings <= lost;
+    let lost_note = || {
+        let records = plural(lost, "record");
+        match explained {
+            true => format!(
+                "{records} not understood: what contradicts the others may be no more than what is missing"
+            ),
+            false => format!(
+                "{records} not understood: the others contradict each other more often than that explains"
+            ),
+        }
+    };
+    let note = match (findings, lost) {
+        (0, _) => Some(weak.to_owned()),
+        (_, 0) => None,
+        _ => Some(lost_note()),
+    };
     Report {
+        verdict: if explained {
+            Verdict::Inconclusive
+        } else {
+            report.verdict
+        },
         leaks: if format.begins_in_the_middle() {
             0
         } else {
@@ -89,10 +122,16 @@ fn report(format: ImportFormat, found: &AllocationReport, damage: Option<&str>) 
         events: found.records,
         messages: found.allocations + found.releases,
         allocs_failed: found.failed,
-        note: damage
-            .map(str::to_owned)
-            .or(found.findings.is_empty().then(|| weak.to_owned())),
-        ..weak_report(&found.findings, found.first.as_ref())
+        note: damage.map(str::to_owned).or(note),
+        ..report
+    }
+}
+
+/// How many records there were, at least, that could not be read. Lines between the blocks of a debug log are none.
+fn lost_records(format: ImportFormat, accounting: &Accounting) -> u64 {
+    match format {
+        ImportFormat::DebugLog => accounting.forms.get("cut-block").copied().unwrap_or(0),
+        _ => accounting.unrecognised,
     }
 }
 

@@ -64,6 +64,8 @@ pub struct Circumstances {
     pub begins_in_the_middle: bool,
     /// So many of the buffers that are live at the end come from places in the program that never released any.
     pub never_released: u64,
+    /// It has the call stacks of allocations.
+    pub knows_stacks: bool,
 }
 
 /// The outcome.

@@ -2,7 +2,8 @@
 //!
 //! Several processes may append to one log, each in pieces of its own buffer's size. So a block can be cut by others, in the
 //! middle of a line even, and go on behind them. [`DebugLogReader`] puts such a block together again where its rest fits
-//! what is missing; a block that was cut more than once, or whose rest does not come, is reported with its lines.
+//! what is missing; a block that was cut more than once, or whose rest does not come, is reported with its lines. So is a block
+//! with a line that is damaged or missing: once a line comes that belongs to no block, none that waits is gone on with.
 //!
 //! What holds:
 //! - Every line is counted once, as used, as known-other or as unrecognised; a line of a block is counted when the block is
@@ -13,7 +14,8 @@
 //!
 //! Buffers that do not own their memory allocate and release nothing: their blocks are known-other.
 //!
-//! What cannot be told: frames of a cut block that come behind a whole one are taken for that one's.
+//! What cannot be told: frames of a cut block that come behind a whole one are taken for that one's; and a block that was cut
+//! at the end of a line, and whose rest never comes, is gone on with by a later block's lines where that one lacks a line.
 
 mod block;
 
@@ -27,7 +29,7 @@ use super::allocation::{AllocationRecord, AllocationSource};
 use super::clock::DayClock;
 use super::lines::{ReadLine, read_line};
 use super::stacks::StackTable;
-use block::{Block, Heading};
+use block::{Block, HOLDER, Heading};
 
 /// How many blocks wait at most for one before them that was cut.
 pub const MAX_WAITING: usize = 64;
@@ -91,11 +93,16 @@ impl<R: BufRead> DebugLogReader<R> {
                     self.report("unrecognised", UnrecognisedReason::Overlong, &line);
                     self.line = line;
                 }
-                ReadLine::Whole => {
+                ReadLine::Whole { ended } => {
                     self.line_number += 1;
                     let line = std::mem::take(&mut self.line);
                     let text = String::from_utf8_lossy(&line);
-                    self.take_line(text.trim_end_matches('\r'));
+                    if !ended && text.starts_with(HOLDER) {
+                        // The log was cut: what is left of an address is another one.
+                        self.report("unrecognised", UnrecognisedReason::CutBlock, &line);
+                    } else {
+                        self.take_line(text.trim_end_matches('\r'));
+                    }
                     self.line = line;
                 }
             }
@@ -121,6 +128,9 @@ impl<R: BufRead> DebugLogReader<R> {
         } else if Heading::parse(text).is_some() {
             self.begin_without_separator(text);
         } else {
+            if Block::is_field(text) {
+                self.lose_track();
+            }
             self.report(
                 "unrecognised",
                 UnrecognisedReason::NoKnownForm,
@@ -149,6 +159,16 @@ impl<R: BufRead> DebugLogReader<R> {
         self.offer(self.current, text, text);
     }
 
+    /// A block's line came that no block lacks: what comes now may be any block's.
+    fn lose_track(&mut self) {
+        if let Some(id) = self.current {
+            self.block(id).doubtful = true;
+        }
+        if let Some(id) = self.suspended.take() {
+            self.settle(id);
+        }
+    }
+
     fn push_block(&mut self) {
         if self.blocks.len() >= MAX_WAITING
             && let Some(id) = self.suspended.take()
@@ -163,7 +183,7 @@ impl<R: BufRead> DebugLogReader<R> {
     fn interrupt(&mut self, id: u64) {
         self.current = None;
         let block = self.block(id);
-        if block.is_whole() {
+        if block.is_whole() || block.doubtful {
             self.settle(id);
             return;
         }
@@ -237,7 +257,7 @@ impl<R: BufRead> DebugLogReader<R> {
             .then(|| block.event(&mut self.stacks))
             .flatten();
         let Some((event, heading)) = event.zip(block.heading) else {
-            let empty = block.heading.is_none() && block.lines.len() <= 1;
+            let empty = block.heading.is_none() && block.lines.len() <= 1 && !block.doubtful;
             for (index, (line, text)) in block.lines.iter().enumerate() {
                 let form = if index == 0 {
                     "cut-block"

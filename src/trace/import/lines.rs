@@ -1,14 +1,21 @@
-//! Lines of a text of any length, in bounded memory.
+//! Lines of a text of any length, in bounded memory; and texts as parts of lines.
 
+use std::fmt;
 use std::io::{self, BufRead};
 
 /// The longest line that is read, in bytes without its line end; longer ones are skipped and counted.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
 
+/// The longest text that becomes a part of a line, in characters: escaped, it fits one.
+const MAX_TEXT_CHARS: usize = MAX_LINE_BYTES / 8;
+
 /// What became of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReadLine {
-    Whole,
+    Whole {
+        /// Its line end is there. Only the last line can lack it, and may have been cut.
+        ended: bool,
+    },
     Overlong,
     End,
 }
@@ -18,6 +25,7 @@ pub(super) fn read_line(source: &mut impl BufRead, line: &mut Vec<u8>) -> io::Re
     line.clear();
     let mut seen_any = false;
     let mut overlong = false;
+    let mut ended = false;
     loop {
         let available = match source.fill_buf() {
             Ok(available) => available,
@@ -36,12 +44,25 @@ pub(super) fn read_line(source: &mut impl BufRead, line: &mut Vec<u8>) -> io::Re
         let consumed = part.len() + usize::from(end.is_some());
         source.consume(consumed);
         if end.is_some() {
+            ended = true;
             break;
         }
     }
     Ok(match (seen_any, overlong) {
         (false, _) => ReadLine::End,
         (true, true) => ReadLine::Overlong,
-        (true, false) => ReadLine::Whole,
+        (true, false) => ReadLine::Whole { ended },
     })
+}
+
+/// Writes a text without what would end a line, and no more of it than fits one.
+pub(super) fn one_line(to: &mut impl fmt::Write, text: &str) -> fmt::Result {
+    for c in text.chars().take(MAX_TEXT_CHARS) {
+        if c.is_control() {
+            write!(to, "{}", c.escape_default())?;
+        } else {
+            to.write_char(c)?;
+        }
+    }
+    Ok(())
 }

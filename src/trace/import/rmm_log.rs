@@ -1,6 +1,7 @@
 //! Reads allocation logs of RMM: CSV, a row for each allocation, release and failure, with the thread it came from.
 //!
 //! Columns are found by the header's names, in any order; without a header they are `Thread,Time,Action,Pointer,Size,Stream`.
+//! A row has all of them and no more: one that was cut would say another size, one that another ran into too.
 //! Times of day wrap at midnight; seconds since 1970 are taken too, and `deallocate` for `free`.
 //! RMM writes a log for each device, with the device in the file's name (`rmm.dev1.csv`); else it is device 0.
 //!
@@ -37,6 +38,7 @@ pub struct RmmLogReader<R> {
 /// Where the columns are.
 #[derive(Clone, Copy, Debug)]
 struct Columns {
+    count: usize,
     thread: Option<usize>,
     time: Option<usize>,
     action: usize,
@@ -45,6 +47,7 @@ struct Columns {
 }
 
 const DEFAULT_COLUMNS: Columns = Columns {
+    count: 6,
     thread: Some(0),
     time: Some(1),
     action: 2,
@@ -73,10 +76,10 @@ impl<R: BufRead> RmmLogReader<R> {
             let read = match read_line(&mut self.source, &mut self.line)? {
                 ReadLine::End => return Ok(None),
                 ReadLine::Overlong => Err(UnrecognisedReason::Overlong),
-                ReadLine::Whole if self.line.trim_ascii().is_empty() => {
+                ReadLine::Whole { .. } if self.line.trim_ascii().is_empty() => {
                     Ok(Read::Other("other-blank"))
                 }
-                ReadLine::Whole => match self.row.split(&self.line) {
+                ReadLine::Whole { .. } => match self.row.split(&self.line) {
                     Some(()) => self.read_row(),
                     None => Err(UnrecognisedReason::NoKnownForm),
                 },
@@ -100,18 +103,29 @@ impl<R: BufRead> RmmLogReader<R> {
             return Ok(Read::Other("other-header"));
         }
         let Columns {
+            count,
             thread,
             time,
             action,
             pointer,
             size,
         } = self.columns;
+        if self.row.fields() != count {
+            return Err(NO_FORM);
+        }
         let field = |column: usize| self.row.field(column).ok_or(NO_FORM);
+        let action = match field(action)? {
+            "allocate" => Action::Allocate,
+            "allocate failure" => Action::AllocateFailure,
+            "free" | "deallocate" => Action::Free,
+            _ => return Err(NO_FORM),
+        };
         let size_bytes = number(field(size)?, 10)?;
         let address = self::pointer(field(pointer)?)?;
         let thread = thread
             .map(|column| thread_number(field(column)?))
             .transpose()?;
+        // Last: only a row that is used sets the clock.
         let at_ns = match time {
             None => None,
             Some(column) => {
@@ -122,7 +136,6 @@ impl<R: BufRead> RmmLogReader<R> {
                 }
             }
         };
-        let action = field(action)?;
         let record = |what| AllocationRecord {
             position: self.accounting.lines + 1,
             at_ns,
@@ -130,14 +143,13 @@ impl<R: BufRead> RmmLogReader<R> {
             what,
         };
         let device = self.device;
-        if action == "allocate failure" {
-            let what = AllocationEvent::Failed { device, size_bytes };
-            return Ok(Read::Record("allocate-failure", record(what)));
-        }
         let (form, event): (_, fn(Buffer) -> AllocationEvent) = match action {
-            "allocate" => ("allocate", AllocationEvent::Allocated),
-            "free" | "deallocate" => ("free", AllocationEvent::Released),
-            _ => return Err(NO_FORM),
+            Action::Allocate => ("allocate", AllocationEvent::Allocated),
+            Action::Free => ("free", AllocationEvent::Released),
+            Action::AllocateFailure => {
+                let what = AllocationEvent::Failed { device, size_bytes };
+                return Ok(Read::Record("allocate-failure", record(what)));
+            }
         };
         let Some(address) = address else {
             // Nothing was asked for, or nothing is given back.
@@ -178,6 +190,14 @@ impl<R: BufRead> AllocationSource for RmmLogReader<R> {
     }
 }
 
+/// What a row is about.
+#[derive(Clone, Copy, Debug)]
+enum Action {
+    Allocate,
+    AllocateFailure,
+    Free,
+}
+
 /// What a row is.
 enum Read {
     Record(&'static str, AllocationRecord),
@@ -214,6 +234,10 @@ impl Row {
         (whole && std::str::from_utf8(&self.text).is_ok()).then_some(())
     }
 
+    fn fields(&self) -> usize {
+        self.ends.len()
+    }
+
     fn field(&self, column: usize) -> Option<&str> {
         let end = *self.ends.get(column)?;
         let start = match column {
@@ -234,6 +258,7 @@ impl Row {
             })
         };
         Some(Columns {
+            count: self.fields(),
             thread: find("thread"),
             time: find("time"),
             action: find("action")?,

@@ -74,7 +74,7 @@ impl<R: BufRead> ServerLogReader<R> {
         let what = match read_line(&mut self.source, &mut self.line)? {
             ReadLine::End => return Ok(None),
             ReadLine::Overlong => LogEvent::Unrecognised(UnrecognisedReason::Overlong),
-            ReadLine::Whole => self.parser.parse(&String::from_utf8_lossy(&self.line)),
+            ReadLine::Whole { .. } => self.parser.parse(&String::from_utf8_lossy(&self.line)),
         };
         let class = match &what {
             LogEvent::KnownOther(_) => Class::KnownOther,

@@ -57,7 +57,7 @@ pub(super) fn advice(
         advice
             .push("the connections: a capture or a journal shows which process speaks".to_owned());
     }
-    if suspected(Cause::RealLeak) {
+    if suspected(Cause::RealLeak) && !circumstances.knows_stacks {
         advice.push(
             "where the buffers come from: the runtime's debug log (TT_BUFFER_DEBUG_LOG=1), imported, has the call stacks".to_owned(),
         );

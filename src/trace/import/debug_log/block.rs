@@ -7,6 +7,21 @@ use super::super::stacks::{FrameId, StackTable};
 /// Frames that a block keeps; writers write 8.
 const MAX_FRAMES: usize = 64;
 
+/// How the lines of a block begin, after its heading.
+const FIELDS: [&str; 9] = [
+    "Time: ",
+    "Device: ",
+    "Address: ",
+    "Size: ",
+    "Type: ",
+    HOLDER,
+    "Owns Data: ",
+    "Hooked: ",
+    "Call Stack:",
+];
+/// The line of a buffer's object begins so.
+pub(super) const HOLDER: &str = "Buffer*: ";
+
 /// What a block is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heading {
@@ -62,6 +77,9 @@ pub(super) struct Block {
     pub partial: String,
     /// How often another block began before it was complete.
     pub interruptions: u32,
+    /// A line of a block came that was not its next: one of its own is damaged or missing, or another block's is mixed in.
+    /// Nothing is to be joined to it any more.
+    pub doubtful: bool,
     /// Nothing more is added to it.
     pub settled: bool,
     pub heading: Option<Heading>,
@@ -79,6 +97,7 @@ impl Block {
             lines: Vec::new(),
             partial: String::new(),
             interruptions: 0,
+            doubtful: false,
             settled: false,
             heading: None,
             owns_data: true,
@@ -94,6 +113,11 @@ impl Block {
             },
             next: Next::Heading,
         }
+    }
+
+    /// Whether a line begins as one of a block's does.
+    pub fn is_field(text: &str) -> bool {
+        FIELDS.iter().any(|field| text.starts_with(field))
     }
 
     /// Takes a line if it is the one that comes next.
@@ -172,7 +196,7 @@ impl Block {
                 Next::Holder
             }
             Next::Holder => {
-                self.buffer.holder = Some(hexadecimal(text.strip_prefix("Buffer*: ")?)?);
+                self.buffer.holder = Some(hexadecimal(text.strip_prefix(HOLDER)?)?);
                 match self.heading? {
                     Heading::Allocated => Next::OwnsData,
                     Heading::Deallocated | Heading::Destructor => Next::CallStack,

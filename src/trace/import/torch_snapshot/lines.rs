@@ -8,19 +8,17 @@
 //! | `ACTION ADDR SIZE STREAM TIME STACK` | an entry: hexadecimal address and stream, µs since 1970, `-` for what it does not have |
 //! | `? …` | an entry that was not understood |
 //!
-//! Frames and stacks come before the first entry that needs them.
+//! Frames and stacks come before the first entry that needs them. A frame's text is one line already where it is read from
+//! the pickle, so that frames which are told apart there are told apart here.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, BufRead};
 
 use super::super::accounting::{Accounting, Class, UnrecognisedReason};
 use super::super::allocation::{AllocationEvent, AllocationRecord, AllocationSource, Buffer};
-use super::super::lines::{MAX_LINE_BYTES, ReadLine, read_line};
+use super::super::lines::{ReadLine, one_line, read_line};
 use super::super::stacks::{FrameId, StackId, StackTable};
 use super::pickle::{Entry, MAX_FRAMES};
-
-/// The longest text of a frame or of an unknown action that a line keeps.
-const MAX_TEXT_CHARS: usize = MAX_LINE_BYTES / 8;
 
 /// What an entry is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +113,7 @@ impl fmt::Display for Unknown<'_> {
 pub(super) fn write_frame(line: &mut String, stacks: &StackTable, index: usize) {
     line.clear();
     line.push_str("frame ");
-    let _ = one_line(line, stacks.text(FrameId(index as u32)));
+    line.push_str(stacks.text(FrameId(index as u32)));
 }
 
 pub(super) fn write_stack(line: &mut String, stacks: &StackTable, index: usize) {
@@ -152,18 +150,6 @@ pub(super) fn write_entry(line: &mut String, entry: &Entry<'_>, action: Option<A
     field(entry.frames.map(|stack| stack.0.into()), false);
 }
 
-/// A text without what would end a line.
-fn one_line(to: &mut impl fmt::Write, text: &str) -> fmt::Result {
-    for c in text.chars().take(MAX_TEXT_CHARS) {
-        if c.is_control() {
-            write!(to, "{}", c.escape_default())?;
-        } else {
-            to.write_char(c)?;
-        }
-    }
-    Ok(())
-}
-
 /// Iterates over the entries that an imported trace keeps.
 pub struct EntryReader<R> {
     source: R,
@@ -192,7 +178,7 @@ impl<R: BufRead> EntryReader<R> {
             let line = match read_line(&mut self.source, &mut self.line)? {
                 ReadLine::End => return Ok(None),
                 ReadLine::Overlong => None,
-                ReadLine::Whole => std::str::from_utf8(&self.line).ok(),
+                ReadLine::Whole { .. } => std::str::from_utf8(&self.line).ok(),
             };
             let read = match line {
                 Some(line) if define(line, &mut self.stacks, &mut self.device) => continue,
