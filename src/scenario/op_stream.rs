@@ -129,9 +129,14 @@ impl OpStream {
         let neighbourly = 2 * u64::from(workload.handoff) + 3 * u64::from(workload.shared);
         let leaks = leaks_of(workload.leaks, threads, thread);
         let budget = ops.saturating_sub(u64::from(leaks));
+        // Neighbours wait for one another's rounds: all have as many, whoever has one leak more.
+        let most_leaks = workload.leaks.div_ceil(u32::from(threads));
         let rounds = match neighbourly {
             0 => 1,
-            cost => (budget / (cost + u64::from(workload.round_ops))).max(1),
+            cost => {
+                let budget = ops.saturating_sub(u64::from(most_leaks));
+                (budget / (cost + u64::from(workload.round_ops))).max(1)
+            }
         };
         let mut private_left = budget.saturating_sub(rounds * neighbourly);
         let throws = workload.throw_after.is_some() && thread < workload.throwing_threads;
@@ -471,6 +476,24 @@ mod tests {
             ..Workload::default()
         };
         assert_eq!(run_sequentially(&workload, 800, 2), (1600, 0));
+    }
+
+    #[test]
+    fn neighbours_have_as_many_rounds_however_the_leaks_are_dealt() {
+        for (threads, leaks) in (2..5).flat_map(|t| (0..7).map(move |leaks| (t, leaks))) {
+            let workload = Workload {
+                private_slots: 2,
+                round_ops: 2,
+                handoff: 1,
+                shared: 1,
+                leaks,
+                ..Workload::default()
+            };
+            // A round takes 7: the leaks decide whether there is one more.
+            for ops in 7..30 {
+                run_sequentially(&workload, ops, threads);
+            }
+        }
     }
 
     #[test]
