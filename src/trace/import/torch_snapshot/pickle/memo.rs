@@ -85,13 +85,14 @@ impl Memo {
         }
         let Some(packed) = pack(value) else { return };
         if self.recent.back().is_none_or(|last| last.id < id) {
-            self.recent.push_back(Recent { id, packed });
-            if self.recent.len() > MAX_RECENT
+            // Before the new one is put, so that there are never more, nor room for more.
+            if self.recent.len() >= MAX_RECENT
                 && let Some(oldest) = self.recent.pop_front()
                 && oldest.packed != NOTHING
             {
                 self.forget(oldest.id);
             }
+            self.recent.push_back(Recent { id, packed });
         } else if self.high.len() < MAX_UNREFERRED {
             self.high.insert(id, value);
         } else {
