@@ -307,6 +307,33 @@ fn hostile_pickles_end_with_an_error_and_in_bounded_memory() {
     }
 }
 
+#[test]
+fn what_comes_late_can_be_referred_to_however_much_came_before() {
+    // More texts, each put into the memo and not referred to, than are kept.
+    let count = 3_000_000_u32;
+    let flood = b"\x8c\x01x\x940".repeat(count as usize);
+    let mut late =
+        b"}(\x8c\x06action\x94\x8c\x05alloc\x94\x8c\x04addr\x94K\x01\x8c\x04size\x94K\x02u"
+            .to_vec();
+    late.extend(b"}(");
+    for (entry, value) in [(0, None), (2, Some(3)), (3, Some(4))] {
+        late.push(b'j');
+        late.extend((count + entry).to_le_bytes());
+        match value {
+            Some(value) => late.extend([b'K', value]),
+            None => late.extend([&b"j"[..], &(count + 1).to_le_bytes()].concat()),
+        }
+    }
+    late.extend(b"ueeu.");
+    let bytes = [OPENED, &flood, &late].concat();
+    let (accounting, result) = convert(&bytes[..], None, &mut |_| ());
+    let summary = result.expect("nothing is wrong with it");
+    assert_eq!(
+        (accounting.lines, accounting.parsed, summary.dropped),
+        (2, 2, 0)
+    );
+}
+
 /// A small writer of pickles, for shapes that Python does not write.
 #[derive(Clone, Debug)]
 struct Entry {

@@ -8,7 +8,7 @@
 //! - No instruction runs code or reaches outside of the file: those that would are an error that names them and their place.
 //! - There is no recursion, neither in the reading nor in what is kept: nesting costs a place on the stack, cycles nothing.
 //! - Memory is bounded: a buffer of fixed size, at most [`MAX_STACK`] values on the stack, the distinct texts and call stacks up to
-//!   their tables' bounds, and the memo's entries of those (1 Mi; the memo knows of other containers only that they exist).
+//!   their tables' bounds, and the memo's entries of those (those that are referred to, and the last ones that are not).
 //!   So it does not grow with the length of a trace.
 //! - Any bytes yield entries and then the end or one error with its offset.
 //!

@@ -8,7 +8,7 @@ use std::io::Read;
 use rustc_hash::FxHashMap;
 
 use super::super::super::stacks::{FrameId, StackTable};
-use super::memo::{self, Memo, NoEntry};
+use super::memo::{Memo, NoEntry};
 use super::slab::Slab;
 use super::source::{Missing, Source};
 use super::texts::Texts;
@@ -29,6 +29,8 @@ pub(super) struct Machine<'a, R, S> {
     pub(super) stacks: StackTable,
     pub(super) dropped_texts: u64,
     pub(super) cut_stacks: u64,
+    /// References to what the memo has forgotten.
+    forgotten: u64,
     /// Traces seen; `None` before `device_traces`.
     pub(super) devices: Option<u32>,
     /// The instruction that is executed, and where it is.
@@ -50,6 +52,7 @@ impl<'a, R: Read, S: Sink> Machine<'a, R, S> {
             stacks: StackTable::default(),
             dropped_texts: 0,
             cut_stacks: 0,
+            forgotten: 0,
             devices: None,
             opcode: ("PROTO", 0),
         }
@@ -67,7 +70,7 @@ impl<'a, R: Read, S: Sink> Machine<'a, R, S> {
         Ok(Summary {
             bytes,
             devices,
-            dropped: self.dropped_texts + self.cut_stacks + self.stacks.dropped(),
+            dropped: self.dropped_texts + self.cut_stacks + self.forgotten + self.stacks.dropped(),
             trailing_bytes,
         })
     }
@@ -170,10 +173,14 @@ impl<'a, R: Read, S: Sink> Machine<'a, R, S> {
     }
 
     pub(super) fn get(&mut self, id: u32) -> Result<(), PickleError> {
-        let value = self.memo.get(id).map_err(|no| match no {
-            NoEntry::NeverPut => self.misplaced("nothing was put there"),
-            NoEntry::Forgotten => self.too_many("distinct texts and frames", memo::MAX_KEPT),
-        })?;
+        let value = match self.memo.get(id) {
+            Ok(value) => value,
+            Err(NoEntry::NeverPut) => return Err(self.misplaced("nothing was put there")),
+            Err(NoEntry::Forgotten) => {
+                self.forgotten += 1;
+                Value::Opaque
+            }
+        };
         self.push(value)
     }
 
