@@ -427,7 +427,7 @@ for word; do
     esac
 done
 fails() {
-    printf "$1" > "${artifacts}crash-0"
+    [ -n "$input" ] || printf "$1" > "${artifacts}crash-0"
     echo "thread '<unnamed>' panicked at /somewhere/src/planted.rs:$2:5:" >&2
     echo "it does not hold" >&2
     echo "stat::number_of_executed_units: 17" >&2

@@ -200,11 +200,10 @@ impl Built {
         fs::write(&path, &input).map_err(CampaignError::io(&path))?;
         let deadline = Instant::now() + 2 * MAX_INPUT;
         let played = self.play(target, &[path.into()], deadline, interrupt)?;
-        let failed = played.map(|played| played.crash(target)).transpose()?;
-        Ok(match failed {
-            Some(Failed::On(crash)) => Some(Crash { input, ..crash }),
-            _ => None,
-        })
+        // It writes no input down where it was told which to run.
+        Ok(played
+            .filter(|played| !played.status.success())
+            .map(|played| played.failed_on("crash", input)))
     }
 
     /// Runs a target's program, until `deadline` at the latest. `None`: somebody asked to stop before it came to its end.
@@ -306,13 +305,17 @@ impl Played {
                 None => Err(CampaignError::Nothing(ended)),
             };
         };
+        Ok(Failed::On(self.failed_on(kind, input)))
+    }
+
+    fn failed_on(&self, kind: &'static str, input: Vec<u8>) -> Crash {
         let (at, says) = where_it_failed(&self.said);
-        Ok(Failed::On(Crash {
+        Crash {
             kind,
             at,
             says,
             input,
-        }))
+        }
     }
 
     /// The input that it wrote down as failing, slow ones aside, and how it failed on it.
