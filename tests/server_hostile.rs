@@ -508,7 +508,7 @@ fn a_live_buffer_takes_at_most_a_hundred_bytes_even_when_the_table_has_just_grow
 /// 10^7 messages of eight clients with faults put in at random (frames cut in pieces, repeated, connections closed and opened again):
 /// `cargo nextest run --release --test server_hostile --run-ignored all soak --no-capture`
 #[test]
-#[ignore = "takes minutes: run it as its comment says"]
+#[ignore = "long in a debug build: cargo nextest run --release --test server_hostile --run-ignored all soak"]
 fn soak() {
     const CLIENTS: u64 = 8;
     const MESSAGES: u64 = 10_000_000;

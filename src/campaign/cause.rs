@@ -67,10 +67,7 @@ pub fn of_crash(target: &str, crash: &Crash) -> CauseRecord {
         known: None,
         reproducer: None,
         trace: None,
-        input: Some(Input {
-            target: target.to_owned(),
-            bytes: crash.input.clone(),
-        }),
+        input: Some(Input(crash.input.clone())),
     }
 }
 

@@ -142,21 +142,21 @@ impl Built {
         }))
     }
 
-    /// A smaller input that fails alike, as far as there is time to find one and nobody asks to stop. `kept` is as in [`Built::run`].
+    /// A smaller input that fails alike, as far as there is time to find one and nobody asks to stop. The input is in the file `meanwhile` until then,
+    /// which must be nobody else's: another worker may have a failure of the same target in hand.
     pub fn minimise(
         &self,
         target: &str,
         crash: &Crash,
-        kept: &Path,
+        meanwhile: &Path,
         interrupt: &AtomicBool,
     ) -> Result<Crash, CampaignError> {
         if crash.kind != "crash" {
             return Ok(crash.clone());
         }
-        let meanwhile = kept.join("fails");
-        fs::write(&meanwhile, &crash.input).map_err(CampaignError::io(&meanwhile))?;
+        fs::write(meanwhile, &crash.input).map_err(CampaignError::io(meanwhile))?;
         let smallest = self.leave_out(target, crash, interrupt)?;
-        fs::remove_file(&meanwhile).map_err(CampaignError::io(&meanwhile))?;
+        fs::remove_file(meanwhile).map_err(CampaignError::io(meanwhile))?;
         Ok(smallest)
     }
 
@@ -404,7 +404,7 @@ mod tests {
                 "panicked at src/fuzzing/registry.rs:20:9",
             ),
             (
-                "panicked at /root/.cargo/registry/src/index.crates.io-1949cf8c/toml-1.2.1/src/de.rs:3:1:\nthey differ",
+                "panicked at /home/a/.cargo/registry/src/index.crates.io-1949cf8c/toml-1.2.1/src/de.rs:3:1:\nthey differ",
                 "panicked at toml-1.2.1/src/de.rs:3:1",
             ),
         ] {

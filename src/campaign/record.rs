@@ -164,16 +164,10 @@ pub struct CauseRecord {
     pub input: Option<Input>,
 }
 
-/// An input of a fuzz target.
+/// The bytes of an input of a fuzz target.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Input {
-    /// The target.
-    pub target: String,
-    /// Its bytes.
-    #[serde(with = "hex::serde")]
-    pub bytes: Vec<u8>,
-}
+#[serde(transparent)]
+pub struct Input(#[serde(with = "hex::serde")] pub Vec<u8>);
 
 fn is_zero(number: &u64) -> bool {
     *number == 0

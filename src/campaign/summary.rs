@@ -232,11 +232,11 @@ impl Summary {
 
     /// Whether a fuzz target failed otherwise than by a divergence.
     pub fn has_crashes(&self) -> bool {
-        let files = self
+        let mut files = self
             .causes
             .iter()
             .filter_map(|cause| cause.reproducer.as_ref());
-        files.into_iter().any(|file| file.starts_with(CRASHES))
+        files.any(|file| file.starts_with(CRASHES))
     }
 
     /// `3/8`, or `merged`.
@@ -359,7 +359,7 @@ pub fn write_reproducers(folder: &Folder, tally: &Tally) -> Result<(), CampaignE
             && let Some(name) = file_of(cause)
         {
             let text = cause.reproducer.as_ref().map(String::as_bytes);
-            let input = cause.input.as_ref().map(|input| input.bytes.as_slice());
+            let input = cause.input.as_ref().map(|input| input.0.as_slice());
             let Some(content) = text.or(input) else {
                 continue;
             };

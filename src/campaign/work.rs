@@ -6,7 +6,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -287,7 +287,7 @@ impl<'a> Worker<'a> {
         let name = &parameters.fuzz[target];
         let built = self.plan.fuzz.as_ref();
         let built = built.expect("a plan with fuzz targets knows where they are built");
-        let kept = self.folder.join("fuzz").join(name);
+        let kept = self.kept(name);
         let seed = parameters.unit_seed(number);
         let Some(ran) = built.run(name, seed, executions, &kept, self.interrupt)? else {
             return Ok(None);
@@ -300,6 +300,11 @@ impl<'a> Worker<'a> {
             record.finding = Some(self.crashed(number, built, name, &crash)?);
         }
         Ok(Some(record))
+    }
+
+    /// Where inputs of a fuzz target are kept.
+    fn kept(&self, target: &str) -> PathBuf {
+        self.folder.join("fuzz").join(target)
     }
 
     /// What a fuzz target's failure shows: a divergence as any other where the input is a reproducer of one.
@@ -321,8 +326,8 @@ impl<'a> Worker<'a> {
             cause: None,
         };
         if self.is_lowest(&finding.looks, number) {
-            let kept = self.folder.join("fuzz").join(target);
-            let smallest = built.minimise(target, crash, &kept, self.interrupt)?;
+            let meanwhile = self.kept(target).join(format!("fails-{number}"));
+            let smallest = built.minimise(target, crash, &meanwhile, self.interrupt)?;
             finding.cause = Some(Box::new(of_crash(target, &smallest)));
         }
         Ok(finding)
