@@ -5,11 +5,26 @@
 //! *devices* and sends tracking messages to a *server*; the run is written to a *trace*, from which
 //! the *oracle* derives a verdict by comparing what the server reconstructed with the truth.
 //!
-//! Rooms, in the direction of the data flow (arrows point one way):
-//! [`scenario`] → [`engine`] over [`device`] and [`tracking`] → [`server`] → [`trace`] → [`oracle`] → [`report`].
-//! [`proxy`] stands between a client and a server that are not ours, and records.
-//! [`server::registry`] and [`device::allocator`] are pure data structures: they know neither threads
-//! nor sockets, so that the same code is fuzzed, model-checked and run under load.
+//! The rooms, ground floor first. A room imports from the floors below, never from above, and not in
+//! a circle beside; `tests/architecture.rs` holds the code against this.
+//!
+//! - [`planted`]: mistakes made on purpose, by name. [`numbers`]: numbers as people read them.
+//! - [`device`]: allocators, memory banks and profiles, buffers; plain data.
+//! - [`tracking`]: tracking messages, their wire layouts, and the client's connection.
+//! - [`registry`]: what is live, reconstructed from messages alone; a pure state machine.
+//! - [`lifecycle`]: the micro-step language, its parser and lint, and the built-in disciplines.
+//! - [`scenario`]: everything a run needs, as data: workloads, locks, slots, connections.
+//! - [`trace`]: events, recorder, file format, and the merge of all threads into one schedule.
+//! - [`import`]: foreign records, read one by one. [`server`]: the tracking server on its sockets.
+//! - [`oracle`]: truth against reconstruction. [`proxy`]: records between a client and a server.
+//! - [`engine`]: the step function, real threads, controlled schedules, exhaustive search.
+//!   [`report`]: a run, explained to people. [`observe`]: any record, read as messages.
+//!   [`diagnosis`]: what went wrong, judged by messages alone.
+//! - [`corpus`]: reproducers. [`playback`]: recorded messages, sent to any server. [`calibration`]:
+//!   how often the diagnosis is right. [`conformance`]: a suite of cases for any server.
+//! - [`shrink`]: the smallest run that shows it. [`fuzzing`]: what the fuzz targets do.
+//! - [`campaign`]: nightly work, resumable. [`zoo`]: planted defects, and who finds them.
+//! - [`cli`]: one file a subcommand.
 
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
@@ -23,23 +38,41 @@ macro_rules! say {
 }
 pub(crate) use say;
 
+pub mod numbers;
+pub mod planted;
+
+pub mod device;
+
+pub mod tracking;
+
+pub mod registry;
+
+pub mod lifecycle;
+
+pub mod scenario;
+
+pub mod trace;
+
+pub mod import;
+pub mod server;
+
+pub mod oracle;
+pub mod proxy;
+
+pub mod diagnosis;
+pub mod engine;
+pub mod observe;
+pub mod report;
+
 pub mod calibration;
-pub mod campaign;
-pub mod cli;
 pub mod conformance;
 pub mod corpus;
-pub mod device;
-pub mod engine;
-pub mod fuzzing;
-pub mod lifecycle;
-pub mod oracle;
-pub mod planted;
 pub mod playback;
-pub mod proxy;
-pub mod report;
-pub mod scenario;
-pub mod server;
+
+pub mod fuzzing;
 pub mod shrink;
-pub mod trace;
-pub mod tracking;
+
+pub mod campaign;
 pub mod zoo;
+
+pub mod cli;

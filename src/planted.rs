@@ -10,10 +10,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::trace::event::SentKind;
-use crate::trace::message::Handle;
-use crate::tracking::{Layout, Message};
-
 /// A mistake made on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -49,24 +45,5 @@ impl Planted {
             self,
             Planted::PartialRead | Planted::SweptByPid | Planted::SweptWithOwner
         )
-    }
-
-    /// The layout in which the server reads what a client of `layout` writes.
-    pub fn server_layout(planted: Option<Planted>, layout: Layout) -> Layout {
-        match planted {
-            Some(Planted::ForeignLayout) => Layout::V144,
-            _ => layout,
-        }
-    }
-
-    /// What is wrong with the message about `handle`.
-    pub fn distort(self, message: &mut Message, kind: SentKind, handle: &Handle) {
-        match (self, kind) {
-            (Planted::CircularOnDeviceZero, SentKind::CbAlloc | SentKind::CbFree)
-            | (Planted::FreeOnDeviceZero, SentKind::Free) => message.device = 0,
-            // A counter has nothing else to go by.
-            (Planted::UncheckedCounters, SentKind::Free) => message.size_bytes = handle.size_bytes,
-            _ => {}
-        }
     }
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use common::{run, run_json};
+use heisenbed::registry::Semantics;
 use heisenbed::server::listener::{Config, Server};
-use heisenbed::server::registry::Semantics;
 use heisenbed::tracking::transport::{Connection, SendMode};
 use heisenbed::tracking::{Layout, Message, MessageKind, wire};
 use naive::Naive;

@@ -6,9 +6,11 @@ use common::scripted;
 use heisenbed::device::DeviceId;
 use heisenbed::oracle::{Checker, Kind, Verdict};
 use heisenbed::scenario::Scenario;
-use heisenbed::trace::event::{ConnId, Event, FreeOutcome, ReceiveCode, SendOutcome, SentKind};
+use heisenbed::scenario::objects::ConnId;
+use heisenbed::trace::event::{Event, FreeOutcome, ReceiveCode, SendOutcome};
 use heisenbed::trace::file::{AtRest, End, SERVER_STREAM, TableEntry};
 use heisenbed::trace::merge::Merged;
+use heisenbed::tracking::sent::SentKind;
 
 /// One thread that allocates a buffer and keeps it.
 fn keeps_one() -> Scenario {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use common::{heisenbed, run_json};
 use heisenbed::conformance::{Case, cases};
+use heisenbed::registry::Semantics;
 use heisenbed::server::listener::{Config, Report, Server};
-use heisenbed::server::registry::Semantics;
 use heisenbed::tracking::transport::{Connection, SendMode};
 use heisenbed::tracking::wire::encode;
 use heisenbed::tracking::{Layout, Message, MessageKind};

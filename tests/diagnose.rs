@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use common::{heisenbed, run, run_json};
-use heisenbed::oracle::diagnosis::{CONFIDENT, Cause, Circumstances, Diagnoser};
+use heisenbed::diagnosis::{CONFIDENT, Cause, Circumstances, Diagnoser};
 use heisenbed::trace::observation::{Observation, Observed};
 use heisenbed::tracking::{Message, MessageKind};
 use serde_json::Value;
@@ -484,7 +484,7 @@ fn message(position: u64, conn: u32, kind: MessageKind, address: u64) -> Observa
                 extension: None,
             },
             complete: true,
-            said: None,
+            server_answer: None,
         },
     }
 }

@@ -10,8 +10,8 @@ use common::{
 };
 use heisenbed::device::DeviceId;
 use heisenbed::oracle::{Kind, Verdict};
+use heisenbed::registry::Semantics;
 use heisenbed::scenario::Scenario;
-use heisenbed::server::registry::Semantics;
 
 const ALLOCATE: &str = "alloc, mark-live, send ALLOC, publish";
 const DEALLOCATE: &str = "claim, send FREE, free, mark-dead";

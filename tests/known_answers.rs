@@ -6,7 +6,7 @@ use common::{all_kinds, kinds, searched, small, small_file};
 use heisenbed::engine::controlled::exhaustive::{Ended, Searched};
 use heisenbed::lifecycle::{Order, Publication};
 use heisenbed::oracle::Kind;
-use heisenbed::server::registry::Semantics;
+use heisenbed::registry::Semantics;
 
 const NO_ADDRESS_LOCK: [&str; 3] = ["unlocked", "tracker-mutex", "lifecycle-narrow"];
 const WIDE: [&str; 5] = [

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use heisenbed::device::Memory;
+use heisenbed::registry::{Outcome, Semantics};
 use heisenbed::server::listener::{ClientId, Config, ListenError, Observer, Server};
-use heisenbed::server::registry::{Outcome, Semantics};
-use heisenbed::trace::message::chunk_range;
 use heisenbed::tracking::message::{Extension, Message, MessageKind};
+use heisenbed::tracking::sent::chunk_range;
 use heisenbed::tracking::transport::{Connection, SendMode, WriteOutcome};
 use heisenbed::tracking::wire::{Layout, decode_response, encode};
 

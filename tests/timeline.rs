@@ -12,13 +12,14 @@ use heisenbed::engine::code::Code;
 use heisenbed::engine::controlled::world::{Hand, Network, World};
 use heisenbed::engine::step::{Stepped, Thread};
 use heisenbed::lifecycle::{self, Lock, Order, Publication};
+use heisenbed::registry::Semantics;
 use heisenbed::report::Timeline;
+use heisenbed::scenario::objects::ConnId;
 use heisenbed::scenario::{Connections, Scenario};
-use heisenbed::server::registry::Semantics;
-use heisenbed::trace::event::{ConnId, Event, ReceiveCode, SendOutcome};
+use heisenbed::trace::event::{Event, ReceiveCode, SendOutcome};
 use heisenbed::trace::file::SERVER_STREAM;
 use heisenbed::trace::merge::Merged;
-use heisenbed::trace::message::Handle;
+use heisenbed::tracking::sent::Handle;
 
 /// What a driven run left.
 struct Driven {

@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 use common::{heisenbed, record, run_json, scenario};
 use heisenbed::device::{BufferKind, DeviceId, Memory};
 use heisenbed::oracle::{Report, Verdict, check_trace};
+use heisenbed::scenario::objects::Objects;
+use heisenbed::scenario::objects::{ConnId, LockId};
 use heisenbed::scenario::op::{Op, Request, SlotId};
 use heisenbed::scenario::random::{Purpose, Random};
 use heisenbed::trace::codec::{Decoder, Encoder};
-use heisenbed::trace::event::{
-    ConnId, Event, FreeOutcome, LockId, ReceiveCode, SendOutcome, SentKind,
-};
+use heisenbed::trace::event::{Event, FreeOutcome, ReceiveCode, SendOutcome};
 use heisenbed::trace::file::TraceFile;
-use heisenbed::trace::objects::Objects;
+use heisenbed::tracking::sent::SentKind;
 use proptest::prelude::*;
 
 /// The bytes of a recorded run.

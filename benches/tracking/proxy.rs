@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use heisenbed::proxy::{Config as ProxyConfig, Proxy};
+use heisenbed::registry::Semantics;
 use heisenbed::server::listener::{Config, Server};
-use heisenbed::server::registry::Semantics;
 use heisenbed::tracking::Layout;
 use heisenbed::tracking::transport::Connection;
 

@@ -42,7 +42,7 @@ fn streams(scenario: &Scenario) -> Vec<Vec<Event>> {
     let directory = tempfile::tempdir().expect("a directory");
     let trace = trace::record(scenario, &directory.path().join("t.hb"));
     let mut streams = vec![Vec::new(); usize::from(scenario.threads)];
-    for merged in trace::events(&trace, scenario) {
+    for merged in trace::events(&trace) {
         if let Some(stream) = streams.get_mut(usize::from(merged.stream)) {
             stream.push(merged.event);
         }

@@ -4,9 +4,9 @@ use std::io::{IoSlice, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Instant;
 
+use heisenbed::registry::Semantics;
 use heisenbed::server::journal::Journal;
 use heisenbed::server::listener::{Config, Server};
-use heisenbed::server::registry::Semantics;
 use heisenbed::tracking::wire::encode;
 use heisenbed::tracking::{Layout, Message, MessageKind};
 

@@ -10,7 +10,7 @@ use heisenbed::lifecycle::Order;
 use heisenbed::scenario::op::Op;
 use heisenbed::scenario::{Scenario, ScenarioFile};
 use heisenbed::trace::event::Event;
-use heisenbed::trace::file::TraceFile;
+use heisenbed::trace::file::{Header, TraceFile};
 use heisenbed::trace::merge::{Merge, Merged};
 
 use super::row::{Effort, Row};
@@ -58,8 +58,11 @@ pub fn record(scenario: &Scenario, path: &Path) -> TraceFile {
 }
 
 /// Every event of a trace, in the order of its schedule.
-pub fn events(trace: &TraceFile, scenario: &Scenario) -> impl Iterator<Item = Merged> {
-    let mut merge = Merge::new(trace, scenario.objects(), scenario.writes_per_frame());
+pub fn events(trace: &TraceFile) -> impl Iterator<Item = Merged> {
+    let Header::Run(header) = trace.header() else {
+        panic!("it was recorded here");
+    };
+    let mut merge = Merge::new(trace, header);
     std::iter::from_fn(move || merge.next_event())
 }
 
@@ -98,7 +101,7 @@ fn rmm_log(trace: &TraceFile, scenario: &Scenario) -> (u64, u64) {
     // The slot each thread works on, and what is in each slot.
     let mut slots = vec![0usize; usize::from(scenario.threads)];
     let mut buffers = vec![(0u64, 0u64); scenario.objects().slots as usize];
-    for merged in events(trace, scenario) {
+    for merged in events(trace) {
         let Some(slot) = slots.get_mut(usize::from(merged.stream)) else {
             continue;
         };

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use heisenbed::device::Memory;
-use heisenbed::trace::message::buffer_type;
 use heisenbed::tracking::message::{Extension, Message, MessageKind};
 use heisenbed::tracking::transport::{Connection, RequestError, SendMode, WriteOutcome};
 use heisenbed::tracking::wire::{self, Layout, Response};
@@ -171,7 +170,7 @@ impl Client {
             kind,
             device: i32::from(buffer.device),
             size_bytes: if opens { buffer.size_bytes } else { 0 },
-            buffer_type: buffer_type(buffer.memory),
+            buffer_type: buffer.memory.buffer_type(),
             pid: self.pid.cast_signed(),
             address: buffer.address,
             timestamp_ns: if opens { now_ns() } else { 0 },

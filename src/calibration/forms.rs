@@ -1,11 +1,13 @@
 //! The forms in which people have a record of messages.
 
 use std::io;
+use std::ops::ControlFlow;
 
-use crate::oracle::diagnosis::Circumstances;
+use crate::diagnosis::Circumstances;
+use crate::observe::each_line;
+use crate::registry::{Limits, Registry, Semantics};
 use crate::server::legacy_log::LegacyLog;
-use crate::server::registry::{Limits, Registry, Semantics};
-use crate::trace::observation::{Observation, Observed, each_line};
+use crate::trace::observation::{Observation, Observed};
 use crate::tracking::{Message, MessageKind};
 
 /// What a record is.
@@ -39,16 +41,24 @@ pub fn present(
             let text = log_text(&seen);
             let mut lines = Vec::new();
             // A text in memory can be read.
-            let _ = each_line(text.as_bytes(), &mut |line| lines.push(line));
+            let _ = each_line(text.as_bytes(), &mut |line| {
+                lines.push(line);
+                ControlFlow::Continue(())
+            });
             (lines, circumstances(false))
         }
     }
 }
 
 fn plain(mut observation: Observation) -> Observation {
-    if let Observed::Message { message, said, .. } = &mut observation.what {
+    if let Observed::Message {
+        message,
+        server_answer,
+        ..
+    } = &mut observation.what
+    {
         *message = without_extension(message);
-        *said = None;
+        *server_answer = None;
     }
     observation
 }
@@ -87,7 +97,9 @@ pub fn log_text(seen: &[Observation]) -> String {
                 text += "🚀 Allocation Server started\n";
                 registry.clear();
             }
-            Observed::TornFrame { .. }
+            Observed::TookEffect { .. }
+            | Observed::MixedFrame
+            | Observed::TornFrame { .. }
             | Observed::Dropped { .. }
             | Observed::Opened
             | Observed::Closed => {}

@@ -5,7 +5,7 @@
 //! server's log. [`calibrate`] diagnoses them and counts. Run i of a seed is the same whatever else is run.
 
 pub mod forms;
-pub mod planted;
+pub mod runs;
 mod transform;
 
 use std::collections::BTreeMap;
@@ -13,9 +13,9 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::oracle::diagnosis::{CONFIDENT, Cause, Diagnosis};
+use crate::diagnosis::{CONFIDENT, Cause, Diagnosis};
 use forms::Form;
-use planted::Planted;
+use runs::Planted;
 
 /// What to calibrate with.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +62,7 @@ pub struct Confusion {
 pub fn calibrate(
     plan: Plan,
     mut go_on: impl FnMut(u64) -> bool,
-) -> Result<Confusion, planted::PlantError> {
+) -> Result<Confusion, runs::PlantError> {
     let mut rows = Vec::new();
     let mut done = 0;
     for cause in std::iter::once(None).chain(Cause::ALL.into_iter().map(Some)) {

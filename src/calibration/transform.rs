@@ -44,8 +44,8 @@ pub(super) fn moment(
 /// What a server said does not hold of one that saw something else.
 pub(super) fn unsaid(mut seen: Vec<Observation>) -> Vec<Observation> {
     for observation in &mut seen {
-        if let Observed::Message { said, .. } = &mut observation.what {
-            *said = None;
+        if let Observed::Message { server_answer, .. } = &mut observation.what {
+            *server_answer = None;
         }
     }
     seen
@@ -149,7 +149,7 @@ pub(super) fn misread(seen: &[Observation], written: Layout, read: Layout) -> Ve
                 Ok(message) => Observed::Message {
                     message,
                     complete: true,
-                    said: None,
+                    server_answer: None,
                 },
                 Err(_) => Observed::UnknownFrame {
                     kind: u64::from(frame[0]),

@@ -13,14 +13,15 @@ use crate::corpus::{Expected, Reproducer};
 use crate::engine::controlled::observe::Observed;
 use crate::engine::controlled::schedule::Schedule;
 use crate::lifecycle::ProgramKind;
+use crate::numbers::plural;
 use crate::oracle::{Kind, Verdict};
-use crate::report::numbers::plural;
 use crate::scenario::Scenario;
+use crate::scenario::objects::Objects;
 use crate::scenario::op::Op;
-use crate::trace::event::{Event, SentKind};
+use crate::trace::event::Event;
 use crate::trace::file::SERVER_STREAM;
 use crate::trace::merge::Merged;
-use crate::trace::objects::Objects;
+use crate::tracking::sent::SentKind;
 
 use super::fuzz::Crash;
 use super::record::{CauseRecord, Input};

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::numbers::{grouped, plural};
 use crate::oracle::Verdict;
-use crate::report::numbers::{grouped, plural};
 
 use super::history::Night;
 use super::summary::{Cause, Summary};

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::numbers::plural;
 use crate::oracle::Verdict;
-use crate::report::numbers::plural;
 
 use super::folder::{Folder, Manifest};
 use super::history::{self, Night};

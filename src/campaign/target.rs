@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::{self, Discipline, Order, Publication};
+use crate::registry::Semantics;
 use crate::scenario::{Scenario, ScenarioError, ScenarioFile};
-use crate::server::registry::Semantics;
 
 use super::CampaignError;
 

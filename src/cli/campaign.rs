@@ -23,7 +23,7 @@ use crate::campaign::{CampaignError, Parameters, Shard, Summary};
 use crate::corpus::files;
 use crate::lifecycle::{Order, Publication};
 use crate::oracle::{Kind, Verdict};
-use crate::server::registry::Semantics;
+use crate::registry::Semantics;
 
 /// Arguments of `heisenbed campaign`.
 #[derive(Clone, Debug, Args)]

@@ -14,10 +14,10 @@ use serde_json::json;
 use super::progress::Progress;
 use super::verdict::{Summary, divergence_table, grouped, place, plural};
 use super::{Context, Format, Outcome};
+use crate::import::server_log::{Accounting, ServerLogReader};
 use crate::oracle::message_check::{FirstFinding, MessageCheck, MessageFinding, MessageReport};
 use crate::oracle::{Divergence, Kind, Report, Strength, Verdict, check_trace};
 use crate::trace::file::{Header, ImportFormat, RunHeader, TraceFile};
-use crate::trace::import::server_log::{Accounting, ServerLogReader};
 use crate::trace::text::TextReader;
 
 /// Lines, leaks and buffers that the text output lists.

@@ -6,6 +6,7 @@ mod print;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -14,13 +15,13 @@ use clap::Args;
 use super::progress::Progress;
 use super::verdict::Summary;
 use super::{Context, Outcome};
+use crate::diagnosis::{Cause, Circumstances, Diagnoser, Diagnosis};
+use crate::import::allocation::{self, AllocationEvent, AllocationSource};
+use crate::import::stacks::StackId;
+use crate::observe::{self, Seen, Visit};
 use crate::oracle::allocation_check::{AllocationCheck, AllocationReport};
-use crate::oracle::diagnosis::{Cause, Circumstances, Diagnoser, Diagnosis};
 use crate::oracle::{Divergence, Report, Strength, Verdict};
 use crate::trace::file::{Header, ImportFormat, ImportHeader, TraceFile};
-use crate::trace::import::allocation::{self, AllocationEvent, AllocationSource};
-use crate::trace::import::stacks::StackId;
-use crate::trace::observation::{self, Observation, Seen};
 use crate::trace::text::TextReader;
 
 /// Bytes of a text by which its format is told.
@@ -97,7 +98,7 @@ fn diagnose_trace(trace: &TraceFile, context: &Context) -> Result<Diagnosed, Str
     {
         let mut text = TextReader::new(trace);
         let mut diagnosed = diagnose_records(header, &mut text, trace.events(), context)?;
-        diagnosed.seen.note = text.damage().map(str::to_owned);
+        diagnosed.seen = diagnosed.seen.damaged(&text);
         return Ok(diagnosed);
     }
     let what = match trace.header() {
@@ -105,8 +106,8 @@ fn diagnose_trace(trace: &TraceFile, context: &Context) -> Result<Diagnosed, Str
         Header::Import(header) => format!("{}, {}", kind_of(header.format), header.source),
         other => other.what().to_owned(),
     };
-    diagnose_messages(what, trace.events(), context, |tell| {
-        observation::each(trace, tell).map_err(|error| error.to_string())
+    diagnose_messages(what, trace.events(), context, |visit| {
+        observe::each(trace, visit).map_err(|error| error.to_string())
     })
 }
 
@@ -126,8 +127,8 @@ fn diagnose_text(path: &Path, context: &Context) -> Option<Result<Diagnosed, Str
         return Some(diagnose_records(&header, text, 0, context));
     }
     let what = kind_of(header.format).to_owned();
-    let diagnosed = diagnose_messages(what, 0, context, |tell| {
-        observation::each_line(text, tell).map_err(|error| error.to_string())
+    let diagnosed = diagnose_messages(what, 0, context, |visit| {
+        observe::each_line(text, visit).map_err(|error| error.to_string())
     });
     Some(diagnosed)
 }
@@ -151,7 +152,11 @@ fn sniff(start: &[u8]) -> Option<ImportFormat> {
         return Some(ImportFormat::RmmLog);
     }
     let mut known = false;
-    let seen = observation::each_line(start, &mut |_| known = true).ok()?;
+    let seen = observe::each_line(start, &mut |_| {
+        known = true;
+        ControlFlow::Continue(())
+    })
+    .ok()?;
     (known && seen.positions > 0).then_some(ImportFormat::ServerLog)
 }
 
@@ -159,13 +164,14 @@ fn diagnose_messages(
     what: String,
     positions: u64,
     context: &Context,
-    each: impl FnOnce(&mut dyn FnMut(Observation)) -> Result<Seen, String>,
+    each: impl FnOnce(&mut Visit) -> Result<Seen, String>,
 ) -> Result<Diagnosed, String> {
     let mut diagnoser = Diagnoser::default();
     let mut progress = Progress::new(context.quiet, "diagnose", "positions", positions);
     let seen = each(&mut |observation| {
         diagnoser.observe(&observation);
         progress.update(observation.position);
+        ControlFlow::Continue(())
     })?;
     progress.finish();
     let diagnosis = diagnoser.finish(Circumstances {
@@ -307,11 +313,11 @@ impl Diagnosed {
             leaks,
             leaked: Vec::new(),
             events: self.seen.positions,
-            messages: diagnosis.messages,
+            messages: self.seen.frames.unwrap_or(diagnosis.messages),
             ops: 0,
             allocs_failed: 0,
             peak_live: 0,
-            note: self.seen.note.clone(),
+            note: self.seen.note(),
         });
         summary.elapsed_s = self.elapsed_s;
         summary

@@ -15,11 +15,12 @@ use super::progress::Progress;
 use super::scenario_args::word;
 use super::verdict::{grouped, plural};
 use super::{Context, Format, Outcome};
+use crate::import::accounting::{Accounting, UnrecognisedReason};
+use crate::import::allocation;
+use crate::import::pickle;
+use crate::import::server_log::ServerLogReader;
+use crate::import::torch_snapshot;
 use crate::trace::file::{ImportFormat, ImportHeader};
-use crate::trace::import::accounting::{Accounting, UnrecognisedReason};
-use crate::trace::import::allocation;
-use crate::trace::import::server_log::ServerLogReader;
-use crate::trace::import::torch_snapshot::{self, pickle};
 use crate::trace::text::{self, TextWriter};
 use crate::tracking::Layout;
 

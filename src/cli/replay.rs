@@ -25,8 +25,8 @@ use crate::engine::controlled::schedulers::{RandomWalk, Replay};
 use crate::lifecycle::{self, Order, Publication};
 use crate::oracle::Verdict;
 use crate::playback::Pace;
+use crate::registry::Semantics;
 use crate::scenario::Scenario;
-use crate::server::registry::Semantics;
 use crate::trace::file::{Header, TraceFile};
 use crate::tracking::Layout;
 

@@ -6,11 +6,11 @@ use clap::Args;
 use thiserror::Error;
 
 use crate::device::{Policy, Profile};
+use crate::import::workload::{self as import, WorkloadError};
 use crate::lifecycle::{Order, Publication};
+use crate::registry::Semantics;
 use crate::scenario::workload::Workload;
 use crate::scenario::{Connections, Scenario, ScenarioError, ScenarioFile, Transport};
-use crate::server::registry::Semantics;
-use crate::trace::import::workload::{self as import, WorkloadError};
 use crate::tracking::transport::SendMode;
 use crate::zoo;
 

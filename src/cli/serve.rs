@@ -12,10 +12,10 @@ use signal_hook::iterator::Signals;
 use super::scenario_args::word;
 use super::verdict::plural;
 use super::{Context, Format, Outcome};
+use crate::registry::{Outcome as MessageOutcome, Registry, RejectReason, Semantics};
 use crate::server::journal::{Journal, Restored};
 use crate::server::legacy_log::LegacyLog;
 use crate::server::listener::{ClientId, Config, Counters, Observer, Refused, Report, Server};
-use crate::server::registry::{Outcome as MessageOutcome, Registry, RejectReason, Semantics};
 use crate::tracking::codec::Detection;
 use crate::tracking::{Layout, Message};
 

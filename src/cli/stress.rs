@@ -378,7 +378,7 @@ impl Stressed {
                 text,
                 "  device {} {} {:#x}, {} bytes, allocated by thread {} as its operation {}",
                 leak.device,
-                crate::scenario::op::memory_word(leak.memory),
+                leak.memory.name(),
                 leak.address,
                 grouped(leak.size_bytes),
                 leak.thread,

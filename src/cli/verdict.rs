@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+pub use crate::numbers::{grouped, plural};
 use crate::oracle::{Divergence, Kind, Report, Strength, Verdict};
-pub use crate::report::numbers::{grouped, plural};
 
 /// A verdict over one run or many.
 #[derive(Clone, Debug, Serialize)]
@@ -137,7 +137,7 @@ pub fn divergence_table(divergences: &BTreeMap<Kind, u64>) -> String {
 pub fn place(divergence: &Divergence) -> String {
     let mut text = format!("{} on device {}", divergence.kind, divergence.device);
     if let Some(memory) = divergence.memory {
-        let _ = write!(text, ", {}", crate::scenario::op::memory_word(memory));
+        let _ = write!(text, ", {}", memory.name());
     }
     if let Some(address) = divergence.address {
         let _ = write!(text, " {address:#x}");

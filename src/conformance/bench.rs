@@ -9,7 +9,6 @@ use std::time::Duration;
 use super::Trouble;
 use super::session::Session;
 use crate::device::Memory;
-use crate::trace::message::{buffer_type, memory_of};
 use crate::tracking::message::Extension;
 use crate::tracking::wire::Response;
 use crate::tracking::{Layout, Message, MessageKind};
@@ -131,7 +130,7 @@ impl<'a> Bench<'a> {
             address,
             timestamp_ns: u64::from(!releases),
             extension: (session.layout == Layout::Extended).then_some(Extension {
-                memory: memory_of(buffer_type).unwrap_or(Memory::Dram),
+                memory: Memory::from_buffer_type(buffer_type).unwrap_or(Memory::Dram),
                 sequence: 0,
                 generation: 0,
                 thread: 0,
@@ -150,7 +149,7 @@ impl<'a> Bench<'a> {
                 layout,
                 opens,
                 pid: message.pid,
-                buffer_type: memory.map_or(DRAM, buffer_type),
+                buffer_type: memory.map_or(DRAM, Memory::buffer_type),
                 address: message.address,
             };
             *self.owed.entry(owed).or_default() += by;

@@ -34,9 +34,9 @@ use crate::engine::controlled::schedulers::{RandomWalk, Replay};
 use crate::lifecycle::{Discipline, Order, Publication};
 use crate::oracle::{Kind, Verdict};
 use crate::planted::Planted;
+use crate::registry::Semantics;
 use crate::scenario::workload::Workload;
 use crate::scenario::{DebugLog, Scenario, ScenarioError, ServerPace, Transport};
-use crate::server::registry::Semantics;
 
 /// See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -81,4 +81,42 @@ impl Memory {
     pub fn from_index(index: u8) -> Option<Memory> {
         Memory::ALL.get(usize::from(index)).copied()
     }
+
+    /// Its word in operations, scenario files and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Memory::Dram => "dram",
+            Memory::L1 => "l1",
+            Memory::L1Small => "l1-small",
+            Memory::Trace => "trace",
+        }
+    }
+
+    /// The memory of that [`Memory::name`].
+    pub fn from_name(name: &str) -> Option<Memory> {
+        Memory::ALL.into_iter().find(|memory| memory.name() == name)
+    }
+
+    /// The value of the runtime's C++ buffer type that names it.
+    #[inline]
+    pub fn buffer_type(self) -> u8 {
+        match self {
+            Memory::Dram => 0,
+            Memory::L1 => 1,
+            Memory::L1Small => 3,
+            Memory::Trace => 4,
+        }
+    }
+
+    /// The memory of a C++ buffer type; `None` for SYSTEM_MEMORY (2) and what is no buffer type.
+    #[inline]
+    pub fn from_buffer_type(buffer_type: u8) -> Option<Memory> {
+        Some(match buffer_type {
+            0 => Memory::Dram,
+            1 => Memory::L1,
+            3 => Memory::L1Small,
+            4 => Memory::Trace,
+            _ => return None,
+        })
+    }
 }

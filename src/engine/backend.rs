@@ -5,8 +5,10 @@
 use crate::device::{BufferKind, DeviceId, Status};
 use crate::engine::slot::SlotWord;
 use crate::lifecycle::ProgramKind;
+use crate::scenario::objects::{ConnId, LockId};
 use crate::scenario::op::{Op, Request, SlotId};
-use crate::trace::event::{ConnId, Event, FreeOutcome, LockId, SendOutcome, SentKind};
+use crate::trace::event::{Event, FreeOutcome, SendOutcome};
+use crate::tracking::sent::SentKind;
 
 /// What became of an action that may have to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

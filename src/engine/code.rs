@@ -7,10 +7,10 @@
 use crate::device::BufferKind;
 use crate::lifecycle::{Discipline, MicroStep, ProgramKind, Publication, SendKind};
 use crate::planted::Planted;
+use crate::scenario::objects::{LockRow, Objects};
 use crate::scenario::op::{Op, SlotId};
 use crate::scenario::{Connections, Scenario};
-use crate::trace::event::SentKind;
-use crate::trace::objects::{LockRow, Objects};
+use crate::tracking::sent::SentKind;
 
 /// The programs of a scenario, ready to run.
 #[derive(Clone, Debug)]

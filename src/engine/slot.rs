@@ -11,7 +11,7 @@
 //! | 35–63 | version, modulo 2²⁹ |
 
 use crate::device::Status;
-use crate::trace::objects::SLOT_VERSION_MASK;
+use crate::scenario::objects::SLOT_VERSION_MASK;
 
 const VERSION_SHIFT: u32 = 35;
 const STATE_MASK: u64 = (1 << VERSION_SHIFT) - 1;

@@ -15,8 +15,10 @@ use crate::engine::backend::{Backend, Flow, Outgoing, PartAt, StopReason, Touch}
 use crate::engine::code::{Action, Code, Pc};
 use crate::lifecycle::{Lock, ProgramKind};
 use crate::scenario::Connections;
+use crate::scenario::objects::{ConnId, LockId};
 use crate::scenario::op::{Op, SlotId};
-use crate::trace::event::{ConnId, Event, LockId, SendOutcome, SentKind};
+use crate::trace::event::{Event, SendOutcome};
+use crate::tracking::sent::SentKind;
 
 use held::Held;
 

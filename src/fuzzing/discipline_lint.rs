@@ -19,8 +19,8 @@ use crate::lifecycle::{
     Discipline, Finding, MicroStep, Program, ProgramKind, Severity, builtin, lint,
 };
 use crate::oracle::Kind;
+use crate::registry::Semantics;
 use crate::scenario::{Scenario, ScenarioFile};
-use crate::server::registry::Semantics;
 
 const MAX_EDITS: usize = 16;
 /// More than two threads of two pairs can take with [`Program::MAX_STEPS`] steps each.

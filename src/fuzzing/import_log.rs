@@ -5,8 +5,8 @@
 
 use std::io::{BufRead, BufReader};
 
+use crate::import::server_log::{ServerLogReader, to_message};
 use crate::oracle::message_check::{MessageCheck, MessageReport};
-use crate::trace::import::server_log::{ServerLogReader, to_message};
 
 /// Sizes of the pieces in which the source hands out its bytes.
 const PIECES: [usize; 3] = [1, 7, 4096];

@@ -6,12 +6,12 @@
 
 use std::io::{BufReader, Read, Seek};
 
+use crate::import::accounting::Accounting;
+use crate::import::allocation::{self, AllocationRecord};
+use crate::import::pickle::PickleError;
+use crate::import::torch_snapshot::convert;
 use crate::oracle::allocation_check::AllocationCheck;
 use crate::trace::file::{ImportFormat, ImportHeader, TraceFile};
-use crate::trace::import::accounting::Accounting;
-use crate::trace::import::allocation::{self, AllocationRecord};
-use crate::trace::import::torch_snapshot::convert;
-use crate::trace::import::torch_snapshot::pickle::PickleError;
 use crate::trace::text::{TextReader, TextWriter};
 
 /// Runs the target.

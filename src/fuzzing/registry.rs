@@ -6,9 +6,8 @@
 use arbitrary::{Arbitrary, Unstructured};
 
 use crate::device::{DeviceId, Memory};
-use crate::server::registry::{
-    Class, Entry, Limits, Outcome, Registry, RejectReason, Semantics, Totals,
-};
+use crate::registry::{Limits, Outcome, Registry, RejectReason, Semantics, Totals};
+use crate::tracking::entry::{Class, Entry};
 use crate::tracking::message::Extension;
 use crate::tracking::{Message, MessageKind};
 
@@ -149,7 +148,7 @@ struct Queue {
 impl Model {
     fn apply(&mut self, message: &Message) -> Vec<(Message, Outcome)> {
         let only = |outcome| vec![(message.clone(), outcome)];
-        if role(message.kind).is_none() {
+        if message.kind.role().is_none() {
             return only(Outcome::Ignored);
         }
         if !(0..LIMITS.devices as i32).contains(&message.device) {
@@ -216,7 +215,7 @@ impl Model {
     }
 
     fn take(&mut self, message: &Message) -> Outcome {
-        let (class, opens) = role(message.kind).expect("asked before");
+        let (class, opens) = message.kind.role().expect("asked before");
         if opens {
             self.open(message, class)
         } else {
@@ -236,7 +235,9 @@ impl Model {
             return reject(RejectReason::SizeOverLimit);
         }
         let extension = message.extension;
-        let memory = extension.map_or(message.buffer_type, |extension| number(extension.memory));
+        let memory = extension.map_or(message.buffer_type, |extension| {
+            extension.memory.buffer_type()
+        });
         let new = Live {
             entry: Entry {
                 device: DeviceId(message.device as u16),
@@ -270,7 +271,7 @@ impl Model {
 
     fn close(&mut self, message: &Message, class: Class) -> Outcome {
         let memories = match message.extension {
-            Some(extension) => vec![number(extension.memory)],
+            Some(extension) => vec![extension.memory.buffer_type()],
             None => (0..=4).collect(),
         };
         let found = memories
@@ -345,27 +346,5 @@ impl Model {
                 .iter()
                 .sum::<usize>() as u64,
         }
-    }
-}
-
-fn role(kind: MessageKind) -> Option<(Class, bool)> {
-    Some(match kind {
-        MessageKind::Alloc => (Class::Plain, true),
-        MessageKind::Free => (Class::Plain, false),
-        MessageKind::CbAlloc => (Class::Circular, true),
-        MessageKind::CbFree => (Class::Circular, false),
-        MessageKind::KernelLoad => (Class::Kernel, true),
-        MessageKind::KernelUnload => (Class::Kernel, false),
-        _ => return None,
-    })
-}
-
-/// A memory as the buffer type that names it.
-fn number(memory: Memory) -> u8 {
-    match memory {
-        Memory::Dram => 0,
-        Memory::L1 => 1,
-        Memory::L1Small => 3,
-        Memory::Trace => 4,
     }
 }

@@ -7,7 +7,7 @@
 //! A reader that was told nothing decides its layout as soon as it can, so with rubbish on the wire its
 //! decision may depend on how much it saw at once. For it only the accounting of bytes is demanded.
 
-use crate::server::registry::{Limits, Outcome, Registry, Semantics};
+use crate::registry::{Limits, Outcome, Registry, Semantics};
 use crate::tracking::Layout;
 use crate::tracking::codec::{Detection, Frame, FrameDecoder};
 use crate::tracking::wire::HELLO_BYTES;

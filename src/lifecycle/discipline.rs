@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::step::MicroStep;
-use crate::server::registry::Semantics;
+use crate::registry::Semantics;
 
 /// What a runtime does to allocate and to deallocate one buffer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

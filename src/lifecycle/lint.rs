@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::discipline::{Discipline, Program, ProgramKind};
 use super::step::{Lock, MicroStep, SendKind};
-use crate::server::registry::Semantics;
+use crate::registry::Semantics;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

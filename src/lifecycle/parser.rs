@@ -17,7 +17,7 @@ use toml::Spanned;
 use super::discipline::{Discipline, Program, ProgramKind, TooLong};
 use super::lint::{Finding, Severity, lint};
 use super::step::StepError;
-use crate::server::registry::Semantics;
+use crate::registry::Semantics;
 
 /// The largest discipline file that is read, in bytes. Two full programs with a comment on every step take a fifth of it.
 pub const MAX_FILE_BYTES: u64 = 64 * 1024;

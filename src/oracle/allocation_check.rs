@@ -20,8 +20,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::message_check::{FirstFinding, MessageFinding, Noted, RecentlyFreed};
-use crate::trace::import::allocation::{AllocationEvent, AllocationRecord, Buffer};
-use crate::trace::import::stacks::StackId;
+use crate::import::allocation::{AllocationEvent, AllocationRecord, Buffer};
+use crate::import::stacks::StackId;
 
 /// How many live buffers [`AllocationReport::live`] lists at most.
 pub const MAX_LIVE_LISTED: usize = 1000;

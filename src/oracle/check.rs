@@ -34,7 +34,7 @@ pub fn check_trace(trace: &TraceFile, mut progress: impl FnMut(u64)) -> Result<R
     };
     let scenario = &header.scenario;
     scenario.check()?;
-    let mut merge = Merge::new(trace, scenario.objects(), scenario.writes_per_frame());
+    let mut merge = Merge::new(trace, header);
     let mut checker = Checker::new(scenario, header.server_recorded);
     let mut events = 0u64;
     while let Some(merged) = merge.next_in_place() {

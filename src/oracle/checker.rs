@@ -11,21 +11,23 @@
 
 use crate::device::{BufferKind, DeviceId};
 use crate::planted::Planted;
-use crate::scenario::op::{Op, Request};
-use crate::scenario::{Scenario, VIEW_GENERATION};
-use crate::server::registry::Registry;
-pub use crate::trace::event::receive_code;
-use crate::trace::event::{ConnId, Event, FreeOutcome, LockId, ReceiveCode, SendOutcome, SentKind};
+use crate::registry::Registry;
+use crate::scenario::Scenario;
+use crate::scenario::objects::Objects;
+use crate::scenario::objects::{ConnId, LockId};
+use crate::scenario::op::Op;
+use crate::trace::event::receive_code;
+use crate::trace::event::{Event, FreeOutcome, ReceiveCode, SendOutcome};
 use crate::trace::file::{AtRest, End, SERVER_STREAM};
+use crate::trace::in_flight::InFlight;
 use crate::trace::merge::Merged;
-use crate::trace::message::{Handle, message};
-use crate::trace::objects::Objects;
-use crate::tracking::{Layout, Message};
+use crate::trace::sends::Senders;
+use crate::tracking::Layout;
+use crate::tracking::sent::SentKind;
 
 use super::judge::Judge;
 use super::kind::{Divergence, Kind, Leak, Report, Strength, Verdict};
 use super::rest;
-use super::wire::Wire;
 
 /// Leaks listed one by one; more are counted.
 const MAX_LEAKS_LISTED: usize = 1000;
@@ -37,11 +39,9 @@ pub struct Checker {
     layout: Layout,
     server_recorded: bool,
     planted: Option<Planted>,
-    view_address: Option<u64>,
     connections: u16,
-    threads: Vec<ThreadContext>,
-    slots: Vec<SlotState>,
-    wires: Vec<Wire>,
+    senders: Senders,
+    wires: Vec<InFlight>,
     registry: Registry,
     judge: Judge,
     blocked: Vec<Blocked>,
@@ -49,46 +49,6 @@ pub struct Checker {
     ops: u64,
     allocs_failed: u64,
     contradiction: Option<String>,
-}
-
-/// Where a thread is.
-#[derive(Clone, Copy, Debug, Default)]
-struct ThreadContext {
-    slot: u32,
-    part: u8,
-    /// Operations begun.
-    ops: u64,
-    sequence: u64,
-}
-
-/// What a slot holds.
-#[derive(Clone, Debug, Default)]
-struct SlotState {
-    request: Option<Request>,
-    /// Address and generation of each part, once allocated.
-    parts: smallvec::SmallVec<[Option<(u64, u64)>; 1]>,
-}
-
-/// A message as its sender meant it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sent {
-    pub kind: SentKind,
-    pub handle: Handle,
-    pub thread: u16,
-    pub op: u64,
-    pub sequence: u64,
-}
-
-impl Sent {
-    /// The message as `layout` carries it.
-    #[inline]
-    pub fn message(&self, layout: Layout, planted: Option<Planted>) -> Message {
-        let mut message = message(layout, self.kind, &self.handle, self.thread, self.sequence);
-        if let Some(planted) = planted {
-            planted.distort(&mut message, self.kind, &self.handle);
-        }
-        message
-    }
 }
 
 /// A thread that could not go on when the run was given up.
@@ -111,18 +71,15 @@ impl Checker {
     /// A checker for a run of `scenario`; `server_recorded`: the trace has the server's own stream.
     pub fn new(scenario: &Scenario, server_recorded: bool) -> Checker {
         let objects = scenario.objects();
-        let wire = || Wire::new(scenario);
         Checker {
             objects,
             layout: scenario.transport.layout,
             server_recorded,
             connections: objects.conns,
-            threads: vec![ThreadContext::default(); usize::from(scenario.threads)],
-            slots: vec![SlotState::default(); objects.slots as usize],
-            wires: (0..objects.conns).map(|_| wire()).collect(),
+            senders: Senders::new(scenario),
+            wires: InFlight::of_all(scenario),
             registry: scenario.registry(),
             planted: scenario.planted,
-            view_address: scenario.view_address(),
             judge: Judge::new(scenario),
             blocked: Vec::new(),
             events: 0,
@@ -142,7 +99,7 @@ impl Checker {
             }
             Event::Accept { .. } => {}
             event => {
-                if usize::from(merged.stream) < self.threads.len() {
+                if usize::from(merged.stream) < self.senders.threads() {
                     self.act(merged.stream, event);
                 } else {
                     self.contradict(|| {
@@ -168,21 +125,8 @@ impl Checker {
         &self.judge.listed
     }
 
-    /// The message that `thread` sends with the event just observed; `None` outside of an operation.
-    pub(crate) fn sent(&self, thread: usize, kind: SentKind) -> Option<Sent> {
-        let handle = self.handle(thread)?;
-        let context = self.threads[thread];
-        Some(Sent {
-            kind,
-            handle,
-            thread: thread as u16,
-            op: context.ops - 1,
-            sequence: context.sequence,
-        })
-    }
-
     /// What the allocators have live now, in no order.
-    pub(super) fn live(&self) -> impl Iterator<Item = (&Leak, bool)> {
+    pub(crate) fn live(&self) -> impl Iterator<Item = (&Leak, bool)> {
         let lives = self.judge.truth.lives();
         lives.map(|(_, life)| (&life.origin, life.circular))
     }
@@ -274,20 +218,16 @@ impl Checker {
     fn act(&mut self, stream: u16, event: &Event) {
         let thread = usize::from(stream);
         match *event {
-            Event::Open { ref op, .. } => self.open(thread, op),
-            Event::Part { part, .. } => self.threads[thread].part = part,
-            Event::CloseBuffer { slot, part, .. } => {
-                self.threads[thread].slot = slot;
-                self.threads[thread].part = part;
+            Event::Open { ref op, .. } => {
+                let _ = self.senders.observe(thread, event);
+                self.ops += u64::from(op.counts());
+                if *op == Op::Throw {
+                    self.registry.process_ended(stream);
+                }
             }
-            Event::Alloc {
-                device,
-                address,
-                version,
-            } => self.alloc(thread, device, address, version),
+            Event::Alloc { .. } => self.alloc(thread, event),
             Event::AllocFailed { .. } => self.allocs_failed += 1,
             Event::Free { outcome, .. } => self.free(thread, outcome),
-            Event::Stamp { sequence, .. } => self.threads[thread].sequence = sequence,
             Event::Send {
                 kind,
                 chunk,
@@ -302,7 +242,13 @@ impl Checker {
             Event::BlockedOnLock { lock } => self.block(stream, Wait::Lock(lock)),
             Event::BlockedOnOp { op } => self.block(stream, Wait::Op(op)),
             Event::BlockedOnSend { conn } => self.block(stream, Wait::Send(conn)),
-            _ => {}
+            _ => {
+                let fits = self.senders.observe(thread, event);
+                debug_assert!(
+                    fits.is_ok(),
+                    "only an allocation may be outside of its operation"
+                );
+            }
         }
     }
 
@@ -317,31 +263,6 @@ impl Checker {
             wait,
             divergence,
         });
-    }
-
-    fn open(&mut self, thread: usize, op: &Op) {
-        let context = &mut self.threads[thread];
-        context.ops += 1;
-        context.part = 0;
-        context.sequence = 0;
-        self.ops += u64::from(op.counts());
-        match *op {
-            Op::Allocate { slot, request, .. } => {
-                context.slot = slot.0;
-                let state = &mut self.slots[slot.index()];
-                state.request = Some(request);
-                state.parts.clear();
-                state.parts.resize(usize::from(request.parts), None);
-                if let Some(address) = self.view_address
-                    && !request.kind.owns_memory()
-                {
-                    state.parts[0] = Some((address, VIEW_GENERATION));
-                }
-            }
-            Op::Release { slot, .. } => context.slot = slot.0,
-            Op::Throw => self.registry.process_ended(thread as u16),
-            _ => {}
-        }
     }
 
     /// Who waits for what, when the run was given up.
@@ -375,35 +296,34 @@ impl Checker {
             .join(", ")
     }
 
-    fn alloc(&mut self, thread: usize, device: DeviceId, address: u64, generation: u64) {
-        let context = self.threads[thread];
-        let expected = self.device_at_hand(thread);
-        let slot = &mut self.slots[context.slot as usize];
-        let Some((request, part)) = slot
-            .request
-            .zip(slot.parts.get_mut(usize::from(context.part)))
-            .filter(|_| expected == Some(device))
-        else {
+    fn alloc(&mut self, thread: usize, event: &Event) {
+        if self.senders.observe(thread, event).is_err() {
             return self
                 .contradict(|| format!("thread {thread} allocates outside of its operation"));
+        }
+        let Some((handle, request)) =
+            (self.senders.handle(thread)).zip(self.senders.request(thread))
+        else {
+            return;
         };
-        *part = Some((address, generation));
         let leak = Leak {
-            device,
-            memory: request.memory,
-            address,
-            size_bytes: request.size_bytes,
+            device: handle.device,
+            memory: handle.memory,
+            address: handle.address,
+            size_bytes: handle.size_bytes,
             thread: thread as u16,
-            op: context.ops - 1,
+            op: self.senders.op(thread),
         };
-        self.judge
-            .truth
-            .alloc(leak, generation, request.kind == BufferKind::Circular);
-        self.judge.check_prefix(device, request.memory);
+        self.judge.truth.alloc(
+            leak,
+            handle.generation,
+            request.kind == BufferKind::Circular,
+        );
+        self.judge.check_prefix(handle.device, handle.memory);
     }
 
     fn free(&mut self, thread: usize, outcome: FreeOutcome) {
-        let Some(handle) = self.handle(thread) else {
+        let Some(handle) = self.senders.handle(thread) else {
             return self.contradict(|| format!("thread {thread} frees outside of an operation"));
         };
         let released = self.judge.truth.free(&handle);
@@ -430,7 +350,7 @@ impl Checker {
         conn: ConnId,
         outcome: SendOutcome,
     ) {
-        let Some(sent) = self.sent(thread, kind) else {
+        let Some(sent) = self.senders.sent(thread, kind) else {
             return self.contradict(|| format!("thread {thread} sends outside of an operation"));
         };
         match outcome {
@@ -452,7 +372,7 @@ impl Checker {
 
     #[inline]
     fn receive(&mut self, conn: ConnId, recorded: Option<ReceiveCode>) {
-        let Some((sent, torn)) = self.wires[usize::from(conn.0)].pop() else {
+        let Some(frame) = self.wires[usize::from(conn.0)].pop() else {
             return self.contradict(|| {
                 format!(
                     "the server received more on connection {} than was sent",
@@ -461,13 +381,11 @@ impl Checker {
             });
         };
         self.judge.messages += 1;
-        let message = match torn {
-            None => Some(sent.message(self.layout, self.planted)),
-            Some(frame) => {
-                self.judge.torn(&sent);
-                frame
-            }
-        };
+        let sent = *frame.sent();
+        if frame.is_torn() {
+            self.judge.torn(&sent);
+        }
+        let message = frame.message(self.layout, self.planted);
         let mut code = ReceiveCode::Unknown;
         if let Some(message) = message {
             code = ReceiveCode::Ignored;
@@ -507,36 +425,9 @@ impl Checker {
         }
     }
 
-    /// The device of the part at hand; `None` outside of an operation.
-    #[inline]
-    fn device_at_hand(&self, thread: usize) -> Option<DeviceId> {
-        let context = self.threads[thread];
-        let request = self.slots.get(context.slot as usize)?.request?;
-        (context.ops > 0).then(|| self.objects.device_of(request.device, context.part))
-    }
-
-    /// What the handle at hand says.
-    fn handle(&self, thread: usize) -> Option<Handle> {
-        let context = self.threads[thread];
-        let slot = self.slots.get(context.slot as usize)?;
-        let request = slot.request?;
-        let (address, generation) = (*slot.parts.get(usize::from(context.part))?)?;
-        Some(Handle {
-            device: self.device_at_hand(thread)?,
-            memory: request.memory,
-            address,
-            size_bytes: request.size_bytes,
-            generation,
-        })
-    }
-
     fn divergence(&self, thread: usize, kind: Kind) -> Divergence {
-        let context = self.threads[thread];
-        let request = self
-            .slots
-            .get(context.slot as usize)
-            .and_then(|slot| slot.request);
-        let handle = self.handle(thread);
+        let request = self.senders.request(thread);
+        let handle = self.senders.handle(thread);
         Divergence {
             kind,
             device: handle
@@ -546,7 +437,7 @@ impl Checker {
             memory: request.map(|request| request.memory),
             address: handle.map(|handle| handle.address),
             thread: Some(thread as u16),
-            op: Some(context.ops.saturating_sub(1)),
+            op: Some(self.senders.op(thread)),
         }
     }
 

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use crate::device::{DeviceId, Memory};
+use crate::registry::{Outcome, Totals as RegistryTotals};
 use crate::scenario::Scenario;
-use crate::server::registry::{Class, Entry, Outcome, Totals as RegistryTotals};
 use crate::trace::file::TableEntry;
-use crate::trace::message::{Handle, memory_of};
+use crate::tracking::entry::{Class, Entry};
+use crate::tracking::sent::Handle;
 use crate::tracking::{Layout, Message, MessageKind};
 
-use super::checker::Sent;
 use super::kind::{Divergence, Kind};
 use super::truth::{Moment, Place, Truth};
+use crate::trace::sends::Sent;
 
 /// Divergences listed one by one; more are counted.
 const MAX_LISTED: usize = 64;
@@ -103,7 +104,8 @@ impl Judge {
         match outcome {
             Outcome::Removed { entry } => self.removed(&about, entry),
             Outcome::Replaced { old } => {
-                let misattributed = memory_of(old.buffer_type) != Some(about.handle.memory);
+                let misattributed =
+                    Memory::from_buffer_type(old.buffer_type) != Some(about.handle.memory);
                 self.count(at(
                     if misattributed {
                         Kind::Misattributed
@@ -114,13 +116,14 @@ impl Judge {
                 ));
             }
             Outcome::Incremented { kept } => {
-                let kind = if memory_of(kept.buffer_type) != Some(about.handle.memory) {
-                    Kind::Misattributed
-                } else if self.is_stale(kept, &about) {
-                    Kind::StaleMetadata
-                } else {
-                    Kind::DuplicateAlloc
-                };
+                let kind =
+                    if Memory::from_buffer_type(kept.buffer_type) != Some(about.handle.memory) {
+                        Kind::Misattributed
+                    } else if self.is_stale(kept, &about) {
+                        Kind::StaleMetadata
+                    } else {
+                        Kind::DuplicateAlloc
+                    };
                 self.count(at(kind, &about));
             }
             Outcome::Rejected(_) => self.count(at(Kind::LostMessage, &about)),
@@ -140,7 +143,7 @@ impl Judge {
     }
 
     fn removed(&mut self, about: &About, entry: &Entry) {
-        if memory_of(entry.buffer_type) != Some(about.handle.memory) {
+        if Memory::from_buffer_type(entry.buffer_type) != Some(about.handle.memory) {
             return self.count(at(Kind::Misattributed, about));
         }
         let handle = about.handle;

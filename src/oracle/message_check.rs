@@ -30,7 +30,7 @@ pub use freed::FREED_WINDOW;
 pub(super) use freed::RecentlyFreed;
 pub use replay::MessageCheck;
 
-use crate::trace::import::server_log::ServerLogReader;
+use crate::import::server_log::ServerLogReader;
 
 /// How many keys [`MessageReport::live_at_end`] lists at most.
 pub const MAX_LIVE_LISTED: usize = 1000;

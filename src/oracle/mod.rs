@@ -7,17 +7,13 @@
 pub mod allocation_check;
 pub mod check;
 pub mod checker;
-pub mod diagnosis;
 mod judge;
 pub mod kind;
 pub mod message_check;
 pub mod observation_check;
 pub mod rest;
-pub mod run_messages;
 mod truth;
-pub(crate) mod wire;
 
 pub use check::{CheckError, check_trace};
 pub use checker::Checker;
-pub(crate) use checker::Sent;
 pub use kind::{Divergence, Kind, Leak, Report, Strength, Verdict};

@@ -6,7 +6,7 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::server::registry::{Limits, Outcome, Registry, Semantics};
+use crate::registry::{Limits, Outcome, Registry, Semantics};
 use crate::trace::observation::{Observation, Observed};
 use crate::tracking::{Message, MessageKind};
 
@@ -66,7 +66,9 @@ impl ObservationCheck {
             Observed::Swept { buffers, .. } => {
                 self.findings.report.swept += buffers.unwrap_or(0);
             }
-            Observed::TornFrame { .. }
+            Observed::TookEffect { .. }
+            | Observed::MixedFrame
+            | Observed::TornFrame { .. }
             | Observed::Dropped { .. }
             | Observed::Opened
             | Observed::Closed => {}

@@ -2,11 +2,12 @@
 //! that has nothing else to show.
 
 use crate::device::DeviceId;
+use crate::device::Memory;
+use crate::registry::Registry;
 use crate::scenario::Scenario;
-use crate::server::registry::{Class, Entry, Registry};
 use crate::trace::event::ReceiveCode;
 use crate::trace::file::{AtRest, TableEntry};
-use crate::trace::message::memory_of;
+use crate::tracking::entry::{Class, Entry};
 
 use super::judge::Judge;
 use super::kind::{Divergence, Kind, Leak, Report, Strength, Verdict};
@@ -24,7 +25,7 @@ pub fn entries(live: &[Entry]) -> Vec<TableEntry> {
         .filter_map(|entry| {
             Some(TableEntry {
                 device: entry.device.0,
-                memory: memory_of(entry.buffer_type)? as u8,
+                memory: Memory::from_buffer_type(entry.buffer_type)? as u8,
                 circular: entry.class == Class::Circular,
                 address: entry.address,
                 size_bytes: entry.size_bytes,

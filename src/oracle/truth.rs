@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 
 use crate::device::{DeviceId, Memory};
 use crate::trace::event::FreeOutcome;
-use crate::trace::message::Handle;
+use crate::tracking::sent::Handle;
 
 use super::kind::Leak;
 

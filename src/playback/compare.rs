@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::oracle::run_messages::LiveBytes;
-use crate::server::registry::Totals as RegistryTotals;
+use crate::observe::LiveBytes;
+use crate::registry::Totals as RegistryTotals;
 use crate::tracking::Layout;
 use crate::tracking::wire::Response;
 

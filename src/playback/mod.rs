@@ -1,7 +1,7 @@
 //! Playback: recorded messages, played to any tracking server, and its totals compared with what they should be.
 //!
-//! [`source`] reads a recording as observations, [`player`] plays them, [`compare`](mod@compare) holds the server's totals
-//! against the truth or against our registry. It is a test of somebody else's server; that a recording is the same when it
+//! [`player`] plays the observations of a recording, [`compare`](mod@compare) holds the server's totals against the truth or
+//! against our registry. It is a test of somebody else's server; that a recording is the same when it
 //! runs again is [`crate::engine::controlled::replay`]'s affair.
 //!
 //! What holds:
@@ -14,7 +14,6 @@
 
 pub mod compare;
 pub mod player;
-pub mod source;
 
 use std::io;
 use std::path::PathBuf;
@@ -25,7 +24,6 @@ use crate::tracking::Layout;
 
 pub use compare::{Figure, compare};
 pub use player::{Pace, Played, Player};
-pub use source::{Recorded, each};
 
 /// Why a recording cannot be played.
 #[derive(Debug, Error)]
@@ -64,19 +62,7 @@ pub enum PlaybackError {
         /// Where.
         position: u64,
     },
-    /// The recording has no messages to play.
-    #[error("{what} cannot be played")]
-    NotPlayable {
-        /// What it is.
-        what: &'static str,
-    },
-    /// The recording contradicts itself.
-    #[error("the trace contradicts itself: {0}")]
-    Contradiction(String),
-    /// Its header asks for what cannot be.
-    #[error("the trace's scenario: {0}")]
-    Scenario(#[from] crate::scenario::ScenarioError),
-    /// The recording cannot be read on.
-    #[error("{0}")]
-    Io(#[from] io::Error),
+    /// The recording cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] crate::observe::ObserveError),
 }

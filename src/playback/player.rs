@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
-use crate::server::registry::{Class, Limits, Registry, Semantics};
-use crate::trace::message::memory_of;
+use crate::device::Memory;
+use crate::registry::{Limits, Registry, Semantics};
 use crate::trace::observation::{Observation, Observed};
 use crate::tracking::message::Extension;
 use crate::tracking::transport::{Connection, SendMode, WriteOutcome};
@@ -20,7 +20,7 @@ use super::PlaybackError;
 use super::compare::Totals;
 
 /// How long to wait for each piece of an answer, and for the server to take a message.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// No more connections are opened at a time; those above it share them.
 const MAX_CONNECTIONS: usize = 256;
 /// Totals of no more devices are compared.
@@ -28,7 +28,7 @@ const MAX_DEVICES: usize = 4096;
 /// The server is asked to catch up after so many messages over several connections.
 const MAX_IN_FLIGHT: usize = 1 << 16;
 /// Between two looks at the interrupt while waiting.
-const NAP: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How fast messages are played.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -51,6 +51,8 @@ pub struct Played {
     pub incomplete: u64,
     /// Frames that were cut off by the end of their connection, which are not played.
     pub torn: u64,
+    /// Frames that hold pieces of several messages: played as the recorded server read them.
+    pub mixed: u64,
     /// Messages that were never sent when it was recorded, and are not now.
     pub dropped: u64,
     /// Whether connections of the recording had to share one.
@@ -128,6 +130,7 @@ impl<'a> Player<'a> {
                 connections: 0,
                 incomplete: 0,
                 torn: 0,
+                mixed: 0,
                 dropped: 0,
                 shared: false,
                 more_devices: false,
@@ -166,10 +169,15 @@ impl<'a> Player<'a> {
                 _ => self.played.incomplete += 1,
             },
             Observed::TornFrame { .. } => self.played.torn += 1,
+            Observed::MixedFrame => self.played.mixed += 1,
             Observed::Dropped { .. } => self.played.dropped += 1,
             Observed::Opened => drop(self.connection(origin(0))?),
             // Connections stay open until the totals were asked for: a server may drop what a client leaves.
-            Observed::Closed | Observed::Swept { .. } | Observed::ServerStarted => {}
+            Observed::Closed
+            | Observed::Swept { .. }
+            | Observed::ServerStarted
+            // It was played when it was received.
+            | Observed::TookEffect { .. } => {}
         }
         Ok(())
     }
@@ -200,20 +208,15 @@ impl<'a> Player<'a> {
     fn release_all(&self) {
         let connection = &self.connections[0];
         for entry in self.registry.live() {
-            let kind = match entry.class {
-                Class::Plain => MessageKind::Free,
-                Class::Circular => MessageKind::CbFree,
-                Class::Kernel => MessageKind::KernelUnload,
-            };
             let message = Message {
-                kind,
+                kind: entry.class.closing(),
                 device: i32::from(entry.device.0),
                 size_bytes: 0,
                 buffer_type: 0,
                 pid: entry.pid,
                 address: entry.address,
                 timestamp_ns: 0,
-                extension: memory_of(entry.buffer_type)
+                extension: Memory::from_buffer_type(entry.buffer_type)
                     .filter(|_| self.layout == Layout::Extended)
                     .map(|memory| Extension {
                         memory,
@@ -228,7 +231,7 @@ impl<'a> Player<'a> {
                 let _ = connection.write(frame.as_bytes(), SendMode::Blocking);
             }
         }
-        let _ = connection.query(0, PATIENCE);
+        let _ = connection.query(0, TIMEOUT);
     }
 
     fn send(
@@ -248,7 +251,7 @@ impl<'a> Player<'a> {
                 Ok(())
             }
             MessageKind::DeviceInfoQuery => {
-                let asked = self.connections[conn].device_info(message.device, PATIENCE);
+                let asked = self.connections[conn].device_info(message.device, TIMEOUT);
                 self.played.messages += 1;
                 asked
                     .map(drop)
@@ -259,7 +262,7 @@ impl<'a> Player<'a> {
                 if self.layout != Layout::Extended {
                     message.extension = None;
                 }
-                if is_about_memory(kind) {
+                if kind.class().is_some() {
                     self.note_before(message.device)?;
                     self.in_order(conn, (message.device, message.address))?;
                 }
@@ -340,7 +343,7 @@ impl<'a> Player<'a> {
 
     fn query(&self, conn: usize, device: i32, what: &str) -> Result<Response, PlaybackError> {
         self.connections[conn]
-            .query(device, PATIENCE)
+            .query(device, TIMEOUT)
             .map_err(|error| failed(what, &error))
     }
 
@@ -375,9 +378,9 @@ impl<'a> Player<'a> {
             source,
         };
         let connection = Connection::open(&self.path, self.layout, None).map_err(refused)?;
-        connection.limit_writes(PATIENCE).map_err(refused)?;
+        connection.limit_writes(TIMEOUT).map_err(refused)?;
         // The first message of a connection is one whose layout can be told from its answer.
-        if let Err(error) = connection.query(0, PATIENCE) {
+        if let Err(error) = connection.query(0, TIMEOUT) {
             return Err(PlaybackError::Layout {
                 path: self.path.clone(),
                 layout: self.layout,
@@ -407,22 +410,10 @@ impl<'a> Player<'a> {
             else {
                 break;
             };
-            thread::sleep(left.min(NAP));
+            thread::sleep(left.min(POLL_INTERVAL));
         }
         Ok(())
     }
-}
-
-fn is_about_memory(kind: MessageKind) -> bool {
-    matches!(
-        kind,
-        MessageKind::Alloc
-            | MessageKind::Free
-            | MessageKind::CbAlloc
-            | MessageKind::CbFree
-            | MessageKind::KernelLoad
-            | MessageKind::KernelUnload
-    )
 }
 
 fn at(observation: &Observation, what: &str) -> String {

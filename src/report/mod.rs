@@ -2,7 +2,6 @@
 //!
 //! [`timeline`] draws a small run as text; [`numbers`] are written as people read them. Nothing here judges: what diverged is what [`crate::oracle`] found.
 
-pub mod numbers;
 pub mod timeline;
 
 pub use timeline::Timeline;

@@ -6,8 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::Memory;
 
-use super::op::memory_word;
-
 /// What became of an import when it was made a workload. The operations themselves are the workload's script; this is for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -58,11 +56,7 @@ impl fmt::Display for Imported {
         }
         for (memory, divisor) in Memory::ALL.into_iter().zip(self.divided_by) {
             if divisor > 1 {
-                write!(
-                    f,
-                    "; {} sizes divided by {divisor} to fit",
-                    memory_word(memory)
-                )?;
+                write!(f, "; {} sizes divided by {divisor} to fit", memory.name())?;
             }
         }
         if self.crowded {

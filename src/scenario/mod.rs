@@ -15,14 +15,15 @@ use crate::lifecycle::{
     self, Discipline, DisciplineError, Lock, MicroStep, Order, ProgramKind, Publication,
 };
 use crate::planted::Planted;
-use crate::server::registry::{Limits, Registry, Semantics};
-use crate::trace::objects::Objects;
+use crate::registry::{Limits, Registry, Semantics};
+use crate::scenario::objects::Objects;
 use crate::tracking::Layout;
 use crate::tracking::transport::SendMode;
 
 pub mod builtin;
 mod check;
 pub mod imported;
+pub mod objects;
 pub mod op;
 pub mod op_stream;
 pub mod random;

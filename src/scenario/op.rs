@@ -103,7 +103,7 @@ impl fmt::Display for Op {
                     "allocate s{}#{epoch} {} {} d{}",
                     slot.0,
                     request.size_bytes,
-                    memory_word(request.memory),
+                    request.memory.name(),
                     request.device
                 )?;
                 match request.kind {
@@ -152,7 +152,7 @@ impl FromStr for Op {
                     .next()
                     .and_then(|w| w.parse().ok())
                     .ok_or_else(|| fail("a size in bytes must follow the slot"))?;
-                let memory = words.next().and_then(parse_memory).ok_or_else(|| {
+                let memory = words.next().and_then(Memory::from_name).ok_or_else(|| {
                     fail("a memory must follow the size: dram, l1, l1-small or trace")
                 })?;
                 let device = parse_device(words.next())
@@ -225,22 +225,6 @@ fn parse_slot(word: Option<&str>) -> Option<(SlotId, u32)> {
 
 fn parse_device(word: Option<&str>) -> Option<DeviceId> {
     Some(DeviceId(word?.strip_prefix('d')?.parse().ok()?))
-}
-
-/// The word for a memory in operations, scenario files and reports.
-pub fn memory_word(memory: Memory) -> &'static str {
-    match memory {
-        Memory::Dram => "dram",
-        Memory::L1 => "l1",
-        Memory::L1Small => "l1-small",
-        Memory::Trace => "trace",
-    }
-}
-
-fn parse_memory(word: &str) -> Option<Memory> {
-    Memory::ALL
-        .into_iter()
-        .find(|memory| memory_word(*memory) == word)
 }
 
 #[cfg(test)]

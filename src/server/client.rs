@@ -8,8 +8,8 @@ use rustix::net::SendFlags;
 
 use super::listener::ClientId;
 use super::processes::Owner;
-use super::registry::Entry;
 use crate::tracking::codec::FrameDecoder;
+use crate::tracking::entry::Entry;
 use crate::tracking::table::{self, TableFrame};
 
 /// How many table entries are encoded at a time while the client reads a table.

@@ -14,9 +14,10 @@ use rustix::net::{RecvFlags, SocketFlags};
 use super::client::{Account, Client, Fate, Output};
 use super::listener::{ClientId, Config, Counters, Observer, Refused, Report};
 use super::processes::{Owner, Processes};
-use super::registry::{Entry, Outcome, Registry, Totals};
 use super::socket::{self, SocketFile};
+use crate::registry::{Outcome, Registry, Totals};
 use crate::tracking::codec::{Frame, FrameDecoder};
+use crate::tracking::entry::Entry;
 use crate::tracking::wire::{DeviceInfo, Response, encode_device_info, encode_response};
 use crate::tracking::{Layout, Message, MessageKind};
 

@@ -15,10 +15,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::fs::{FlockOperation, flock};
 
 use super::listener::{ClientId, Observer};
-use super::registry::{Class, Entry, Limits, Registry, Semantics};
 use crate::device::Memory;
+use crate::registry::{Limits, Registry, Semantics};
 use crate::trace::file::{Header, JournalHeader, TraceError, TraceFile};
 use crate::trace::journal::{JournalReader, JournalRecord, JournalWriter};
+use crate::tracking::entry::{Class, Entry};
 use crate::tracking::message::Extension;
 use crate::tracking::{Message, MessageKind};
 

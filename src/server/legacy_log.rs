@@ -8,12 +8,13 @@ use std::fmt::Write as _;
 use std::io::Write;
 
 use super::listener::{ClientId, Observer};
-use super::registry::{Class, Entry, Outcome, Registry, RejectReason};
+use crate::registry::{Outcome, Registry, RejectReason};
+use crate::tracking::entry::BUFFER_TYPE_NAMES;
+use crate::tracking::entry::{Class, Entry};
 use crate::tracking::{Message, MessageKind};
 
 /// A dump lists single buffers of a memory when there are at most so many.
 const LISTED_BUFFERS: usize = 10;
-const BUFFER_TYPES: [&str; 5] = ["DRAM", "L1", "SYSTEM_MEMORY", "L1_SMALL", "TRACE"];
 const KERNEL_TYPES: [&str; 3] = ["Application", "Fabric", "Dispatch"];
 const BANNER_WIDTH: usize = 62;
 const BANNER_TEXT_WIDTH: usize = 50;
@@ -203,7 +204,7 @@ fn write_alloc(lines: &mut String, message: &Message, outcome: &Outcome) {
         address,
         ..
     } = *message;
-    let buffer_type = BUFFER_TYPES
+    let buffer_type = BUFFER_TYPE_NAMES
         .get(usize::from(message.buffer_type))
         .unwrap_or(&"UNKNOWN");
     line(
@@ -315,7 +316,7 @@ fn write_buffer_dump(lines: &mut String, live: &[Entry]) {
     );
     for of_device in buffers.chunk_by(|a, b| a.device == b.device) {
         line(lines, format_args!("Device {}:", of_device[0].device));
-        for (buffer_type, name) in BUFFER_TYPES.iter().enumerate() {
+        for (buffer_type, name) in BUFFER_TYPE_NAMES.iter().enumerate() {
             let of_type = of_device
                 .iter()
                 .filter(|e| usize::from(e.buffer_type) == buffer_type);

@@ -22,9 +22,9 @@ use rustix::event::EventfdFlags;
 use serde::Serialize;
 
 use super::event_loop::EventLoop;
-use super::registry::{Gap, Limits, Registry, Semantics};
 use super::socket;
 use crate::planted::Planted;
+use crate::registry::{Gap, Limits, Registry, Semantics};
 use crate::tracking::Layout;
 
 pub use super::observer::{Observer, Refused};

@@ -8,7 +8,6 @@ pub mod legacy_log;
 pub mod listener;
 mod observer;
 mod processes;
-pub mod registry;
 pub(crate) mod socket;
 
 pub use listener::{Config, Observer, Report, Server, ShutdownHandle};

@@ -1,8 +1,9 @@
 //! Who sees what a server sees: logs, journals, recorders. An observer may be absent, and two make one.
 
 use super::listener::ClientId;
-use super::registry::{Entry, Outcome, Registry};
+use crate::registry::{Outcome, Registry};
 use crate::tracking::codec::Detection;
+use crate::tracking::entry::Entry;
 use crate::tracking::{Layout, Message};
 
 /// Sees what the server sees, in the order in which the server sees it. Called on the server's thread. `()` sees

@@ -35,7 +35,7 @@ pub(super) fn slices(
     };
     let scenario = &header.scenario;
     scenario.check()?;
-    let mut merge = Merge::new(trace, scenario.objects(), scenario.writes_per_frame());
+    let mut merge = Merge::new(trace, header);
     let mut checker = Checker::new(scenario, header.server_recorded);
     let mut history = History::new(scenario);
     let mut found = None;

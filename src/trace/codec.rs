@@ -10,7 +10,7 @@ mod encode;
 
 use thiserror::Error;
 
-use super::objects::{ObjectId, Objects};
+use crate::scenario::objects::{ObjectId, Objects};
 
 pub use decode::{Decoder, Touch};
 pub use encode::Encoder;

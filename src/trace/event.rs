@@ -7,16 +7,10 @@
 //! [`Event::Open`] belong to that operation and to its current part.
 
 use crate::device::DeviceId;
+use crate::registry::Outcome;
+use crate::scenario::objects::{ConnId, LockId};
 use crate::scenario::op::Op;
-use crate::server::registry::Outcome;
-
-/// A lock, as an index among the scenario's locks (see [`super::objects::Objects`]).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LockId(pub u16);
-
-/// A connection to the server, numbered from 0 in the order in which the process opened them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnId(pub u16);
+use crate::tracking::sent::SentKind;
 
 /// What became of one write to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,20 +76,6 @@ impl ReceiveCode {
         ReceiveCode::Ignored,
         ReceiveCode::Unknown,
     ];
-}
-
-/// Which message a send sends. Preallocated buffers send none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum SentKind {
-    /// ALLOC
-    Alloc = 0,
-    /// FREE
-    Free = 1,
-    /// CB_ALLOC
-    CbAlloc = 2,
-    /// CB_FREE
-    CbFree = 3,
 }
 
 /// One recorded micro-step.

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::registry::{Limits, Semantics};
 use crate::scenario::Scenario;
-use crate::server::registry::{Limits, Semantics};
 use crate::tracking::Layout;
 
 /// What a trace says of itself before its blocks.

@@ -378,7 +378,7 @@ pub fn observations(trace: &TraceFile, sink: &mut dyn FnMut(Observation)) -> Opt
                 let what = Observed::Message {
                     message,
                     complete: true,
-                    said: None,
+                    server_answer: None,
                 };
                 see(position, open.get(&client).copied(), what);
             }
@@ -403,7 +403,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::server::registry::{Limits, Semantics};
+    use crate::registry::{Limits, Semantics};
 
     fn header() -> JournalHeader {
         JournalHeader {

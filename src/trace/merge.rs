@@ -8,9 +8,9 @@
 use thiserror::Error;
 
 use super::codec::{Decoder, Touch};
-use super::event::{ConnId, Event, SendOutcome};
-use super::file::{SERVER_STREAM, TraceFile};
-use super::objects::{ObjectId, Objects, SLOT_VERSION_MASK};
+use super::event::{Event, SendOutcome};
+use super::file::{RunHeader, SERVER_STREAM, TraceFile};
+use crate::scenario::objects::{ConnId, ObjectId, SLOT_VERSION_MASK};
 use crate::scenario::op::Op;
 
 /// One event of the merged schedule.
@@ -48,7 +48,8 @@ pub struct Merge<'a> {
     versions: Vec<u64>,
     /// Chunks written to each connection and not yet received.
     in_flight: Vec<u64>,
-    chunks: u64,
+    /// Writes that the server takes for a frame.
+    per_frame: u64,
     connected: u16,
     current: usize,
     running: usize,
@@ -105,8 +106,9 @@ enum Special {
 }
 
 impl<'a> Merge<'a> {
-    /// Starts at the beginning of `trace`. A message is written in `chunks` writes.
-    pub fn new(trace: &'a TraceFile, objects: Objects, chunks: u8) -> Merge<'a> {
+    /// Starts at the beginning of `trace`, whose header is `header`.
+    pub fn new(trace: &'a TraceFile, header: &RunHeader) -> Merge<'a> {
+        let objects = header.scenario.objects();
         let mut streams: Vec<Stream> = trace
             .streams()
             .map(|number| Stream {
@@ -133,7 +135,7 @@ impl<'a> Merge<'a> {
             streams,
             versions: vec![0; objects.count()],
             in_flight: vec![0; usize::from(objects.conns)],
-            chunks: u64::from(chunks.max(1)),
+            per_frame: u64::from(header.scenario.writes_per_frame()),
             connected: 0,
             current: 0,
             ask_server: server_recorded,
@@ -250,7 +252,7 @@ impl<'a> Merge<'a> {
         }
         match *special {
             Special::Nothing | Special::Sent(_) | Special::Finish => true,
-            Special::Frame(conn) => self.in_flight[usize::from(conn.0)] >= self.chunks,
+            Special::Frame(conn) => self.in_flight[usize::from(conn.0)] >= self.per_frame,
             Special::Connection(conn) => self.connected == conn.0,
             Special::Others => self.running == 1,
             Special::Blocked => self.all_are_blocked(),
@@ -277,7 +279,7 @@ impl<'a> Merge<'a> {
                 self.in_flight[usize::from(conn.0)] += 1;
                 self.ask_server = self.streams[0].number == SERVER_STREAM;
             }
-            Special::Frame(conn) => self.in_flight[usize::from(conn.0)] -= self.chunks,
+            Special::Frame(conn) => self.in_flight[usize::from(conn.0)] -= self.per_frame,
             Special::Connection(_) => self.connected += 1,
             Special::Finish => self.running = self.running.saturating_sub(1),
             Special::Nothing | Special::Others | Special::Blocked => {}

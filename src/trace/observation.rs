@@ -2,26 +2,10 @@
 //! server's journal, a recorded run.
 //!
 //! It is what the checks without truth, the diagnosis and `replay --to` read, so that each of them works on any trace.
-//! An observation says where it stands in its source and no more than the source knows. It does not judge.
-//!
-//! [`each`] turns a trace into observations, whatever kind of trace it is.
+//! An observation says where it stands in its source and no more than the source knows. It does not judge. Who turns a
+//! record into observations is [`crate::observe`].
 
-mod run;
-pub(crate) use run::RunMessages;
-mod server_log;
-
-use std::io;
-
-use thiserror::Error;
-
-use super::capture;
 use super::event::ReceiveCode;
-use super::file::{Header, ImportFormat, TraceFile};
-use super::import::accounting::Accounting;
-use super::import::allocation;
-use super::import::server_log::{RefsLeft, Said, ServerLogReader};
-use super::journal;
-use super::text::TextReader;
 use crate::tracking::Message;
 
 /// One thing that was seen.
@@ -47,8 +31,17 @@ pub enum Observed {
         /// Whether the source states everything that a server uses of it.
         complete: bool,
         /// What the server made of it, where the source knows.
-        said: Option<Said>,
+        server_answer: Option<ServerAnswer>,
     },
+    /// A message that the server had held back takes effect: it came before, as [`ServerAnswer::Held`].
+    TookEffect {
+        /// The message.
+        message: Message,
+        /// What the server made of it, where the source knows.
+        server_answer: Option<ServerAnswer>,
+    },
+    /// The frame that comes next holds pieces of several messages: they were written into each other.
+    MixedFrame,
     /// A frame of a type that is no message's.
     UnknownFrame {
         /// The type.
@@ -79,138 +72,57 @@ pub enum Observed {
     ServerStarted,
 }
 
-impl Said {
+/// What the server said of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerAnswer {
+    /// ALLOC: a new key.
+    Inserted,
+    /// ALLOC: the key was live, and has so many references now.
+    RefCount(u64),
+    /// ALLOC: the key was live, and has one reference more.
+    Incremented,
+    /// ALLOC: the key was live, and what was there is replaced.
+    Replaced,
+    /// FREE: of a live key, which has this left.
+    Freed(RefsLeft),
+    /// FREE: of a live key, which has one reference less and stays.
+    Decremented,
+    /// FREE: the key is not known.
+    UnknownFree,
+    /// FREE: the key is not live but was seen before.
+    AlreadyFreed,
+    /// It waits for an earlier sequence number; [`Observed::TookEffect`] follows.
+    Held,
+    /// ALLOC: rejected as invalid.
+    Rejected,
+    /// Circular buffers and kernels: the device's total is now this, rounded, if stated.
+    Total(Option<u64>),
+}
+
+/// What a FREE left of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefsLeft {
+    /// Nothing: the server dropped the key.
+    Final,
+    /// So many references.
+    Remaining(u64),
+    /// Not said: servers without reference counts, which drop the key.
+    Unstated,
+}
+
+impl ServerAnswer {
     /// What a registry's answer says, in the words of a log. `None` for what is no answer to an ALLOC or a FREE.
-    pub fn from_code(code: ReceiveCode) -> Option<Said> {
+    pub fn from_code(code: ReceiveCode) -> Option<ServerAnswer> {
         Some(match code {
-            ReceiveCode::Inserted => Said::Inserted,
-            ReceiveCode::Replaced => Said::Replaced,
-            ReceiveCode::Incremented => Said::Incremented,
-            ReceiveCode::Removed => Said::Freed(RefsLeft::Final),
-            ReceiveCode::Decremented => Said::Decremented,
-            ReceiveCode::UnknownFree => Said::UnknownFree,
-            ReceiveCode::Rejected => Said::Rejected,
-            ReceiveCode::Held | ReceiveCode::Ignored | ReceiveCode::Unknown => return None,
+            ReceiveCode::Inserted => ServerAnswer::Inserted,
+            ReceiveCode::Replaced => ServerAnswer::Replaced,
+            ReceiveCode::Incremented => ServerAnswer::Incremented,
+            ReceiveCode::Removed => ServerAnswer::Freed(RefsLeft::Final),
+            ReceiveCode::Decremented => ServerAnswer::Decremented,
+            ReceiveCode::UnknownFree => ServerAnswer::UnknownFree,
+            ReceiveCode::Rejected => ServerAnswer::Rejected,
+            ReceiveCode::Held => ServerAnswer::Held,
+            ReceiveCode::Ignored | ReceiveCode::Unknown => return None,
         })
-    }
-}
-
-/// What a source says of itself beside its observations.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// What positions count: `line`, `event`, `entry`.
-    pub position_word: &'static str,
-    /// The source shows that all clients have ended.
-    pub complete: bool,
-    /// It may begin when buffers are live.
-    pub begins_in_the_middle: bool,
-    /// How many positions there are.
-    pub positions: u64,
-    /// How many of them were not understood.
-    pub unrecognised: u64,
-    /// What keeps the observations from being all, or in order.
-    pub note: Option<String>,
-}
-
-/// Why a source cannot be read.
-#[derive(Debug, Error)]
-pub enum ObserveError {
-    /// Its bytes cannot be read.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    /// The trace contradicts itself.
-    #[error("{0}")]
-    Contradiction(String),
-    /// Nothing reads observations from this kind of trace.
-    #[error("{0} shows no messages that can be read")]
-    Unreadable(&'static str),
-}
-
-/// Tells everything that `trace` shows of messages, in its order.
-pub fn each(trace: &TraceFile, tell: &mut dyn FnMut(Observation)) -> Result<Seen, ObserveError> {
-    match trace.header() {
-        Header::Run(header) => run::each(trace, header, tell),
-        Header::Import(header) if header.format == ImportFormat::ServerLog => {
-            let mut text = TextReader::new(trace);
-            let mut seen = each_line(&mut text, tell)?;
-            seen.note = text.damage().map(str::to_owned);
-            Ok(seen)
-        }
-        Header::Import(header) => {
-            let mut text = TextReader::new(trace);
-            let Some(mut source) = allocation::source(header, &mut text) else {
-                return Err(ObserveError::Unreadable("this import"));
-            };
-            for record in source.by_ref() {
-                if let Some(observation) = record?.observation() {
-                    tell(observation);
-                }
-            }
-            let seen = Seen::of_records(header.format, source.accounting());
-            drop(source);
-            Ok(Seen {
-                note: text.damage().map(str::to_owned),
-                ..seen
-            })
-        }
-        Header::Capture(header) => {
-            let account = capture::messages(trace, header, tell);
-            Ok(Seen {
-                position_word: "message",
-                complete: account.damage.is_none(),
-                begins_in_the_middle: account.skipped_bytes > 0,
-                positions: account.messages + account.unknown_frames,
-                unrecognised: account.unknown_frames,
-                note: account.damage,
-            })
-        }
-        Header::Journal(_) => {
-            let mut positions = 0;
-            let note = journal::observations(trace, &mut |observation| {
-                positions = observation.position;
-                tell(observation);
-            });
-            Ok(Seen {
-                position_word: "message",
-                positions,
-                note,
-                ..Seen::default()
-            })
-        }
-    }
-}
-
-/// Tells everything that a tracking server's log shows of messages.
-pub fn each_line(
-    log: impl io::BufRead,
-    tell: &mut dyn FnMut(Observation),
-) -> Result<Seen, ObserveError> {
-    let mut log = ServerLogReader::new(log);
-    for record in log.by_ref() {
-        if let Some(observation) = server_log::observation(&record?) {
-            tell(observation);
-        }
-    }
-    let accounting = log.into_accounting();
-    Ok(Seen {
-        position_word: ImportFormat::ServerLog.position_word(),
-        positions: accounting.lines,
-        unrecognised: accounting.unrecognised,
-        ..Seen::default()
-    })
-}
-
-impl Seen {
-    /// What the account of an allocator's records says of them.
-    pub fn of_records(format: ImportFormat, accounting: &Accounting) -> Seen {
-        Seen {
-            position_word: format.position_word(),
-            // Such a log begins and ends with its program.
-            complete: !format.begins_in_the_middle(),
-            begins_in_the_middle: format.begins_in_the_middle(),
-            positions: accounting.lines,
-            unrecognised: accounting.unrecognised,
-            note: None,
-        }
     }
 }

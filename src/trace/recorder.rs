@@ -19,7 +19,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::codec::{Encoder, MAX_EVENT_BYTES};
 use super::event::Event;
 use super::file::{BLOCK_BYTES, BlockKind, End, Header, RunHeader, TraceWriter};
-use super::objects::Objects;
+use crate::scenario::objects::Objects;
 
 /// Blocks that may be under way to the writer.
 const QUEUE_BLOCKS: usize = 32;

@@ -3,6 +3,7 @@
 //! [`Message`] is what the codec decodes every layout into and encodes from; fields that a layout does
 //! not carry are zero or `None`.
 
+use super::entry::Class;
 use crate::device::Memory;
 
 /// What a message asks of the server. The discriminant is the type byte on the wire.
@@ -58,6 +59,32 @@ impl MessageKind {
         MessageKind::ALL
             .get(usize::from(byte).wrapping_sub(1))
             .copied()
+    }
+
+    /// What it is about, and whether it opens an entry (true) or closes one; `None` where it is about no buffer.
+    #[inline]
+    pub fn role(self) -> Option<(Class, bool)> {
+        match self {
+            MessageKind::Alloc => Some((Class::Plain, true)),
+            MessageKind::Free => Some((Class::Plain, false)),
+            MessageKind::CbAlloc => Some((Class::Circular, true)),
+            MessageKind::CbFree => Some((Class::Circular, false)),
+            MessageKind::KernelLoad => Some((Class::Kernel, true)),
+            MessageKind::KernelUnload => Some((Class::Kernel, false)),
+            _ => None,
+        }
+    }
+
+    /// The class of what it is about; `None` where it is about no buffer.
+    #[inline]
+    pub fn class(self) -> Option<Class> {
+        self.role().map(|(class, _)| class)
+    }
+
+    /// Whether it opens an entry.
+    #[inline]
+    pub fn opens(self) -> bool {
+        self.role().is_some_and(|(_, opens)| opens)
     }
 
     /// Its name on the wire.

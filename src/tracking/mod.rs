@@ -3,8 +3,11 @@
 
 pub mod codec;
 mod detect;
+pub mod entry;
 pub mod message;
+mod planted;
 pub mod resync;
+pub mod sent;
 pub mod table;
 pub mod transport;
 pub mod wire;

@@ -8,7 +8,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::wire::{Common, Layout, TAIL_AT, Tail, part};
 use crate::device::DeviceId;
-use crate::server::registry::{Class, Entry};
+use crate::tracking::entry::{Class, Entry};
 
 /// The size of each of these frames in bytes.
 pub const TABLE_FRAME_BYTES: usize = Layout::Extended.frame_bytes();

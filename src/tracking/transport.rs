@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::message::{Message, MessageKind};
 use super::table::{self, TABLE_FRAME_BYTES, TableFrame};
 use super::wire::{self, DeviceInfo, Layout, MAX_FRAME_BYTES, Response};
-use crate::server::registry::Entry;
+use crate::tracking::entry::Entry;
 
 /// What a write does when the socket's buffer is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! The runtime's debug log: blocks with call stacks.
 
+use heisenbed::import::allocation::AllocationEvent;
 use heisenbed::trace::file::ImportFormat;
-use heisenbed::trace::import::allocation::AllocationEvent;
 use proptest::prelude::*;
 
 use super::{Recording, buffer, records, reported};

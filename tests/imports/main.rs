@@ -14,9 +14,9 @@ mod workload;
 use std::path::PathBuf;
 
 use common::{run, run_json};
+use heisenbed::import::accounting::Accounting;
+use heisenbed::import::allocation::{self, AllocationEvent, AllocationRecord, Buffer};
 use heisenbed::trace::file::{ImportFormat, ImportHeader};
-use heisenbed::trace::import::accounting::Accounting;
-use heisenbed::trace::import::allocation::{self, AllocationEvent, AllocationRecord, Buffer};
 use serde_json::Value;
 
 /// A folder with a recording and the trace that is made of it.

@@ -1,7 +1,7 @@
 //! RMM's allocation log: CSV rows with threads and times of day.
 
+use heisenbed::import::allocation::AllocationEvent;
 use heisenbed::trace::file::ImportFormat;
-use heisenbed::trace::import::allocation::AllocationEvent;
 use proptest::prelude::*;
 
 use super::{Recording, buffer, records, reported};
@@ -85,9 +85,8 @@ fn other_shapes_of_the_same_log_say_the_same() {
                  1700000000.000001,1,allocate,4096,0x1000,0\n1700000000.000002,1,deallocate,4096,0x1000,0\n";
     let epoch = records(ImportFormat::RmmLog, epoch.as_bytes()).0;
     let words = |records: &[_]| -> Vec<_> {
-        let of = |record: &heisenbed::trace::import::allocation::AllocationRecord| {
-            (record.what, record.thread)
-        };
+        let of =
+            |record: &heisenbed::import::allocation::AllocationRecord| (record.what, record.thread);
         records.iter().map(of).collect()
     };
     for other in [without_header, quoted, crlf, epoch] {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use heisenbed::fuzzing;
-use heisenbed::trace::import::torch_snapshot::convert;
+use heisenbed::import::torch_snapshot::convert;
 use proptest::prelude::*;
 
 use super::{Recording, common, reported};

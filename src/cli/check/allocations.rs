@@ -9,14 +9,13 @@ use super::super::progress::Progress;
 use super::super::verdict::{Summary, divergence_table, grouped, plural};
 use super::super::{Context, Format, Outcome};
 use super::{SHOWN, weak_report};
+use crate::device::Memory;
+use crate::import::accounting::Accounting;
+use crate::import::allocation::{self, AllocationSource};
+use crate::import::stacks::{StackId, StackTable};
 use crate::oracle::allocation_check::{AllocationCheck, AllocationReport, LiveBuffer};
 use crate::oracle::{Report, Verdict};
-use crate::scenario::op::memory_word;
 use crate::trace::file::{ImportFormat, ImportHeader, TraceFile};
-use crate::trace::import::accounting::Accounting;
-use crate::trace::import::allocation::{self, AllocationSource};
-use crate::trace::import::stacks::{StackId, StackTable};
-use crate::trace::message::memory_of;
 use crate::trace::text::TextReader;
 
 /// Frames of a call stack that the text output shows.
@@ -310,5 +309,5 @@ fn live_json(live: &LiveBuffer) -> Value {
 }
 
 fn type_word(live: &LiveBuffer) -> &'static str {
-    memory_of(live.buffer.buffer_type).map_or("another memory", memory_word)
+    Memory::from_buffer_type(live.buffer.buffer_type).map_or("another memory", Memory::name)
 }

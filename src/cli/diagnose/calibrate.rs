@@ -9,7 +9,7 @@ use super::super::progress::Progress;
 use super::super::verdict::plural;
 use super::super::{Context, Format, Outcome};
 use crate::calibration::{Confusion, Plan, Row, calibrate};
-use crate::oracle::diagnosis::{CONFIDENT, Cause};
+use crate::diagnosis::{CONFIDENT, Cause};
 
 /// The share of runs in which the right cause must come first.
 const RIGHT: f64 = 0.95;

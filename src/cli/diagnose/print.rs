@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::super::verdict::{grouped, plural};
 use super::super::{Context, Format, Outcome};
 use super::{Diagnosed, LeakPlace};
-use crate::oracle::diagnosis::{CONFIDENT, Cause, Exhibit, PROBABLE, Suspect};
+use crate::diagnosis::{CONFIDENT, Cause, Exhibit, PROBABLE, Suspect};
 
 /// Pieces of evidence that the text output shows for a cause that is named, and for one that is only mentioned.
 const SHOWN: usize = 5;
@@ -40,7 +40,7 @@ fn human(path: &Path, diagnosed: &Diagnosed) -> String {
         plural(diagnosis.messages, "message"),
         grouped(seen.unrecognised),
     );
-    if let Some(note) = &seen.note {
+    if let Some(note) = seen.note() {
         let _ = writeln!(text, "  {note}");
     }
     let _ = writeln!(text, "\n{}", headline(diagnosed));

@@ -20,8 +20,8 @@ use crate::engine::controlled::exhaustive::{Goal, Options, search};
 use crate::engine::controlled::machine::Setup;
 use crate::lifecycle::{self, Discipline, Order, Publication};
 use crate::oracle::{Kind, Verdict};
+use crate::registry::Semantics;
 use crate::scenario::{Scenario, ScenarioFile};
-use crate::server::registry::Semantics;
 use crate::shrink::{self, Shrunk, Size};
 
 /// Arguments of `heisenbed matrix`.

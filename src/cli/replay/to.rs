@@ -1,6 +1,7 @@
 //! `heisenbed replay --to`: the messages of a trace, played to any server.
 
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -13,10 +14,10 @@ use crate::cli::progress::Progress;
 use crate::cli::verdict::{Summary, grouped, plural};
 use crate::cli::{Context, Format, Outcome};
 use crate::device::{DeviceId, Memory};
+use crate::observe::{self, Seen};
 use crate::oracle::{Divergence, Kind, Strength, Verdict};
-use crate::playback::{Figure, PlaybackError, Played, Player, Recorded, compare, each};
-use crate::scenario::op::memory_word;
-use crate::server::registry::Semantics;
+use crate::playback::{Figure, PlaybackError, Played, Player, compare};
+use crate::registry::Semantics;
 use crate::trace::file::{Header, TraceFile};
 use crate::tracking::Layout;
 
@@ -43,7 +44,7 @@ pub(super) fn run(args: &ReplayArgs, path: &Path, context: &Context) -> Outcome 
     let (layout, semantics) = choose(args, trace.header());
     let started = Instant::now();
     match play(args, path, &trace, layout, semantics, context) {
-        Ok((recorded, played)) => Told {
+        Ok((seen, played)) => Told {
             args,
             path,
             trace: &trace,
@@ -51,12 +52,12 @@ pub(super) fn run(args: &ReplayArgs, path: &Path, context: &Context) -> Outcome 
             semantics,
             interrupted: context.interrupt.load(Ordering::Relaxed),
             elapsed_s: started.elapsed().as_secs_f64(),
-            truth: recorded.truth.is_some() && args.semantics.is_none(),
+            truth: seen.truth.is_some() && args.semantics.is_none(),
             different: {
-                let truth = recorded.truth.as_deref();
+                let truth = seen.truth.as_deref();
                 compare(&played, truth.filter(|_| args.semantics.is_none()), layout)
             },
-            recorded,
+            seen,
             played,
         }
         .outcome(context),
@@ -77,7 +78,7 @@ fn play(
     layout: Layout,
     semantics: Semantics,
     context: &Context,
-) -> Result<(Recorded, Played), PlaybackError> {
+) -> Result<(Seen, Played), PlaybackError> {
     let positions = match trace.header() {
         Header::Run(_) => "event",
         Header::Import(header) => header.format.position_word(),
@@ -86,14 +87,24 @@ fn play(
     let mut player = Player::open(path, layout, args.speed, semantics, &context.interrupt)?;
     let mut progress = Progress::new(context.quiet, "replay", "messages", 0);
     let mut shown = 0;
-    let recorded = each(trace, &mut |observation| {
-        player.take(observation, positions)?;
+    let mut failure = None;
+    let seen = observe::each(trace, &mut |observation| {
+        if let Err(error) = player.take(&observation, positions) {
+            failure = Some(error);
+            return ControlFlow::Break(());
+        }
         shown += 1;
         progress.update(shown);
-        Ok(!context.interrupt.load(Ordering::Relaxed))
+        match context.interrupt.load(Ordering::Relaxed) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
     });
     progress.finish();
-    Ok((recorded?, player.finish()?))
+    match failure {
+        Some(error) => Err(error),
+        None => Ok((seen?, player.finish()?)),
+    }
 }
 
 /// The layout to send in, and how our registry takes the messages.
@@ -134,7 +145,7 @@ struct Told<'a> {
     /// Compared with the truth, not with our registry.
     truth: bool,
     different: Vec<Figure>,
-    recorded: Recorded,
+    seen: Seen,
     played: Played,
 }
 
@@ -151,6 +162,7 @@ impl Told<'_> {
                 "connections": self.played.connections,
                 "devices": self.played.devices.len(),
                 "mismatches": self.different,
+                "torn_frames": self.played.mixed,
                 "not_played": {
                     "incomplete": self.played.incomplete,
                     "torn": self.played.torn,
@@ -194,7 +206,7 @@ impl Told<'_> {
         if self.interrupted {
             return Some("interrupted: compared after what had been played".to_owned());
         }
-        if let Some(why) = &self.recorded.damage {
+        if let Some(why) = &self.seen.damage {
             return Some(format!("{why}: what comes before was played"));
         }
         if self.played.devices.is_empty() {
@@ -243,6 +255,7 @@ impl Told<'_> {
         let Played {
             incomplete,
             torn,
+            mixed,
             dropped,
             shared,
             ..
@@ -262,10 +275,21 @@ impl Told<'_> {
                 let _ = writeln!(text, "{} {why}", plural(count, "message"));
             }
         }
+        if *mixed > 0 {
+            let _ = writeln!(
+                text,
+                "{} pieces of several messages, and went out as the recorded server read them",
+                if *mixed == 1 {
+                    "1 frame holds".to_owned()
+                } else {
+                    format!("{} frames hold", grouped(*mixed))
+                }
+            );
+        }
         if *shared {
             text.push_str("more connections were recorded than are opened: some shared one\n");
         }
-        if let Some(order) = self.recorded.order {
+        if let Some(order) = self.seen.order {
             let _ = writeln!(text, "{order}");
         }
     }
@@ -323,7 +347,7 @@ fn divergence(figure: &Figure) -> Divergence {
         // Circular buffers and kernels have no memory of their own.
         memory: Memory::ALL
             .into_iter()
-            .find(|memory| memory_word(*memory) == figure.memory),
+            .find(|memory| memory.name() == figure.memory),
         address: None,
         thread: None,
         op: None,

@@ -14,8 +14,9 @@ use crate::engine::backend::StopReason;
 use crate::engine::code::{Code, SafeSteps};
 use crate::engine::step::{Stepped, Thread};
 use crate::scenario::Scenario;
+use crate::scenario::objects::ConnId;
 use crate::scenario::op::{Op, SlotId};
-use crate::trace::event::{ConnId, Event};
+use crate::trace::event::Event;
 use crate::trace::file::SERVER_STREAM;
 use crate::trace::merge::Merged;
 

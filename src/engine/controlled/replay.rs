@@ -17,7 +17,7 @@ use crate::scenario::op::Op;
 use crate::trace::event::{Event, SendOutcome};
 use crate::trace::file::{Header, SERVER_STREAM, TraceFile};
 use crate::trace::merge::{Merge, MergeEnd, Merged};
-use crate::trace::message::Handle;
+use crate::tracking::sent::Handle;
 
 use super::machine::ActorName;
 use super::world::{Hand, Network, Record, World};
@@ -115,7 +115,7 @@ fn replay_trace(
         cut_short: trace.end().is_none_or(|end| !end.completed),
         letting_go: false,
     };
-    let mut merge = Merge::new(trace, scenario.objects(), scenario.writes_per_frame());
+    let mut merge = Merge::new(trace, header);
     let mut checker = Checker::new(scenario, header.server_recorded);
     let (mut events, mut preemptions) = (0, 0);
     let mut last: Option<u16> = None;

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::trace::event::ConnId;
+use crate::scenario::objects::ConnId;
 
 use super::actors::Actor;
 use super::machine::ActorName;

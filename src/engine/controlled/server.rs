@@ -8,16 +8,18 @@
 //! The server also keeps watch: [`Server::alarmed`] says that something *may* have diverged. It never stays silent where
 //! the oracle would find a divergence; what an alarm is worth, the oracle says, over the recorded events of the same schedule.
 
-use crate::device::Device;
+use crate::device::{Device, Memory};
 use crate::engine::backend::Outgoing;
-use crate::oracle::Sent;
-use crate::oracle::checker::receive_code;
-use crate::oracle::wire::Wire;
 use crate::planted::Planted;
+use crate::registry::{Outcome, Registry};
+use crate::scenario::objects::ConnId;
 use crate::scenario::{Connections, Scenario};
-use crate::server::registry::{Class, Entry, Outcome, Registry};
-use crate::trace::event::{ConnId, ReceiveCode, SendOutcome};
-use crate::trace::message::{Handle, memory_of};
+use crate::trace::event::receive_code;
+use crate::trace::event::{ReceiveCode, SendOutcome};
+use crate::trace::in_flight::InFlight;
+use crate::trace::sends::Sent;
+use crate::tracking::entry::{Class, Entry};
+use crate::tracking::sent::Handle;
 use crate::tracking::transport::SendMode;
 use crate::tracking::{Layout, Message};
 
@@ -27,7 +29,7 @@ use super::world::{Network, World};
 #[derive(Debug)]
 pub struct Server {
     registry: Registry,
-    wires: Vec<Wire>,
+    wires: Vec<InFlight>,
     way: Way,
     now: Now,
 }
@@ -74,10 +76,9 @@ impl Server {
             && room == usize::MAX
             && stops.is_none()
             && scenario.planted != Some(Planted::PartialRead);
-        let wire = || Wire::new(scenario);
         Server {
             registry: scenario.registry(),
-            wires: (0..scenario.objects().conns).map(|_| wire()).collect(),
+            wires: InFlight::of_all(scenario),
             way: Way {
                 layout: transport.layout,
                 mode: transport.mode,
@@ -95,7 +96,7 @@ impl Server {
     /// Back to before the first message.
     pub fn reset(&mut self) {
         self.registry.clear();
-        self.wires.iter_mut().for_each(Wire::clear);
+        self.wires.iter_mut().for_each(InFlight::clear);
         self.now = Now::default();
     }
 
@@ -151,7 +152,7 @@ impl Server {
     }
 
     /// What is under way on each connection.
-    pub(super) fn wires(&self) -> &[Wire] {
+    pub(super) fn wires(&self) -> &[InFlight] {
         &self.wires
     }
 
@@ -187,7 +188,7 @@ impl Server {
         // Who owns an entry of another layout, or in which life, is not to be seen here.
         self.way.layout == Layout::Extended
             && entry.class == Class::Plain
-            && memory_of(entry.buffer_type).is_some_and(|memory| {
+            && Memory::from_buffer_type(entry.buffer_type).is_some_and(|memory| {
                 let device = world.devices().get(usize::from(entry.device.0));
                 device.is_some_and(|device| {
                     device.generation(memory, entry.address) == Some(entry.generation)
@@ -197,25 +198,16 @@ impl Server {
 
     #[inline(never)]
     fn take_frame(&mut self, conn: ConnId, devices: &[Device]) -> ReceiveCode {
-        let (sent, torn) = self.wires[usize::from(conn.0)]
+        let frame = self.wires[usize::from(conn.0)]
             .pop()
             .expect("the caller saw a whole frame");
-        match torn {
-            None => self.apply(
-                &sent.message(self.way.layout, self.way.planted),
-                &sent.handle,
-                devices,
-            ),
-            Some(frame) => {
-                self.now.alarmed = true;
+        self.now.alarmed |= frame.is_torn();
+        let handle = frame.sent().handle;
+        match frame.message(self.way.layout, self.way.planted) {
+            Some(message) => self.apply(&message, &handle, devices),
+            None => {
                 self.now.messages += 1;
-                match frame {
-                    Some(message) => {
-                        self.now.messages -= 1;
-                        self.apply(&message, &sent.handle, devices)
-                    }
-                    None => ReceiveCode::Unknown,
-                }
+                ReceiveCode::Unknown
             }
         }
     }
@@ -245,11 +237,11 @@ fn is_suspicious(entry: &Entry, message: &Message, handle: &Handle, devices: &[D
     let Some(extension) = &message.extension else {
         let device = devices.get(usize::from(entry.device.0));
         let live = device.and_then(|device| device.generation(handle.memory, entry.address));
-        return memory_of(entry.buffer_type) != Some(handle.memory)
+        return Memory::from_buffer_type(entry.buffer_type) != Some(handle.memory)
             || entry.size_bytes != handle.size_bytes
             || live.is_some_and(|live| live != handle.generation);
     };
-    memory_of(entry.buffer_type) != Some(extension.memory)
+    Memory::from_buffer_type(entry.buffer_type) != Some(extension.memory)
         || entry.generation != extension.generation
 }
 

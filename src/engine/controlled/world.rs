@@ -9,12 +9,13 @@ use crate::device::{BufferKind, ConfigError, Device, DeviceId, Memory, Status};
 use crate::engine::backend::{Backend, BufferView, Flow, Outgoing, PartAt, StopReason, Touch};
 use crate::engine::slot::SlotWord;
 use crate::lifecycle::{Lock, ProgramKind};
+use crate::scenario::objects::Objects;
+use crate::scenario::objects::{ConnId, LockId};
 use crate::scenario::op::{MAX_PARTS, Op, Request, SlotId};
 use crate::scenario::{Scenario, VIEW_GENERATION};
-use crate::trace::event::{ConnId, Event, FreeOutcome, LockId, ReceiveCode, SendOutcome};
+use crate::trace::event::{Event, FreeOutcome, ReceiveCode, SendOutcome};
 use crate::trace::file::SERVER_STREAM;
-use crate::trace::message::Handle;
-use crate::trace::objects::Objects;
+use crate::tracking::sent::Handle;
 
 /// Everything that the threads of a scenario share.
 #[derive(Debug)]

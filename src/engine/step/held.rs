@@ -1,6 +1,6 @@
 //! The locks that a thread holds.
 
-use crate::trace::event::LockId;
+use crate::scenario::objects::LockId;
 
 /// The locks that a thread holds, in the order in which it took them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

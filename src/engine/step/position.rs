@@ -4,8 +4,8 @@
 use crate::engine::backend::PartAt;
 use crate::engine::code::{Safe, SafeSteps};
 use crate::lifecycle::ProgramKind;
+use crate::scenario::objects::LockId;
 use crate::scenario::op::Op;
-use crate::trace::event::LockId;
 
 use super::{At, SendPhase, Thread};
 

@@ -10,12 +10,13 @@ use crate::device::{Device, DeviceId, Status};
 use crate::engine::backend::{Backend, BufferView, Flow, Outgoing, PartAt, StopReason, Touch};
 use crate::engine::slot::SlotWord;
 use crate::lifecycle::{Lock, ProgramKind};
+use crate::scenario::objects::{ConnId, LockId};
 use crate::scenario::op::{Op, Request, SlotId};
 use crate::scenario::random::Random;
-use crate::trace::event::{ConnId, Event, FreeOutcome, LockId, SendOutcome};
-use crate::trace::message::message;
+use crate::trace::event::{Event, FreeOutcome, SendOutcome};
 use crate::trace::recorder::StreamRecorder;
 use crate::tracking::Layout;
+use crate::tracking::sent::message;
 
 use super::debug_log::Block;
 use super::perturb::Perturbation;
@@ -351,12 +352,12 @@ impl Backend for ThreadBackend<'_> {
         let handle = self.world.handle(outgoing.at, device);
         let mut message = message(
             self.layout,
+            self.pid,
             outgoing.kind,
             &handle,
             self.thread,
             outgoing.sequence,
         );
-        message.pid = self.pid;
         if let Some(planted) = self.world.planted {
             planted.distort(&mut message, outgoing.kind, &handle);
         }

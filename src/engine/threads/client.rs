@@ -9,10 +9,11 @@ use parking_lot::Mutex;
 
 use crate::engine::backend::Outgoing;
 use crate::oracle::rest;
+use crate::scenario::objects::ConnId;
 use crate::scenario::{Connections, Scenario};
-use crate::trace::event::{ConnId, SendOutcome};
+use crate::trace::event::SendOutcome;
 use crate::trace::file::AtRest;
-use crate::trace::message::chunk_range;
+use crate::tracking::sent::chunk_range;
 use crate::tracking::transport::{Connection, SendMode, WriteOutcome};
 use crate::tracking::{Layout, Message, wire};
 

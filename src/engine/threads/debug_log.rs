@@ -15,7 +15,7 @@ use crate::device::Memory;
 use crate::lifecycle::ProgramKind;
 use crate::scenario::DebugLog;
 use crate::scenario::random::Random;
-use crate::trace::message::Handle;
+use crate::tracking::sent::Handle;
 
 /// An open debug log.
 #[derive(Debug)]

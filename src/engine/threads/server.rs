@@ -8,16 +8,18 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashSet;
 
-use crate::oracle::checker::receive_code;
 use crate::oracle::rest::{self, LiveBuffer};
 use crate::planted::Planted;
+use crate::registry::{Outcome, Registry};
 use crate::scenario::Scenario;
+use crate::scenario::objects::ConnId;
 use crate::server::listener::{ClientId, Config, Observer, Server};
-use crate::server::registry::{Outcome, Registry};
-use crate::trace::event::{ConnId, Event, ReceiveCode, SentKind};
+use crate::trace::event::receive_code;
+use crate::trace::event::{Event, ReceiveCode};
 use crate::trace::file::AtRest;
-use crate::trace::message::{Handle, message};
 use crate::trace::recorder::StreamRecorder;
+use crate::tracking::sent::SentKind;
+use crate::tracking::sent::{Handle, message};
 use crate::tracking::{Layout, Message};
 
 use super::client::{Client, shown_before, since};
@@ -153,8 +155,7 @@ fn release(layout: Layout, buffer: &LiveBuffer, pid: i32) -> Message {
         size_bytes: buffer.origin.size_bytes,
         generation: buffer.generation,
     };
-    let message = message(layout, kind, &handle, buffer.origin.thread, 0);
-    Message { pid, ..message }
+    message(layout, pid, kind, &handle, buffer.origin.thread, 0)
 }
 
 fn spawn(scenario: &Scenario, path: PathBuf) -> Result<RunningServer, RunError> {

@@ -14,11 +14,11 @@ use crate::device::{BufferKind, ConfigError, Device, DeviceId, Memory};
 use crate::engine::backend::{BufferView, PartAt, StopReason};
 use crate::engine::slot::SlotWord;
 use crate::planted::Planted;
+use crate::scenario::objects::Objects;
+use crate::scenario::objects::{ConnId, LockId};
 use crate::scenario::op::{MAX_PARTS, Request};
 use crate::scenario::{Scenario, VIEW_GENERATION};
-use crate::trace::event::{ConnId, LockId};
-use crate::trace::message::Handle;
-use crate::trace::objects::Objects;
+use crate::tracking::sent::Handle;
 
 use super::client::Client;
 use super::debug_log::DebugLogFile;

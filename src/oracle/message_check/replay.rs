@@ -6,9 +6,8 @@ use super::freed::RecentlyFreed;
 use super::{
     FirstFinding, LiveKey, MAX_LIVE_LISTED, MessageFinding, MessageNote, MessageReport, Noted,
 };
-use crate::trace::import::server_log::{
-    LogEvent, LogRecord, OtherKind, RefsLeft, Swept, to_message,
-};
+use crate::import::server_log::{LogEvent, LogRecord, OtherKind, Swept, to_message};
+use crate::trace::observation::RefsLeft;
 
 type Key = (i32, u64);
 

@@ -3,7 +3,7 @@
 //! A stretch is covered by the locks that its thread holds from the first step to the last without letting go. Two
 //! stretches exclude each other where the same lock covers both; a race shows that none did, and here is said why.
 
-use crate::trace::event::LockId;
+use crate::scenario::objects::LockId;
 
 use super::history::{History, LifeId, StepNumber, What};
 use super::words::announces;

@@ -8,11 +8,13 @@ mod walk;
 
 use crate::device::{DeviceId, Memory};
 use crate::oracle::Divergence;
+use crate::registry::RejectReason;
+use crate::scenario::objects::LockId;
+use crate::scenario::objects::Objects;
 use crate::scenario::op::Request;
-use crate::server::registry::RejectReason;
-use crate::trace::event::{Event, FreeOutcome, LockId, SendOutcome, SentKind};
-use crate::trace::message::Handle;
-use crate::trace::objects::Objects;
+use crate::trace::event::{Event, FreeOutcome, SendOutcome};
+use crate::tracking::sent::Handle;
+use crate::tracking::sent::SentKind;
 
 use super::Timeline;
 use super::words::announces;

@@ -14,7 +14,6 @@ use std::collections::BTreeSet;
 
 use crate::device::{DeviceId, Memory};
 use crate::oracle::Kind;
-use crate::scenario::op::memory_word;
 
 use super::history::{History, Mark, Shown, StepNumber};
 use super::words::list;
@@ -211,7 +210,7 @@ fn ending_at(history: &History, device: DeviceId, address: u64) -> String {
         return format!("{when} the server shows just what is live at {place}.");
     }
     let in_memory = |memory: Memory| match history.mixes_memories {
-        true => format!(" {}", memory_word(memory)),
+        true => format!(" {}", memory.name()),
         false => String::new(),
     };
     let entries: Vec<String> = shown

@@ -3,10 +3,12 @@
 //! Steps are named as disciplines and reproducers write them; what an allocator or the server answered is added.
 
 use crate::device::{DeviceId, Memory};
-use crate::scenario::op::{Op, memory_word};
-use crate::server::registry::RejectReason;
-use crate::trace::event::{Event, FreeOutcome, LockId, SendOutcome, SentKind};
+use crate::registry::RejectReason;
+use crate::scenario::objects::LockId;
+use crate::scenario::op::Op;
+use crate::trace::event::{Event, FreeOutcome, SendOutcome};
 use crate::trace::file::SERVER_STREAM;
+use crate::tracking::sent::SentKind;
 
 use super::history::{Effect, History, LifeId, Shown, Step, Taken};
 
@@ -51,7 +53,7 @@ impl History {
         };
         let memory = memory
             .filter(|_| self.mixes_memories)
-            .map(|memory| format!("{}:", memory_word(memory)))
+            .map(|memory| format!("{}:", memory.name()))
             .unwrap_or_default();
         format!("{device}{memory}{address:#x}")
     }
@@ -81,11 +83,7 @@ impl History {
         let here = || step.life.map_or("?".to_owned(), |life| self.place_of(life));
         let asked = || {
             step.request.map_or("alloc".to_owned(), |request| {
-                format!(
-                    "alloc {} B {}",
-                    request.size_bytes,
-                    memory_word(request.memory)
-                )
+                format!("alloc {} B {}", request.size_bytes, request.memory.name())
             })
         };
         match step.event {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::server::registry::{Limits, Semantics};
+use crate::registry::{Limits, Semantics};
 
 const BASIC: &str = include_str!("../../../corpus/imports/01_basic.log");
 const SAME_ADDRESS: &str = include_str!("../../../corpus/imports/04_dram_l1_same_addr.log");

@@ -274,7 +274,7 @@ impl Reading<'_> {
                 Observed::Message {
                     message: message.clone(),
                     complete: true,
-                    said: None,
+                    server_answer: None,
                 }
             }
             Frame::TableRequest => {

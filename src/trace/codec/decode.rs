@@ -1,12 +1,14 @@
 //! Reading: bytes to events. Every field is checked against the scenario, so that what comes out can be used as an
 //! index.
 
-use super::super::event::{ConnId, Event, FreeOutcome, LockId, ReceiveCode, SendOutcome, SentKind};
-use super::super::objects::{ObjectId, Objects};
+use super::super::event::{Event, FreeOutcome, ReceiveCode, SendOutcome};
 use super::{DecodeError, History, tag};
 use crate::device::{BufferKind, DeviceId, Memory};
 use crate::scenario::MAX_CHUNKS;
+use crate::scenario::objects::{ConnId, LockId};
+use crate::scenario::objects::{ObjectId, Objects};
 use crate::scenario::op::{Op, Request, SlotId};
+use crate::tracking::sent::SentKind;
 
 /// Reads the events of one stream.
 #[derive(Clone, Debug)]

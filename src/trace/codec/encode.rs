@@ -3,10 +3,10 @@
 use crate::scenario::op::{Op, SlotId};
 
 use super::super::event::Event;
-use super::super::objects::{ObjectId, Objects};
 use super::super::records::put;
 use super::{History, tag};
 use crate::device::DeviceId;
+use crate::scenario::objects::{ObjectId, Objects};
 
 /// Writes the events of one stream.
 #[derive(Clone, Debug)]

@@ -14,7 +14,7 @@ use crate::engine::controlled::actors::Actor;
 use crate::engine::controlled::machine::{Machine, Setup};
 use crate::scenario::op::{Op, SlotId};
 use crate::scenario::{Connections, Scenario};
-use crate::trace::message::Handle;
+use crate::tracking::sent::Handle;
 
 /// Computes fingerprints, in memory of its own.
 #[derive(Clone, Debug)]

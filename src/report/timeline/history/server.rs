@@ -4,13 +4,15 @@
 //! matters whose entry a message replaced or removed, in every wire layout.
 
 use crate::device::{DeviceId, Memory};
-use crate::oracle::checker::Sent;
 use crate::oracle::rest;
-use crate::oracle::wire::Wire;
 use crate::planted::Planted;
+use crate::registry::{Outcome, Registry};
 use crate::scenario::Scenario;
-use crate::server::registry::{Class, Entry, Outcome, Registry};
-use crate::trace::event::{ConnId, SentKind};
+use crate::scenario::objects::ConnId;
+use crate::trace::in_flight::InFlight;
+use crate::trace::sends::Sent;
+use crate::tracking::entry::{Class, Entry};
+use crate::tracking::sent::SentKind;
 use crate::tracking::{Layout, Message, MessageKind};
 
 use super::{Effect, Life, LifeId, Shown, Taken};
@@ -21,7 +23,7 @@ pub(super) struct Server {
     layout: Layout,
     chunks: u8,
     registry: Registry,
-    wires: Vec<Wire>,
+    wires: Vec<InFlight>,
     /// Chunks written to each connection and not taken.
     in_flight: Vec<usize>,
     planted: Option<Planted>,
@@ -41,7 +43,7 @@ impl Server {
             chunks: scenario.writes_per_frame(),
             planted: scenario.planted,
             registry: scenario.registry(),
-            wires: (0..conns).map(|_| Wire::new(scenario)).collect(),
+            wires: InFlight::of_all(scenario),
             in_flight: vec![0; usize::from(conns)],
             owners: Vec::new(),
         }
@@ -65,14 +67,13 @@ impl Server {
 
     /// Takes a frame; what came of it, and of what was held back for it. `own`: it is taken in the step that sent it.
     pub fn take(&mut self, conn: ConnId, own: bool, lives: &[Life]) -> Vec<Taken> {
-        let Some((sent, torn)) = self.wires[usize::from(conn.0)].pop() else {
+        let Some(frame) = self.wires[usize::from(conn.0)].pop() else {
             return Vec::new();
         };
         let left = &mut self.in_flight[usize::from(conn.0)];
         *left = left.saturating_sub(usize::from(self.chunks));
-        let is_torn = torn.is_some();
-        let Some(message) = torn.unwrap_or_else(|| Some(sent.message(self.layout, self.planted)))
-        else {
+        let (sent, is_torn) = (*frame.sent(), frame.is_torn());
+        let Some(message) = frame.message(self.layout, self.planted) else {
             return vec![Taken {
                 life: life_of(lives, sent.handle.device, sent.handle.generation),
                 kind: sent.kind,

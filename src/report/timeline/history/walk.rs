@@ -1,15 +1,17 @@
 //! The walk over the events: threads, slots, buffers and locks, with the oracle's checker and the server alongside.
 
 use crate::device::{BufferKind, DeviceId};
-use crate::oracle::checker::Sent;
 use crate::oracle::{Checker, Divergence, Kind};
+use crate::registry::Semantics;
 use crate::scenario::VIEW_GENERATION;
+use crate::scenario::objects::{ConnId, LockId};
 use crate::scenario::op::{Op, Request};
-use crate::server::registry::Semantics;
-use crate::trace::event::{ConnId, Event, FreeOutcome, LockId, SendOutcome, SentKind};
+use crate::trace::event::{Event, FreeOutcome, SendOutcome};
 use crate::trace::file::SERVER_STREAM;
 use crate::trace::merge::Merged;
-use crate::trace::message::Handle;
+use crate::trace::sends::Sent;
+use crate::tracking::sent::Handle;
+use crate::tracking::sent::SentKind;
 
 use super::super::Timeline;
 use super::server::Server;

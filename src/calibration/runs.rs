@@ -1,0 +1,373 @@
+//! Runs with one known cause.
+//!
+//! Each is drawn: threads, operations, buffers a thread holds, hand-off or not, the discipline and its switches, where a fault
+//! strikes, and the form of the record. What the cause needs to show at all is demanded of the truth, never of the diagnosis: a run in
+//! which no race happened is drawn again.
+
+use thiserror::Error;
+
+use super::forms::{Form, present};
+use super::transform;
+use crate::diagnosis::{Cause, Circumstances, Diagnoser, Diagnosis};
+use crate::engine::controlled::machine::{RunEnd, Setup, SetupError};
+use crate::engine::controlled::observe::observe;
+use crate::engine::controlled::schedulers::RandomWalk;
+use crate::lifecycle::{Order, Publication};
+use crate::observe::RunMessages;
+use crate::oracle::{Kind, Report};
+use crate::registry::Semantics;
+use crate::scenario::op::Op;
+use crate::scenario::random::{Purpose, Random};
+use crate::scenario::workload::Memories;
+use crate::scenario::{Scenario, ScenarioError, ScenarioFile};
+use crate::trace::observation::{Observation, Observed};
+use crate::tracking::Layout;
+use crate::tracking::transport::SendMode;
+
+/// Schedules that are tried for a run in which the cause strikes.
+const TRIES: u64 = 100;
+/// Workloads that are tried.
+const REDRAWN: u64 = 16;
+
+/// Why a run cannot be made.
+#[derive(Debug, Error)]
+pub enum PlantError {
+    /// A built-in scenario does not resolve.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// It cannot be run under control.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// The cause does not strike.
+    #[error("{cause} did not strike in {TRIES} schedules of run {run}")]
+    NotStruck {
+        /// The cause.
+        cause: Cause,
+        /// The run.
+        run: u64,
+    },
+}
+
+/// A record with its cause.
+#[derive(Clone, Debug)]
+pub struct Planted {
+    /// The cause; none where there is no trouble.
+    pub cause: Option<Cause>,
+    /// The form of the record.
+    pub form: Form,
+    /// The record.
+    pub seen: Vec<Observation>,
+    /// What is known beside it.
+    pub circumstances: Circumstances,
+}
+
+impl Planted {
+    /// Run `run` of `seed` with `cause`.
+    pub fn new(cause: Option<Cause>, seed: u64, run: u64) -> Result<Planted, PlantError> {
+        let index = cause.map_or(0, |cause| 1 + cause as u64);
+        let mut redrawn = 0;
+        let (drawn, (seen, complete)) = loop {
+            let stream = index + redrawn * (1 + Cause::ALL.len() as u64);
+            let mut drawn = Drawn::new(seed, run, stream);
+            match drawn.record(cause) {
+                // The workload leaves the cause no room.
+                Err(PlantError::NotStruck { .. }) if redrawn < REDRAWN => redrawn += 1,
+                result => break (drawn, result?),
+            }
+        };
+        // Two servers keep what no key of theirs tells apart; what the others said follows from the messages.
+        let seen = match cause {
+            Some(Cause::TypeAliasing) => seen,
+            _ => transform::unsaid(seen),
+        };
+        let (seen, circumstances) = present(seen, drawn.form, complete);
+        Ok(Planted {
+            cause,
+            form: drawn.form,
+            seen,
+            circumstances,
+        })
+    }
+
+    /// What the diagnosis makes of it.
+    pub fn diagnose(&self) -> Diagnosis {
+        let mut diagnoser = Diagnoser::default();
+        for observation in &self.seen {
+            diagnoser.observe(observation);
+        }
+        diagnoser.finish(self.circumstances)
+    }
+}
+
+/// What is drawn for a run.
+struct Drawn {
+    seed: u64,
+    run: u64,
+    form: Form,
+    random: Random,
+}
+
+impl Drawn {
+    fn new(seed: u64, run: u64, stream: u64) -> Drawn {
+        let mut random = Random::new(seed, run, Purpose::Calibration, stream);
+        Drawn {
+            seed: random.bits(),
+            run,
+            form: [Form::Extended, Form::Plain, Form::Log][random.below(3) as usize],
+            random,
+        }
+    }
+}
+
+type Record = (Vec<Observation>, bool);
+
+impl Drawn {
+    fn record(&mut self, cause: Option<Cause>) -> Result<Record, PlantError> {
+        let Some(cause) = cause else {
+            return self.clean();
+        };
+        match cause {
+            Cause::Reordering => self.reordering(),
+            Cause::Loss => self.loss(),
+            Cause::DoubleRelease => {
+                let mut file = self.file("shared-free")?;
+                file.discipline = "lifecycle-wide".to_owned();
+                file.workload.shared = 1 + self.random.below(6) as u32;
+                self.struck(cause, file, |report| report.count(Kind::DoubleFree) > 0)
+            }
+            Cause::TypeAliasing => {
+                let mut file = self.file("own-buffers")?;
+                // One bank for each memory, which all begin at the same address.
+                file.profile = "custom:1x16777216".to_owned().try_into().ok();
+                file.semantics = Some(Semantics::Refcount);
+                file.workload.memories = Memories {
+                    dram: 1,
+                    l1: 1,
+                    l1_small: 0,
+                    trace: 0,
+                };
+                self.struck(cause, file, |report| report.count(Kind::Misattributed) > 0)
+            }
+            Cause::LateAttach => {
+                let file = self.correct()?;
+                let (seen, complete) = self.play(file)?;
+                let at = transform::moment(&seen, &mut self.random, (5, 60), 3);
+                Ok((transform::begin_after(seen, at), complete))
+            }
+            Cause::PidReuse => {
+                let file = self.correct()?;
+                let (first, _) = self.play(file.clone())?;
+                self.run += 1 << 32;
+                let (second, complete) = self.play(file)?;
+                let at = transform::moment(&first, &mut self.random, (20, 90), 4);
+                let shows_connections = self.random.percent(50);
+                let seen = transform::succeeded(first, at, second, shows_connections);
+                Ok((seen, complete))
+            }
+            Cause::LayoutMismatch => {
+                let file = self.correct()?;
+                let (seen, complete) = self.play(file)?;
+                self.form = [Form::Plain, Form::Log][self.random.below(2) as usize];
+                let (written, read) = self.layouts();
+                Ok((transform::misread(&seen, written, read), complete))
+            }
+            Cause::DeadClientSweep => self.sweep(),
+            Cause::RealLeak => self.leak(),
+        }
+    }
+
+    fn clean(&mut self) -> Result<Record, PlantError> {
+        let file = if self.form == Form::Extended && self.random.percent(60) {
+            let name = ["mixed", "mesh", "circular", "preallocated", "device-close"]
+                [self.random.below(5) as usize];
+            let memories = ScenarioFile::load(name)?.workload.memories;
+            let mut file = self.file(name)?;
+            file.workload.memories = memories;
+            file
+        } else {
+            self.correct()?
+        };
+        self.play(file)
+    }
+
+    fn reordering(&mut self) -> Result<Record, PlantError> {
+        let handoff = self.random.percent(50);
+        let mut file = self.file(if handoff { "handoff" } else { "own-buffers" })?;
+        file.discipline = ["unlocked", "tracker-mutex", "lifecycle-narrow"]
+            [self.random.below(3) as usize]
+            .to_owned();
+        // Early publication needs somebody who looks: a hand-off.
+        (file.order, file.publish) = match (handoff, self.random.below(3)) {
+            (true, 0) => (Some(Order::TrackFirst), Some(Publication::Early)),
+            (true, 1) => (Some(Order::FreeFirst), Some(Publication::Early)),
+            _ => (Some(Order::FreeFirst), Some(Publication::Late)),
+        };
+        self.struck(Cause::Reordering, file, |report| {
+            !report.divergences.is_empty()
+        })
+    }
+
+    fn loss(&mut self) -> Result<Record, PlantError> {
+        if self.random.percent(50) {
+            let file = self.correct()?;
+            let (seen, complete) = self.play(file)?;
+            let percent = [1, 2, 5, 10][self.random.below(4) as usize];
+            let most = [1, 1, 8, 32][self.random.below(4) as usize];
+            let struck = transform::lossy(seen, percent, most, &mut self.random);
+            return match struck {
+                Some(seen) => Ok((seen, complete)),
+                None => Err(self.not_struck(Cause::Loss)),
+            };
+        }
+        let mut file = self.correct()?;
+        file.transport.mode = SendMode::DontWait;
+        file.transport.send_buffer_bytes = 168 * (1 + self.random.below(2) as u32);
+        let (mut seen, complete) = self.struck(Cause::Loss, file, |report| {
+            report.count(Kind::LostMessage) > 0
+        })?;
+        let dropped =
+            |observation: &&Observation| matches!(observation.what, Observed::Dropped { .. });
+        let dropped: Vec<Observation> = seen.iter().filter(dropped).cloned().collect();
+        if !transform::is_visible(&dropped) {
+            return Err(self.not_struck(Cause::Loss));
+        }
+        // The server's side only: the client's own account would say it outright.
+        seen.retain(|observation| !matches!(observation.what, Observed::Dropped { .. }));
+        Ok((seen, complete))
+    }
+
+    fn sweep(&mut self) -> Result<Record, PlantError> {
+        let file = self.file("own-buffers")?;
+        let (mut seen, complete) = self.play(file)?;
+        transform::processes_of_threads(&mut seen);
+        let pid = transform::process_of(self.random.below(2) as u32);
+        let live = transform::live_of(&seen, pid);
+        let fullest = live.iter().max().copied().unwrap_or(0);
+        let enough: Vec<usize> = (0..live.len())
+            .filter(|at| 2 * live[*at] >= fullest.max(1))
+            .collect();
+        let at = enough[self.random.below(enough.len() as u64) as usize];
+        Ok((transform::swept_after(seen, at, pid), complete))
+    }
+
+    fn leak(&mut self) -> Result<Record, PlantError> {
+        let mut file = self.file("own-buffers")?;
+        if self.random.percent(30) {
+            file = self.file("exception")?;
+            file.workload.throwing_threads = 1;
+            file.workload.throw_after = Some(self.throw_with_something(&file)?);
+        } else {
+            file.workload.leaks = 1 + self.random.below(6) as u32;
+        }
+        let (seen, complete) = self.struck(Cause::RealLeak, file, |report| report.leaks > 0)?;
+        if self.form == Form::Log {
+            // The server notices that the client has ended.
+            let last = seen.len() - 1;
+            let swept = transform::swept_after(seen, last, crate::scenario::SCENARIO_PID);
+            return Ok((swept, complete));
+        }
+        Ok((seen, complete))
+    }
+
+    /// A number of operations, from the middle on, after which the first thread holds something.
+    fn throw_with_something(&self, file: &ScenarioFile) -> Result<u64, PlantError> {
+        let scenario = file.clone().resolve()?;
+        let mut live = 0_i64;
+        let mut holds = |op: &Op| {
+            live += match op {
+                Op::Allocate { .. } => 1,
+                Op::Release { .. } => -1,
+                _ => 0,
+            };
+            live
+        };
+        let held: Vec<i64> = scenario.ops_of(0, self.run).map(|op| holds(&op)).collect();
+        let later = (held.len() / 2..held.len()).find(|at| held[*at] > 0);
+        Ok(later.unwrap_or(0) as u64 + 1)
+    }
+
+    /// A layout that is written and another one that is read, of which no frame is a multiple of the other's: else whole messages vanish,
+    /// and nothing looks odd.
+    fn layouts(&mut self) -> (Layout, Layout) {
+        loop {
+            let mut draw = || Layout::LEGACY[self.random.below(5) as usize];
+            let (written, read) = (draw(), draw());
+            if read.frame_bytes() % written.frame_bytes() != 0 {
+                return (written, read);
+            }
+        }
+    }
+
+    /// A workload under a discipline that is correct for it.
+    fn correct(&mut self) -> Result<ScenarioFile, PlantError> {
+        let name = ["own-buffers", "handoff"][self.random.below(2) as usize];
+        self.file(name)
+    }
+
+    /// A built-in scenario of a drawn size, in one memory.
+    fn file(&mut self, name: &str) -> Result<ScenarioFile, PlantError> {
+        let mut file = ScenarioFile::load(name)?;
+        file.seed = self.seed;
+        file.threads = 2 + self.random.below(3) as u16;
+        file.ops = 2 * (40 + self.random.below(160));
+        file.workload.private_slots = 2 + self.random.below(15) as u32;
+        file.workload.memories = Memories {
+            dram: 0,
+            l1: 1,
+            l1_small: 0,
+            trace: 0,
+        };
+        Ok(file)
+    }
+
+    fn play(&self, file: ScenarioFile) -> Result<Record, PlantError> {
+        let (seen, complete, _) = self.schedule(&file.resolve()?, 0)?;
+        Ok((seen, complete))
+    }
+
+    /// The first schedule whose truth is as `strikes` says.
+    fn struck(
+        &self,
+        cause: Cause,
+        file: ScenarioFile,
+        strikes: impl Fn(&Report) -> bool,
+    ) -> Result<Record, PlantError> {
+        let scenario = file.resolve()?;
+        for schedule in 0..TRIES {
+            let (seen, complete, report) = self.schedule(&scenario, schedule)?;
+            if strikes(&report) {
+                return Ok((seen, complete));
+            }
+        }
+        Err(self.not_struck(cause))
+    }
+
+    fn not_struck(&self, cause: Cause) -> PlantError {
+        PlantError::NotStruck {
+            cause,
+            run: self.run,
+        }
+    }
+
+    fn schedule(
+        &self,
+        scenario: &Scenario,
+        schedule: u64,
+    ) -> Result<(Vec<Observation>, bool, Report), PlantError> {
+        let setup = Setup::new(scenario.clone(), self.run)?;
+        let walk = RandomWalk::new(self.seed);
+        let index = self.run * TRIES + schedule;
+        let (observed, _) = observe(&setup, walk, index, u64::MAX);
+        let complete = observed.end == RunEnd::Completed;
+        let mut seen = Vec::new();
+        let mut tell = |observation| seen.push(observation);
+        let mut run = RunMessages::new(scenario, true);
+        for event in &observed.events {
+            run.observe(event, &mut tell);
+        }
+        if complete {
+            run.finish(&mut tell);
+        }
+        Ok((seen, complete, observed.report))
+    }
+}

@@ -1,0 +1,36 @@
+//! Double release: two threads release one buffer, because each finds it live before the other marks it dead.
+//!
+//! It leaves two FREEs of one life, close together (`A F F`), and no ALLOC too many: the surplus is of FREEs only. Where the second
+//! FREE falls into the address's next life it ends that one, and the surplus FREE is that life's own. Against it speak lives
+//! without FREE, which a loss leaves and a second release does not.
+
+use super::super::facts::Facts;
+use super::shares::Shares;
+use super::{Evidence, at_least_one};
+use crate::numbers::plural;
+
+pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
+    let proven = facts.second_frees.proven as f64;
+    let count = facts.second_frees.proven + at_least_one(shares.second_double);
+    // The pieces are judged together: many of them are no surer than the judgement is.
+    let inferred = facts.second_frees.inferred();
+    let sure = shares.second_double / inferred.max(1) as f64;
+    let mut evidence = Evidence {
+        at_most: (proven == 0.0).then_some(sure),
+        amount: proven + shares.second_double,
+        proven,
+        count,
+        says: format!(
+            "{} too many, of a life that had got its FREE",
+            plural(count, "FREE")
+        ),
+        ..Evidence::default()
+    };
+    if proven > 0.0 || shares.second_double > shares.second_lost {
+        evidence.exhibit(
+            &facts.second_frees,
+            "FREE, and a second FREE of the same life",
+        );
+    }
+    evidence
+}

@@ -1,0 +1,49 @@
+//! Reordering: between taking (or giving back) an address and the message about it, another thread did both for the same
+//! address.
+//!
+//! It leaves a FREE after the next ALLOC of its address (`A A F F`) or before its own (`F A A`), with as many FREEs as ALLOCs in the
+//! end: nothing is missing, two are in the wrong order. The FREE is late by the time that a thread takes between two
+//! steps, which is short beside the time that buffers live. Against it speak ALLOCs or FREEs that stay without counterpart.
+
+use super::super::facts::Facts;
+use super::Evidence;
+use crate::numbers::plural;
+
+/// The weight of a late FREE that is no earlier than a FREE of the life after it would be.
+const LATE_AS_ANY: f64 = 0.25;
+
+pub(super) fn evidence(facts: &Facts) -> Evidence {
+    let (late, early) = (&facts.late_frees, &facts.early_frees);
+    let short =
+        facts.late_gaps.shorter_than(&facts.lives) + facts.early_gaps.shorter_than(&facts.idle);
+    let inferred = (late.inferred() + early.inferred()) as f64;
+    let proven = (late.proven + early.proven) as f64;
+    let all = (late.count + early.count).max(1) as f64;
+    let weight = LATE_AS_ANY + (1.0 - LATE_AS_ANY) * short / all;
+    let mut says = Vec::new();
+    if late.count > 0 {
+        says.push(format!(
+            "{} came after the next ALLOC of the address",
+            plural(late.count, "FREE")
+        ));
+    }
+    if early.count > 0 {
+        says.push(format!(
+            "{} came before the ALLOC of the life",
+            plural(early.count, "FREE")
+        ));
+    }
+    let mut evidence = Evidence {
+        amount: proven + inferred * weight,
+        proven,
+        count: late.count + early.count,
+        says: format!("{}; each message has its counterpart", says.join(", ")),
+        ..Evidence::default()
+    };
+    evidence.exhibit(
+        late,
+        "ALLOC, the next ALLOC of the address, and only then the first one's FREE",
+    );
+    evidence.exhibit(early, "FREE, and only then its ALLOC");
+    evidence
+}

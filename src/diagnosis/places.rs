@@ -1,0 +1,481 @@
+//! Addresses: what the order of ALLOC and FREE at one address says, where messages do not name the life that they mean.
+//!
+//! On a record without trouble they alternate. Each other pattern is kept open until the messages that follow decide what it
+//! was (A: ALLOC, F: FREE, in the order in which they were seen):
+//!
+//! | pattern | what it is |
+//! |---|---|
+//! | `A A F F` | the first FREE came late: after the next ALLOC of its address |
+//! | `F A A` | the first FREE came early: before its own ALLOC |
+//! | `A A F A F A F A` | the first life never got its FREE: from then on there is one ALLOC too many |
+//! | `F F A F` | a second FREE, or one whose ALLOC never came |
+//! | `A F`, first of all an `F` | a FREE of what was allocated before the record, or whose ALLOC never came |
+//! | `A(L1) A(DRAM)` | two types share the address |
+//!
+//! A FREE goes to the oldest life. Where two types are live at an address and FREE names none, nothing is concluded until the
+//! address is empty again.
+
+use super::clients::{Clients, Ending};
+use super::facts::{At, Facts, MAX_FREES, Sighting};
+use crate::oracle::Kind;
+
+/// Times that an address may be handed out again with one ALLOC too many before its first life is given up.
+const MAX_CYCLES: u8 = 3;
+/// Lives that may be open at an address at once before the first is given up.
+const MAX_OPEN: u32 = 4;
+/// Times that an address may be handed out and released with one ALLOC too few before the first FREE is given up.
+const MAX_EARLY_CYCLES: u8 = 2;
+/// Messages within which the ALLOC of an early FREE must come.
+const EARLY_WITHIN: u64 = 4096;
+
+/// What is known of an address.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Place {
+    state: State,
+    /// The FREE that ended the last life.
+    last_free: Option<At>,
+    /// A message was about it before.
+    seen: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+enum State {
+    #[default]
+    Free,
+    Live(Life),
+    /// More ALLOCs than FREEs, by two or more at some time.
+    Pile(Box<Pile>),
+    /// A FREE of what is not live.
+    Unknown(Box<Debt>),
+    /// As before, and an ALLOC soon after.
+    UnknownThenLive {
+        debt: Box<Debt>,
+        life: Life,
+    },
+    /// Two types were live at once.
+    Mixed {
+        lives: u32,
+        last: Life,
+    },
+}
+
+/// One life of an address.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Life {
+    pub at: At,
+    pub pid: i32,
+    pub epoch: u32,
+    pub buffer_type: u8,
+}
+
+/// A FREE whose ALLOC is to be found.
+#[derive(Clone, Copy, Debug)]
+struct Debt {
+    freed: At,
+    /// The FREE before it.
+    before: Option<At>,
+    /// The last FREE since, itself at first.
+    last: At,
+    /// How often the address was handed out and released since.
+    cycles: u8,
+}
+
+/// How the last life of an address ended with its process.
+#[derive(Clone, Copy, Debug)]
+enum Ended {
+    Swept { at: At, life: Life },
+    Restarted,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pile {
+    first: Life,
+    second: Life,
+    /// The last ALLOC.
+    last: Life,
+    allocs: u32,
+    frees: u32,
+    first_free: Option<At>,
+    last_free: Option<At>,
+    /// How often an ALLOC came when one life was open.
+    cycles: u8,
+}
+
+/// Where an address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub device: i32,
+    pub address: u64,
+    /// Buffers, circular buffers and kernels apart; and the memory, where every message names it.
+    pub class: u8,
+}
+
+impl Key {
+    pub fn sighting(&self, at: &[At]) -> Sighting {
+        Sighting {
+            positions: at.iter().map(|at| at.position).collect(),
+            device: Some(self.device),
+            address: Some(self.address),
+            number: None,
+        }
+    }
+}
+
+impl Place {
+    /// Whether it need not be kept: nothing is live and nothing is open.
+    pub fn is_settled(&self) -> bool {
+        matches!(self.state, State::Free)
+    }
+
+    /// An ALLOC; `knew`: the server says that the address was live. The life has begun with its client.
+    pub fn alloc(
+        &mut self,
+        key: Key,
+        life: Life,
+        knew: bool,
+        facts: &mut Facts,
+        clients: &mut Clients,
+    ) {
+        let seen = std::mem::replace(&mut self.seen, true);
+        facts.reused += u64::from(seen);
+        facts.known_before += u64::from(knew && !seen);
+        if let Some(Ended::Swept { at, life }) = self.forget_ended(key, facts, clients) {
+            facts.swept_live.add(key.sighting(&[life.at, at]));
+            facts.outlive(life.at, at);
+        }
+        self.state = match std::mem::take(&mut self.state) {
+            State::Free => {
+                if let Some(freed) = self.last_free {
+                    facts.idle.add(life.at.since(freed));
+                }
+                State::Live(life)
+            }
+            State::Live(before) => {
+                facts.count(Kind::DuplicateAlloc, &key.sighting(&[life.at]));
+                if before.buffer_type == life.buffer_type {
+                    State::Pile(Box::new(Pile::new(before, life)))
+                } else {
+                    mix(key, 2, before, life, facts)
+                }
+            }
+            State::Mixed { lives, last } => {
+                facts.count(Kind::DuplicateAlloc, &key.sighting(&[life.at]));
+                if last.buffer_type == life.buffer_type {
+                    State::Mixed {
+                        lives: lives + 1,
+                        last: life,
+                    }
+                } else {
+                    mix(key, lives + 1, last, life, facts)
+                }
+            }
+            State::Pile(mut pile) => {
+                facts.count(Kind::DuplicateAlloc, &key.sighting(&[life.at]));
+                if pile.last.buffer_type != life.buffer_type {
+                    let lives = pile.open() + 1;
+                    mix(key, lives, pile.last, life, facts)
+                } else if pile.is_too_much(life) {
+                    pile.give_up_first(key, facts, clients);
+                    // What is left began with the ALLOC before this one.
+                    match pile.open() {
+                        0 | 1 => State::Live(pile.last),
+                        _ => State::Pile(pile),
+                    }
+                } else {
+                    State::Pile(pile)
+                }
+            }
+            State::Unknown(debt) if life.at.since(debt.last) <= EARLY_WITHIN => {
+                State::UnknownThenLive { debt, life }
+            }
+            State::Unknown(debt) => {
+                self.unknown_free(key, &debt, facts);
+                State::Live(life)
+            }
+            State::UnknownThenLive { debt, life: early } => {
+                debt.paid(key, early, facts, clients);
+                State::Live(life)
+            }
+        };
+    }
+
+    /// A FREE; `knew`: the server says that the address was live.
+    pub fn free(&mut self, key: Key, at: At, knew: bool, facts: &mut Facts, clients: &mut Clients) {
+        let seen = std::mem::replace(&mut self.seen, true);
+        if let Some(Ended::Swept { at: swept, .. }) = self.forget_ended(key, facts, clients) {
+            facts.swept_frees.add(key.sighting(&[swept, at]));
+            facts.count(Kind::UnknownFree, &key.sighting(&[at]));
+            self.last_free = Some(at);
+            return;
+        }
+        let mut freed = true;
+        self.state = match std::mem::take(&mut self.state) {
+            State::Free if knew && !seen => {
+                facts.known_before += 1;
+                State::Free
+            }
+            State::Free => {
+                freed = false;
+                count_unknown(key, at, self.last_free, facts);
+                State::Unknown(Box::new(Debt::new(at, self.last_free)))
+            }
+            State::Live(life) => {
+                facts.lives.add(at.since(life.at));
+                if let Some(before) = self.last_free {
+                    facts.cycles.add(at.since(before));
+                }
+                facts.see_free(at);
+                clients.end_life(life.pid, life.epoch, life.at);
+                State::Free
+            }
+            State::Pile(mut pile) => {
+                pile.frees += 1;
+                clients.end_life(pile.second.pid, pile.second.epoch, pile.second.at);
+                pile.first_free.get_or_insert(at);
+                pile.last_free = Some(at);
+                if pile.open() == 0 {
+                    pile.balanced(key, facts, clients);
+                    State::Free
+                } else {
+                    State::Pile(pile)
+                }
+            }
+            State::Mixed { lives, last } => {
+                clients.end_life(last.pid, last.epoch, last.at);
+                match lives {
+                    0 | 1 => State::Free,
+                    _ => State::Mixed {
+                        lives: lives - 1,
+                        last,
+                    },
+                }
+            }
+            State::Unknown(debt) => {
+                freed = false;
+                self.unknown_free(key, &debt, facts);
+                count_unknown(key, at, Some(debt.last), facts);
+                State::Unknown(Box::new(Debt::new(at, Some(debt.last))))
+            }
+            State::UnknownThenLive { mut debt, life } => {
+                facts.lives.add(at.since(life.at));
+                clients.end_life(life.pid, life.epoch, life.at);
+                debt.cycles += 1;
+                debt.last = at;
+                if debt.cycles < MAX_EARLY_CYCLES {
+                    State::Unknown(debt)
+                } else {
+                    self.unknown_free(key, &debt, facts);
+                    State::Free
+                }
+            }
+        };
+        if freed {
+            self.last_free = Some(at);
+        }
+    }
+
+    /// The record ends, at `end`: decides what is open as far as it can be. What is live is left for [`Place::live`].
+    pub fn decide(&mut self, key: Key, complete: bool, facts: &mut Facts, clients: &mut Clients) {
+        if let Some(Ended::Swept { at, life }) = self.forget_ended(key, facts, clients) {
+            facts.swept_live.add(key.sighting(&[life.at, at]));
+            facts.outlive(life.at, at);
+        }
+        self.settle(key, complete, facts, clients);
+    }
+
+    /// Decides what is open, as nothing more comes.
+    fn settle(&mut self, key: Key, complete: bool, facts: &mut Facts, clients: &mut Clients) {
+        self.state = match std::mem::take(&mut self.state) {
+            State::Pile(mut pile) => {
+                let late = pile
+                    .first_free
+                    .map(|free| facts.lives.share_longer_than(free.since(pile.second.at)));
+                if !complete
+                    && pile.cycles == 0
+                    && pile.open() == 1
+                    && pile.first.pid == pile.last.pid
+                    && late.is_some_and(|late| late > 0.5)
+                {
+                    // One more FREE is to come.
+                    pile.late(key, facts);
+                    State::Live(pile.last)
+                } else {
+                    while pile.open() > 1 {
+                        pile.give_up_first(key, facts, clients);
+                    }
+                    if pile.frees > 0 {
+                        // Its last life got the last FREE; the first one got none.
+                        pile.give_up_first(key, facts, clients);
+                        State::Free
+                    } else {
+                        State::Live(pile.last)
+                    }
+                }
+            }
+            State::Unknown(debt) => {
+                self.unknown_free(key, &debt, facts);
+                State::Free
+            }
+            State::UnknownThenLive { debt, life } => {
+                if facts.idle.share_longer_than(life.at.since(debt.last)) > 0.5 {
+                    debt.paid(key, life, facts, clients);
+                    State::Free
+                } else {
+                    self.unknown_free(key, &debt, facts);
+                    State::Live(life)
+                }
+            }
+            other => other,
+        };
+    }
+
+    /// What is live, after [`Place::decide`].
+    pub fn live(&self) -> Option<Life> {
+        match &self.state {
+            State::Live(life) | State::Mixed { last: life, .. } => Some(*life),
+            _ => None,
+        }
+    }
+
+    /// Forgets what ended with its process; how the life ended that was there, if one did.
+    fn forget_ended(
+        &mut self,
+        key: Key,
+        facts: &mut Facts,
+        clients: &mut Clients,
+    ) -> Option<Ended> {
+        let last = match &self.state {
+            State::Live(life)
+            | State::UnknownThenLive { life, .. }
+            | State::Mixed { last: life, .. } => life,
+            State::Pile(pile) => &pile.last,
+            State::Free | State::Unknown(_) => return None,
+        };
+        let ending = clients.ending(last.pid, last.epoch)?;
+        self.settle(key, true, facts, clients);
+        let life = self.live();
+        self.state = State::Free;
+        Some(match ending {
+            Ending::Swept(at) => Ended::Swept { at, life: life? },
+            Ending::Restarted => Ended::Restarted,
+        })
+    }
+
+    /// A FREE of what was not live, and no ALLOC that it belongs to.
+    fn unknown_free(&mut self, key: Key, debt: &Debt, facts: &mut Facts) {
+        match debt.before {
+            Some(before) => {
+                facts.second_frees.add(key.sighting(&[before, debt.freed]));
+                facts.second_gaps.add(debt.freed.since(before));
+            }
+            None => facts.first_free(key, debt.freed),
+        }
+        self.last_free = Some(debt.last);
+    }
+}
+
+impl Debt {
+    fn new(freed: At, before: Option<At>) -> Debt {
+        Debt {
+            freed,
+            before,
+            last: freed,
+            cycles: 0,
+        }
+    }
+
+    /// One ALLOC more than FREEs came since: the FREE was early, and `early` is the life whose ALLOC came last of those.
+    fn paid(self, key: Key, early: Life, facts: &mut Facts, clients: &mut Clients) {
+        facts.early_frees.add(key.sighting(&[self.last, early.at]));
+        facts.early_gaps.add(early.at.since(self.last));
+        clients.end_life(early.pid, early.epoch, early.at);
+    }
+}
+
+impl Facts {
+    /// A FREE of an address that no message named before.
+    pub fn first_free(&mut self, key: Key, at: At) {
+        self.first_frees.add(key.sighting(&[at]));
+        if self.unknown_frees.len() < MAX_FREES {
+            self.unknown_frees.push(at.number);
+        }
+        self.first_spread.add(at.number - self.epoch_began);
+    }
+}
+
+fn count_unknown(key: Key, at: At, before: Option<At>, facts: &mut Facts) {
+    let kind = if before.is_some() {
+        Kind::DoubleFree
+    } else {
+        Kind::UnknownFree
+    };
+    facts.count(kind, &key.sighting(&[at]));
+}
+
+/// Two types share an address.
+fn mix(key: Key, lives: u32, before: Life, life: Life, facts: &mut Facts) -> State {
+    facts.aliased.add(Sighting {
+        number: Some(i64::from(before.buffer_type) << 8 | i64::from(life.buffer_type)),
+        ..key.sighting(&[before.at, life.at])
+    });
+    facts.count(Kind::Misattributed, &key.sighting(&[life.at]));
+    State::Mixed { lives, last: life }
+}
+
+impl Pile {
+    fn new(first: Life, second: Life) -> Pile {
+        Pile {
+            first,
+            second,
+            last: second,
+            allocs: 2,
+            frees: 0,
+            first_free: None,
+            last_free: None,
+            cycles: 0,
+        }
+    }
+
+    fn open(&self) -> u32 {
+        self.allocs.saturating_sub(self.frees)
+    }
+
+    /// Takes another ALLOC; whether the first life must be given up for it.
+    fn is_too_much(&mut self, life: Life) -> bool {
+        self.cycles += u8::from(self.open() == 1);
+        self.allocs += 1;
+        self.last = life;
+        self.cycles >= MAX_CYCLES || self.open() > MAX_OPEN
+    }
+
+    /// As many FREEs as ALLOCs: the first FREE came late.
+    fn balanced(&self, key: Key, facts: &mut Facts, clients: &mut Clients) {
+        self.late(key, facts);
+        clients.bridge(self.first.pid, self.first.at);
+    }
+
+    fn late(&self, key: Key, facts: &mut Facts) {
+        let Some(free) = self.first_free else { return };
+        facts
+            .late_frees
+            .add(key.sighting(&[self.first.at, self.second.at, free]));
+        facts.late_gaps.add(free.since(self.second.at));
+    }
+
+    /// The first life never got its FREE.
+    fn give_up_first(&mut self, key: Key, facts: &mut Facts, clients: &mut Clients) {
+        let sighting = key.sighting(&[self.first.at, self.second.at]);
+        if self.first.pid == self.second.pid {
+            facts.lost_frees.add(sighting.clone());
+            let Life { pid, epoch, at, .. } = self.first;
+            clients.lose_life(pid, epoch, at, self.second.at, sighting);
+        } else {
+            facts.owner_changes.add(sighting);
+        }
+        self.allocs -= 1;
+        self.cycles = 0;
+        self.first = self.second;
+        self.second = self.last;
+        self.first_free = self.last_free;
+    }
+}

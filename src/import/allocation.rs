@@ -1,0 +1,156 @@
+//! What an allocator's own records say of buffers, whoever recorded them: the runtime's debug log, RMM, PyTorch.
+//!
+//! An [`AllocationSource`] yields one [`AllocationRecord`] for each thing that happened to a buffer, in the order of its
+//! source. [`AllocationRecord::observation`] is the same as a tracking message, for what reads messages.
+//! What a source does not know is absent; nothing is guessed.
+
+use std::io;
+
+use super::accounting::Accounting;
+use super::debug_log::DebugLogReader;
+use super::rmm_log::RmmLogReader;
+use super::stacks::{StackId, StackTable};
+use super::torch_snapshot::EntryReader;
+use crate::trace::file::{ImportFormat, ImportHeader};
+use crate::trace::observation::{Observation, Observed};
+use crate::tracking::{Message, MessageKind};
+
+/// Something that happened to a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllocationRecord {
+    /// Where its source says so, from 1: see [`ImportFormat::position_word`].
+    pub position: u64,
+    /// When, in ns since an origin of the source's own, where it knows. Not monotone: threads write as they come.
+    pub at_ns: Option<u64>,
+    /// Which thread, by the source's own number, where it knows.
+    pub thread: Option<u64>,
+    /// What happened.
+    pub what: AllocationEvent,
+}
+
+/// What can happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AllocationEvent {
+    /// A buffer has got an address.
+    Allocated(Buffer),
+    /// The program has given a buffer up; its address is not free yet.
+    ReleaseRequested(Buffer),
+    /// A buffer's address is free again.
+    Released(Buffer),
+    /// The object that holds a buffer ends while the buffer is allocated; a release should follow.
+    HolderEnded(Buffer),
+    /// An allocation failed.
+    Failed {
+        /// Device id.
+        device: i32,
+        /// The size asked for.
+        size_bytes: u64,
+    },
+}
+
+/// A buffer, as far as a record states it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// Device id.
+    pub device: i32,
+    /// The C++ buffer type of its memory: an address space of its own.
+    pub buffer_type: u8,
+    /// Its address.
+    pub address: u64,
+    /// Its size.
+    pub size_bytes: Option<u64>,
+    /// The object that holds it: the same in all records of one buffer.
+    pub holder: Option<u64>,
+    /// Where in the program the record comes from.
+    pub stack: Option<StackId>,
+}
+
+/// Reads the records of one source. An error of the source ends the iteration.
+pub trait AllocationSource: Iterator<Item = io::Result<AllocationRecord>> {
+    /// What became of the lines that were read so far.
+    fn accounting(&self) -> &Accounting;
+
+    /// The call stacks that were read so far.
+    fn stacks(&self) -> &StackTable;
+}
+
+/// Reads the text that an imported trace keeps, or the recording itself where that is a text. `None` for a server's log,
+/// which is about messages.
+pub fn source<'a>(
+    header: &ImportHeader,
+    text: impl io::BufRead + 'a,
+) -> Option<Box<dyn AllocationSource + 'a>> {
+    match header.format {
+        ImportFormat::ServerLog => None,
+        ImportFormat::DebugLog => Some(Box::new(DebugLogReader::new(text))),
+        ImportFormat::RmmLog => Some(Box::new(RmmLogReader::new(text, &header.source))),
+        ImportFormat::TorchSnapshot => Some(Box::new(EntryReader::new(text))),
+    }
+}
+
+impl AllocationRecord {
+    /// The tracking message that an allocator's runtime would have sent for this: ALLOC for an allocation, FREE for an address
+    /// that is free again. The process is not known, and there is only one: its id is 0. `None` for what no message is sent of.
+    pub fn observation(&self) -> Option<Observation> {
+        let (kind, buffer) = match self.what {
+            AllocationEvent::Allocated(buffer) => (MessageKind::Alloc, buffer),
+            AllocationEvent::Released(buffer) => (MessageKind::Free, buffer),
+            AllocationEvent::ReleaseRequested(_)
+            | AllocationEvent::HolderEnded(_)
+            | AllocationEvent::Failed { .. } => return None,
+        };
+        let allocates = kind == MessageKind::Alloc;
+        Some(Observation {
+            position: self.position,
+            at_ns: self.at_ns,
+            conn: None,
+            what: Observed::Message {
+                message: Message {
+                    kind,
+                    device: buffer.device,
+                    size_bytes: buffer.size_bytes.filter(|_| allocates).unwrap_or(0),
+                    buffer_type: buffer.buffer_type,
+                    pid: 0,
+                    address: buffer.address,
+                    timestamp_ns: self.at_ns.filter(|_| allocates).unwrap_or(0),
+                    extension: None,
+                },
+                complete: true,
+                server_answer: None,
+            },
+        })
+    }
+}
+
+/// What a source shows of messages.
+pub fn observations<'a>(
+    source: Box<dyn AllocationSource + 'a>,
+) -> impl Iterator<Item = io::Result<Observation>> + 'a {
+    source.filter_map(|record| record.map(|record| record.observation()).transpose())
+}
+
+impl ImportFormat {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            ImportFormat::ServerLog => "server-log",
+            ImportFormat::DebugLog => "debug-log",
+            ImportFormat::RmmLog => "rmm-log",
+            ImportFormat::TorchSnapshot => "torch-snapshot",
+        }
+    }
+
+    /// What positions in it count.
+    pub fn position_word(self) -> &'static str {
+        match self {
+            ImportFormat::TorchSnapshot => "entry",
+            _ => "line",
+        }
+    }
+
+    /// Whether records may be about buffers that were allocated before the first record. A snapshot keeps only the last
+    /// entries of a ring buffer; the others begin with the program.
+    pub fn begins_in_the_middle(self) -> bool {
+        self == ImportFormat::TorchSnapshot
+    }
+}

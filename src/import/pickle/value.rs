@@ -1,0 +1,81 @@
+//! What a pickle makes: as much of it as a snapshot's entries need.
+
+use super::super::stacks::{FrameId, StackId};
+
+/// A text in [`Texts`](super::texts::Texts).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct TextId(pub u32);
+
+/// A value on the stack.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Value {
+    /// Something that no entry needs, or that was not kept.
+    Opaque,
+    Int(i64),
+    /// Above the range of [`Value::Int`].
+    Unsigned(u64),
+    Text(TextId),
+    /// A dict of `filename`, `line` and `name`.
+    Frame(FrameId),
+    /// A list of frames that is complete.
+    Stack(StackId),
+    /// A dict that is being filled, by its place in the machine.
+    Dict(u32),
+    /// A list that is being filled, by its place in the machine.
+    List(u32),
+}
+
+impl Value {
+    /// Whether the memo keeps it.
+    pub fn is_kept(self) -> bool {
+        matches!(self, Value::Text(_) | Value::Frame(_) | Value::Stack(_))
+    }
+
+    /// The bits of an integer: addresses are written as positive numbers, streams sometimes as negative ones.
+    pub fn bits(self) -> Option<u64> {
+        match self {
+            Value::Int(value) => Some(value as u64),
+            Value::Unsigned(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// A dict, as far as it can be an entry or a frame.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Dict {
+    pub offset: u64,
+    pub memo: Option<u32>,
+    pub action: Option<TextId>,
+    pub addr: Option<u64>,
+    pub size: Option<u64>,
+    pub stream: Option<u64>,
+    pub time_us: Option<u64>,
+    pub frames: Option<StackId>,
+    pub filename: Option<TextId>,
+    pub line: Option<u64>,
+    pub name: Option<TextId>,
+}
+
+/// What a list is, by where it stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Role {
+    #[default]
+    Plain,
+    /// The value of `device_traces`.
+    DeviceTraces,
+    /// The trace of a device.
+    DeviceTrace(u32),
+}
+
+/// A list.
+#[derive(Clone, Debug, Default)]
+pub(super) struct List {
+    pub memo: Option<u32>,
+    pub role: Role,
+    /// How many elements it has.
+    pub count: u64,
+    /// Its elements, where all of them are frames.
+    pub frames: Vec<FrameId>,
+    pub other: bool,
+}

@@ -1,0 +1,295 @@
+//! The entries of a snapshot as lines of text.
+//!
+//! | line | says |
+//! |---|---|
+//! | `frame NAME (FILE:LINE)` | the next frame, numbered from 0 |
+//! | `stack F…` | the next call stack, numbered from 0: its frames by number, innermost first |
+//! | `device D` | whose the following entries are |
+//! | `ACTION ADDR SIZE STREAM TIME STACK` | an entry: hexadecimal address and stream, µs since 1970, `-` for what it does not have |
+//! | `? …` | an entry that was not understood |
+//!
+//! Frames and stacks come before the first entry that needs them. A frame's text is one line already where it is read from
+//! the pickle, so that frames which are told apart there are told apart here.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, BufRead};
+
+use super::super::accounting::{Accounting, Class, UnrecognisedReason};
+use super::super::allocation::{AllocationEvent, AllocationRecord, AllocationSource, Buffer};
+use super::super::lines::{ReadLine, one_line, read_line};
+use super::super::pickle::{Entry, MAX_FRAMES};
+use super::super::stacks::{FrameId, StackId, StackTable};
+
+/// What an entry is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Alloc,
+    FreeRequested,
+    FreeCompleted,
+    OutOfMemory,
+    SegmentAlloc,
+    SegmentFree,
+    SegmentMap,
+    SegmentUnmap,
+    Snapshot,
+}
+
+const ACTIONS: [Action; 9] = [
+    Action::Alloc,
+    Action::FreeRequested,
+    Action::FreeCompleted,
+    Action::OutOfMemory,
+    Action::SegmentAlloc,
+    Action::SegmentFree,
+    Action::SegmentMap,
+    Action::SegmentUnmap,
+    Action::Snapshot,
+];
+
+impl Action {
+    /// The action of an entry that has what its action needs.
+    pub fn of(entry: &Entry<'_>) -> Option<Action> {
+        let word = entry.action?;
+        let action = Action::from_word(word)?;
+        action.is_complete(entry.addr, entry.size).then_some(action)
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Action::Alloc => "alloc",
+            Action::FreeRequested => "free_requested",
+            Action::FreeCompleted => "free_completed",
+            Action::OutOfMemory => "oom",
+            Action::SegmentAlloc => "segment_alloc",
+            Action::SegmentFree => "segment_free",
+            Action::SegmentMap => "segment_map",
+            Action::SegmentUnmap => "segment_unmap",
+            Action::Snapshot => "snapshot",
+        }
+    }
+
+    pub fn class(self) -> Class {
+        match self {
+            Action::Alloc | Action::FreeRequested | Action::FreeCompleted | Action::OutOfMemory => {
+                Class::Parsed
+            }
+            _ => Class::KnownOther,
+        }
+    }
+
+    fn from_word(word: &str) -> Option<Action> {
+        ACTIONS.into_iter().find(|action| action.word() == word)
+    }
+
+    fn is_complete(self, addr: Option<u64>, size: Option<u64>) -> bool {
+        match self {
+            Action::Alloc | Action::FreeRequested | Action::FreeCompleted => {
+                addr.is_some() && size.is_some()
+            }
+            Action::OutOfMemory => size.is_some(),
+            _ => true,
+        }
+    }
+}
+
+/// An entry that was not understood, in words.
+pub(super) struct Unknown<'a>(pub &'a Entry<'a>);
+
+impl fmt::Display for Unknown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let missing = |value: Option<u64>| if value.is_some() { "" } else { "no " };
+        match self.0.action {
+            Some(action) => {
+                f.write_str("action ")?;
+                one_line(f, action)?;
+            }
+            None => f.write_str("no action")?,
+        }
+        let (addr, size) = (missing(self.0.addr), missing(self.0.size));
+        write!(f, ", {addr}addr, {size}size")
+    }
+}
+
+pub(super) fn write_frame(line: &mut String, stacks: &StackTable, index: usize) {
+    line.clear();
+    line.push_str("frame ");
+    line.push_str(stacks.text(FrameId(index as u32)));
+}
+
+pub(super) fn write_stack(line: &mut String, stacks: &StackTable, index: usize) {
+    line.clear();
+    line.push_str("stack");
+    for frame in stacks.ids_of(StackId(index as u32)) {
+        let _ = write!(line, " {}", frame.0);
+    }
+}
+
+pub(super) fn write_device(line: &mut String, device: u32) {
+    line.clear();
+    let _ = write!(line, "device {device}");
+}
+
+pub(super) fn write_entry(line: &mut String, entry: &Entry<'_>, action: Option<Action>) {
+    line.clear();
+    let Some(action) = action else {
+        let _ = write!(line, "? {}", Unknown(entry));
+        return;
+    };
+    line.push_str(action.word());
+    let mut field = |value: Option<u64>, hexadecimal: bool| {
+        let _ = match value {
+            None => line.write_str(" -"),
+            Some(value) if hexadecimal => write!(line, " {value:x}"),
+            Some(value) => write!(line, " {value}"),
+        };
+    };
+    field(entry.addr, true);
+    field(entry.size, false);
+    field(entry.stream, true);
+    field(entry.time_us, false);
+    field(entry.frames.map(|stack| stack.0.into()), false);
+}
+
+/// Iterates over the entries that an imported trace keeps.
+pub struct EntryReader<R> {
+    source: R,
+    accounting: Accounting,
+    stacks: StackTable,
+    device: i32,
+    line: Vec<u8>,
+    ended: bool,
+}
+
+impl<R: BufRead> EntryReader<R> {
+    /// Reads from `source`, which is at the start of the lines.
+    pub fn new(source: R) -> EntryReader<R> {
+        EntryReader {
+            source,
+            accounting: Accounting::default(),
+            stacks: StackTable::default(),
+            device: 0,
+            line: Vec::new(),
+            ended: false,
+        }
+    }
+
+    fn next_record(&mut self) -> io::Result<Option<AllocationRecord>> {
+        loop {
+            let line = match read_line(&mut self.source, &mut self.line)? {
+                ReadLine::End => return Ok(None),
+                ReadLine::Overlong => None,
+                ReadLine::Whole { .. } => std::str::from_utf8(&self.line).ok(),
+            };
+            let read = match line {
+                Some(line) if define(line, &mut self.stacks, &mut self.device) => continue,
+                Some(line) => entry(line, self.device, &self.stacks),
+                None => None,
+            };
+            let Some((action, time_us, what)) = read else {
+                let class = Class::Unrecognised(UnrecognisedReason::NoKnownForm);
+                self.accounting.count("unrecognised", class, &self.line);
+                continue;
+            };
+            self.accounting.count(action.word(), action.class(), &[]);
+            if let Some(what) = what {
+                return Ok(Some(AllocationRecord {
+                    position: self.accounting.lines,
+                    at_ns: time_us.map(|time_us| time_us.saturating_mul(1000)),
+                    thread: None,
+                    what,
+                }));
+            }
+        }
+    }
+}
+
+/// Takes a line that later ones refer to.
+fn define(line: &str, stacks: &mut StackTable, device: &mut i32) -> bool {
+    if let Some(text) = line.strip_prefix("frame ") {
+        let expected = stacks.frames() as u32;
+        return stacks.frame(text).is_some_and(|id| id.0 == expected);
+    }
+    if let Some(numbers) = line.strip_prefix("stack") {
+        let expected = stacks.len() as u32;
+        let known = stacks.frames() as u32;
+        let frames: Option<Vec<FrameId>> = numbers
+            .split_whitespace()
+            .take(MAX_FRAMES)
+            .map(|number| number.parse().ok().filter(|id| *id < known).map(FrameId))
+            .collect();
+        return frames
+            .and_then(|frames| stacks.stack(&frames))
+            .is_some_and(|id| id.0 == expected);
+    }
+    match line.strip_prefix("device ").map(str::parse) {
+        Some(Ok(id)) => {
+            *device = id;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// An entry's line: its action, its time, and what happened to a buffer, if anything did.
+fn entry(
+    line: &str,
+    device: i32,
+    stacks: &StackTable,
+) -> Option<(Action, Option<u64>, Option<AllocationEvent>)> {
+    let mut words = line.split(' ');
+    let action = Action::from_word(words.next()?)?;
+    let mut field = |radix| match words.next()? {
+        "-" => Some(None),
+        word => u64::from_str_radix(word, radix).ok().map(Some),
+    };
+    let (addr, size, _stream, time_us) = (field(16)?, field(10)?, field(16)?, field(10)?);
+    let stack = field(10)?
+        .and_then(|id| u32::try_from(id).ok())
+        .filter(|id| (*id as usize) < stacks.len())
+        .map(StackId);
+    if words.next().is_some() || !action.is_complete(addr, size) {
+        return None;
+    }
+    let buffer = Buffer {
+        device,
+        buffer_type: 0,
+        address: addr.unwrap_or(0),
+        size_bytes: size,
+        holder: None,
+        stack,
+    };
+    let what = match action {
+        Action::Alloc => AllocationEvent::Allocated(buffer),
+        Action::FreeRequested => AllocationEvent::ReleaseRequested(buffer),
+        Action::FreeCompleted => AllocationEvent::Released(buffer),
+        Action::OutOfMemory => AllocationEvent::Failed {
+            device,
+            size_bytes: size.unwrap_or(0),
+        },
+        _ => return Some((action, time_us, None)),
+    };
+    Some((action, time_us, Some(what)))
+}
+
+impl<R: BufRead> Iterator for EntryReader<R> {
+    type Item = io::Result<AllocationRecord>;
+
+    fn next(&mut self) -> Option<io::Result<AllocationRecord>> {
+        if self.ended {
+            return None;
+        }
+        let next = self.next_record().transpose();
+        self.ended = !matches!(next, Some(Ok(_)));
+        next
+    }
+}
+
+impl<R: BufRead> AllocationSource for EntryReader<R> {
+    fn accounting(&self) -> &Accounting {
+        &self.accounting
+    }
+
+    fn stacks(&self) -> &StackTable {
+        &self.stacks
+    }
+}
