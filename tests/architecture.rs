@@ -60,10 +60,7 @@ fn an_arrow_up_is_found_with_file_and_line() {
             "device/mod.rs",
             "//! Devices.\n\nuse crate::trace::{event::Event, file};\n",
         ),
-        file(
-            "trace/mod.rs",
-            "fn f() -> crate::device::Id { crate::device::Id }\n",
-        ),
+        file("trace/mod.rs", "fn f() -> crate::numbers::N {}\n"),
     ]);
     assert_eq!(
         found,
