@@ -5,7 +5,6 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -16,11 +15,10 @@ use crate::engine::controlled::exhaustive::{self, Ended, Options, Part, search_p
 use crate::engine::controlled::machine::Setup;
 use crate::engine::controlled::observe::Observed;
 use crate::engine::controlled::sample::{self, Strategy, sample};
-use crate::engine::threads::{self, RunConfig, RunError, ServerChoice};
-use crate::oracle::{Kind, Report, Verdict, check_trace};
+use crate::engine::threads::{CheckedRun, RunConfig, recorded_and_checked};
+use crate::oracle::{Kind, Verdict};
 use crate::scenario::Scenario;
 use crate::shrink::{ShrinkError, Shrunk, shrink_ops, shrink_trace};
-use crate::trace::file::TraceFile;
 
 use super::cause::{cause, known, of_crash, signature, unminimised};
 use super::fuzz::{Built, Crash, as_reproducer};
@@ -241,11 +239,8 @@ impl<'a> Worker<'a> {
         let seed = self.plan.parameters.unit_seed(number);
         let mut scenario = self.plan.targets[target].whole(threads, ops, seed)?;
         scenario.perturb = perturb;
-        let Played {
-            report,
-            trace,
-            file,
-        } = play_on_threads(&scenario, 0, self.interrupt)?;
+        let CheckedRun { report, trace, .. } = play_on_threads(&scenario, 0, self.interrupt)?;
+        let trace = trace.expect("it was recorded");
         if !self.go_on() {
             return Ok(None);
         }
@@ -271,7 +266,8 @@ impl<'a> Worker<'a> {
                     let deciding = "on real threads, not minimised".to_owned();
                     let mut cause = cause(&scenario, first.kind, deciding, why.to_string());
                     let kept = format!("traces/unit-{number}.hb");
-                    keep(file, &self.folder.join(&kept))?;
+                    let path = self.folder.join(&kept);
+                    trace.copy_to(&path).map_err(CampaignError::io(&path))?;
                     cause.trace = Some(kept);
                     cause
                 }
@@ -432,56 +428,15 @@ fn fuzz_target(name: &str) -> TargetName {
     TargetName(format!("fuzz {name}"))
 }
 
-/// A run on real threads.
-#[derive(Debug)]
-pub struct Played {
-    /// What the oracle says of it.
-    pub report: Report,
-    /// Its trace.
-    pub trace: TraceFile,
-    /// Where that is, which goes when nobody holds it.
-    pub file: File,
-}
-
 /// Plays one run of `scenario` on real threads and checks it.
 pub fn play_on_threads(
     scenario: &Scenario,
     run: u64,
     interrupt: &AtomicBool,
-) -> Result<Played, CampaignError> {
-    let failed = |error: &dyn std::fmt::Display| CampaignError::File {
+) -> Result<CheckedRun, CampaignError> {
+    let config = RunConfig::new(scenario, run, interrupt);
+    recorded_and_checked(config, |_| ()).map_err(|error| CampaignError::File {
         path: format!("a run of {} on threads", scenario.name),
         problem: error.to_string(),
-    };
-    let file = tempfile::tempfile().map_err(|error| failed(&error))?;
-    let copy = || file.try_clone().map_err(|error| failed(&error));
-    let config = RunConfig {
-        scenario,
-        run,
-        record: Some(copy()?),
-        server: ServerChoice::InProcess,
-        debug_log: None,
-        interrupt,
-    };
-    threads::run(config, |_| ()).map_err(|error: RunError| failed(&error))?;
-    let trace = TraceFile::from_file(copy()?, Path::new("(temporary trace)"))
-        .map_err(|error| failed(&error))?;
-    let report = check_trace(&trace, |_| ()).map_err(|error| failed(&error))?;
-    Ok(Played {
-        report,
-        trace,
-        file,
     })
-}
-
-/// Copies a trace to where it stays.
-fn keep(mut file: File, path: &Path) -> Result<(), CampaignError> {
-    let mut copy = || {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        std::io::Seek::rewind(&mut file)?;
-        std::io::copy(&mut file, &mut File::create(path)?)
-    };
-    copy().map(drop).map_err(CampaignError::io(path))
 }

@@ -9,10 +9,10 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::args::parse_duration;
+use super::outcome::{Context, Format, Outcome};
 use super::progress::Progress;
 use super::scenario_args::word;
-use super::stress::parse_duration;
-use super::{Context, Format, Outcome};
 use crate::campaign::canary::{Canary, canaries};
 use crate::campaign::fuzz::Built;
 use crate::campaign::merge::{Merged, merge};

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::verdict::{grouped, plural};
+use crate::numbers::{grouped, plural};
 use crate::trace::capture::{Account, Trouble};
 
 /// Troubles that the text output lists.

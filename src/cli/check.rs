@@ -11,10 +11,11 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
+use super::outcome::{Context, Format, Outcome};
 use super::progress::Progress;
-use super::verdict::{Summary, divergence_table, grouped, place, plural};
-use super::{Context, Format, Outcome};
+use super::verdict::{Summary, divergence_table, place};
 use crate::import::server_log::{Accounting, ServerLogReader};
+use crate::numbers::{grouped, plural};
 use crate::oracle::message_check::{FirstFinding, MessageCheck, MessageFinding, MessageReport};
 use crate::oracle::{Divergence, Kind, Report, Strength, Verdict, check_trace};
 use crate::trace::file::{Header, ImportFormat, RunHeader, TraceFile};

@@ -8,9 +8,9 @@ use clap::Args;
 use comfy_table::{ColumnConstraint, Table, Width, presets};
 use serde_json::json;
 
+use super::args::{parse_duration, unix_path};
+use super::outcome::{Context, Format, Outcome};
 use super::progress::Progress;
-use super::stress::{parse_duration, unix_path};
-use super::{Context, Format, Outcome};
 use crate::conformance::suite::{self, Options, Report};
 use crate::conformance::{self, Case, Outcome as CaseOutcome};
 use crate::oracle::Verdict;

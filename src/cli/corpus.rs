@@ -7,11 +7,10 @@ use std::time::Instant;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::explore::timeline;
-use super::shrink::is_text;
-use super::verdict::plural;
-use super::{Context, Format, Outcome};
-use crate::corpus::{Reproducer, Rerun, files};
+use super::outcome::{Context, Format, Outcome};
+use super::rerun::{drawn, is_text, rerun_of};
+use crate::corpus::{Reproducer, files};
+use crate::numbers::plural;
 use crate::shrink::shrink_trace;
 use crate::trace::file::TraceFile;
 
@@ -81,7 +80,7 @@ fn run_all(folder: &Path, name: Option<&str>, context: &Context) -> Result<Outco
         if name.is_some_and(|name| !shown.contains(name)) {
             continue;
         }
-        let rerun = super::replay::rerun_of(&path);
+        let rerun = rerun_of(&path);
         let (verdict, problem) = match &rerun {
             Ok(rerun) => (
                 Some(rerun.came_out.verdict),
@@ -131,13 +130,6 @@ fn run_all(folder: &Path, name: Option<&str>, context: &Context) -> Result<Outco
         stdout,
         stderr: String::new(),
         exit_code: u8::from(failed > 0),
-    })
-}
-
-/// What came out instead.
-pub(super) fn drawn(rerun: &Rerun) -> String {
-    rerun.observed.as_ref().map_or(String::new(), |observed| {
-        format!("\n{}\n", timeline(&rerun.setup.scenario, observed).render())
     })
 }
 

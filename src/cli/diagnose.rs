@@ -12,9 +12,9 @@ use std::time::Instant;
 
 use clap::Args;
 
+use super::outcome::{Context, Outcome};
 use super::progress::Progress;
 use super::verdict::Summary;
-use super::{Context, Outcome};
 use crate::diagnosis::{Cause, Circumstances, Diagnoser, Diagnosis};
 use crate::import::allocation::{self, AllocationEvent, AllocationSource};
 use crate::import::stacks::StackId;

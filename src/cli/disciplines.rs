@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Format, Outcome};
+use super::outcome::{Format, Outcome};
 use crate::lifecycle::{
     Discipline, DisciplineError, Finding, Order, ProgramKind, Publication, Severity, builtin, lint,
     render,

@@ -9,19 +9,20 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use super::args::parse_duration;
+use super::outcome::{Context, Format, Outcome};
 use super::progress::Progress;
+use super::rerun::timeline;
 use super::scenario_args::ScenarioArgs;
-use super::stress::parse_duration;
-use super::verdict::{Summary, divergence_table, grouped, place, plural};
-use super::{Context, Format, Outcome};
+use super::verdict::{Summary, divergence_table, place};
 use crate::corpus::Reproducer;
 use crate::engine::controlled::exhaustive::{self, Ended, Goal, Options, Searched};
 use crate::engine::controlled::machine::Setup;
 use crate::engine::controlled::observe::Observed;
 use crate::engine::controlled::sample::{self, Plan, Sampled, Strategy};
 use crate::engine::controlled::schedule::Schedule;
+use crate::numbers::{grouped, plural};
 use crate::oracle::{Strength, Verdict};
-use crate::report::Timeline;
 use crate::scenario::Scenario;
 use crate::shrink::{self, Shrunk};
 
@@ -409,7 +410,7 @@ impl Explored {
     }
 
     fn text(&self, scenario: &Scenario) -> String {
-        let mut text = format!("{}\n{}\n", super::stress::headline(scenario), self.how);
+        let mut text = format!("{}\n{}\n", super::verdict::headline(scenario), self.how);
         let summary = &self.summary;
         let verdict = match summary.verdict {
             Verdict::Proved => {
@@ -464,16 +465,6 @@ impl Explored {
         }
         debug_assert_eq!(summary.check, Strength::Exact);
         text
-    }
-}
-
-/// The timeline of a schedule that was run.
-pub(super) fn timeline<'a>(scenario: &'a Scenario, observed: &'a Observed) -> Timeline<'a> {
-    Timeline {
-        scenario,
-        events: &observed.events,
-        deciding: observed.deciding(),
-        completed: observed.end == crate::engine::controlled::machine::RunEnd::Completed,
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Context, Format, Outcome};
+use super::outcome::{Context, Format, Outcome};
 use crate::fuzzing::{TARGETS, find};
 
 /// Arguments of `heisenbed fuzz`.

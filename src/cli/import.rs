@@ -11,15 +11,15 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use super::outcome::{Context, Format, Outcome};
 use super::progress::Progress;
 use super::scenario_args::word;
-use super::verdict::{grouped, plural};
-use super::{Context, Format, Outcome};
 use crate::import::accounting::{Accounting, UnrecognisedReason};
 use crate::import::allocation;
 use crate::import::pickle;
 use crate::import::server_log::ServerLogReader;
 use crate::import::torch_snapshot;
+use crate::numbers::{grouped, plural};
 use crate::trace::file::{ImportFormat, ImportHeader};
 use crate::trace::text::{self, TextWriter};
 use crate::tracking::Layout;

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use super::outcome::{Context, Format, Outcome};
 use super::scenario_args::word;
-use super::verdict::{grouped, plural};
-use super::{Context, Format, Outcome};
+use crate::numbers::{grouped, plural};
 use crate::proxy::fault::Fault;
 use crate::proxy::{Config, Proxy, Report};
 use crate::tracking::Layout;

@@ -11,11 +11,10 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
-use super::explore::timeline;
+use super::outcome::{Context, Format, Outcome};
 use super::progress::Progress;
-use super::shrink::is_text;
-use super::verdict::{Summary, divergence_table, place, plural};
-use super::{Context, Format, Outcome};
+use super::rerun::{drawn, is_text, rerun_of, timeline};
+use super::verdict::{Summary, divergence_table, place};
 use crate::corpus::{Reproducer, Rerun};
 use crate::engine::controlled::machine::{ActorName, Setup};
 use crate::engine::controlled::observe::{Observed, observe};
@@ -23,6 +22,7 @@ use crate::engine::controlled::replay::{ReplayError, replay, replay_noting};
 use crate::engine::controlled::schedule::Schedule;
 use crate::engine::controlled::schedulers::{RandomWalk, Replay};
 use crate::lifecycle::{self, Order, Publication};
+use crate::numbers::plural;
 use crate::oracle::Verdict;
 use crate::playback::Pace;
 use crate::registry::Semantics;
@@ -59,7 +59,7 @@ pub struct ReplayArgs {
     pub semantics: Option<Semantics>,
     /// Play the messages to the server that listens at PATH, over as many connections as were recorded, and compare its
     /// totals with the truth; where the trace has none, with what our registry makes of the messages (typed)
-    #[arg(long, value_name = "unix:PATH", value_parser = super::stress::unix_path, group = "other_server")]
+    #[arg(long, value_name = "unix:PATH", value_parser = super::args::unix_path, group = "other_server")]
     pub to: Option<PathBuf>,
     /// With --to: the wire layout to send in (72, 112, 128, 144, 648, extended); else that of the recorded run, or 112
     #[arg(long, value_name = "LAYOUT", requires = "to")]
@@ -139,10 +139,7 @@ fn replay_reproducer(path: &Path, context: &Context) -> Outcome {
     };
     let name = path.display();
     if let Some(mismatch) = &rerun.mismatch {
-        return differs(
-            &format!("{name}: {mismatch}\n{}", super::corpus::drawn(&rerun)),
-            context,
-        );
+        return differs(&format!("{name}: {mismatch}\n{}", drawn(&rerun)), context);
     }
     let summary = rerun_summary(&rerun, started);
     let stdout = match context.format {
@@ -150,7 +147,7 @@ fn replay_reproducer(path: &Path, context: &Context) -> Outcome {
         Format::Human => {
             let mut text = format!("{name}: as expected, in {:.2} s\n\n", summary.elapsed_s);
             write_verdict(&mut text, &summary);
-            text.push_str(&super::corpus::drawn(&rerun));
+            text.push_str(&drawn(&rerun));
             text
         }
     };
@@ -158,14 +155,6 @@ fn replay_reproducer(path: &Path, context: &Context) -> Outcome {
         stdout,
         ..Outcome::default()
     }
-}
-
-/// Runs the reproducer in a file; errors name the file.
-pub(super) fn rerun_of(path: &Path) -> Result<Rerun, String> {
-    let reproducer = Reproducer::load(path).map_err(|error| error.to_string())?;
-    reproducer
-        .run()
-        .map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn rerun_summary(rerun: &Rerun, started: Instant) -> Summary {

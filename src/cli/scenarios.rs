@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Format, Outcome};
+use super::outcome::{Format, Outcome};
 use crate::scenario::{Scenario, ScenarioError, ScenarioFile, builtin};
 
 /// List and show scenarios.

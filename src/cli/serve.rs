@@ -9,9 +9,9 @@ use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::outcome::{Context, Format, Outcome};
 use super::scenario_args::word;
-use super::verdict::plural;
-use super::{Context, Format, Outcome};
+use crate::numbers::plural;
 use crate::registry::{Outcome as MessageOutcome, Registry, RejectReason, Semantics};
 use crate::server::journal::{Journal, Restored};
 use crate::server::legacy_log::LegacyLog;

@@ -7,11 +7,10 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
-use super::explore::timeline;
-use super::replay::rerun_of;
+use super::outcome::{Context, Format, Outcome};
+use super::rerun::{is_text, rerun_of, timeline};
 use super::scenario_args::word;
 use super::verdict::{Summary, divergence_table};
-use super::{Context, Format, Outcome};
 use crate::oracle::{Kind, Verdict};
 use crate::shrink::{ShrinkError, Shrunk, shrink_ops, shrink_trace};
 use crate::trace::file::TraceFile;
@@ -54,12 +53,6 @@ pub fn run(args: &ShrinkArgs, context: &Context) -> Outcome {
         Err(error) => return Outcome::bad_input(error, context.format),
     };
     report(args, shrunk, started, context)
-}
-
-/// Whether a file is a reproducer, by its name, rather than a trace.
-pub(super) fn is_text(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|extension| extension == "toml")
 }
 
 fn describe(path: &Path, error: &ShrinkError) -> String {

@@ -8,11 +8,13 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 
+use super::outcome::{Context, Format, Outcome};
 use super::progress::Progress;
-use super::stress::{Checked, Record, StressArgs, checked_run};
-use super::verdict::{Summary, grouped};
-use super::{Context, Format, Outcome};
+use super::stress::{Record, StressArgs, play};
+use super::verdict::Summary;
+use crate::engine::threads::CheckedRun;
 use crate::lifecycle::{self, Order, Publication};
+use crate::numbers::grouped;
 use crate::oracle::Kind;
 use crate::scenario::Scenario;
 use crate::tracking::transport::SendMode;
@@ -76,7 +78,7 @@ fn compare(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<
                 if debug_log { "on" } else { "off" }
             );
             let mut progress = Progress::new(context.quiet, what, "operations", total);
-            let checked = checked_run(args, &scenario, 0, Record::Temporary, context, |ops| {
+            let checked = play(args, &scenario, 0, Record::Temporary, context, |ops| {
                 progress.update(ops)
             })?;
             progress.finish();
@@ -132,7 +134,7 @@ fn lock_cost(args: &StressArgs, scenario: &Scenario, context: &Context) -> Resul
             timed.discipline = lifecycle::load(discipline)
                 .map_err(|error| error.to_string())?
                 .with(Order::TrackFirst, Publication::Late);
-            let checked = checked_run(args, &timed, run, Record::Temporary, context, |_| ())?;
+            let checked = play(args, &timed, run, Record::Temporary, context, |_| ())?;
             speeds.push(checked.report.ops as f64 / checked.result.elapsed.as_secs_f64());
         }
     }
@@ -145,7 +147,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-fn column(suspect: &'static str, debug_log: bool, checked: &Checked) -> Column {
+fn column(suspect: &'static str, debug_log: bool, checked: &CheckedRun) -> Column {
     let report = &checked.report;
     Column {
         suspect,

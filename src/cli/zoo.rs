@@ -7,10 +7,10 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::args::parse_duration;
+use super::outcome::{Context, Format, Outcome};
 use super::progress::Progress;
 use super::scenario_args::word;
-use super::stress::parse_duration;
-use super::{Context, Format, Outcome};
 use crate::oracle::Kind;
 use crate::zoo::bench::{Plan, Told, bench};
 use crate::zoo::results::Results;

@@ -12,6 +12,7 @@ use super::hunt::{Budget, Engine, HuntError, hunt};
 use super::results::{DefectResult, EngineResult, ReproducerSize, Results, Spread, TwinResult};
 use crate::engine::controlled::machine::Setup;
 use crate::engine::controlled::observe::Observed;
+use crate::engine::threads::CheckedRunError;
 use crate::oracle::{Kind, Report, Verdict};
 use crate::scenario::Scenario;
 use crate::shrink;
@@ -156,7 +157,7 @@ fn by_engine(
         let hunted = match hunt(engine, scenario.clone(), &budget, &shows) {
             Ok(hunted) => hunted,
             // A trace that contradicts itself is a finding about heisenbed, and no reason to lose the others.
-            Err(error @ (HuntError::Check(_) | HuntError::Trace(_))) => {
+            Err(HuntError::Threads(error)) if !matches!(error, CheckedRunError::Run(_)) => {
                 result.error = Some(error.to_string());
                 result.seeds += 1;
                 continue;

@@ -1,7 +1,6 @@
 //! Hunts: one engine looks for one defect, from one seed, within a budget.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -15,10 +14,9 @@ use crate::engine::controlled::exhaustive::{self, Options};
 use crate::engine::controlled::machine::{Setup, SetupError};
 use crate::engine::controlled::observe::Observed;
 use crate::engine::controlled::sample::{self, Plan, Strategy};
-use crate::engine::threads::{self, RunConfig, RunError, ServerChoice};
-use crate::oracle::{CheckError, Report, Verdict, check_trace};
+use crate::engine::threads::{CheckedRunError, RunConfig, recorded_and_checked};
+use crate::oracle::{Report, Verdict};
 use crate::scenario::{Scenario, ScenarioError};
-use crate::trace::file::TraceFile;
 
 /// Who looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -83,15 +81,9 @@ pub enum HuntError {
     /// It cannot be run under control.
     #[error(transparent)]
     Setup(#[from] SetupError),
-    /// It cannot be run on threads.
+    /// It cannot be run on threads, or its trace gets no verdict.
     #[error(transparent)]
-    Run(#[from] RunError),
-    /// The trace gets no verdict.
-    #[error(transparent)]
-    Check(#[from] CheckError),
-    /// The trace could not be kept or read.
-    #[error("the trace of a run: {0}")]
-    Trace(String),
+    Threads(#[from] CheckedRunError),
 }
 
 impl Engine {
@@ -227,20 +219,8 @@ fn stress(
 
 /// One run of real threads, recorded and checked.
 fn play(scenario: &Scenario, run: u64, interrupt: &AtomicBool) -> Result<Report, HuntError> {
-    let trace = |error: &dyn fmt::Display| HuntError::Trace(error.to_string());
-    let file = tempfile::tempfile().map_err(|error| trace(&error))?;
-    let record = file.try_clone().map_err(|error| trace(&error))?;
-    let config = RunConfig {
-        scenario,
-        run,
-        record: Some(record),
-        server: ServerChoice::InProcess,
-        debug_log: None,
-        interrupt,
-    };
-    threads::run(config, |_| ())?;
-    let file = TraceFile::from_file(file, Path::new("(run)")).map_err(|error| trace(&error))?;
-    Ok(check_trace(&file, |_| ())?)
+    let config = RunConfig::new(scenario, run, interrupt);
+    Ok(recorded_and_checked(config, |_| ())?.report)
 }
 
 /// Draws in portions that grow, so that a schedule that is found early costs no more than it must. The first schedule that diverges is the same

@@ -11,12 +11,14 @@ use serde_json::json;
 use crate::campaign::folder::{Folder, write_whole};
 use crate::campaign::proof::{Proof, ProofPart, prove, write_merged};
 use crate::campaign::{CampaignError, Shard};
+use crate::cli::args::parse_duration;
+use crate::cli::outcome::{Context, Format, Outcome};
 use crate::cli::progress::Progress;
 use crate::cli::scenario_args::ScenarioArgs;
-use crate::cli::stress::{headline, parse_duration};
-use crate::cli::verdict::{Summary, divergence_table, grouped, plural};
-use crate::cli::{Context, Format, Outcome};
+use crate::cli::verdict::headline;
+use crate::cli::verdict::{Summary, divergence_table};
 use crate::engine::controlled::machine::Setup;
+use crate::numbers::{grouped, plural};
 use crate::oracle::Verdict;
 
 /// Arguments of `heisenbed campaign prove`.

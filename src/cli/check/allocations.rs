@@ -5,14 +5,15 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::super::outcome::{Context, Format, Outcome};
 use super::super::progress::Progress;
-use super::super::verdict::{Summary, divergence_table, grouped, plural};
-use super::super::{Context, Format, Outcome};
+use super::super::verdict::{Summary, divergence_table};
 use super::{SHOWN, weak_report};
 use crate::device::Memory;
 use crate::import::accounting::Accounting;
 use crate::import::allocation::{self, AllocationSource};
 use crate::import::stacks::{StackId, StackTable};
+use crate::numbers::{grouped, plural};
 use crate::oracle::allocation_check::{AllocationCheck, AllocationReport, LiveBuffer};
 use crate::oracle::{Report, Verdict};
 use crate::trace::file::{ImportFormat, ImportHeader, TraceFile};

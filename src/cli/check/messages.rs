@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
-use crate::cli::verdict::{Summary, plural};
-use crate::cli::{Context, Format, Outcome, captured};
+use crate::cli::captured;
+use crate::cli::outcome::{Context, Format, Outcome};
+use crate::cli::verdict::Summary;
+use crate::numbers::plural;
 use crate::oracle::observation_check::ObservationCheck;
 use crate::trace::file::{CaptureHeader, TraceFile};
 use crate::trace::{capture, journal};

@@ -5,11 +5,11 @@ use std::time::Instant;
 use comfy_table::{Table, presets};
 use serde_json::json;
 
+use super::super::outcome::{Context, Format, Outcome};
 use super::super::progress::Progress;
-use super::super::verdict::plural;
-use super::super::{Context, Format, Outcome};
 use crate::calibration::{Confusion, Plan, Row, calibrate};
 use crate::diagnosis::{CONFIDENT, Cause};
+use crate::numbers::plural;
 
 /// The share of runs in which the right cause must come first.
 const RIGHT: f64 = 0.95;

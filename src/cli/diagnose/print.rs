@@ -5,10 +5,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::super::verdict::{grouped, plural};
-use super::super::{Context, Format, Outcome};
+use super::super::outcome::{Context, Format, Outcome};
 use super::{Diagnosed, LeakPlace};
 use crate::diagnosis::{CONFIDENT, Cause, Exhibit, PROBABLE, Suspect};
+use crate::numbers::{grouped, plural};
 
 /// Pieces of evidence that the text output shows for a cause that is named, and for one that is only mentioned.
 const SHOWN: usize = 5;

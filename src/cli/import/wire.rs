@@ -6,9 +6,10 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::super::verdict::grouped;
-use super::super::{Format, captured};
+use super::super::captured;
+use super::super::outcome::Format;
 use super::{ImportArgs, READ_BYTES, at, open};
+use crate::numbers::grouped;
 use crate::trace::capture::{self, Account, CaptureEvent, CaptureRecord, CaptureWriter};
 use crate::trace::file::{CaptureHeader, CaptureSource, Header, TraceFile};
 

@@ -12,9 +12,9 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::outcome::{Context, Format, Outcome};
 use super::progress::Progress;
 use super::scenario_args::word;
-use super::{Context, Format, Outcome};
 use crate::campaign::target::WORKLOADS;
 use crate::engine::controlled::exhaustive::{Goal, Options, search};
 use crate::engine::controlled::machine::Setup;

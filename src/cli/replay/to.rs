@@ -10,10 +10,11 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 
 use super::ReplayArgs;
+use crate::cli::outcome::{Context, Format, Outcome};
 use crate::cli::progress::Progress;
-use crate::cli::verdict::{Summary, grouped, plural};
-use crate::cli::{Context, Format, Outcome};
+use crate::cli::verdict::Summary;
 use crate::device::{DeviceId, Memory};
+use crate::numbers::{grouped, plural};
 use crate::observe::{self, Seen};
 use crate::oracle::{Divergence, Kind, Strength, Verdict};
 use crate::playback::{Figure, PlaybackError, Played, Player, compare};

@@ -13,10 +13,12 @@ use parking_lot::Mutex;
 use crate::device::{BufferKind, ConfigError, Device, DeviceId, Memory};
 use crate::engine::backend::{BufferView, PartAt, StopReason};
 use crate::engine::slot::SlotWord;
+use crate::oracle::Leak;
+use crate::oracle::rest::LiveBuffer;
 use crate::planted::Planted;
 use crate::scenario::objects::Objects;
 use crate::scenario::objects::{ConnId, LockId};
-use crate::scenario::op::{MAX_PARTS, Request};
+use crate::scenario::op::{MAX_PARTS, Request, SlotId};
 use crate::scenario::{Scenario, VIEW_GENERATION};
 use crate::tracking::sent::Handle;
 
@@ -331,5 +333,44 @@ impl Waiting {
                 wants.load(Ordering::Relaxed) != 0 || on_slot.load(Ordering::Relaxed)
             });
         waits.count() >= running
+    }
+}
+
+impl World {
+    /// Every buffer that is live now, by its handle; call it when no thread runs.
+    pub(super) fn live_buffers(&self) -> Vec<LiveBuffer> {
+        let mut live = Vec::new();
+        for (slot, cell) in (0u32..).zip(&self.slots) {
+            let buffer = cell.buffer();
+            for part in 0..(cell.parts.len() as u8).min(buffer.parts) {
+                let device = self.objects.device_of(buffer.device, part);
+                let handle = self.handle(
+                    PartAt {
+                        slot: SlotId(slot),
+                        part,
+                    },
+                    device,
+                );
+                let generation = self.devices[usize::from(device.0)]
+                    .lock()
+                    .generation(handle.memory, handle.address);
+                if handle.address != NO_ADDRESS && generation == Some(handle.generation) {
+                    let origin = Leak {
+                        device,
+                        memory: handle.memory,
+                        address: handle.address,
+                        size_bytes: handle.size_bytes,
+                        thread: 0,
+                        op: 0,
+                    };
+                    live.push(LiveBuffer {
+                        origin,
+                        generation: handle.generation,
+                        circular: buffer.kind == BufferKind::Circular,
+                    });
+                }
+            }
+        }
+        live
     }
 }
