@@ -144,7 +144,8 @@ fn or<T: Clone>(asked: &[T], usual: &[T]) -> Vec<T> {
     if asked.is_empty() { usual } else { asked }.to_vec()
 }
 
-fn pairs<A: Clone, B: Clone>(a: &[A], b: &[B]) -> Vec<(A, B)> {
+/// Every choice of one of `a` with one of `b`.
+pub(crate) fn pairs<A: Clone, B: Clone>(a: &[A], b: &[B]) -> Vec<(A, B)> {
     a.iter()
         .flat_map(|a| b.iter().map(move |b| (a.clone(), b.clone())))
         .collect()

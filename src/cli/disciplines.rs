@@ -8,6 +8,7 @@ use crate::lifecycle::{
     Discipline, DisciplineError, Finding, Order, ProgramKind, Publication, Severity, builtin, lint,
     render,
 };
+use crate::numbers::plural;
 
 /// List, show and lint lifecycle disciplines.
 #[derive(Clone, Debug, Args)]
@@ -152,8 +153,7 @@ fn lint_one(name_or_file: &str, format: Format) -> Outcome {
                 .map(|finding| finding_line(name_or_file, finding))
                 .collect();
             let verdict = if errors == 0 { "accepted" } else { "rejected" };
-            let count =
-                |count: usize, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+            let count = |count: usize, what: Severity| plural(count as u64, &what.to_string());
             let (errors, warnings) = (
                 count(errors, Severity::Error),
                 count(findings.len() - errors, Severity::Warning),

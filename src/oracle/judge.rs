@@ -173,8 +173,7 @@ impl Judge {
         if self.first.is_some() || matches!(outcome, Outcome::Held | Outcome::Ignored) {
             return;
         }
-        let allocates = matches!(kind, MessageKind::Alloc | MessageKind::CbAlloc);
-        let moment = if allocates {
+        let moment = if kind.opens() {
             Moment::Alloc
         } else {
             Moment::Free
@@ -226,14 +225,7 @@ impl Judge {
             } else {
                 Kind::MissingLive
             };
-            self.count(Divergence {
-                kind,
-                device,
-                memory: Some(memory),
-                address: None,
-                thread: None,
-                op: None,
-            });
+            self.count(of_total(kind, device, memory));
         }
     }
 
@@ -323,14 +315,7 @@ impl Judge {
                     std::cmp::Ordering::Greater => Kind::PhantomLive,
                     std::cmp::Ordering::Less => Kind::MissingLive,
                 };
-                self.count(Divergence {
-                    kind,
-                    device,
-                    memory: Some(memory),
-                    address: None,
-                    thread: None,
-                    op: None,
-                });
+                self.count(of_total(kind, device, memory));
             }
         }
     }
@@ -388,6 +373,18 @@ fn at(kind: Kind, about: &About) -> Divergence {
         address: Some(address),
         thread: about.thread,
         op: about.op,
+    }
+}
+
+/// A divergence of one memory's total on a device.
+fn of_total(kind: Kind, device: DeviceId, memory: Memory) -> Divergence {
+    Divergence {
+        kind,
+        device,
+        memory: Some(memory),
+        address: None,
+        thread: None,
+        op: None,
     }
 }
 

@@ -8,10 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
-use crate::device::Memory;
 use crate::registry::{Limits, Registry, Semantics};
 use crate::trace::observation::{Observation, Observed};
-use crate::tracking::message::Extension;
 use crate::tracking::transport::{Connection, SendMode, WriteOutcome};
 use crate::tracking::wire::{self, FrameBuffer, Response};
 use crate::tracking::{Layout, Message, MessageKind};
@@ -208,22 +206,11 @@ impl<'a> Player<'a> {
     fn release_all(&self) {
         let connection = &self.connections[0];
         for entry in self.registry.live() {
+            let release = entry.release();
+            let extension = (release.extension).filter(|_| self.layout == Layout::Extended);
             let message = Message {
-                kind: entry.class.closing(),
-                device: i32::from(entry.device.0),
-                size_bytes: 0,
-                buffer_type: 0,
-                pid: entry.pid,
-                address: entry.address,
-                timestamp_ns: 0,
-                extension: Memory::from_buffer_type(entry.buffer_type)
-                    .filter(|_| self.layout == Layout::Extended)
-                    .map(|memory| Extension {
-                        memory,
-                        sequence: 0,
-                        generation: entry.generation,
-                        thread: entry.thread,
-                    }),
+                extension,
+                ..release
             };
             let frame = wire::encode(self.layout, &message);
             for _ in 0..entry.refcount {

@@ -519,7 +519,7 @@ impl<O: Observer> Core<O> {
             observer,
             ..
         } = self;
-        if account.buffers >= config.max_client_buffers && opens(message.kind) {
+        if account.buffers >= config.max_client_buffers && message.kind.opens() {
             counters.rejected += 1;
             observer.on_refused(Refused::TooManyBuffers);
             return;
@@ -567,13 +567,6 @@ impl<O: Observer> Core<O> {
             }
         }
     }
-}
-
-fn opens(kind: MessageKind) -> bool {
-    matches!(
-        kind,
-        MessageKind::Alloc | MessageKind::CbAlloc | MessageKind::KernelLoad
-    )
 }
 
 impl Counters {

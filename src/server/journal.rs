@@ -15,13 +15,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::fs::{FlockOperation, flock};
 
 use super::listener::{ClientId, Observer};
-use crate::device::Memory;
 use crate::registry::{Limits, Registry, Semantics};
 use crate::trace::file::{Header, JournalHeader, TraceError, TraceFile};
 use crate::trace::journal::{JournalReader, JournalRecord, JournalWriter};
-use crate::tracking::entry::{Class, Entry};
-use crate::tracking::message::Extension;
-use crate::tracking::{Message, MessageKind};
+use crate::tracking::Message;
+use crate::tracking::entry::Entry;
 
 /// What was taken in is in the file so long after at the latest.
 pub const FLUSH_AFTER: Duration = Duration::from_millis(100);
@@ -219,7 +217,7 @@ impl Observer for Journal {
 
     #[inline]
     fn on_received(&mut self, client: ClientId, message: &Message) {
-        if changes_the_table(message.kind) {
+        if message.kind.class().is_some() {
             self.write(|writer| writer.message(client.0, message));
         }
     }
@@ -237,7 +235,7 @@ impl Observer for Journal {
             writer.record(&JournalRecord::Swept(pid, removed.len() as u64))?;
             removed
                 .iter()
-                .try_for_each(|entry| writer.record(&JournalRecord::Dropped(release_of(entry))))
+                .try_for_each(|entry| writer.record(&JournalRecord::Dropped(entry.release())))
         });
     }
 
@@ -259,49 +257,6 @@ impl Observer for Journal {
             .as_ref()
             .is_some_and(JournalWriter::has_unwritten)
     }
-}
-
-/// The message that takes `entry` off a table.
-fn release_of(entry: &Entry) -> Message {
-    let memory = match entry.buffer_type {
-        0 => Some(Memory::Dram),
-        1 => Some(Memory::L1),
-        3 => Some(Memory::L1Small),
-        4 => Some(Memory::Trace),
-        // System memory: no extension names it, and a release without one finds it.
-        _ => None,
-    };
-    Message {
-        kind: match entry.class {
-            Class::Plain => MessageKind::Free,
-            Class::Circular => MessageKind::CbFree,
-            Class::Kernel => MessageKind::KernelUnload,
-        },
-        device: i32::from(entry.device.0),
-        size_bytes: 0,
-        buffer_type: 0,
-        pid: entry.pid,
-        address: entry.address,
-        timestamp_ns: 0,
-        extension: memory.map(|memory| Extension {
-            memory,
-            sequence: 0,
-            generation: entry.generation,
-            thread: entry.thread,
-        }),
-    }
-}
-
-fn changes_the_table(kind: MessageKind) -> bool {
-    matches!(
-        kind,
-        MessageKind::Alloc
-            | MessageKind::Free
-            | MessageKind::CbAlloc
-            | MessageKind::CbFree
-            | MessageKind::KernelLoad
-            | MessageKind::KernelUnload
-    )
 }
 
 /// Plays a journal into an empty registry; returns the number of messages.

@@ -19,6 +19,7 @@ use crate::engine::controlled::exhaustive::{Ended, Goal, Options, search};
 use crate::engine::controlled::machine::{Setup, SetupError};
 use crate::engine::controlled::observe::Observed;
 use crate::engine::controlled::schedule::Schedule;
+use crate::numbers::plural;
 use crate::oracle::{CheckError, Kind, Verdict};
 use crate::scenario::op::Op;
 use crate::scenario::{Scenario, ScenarioError};
@@ -220,8 +221,6 @@ impl fmt::Display for Size {
                 "fewer were not ruled out"
             }
         };
-        let plural =
-            |count: u64, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
         write!(
             f,
             "{}, {} ({}), {}, {} ({}); replays {} of {}",

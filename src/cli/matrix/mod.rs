@@ -16,6 +16,7 @@ use super::outcome::{Context, Format, Outcome};
 use super::progress::Progress;
 use super::scenario_args::word;
 use crate::campaign::target::WORKLOADS;
+use crate::campaign::target::pairs;
 use crate::engine::controlled::exhaustive::{Goal, Options, search};
 use crate::engine::controlled::machine::Setup;
 use crate::lifecycle::{self, Discipline, Order, Publication};
@@ -203,12 +204,6 @@ fn or_all<T: Copy>(asked: &[T], all: [T; 2]) -> Vec<T> {
     } else {
         asked.to_vec()
     }
-}
-
-fn pairs<A: Clone, B: Clone>(a: &[A], b: &[B]) -> Vec<(A, B)> {
-    a.iter()
-        .flat_map(|a| b.iter().map(move |b| (a.clone(), b.clone())))
-        .collect()
 }
 
 fn search_all(args: &MatrixArgs, context: &Context, plans: Vec<Plan>) -> Result<Vec<Cell>, String> {

@@ -347,8 +347,7 @@ impl Backend for ThreadBackend<'_> {
 
     fn send(&mut self, outgoing: &Outgoing) -> Flow<(SendOutcome, u64)> {
         let buffer = self.world.slots[outgoing.at.slot.index()].buffer();
-        let device =
-            DeviceId((buffer.device.0 + u16::from(outgoing.at.part)) % self.world.objects.devices);
+        let device = (self.world.objects).device_of(buffer.device, outgoing.at.part);
         let handle = self.world.handle(outgoing.at, device);
         let mut message = message(
             self.layout,

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
+use crate::numbers::plural;
 use crate::oracle::{Kind, Report, Verdict};
 
 use super::actors::{Actor, Actors};
@@ -94,8 +95,8 @@ impl Searched {
         }
         let why = match (self.ended, preemptions, &self.at_rest) {
             (Ended::Exhausted, Some(bound), _) => format!(
-                "every schedule with at most {bound} preemption{} was searched, and none diverged; others were not",
-                if bound == 1 { "" } else { "s" }
+                "every schedule with at most {} was searched, and none diverged; others were not",
+                plural(bound.into(), "preemption")
             ),
             (Ended::Exhausted, None, Some(report)) if report.ops == 0 => {
                 "there was no operation to do: nothing is proved".to_owned()
