@@ -5,7 +5,7 @@ mod common;
 
 use common::{discipline_text, scenario};
 use heisenbed::engine::controlled::machine::{Machine, RunEnd, Setup};
-use heisenbed::engine::controlled::observe::{Unrecorded, observe};
+use heisenbed::engine::controlled::observe::{NoRecording, observe};
 use heisenbed::engine::controlled::schedulers::{RandomWalk, Scheduler};
 use heisenbed::lifecycle::Discipline;
 use heisenbed::oracle::Verdict;
@@ -94,7 +94,7 @@ fn what_the_oracle_finds_raises_the_alarm() {
         for index in 0..12 {
             machine.reset();
             walk.begin(index);
-            let end = machine.run(&mut walk, &mut Unrecorded, u64::MAX);
+            let end = machine.run(&mut walk, &mut NoRecording, u64::MAX);
             let silent =
                 end == RunEnd::Completed && !machine.alarmed() && !machine.differs_at_rest();
             let (observed, _) = observe(&setup, walk.clone(), index, u64::MAX);

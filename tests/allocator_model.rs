@@ -1,7 +1,7 @@
 //! Every allocator against a naive model, which the fuzz target of the same name uses too.
 
 use heisenbed::device::{AllocatorConfig, Direction};
-use heisenbed::fuzzing::allocator::{Op, Pair, configs};
+use heisenbed::fuzzing::allocator::{AllocatorOp, Pair, configs};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -43,23 +43,23 @@ proptest! {
     }
 }
 
-fn any_op() -> impl Strategy<Value = Op> {
+fn any_op() -> impl Strategy<Value = AllocatorOp> {
     let size = || prop_oneof![20 => 0..100_u64, 4 => 0..2000_u64, 1 => any::<u64>()];
     let address = || prop_oneof![20 => 0..1500_u64, 1 => any::<u64>()];
     let aligned = (0..48_u64, 0..3_u32).prop_map(|(unit, power)| unit << [0, 3, 5][power as usize]);
     let direction = prop_oneof![Just(Direction::BottomUp), Just(Direction::TopDown)];
     prop_oneof![
-        6 => size().prop_map(Op::Allocate),
-        3 => (size(), direction).prop_map(|(size_bytes, direction)| Op::AllocateTowards(size_bytes, direction)),
-        2 => (prop_oneof![address().boxed(), aligned.boxed()], size()).prop_map(|(address, size)| Op::AllocateAt(address, size)),
-        6 => any::<usize>().prop_map(Op::FreeLive),
-        1 => address().prop_map(Op::Free),
-        1 => Just(Op::Clear),
+        6 => size().prop_map(AllocatorOp::Allocate),
+        3 => (size(), direction).prop_map(|(size_bytes, direction)| AllocatorOp::AllocateTowards(size_bytes, direction)),
+        2 => (prop_oneof![address().boxed(), aligned.boxed()], size()).prop_map(|(address, size)| AllocatorOp::AllocateAt(address, size)),
+        6 => any::<usize>().prop_map(AllocatorOp::FreeLive),
+        1 => address().prop_map(AllocatorOp::Free),
+        1 => Just(AllocatorOp::Clear),
     ]
 }
 
 /// `wave` 0 favours allocations, 1 releases, 2 neither.
-fn random_op(rng: &mut Xoshiro256PlusPlus, config: &AllocatorConfig, wave: usize) -> Op {
+fn random_op(rng: &mut Xoshiro256PlusPlus, config: &AllocatorConfig, wave: usize) -> AllocatorOp {
     let unit = config.alignment_bytes;
     let top = config.base_address + config.capacity_bytes + 2 * unit;
     let size = match rng.random_range(0..100) {
@@ -70,14 +70,14 @@ fn random_op(rng: &mut Xoshiro256PlusPlus, config: &AllocatorConfig, wave: usize
     };
     let releases = [30, 70, 50][wave];
     match rng.random_range(0..100) {
-        0..4 => Op::Free(rng.random_range(0..top)),
-        4 if rng.random_ratio(1, 20) => Op::Clear,
-        4..10 => Op::AllocateAt(rng.random_range(0..top / unit) * unit, size),
-        10..12 => Op::AllocateAt(rng.random_range(0..top), size),
-        12 => Op::AllocateAt(rng.random(), size),
-        roll if roll >= 100 - releases => Op::FreeLive(rng.random_range(0..1000)),
-        roll if roll % 3 == 0 => Op::AllocateTowards(size, Direction::TopDown),
-        roll if roll % 3 == 1 => Op::AllocateTowards(size, Direction::BottomUp),
-        _ => Op::Allocate(size),
+        0..4 => AllocatorOp::Free(rng.random_range(0..top)),
+        4 if rng.random_ratio(1, 20) => AllocatorOp::Clear,
+        4..10 => AllocatorOp::AllocateAt(rng.random_range(0..top / unit) * unit, size),
+        10..12 => AllocatorOp::AllocateAt(rng.random_range(0..top), size),
+        12 => AllocatorOp::AllocateAt(rng.random(), size),
+        roll if roll >= 100 - releases => AllocatorOp::FreeLive(rng.random_range(0..1000)),
+        roll if roll % 3 == 0 => AllocatorOp::AllocateTowards(size, Direction::TopDown),
+        roll if roll % 3 == 1 => AllocatorOp::AllocateTowards(size, Direction::BottomUp),
+        _ => AllocatorOp::Allocate(size),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use common::{run, run_json};
 use heisenbed::registry::Semantics;
-use heisenbed::server::listener::{Config, Server};
+use heisenbed::server::listener::{Server, ServerConfig};
 use heisenbed::tracking::transport::{Connection, SendMode};
 use heisenbed::tracking::{Layout, Message, MessageKind, wire};
 use naive::Naive;
@@ -23,7 +23,7 @@ struct Bench {
 impl Bench {
     fn new(semantics: Semantics) -> Bench {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let config = Config::new(directory.path().join("ours.sock"), semantics);
+        let config = ServerConfig::new(directory.path().join("ours.sock"), semantics);
         let server = Server::start(config).expect("it starts");
         Bench { directory, server }
     }

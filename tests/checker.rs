@@ -9,7 +9,7 @@ use heisenbed::scenario::Scenario;
 use heisenbed::scenario::objects::ConnId;
 use heisenbed::trace::event::{Event, FreeOutcome, ReceiveCode, SendOutcome};
 use heisenbed::trace::file::{AtRest, End, SERVER_STREAM, TableEntry};
-use heisenbed::trace::merge::Merged;
+use heisenbed::trace::merge::MergedEvent;
 use heisenbed::tracking::sent::SentKind;
 
 /// One thread that allocates a buffer and keeps it.
@@ -18,7 +18,7 @@ fn keeps_one() -> Scenario {
 }
 
 fn feed(checker: &mut Checker, stream: u16, event: Event) {
-    checker.observe(&Merged { stream, event });
+    checker.observe(&MergedEvent { stream, event });
 }
 
 /// A checker that has seen the thread allocate and send.

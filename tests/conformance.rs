@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{heisenbed, run_json};
 use heisenbed::conformance::{Case, cases};
 use heisenbed::registry::Semantics;
-use heisenbed::server::listener::{Config, Report, Server};
+use heisenbed::server::listener::{Server, ServerConfig, ServerReport};
 use heisenbed::tracking::transport::{Connection, SendMode};
 use heisenbed::tracking::wire::encode;
 use heisenbed::tracking::{Layout, Message, MessageKind};
@@ -19,7 +19,7 @@ use serde_json::Value;
 /// A server of ours in a directory of its own.
 fn serve(semantics: Semantics) -> (tempfile::TempDir, Server) {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let config = Config::new(directory.path().join("ours.sock"), semantics);
+    let config = ServerConfig::new(directory.path().join("ours.sock"), semantics);
     let server = Server::start(config).expect("it starts");
     (directory, server)
 }
@@ -70,7 +70,7 @@ fn our_own_server_passes_and_nothing_is_left_in_it() {
     let text = String::from_utf8(output.stdout).expect("text");
     assert_eq!(output.status.code(), Some(0), "{text}");
     snapshot("ours", &table(&text, server.path()));
-    let Report { registry, .. } = server.shutdown();
+    let ServerReport { registry, .. } = server.shutdown();
     // What dead clients left, which this server does not drop, was released in their name.
     assert_eq!(registry.live(), []);
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{all_kinds, kinds, scripted, searched, under};
-use heisenbed::engine::controlled::exhaustive::Options;
+use heisenbed::engine::controlled::exhaustive::SearchOptions;
 use heisenbed::engine::controlled::machine::Setup;
 use heisenbed::lifecycle::{Severity, lint};
 use heisenbed::oracle::Kind;
@@ -152,7 +152,7 @@ fn a_sender_that_waits_for_a_server_that_stopped_is_a_named_deadlock() {
         "it reads: nobody waits for good"
     );
     scenario.server.stops_after = Some(1);
-    let found = searched(&scenario, &Options { ..all_kinds() });
+    let found = searched(&scenario, &SearchOptions { ..all_kinds() });
     assert!(found.divergences.contains_key(&Kind::Deadlock));
     let note = found
         .example

@@ -3,7 +3,7 @@
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
-use heisenbed::fuzzing::{TARGETS, Target};
+use heisenbed::fuzzing::{FuzzTarget, TARGETS};
 
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/fuzz")
@@ -22,7 +22,7 @@ fn seeds(target: &str) -> Vec<PathBuf> {
 
 #[test]
 fn every_seed_passes_its_target() {
-    for Target { name, run, .. } in TARGETS {
+    for FuzzTarget { name, run, .. } in TARGETS {
         let seeds = seeds(name);
         assert!(!seeds.is_empty(), "{name} has no seeds");
         for seed in seeds {
@@ -35,7 +35,7 @@ fn every_seed_passes_its_target() {
 
 #[test]
 fn every_prefix_and_flipped_byte_of_a_seed_passes_too() {
-    for Target { name, run, .. } in TARGETS {
+    for FuzzTarget { name, run, .. } in TARGETS {
         for seed in seeds(name) {
             let mut bytes = std::fs::read(&seed).expect("a readable seed");
             let step = (bytes.len() / 16).max(1);

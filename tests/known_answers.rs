@@ -3,7 +3,7 @@
 mod common;
 
 use common::{all_kinds, kinds, searched, small, small_file};
-use heisenbed::engine::controlled::exhaustive::{Ended, Searched};
+use heisenbed::engine::controlled::exhaustive::{SearchEnd, Searched};
 use heisenbed::lifecycle::{Order, Publication};
 use heisenbed::oracle::Kind;
 use heisenbed::registry::Semantics;
@@ -20,7 +20,7 @@ const ORDERS: [Order; 2] = [Order::TrackFirst, Order::FreeFirst];
 const PUBLICATIONS: [Publication; 2] = [Publication::Late, Publication::Early];
 
 fn is_proved(found: &Searched) -> bool {
-    found.ended == Ended::Exhausted && found.example.is_none()
+    found.ended == SearchEnd::Exhausted && found.example.is_none()
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{all_kinds, kinds, searched, small, small_file};
-use heisenbed::engine::controlled::exhaustive::{Ended, Part, SearchedPart, search_part};
+use heisenbed::engine::controlled::exhaustive::{Part, SearchEnd, SearchedPart, search_part};
 use heisenbed::engine::controlled::machine::Setup;
 use heisenbed::lifecycle::{Order, Publication};
 use heisenbed::oracle::Kind;
@@ -48,7 +48,7 @@ fn parts_find_the_kinds_that_the_whole_search_finds() {
             let named = format!("{workload} under {discipline}, {of} parts at depth {depth}");
             assert_eq!(union(&parts), kinds(&whole), "{named}");
             for part in &parts {
-                assert_eq!(part.found.ended, Ended::Exhausted, "{named}");
+                assert_eq!(part.found.ended, SearchEnd::Exhausted, "{named}");
                 assert_eq!(
                     (part.frontier, part.trunk),
                     (parts[0].frontier, parts[0].trunk)

@@ -5,7 +5,7 @@ mod loom_model;
 
 use std::time::Duration;
 
-use heisenbed::engine::controlled::exhaustive::{Ended, Options, search};
+use heisenbed::engine::controlled::exhaustive::{SearchEnd, SearchOptions, search};
 use heisenbed::engine::controlled::machine::Setup;
 use heisenbed::scenario::ScenarioFile;
 use loom_model::{Discipline, LoomOutcome, Model};
@@ -26,11 +26,11 @@ fn diverges(discipline: &str, order: &str) -> bool {
     let file: ScenarioFile = toml::from_str(&file).expect("a scenario");
     let scenario = file.resolve().expect("a sound scenario");
     let setup = Setup::new(scenario, 0).expect("small enough");
-    let found = search(&setup, &Options::default(), &mut |_| true);
+    let found = search(&setup, &SearchOptions::default(), &mut |_| true);
     match found.ended {
-        Ended::Exhausted => false,
-        Ended::Reached => true,
-        Ended::Abandoned => panic!("nobody asked to stop"),
+        SearchEnd::Exhausted => false,
+        SearchEnd::Reached => true,
+        SearchEnd::Abandoned => panic!("nobody asked to stop"),
     }
 }
 

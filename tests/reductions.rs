@@ -6,42 +6,42 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{all_kinds, discipline_text, kinds, scripted, searched, small, small_file, under};
-use heisenbed::engine::controlled::exhaustive::{Ended, Options};
+use heisenbed::engine::controlled::exhaustive::{SearchEnd, SearchOptions};
 use heisenbed::engine::controlled::machine::Setup;
-use heisenbed::engine::controlled::sample::{Plan, Strategy, sample};
+use heisenbed::engine::controlled::sample::{SamplePlan, Strategy, sample};
 use heisenbed::lifecycle::{Order, Publication, builtin};
 use heisenbed::oracle::Kind;
 use heisenbed::scenario::{Connections, Scenario};
 use heisenbed::tracking::transport::SendMode;
 
 /// Each reduction alone switched off, and all of them.
-fn weaker() -> [(&'static str, Options); 4] {
+fn weaker() -> [(&'static str, SearchOptions); 4] {
     let full = all_kinds();
     [
         (
             "partial order",
-            Options {
+            SearchOptions {
                 partial_order: false,
                 ..full
             },
         ),
         (
             "symmetry",
-            Options {
+            SearchOptions {
                 symmetry: false,
                 ..full
             },
         ),
         (
             "dead slots",
-            Options {
+            SearchOptions {
                 dead_slots: false,
                 ..full
             },
         ),
         (
             "all",
-            Options {
+            SearchOptions {
                 partial_order: false,
                 symmetry: false,
                 dead_slots: false,
@@ -53,10 +53,14 @@ fn weaker() -> [(&'static str, Options); 4] {
 
 fn assert_same(name: &str, scenario: &Scenario) {
     let reduced = searched(scenario, &all_kinds());
-    assert_eq!(reduced.ended, Ended::Exhausted, "{name}");
+    assert_eq!(reduced.ended, SearchEnd::Exhausted, "{name}");
     for (without, options) in weaker() {
         let found = searched(scenario, &options);
-        assert_eq!(found.ended, Ended::Exhausted, "{name} without {without}");
+        assert_eq!(
+            found.ended,
+            SearchEnd::Exhausted,
+            "{name} without {without}"
+        );
         assert_eq!(kinds(&found), kinds(&reduced), "{name} without {without}");
         assert_eq!(found.leaks, reduced.leaks, "{name} without {without}");
         assert!(found.states >= reduced.states, "{name} without {without}");
@@ -236,7 +240,7 @@ fn schedules_that_are_drawn_show_what_the_search_shows_and_nothing_else() {
             .collect();
         let setup = Setup::new(scenario, 0).expect("can be run");
         for strategy in [Strategy::Random, Strategy::Pct { depth: 3 }, Strategy::Urw] {
-            let plan = Plan {
+            let plan = SamplePlan {
                 strategy,
                 seed: 1,
                 schedules: 5000,
@@ -287,8 +291,8 @@ fn a_bounded_search_is_the_same_with_and_without_reductions() {
         ]);
         let scenario = under(scenario, allocate, deallocate);
         for bound in 0..4 {
-            let bounded = |options: Options| {
-                let options = Options {
+            let bounded = |options: SearchOptions| {
+                let options = SearchOptions {
                     preemptions: Some(bound),
                     ..options
                 };
@@ -317,7 +321,7 @@ fn a_bound_on_preemptions_covers_what_it_says() {
     let bounded = |bound| {
         searched(
             &scenario,
-            &Options {
+            &SearchOptions {
                 preemptions: Some(bound),
                 ..all_kinds()
             },

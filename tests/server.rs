@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use heisenbed::device::Memory;
 use heisenbed::registry::{Outcome, Semantics};
-use heisenbed::server::listener::{ClientId, Config, ListenError, Observer, Server};
+use heisenbed::server::listener::{ClientId, ListenError, Observer, Server, ServerConfig};
 use heisenbed::tracking::message::{Extension, Message, MessageKind};
 use heisenbed::tracking::sent::chunk_range;
 use heisenbed::tracking::transport::{Connection, SendMode, WriteOutcome};
@@ -17,9 +17,9 @@ use heisenbed::tracking::wire::{Layout, decode_response, encode};
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A server in a directory of its own.
-fn serve(change: impl FnOnce(&mut Config)) -> (tempfile::TempDir, Server) {
+fn serve(change: impl FnOnce(&mut ServerConfig)) -> (tempfile::TempDir, Server) {
     let dir = tempfile::tempdir().unwrap();
-    let mut config = Config::new(dir.path().join("s"), Semantics::Typed);
+    let mut config = ServerConfig::new(dir.path().join("s"), Semantics::Typed);
     change(&mut config);
     let server = Server::start(config).unwrap();
     (dir, server)
@@ -280,7 +280,7 @@ fn the_socket_is_its_owners_alone_and_is_removed_at_the_end() {
 #[test]
 fn only_a_socket_that_nobody_listens_on_is_replaced() {
     let (dir, server) = serve(|_| {});
-    let config = |path: PathBuf| Config::new(path, Semantics::Typed);
+    let config = |path: PathBuf| ServerConfig::new(path, Semantics::Typed);
     let second = Server::start(config(server.path().to_owned()));
     assert!(matches!(second, Err(ListenError::InUse { .. })));
     let stale = dir.path().join("stale");
@@ -432,7 +432,7 @@ impl Observer for Log {
 #[test]
 fn an_observer_sees_what_the_server_receives_in_order() {
     let dir = tempfile::tempdir().unwrap();
-    let config = Config::new(dir.path().join("s"), Semantics::Typed);
+    let config = ServerConfig::new(dir.path().join("s"), Semantics::Typed);
     let server = Server::start_with(config, Log::default()).unwrap();
     let connection = Connection::open(server.path(), Layout::Extended, None).unwrap();
     let mut unknown = bytes(Layout::Extended, &[alloc(1, 0)]);

@@ -5,7 +5,7 @@ mod common;
 use heisenbed::lifecycle::{Order, Publication};
 use heisenbed::oracle::Kind;
 use heisenbed::scenario::{Connections, ScenarioFile};
-use heisenbed::shrink::{ShrinkError, Size, shrink_trace};
+use heisenbed::shrink::{ShrinkError, ShrunkSize, shrink_trace};
 use heisenbed::trace::file::TraceFile;
 
 fn record(file: ScenarioFile, run: u64) -> TraceFile {
@@ -20,7 +20,7 @@ fn broken(name: &str, discipline: &str, order: Order, publish: Publication) -> S
     file
 }
 
-fn shrunk(file: ScenarioFile, kind: Option<Kind>) -> Size {
+fn shrunk(file: ScenarioFile, kind: Option<Kind>) -> ShrunkSize {
     // Real threads on a busy machine may not get into each other's way in one run.
     let shrunk = (0..common::PATIENCE)
         .find_map(|run| shrink_trace(&record(file.clone(), run), kind, &mut || true).ok())

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use common::{scripted, under};
 use heisenbed::engine::backend::Outgoing;
 use heisenbed::engine::code::Code;
-use heisenbed::engine::controlled::world::{Hand, Network, World};
+use heisenbed::engine::controlled::world::{Network, ThreadView, World};
 use heisenbed::engine::step::{Stepped, Thread};
 use heisenbed::lifecycle::{self, Lock, Order, Publication};
 use heisenbed::registry::Semantics;
@@ -18,13 +18,13 @@ use heisenbed::scenario::objects::ConnId;
 use heisenbed::scenario::{Connections, Scenario};
 use heisenbed::trace::event::{Event, ReceiveCode, SendOutcome};
 use heisenbed::trace::file::SERVER_STREAM;
-use heisenbed::trace::merge::Merged;
+use heisenbed::trace::merge::MergedEvent;
 use heisenbed::tracking::sent::Handle;
 
 /// What a driven run left.
 struct Driven {
     scenario: Scenario,
-    events: Vec<Merged>,
+    events: Vec<MergedEvent>,
     deciding: Option<usize>,
     completed: bool,
 }
@@ -81,7 +81,7 @@ fn drive(scenario: Scenario, schedule: &str) -> Driven {
             let mut happened = VecDeque::new();
             let stepped = thread.step(
                 &code,
-                &mut Hand {
+                &mut ThreadView {
                     world: &mut world,
                     thread: index as u16,
                     ops,
@@ -94,7 +94,7 @@ fn drive(scenario: Scenario, schedule: &str) -> Driven {
                 stepped != Stepped::Blocked || count.is_empty(),
                 "{run}: t{index} cannot take that many steps"
             );
-            events.extend(happened.into_iter().map(|event| Merged {
+            events.extend(happened.into_iter().map(|event| MergedEvent {
                 stream: index as u16,
                 event,
             }));
@@ -265,7 +265,7 @@ fn locks_taken_in_opposite_orders() {
     for (stream, lock) in [(0, Lock::Lifecycle), (1, Lock::Tracker)] {
         let lock = objects.resolve(lock, device).expect("no table");
         let event = Event::BlockedOnLock { lock };
-        driven.events.push(Merged { stream, event });
+        driven.events.push(MergedEvent { stream, event });
     }
     snapshot("deadlock", &driven);
 }
@@ -381,8 +381,8 @@ fn a_server_that_puts_messages_back_in_order() {
 }
 
 /// The server took a message from a connection.
-fn received(conn: u16, code: ReceiveCode) -> Merged {
-    Merged {
+fn received(conn: u16, code: ReceiveCode) -> MergedEvent {
+    MergedEvent {
         stream: SERVER_STREAM,
         event: Event::Receive {
             conn: ConnId(conn),
@@ -433,7 +433,7 @@ fn a_server_that_lags_has_rows_of_its_own() {
     );
     let mut driven = drive(alone, "t0*");
     let received = |code| received(0, code);
-    let sent = |merged: &Merged| matches!(merged.event, Event::Send { .. });
+    let sent = |merged: &MergedEvent| matches!(merged.event, Event::Send { .. });
     let first = driven.events.iter().position(sent).expect("a send");
     driven
         .events

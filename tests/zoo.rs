@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use common::{PATIENCE, assert_silent, heisenbed, run, run_json};
 use heisenbed::oracle::{Report, Verdict};
-use heisenbed::zoo::hunt::{Budget, Hunt, hunt};
+use heisenbed::zoo::hunt::{Budget, Trial, hunt};
 use heisenbed::zoo::{self, Defect, Engine};
 use rustix::process::{Pid, Signal, kill_process};
 
 const REQUIRED: usize = 28;
 
-fn look(engine: Engine, defect: &Defect, defective: bool, seed: u64, schedules: u64) -> Hunt {
+fn look(engine: Engine, defect: &Defect, defective: bool, seed: u64, schedules: u64) -> Trial {
     let scenario = engine
         .scenario(defect, defective, seed)
         .expect("the scenario resolves");

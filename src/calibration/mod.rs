@@ -15,11 +15,11 @@ use serde::Serialize;
 
 use crate::diagnosis::{CONFIDENT, Cause, Diagnosis};
 use forms::Form;
-use runs::Planted;
+use runs::PlantedRun;
 
 /// What to calibrate with.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub struct CalibrationPlan {
     /// Runs of each cause, and as many without one.
     pub runs: u64,
     /// Where they come from.
@@ -60,7 +60,7 @@ pub struct Confusion {
 
 /// Makes runs and diagnoses them. `go_on` is told how many are done and says whether to.
 pub fn calibrate(
-    plan: Plan,
+    plan: CalibrationPlan,
     mut go_on: impl FnMut(u64) -> bool,
 ) -> Result<Confusion, runs::PlantError> {
     let mut rows = Vec::new();
@@ -71,7 +71,7 @@ pub fn calibrate(
             if !go_on(done) {
                 return Ok(Confusion { rows });
             }
-            let planted = Planted::new(cause, plan.seed, run)?;
+            let planted = PlantedRun::new(cause, plan.seed, run)?;
             row.add(run, planted.form, &planted.diagnose());
             done += 1;
         }

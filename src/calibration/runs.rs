@@ -50,7 +50,7 @@ pub enum PlantError {
 
 /// A record with its cause.
 #[derive(Clone, Debug)]
-pub struct Planted {
+pub struct PlantedRun {
     /// The cause; none where there is no trouble.
     pub cause: Option<Cause>,
     /// The form of the record.
@@ -61,9 +61,9 @@ pub struct Planted {
     pub circumstances: Circumstances,
 }
 
-impl Planted {
+impl PlantedRun {
     /// Run `run` of `seed` with `cause`.
-    pub fn new(cause: Option<Cause>, seed: u64, run: u64) -> Result<Planted, PlantError> {
+    pub fn new(cause: Option<Cause>, seed: u64, run: u64) -> Result<PlantedRun, PlantError> {
         let index = cause.map_or(0, |cause| 1 + cause as u64);
         let mut redrawn = 0;
         let (drawn, (seen, complete)) = loop {
@@ -81,7 +81,7 @@ impl Planted {
             _ => transform::unsaid(seen),
         };
         let (seen, circumstances) = present(seen, drawn.form, complete);
-        Ok(Planted {
+        Ok(PlantedRun {
             cause,
             form: drawn.form,
             seen,

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::corpus::Reproducer;
-use crate::engine::controlled::exhaustive::{Goal, Options, search};
+use crate::engine::controlled::exhaustive::{Goal, SearchOptions, search};
 use crate::engine::controlled::machine::Setup;
-use crate::engine::controlled::sample::{Plan, Strategy, sample};
+use crate::engine::controlled::sample::{SamplePlan, Strategy, sample};
 use crate::lifecycle::{Order, Publication};
 use crate::oracle::Kind;
 use crate::scenario::{Scenario, ScenarioFile};
@@ -208,13 +208,13 @@ impl Canary {
             }
             Engine::Search => {
                 let setup = Setup::new(scenario, 0)?;
-                let options = Options {
+                let options = SearchOptions {
                     goal: match self.kinds[..] {
                         [] => Goal::First,
                         _ => Goal::AllKinds,
                     },
                     max_states: budget,
-                    ..Options::default()
+                    ..SearchOptions::default()
                 };
                 if budget == 0 {
                     (false, 0)
@@ -247,7 +247,7 @@ impl Canary {
     ) -> (bool, u64) {
         let (mut tries, mut batch) = (0, 64);
         while tries < budget && go_on() {
-            let plan = Plan {
+            let plan = SamplePlan {
                 strategy,
                 seed: seed.wrapping_add(tries),
                 schedules: batch.min(budget - tries),

@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::plan::Sort;
-use super::summary::Summary;
-use super::tally::Tally;
+use super::plan::UnitKind;
+use super::summary::CampaignSummary;
+use super::tally::UnitTally;
 use super::target::TargetName;
 
 /// The report of a campaign.
-pub fn junit(summary: &Summary, tally: &Tally) -> String {
+pub fn junit(summary: &CampaignSummary, tally: &UnitTally) -> String {
     let canaries: Vec<Case> = summary
         .canaries
         .iter()
@@ -29,7 +29,7 @@ pub fn junit(summary: &Summary, tally: &Tally) -> String {
             failure: Some(problem.clone()),
         })
         .collect();
-    let rerun = summary.units.get(&Sort::Corpus).copied().unwrap_or(0);
+    let rerun = summary.units.get(&UnitKind::Corpus).copied().unwrap_or(0);
     corpus.push(Case {
         name: format!(
             "{} reproducers came out as before",

@@ -40,7 +40,7 @@ use crate::scenario::ScenarioError;
 
 pub use plan::Parameters;
 pub use shard::Shard;
-pub use summary::Summary;
+pub use summary::CampaignSummary;
 
 /// Why a campaign cannot be run or merged.
 #[derive(Debug, Error)]

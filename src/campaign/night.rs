@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 
 use super::canary::Canary;
 use super::folder::{Folder, Manifest};
-use super::journal::Journal;
-use super::plan::Plan;
-use super::record::{Begun, Ended, Record};
-use super::summary::{Summary, write_all, write_reproducers};
-use super::tally::Tally;
+use super::journal::CampaignJournal;
+use super::plan::CampaignPlan;
+use super::record::{Begun, CampaignRecord, ShardEnd};
+use super::summary::{CampaignSummary, write_all, write_reproducers};
+use super::tally::UnitTally;
 use super::work::Worker;
 use super::{CampaignError, Shard};
 
 /// How to spend a night.
 #[derive(Clone, Debug)]
-pub struct Night {
+pub struct CampaignRun {
     /// Whose units.
     pub shard: Shard,
     /// No new unit after this long, nights before included that were cut short.
@@ -34,34 +34,34 @@ pub struct Night {
 
 /// Spends a night in `folder`, or the rest of one that was cut short. `progress` is told of the units that are done.
 pub fn spend(
-    plan: &Plan,
+    plan: &CampaignPlan,
     canaries: &[Canary],
-    night: &Night,
+    night: &CampaignRun,
     folder: &Path,
     interrupt: &AtomicBool,
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<(Summary, String), CampaignError> {
+) -> Result<(CampaignSummary, String), CampaignError> {
     let folder = Folder::take(folder)?;
     let manifest = Manifest {
         parameters: plan.parameters.clone(),
         shard: Some(night.shard),
     };
     folder.claim(&manifest)?;
-    let (mut tally, mut done, mut worked_s) = (Tally::default(), BTreeSet::new(), 0.0_f64);
-    let mut journal = Journal::open(&folder.journal(), &mut |record| {
+    let (mut tally, mut done, mut worked_s) = (UnitTally::default(), BTreeSet::new(), 0.0_f64);
+    let mut journal = CampaignJournal::open(&folder.journal(), &mut |record| {
         match &record {
-            Record::Unit(unit) => {
+            CampaignRecord::Unit(unit) => {
                 worked_s = worked_s.max(unit.at_s);
                 if !done.insert(unit.unit) {
                     return;
                 }
             }
-            Record::Ended(ended) => worked_s = worked_s.max(ended.elapsed_s),
+            CampaignRecord::Ended(ended) => worked_s = worked_s.max(ended.elapsed_s),
             _ => {}
         }
         tally.add(&record);
     })?;
-    let begun = Record::Begun(Begun { shard: night.shard });
+    let begun = CampaignRecord::Begun(Begun { shard: night.shard });
     if tally.shards.is_empty() {
         journal.append(&begun)?;
         tally.add(&begun);
@@ -93,7 +93,7 @@ pub fn spend(
         };
         workers.into_iter().map(join).collect()
     });
-    let ended = Ended {
+    let ended = ShardEnd {
         shard: night.shard,
         complete: !interrupt.load(Ordering::Relaxed) && results.iter().all(Result::is_ok),
         elapsed_s: shift.now_s(),
@@ -105,7 +105,7 @@ pub fn spend(
     let idle = desk.tally.shards.get(&night.shard).copied().flatten();
     // A night that was over before has nothing to add.
     if idle.is_none_or(|before| !before.complete || ended.elapsed_s - before.elapsed_s > 1.0) {
-        desk.add(&Record::Ended(ended))?;
+        desk.add(&CampaignRecord::Ended(ended))?;
     }
     let written = write_all(&folder, &manifest, &desk.tally, night.history.as_deref());
     // What was found is kept even where a worker could not go on.
@@ -116,7 +116,7 @@ pub fn spend(
 /// What the workers of a night share.
 struct Shift<'a> {
     worker: Worker<'a>,
-    night: &'a Night,
+    night: &'a CampaignRun,
     canaries: &'a [Canary],
     folder: &'a Folder,
     interrupt: &'a AtomicBool,
@@ -132,12 +132,12 @@ struct Shift<'a> {
 struct Desk {
     next: u64,
     done: BTreeSet<u64>,
-    journal: Journal,
-    tally: Tally,
+    journal: CampaignJournal,
+    tally: UnitTally,
 }
 
 impl Desk {
-    fn add(&mut self, record: &Record) -> Result<(), CampaignError> {
+    fn add(&mut self, record: &CampaignRecord) -> Result<(), CampaignError> {
         self.journal.append(record)?;
         self.tally.add(record);
         Ok(())
@@ -190,7 +190,7 @@ impl Shift<'_> {
             }
             let (seed, budget) = (parameters.seed, parameters.canary_budget);
             match canary.look(seed, budget, self.night.shard, self.interrupt)? {
-                Some(record) => self.desk().add(&Record::Canary(record))?,
+                Some(record) => self.desk().add(&CampaignRecord::Canary(record))?,
                 None => break,
             }
         }
@@ -223,7 +223,7 @@ impl Shift<'_> {
                 .as_ref()
                 .is_some_and(|finding| finding.cause.is_some());
             let mut desk = self.desk();
-            desk.add(&Record::Unit(Box::new(record)))?;
+            desk.add(&CampaignRecord::Unit(Box::new(record)))?;
             if has_cause {
                 write_reproducers(self.folder, &desk.tally)?;
             }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::controlled::exhaustive::{
-    Ended, Goal, Options, Part, Searched, SearchedPart, search_part,
+    Goal, Part, SearchEnd, SearchOptions, Searched, SearchedPart, search_part,
 };
 use crate::engine::controlled::machine::Setup;
 use crate::oracle::{Kind, Verdict};
@@ -94,10 +94,10 @@ pub fn prove(
     max_states: u64,
     go_on: &mut dyn FnMut(&Searched) -> bool,
 ) -> ProofPart {
-    let options = Options {
+    let options = SearchOptions {
         goal: Goal::AllKinds,
         max_states,
-        ..Options::default()
+        ..SearchOptions::default()
     };
     let part = Part {
         index: shard.number() - 1,
@@ -132,7 +132,7 @@ pub fn prove(
             &shard.of().to_string(),
             env!("CARGO_PKG_VERSION"),
         ]),
-        exhausted: found.ended == Ended::Exhausted,
+        exhausted: found.ended == SearchEnd::Exhausted,
         verdict,
         note,
         states: found.states,

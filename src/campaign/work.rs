@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::corpus::Reproducer;
 use crate::engine::controlled::behaviour::tell_apart;
-use crate::engine::controlled::exhaustive::{self, Ended, Options, Part, search_part};
+use crate::engine::controlled::exhaustive::{self, Part, SearchEnd, SearchOptions, search_part};
 use crate::engine::controlled::machine::Setup;
-use crate::engine::controlled::observe::Observed;
+use crate::engine::controlled::observe::ObservedRun;
 use crate::engine::controlled::sample::{self, Strategy, sample};
 use crate::engine::threads::{CheckedRun, RunConfig, recorded_and_checked};
 use crate::oracle::{Kind, Verdict};
@@ -22,8 +22,8 @@ use crate::shrink::{ShrinkError, Shrunk, shrink_ops, shrink_trace};
 
 use super::cause::{cause, known, of_crash, signature, unminimised};
 use super::fuzz::{Built, Crash, as_reproducer};
-use super::plan::{LEVELS, Plan, Sort, Work};
-use super::record::{CauseRecord, Finding, SearchedPart, UnitRecord};
+use super::plan::{CampaignPlan, LEVELS, UnitKind, Work};
+use super::record::{CauseRecord, SearchedPartRecord, UnitFinding, UnitRecord};
 use super::target::TargetName;
 use super::{CampaignError, Parameters};
 
@@ -36,7 +36,7 @@ const TOLD_APART: u64 = 128;
 /// Where a shard's findings come together.
 #[derive(Debug)]
 pub struct Worker<'a> {
-    plan: &'a Plan,
+    plan: &'a CampaignPlan,
     folder: &'a Path,
     interrupt: &'a AtomicBool,
     /// The lowest unit with a cause for each look.
@@ -50,7 +50,7 @@ type Done = Result<Option<UnitRecord>, CampaignError>;
 impl<'a> Worker<'a> {
     /// For the units of `plan`, with what was found before; traces that must be kept go to `folder`.
     pub fn new(
-        plan: &'a Plan,
+        plan: &'a CampaignPlan,
         folder: &'a Path,
         interrupt: &'a AtomicBool,
         lowest: BTreeMap<String, u64>,
@@ -100,11 +100,14 @@ impl<'a> Worker<'a> {
     pub fn panicked(&self, number: u64, said: &(dyn Any + Send)) -> UnitRecord {
         let parameters = self.parameters();
         let (sort, name) = match parameters.work(number) {
-            Work::Corpus(index) => (Sort::Corpus, TargetName(parameters.corpus[index].clone())),
-            Work::Stress { target, .. } => (Sort::Stress, parameters.targets[target].clone()),
-            Work::Explore { target, .. } => (Sort::Explore, parameters.targets[target].clone()),
-            Work::Search { target, .. } => (Sort::Search, parameters.targets[target].clone()),
-            Work::Fuzz { target, .. } => (Sort::Fuzz, fuzz_target(&parameters.fuzz[target])),
+            Work::Corpus(index) => (
+                UnitKind::Corpus,
+                TargetName(parameters.corpus[index].clone()),
+            ),
+            Work::Stress { target, .. } => (UnitKind::Stress, parameters.targets[target].clone()),
+            Work::Explore { target, .. } => (UnitKind::Explore, parameters.targets[target].clone()),
+            Work::Search { target, .. } => (UnitKind::Search, parameters.targets[target].clone()),
+            Work::Fuzz { target, .. } => (UnitKind::Fuzz, fuzz_target(&parameters.fuzz[target])),
         };
         let text = said.downcast_ref::<String>().map(String::as_str);
         let text = text.or(said.downcast_ref::<&str>().copied());
@@ -118,13 +121,13 @@ impl<'a> Worker<'a> {
         !self.interrupt.load(Ordering::Relaxed)
     }
 
-    fn record(&self, number: u64, sort: Sort, target: usize) -> UnitRecord {
+    fn record(&self, number: u64, sort: UnitKind, target: usize) -> UnitRecord {
         UnitRecord::new(number, sort, self.plan.parameters.targets[target].clone())
     }
 
     fn rerun(&self, number: u64, index: usize) -> Done {
         let (path, text) = &self.plan.corpus[index];
-        let mut record = UnitRecord::new(number, Sort::Corpus, TargetName(path.clone()));
+        let mut record = UnitRecord::new(number, UnitKind::Corpus, TargetName(path.clone()));
         let rerun = Reproducer::from_toml(text, path).and_then(|reproducer| reproducer.run());
         match rerun {
             Err(error) => record.problem = Some(error.to_string()),
@@ -151,7 +154,7 @@ impl<'a> Worker<'a> {
     ) -> Done {
         let seed = self.plan.parameters.unit_seed(number);
         let setup = Setup::new(self.plan.targets[target].small(threads, ops, seed)?, 0)?;
-        let plan = sample::Plan {
+        let plan = sample::SamplePlan {
             strategy,
             seed,
             schedules,
@@ -163,7 +166,7 @@ impl<'a> Worker<'a> {
         if !sampled.complete {
             return Ok(None);
         }
-        let mut record = self.record(number, Sort::Explore, target);
+        let mut record = self.record(number, UnitKind::Explore, target);
         record.schedules = sampled.schedules;
         record.steps = sampled.steps;
         record.messages = sampled.messages;
@@ -198,26 +201,26 @@ impl<'a> Worker<'a> {
         // The same space for every part of it.
         let seed = self.plan.parameters.seed;
         let setup = Setup::new(self.plan.targets[target].small(threads, ops, seed)?, 0)?;
-        let options = Options {
+        let options = SearchOptions {
             max_states,
-            ..Options::default()
+            ..SearchOptions::default()
         };
         let exhaustive::SearchedPart { found, .. } =
             search_part(&setup, &options, part, &mut |_| self.go_on());
-        if found.ended == Ended::Abandoned && !self.go_on() {
+        if found.ended == SearchEnd::Abandoned && !self.go_on() {
             return Ok(None);
         }
-        let mut record = self.record(number, Sort::Search, target);
+        let mut record = self.record(number, UnitKind::Search, target);
         record.states = found.states;
         record.steps = found.steps;
         let (verdict, note) = found.verdict(None);
-        record.searched = Some(SearchedPart {
+        record.searched = Some(SearchedPartRecord {
             level,
             part: part.index,
             of: part.of,
             exhausted: verdict == Verdict::Proved,
         });
-        if found.ended == Ended::Exhausted {
+        if found.ended == SearchEnd::Exhausted {
             record.problem = note;
         }
         if let Some(example) = &found.example {
@@ -244,7 +247,7 @@ impl<'a> Worker<'a> {
         if !self.go_on() {
             return Ok(None);
         }
-        let mut record = self.record(number, Sort::Stress, target);
+        let mut record = self.record(number, UnitKind::Stress, target);
         record.schedules = 1;
         record.steps = report.events;
         record.messages = report.messages;
@@ -253,7 +256,7 @@ impl<'a> Worker<'a> {
             return Ok(Some(record));
         };
         let looks = format!("{} on threads, {}", record.target.0, first.kind);
-        let mut finding = Finding {
+        let mut finding = UnitFinding {
             looks,
             diverged: 1,
             cause: None,
@@ -288,7 +291,7 @@ impl<'a> Worker<'a> {
         let Some(ran) = built.run(name, seed, executions, &kept, self.interrupt)? else {
             return Ok(None);
         };
-        let mut record = UnitRecord::new(number, Sort::Fuzz, fuzz_target(name));
+        let mut record = UnitRecord::new(number, UnitKind::Fuzz, fuzz_target(name));
         record.executions = ran.executions;
         record.edges = ran.edges;
         record.problem = ran.problem;
@@ -310,13 +313,13 @@ impl<'a> Worker<'a> {
         built: &Built,
         target: &str,
         crash: &Crash,
-    ) -> Result<Finding, CampaignError> {
+    ) -> Result<UnitFinding, CampaignError> {
         if let Some((setup, observed)) = diverged_again(target, crash)
             && let Some(finding) = self.finding(number, &setup, &observed, 1)?
         {
             return Ok(finding);
         }
-        let mut finding = Finding {
+        let mut finding = UnitFinding {
             looks: format!("fuzz {target}: {}", crash.looks()),
             diverged: 1,
             cause: None,
@@ -334,9 +337,9 @@ impl<'a> Worker<'a> {
         &self,
         number: u64,
         setup: &Arc<Setup>,
-        example: &Observed,
+        example: &ObservedRun,
         diverged: u64,
-    ) -> Result<Option<Finding>, CampaignError> {
+    ) -> Result<Option<UnitFinding>, CampaignError> {
         let scenario = &setup.scenario;
         let (kind, deciding) =
             signature(scenario, example).expect("a run that diverged has a first divergence");
@@ -348,7 +351,7 @@ impl<'a> Worker<'a> {
             scenario.name,
             scenario.semantics
         );
-        let mut finding = Finding {
+        let mut finding = UnitFinding {
             looks,
             diverged,
             cause: None,
@@ -410,7 +413,7 @@ impl<'a> Worker<'a> {
 }
 
 /// The run that a fuzz target's input stands for, if the target says that it diverged, and here it does too.
-fn diverged_again(target: &str, crash: &Crash) -> Option<(Arc<Setup>, Observed)> {
+fn diverged_again(target: &str, crash: &Crash) -> Option<(Arc<Setup>, ObservedRun)> {
     if crash.kind != "crash" || crash.says != "it diverged" {
         return None;
     }

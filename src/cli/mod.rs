@@ -34,7 +34,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{Parser, Subcommand};
 
-use outcome::{Context, Format, Outcome};
+use outcome::{CommandOutcome, Context, Format};
 
 /// Record-and-replay fuzzing and stress testbed for device allocators with allocation tracking.
 ///
@@ -97,7 +97,7 @@ pub enum Command {
 }
 
 /// Runs what `cli` asks for.
-pub fn run(cli: Cli) -> Outcome {
+pub fn run(cli: Cli) -> CommandOutcome {
     let context = Context {
         format: cli.format,
         seed: cli.seed,

@@ -1,6 +1,6 @@
 //! What every subcommand is told, and what it returns.
 //!
-//! A subcommand returns an [`Outcome`] rather than printing, so that a test reads what a user would. Only progress goes to
+//! A subcommand returns an [`CommandOutcome`] rather than printing, so that a test reads what a user would. Only progress goes to
 //! stderr while a command runs.
 
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub enum Format {
 
 /// What a command prints, and how it exits: 0 when what was checked holds, 1 when it does not, 2 on bad input.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
+pub struct CommandOutcome {
     /// For stdout.
     pub stdout: String,
     /// For stderr.
@@ -56,14 +56,14 @@ pub struct Outcome {
     pub exit_code: u8,
 }
 
-impl Outcome {
+impl CommandOutcome {
     /// Bad usage or input: `error` on stderr, and as JSON on stdout where that was asked for.
-    pub fn bad_input(error: impl std::fmt::Display, format: Format) -> Outcome {
+    pub fn bad_input(error: impl std::fmt::Display, format: Format) -> CommandOutcome {
         let stdout = match format {
             Format::Human => String::new(),
             Format::Json => format!("{}\n", serde_json::json!({ "error": error.to_string() })),
         };
-        Outcome {
+        CommandOutcome {
             stdout,
             stderr: format!("error: {error}\n"),
             exit_code: 2,

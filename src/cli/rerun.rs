@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::corpus::{Reproducer, Rerun};
 use crate::engine::controlled::machine::RunEnd;
-use crate::engine::controlled::observe::Observed;
+use crate::engine::controlled::observe::ObservedRun;
 use crate::report::Timeline;
 use crate::scenario::Scenario;
 
@@ -30,7 +30,7 @@ pub(super) fn drawn(rerun: &Rerun) -> String {
 }
 
 /// The timeline of a schedule that was run.
-pub(super) fn timeline<'a>(scenario: &'a Scenario, observed: &'a Observed) -> Timeline<'a> {
+pub(super) fn timeline<'a>(scenario: &'a Scenario, observed: &'a ObservedRun) -> Timeline<'a> {
     Timeline {
         scenario,
         events: &observed.events,

@@ -7,10 +7,10 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
-use super::outcome::{Context, Format, Outcome};
+use super::outcome::{CommandOutcome, Context, Format};
 use super::rerun::{is_text, rerun_of, timeline};
 use super::scenario_args::word;
-use super::verdict::{Summary, divergence_table};
+use super::verdict::{VerdictSummary, divergence_table};
 use crate::oracle::{Kind, Verdict};
 use crate::shrink::{ShrinkError, Shrunk, shrink_ops, shrink_trace};
 use crate::trace::file::TraceFile;
@@ -34,7 +34,7 @@ pub struct ShrinkArgs {
 }
 
 /// Runs the subcommand: exit 1 with the divergence that it shows, 2 where there is none.
-pub fn run(args: &ShrinkArgs, context: &Context) -> Outcome {
+pub fn run(args: &ShrinkArgs, context: &Context) -> CommandOutcome {
     context.catch_interrupts();
     let started = Instant::now();
     let mut go_on = || !context.interrupt.load(Ordering::Relaxed);
@@ -50,7 +50,7 @@ pub fn run(args: &ShrinkArgs, context: &Context) -> Outcome {
     };
     let shrunk = match shrunk {
         Ok(shrunk) => shrunk,
-        Err(error) => return Outcome::bad_input(error, context.format),
+        Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
     report(args, shrunk, started, context)
 }
@@ -76,7 +76,12 @@ fn shrink_reproducer(
         .map_err(|error| describe(path, &error))
 }
 
-fn report(args: &ShrinkArgs, shrunk: Shrunk, started: Instant, context: &Context) -> Outcome {
+fn report(
+    args: &ShrinkArgs,
+    shrunk: Shrunk,
+    started: Instant,
+    context: &Context,
+) -> CommandOutcome {
     let Shrunk {
         mut reproducer,
         observed,
@@ -89,10 +94,10 @@ fn report(args: &ShrinkArgs, shrunk: Shrunk, started: Instant, context: &Context
     if let Some(output) = &args.output
         && let Err(error) = std::fs::write(output, &text)
     {
-        return Outcome::bad_input(format!("{}: {error}", output.display()), context.format);
+        return CommandOutcome::bad_input(format!("{}: {error}", output.display()), context.format);
     }
     let scenario = &setup.scenario;
-    let mut summary = Summary::new(scenario.threads, scenario.seed);
+    let mut summary = VerdictSummary::new(scenario.threads, scenario.seed);
     summary.add(&observed.report);
     summary.steps = observed.picks.len() as u64;
     summary.preemptions = Some(size.preemptions);
@@ -123,7 +128,7 @@ fn report(args: &ShrinkArgs, shrunk: Shrunk, started: Instant, context: &Context
             )
         }
     };
-    Outcome {
+    CommandOutcome {
         stdout,
         stderr: String::new(),
         exit_code: summary.exit_code(),

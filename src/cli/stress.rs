@@ -10,12 +10,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::args::{ServerArg, parse_duration};
-use super::outcome::{Context, Format, Outcome};
+use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
 use super::scenario_args::ScenarioArgs;
 use super::symptoms;
 use super::verdict::headline;
-use super::verdict::{Summary, divergence_table, place};
+use super::verdict::{VerdictSummary, divergence_table, place};
 use crate::engine::threads::{CheckedRun, RunConfig, checked_run, recorded_and_checked};
 use crate::numbers::{grouped, plural};
 use crate::oracle::{Kind, Leak, Strength, Verdict};
@@ -54,7 +54,7 @@ pub struct StressArgs {
 
 /// Where a run's trace goes.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Record<'a> {
+pub(super) enum RecordTo<'a> {
     /// Checked and forgotten.
     Temporary,
     /// Kept.
@@ -64,10 +64,10 @@ pub(super) enum Record<'a> {
 }
 
 /// Runs the subcommand.
-pub fn run(args: &StressArgs, context: &Context) -> Outcome {
+pub fn run(args: &StressArgs, context: &Context) -> CommandOutcome {
     let scenario = match args.scenario.resolve(context.seed) {
         Ok(scenario) => scenario,
-        Err(error) => return Outcome::bad_input(error, context.format),
+        Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
     context.catch_interrupts();
     if scenario.name == symptoms::SCENARIO {
@@ -75,14 +75,14 @@ pub fn run(args: &StressArgs, context: &Context) -> Outcome {
     }
     match stress(args, &scenario, context) {
         Ok(stressed) => stressed.outcome(args, &scenario, context),
-        Err(error) => Outcome::bad_input(error, context.format),
+        Err(error) => CommandOutcome::bad_input(error, context.format),
     }
 }
 
 /// Everything that the runs showed.
 #[derive(Debug)]
 struct Stressed {
-    summary: Summary,
+    summary: VerdictSummary,
     runs_diverged: u64,
     first_run: Option<u64>,
     leaked: Vec<Leak>,
@@ -106,7 +106,7 @@ fn stress(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<S
         .filter(|record| *record != "none")
         .map(Path::new);
     let mut stressed = Stressed {
-        summary: Summary::new(scenario.threads, scenario.seed),
+        summary: VerdictSummary::new(scenario.threads, scenario.seed),
         runs_diverged: 0,
         first_run: None,
         leaked: Vec::new(),
@@ -135,9 +135,9 @@ fn stress(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<S
     );
     for run in 0..runs {
         let record = match (file, args.record.as_deref()) {
-            (_, Some("none")) => Record::Nothing,
-            (Some(path), _) if stressed.first_run.is_none() => Record::File(path),
-            _ => Record::Temporary,
+            (_, Some("none")) => RecordTo::Nothing,
+            (Some(path), _) if stressed.first_run.is_none() => RecordTo::File(path),
+            _ => RecordTo::Temporary,
         };
         let before = Instant::now();
         let checked = play(args, scenario, run, record, context, |ops| {
@@ -146,7 +146,7 @@ fn stress(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<S
         stressed.run_s += checked.result.elapsed.as_secs_f64();
         stressed.check_s +=
             (before.elapsed() - checked.result.elapsed.min(before.elapsed())).as_secs_f64();
-        stressed.add(run, checked, matches!(record, Record::File(_)));
+        stressed.add(run, checked, matches!(record, RecordTo::File(_)));
         if context.interrupt.load(Ordering::Relaxed)
             || args
                 .duration
@@ -165,7 +165,7 @@ pub(super) fn play(
     args: &StressArgs,
     scenario: &Scenario,
     run: u64,
-    record: Record<'_>,
+    record: RecordTo<'_>,
     context: &Context,
     progress: impl FnMut(u64),
 ) -> Result<CheckedRun, String> {
@@ -175,9 +175,9 @@ pub(super) fn play(
         ..RunConfig::new(scenario, run, &context.interrupt)
     };
     let checked = match record {
-        Record::Nothing => checked_run(config, Path::new(""), progress),
-        Record::Temporary => recorded_and_checked(config, progress),
-        Record::File(path) => {
+        RecordTo::Nothing => checked_run(config, Path::new(""), progress),
+        RecordTo::Temporary => recorded_and_checked(config, progress),
+        RecordTo::File(path) => {
             let file = File::options()
                 .read(true)
                 .write(true)
@@ -214,7 +214,7 @@ impl Stressed {
         }
     }
 
-    fn outcome(&self, args: &StressArgs, scenario: &Scenario, context: &Context) -> Outcome {
+    fn outcome(&self, args: &StressArgs, scenario: &Scenario, context: &Context) -> CommandOutcome {
         let stdout = match context.format {
             Format::Json => self.summary.json(&json!({
                 "runs": self.summary.schedules,
@@ -236,7 +236,7 @@ impl Stressed {
             })),
             Format::Human => self.human(args, scenario),
         };
-        Outcome {
+        CommandOutcome {
             stdout,
             stderr: String::new(),
             exit_code: self.summary.exit_code(),

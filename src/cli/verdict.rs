@@ -11,7 +11,7 @@ use crate::scenario::Scenario;
 
 /// A verdict over one run or many.
 #[derive(Clone, Debug, Serialize)]
-pub struct Summary {
+pub struct VerdictSummary {
     /// How it ended.
     pub verdict: Verdict,
     /// How many divergences of each kind.
@@ -49,10 +49,10 @@ pub struct Summary {
     pub note: Option<String>,
 }
 
-impl Summary {
+impl VerdictSummary {
     /// Before the first run.
-    pub fn new(threads: u16, seed: u64) -> Summary {
-        Summary {
+    pub fn new(threads: u16, seed: u64) -> VerdictSummary {
+        VerdictSummary {
             verdict: Verdict::Clean,
             divergences: BTreeMap::new(),
             leaks: 0,

@@ -20,7 +20,7 @@ use crate::scenario::op::{Op, SlotId};
 use crate::trace::event::{Event, SendOutcome};
 use crate::tracking::sent::SentKind;
 
-use held::Held;
+use held::HeldLocks;
 
 /// What became of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub struct Thread {
     device: DeviceId,
     pc: Pc,
     sequence: u64,
-    held: Held,
+    held: HeldLocks,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,7 +91,7 @@ impl Thread {
             device: DeviceId(0),
             pc: 0,
             sequence: 0,
-            held: Held::default(),
+            held: HeldLocks::default(),
         }
     }
 

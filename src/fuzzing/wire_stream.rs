@@ -9,7 +9,7 @@
 
 use crate::registry::{Limits, Outcome, Registry, Semantics};
 use crate::tracking::Layout;
-use crate::tracking::codec::{Detection, Frame, FrameDecoder};
+use crate::tracking::codec::{DecodedFrame, Detection, FrameDecoder};
 use crate::tracking::wire::HELLO_BYTES;
 
 /// What a stream did.
@@ -47,11 +47,11 @@ pub fn decode(bytes: &[u8]) -> String {
         None => "layout not told\n".to_owned(),
     };
     let mut decoder = told.map_or_else(FrameDecoder::detecting, FrameDecoder::fixed);
-    let mut list = |frame: Frame<'_>| {
+    let mut list = |frame: DecodedFrame<'_>| {
         text += &match frame {
-            Frame::Message(message, _) => format!("{message:?}\n"),
-            Frame::TableRequest => "a request for the table\n".to_owned(),
-            Frame::Unknown(raw) => format!("a frame of no known type: {raw:02x?}\n"),
+            DecodedFrame::Message(message, _) => format!("{message:?}\n"),
+            DecodedFrame::TableRequest => "a request for the table\n".to_owned(),
+            DecodedFrame::Unknown(raw) => format!("a frame of no known type: {raw:02x?}\n"),
         };
     };
     for piece in pieces(stream, lengths) {
@@ -91,17 +91,17 @@ fn effect<'a>(
         registry: Registry::new(Semantics::Typed, Limits::default()),
     };
     let mut frames = 0;
-    let mut take = |frame: Frame<'_>| {
+    let mut take = |frame: DecodedFrame<'_>| {
         frames += 1;
         match frame {
-            Frame::Message(message, raw) => {
+            DecodedFrame::Message(message, raw) => {
                 effect.frame_bytes += raw.len();
                 effect
                     .registry
                     .apply(message, &mut |_, outcome| effect.outcomes.push(outcome));
             }
-            Frame::TableRequest => effect.requests += 1,
-            Frame::Unknown(raw) => {
+            DecodedFrame::TableRequest => effect.requests += 1,
+            DecodedFrame::Unknown(raw) => {
                 effect.frame_bytes += raw.len();
                 effect.unknown.push(raw.to_vec());
             }

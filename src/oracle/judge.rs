@@ -11,7 +11,7 @@ use crate::tracking::sent::Handle;
 use crate::tracking::{Layout, Message, MessageKind};
 
 use super::kind::{Divergence, Kind};
-use super::truth::{Moment, Place, Truth};
+use super::truth::{BufferPlace, Moment, Truth};
 use crate::trace::sends::Sent;
 
 /// Divergences listed one by one; more are counted.
@@ -135,7 +135,7 @@ impl Judge {
     /// The server has been told that this life began.
     #[inline]
     fn announce(&mut self, about: &About) {
-        if let Some(life) = self.truth.at_mut(Place::of(&about.handle))
+        if let Some(life) = self.truth.at_mut(BufferPlace::of(&about.handle))
             && life.generation == about.handle.generation
         {
             life.announced = true;
@@ -147,7 +147,7 @@ impl Judge {
             return self.count(at(Kind::Misattributed, about));
         }
         let handle = about.handle;
-        let place = Place::of(&handle);
+        let place = BufferPlace::of(&handle);
         if let Some(life) = self.truth.at(place)
             && life.generation != handle.generation
             && life.announced
@@ -236,7 +236,7 @@ impl Judge {
             let Some(memory) = Memory::from_index(entry.memory) else {
                 continue;
             };
-            let place = Place {
+            let place = BufferPlace {
                 device: entry.device,
                 memory,
                 address: entry.address,
@@ -282,10 +282,14 @@ impl Judge {
     }
 
     /// An entry is not where the truth has a life: is that life in another memory of the device, or gone?
-    fn elsewhere(&self, place: Place, shown: &mut rustc_hash::FxHashSet<Place>) -> Kind {
+    fn elsewhere(
+        &self,
+        place: BufferPlace,
+        shown: &mut rustc_hash::FxHashSet<BufferPlace>,
+    ) -> Kind {
         let other = Memory::ALL
             .into_iter()
-            .map(|memory| Place { memory, ..place })
+            .map(|memory| BufferPlace { memory, ..place })
             .find(|other| {
                 *other != place && self.truth.at(*other).is_some() && !shown.contains(other)
             });

@@ -14,7 +14,7 @@ mod story;
 mod words;
 
 use crate::scenario::Scenario;
-use crate::trace::merge::Merged;
+use crate::trace::merge::MergedEvent;
 
 use history::History;
 
@@ -24,7 +24,7 @@ pub struct Timeline<'a> {
     /// What was run.
     pub scenario: &'a Scenario,
     /// What happened, in order.
-    pub events: &'a [Merged],
+    pub events: &'a [MergedEvent],
     /// The index of the event that runs because of the deciding preemption, if known.
     pub deciding: Option<usize>,
     /// Whether all threads came to their end.

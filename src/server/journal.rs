@@ -26,7 +26,7 @@ pub const FLUSH_AFTER: Duration = Duration::from_millis(100);
 
 /// Writes what it observes.
 #[derive(Debug)]
-pub struct Journal {
+pub struct ServerJournal {
     path: PathBuf,
     writer: Option<JournalWriter>,
     started: Instant,
@@ -40,7 +40,7 @@ pub struct Journal {
 #[derive(Debug)]
 pub struct Restored {
     /// Where the server goes on writing.
-    pub journal: Journal,
+    pub journal: ServerJournal,
     /// What was live.
     pub registry: Registry,
     /// How many messages brought that about; 0: the journal is new.
@@ -101,7 +101,7 @@ pub enum JournalError {
     },
 }
 
-impl Journal {
+impl ServerJournal {
     /// Begins the journal at `path`, or reads what is there and goes on with it.
     pub fn open(
         path: &Path,
@@ -136,7 +136,7 @@ impl Journal {
             };
             let writer = JournalWriter::create(file, header).map_err(failed)?;
             return Ok(Restored {
-                journal: Journal::new(path, writer),
+                journal: ServerJournal::new(path, writer),
                 registry,
                 messages: 0,
                 cut: None,
@@ -148,16 +148,16 @@ impl Journal {
         let cut = trace.damage().map(ToOwned::to_owned);
         let writer = JournalWriter::resume(file, &trace).map_err(failed)?;
         Ok(Restored {
-            journal: Journal::new(path, writer),
+            journal: ServerJournal::new(path, writer),
             registry,
             messages,
             cut,
         })
     }
 
-    fn new(path: &Path, writer: JournalWriter) -> Journal {
+    fn new(path: &Path, writer: JournalWriter) -> ServerJournal {
         let now = Instant::now();
-        Journal {
+        ServerJournal {
             path: path.to_owned(),
             writer: Some(writer),
             started: now,
@@ -210,7 +210,7 @@ impl Journal {
     }
 }
 
-impl Observer for Journal {
+impl Observer for ServerJournal {
     fn on_accept(&mut self, client: ClientId) {
         self.write(|writer| writer.record(&JournalRecord::Opened(client.0)));
     }

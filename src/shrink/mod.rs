@@ -15,9 +15,9 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::corpus::{Expected, Reproducer};
-use crate::engine::controlled::exhaustive::{Ended, Goal, Options, search};
+use crate::engine::controlled::exhaustive::{Goal, SearchEnd, SearchOptions, search};
 use crate::engine::controlled::machine::{Setup, SetupError};
-use crate::engine::controlled::observe::Observed;
+use crate::engine::controlled::observe::ObservedRun;
 use crate::engine::controlled::schedule::Schedule;
 use crate::numbers::plural;
 use crate::oracle::{CheckError, Kind, Verdict};
@@ -25,7 +25,7 @@ use crate::scenario::op::Op;
 use crate::scenario::{Scenario, ScenarioError};
 use crate::trace::file::TraceFile;
 
-use case::Case;
+use case::ShrinkCase;
 
 /// Replays of a reproducer that is about to be written.
 const REPLAYS: u32 = 20;
@@ -42,16 +42,16 @@ pub struct Shrunk {
     /// The reproducer.
     pub reproducer: Reproducer,
     /// Its run.
-    pub observed: Observed,
+    pub observed: ObservedRun,
     /// What was run.
     pub setup: Arc<Setup>,
     /// How small it is, and what of that is proved.
-    pub size: Size,
+    pub size: ShrunkSize,
 }
 
 /// How small a reproducer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
+pub struct ShrunkSize {
     /// The kind of divergence that was kept.
     pub kind: Kind,
     /// Threads.
@@ -134,16 +134,16 @@ pub fn shrink_ops(
 ) -> Result<Shrunk, ShrinkError> {
     let ops = ops.iter().map(|ops| ops.to_vec()).collect();
     let [.., most] = PATIENCE_STATES;
-    let reduced = reduce::reduce(Case::new(scenario, ops), kind, most, go_on)?;
+    let reduced = reduce::reduce(ShrinkCase::new(scenario, ops), kind, most, go_on)?;
     finish(reduced, kind, go_on)
 }
 
 /// The run of `setup` that shows the first divergence of `example` with the fewest preemptions, as far as that can be searched.
 pub fn with_fewest_preemptions(
     setup: &Arc<Setup>,
-    example: Box<Observed>,
+    example: Box<ObservedRun>,
     go_on: &mut dyn FnMut() -> bool,
-) -> Box<Observed> {
+) -> Box<ObservedRun> {
     match example.report.first {
         Some(first) => fewest_preemptions(setup, example, first.kind, go_on).0,
         None => example,
@@ -153,22 +153,22 @@ pub fn with_fewest_preemptions(
 /// As [`with_fewest_preemptions`]; and whether all schedules with fewer were searched.
 fn fewest_preemptions(
     setup: &Arc<Setup>,
-    example: Box<Observed>,
+    example: Box<ObservedRun>,
     kind: Kind,
     go_on: &mut dyn FnMut() -> bool,
-) -> (Box<Observed>, bool) {
+) -> (Box<ObservedRun>, bool) {
     let mut proved = true;
     for bound in 0..example.preemptions.len() as u32 {
-        let options = Options {
+        let options = SearchOptions {
             preemptions: Some(bound),
             goal: Goal::Kind(kind),
             max_states: MAX_STATES,
-            ..Options::default()
+            ..SearchOptions::default()
         };
         let found = search(setup, &options, &mut |_| go_on());
         match found.example {
             Some(better) => return (better, proved),
-            None => proved &= found.ended == Ended::Exhausted,
+            None => proved &= found.ended == SearchEnd::Exhausted,
         }
     }
     (example, proved)
@@ -192,7 +192,7 @@ fn finish(
         },
     );
     let same = |_: &u32| reproducer.run().is_ok_and(|rerun| rerun.mismatch.is_none());
-    let size = Size {
+    let size = ShrunkSize {
         kind,
         threads: scenario.threads,
         ops: reduced.case.count() as u64,
@@ -212,7 +212,7 @@ fn finish(
     })
 }
 
-impl fmt::Display for Size {
+impl fmt::Display for ShrunkSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let proved = |proved: bool| {
             if proved {

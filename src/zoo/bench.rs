@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Defect;
-use super::hunt::{Budget, Engine, HuntError, hunt};
+use super::hunt::{Budget, Engine, TrialError, hunt};
 use super::results::{DefectResult, EngineResult, ReproducerSize, Results, Spread, TwinResult};
 use crate::engine::controlled::machine::Setup;
-use crate::engine::controlled::observe::Observed;
+use crate::engine::controlled::observe::ObservedRun;
 use crate::engine::threads::CheckedRunError;
 use crate::oracle::{Kind, Report, Verdict};
 use crate::scenario::Scenario;
@@ -28,7 +28,7 @@ const TWIN_TIME: Duration = Duration::from_secs(3600);
 
 /// What to measure.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct BenchPlan {
     /// Which defects.
     pub defects: Vec<&'static Defect>,
     /// Which engines.
@@ -49,8 +49,8 @@ pub struct Plan {
 
 /// How far a measurement has come.
 #[derive(Clone, Copy, Debug)]
-pub enum Told<'a> {
-    /// A step begins: an engine on a defect, the smallest run, or a twin. Of each defect there are [`Plan::steps_per_defect`].
+pub enum BenchProgress<'a> {
+    /// A step begins: an engine on a defect, the smallest run, or a twin. Of each defect there are [`BenchPlan::steps_per_defect`].
     Step,
     /// A seed of the same step.
     Seed,
@@ -58,7 +58,7 @@ pub enum Told<'a> {
     Defect(&'a Results),
 }
 
-impl Plan {
+impl BenchPlan {
     /// Of each defect its engines, its smallest run and its twin.
     pub fn steps_per_defect(&self) -> usize {
         self.engines.len() + 2
@@ -67,10 +67,10 @@ impl Plan {
 
 /// Measures.
 pub fn bench(
-    plan: &Plan,
+    plan: &BenchPlan,
     interrupt: &AtomicBool,
-    told: &mut dyn FnMut(Told<'_>),
-) -> Result<Results, HuntError> {
+    told: &mut dyn FnMut(BenchProgress<'_>),
+) -> Result<Results, TrialError> {
     let mut results = Results {
         first_seed: plan.first_seed,
         seeds: plan.seeds,
@@ -85,32 +85,32 @@ pub fn bench(
         results
             .defects
             .push(measure(plan, defect, interrupt, told)?);
-        told(Told::Defect(&results));
+        told(BenchProgress::Defect(&results));
     }
     results.interrupted = interrupt.load(Ordering::Relaxed);
     Ok(results)
 }
 
 fn measure(
-    plan: &Plan,
+    plan: &BenchPlan,
     defect: &Defect,
     interrupt: &AtomicBool,
-    told: &mut dyn FnMut(Told<'_>),
-) -> Result<DefectResult, HuntError> {
+    told: &mut dyn FnMut(BenchProgress<'_>),
+) -> Result<DefectResult, TrialError> {
     let mut engines = Vec::new();
     let mut example = None;
     for engine in &plan.engines {
-        told(Told::Step);
+        told(BenchProgress::Step);
         let (result, shown) = by_engine(plan, defect, *engine, interrupt, told)?;
         engines.push(result);
         example = example.or(shown);
     }
-    told(Told::Step);
+    told(BenchProgress::Step);
     let reproducer = match example {
         Some((scenario, observed)) => smallest(defect, scenario, &observed, interrupt)?,
         None => None,
     };
-    told(Told::Step);
+    told(BenchProgress::Step);
     Ok(DefectResult {
         defect: defect.name.clone(),
         engines,
@@ -120,15 +120,15 @@ fn measure(
     })
 }
 
-type Example = (Scenario, Box<Observed>);
+type Example = (Scenario, Box<ObservedRun>);
 
 fn by_engine(
-    plan: &Plan,
+    plan: &BenchPlan,
     defect: &Defect,
     engine: Engine,
     interrupt: &AtomicBool,
-    told: &mut dyn FnMut(Told<'_>),
-) -> Result<(EngineResult, Option<Example>), HuntError> {
+    told: &mut dyn FnMut(BenchProgress<'_>),
+) -> Result<(EngineResult, Option<Example>), TrialError> {
     let mut result = EngineResult {
         engine,
         runnable: engine.can_run(&engine.scenario(defect, true, plan.first_seed)?),
@@ -151,13 +151,13 @@ fn by_engine(
         if !result.runnable || is_fruitless || interrupt.load(Ordering::Relaxed) {
             break;
         }
-        told(Told::Seed);
+        told(BenchProgress::Seed);
         let scenario = engine.scenario(defect, true, seed)?;
         let shows = |report: &Report| defect.shows_in(report);
         let hunted = match hunt(engine, scenario.clone(), &budget, &shows) {
             Ok(hunted) => hunted,
             // A trace that contradicts itself is a finding about heisenbed, and no reason to lose the others.
-            Err(HuntError::Threads(error)) if !matches!(error, CheckedRunError::Run(_)) => {
+            Err(TrialError::Threads(error)) if !matches!(error, CheckedRunError::Run(_)) => {
                 result.error = Some(error.to_string());
                 result.seeds += 1;
                 continue;
@@ -186,9 +186,9 @@ fn by_engine(
 fn smallest(
     defect: &Defect,
     scenario: Scenario,
-    observed: &Observed,
+    observed: &ObservedRun,
     interrupt: &AtomicBool,
-) -> Result<Option<ReproducerSize>, HuntError> {
+) -> Result<Option<ReproducerSize>, TrialError> {
     let setup = Setup::new(scenario, 0)?;
     let shown = |kind: &&Kind| observed.report.count(**kind) > 0;
     let Some(kind) = defect.expected.iter().find(shown) else {
@@ -205,7 +205,11 @@ fn smallest(
 }
 
 /// Whatever the twin does that is not clean is a false alarm.
-fn twin(plan: &Plan, defect: &Defect, interrupt: &AtomicBool) -> Result<TwinResult, HuntError> {
+fn twin(
+    plan: &BenchPlan,
+    defect: &Defect,
+    interrupt: &AtomicBool,
+) -> Result<TwinResult, TrialError> {
     let mut result = TwinResult::default();
     let seed = plan.first_seed;
     let budget = |schedules| Budget {

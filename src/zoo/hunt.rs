@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::fuzz::Fuzzer;
-use super::{Defect, Size};
-use crate::engine::controlled::exhaustive::{self, Options};
+use super::{Defect, ScenarioSize};
+use crate::engine::controlled::exhaustive::{self, SearchOptions};
 use crate::engine::controlled::machine::{Setup, SetupError};
-use crate::engine::controlled::observe::Observed;
-use crate::engine::controlled::sample::{self, Plan, Strategy};
+use crate::engine::controlled::observe::ObservedRun;
+use crate::engine::controlled::sample::{self, SamplePlan, Strategy};
 use crate::engine::threads::{CheckedRunError, RunConfig, recorded_and_checked};
 use crate::oracle::{Report, Verdict};
 use crate::scenario::{Scenario, ScenarioError};
@@ -59,11 +59,11 @@ pub struct Budget<'a> {
 
 /// What came of a hunt.
 #[derive(Clone, Debug)]
-pub struct Hunt {
+pub struct Trial {
     /// What the oracle says of the run that diverged first.
     pub found: Option<Report>,
     /// That run, where it was a controlled one.
-    pub example: Option<Box<Observed>>,
+    pub example: Option<Box<ObservedRun>>,
     /// Schedules (runs, states) up to it, or all that there were.
     pub schedules: u64,
     /// How long it took.
@@ -74,7 +74,7 @@ pub struct Hunt {
 
 /// Why there was no hunt.
 #[derive(Debug, Error)]
-pub enum HuntError {
+pub enum TrialError {
     /// The scenario is wrong.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
@@ -124,9 +124,9 @@ impl Engine {
         seed: u64,
     ) -> Result<Scenario, ScenarioError> {
         let size = if self.is_stress() {
-            Size::Full
+            ScenarioSize::Full
         } else {
-            Size::Small
+            ScenarioSize::Small
         };
         let mut scenario = if defective {
             defect.scenario(size, seed)?
@@ -155,7 +155,7 @@ pub fn hunt(
     scenario: Scenario,
     budget: &Budget<'_>,
     shows: &(dyn Fn(&Report) -> bool + Sync),
-) -> Result<Hunt, HuntError> {
+) -> Result<Trial, TrialError> {
     let started = Instant::now();
     let mut hunt = match engine {
         Engine::Stress | Engine::StressPerturbed => stress(&scenario, budget, started, shows)?,
@@ -182,9 +182,9 @@ impl Budget<'_> {
     }
 }
 
-impl Hunt {
-    fn nothing_yet() -> Hunt {
-        Hunt {
+impl Trial {
+    fn nothing_yet() -> Trial {
+        Trial {
             found: None,
             example: None,
             schedules: 0,
@@ -193,7 +193,7 @@ impl Hunt {
         }
     }
 
-    fn found_in(&mut self, example: Box<Observed>) {
+    fn found_in(&mut self, example: Box<ObservedRun>) {
         self.found = Some(example.report.clone());
         self.example = Some(example);
     }
@@ -204,8 +204,8 @@ fn stress(
     budget: &Budget<'_>,
     started: Instant,
     shows: &dyn Fn(&Report) -> bool,
-) -> Result<Hunt, HuntError> {
-    let mut hunt = Hunt::nothing_yet();
+) -> Result<Trial, TrialError> {
+    let mut hunt = Trial::nothing_yet();
     while budget.is_left(hunt.schedules, started) {
         let report = play(scenario, hunt.schedules, budget.interrupt)?;
         hunt.schedules += 1;
@@ -218,7 +218,7 @@ fn stress(
 }
 
 /// One run of real threads, recorded and checked.
-fn play(scenario: &Scenario, run: u64, interrupt: &AtomicBool) -> Result<Report, HuntError> {
+fn play(scenario: &Scenario, run: u64, interrupt: &AtomicBool) -> Result<Report, TrialError> {
     let config = RunConfig::new(scenario, run, interrupt);
     Ok(recorded_and_checked(config, |_| ())?.report)
 }
@@ -230,13 +230,13 @@ fn draw(
     scenario: Scenario,
     budget: &Budget<'_>,
     started: Instant,
-) -> Result<Hunt, HuntError> {
+) -> Result<Trial, TrialError> {
     let seed = scenario.seed;
     let setup = Setup::new(scenario, 0)?;
-    let mut hunt = Hunt::nothing_yet();
+    let mut hunt = Trial::nothing_yet();
     let mut portion = 64;
     loop {
-        let plan = Plan {
+        let plan = SamplePlan {
             strategy,
             seed,
             schedules: budget.schedules.min(portion),
@@ -260,17 +260,17 @@ fn draw(
     }
 }
 
-fn search(scenario: Scenario, budget: &Budget<'_>, started: Instant) -> Result<Hunt, HuntError> {
+fn search(scenario: Scenario, budget: &Budget<'_>, started: Instant) -> Result<Trial, TrialError> {
     let setup = Setup::new(scenario, 0)?;
     let found = exhaustive::search(
         &setup,
-        &Options {
+        &SearchOptions {
             max_states: budget.schedules,
-            ..Options::default()
+            ..SearchOptions::default()
         },
         &mut |found| budget.is_left(found.states, started),
     );
-    let mut hunt = Hunt::nothing_yet();
+    let mut hunt = Trial::nothing_yet();
     hunt.schedules = found.states;
     hunt.proved = found.verdict(None).0 == Verdict::Proved;
     if let Some(example) = found.example {
@@ -284,11 +284,11 @@ fn fuzz(
     budget: &Budget<'_>,
     started: Instant,
     shows: &dyn Fn(&Report) -> bool,
-) -> Result<Hunt, HuntError> {
+) -> Result<Trial, TrialError> {
     let seed = scenario.seed;
     let setup: Arc<Setup> = Setup::new(scenario, 0)?;
     let mut fuzzer = Fuzzer::new(&setup, seed);
-    let mut hunt = Hunt::nothing_yet();
+    let mut hunt = Trial::nothing_yet();
     while budget.is_left(hunt.schedules, started) {
         hunt.schedules += 1;
         if let Some(observed) = fuzzer.next()

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use heisenbed::engine::controlled::exhaustive::{Goal, Options, Searched, search};
+use heisenbed::engine::controlled::exhaustive::{Goal, SearchOptions, Searched, search};
 use heisenbed::engine::controlled::machine::Setup;
 use heisenbed::engine::threads::{self, RunConfig, RunResult, ServerChoice};
 use heisenbed::lifecycle::{Discipline, Order, Publication};
@@ -262,16 +262,16 @@ pub fn small_file(
 }
 
 /// Everything that a search of `scenario` finds.
-pub fn searched(scenario: &Scenario, options: &Options) -> Searched {
+pub fn searched(scenario: &Scenario, options: &SearchOptions) -> Searched {
     let setup = Setup::new(scenario.clone(), 0).expect("it can be run under control");
     search(&setup, options, &mut |_| true)
 }
 
 /// A search for every kind.
-pub fn all_kinds() -> Options {
-    Options {
+pub fn all_kinds() -> SearchOptions {
+    SearchOptions {
         goal: Goal::AllKinds,
-        ..Options::default()
+        ..SearchOptions::default()
     }
 }
 

@@ -12,11 +12,11 @@ use crate::campaign::folder::{Folder, write_whole};
 use crate::campaign::proof::{Proof, ProofPart, prove, write_merged};
 use crate::campaign::{CampaignError, Shard};
 use crate::cli::args::parse_duration;
-use crate::cli::outcome::{Context, Format, Outcome};
+use crate::cli::outcome::{CommandOutcome, Context, Format};
 use crate::cli::progress::Progress;
 use crate::cli::scenario_args::ScenarioArgs;
 use crate::cli::verdict::headline;
-use crate::cli::verdict::{Summary, divergence_table};
+use crate::cli::verdict::{VerdictSummary, divergence_table};
 use crate::engine::controlled::machine::Setup;
 use crate::numbers::{grouped, plural};
 use crate::oracle::Verdict;
@@ -54,10 +54,10 @@ pub struct ProveArgs {
 }
 
 /// Runs the subcommand.
-pub(super) fn run(args: &ProveArgs, context: &Context) -> Result<Outcome, CampaignError> {
+pub(super) fn run(args: &ProveArgs, context: &Context) -> Result<CommandOutcome, CampaignError> {
     let scenario = match args.scenario.resolve_small(context.seed) {
         Ok(scenario) => scenario,
-        Err(error) => return Ok(Outcome::bad_input(error, context.format)),
+        Err(error) => return Ok(CommandOutcome::bad_input(error, context.format)),
     };
     let setup = Setup::new(scenario, 0)?;
     context.catch_interrupts();
@@ -90,7 +90,7 @@ pub(super) fn run(args: &ProveArgs, context: &Context) -> Result<Outcome, Campai
         Format::Json => json_of(&part, &setup, &path, elapsed_s),
         Format::Human => text_of(&part, &path, elapsed_s),
     };
-    Ok(Outcome {
+    Ok(CommandOutcome {
         stdout,
         stderr: String::new(),
         exit_code: exit_code(part.verdict),
@@ -179,7 +179,7 @@ fn text_of(part: &ProofPart, path: &str, elapsed_s: f64) -> String {
 }
 
 fn json_of(part: &ProofPart, setup: &Setup, path: &str, elapsed_s: f64) -> String {
-    let mut summary = Summary::new(setup.scenario.threads, setup.scenario.seed);
+    let mut summary = VerdictSummary::new(setup.scenario.threads, setup.scenario.seed);
     summary.verdict = match part.verdict {
         // A part proves nothing of the whole.
         Verdict::Proved if part.shard.of() > 1 => Verdict::Clean,

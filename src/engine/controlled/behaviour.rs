@@ -13,7 +13,7 @@ use crate::trace::event::Event;
 use super::machine::{Machine, Setup};
 use super::sample::{Estimate, Strategy, pct};
 use super::schedulers::{RandomWalk, Scheduler, Urw};
-use super::world::Record;
+use super::world::EventSink;
 
 /// How many schedules were told apart, and how they differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,7 +69,7 @@ fn tell<S: Scheduler>(
 /// The hash of what was visible so far.
 struct Behaviour(u64);
 
-impl Record for Behaviour {
+impl EventSink for Behaviour {
     #[inline]
     fn record(&mut self, stream: u16, event: &Event) {
         let what = match *event {

@@ -12,10 +12,10 @@ use crate::oracle::{Kind, Verdict};
 use crate::trace::event::Event;
 
 use super::machine::{Machine, RunEnd, Setup};
-use super::observe::{Observed, observe};
-use super::schedule::Noted;
+use super::observe::{ObservedRun, observe};
+use super::schedule::NotingScheduler;
 use super::schedulers::{Bytes, Pct, RandomWalk, Scheduler, Urw};
-use super::world::Record;
+use super::world::EventSink;
 
 /// Which scheduler draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub enum Strategy {
 
 /// What to draw.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub struct SamplePlan {
     /// The scheduler.
     pub strategy: Strategy,
     /// Its seed.
@@ -68,7 +68,7 @@ pub struct Sampled {
     /// Most buffers live at rest: real leaks.
     pub leaks: u64,
     /// The first schedule that diverged, by number.
-    pub first: Option<(u64, Box<Observed>)>,
+    pub first: Option<(u64, Box<ObservedRun>)>,
     /// Whether all were run.
     pub complete: bool,
 }
@@ -84,7 +84,7 @@ impl Estimate {
     /// Runs that schedule.
     pub fn of(setup: &Arc<Setup>) -> Estimate {
         let mut machine = Machine::new(setup);
-        let mut noted = Noted::new(Bytes::new(&[]));
+        let mut noted = NotingScheduler::new(Bytes::new(&[]));
         machine.run(&mut noted, &mut Counted::default(), u64::MAX);
         let mut steps = vec![0; setup.actors().len() as usize];
         for actor in noted.picks {
@@ -106,7 +106,11 @@ pub fn pct(setup: &Arc<Setup>, seed: u64, depth: u32) -> Pct {
 }
 
 /// Draws. `go_on` is told how many schedules are done, from time to time, and says whether to.
-pub fn sample(setup: &Arc<Setup>, plan: &Plan, go_on: &(dyn Fn(u64) -> bool + Sync)) -> Sampled {
+pub fn sample(
+    setup: &Arc<Setup>,
+    plan: &SamplePlan,
+    go_on: &(dyn Fn(u64) -> bool + Sync),
+) -> Sampled {
     match plan.strategy {
         Strategy::Random => sample_with(setup, plan, &RandomWalk::new(plan.seed), go_on),
         Strategy::Pct { depth } => sample_with(setup, plan, &pct(setup, plan.seed, depth), go_on),
@@ -119,7 +123,7 @@ pub fn sample(setup: &Arc<Setup>, plan: &Plan, go_on: &(dyn Fn(u64) -> bool + Sy
 
 fn sample_with<S: Scheduler + Clone + Send + Sync>(
     setup: &Arc<Setup>,
-    plan: &Plan,
+    plan: &SamplePlan,
     scheduler: &S,
     go_on: &(dyn Fn(u64) -> bool + Sync),
 ) -> Sampled {
@@ -169,7 +173,7 @@ impl Sampled {
     fn add_schedule<S: Scheduler + Clone>(
         &mut self,
         setup: &Arc<Setup>,
-        plan: &Plan,
+        plan: &SamplePlan,
         machine: &mut Machine,
         scheduler: &mut S,
         index: u64,
@@ -223,7 +227,7 @@ impl Sampled {
 #[derive(Clone, Copy, Debug, Default)]
 struct Counted(u64);
 
-impl Record for Counted {
+impl EventSink for Counted {
     #[inline]
     fn record(&mut self, _stream: u16, _event: &Event) {
         self.0 += 1;

@@ -18,9 +18,9 @@ use crate::trace::recorder::StreamRecorder;
 use crate::tracking::Layout;
 use crate::tracking::sent::message;
 
-use super::debug_log::Block;
+use super::debug_log::LogBlock;
 use super::perturb::Perturbation;
-use super::world::{NO_ADDRESS, World};
+use super::world::{NO_ADDRESS, ThreadsWorld};
 
 /// How long a thread sleeps on a lock before it looks whether the run is over.
 const LOCK_PATIENCE: Duration = Duration::from_millis(20);
@@ -33,13 +33,13 @@ const TICK_OPS: u64 = 256;
 
 /// One thread's hands.
 pub(super) struct ThreadBackend<'run> {
-    pub world: &'run World,
+    pub world: &'run ThreadsWorld,
     pub thread: u16,
     pub ops: Box<dyn Iterator<Item = Op> + Send>,
     pub recorder: Option<StreamRecorder>,
     pub perturbation: Option<Perturbation>,
     pub debug_random: Random,
-    pub held: SmallVec<[(LockId, Held<'run>); 4]>,
+    pub held: SmallVec<[(LockId, HeldGuard<'run>); 4]>,
     pub threads: u16,
     pub layout: Layout,
     pub begun: u64,
@@ -57,7 +57,7 @@ pub(super) struct ThreadBackend<'run> {
 }
 
 /// A mutex that the thread's program holds.
-pub(super) enum Held<'run> {
+pub(super) enum HeldGuard<'run> {
     /// A lock of the discipline.
     Plain(MutexGuard<'run, u64>),
     /// The allocator's own.
@@ -91,11 +91,11 @@ impl<'run> ThreadBackend<'run> {
     fn with_device<T>(
         &mut self,
         device: DeviceId,
-        act: impl FnOnce(&World, &mut Device) -> T,
+        act: impl FnOnce(&ThreadsWorld, &mut Device) -> T,
     ) -> Flow<T> {
         let world = self.world;
         for (_, held) in &mut self.held {
-            if let Held::Device(guard) = held
+            if let HeldGuard::Device(guard) = held
                 && guard.id() == device
             {
                 return Flow::Done(act(world, guard));
@@ -262,14 +262,14 @@ impl Backend for ThreadBackend<'_> {
         let world = self.world;
         let (version, held) = match world.objects.allocator_of(lock) {
             Some(device) => match self.acquire(&world.devices[usize::from(device.0)], lock) {
-                Flow::Done(mut guard) => (guard.touch(), Held::Device(guard)),
+                Flow::Done(mut guard) => (guard.touch(), HeldGuard::Device(guard)),
                 Flow::Blocked => return Flow::Blocked,
                 Flow::Stop(reason) => return Flow::Stop(reason),
             },
             None => match self.acquire(&world.locks[usize::from(lock.0)], lock) {
                 Flow::Done(mut guard) => {
                     *guard += 1;
-                    (*guard, Held::Plain(guard))
+                    (*guard, HeldGuard::Plain(guard))
                 }
                 Flow::Blocked => return Flow::Blocked,
                 Flow::Stop(reason) => return Flow::Stop(reason),
@@ -286,8 +286,8 @@ impl Backend for ThreadBackend<'_> {
         };
         self.world.waiting.holds(lock, None);
         match &mut self.held[index].1 {
-            Held::Plain(version) => **version += 1,
-            Held::Device(device) => {
+            HeldGuard::Plain(version) => **version += 1,
+            HeldGuard::Device(device) => {
                 device.touch();
             }
         }
@@ -377,7 +377,7 @@ impl Backend for ThreadBackend<'_> {
         let buffer = self.world.slots[at.slot.index()].buffer();
         let device = self.world.objects.device_of(buffer.device, at.part);
         let handle = self.world.handle(at, device);
-        let block = Block {
+        let block = LogBlock {
             program,
             handle,
             owns_data: buffer.kind.owns_memory(),

@@ -24,7 +24,7 @@ const FIRST_ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A run's connections, numbered in the order of opening, which is also the order in which the server accepts them.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct SendingClient {
     path: PathBuf,
     layout: Layout,
     mode: SendMode,
@@ -35,11 +35,11 @@ pub(super) struct Client {
     opened: Mutex<u16>,
 }
 
-impl Client {
+impl SendingClient {
     /// A client for `scenario`, with the connections that are there before the threads start.
-    pub fn open(scenario: &Scenario, path: &Path) -> io::Result<Client> {
+    pub fn open(scenario: &Scenario, path: &Path) -> io::Result<SendingClient> {
         let transport = scenario.transport;
-        let client = Client {
+        let client = SendingClient {
             path: path.to_owned(),
             layout: transport.layout,
             mode: transport.mode,

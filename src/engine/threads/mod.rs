@@ -31,7 +31,7 @@ use crate::engine::backend::StopReason;
 use crate::engine::code::Code;
 use crate::engine::step::{Stepped, Thread};
 use crate::lifecycle::ProgramKind;
-use crate::oracle::rest::{LiveBuffer, Unrecorded};
+use crate::oracle::rest::{LiveAtRest, Unrecorded};
 use crate::planted::Planted;
 use crate::scenario::random::{Purpose, Random};
 use crate::scenario::{SCENARIO_PID, Scenario};
@@ -42,12 +42,12 @@ use crate::trace::recorder::{Recorder, StreamRecorder, Written};
 pub use checked::{CheckedRun, CheckedRunError, checked_run, recorded_and_checked};
 
 use backend::ThreadBackend;
-use client::Client;
+use client::SendingClient;
 use debug_log::DebugLogFile;
 use perturb::Perturbation;
 use server::RunningServer;
-use watch::Watch;
-use world::World;
+use watch::DeadlockWatch;
+use world::ThreadsWorld;
 
 /// How often the run is looked after.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
@@ -120,7 +120,7 @@ pub struct RunResult {
     /// How the server in this process took the messages, by [`ReceiveCode`].
     pub received: Option<[u64; ReceiveCode::ALL.len()]>,
     /// What is live at rest, from the allocators.
-    pub live: Vec<LiveBuffer>,
+    pub live: Vec<LiveAtRest>,
 }
 
 impl RunResult {
@@ -188,7 +188,7 @@ struct Started<'a> {
     pid: i32,
     recorder: Option<Recorder>,
     server: RunningServer,
-    world: World,
+    world: ThreadsWorld,
     /// Holds the socket and the debug log; goes last.
     _directory: tempfile::TempDir,
 }
@@ -222,7 +222,7 @@ impl<'a> Started<'a> {
         let stream = || Some(recorder.as_ref()?.stream(SERVER_STREAM));
         let server = RunningServer::start(scenario, &config.server, directory.path(), stream)?;
         let client =
-            Client::open(scenario, server.path()).map_err(|source| server.error(source))?;
+            SendingClient::open(scenario, server.path()).map_err(|source| server.error(source))?;
         let debug_log = match scenario.debug_log.enabled {
             true => {
                 let own = || directory.path().join("tt_buffer_debug.log");
@@ -242,7 +242,7 @@ impl<'a> Started<'a> {
             },
             recorder,
             server,
-            world: World::new(scenario, client, debug_log)?,
+            world: ThreadsWorld::new(scenario, client, debug_log)?,
             _directory: directory,
         })
     }
@@ -276,7 +276,7 @@ impl<'a> Started<'a> {
                     return Err(refused("a thread")(source));
                 }
             }
-            let mut watch = Watch::default();
+            let mut watch = DeadlockWatch::default();
             let mut stopped = None;
             while world.finished.load(Ordering::Acquire) < threads {
                 std::thread::sleep(POLL_INTERVAL);
@@ -359,7 +359,7 @@ fn server_lost(path: &Path) -> RunError {
 struct Play<'run> {
     scenario: &'run Scenario,
     run: u64,
-    world: &'run World,
+    world: &'run ThreadsWorld,
     code: Code,
     pid: i32,
 }
@@ -410,7 +410,7 @@ impl Play<'_> {
 
 /// Counts a thread as ended, however it ends: one that panics stops the others too.
 struct Ending<'run> {
-    world: &'run World,
+    world: &'run ThreadsWorld,
     threads: u16,
 }
 

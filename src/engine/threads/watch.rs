@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::world::World;
+use super::world::ThreadsWorld;
 use crate::engine::backend::StopReason;
 
 /// A cycle of waiting threads, or all of them waiting, that stays this long is a deadlock.
@@ -14,7 +14,7 @@ const DEADLOCK_LOOKS: u32 = 40;
 
 /// Notices when nothing can go on.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub(super) struct DeadlockWatch {
     suspected: Option<(Suspicion, Instant)>,
     looks: u32,
 }
@@ -25,9 +25,9 @@ enum Suspicion {
     AllWait,
 }
 
-impl Watch {
+impl DeadlockWatch {
     /// Looks once; what stays for long enough stops the run.
-    pub(super) fn look(&mut self, world: &World, threads: u16) {
+    pub(super) fn look(&mut self, world: &ThreadsWorld, threads: u16) {
         let running = usize::from(threads - world.finished.load(Ordering::Acquire).min(threads));
         let suspicion = match world.waiting.cycle() {
             Some(cycle) => Some(Suspicion::Cycle(cycle)),

@@ -14,7 +14,7 @@ use crate::device::{BufferKind, ConfigError, Device, DeviceId, Memory};
 use crate::engine::backend::{BufferView, PartAt, StopReason};
 use crate::engine::slot::SlotWord;
 use crate::oracle::Leak;
-use crate::oracle::rest::LiveBuffer;
+use crate::oracle::rest::LiveAtRest;
 use crate::planted::Planted;
 use crate::scenario::objects::Objects;
 use crate::scenario::objects::{ConnId, LockId};
@@ -22,12 +22,12 @@ use crate::scenario::op::{MAX_PARTS, Request, SlotId};
 use crate::scenario::{Scenario, VIEW_GENERATION};
 use crate::tracking::sent::Handle;
 
-use super::client::Client;
+use super::client::SendingClient;
 use super::debug_log::DebugLogFile;
 
 /// Everything that threads share.
 #[derive(Debug)]
-pub(super) struct World {
+pub(super) struct ThreadsWorld {
     pub objects: Objects,
     pub locks: Vec<Mutex<u64>>,
     pub devices: Vec<Mutex<Device>>,
@@ -35,7 +35,7 @@ pub(super) struct World {
     pub counters: Vec<AtomicU64>,
     pub slots: Vec<SlotCell>,
     pub cell: SharedConnection,
-    pub client: Client,
+    pub client: SendingClient,
     pub debug_log: Option<DebugLogFile>,
     pub waiting: Waiting,
     pub finished: AtomicU16,
@@ -55,12 +55,12 @@ pub(super) struct World {
     stop: AtomicU8,
 }
 
-impl World {
+impl ThreadsWorld {
     pub fn new(
         scenario: &Scenario,
-        client: Client,
+        client: SendingClient,
         debug_log: Option<DebugLogFile>,
-    ) -> Result<World, ConfigError> {
+    ) -> Result<ThreadsWorld, ConfigError> {
         let objects = scenario.objects();
         let geometries = scenario.profile.geometries();
         let parts = if scenario.has_mesh() { MAX_PARTS } else { 1 };
@@ -70,7 +70,7 @@ impl World {
                     .map(|device| Mutex::new(device.with_planted(scenario.planted)))
             })
             .collect::<Result<_, _>>()?;
-        Ok(World {
+        Ok(ThreadsWorld {
             objects,
             locks: (0..objects.locks()).map(|_| Mutex::new(0)).collect(),
             devices,
@@ -336,9 +336,9 @@ impl Waiting {
     }
 }
 
-impl World {
+impl ThreadsWorld {
     /// Every buffer that is live now, by its handle; call it when no thread runs.
-    pub(super) fn live_buffers(&self) -> Vec<LiveBuffer> {
+    pub(super) fn live_buffers(&self) -> Vec<LiveAtRest> {
         let mut live = Vec::new();
         for (slot, cell) in (0u32..).zip(&self.slots) {
             let buffer = cell.buffer();
@@ -363,7 +363,7 @@ impl World {
                         thread: 0,
                         op: 0,
                     };
-                    live.push(LiveBuffer {
+                    live.push(LiveAtRest {
                         origin,
                         generation: handle.generation,
                         circular: buffer.kind == BufferKind::Circular,

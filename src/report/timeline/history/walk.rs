@@ -8,7 +8,7 @@ use crate::scenario::objects::{ConnId, LockId};
 use crate::scenario::op::{Op, Request};
 use crate::trace::event::{Event, FreeOutcome, SendOutcome};
 use crate::trace::file::SERVER_STREAM;
-use crate::trace::merge::Merged;
+use crate::trace::merge::MergedEvent;
 use crate::trace::sends::Sent;
 use crate::tracking::sent::Handle;
 use crate::tracking::sent::SentKind;
@@ -81,7 +81,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn event(&mut self, index: usize, merged: &Merged) {
+    fn event(&mut self, index: usize, merged: &MergedEvent) {
         if let (SERVER_STREAM, Event::Receive { conn, .. }) = (merged.stream, merged.event) {
             let own = self.answers_last_step(index, conn);
             if !own {
@@ -106,7 +106,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Notes where the thread is, before its event is.
-    fn advance(&mut self, merged: &Merged) {
+    fn advance(&mut self, merged: &MergedEvent) {
         let Some(context) = self.contexts.get_mut(usize::from(merged.stream)) else {
             return;
         };
@@ -135,7 +135,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn begin(&mut self, index: usize, merged: &Merged) {
+    fn begin(&mut self, index: usize, merged: &MergedEvent) {
         let at = self
             .contexts
             .get(usize::from(merged.stream))
@@ -165,7 +165,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The threads that hold a lock before or after this event.
-    fn note_locks(&mut self, number: StepNumber, merged: &Merged) -> Vec<u16> {
+    fn note_locks(&mut self, number: StepNumber, merged: &MergedEvent) -> Vec<u16> {
         let thread = merged.stream;
         if let Event::Lock { lock, .. } = merged.event {
             self.history.holds.push(Hold {
