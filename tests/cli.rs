@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{KEYS, PATIENCE, discipline_text, heisenbed, run, run_json};
+use common::{KEYS, RUN_LIMIT, discipline_text, heisenbed, run, run_json};
 use heisenbed::scenario::ScenarioFile;
 use heisenbed::scenario::op::Op;
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ fn clean(words: &str) -> Value {
 
 /// Runs the command with one seed after the other until it satisfies `shows`.
 fn until(words: &str, shows: impl Fn(&Value) -> bool) -> Value {
-    for seed in 0..PATIENCE {
+    for seed in 0..RUN_LIMIT {
         let (json, code) = run_json(&format!("{words} --seed {seed}"));
         assert_eq!(
             code,

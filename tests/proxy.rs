@@ -13,7 +13,7 @@ use heisenbed::trace::file::TraceFile;
 use heisenbed::tracking::transport::{Connection, SendMode};
 use heisenbed::tracking::{Layout, Message, MessageKind, wire};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A program that listens; killed when it is dropped.
 struct Running(Option<Child>);
@@ -180,15 +180,12 @@ fn every_layout_passes_unchanged_and_is_answered_in_its_own() {
             send(&client, layout, MessageKind::Free, base + 64 * index);
         }
         let before = client
-            .query(0, PATIENCE)
+            .query(0, TIMEOUT)
             .expect("an answer in the client's layout");
         assert_eq!(before.dram_bytes % (30 * 64), 0, "{layout}");
     }
     let observer = setup.connect(Layout::Extended);
-    assert_eq!(
-        observer.full_table(PATIENCE).expect("a table").len(),
-        6 * 30
-    );
+    assert_eq!(observer.full_table(TIMEOUT).expect("a table").len(), 6 * 30);
     drop(observer);
     let (server, proxy, capture, folder) = setup.stop();
     assert_eq!(
@@ -222,7 +219,7 @@ fn every_layout_passes_unchanged_and_is_answered_in_its_own() {
 fn large_writes_and_slow_readers_lose_nothing() {
     let setup = Setup::new(&[]);
     let mut client = UnixStream::connect(setup.socket()).expect("the proxy listens");
-    client.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    client.set_read_timeout(Some(TIMEOUT)).expect("a socket");
     let allocs: Vec<u8> = (0..20_000)
         .flat_map(|index| frame(Layout::V112, MessageKind::Alloc, 64 * index))
         .collect();
@@ -252,7 +249,7 @@ fn struck(faults: &[&str], count: u64) -> (serde_json::Value, serde_json::Value,
     for index in 0..count {
         send(&client, Layout::V128, MessageKind::Alloc, 64 * index);
     }
-    client.query(0, PATIENCE).expect("an answer");
+    client.query(0, TIMEOUT).expect("an answer");
     drop(client);
     let (server, proxy, capture, _folder) = setup.stop();
     (server, proxy, capture)
@@ -332,7 +329,7 @@ fn what_is_truncated_tears_the_stream_and_what_is_closed_ends_it() {
 
     let setup = Setup::new(&["close:type=FREE"]);
     let mut client = UnixStream::connect(setup.socket()).expect("the proxy listens");
-    client.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    client.set_read_timeout(Some(TIMEOUT)).expect("a socket");
     for kind in [MessageKind::Alloc, MessageKind::Alloc, MessageKind::Free] {
         client
             .write_all(&frame(Layout::V112, kind, 64))
@@ -354,7 +351,7 @@ fn a_proxy_that_is_killed_leaves_a_capture_up_to_a_moment_before() {
     for index in 0..500 {
         send(&client, Layout::V112, MessageKind::Alloc, 64 * index);
     }
-    client.query(0, PATIENCE).expect("an answer");
+    client.query(0, TIMEOUT).expect("an answer");
     std::thread::sleep(Duration::from_millis(400));
     let mut proxy = setup.proxy.0.take().expect("it runs");
     proxy.kill().expect("it runs");
@@ -402,16 +399,16 @@ fn a_server_that_goes_away_ends_its_connections_and_not_the_proxy() {
     let setup = Setup::new(&[]);
     let client = setup.connect(Layout::V112);
     send(&client, Layout::V112, MessageKind::Alloc, 64);
-    client.query(0, PATIENCE).expect("an answer");
+    client.query(0, TIMEOUT).expect("an answer");
     let Setup {
         folder,
         server,
         proxy,
     } = setup;
     server.stop();
-    assert!(client.query(0, PATIENCE).is_err(), "nobody answers");
+    assert!(client.query(0, TIMEOUT).is_err(), "nobody answers");
     let mut late = UnixStream::connect(folder.path().join("s")).expect("the proxy listens still");
-    late.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    late.set_read_timeout(Some(TIMEOUT)).expect("a socket");
     assert_eq!(late.read(&mut [0]).expect("closed"), 0);
     let figures = proxy.stop();
     assert_eq!(

@@ -14,7 +14,7 @@ use heisenbed::scenario::random::{Purpose, Random};
 use heisenbed::tracking::transport::{Connection, SendMode};
 use heisenbed::tracking::{Layout, Message, MessageKind, wire};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 /// An innocent client that waits longer than this for an answer has noticed. Test machines are shared and slow.
 const NOTICEABLE: Duration = Duration::from_millis(500);
 /// A server that has grown more than this by what it did not have to keep has kept it.
@@ -51,7 +51,7 @@ impl Served {
 
     fn stream(&self) -> UnixStream {
         let stream = UnixStream::connect(self.socket()).expect("the server listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a socket");
         stream
     }
 
@@ -142,7 +142,7 @@ fn innocent(socket: &Path, done: &AtomicBool) -> (Duration, u64) {
             SendMode::Blocking,
         );
         let asked = Instant::now();
-        let answer = client.query(200, PATIENCE).expect("an answer");
+        let answer = client.query(200, TIMEOUT).expect("an answer");
         slowest = slowest.max(asked.elapsed());
         assert_eq!(
             answer.dram_bytes, live_bytes,
@@ -250,7 +250,7 @@ fn ten_thousand_connections_leave_nothing_behind() {
     let patience = Instant::now();
     while descriptors(&served) > before + 1 {
         assert!(
-            patience.elapsed() < PATIENCE,
+            patience.elapsed() < TIMEOUT,
             "{before} descriptors before, {} after",
             descriptors(&served)
         );
@@ -281,7 +281,7 @@ fn a_client_that_never_reads_is_dropped_before_it_costs_much() {
     beside_an_innocent("never reads", &served, |served| {
         let query = frame(Layout::V648, &message(MessageKind::Query, 0, 0, 0)).repeat(100);
         let mut stream = served.stream();
-        stream.set_write_timeout(Some(PATIENCE)).expect("a socket");
+        stream.set_write_timeout(Some(TIMEOUT)).expect("a socket");
         let mut sent = 0;
         while sent < 1_000_000 && stream.write_all(&query).is_ok() {
             sent += 100;
@@ -304,7 +304,7 @@ fn devices_and_sizes_out_of_range_are_rejected_and_counted() {
         for device in devices {
             send(&message(MessageKind::Alloc, device, 64, 64));
             send(&message(MessageKind::Free, device, 64, 0));
-            let answer = client.query(device, PATIENCE).expect("an answer");
+            let answer = client.query(device, TIMEOUT).expect("an answer");
             assert_eq!(answer.dram_bytes, 0);
         }
         for size in sizes {
@@ -314,7 +314,7 @@ fn devices_and_sizes_out_of_range_are_rejected_and_counted() {
         for address in 0..1000 {
             send(&message(MessageKind::Alloc, 3, 64 * address, 100 << 30));
         }
-        let answer = client.query(3, PATIENCE).expect("an answer");
+        let answer = client.query(3, TIMEOUT).expect("an answer");
         assert_eq!(answer.dram_bytes, 1000 * (100 << 30));
         1000 + 2 * devices.len() as u64 + sizes.len() as u64
     });
@@ -376,9 +376,9 @@ fn limits_are_said_when_they_are_hit_and_hold() {
         client.write(&frame(Layout::Extended, &free), SendMode::Blocking);
     }
     client.write(&frame(Layout::Extended, &stray), SendMode::Blocking);
-    assert_eq!(client.full_table(PATIENCE).expect("a table").len(), 2);
+    assert_eq!(client.full_table(TIMEOUT).expect("a table").len(), 2);
     let second = Connection::open(&socket, Layout::V72, None).expect("it listens");
-    second.query(0, PATIENCE).expect("an answer");
+    second.query(0, TIMEOUT).expect("an answer");
     let mut third = UnixStream::connect(&socket).expect("the kernel accepts");
     assert_eq!(third.read(&mut [0]).expect("it is closed"), 0);
     let pid = rustix::process::Pid::from_child(&server);
@@ -412,13 +412,13 @@ fn what_a_dead_client_left_is_dropped_and_what_a_living_one_has_stays() {
         let patience = Instant::now();
         let mut shown = u64::MAX;
         while shown != left && patience.elapsed() < Duration::from_secs(2) {
-            let answer = living.query(1, PATIENCE).expect("an answer");
+            let answer = living.query(1, TIMEOUT).expect("an answer");
             shown = answer.dram_bytes + answer.l1_bytes;
             std::thread::sleep(Duration::from_millis(5));
         }
         assert_eq!(shown, left, "pid {pid}");
     }
-    assert_eq!(living.query(0, PATIENCE).expect("an answer").dram_bytes, 64);
+    assert_eq!(living.query(0, TIMEOUT).expect("an answer").dram_bytes, 64);
     assert_eq!(served.figures()["swept"], 20);
 }
 
@@ -497,7 +497,7 @@ fn a_live_buffer_takes_at_most_a_hundred_bytes_even_when_the_table_has_just_grow
     }
     settle(&mut stream, Layout::V112, 0);
     let observer = Connection::open(&served.socket(), Layout::Extended, None).expect("it listens");
-    let totals = observer.query(0, PATIENCE).expect("an answer");
+    let totals = observer.query(0, TIMEOUT).expect("an answer");
     let live = totals.dram_bytes + totals.l1_bytes;
     assert_eq!(live, 64 * BUFFERS);
     let bytes = (served.resident_kb() - before_kb) as f64 * 1024.0 / BUFFERS as f64;
@@ -531,7 +531,7 @@ fn soak() {
     });
     let observer = Connection::open(&socket, Layout::Extended, None).expect("it listens");
     let mut shown: Vec<(i32, u64, u64)> = observer
-        .full_table(PATIENCE)
+        .full_table(TIMEOUT)
         .expect("a table")
         .iter()
         .map(|entry| (entry.pid, entry.address, entry.size_bytes))
@@ -604,7 +604,7 @@ fn soak_client(socket: &Path, client: u64, messages: u64) -> Vec<(i32, u64, u64)
 
 /// Waits until the server has taken everything. After part of a frame nothing can be asked: closing is all there is.
 fn settle(stream: &mut UnixStream, layout: Layout, part: usize) {
-    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    stream.set_read_timeout(Some(TIMEOUT)).expect("a socket");
     if part == 0 {
         let query = frame(layout, &message(MessageKind::Query, 0, 0, 0));
         stream.write_all(&query).expect("writable");

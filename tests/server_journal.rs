@@ -13,7 +13,7 @@ use std::time::Duration;
 use heisenbed::tracking::transport::{Connection, SendMode, WriteOutcome};
 use heisenbed::tracking::{Layout, Message, MessageKind, wire};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 struct Folder(tempfile::TempDir);
 
@@ -92,7 +92,7 @@ fn send(connection: &Connection, message: &Message) -> bool {
 
 /// The addresses that a server shows.
 fn shown(connection: &Connection) -> Vec<u64> {
-    let table = connection.full_table(PATIENCE).expect("a table");
+    let table = connection.full_table(TIMEOUT).expect("a table");
     table.iter().map(|entry| entry.address).collect()
 }
 
@@ -122,7 +122,7 @@ struct Done {
 }
 
 /// Allocates and releases addresses of its own until the server is gone; asks now and then.
-fn load(folder: &Path, client: u64, go_on: &AtomicBool) -> Done {
+fn load(folder: &Path, client: u64, keep_going: &AtomicBool) -> Done {
     const ADDRESSES: u64 = 50;
     let connection = Connection::open(folder, Layout::Extended, None).expect("the server listens");
     let mut done = Done::default();
@@ -139,7 +139,7 @@ fn load(folder: &Path, client: u64, go_on: &AtomicBool) -> Done {
             MessageKind::Free
         };
         *sent += 1;
-        if !go_on.load(Ordering::Relaxed)
+        if !keep_going.load(Ordering::Relaxed)
             || !send(&connection, &message(kind, 100 + client as i32, address))
         {
             break;
@@ -163,20 +163,20 @@ fn a_killed_server_shows_what_it_had_acknowledged_and_invents_nothing() {
     for round in 0..5u64 {
         let folder = Folder::new();
         let (server, _) = folder.serve(&[]);
-        let go_on = AtomicBool::new(true);
+        let keep_going = AtomicBool::new(true);
         let socket = folder.socket();
         let done: Vec<Done> = std::thread::scope(|scope| {
             let clients: Vec<_> = (0..CLIENTS)
                 .map(|client| {
                     scope.spawn({
-                        let (socket, go_on) = (&socket, &go_on);
-                        move || load(socket, client, go_on)
+                        let (socket, keep_going) = (&socket, &keep_going);
+                        move || load(socket, client, keep_going)
                     })
                 })
                 .collect();
             std::thread::sleep(Duration::from_millis(40 + 37 * round));
             kill(server);
-            go_on.store(false, Ordering::Relaxed);
+            keep_going.store(false, Ordering::Relaxed);
             clients
                 .into_iter()
                 .map(|client| client.join().expect("no panic"))
@@ -222,7 +222,7 @@ fn a_query_is_answered_when_what_it_shows_is_safe() {
     for address in 1..=1000 {
         assert!(send(&client, &message(MessageKind::Alloc, 7, 64 * address)));
     }
-    let answer = client.query(0, PATIENCE).expect("an answer");
+    let answer = client.query(0, TIMEOUT).expect("an answer");
     assert_eq!(answer.dram_bytes, 64_000);
     kill(server);
     let (server, said) = folder.serve(&[]);
@@ -233,7 +233,7 @@ fn a_query_is_answered_when_what_it_shows_is_safe() {
     assert_eq!(
         folder
             .connect()
-            .query(0, PATIENCE)
+            .query(0, TIMEOUT)
             .expect("an answer")
             .dram_bytes,
         64_000
@@ -260,7 +260,7 @@ fn small_journal(folder: &Folder) -> Vec<u8> {
     let client = folder.connect();
     for address in 1..=6 {
         assert!(send(&client, &message(MessageKind::Alloc, 7, 64 * address)));
-        client.query(0, PATIENCE).expect("an answer");
+        client.query(0, TIMEOUT).expect("an answer");
     }
     kill(server);
     std::fs::read(folder.journal()).expect("a journal")
@@ -351,7 +351,7 @@ fn a_clean_end_is_gone_on_from_and_the_journal_can_be_checked() {
             &client,
             &message(MessageKind::Alloc, 7, 64 * (round + 1))
         ));
-        client.query(0, PATIENCE).expect("an answer");
+        client.query(0, TIMEOUT).expect("an answer");
         drop(client);
         assert_eq!(stop(server)["live"], round + 1);
     }
@@ -401,7 +401,7 @@ fn what_was_dropped_of_a_dead_process_stays_dropped() {
         loop {
             match Connection::open(&folder.socket(), Layout::Extended, None) {
                 Ok(connection) => return connection,
-                Err(error) => assert!(started.elapsed() < PATIENCE, "{error}"),
+                Err(error) => assert!(started.elapsed() < TIMEOUT, "{error}"),
             }
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -420,7 +420,7 @@ fn what_was_dropped_of_a_dead_process_stays_dropped() {
     let started = std::time::Instant::now();
     while shown(&living) != [64] {
         assert!(
-            started.elapsed() < PATIENCE,
+            started.elapsed() < TIMEOUT,
             "what the dead client left is dropped"
         );
         std::thread::sleep(Duration::from_millis(2));

@@ -22,7 +22,7 @@ fn broken(name: &str, discipline: &str, order: Order, publish: Publication) -> S
 
 fn shrunk(file: ScenarioFile, kind: Option<Kind>) -> ShrunkSize {
     // Real threads on a busy machine may not get into each other's way in one run.
-    let shrunk = (0..common::PATIENCE)
+    let shrunk = (0..common::RUN_LIMIT)
         .find_map(|run| shrink_trace(&record(file.clone(), run), kind, &mut || true).ok())
         .expect("a run of them diverged");
     assert_eq!(shrunk.size.replayed, shrunk.size.replays, "{}", shrunk.size);

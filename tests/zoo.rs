@@ -9,9 +9,9 @@ use std::process::Stdio;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use common::{PATIENCE, assert_silent, heisenbed, run, run_json};
+use common::{RUN_LIMIT, assert_silent, heisenbed, run, run_json};
 use heisenbed::oracle::{Report, Verdict};
-use heisenbed::zoo::hunt::{Budget, Trial, hunt};
+use heisenbed::zoo::trial::{Budget, Trial, run_trial};
 use heisenbed::zoo::{self, Defect, Engine};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -28,7 +28,7 @@ fn look(engine: Engine, defect: &Defect, defective: bool, seed: u64, schedules: 
         interrupt: &AtomicBool::new(false),
     };
     let shows = |report: &Report| report.verdict != Verdict::Clean;
-    hunt(engine, scenario, &budget, &shows).expect(&defect.name)
+    run_trial(engine, scenario, &budget, &shows).expect(&defect.name)
 }
 
 fn controlled() -> impl Iterator<Item = Engine> {
@@ -66,8 +66,8 @@ fn every_controlled_engine_finds_every_defect_as_what_it_is() {
     for defect in zoo::defects() {
         let able = |engine: &Engine| !BEYOND.contains(&(*engine, defect.name.as_str()));
         for engine in controlled().filter(able) {
-            let hunted = look(engine, defect, true, 0, 20_000);
-            let report = hunted
+            let trial = look(engine, defect, true, 0, 20_000);
+            let report = trial
                 .found
                 .unwrap_or_else(|| panic!("{engine} did not find {}", defect.name));
             assert!(
@@ -101,7 +101,7 @@ fn real_threads_find_what_was_planted_in_a_few_runs_and_twins_are_silent() {
             .expect("it resolves");
         let planted = scenario.planted;
         if planted.is_some() && Engine::Stress.can_run(&scenario) {
-            let report = look(Engine::Stress, defect, true, 0, PATIENCE).found;
+            let report = look(Engine::Stress, defect, true, 0, RUN_LIMIT).found;
             let report = report.unwrap_or_else(|| panic!("{} was not found", defect.name));
             assert!(defect.shows_in(&report), "{}: {report:?}", defect.name);
             assert_eq!(defect.unexplained(&report), [], "{}", defect.name);
@@ -182,9 +182,9 @@ fn canaries_are_found_within_their_budgets() {
             interrupt: &AtomicBool::new(false),
         };
         let shows = |report: &Report| canary.defect.shows_in(report);
-        let hunted = hunt(canary.engine, canary.scenario, &budget, &shows).expect("it runs");
+        let trial = run_trial(canary.engine, canary.scenario, &budget, &shows).expect("it runs");
         assert!(
-            hunted
+            trial
                 .found
                 .is_some_and(|report| canary.defect.shows_in(&report)),
             "{} by {}",

@@ -58,17 +58,17 @@ pub struct Confusion {
     pub rows: Vec<Row>,
 }
 
-/// Makes runs and diagnoses them. `go_on` is told how many are done and says whether to.
+/// Makes runs and diagnoses them. `keep_going` is told how many are done and says whether to.
 pub fn calibrate(
     plan: CalibrationPlan,
-    mut go_on: impl FnMut(u64) -> bool,
+    mut keep_going: impl FnMut(u64) -> bool,
 ) -> Result<Confusion, runs::PlantError> {
     let mut rows = Vec::new();
     let mut done = 0;
     for cause in std::iter::once(None).chain(Cause::ALL.into_iter().map(Some)) {
         let mut row = Row::new(cause);
         for run in 0..plan.runs {
-            if !go_on(done) {
+            if !keep_going(done) {
                 return Ok(Confusion { rows });
             }
             let planted = PlantedRun::new(cause, plan.seed, run)?;

@@ -360,13 +360,13 @@ impl Drawn {
         let (observed, _) = observe(&setup, walk, index, u64::MAX);
         let complete = observed.end == RunEnd::Completed;
         let mut seen = Vec::new();
-        let mut tell = |observation| seen.push(observation);
+        let mut sink = |observation| seen.push(observation);
         let mut run = RunMessages::new(scenario, true);
         for event in &observed.events {
-            run.observe(event, &mut tell);
+            run.observe(event, &mut sink);
         }
         if complete {
-            run.finish(&mut tell);
+            run.finish(&mut sink);
         }
         Ok((seen, complete, observed.report))
     }

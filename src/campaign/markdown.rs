@@ -45,7 +45,7 @@ pub fn page(summary: &CampaignSummary, nights: &[PastRun]) -> String {
 pub fn text(summary: &CampaignSummary, nights: &[PastRun]) -> String {
     let mut text = format!("{}\n\n", summary.sentence());
     for cause in &summary.causes {
-        let _ = writeln!(text, "{}", told(cause));
+        let _ = writeln!(text, "{}", line_of(cause));
     }
     for (path, problem) in &summary.regressions {
         let _ = writeln!(text, "regression: {}: {problem}", path.0);
@@ -78,7 +78,7 @@ pub fn text(summary: &CampaignSummary, nights: &[PastRun]) -> String {
     text
 }
 
-fn told(cause: &MergedCause) -> String {
+fn line_of(cause: &MergedCause) -> String {
     let new = match &cause.known {
         Some(path) => format!("known from {path}"),
         None => "NEW".to_owned(),

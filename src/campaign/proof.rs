@@ -85,14 +85,14 @@ pub struct Proof {
     pub note: Option<String>,
 }
 
-/// Searches the part of `shard`; the space of `setup` is divided at `depth` choices. `go_on` is told how far it is.
+/// Searches the part of `shard`; the space of `setup` is divided at `depth` choices. `keep_going` is told how far it is.
 pub fn prove(
     setup: &Arc<Setup>,
     headline: String,
     shard: Shard,
     depth: u32,
     max_states: u64,
-    go_on: &mut dyn FnMut(&Searched) -> bool,
+    keep_going: &mut dyn FnMut(&Searched) -> bool,
 ) -> ProofPart {
     let options = SearchOptions {
         goal: Goal::AllKinds,
@@ -109,14 +109,15 @@ pub fn prove(
         trunk,
         frontier,
         own,
-    } = search_part(setup, &options, part, go_on);
+    } = search_part(setup, &options, part, keep_going);
     let scenario = &setup.scenario;
     let content = toml::to_string(scenario).expect("a scenario has string keys");
     let (verdict, note) = found.verdict(None);
     let reproducer = found.example.as_ref().map(|example| {
         let first = example.report.first.map(|first| first.kind);
-        let shrunk = first
-            .and_then(|kind| shrink_ops(scenario, setup.ops(), kind, &mut || go_on(&found)).ok());
+        let shrunk = first.and_then(|kind| {
+            shrink_ops(scenario, setup.ops(), kind, &mut || keep_going(&found)).ok()
+        });
         match shrunk {
             Some(shrunk) => shrunk.reproducer,
             None => unminimised(scenario, setup.ops(), example),

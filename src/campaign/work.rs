@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::corpus::Reproducer;
-use crate::engine::controlled::behaviour::tell_apart;
+use crate::engine::controlled::behaviour::distinguish;
 use crate::engine::controlled::exhaustive::{self, Part, SearchEnd, SearchOptions, search_part};
 use crate::engine::controlled::machine::Setup;
 use crate::engine::controlled::observe::ObservedRun;
@@ -117,7 +117,7 @@ impl<'a> Worker<'a> {
         record
     }
 
-    fn go_on(&self) -> bool {
+    fn keep_going(&self) -> bool {
         !self.interrupt.load(Ordering::Relaxed)
     }
 
@@ -162,7 +162,7 @@ impl<'a> Worker<'a> {
             workers: 1,
             max_steps: MAX_STEPS,
         };
-        let sampled = sample(&setup, &plan, &|_| self.go_on());
+        let sampled = sample(&setup, &plan, &|_| self.keep_going());
         if !sampled.complete {
             return Ok(None);
         }
@@ -176,10 +176,10 @@ impl<'a> Worker<'a> {
                 sampled.inconclusive
             ));
         }
-        let told = tell_apart(&setup, strategy, seed, schedules.min(TOLD_APART), MAX_STEPS);
-        record.observations = told.observations;
-        record.behaviours = told.distinct;
-        record.singletons = told.singletons;
+        let distinct = distinguish(&setup, strategy, seed, schedules.min(TOLD_APART), MAX_STEPS);
+        record.observations = distinct.observations;
+        record.behaviours = distinct.distinct;
+        record.singletons = distinct.singletons;
         if let Some((_, first)) = sampled.first {
             let Some(finding) = self.finding(number, &setup, &first, sampled.diverged)? else {
                 return Ok(None);
@@ -206,8 +206,8 @@ impl<'a> Worker<'a> {
             ..SearchOptions::default()
         };
         let exhaustive::SearchedPart { found, .. } =
-            search_part(&setup, &options, part, &mut |_| self.go_on());
-        if found.ended == SearchEnd::Abandoned && !self.go_on() {
+            search_part(&setup, &options, part, &mut |_| self.keep_going());
+        if found.ended == SearchEnd::Abandoned && !self.keep_going() {
             return Ok(None);
         }
         let mut record = self.record(number, UnitKind::Search, target);
@@ -244,7 +244,7 @@ impl<'a> Worker<'a> {
         scenario.perturb = perturb;
         let CheckedRun { report, trace, .. } = play_on_threads(&scenario, 0, self.interrupt)?;
         let trace = trace.expect("it was recorded");
-        if !self.go_on() {
+        if !self.keep_going() {
             return Ok(None);
         }
         let mut record = self.record(number, UnitKind::Stress, target);
@@ -262,7 +262,7 @@ impl<'a> Worker<'a> {
             cause: None,
         };
         if self.is_lowest(&finding.looks, number) {
-            let cause = match shrink_trace(&trace, Some(first.kind), &mut || self.go_on()) {
+            let cause = match shrink_trace(&trace, Some(first.kind), &mut || self.keep_going()) {
                 Ok(shrunk) => self.of_shrunk(number, &shrunk, first.kind),
                 Err(ShrinkError::Interrupted) => return Ok(None),
                 Err(why) => {
@@ -357,7 +357,7 @@ impl<'a> Worker<'a> {
             cause: None,
         };
         if self.is_lowest(&finding.looks, number) {
-            let cause = match shrink_ops(scenario, setup.ops(), kind, &mut || self.go_on()) {
+            let cause = match shrink_ops(scenario, setup.ops(), kind, &mut || self.keep_going()) {
                 Ok(shrunk) => self.of_shrunk(number, &shrunk, kind),
                 Err(ShrinkError::Interrupted) => return Ok(None),
                 Err(why) => {

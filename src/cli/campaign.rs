@@ -16,8 +16,8 @@ use super::scenario_args::word;
 use crate::campaign::canary::{Canary, canaries};
 use crate::campaign::fuzz::Built;
 use crate::campaign::merge::{MergedCampaign, merge};
-use crate::campaign::night::{self, CampaignRun};
 use crate::campaign::plan::{CampaignPlan, Weights, digest};
+use crate::campaign::run::{self, CampaignRun};
 use crate::campaign::target::{Asked, TargetName, targets};
 use crate::campaign::{CampaignError, CampaignSummary, Parameters, Shard};
 use crate::corpus::files;
@@ -162,7 +162,7 @@ pub fn run(args: &CampaignArgs, context: &Context) -> CommandOutcome {
 fn run_night(args: &RunArgs, context: &Context) -> Result<CommandOutcome, CampaignError> {
     let (plan, canaries) = plan(args, context.seed)?;
     context.catch_interrupts();
-    let night = CampaignRun {
+    let run = CampaignRun {
         shard: args.shard,
         duration: args.duration,
         units: args.units,
@@ -171,10 +171,10 @@ fn run_night(args: &RunArgs, context: &Context) -> Result<CommandOutcome, Campai
     };
     let units = args.units.unwrap_or(0).div_ceil(u64::from(args.shard.of()));
     let progress = Mutex::new(Progress::new(context.quiet, "campaign", "units", units));
-    let spent = night::spend(
+    let spent = run::spend(
         &plan,
         &canaries,
-        &night,
+        &run,
         &args.out,
         &context.interrupt,
         &|done| {
@@ -293,7 +293,7 @@ fn outcome(
         Format::Human => {
             let mut text = campaign.map_or(String::new(), |(_, text)| text);
             for proof in &proofs {
-                text.push_str(&prove::told(proof));
+                text.push_str(&prove::in_words(proof));
             }
             text
         }

@@ -183,12 +183,12 @@ fn search(args: &ExploreArgs, setup: &Arc<Setup>, context: &Context, started: In
         max_states: args.max_states,
     };
     let mut progress = Progress::new(context.quiet, "explore", "states", 0);
-    let mut go_on = |found: &Searched| {
+    let mut keep_going = |found: &Searched| {
         progress.update(found.states);
         !context.interrupt.load(Ordering::Relaxed)
             && args.duration.is_none_or(|limit| started.elapsed() < limit)
     };
-    let mut found = exhaustive::search(setup, &options, &mut go_on);
+    let mut found = exhaustive::search(setup, &options, &mut keep_going);
     progress.finish();
     if let Some(example) = found.example.take() {
         found.example = Some(shrink::with_fewest_preemptions(setup, example, &mut || {
@@ -374,8 +374,8 @@ impl Sampled {
 /// The smallest run that shows the first divergence of `example`.
 fn smallest(setup: &Arc<Setup>, example: &ObservedRun, context: &Context) -> Option<Box<Shrunk>> {
     let kind = example.report.first?.kind;
-    let mut go_on = || !context.interrupt.load(Ordering::Relaxed);
-    let shrunk = shrink::shrink_ops(&setup.scenario, setup.ops(), kind, &mut go_on);
+    let mut keep_going = || !context.interrupt.load(Ordering::Relaxed);
+    let shrunk = shrink::shrink_ops(&setup.scenario, setup.ops(), kind, &mut keep_going);
     shrunk.ok().map(Box::new)
 }
 

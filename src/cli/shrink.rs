@@ -37,14 +37,14 @@ pub struct ShrinkArgs {
 pub fn run(args: &ShrinkArgs, context: &Context) -> CommandOutcome {
     context.catch_interrupts();
     let started = Instant::now();
-    let mut go_on = || !context.interrupt.load(Ordering::Relaxed);
+    let mut keep_going = || !context.interrupt.load(Ordering::Relaxed);
     let shrunk = if is_text(&args.file) {
-        shrink_reproducer(&args.file, args.kind, &mut go_on)
+        shrink_reproducer(&args.file, args.kind, &mut keep_going)
     } else {
         TraceFile::open(&args.file)
             .map_err(|error| error.to_string())
             .and_then(|trace| {
-                shrink_trace(&trace, args.kind, &mut go_on)
+                shrink_trace(&trace, args.kind, &mut keep_going)
                     .map_err(|error| describe(&args.file, &error))
             })
     };
@@ -62,7 +62,7 @@ fn describe(path: &Path, error: &ShrinkError) -> String {
 fn shrink_reproducer(
     path: &Path,
     kind: Option<Kind>,
-    go_on: &mut dyn FnMut() -> bool,
+    keep_going: &mut dyn FnMut() -> bool,
 ) -> Result<Shrunk, String> {
     let rerun = rerun_of(path)?;
     let first = rerun
@@ -72,7 +72,7 @@ fn shrink_reproducer(
     let kind = kind
         .or(first.map(|first| first.kind))
         .ok_or_else(|| describe(path, &ShrinkError::Clean))?;
-    shrink_ops(&rerun.setup.scenario, rerun.setup.ops(), kind, go_on)
+    shrink_ops(&rerun.setup.scenario, rerun.setup.ops(), kind, keep_going)
         .map_err(|error| describe(path, &error))
 }
 

@@ -91,7 +91,7 @@ pub fn run(args: &ZooArgs, context: &Context) -> CommandOutcome {
         },
         Command::Bench(args) => measure(args, context),
         Command::Table { files, markdown } => match read(files) {
-            Ok(results) => tell(&results, *markdown, context.format),
+            Ok(results) => print(&results, *markdown, context.format),
             Err(error) => CommandOutcome::bad_input(error, context.format),
         },
     }
@@ -224,7 +224,7 @@ fn measure(args: &BenchArgs, context: &Context) -> CommandOutcome {
     let steps = plan.defects.len() * plan.steps_per_defect();
     let mut progress = Progress::new(context.quiet, "zoo bench", "steps", steps as u64);
     let (mut begun, mut unwritten) = (0, None);
-    let results = bench(&plan, &context.interrupt, &mut |told| match told {
+    let results = bench(&plan, &context.interrupt, &mut |step| match step {
         BenchProgress::Step => {
             progress.update(begun);
             begun += 1;
@@ -241,10 +241,10 @@ fn measure(args: &BenchArgs, context: &Context) -> CommandOutcome {
     if let Some(error) = write(args, &results).err().or(unwritten) {
         return CommandOutcome::bad_input(error, context.format);
     }
-    tell(&results, args.markdown, context.format)
+    print(&results, args.markdown, context.format)
 }
 
-fn tell(results: &Results, markdown: bool, format: Format) -> CommandOutcome {
+fn print(results: &Results, markdown: bool, format: Format) -> CommandOutcome {
     let stdout = match format {
         Format::Json => {
             let mut value = json!(results);

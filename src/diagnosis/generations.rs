@@ -7,27 +7,27 @@
 use crate::oracle::Kind;
 use smallvec::SmallVec;
 
-use super::clients::{Clients, Ending};
-use super::facts::{At, Facts};
-use super::places::{Key, Life};
+use super::clients::{Clients, LifeEnd};
+use super::facts::{Facts, MessageAt};
+use super::places::{AddressKey, ReportedLife};
 
 /// Lives, early FREEs and ended lives that are kept at an address; the oldest is decided when more come.
 const MAX_KEPT: usize = 8;
 
 /// What is known of an address whose lives are named.
 #[derive(Clone, Debug, Default)]
-pub(super) struct NamedPlace {
-    live: SmallVec<[(u64, Life); 1]>,
+pub(super) struct NamedAddress {
+    live: SmallVec<[(u64, ReportedLife); 1]>,
     /// A life was released twice, and the second release may have ended the next one, whose own then ends the one after it, and so
     /// on: until nothing is live here, what is out of order is that and no reordering.
     disturbed: bool,
     /// FREEs whose ALLOC did not come yet.
-    early: SmallVec<[(u64, At); 1]>,
-    ended: SmallVec<[(u64, At); 2]>,
+    early: SmallVec<[(u64, MessageAt); 1]>,
+    ended: SmallVec<[(u64, MessageAt); 2]>,
     seen: bool,
 }
 
-impl NamedPlace {
+impl NamedAddress {
     /// Whether it need not be kept.
     pub fn is_settled(&self) -> bool {
         self.live.is_empty() && self.early.is_empty()
@@ -36,9 +36,9 @@ impl NamedPlace {
     /// An ALLOC of `generation`, whose life has begun with its client.
     pub fn alloc(
         &mut self,
-        key: Key,
+        key: AddressKey,
         generation: u64,
-        life: Life,
+        life: ReportedLife,
         facts: &mut Facts,
         clients: &mut Clients,
     ) {
@@ -66,9 +66,9 @@ impl NamedPlace {
     /// A FREE of `generation`.
     pub fn free(
         &mut self,
-        key: Key,
+        key: AddressKey,
         generation: u64,
-        at: At,
+        at: MessageAt,
         known: bool,
         facts: &mut Facts,
         clients: &mut Clients,
@@ -116,7 +116,7 @@ impl NamedPlace {
     }
 
     /// The record ends.
-    pub fn decide(&mut self, key: Key, facts: &mut Facts, clients: &mut Clients) {
+    pub fn decide(&mut self, key: AddressKey, facts: &mut Facts, clients: &mut Clients) {
         self.forget_ended(key, None, facts, clients);
         while !self.early.is_empty() {
             self.decide_oldest_free(key, facts);
@@ -126,13 +126,13 @@ impl NamedPlace {
         }
     }
 
-    /// What is live, after [`NamedPlace::decide`].
-    pub fn live(&self) -> Option<Life> {
+    /// What is live, after [`NamedAddress::decide`].
+    pub fn live(&self) -> Option<ReportedLife> {
         self.live.first().map(|(_, life)| *life)
     }
 
     /// The life with the lowest number, of several, never got its FREE.
-    fn lose_oldest(&mut self, key: Key, facts: &mut Facts, clients: &mut Clients) {
+    fn lose_oldest(&mut self, key: AddressKey, facts: &mut Facts, clients: &mut Clients) {
         self.live
             .sort_unstable_by_key(|(generation, _)| *generation);
         let (_, life) = self.live.remove(0);
@@ -149,7 +149,7 @@ impl NamedPlace {
         }
     }
 
-    fn decide_oldest_free(&mut self, key: Key, facts: &mut Facts) {
+    fn decide_oldest_free(&mut self, key: AddressKey, facts: &mut Facts) {
         let (generation, at) = self.early.remove(0);
         if generation < facts.first_generation(key.device) {
             facts.first_free(key, at);
@@ -159,7 +159,7 @@ impl NamedPlace {
         self.end(generation, at);
     }
 
-    fn end(&mut self, generation: u64, at: At) {
+    fn end(&mut self, generation: u64, at: MessageAt) {
         if self.ended.len() >= MAX_KEPT {
             self.ended.remove(0);
         }
@@ -169,22 +169,22 @@ impl NamedPlace {
     /// Forgets what ended with its process. The sweep that took the life of `asked`, if one did; the others count as swept.
     fn forget_ended(
         &mut self,
-        key: Key,
+        key: AddressKey,
         asked: Option<u64>,
         facts: &mut Facts,
         clients: &Clients,
-    ) -> Option<At> {
+    ) -> Option<MessageAt> {
         let mut found = None;
         let mut restarted = false;
         self.live.retain(|(generation, life)| {
             match clients.ending(life.pid, life.epoch) {
                 None => return true,
-                Some(Ending::Swept(swept)) if asked == Some(*generation) => found = Some(swept),
-                Some(Ending::Swept(swept)) => {
+                Some(LifeEnd::Swept(swept)) if asked == Some(*generation) => found = Some(swept),
+                Some(LifeEnd::Swept(swept)) => {
                     facts.swept_live.add(key.sighting(&[life.at, swept]));
                     facts.outlive(life.at, swept);
                 }
-                Some(Ending::Restarted) => restarted = true,
+                Some(LifeEnd::Restarted) => restarted = true,
             }
             false
         });

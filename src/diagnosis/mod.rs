@@ -37,9 +37,9 @@ use crate::trace::observation::ServerAnswer;
 use crate::trace::observation::{Observation, Observed};
 use crate::tracking::{Message, MessageKind};
 use clients::Clients;
-use facts::{At, Facts};
-use generations::NamedPlace;
-use places::{Key, Life, Place};
+use facts::{Facts, MessageAt};
+use generations::NamedAddress;
+use places::{AddressKey, InferredAddress, ReportedLife};
 
 /// From this score on a cause is named with confidence.
 pub const CONFIDENT: f64 = 0.9;
@@ -117,9 +117,9 @@ impl AnyPlace {
 pub struct Diagnoser {
     facts: Facts,
     clients: Clients,
-    places: FxHashMap<Key, AnyPlace>,
+    places: FxHashMap<AddressKey, AnyPlace>,
     /// Addresses at which nothing was live when they were put here, with the number of that message.
-    settled: VecDeque<(Key, u64)>,
+    settled: VecDeque<(AddressKey, u64)>,
     /// Addresses at which something is live or open.
     open: u64,
     /// Messages of all kinds.
@@ -128,14 +128,14 @@ pub struct Diagnoser {
 
 #[derive(Debug)]
 enum AnyPlace {
-    Inferred(Place, u64),
-    Named(Box<NamedPlace>, u64),
+    Inferred(InferredAddress, u64),
+    Named(Box<NamedAddress>, u64),
 }
 
 impl Diagnoser {
     /// Takes the next observation.
     pub fn observe(&mut self, observation: &Observation) {
-        let at = At {
+        let at = MessageAt {
             position: observation.position,
             number: self.number,
         };
@@ -191,7 +191,7 @@ impl Diagnoser {
 
     /// The outcome, at the end of the record.
     pub fn finish(mut self, circumstances: Circumstances) -> Diagnosis {
-        let mut keys: Vec<Key> = self.places.keys().copied().collect();
+        let mut keys: Vec<AddressKey> = self.places.keys().copied().collect();
         keys.sort_unstable();
         for key in &keys {
             match self.places.get_mut(key) {
@@ -210,7 +210,7 @@ impl Diagnoser {
             }
         }
         self.facts.cuts = self.clients.cuts();
-        let mut live: Vec<(At, i32, Key)> = keys
+        let mut live: Vec<(MessageAt, i32, AddressKey)> = keys
             .iter()
             .filter_map(|key| {
                 let life = match self.places.get(key)? {
@@ -221,7 +221,7 @@ impl Diagnoser {
             })
             .collect();
         live.sort_unstable_by_key(|(at, _, key)| (at.position, *key));
-        let end = At {
+        let end = MessageAt {
             position: 0,
             number: self.number,
         };
@@ -242,7 +242,7 @@ impl Diagnoser {
 
     fn message(
         &mut self,
-        at: At,
+        at: MessageAt,
         conn: Option<u32>,
         message: &Message,
         complete: bool,
@@ -259,7 +259,7 @@ impl Diagnoser {
             .extension
             .filter(|extension| extension.generation > 0);
         self.facts.generations |= named.is_some();
-        let mut key = Key {
+        let mut key = AddressKey {
             device: message.device,
             address: message.address,
             class: class(message),
@@ -298,7 +298,7 @@ impl Diagnoser {
             }
             let place = match named {
                 Some(_) => AnyPlace::Named(Box::default(), 0),
-                None => AnyPlace::Inferred(Place::default(), 0),
+                None => AnyPlace::Inferred(InferredAddress::default(), 0),
             };
             self.places.insert(key, place);
         }
@@ -307,7 +307,7 @@ impl Diagnoser {
         }
         let (facts, clients) = (&mut self.facts, &mut self.clients);
         let place = self.places.get_mut(&key).expect("it was just put there");
-        let mut life = Life {
+        let mut life = ReportedLife {
             at,
             pid: message.pid,
             epoch: 0,
@@ -352,7 +352,7 @@ impl Diagnoser {
 
     /// The server says that what is at `key` was live, and messages name the memory: if another memory's buffer is live at the
     /// address, that is the one the server means.
-    fn look_for_alias(&mut self, key: Key, at: At) {
+    fn look_for_alias(&mut self, key: AddressKey, at: MessageAt) {
         if self
             .places
             .get(&key)
@@ -360,11 +360,11 @@ impl Diagnoser {
         {
             return;
         }
-        let others = Memory::ALL.into_iter().map(|memory| Key {
+        let others = Memory::ALL.into_iter().map(|memory| AddressKey {
             class: key.class % CLASSES + CLASSES * (1 + memory as u8),
             ..key
         });
-        let live = |other: Key| match self.places.get(&other)? {
+        let live = |other: AddressKey| match self.places.get(&other)? {
             AnyPlace::Named(place, _) => place.live(),
             AnyPlace::Inferred(place, _) => place.live(),
         };
@@ -377,7 +377,7 @@ impl Diagnoser {
     /// Whether a message can be one that a client meant; what cannot is noted and not followed.
     fn makes_sense(
         &mut self,
-        at: At,
+        at: MessageAt,
         message: &Message,
         opens: bool,
         server_answer: Option<ServerAnswer>,
@@ -417,7 +417,12 @@ impl Diagnoser {
         false
     }
 
-    fn odd(&mut self, at: At, number: i64, tally: impl FnOnce(&mut Facts) -> &mut facts::Tally) {
+    fn odd(
+        &mut self,
+        at: MessageAt,
+        number: i64,
+        tally: impl FnOnce(&mut Facts) -> &mut facts::SightingTally,
+    ) {
         self.facts.odd_since += 1;
         tally(&mut self.facts).add(Sighting {
             number: Some(number),
@@ -426,7 +431,7 @@ impl Diagnoser {
     }
 
     /// The server holds nothing any more.
-    fn restart(&mut self, at: At) {
+    fn restart(&mut self, at: MessageAt) {
         let live = self
             .places
             .values()
@@ -448,7 +453,7 @@ impl Diagnoser {
     }
 
     /// Nothing is live at `key`: it is remembered for a while.
-    fn settle(&mut self, key: Key, number: u64) {
+    fn settle(&mut self, key: AddressKey, number: u64) {
         self.settled.push_back((key, number));
         if self.settled.len() > SETTLED_WINDOW
             && let Some((old, since)) = self.settled.pop_front()
@@ -464,7 +469,7 @@ impl Diagnoser {
     /// The one device on which something is live at `address`, of the first few.
     fn device_of(&self, address: u64) -> Option<i32> {
         let live = |device: &i32| {
-            self.places.contains_key(&Key {
+            self.places.contains_key(&AddressKey {
                 device: *device,
                 address,
                 class: BUFFER,
@@ -493,7 +498,7 @@ fn class(message: &Message) -> u8 {
         .map_or(0, |extension| CLASSES * (1 + extension.memory as u8))
 }
 
-fn place(at: At) -> Sighting {
+fn place(at: MessageAt) -> Sighting {
     Sighting {
         positions: [at.position].into_iter().collect(),
         ..Sighting::default()

@@ -15,8 +15,8 @@
 //! A FREE goes to the oldest life. Where two types are live at an address and FREE names none, nothing is concluded until the
 //! address is empty again.
 
-use super::clients::{Clients, Ending};
-use super::facts::{At, Facts, MAX_FREES, Sighting};
+use super::clients::{Clients, LifeEnd};
+use super::facts::{Facts, MAX_FREES, MessageAt, Sighting};
 use crate::oracle::Kind;
 
 /// Times that an address may be handed out again with one ALLOC too many before its first life is given up.
@@ -30,10 +30,10 @@ const EARLY_WITHIN: u64 = 4096;
 
 /// What is known of an address.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Place {
+pub(super) struct InferredAddress {
     state: State,
     /// The FREE that ended the last life.
-    last_free: Option<At>,
+    last_free: Option<MessageAt>,
     /// A message was about it before.
     seen: bool,
 }
@@ -42,27 +42,27 @@ pub(super) struct Place {
 enum State {
     #[default]
     Free,
-    Live(Life),
+    Live(ReportedLife),
     /// More ALLOCs than FREEs, by two or more at some time.
-    Pile(Box<Pile>),
+    Pile(Box<OverlappingLives>),
     /// A FREE of what is not live.
-    Unknown(Box<Debt>),
+    Unknown(Box<PendingFree>),
     /// As before, and an ALLOC soon after.
     UnknownThenLive {
-        debt: Box<Debt>,
-        life: Life,
+        debt: Box<PendingFree>,
+        life: ReportedLife,
     },
     /// Two types were live at once.
     Mixed {
         lives: u32,
-        last: Life,
+        last: ReportedLife,
     },
 }
 
 /// One life of an address.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Life {
-    pub at: At,
+pub(super) struct ReportedLife {
+    pub at: MessageAt,
     pub pid: i32,
     pub epoch: u32,
     pub buffer_type: u8,
@@ -70,12 +70,12 @@ pub(super) struct Life {
 
 /// A FREE whose ALLOC is to be found.
 #[derive(Clone, Copy, Debug)]
-struct Debt {
-    freed: At,
+struct PendingFree {
+    freed: MessageAt,
     /// The FREE before it.
-    before: Option<At>,
+    before: Option<MessageAt>,
     /// The last FREE since, itself at first.
-    last: At,
+    last: MessageAt,
     /// How often the address was handed out and released since.
     cycles: u8,
 }
@@ -83,35 +83,35 @@ struct Debt {
 /// How the last life of an address ended with its process.
 #[derive(Clone, Copy, Debug)]
 enum Ended {
-    Swept { at: At, life: Life },
+    Swept { at: MessageAt, life: ReportedLife },
     Restarted,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Pile {
-    first: Life,
-    second: Life,
+struct OverlappingLives {
+    first: ReportedLife,
+    second: ReportedLife,
     /// The last ALLOC.
-    last: Life,
+    last: ReportedLife,
     allocs: u32,
     frees: u32,
-    first_free: Option<At>,
-    last_free: Option<At>,
+    first_free: Option<MessageAt>,
+    last_free: Option<MessageAt>,
     /// How often an ALLOC came when one life was open.
     cycles: u8,
 }
 
 /// Where an address is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Key {
+pub(super) struct AddressKey {
     pub device: i32,
     pub address: u64,
     /// Buffers, circular buffers and kernels apart; and the memory, where every message names it.
     pub class: u8,
 }
 
-impl Key {
-    pub fn sighting(&self, at: &[At]) -> Sighting {
+impl AddressKey {
+    pub fn sighting(&self, at: &[MessageAt]) -> Sighting {
         Sighting {
             positions: at.iter().map(|at| at.position).collect(),
             device: Some(self.device),
@@ -121,7 +121,7 @@ impl Key {
     }
 }
 
-impl Place {
+impl InferredAddress {
     /// Whether it need not be kept: nothing is live and nothing is open.
     pub fn is_settled(&self) -> bool {
         matches!(self.state, State::Free)
@@ -130,8 +130,8 @@ impl Place {
     /// An ALLOC; `knew`: the server says that the address was live. The life has begun with its client.
     pub fn alloc(
         &mut self,
-        key: Key,
-        life: Life,
+        key: AddressKey,
+        life: ReportedLife,
         knew: bool,
         facts: &mut Facts,
         clients: &mut Clients,
@@ -153,7 +153,7 @@ impl Place {
             State::Live(before) => {
                 facts.count(Kind::DuplicateAlloc, &key.sighting(&[life.at]));
                 if before.buffer_type == life.buffer_type {
-                    State::Pile(Box::new(Pile::new(before, life)))
+                    State::Pile(Box::new(OverlappingLives::new(before, life)))
                 } else {
                     mix(key, 2, before, life, facts)
                 }
@@ -200,7 +200,14 @@ impl Place {
     }
 
     /// A FREE; `knew`: the server says that the address was live.
-    pub fn free(&mut self, key: Key, at: At, knew: bool, facts: &mut Facts, clients: &mut Clients) {
+    pub fn free(
+        &mut self,
+        key: AddressKey,
+        at: MessageAt,
+        knew: bool,
+        facts: &mut Facts,
+        clients: &mut Clients,
+    ) {
         let seen = std::mem::replace(&mut self.seen, true);
         if let Some(Ended::Swept { at: swept, .. }) = self.forget_ended(key, facts, clients) {
             facts.swept_frees.add(key.sighting(&[swept, at]));
@@ -217,7 +224,7 @@ impl Place {
             State::Free => {
                 freed = false;
                 count_unknown(key, at, self.last_free, facts);
-                State::Unknown(Box::new(Debt::new(at, self.last_free)))
+                State::Unknown(Box::new(PendingFree::new(at, self.last_free)))
             }
             State::Live(life) => {
                 facts.lives.add(at.since(life.at));
@@ -254,7 +261,7 @@ impl Place {
                 freed = false;
                 self.unknown_free(key, &debt, facts);
                 count_unknown(key, at, Some(debt.last), facts);
-                State::Unknown(Box::new(Debt::new(at, Some(debt.last))))
+                State::Unknown(Box::new(PendingFree::new(at, Some(debt.last))))
             }
             State::UnknownThenLive { mut debt, life } => {
                 facts.lives.add(at.since(life.at));
@@ -274,8 +281,14 @@ impl Place {
         }
     }
 
-    /// The record ends, at `end`: decides what is open as far as it can be. What is live is left for [`Place::live`].
-    pub fn decide(&mut self, key: Key, complete: bool, facts: &mut Facts, clients: &mut Clients) {
+    /// The record ends, at `end`: decides what is open as far as it can be. What is live is left for [`InferredAddress::live`].
+    pub fn decide(
+        &mut self,
+        key: AddressKey,
+        complete: bool,
+        facts: &mut Facts,
+        clients: &mut Clients,
+    ) {
         if let Some(Ended::Swept { at, life }) = self.forget_ended(key, facts, clients) {
             facts.swept_live.add(key.sighting(&[life.at, at]));
             facts.outlive(life.at, at);
@@ -284,7 +297,13 @@ impl Place {
     }
 
     /// Decides what is open, as nothing more comes.
-    fn settle(&mut self, key: Key, complete: bool, facts: &mut Facts, clients: &mut Clients) {
+    fn settle(
+        &mut self,
+        key: AddressKey,
+        complete: bool,
+        facts: &mut Facts,
+        clients: &mut Clients,
+    ) {
         self.state = match std::mem::take(&mut self.state) {
             State::Pile(mut pile) => {
                 let late = pile
@@ -329,8 +348,8 @@ impl Place {
         };
     }
 
-    /// What is live, after [`Place::decide`].
-    pub fn live(&self) -> Option<Life> {
+    /// What is live, after [`InferredAddress::decide`].
+    pub fn live(&self) -> Option<ReportedLife> {
         match &self.state {
             State::Live(life) | State::Mixed { last: life, .. } => Some(*life),
             _ => None,
@@ -340,7 +359,7 @@ impl Place {
     /// Forgets what ended with its process; how the life ended that was there, if one did.
     fn forget_ended(
         &mut self,
-        key: Key,
+        key: AddressKey,
         facts: &mut Facts,
         clients: &mut Clients,
     ) -> Option<Ended> {
@@ -356,13 +375,13 @@ impl Place {
         let life = self.live();
         self.state = State::Free;
         Some(match ending {
-            Ending::Swept(at) => Ended::Swept { at, life: life? },
-            Ending::Restarted => Ended::Restarted,
+            LifeEnd::Swept(at) => Ended::Swept { at, life: life? },
+            LifeEnd::Restarted => Ended::Restarted,
         })
     }
 
     /// A FREE of what was not live, and no ALLOC that it belongs to.
-    fn unknown_free(&mut self, key: Key, debt: &Debt, facts: &mut Facts) {
+    fn unknown_free(&mut self, key: AddressKey, debt: &PendingFree, facts: &mut Facts) {
         match debt.before {
             Some(before) => {
                 facts.second_frees.add(key.sighting(&[before, debt.freed]));
@@ -374,9 +393,9 @@ impl Place {
     }
 }
 
-impl Debt {
-    fn new(freed: At, before: Option<At>) -> Debt {
-        Debt {
+impl PendingFree {
+    fn new(freed: MessageAt, before: Option<MessageAt>) -> PendingFree {
+        PendingFree {
             freed,
             before,
             last: freed,
@@ -385,7 +404,7 @@ impl Debt {
     }
 
     /// One ALLOC more than FREEs came since: the FREE was early, and `early` is the life whose ALLOC came last of those.
-    fn paid(self, key: Key, early: Life, facts: &mut Facts, clients: &mut Clients) {
+    fn paid(self, key: AddressKey, early: ReportedLife, facts: &mut Facts, clients: &mut Clients) {
         facts.early_frees.add(key.sighting(&[self.last, early.at]));
         facts.early_gaps.add(early.at.since(self.last));
         clients.end_life(early.pid, early.epoch, early.at);
@@ -394,7 +413,7 @@ impl Debt {
 
 impl Facts {
     /// A FREE of an address that no message named before.
-    pub fn first_free(&mut self, key: Key, at: At) {
+    pub fn first_free(&mut self, key: AddressKey, at: MessageAt) {
         self.first_frees.add(key.sighting(&[at]));
         if self.unknown_frees.len() < MAX_FREES {
             self.unknown_frees.push(at.number);
@@ -403,7 +422,7 @@ impl Facts {
     }
 }
 
-fn count_unknown(key: Key, at: At, before: Option<At>, facts: &mut Facts) {
+fn count_unknown(key: AddressKey, at: MessageAt, before: Option<MessageAt>, facts: &mut Facts) {
     let kind = if before.is_some() {
         Kind::DoubleFree
     } else {
@@ -413,7 +432,13 @@ fn count_unknown(key: Key, at: At, before: Option<At>, facts: &mut Facts) {
 }
 
 /// Two types share an address.
-fn mix(key: Key, lives: u32, before: Life, life: Life, facts: &mut Facts) -> State {
+fn mix(
+    key: AddressKey,
+    lives: u32,
+    before: ReportedLife,
+    life: ReportedLife,
+    facts: &mut Facts,
+) -> State {
     facts.aliased.add(Sighting {
         number: Some(i64::from(before.buffer_type) << 8 | i64::from(life.buffer_type)),
         ..key.sighting(&[before.at, life.at])
@@ -422,9 +447,9 @@ fn mix(key: Key, lives: u32, before: Life, life: Life, facts: &mut Facts) -> Sta
     State::Mixed { lives, last: life }
 }
 
-impl Pile {
-    fn new(first: Life, second: Life) -> Pile {
-        Pile {
+impl OverlappingLives {
+    fn new(first: ReportedLife, second: ReportedLife) -> OverlappingLives {
+        OverlappingLives {
             first,
             second,
             last: second,
@@ -441,7 +466,7 @@ impl Pile {
     }
 
     /// Takes another ALLOC; whether the first life must be given up for it.
-    fn is_too_much(&mut self, life: Life) -> bool {
+    fn is_too_much(&mut self, life: ReportedLife) -> bool {
         self.cycles += u8::from(self.open() == 1);
         self.allocs += 1;
         self.last = life;
@@ -449,12 +474,12 @@ impl Pile {
     }
 
     /// As many FREEs as ALLOCs: the first FREE came late.
-    fn balanced(&self, key: Key, facts: &mut Facts, clients: &mut Clients) {
+    fn balanced(&self, key: AddressKey, facts: &mut Facts, clients: &mut Clients) {
         self.late(key, facts);
         clients.bridge(self.first.pid, self.first.at);
     }
 
-    fn late(&self, key: Key, facts: &mut Facts) {
+    fn late(&self, key: AddressKey, facts: &mut Facts) {
         let Some(free) = self.first_free else { return };
         facts
             .late_frees
@@ -463,11 +488,11 @@ impl Pile {
     }
 
     /// The first life never got its FREE.
-    fn give_up_first(&mut self, key: Key, facts: &mut Facts, clients: &mut Clients) {
+    fn give_up_first(&mut self, key: AddressKey, facts: &mut Facts, clients: &mut Clients) {
         let sighting = key.sighting(&[self.first.at, self.second.at]);
         if self.first.pid == self.second.pid {
             facts.lost_frees.add(sighting.clone());
-            let Life { pid, epoch, at, .. } = self.first;
+            let ReportedLife { pid, epoch, at, .. } = self.first;
             clients.lose_life(pid, epoch, at, self.second.at, sighting);
         } else {
             facts.owner_changes.add(sighting);

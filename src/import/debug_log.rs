@@ -51,7 +51,7 @@ pub struct DebugLogReader<R> {
     line_number: u64,
     /// Blocks that are not told yet, by their beginning; the first has the number `told`.
     blocks: VecDeque<DebugBlock>,
-    told: u64,
+    visited: u64,
     /// The block that the last line belongs to.
     current: Option<u64>,
     /// A block that another one cut and that may go on.
@@ -72,7 +72,7 @@ impl<R: BufRead> DebugLogReader<R> {
             line: Vec::new(),
             line_number: 0,
             blocks: VecDeque::new(),
-            told: 0,
+            visited: 0,
             current: None,
             suspended: None,
             ready: VecDeque::new(),
@@ -146,7 +146,7 @@ impl<R: BufRead> DebugLogReader<R> {
             self.interrupt(id);
         }
         self.push_block();
-        let id = self.told + self.blocks.len() as u64 - 1;
+        let id = self.visited + self.blocks.len() as u64 - 1;
         let line = (self.line_number, excerpt(line.as_bytes()));
         self.block(id).lines.push(line);
     }
@@ -176,7 +176,7 @@ impl<R: BufRead> DebugLogReader<R> {
             self.settle(id);
         }
         self.blocks.push_back(DebugBlock::new(self.line_number));
-        self.current = Some(self.told + self.blocks.len() as u64 - 1);
+        self.current = Some(self.visited + self.blocks.len() as u64 - 1);
     }
 
     /// Another block's line comes while block `id` is the current one.
@@ -198,7 +198,7 @@ impl<R: BufRead> DebugLogReader<R> {
     /// Gives block `id` its next line, if `text` is that; `shown`: what the line adds to the account.
     fn offer(&mut self, id: Option<u64>, shown: &str, text: &str) -> bool {
         let Some(id) = id else { return false };
-        let index = (id - self.told) as usize;
+        let index = (id - self.visited) as usize;
         if !self.blocks[index].take(text, &mut self.stacks) {
             return false;
         }
@@ -229,7 +229,7 @@ impl<R: BufRead> DebugLogReader<R> {
     }
 
     fn block(&mut self, id: u64) -> &mut DebugBlock {
-        &mut self.blocks[(id - self.told) as usize]
+        &mut self.blocks[(id - self.visited) as usize]
     }
 
     fn settle_all(&mut self) {
@@ -246,12 +246,12 @@ impl<R: BufRead> DebugLogReader<R> {
         self.block(id).settled = true;
         while self.blocks.front().is_some_and(|block| block.settled) {
             let block = self.blocks.pop_front().expect("there is a first one");
-            self.told += 1;
-            self.tell(&block);
+            self.visited += 1;
+            self.visit(&block);
         }
     }
 
-    fn tell(&mut self, block: &DebugBlock) {
+    fn visit(&mut self, block: &DebugBlock) {
         let event = block
             .is_usable()
             .then(|| block.event(&mut self.stacks))

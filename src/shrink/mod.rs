@@ -106,19 +106,19 @@ pub enum ShrinkError {
     Interrupted,
 }
 
-/// Shrinks the first divergence of `trace`, or the first of `kind`. `go_on` is asked from time to time.
+/// Shrinks the first divergence of `trace`, or the first of `kind`. `keep_going` is asked from time to time.
 pub fn shrink_trace(
     trace: &TraceFile,
     kind: Option<Kind>,
-    go_on: &mut dyn FnMut() -> bool,
+    keep_going: &mut dyn FnMut() -> bool,
 ) -> Result<Shrunk, ShrinkError> {
-    let (cases, kind, ops) = slice::slices(trace, kind, go_on)?;
+    let (cases, kind, ops) = slice::slices(trace, kind, keep_going)?;
     // Of several slices one may show it at once and another only after a long search: all are searched a little before any is at length.
     for max_states in PATIENCE_STATES {
         for case in &cases {
-            match reduce::reduce(case.clone(), kind, max_states, go_on) {
+            match reduce::reduce(case.clone(), kind, max_states, keep_going) {
                 Err(ShrinkError::NotReproduced { .. }) => {}
-                other => return finish(other?, kind, go_on),
+                other => return finish(other?, kind, keep_going),
             }
         }
     }
@@ -130,22 +130,22 @@ pub fn shrink_ops(
     scenario: &Scenario,
     ops: &[Box<[Op]>],
     kind: Kind,
-    go_on: &mut dyn FnMut() -> bool,
+    keep_going: &mut dyn FnMut() -> bool,
 ) -> Result<Shrunk, ShrinkError> {
     let ops = ops.iter().map(|ops| ops.to_vec()).collect();
     let [.., most] = PATIENCE_STATES;
-    let reduced = reduce::reduce(ShrinkCase::new(scenario, ops), kind, most, go_on)?;
-    finish(reduced, kind, go_on)
+    let reduced = reduce::reduce(ShrinkCase::new(scenario, ops), kind, most, keep_going)?;
+    finish(reduced, kind, keep_going)
 }
 
 /// The run of `setup` that shows the first divergence of `example` with the fewest preemptions, as far as that can be searched.
 pub fn with_fewest_preemptions(
     setup: &Arc<Setup>,
     example: Box<ObservedRun>,
-    go_on: &mut dyn FnMut() -> bool,
+    keep_going: &mut dyn FnMut() -> bool,
 ) -> Box<ObservedRun> {
     match example.report.first {
-        Some(first) => fewest_preemptions(setup, example, first.kind, go_on).0,
+        Some(first) => fewest_preemptions(setup, example, first.kind, keep_going).0,
         None => example,
     }
 }
@@ -155,7 +155,7 @@ fn fewest_preemptions(
     setup: &Arc<Setup>,
     example: Box<ObservedRun>,
     kind: Kind,
-    go_on: &mut dyn FnMut() -> bool,
+    keep_going: &mut dyn FnMut() -> bool,
 ) -> (Box<ObservedRun>, bool) {
     let mut proved = true;
     for bound in 0..example.preemptions.len() as u32 {
@@ -165,7 +165,7 @@ fn fewest_preemptions(
             max_states: MAX_STATES,
             ..SearchOptions::default()
         };
-        let found = search(setup, &options, &mut |_| go_on());
+        let found = search(setup, &options, &mut |_| keep_going());
         match found.example {
             Some(better) => return (better, proved),
             None => proved &= found.ended == SearchEnd::Exhausted,
@@ -177,10 +177,11 @@ fn fewest_preemptions(
 fn finish(
     reduced: reduce::Reduced,
     kind: Kind,
-    go_on: &mut dyn FnMut() -> bool,
+    keep_going: &mut dyn FnMut() -> bool,
 ) -> Result<Shrunk, ShrinkError> {
     let setup = reduced.case.setup()?;
-    let (observed, fewest_preemptions) = fewest_preemptions(&setup, reduced.example, kind, go_on);
+    let (observed, fewest_preemptions) =
+        fewest_preemptions(&setup, reduced.example, kind, keep_going);
     let scenario = &setup.scenario;
     let schedule = Schedule::of(&observed.picks, scenario.threads);
     let mut reproducer = Reproducer::new(

@@ -32,13 +32,13 @@ pub(super) fn reduce(
     case: ShrinkCase,
     kind: Kind,
     max_states: u64,
-    go_on: &mut dyn FnMut() -> bool,
+    keep_going: &mut dyn FnMut() -> bool,
 ) -> Result<Reduced, ShrinkError> {
     let mut reducer = Reducer {
         kind,
         can_be_done: case.can_be_done(),
         max_states,
-        go_on,
+        keep_going,
     };
     let not_reproduced = ShrinkError::NotReproduced {
         kind,
@@ -72,7 +72,7 @@ struct Reducer<'a> {
     /// Whether the operations can be done in some order, and so must those of each smaller case.
     can_be_done: bool,
     max_states: u64,
-    go_on: &'a mut dyn FnMut() -> bool,
+    keep_going: &'a mut dyn FnMut() -> bool,
 }
 
 /// Whether a case shows the kind.
@@ -86,7 +86,7 @@ enum Answer {
 
 impl Reducer<'_> {
     fn ask(&mut self, case: &ShrinkCase) -> Result<Answer, ShrinkError> {
-        if !(self.go_on)() {
+        if !(self.keep_going)() {
             return Err(ShrinkError::Interrupted);
         }
         if case.count() == 0 || (self.can_be_done && !case.can_be_done()) {
@@ -100,8 +100,8 @@ impl Reducer<'_> {
             max_states: self.max_states,
             ..SearchOptions::default()
         };
-        let found = search(&setup, &options, &mut |_| (self.go_on)());
-        if !(self.go_on)() {
+        let found = search(&setup, &options, &mut |_| (self.keep_going)());
+        if !(self.keep_going)() {
             return Err(ShrinkError::Interrupted);
         }
         Ok(match (found.example, found.ended) {

@@ -28,7 +28,7 @@ const WINDOWS: [usize; 3] = [4, 8, REMEMBERED];
 pub(super) fn slices(
     trace: &TraceFile,
     kind: Option<Kind>,
-    go_on: &mut dyn FnMut() -> bool,
+    keep_going: &mut dyn FnMut() -> bool,
 ) -> Result<(Vec<ShrinkCase>, Kind, usize), ShrinkError> {
     let Header::Run(header) = trace.header() else {
         return Err(CheckError::NoEvents.into());
@@ -48,7 +48,7 @@ pub(super) fn slices(
         if found.is_some() {
             break;
         }
-        if events.is_multiple_of(1 << 16) && !go_on() {
+        if events.is_multiple_of(1 << 16) && !keep_going() {
             return Err(ShrinkError::Interrupted);
         }
     }

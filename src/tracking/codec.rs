@@ -158,7 +158,7 @@ impl FrameDecoder {
                 Some(_) => {}
             }
             if let Some(layout) = self.expected {
-                return self.decide(layout, Detection::Told, sink);
+                return self.decide(layout, Detection::Stated, sink);
             }
             self.state = State::Detecting;
         }

@@ -25,7 +25,7 @@ pub enum Detection {
     /// The client said so.
     Hello,
     /// Whoever set up the reader said so.
-    Told,
+    Stated,
     /// Only this layout fits the content.
     Content,
     /// The stream went quiet after whole frames of this layout.
@@ -41,7 +41,7 @@ impl Detection {
     pub fn words(self) -> &'static str {
         match self {
             Detection::Hello => "the client said so",
-            Detection::Told => "as told",
+            Detection::Stated => "as told",
             Detection::Content => "by content",
             Detection::Quiet => "by whole frames before a pause",
             Detection::Tie => "several fit: a tie",

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Defect;
-use super::hunt::{Budget, Engine, TrialError, hunt};
 use super::results::{DefectResult, EngineResult, ReproducerSize, Results, Spread, TwinResult};
+use super::trial::{Budget, Engine, TrialError, run_trial};
 use crate::engine::controlled::machine::Setup;
 use crate::engine::controlled::observe::ObservedRun;
 use crate::engine::threads::CheckedRunError;
@@ -69,7 +69,7 @@ impl BenchPlan {
 pub fn bench(
     plan: &BenchPlan,
     interrupt: &AtomicBool,
-    told: &mut dyn FnMut(BenchProgress<'_>),
+    progress: &mut dyn FnMut(BenchProgress<'_>),
 ) -> Result<Results, TrialError> {
     let mut results = Results {
         first_seed: plan.first_seed,
@@ -84,8 +84,8 @@ pub fn bench(
         }
         results
             .defects
-            .push(measure(plan, defect, interrupt, told)?);
-        told(BenchProgress::Defect(&results));
+            .push(measure(plan, defect, interrupt, progress)?);
+        progress(BenchProgress::Defect(&results));
     }
     results.interrupted = interrupt.load(Ordering::Relaxed);
     Ok(results)
@@ -95,22 +95,22 @@ fn measure(
     plan: &BenchPlan,
     defect: &Defect,
     interrupt: &AtomicBool,
-    told: &mut dyn FnMut(BenchProgress<'_>),
+    progress: &mut dyn FnMut(BenchProgress<'_>),
 ) -> Result<DefectResult, TrialError> {
     let mut engines = Vec::new();
     let mut example = None;
     for engine in &plan.engines {
-        told(BenchProgress::Step);
-        let (result, shown) = by_engine(plan, defect, *engine, interrupt, told)?;
+        progress(BenchProgress::Step);
+        let (result, shown) = by_engine(plan, defect, *engine, interrupt, progress)?;
         engines.push(result);
         example = example.or(shown);
     }
-    told(BenchProgress::Step);
+    progress(BenchProgress::Step);
     let reproducer = match example {
         Some((scenario, observed)) => smallest(defect, scenario, &observed, interrupt)?,
         None => None,
     };
-    told(BenchProgress::Step);
+    progress(BenchProgress::Step);
     Ok(DefectResult {
         defect: defect.name.clone(),
         engines,
@@ -127,7 +127,7 @@ fn by_engine(
     defect: &Defect,
     engine: Engine,
     interrupt: &AtomicBool,
-    told: &mut dyn FnMut(BenchProgress<'_>),
+    progress: &mut dyn FnMut(BenchProgress<'_>),
 ) -> Result<(EngineResult, Option<Example>), TrialError> {
     let mut result = EngineResult {
         engine,
@@ -151,11 +151,11 @@ fn by_engine(
         if !result.runnable || is_fruitless || interrupt.load(Ordering::Relaxed) {
             break;
         }
-        told(BenchProgress::Seed);
+        progress(BenchProgress::Seed);
         let scenario = engine.scenario(defect, true, seed)?;
         let shows = |report: &Report| defect.shows_in(report);
-        let hunted = match hunt(engine, scenario.clone(), &budget, &shows) {
-            Ok(hunted) => hunted,
+        let trial = match run_trial(engine, scenario.clone(), &budget, &shows) {
+            Ok(trial) => trial,
             // A trace that contradicts itself is a finding about heisenbed, and no reason to lose the others.
             Err(TrialError::Threads(error)) if !matches!(error, CheckedRunError::Run(_)) => {
                 result.error = Some(error.to_string());
@@ -164,17 +164,17 @@ fn by_engine(
             }
             Err(error) => return Err(error),
         };
-        if hunted.found.is_none() && interrupt.load(Ordering::Relaxed) {
+        if trial.found.is_none() && interrupt.load(Ordering::Relaxed) {
             break;
         }
         result.seeds += 1;
-        if let Some(report) = &hunted.found {
+        if let Some(report) = &trial.found {
             result.unexplained.extend(defect.unexplained(report));
             if defect.shows_in(report) {
                 result.found += 1;
-                schedules.push(hunted.schedules as f64);
-                seconds.push(hunted.elapsed.as_secs_f64());
-                example = example.or(hunted.example.map(|observed| (scenario, observed)));
+                schedules.push(trial.schedules as f64);
+                seconds.push(trial.elapsed.as_secs_f64());
+                example = example.or(trial.example.map(|observed| (scenario, observed)));
             }
         }
     }
@@ -194,8 +194,8 @@ fn smallest(
     let Some(kind) = defect.expected.iter().find(shown) else {
         return Ok(None);
     };
-    let mut go_on = || !interrupt.load(Ordering::Relaxed);
-    let shrunk = shrink::shrink_ops(&setup.scenario, setup.ops(), *kind, &mut go_on);
+    let mut keep_going = || !interrupt.load(Ordering::Relaxed);
+    let shrunk = shrink::shrink_ops(&setup.scenario, setup.ops(), *kind, &mut keep_going);
     Ok(shrunk.ok().map(|shrunk| ReproducerSize {
         kind: *kind,
         threads: shrunk.size.threads,
@@ -222,10 +222,10 @@ fn twin(
     if plan.twin_schedules > 0 {
         let small = Engine::Random.scenario(defect, false, seed)?;
         let long = budget(plan.twin_schedules);
-        let drawn = hunt(Engine::Random, small.clone(), &long, &diverged)?;
+        let drawn = run_trial(Engine::Random, small.clone(), &long, &diverged)?;
         result.schedules = drawn.schedules;
         result.false_alarms += u64::from(drawn.found.is_some());
-        let searched = hunt(
+        let searched = run_trial(
             Engine::Exhaustive,
             small,
             &Budget {
@@ -242,7 +242,7 @@ fn twin(
         (Engine::StressPerturbed, plan.twin_runs / 2),
     ] {
         let scenario = engine.scenario(defect, false, seed)?;
-        let played = hunt(engine, scenario, &budget(runs), &diverged)?;
+        let played = run_trial(engine, scenario, &budget(runs), &diverged)?;
         result.runs += played.schedules;
         result.false_alarms +=
             u64::from(played.found.is_some() && !interrupt.load(Ordering::Relaxed));

@@ -8,8 +8,8 @@
 
 pub mod bench;
 mod fuzz;
-pub mod hunt;
 pub mod results;
+pub mod trial;
 
 use std::sync::OnceLock;
 
@@ -19,7 +19,7 @@ use crate::lifecycle::Discipline;
 use crate::oracle::{Kind, Report, Verdict};
 use crate::scenario::{Scenario, ScenarioError, ScenarioFile};
 
-pub use hunt::Engine;
+pub use trial::Engine;
 
 /// A defect of the zoo.
 #[derive(Clone, Debug, Deserialize)]

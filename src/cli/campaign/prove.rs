@@ -119,7 +119,7 @@ pub(super) fn verdict_of(proofs: &[Proof]) -> Verdict {
 }
 
 /// What parts come to, for people.
-pub(super) fn told(proof: &Proof) -> String {
+pub(super) fn in_words(proof: &Proof) -> String {
     let mut text = format!(
         "{}\n{} of {} parts, {} (some in several parts), {}\n",
         proof.scenario,

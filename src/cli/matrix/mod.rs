@@ -242,14 +242,14 @@ fn search_all(args: &MatrixArgs, context: &Context, plans: Vec<Plan>) -> Result<
 }
 
 fn search_cell(plan: &Plan, args: &MatrixArgs, context: &Context) -> Result<Cell, String> {
-    let mut go_on = || !context.interrupt.load(Ordering::Relaxed);
+    let mut keep_going = || !context.interrupt.load(Ordering::Relaxed);
     let setup = Setup::new(plan.scenario.clone(), 0).map_err(|error| error.to_string())?;
     let options = SearchOptions {
         goal: Goal::AllKinds,
         max_states: args.max_states,
         ..SearchOptions::default()
     };
-    let found = search(&setup, &options, &mut |_| go_on());
+    let found = search(&setup, &options, &mut |_| keep_going());
     let (verdict, _) = found.verdict(None);
     let first = found
         .example
@@ -257,7 +257,7 @@ fn search_cell(plan: &Plan, args: &MatrixArgs, context: &Context) -> Result<Cell
         .and_then(|example| example.report.first);
     let smallest = first
         .and_then(|first| {
-            shrink::shrink_ops(&plan.scenario, setup.ops(), first.kind, &mut go_on).ok()
+            shrink::shrink_ops(&plan.scenario, setup.ops(), first.kind, &mut keep_going).ok()
         })
         .map(Box::new);
     Ok(Cell {

@@ -45,7 +45,7 @@ pub(super) fn run(args: &ReplayArgs, path: &Path, context: &Context) -> CommandO
     let (layout, semantics) = choose(args, trace.header());
     let started = Instant::now();
     match play(args, path, &trace, layout, semantics, context) {
-        Ok((seen, played)) => Told {
+        Ok((seen, played)) => PlaybackReport {
             args,
             path,
             trace: &trace,
@@ -140,7 +140,7 @@ fn failed(
 }
 
 /// Everything that there is to tell.
-struct Told<'a> {
+struct PlaybackReport<'a> {
     args: &'a ReplayArgs,
     path: &'a Path,
     trace: &'a TraceFile,
@@ -155,7 +155,7 @@ struct Told<'a> {
     played: Played,
 }
 
-impl Told<'_> {
+impl PlaybackReport<'_> {
     fn outcome(&self, context: &Context) -> CommandOutcome {
         let summary = self.summary();
         let stdout = match context.format {

@@ -341,12 +341,12 @@ impl Machine {
         true
     }
 
-    /// Ends a run in which nobody can go on: all have ended, or else those that have not are told to, and say what they waited for.
+    /// Ends a run in which nobody can go on: all have ended, or else those that have not are waits to, and say what they waited for.
     pub fn finish<R: EventSink>(&mut self, record: &mut R) -> RunEnd {
         if self.alive.is_empty() {
             return RunEnd::Completed;
         }
-        let mut told: Vec<MergedEvent> = Vec::new();
+        let mut events: Vec<MergedEvent> = Vec::new();
         for actor in self.alive {
             let index = usize::from(actor.0);
             let mut hand = ThreadView {
@@ -356,14 +356,14 @@ impl Machine {
                     ops: &self.setup.ops[index],
                     taken: &mut self.taken[index],
                 },
-                record: &mut told,
+                record: &mut events,
                 network: &mut self.server,
                 stop: Some(StopReason::Deadlock),
             };
             self.threads[index].step(&self.setup.code, &mut hand);
         }
         // What each waits for comes before the first lets go of what another waits for.
-        let (waits, rest): (Vec<MergedEvent>, Vec<MergedEvent>) = told
+        let (waits, rest): (Vec<MergedEvent>, Vec<MergedEvent>) = events
             .into_iter()
             .partition(|merged| merged.event.is_blocked());
         for MergedEvent { stream, event } in waits.iter().chain(&rest) {

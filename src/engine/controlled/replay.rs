@@ -57,9 +57,9 @@ pub enum ReplayError {
 }
 
 /// A network of which the recording says what becomes of each write.
-struct Told(SendOutcome);
+struct RecordedOutcome(SendOutcome);
 
-impl Network for Told {
+impl Network for RecordedOutcome {
     fn send(
         &mut self,
         _world: &World,
@@ -213,7 +213,7 @@ impl Stage {
             thread: recorded.stream,
             ops: &mut actor.ops,
             record: &mut actor.events,
-            network: &mut Told(match recorded.event {
+            network: &mut RecordedOutcome(match recorded.event {
                 Event::Send { outcome, .. } => outcome,
                 _ => SendOutcome::Sent,
             }),

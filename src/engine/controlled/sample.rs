@@ -105,18 +105,20 @@ pub fn pct(setup: &Arc<Setup>, seed: u64, depth: u32) -> Pct {
     Pct::new(seed, estimate.steps.len() as u16, depth, estimate.total())
 }
 
-/// Draws. `go_on` is told how many schedules are done, from time to time, and says whether to.
+/// Draws. `keep_going` is told how many schedules are done, from time to time, and says whether to.
 pub fn sample(
     setup: &Arc<Setup>,
     plan: &SamplePlan,
-    go_on: &(dyn Fn(u64) -> bool + Sync),
+    keep_going: &(dyn Fn(u64) -> bool + Sync),
 ) -> Sampled {
     match plan.strategy {
-        Strategy::Random => sample_with(setup, plan, &RandomWalk::new(plan.seed), go_on),
-        Strategy::Pct { depth } => sample_with(setup, plan, &pct(setup, plan.seed, depth), go_on),
+        Strategy::Random => sample_with(setup, plan, &RandomWalk::new(plan.seed), keep_going),
+        Strategy::Pct { depth } => {
+            sample_with(setup, plan, &pct(setup, plan.seed, depth), keep_going)
+        }
         Strategy::Urw => {
             let urw = Urw::new(plan.seed, Estimate::of(setup).steps);
-            sample_with(setup, plan, &urw, go_on)
+            sample_with(setup, plan, &urw, keep_going)
         }
     }
 }
@@ -125,7 +127,7 @@ fn sample_with<S: Scheduler + Clone + Send + Sync>(
     setup: &Arc<Setup>,
     plan: &SamplePlan,
     scheduler: &S,
-    go_on: &(dyn Fn(u64) -> bool + Sync),
+    keep_going: &(dyn Fn(u64) -> bool + Sync),
 ) -> Sampled {
     /// Operations that a worker does at a time, about.
     const CHUNK_OPS: u64 = 1 << 14;
@@ -148,7 +150,7 @@ fn sample_with<S: Scheduler + Clone + Send + Sync>(
                 sampled.add_schedule(setup, plan, &mut machine, &mut scheduler, index);
             }
             let all = done.fetch_add(to - from, Ordering::Relaxed) + to - from;
-            if !go_on(all) || plan.until.is_some_and(|until| Instant::now() >= until) {
+            if !keep_going(all) || plan.until.is_some_and(|until| Instant::now() >= until) {
                 stopped.store(true, Ordering::Relaxed);
             }
         }

@@ -23,11 +23,11 @@ use super::perturb::Perturbation;
 use super::world::{NO_ADDRESS, ThreadsWorld};
 
 /// How long a thread sleeps on a lock before it looks whether the run is over.
-const LOCK_PATIENCE: Duration = Duration::from_millis(20);
+const LOCK_TIMEOUT: Duration = Duration::from_millis(20);
 /// Looks at a slot before a waiting thread yields, and before it sleeps.
 const SPINS: u32 = 64;
 const YIELDS: u32 = 512;
-const NAP: Duration = Duration::from_micros(50);
+const POLL_INTERVAL: Duration = Duration::from_micros(50);
 /// Operations between two looks at the clock and the stop flag.
 const TICK_OPS: u64 = 256;
 
@@ -44,7 +44,7 @@ pub(super) struct ThreadBackend<'run> {
     pub layout: Layout,
     pub begun: u64,
     /// Of these, those that progress has been told of.
-    pub told: u64,
+    pub reported: u64,
     /// Messages that were sent, and that were not.
     pub messages: [u64; 2],
     /// Lock table entries that were asked for and do not exist.
@@ -71,14 +71,14 @@ impl<'run> ThreadBackend<'run> {
         }
         self.world.waiting.waits(self.thread, Some(lock));
         let flow = loop {
-            if let Some(guard) = mutex.try_lock_for(LOCK_PATIENCE) {
+            if let Some(guard) = mutex.try_lock_for(LOCK_TIMEOUT) {
                 break Flow::Done(guard);
             }
             if let Some(reason) = self.world.stopped() {
                 if reason == StopReason::Deadlock {
                     // Hold on until the others have noticed too: a lock released now would let one of them go on, and
                     // the recording would not show what it waited for.
-                    std::thread::sleep(3 * LOCK_PATIENCE);
+                    std::thread::sleep(3 * LOCK_TIMEOUT);
                 }
                 break Flow::Stop(reason);
             }
@@ -130,7 +130,7 @@ impl<'run> ThreadBackend<'run> {
             match looks {
                 0..SPINS => std::hint::spin_loop(),
                 SPINS..YIELDS => std::thread::yield_now(),
-                _ => std::thread::sleep(NAP),
+                _ => std::thread::sleep(POLL_INTERVAL),
             }
         };
         self.world.waiting.waits_for_slot(self.thread, false);
@@ -160,7 +160,7 @@ impl Backend for ThreadBackend<'_> {
     fn next_op(&mut self) -> Option<Op> {
         // A debug log makes operations slow: then each is a reason to look at the clock.
         if self.begun.is_multiple_of(TICK_OPS) || self.world.debug_log.is_some() {
-            let begun = self.begun - std::mem::replace(&mut self.told, self.begun);
+            let begun = self.begun - std::mem::replace(&mut self.reported, self.begun);
             self.world.ops.fetch_add(begun, Ordering::Relaxed);
             if let Some(recorder) = &mut self.recorder {
                 recorder.tick();

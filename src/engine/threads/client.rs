@@ -18,7 +18,7 @@ use crate::tracking::transport::{Connection, SendMode, WriteOutcome};
 use crate::tracking::{Layout, Message, wire};
 
 /// How long to wait for each piece of an answer.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same before the run, when nothing keeps the server busy.
 const FIRST_ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -93,7 +93,7 @@ impl SendingClient {
     /// if it is one of ours, else its totals.
     pub fn ask(&self, path: &Path, scenario: &Scenario) -> AtRest {
         for connection in self.connections.iter().filter_map(OnceLock::get) {
-            if connection.query(0, ANSWER_PATIENCE).is_err() {
+            if connection.query(0, ANSWER_TIMEOUT).is_err() {
                 return AtRest::Unknown;
             }
         }
@@ -117,7 +117,7 @@ impl SendingClient {
             }
         }
         // A server that is gone has nothing left.
-        let _ = connection.query(0, ANSWER_PATIENCE);
+        let _ = connection.query(0, ANSWER_TIMEOUT);
     }
 
     /// Breaks every connection, so that a send that waits for a server that does not read fails at once.
@@ -155,13 +155,13 @@ fn shown(path: &Path, connection: &Connection, layout: Layout, devices: u16) -> 
     if layout == Layout::Extended {
         let table = Connection::open(path, Layout::Extended, None)
             .map_err(Into::into)
-            .and_then(|connection| connection.full_table(ANSWER_PATIENCE));
+            .and_then(|connection| connection.full_table(ANSWER_TIMEOUT));
         if let Ok(table) = table {
             return AtRest::Table(rest::entries(&table));
         }
     }
     let totals = |device: u16| {
-        let response = connection.query(i32::from(device), ANSWER_PATIENCE).ok()?;
+        let response = connection.query(i32::from(device), ANSWER_TIMEOUT).ok()?;
         Some([
             response.dram_bytes,
             response.l1_bytes.saturating_add(response.cb_bytes),

@@ -385,7 +385,7 @@ impl Play<'_> {
             threads: scenario.threads,
             layout: scenario.transport.layout,
             begun: 0,
-            told: 0,
+            reported: 0,
             out_of_bounds: 0,
             double_frees: 0,
             pid: self.pid,

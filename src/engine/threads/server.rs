@@ -26,7 +26,7 @@ use super::client::{SendingClient, shown_before, since};
 use super::{RunError, ServerChoice};
 
 /// How long a spawned server may take to listen.
-const SPAWN_PATIENCE: Duration = Duration::from_secs(10);
+const SPAWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The server while the threads run.
 pub(super) enum RunningServer {
@@ -193,7 +193,7 @@ fn spawn(scenario: &Scenario, path: PathBuf) -> Result<RunningServer, RunError> 
                 "`heisenbed serve` ended at once: {status}"
             ))));
         }
-        if started.elapsed() > SPAWN_PATIENCE {
+        if started.elapsed() > SPAWN_TIMEOUT {
             return Err(error(io::Error::new(
                 io::ErrorKind::TimedOut,
                 "`heisenbed serve` did not start to listen",

@@ -65,7 +65,7 @@ impl<R: Read, S: Sink> PickleMachine<'_, R, S> {
                 for index in at..self.stack.len() {
                     let value = self.stack[index];
                     match role {
-                        Role::DeviceTrace(device) => self.tell(device, value)?,
+                        Role::DeviceTrace(device) => self.visit(device, value)?,
                         Role::DeviceTraces | Role::Plain => self.append(list, value),
                     }
                 }
@@ -183,7 +183,7 @@ impl<R: Read, S: Sink> PickleMachine<'_, R, S> {
     }
 
     /// Hands an element of a device's trace to the sink.
-    fn tell(&mut self, device: u32, value: Value) -> Result<(), PickleError> {
+    fn visit(&mut self, device: u32, value: Value) -> Result<(), PickleError> {
         let dict = match value {
             Value::Dict(dict) => *self.dicts.get(dict),
             _ => Dict {

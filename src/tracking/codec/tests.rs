@@ -175,7 +175,7 @@ fn a_told_layout_needs_no_evidence() {
     let (before, _, _) = decode_pieces(&mut decoder, [&bytes[..]]);
     assert_eq!(
         (before, decoder.detection()),
-        (vec![free(1)], Some(Detection::Told))
+        (vec![free(1)], Some(Detection::Stated))
     );
 }
 

@@ -125,17 +125,17 @@ pub enum SearchEnd {
     Abandoned,
 }
 
-/// Searches `setup`. `go_on` is told the states and the depth from time to time, and says whether to.
+/// Searches `setup`. `keep_going` is told the states and the depth from time to time, and says whether to.
 pub fn search(
     setup: &Arc<Setup>,
     options: &SearchOptions,
-    go_on: &mut dyn FnMut(&Searched) -> bool,
+    keep_going: &mut dyn FnMut(&Searched) -> bool,
 ) -> Searched {
     let mut search = Search::new(setup, options);
     search.frames.push(Frame::at(Machine::new(setup)));
     search.used = 1;
     search.enter();
-    search.run(go_on);
+    search.run(keep_going);
     search.found
 }
 
@@ -208,7 +208,7 @@ impl<'a> Search<'a> {
     }
 
     /// Searches what the states on the stack lead to.
-    fn run(&mut self, go_on: &mut dyn FnMut(&Searched) -> bool) {
+    fn run(&mut self, keep_going: &mut dyn FnMut(&Searched) -> bool) {
         const REPORT_STATES: u64 = 1 << 9;
         let mut reported = self.found.states / REPORT_STATES * REPORT_STATES;
         while self.used > 0 && self.found.ended == SearchEnd::Exhausted {
@@ -217,7 +217,7 @@ impl<'a> Search<'a> {
             }
             if self.found.states >= reported + REPORT_STATES {
                 reported = self.found.states;
-                if !go_on(&self.found) || self.found.states >= self.options.max_states {
+                if !keep_going(&self.found) || self.found.states >= self.options.max_states {
                     self.found.ended = SearchEnd::Abandoned;
                 }
             }

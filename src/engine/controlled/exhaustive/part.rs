@@ -54,14 +54,14 @@ pub fn search_part(
     setup: &Arc<Setup>,
     options: &SearchOptions,
     part: Part,
-    go_on: &mut dyn FnMut(&Searched) -> bool,
+    keep_going: &mut dyn FnMut(&Searched) -> bool,
 ) -> SearchedPart {
     let options = SearchOptions {
         preemptions: None,
         ..*options
     };
     let mut search = Search::new(setup, &options);
-    let dealt = search.run_part(part, go_on);
+    let dealt = search.run_part(part, keep_going);
     SearchedPart {
         trunk: dealt.trunk,
         frontier: dealt.frontier,
@@ -79,14 +79,16 @@ struct Dealt {
 }
 
 impl Search<'_> {
-    fn run_part(&mut self, part: Part, go_on: &mut dyn FnMut(&Searched) -> bool) -> Dealt {
+    fn run_part(&mut self, part: Part, keep_going: &mut dyn FnMut(&Searched) -> bool) -> Dealt {
         let mut layer = self.first_layer();
         for _ in 0..part.depth {
             let mut next = Vec::new();
             for root in layer {
                 self.expand(root, &mut next);
                 let too_many = self.found.states >= self.options.max_states;
-                if self.found.ended == SearchEnd::Exhausted && (too_many || !go_on(&self.found)) {
+                if self.found.ended == SearchEnd::Exhausted
+                    && (too_many || !keep_going(&self.found))
+                {
                     self.found.ended = SearchEnd::Abandoned;
                 }
                 if self.found.ended != SearchEnd::Exhausted {
@@ -113,7 +115,7 @@ impl Search<'_> {
         self.found.states = dealt.trunk + dealt.own;
         for root in own {
             self.start(root);
-            self.run(go_on);
+            self.run(keep_going);
             if self.found.ended != SearchEnd::Exhausted {
                 break;
             }

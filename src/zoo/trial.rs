@@ -150,14 +150,14 @@ impl fmt::Display for Engine {
 }
 
 /// Looks until a run satisfies `shows`, or the budget is used up.
-pub fn hunt(
+pub fn run_trial(
     engine: Engine,
     scenario: Scenario,
     budget: &Budget<'_>,
     shows: &(dyn Fn(&Report) -> bool + Sync),
 ) -> Result<Trial, TrialError> {
     let started = Instant::now();
-    let mut hunt = match engine {
+    let mut trial = match engine {
         Engine::Stress | Engine::StressPerturbed => stress(&scenario, budget, started, shows)?,
         Engine::Random => draw(Strategy::Random, scenario, budget, started)?,
         Engine::Pct => draw(
@@ -170,8 +170,8 @@ pub fn hunt(
         Engine::Exhaustive => search(scenario, budget, started)?,
         Engine::Fuzz => fuzz(scenario, budget, started, shows)?,
     };
-    hunt.elapsed = started.elapsed();
-    Ok(hunt)
+    trial.elapsed = started.elapsed();
+    Ok(trial)
 }
 
 impl Budget<'_> {
@@ -205,16 +205,16 @@ fn stress(
     started: Instant,
     shows: &dyn Fn(&Report) -> bool,
 ) -> Result<Trial, TrialError> {
-    let mut hunt = Trial::nothing_yet();
-    while budget.is_left(hunt.schedules, started) {
-        let report = play(scenario, hunt.schedules, budget.interrupt)?;
-        hunt.schedules += 1;
+    let mut trial = Trial::nothing_yet();
+    while budget.is_left(trial.schedules, started) {
+        let report = play(scenario, trial.schedules, budget.interrupt)?;
+        trial.schedules += 1;
         if shows(&report) {
-            hunt.found = Some(report);
+            trial.found = Some(report);
             break;
         }
     }
-    Ok(hunt)
+    Ok(trial)
 }
 
 /// One run of real threads, recorded and checked.
@@ -233,7 +233,7 @@ fn draw(
 ) -> Result<Trial, TrialError> {
     let seed = scenario.seed;
     let setup = Setup::new(scenario, 0)?;
-    let mut hunt = Trial::nothing_yet();
+    let mut trial = Trial::nothing_yet();
     let mut portion = 64;
     loop {
         let plan = SamplePlan {
@@ -247,14 +247,14 @@ fn draw(
         let sampled = sample::sample(&setup, &plan, &|_| {
             !budget.interrupt.load(Ordering::Relaxed)
         });
-        hunt.schedules = sampled.schedules;
+        trial.schedules = sampled.schedules;
         if let Some((index, example)) = sampled.first {
-            hunt.schedules = index + 1;
-            hunt.found_in(example);
-            return Ok(hunt);
+            trial.schedules = index + 1;
+            trial.found_in(example);
+            return Ok(trial);
         }
         if !sampled.complete || plan.schedules == budget.schedules {
-            return Ok(hunt);
+            return Ok(trial);
         }
         portion = portion.saturating_mul(16);
     }
@@ -270,13 +270,13 @@ fn search(scenario: Scenario, budget: &Budget<'_>, started: Instant) -> Result<T
         },
         &mut |found| budget.is_left(found.states, started),
     );
-    let mut hunt = Trial::nothing_yet();
-    hunt.schedules = found.states;
-    hunt.proved = found.verdict(None).0 == Verdict::Proved;
+    let mut trial = Trial::nothing_yet();
+    trial.schedules = found.states;
+    trial.proved = found.verdict(None).0 == Verdict::Proved;
     if let Some(example) = found.example {
-        hunt.found_in(example);
+        trial.found_in(example);
     }
-    Ok(hunt)
+    Ok(trial)
 }
 
 fn fuzz(
@@ -288,15 +288,15 @@ fn fuzz(
     let seed = scenario.seed;
     let setup: Arc<Setup> = Setup::new(scenario, 0)?;
     let mut fuzzer = Fuzzer::new(&setup, seed);
-    let mut hunt = Trial::nothing_yet();
-    while budget.is_left(hunt.schedules, started) {
-        hunt.schedules += 1;
+    let mut trial = Trial::nothing_yet();
+    while budget.is_left(trial.schedules, started) {
+        trial.schedules += 1;
         if let Some(observed) = fuzzer.next()
             && shows(&observed.report)
         {
-            hunt.found_in(Box::new(observed));
+            trial.found_in(Box::new(observed));
             break;
         }
     }
-    Ok(hunt)
+    Ok(trial)
 }

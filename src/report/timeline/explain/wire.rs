@@ -3,16 +3,15 @@
 use crate::trace::event::{Event, SendOutcome};
 
 use super::super::gap::{Stretch, gap};
-use super::super::history::{Effect, History, Mark, Step};
-use super::super::words::{list, message_word, reject_words};
-use super::Cause;
-use super::cause::taken_at;
+use super::super::history::{History, Mark, TableEffect, TimelineStep};
+use super::super::labels::{list, message_word, reject_words};
+use super::explanation::{Explanation, taken_at};
 
 /// A message that never took effect.
-pub(super) fn lost(history: &History, mark: &Mark) -> Option<Cause> {
+pub(super) fn lost(history: &History, mark: &Mark) -> Option<Explanation> {
     let Some(number) = mark.step else {
         let divergence = &mark.divergence;
-        return Some(Cause::new(format!(
+        return Some(Explanation::new(format!(
             "A message of t{} about {} was sent and never received.",
             divergence.thread?,
             history.place(divergence.device, divergence.memory, divergence.address?)
@@ -20,12 +19,12 @@ pub(super) fn lost(history: &History, mark: &Mark) -> Option<Cause> {
     };
     let step = history.step(number);
     if let Some(taken) = taken_at(history, mark, |effect| {
-        matches!(effect, Effect::Rejected(_))
+        matches!(effect, TableEffect::Rejected(_))
     }) {
-        let Effect::Rejected(reason) = taken.effect else {
+        let TableEffect::Rejected(reason) = taken.effect else {
             return None;
         };
-        return Some(Cause::new(format!(
+        return Some(Explanation::new(format!(
             "The server rejected t{}'s {} of {} at step {number}: {}.",
             taken.thread,
             message_word(taken.kind),
@@ -37,7 +36,7 @@ pub(super) fn lost(history: &History, mark: &Mark) -> Option<Cause> {
         return None;
     };
     Some(
-        Cause::new(format!(
+        Explanation::new(format!(
             "t{}'s {} of {} (step {number}) was dropped: the socket's buffer was full and the transport does not wait.",
             step.stream,
             message_word(kind),
@@ -48,11 +47,11 @@ pub(super) fn lost(history: &History, mark: &Mark) -> Option<Cause> {
 }
 
 /// A frame that was made of pieces of several messages.
-pub(super) fn torn(history: &History, mark: &Mark) -> Option<Cause> {
+pub(super) fn torn(history: &History, mark: &Mark) -> Option<Explanation> {
     let number = mark.step?;
     let taken = history.step(number).taken.iter().find(|taken| taken.torn)?;
     let took = match taken.effect {
-        Effect::Garbage => "It is no message that the server knows.".to_owned(),
+        TableEffect::Garbage => "It is no message that the server knows.".to_owned(),
         _ => format!(
             "The server took it for one whole {}.",
             message_word(taken.kind)
@@ -62,10 +61,10 @@ pub(super) fn torn(history: &History, mark: &Mark) -> Option<Cause> {
         "The frame that the server read at step {number} is made of pieces of several messages"
     );
     let Event::Send { conn, .. } = history.step(number).event else {
-        return Some(Cause::new(format!("{what}. {took}")));
+        return Some(Explanation::new(format!("{what}. {took}")));
     };
     // The server read it in the step that sent its last piece: its pieces are the last that were sent.
-    let chunks: Vec<&Step> = history.steps[..number]
+    let chunks: Vec<&TimelineStep> = history.steps[..number]
         .iter()
         .rev()
         .filter(|step| {
@@ -90,18 +89,18 @@ pub(super) fn torn(history: &History, mark: &Mark) -> Option<Cause> {
         })
         .collect();
     Some(
-        Cause::new(format!("{what}: {}. {took}", list(&pieces)))
+        Explanation::new(format!("{what}: {}. {took}", list(&pieces)))
             .with_gap(torn_gap(history, &chunks)),
     )
 }
 
 /// What was open between the first of these pieces (newest first) and the next one of its thread.
-fn torn_gap(history: &History, chunks: &[&Step]) -> Option<String> {
+fn torn_gap(history: &History, chunks: &[&TimelineStep]) -> Option<String> {
     let first = chunks.last()?;
     let next = history.steps[first.number..]
         .iter()
         .find(|step| step.stream == first.stream && matches!(step.event, Event::Send { .. }))?;
-    let piece = |step: &Step| match step.event {
+    let piece = |step: &TimelineStep| match step.event {
         Event::Send { kind, chunk, .. } => format!(
             "send {} {}/{}",
             message_word(kind),

@@ -1,39 +1,40 @@
 //! How a divergence came about, kind by kind, from the steps of the buffers concerned.
 //!
-//! [`of`] tells the first divergence in full and names the gap; [`follows`] tells in a sentence what came after it.
+//! [`of`] explains the first divergence in full and names the gap; [`follows`] says in a sentence what came after it.
 
 use crate::oracle::Kind;
 
-use super::super::history::{Effect, History, Mark, Taken};
-use super::super::words::message_word;
-use super::{Cause, locks, release, table, wire};
+use super::super::history::{History, Mark, TableEffect};
+use super::super::labels::message_word;
+use super::explanation::{Explanation, taken_at};
+use super::{entry, locks, release, wire};
 
 /// How the first divergence came about.
-pub(super) fn of(history: &History, mark: &Mark) -> Cause {
-    let told = match mark.divergence.kind {
-        Kind::DuplicateAlloc | Kind::StaleMetadata => table::reuse(history, mark),
+pub(super) fn of(history: &History, mark: &Mark) -> Explanation {
+    let explained = match mark.divergence.kind {
+        Kind::DuplicateAlloc | Kind::StaleMetadata => entry::reuse(history, mark),
         Kind::UnknownFree => release::unknown_free(history, mark),
-        Kind::MissingLive => table::missing(history, mark),
-        Kind::PhantomLive => table::phantom(history, mark),
-        Kind::Misattributed => table::misattributed(history, mark),
+        Kind::MissingLive => entry::missing(history, mark),
+        Kind::PhantomLive => entry::phantom(history, mark),
+        Kind::Misattributed => entry::misattributed(history, mark),
         Kind::LostMessage => wire::lost(history, mark),
         Kind::TornFrame => wire::torn(history, mark),
         Kind::DoubleFree => release::double_free(history, mark),
         Kind::Deadlock => Some(locks::deadlock(history)),
         Kind::LockOutOfBounds => locks::out_of_bounds(history, mark),
     };
-    told.unwrap_or_else(|| Cause::new(found(history, mark)))
+    explained.unwrap_or_else(|| Explanation::new(found(history, mark)))
 }
 
 /// What came after the first divergence, in a sentence.
 pub(super) fn follows(history: &History, mark: &Mark) -> Option<String> {
-    let taken = |wanted: fn(&Effect) -> bool| {
+    let taken = |wanted: fn(&TableEffect) -> bool| {
         let taken = taken_at(history, mark, wanted)?;
         Some((mark.step?, taken, taken.life?))
     };
     match mark.divergence.kind {
         Kind::UnknownFree => {
-            let (step, taken, life) = taken(|effect| *effect == Effect::UnknownFree)?;
+            let (step, taken, life) = taken(|effect| *effect == TableEffect::UnknownFree)?;
             let gone = release::entry_went(history, life, step)
                 .map(|how| format!(": {how}"))
                 .unwrap_or_default();
@@ -45,18 +46,22 @@ pub(super) fn follows(history: &History, mark: &Mark) -> Option<String> {
             ))
         }
         Kind::DuplicateAlloc | Kind::StaleMetadata => {
-            let (step, taken, life) =
-                taken(|effect| matches!(effect, Effect::Replaced(_) | Effect::Incremented(..)))?;
+            let (step, taken, life) = taken(|effect| {
+                matches!(
+                    effect,
+                    TableEffect::Replaced(_) | TableEffect::Incremented(..)
+                )
+            })?;
             Some(format!(
                 "At step {step} the ALLOC of {} {} meets an entry that should be gone: the server {}.",
                 history.whose(Some(life)),
                 history.place_of(life),
-                table::met(history, taken.effect)
+                entry::met(history, taken.effect)
             ))
         }
         Kind::MissingLive if mark.step.is_some() => {
-            let (step, taken, life) = taken(|effect| matches!(effect, Effect::Removed(_)))?;
-            let Effect::Removed(gone) = taken.effect else {
+            let (step, taken, life) = taken(|effect| matches!(effect, TableEffect::Removed(_)))?;
+            let TableEffect::Removed(gone) = taken.effect else {
                 return None;
             };
             let allocated = history.lives[gone?].allocated;
@@ -92,17 +97,4 @@ fn found(history: &History, mark: &Mark) -> String {
         None => "At rest".to_owned(),
     };
     format!("{when}{at}: {}.", divergence.kind.explain())
-}
-
-/// What the server took in the step of `mark` to the effect that is wanted.
-pub(super) fn taken_at(
-    history: &History,
-    mark: &Mark,
-    wanted: fn(&Effect) -> bool,
-) -> Option<Taken> {
-    let step = history.step(mark.step?);
-    step.taken
-        .iter()
-        .copied()
-        .find(|taken| wanted(&taken.effect))
 }

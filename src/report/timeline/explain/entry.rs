@@ -4,26 +4,28 @@
 use crate::trace::event::SendOutcome;
 
 use super::super::gap::{Stretch, gap};
-use super::super::history::{Effect, History, LifeId, Mark, StepNumber};
-use super::super::words::{message_word, reject_words, unsent};
-use super::Cause;
-use super::cause::taken_at;
+use super::super::history::{History, LifeId, Mark, StepNumber, TableEffect};
+use super::super::labels::{message_word, reject_words, unsent};
+use super::explanation::{Explanation, taken_at};
 use super::release::{double_release, entry_went, overtaken};
 
 /// ALLOC of a place whose entry was still there.
-pub(super) fn reuse(history: &History, mark: &Mark) -> Option<Cause> {
+pub(super) fn reuse(history: &History, mark: &Mark) -> Option<Explanation> {
     let taken = taken_at(history, mark, |effect| {
-        matches!(effect, Effect::Replaced(_) | Effect::Incremented(..))
+        matches!(
+            effect,
+            TableEffect::Replaced(_) | TableEffect::Incremented(..)
+        )
     })?;
     let (step, new) = (mark.step?, taken.life?);
-    let (Effect::Replaced(old) | Effect::Incremented(old, _)) = taken.effect else {
+    let (TableEffect::Replaced(old) | TableEffect::Incremented(old, _)) = taken.effect else {
         return None;
     };
     let old = old?;
     let (older, newer) = (&history.lives[old], &history.lives[new]);
     let (place, met) = (history.place_of(new), met(history, taken.effect));
     if old == new {
-        return Some(Cause::new(format!(
+        return Some(Explanation::new(format!(
             "t{} announced its buffer at {place} more than once: at step {step} the server had it already, and {met}.",
             newer.thread
         )));
@@ -31,7 +33,7 @@ pub(super) fn reuse(history: &History, mark: &Mark) -> Option<Cause> {
     if newer.allocated < older.allocated {
         let stretch = Stretch::of_start(history, new, true)?;
         return Some(
-            Cause::new(format!(
+            Explanation::new(format!(
                 "t{}'s ALLOC of {place} came late (step {step}): the buffer had been given back, and t{}'s next one \
                  there was announced already. The server {met}.",
                 newer.thread, older.thread
@@ -43,7 +45,7 @@ pub(super) fn reuse(history: &History, mark: &Mark) -> Option<Cause> {
     let release = release_came(history, old, step)?;
     let gap = gap_before_reuse(history, old, new);
     Some(
-        Cause::new(format!(
+        Explanation::new(format!(
             "The allocator took {place} back from t{by} at step {ended} and gave it to t{} at step {}, but the server \
              heard of the new buffer (step {step}) {release}: it {met}.",
             newer.thread, newer.allocated
@@ -53,9 +55,9 @@ pub(super) fn reuse(history: &History, mark: &Mark) -> Option<Cause> {
 }
 
 /// What the server did with the entry that an ALLOC met.
-pub(super) fn met(history: &History, effect: Effect) -> String {
+pub(super) fn met(history: &History, effect: TableEffect) -> String {
     match effect {
-        Effect::Incremented(kept, count) => {
+        TableEffect::Incremented(kept, count) => {
             let size = kept.map_or(String::new(), |kept| {
                 format!(", of {} B", history.lives[kept].handle.size_bytes)
             });
@@ -64,7 +66,7 @@ pub(super) fn met(history: &History, effect: Effect) -> String {
                 history.whose(kept)
             )
         }
-        Effect::Replaced(old) => format!("replaced {} entry", history.whose(old)),
+        TableEffect::Replaced(old) => format!("replaced {} entry", history.whose(old)),
         _ => "took it".to_owned(),
     }
 }
@@ -121,16 +123,18 @@ fn no_release(history: &History, old: LifeId) -> Option<String> {
 }
 
 /// A live buffer that the server does not show.
-pub(super) fn missing(history: &History, mark: &Mark) -> Option<Cause> {
-    if let Some(taken) = taken_at(history, mark, |effect| matches!(effect, Effect::Removed(_))) {
-        let Effect::Removed(Some(gone)) = taken.effect else {
+pub(super) fn missing(history: &History, mark: &Mark) -> Option<Explanation> {
+    if let Some(taken) = taken_at(history, mark, |effect| {
+        matches!(effect, TableEffect::Removed(_))
+    }) {
+        let TableEffect::Removed(Some(gone)) = taken.effect else {
             return None;
         };
         let (step, old) = (mark.step?, taken.life?);
         if let Some((earlier, _)) = history.lives[old].heard(false)
             && earlier.step < step
         {
-            return double_release(history, old).map(|cause| Cause {
+            return double_release(history, old).map(|cause| Explanation {
                 text: format!(
                     "{} By the second FREE (step {step}) the address was {}: the server removed that entry.",
                     cause.text,
@@ -145,7 +149,7 @@ pub(super) fn missing(history: &History, mark: &Mark) -> Option<Cause> {
             .filter(|(ended, _)| *ended < newer.allocated)?;
         let gap = gap_before_reuse(history, old, gone);
         return Some(
-            Cause::new(format!(
+            Explanation::new(format!(
                 "The allocator took {} back from t{by} at step {ended} and gave it to t{} at step {}; the server heard \
                  of the release only at step {step}, when it had the new buffer's entry, and removed that.",
                 history.place_of(gone),
@@ -163,7 +167,7 @@ pub(super) fn missing(history: &History, mark: &Mark) -> Option<Cause> {
         (Some((deed, outcome)), _) if outcome != SendOutcome::Sent => {
             format!("its ALLOC {} at step {}", unsent(outcome), deed.step)
         }
-        (_, Some((deed, Effect::Rejected(reason)))) => format!(
+        (_, Some((deed, TableEffect::Rejected(reason)))) => format!(
             "the server rejected its ALLOC at step {} ({})",
             deed.step,
             reject_words(reason)
@@ -171,7 +175,7 @@ pub(super) fn missing(history: &History, mark: &Mark) -> Option<Cause> {
         (Some((deed, _)), None) => format!("its ALLOC (step {}) did not take effect", deed.step),
         _ => entry_went(history, id, StepNumber::MAX)?,
     };
-    Some(Cause::new(format!(
+    Some(Explanation::new(format!(
         "t{}'s buffer at {place} is live since step {}, and the server does not show it: {why}.",
         life.thread, life.allocated
     )))
@@ -189,7 +193,7 @@ fn live_at(history: &History, mark: &Mark) -> Option<LifeId> {
 }
 
 /// An entry whose buffer is gone.
-pub(super) fn phantom(history: &History, mark: &Mark) -> Option<Cause> {
+pub(super) fn phantom(history: &History, mark: &Mark) -> Option<Explanation> {
     let divergence = &mark.divergence;
     let id = history
         .shown
@@ -211,14 +215,14 @@ pub(super) fn phantom(history: &History, mark: &Mark) -> Option<Cause> {
             format!("its FREE {} at step {}", unsent(outcome), deed.step),
             no_release(history, id),
         ),
-        (_, Some((deed, Effect::Decremented(_, count)))) => (
+        (_, Some((deed, TableEffect::Decremented(_, count)))) => (
             format!(
                 "its FREE (step {}) only lowered the count to {count}",
                 deed.step
             ),
             None,
         ),
-        (_, Some((deed, Effect::Removed(other)))) if other != Some(id) => (
+        (_, Some((deed, TableEffect::Removed(other)))) if other != Some(id) => (
             format!(
                 "its FREE (step {}) removed {} entry",
                 deed.step,
@@ -226,14 +230,14 @@ pub(super) fn phantom(history: &History, mark: &Mark) -> Option<Cause> {
             ),
             None,
         ),
-        (_, Some((deed, Effect::UnknownFree))) => (
+        (_, Some((deed, TableEffect::UnknownFree))) => (
             format!("its FREE came at step {}, before it", deed.step),
             None,
         ),
         _ => return None,
     };
     Some(
-        Cause::new(format!(
+        Explanation::new(format!(
             "t{by} gave {place} back at step {ended}, and the server still shows it: {why}."
         ))
         .with_gap(gap),
@@ -241,24 +245,25 @@ pub(super) fn phantom(history: &History, mark: &Mark) -> Option<Cause> {
 }
 
 /// A message that the server booked on another memory.
-pub(super) fn misattributed(history: &History, mark: &Mark) -> Option<Cause> {
+pub(super) fn misattributed(history: &History, mark: &Mark) -> Option<Explanation> {
     let taken = taken_at(history, mark, |effect| {
         matches!(
             effect,
-            Effect::Replaced(_) | Effect::Incremented(..) | Effect::Removed(_)
+            TableEffect::Replaced(_) | TableEffect::Incremented(..) | TableEffect::Removed(_)
         )
     })?;
     let (step, mine) = (mark.step?, taken.life?);
-    let (Effect::Replaced(other) | Effect::Incremented(other, _) | Effect::Removed(other)) =
-        taken.effect
+    let (TableEffect::Replaced(other)
+    | TableEffect::Incremented(other, _)
+    | TableEffect::Removed(other)) = taken.effect
     else {
         return None;
     };
     let other = other?;
     let (mine, other) = (history.place_of(mine), history.place_of(other));
     let did = match taken.effect {
-        Effect::Replaced(_) => format!("replaced the entry of {other}"),
-        Effect::Incremented(..) => format!("was counted on the entry of {other}"),
+        TableEffect::Replaced(_) => format!("replaced the entry of {other}"),
+        TableEffect::Incremented(..) => format!("was counted on the entry of {other}"),
         _ => format!("removed the entry of {other}"),
     };
     let gap = if history.keys_without_memory {
@@ -267,7 +272,7 @@ pub(super) fn misattributed(history: &History, mark: &Mark) -> Option<Cause> {
         "a FREE in this wire layout names no memory, and the server takes the first entry at the address"
     };
     Some(
-        Cause::new(format!(
+        Explanation::new(format!(
             "{mine} and {other} are two buffers, in two memories. t{}'s {} of {mine} (step {step}) {did}.",
             taken.thread,
             message_word(taken.kind)

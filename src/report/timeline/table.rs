@@ -8,8 +8,8 @@ use crate::oracle::Kind;
 use crate::trace::event::{Event, SendOutcome};
 use crate::trace::file::SERVER_STREAM;
 
-use super::history::{History, Mark, Step, StepNumber};
-use super::words;
+use super::history::{History, Mark, StepNumber, TimelineStep};
+use super::labels;
 
 /// A page of up to three threads is no wider than this.
 const PAGE_WIDTH: usize = 110;
@@ -38,7 +38,7 @@ struct Row {
 }
 
 /// The table of a run. `deciding` is the index of the event that runs because of the deciding preemption.
-pub(super) fn table(history: &History, deciding: Option<usize>) -> String {
+pub(super) fn drawn(history: &History, deciding: Option<usize>) -> String {
     let mut rows = Vec::new();
     let mut at = 0;
     while at < history.steps.len() {
@@ -70,12 +70,12 @@ fn group_end(history: &History, begin: usize, deciding: Option<usize>) -> usize 
 }
 
 /// Whether the step's own thread holds a lock before or after it.
-fn guarded(step: &Step) -> bool {
+fn guarded(step: &TimelineStep) -> bool {
     step.holding.contains(&step.stream)
 }
 
 /// Whether a step may share its row.
-fn is_quiet(history: &History, step: &Step) -> bool {
+fn is_quiet(history: &History, step: &TimelineStep) -> bool {
     let marked = history
         .marks
         .iter()
@@ -140,7 +140,7 @@ fn row(history: &History, begin: usize, end: usize, deciding: Option<usize>) -> 
 }
 
 /// Whether a divergence is the server's to show, or the thread's that did the step.
-fn shows_at_server(step: &Step, mark: &Mark) -> bool {
+fn shows_at_server(step: &TimelineStep, mark: &Mark) -> bool {
     let dropped = matches!(
         step.event,
         Event::Send {
@@ -171,7 +171,7 @@ fn label(first: StepNumber, last: StepNumber) -> String {
 fn preemption(history: &History, begin: usize) -> Option<String> {
     let before = history.steps[..begin].last()?;
     let (stopped, runs) = (before.stream, history.steps[begin].stream);
-    let (stopped_name, runs_name) = (words::stream(stopped), words::stream(runs));
+    let (stopped_name, runs_name) = (labels::stream(stopped), labels::stream(runs));
     let could_go_on = before.event != Event::Finish && !before.event.is_blocked();
     (stopped != runs).then(|| {
         if could_go_on {
@@ -227,7 +227,7 @@ fn row_at_rest(history: &History) -> Row {
 
 /// Sets the rows in columns.
 fn set(history: &History, rows: &[Row]) -> String {
-    let mut heads: Vec<String> = (0..history.threads).map(words::stream).collect();
+    let mut heads: Vec<String> = (0..history.threads).map(labels::stream).collect();
     heads.push("server".to_owned());
     let columns = Columns::new(history, &heads, rows);
     let mut text = String::new();

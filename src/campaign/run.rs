@@ -36,7 +36,7 @@ pub struct CampaignRun {
 pub fn spend(
     plan: &CampaignPlan,
     canaries: &[Canary],
-    night: &CampaignRun,
+    run: &CampaignRun,
     folder: &Path,
     interrupt: &AtomicBool,
     progress: &(dyn Fn(u64) + Sync),
@@ -44,7 +44,7 @@ pub fn spend(
     let folder = Folder::take(folder)?;
     let manifest = Manifest {
         parameters: plan.parameters.clone(),
-        shard: Some(night.shard),
+        shard: Some(run.shard),
     };
     folder.claim(&manifest)?;
     let (mut tally, mut done, mut worked_s) = (UnitTally::default(), BTreeSet::new(), 0.0_f64);
@@ -61,14 +61,14 @@ pub fn spend(
         }
         tally.add(&record);
     })?;
-    let begun = CampaignRecord::Begun(Begun { shard: night.shard });
+    let begun = CampaignRecord::Begun(Begun { shard: run.shard });
     if tally.shards.is_empty() {
         journal.append(&begun)?;
         tally.add(&begun);
     }
     let shift = Shift {
         worker: Worker::new(plan, folder.path(), interrupt, tally.lowest()),
-        night,
+        run,
         canaries,
         folder: &folder,
         interrupt,
@@ -77,7 +77,7 @@ pub fn spend(
         worked_s,
         failed: AtomicBool::new(false),
         desk: Mutex::new(Desk {
-            next: u64::from(night.shard.number() - 1),
+            next: u64::from(run.shard.number() - 1),
             done,
             journal,
             tally,
@@ -85,7 +85,7 @@ pub fn spend(
     };
     shift.look_for_canaries()?;
     let results: Vec<Result<(), CampaignError>> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..night.workers.max(1))
+        let workers: Vec<_> = (0..run.workers.max(1))
             .map(|_| scope.spawn(|| shift.work()))
             .collect();
         let join = |worker: std::thread::ScopedJoinHandle<'_, _>| {
@@ -94,7 +94,7 @@ pub fn spend(
         workers.into_iter().map(join).collect()
     });
     let ended = ShardEnd {
-        shard: night.shard,
+        shard: run.shard,
         complete: !interrupt.load(Ordering::Relaxed) && results.iter().all(Result::is_ok),
         elapsed_s: shift.now_s(),
     };
@@ -102,12 +102,12 @@ pub fn spend(
         .desk
         .into_inner()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
-    let idle = desk.tally.shards.get(&night.shard).copied().flatten();
+    let idle = desk.tally.shards.get(&run.shard).copied().flatten();
     // A night that was over before has nothing to add.
     if idle.is_none_or(|before| !before.complete || ended.elapsed_s - before.elapsed_s > 1.0) {
         desk.add(&CampaignRecord::Ended(ended))?;
     }
-    let written = write_all(&folder, &manifest, &desk.tally, night.history.as_deref());
+    let written = write_all(&folder, &manifest, &desk.tally, run.history.as_deref());
     // What was found is kept even where a worker could not go on.
     results.into_iter().collect::<Result<(), CampaignError>>()?;
     written
@@ -116,7 +116,7 @@ pub fn spend(
 /// What the workers of a night share.
 struct Shift<'a> {
     worker: Worker<'a>,
-    night: &'a CampaignRun,
+    run: &'a CampaignRun,
     canaries: &'a [Canary],
     folder: &'a Folder,
     interrupt: &'a AtomicBool,
@@ -175,7 +175,7 @@ impl Shift<'_> {
         self.interrupt.load(Ordering::Relaxed)
             || self.failed.load(Ordering::Relaxed)
             || self
-                .night
+                .run
                 .duration
                 .is_some_and(|limit| self.now_s() >= limit.as_secs_f64())
     }
@@ -184,12 +184,12 @@ impl Shift<'_> {
     fn look_for_canaries(&self) -> Result<(), CampaignError> {
         let parameters = self.worker.parameters();
         for canary in self.canaries {
-            let key = (canary.name.clone(), self.night.shard);
+            let key = (canary.name.clone(), self.run.shard);
             if self.desk().tally.canaries.contains_key(&key) {
                 continue;
             }
             let (seed, budget) = (parameters.seed, parameters.canary_budget);
-            match canary.look(seed, budget, self.night.shard, self.interrupt)? {
+            match canary.look(seed, budget, self.run.shard, self.interrupt)? {
                 Some(record) => self.desk().add(&CampaignRecord::Canary(record))?,
                 None => break,
             }
@@ -207,7 +207,7 @@ impl Shift<'_> {
 
     fn work_on(&self) -> Result<(), CampaignError> {
         while !self.is_over() {
-            let taken = self.desk().take(self.night.shard, self.night.units);
+            let taken = self.desk().take(self.run.shard, self.run.units);
             let Some(number) = taken else { break };
             // What is shared is behind locks that forgive, and is written in whole steps.
             let work = AssertUnwindSafe(|| self.worker.work(number));

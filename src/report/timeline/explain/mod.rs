@@ -1,13 +1,14 @@
 //! The paragraph under the table: what the server believes, what is true, and which gap did it.
 //!
-//! Told from the first divergence: how it came about ([`cause`]), what else followed, where things stand at the end, and
+//! It begins with the first divergence: how it came about ([`divergence`]), what else followed, where things stand at the end, and
 //! the gap. Every clause is read off the steps of the buffers concerned; where they fit no known pattern, only what the
 //! oracle found is said.
 
-mod cause;
+mod divergence;
+mod entry;
+mod explanation;
 mod locks;
 mod release;
-mod table;
 mod wire;
 
 use std::collections::BTreeSet;
@@ -15,8 +16,8 @@ use std::collections::BTreeSet;
 use crate::device::{DeviceId, Memory};
 use crate::oracle::Kind;
 
-use super::history::{History, Mark, Shown, StepNumber};
-use super::words::list;
+use super::history::{History, Mark, ShownEntry, StepNumber};
+use super::labels::list;
 
 /// The paragraph is set to this width.
 const TEXT_WIDTH: usize = 100;
@@ -27,25 +28,8 @@ const NAMED: usize = 6;
 /// Places whose end is told.
 const PLACES: usize = 3;
 
-/// How something came about, as sentences, and the gap that let it.
-#[derive(Debug, Default)]
-struct Cause {
-    text: String,
-    gap: Option<String>,
-}
-
-impl Cause {
-    fn new(text: String) -> Cause {
-        Cause { text, gap: None }
-    }
-
-    fn with_gap(self, gap: Option<String>) -> Cause {
-        Cause { gap, ..self }
-    }
-}
-
 /// The headline and the paragraph.
-pub(super) fn tell(history: &History) -> String {
+pub(super) fn explain(history: &History) -> String {
     let mut text = wrapped(&headline(history));
     text.push_str(&wrapped(&paragraph(history)));
     text
@@ -108,12 +92,12 @@ fn paragraph(history: &History) -> String {
     let Some(first) = history.marks.first() else {
         return calm(history);
     };
-    let cause = cause::of(history, first);
+    let cause = divergence::of(history, first);
     let mut sentences = vec![cause.text];
-    let mut told = BTreeSet::from([first.divergence.kind]);
+    let mut explained = BTreeSet::from([first.divergence.kind]);
     for mark in &history.marks {
-        if told.insert(mark.divergence.kind) {
-            sentences.extend(cause::follows(history, mark));
+        if explained.insert(mark.divergence.kind) {
+            sentences.extend(divergence::follows(history, mark));
         }
     }
     sentences.extend(ending(history));
@@ -165,23 +149,23 @@ fn ending(history: &History) -> Vec<String> {
             places.push((divergence.device, address));
         }
     }
-    let mut told: Vec<String> = places
+    let mut sentences: Vec<String> = places
         .iter()
         .take(PLACES)
         .map(|(device, address)| ending_at(history, *device, *address))
         .collect();
     if places.len() > PLACES {
-        told.push(format!(
+        sentences.push(format!(
             "{} more addresses diverged.",
             places.len() - PLACES
         ));
     }
-    told
+    sentences
 }
 
 fn ending_at(history: &History, device: DeviceId, address: u64) -> String {
     let place = history.place(device, None, address);
-    let shown: Vec<&Shown> = history
+    let shown: Vec<&ShownEntry> = history
         .shown
         .iter()
         .filter(|shown| (shown.device, shown.address) == (device, address))

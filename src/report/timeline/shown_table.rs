@@ -15,11 +15,11 @@ use crate::tracking::entry::{Class, Entry};
 use crate::tracking::sent::SentKind;
 use crate::tracking::{Layout, Message, MessageKind};
 
-use super::{Effect, Life, LifeId, Shown, Taken};
+use super::history::{BufferHistory, LifeId, ShownEntry, TableEffect, Taken};
 
 /// A registry with what is on its way to it.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(super) struct ShownTable {
     layout: Layout,
     chunks: u8,
     registry: Registry,
@@ -34,11 +34,11 @@ pub(super) struct Server {
 /// Which entry of the table is meant: device, class, address and buffer type.
 type EntryId = (DeviceId, Class, u64, u8);
 
-impl Server {
-    pub fn new(scenario: &Scenario) -> Server {
+impl ShownTable {
+    pub fn new(scenario: &Scenario) -> ShownTable {
         let transport = scenario.transport;
         let conns = scenario.objects().conns;
-        Server {
+        ShownTable {
             layout: transport.layout,
             chunks: scenario.writes_per_frame(),
             planted: scenario.planted,
@@ -66,7 +66,7 @@ impl Server {
     }
 
     /// Takes a frame; what came of it, and of what was held back for it. `own`: it is taken in the step that sent it.
-    pub fn take(&mut self, conn: ConnId, own: bool, lives: &[Life]) -> Vec<Taken> {
+    pub fn take(&mut self, conn: ConnId, own: bool, lives: &[BufferHistory]) -> Vec<Taken> {
         let Some(frame) = self.wires[usize::from(conn.0)].pop() else {
             return Vec::new();
         };
@@ -78,7 +78,7 @@ impl Server {
                 life: life_of(lives, sent.handle.device, sent.handle.generation),
                 kind: sent.kind,
                 thread: sent.thread,
-                effect: Effect::Garbage,
+                effect: TableEffect::Garbage,
                 torn: true,
                 own,
             }];
@@ -102,7 +102,7 @@ impl Server {
     }
 
     /// All is over: what is held back takes effect.
-    pub fn flush(&mut self, lives: &[Life]) -> Vec<Taken> {
+    pub fn flush(&mut self, lives: &[BufferHistory]) -> Vec<Taken> {
         let mut late = Vec::new();
         self.registry
             .flush(&mut |message, outcome| late.push((message.clone(), outcome)));
@@ -112,10 +112,10 @@ impl Server {
     }
 
     /// The live table.
-    pub fn shown(&self) -> Vec<Shown> {
+    pub fn shown(&self) -> Vec<ShownEntry> {
         let one = |entry: &Entry| {
             let shown = rest::entries(&[*entry]).into_iter().next()?;
-            Some(Shown {
+            Some(ShownEntry {
                 device: DeviceId(shown.device),
                 memory: Memory::from_index(shown.memory)?,
                 address: shown.address,
@@ -133,7 +133,7 @@ impl Server {
         message: &Message,
         outcome: &Outcome,
         sent: Option<&Sent>,
-        lives: &[Life],
+        lives: &[BufferHistory],
     ) -> Taken {
         let device = u16::try_from(message.device).ok().map(DeviceId);
         let life = match (message.extension, sent) {
@@ -150,17 +150,21 @@ impl Server {
             _ => (SentKind::Free, Class::Plain),
         };
         let effect = match *outcome {
-            Outcome::Inserted => Effect::Inserted,
-            Outcome::Replaced { old } => Effect::Replaced(self.disown(&old)),
-            Outcome::Incremented { kept } => Effect::Incremented(self.owner(&kept), kept.refcount),
-            Outcome::Removed { entry } => Effect::Removed(self.disown(&entry)),
-            Outcome::Decremented { left } => Effect::Decremented(self.owner(&left), left.refcount),
-            Outcome::UnknownFree => Effect::UnknownFree,
-            Outcome::Held => Effect::Held,
-            Outcome::Rejected(reason) => Effect::Rejected(reason),
-            Outcome::Ignored => Effect::Ignored,
+            Outcome::Inserted => TableEffect::Inserted,
+            Outcome::Replaced { old } => TableEffect::Replaced(self.disown(&old)),
+            Outcome::Incremented { kept } => {
+                TableEffect::Incremented(self.owner(&kept), kept.refcount)
+            }
+            Outcome::Removed { entry } => TableEffect::Removed(self.disown(&entry)),
+            Outcome::Decremented { left } => {
+                TableEffect::Decremented(self.owner(&left), left.refcount)
+            }
+            Outcome::UnknownFree => TableEffect::UnknownFree,
+            Outcome::Held => TableEffect::Held,
+            Outcome::Rejected(reason) => TableEffect::Rejected(reason),
+            Outcome::Ignored => TableEffect::Ignored,
         };
-        if let (Effect::Inserted | Effect::Replaced(_), Some(device), Some(life)) =
+        if let (TableEffect::Inserted | TableEffect::Replaced(_), Some(device), Some(life)) =
             (effect, device, life)
         {
             let entry = (device, class, message.address, message.buffer_type);
@@ -196,7 +200,7 @@ impl Server {
 }
 
 /// The life that the allocator numbered so.
-fn life_of(lives: &[Life], device: DeviceId, generation: u64) -> Option<LifeId> {
+fn life_of(lives: &[BufferHistory], device: DeviceId, generation: u64) -> Option<LifeId> {
     lives
         .iter()
         .position(|life| (life.handle.device, life.handle.generation) == (device, generation))

@@ -3,17 +3,17 @@
 use crate::device::BufferKind;
 use crate::trace::event::Event;
 
-use super::super::history::{History, Mark, Wait};
-use super::super::words::{list, waiting_op};
-use super::Cause;
+use super::super::history::{BlockedThread, History, Mark};
+use super::super::labels::{list, waiting_op};
+use super::explanation::Explanation;
 
 /// Who holds what and waits for what.
-pub(super) fn deadlock(history: &History) -> Cause {
+pub(super) fn deadlock(history: &History) -> Explanation {
     let cycle = cycle(history);
     if cycle.is_empty() {
-        return Cause::new(format!("{}.", waits(history, &all(history))));
+        return Explanation::new(format!("{}.", waits(history, &all(history))));
     }
-    let rest: Vec<&Wait> = all(history)
+    let rest: Vec<&BlockedThread> = all(history)
         .into_iter()
         .filter(|wait| !cycle.iter().any(|of| of.thread == wait.thread))
         .collect();
@@ -31,16 +31,16 @@ pub(super) fn deadlock(history: &History) -> Cause {
             took.join("; ")
         )
     });
-    Cause::new(text).with_gap(gap)
+    Explanation::new(text).with_gap(gap)
 }
 
-fn all(history: &History) -> Vec<&Wait> {
+fn all(history: &History) -> Vec<&BlockedThread> {
     history.waits.iter().collect()
 }
 
 /// The waits that go round in a circle, if any do.
-fn cycle(history: &History) -> Vec<&Wait> {
-    let next = |wait: &Wait| {
+fn cycle(history: &History) -> Vec<&BlockedThread> {
+    let next = |wait: &BlockedThread| {
         let holder = wait.holder?;
         history.waits.iter().find(|other| other.thread == holder)
     };
@@ -61,8 +61,8 @@ fn cycle(history: &History) -> Vec<&Wait> {
     Vec::new()
 }
 
-fn waits(history: &History, waits: &[&Wait]) -> String {
-    let one = |wait: &&Wait| {
+fn waits(history: &History, waits: &[&BlockedThread]) -> String {
+    let one = |wait: &&BlockedThread| {
         let held = history.held(wait.thread, wait.step, wait.step);
         let holds = match held.as_slice() {
             [] => String::new(),
@@ -73,7 +73,7 @@ fn waits(history: &History, waits: &[&Wait]) -> String {
     waits.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
-fn wanted(history: &History, wait: &Wait) -> String {
+fn wanted(history: &History, wait: &BlockedThread) -> String {
     match (wait.lock, history.step(wait.step).event) {
         (Some(lock), _) if wait.holder == Some(wait.thread) => {
             format!(
@@ -94,7 +94,7 @@ fn wanted(history: &History, wait: &Wait) -> String {
 }
 
 /// In which order a thread took what it holds, and what it wanted next.
-fn took(history: &History, wait: &Wait) -> Option<String> {
+fn took(history: &History, wait: &BlockedThread) -> Option<String> {
     let held: Vec<String> = history
         .holds
         .iter()
@@ -112,7 +112,7 @@ fn took(history: &History, wait: &Wait) -> Option<String> {
 }
 
 /// A lock table was indexed out of its bounds.
-pub(super) fn out_of_bounds(history: &History, mark: &Mark) -> Option<Cause> {
+pub(super) fn out_of_bounds(history: &History, mark: &Mark) -> Option<Explanation> {
     let step = history.step(mark.step?);
     let Event::LockOutOfBounds { device } = step.event else {
         return None;
@@ -123,7 +123,7 @@ pub(super) fn out_of_bounds(history: &History, mark: &Mark) -> Option<Cause> {
         _ => "a buffer".to_owned(),
     };
     Some(
-        Cause::new(format!(
+        Explanation::new(format!(
             "At step {} t{} locks for {what} on device {device}, and the lock table ends at lifecycle[{}]: there is no \
              such lock, and t{} goes on without one.",
             step.number,

@@ -3,9 +3,9 @@
 use crate::device::{BufferKind, DeviceId};
 use crate::oracle::{Checker, Divergence, Kind};
 use crate::registry::Semantics;
-use crate::scenario::VIEW_GENERATION;
 use crate::scenario::objects::{ConnId, LockId};
 use crate::scenario::op::{Op, Request};
+use crate::scenario::{Scenario, VIEW_GENERATION};
 use crate::trace::event::{Event, FreeOutcome, SendOutcome};
 use crate::trace::file::SERVER_STREAM;
 use crate::trace::merge::MergedEvent;
@@ -13,14 +13,21 @@ use crate::trace::sends::Sent;
 use crate::tracking::sent::Handle;
 use crate::tracking::sent::SentKind;
 
-use super::super::Timeline;
-use super::server::Server;
-use super::{Context, Deed, History, Hold, Life, LifeId, Mark, Step, StepNumber, Wait, What};
+use super::history::{
+    BlockedThread, BufferHistory, Deed, History, Hold, LifeId, Mark, StepNumber, ThreadPosition,
+    TimelineStep, What,
+};
+use super::shown_table::ShownTable;
 
-/// The history of what `timeline` shows.
-pub(super) fn history(timeline: &Timeline<'_>) -> History {
-    let mut walk = Walk::new(timeline);
-    for (index, merged) in timeline.events.iter().enumerate() {
+/// The history of a run of `scenario`, of which these are the events; see [`Timeline`](super::Timeline).
+pub(super) fn history(
+    scenario: &Scenario,
+    events: &[MergedEvent],
+    deciding: Option<usize>,
+    completed: bool,
+) -> History {
+    let mut walk = Walk::new(scenario, events, deciding, completed);
+    for (index, merged) in events.iter().enumerate() {
         let known = walk.checker.listed().len();
         walk.checker.observe(merged);
         walk.event(index, merged);
@@ -31,27 +38,32 @@ pub(super) fn history(timeline: &Timeline<'_>) -> History {
 
 /// The walk over the events.
 struct Walk<'a> {
-    timeline: &'a Timeline<'a>,
+    scenario: &'a Scenario,
+    deciding: Option<usize>,
     history: History,
     checker: Checker,
-    server: Server,
+    server: ShownTable,
     server_recorded: bool,
-    contexts: Vec<Context>,
+    contexts: Vec<ThreadPosition>,
     requests: Vec<Option<Request>>,
     /// The buffer in each part of each slot.
     parts: Vec<Vec<Option<LifeId>>>,
 }
 
 impl<'a> Walk<'a> {
-    fn new(timeline: &'a Timeline<'a>) -> Walk<'a> {
-        let scenario = timeline.scenario;
+    fn new(
+        scenario: &'a Scenario,
+        events: &[MergedEvent],
+        deciding: Option<usize>,
+        completed: bool,
+    ) -> Walk<'a> {
         let objects = scenario.objects();
-        let server_recorded = timeline
-            .events
+        let server_recorded = events
             .iter()
             .any(|merged| matches!(merged.event, Event::Receive { .. }));
         Walk {
-            timeline,
+            scenario,
+            deciding,
             history: History {
                 objects,
                 threads: scenario.threads,
@@ -69,13 +81,13 @@ impl<'a> Walk<'a> {
                 late: Vec::new(),
                 shown: Vec::new(),
                 reconstructs: server_recorded || objects.conns == 1,
-                completed: timeline.completed,
+                completed,
                 contradiction: None,
             },
             checker: Checker::new(scenario, server_recorded),
-            server: Server::new(scenario),
+            server: ShownTable::new(scenario),
             server_recorded,
-            contexts: vec![Context::default(); usize::from(scenario.threads)],
+            contexts: vec![ThreadPosition::default(); usize::from(scenario.threads)],
             requests: vec![None; objects.slots as usize],
             parts: vec![Vec::new(); objects.slots as usize],
         }
@@ -98,7 +110,7 @@ impl<'a> Walk<'a> {
 
     /// Whether the message taken now is the one that the last step sent, so that one row can show both.
     fn answers_last_step(&self, index: usize, conn: ConnId) -> bool {
-        self.timeline.deciding != Some(index)
+        self.deciding != Some(index)
             && self.server.has_one_frame(conn)
             && self.history.steps.last().is_some_and(|step| {
                 matches!(step.event, Event::Send { conn: sent, outcome: SendOutcome::Sent, .. } if sent == conn)
@@ -145,7 +157,7 @@ impl<'a> Walk<'a> {
         let slot = at.slot as usize;
         let request = self.requests.get(slot).copied().flatten();
         let number = self.history.steps.len() + 1;
-        let step = Step {
+        let step = TimelineStep {
             number,
             index,
             stream: merged.stream,
@@ -159,7 +171,7 @@ impl<'a> Walk<'a> {
         self.history.steps.push(step);
     }
 
-    fn life_at(&self, at: &Context) -> Option<LifeId> {
+    fn life_at(&self, at: &ThreadPosition) -> Option<LifeId> {
         let parts = self.parts.get(at.slot as usize)?;
         *parts.get(usize::from(at.part))?
     }
@@ -239,7 +251,7 @@ impl<'a> Walk<'a> {
     fn alloc(
         &mut self,
         thread: u16,
-        at: &Context,
+        at: &ThreadPosition,
         device: DeviceId,
         address: u64,
         generation: u64,
@@ -260,7 +272,7 @@ impl<'a> Walk<'a> {
             let place = (other.handle.device, other.handle.address);
             place == (device, address) && other.handle.memory != request.memory
         });
-        self.history.lives.push(Life {
+        self.history.lives.push(BufferHistory {
             handle: Handle {
                 device,
                 memory: request.memory,
@@ -280,8 +292,8 @@ impl<'a> Walk<'a> {
     }
 
     /// A buffer that does not own its memory, where a planted mistake tracks it: never live, and yet messages are about it.
-    fn view(&mut self, thread: u16, at: &Context, device: DeviceId) {
-        if let Some(address) = self.timeline.scenario.view_address() {
+    fn view(&mut self, thread: u16, at: &ThreadPosition, device: DeviceId) {
+        if let Some(address) = self.scenario.view_address() {
             self.alloc(thread, at, device, address, VIEW_GENERATION);
             if let Some(view) = self.life_at(at) {
                 self.history.lives[view].ended = Some((self.history.steps.len(), thread));
@@ -289,7 +301,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn free(&mut self, thread: u16, at: &Context, outcome: FreeOutcome) {
+    fn free(&mut self, thread: u16, at: &ThreadPosition, outcome: FreeOutcome) {
         self.deed(thread, What::Freed(outcome));
         let Some(mine) = self.life_at(at).map(|life| self.history.lives[life].handle) else {
             return;
@@ -307,7 +319,7 @@ impl<'a> Walk<'a> {
     fn send(
         &mut self,
         thread: u16,
-        at: &Context,
+        at: &ThreadPosition,
         (kind, chunk): (SentKind, u8),
         conn: ConnId,
         outcome: SendOutcome,
@@ -336,7 +348,7 @@ impl<'a> Walk<'a> {
 
     fn wait(&mut self, thread: u16, lock: Option<LockId>) {
         let held = |hold: &&Hold| Some(hold.lock) == lock && hold.to == StepNumber::MAX;
-        self.history.waits.push(Wait {
+        self.history.waits.push(BlockedThread {
             step: self.history.steps.len(),
             thread,
             lock,
@@ -387,7 +399,7 @@ impl<'a> Walk<'a> {
                 },
                 step: Some(wait.step),
             });
-        } else if self.timeline.completed {
+        } else if self.history.completed {
             let known = self.checker.listed().len();
             self.checker.rest();
             self.mark(known, false);

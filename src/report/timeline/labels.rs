@@ -10,12 +10,7 @@ use crate::trace::event::{Event, FreeOutcome, SendOutcome};
 use crate::trace::file::SERVER_STREAM;
 use crate::tracking::sent::SentKind;
 
-use super::history::{Effect, History, LifeId, Shown, Step, Taken};
-
-/// ALLOC or CB_ALLOC.
-pub(super) fn announces(kind: SentKind) -> bool {
-    matches!(kind, SentKind::Alloc | SentKind::CbAlloc)
-}
+use super::history::{History, LifeId, ShownEntry, TableEffect, Taken, TimelineStep};
 
 /// A message as it is called on the wire.
 pub(super) fn message_word(kind: SentKind) -> &'static str {
@@ -79,7 +74,7 @@ impl History {
     }
 
     /// What the thread's cell says of a step; nothing where it is the server's.
-    pub fn deed_words(&self, step: &Step) -> String {
+    pub fn deed_words(&self, step: &TimelineStep) -> String {
         let here = || step.life.map_or("?".to_owned(), |life| self.place_of(life));
         let asked = || {
             step.request.map_or("alloc".to_owned(), |request| {
@@ -188,17 +183,19 @@ impl History {
     fn effect_words(&self, taken: &Taken) -> String {
         let other = |life| self.met(taken.life, life);
         match taken.effect {
-            Effect::Inserted => "inserted".to_owned(),
-            Effect::Replaced(old) => format!("replaced {}", other(old)),
-            Effect::Incremented(kept, count) => format!("kept {}, count {count}", other(kept)),
-            Effect::Removed(gone) if gone.is_some() && gone == taken.life => "removed".to_owned(),
-            Effect::Removed(gone) => format!("removed {}", other(gone)),
-            Effect::Decremented(left, count) => format!("kept {}, count {count}", other(left)),
-            Effect::UnknownFree => "unknown".to_owned(),
-            Effect::Held => "held back".to_owned(),
-            Effect::Rejected(reason) => format!("rejected: {}", reject_words(reason)),
-            Effect::Ignored => "ignored".to_owned(),
-            Effect::Garbage => "no known message".to_owned(),
+            TableEffect::Inserted => "inserted".to_owned(),
+            TableEffect::Replaced(old) => format!("replaced {}", other(old)),
+            TableEffect::Incremented(kept, count) => format!("kept {}, count {count}", other(kept)),
+            TableEffect::Removed(gone) if gone.is_some() && gone == taken.life => {
+                "removed".to_owned()
+            }
+            TableEffect::Removed(gone) => format!("removed {}", other(gone)),
+            TableEffect::Decremented(left, count) => format!("kept {}, count {count}", other(left)),
+            TableEffect::UnknownFree => "unknown".to_owned(),
+            TableEffect::Held => "held back".to_owned(),
+            TableEffect::Rejected(reason) => format!("rejected: {}", reject_words(reason)),
+            TableEffect::Ignored => "ignored".to_owned(),
+            TableEffect::Garbage => "no known message".to_owned(),
         }
     }
 
@@ -221,7 +218,7 @@ impl History {
     }
 
     /// An entry of the server's table: `0x1a000 4096 B of t0`.
-    pub fn shown_words(&self, shown: &Shown) -> String {
+    pub fn shown_words(&self, shown: &ShownEntry) -> String {
         let count = if shown.refcount > 1 {
             format!(", count {}", shown.refcount)
         } else {

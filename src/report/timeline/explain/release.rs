@@ -3,22 +3,21 @@
 use crate::trace::event::{Event, FreeOutcome, SendOutcome};
 
 use super::super::gap::{Stretch, gap};
-use super::super::history::{Deed, Effect, History, LifeId, Mark, StepNumber, Taken, What};
-use super::super::words::{announces, list, message_word, reject_words, unsent};
-use super::Cause;
-use super::cause::taken_at;
+use super::super::history::{Deed, History, LifeId, Mark, StepNumber, TableEffect, Taken, What};
+use super::super::labels::{list, message_word, reject_words, unsent};
+use super::explanation::{Explanation, taken_at};
 
 /// FREE of what the server has no entry for.
-pub(super) fn unknown_free(history: &History, mark: &Mark) -> Option<Cause> {
-    let taken = taken_at(history, mark, |effect| *effect == Effect::UnknownFree)?;
+pub(super) fn unknown_free(history: &History, mark: &Mark) -> Option<Explanation> {
+    let taken = taken_at(history, mark, |effect| *effect == TableEffect::UnknownFree)?;
     let (step, id) = (mark.step?, taken.life?);
     let life = &history.lives[id];
     let place = history.place_of(id);
     let freed_before = life
         .heard(false)
-        .is_some_and(|(deed, effect)| deed.step < step && effect == Effect::Removed(Some(id)));
+        .is_some_and(|(deed, effect)| deed.step < step && effect == TableEffect::Removed(Some(id)));
     if freed_before {
-        return double_release(history, id).map(|cause| Cause {
+        return double_release(history, id).map(|cause| Explanation {
             text: format!(
                 "{} The server had no entry left for the second FREE (step {step}).",
                 cause.text
@@ -27,7 +26,7 @@ pub(super) fn unknown_free(history: &History, mark: &Mark) -> Option<Cause> {
         });
     }
     if let Some(how) = entry_went(history, id, step) {
-        return Some(Cause::new(format!(
+        return Some(Explanation::new(format!(
             "t{}'s FREE of {place} (step {step}) found no entry: {how}.",
             taken.thread
         )));
@@ -39,7 +38,7 @@ pub(super) fn unknown_free(history: &History, mark: &Mark) -> Option<Cause> {
                     .heard(true)
                     .map(|(heard, _)| overtaken("ALLOC", deed.step, heard.step));
                 return Some(
-                    Cause::new(format!(
+                    Explanation::new(format!(
                         "t{}'s ALLOC of {place} was sent (step {}) before t{}'s FREE (step {}), but the server took the \
                          FREE first (step {step}) and knew of no such buffer.",
                         life.thread, deed.step, free.thread, free.step
@@ -49,13 +48,13 @@ pub(super) fn unknown_free(history: &History, mark: &Mark) -> Option<Cause> {
             }
             let came = life.heard(true).map_or(deed.step, |(deed, _)| deed.step);
             let then = match life.heard(true) {
-                Some((_, Effect::Inserted)) => " and was then taken for a new buffer",
+                Some((_, TableEffect::Inserted)) => " and was then taken for a new buffer",
                 _ => "",
             };
             let stretch = Stretch::of_start(history, id, true)?;
             let entered = gap(history, &stretch, None, "other threads from the buffer");
             Some(
-                Cause::new(format!(
+                Explanation::new(format!(
                     "t{} released {place} before t{} had announced it: FREE came at step {step}, when the server \
                      knew of no such buffer; ALLOC came at step {came}{then}.",
                     taken.thread, life.thread
@@ -64,19 +63,19 @@ pub(super) fn unknown_free(history: &History, mark: &Mark) -> Option<Cause> {
             )
         }
         Some((deed, SendOutcome::Sent)) => match life.heard(true) {
-            Some((_, Effect::Rejected(reason))) => Some(Cause::new(format!(
+            Some((_, TableEffect::Rejected(reason))) => Some(Explanation::new(format!(
                 "The server had rejected the ALLOC of {place} (step {}: {}), so its FREE at step {step} found no entry.",
                 deed.step,
                 reject_words(reason)
             ))),
             _ => None,
         },
-        Some((deed, outcome)) => Some(Cause::new(format!(
+        Some((deed, outcome)) => Some(Explanation::new(format!(
             "The ALLOC of {place} {} at step {}, so its FREE at step {step} found no entry.",
             unsent(outcome),
             deed.step
         ))),
-        None => Some(Cause::new(format!(
+        None => Some(Explanation::new(format!(
             "t{} freed {place} at step {step}, and no ALLOC had been sent for it.",
             taken.thread
         ))),
@@ -119,10 +118,12 @@ pub(super) fn entry_went(history: &History, life: LifeId, step: StepNumber) -> O
         .filter(|(other, _)| *other != life)
         .flat_map(|(_, other)| &other.deeds)
         .find_map(|deed| match deed.what {
-            What::Heard(_, Effect::Removed(gone)) if gone == Some(life) && deed.step < step => {
+            What::Heard(_, TableEffect::Removed(gone))
+                if gone == Some(life) && deed.step < step =>
+            {
                 Some((deed, "removed"))
             }
-            What::Heard(_, Effect::Replaced(old)) if old == Some(life) && deed.step < step => {
+            What::Heard(_, TableEffect::Replaced(old)) if old == Some(life) && deed.step < step => {
                 Some((deed, "replaced"))
             }
             _ => None,
@@ -139,7 +140,7 @@ pub(super) fn entry_went(history: &History, life: LifeId, step: StepNumber) -> O
 }
 
 /// Two releases of one buffer: who passed the check before whom, and what is not locked between check and store.
-pub(super) fn double_release(history: &History, id: LifeId) -> Option<Cause> {
+pub(super) fn double_release(history: &History, id: LifeId) -> Option<Explanation> {
     let life = &history.lives[id];
     let place = history.place_of(id);
     let passed: Vec<Deed> = deeds(history, id, |what| what == What::Passed);
@@ -147,12 +148,12 @@ pub(super) fn double_release(history: &History, id: LifeId) -> Option<Cause> {
     let sends = deeds(
         history,
         id,
-        |what| matches!(what, What::Sent(kind, _) if !announces(kind)),
+        |what| matches!(what, What::Sent(kind, _) if !kind.opens()),
     );
     let twice = |deeds: &[Deed]| steps(deeds.iter().map(|deed| deed.step));
     let [first, second, ..] = passed.as_slice() else {
         return (sends.len() > 1).then(|| {
-            Cause::new(format!(
+            Explanation::new(format!(
                 "FREE of {place} was sent more than once, at {}.",
                 twice(&sends)
             ))
@@ -201,7 +202,7 @@ pub(super) fn double_release(history: &History, id: LifeId) -> Option<Cause> {
     let gap = stretch(first.thread, first.step)
         .or_else(|| entering.clone())
         .and_then(|entered| gap(history, &entered, entering.as_ref(), "the status"));
-    Some(Cause::new(format!("{text}.")).with_gap(gap))
+    Some(Explanation::new(format!("{text}.")).with_gap(gap))
 }
 
 fn deeds(history: &History, id: LifeId, wanted: impl Fn(What) -> bool) -> Vec<Deed> {
@@ -217,11 +218,11 @@ fn steps(numbers: impl Iterator<Item = StepNumber>) -> String {
 }
 
 /// The address was given back again.
-pub(super) fn double_free(history: &History, mark: &Mark) -> Option<Cause> {
+pub(super) fn double_free(history: &History, mark: &Mark) -> Option<Explanation> {
     let again = second_free(history, mark)?;
     let life = history.step(mark.step?).life?;
     let cause = double_release(history, life).unwrap_or_default();
-    Some(Cause {
+    Some(Explanation {
         text: format!("{} {again}", cause.text).trim_start().to_owned(),
         gap: cause.gap,
     })
