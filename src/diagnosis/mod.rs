@@ -21,6 +21,7 @@ mod clients;
 mod facts;
 mod gaps;
 mod generations;
+mod ledger;
 mod places;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -36,9 +37,9 @@ use crate::oracle::message_check::FREED_WINDOW;
 use crate::trace::observation::ServerAnswer;
 use crate::trace::observation::{Observation, Observed};
 use crate::tracking::{Message, MessageKind};
-use clients::Clients;
 use facts::{Facts, MessageAt};
 use generations::NamedAddress;
+use ledger::Ledger;
 use places::{AddressKey, InferredAddress, ReportedLife};
 
 /// From this score on a cause is named with confidence.
@@ -115,8 +116,7 @@ impl AnyPlace {
 /// Reads a record, observation by observation.
 #[derive(Debug, Default)]
 pub struct Diagnoser {
-    facts: Facts,
-    clients: Clients,
+    ledger: Ledger,
     places: FxHashMap<AddressKey, AnyPlace>,
     /// Addresses at which nothing was live when they were put here, with the number of that message.
     settled: VecDeque<(AddressKey, u64)>,
@@ -161,8 +161,8 @@ impl Diagnoser {
                 self.message(at, observation.conn, message, true, *server_answer);
             }
             Observed::MixedFrame => {
-                self.facts.mixed.add_proven(place(at));
-                self.facts.count(Kind::TornFrame, &place(at));
+                self.ledger.facts.mixed.add_proven(place(at));
+                self.ledger.facts.count(Kind::TornFrame, &place(at));
             }
             Observed::UnknownFrame { kind } => {
                 self.number += 1;
@@ -170,8 +170,8 @@ impl Diagnoser {
                     &mut facts.unknown_frames
                 });
             }
-            Observed::TornFrame { .. } => self.facts.torn.add(place(at)),
-            Observed::Dropped { message } => self.facts.dropped.add_proven(Sighting {
+            Observed::TornFrame { .. } => self.ledger.facts.torn.add(place(at)),
+            Observed::Dropped { message } => self.ledger.facts.dropped.add_proven(Sighting {
                 device: Some(message.device),
                 address: Some(message.address),
                 ..place(at)
@@ -179,11 +179,11 @@ impl Diagnoser {
             Observed::Opened => {}
             Observed::Closed => {
                 if let Some(conn) = observation.conn {
-                    self.clients.closed(conn);
+                    self.ledger.clients.closed(conn);
                 }
             }
             Observed::Swept { pid, .. } => {
-                self.clients.sweep(*pid, at);
+                self.ledger.clients.sweep(*pid, at);
             }
             Observed::ServerStarted => self.restart(at),
         }
@@ -196,20 +196,15 @@ impl Diagnoser {
         for key in &keys {
             match self.places.get_mut(key) {
                 Some(AnyPlace::Inferred(place, _)) => {
-                    place.decide(
-                        *key,
-                        circumstances.complete,
-                        &mut self.facts,
-                        &mut self.clients,
-                    );
+                    place.decide(*key, circumstances.complete, &mut self.ledger);
                 }
                 Some(AnyPlace::Named(place, _)) => {
-                    place.decide(*key, &mut self.facts, &mut self.clients);
+                    place.decide(*key, &mut self.ledger);
                 }
                 None => {}
             }
         }
-        self.facts.cuts = self.clients.cuts();
+        self.ledger.facts.cuts = self.ledger.clients.cuts();
         let mut live: Vec<(MessageAt, i32, AddressKey)> = keys
             .iter()
             .filter_map(|key| {
@@ -226,18 +221,18 @@ impl Diagnoser {
             number: self.number,
         };
         for (at, pid, key) in live {
-            let cut = self.facts.cuts.iter_mut();
+            let cut = self.ledger.facts.cuts.iter_mut();
             let mut cut = cut.filter(|cut| cut.pid == pid && at.number < cut.at.number);
             match cut.next() {
                 // It ended with its process.
                 Some(cut) => cut.left += 1,
                 None => {
-                    self.facts.live.add(key.sighting(&[at]));
-                    self.facts.outlive(at, end);
+                    self.ledger.facts.live.add(key.sighting(&[at]));
+                    self.ledger.facts.outlive(at, end);
                 }
             }
         }
-        causes::weigh(self.facts, circumstances)
+        causes::weigh(self.ledger.facts, circumstances)
     }
 
     fn message(
@@ -254,11 +249,11 @@ impl Diagnoser {
         if !self.makes_sense(at, message, opens, server_answer) {
             return;
         }
-        self.facts.sound_since += u64::from(self.facts.odd() > 0);
+        self.ledger.facts.sound_since += u64::from(self.ledger.facts.odd() > 0);
         let named = message
             .extension
             .filter(|extension| extension.generation > 0);
-        self.facts.generations |= named.is_some();
+        self.ledger.facts.generations |= named.is_some();
         let mut key = AddressKey {
             device: message.device,
             address: message.address,
@@ -271,29 +266,21 @@ impl Diagnoser {
             }
             key.device = self.device_of(key.address).unwrap_or(-1);
         }
-        self.facts.messages += 1;
-        self.facts.allocs += u64::from(opens);
+        self.ledger.facts.messages += 1;
+        self.ledger.facts.allocs += u64::from(opens);
         if opens {
             let generation = named.map(|named| (message.device, named.generation));
-            self.clients
-                .heard(message.pid, conn, generation, at, &mut self.facts);
+            self.ledger
+                .clients
+                .heard(message.pid, conn, generation, at, &mut self.ledger.facts);
             if let Some((device, generation)) = generation {
-                self.facts.see_generation(device, generation);
+                self.ledger.facts.see_generation(device, generation);
             }
         }
-        let known = match server_answer {
-            Some(
-                ServerAnswer::Freed(_)
-                | ServerAnswer::Decremented
-                | ServerAnswer::Incremented
-                | ServerAnswer::Replaced,
-            ) => true,
-            Some(ServerAnswer::RefCount(count)) => count > 1,
-            _ => false,
-        };
+        let known = was_live(server_answer);
         if !self.places.contains_key(&key) {
             if self.places.len() >= MAX_PLACES {
-                self.facts.not_followed += 1;
+                self.ledger.facts.not_followed += 1;
                 return;
             }
             let place = match named {
@@ -305,47 +292,56 @@ impl Diagnoser {
         if named.is_some() && opens && known {
             self.look_for_alias(key, at);
         }
-        let (facts, clients) = (&mut self.facts, &mut self.clients);
-        let place = self.places.get_mut(&key).expect("it was just put there");
-        let mut life = ReportedLife {
+        let life = ReportedLife {
             at,
             pid: message.pid,
-            epoch: 0,
+            epoch: match opens {
+                true => self.ledger.clients.begin_life(message.pid, at),
+                false => 0,
+            },
             buffer_type: message.buffer_type,
         };
-        if opens {
-            life.epoch = clients.begin_life(message.pid, at);
-        }
+        let generation = named.map_or(0, |named| named.generation);
+        self.follow(key, opens, generation, life, known);
+    }
+
+    /// Hands a message about `life` to its address. A message without generation among others that have one means the life
+    /// that is there.
+    fn follow(
+        &mut self,
+        key: AddressKey,
+        opens: bool,
+        generation: u64,
+        life: ReportedLife,
+        known: bool,
+    ) {
+        let (at, ledger) = (life.at, &mut self.ledger);
+        let place = self.places.get_mut(&key).expect("the caller put it there");
         let was_settled = place.is_settled();
-        let settled = match place {
+        match place {
             AnyPlace::Inferred(place, touched) => {
                 *touched = at.number;
-                if opens {
-                    place.alloc(key, life, known, facts, clients);
-                } else {
-                    place.free(key, at, known, facts, clients);
+                match opens {
+                    true => place.alloc(key, life, known, ledger),
+                    false => place.free(key, at, known, ledger),
                 }
-                place.is_settled()
             }
             AnyPlace::Named(place, touched) => {
                 *touched = at.number;
-                // A message without generation among others that have one: it means the life that is there.
-                let generation = named.map_or(0, |named| named.generation);
-                if opens {
-                    place.alloc(key, generation, life, facts, clients);
-                } else {
-                    place.free(key, generation, at, known, facts, clients);
+                match opens {
+                    true => place.alloc(key, generation, life, ledger),
+                    false => place.free(key, generation, at, known, ledger),
                 }
-                place.is_settled()
             }
-        };
-        match (was_settled, settled) {
+        }
+        let is_settled = place.is_settled();
+        match (was_settled, is_settled) {
             (true, false) => self.open += 1,
             (false, true) => self.open = self.open.saturating_sub(1),
             _ => {}
         }
-        self.facts.peak_live = self.facts.peak_live.max(self.open);
-        if settled {
+        self.ledger.facts.peak_live = self.ledger.facts.peak_live.max(self.open);
+        if is_settled {
             self.settle(key, at.number);
         }
     }
@@ -369,8 +365,10 @@ impl Diagnoser {
             AnyPlace::Inferred(place, _) => place.live(),
         };
         if let Some(life) = others.filter(|other| *other != key).find_map(live) {
-            self.facts.aliased.add(key.sighting(&[life.at, at]));
-            self.facts.count(Kind::Misattributed, &key.sighting(&[at]));
+            self.ledger.facts.aliased.add(key.sighting(&[life.at, at]));
+            self.ledger
+                .facts
+                .count(Kind::Misattributed, &key.sighting(&[at]));
         }
     }
 
@@ -423,8 +421,8 @@ impl Diagnoser {
         number: i64,
         tally: impl FnOnce(&mut Facts) -> &mut facts::SightingTally,
     ) {
-        self.facts.odd_since += 1;
-        tally(&mut self.facts).add(Sighting {
+        self.ledger.facts.odd_since += 1;
+        tally(&mut self.ledger.facts).add(Sighting {
             number: Some(number),
             ..place(at)
         });
@@ -438,18 +436,18 @@ impl Diagnoser {
             .filter(|place| !place.is_settled())
             .count();
         if live > 0 {
-            self.facts.server_starts_with_live.add(Sighting {
+            self.ledger.facts.server_starts_with_live.add(Sighting {
                 number: i64::try_from(live).ok(),
                 ..place(at)
             });
         }
         self.places.clear();
         self.settled.clear();
-        self.clients.clear();
+        self.ledger.clients.clear();
         self.open = 0;
-        self.facts.epoch_began = at.number;
-        self.facts.first_generations.clear();
-        self.facts.known_frees.clear();
+        self.ledger.facts.epoch_began = at.number;
+        self.ledger.facts.first_generations.clear();
+        self.ledger.facts.known_frees.clear();
     }
 
     /// Nothing is live at `key`: it is remembered for a while.
@@ -502,5 +500,19 @@ fn place(at: MessageAt) -> Sighting {
     Sighting {
         positions: [at.position].into_iter().collect(),
         ..Sighting::default()
+    }
+}
+
+/// Whether the server's answer says that what a message is about was live.
+fn was_live(answer: Option<ServerAnswer>) -> bool {
+    match answer {
+        Some(
+            ServerAnswer::Freed(_)
+            | ServerAnswer::Decremented
+            | ServerAnswer::Incremented
+            | ServerAnswer::Replaced,
+        ) => true,
+        Some(ServerAnswer::RefCount(count)) => count > 1,
+        _ => false,
     }
 }
