@@ -1,6 +1,6 @@
 //! Second opinions on proofs: loom, over a model that shares no code with ours, comes to the same verdicts.
 
-#[path = "../benches/explore/loom_model.rs"]
+#[path = "../explore/loom_model.rs"]
 mod loom_model;
 
 use std::time::Duration;
