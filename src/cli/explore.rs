@@ -78,7 +78,8 @@ pub struct ExploreArgs {
     pub scenario: ScenarioArgs,
 }
 
-/// The most operations, over all threads, of which every schedule is searched: a search keeps a machine for each choice of a schedule.
+/// The most operations, over all threads, of which every schedule is searched: a search keeps a
+/// machine for each choice of a schedule.
 const MAX_SEARCHED_OPS: usize = 2000;
 
 /// `--strategy`.

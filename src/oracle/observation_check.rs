@@ -1,8 +1,11 @@
-//! The message-only check of captures and journals: what their messages admit by themselves, without knowing the truth.
+//! The message-only check of captures and journals: what their messages admit by themselves,
+//! without knowing the truth.
 //!
-//! The messages go to a registry of ours, in their order, and what it makes of them is what is found; the findings are those of
-//! [`super::message_check`], which does the same for logs. The registry orders stamped messages by their number and keeps address spaces apart,
-//! so that what is found is the client's doing and not a server's. Not here: truth, causes, and what the observed server answered.
+//! The messages go to a registry of ours, in their order, and what it makes of them is what is
+//! found; the findings are those of [`super::message_check`], which does the same for logs. The
+//! registry orders stamped messages by their number and keeps address spaces apart, so that what is
+//! found is the client's doing and not a server's. Not here: truth, causes, and what the observed
+//! server answered.
 
 use rustc_hash::FxHashMap;
 

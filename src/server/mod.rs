@@ -1,5 +1,5 @@
-//! The tracking server: a pure registry that reconstructs what is live from messages, and a listener
-//! that feeds it from Unix sockets.
+//! The tracking server: a pure registry that reconstructs what is live from messages, and a
+//! listener that feeds it from Unix sockets.
 
 mod client;
 mod event_loop;

@@ -1,4 +1,5 @@
-//! Who sees what a server sees: logs, journals, recorders. An observer may be absent, and two make one.
+//! Who sees what a server sees: logs, journals, recorders. An observer may be absent, and two make
+//! one.
 
 use super::listener::ClientId;
 use crate::registry::{Outcome, Registry};
@@ -6,8 +7,8 @@ use crate::tracking::codec::Detection;
 use crate::tracking::entry::Entry;
 use crate::tracking::{Layout, Message};
 
-/// Sees what the server sees, in the order in which the server sees it. Called on the server's thread. `()` sees
-/// nothing and costs nothing.
+/// Sees what the server sees, in the order in which the server sees it. Called on the server's
+/// thread. `()` sees nothing and costs nothing.
 pub trait Observer: Send + 'static {
     /// A client was accepted.
     fn on_accept(&mut self, _client: ClientId) {}
@@ -21,8 +22,9 @@ pub trait Observer: Send + 'static {
     /// A whole message came in; what becomes of it is told next.
     fn on_received(&mut self, _client: ClientId, _message: &Message) {}
 
-    /// A message had an outcome. A message that was [`Outcome::Held`] comes again with its effect; `client` is
-    /// then the one whose message let it take place, or at the shutdown an id that no client has.
+    /// A message had an outcome. A message that was [`Outcome::Held`] comes again with its effect;
+    /// `client` is then the one whose message let it take place, or at the shutdown an id that no
+    /// client has.
     fn on_message(&mut self, _client: ClientId, _message: &Message, _outcome: &Outcome) {}
 
     /// A frame that is no message; the first byte is its type.
@@ -46,7 +48,8 @@ pub trait Observer: Send + 'static {
     /// Everything that was ready has been served; a good time to flush a log.
     fn on_idle(&mut self) {}
 
-    /// Whether [`Observer::on_idle`] has something to write later: it is then called soon, also when nothing happens.
+    /// Whether [`Observer::on_idle`] has something to write later: it is then called soon, also
+    /// when nothing happens.
     fn has_unwritten(&self) -> bool {
         false
     }

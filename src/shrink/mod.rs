@@ -1,9 +1,11 @@
-//! Minimisation: from anything that diverged to the smallest run that shows the same kind of divergence.
+//! Minimisation: from anything that diverged to the smallest run that shows the same kind of
+//! divergence.
 //!
-//! `slice` cuts the operations that an address had to do with out of a trace of any length. `reduce` leaves out operations and
-//! threads, and simplifies what is left, as long as *some* schedule still shows the kind: whether one does is searched exhaustively. At last the schedule with the fewest
-//! preemptions is looked for, from none upwards. So the result is not only small: each smaller one was searched and does not show it, and
-//! [`Shrunk`] says where that is proved.
+//! `slice` cuts the operations that an address had to do with out of a trace of any length.
+//! `reduce` leaves out operations and threads, and simplifies what is left, as long as *some*
+//! schedule still shows the kind: whether one does is searched exhaustively. At last the schedule
+//! with the fewest preemptions is looked for, from none upwards. So the result is not only small:
+//! each smaller one was searched and does not show it, and [`Shrunk`] says where that is proved.
 
 mod case;
 mod reduce;
@@ -106,14 +108,16 @@ pub enum ShrinkError {
     Interrupted,
 }
 
-/// Shrinks the first divergence of `trace`, or the first of `kind`. `keep_going` is asked from time to time.
+/// Shrinks the first divergence of `trace`, or the first of `kind`. `keep_going` is asked from time
+/// to time.
 pub fn shrink_trace(
     trace: &TraceFile,
     kind: Option<Kind>,
     keep_going: &mut dyn FnMut() -> bool,
 ) -> Result<Shrunk, ShrinkError> {
     let (cases, kind, ops) = slice::slices(trace, kind, keep_going)?;
-    // Of several slices one may show it at once and another only after a long search: all are searched a little before any is at length.
+    // Of several slices one may show it at once and another only after a long search: all are
+    // searched a little before any is at length.
     for max_states in PATIENCE_STATES {
         for case in &cases {
             match reduce::reduce(case.clone(), kind, max_states, keep_going) {
@@ -138,7 +142,8 @@ pub fn shrink_ops(
     finish(reduced, kind, keep_going)
 }
 
-/// The run of `setup` that shows the first divergence of `example` with the fewest preemptions, as far as that can be searched.
+/// The run of `setup` that shows the first divergence of `example` with the fewest preemptions, as
+/// far as that can be searched.
 pub fn with_fewest_preemptions(
     setup: &Arc<Setup>,
     example: Box<ObservedRun>,

@@ -177,7 +177,8 @@ impl MessageCheck {
         let replaced = self.live.insert(alloc.key, Entry::new(line, alloc, 1));
         let Some(before) = replaced else { return };
         if self.counts_refs {
-            // Such a server would have said so, had the key been live: the log lacks the end of its life.
+            // Such a server would have said so, had the key been live: the log lacks the end of its
+            // life.
             self.note(MessageNote::RefCountDisagreement, line);
             return;
         }
@@ -248,7 +249,8 @@ impl MessageCheck {
         }
     }
 
-    /// A FREE of a key that the server says is not live; `allocs`: how many ALLOCs it saw, if it says.
+    /// A FREE of a key that the server says is not live; `allocs`: how many ALLOCs it saw, if it
+    /// says.
     fn refused_free(&mut self, line: u64, key: Key, allocs: Option<u64>) {
         if self.live.remove(&key).is_some() {
             self.note(MessageNote::RefCountDisagreement, line);
