@@ -1,6 +1,6 @@
 //! Calibration of the diagnosis: runs with one known cause, and what the diagnosis makes of them.
 //!
-//! [`planted`] makes them, with the engine's own faults where it has them and by changing recorded
+//! [`runs`] makes them, with the engine's own faults where it has them and by changing recorded
 //! messages where it has not; [`forms`] shows each as one of the records that people have: extended
 //! messages, messages of the plain wire, the lines of a server's log. [`calibrate`] diagnoses them
 //! and counts. Run i of a seed is the same whatever else is run.

@@ -1,6 +1,6 @@
 //! Reads CUDA memory snapshots of PyTorch.
 //!
-//! A snapshot is a pickle: [`pickle`] reads it without executing anything. [`convert`] writes what
+//! A snapshot is a pickle: [`pickle`](super::pickle) reads it without executing anything. [`convert`] writes what
 //! it says of allocations as lines (module `lines`), which is what an imported trace keeps, and
 //! [`EntryReader`] reads those. Of the snapshot's parts only `device_traces` is kept: the segments
 //! say what is cached and how, which is no history.
@@ -12,7 +12,7 @@
 //! What holds:
 //! - Every entry is counted once: as parsed, as known-other (segments, snapshots) or as
 //!   unrecognised, and unrecognised ones are kept in the trace too.
-//! - Memory does not grow with the length of a trace: see [`pickle`].
+//! - Memory does not grow with the length of a trace: see [`pickle`](super::pickle).
 
 mod lines;
 

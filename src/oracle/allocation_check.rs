@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
-use super::message_check::{FirstFinding, MessageFinding, NoteCount, RecentlyFreed};
+use super::message_check::{FirstFinding, MessageFinding, Noted, RecentlyFreed};
 use crate::import::allocation::{AllocationEvent, AllocationRecord, Buffer};
 use crate::import::stacks::StackId;
 
@@ -98,7 +98,7 @@ pub struct AllocationReport {
     /// The first finding.
     pub first: Option<FirstFinding>,
     /// What else is worth knowing.
-    pub notes: BTreeMap<AllocationNote, NoteCount>,
+    pub notes: BTreeMap<AllocationNote, Noted>,
     /// The most bytes that were live at once.
     pub peak_bytes: u64,
     /// How many buffers are live at the end.
@@ -347,7 +347,7 @@ impl AllocationCheck {
     }
 
     fn note(&mut self, note: AllocationNote, position: u64) {
-        let noted = NoteCount {
+        let noted = Noted {
             count: 0,
             first_line: position,
         };

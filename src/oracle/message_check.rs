@@ -115,7 +115,7 @@ impl MessageNote {
 
 /// How often something was noted, and where first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoteCount {
+pub struct Noted {
     /// How often.
     pub count: u64,
     /// The first line.
@@ -168,7 +168,7 @@ pub struct MessageReport {
     /// The first finding.
     pub first: Option<FirstFinding>,
     /// What else is worth knowing.
-    pub notes: BTreeMap<MessageNote, NoteCount>,
+    pub notes: BTreeMap<MessageNote, Noted>,
     /// Keys that a sweep removed because their first owner was dead: not released in time, so
     /// leaked or killed.
     pub swept: u64,

@@ -14,7 +14,7 @@ use crate::trace::observation::{Observation, Observed};
 use crate::tracking::{Message, MessageKind};
 
 use super::message_check::{
-    FirstFinding, LiveKey, MAX_LIVE_LISTED, MessageFinding, MessageNote, MessageReport, NoteCount,
+    FirstFinding, LiveKey, MAX_LIVE_LISTED, MessageFinding, MessageNote, MessageReport, Noted,
     RecentlyFreed,
 };
 
@@ -165,7 +165,7 @@ impl Findings {
     }
 
     fn note(&mut self, note: MessageNote, position: u64, count: u64) {
-        let noted = self.report.notes.entry(note).or_insert(NoteCount {
+        let noted = self.report.notes.entry(note).or_insert(Noted {
             count: 0,
             first_line: position,
         });

@@ -210,14 +210,14 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
 /// Why a client was turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// There are [`super::Config::max_clients`].
+    /// There are [`super::ServerConfig::max_clients`].
     TooManyClients,
     /// It is another user's.
     AnotherUser,
     /// There is no file descriptor left.
     NoDescriptor,
-    /// An ALLOC: the client has [`super::Config::max_client_buffers`] live.
+    /// An ALLOC: the client has [`super::ServerConfig::max_client_buffers`] live.
     TooManyBuffers,
-    /// It left more than [`super::Config::max_unread_bytes`] unread, and was dropped.
+    /// It left more than [`super::ServerConfig::max_unread_bytes`] unread, and was dropped.
     TooMuchUnread,
 }

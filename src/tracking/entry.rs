@@ -75,7 +75,7 @@ pub struct Entry {
     pub thread: u32,
     /// The generation of the kept ALLOC; 0 when its layout doesn't carry one.
     pub generation: u64,
-    /// How many ALLOCs are open on the key; always 1 but under [`Semantics::Refcount`].
+    /// How many ALLOCs are open on the key; always 1 but under reference-counting semantics.
     pub refcount: u32,
 }
 

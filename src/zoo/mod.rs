@@ -3,7 +3,7 @@
 //!
 //! A [`Defect`] is data (`defects.toml`): a scenario with a discipline and at most one
 //! [planted](crate::planted) mistake, the kinds of divergence that it must show, and a *twin*, the
-//! same scenario without the defect, which must stay silent. [`hunt`] looks for a defect with one
+//! same scenario without the defect, which must stay silent. [`trial`] looks for a defect with one
 //! engine; [`bench`](mod@bench) measures all of them; [`canaries`] are the few that any longer
 //! campaign must find, or it is blind.
 //!
