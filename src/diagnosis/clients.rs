@@ -3,21 +3,27 @@
 //!
 //! A process that ends takes its buffers with it and sends no FREE. If its id is given to another
 //! one before the server notices, the server sees one process go on: every buffer that was live at
-//! that moment is never released, and the new process, whose allocator starts empty, allocates the
-//! same addresses again. Such a moment is a *cut*: no life that got its FREE reaches across it. A
-//! cut alone proves nothing (a program that holds nothing for a moment shows one, too); a cut that
+//! that moment is never released. The new process, whose allocator starts empty, allocates the same
+//! addresses again. Such a moment is a *cut*: no life that got its FREE reaches across it. A cut
+//! alone proves nothing (a program that holds nothing for a moment shows one, too); a cut that
 //! explains many lives without FREE does.
 //!
-//! Memory is bounded: [`MAX_CLIENTS`] processes, and [`MAX_MOMENTS`] moments over all of them.
+//! Memory is bounded: [`MAX_CLIENTS`] processes, and [`MAX_POINTS`] points over all of them.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use rustc_hash::FxHashMap;
 
-use super::facts::{Facts, MessageAt, Sighting};
+use super::address::{AddressLife, DeviceGeneration};
+use super::sightings::{RecordPoint, Sighting};
 
 /// Processes that are followed; of more, only the messages are.
 const MAX_CLIENTS: usize = 1 << 16;
-/// Moments that are kept, over all processes.
-const MAX_MOMENTS: usize = 1 << 20;
+/// Points that are kept, over all processes.
+const MAX_POINTS: usize = 1 << 20;
+/// Devices of a process whose generations are followed.
+const MAX_DEVICES: usize = 64;
 /// Lives that a cut must explain: two end together by chance.
 const MIN_LIVES: usize = 3;
 /// Cuts that are looked for in one process.
@@ -25,8 +31,8 @@ const MAX_CUTS: usize = 8;
 
 /// A moment at which a process seems to have been followed by another one of the same id.
 #[derive(Clone, Debug)]
-pub(super) struct CutOff {
-    pub at: MessageAt,
+pub(super) struct ProcessCut {
+    pub at: RecordPoint,
     pub pid: i32,
     /// Lives that it explains: allocated before, never released, their address allocated again
     /// after.
@@ -37,43 +43,54 @@ pub(super) struct CutOff {
 
 /// How the lives of a process ended without FREE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LifeEnd {
+pub(super) enum ClientEnd {
     /// The server swept them.
-    Swept(MessageAt),
+    Swept(RecordPoint),
     /// The process began anew.
     Restarted,
 }
 
+/// All processes that were heard of.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
-    table: FxHashMap<i32, Client>,
+    table: FxHashMap<i32, ClientState>,
     /// Who was heard on a connection that is open.
     connections: FxHashMap<u32, i32>,
-    moments: usize,
+    /// Points that are kept, over all processes.
+    points: usize,
 }
 
 #[derive(Debug, Default)]
-struct Client {
+struct ClientState {
     /// Counts endings: a life of an earlier epoch has ended with it.
     epoch: u32,
-    ending: Option<LifeEnd>,
+    ending: Option<ClientEnd>,
     live: u64,
     /// How many connections it has, where the record shows that.
     connections: u32,
     /// Every connection it had is closed.
     gone: bool,
     /// The highest generation by device, for those few it uses.
-    generations: Vec<(i32, u64)>,
-    /// Moments before an ALLOC that may be cuts, in order.
-    cuts: Vec<MessageAt>,
-    /// Lives without FREE: the number of their ALLOC and of the next one at their address.
-    lost: Vec<(u64, u64, Sighting)>,
+    generations: Vec<DeviceGeneration>,
+    /// Points before an ALLOC that may be cuts, in order.
+    cuts: Vec<RecordPoint>,
+    lost: Vec<LifeWithoutFree>,
+}
+
+/// A life that never got its FREE.
+#[derive(Debug)]
+struct LifeWithoutFree {
+    /// The number of its ALLOC.
+    from: u64,
+    /// The number of the next ALLOC at its address.
+    to: u64,
+    sighting: Sighting,
 }
 
 impl Clients {
     /// The epoch that a life of `pid` begins in, which is counted as live.
-    pub fn begin_life(&mut self, pid: i32, at: MessageAt) -> u32 {
-        let room = self.moments < MAX_MOMENTS;
+    pub fn begin_life(&mut self, pid: i32, at: RecordPoint) -> u32 {
+        let room = self.points < MAX_POINTS;
         let Some(client) = self.client(pid) else {
             return 0;
         };
@@ -85,62 +102,57 @@ impl Clients {
         }
         client.live += 1;
         let epoch = client.epoch;
-        self.moments += added;
+        self.points += added;
         epoch
     }
 
-    /// A life of `pid` that began at `from` got its FREE.
-    pub fn end_life(&mut self, pid: i32, epoch: u32, from: MessageAt) {
-        let Some(client) = self.table.get_mut(&pid) else {
+    /// `life` got its FREE.
+    pub fn end_life(&mut self, life: &AddressLife) {
+        let Some(client) = self.table.get_mut(&life.pid) else {
             return;
         };
-        if client.epoch == epoch {
-            client.live = client.live.saturating_sub(1);
-        }
-        self.bridge(pid, from);
+        client.drop_live(life.epoch);
+        self.bridge(life);
     }
 
-    /// A life of `pid` reaches from `from` to now.
-    pub fn bridge(&mut self, pid: i32, from: MessageAt) {
-        let Some(client) = self.table.get_mut(&pid) else {
+    /// `life` reaches from its ALLOC to now: there is no cut between.
+    pub fn bridge(&mut self, life: &AddressLife) {
+        let Some(client) = self.table.get_mut(&life.pid) else {
             return;
         };
-        let kept = client.cuts.partition_point(|cut| cut.number <= from.number);
-        self.moments -= client.cuts.len() - kept;
+        let kept = client
+            .cuts
+            .partition_point(|cut| cut.number <= life.at.number);
+        self.points -= client.cuts.len() - kept;
         client.cuts.truncate(kept);
     }
 
-    /// A life of `pid` never got its FREE.
-    pub fn lose_life(
-        &mut self,
-        pid: i32,
-        epoch: u32,
-        from: MessageAt,
-        to: MessageAt,
-        sighting: Sighting,
-    ) {
-        let room = self.moments < MAX_MOMENTS;
-        let Some(client) = self.table.get_mut(&pid) else {
+    /// `life` never got its FREE, and its address was allocated again at `next`.
+    pub fn lose_life(&mut self, life: &AddressLife, next: RecordPoint, sighting: Sighting) {
+        let room = self.points < MAX_POINTS;
+        let Some(client) = self.table.get_mut(&life.pid) else {
             return;
         };
-        if client.epoch == epoch {
-            client.live = client.live.saturating_sub(1);
-        }
+        client.drop_live(life.epoch);
         if room {
-            client.lost.push((from.number, to.number, sighting));
-            self.moments += 1;
+            client.lost.push(LifeWithoutFree {
+                from: life.at.number,
+                to: next.number,
+                sighting,
+            });
+            self.points += 1;
         }
     }
 
-    /// How a life ended, if its process' lives have.
-    pub fn ending(&self, pid: i32, epoch: u32) -> Option<LifeEnd> {
-        let client = self.table.get(&pid)?;
-        (client.epoch != epoch).then_some(client.ending)?
+    /// How `life` ended, if the lives of its process have.
+    pub fn ending(&self, life: &AddressLife) -> Option<ClientEnd> {
+        let client = self.table.get(&life.pid)?;
+        (client.epoch != life.epoch).then_some(client.ending)?
     }
 
-    /// The server drops what `pid` owns; how much that is.
-    pub fn sweep(&mut self, pid: i32, at: MessageAt) -> u64 {
-        self.end_all(pid, LifeEnd::Swept(at))
+    /// The server drops what `pid` owns.
+    pub fn sweep(&mut self, pid: i32, at: RecordPoint) {
+        self.end_all(pid, ClientEnd::Swept(at));
     }
 
     /// A connection was closed.
@@ -152,67 +164,43 @@ impl Clients {
         }
     }
 
-    /// A message of `pid` came over `conn`, an ALLOC of `generation` on `device` if it says so.
-    /// Notes a new process under the old id.
+    /// An ALLOC of `pid` came over `conn` and named `generation`, where the record says so.
+    ///
+    /// Returns how many buffers were left behind, if that shows a new process under the old id.
     pub fn heard(
         &mut self,
         pid: i32,
         conn: Option<u32>,
-        generation: Option<(i32, u64)>,
-        at: MessageAt,
-        facts: &mut Facts,
-    ) {
-        let is_new = conn.is_some_and(|conn| {
-            self.connections.len() < MAX_CLIENTS && !self.connections.contains_key(&conn)
+        generation: Option<DeviceGeneration>,
+    ) -> Option<u64> {
+        let new_conn = conn.filter(|conn| {
+            self.connections.len() < MAX_CLIENTS && !self.connections.contains_key(conn)
         });
-        let Some(client) = self.client(pid) else {
-            return;
-        };
+        let client = self.client(pid)?;
         let mut anew = false;
-        if is_new {
+        if new_conn.is_some() {
             client.connections += 1;
             anew = std::mem::take(&mut client.gone);
         }
-        if let Some((device, generation)) = generation {
-            let room = client.generations.len() < 64;
-            match client.generations.iter_mut().find(|(of, _)| *of == device) {
-                None if room => {
-                    client.generations.push((device, generation));
-                }
-                None => {}
-                // Messages overtake each other by some generations; they don't begin with the first
-                // again.
-                Some((_, highest)) if generation < *highest / 8 => {
-                    anew = true;
-                    *highest = generation;
-                }
-                Some((_, highest)) => *highest = generation.max(*highest),
-            }
+        if let Some(generation) = generation {
+            anew |= client.begins_again(generation);
         }
         let left_behind = client.live > 0;
-        if let Some(conn) = conn.filter(|_| is_new) {
+        if let Some(conn) = new_conn {
             self.connections.insert(conn, pid);
         }
-        if anew && left_behind {
-            let left = self.end_all(pid, LifeEnd::Restarted);
-            facts.abandoned += left;
-            facts.restarts.add_proven(Sighting {
-                positions: [at.position].into_iter().collect(),
-                number: Some(i64::from(pid)),
-                ..Sighting::default()
-            });
-        }
+        (anew && left_behind).then(|| self.end_all(pid, ClientEnd::Restarted))
     }
 
     /// The server began with nothing: nobody's buffers are live.
     pub fn clear(&mut self) {
         self.table.clear();
-        self.moments = 0;
+        self.points = 0;
     }
 
     /// The cuts that explain lives without FREE, by process. Those lives are taken out of the ones
     /// that a loss explains.
-    pub fn cuts(&mut self) -> Vec<CutOff> {
+    pub fn cuts(&mut self) -> Vec<ProcessCut> {
         let mut pids: Vec<i32> = self.table.keys().copied().collect();
         pids.sort_unstable();
         let mut found = Vec::new();
@@ -230,7 +218,8 @@ impl Clients {
         found
     }
 
-    fn end_all(&mut self, pid: i32, ending: LifeEnd) -> u64 {
+    /// All that `pid` has ends; how many lives that is.
+    fn end_all(&mut self, pid: i32, ending: ClientEnd) -> u64 {
         let Some(client) = self.client(pid) else {
             return 0;
         };
@@ -239,11 +228,11 @@ impl Clients {
         let dropped = client.cuts.len();
         client.cuts.clear();
         let live = std::mem::take(&mut client.live);
-        self.moments -= dropped;
+        self.points -= dropped;
         live
     }
 
-    fn client(&mut self, pid: i32) -> Option<&mut Client> {
+    fn client(&mut self, pid: i32) -> Option<&mut ClientState> {
         if self.table.len() >= MAX_CLIENTS && !self.table.contains_key(&pid) {
             return None;
         }
@@ -251,17 +240,42 @@ impl Clients {
     }
 }
 
-impl Client {
+impl ClientState {
+    /// One life of `epoch` less is live.
+    fn drop_live(&mut self, epoch: u32) {
+        if self.epoch == epoch {
+            self.live = self.live.saturating_sub(1);
+        }
+    }
+
+    /// Takes the generation of an ALLOC; whether its device counts from the beginning again.
+    fn begins_again(&mut self, of: DeviceGeneration) -> bool {
+        let room = self.generations.len() < MAX_DEVICES;
+        let mut followed = self.generations.iter_mut();
+        match followed.find(|highest| highest.device == of.device) {
+            // Messages overtake each other by some generations; they don't begin with the first
+            // again.
+            Some(highest) if of.number < highest.number / 8 => {
+                highest.number = of.number;
+                return true;
+            }
+            Some(highest) => highest.number = of.number.max(highest.number),
+            None if room => self.generations.push(of),
+            None => {}
+        }
+        false
+    }
+
     /// The cut that explains the most lives.
-    fn best_cut(&mut self, pid: i32) -> Option<CutOff> {
-        self.lost.sort_unstable_by_key(|(from, ..)| *from);
-        let mut ends = std::collections::BinaryHeap::new();
+    fn best_cut(&mut self, pid: i32) -> Option<ProcessCut> {
+        self.lost.sort_unstable_by_key(|lost| lost.from);
+        let mut ends = BinaryHeap::new();
         let mut next = 0;
-        let mut best: Option<(usize, MessageAt)> = None;
+        let mut best: Option<(usize, RecordPoint)> = None;
         for cut in &self.cuts {
-            while let Some((from, to, _)) = self.lost.get(next).filter(|l| l.0 < cut.number) {
-                debug_assert!(from <= to);
-                ends.push(std::cmp::Reverse(*to));
+            while let Some(lost) = self.lost.get(next).filter(|lost| lost.from < cut.number) {
+                debug_assert!(lost.from <= lost.to);
+                ends.push(Reverse(lost.to));
                 next += 1;
             }
             while ends.peek().is_some_and(|end| end.0 < cut.number) {
@@ -272,15 +286,15 @@ impl Client {
             }
         }
         let (_, at) = best?;
-        let spans = |lost: &(u64, u64, Sighting)| lost.0 < at.number && at.number <= lost.1;
-        let (explained, rest) = std::mem::take(&mut self.lost).into_iter().partition(spans);
+        let spans = |lost: &LifeWithoutFree| lost.from < at.number && at.number <= lost.to;
+        let (explained, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.lost).into_iter().partition(spans);
         self.lost = rest;
-        let explained: Vec<(u64, u64, Sighting)> = explained;
-        Some(CutOff {
+        Some(ProcessCut {
             at,
             pid,
             left: 0,
-            lives: explained.into_iter().map(|lost| lost.2).collect(),
+            lives: explained.into_iter().map(|lost| lost.sighting).collect(),
         })
     }
 }

@@ -1,5 +1,4 @@
-//! How far apart messages are, and where in a record something happens: distributions of fixed
-//! size.
+//! How far apart messages are, and where in a record something happens: histograms of fixed size.
 
 /// Buckets: two for each doubling.
 const BUCKETS: usize = 128;
@@ -74,23 +73,23 @@ fn bucket(gap: u64) -> usize {
 /// Slices of a record whose length is not known before its end.
 const SLICES: usize = 64;
 
-/// When in a record something happens.
+/// When in a record something happens: how often in each slice of it.
 #[derive(Clone, Debug)]
-pub(super) struct GapSpread {
+pub(super) struct RecordSlices {
     counts: [u64; SLICES],
     width: u64,
 }
 
-impl Default for GapSpread {
-    fn default() -> GapSpread {
-        GapSpread {
+impl Default for RecordSlices {
+    fn default() -> RecordSlices {
+        RecordSlices {
             counts: [0; SLICES],
             width: 1,
         }
     }
 }
 
-impl GapSpread {
+impl RecordSlices {
     /// It happened after `number` messages.
     pub fn add(&mut self, number: u64) {
         while number / self.width >= SLICES as u64 {
@@ -138,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_happens_early_is_told_from_what_happens_evenly() {
-        let (mut early, mut even) = (GapSpread::default(), GapSpread::default());
+        let (mut early, mut even) = (RecordSlices::default(), RecordSlices::default());
         for number in 0..1000 {
             early.add(number);
             even.add(number * 10);

@@ -1,27 +1,24 @@
 //! What cannot be told, and what to record to tell it.
 
 use super::super::facts::Facts;
-use super::super::{CONFIDENT, Circumstances};
+use super::super::outcome::CONFIDENT;
+use super::super::suspect::{Cause, Suspect};
 use super::real_leak::is_drained;
-use super::{Cause, Suspect};
 use crate::numbers::plural;
 
 /// What to record, where the diagnosis is not settled.
-pub(super) fn advice(
-    facts: &Facts,
-    causes: &[Suspect],
-    trouble: bool,
-    circumstances: Circumstances,
-) -> Vec<String> {
+pub(super) fn advice(facts: &Facts, causes: &[Suspect], trouble: bool) -> Vec<String> {
     let mut advice = Vec::new();
+    let circumstances = facts.circumstances;
     let open_end = facts.live.count > 0
         && !circumstances.complete
         && !circumstances.begins_in_the_middle
         && !is_drained(facts);
     if open_end {
         advice.push(format!(
-            "{} live at the end, in use or leaked: record until the clients have ended (`serve --record`, `proxy --record`), \
-             or import the runtime's debug log, which has the call stack of each",
+            "{} live at the end, in use or leaked: record until the clients have ended \
+             (`serve --record`, `proxy --record`), or import the runtime's debug log, which has \
+             the call stack of each",
             match facts.live.count {
                 1 => "1 buffer is".to_owned(),
                 count => format!("{} are", plural(count, "buffer")),
@@ -39,8 +36,9 @@ pub(super) fn advice(
             || suspected(Cause::Reordering))
     {
         advice.push(
-            "which life a message means: send extended messages (include/heisenbed.h), whose generation and sequence number tell \
-             a second FREE from a lost ALLOC and a late message from a lost one"
+            "which life a message means: send extended messages (include/heisenbed.h), whose \
+             generation and sequence number tell a second FREE from a lost ALLOC and a late \
+             message from a lost one"
                 .to_owned(),
         );
     }
@@ -49,7 +47,8 @@ pub(super) fn advice(
     }
     if suspected(Cause::LayoutMismatch) {
         advice.push(
-            "the bytes: put `heisenbed proxy --record` between client and server, which shows each connection's layout"
+            "the bytes: put `heisenbed proxy --record` between client and server, which shows \
+             each connection's layout"
                 .to_owned(),
         );
     }
@@ -59,12 +58,15 @@ pub(super) fn advice(
     }
     if suspected(Cause::RealLeak) && !circumstances.knows_stacks {
         advice.push(
-            "where the buffers come from: the runtime's debug log (TT_BUFFER_DEBUG_LOG=1), imported, has the call stacks".to_owned(),
+            "where the buffers come from: the runtime's debug log (TT_BUFFER_DEBUG_LOG=1), \
+             imported, has the call stacks"
+                .to_owned(),
         );
     }
     if advice.is_empty() {
         advice.push(
-            "more of it: a longer record, from the start of the server to the end of its clients, with `serve --record`"
+            "more of it: a longer record, from the start of the server to the end of its clients, \
+             with `serve --record`"
                 .to_owned(),
         );
     }
@@ -72,7 +74,7 @@ pub(super) fn advice(
 }
 
 /// What else should be known.
-pub(super) fn notes(facts: &Facts, circumstances: Circumstances) -> Vec<String> {
+pub(super) fn notes(facts: &Facts) -> Vec<String> {
     let mut notes = Vec::new();
     if facts.known_before > 0 {
         notes.push(format!(
@@ -80,7 +82,7 @@ pub(super) fn notes(facts: &Facts, circumstances: Circumstances) -> Vec<String> 
             plural(facts.known_before, "buffer")
         ));
     }
-    if circumstances.begins_in_the_middle && facts.first_frees.count > 0 {
+    if facts.circumstances.begins_in_the_middle && facts.first_frees.count > 0 {
         notes.push(format!(
             "{} of buffers from before the record, which begins in the middle",
             plural(facts.first_frees.count, "release")

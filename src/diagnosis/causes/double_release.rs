@@ -7,8 +7,8 @@
 //! and a second release does not.
 
 use super::super::facts::Facts;
+use super::evidence::{Evidence, at_least_one};
 use super::shares::Shares;
-use super::{Evidence, at_least_one};
 use crate::numbers::plural;
 
 pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {

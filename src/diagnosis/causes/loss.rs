@@ -7,8 +7,9 @@
 //! messages that are late are not lost.
 
 use super::super::facts::Facts;
+use super::super::sightings::Sighting;
+use super::evidence::{Evidence, at_least_one};
 use super::shares::Shares;
-use super::{Evidence, at_least_one};
 use crate::numbers::plural;
 
 pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
@@ -43,7 +44,7 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
         says: says.join(", "),
         ..Evidence::default()
     };
-    let cut = |sighting: &&super::Sighting| {
+    let cut = |sighting: &&Sighting| {
         !facts.cuts.iter().any(|cut| cut.lives.contains(sighting)) || shares.cut == 0.0
     };
     let kept: Vec<_> = facts.lost_frees.kept.iter().filter(cut).cloned().collect();

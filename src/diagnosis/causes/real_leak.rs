@@ -7,9 +7,8 @@
 //! not. Where call stacks are recorded, a place in the program that allocates and never releases
 //! says it plainly.
 
-use super::super::Circumstances;
 use super::super::facts::Facts;
-use super::Evidence;
+use super::evidence::Evidence;
 use super::shares::Shares;
 use crate::numbers::plural;
 
@@ -23,10 +22,10 @@ const DRAINED: f64 = 0.75;
 /// burst may have taken their FREEs.
 const YOUNG: f64 = 0.25;
 
-pub(super) fn evidence(facts: &Facts, shares: &Shares, circumstances: Circumstances) -> Evidence {
+pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     let swept = shares.leaked.min(facts.swept_live.count as f64);
     let at_end = shares.leaked - swept;
-    let weight = if circumstances.complete {
+    let weight = if facts.circumstances.complete {
         1.0
     } else if is_drained(facts) {
         DRAINED
@@ -53,10 +52,10 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares, circumstances: Circumstan
     }
     let mut evidence = Evidence {
         amount,
-        proven: amount.min(circumstances.never_released as f64),
+        proven: amount.min(facts.circumstances.never_released as f64),
         count,
         says: says.join(", "),
-        at_most: (shares.losses > 0.5 && circumstances.never_released == 0)
+        at_most: (shares.losses > 0.5 && facts.circumstances.never_released == 0)
             .then_some(BESIDE_LOSSES),
         ..Evidence::default()
     };

@@ -7,7 +7,7 @@
 //! that buffers live. Against it speak ALLOCs or FREEs that stay without counterpart.
 
 use super::super::facts::Facts;
-use super::Evidence;
+use super::evidence::Evidence;
 use crate::numbers::plural;
 
 /// The weight of a late FREE that is no earlier than a FREE of the life after it would be.

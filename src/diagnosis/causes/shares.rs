@@ -11,7 +11,6 @@
 //! - What is live when all clients have ended is a leak, or its FREE is lost. Lost FREEs also show
 //!   where the address comes back.
 
-use super::super::Circumstances;
 use super::super::facts::Facts;
 
 /// What FREEs are worth to each cause where the record has no ALLOC.
@@ -56,12 +55,12 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    pub fn of(facts: &Facts, circumstances: Circumstances) -> Shares {
+    pub fn of(facts: &Facts) -> Shares {
         let mut shares = Shares::default();
         shares.divide_lives_without_free(facts);
         shares.divide_second_frees(facts);
-        shares.divide_first_frees(facts, circumstances);
-        shares.divide_live(facts, circumstances);
+        shares.divide_first_frees(facts);
+        shares.divide_live(facts);
         shares
     }
 
@@ -101,9 +100,9 @@ impl Shares {
         self.second_lost = count - self.second_double;
     }
 
-    fn divide_first_frees(&mut self, facts: &Facts, circumstances: Circumstances) {
+    fn divide_first_frees(&mut self, facts: &Facts) {
         let count = facts.first_frees.inferred() as f64;
-        if count == 0.0 || circumstances.begins_in_the_middle {
+        if count == 0.0 || facts.circumstances.begins_in_the_middle {
             return;
         }
         if facts.allocs == 0 {
@@ -117,7 +116,7 @@ impl Shares {
         let expected = other_traces * (1.0 - reuse) / reuse.max(0.02);
         let of_losses = (expected + 2.0 * expected.sqrt()).min(count);
         let messages = (facts.messages + facts.odd()).saturating_sub(facts.epoch_began);
-        let early = facts.first_spread.share_in_first_third(messages);
+        let early = facts.first_frees_by_slice.share_in_first_third(messages);
         let early = ((early - 0.33) / 0.4).clamp(0.0, 1.0);
         let alone = if other_traces < 0.5 {
             1.0 - (1.0 - reuse).powf(count)
@@ -134,12 +133,12 @@ impl Shares {
         self.first_lost = count - self.first_late;
     }
 
-    fn divide_live(&mut self, facts: &Facts, circumstances: Circumstances) {
+    fn divide_live(&mut self, facts: &Facts) {
         self.losses = self.lost_frees
             + self.second_lost
             + self.first_lost
             + (facts.lost_allocs.count + facts.dropped.count) as f64;
-        if circumstances.begins_in_the_middle {
+        if facts.circumstances.begins_in_the_middle {
             return;
         }
         let live = (facts.live.count + facts.swept_live.count) as f64;

@@ -7,69 +7,107 @@
 
 use crate::scenario::objects::LockId;
 
-use super::history::{History, LifeId, StepNumber, What};
+use super::history::{BufferId, DeedKind, RunHistory, StepNumber, announces};
 
 /// From one step of a thread to a later one of the same thread.
 #[derive(Clone, Debug)]
 pub(super) struct Stretch {
     pub thread: u16,
-    /// A step's name as disciplines write it, and its number.
-    pub from: (String, StepNumber),
-    pub to: (String, StepNumber),
+    pub from: NamedStep,
+    pub to: NamedStep,
+}
+
+/// A step's name as disciplines write it, and its number.
+#[derive(Clone, Debug)]
+pub(super) struct NamedStep {
+    pub name: String,
+    pub number: StepNumber,
+}
+
+impl NamedStep {
+    pub fn new(name: impl Into<String>, number: StepNumber) -> NamedStep {
+        NamedStep {
+            name: name.into(),
+            number,
+        }
+    }
 }
 
 impl Stretch {
     /// From where the allocator has the address back to where the release is sent, if that is the
     /// order of it.
-    pub fn of_release(history: &History, life: LifeId) -> Option<Stretch> {
-        let life = &history.lives[life];
-        let (freed, thread) = life.ended?;
-        let sent = life.deeds.iter().find(|deed| {
-            matches!(deed.what, What::Sent(kind, _) if !kind.opens())
-                && deed.thread == thread
-                && deed.step > freed
+    pub fn of_release(history: &RunHistory, buffer: BufferId) -> Option<Stretch> {
+        let buffer = &history.buffers[buffer];
+        let end = buffer.ended?;
+        let sent = buffer.deeds.iter().find(|deed| {
+            matches!(deed.kind, DeedKind::Sent(kind, _) if !announces(kind))
+                && deed.thread == end.thread
+                && deed.step > end.step
         })?;
-        let name = if life.circular {
+        let send = if buffer.circular {
             "send CB_FREE"
         } else {
             "send FREE"
         };
         Some(Stretch {
-            thread,
-            from: ("free".to_owned(), freed),
-            to: (name.to_owned(), sent.step),
+            thread: end.thread,
+            from: NamedStep::new("free", end.step),
+            to: NamedStep::new(send, sent.step),
         })
     }
 
-    /// From where a buffer has an address (`published`: is visible to others) to where it is
-    /// announced.
-    pub fn of_start(history: &History, life: LifeId, published: bool) -> Option<Stretch> {
-        let life = &history.lives[life];
-        let (sent, _) = life.sent(true)?;
-        let publish = life.first(|what| what == What::Published);
-        let from = match publish.filter(|publish| published && publish.step < sent.step) {
-            Some(publish) => ("publish", publish.step),
-            None => ("alloc", life.allocated),
-        };
-        let name = if life.circular {
+    /// From where a buffer has an address to where it is announced.
+    pub fn of_start(history: &RunHistory, buffer: BufferId) -> Option<Stretch> {
+        let buffer = &history.buffers[buffer];
+        let (sent, _) = buffer.start_sent()?;
+        let send = if buffer.circular {
             "send CB_ALLOC"
         } else {
             "send ALLOC"
         };
         Some(Stretch {
-            thread: life.thread,
-            from: (from.0.to_owned(), from.1),
-            to: (name.to_owned(), sent.step),
+            thread: buffer.thread,
+            from: NamedStep::new("alloc", buffer.allocated),
+            to: NamedStep::new(send, sent.step),
         })
     }
 
+    /// From where a buffer is visible to others to where it is announced; if it is announced first,
+    /// from where it has an address.
+    pub fn of_visible_start(history: &RunHistory, buffer: BufferId) -> Option<Stretch> {
+        let start = Stretch::of_start(history, buffer)?;
+        let publish = history.buffers[buffer].first(|deed| deed == DeedKind::Published);
+        Some(match publish {
+            Some(publish) if publish.step < start.to.number => Stretch {
+                from: NamedStep::new("publish", publish.step),
+                ..start
+            },
+            _ => start,
+        })
+    }
+
+    /// The locks that its thread holds from its first step to its last.
+    pub fn covered(&self, history: &RunHistory) -> Vec<LockId> {
+        history.held(self.thread, self.from.number, self.to.number)
+    }
+
+    /// From which step to which: ``from `alloc` (step 3) to `send ALLOC` (step 5)``.
+    pub fn extent(&self) -> String {
+        let (from, to) = (&self.from, &self.to);
+        format!(
+            "from `{}` (step {}) to `{}` (step {})",
+            from.name, from.number, to.name, to.number
+        )
+    }
+
     /// Between which steps no lock keeps `what`, and what is locked at either end.
-    fn open(&self, history: &History, what: &str) -> String {
-        let ((from, begin), (to, end)) = (&self.from, &self.to);
+    fn open(&self, history: &RunHistory, what: &str) -> String {
+        let (from, to) = (&self.from.name, &self.to.name);
+        let (begin, end) = (self.from.number, self.to.number);
         let text =
             format!("between `{from}` (step {begin}) and `{to}` (step {end}) no lock keeps {what}");
-        let at_begin = history.held(self.thread, *begin, *begin);
-        let at_end = history.held(self.thread, *end, *end);
+        let at_begin = history.held(self.thread, begin, begin);
+        let at_end = history.held(self.thread, end, end);
         let is_held = |locks: &[_]| {
             let verb = if locks.len() == 1 { "is" } else { "are" };
             format!("{} {verb} held", history.locks(locks))
@@ -85,21 +123,12 @@ impl Stretch {
             ),
         }
     }
-
-    fn covered(&self, history: &History) -> Vec<LockId> {
-        history.held(self.thread, self.from.1, self.to.1)
-    }
-
-    fn name(&self) -> String {
-        let ((from, begin), (to, end)) = (&self.from, &self.to);
-        format!("from `{from}` (step {begin}) to `{to}` (step {end})")
-    }
 }
 
 /// The gap that let one thread's stretch be entered by the other's: where no lock covers the first,
 /// that; else why its lock did not help. `None` where one lock covers both.
 pub(super) fn gap(
-    history: &History,
+    history: &RunHistory,
     entered: &Stretch,
     by: Option<&Stretch>,
     what: &str,
@@ -113,7 +142,7 @@ pub(super) fn gap(
             "t{} holds {} {}",
             stretch.thread,
             history.locks(locks),
-            stretch.name()
+            stretch.extent()
         )
     };
     let by = by?;

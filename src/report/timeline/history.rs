@@ -1,39 +1,38 @@
 //! What happened in a run, step by step and buffer by buffer: the facts that the table and the
 //! paragraph are made of.
 //!
-//! Types only; [`super::walk`] collects them. What diverges is the oracle's to say: its findings
-//! are noted at the step that showed them.
+//! Plain data, which `walk` collects. What diverges is the oracle's to say: its findings are noted
+//! at the step that showed them.
 
 use crate::device::{DeviceId, Memory};
 use crate::oracle::Divergence;
 use crate::registry::RejectReason;
-use crate::scenario::objects::LockId;
-use crate::scenario::objects::Objects;
+use crate::scenario::objects::{LockId, Objects};
 use crate::scenario::op::Request;
 use crate::trace::event::{Event, FreeOutcome, SendOutcome};
-use crate::tracking::sent::Handle;
-use crate::tracking::sent::SentKind;
+use crate::tracking::sent::{Handle, SentKind};
 
 /// A step's number, from 1.
 pub(super) type StepNumber = usize;
 
-/// Index of a buffer among the [`History::lives`].
-pub(super) type LifeId = usize;
+/// Index of a buffer among the [`RunHistory::buffers`].
+pub(super) type BufferId = usize;
 
 /// The facts of a run.
 #[derive(Debug)]
-pub(super) struct History {
+pub(super) struct RunHistory {
     pub objects: Objects,
     pub threads: u16,
+    /// In how many writes a message is sent.
     pub chunks: u8,
     /// Whether one address was used in several memories: then places are named with theirs.
     pub mixes_memories: bool,
     /// Whether the server finds entries by device and address alone.
     pub keys_without_memory: bool,
-    pub steps: Vec<TimelineStep>,
-    pub lives: Vec<BufferHistory>,
-    pub holds: Vec<Hold>,
-    pub waits: Vec<BlockedThread>,
+    pub steps: Vec<RunStep>,
+    pub buffers: Vec<BufferHistory>,
+    pub holds: Vec<LockHold>,
+    pub blocked: Vec<BlockedThread>,
     pub marks: Vec<Mark>,
     /// What was held back and took effect when all was over.
     pub late: Vec<Taken>,
@@ -48,7 +47,7 @@ pub(super) struct History {
 
 /// One step of a thread, with what the server did at once; or one step of the server.
 #[derive(Debug)]
-pub(super) struct TimelineStep {
+pub(super) struct RunStep {
     pub number: StepNumber,
     /// Index of its first event.
     pub index: usize,
@@ -56,8 +55,9 @@ pub(super) struct TimelineStep {
     pub stream: u16,
     pub event: Event,
     /// The buffer at hand.
-    pub life: Option<LifeId>,
-    pub at: ThreadPosition,
+    pub buffer: Option<BufferId>,
+    /// Where its thread is.
+    pub position: ThreadPosition,
     pub request: Option<Request>,
     /// What the server took in this step.
     pub taken: Vec<Taken>,
@@ -82,10 +82,17 @@ pub(super) struct BufferHistory {
     /// Who allocated it.
     pub thread: u16,
     pub allocated: StepNumber,
-    /// The step that gave its address back, and who did.
-    pub ended: Option<(StepNumber, u16)>,
+    /// Who gave its address back, and when.
+    pub ended: Option<BufferEnd>,
     /// What was done with it, in order.
     pub deeds: Vec<Deed>,
+}
+
+/// The end of a buffer: its address was given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BufferEnd {
+    pub step: StepNumber,
+    pub thread: u16,
 }
 
 /// What was done with a buffer, when and by whom.
@@ -93,12 +100,12 @@ pub(super) struct BufferHistory {
 pub(super) struct Deed {
     pub step: StepNumber,
     pub thread: u16,
-    pub what: What,
+    pub kind: DeedKind,
 }
 
 /// What can be done with a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum DeedKind {
     Published,
     /// `check-live` or `claim` let the thread go on.
     Passed,
@@ -106,17 +113,17 @@ pub(super) enum What {
     Freed(FreeOutcome),
     Sent(SentKind, SendOutcome),
     /// The server took a message about it.
-    Heard(SentKind, TableEffect),
+    Received(SentKind, ServerEffect),
 }
 
 /// What a message did to the server's table. The buffers named are those whose entries were met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TableEffect {
+pub(super) enum ServerEffect {
     Inserted,
-    Replaced(Option<LifeId>),
-    Incremented(Option<LifeId>, u32),
-    Removed(Option<LifeId>),
-    Decremented(Option<LifeId>, u32),
+    Replaced(Option<BufferId>),
+    Incremented(Option<BufferId>, u32),
+    Removed(Option<BufferId>),
+    Decremented(Option<BufferId>, u32),
     UnknownFree,
     Held,
     Rejected(RejectReason),
@@ -128,10 +135,10 @@ pub(super) enum TableEffect {
 /// A message that the server took.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taken {
-    pub life: Option<LifeId>,
+    pub buffer: Option<BufferId>,
     pub kind: SentKind,
     pub thread: u16,
-    pub effect: TableEffect,
+    pub effect: ServerEffect,
     pub torn: bool,
     /// Sent in the same step.
     pub own: bool,
@@ -139,7 +146,7 @@ pub(super) struct Taken {
 
 /// A lock, from the step that took it to the one that released it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Hold {
+pub(super) struct LockHold {
     pub thread: u16,
     pub lock: LockId,
     pub from: StepNumber,
@@ -170,38 +177,62 @@ pub(super) struct ShownEntry {
     pub address: u64,
     pub size_bytes: u64,
     pub refcount: u32,
-    pub life: Option<LifeId>,
+    pub buffer: Option<BufferId>,
 }
 
 impl BufferHistory {
     /// The first deed that satisfies `wanted`.
-    pub fn first(&self, wanted: impl Fn(What) -> bool) -> Option<Deed> {
-        self.deeds.iter().copied().find(|deed| wanted(deed.what))
+    pub fn first(&self, wanted: impl Fn(DeedKind) -> bool) -> Option<Deed> {
+        self.deeds.iter().copied().find(|deed| wanted(deed.kind))
     }
 
-    /// When the server heard of its start (`start`) or its release, and what came of that. A
-    /// message that is held back is heard when it takes effect.
-    pub fn heard(&self, start: bool) -> Option<(Deed, TableEffect)> {
-        self.deeds.iter().find_map(|deed| match deed.what {
-            What::Heard(kind, effect) if kind.opens() == start && effect != TableEffect::Held => {
+    /// All deeds that satisfy `wanted`.
+    pub fn all(&self, wanted: impl Fn(DeedKind) -> bool) -> Vec<Deed> {
+        let deeds = self.deeds.iter().copied();
+        deeds.filter(|deed| wanted(deed.kind)).collect()
+    }
+
+    /// When the server took the message of its start, and what came of that. A message that is held
+    /// back is taken when it takes effect.
+    pub fn start_received(&self) -> Option<(Deed, ServerEffect)> {
+        self.received(announces)
+    }
+
+    /// When the server took the message of its release, and what came of that.
+    pub fn release_received(&self) -> Option<(Deed, ServerEffect)> {
+        self.received(|kind| !announces(kind))
+    }
+
+    /// The first send of its start.
+    pub fn start_sent(&self) -> Option<(Deed, SendOutcome)> {
+        self.sent(announces)
+    }
+
+    /// The first send of its release.
+    pub fn release_sent(&self) -> Option<(Deed, SendOutcome)> {
+        self.sent(|kind| !announces(kind))
+    }
+
+    fn received(&self, wanted: impl Fn(SentKind) -> bool) -> Option<(Deed, ServerEffect)> {
+        self.deeds.iter().find_map(|deed| match deed.kind {
+            DeedKind::Received(kind, effect) if wanted(kind) && effect != ServerEffect::Held => {
                 Some((*deed, effect))
             }
             _ => None,
         })
     }
 
-    /// The first send of its start or its release.
-    pub fn sent(&self, start: bool) -> Option<(Deed, SendOutcome)> {
-        self.deeds.iter().find_map(|deed| match deed.what {
-            What::Sent(kind, outcome) if kind.opens() == start => Some((*deed, outcome)),
+    fn sent(&self, wanted: impl Fn(SentKind) -> bool) -> Option<(Deed, SendOutcome)> {
+        self.deeds.iter().find_map(|deed| match deed.kind {
+            DeedKind::Sent(kind, outcome) if wanted(kind) => Some((*deed, outcome)),
             _ => None,
         })
     }
 }
 
-impl History {
+impl RunHistory {
     /// The step of that number.
-    pub fn step(&self, number: StepNumber) -> &TimelineStep {
+    pub fn step(&self, number: StepNumber) -> &RunStep {
         &self.steps[number - 1]
     }
 
@@ -213,4 +244,9 @@ impl History {
             .map(|hold| hold.lock)
             .collect()
     }
+}
+
+/// Whether it is ALLOC or CB_ALLOC.
+pub(super) fn announces(kind: SentKind) -> bool {
+    matches!(kind, SentKind::Alloc | SentKind::CbAlloc)
 }

@@ -1,4 +1,5 @@
-//! The words of the timeline: names of threads, places and locks, and what a cell says of a step.
+//! Labels: how the timeline calls threads, places, locks and messages, and what a cell of the table
+//! says of a step.
 //!
 //! Steps are named as disciplines and reproducers write them; what an allocator or the server
 //! answered is added.
@@ -11,10 +12,10 @@ use crate::trace::event::{Event, FreeOutcome, SendOutcome};
 use crate::trace::file::SERVER_STREAM;
 use crate::tracking::sent::SentKind;
 
-use super::history::{History, LifeId, ShownEntry, TableEffect, Taken, TimelineStep};
+use super::history::{BufferId, RunHistory, RunStep, ServerEffect, ShownEntry, Taken};
 
 /// A message as it is called on the wire.
-pub(super) fn message_word(kind: SentKind) -> &'static str {
+pub(super) fn message_name(kind: SentKind) -> &'static str {
     match kind {
         SentKind::Alloc => "ALLOC",
         SentKind::Free => "FREE",
@@ -40,8 +41,8 @@ pub(super) fn list(items: &[String]) -> String {
     }
 }
 
-impl History {
-    /// `0x1a000`, where it takes more to tell places apart with device and memory: `d1:l1:0x1a000`.
+impl RunHistory {
+    /// `0x1a000`; `d1:l1:0x1a000` where it takes device and memory to distinguish places.
     pub fn place(&self, device: DeviceId, memory: Option<Memory>, address: u64) -> String {
         let device = match self.objects.devices {
             1 => String::new(),
@@ -55,15 +56,15 @@ impl History {
     }
 
     /// The place of a buffer.
-    pub fn place_of(&self, life: LifeId) -> String {
-        let handle = self.lives[life].handle;
+    pub fn place_of(&self, buffer: BufferId) -> String {
+        let handle = self.buffers[buffer].handle;
         self.place(handle.device, Some(handle.memory), handle.address)
     }
 
     /// `t0's`: whose a buffer is.
-    pub fn whose(&self, life: Option<LifeId>) -> String {
-        match life {
-            Some(life) => format!("t{}'s", self.lives[life].thread),
+    pub fn whose(&self, buffer: Option<BufferId>) -> String {
+        match buffer {
+            Some(buffer) => format!("t{}'s", self.buffers[buffer].thread),
             None => "somebody's".to_owned(),
         }
     }
@@ -75,8 +76,8 @@ impl History {
     }
 
     /// What the thread's cell says of a step; nothing where it is the server's.
-    pub fn deed_words(&self, step: &TimelineStep) -> String {
-        let here = || step.life.map_or("?".to_owned(), |life| self.place_of(life));
+    pub fn step_label(&self, step: &RunStep) -> String {
+        let here = || self.place_at_hand(step);
         let asked = || {
             step.request.map_or("alloc".to_owned(), |request| {
                 format!("alloc {} B {}", request.size_bytes, request.memory.name())
@@ -94,7 +95,7 @@ impl History {
                 };
                 format!("close: release s{slot}{part}")
             }
-            Event::Vacate { .. } => format!("s{} released", step.at.slot),
+            Event::Vacate { .. } => format!("s{} released", step.position.slot),
             Event::Lock { lock, .. } => format!("lock {}", self.objects.lock_name(lock)),
             Event::Unlock { lock } => format!("unlock {}", self.objects.lock_name(lock)),
             Event::LockOutOfBounds { device } => format!("lock lifecycle[{device}]: NO SUCH LOCK"),
@@ -121,37 +122,13 @@ impl History {
             },
             Event::Connect { conn } => format!("open connection {}", conn.0),
             Event::ConnStore { conn, .. } => format!("share connection {}", conn.0),
-            Event::Send {
-                kind,
-                chunk,
-                conn,
-                outcome,
-                ..
-            } => {
-                let mut text = format!("send {} {}", message_word(kind), here());
-                if step.at.sequence > 0 {
-                    text.push_str(&format!(" #{}", step.at.sequence));
-                }
-                if self.chunks > 1 {
-                    text.push_str(&format!(" {}/{}", chunk + 1, self.chunks));
-                }
-                if self.objects.conns > 1 {
-                    text.push_str(&format!(" on c{}", conn.0));
-                }
-                text.push_str(match outcome {
-                    SendOutcome::Sent => "",
-                    SendOutcome::Dropped => " DROPPED",
-                    SendOutcome::Failed => " FAILED",
-                });
-                text
-            }
+            Event::Send { .. } => self.send_label(step),
             Event::DebugLog => "debug-log".to_owned(),
             Event::BlockedOnLock { lock } => {
-                let holder = self
-                    .waits
-                    .iter()
-                    .find(|wait| wait.step == step.number)
-                    .and_then(|wait| wait.holder)
+                let mut blocked = self.blocked.iter();
+                let holder = blocked
+                    .find(|blocked| blocked.step == step.number)
+                    .and_then(|blocked| blocked.holder)
                     .map(|holder| format!(" (held by t{holder})"))
                     .unwrap_or_default();
                 format!("waits for {}{holder}", self.objects.lock_name(lock))
@@ -164,50 +141,90 @@ impl History {
         }
     }
 
+    /// What the cell says of a send; nothing of any other step.
+    fn send_label(&self, step: &RunStep) -> String {
+        let Event::Send {
+            kind,
+            chunk,
+            conn,
+            outcome,
+            ..
+        } = step.event
+        else {
+            return String::new();
+        };
+        let mut text = format!("send {} {}", message_name(kind), self.place_at_hand(step));
+        if step.position.sequence > 0 {
+            text.push_str(&format!(" #{}", step.position.sequence));
+        }
+        if self.chunks > 1 {
+            text.push_str(&format!(" {}/{}", chunk + 1, self.chunks));
+        }
+        if self.objects.conns > 1 {
+            text.push_str(&format!(" on c{}", conn.0));
+        }
+        text.push_str(match outcome {
+            SendOutcome::Sent => "",
+            SendOutcome::Dropped => " DROPPED",
+            SendOutcome::Failed => " FAILED",
+        });
+        text
+    }
+
+    /// The place of the buffer that a step has at hand.
+    fn place_at_hand(&self, step: &RunStep) -> String {
+        step.buffer
+            .map_or("?".to_owned(), |buffer| self.place_of(buffer))
+    }
+
     /// What the server's cell says of a message that it took.
-    pub fn taken_words(&self, taken: &Taken) -> String {
-        let effect = self.effect_words(taken);
+    pub fn taken_label(&self, taken: &Taken) -> String {
+        let effect = self.effect_label(taken);
         let torn = if taken.torn { "torn frame: " } else { "" };
         if taken.own {
             return format!("{torn}{effect}");
         }
         let place = taken
-            .life
-            .map_or("?".to_owned(), |life| self.place_of(life));
+            .buffer
+            .map_or("?".to_owned(), |buffer| self.place_of(buffer));
         format!(
             "t{}'s {} {place}: {torn}{effect}",
             taken.thread,
-            message_word(taken.kind)
+            message_name(taken.kind)
         )
     }
 
-    fn effect_words(&self, taken: &Taken) -> String {
-        let other = |life| self.met(taken.life, life);
+    fn effect_label(&self, taken: &Taken) -> String {
+        let other = |buffer| self.met(taken.buffer, buffer);
         match taken.effect {
-            TableEffect::Inserted => "inserted".to_owned(),
-            TableEffect::Replaced(old) => format!("replaced {}", other(old)),
-            TableEffect::Incremented(kept, count) => format!("kept {}, count {count}", other(kept)),
-            TableEffect::Removed(gone) if gone.is_some() && gone == taken.life => {
+            ServerEffect::Inserted => "inserted".to_owned(),
+            ServerEffect::Replaced(old) => format!("replaced {}", other(old)),
+            ServerEffect::Incremented(kept, count) => {
+                format!("kept {}, count {count}", other(kept))
+            }
+            ServerEffect::Removed(gone) if gone.is_some() && gone == taken.buffer => {
                 "removed".to_owned()
             }
-            TableEffect::Removed(gone) => format!("removed {}", other(gone)),
-            TableEffect::Decremented(left, count) => format!("kept {}, count {count}", other(left)),
-            TableEffect::UnknownFree => "unknown".to_owned(),
-            TableEffect::Held => "held back".to_owned(),
-            TableEffect::Rejected(reason) => format!("rejected: {}", reject_words(reason)),
-            TableEffect::Ignored => "ignored".to_owned(),
-            TableEffect::Garbage => "no known message".to_owned(),
+            ServerEffect::Removed(gone) => format!("removed {}", other(gone)),
+            ServerEffect::Decremented(left, count) => {
+                format!("kept {}, count {count}", other(left))
+            }
+            ServerEffect::UnknownFree => "unknown".to_owned(),
+            ServerEffect::Held => "held back".to_owned(),
+            ServerEffect::Rejected(reason) => format!("rejected: {}", rejection(reason)),
+            ServerEffect::Ignored => "ignored".to_owned(),
+            ServerEffect::Garbage => "no known message".to_owned(),
         }
     }
 
     /// The entry that a message about `mine` met: `t0's 0x1a000`, and if both are one thread's,
     /// which of the two.
-    fn met(&self, mine: Option<LifeId>, met: Option<LifeId>) -> String {
+    fn met(&self, mine: Option<BufferId>, met: Option<BufferId>) -> String {
         let Some(other) = met else {
             return "an entry".to_owned();
         };
         let which = match mine {
-            Some(mine) if self.lives[mine].thread == self.lives[other].thread => {
+            Some(mine) if self.buffers[mine].thread == self.buffers[other].thread => {
                 match mine.cmp(&other) {
                     std::cmp::Ordering::Less => "later ",
                     std::cmp::Ordering::Equal => "",
@@ -220,14 +237,14 @@ impl History {
     }
 
     /// An entry of the server's table: `0x1a000 4096 B of t0`.
-    pub fn shown_words(&self, shown: &ShownEntry) -> String {
+    pub fn shown_label(&self, shown: &ShownEntry) -> String {
         let count = if shown.refcount > 1 {
             format!(", count {}", shown.refcount)
         } else {
             String::new()
         };
-        let owner = match shown.life {
-            Some(life) => format!(" of t{}", self.lives[life].thread),
+        let owner = match shown.buffer {
+            Some(buffer) => format!(" of t{}", self.buffers[buffer].thread),
             None => String::new(),
         };
         format!(
@@ -248,7 +265,7 @@ pub(super) fn waiting_op(op: &Op) -> String {
 }
 
 /// Why a message was refused.
-pub(super) fn reject_words(reason: RejectReason) -> &'static str {
+pub(super) fn rejection(reason: RejectReason) -> &'static str {
     match reason {
         RejectReason::DeviceOutOfRange => "device out of range",
         RejectReason::SizeZero => "size 0",

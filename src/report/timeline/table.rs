@@ -1,4 +1,4 @@
-//! The page: steps as rows, threads and server as columns, rules across where something decides or
+//! The table: steps as rows, threads and server as columns, rules across where something decides or
 //! ends.
 //!
 //! A cell begins with a bar while its thread holds a lock, whoever runs, so that the eye sees
@@ -9,11 +9,11 @@ use crate::oracle::Kind;
 use crate::trace::event::{Event, SendOutcome};
 use crate::trace::file::SERVER_STREAM;
 
-use super::history::{History, Mark, StepNumber, TimelineStep};
+use super::history::{Mark, RunHistory, RunStep, StepNumber};
 use super::labels;
 
-/// A page of up to three threads is no wider than this.
-const PAGE_WIDTH: usize = 110;
+/// A table of up to three threads is no wider than this.
+const TABLE_WIDTH: usize = 110;
 
 /// Of more threads, no column is wider than this.
 const COLUMN_WIDTH: usize = 32;
@@ -27,8 +27,8 @@ const NARROWEST: usize = 8;
 /// At most this many buffers of a thread, or entries of the server, are listed at rest.
 const LISTED_AT_REST: usize = 8;
 
-/// A line of the page, or several that belong together.
-struct Row {
+/// A line of the table, or several that belong together.
+struct TableRow {
     label: String,
     /// By column, the lines of its cell.
     cells: Vec<Vec<String>>,
@@ -40,7 +40,7 @@ struct Row {
 
 /// The table of a run. `deciding` is the index of the event that runs because of the deciding
 /// preemption.
-pub(super) fn drawn(history: &History, deciding: Option<usize>) -> String {
+pub(super) fn table(history: &RunHistory, deciding: Option<usize>) -> String {
     let mut rows = Vec::new();
     let mut at = 0;
     while at < history.steps.len() {
@@ -55,12 +55,12 @@ pub(super) fn drawn(history: &History, deciding: Option<usize>) -> String {
 }
 
 /// The end of the row that begins with the step at `begin`.
-fn group_end(history: &History, begin: usize, deciding: Option<usize>) -> usize {
+fn group_end(history: &RunHistory, begin: usize, deciding: Option<usize>) -> usize {
     let first = &history.steps[begin];
-    let mut width = history.deed_words(first).chars().count();
+    let mut width = history.step_label(first).chars().count();
     let mut end = begin + 1;
     while let Some(step) = history.steps.get(end) {
-        width += " · ".len() - 1 + history.deed_words(step).chars().count();
+        width += " · ".len() - 1 + history.step_label(step).chars().count();
         let alike = step.stream == first.stream && guarded(step) == guarded(first);
         let quiet = is_quiet(history, first) && is_quiet(history, step);
         if !alike || !quiet || width > GROUP_WIDTH || deciding == Some(step.index) {
@@ -72,12 +72,12 @@ fn group_end(history: &History, begin: usize, deciding: Option<usize>) -> usize 
 }
 
 /// Whether the step's own thread holds a lock before or after it.
-fn guarded(step: &TimelineStep) -> bool {
+fn guarded(step: &RunStep) -> bool {
     step.holding.contains(&step.stream)
 }
 
 /// Whether a step may share its row.
-fn is_quiet(history: &History, step: &TimelineStep) -> bool {
+fn is_quiet(history: &RunHistory, step: &RunStep) -> bool {
     let marked = history
         .marks
         .iter()
@@ -101,7 +101,7 @@ fn is_quiet(history: &History, step: &TimelineStep) -> bool {
     quiet && !marked
 }
 
-fn row(history: &History, begin: usize, end: usize, deciding: Option<usize>) -> Row {
+fn row(history: &RunHistory, begin: usize, end: usize, deciding: Option<usize>) -> TableRow {
     let steps = &history.steps[begin..end];
     let (first, last) = (&steps[0], &steps[steps.len() - 1]);
     let columns = usize::from(history.threads) + 1;
@@ -111,14 +111,14 @@ fn row(history: &History, begin: usize, end: usize, deciding: Option<usize>) -> 
         SERVER_STREAM => server,
         thread => usize::from(thread).min(server),
     };
-    let deeds: Vec<String> = steps.iter().map(|step| history.deed_words(step)).collect();
+    let labels: Vec<String> = steps.iter().map(|step| history.step_label(step)).collect();
     if column != server {
-        cells[column].push(deeds.join(" · "));
+        cells[column].push(labels.join(" · "));
     }
     if let Event::Accept { conn } = first.event {
         cells[server].push(format!("accept connection {}", conn.0));
     }
-    cells[server].extend(first.taken.iter().map(|taken| history.taken_words(taken)));
+    cells[server].extend(first.taken.iter().map(|taken| history.taken_label(taken)));
     for mark in &history.marks {
         if mark.step == Some(first.number) {
             let at = if shows_at_server(first, mark) {
@@ -126,11 +126,11 @@ fn row(history: &History, begin: usize, end: usize, deciding: Option<usize>) -> 
             } else {
                 column
             };
-            cells[at].push(mark_words(mark));
+            cells[at].push(mark_label(mark));
         }
     }
-    Row {
-        label: label(first.number, last.number),
+    TableRow {
+        label: row_label(first.number, last.number),
         cells,
         bars: (0..columns)
             .map(|column| first.holding.contains(&(column as u16)))
@@ -142,7 +142,7 @@ fn row(history: &History, begin: usize, end: usize, deciding: Option<usize>) -> 
 }
 
 /// Whether a divergence is the server's to show, or the thread's that did the step.
-fn shows_at_server(step: &TimelineStep, mark: &Mark) -> bool {
+fn shows_at_server(step: &RunStep, mark: &Mark) -> bool {
     let dropped = matches!(
         step.event,
         Event::Send {
@@ -157,11 +157,11 @@ fn shows_at_server(step: &TimelineStep, mark: &Mark) -> bool {
         )
 }
 
-fn mark_words(mark: &Mark) -> String {
+fn mark_label(mark: &Mark) -> String {
     format!("✗ {}", mark.divergence.kind)
 }
 
-fn label(first: StepNumber, last: StepNumber) -> String {
+fn row_label(first: StepNumber, last: StepNumber) -> String {
     if first == last {
         first.to_string()
     } else {
@@ -169,8 +169,8 @@ fn label(first: StepNumber, last: StepNumber) -> String {
     }
 }
 
-/// The words above the step that runs because of the deciding preemption.
-fn preemption(history: &History, begin: usize) -> Option<String> {
+/// The rule above the step that runs because of the deciding preemption.
+fn preemption(history: &RunHistory, begin: usize) -> Option<String> {
     let before = history.steps[..begin].last()?;
     let (stopped, runs) = (before.stream, history.steps[begin].stream);
     let (stopped_name, runs_name) = (labels::stream(stopped), labels::stream(runs));
@@ -187,25 +187,25 @@ fn preemption(history: &History, begin: usize) -> Option<String> {
 }
 
 /// What is live, by the thread that allocated it, and what the server shows.
-fn row_at_rest(history: &History) -> Row {
+fn row_at_rest(history: &RunHistory) -> TableRow {
     let columns = usize::from(history.threads) + 1;
     let server = columns - 1;
     let mut cells = vec![Vec::new(); columns];
-    for (index, life) in history.lives.iter().enumerate() {
-        if life.ended.is_none() {
-            cells[usize::from(life.thread)].push(format!(
+    for (index, buffer) in history.buffers.iter().enumerate() {
+        if buffer.ended.is_none() {
+            cells[usize::from(buffer.thread)].push(format!(
                 "live: {} {} B",
                 history.place_of(index),
-                life.handle.size_bytes
+                buffer.handle.size_bytes
             ));
         }
     }
-    cells[server].extend(history.late.iter().map(|taken| history.taken_words(taken)));
+    cells[server].extend(history.late.iter().map(|taken| history.taken_label(taken)));
     if history.reconstructs {
         if history.shown.is_empty() {
             cells[server].push("shows nothing".to_owned());
         }
-        let shown = |shown| format!("shows {}", history.shown_words(shown));
+        let shown = |shown| format!("shows {}", history.shown_label(shown));
         cells[server].extend(history.shown.iter().map(shown));
     } else {
         cells[server].push("order of messages unknown".to_owned());
@@ -218,8 +218,8 @@ fn row_at_rest(history: &History) -> Row {
         }
     }
     let marks = history.marks.iter().filter(|mark| mark.step.is_none());
-    cells[server].extend(marks.map(mark_words));
-    Row {
+    cells[server].extend(marks.map(mark_label));
+    TableRow {
         label: String::new(),
         cells,
         bars: vec![false; columns],
@@ -228,17 +228,17 @@ fn row_at_rest(history: &History) -> Row {
 }
 
 /// Sets the rows in columns.
-fn set(history: &History, rows: &[Row]) -> String {
+fn set(history: &RunHistory, rows: &[TableRow]) -> String {
     let mut heads: Vec<String> = (0..history.threads).map(labels::stream).collect();
     heads.push("server".to_owned());
-    let columns = Columns::new(history, &heads, rows);
+    let columns = ColumnWidths::new(history, &heads, rows);
     let mut text = String::new();
     let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
     push_line(&mut text, &columns.line("step", &[], &heads));
-    push_line(&mut text, &"─".repeat(columns.page_width()));
+    push_line(&mut text, &"─".repeat(columns.table_width()));
     for row in rows {
-        if let Some(words) = &row.rule {
-            push_line(&mut text, &rule(words, columns.page_width()));
+        if let Some(label) = &row.rule {
+            push_line(&mut text, &rule(label, columns.table_width()));
         }
         let cells: Vec<Vec<String>> = row
             .cells
@@ -256,22 +256,22 @@ fn set(history: &History, rows: &[Row]) -> String {
             push_line(&mut text, &columns.line(label, &row.bars, &texts));
         }
     }
-    push_line(&mut text, &"─".repeat(columns.page_width()));
+    push_line(&mut text, &"─".repeat(columns.table_width()));
     text
 }
 
 /// How wide everything is.
-struct Columns {
+struct ColumnWidths {
     label: usize,
     /// Blanks before a column.
     gap: usize,
     widths: Vec<usize>,
 }
 
-impl Columns {
-    fn new(history: &History, heads: &[String], rows: &[Row]) -> Columns {
+impl ColumnWidths {
+    fn new(history: &RunHistory, heads: &[String], rows: &[TableRow]) -> ColumnWidths {
         let labels = rows.iter().map(|row| width(&row.label));
-        let mut columns = Columns {
+        let mut columns = ColumnWidths {
             label: labels.max().unwrap_or_default().max(width("step")),
             gap: 2,
             widths: heads.iter().map(|head| width(head)).collect(),
@@ -288,15 +288,15 @@ impl Columns {
             }
             return columns;
         }
-        if columns.page_width() > PAGE_WIDTH {
+        if columns.table_width() > TABLE_WIDTH {
             columns.gap = 1;
         }
-        while columns.page_width() > PAGE_WIDTH && columns.narrow(rows) {}
+        while columns.table_width() > TABLE_WIDTH && columns.narrow(rows) {}
         columns
     }
 
     /// Narrows the column in which that wraps the fewest lines; whether there was one.
-    fn narrow(&mut self, rows: &[Row]) -> bool {
+    fn narrow(&mut self, rows: &[TableRow]) -> bool {
         let lines = |column: usize, width: usize| -> usize {
             let cells = rows.iter().flat_map(|row| &row.cells[column]);
             cells.map(|line| wrapped(line, width).len()).sum()
@@ -314,13 +314,13 @@ impl Columns {
         })
     }
 
-    fn page_width(&self) -> usize {
+    fn table_width(&self) -> usize {
         let columns: usize = self.widths.iter().map(|width| self.gap + 2 + width).sum();
         // The server holds no lock: its column has no bar.
         self.label + columns - 2
     }
 
-    /// A line of the page: label, bars and one line of each cell.
+    /// A line of the table: label, bars and one line of each cell.
     fn line(&self, label: &str, bars: &[bool], texts: &[&str]) -> String {
         let mut line = format!("{label:>width$}", width = self.label);
         for (column, (text, width)) in texts.iter().zip(&self.widths).enumerate() {
@@ -358,10 +358,10 @@ fn wrapped(text: &str, limit: usize) -> Vec<String> {
     lines
 }
 
-/// A rule across the page with words in it.
-fn rule(words: &str, page_width: usize) -> String {
-    let begin = format!("─── {words} ");
-    let rest = page_width.saturating_sub(width(&begin));
+/// A rule across the table, with text in it.
+fn rule(text: &str, table_width: usize) -> String {
+    let begin = format!("─── {text} ");
+    let rest = table_width.saturating_sub(width(&begin));
     format!("{begin}{}", "─".repeat(rest))
 }
 

@@ -1,35 +1,31 @@
-//! The walk over the events: threads, slots, buffers and locks, with the oracle's checker and the
-//! server alongside.
+//! The walk over the events of a run, which writes its history.
+//!
+//! It follows threads, slots, buffers and locks from event to event. Alongside go the oracle's
+//! checker, which says what diverges, and the server's view.
 
 use crate::device::{BufferKind, DeviceId};
 use crate::oracle::{Checker, Divergence, Kind};
 use crate::registry::Semantics;
+use crate::scenario::VIEW_GENERATION;
 use crate::scenario::objects::{ConnId, LockId};
 use crate::scenario::op::{Op, Request};
-use crate::scenario::{Scenario, VIEW_GENERATION};
 use crate::trace::event::{Event, FreeOutcome, SendOutcome};
 use crate::trace::file::SERVER_STREAM;
 use crate::trace::merge::MergedEvent;
 use crate::trace::sends::Sent;
-use crate::tracking::sent::Handle;
-use crate::tracking::sent::SentKind;
+use crate::tracking::sent::{Handle, SentKind};
 
 use super::history::{
-    BlockedThread, BufferHistory, Deed, History, Hold, LifeId, Mark, StepNumber, ThreadPosition,
-    TimelineStep, What,
+    BlockedThread, BufferEnd, BufferHistory, BufferId, Deed, DeedKind, LockHold, Mark, RunHistory,
+    RunStep, StepNumber, ThreadPosition,
 };
-use super::shown_table::ShownTable;
+use super::input::Timeline;
+use super::server_view::ServerView;
 
-/// The history of a run of `scenario`, of which these are the events; see
-/// [`Timeline`](super::Timeline).
-pub(super) fn history(
-    scenario: &Scenario,
-    events: &[MergedEvent],
-    deciding: Option<usize>,
-    completed: bool,
-) -> History {
-    let mut walk = Walk::new(scenario, events, deciding, completed);
-    for (index, merged) in events.iter().enumerate() {
+/// The history of what `timeline` shows.
+pub(super) fn history(timeline: &Timeline<'_>) -> RunHistory {
+    let mut walk = Walk::new(timeline);
+    for (index, merged) in timeline.events.iter().enumerate() {
         let known = walk.checker.listed().len();
         walk.checker.observe(merged);
         walk.event(index, merged);
@@ -38,35 +34,40 @@ pub(super) fn history(
     walk.finish()
 }
 
-/// The walk over the events.
+/// The history so far, and where threads, buffers and the server are.
 struct Walk<'a> {
-    scenario: &'a Scenario,
-    deciding: Option<usize>,
-    history: History,
+    timeline: &'a Timeline<'a>,
+    history: RunHistory,
     checker: Checker,
-    server: ShownTable,
+    server: ServerView,
     server_recorded: bool,
-    contexts: Vec<ThreadPosition>,
+    /// By thread.
+    positions: Vec<ThreadPosition>,
+    /// By slot, what its buffer was allocated by.
     requests: Vec<Option<Request>>,
     /// The buffer in each part of each slot.
-    parts: Vec<Vec<Option<LifeId>>>,
+    parts: Vec<Vec<Option<BufferId>>>,
+}
+
+/// A chunk of a message, and whether its connection took it.
+struct SentChunk {
+    kind: SentKind,
+    chunk: u8,
+    conn: ConnId,
+    outcome: SendOutcome,
 }
 
 impl<'a> Walk<'a> {
-    fn new(
-        scenario: &'a Scenario,
-        events: &[MergedEvent],
-        deciding: Option<usize>,
-        completed: bool,
-    ) -> Walk<'a> {
+    fn new(timeline: &'a Timeline<'a>) -> Walk<'a> {
+        let scenario = timeline.scenario;
         let objects = scenario.objects();
-        let server_recorded = events
+        let server_recorded = timeline
+            .events
             .iter()
             .any(|merged| matches!(merged.event, Event::Receive { .. }));
         Walk {
-            scenario,
-            deciding,
-            history: History {
+            timeline,
+            history: RunHistory {
                 objects,
                 threads: scenario.threads,
                 chunks: scenario.transport.chunks,
@@ -76,25 +77,26 @@ impl<'a> Walk<'a> {
                     Semantics::Overwrite | Semantics::Refcount
                 ),
                 steps: Vec::new(),
-                lives: Vec::new(),
+                buffers: Vec::new(),
                 holds: Vec::new(),
-                waits: Vec::new(),
+                blocked: Vec::new(),
                 marks: Vec::new(),
                 late: Vec::new(),
                 shown: Vec::new(),
                 reconstructs: server_recorded || objects.conns == 1,
-                completed,
+                completed: timeline.completed,
                 contradiction: None,
             },
             checker: Checker::new(scenario, server_recorded),
-            server: ShownTable::new(scenario),
+            server: ServerView::new(scenario, objects.conns),
             server_recorded,
-            contexts: vec![ThreadPosition::default(); usize::from(scenario.threads)],
+            positions: vec![ThreadPosition::default(); usize::from(scenario.threads)],
             requests: vec![None; objects.slots as usize],
             parts: vec![Vec::new(); objects.slots as usize],
         }
     }
 
+    /// Takes the next event.
     fn event(&mut self, index: usize, merged: &MergedEvent) {
         if let (SERVER_STREAM, Event::Receive { conn, .. }) = (merged.stream, merged.event) {
             let own = self.answers_last_step(index, conn);
@@ -105,7 +107,7 @@ impl<'a> Walk<'a> {
         }
         self.advance(merged);
         self.begin(index, merged);
-        if usize::from(merged.stream) < self.contexts.len() {
+        if usize::from(merged.stream) < self.positions.len() {
             self.act(merged.stream, &merged.event);
         }
     }
@@ -113,60 +115,65 @@ impl<'a> Walk<'a> {
     /// Whether the message taken now is the one that the last step sent, so that one row can show
     /// both.
     fn answers_last_step(&self, index: usize, conn: ConnId) -> bool {
-        self.deciding != Some(index)
+        let sends_it = |step: &RunStep| match step.event {
+            Event::Send {
+                conn: on, outcome, ..
+            } => on == conn && outcome == SendOutcome::Sent,
+            _ => false,
+        };
+        self.timeline.deciding != Some(index)
             && self.server.has_one_frame(conn)
-            && self.history.steps.last().is_some_and(|step| {
-                matches!(step.event, Event::Send { conn: sent, outcome: SendOutcome::Sent, .. } if sent == conn)
-            })
+            && self.history.steps.last().is_some_and(sends_it)
     }
 
     /// Notes where the thread is, before its event is.
     fn advance(&mut self, merged: &MergedEvent) {
-        let Some(context) = self.contexts.get_mut(usize::from(merged.stream)) else {
+        let Some(position) = self.positions.get_mut(usize::from(merged.stream)) else {
             return;
         };
         match merged.event {
             Event::Open { op, .. } => {
-                context.ops += 1;
-                context.part = 0;
-                context.sequence = 0;
+                position.ops += 1;
+                position.part = 0;
+                position.sequence = 0;
                 match op {
                     Op::Allocate { slot, request, .. } => {
-                        context.slot = slot.0;
+                        position.slot = slot.0;
                         self.requests[slot.index()] = Some(request);
                         self.parts[slot.index()] = vec![None; usize::from(request.parts)];
                     }
-                    Op::Release { slot, .. } => context.slot = slot.0,
+                    Op::Release { slot, .. } => position.slot = slot.0,
                     _ => {}
                 }
             }
-            Event::Part { part, .. } => context.part = part,
+            Event::Part { part, .. } => position.part = part,
             Event::CloseBuffer { slot, part, .. } => {
-                context.slot = slot;
-                context.part = part;
+                position.slot = slot;
+                position.part = part;
             }
-            Event::Stamp { sequence, .. } => context.sequence = sequence,
+            Event::Stamp { sequence, .. } => position.sequence = sequence,
             _ => {}
         }
     }
 
+    /// Begins the step of this event.
     fn begin(&mut self, index: usize, merged: &MergedEvent) {
-        let at = self
-            .contexts
+        let position = self
+            .positions
             .get(usize::from(merged.stream))
             .copied()
             .unwrap_or_default();
-        let of_thread = merged.stream != SERVER_STREAM && at.ops > 0;
-        let slot = at.slot as usize;
+        let of_thread = merged.stream != SERVER_STREAM && position.ops > 0;
+        let slot = position.slot as usize;
         let request = self.requests.get(slot).copied().flatten();
         let number = self.history.steps.len() + 1;
-        let step = TimelineStep {
+        let step = RunStep {
             number,
             index,
             stream: merged.stream,
             event: merged.event,
-            life: if of_thread { self.life_at(&at) } else { None },
-            at,
+            buffer: self.buffer_at(&position).filter(|_| of_thread),
+            position,
             request: request.filter(|_| of_thread),
             taken: Vec::new(),
             holding: self.note_locks(number, merged),
@@ -174,16 +181,21 @@ impl<'a> Walk<'a> {
         self.history.steps.push(step);
     }
 
-    fn life_at(&self, at: &ThreadPosition) -> Option<LifeId> {
-        let parts = self.parts.get(at.slot as usize)?;
-        *parts.get(usize::from(at.part))?
+    fn buffer_at(&self, position: &ThreadPosition) -> Option<BufferId> {
+        let parts = self.parts.get(position.slot as usize)?;
+        *parts.get(usize::from(position.part))?
+    }
+
+    /// The buffer that `thread` has at hand.
+    fn buffer_of(&self, thread: u16) -> Option<BufferId> {
+        self.buffer_at(self.positions.get(usize::from(thread))?)
     }
 
     /// The threads that hold a lock before or after this event.
     fn note_locks(&mut self, number: StepNumber, merged: &MergedEvent) -> Vec<u16> {
         let thread = merged.stream;
         if let Event::Lock { lock, .. } = merged.event {
-            self.history.holds.push(Hold {
+            self.history.holds.push(LockHold {
                 thread,
                 lock,
                 from: number,
@@ -191,7 +203,7 @@ impl<'a> Walk<'a> {
             });
         }
         let holds = &mut self.history.holds;
-        let open = |hold: &&mut Hold| hold.to == StepNumber::MAX;
+        let open = |hold: &&mut LockHold| hold.to == StepNumber::MAX;
         let mut holding: Vec<u16> = holds
             .iter_mut()
             .filter(open)
@@ -210,72 +222,74 @@ impl<'a> Walk<'a> {
         holding
     }
 
+    /// Notes what the step at hand did to the buffer at hand.
     fn act(&mut self, thread: u16, event: &Event) {
-        let at = self.contexts[usize::from(thread)];
         match *event {
             Event::Open {
                 op: Op::Allocate { request, .. },
                 ..
-            } if !request.kind.owns_memory() => self.view(thread, &at, request.device),
+            } if !request.kind.owns_memory() => self.view(thread, request.device),
             Event::Alloc {
                 device,
                 address,
                 version,
-            } => self.alloc(thread, &at, device, address, version),
-            Event::Free { outcome, .. } => self.free(thread, &at, outcome),
-            Event::Publish { .. } => self.deed(thread, What::Published),
+            } => self.alloc(thread, device, address, version),
+            Event::Free { outcome, .. } => self.free(thread, outcome),
+            Event::Publish { .. } => self.deed(thread, DeedKind::Published),
             Event::Check { live: true, .. } | Event::Claim { won: true, .. } => {
-                self.deed(thread, What::Passed);
+                self.deed(thread, DeedKind::Passed);
             }
-            Event::MarkDead { .. } => self.deed(thread, What::MarkedDead),
+            Event::MarkDead { .. } => self.deed(thread, DeedKind::MarkedDead),
             Event::Send {
                 kind,
                 chunk,
                 conn,
                 outcome,
                 ..
-            } => self.send(thread, &at, (kind, chunk), conn, outcome),
-            Event::BlockedOnLock { lock } => self.wait(thread, Some(lock)),
-            Event::BlockedOnOp { .. } | Event::BlockedOnSend { .. } => self.wait(thread, None),
+            } => self.send(
+                thread,
+                &SentChunk {
+                    kind,
+                    chunk,
+                    conn,
+                    outcome,
+                },
+            ),
+            Event::BlockedOnLock { lock } => self.block(thread, Some(lock)),
+            Event::BlockedOnOp { .. } | Event::BlockedOnSend { .. } => self.block(thread, None),
             _ => {}
         }
     }
 
-    /// The step at hand did `what` to its buffer.
-    fn deed(&mut self, thread: u16, what: What) {
+    /// The step at hand did this to its buffer.
+    fn deed(&mut self, thread: u16, kind: DeedKind) {
         let step = self.history.steps.len();
-        if let Some(life) = self.history.steps.last().and_then(|step| step.life) {
-            self.history.lives[life]
+        if let Some(buffer) = self.history.steps.last().and_then(|step| step.buffer) {
+            self.history.buffers[buffer]
                 .deeds
-                .push(Deed { step, thread, what });
+                .push(Deed { step, thread, kind });
         }
     }
 
-    fn alloc(
-        &mut self,
-        thread: u16,
-        at: &ThreadPosition,
-        device: DeviceId,
-        address: u64,
-        generation: u64,
-    ) {
-        let slot = at.slot as usize;
-        let life = self.history.lives.len();
+    fn alloc(&mut self, thread: u16, device: DeviceId, address: u64, generation: u64) {
+        let position = self.positions[usize::from(thread)];
+        let slot = position.slot as usize;
+        let buffer = self.history.buffers.len();
         let Some((request, part)) = self
             .requests
             .get(slot)
             .copied()
             .flatten()
-            .zip(self.parts[slot].get_mut(usize::from(at.part)))
+            .zip(self.parts[slot].get_mut(usize::from(position.part)))
         else {
             return;
         };
-        *part = Some(life);
-        self.history.mixes_memories |= self.history.lives.iter().any(|other| {
+        *part = Some(buffer);
+        self.history.mixes_memories |= self.history.buffers.iter().any(|other| {
             let place = (other.handle.device, other.handle.address);
             place == (device, address) && other.handle.memory != request.memory
         });
-        self.history.lives.push(BufferHistory {
+        self.history.buffers.push(BufferHistory {
             handle: Handle {
                 device,
                 memory: request.memory,
@@ -290,59 +304,69 @@ impl<'a> Walk<'a> {
             deeds: Vec::new(),
         });
         if let Some(step) = self.history.steps.last_mut() {
-            step.life = Some(life);
+            step.buffer = Some(buffer);
         }
     }
 
     /// A buffer that does not own its memory, where a planted mistake tracks it: never live, and
     /// yet messages are about it.
-    fn view(&mut self, thread: u16, at: &ThreadPosition, device: DeviceId) {
-        if let Some(address) = self.scenario.view_address() {
-            self.alloc(thread, at, device, address, VIEW_GENERATION);
-            if let Some(view) = self.life_at(at) {
-                self.history.lives[view].ended = Some((self.history.steps.len(), thread));
+    fn view(&mut self, thread: u16, device: DeviceId) {
+        if let Some(address) = self.timeline.scenario.view_address() {
+            self.alloc(thread, device, address, VIEW_GENERATION);
+            if let Some(view) = self.buffer_of(thread) {
+                self.history.buffers[view].ended = Some(BufferEnd {
+                    step: self.history.steps.len(),
+                    thread,
+                });
             }
         }
     }
 
-    fn free(&mut self, thread: u16, at: &ThreadPosition, outcome: FreeOutcome) {
-        self.deed(thread, What::Freed(outcome));
-        let Some(mine) = self.life_at(at).map(|life| self.history.lives[life].handle) else {
+    fn free(&mut self, thread: u16, outcome: FreeOutcome) {
+        self.deed(thread, DeedKind::Freed(outcome));
+        let Some(mine) = self
+            .buffer_of(thread)
+            .map(|buffer| self.history.buffers[buffer].handle)
+        else {
             return;
         };
         let step = self.history.steps.len();
-        let live = self.history.lives.iter_mut().find(|life| {
-            let place = (life.handle.device, life.handle.memory, life.handle.address);
-            life.ended.is_none() && place == (mine.device, mine.memory, mine.address)
+        let live = self.history.buffers.iter_mut().find(|buffer| {
+            let place = (
+                buffer.handle.device,
+                buffer.handle.memory,
+                buffer.handle.address,
+            );
+            buffer.ended.is_none() && place == (mine.device, mine.memory, mine.address)
         });
         if let Some(live) = live.filter(|_| outcome != FreeOutcome::NotAllocated) {
-            live.ended = Some((step, thread));
+            live.ended = Some(BufferEnd { step, thread });
         }
     }
 
-    fn send(
-        &mut self,
-        thread: u16,
-        at: &ThreadPosition,
-        (kind, chunk): (SentKind, u8),
-        conn: ConnId,
-        outcome: SendOutcome,
-    ) {
+    fn send(&mut self, thread: u16, sent: &SentChunk) {
+        let SentChunk {
+            kind,
+            chunk,
+            conn,
+            outcome,
+        } = *sent;
         if chunk == 0 || outcome != SendOutcome::Sent {
-            self.deed(thread, What::Sent(kind, outcome));
+            self.deed(thread, DeedKind::Sent(kind, outcome));
         }
-        let Some(life) = self.life_at(at) else {
+        let Some(buffer) = self.buffer_of(thread) else {
             return;
         };
         if outcome != SendOutcome::Sent || !self.history.reconstructs {
             return;
         }
+        let position = self.positions[usize::from(thread)];
         let sent = Sent {
             kind,
-            handle: self.history.lives[life].handle,
+            handle: self.history.buffers[buffer].handle,
             thread,
-            op: at.ops.saturating_sub(1),
-            sequence: at.sequence,
+            op: position.ops.saturating_sub(1),
+            sequence: position.sequence,
         };
         self.server.write(conn, sent, chunk);
         while !self.server_recorded && self.server.has_frame(conn) {
@@ -350,9 +374,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn wait(&mut self, thread: u16, lock: Option<LockId>) {
-        let held = |hold: &&Hold| Some(hold.lock) == lock && hold.to == StepNumber::MAX;
-        self.history.waits.push(BlockedThread {
+    /// `thread` could not go on.
+    fn block(&mut self, thread: u16, lock: Option<LockId>) {
+        let held = |hold: &&LockHold| Some(hold.lock) == lock && hold.to == StepNumber::MAX;
+        self.history.blocked.push(BlockedThread {
             step: self.history.steps.len(),
             thread,
             lock,
@@ -362,14 +387,14 @@ impl<'a> Walk<'a> {
 
     /// The server takes a frame in the step at hand, which sent it itself where `own`.
     fn receive(&mut self, conn: ConnId, own: bool) {
-        let taken = self.server.take(conn, own, &self.history.lives);
+        let taken = self.server.take(conn, own, &self.history.buffers);
         let step = self.history.steps.len();
         for taken in &taken {
-            if let Some(life) = taken.life.filter(|_| !taken.torn) {
-                self.history.lives[life].deeds.push(Deed {
+            if let Some(buffer) = taken.buffer.filter(|_| !taken.torn) {
+                self.history.buffers[buffer].deeds.push(Deed {
                     step,
                     thread: taken.thread,
-                    what: What::Heard(taken.kind, taken.effect),
+                    kind: DeedKind::Received(taken.kind, taken.effect),
                 });
             }
         }
@@ -389,25 +414,25 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn finish(mut self) -> History {
-        if let Some(wait) = self.history.waits.last().copied() {
-            let at = self.contexts[usize::from(wait.thread)];
+    fn finish(mut self) -> RunHistory {
+        if let Some(blocked) = self.history.blocked.last().copied() {
+            let position = self.positions[usize::from(blocked.thread)];
             self.history.marks.push(Mark {
                 divergence: Divergence {
                     kind: Kind::Deadlock,
                     device: DeviceId(0),
                     memory: None,
                     address: None,
-                    thread: Some(wait.thread),
-                    op: Some(at.ops.saturating_sub(1)),
+                    thread: Some(blocked.thread),
+                    op: Some(position.ops.saturating_sub(1)),
                 },
-                step: Some(wait.step),
+                step: Some(blocked.step),
             });
-        } else if self.history.completed {
+        } else if self.timeline.completed {
             let known = self.checker.listed().len();
             self.checker.rest();
             self.mark(known, false);
-            self.history.late = self.server.flush(&self.history.lives);
+            self.history.late = self.server.flush(&self.history.buffers);
         }
         self.history.contradiction = self.checker.contradiction().map(str::to_owned);
         self.history.shown = self.server.shown();

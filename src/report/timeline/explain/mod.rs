@@ -1,255 +1,127 @@
 //! The paragraph under the table: what the server believes, what is true, and which gap did it.
 //!
-//! It begins with the first divergence: how it came about ([`divergence`]), what else followed,
-//! where things stand at the end, and the gap. Every clause is read off the steps of the buffers
-//! concerned; where they fit no known pattern, only what the oracle found is said.
+//! It explains the first divergence in full: how it came about, and the gap that let it. Then it
+//! says what else followed, and where things stand at the end. One file explains one kind of
+//! divergence. Every clause is read off the steps of the buffers concerned; where they fit no known
+//! pattern, only what the oracle found is said.
 
-mod divergence;
-mod entry;
-mod explanation;
-mod locks;
+mod at_rest;
+mod deadlock;
+mod double_free;
+mod duplicate_alloc;
+mod headline;
+mod lock_out_of_bounds;
+mod lost_message;
+mod misattributed;
+mod missing_live;
+mod phantom_live;
 mod release;
-mod wire;
+mod symptom;
+mod torn_frame;
+mod unknown_free;
 
 use std::collections::BTreeSet;
 
-use crate::device::{DeviceId, Memory};
 use crate::oracle::Kind;
 
-use super::history::{History, Mark, ShownEntry, StepNumber};
-use super::labels::list;
+use super::history::RunHistory;
+use symptom::{Explanation, Symptom};
 
 /// The paragraph is set to this width.
 const TEXT_WIDTH: usize = 100;
 
-/// Steps that the headline names of a kind; more are counted.
-const NAMED: usize = 6;
-
-/// Places whose end is told.
-const PLACES: usize = 3;
-
 /// The headline and the paragraph.
-pub(super) fn explain(history: &History) -> String {
-    let mut text = wrapped(&headline(history));
+pub(super) fn explain(history: &RunHistory) -> String {
+    let mut text = wrapped(&headline::headline(history));
     text.push_str(&wrapped(&paragraph(history)));
     text
 }
 
-/// Which divergences there are, and where they show.
-fn headline(history: &History) -> String {
-    if history.marks.is_empty() {
-        return if history.completed {
-            "No divergence.".to_owned()
-        } else {
-            "No divergence up to here.".to_owned()
-        };
-    }
-    let mut kinds: Vec<Kind> = Vec::new();
-    for mark in &history.marks {
-        if !kinds.contains(&mark.divergence.kind) {
-            kinds.push(mark.divergence.kind);
-        }
-    }
-    let named: Vec<String> = kinds
-        .into_iter()
-        .map(|kind| format!("{kind} ({})", places_in_time(history, kind)))
-        .collect();
-    format!("✗ {}", list(&named))
-}
-
-/// Where divergences of a kind show: `step 18`, `steps 2, 11 and 13`, `step 13 and at rest`.
-fn places_in_time(history: &History, kind: Kind) -> String {
-    let marks: Vec<Option<StepNumber>> = history
-        .marks
-        .iter()
-        .filter(|mark| mark.divergence.kind == kind)
-        .map(|mark| mark.step)
-        .collect();
-    let steps: Vec<StepNumber> = marks.iter().copied().flatten().collect();
-    let mut places: Vec<String> = steps.iter().take(NAMED).map(ToString::to_string).collect();
-    if steps.len() > NAMED {
-        places.push(format!("{} more", steps.len() - NAMED));
-    }
-    let mut words = match steps.len() {
-        0 => String::new(),
-        1 => format!("step {}", list(&places)),
-        _ => format!("steps {}", list(&places)),
-    };
-    if marks.len() > steps.len() {
-        words.push_str(if steps.is_empty() {
-            "at rest"
-        } else {
-            " and at rest"
-        });
-    }
-    words
-}
-
-fn paragraph(history: &History) -> String {
+fn paragraph(history: &RunHistory) -> String {
     if let Some(why) = &history.contradiction {
         return format!("The events contradict themselves, so nothing of this is sure: {why}.");
     }
-    let Some(first) = history.marks.first() else {
-        return calm(history);
+    let mut symptoms = history.marks.iter().map(|mark| Symptom { history, mark });
+    let Some(first) = symptoms.next() else {
+        return at_rest::without_divergence(history);
     };
-    let cause = divergence::of(history, first);
-    let mut sentences = vec![cause.text];
-    let mut explained = BTreeSet::from([first.divergence.kind]);
-    for mark in &history.marks {
-        if explained.insert(mark.divergence.kind) {
-            sentences.extend(divergence::follows(history, mark));
+    let Explanation { text, gap } = explain_first(first);
+    let mut sentences = vec![text];
+    let mut explained = BTreeSet::from([first.mark.divergence.kind]);
+    for symptom in symptoms {
+        if explained.insert(symptom.mark.divergence.kind) {
+            sentences.extend(follow_up(symptom));
         }
     }
-    sentences.extend(ending(history));
-    sentences.extend(cause.gap.map(|gap| format!("The gap: {gap}.")));
+    sentences.extend(at_rest::at_rest(history));
+    sentences.extend(gap.map(|gap| format!("The gap: {gap}.")));
     sentences.join(" ")
 }
 
-/// What to say where nothing diverged.
-fn calm(history: &History) -> String {
-    if !history.completed {
-        return "The run was cut off here: what the server shows at rest was not compared."
-            .to_owned();
-    }
-    if !history.reconstructs {
-        return "The messages came over several connections and nobody recorded in which order the server took them: \
-                only the allocators' side was checked."
-            .to_owned();
-    }
-    let live: Vec<u64> = history
-        .lives
-        .iter()
-        .filter(|life| life.ended.is_none())
-        .map(|life| life.handle.size_bytes)
-        .collect();
-    match live.len() {
-        0 => "Each message found what it was about, and at rest nothing is live and nothing is shown.".to_owned(),
-        count => format!(
-            "Each message found what it was about, and at rest the server shows just what is live: {count} {} ({} B), \
-             never released. That is a leak of the program's own, and no divergence.",
-            if count == 1 { "buffer" } else { "buffers" },
-            live.iter().sum::<u64>()
-        ),
+/// How the first divergence came about.
+fn explain_first(symptom: Symptom<'_>) -> Explanation {
+    let explanation = match symptom.mark.divergence.kind {
+        Kind::DuplicateAlloc | Kind::StaleMetadata => duplicate_alloc::explain(symptom),
+        Kind::UnknownFree => unknown_free::explain(symptom),
+        Kind::MissingLive => missing_live::explain(symptom),
+        Kind::PhantomLive => phantom_live::explain(symptom),
+        Kind::Misattributed => misattributed::explain(symptom),
+        Kind::LostMessage => lost_message::explain(symptom),
+        Kind::TornFrame => torn_frame::explain(symptom),
+        Kind::DoubleFree => double_free::explain(symptom),
+        Kind::Deadlock => Some(deadlock::explain(symptom.history)),
+        Kind::LockOutOfBounds => lock_out_of_bounds::explain(symptom),
+    };
+    explanation.unwrap_or_else(|| Explanation::new(found(symptom)))
+}
+
+/// What came after the first divergence, in a sentence.
+fn follow_up(symptom: Symptom<'_>) -> Option<String> {
+    let Symptom { mark, .. } = symptom;
+    match mark.divergence.kind {
+        Kind::UnknownFree => unknown_free::follow_up(symptom),
+        Kind::DuplicateAlloc | Kind::StaleMetadata => duplicate_alloc::follow_up(symptom),
+        Kind::MissingLive if mark.step.is_some() => missing_live::follow_up(symptom),
+        // What is shown and what is live at rest is said of every place anyway.
+        Kind::MissingLive | Kind::PhantomLive if mark.divergence.address.is_some() => None,
+        Kind::DoubleFree => double_free::follow_up(symptom),
+        _ => Some(explain_first(symptom).text),
     }
 }
 
-/// Where things stand at the end, at each place that diverged.
-fn ending(history: &History) -> Vec<String> {
-    if !history.reconstructs {
-        return Vec::new();
-    }
-    let mut places: Vec<(DeviceId, u64)> = Vec::new();
-    for mark in &history.marks {
-        let Mark { divergence, .. } = mark;
-        // These say nothing of the server's table.
-        let of_table = !matches!(divergence.kind, Kind::Deadlock | Kind::LockOutOfBounds);
-        if let Some(address) = divergence.address.filter(|_| of_table)
-            && !places.contains(&(divergence.device, address))
-        {
-            places.push((divergence.device, address));
+/// What the oracle found, where no pattern is recognised.
+fn found(symptom: Symptom<'_>) -> String {
+    let Symptom { history, mark } = symptom;
+    let divergence = &mark.divergence;
+    let at = match (divergence.address, divergence.memory) {
+        (Some(address), memory) => {
+            format!(" at {}", history.place(divergence.device, memory, address))
         }
-    }
-    let mut sentences: Vec<String> = places
-        .iter()
-        .take(PLACES)
-        .map(|(device, address)| ending_at(history, *device, *address))
-        .collect();
-    if places.len() > PLACES {
-        sentences.push(format!(
-            "{} more addresses diverged.",
-            places.len() - PLACES
-        ));
-    }
-    sentences
-}
-
-fn ending_at(history: &History, device: DeviceId, address: u64) -> String {
-    let place = history.place(device, None, address);
-    let shown: Vec<&ShownEntry> = history
-        .shown
-        .iter()
-        .filter(|shown| (shown.device, shown.address) == (device, address))
-        .collect();
-    let live: Vec<usize> = (0..history.lives.len())
-        .filter(|id| {
-            let life = &history.lives[*id];
-            life.ended.is_none() && (life.handle.device, life.handle.address) == (device, address)
-        })
-        .collect();
-    let when = if history.completed {
-        "At rest"
-    } else {
-        "Where the run ends,"
+        (None, _) => format!(" on device {}", divergence.device),
     };
-    let right = shown.len() == live.len()
-        && shown.iter().zip(&live).all(|(shown, id)| {
-            shown.life == Some(*id)
-                && shown.size_bytes == history.lives[*id].handle.size_bytes
-                && shown.memory == history.lives[*id].handle.memory
-        });
-    if right && live.is_empty() {
-        return format!("{when} nothing is shown and nothing is live at {place} any more.");
-    }
-    if right {
-        return format!("{when} the server shows just what is live at {place}.");
-    }
-    let in_memory = |memory: Memory| match history.mixes_memories {
-        true => format!(" {}", memory.name()),
-        false => String::new(),
+    let when = match mark.step {
+        Some(step) => format!("At step {step}"),
+        None => "At rest".to_owned(),
     };
-    let entries: Vec<String> = shown
-        .iter()
-        .map(|shown| {
-            let owner = shown
-                .life
-                .map(|life| format!(" of t{}", history.lives[life].thread));
-            format!(
-                "{} B{}{}",
-                shown.size_bytes,
-                in_memory(shown.memory),
-                owner.unwrap_or_default()
-            )
-        })
-        .collect();
-    let buffers: Vec<String> = live
-        .iter()
-        .map(|id| {
-            let life = &history.lives[*id];
-            let memory = in_memory(life.handle.memory);
-            format!(
-                "t{}'s{memory} buffer of {} B",
-                life.thread, life.handle.size_bytes
-            )
-        })
-        .collect();
-    let shows = match entries.as_slice() {
-        [] => "nothing".to_owned(),
-        entries => list(entries),
-    };
-    let is_live = match buffers.as_slice() {
-        [] => "nothing is live there".to_owned(),
-        [one] => format!("{one} is live there"),
-        several => format!("{} are live there", list(several)),
-    };
-    format!("{when} the server shows {shows} at {place}; {is_live}.")
+    format!("{when}{at}: {}.", divergence.kind.explain())
 }
 
 /// `text` in lines of at most [`TEXT_WIDTH`] characters.
 fn wrapped(text: &str) -> String {
-    let mut set = String::new();
+    let mut lines = String::new();
     let mut line_width = 0;
     for word in text.split_whitespace() {
         let width = word.chars().count();
         if line_width > 0 && line_width + 1 + width > TEXT_WIDTH {
-            set.push('\n');
+            lines.push('\n');
             line_width = 0;
         } else if line_width > 0 {
-            set.push(' ');
+            lines.push(' ');
             line_width += 1;
         }
-        set.push_str(word);
+        lines.push_str(word);
         line_width += width;
     }
-    set.push('\n');
-    set
+    lines.push('\n');
+    lines
 }

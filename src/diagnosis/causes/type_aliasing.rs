@@ -5,8 +5,10 @@
 //! has two buffers at an address, no other cause leaves that, and one such pair is proof: a FREE
 //! that is late or lost only makes it last.
 
-use super::super::facts::{Facts, Sighting};
-use super::{Evidence, Exhibit};
+use super::super::facts::Facts;
+use super::super::sightings::Sighting;
+use super::super::suspect::Exhibit;
+use super::evidence::Evidence;
 use crate::numbers::plural;
 
 const DRAM_L1: &str = "ALLOC as DRAM, ALLOC as L1 at the same address";

@@ -16,30 +16,30 @@ use crate::tracking::entry::{Class, Entry};
 use crate::tracking::sent::SentKind;
 use crate::tracking::{Layout, Message, MessageKind};
 
-use super::history::{BufferHistory, LifeId, ShownEntry, TableEffect, Taken};
+use super::history::{BufferHistory, BufferId, ServerEffect, ShownEntry, Taken};
 
 /// A registry with what is on its way to it.
 #[derive(Debug)]
-pub(super) struct ShownTable {
+pub(super) struct ServerView {
     layout: Layout,
     chunks: u8,
     registry: Registry,
+    /// By connection, what was written to it and not taken.
     wires: Vec<InFlight>,
-    /// Chunks written to each connection and not taken.
+    /// By connection, how many chunks that is.
     in_flight: Vec<usize>,
     planted: Option<Planted>,
     /// Whose the entries of the table are.
-    owners: Vec<(EntryId, LifeId)>,
+    owners: Vec<(EntryId, BufferId)>,
 }
 
 /// Which entry of the table is meant: device, class, address and buffer type.
 type EntryId = (DeviceId, Class, u64, u8);
 
-impl ShownTable {
-    pub fn new(scenario: &Scenario) -> ShownTable {
+impl ServerView {
+    pub fn new(scenario: &Scenario, conns: u16) -> ServerView {
         let transport = scenario.transport;
-        let conns = scenario.objects().conns;
-        ShownTable {
+        ServerView {
             layout: transport.layout,
             chunks: scenario.writes_per_frame(),
             planted: scenario.planted,
@@ -68,7 +68,7 @@ impl ShownTable {
 
     /// Takes a frame; what came of it, and of what was held back for it. `own`: it is taken in the
     /// step that sent it.
-    pub fn take(&mut self, conn: ConnId, own: bool, lives: &[BufferHistory]) -> Vec<Taken> {
+    pub fn take(&mut self, conn: ConnId, own: bool, buffers: &[BufferHistory]) -> Vec<Taken> {
         let Some(frame) = self.wires[usize::from(conn.0)].pop() else {
             return Vec::new();
         };
@@ -77,10 +77,10 @@ impl ShownTable {
         let (sent, is_torn) = (*frame.sent(), frame.is_torn());
         let Some(message) = frame.message(self.layout, self.planted) else {
             return vec![Taken {
-                life: life_of(lives, sent.handle.device, sent.handle.generation),
+                buffer: buffer_of(buffers, sent.handle.device, sent.handle.generation),
                 kind: sent.kind,
                 thread: sent.thread,
-                effect: TableEffect::Garbage,
+                effect: ServerEffect::Garbage,
                 torn: true,
                 own,
             }];
@@ -97,19 +97,19 @@ impl ShownTable {
                 Taken {
                     torn: first && is_torn,
                     own: first && own,
-                    ..self.take_effect(message, outcome, first.then_some(&sent), lives)
+                    ..self.take_effect(message, outcome, first.then_some(&sent), buffers)
                 }
             })
             .collect()
     }
 
     /// All is over: what is held back takes effect.
-    pub fn flush(&mut self, lives: &[BufferHistory]) -> Vec<Taken> {
+    pub fn flush(&mut self, buffers: &[BufferHistory]) -> Vec<Taken> {
         let mut late = Vec::new();
         self.registry
             .flush(&mut |message, outcome| late.push((message.clone(), outcome)));
         late.iter()
-            .map(|(message, outcome)| self.take_effect(message, outcome, None, lives))
+            .map(|(message, outcome)| self.take_effect(message, outcome, None, buffers))
             .collect()
     }
 
@@ -123,7 +123,7 @@ impl ShownTable {
                 address: shown.address,
                 size_bytes: shown.size_bytes,
                 refcount: shown.refcount,
-                life: self.owner(entry),
+                buffer: self.owner(entry),
             })
         };
         self.registry.live().iter().filter_map(one).collect()
@@ -136,14 +136,14 @@ impl ShownTable {
         message: &Message,
         outcome: &Outcome,
         sent: Option<&Sent>,
-        lives: &[BufferHistory],
+        buffers: &[BufferHistory],
     ) -> Taken {
         let device = u16::try_from(message.device).ok().map(DeviceId);
-        let life = match (message.extension, sent) {
+        let buffer = match (message.extension, sent) {
             (Some(extension), _) => {
-                device.and_then(|device| life_of(lives, device, extension.generation))
+                device.and_then(|device| buffer_of(buffers, device, extension.generation))
             }
-            (None, Some(sent)) => life_of(lives, sent.handle.device, sent.handle.generation),
+            (None, Some(sent)) => buffer_of(buffers, sent.handle.device, sent.handle.generation),
             (None, None) => None,
         };
         let (kind, class) = match message.kind {
@@ -153,28 +153,28 @@ impl ShownTable {
             _ => (SentKind::Free, Class::Plain),
         };
         let effect = match *outcome {
-            Outcome::Inserted => TableEffect::Inserted,
-            Outcome::Replaced { old } => TableEffect::Replaced(self.disown(&old)),
+            Outcome::Inserted => ServerEffect::Inserted,
+            Outcome::Replaced { old } => ServerEffect::Replaced(self.disown(&old)),
             Outcome::Incremented { kept } => {
-                TableEffect::Incremented(self.owner(&kept), kept.refcount)
+                ServerEffect::Incremented(self.owner(&kept), kept.refcount)
             }
-            Outcome::Removed { entry } => TableEffect::Removed(self.disown(&entry)),
+            Outcome::Removed { entry } => ServerEffect::Removed(self.disown(&entry)),
             Outcome::Decremented { left } => {
-                TableEffect::Decremented(self.owner(&left), left.refcount)
+                ServerEffect::Decremented(self.owner(&left), left.refcount)
             }
-            Outcome::UnknownFree => TableEffect::UnknownFree,
-            Outcome::Held => TableEffect::Held,
-            Outcome::Rejected(reason) => TableEffect::Rejected(reason),
-            Outcome::Ignored => TableEffect::Ignored,
+            Outcome::UnknownFree => ServerEffect::UnknownFree,
+            Outcome::Held => ServerEffect::Held,
+            Outcome::Rejected(reason) => ServerEffect::Rejected(reason),
+            Outcome::Ignored => ServerEffect::Ignored,
         };
-        if let (TableEffect::Inserted | TableEffect::Replaced(_), Some(device), Some(life)) =
-            (effect, device, life)
+        if let (ServerEffect::Inserted | ServerEffect::Replaced(_), Some(device), Some(buffer)) =
+            (effect, device, buffer)
         {
             let entry = (device, class, message.address, message.buffer_type);
-            self.owners.push((entry, life));
+            self.owners.push((entry, buffer));
         }
         Taken {
-            life,
+            buffer,
             kind,
             thread: message
                 .extension
@@ -187,26 +187,26 @@ impl ShownTable {
         }
     }
 
-    fn owner(&self, entry: &Entry) -> Option<LifeId> {
+    fn owner(&self, entry: &Entry) -> Option<BufferId> {
         let id = entry_id(entry);
         let found = self.owners.iter().find(|(of, _)| *of == id);
-        found.map(|(_, life)| *life)
+        found.map(|(_, buffer)| *buffer)
     }
 
     /// The entry is gone; whose it was.
-    fn disown(&mut self, entry: &Entry) -> Option<LifeId> {
-        let life = self.owner(entry);
+    fn disown(&mut self, entry: &Entry) -> Option<BufferId> {
+        let buffer = self.owner(entry);
         let id = entry_id(entry);
         self.owners.retain(|(of, _)| *of != id);
-        life
+        buffer
     }
 }
 
-/// The life that the allocator numbered so.
-fn life_of(lives: &[BufferHistory], device: DeviceId, generation: u64) -> Option<LifeId> {
-    lives
+/// The buffer that the allocator numbered so.
+fn buffer_of(buffers: &[BufferHistory], device: DeviceId, generation: u64) -> Option<BufferId> {
+    buffers
         .iter()
-        .position(|life| (life.handle.device, life.handle.generation) == (device, generation))
+        .position(|buffer| (buffer.handle.device, buffer.handle.generation) == (device, generation))
 }
 
 fn entry_id(entry: &Entry) -> EntryId {

@@ -8,7 +8,7 @@
 //! proof.
 
 use super::super::facts::Facts;
-use super::Evidence;
+use super::evidence::Evidence;
 use crate::numbers::plural;
 
 /// From this share of all that follows on, frames are misread and not odd.

@@ -1,0 +1,330 @@
+//! Addresses whose lives are inferred: what the order of ALLOC and FREE at one address says, where
+//! messages do not name the life that they mean.
+//!
+//! On a record without trouble they alternate. Each other pattern is kept open until the messages
+//! that follow decide what it was (A: ALLOC, F: FREE, in the order in which they were seen):
+//!
+//! | pattern | what it is |
+//! |---|---|
+//! | `A A F F` | the first FREE came late: after the next ALLOC of its address |
+//! | `F A A` | the first FREE came early: before its own ALLOC |
+//! | `A A F A F A F A` | the first life never got its FREE: one ALLOC too many from then on |
+//! | `F F A F` | a second FREE, or one whose ALLOC never came |
+//! | `A F`, first of all an `F` | a FREE from before the record, or whose ALLOC never came |
+//! | `A(L1) A(DRAM)` | two types share the address |
+//!
+//! A FREE goes to the oldest life. Where two types are live at an address and FREE names none,
+//! nothing is concluded until the address is empty again.
+//!
+//! The states of an address, and what each message makes of them. Each ALLOC of a live address is
+//! also counted as a duplicate, each FREE of one that is not as unknown.
+//!
+//! | state | message | next state | what is noted |
+//! |---|---|---|---|
+//! | `Free` | ALLOC | `Live` | how long it was free |
+//! | | FREE | `PendingFree` | |
+//! | | FREE, the first message, known to the server | `Free` | the server began earlier |
+//! | `Live` | ALLOC | `Overlapping` | |
+//! | | ALLOC of another type | `Mixed` | two types at one address |
+//! | | FREE | `Free` | how long it lived |
+//! | `Overlapping` | ALLOC | `Overlapping` | |
+//! | | ALLOC, and the first life is given up | `Overlapping` or `Live` | a lost FREE |
+//! | | ALLOC of another type | `Mixed` | two types at one address |
+//! | | FREE | `Overlapping` | |
+//! | | FREE, as many as ALLOCs | `Free` | a late FREE |
+//! | `Mixed` | ALLOC | `Mixed` | two types, if it is not of the last one's |
+//! | | FREE | `Mixed`, `Free` after the last | |
+//! | `PendingFree` | ALLOC, soon | `LiveAfterPendingFree` | |
+//! | | ALLOC, later | `Live` | a second FREE, or the first message |
+//! | | FREE | `PendingFree` | as above, of the one that was pending |
+//! | `LiveAfterPendingFree` | ALLOC | `Live` | an early FREE |
+//! | | FREE | `PendingFree` | how long it lived |
+//! | | FREE, and the pending one is given up | `Free` | as above, and that one |
+//! | any | end of the record or of the client | `Free` or `Live` | what is likeliest |
+
+use super::super::address::AddressLife;
+use super::super::clients::ClientEnd;
+use super::super::ledger::AddressLedger;
+use super::super::sightings::RecordPoint;
+use super::overlapping::OverlappingLives;
+use super::pending_free::PendingFree;
+use crate::oracle::Kind;
+
+/// What is known of an address.
+#[derive(Clone, Debug, Default)]
+pub(super) struct InferredAddress {
+    state: AddressState,
+    /// The FREE that ended the last life.
+    last_free: Option<RecordPoint>,
+    /// A message was about it before.
+    seen: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+enum AddressState {
+    #[default]
+    Free,
+    Live(AddressLife),
+    /// More ALLOCs than FREEs, by two or more at some time.
+    Overlapping(Box<OverlappingLives>),
+    /// Two types were live at once.
+    Mixed {
+        lives: u32,
+        last: AddressLife,
+    },
+    /// A FREE of what is not live.
+    PendingFree(Box<PendingFree>),
+    /// As before, and an ALLOC soon after.
+    LiveAfterPendingFree {
+        free: Box<PendingFree>,
+        life: AddressLife,
+    },
+}
+
+/// How the last life of an address ended with its process.
+#[derive(Clone, Copy, Debug)]
+enum LifeEnd {
+    Swept { at: RecordPoint, life: AddressLife },
+    Restarted,
+}
+
+impl InferredAddress {
+    /// Whether it need not be kept: nothing is live and nothing is open.
+    pub fn is_settled(&self) -> bool {
+        matches!(self.state, AddressState::Free)
+    }
+
+    /// An ALLOC; `known`: the server says that the address was live. The life has begun with its
+    /// client.
+    pub fn alloc(&mut self, life: AddressLife, known: bool, ledger: &mut AddressLedger<'_>) {
+        let seen = std::mem::replace(&mut self.seen, true);
+        ledger.facts.reused += u64::from(seen);
+        ledger.facts.known_before += u64::from(known && !seen);
+        self.note_sweep(ledger);
+        self.state = match std::mem::take(&mut self.state) {
+            AddressState::Free => {
+                if let Some(freed) = self.last_free {
+                    ledger.facts.idle.add(life.at.since(freed));
+                }
+                AddressState::Live(life)
+            }
+            AddressState::Live(before) => {
+                ledger.diverged(Kind::DuplicateAlloc, life.at);
+                if before.buffer_type == life.buffer_type {
+                    let lives = OverlappingLives::new(before, life);
+                    AddressState::Overlapping(Box::new(lives))
+                } else {
+                    mixed(2, before, life, ledger)
+                }
+            }
+            AddressState::Overlapping(lives) => {
+                ledger.diverged(Kind::DuplicateAlloc, life.at);
+                another_overlaps(lives, life, ledger)
+            }
+            AddressState::Mixed { lives, last } => {
+                ledger.diverged(Kind::DuplicateAlloc, life.at);
+                let lives = lives + 1;
+                if last.buffer_type == life.buffer_type {
+                    AddressState::Mixed { lives, last: life }
+                } else {
+                    mixed(lives, last, life, ledger)
+                }
+            }
+            AddressState::PendingFree(free) if free.can_be_of(life.at) => {
+                AddressState::LiveAfterPendingFree { free, life }
+            }
+            AddressState::PendingFree(free) => {
+                self.give_up(&free, ledger);
+                AddressState::Live(life)
+            }
+            AddressState::LiveAfterPendingFree { free, life: early } => {
+                free.found(&early, ledger);
+                AddressState::Live(life)
+            }
+        };
+    }
+
+    /// A FREE; `known`: the server says that the address was live.
+    pub fn free(&mut self, at: RecordPoint, known: bool, ledger: &mut AddressLedger<'_>) {
+        let seen = std::mem::replace(&mut self.seen, true);
+        if let Some(LifeEnd::Swept { at: swept, .. }) = self.end_with_client(ledger) {
+            let sighting = ledger.sighting(&[swept, at]);
+            ledger.facts.swept_frees.add(sighting);
+            ledger.diverged(Kind::UnknownFree, at);
+            self.last_free = Some(at);
+            return;
+        }
+        let before = self.last_free;
+        self.state = match std::mem::take(&mut self.state) {
+            AddressState::Free if known && !seen => {
+                ledger.facts.known_before += 1;
+                AddressState::Free
+            }
+            AddressState::Free => return self.wait_for_alloc(at, before, ledger),
+            AddressState::Live(life) => {
+                ledger.facts.lives.add(at.since(life.at));
+                if let Some(before) = before {
+                    ledger.facts.cycles.add(at.since(before));
+                }
+                ledger.facts.see_known_free(at);
+                ledger.clients.end_life(&life);
+                AddressState::Free
+            }
+            AddressState::Overlapping(mut lives) => {
+                if lives.is_balanced_by(at, ledger) {
+                    lives.balanced(ledger);
+                    AddressState::Free
+                } else {
+                    AddressState::Overlapping(lives)
+                }
+            }
+            AddressState::Mixed { lives, last } => {
+                ledger.clients.end_life(&last);
+                match lives {
+                    0 | 1 => AddressState::Free,
+                    _ => AddressState::Mixed {
+                        lives: lives - 1,
+                        last,
+                    },
+                }
+            }
+            AddressState::PendingFree(free) => {
+                self.give_up(&free, ledger);
+                return self.wait_for_alloc(at, Some(free.last), ledger);
+            }
+            AddressState::LiveAfterPendingFree { mut free, life } => {
+                ledger.facts.lives.add(at.since(life.at));
+                ledger.clients.end_life(&life);
+                if free.outlasts(at) {
+                    AddressState::PendingFree(free)
+                } else {
+                    self.give_up(&free, ledger);
+                    AddressState::Free
+                }
+            }
+        };
+        self.last_free = Some(at);
+    }
+
+    /// The record ends: decides what is open as far as it can be. What is live is left for
+    /// [`InferredAddress::live`].
+    pub fn decide(&mut self, ledger: &mut AddressLedger<'_>) {
+        self.note_sweep(ledger);
+        let clients_have_ended = ledger.facts.circumstances.complete;
+        self.settle(clients_have_ended, ledger);
+    }
+
+    /// What is live, after [`InferredAddress::decide`].
+    pub fn live(&self) -> Option<AddressLife> {
+        match &self.state {
+            AddressState::Live(life) | AddressState::Mixed { last: life, .. } => Some(*life),
+            _ => None,
+        }
+    }
+
+    /// Decides what is open, as nothing more comes.
+    fn settle(&mut self, client_has_ended: bool, ledger: &mut AddressLedger<'_>) {
+        self.state = match std::mem::take(&mut self.state) {
+            AddressState::Overlapping(lives) => match lives.settle(client_has_ended, ledger) {
+                Some(last) => AddressState::Live(last),
+                None => AddressState::Free,
+            },
+            AddressState::PendingFree(free) => {
+                self.give_up(&free, ledger);
+                AddressState::Free
+            }
+            AddressState::LiveAfterPendingFree { free, life } => {
+                let after = life.at.since(free.last);
+                if ledger.facts.idle.share_longer_than(after) > 0.5 {
+                    free.found(&life, ledger);
+                    AddressState::Free
+                } else {
+                    self.give_up(&free, ledger);
+                    AddressState::Live(life)
+                }
+            }
+            other => other,
+        };
+    }
+
+    /// A FREE at `at` of what is not live, after the one at `before`: its ALLOC may be yet to come.
+    fn wait_for_alloc(
+        &mut self,
+        at: RecordPoint,
+        before: Option<RecordPoint>,
+        ledger: &mut AddressLedger<'_>,
+    ) {
+        let kind = if before.is_some() {
+            Kind::DoubleFree
+        } else {
+            Kind::UnknownFree
+        };
+        ledger.diverged(kind, at);
+        self.state = AddressState::PendingFree(Box::new(PendingFree::new(at, before)));
+    }
+
+    /// No ALLOC came that this FREE belongs to.
+    fn give_up(&mut self, free: &PendingFree, ledger: &mut AddressLedger<'_>) {
+        free.give_up(ledger);
+        self.last_free = Some(free.last);
+    }
+
+    /// Forgets what ended with its process, and notes what a sweep took.
+    fn note_sweep(&mut self, ledger: &mut AddressLedger<'_>) {
+        if let Some(LifeEnd::Swept { at, life }) = self.end_with_client(ledger) {
+            ledger.swept_live(&life, at);
+        }
+    }
+
+    /// Forgets what ended with its process; how the life ended that was there, if one did.
+    fn end_with_client(&mut self, ledger: &mut AddressLedger<'_>) -> Option<LifeEnd> {
+        let last = match &self.state {
+            AddressState::Live(life)
+            | AddressState::LiveAfterPendingFree { life, .. }
+            | AddressState::Mixed { last: life, .. } => life,
+            AddressState::Overlapping(lives) => &lives.last,
+            AddressState::Free | AddressState::PendingFree(_) => return None,
+        };
+        let ending = ledger.clients.ending(last)?;
+        self.settle(true, ledger);
+        let life = self.live();
+        self.state = AddressState::Free;
+        Some(match ending {
+            ClientEnd::Swept(at) => LifeEnd::Swept { at, life: life? },
+            ClientEnd::Restarted => LifeEnd::Restarted,
+        })
+    }
+}
+
+/// Another ALLOC of an address where lives overlap.
+fn another_overlaps(
+    mut lives: Box<OverlappingLives>,
+    life: AddressLife,
+    ledger: &mut AddressLedger<'_>,
+) -> AddressState {
+    if lives.last.buffer_type != life.buffer_type {
+        return mixed(lives.open() + 1, lives.last, life, ledger);
+    }
+    if lives.is_too_much(life) {
+        lives.give_up_first(ledger);
+        // What is left began with the ALLOC before this one.
+        if lives.open() <= 1 {
+            return AddressState::Live(lives.last);
+        }
+    }
+    AddressState::Overlapping(lives)
+}
+
+/// Two types share an address, `lives` in all: `before`, and now `life`.
+fn mixed(
+    lives: u32,
+    before: AddressLife,
+    life: AddressLife,
+    ledger: &mut AddressLedger<'_>,
+) -> AddressState {
+    let types = i64::from(before.buffer_type) << 8 | i64::from(life.buffer_type);
+    let sighting = ledger.sighting(&[before.at, life.at]).with_number(types);
+    ledger.facts.aliased.add(sighting);
+    ledger.diverged(Kind::Misattributed, life.at);
+    AddressState::Mixed { lives, last: life }
+}

@@ -1,0 +1,223 @@
+//! The addresses of a record: each is followed on its own, from the first message that names it.
+//!
+//! How depends on that message. If it names the life that it means, the address is followed by
+//! generations (`named`); if not, by the order of its messages (`inferred`).
+//!
+//! Memory is bounded by the addresses at which something is live or open, at most
+//! [`MAX_ADDRESSES`], plus the last [`SETTLED_WINDOW`] at which nothing is.
+
+mod inferred;
+mod named;
+mod overlapping;
+mod pending_free;
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
+use super::address::{AddressKey, AddressLife};
+use super::ledger::{AddressLedger, Ledger};
+use super::seen_message::SeenMessage;
+use super::sightings::RecordPoint;
+use crate::oracle::Kind;
+use crate::oracle::message_check::FREED_WINDOW;
+use inferred::InferredAddress;
+use named::NamedAddress;
+
+/// Addresses that are followed at once, at about 350 bytes each; messages about more are counted
+/// only.
+pub const MAX_ADDRESSES: usize = 1 << 21;
+/// Addresses at which nothing is live that are remembered.
+pub const SETTLED_WINDOW: usize = FREED_WINDOW;
+/// Devices that are tried where a message does not state its own.
+const TRIED_DEVICES: i32 = 64;
+
+/// Every address that is followed.
+#[derive(Debug, Default)]
+pub(super) struct Addresses {
+    table: FxHashMap<AddressKey, FollowedAddress>,
+    /// Addresses at which nothing was live when they were put here, with the number of that
+    /// message.
+    settled: VecDeque<(AddressKey, u64)>,
+    /// How many there are at which something is live or open.
+    open: u64,
+}
+
+/// What is known of an address, and the number of the last message about it.
+#[derive(Debug)]
+enum FollowedAddress {
+    Inferred(InferredAddress, u64),
+    Named(Box<NamedAddress>, u64),
+}
+
+impl Addresses {
+    /// Takes a message about `key`.
+    pub fn take(&mut self, key: AddressKey, seen: &SeenMessage<'_>, ledger: &mut Ledger) {
+        let named = seen.generation().is_some();
+        if !self.table.contains_key(&key) {
+            if self.table.len() >= MAX_ADDRESSES {
+                ledger.facts.not_followed += 1;
+                return;
+            }
+            self.table.insert(key, FollowedAddress::new(named));
+        }
+        if named && seen.opens() && seen.was_known() {
+            self.look_for_alias(key, seen.at, ledger);
+        }
+        let Some(address) = self.table.get_mut(&key) else {
+            return;
+        };
+        let was_settled = address.is_settled();
+        if seen.opens() {
+            let life = AddressLife {
+                at: seen.at,
+                pid: seen.message.pid,
+                epoch: ledger.clients.begin_life(seen.message.pid, seen.at),
+                buffer_type: seen.message.buffer_type,
+            };
+            address.alloc(seen, life, &mut ledger.of_address(key));
+        } else {
+            address.free(seen, &mut ledger.of_address(key));
+        }
+        let is_settled = address.is_settled();
+        match (was_settled, is_settled) {
+            (true, false) => self.open += 1,
+            (false, true) => self.open = self.open.saturating_sub(1),
+            _ => {}
+        }
+        ledger.facts.peak_live = ledger.facts.peak_live.max(self.open);
+        if is_settled {
+            self.remember_settled(key, seen.at.number);
+        }
+    }
+
+    /// The one device on which `address` is followed, of the first few.
+    pub fn device_of(&self, address: u64) -> Option<i32> {
+        let is_followed = |device: &i32| {
+            let key = AddressKey::of_buffer(*device, address);
+            self.table.contains_key(&key)
+        };
+        let mut devices = (0..TRIED_DEVICES).filter(is_followed);
+        let first = devices.next();
+        first.filter(|_| devices.next().is_none())
+    }
+
+    /// Forgets all; how many addresses there were at which something was live or open.
+    pub fn clear(&mut self) -> usize {
+        let addresses = self.table.values();
+        let live = addresses.filter(|address| !address.is_settled()).count();
+        *self = Addresses::default();
+        live
+    }
+
+    /// The record ends: decides what is open. What is live then, in the order of the record.
+    pub fn decide(mut self, ledger: &mut Ledger) -> Vec<(AddressKey, AddressLife)> {
+        let mut keys: Vec<AddressKey> = self.table.keys().copied().collect();
+        keys.sort_unstable();
+        let mut live = Vec::new();
+        for key in keys {
+            let Some(address) = self.table.get_mut(&key) else {
+                continue;
+            };
+            address.decide(&mut ledger.of_address(key));
+            live.extend(address.live().map(|life| (key, life)));
+        }
+        live.sort_unstable_by_key(|(key, life)| (life.at.position, *key));
+        live
+    }
+
+    /// The server says that what is at `key` was live, and messages name the memory: if another
+    /// memory's buffer is live at the address, that is the one the server means.
+    fn look_for_alias(&self, key: AddressKey, at: RecordPoint, ledger: &mut Ledger) {
+        let address = self.table.get(&key);
+        if address.is_some_and(|address| !address.is_settled()) {
+            return;
+        }
+        let live = |other| self.table.get(&other)?.live();
+        if let Some(life) = key.in_other_memories().find_map(live) {
+            let facts = &mut ledger.facts;
+            facts.aliased.add(key.sighting(&[life.at, at]));
+            facts.count(Kind::Misattributed, &key.sighting(&[at]));
+        }
+    }
+
+    /// Nothing is live at `key`: it is remembered for a while.
+    fn remember_settled(&mut self, key: AddressKey, number: u64) {
+        self.settled.push_back((key, number));
+        if self.settled.len() > SETTLED_WINDOW
+            && let Some((old, since)) = self.settled.pop_front()
+            && let Some(address) = self.table.get(&old)
+            && address.is_settled()
+            && address.last_message() == since
+        {
+            self.table.remove(&old);
+        }
+    }
+}
+
+impl FollowedAddress {
+    fn new(named: bool) -> FollowedAddress {
+        if named {
+            FollowedAddress::Named(Box::default(), 0)
+        } else {
+            FollowedAddress::Inferred(InferredAddress::default(), 0)
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        match self {
+            FollowedAddress::Inferred(address, _) => address.is_settled(),
+            FollowedAddress::Named(address, _) => address.is_settled(),
+        }
+    }
+
+    fn last_message(&self) -> u64 {
+        let (FollowedAddress::Inferred(_, last) | FollowedAddress::Named(_, last)) = self;
+        *last
+    }
+
+    fn alloc(&mut self, seen: &SeenMessage<'_>, life: AddressLife, ledger: &mut AddressLedger<'_>) {
+        match self {
+            FollowedAddress::Inferred(address, last) => {
+                *last = seen.at.number;
+                address.alloc(life, seen.was_known(), ledger);
+            }
+            FollowedAddress::Named(address, last) => {
+                *last = seen.at.number;
+                address.alloc(generation_number(seen), life, ledger);
+            }
+        }
+    }
+
+    fn free(&mut self, seen: &SeenMessage<'_>, ledger: &mut AddressLedger<'_>) {
+        match self {
+            FollowedAddress::Inferred(address, last) => {
+                *last = seen.at.number;
+                address.free(seen.at, seen.was_known(), ledger);
+            }
+            FollowedAddress::Named(address, last) => {
+                *last = seen.at.number;
+                address.free(generation_number(seen), seen.at, seen.was_known(), ledger);
+            }
+        }
+    }
+
+    fn decide(&mut self, ledger: &mut AddressLedger<'_>) {
+        match self {
+            FollowedAddress::Inferred(address, _) => address.decide(ledger),
+            FollowedAddress::Named(address, _) => address.decide(ledger),
+        }
+    }
+
+    fn live(&self) -> Option<AddressLife> {
+        match self {
+            FollowedAddress::Inferred(address, _) => address.live(),
+            FollowedAddress::Named(address, _) => address.live(),
+        }
+    }
+}
+
+/// The generation that a message names. One that names none, among others that do, has 0.
+fn generation_number(seen: &SeenMessage<'_>) -> u64 {
+    seen.generation().map_or(0, |generation| generation.number)
+}

@@ -1,0 +1,227 @@
+//! Addresses whose lives are named: where messages carry the generation of the life that they mean,
+//! nothing has to be inferred.
+//!
+//! A generation counts a device's allocations, so a FREE belongs to the ALLOC of its number, and to
+//! no other. A FREE that waits for its ALLOC came early, or its ALLOC is lost, or was before the
+//! record: the last where its number is below the first one that the record shows of that device.
+
+use smallvec::SmallVec;
+
+use super::super::address::AddressLife;
+use super::super::clients::ClientEnd;
+use super::super::ledger::AddressLedger;
+use super::super::sightings::RecordPoint;
+use crate::oracle::Kind;
+
+/// Lives, early FREEs and ended lives that are kept at an address; the oldest is decided when more
+/// come.
+const MAX_KEPT: usize = 8;
+
+/// What is known of an address whose lives are named.
+#[derive(Clone, Debug, Default)]
+pub(super) struct NamedAddress {
+    live: SmallVec<[NamedLife; 1]>,
+    /// A life was released twice, and the second release may have ended the next one, whose own
+    /// then ends the one after it, and so on: until nothing is live here, what is out of order is
+    /// that and no reordering.
+    disturbed: bool,
+    /// FREEs whose ALLOC did not come yet.
+    early: SmallVec<[NamedFree; 1]>,
+    /// The last FREEs of lives that have ended.
+    ended: SmallVec<[NamedFree; 2]>,
+    seen: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct NamedLife {
+    generation: u64,
+    life: AddressLife,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct NamedFree {
+    generation: u64,
+    at: RecordPoint,
+}
+
+impl NamedAddress {
+    /// Whether it need not be kept.
+    pub fn is_settled(&self) -> bool {
+        self.live.is_empty() && self.early.is_empty()
+    }
+
+    /// An ALLOC of `generation`, whose life has begun with its client.
+    pub fn alloc(&mut self, generation: u64, life: AddressLife, ledger: &mut AddressLedger<'_>) {
+        ledger.facts.reused += u64::from(std::mem::replace(&mut self.seen, true));
+        self.end_with_clients(None, ledger);
+        if let Some(free) = take(&mut self.early, generation) {
+            let sighting = ledger.sighting(&[free.at, life.at]);
+            ledger.facts.early_frees.add_proven(sighting);
+            ledger.facts.early_gaps.add(life.at.since(free.at));
+            ledger.clients.end_life(&life);
+            self.end(free);
+            return;
+        }
+        if !self.live.is_empty() {
+            ledger.diverged(Kind::DuplicateAlloc, life.at);
+        }
+        self.live.push(NamedLife { generation, life });
+        if self.live.len() > MAX_KEPT {
+            self.lose_oldest(ledger);
+        }
+    }
+
+    /// A FREE of `generation`; `known`: the server says that the address was live.
+    pub fn free(
+        &mut self,
+        generation: u64,
+        at: RecordPoint,
+        known: bool,
+        ledger: &mut AddressLedger<'_>,
+    ) {
+        let free = NamedFree { generation, at };
+        let seen = std::mem::replace(&mut self.seen, true);
+        let swept = self.end_with_clients(Some(generation), ledger);
+        let mut live = self.live.iter();
+        if let Some(index) = live.position(|named| named.generation == generation) {
+            let NamedLife { life, .. } = self.live.remove(index);
+            self.end_life(&life, free, ledger);
+        } else if let Some(swept) = swept {
+            let sighting = ledger.sighting(&[swept, at]);
+            ledger.facts.swept_frees.add_proven(sighting);
+            ledger.diverged(Kind::UnknownFree, at);
+            self.end(free);
+        } else if let Some(before) = find(&self.ended, generation) {
+            note_second_free(before, at, ledger);
+            self.disturbed = true;
+        } else if let Some(before) = take(&mut self.early, generation) {
+            note_second_free(before, at, ledger);
+            self.early.push(free);
+        } else if known && !seen {
+            ledger.facts.known_before += 1;
+            self.end(free);
+        } else {
+            ledger.diverged(Kind::UnknownFree, at);
+            self.early.push(free);
+            if self.early.len() > MAX_KEPT {
+                self.decide_oldest_free(ledger);
+            }
+        }
+    }
+
+    /// The record ends.
+    pub fn decide(&mut self, ledger: &mut AddressLedger<'_>) {
+        self.end_with_clients(None, ledger);
+        while !self.early.is_empty() {
+            self.decide_oldest_free(ledger);
+        }
+        while self.live.len() > 1 {
+            self.lose_oldest(ledger);
+        }
+    }
+
+    /// What is live, after [`NamedAddress::decide`].
+    pub fn live(&self) -> Option<AddressLife> {
+        self.live.first().map(|named| named.life)
+    }
+
+    /// `life`, which is no longer kept, got its FREE: late, if a later one has begun.
+    fn end_life(&mut self, life: &AddressLife, free: NamedFree, ledger: &mut AddressLedger<'_>) {
+        ledger.clients.end_life(life);
+        ledger.facts.lives.add(free.at.since(life.at));
+        let mut live = self.live.iter();
+        let later = live.find(|named| named.generation > free.generation);
+        if let Some(NamedLife { life: next, .. }) = later.filter(|_| !self.disturbed) {
+            let sighting = ledger.sighting(&[life.at, next.at, free.at]);
+            ledger.facts.late_frees.add_proven(sighting);
+            ledger.facts.late_gaps.add(free.at.since(next.at));
+        }
+        self.disturbed &= !self.live.is_empty();
+        self.end(free);
+    }
+
+    /// The life with the lowest number, of several, never got its FREE.
+    fn lose_oldest(&mut self, ledger: &mut AddressLedger<'_>) {
+        self.live.sort_unstable_by_key(|named| named.generation);
+        let NamedLife { life, .. } = self.live.remove(0);
+        let next = self.live[0].life;
+        if self.disturbed {
+            return;
+        }
+        let sighting = ledger.sighting(&[life.at, next.at]);
+        if life.pid == next.pid {
+            ledger.facts.lost_frees.add_proven(sighting.clone());
+            ledger.clients.lose_life(&life, next.at, sighting);
+        } else {
+            ledger.facts.owner_changes.add_proven(sighting);
+        }
+    }
+
+    fn decide_oldest_free(&mut self, ledger: &mut AddressLedger<'_>) {
+        let free = self.early.remove(0);
+        if free.generation < ledger.facts.first_generation(ledger.key.device) {
+            ledger.first_free(free.at);
+        } else {
+            let sighting = ledger.sighting(&[free.at]);
+            ledger.facts.lost_allocs.add_proven(sighting);
+        }
+        self.end(free);
+    }
+
+    /// Keeps the FREE of a life that has ended.
+    fn end(&mut self, free: NamedFree) {
+        if self.ended.len() >= MAX_KEPT {
+            self.ended.remove(0);
+        }
+        self.ended.push(free);
+    }
+
+    /// Forgets what ended with its process. Returns the sweep that took the life of `asked`, if one
+    /// did; the others count as swept.
+    fn end_with_clients(
+        &mut self,
+        asked: Option<u64>,
+        ledger: &mut AddressLedger<'_>,
+    ) -> Option<RecordPoint> {
+        let mut found = None;
+        let mut restarted = false;
+        self.live.retain(|NamedLife { generation, life }| {
+            match ledger.clients.ending(life) {
+                None => return true,
+                Some(ClientEnd::Swept(swept)) if asked == Some(*generation) => found = Some(swept),
+                Some(ClientEnd::Swept(swept)) => ledger.swept_live(life, swept),
+                Some(ClientEnd::Restarted) => restarted = true,
+            }
+            false
+        });
+        if restarted {
+            self.ended.clear();
+            self.early.clear();
+        }
+        found
+    }
+}
+
+/// A second FREE of one life came at `at`.
+fn note_second_free(before: NamedFree, at: RecordPoint, ledger: &mut AddressLedger<'_>) {
+    let sighting = ledger.sighting(&[before.at, at]);
+    ledger.facts.count(Kind::DoubleFree, &sighting);
+    ledger.facts.second_frees.add_proven(sighting);
+}
+
+/// The first FREE of `generation`.
+fn find(frees: &[NamedFree], generation: u64) -> Option<NamedFree> {
+    let mut frees = frees.iter().copied();
+    frees.find(|free| free.generation == generation)
+}
+
+/// Takes the first FREE of `generation` out.
+fn take<const N: usize>(frees: &mut SmallVec<[NamedFree; N]>, generation: u64) -> Option<NamedFree>
+where
+    [NamedFree; N]: smallvec::Array<Item = NamedFree>,
+{
+    let index = frees
+        .iter()
+        .position(|free| free.generation == generation)?;
+    Some(frees.remove(index))
+}

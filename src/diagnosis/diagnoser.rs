@@ -1,0 +1,190 @@
+//! The diagnoser: reads a record, observation by observation, and notes what each one shows.
+//!
+//! A message that no client can have meant is noted as odd and not followed. Each other one goes to
+//! its address. At the end, what is open is decided and the causes are weighed.
+
+use super::address::AddressKey;
+use super::addresses::Addresses;
+use super::causes;
+use super::facts::Circumstances;
+use super::ledger::Ledger;
+use super::outcome::Diagnosis;
+use super::seen_message::{Oddity, SeenMessage};
+use super::sightings::{RecordPoint, Sighting};
+use crate::oracle::Kind;
+use crate::trace::observation::{Observation, Observed, ServerAnswer};
+
+/// Reads a record, observation by observation.
+#[derive(Debug, Default)]
+pub struct Diagnoser {
+    ledger: Ledger,
+    addresses: Addresses,
+    /// Messages of all kinds.
+    number: u64,
+}
+
+impl Diagnoser {
+    /// Takes the next observation.
+    pub fn observe(&mut self, observation: &Observation) {
+        let at = RecordPoint {
+            position: observation.position,
+            number: self.number,
+        };
+        let facts = &mut self.ledger.facts;
+        match &observation.what {
+            // It counts when it takes effect.
+            Observed::Message {
+                server_answer: Some(ServerAnswer::Held),
+                ..
+            } => {}
+            Observed::Message {
+                message,
+                complete,
+                server_answer,
+            } => self.message(&SeenMessage {
+                at,
+                conn: observation.conn,
+                message,
+                complete: *complete,
+                server_answer: *server_answer,
+            }),
+            Observed::TookEffect {
+                message,
+                server_answer,
+            } => self.message(&SeenMessage {
+                at,
+                conn: observation.conn,
+                message,
+                complete: true,
+                server_answer: *server_answer,
+            }),
+            Observed::MixedFrame => {
+                facts.mixed.add_proven(Sighting::at(at));
+                facts.count(Kind::TornFrame, &Sighting::at(at));
+            }
+            Observed::UnknownFrame { kind } => {
+                self.number += 1;
+                facts.odd_since += 1;
+                let kind = i64::try_from(*kind).unwrap_or(i64::MAX);
+                facts.unknown_frames.add(Sighting::at(at).with_number(kind));
+            }
+            Observed::TornFrame { .. } => facts.torn.add(Sighting::at(at)),
+            Observed::Dropped { message } => facts.dropped.add_proven(Sighting {
+                device: Some(message.device),
+                address: Some(message.address),
+                ..Sighting::at(at)
+            }),
+            Observed::Opened => {}
+            Observed::Closed => {
+                if let Some(conn) = observation.conn {
+                    self.ledger.clients.closed(conn);
+                }
+            }
+            Observed::Swept { pid, .. } => self.ledger.clients.sweep(*pid, at),
+            Observed::ServerStarted => self.server_starts(at),
+        }
+    }
+
+    /// The outcome, at the end of the record.
+    pub fn finish(mut self, circumstances: Circumstances) -> Diagnosis {
+        self.ledger.facts.circumstances = circumstances;
+        let live = self.addresses.decide(&mut self.ledger);
+        let Ledger {
+            mut facts,
+            mut clients,
+        } = self.ledger;
+        facts.cuts = clients.cuts();
+        let end = RecordPoint {
+            position: 0,
+            number: self.number,
+        };
+        for (key, life) in live {
+            let mut cuts = facts.cuts.iter_mut();
+            match cuts.find(|cut| cut.pid == life.pid && life.at.number < cut.at.number) {
+                // It ended with its process.
+                Some(cut) => cut.left += 1,
+                None => {
+                    facts.live.add(key.sighting(&[life.at]));
+                    facts.outlive(life.at, end);
+                }
+            }
+        }
+        causes::weigh(facts)
+    }
+
+    fn message(&mut self, seen: &SeenMessage<'_>) {
+        self.number += 1;
+        if seen.message.kind.role().is_none() {
+            return;
+        }
+        if let Some(oddity) = seen.oddity() {
+            return self.note_oddity(oddity, seen.at);
+        }
+        let facts = &mut self.ledger.facts;
+        facts.sound_since += u64::from(facts.odd() > 0);
+        facts.generations |= seen.generation().is_some();
+        let Some(key) = self.key(seen) else {
+            return;
+        };
+        let facts = &mut self.ledger.facts;
+        facts.messages += 1;
+        facts.allocs += u64::from(seen.opens());
+        if seen.opens() {
+            self.hear_of_client(seen);
+        }
+        self.addresses.take(key, seen, &mut self.ledger);
+    }
+
+    fn note_oddity(&mut self, oddity: Oddity, at: RecordPoint) {
+        let facts = &mut self.ledger.facts;
+        facts.odd_since += 1;
+        let (sightings, number) = match oddity {
+            Oddity::DevicePid(pid) => (&mut facts.device_pids, i64::from(pid)),
+            Oddity::Field(value) => (&mut facts.odd_fields, value),
+        };
+        sightings.add(Sighting::at(at).with_number(number));
+    }
+
+    /// The address that a message is about; none where it does not say enough.
+    fn key(&self, seen: &SeenMessage<'_>) -> Option<AddressKey> {
+        let key = AddressKey::of(seen.message);
+        if seen.complete {
+            return Some(key);
+        }
+        // A line that does not state its device, or neither that nor the address.
+        let states_address = seen.server_answer == Some(ServerAnswer::UnknownFree);
+        states_address.then(|| {
+            let device = self.addresses.device_of(key.address);
+            key.on_device(device.unwrap_or(-1))
+        })
+    }
+
+    /// A client sends an ALLOC. Notes a new process under an old id.
+    fn hear_of_client(&mut self, seen: &SeenMessage<'_>) {
+        let Ledger { facts, clients } = &mut self.ledger;
+        let pid = seen.message.pid;
+        let generation = seen.generation();
+        if let Some(left) = clients.heard(pid, seen.conn, generation) {
+            let restart = Sighting::at(seen.at).with_number(i64::from(pid));
+            facts.abandoned += left;
+            facts.restarts.add_proven(restart);
+        }
+        if let Some(generation) = generation {
+            facts.see_generation(generation);
+        }
+    }
+
+    /// A server starts: it holds nothing.
+    fn server_starts(&mut self, at: RecordPoint) {
+        let live = self.addresses.clear();
+        let Ledger { facts, clients } = &mut self.ledger;
+        if live > 0 {
+            facts.server_starts_with_live.add(Sighting {
+                number: i64::try_from(live).ok(),
+                ..Sighting::at(at)
+            });
+        }
+        clients.clear();
+        facts.begin_epoch(at);
+    }
+}

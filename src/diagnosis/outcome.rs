@@ -1,0 +1,47 @@
+//! The outcome of a diagnosis: the ranked causes, and what was counted beside them.
+
+use std::collections::BTreeMap;
+
+use super::sightings::Sighting;
+use super::suspect::Suspect;
+use crate::oracle::Kind;
+
+/// From this score on a cause is named with confidence.
+pub const CONFIDENT: f64 = 0.9;
+/// From this score on a cause is named; below, it is only mentioned.
+pub const PROBABLE: f64 = 0.5;
+
+/// The outcome.
+#[derive(Clone, Debug, Default)]
+pub struct Diagnosis {
+    /// Messages about buffers that were read.
+    pub messages: u64,
+    /// What is suspected, most likely first; those of no weight are left out.
+    pub causes: Vec<Suspect>,
+    /// Whether anything is wrong, explained or not.
+    pub trouble: bool,
+    /// Divergences by kind, as a check without truth counts them.
+    pub divergences: BTreeMap<Kind, u64>,
+    /// The first of them.
+    pub first: Option<(Kind, Sighting)>,
+    /// Buffers that are live at the end.
+    pub live: u64,
+    /// Whether messages name the life that they mean.
+    pub generations: bool,
+    /// What to record to tell more, in sentences.
+    pub advice: Vec<String>,
+    /// What else should be known, in sentences.
+    pub notes: Vec<String>,
+}
+
+impl Diagnosis {
+    /// The first cause, where it is named.
+    pub fn named(&self) -> Option<&Suspect> {
+        self.causes.first().filter(|first| first.score >= PROBABLE)
+    }
+
+    /// Causes that are named.
+    pub fn all_named(&self) -> impl Iterator<Item = &Suspect> {
+        self.causes.iter().filter(|cause| cause.score >= PROBABLE)
+    }
+}

@@ -1,0 +1,85 @@
+//! Sightings: where in a record something was seen, and how often.
+//!
+//! A [`RecordPoint`] is a place in a record. A [`Sighting`] is one piece of evidence: the positions
+//! that show it, and the device and the address that it is about. [`Sightings`] counts pieces of
+//! one kind and keeps the first few, so its size is bounded.
+
+use smallvec::SmallVec;
+
+/// Sightings of a kind that are kept; more are counted.
+pub const MAX_SIGHTINGS: usize = 32;
+
+/// A point of the record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct RecordPoint {
+    /// Where it stands in its source: what evidence refers to.
+    pub position: u64,
+    /// How many messages came before it: what gaps are measured in.
+    pub number: u64,
+}
+
+impl RecordPoint {
+    /// Messages between an earlier point and this one.
+    pub fn since(self, earlier: RecordPoint) -> u64 {
+        self.number.saturating_sub(earlier.number)
+    }
+}
+
+/// One piece of evidence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sighting {
+    /// Where in the source, in the order in which the cause's sentence names them.
+    pub positions: SmallVec<[u64; 3]>,
+    /// The device, where there is one.
+    pub device: Option<i32>,
+    /// The address, where there is one.
+    pub address: Option<u64>,
+    /// The process or another number that the sentence names.
+    pub number: Option<i64>,
+}
+
+impl Sighting {
+    /// Something at one point, about no address.
+    pub(super) fn at(point: RecordPoint) -> Sighting {
+        Sighting {
+            positions: [point.position].into_iter().collect(),
+            ..Sighting::default()
+        }
+    }
+
+    /// The same, about this number.
+    pub(super) fn with_number(self, number: i64) -> Sighting {
+        Sighting {
+            number: Some(number),
+            ..self
+        }
+    }
+}
+
+/// How often something was seen, and where first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sightings {
+    pub count: u64,
+    /// Of those: how many the record itself settles, by generations or by the client's own account.
+    pub proven: u64,
+    pub kept: Vec<Sighting>,
+}
+
+impl Sightings {
+    pub fn add(&mut self, sighting: Sighting) {
+        self.count += 1;
+        if self.kept.len() < MAX_SIGHTINGS {
+            self.kept.push(sighting);
+        }
+    }
+
+    pub fn add_proven(&mut self, sighting: Sighting) {
+        self.proven += 1;
+        self.add(sighting);
+    }
+
+    /// Those that only the pattern of messages suggests.
+    pub fn inferred(&self) -> u64 {
+        self.count - self.proven
+    }
+}
