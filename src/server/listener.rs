@@ -182,6 +182,7 @@ impl<O: Observer> Server<O> {
         observer: O,
     ) -> Result<Server<O>, ListenError> {
         let path = config.path.clone();
+        let semantics = config.semantics;
         let system = |source| ListenError::System {
             path: path.clone(),
             source,
@@ -196,6 +197,7 @@ impl<O: Observer> Server<O> {
             .name("tracking-server".into())
             .spawn(move || event_loop.run())
             .map_err(system)?;
+        log::info!("listening on {}, {semantics} semantics", path.display());
         Ok(Server {
             path,
             stop: ShutdownHandle(stop),

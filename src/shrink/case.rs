@@ -4,10 +4,12 @@
 //! allocation; and a thread without operations is none.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::device::{BufferKind, DeviceId, Memory};
 use crate::engine::controlled::machine::Setup;
+use crate::numbers::plural;
 use crate::scenario::Scenario;
 use crate::scenario::op::{Op, Request, SlotId};
 use crate::scenario::workload::Workload;
@@ -19,6 +21,18 @@ use super::ShrinkError;
 pub(super) struct Case {
     scenario: Scenario,
     ops: Vec<Vec<Op>>,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (threads, ops) = (self.threads() as u64, self.count() as u64);
+        write!(
+            f,
+            "{} of {}",
+            plural(ops, "operation"),
+            plural(threads, "thread")
+        )
+    }
 }
 
 impl Case {

@@ -19,6 +19,7 @@ use crate::engine::controlled::exhaustive::{Ended, Goal, Options, search};
 use crate::engine::controlled::machine::{Setup, SetupError};
 use crate::engine::controlled::observe::Observed;
 use crate::engine::controlled::schedule::Schedule;
+use crate::numbers::plural;
 use crate::oracle::{CheckError, Kind, Verdict};
 use crate::scenario::op::Op;
 use crate::scenario::{Scenario, ScenarioError};
@@ -112,9 +113,18 @@ pub fn shrink_trace(
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Shrunk, ShrinkError> {
     let (cases, kind, ops) = slice::slices(trace, kind, go_on)?;
+    log::info!(
+        "{} of up to {} around the first {kind}",
+        plural(cases.len() as u64, "slice"),
+        plural(ops as u64, "operation")
+    );
     // Of several slices one may show it at once and another only after a long search: all are searched a little before any is at length.
     for max_states in PATIENCE_STATES {
-        for case in &cases {
+        for (number, case) in (1..).zip(&cases) {
+            log::debug!(
+                "slice {number} of {}: {case}, searched up to {max_states} states",
+                cases.len()
+            );
             match reduce::reduce(case.clone(), kind, max_states, go_on) {
                 Err(ShrinkError::NotReproduced { .. }) => {}
                 other => return finish(other?, kind, go_on),
@@ -133,7 +143,9 @@ pub fn shrink_ops(
 ) -> Result<Shrunk, ShrinkError> {
     let ops = ops.iter().map(|ops| ops.to_vec()).collect();
     let [.., most] = PATIENCE_STATES;
-    let reduced = reduce::reduce(Case::new(scenario, ops), kind, most, go_on)?;
+    let case = Case::new(scenario, ops);
+    log::info!("{case}, of which some schedule shows {kind}");
+    let reduced = reduce::reduce(case, kind, most, go_on)?;
     finish(reduced, kind, go_on)
 }
 
@@ -169,6 +181,11 @@ fn fewest_preemptions(
             Some(better) => return (better, proved),
             None => proved &= found.ended == Ended::Exhausted,
         }
+        log::debug!(
+            "no schedule with {} shows it ({:?})",
+            plural(bound.into(), "preemption"),
+            found.ended
+        );
     }
     (example, proved)
 }
@@ -203,6 +220,7 @@ fn finish(
         replays: REPLAYS,
     };
     reproducer.provenance.minimal = size.to_string();
+    log::info!("{kind} in {size}");
     Ok(Shrunk {
         reproducer,
         observed: *observed,
@@ -220,8 +238,6 @@ impl fmt::Display for Size {
                 "fewer were not ruled out"
             }
         };
-        let plural =
-            |count: u64, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
         write!(
             f,
             "{}, {} ({}), {}, {} ({}); replays {} of {}",

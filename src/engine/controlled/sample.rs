@@ -161,6 +161,15 @@ fn sample_with<S: Scheduler + Clone + Send + Sync>(
         }
     });
     sampled.complete = sampled.schedules == plan.schedules;
+    log::debug!(
+        "{}: {} of {} schedules drawn by {:?} with seed {}, {} diverged",
+        setup.scenario.name,
+        sampled.schedules,
+        plan.schedules,
+        plan.strategy,
+        plan.seed,
+        sampled.diverged
+    );
     sampled
 }
 

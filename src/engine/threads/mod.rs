@@ -13,6 +13,7 @@ mod perturb;
 mod server;
 mod world;
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ use crate::engine::backend::{PartAt, StopReason};
 use crate::engine::code::Code;
 use crate::engine::step::{Stepped, Thread};
 use crate::lifecycle::ProgramKind;
+use crate::numbers::plural;
 use crate::oracle::Leak;
 use crate::oracle::rest::{LiveBuffer, Unrecorded};
 use crate::planted::Planted;
@@ -202,6 +204,14 @@ pub fn run(config: RunConfig<'_>, mut progress: impl FnMut(u64)) -> Result<RunRe
     };
     let world = World::new(scenario, client, debug_log)?;
     let failed = recorder.as_ref().map(Recorder::failed);
+    log::info!(
+        "run {} of {} begins: {} under {}, server {}",
+        config.run,
+        scenario.name,
+        plural(scenario.threads.into(), "thread"),
+        scenario.discipline.name,
+        server.path().display()
+    );
     let started = Instant::now();
     let play = Play {
         scenario,
@@ -254,6 +264,18 @@ pub fn run(config: RunConfig<'_>, mut progress: impl FnMut(u64)) -> Result<RunRe
         .get()
         .map_or(started.elapsed(), |ended| *ended - started);
     let completed = world.stopped().is_none();
+    log::info!(
+        "run {} ended after {:.3} s ({}): {} sent, {} lost",
+        config.run,
+        elapsed.as_secs_f64(),
+        match world.stopped() {
+            None => "all done",
+            Some(StopReason::Deadlock) => "threads stuck",
+            Some(StopReason::Interrupted) => "interrupted",
+        },
+        plural(world.sent.load(Ordering::Relaxed), "message"),
+        world.lost.load(Ordering::Relaxed)
+    );
     let (client_sent, client_dropped) = (
         world.sent.load(Ordering::Relaxed),
         world.lost.load(Ordering::Relaxed),
@@ -384,6 +406,17 @@ enum Suspicion {
     AllWait,
 }
 
+impl fmt::Display for Suspicion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Suspicion::Cycle(threads) => {
+                write!(f, "threads {threads:?} wait for each other's locks")
+            }
+            Suspicion::AllWait => f.write_str("every thread waits"),
+        }
+    }
+}
+
 impl Watch {
     fn look(&mut self, world: &World, threads: u16) {
         let running = usize::from(threads - world.finished.load(Ordering::Acquire).min(threads));
@@ -397,10 +430,14 @@ impl Watch {
             (Some(now), Some((before, since))) if now == *before => {
                 self.looks += 1;
                 if since.elapsed() > DEADLOCK_AFTER && self.looks > DEADLOCK_LOOKS {
+                    if world.stopped().is_none() {
+                        log::warn!("stuck for good: {now}");
+                    }
                     world.stop(StopReason::Deadlock);
                 }
             }
             (Some(now), _) => {
+                log::trace!("stuck for now: {now}");
                 self.suspected = Some((now, Instant::now()));
                 self.looks = 0;
             }

@@ -87,6 +87,28 @@ pub struct Searched {
 }
 
 impl Searched {
+    fn log(&self, setup: &Setup) {
+        // Small ones come by the hundred where something is made smaller.
+        const SMALL: u64 = 10_000;
+        let level = if self.states < SMALL {
+            log::Level::Trace
+        } else {
+            log::Level::Debug
+        };
+        log::log!(
+            level,
+            "{}: {} states searched in {} steps, {}",
+            setup.scenario.name,
+            self.states,
+            self.steps,
+            match self.ended {
+                Ended::Exhausted => "all there are",
+                Ended::Reached => "up to what was looked for",
+                Ended::Abandoned => "and given up",
+            }
+        );
+    }
+
     /// What follows from it, and why where it is inconclusive; `preemptions` was the bound.
     pub fn verdict(&self, preemptions: Option<u32>) -> (Verdict, Option<String>) {
         if self.example.is_some() {
@@ -135,6 +157,7 @@ pub fn search(
     search.used = 1;
     search.enter();
     search.run(go_on);
+    search.found.log(setup);
     search.found
 }
 
