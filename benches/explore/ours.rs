@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use heisenbed::engine::controlled::exhaustive::{Options, Searched, search};
+use heisenbed::engine::controlled::exhaustive::{SearchOptions, Searched, search};
 use heisenbed::engine::controlled::machine::Setup;
 use heisenbed::scenario::ScenarioFile;
 
@@ -26,18 +26,18 @@ pub fn setup(discipline: &str, threads: usize, pairs: usize, free_first: bool) -
 }
 
 /// Searches, for at most so many seconds of CPU time; what was found, and the seconds.
-pub fn searched(setup: &Arc<Setup>, options: &Options, budget: f64) -> (Searched, f64) {
+pub fn searched(setup: &Arc<Setup>, options: &SearchOptions, budget: f64) -> (Searched, f64) {
     let clock = ThreadClock::start();
     let found = search(setup, options, &mut |_| clock.seconds() < budget);
     (found, clock.seconds())
 }
 
 /// Without any reduction: each state that any interleaving passes through.
-pub fn unreduced() -> Options {
-    Options {
+pub fn unreduced() -> SearchOptions {
+    SearchOptions {
         partial_order: false,
         symmetry: false,
         dead_slots: false,
-        ..Options::default()
+        ..SearchOptions::default()
     }
 }

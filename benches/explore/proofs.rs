@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use heisenbed::engine::controlled::exhaustive::{Ended, Options, Searched};
+use heisenbed::engine::controlled::exhaustive::{SearchEnd, SearchOptions, Searched};
 
 use super::memory::peak_kib;
 use super::row::{Effort, Row};
@@ -30,20 +30,20 @@ pub fn exhaustive(effort: Effort) -> Vec<Row> {
     // All of these first: the peak of memory is the whole process's.
     let proofs = SIZES.map(|(threads, pairs, limit)| {
         let setup = ours::setup(DISCIPLINE, threads, pairs, false);
-        let (found, seconds) = ours::searched(&setup, &Options::default(), 600.0);
+        let (found, seconds) = ours::searched(&setup, &SearchOptions::default(), 600.0);
         (threads, pairs, limit, setup, found, seconds, peak_kib())
     });
     proofs
         .into_iter()
         .map(|(threads, pairs, limit, setup, found, seconds, peak_kib)| {
-            let proved = found.ended == Ended::Exhausted;
-            let options = Options {
+            let proved = found.ended == SearchEnd::Exhausted;
+            let options = SearchOptions {
                 max_states: MAX_STATES,
                 ..ours::unreduced()
             };
             let (plain, plain_seconds) = ours::searched(&setup, &options, budget);
             let took = |found: &Searched, seconds: f64| {
-                let end = if found.ended == Ended::Exhausted {
+                let end = if found.ended == SearchEnd::Exhausted {
                     ""
                 } else {
                     "not done: "
@@ -73,8 +73,8 @@ pub fn beside_peers(effort: Effort) -> Vec<Row> {
     let mut rows = Vec::new();
     for (threads, pairs) in [(2, 1), (2, 2)] {
         let setup = ours::setup(DISCIPLINE, threads, pairs, false);
-        let (found, seconds) = ours::searched(&setup, &Options::default(), 60.0);
-        assert_eq!(found.ended, Ended::Exhausted);
+        let (found, seconds) = ours::searched(&setup, &SearchOptions::default(), 60.0);
+        assert_eq!(found.ended, SearchEnd::Exhausted);
         let mut row = |peer: String, peer_count: usize| {
             rows.push(Row {
                 what: format!("proof, wide, {threads} × {pairs}"),

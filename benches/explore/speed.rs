@@ -1,6 +1,6 @@
 //! Random walks: schedules and steps a second.
 
-use heisenbed::engine::controlled::sample::{Plan, Strategy, sample};
+use heisenbed::engine::controlled::sample::{SamplePlan, Strategy, sample};
 
 use super::clock::ThreadClock;
 use super::row::{Effort, Row, median, median_ratio, rate};
@@ -46,7 +46,7 @@ pub fn random_walk(effort: Effort) -> Vec<Row> {
             };
             let (mut own, mut peer) = (Rates::default(), Rates::default());
             for seed in 0..rounds {
-                let plan = Plan {
+                let plan = SamplePlan {
                     strategy: Strategy::Random,
                     seed,
                     schedules: count,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use heisenbed::engine::controlled::exhaustive::{Ended, Options};
+use heisenbed::engine::controlled::exhaustive::{SearchEnd, SearchOptions};
 
 use super::loom_model::{self, LoomOutcome};
 use super::row::{Effort, Row};
@@ -42,9 +42,9 @@ pub fn agreement(effort: Effort) -> Vec<Row> {
         for (name, of_loom, of_shuttle) in DISCIPLINES {
             for free_first in [false, true] {
                 let setup = ours::setup(name, 2, pairs, free_first);
-                let (found, _) = ours::searched(&setup, &Options::default(), 60.0);
+                let (found, _) = ours::searched(&setup, &SearchOptions::default(), 60.0);
                 let diverged = found.example.is_some();
-                assert_eq!(diverged, found.ended == Ended::Reached);
+                assert_eq!(diverged, found.ended == SearchEnd::Reached);
                 let model = loom_model::Model {
                     threads: 2,
                     pairs,

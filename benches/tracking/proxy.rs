@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use heisenbed::proxy::{Config as ProxyConfig, Proxy};
+use heisenbed::proxy::{Proxy, ProxyConfig};
 use heisenbed::registry::Semantics;
-use heisenbed::server::listener::{Config, Server};
+use heisenbed::server::listener::{Server, ServerConfig};
 use heisenbed::tracking::Layout;
 use heisenbed::tracking::transport::Connection;
 
@@ -20,7 +20,8 @@ const WAYS: f64 = 2.0;
 pub fn added_latency(effort: Effort) -> Vec<Row> {
     let directory = tempfile::tempdir().expect("a directory");
     let path = |name: &str| directory.path().join(name);
-    let server = Server::start(Config::new(path("real"), Semantics::Typed)).expect("a server");
+    let server =
+        Server::start(ServerConfig::new(path("real"), Semantics::Typed)).expect("a server");
     let proxy = Proxy::start(ProxyConfig {
         listen: path("proxy"),
         upstream: path("real"),

@@ -5,8 +5,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Instant;
 
 use heisenbed::registry::Semantics;
-use heisenbed::server::journal::Journal;
-use heisenbed::server::listener::{Config, Server};
+use heisenbed::server::journal::ServerJournal;
+use heisenbed::server::listener::{Server, ServerConfig};
 use heisenbed::tracking::wire::encode;
 use heisenbed::tracking::{Layout, Message, MessageKind};
 
@@ -149,11 +149,11 @@ fn ours(
     journaled: bool,
 ) -> f64 {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut config = Config::new(directory.path().join("ours"), Semantics::Typed);
+    let mut config = ServerConfig::new(directory.path().join("ours"), Semantics::Typed);
     config.layout = layout;
     let journal = journaled.then(|| {
         let path = directory.path().join("table.hb");
-        let restored = Journal::open(&path, config.semantics, config.limits);
+        let restored = ServerJournal::open(&path, config.semantics, config.limits);
         restored.expect("a journal").journal
     });
     let server = Server::start_with(config, journal).expect("a server");

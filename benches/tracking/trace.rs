@@ -11,7 +11,7 @@ use heisenbed::scenario::op::Op;
 use heisenbed::scenario::{Scenario, ScenarioFile};
 use heisenbed::trace::event::Event;
 use heisenbed::trace::file::{Header, TraceFile};
-use heisenbed::trace::merge::{Merge, Merged};
+use heisenbed::trace::merge::{Merge, MergedEvent};
 
 use super::row::{Effort, Row};
 
@@ -58,7 +58,7 @@ pub fn record(scenario: &Scenario, path: &Path) -> TraceFile {
 }
 
 /// Every event of a trace, in the order of its schedule.
-pub fn events(trace: &TraceFile) -> impl Iterator<Item = Merged> {
+pub fn events(trace: &TraceFile) -> impl Iterator<Item = MergedEvent> {
     let Header::Run(header) = trace.header() else {
         panic!("it was recorded here");
     };

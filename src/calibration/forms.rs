@@ -111,16 +111,7 @@ pub fn log_text(seen: &[Observation]) -> String {
 /// Drops what `pid` owns, as a sweep does.
 fn sweep(registry: &mut Registry, pid: i32) {
     for entry in registry.live() {
-        let free = Message {
-            kind: MessageKind::Free,
-            device: i32::from(entry.device.0),
-            size_bytes: 0,
-            buffer_type: entry.buffer_type,
-            pid,
-            address: entry.address,
-            timestamp_ns: 0,
-            extension: None,
-        };
+        let free = without_extension(&entry.release());
         for _ in 0..if entry.pid == pid { entry.refcount } else { 0 } {
             registry.apply(&free, &mut |_, _| ());
         }

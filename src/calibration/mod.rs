@@ -15,11 +15,11 @@ use serde::Serialize;
 
 use crate::diagnosis::{CONFIDENT, Cause, Diagnosis};
 use forms::Form;
-use runs::Planted;
+use runs::PlantedRun;
 
 /// What to calibrate with.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub struct CalibrationPlan {
     /// Runs of each cause, and as many without one.
     pub runs: u64,
     /// Where they come from.
@@ -58,20 +58,20 @@ pub struct Confusion {
     pub rows: Vec<Row>,
 }
 
-/// Makes runs and diagnoses them. `go_on` is told how many are done and says whether to.
+/// Makes runs and diagnoses them. `keep_going` is told how many are done and says whether to.
 pub fn calibrate(
-    plan: Plan,
-    mut go_on: impl FnMut(u64) -> bool,
+    plan: CalibrationPlan,
+    mut keep_going: impl FnMut(u64) -> bool,
 ) -> Result<Confusion, runs::PlantError> {
     let mut rows = Vec::new();
     let mut done = 0;
     for cause in std::iter::once(None).chain(Cause::ALL.into_iter().map(Some)) {
         let mut row = Row::new(cause);
         for run in 0..plan.runs {
-            if !go_on(done) {
+            if !keep_going(done) {
                 return Ok(Confusion { rows });
             }
-            let planted = Planted::new(cause, plan.seed, run)?;
+            let planted = PlantedRun::new(cause, plan.seed, run)?;
             row.add(run, planted.form, &planted.diagnose());
             done += 1;
         }

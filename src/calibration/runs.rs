@@ -50,7 +50,7 @@ pub enum PlantError {
 
 /// A record with its cause.
 #[derive(Clone, Debug)]
-pub struct Planted {
+pub struct PlantedRun {
     /// The cause; none where there is no trouble.
     pub cause: Option<Cause>,
     /// The form of the record.
@@ -61,9 +61,9 @@ pub struct Planted {
     pub circumstances: Circumstances,
 }
 
-impl Planted {
+impl PlantedRun {
     /// Run `run` of `seed` with `cause`.
-    pub fn new(cause: Option<Cause>, seed: u64, run: u64) -> Result<Planted, PlantError> {
+    pub fn new(cause: Option<Cause>, seed: u64, run: u64) -> Result<PlantedRun, PlantError> {
         let index = cause.map_or(0, |cause| 1 + cause as u64);
         let mut redrawn = 0;
         let (drawn, (seen, complete)) = loop {
@@ -81,7 +81,7 @@ impl Planted {
             _ => transform::unsaid(seen),
         };
         let (seen, circumstances) = present(seen, drawn.form, complete);
-        Ok(Planted {
+        Ok(PlantedRun {
             cause,
             form: drawn.form,
             seen,
@@ -360,13 +360,13 @@ impl Drawn {
         let (observed, _) = observe(&setup, walk, index, u64::MAX);
         let complete = observed.end == RunEnd::Completed;
         let mut seen = Vec::new();
-        let mut tell = |observation| seen.push(observation);
+        let mut sink = |observation| seen.push(observation);
         let mut run = RunMessages::new(scenario, true);
         for event in &observed.events {
-            run.observe(event, &mut tell);
+            run.observe(event, &mut sink);
         }
         if complete {
-            run.finish(&mut tell);
+            run.finish(&mut sink);
         }
         Ok((seen, complete, observed.report))
     }

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use crate::scenario::random::Random;
 use crate::trace::observation::{Observation, Observed};
-use crate::tracking::{Layout, Message, MessageKind, wire};
+use crate::tracking::{Layout, Message, wire};
 
 /// Where `messages` were cut and how many buffers were live there.
 fn live_after(seen: &[Observation]) -> Vec<usize> {
     let mut live = 0_usize;
     seen.iter()
         .map(|observation| {
-            match message_of(observation).map(|message| message.kind) {
-                Some(MessageKind::Alloc | MessageKind::CbAlloc) => live += 1,
-                Some(MessageKind::Free | MessageKind::CbFree) => live = live.saturating_sub(1),
-                _ => {}
+            match message_of(observation).and_then(|message| message.kind.role()) {
+                Some((_, true)) => live += 1,
+                Some((_, false)) => live = live.saturating_sub(1),
+                None => {}
             }
             live
         })

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::corpus::Reproducer;
-use crate::engine::controlled::exhaustive::{Goal, Options, search};
+use crate::engine::controlled::exhaustive::{Goal, SearchOptions, search};
 use crate::engine::controlled::machine::Setup;
-use crate::engine::controlled::sample::{Plan, Strategy, sample};
+use crate::engine::controlled::sample::{SamplePlan, Strategy, sample};
 use crate::lifecycle::{Order, Publication};
 use crate::oracle::Kind;
 use crate::scenario::{Scenario, ScenarioFile};
@@ -193,13 +193,13 @@ impl Canary {
         shard: Shard,
         interrupt: &AtomicBool,
     ) -> Result<Option<CanaryRecord>, CampaignError> {
-        let go_on = || !interrupt.load(std::sync::atomic::Ordering::Relaxed);
+        let keep_going = || !interrupt.load(std::sync::atomic::Ordering::Relaxed);
         let mut scenario = self.scenario.clone();
         scenario.seed = seed;
         let (found, tries) = match self.engine {
             Engine::Threads => {
                 let (mut found, mut runs) = (false, 0);
-                while !found && runs < budget.min(ON_THREADS.2) && go_on() {
+                while !found && runs < budget.min(ON_THREADS.2) && keep_going() {
                     let played = play_on_threads(&scenario, runs, interrupt)?;
                     found = self.shows(played.report.divergences.keys());
                     runs += 1;
@@ -208,26 +208,30 @@ impl Canary {
             }
             Engine::Search => {
                 let setup = Setup::new(scenario, 0)?;
-                let options = Options {
+                let options = SearchOptions {
                     goal: match self.kinds[..] {
                         [] => Goal::First,
                         _ => Goal::AllKinds,
                     },
                     max_states: budget,
-                    ..Options::default()
+                    ..SearchOptions::default()
                 };
                 if budget == 0 {
                     (false, 0)
                 } else {
-                    let found = search(&setup, &options, &mut |_| go_on());
+                    let found = search(&setup, &options, &mut |_| keep_going());
                     (self.shows(found.divergences.keys()), found.states)
                 }
             }
-            Engine::Draw(strategy) => {
-                self.draw(&Setup::new(scenario, 0)?, strategy, seed, budget, &go_on)
-            }
+            Engine::Draw(strategy) => self.draw(
+                &Setup::new(scenario, 0)?,
+                strategy,
+                seed,
+                budget,
+                &keep_going,
+            ),
         };
-        Ok((found || go_on()).then(|| CanaryRecord {
+        Ok((found || keep_going()).then(|| CanaryRecord {
             shard,
             canary: self.name.clone(),
             engine: self.engine.name().to_owned(),
@@ -243,11 +247,11 @@ impl Canary {
         strategy: Strategy,
         seed: u64,
         budget: u64,
-        go_on: &(dyn Fn() -> bool + Sync),
+        keep_going: &(dyn Fn() -> bool + Sync),
     ) -> (bool, u64) {
         let (mut tries, mut batch) = (0, 64);
-        while tries < budget && go_on() {
-            let plan = Plan {
+        while tries < budget && keep_going() {
+            let plan = SamplePlan {
                 strategy,
                 seed: seed.wrapping_add(tries),
                 schedules: batch.min(budget - tries),
@@ -255,7 +259,7 @@ impl Canary {
                 workers: 1,
                 max_steps: MAX_STEPS,
             };
-            let sampled = sample(setup, &plan, &|_| go_on());
+            let sampled = sample(setup, &plan, &|_| keep_going());
             tries += sampled.schedules;
             if self.shows(sampled.divergences.keys()) {
                 return (true, tries);

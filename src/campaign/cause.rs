@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::corpus::{Expected, Reproducer};
-use crate::engine::controlled::observe::Observed;
+use crate::engine::controlled::observe::ObservedRun;
 use crate::engine::controlled::schedule::Schedule;
 use crate::lifecycle::ProgramKind;
 use crate::numbers::plural;
@@ -20,7 +20,7 @@ use crate::scenario::objects::Objects;
 use crate::scenario::op::Op;
 use crate::trace::event::Event;
 use crate::trace::file::SERVER_STREAM;
-use crate::trace::merge::Merged;
+use crate::trace::merge::MergedEvent;
 use crate::tracking::sent::SentKind;
 
 use super::fuzz::Crash;
@@ -73,7 +73,7 @@ pub fn of_crash(target: &str, crash: &Crash) -> CauseRecord {
 }
 
 /// The kind that shows first in a run, and the preemption that decides, in words.
-pub fn signature(scenario: &Scenario, observed: &Observed) -> Option<(Kind, String)> {
+pub fn signature(scenario: &Scenario, observed: &ObservedRun) -> Option<(Kind, String)> {
     let report = &observed.report;
     let first = report.first.map(|first| first.kind);
     let kind = first.or_else(|| report.divergences.keys().next().copied())?;
@@ -81,7 +81,7 @@ pub fn signature(scenario: &Scenario, observed: &Observed) -> Option<(Kind, Stri
 }
 
 /// A reproducer of a run as it is, for what could not be minimised.
-pub fn unminimised(scenario: &Scenario, ops: &[Box<[Op]>], observed: &Observed) -> Reproducer {
+pub fn unminimised(scenario: &Scenario, ops: &[Box<[Op]>], observed: &ObservedRun) -> Reproducer {
     let mut scripted = scenario.clone();
     scripted.workload.script = Some(
         ops.iter()
@@ -115,7 +115,7 @@ pub fn known(corpus: &[(String, String)]) -> BTreeMap<String, String> {
     known
 }
 
-fn deciding(scenario: &Scenario, observed: &Observed) -> String {
+fn deciding(scenario: &Scenario, observed: &ObservedRun) -> String {
     let Some(at) = observed.deciding() else {
         return "no preemption".to_owned();
     };
@@ -143,7 +143,7 @@ fn deciding(scenario: &Scenario, observed: &Observed) -> String {
 }
 
 /// What `thread` is about at event `at`.
-fn op_at(events: &[Merged], at: usize, thread: u16) -> &'static str {
+fn op_at(events: &[MergedEvent], at: usize, thread: u16) -> &'static str {
     let open = events[..=at].iter().rev().find_map(|merged| {
         (merged.stream == thread)
             .then_some(())

@@ -5,11 +5,11 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::folder::write_whole;
-use super::{CampaignError, Summary};
+use super::{CampaignError, CampaignSummary};
 
 /// What is remembered of a night.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Night {
+pub struct PastRun {
     /// Tells nights apart: a night that is resumed or merged again takes its own place.
     pub night: String,
     /// Its seed.
@@ -41,10 +41,10 @@ pub struct Night {
 /// How many nights before are shown.
 const SHOWN: usize = 6;
 
-impl Night {
+impl PastRun {
     /// The night that `summary` is of.
-    pub fn of(summary: &Summary) -> Night {
-        Night {
+    pub fn of(summary: &CampaignSummary) -> PastRun {
+        PastRun {
             night: format!(
                 "{} {} {}",
                 summary.seed,
@@ -68,7 +68,7 @@ impl Night {
 }
 
 /// Puts `tonight` into the history at `path`, and returns it with those before.
-pub fn remember(path: &Path, tonight: Night) -> Result<Vec<Night>, CampaignError> {
+pub fn remember(path: &Path, tonight: PastRun) -> Result<Vec<PastRun>, CampaignError> {
     let mut nights = read(path)?;
     let at = nights.iter().position(|night| night.night == tonight.night);
     let at = at.unwrap_or(nights.len());
@@ -83,7 +83,7 @@ pub fn remember(path: &Path, tonight: Night) -> Result<Vec<Night>, CampaignError
     Ok(nights.split_off(nights.len().saturating_sub(SHOWN)))
 }
 
-fn read(path: &Path) -> Result<Vec<Night>, CampaignError> {
+fn read(path: &Path) -> Result<Vec<PastRun>, CampaignError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -7,18 +7,21 @@ use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::CampaignError;
-use super::record::Record;
+use super::record::CampaignRecord;
 
 /// A journal that is being written.
 #[derive(Debug)]
-pub struct Journal {
+pub struct CampaignJournal {
     file: File,
     path: PathBuf,
 }
 
-impl Journal {
+impl CampaignJournal {
     /// Opens the journal at `path`, which need not exist, tells `each` of every record, and drops a line that was cut.
-    pub fn open(path: &Path, each: &mut dyn FnMut(Record)) -> Result<Journal, CampaignError> {
+    pub fn open(
+        path: &Path,
+        each: &mut dyn FnMut(CampaignRecord),
+    ) -> Result<CampaignJournal, CampaignError> {
         let file = File::options()
             .read(true)
             .write(true)
@@ -28,7 +31,7 @@ impl Journal {
             .map_err(CampaignError::io(path))?;
         let whole = read_from(&file, path, each)?;
         file.set_len(whole).map_err(CampaignError::io(path))?;
-        let mut journal = Journal {
+        let mut journal = CampaignJournal {
             file,
             path: path.to_owned(),
         };
@@ -40,7 +43,7 @@ impl Journal {
     }
 
     /// Appends a record. When this returns, the record outlives the process.
-    pub fn append(&mut self, record: &Record) -> Result<(), CampaignError> {
+    pub fn append(&mut self, record: &CampaignRecord) -> Result<(), CampaignError> {
         self.file
             .write_all(line(record).as_bytes())
             .map_err(CampaignError::io(&self.path))
@@ -48,19 +51,23 @@ impl Journal {
 }
 
 /// Tells `each` of every record in the journal at `path`.
-pub fn read(path: &Path, each: &mut dyn FnMut(Record)) -> Result<(), CampaignError> {
+pub fn read(path: &Path, each: &mut dyn FnMut(CampaignRecord)) -> Result<(), CampaignError> {
     let file = File::open(path).map_err(CampaignError::io(path))?;
     read_from(&file, path, each).map(drop)
 }
 
 /// A record as a line.
-pub fn line(record: &Record) -> String {
+pub fn line(record: &CampaignRecord) -> String {
     let text = serde_json::to_string(record).expect("a record has string keys and finite numbers");
     text + "\n"
 }
 
 /// Returns how many bytes are whole lines.
-fn read_from(file: &File, path: &Path, each: &mut dyn FnMut(Record)) -> Result<u64, CampaignError> {
+fn read_from(
+    file: &File,
+    path: &Path,
+    each: &mut dyn FnMut(CampaignRecord),
+) -> Result<u64, CampaignError> {
     let mut reader = BufReader::new(file);
     let (mut text, mut whole) = (Vec::new(), 0);
     for number in 1.. {
@@ -84,17 +91,17 @@ fn read_from(file: &File, path: &Path, each: &mut dyn FnMut(Record)) -> Result<u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::campaign::plan::Sort;
+    use crate::campaign::plan::UnitKind;
     use crate::campaign::record::{Begun, UnitRecord};
     use crate::campaign::shard::Shard;
     use crate::campaign::target::TargetName;
 
-    fn unit(number: u64) -> Record {
+    fn unit(number: u64) -> CampaignRecord {
         let target = TargetName("a target".to_owned());
-        Record::Unit(Box::new(UnitRecord::new(number, Sort::Explore, target)))
+        CampaignRecord::Unit(Box::new(UnitRecord::new(number, UnitKind::Explore, target)))
     }
 
-    fn records(path: &Path) -> Vec<Record> {
+    fn records(path: &Path) -> Vec<CampaignRecord> {
         let mut all = Vec::new();
         read(path, &mut |record| all.push(record)).expect("readable");
         all
@@ -108,9 +115,9 @@ mod tests {
         for length in 0..cut.len() {
             std::fs::write(&path, format!("{first}{}", &cut[..length])).expect("writable");
             assert_eq!(records(&path), [unit(1)]);
-            let mut journal = Journal::open(&path, &mut |_| ()).expect("resumable");
+            let mut journal = CampaignJournal::open(&path, &mut |_| ()).expect("resumable");
             // Shorter than most of what was cut.
-            let next = Record::Begun(Begun {
+            let next = CampaignRecord::Begun(Begun {
                 shard: Shard::WHOLE,
             });
             journal.append(&next).expect("writable");
@@ -128,7 +135,7 @@ mod tests {
             format!("{}nonsense\n{}", line(&unit(1)), line(&unit(2))),
         )
         .expect("writable");
-        let error = Journal::open(&path, &mut |_| ()).expect_err("nonsense is no record");
+        let error = CampaignJournal::open(&path, &mut |_| ()).expect_err("nonsense is no record");
         assert!(error.to_string().contains("journal.jsonl:2: "), "{error}");
     }
 }

@@ -7,13 +7,13 @@ use std::fmt::Write as _;
 
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
-use super::plan::Sort;
-use super::summary::Summary;
-use super::tally::Tally;
+use super::plan::UnitKind;
+use super::summary::CampaignSummary;
+use super::tally::UnitTally;
 use super::target::TargetName;
 
 /// The report of a campaign.
-pub fn junit(summary: &Summary, tally: &Tally) -> Result<String, SerializeError> {
+pub fn junit(summary: &CampaignSummary, tally: &UnitTally) -> Result<String, SerializeError> {
     let canaries: Vec<Case> = summary
         .canaries
         .iter()
@@ -31,7 +31,7 @@ pub fn junit(summary: &Summary, tally: &Tally) -> Result<String, SerializeError>
             failure: Some(problem.clone()),
         })
         .collect();
-    let rerun = summary.units.get(&Sort::Corpus).copied().unwrap_or(0);
+    let rerun = summary.units.get(&UnitKind::Corpus).copied().unwrap_or(0);
     corpus.push(Case {
         name: format!(
             "{} reproducers came out as before",

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use crate::numbers::{grouped, plural};
 use crate::oracle::Verdict;
 
-use super::history::Night;
-use super::summary::{Cause, Summary};
+use super::history::PastRun;
+use super::summary::{CampaignSummary, MergedCause};
 
 /// The page.
-pub fn page(summary: &Summary, nights: &[Night]) -> String {
+pub fn page(summary: &CampaignSummary, nights: &[PastRun]) -> String {
     let mut text = String::new();
     let mark = match summary.verdict {
         Verdict::Diverged => "✗",
@@ -42,10 +42,10 @@ pub fn page(summary: &Summary, nights: &[Night]) -> String {
 }
 
 /// The lines for a terminal.
-pub fn text(summary: &Summary, nights: &[Night]) -> String {
+pub fn text(summary: &CampaignSummary, nights: &[PastRun]) -> String {
     let mut text = format!("{}\n\n", summary.sentence());
     for cause in &summary.causes {
-        let _ = writeln!(text, "{}", told(cause));
+        let _ = writeln!(text, "{}", line_of(cause));
     }
     for (path, problem) in &summary.regressions {
         let _ = writeln!(text, "regression: {}: {problem}", path.0);
@@ -78,7 +78,7 @@ pub fn text(summary: &Summary, nights: &[Night]) -> String {
     text
 }
 
-fn told(cause: &Cause) -> String {
+fn line_of(cause: &MergedCause) -> String {
     let new = match &cause.known {
         Some(path) => format!("known from {path}"),
         None => "NEW".to_owned(),
@@ -98,7 +98,7 @@ fn told(cause: &Cause) -> String {
     )
 }
 
-fn shards(summary: &Summary) -> String {
+fn shards(summary: &CampaignSummary) -> String {
     match (summary.shard, summary.shards) {
         (Some(_), 1) => "one machine".to_owned(),
         (Some(shard), _) => format!("shard {shard}"),
@@ -109,9 +109,9 @@ fn shards(summary: &Summary) -> String {
     }
 }
 
-fn causes(text: &mut String, summary: &Summary) {
+fn causes(text: &mut String, summary: &CampaignSummary) {
     for (title, new) in [("New divergences", true), ("Known divergences", false)] {
-        let causes: Vec<&Cause> = summary
+        let causes: Vec<&MergedCause> = summary
             .causes
             .iter()
             .filter(|cause| cause.known.is_none() == new)
@@ -146,7 +146,7 @@ fn causes(text: &mut String, summary: &Summary) {
     }
 }
 
-fn regressions(text: &mut String, summary: &Summary) {
+fn regressions(text: &mut String, summary: &CampaignSummary) {
     if summary.regressions.is_empty() {
         return;
     }
@@ -159,7 +159,7 @@ fn regressions(text: &mut String, summary: &Summary) {
     text.push('\n');
 }
 
-fn canaries(text: &mut String, summary: &Summary) {
+fn canaries(text: &mut String, summary: &CampaignSummary) {
     let found = summary
         .canaries
         .iter()
@@ -192,7 +192,7 @@ fn canaries(text: &mut String, summary: &Summary) {
     }
 }
 
-fn work(summary: &Summary) -> Vec<(String, String)> {
+fn work(summary: &CampaignSummary) -> Vec<(String, String)> {
     let mut rows = Vec::new();
     for (sort, count) in &summary.units {
         rows.push((format!("{sort} units"), grouped(*count)));
@@ -231,7 +231,7 @@ fn work(summary: &Summary) -> Vec<(String, String)> {
     rows
 }
 
-fn fuzzed(text: &mut String, summary: &Summary) {
+fn fuzzed(text: &mut String, summary: &CampaignSummary) {
     if summary.fuzz.is_empty() {
         return;
     }
@@ -243,7 +243,7 @@ fn fuzzed(text: &mut String, summary: &Summary) {
     text.push('\n');
 }
 
-fn trend(text: &mut String, nights: &[Night]) {
+fn trend(text: &mut String, nights: &[PastRun]) {
     if nights.len() < 2 {
         return;
     }

@@ -10,16 +10,16 @@ use std::path::{Path, PathBuf};
 use super::folder::{Folder, JOURNAL, Manifest, differences, read_manifest};
 use super::journal::{self, line};
 use super::proof::{self, Proof};
-use super::record::{Begun, CanaryRecord, Ended, Record, UnitRecord};
-use super::summary::{Summary, write_all};
-use super::tally::Tally;
+use super::record::{Begun, CampaignRecord, CanaryRecord, ShardEnd, UnitRecord};
+use super::summary::{CampaignSummary, write_all};
+use super::tally::UnitTally;
 use super::{CampaignError, Shard};
 
 /// What came of a merge.
 #[derive(Debug)]
-pub struct Merged {
+pub struct MergedCampaign {
     /// The campaign, if there was one: its summary, and that for people.
-    pub campaign: Option<(Summary, String)>,
+    pub campaign: Option<(CampaignSummary, String)>,
     /// The proofs.
     pub proofs: Vec<Proof>,
 }
@@ -29,7 +29,7 @@ pub fn merge(
     folders: &[PathBuf],
     out: &Path,
     history: Option<&Path>,
-) -> Result<Merged, CampaignError> {
+) -> Result<MergedCampaign, CampaignError> {
     let mut union = Union::default();
     let mut manifest: Option<(PathBuf, Manifest)> = None;
     let mut parts = Vec::new();
@@ -76,7 +76,7 @@ pub fn merge(
             Some(write_all(&out, &manifest, &tally, history)?)
         }
     };
-    Ok(Merged { campaign, proofs })
+    Ok(MergedCampaign { campaign, proofs })
 }
 
 /// Traces that no reproducer could be made of go with their causes.
@@ -105,23 +105,24 @@ struct Union {
     begun: BTreeSet<Shard>,
     canaries: BTreeMap<(String, Shard), CanaryRecord>,
     units: BTreeMap<u64, UnitRecord>,
-    ended: BTreeMap<Shard, Ended>,
+    ended: BTreeMap<Shard, ShardEnd>,
 }
 
 impl Union {
-    fn add(&mut self, record: Record) {
+    fn add(&mut self, record: CampaignRecord) {
         match record {
-            Record::Begun(begun) => {
+            CampaignRecord::Begun(begun) => {
                 self.begun.insert(begun.shard);
             }
-            Record::Canary(canary) => {
+            CampaignRecord::Canary(canary) => {
                 let key = (canary.canary.clone(), canary.shard);
                 // One that was not found once was not found.
-                let rank =
-                    |canary: &CanaryRecord| (canary.found, line(&Record::Canary(canary.clone())));
+                let rank = |canary: &CanaryRecord| {
+                    (canary.found, line(&CampaignRecord::Canary(canary.clone())))
+                };
                 keep_least(&mut self.canaries, key, canary, rank);
             }
-            Record::Unit(unit) => {
+            CampaignRecord::Unit(unit) => {
                 // One that has a cause says more, and one that found something more than one that did not.
                 let rank = |unit: &UnitRecord| {
                     let cause = unit
@@ -129,13 +130,14 @@ impl Union {
                         .as_ref()
                         .and_then(|finding| finding.cause.as_ref());
                     let nothing = (cause.is_none(), unit.finding.is_none());
-                    (nothing, line(&Record::Unit(Box::new(unit.clone()))))
+                    (nothing, line(&CampaignRecord::Unit(Box::new(unit.clone()))))
                 };
                 keep_least(&mut self.units, unit.unit, *unit, rank);
             }
-            Record::Ended(ended) => {
+            CampaignRecord::Ended(ended) => {
                 // A complete one, then the longest.
-                let rank = |ended: &Ended| (!ended.complete, u64::MAX - ended.elapsed_s.to_bits());
+                let rank =
+                    |ended: &ShardEnd| (!ended.complete, u64::MAX - ended.elapsed_s.to_bits());
                 keep_least(&mut self.ended, ended.shard, ended, rank);
             }
         }
@@ -154,16 +156,16 @@ impl Union {
     }
 
     /// The journal, in order, and what it comes to.
-    fn lines(self) -> (String, Tally) {
+    fn lines(self) -> (String, UnitTally) {
         let begun = self
             .begun
             .into_iter()
-            .map(|shard| Record::Begun(Begun { shard }));
-        let canaries = self.canaries.into_values().map(Record::Canary);
+            .map(|shard| CampaignRecord::Begun(Begun { shard }));
+        let canaries = self.canaries.into_values().map(CampaignRecord::Canary);
         let units = self.units.into_values();
-        let units = units.map(|unit| Record::Unit(Box::new(unit)));
-        let ended = self.ended.into_values().map(Record::Ended);
-        let (mut text, mut tally) = (String::new(), Tally::default());
+        let units = units.map(|unit| CampaignRecord::Unit(Box::new(unit)));
+        let ended = self.ended.into_values().map(CampaignRecord::Ended);
+        let (mut text, mut tally) = (String::new(), UnitTally::default());
         for record in begun.chain(canaries).chain(units).chain(ended) {
             text += &line(&record);
             tally.add(&record);

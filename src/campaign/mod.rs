@@ -20,10 +20,10 @@ pub mod journal;
 mod junit;
 mod markdown;
 pub mod merge;
-pub mod night;
 pub mod plan;
 pub mod proof;
 pub mod record;
+pub mod run;
 pub mod shard;
 pub mod summary;
 pub mod tally;
@@ -40,7 +40,7 @@ use crate::scenario::ScenarioError;
 
 pub use plan::Parameters;
 pub use shard::Shard;
-pub use summary::Summary;
+pub use summary::CampaignSummary;
 
 /// Why a campaign cannot be run or merged.
 #[derive(Debug, Error)]

@@ -16,7 +16,7 @@ use crate::engine::controlled::sample::Strategy;
 use crate::scenario::random::{Purpose, Random, mix};
 
 use super::fuzz::Built;
-use super::target::{Target, TargetName};
+use super::target::{CampaignTarget, TargetName};
 
 /// What decides the work: everything but when to stop and who does it. Campaigns with the same parameters number the same units.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +57,7 @@ pub fn digest<'a>(contents: impl IntoIterator<Item = &'a str>) -> String {
 /// Sorts of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Sort {
+pub enum UnitKind {
     /// A reproducer of the corpus, run again.
     Corpus,
     /// A run on real threads.
@@ -70,25 +70,25 @@ pub enum Sort {
     Fuzz,
 }
 
-impl Sort {
+impl UnitKind {
     /// Every sort.
-    pub const ALL: [Sort; 5] = [
-        Sort::Corpus,
-        Sort::Stress,
-        Sort::Explore,
-        Sort::Search,
-        Sort::Fuzz,
+    pub const ALL: [UnitKind; 5] = [
+        UnitKind::Corpus,
+        UnitKind::Stress,
+        UnitKind::Explore,
+        UnitKind::Search,
+        UnitKind::Fuzz,
     ];
 }
 
-impl fmt::Display for Sort {
+impl fmt::Display for UnitKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Sort::Corpus => "corpus",
-            Sort::Stress => "stress",
-            Sort::Explore => "explore",
-            Sort::Search => "search",
-            Sort::Fuzz => "fuzz",
+            UnitKind::Corpus => "corpus",
+            UnitKind::Stress => "stress",
+            UnitKind::Explore => "explore",
+            UnitKind::Search => "search",
+            UnitKind::Fuzz => "fuzz",
         })
     }
 }
@@ -193,12 +193,12 @@ impl TryFrom<String> for Weights {
 }
 
 impl Weights {
-    fn each(self) -> [(Sort, u64); 4] {
+    fn each(self) -> [(UnitKind, u64); 4] {
         [
-            (Sort::Stress, self.stress.into()),
-            (Sort::Explore, self.explore.into()),
-            (Sort::Search, self.search.into()),
-            (Sort::Fuzz, self.fuzz.into()),
+            (UnitKind::Stress, self.stress.into()),
+            (UnitKind::Explore, self.explore.into()),
+            (UnitKind::Search, self.search.into()),
+            (UnitKind::Fuzz, self.fuzz.into()),
         ]
     }
 
@@ -207,7 +207,7 @@ impl Weights {
     }
 
     /// What unit `number` after the corpus is, and how many of its sort come before it.
-    fn at(self, number: u64) -> (Sort, u64) {
+    fn at(self, number: u64) -> (UnitKind, u64) {
         let cycle = number / self.cycle();
         let mut slot = (number % self.cycle() + mix(cycle) % self.cycle()) % self.cycle();
         for (sort, weight) in self.each() {
@@ -306,12 +306,12 @@ impl Parameters {
         }
         let (sort, ordinal) = self.weights.at(number - self.corpus.len() as u64);
         match sort {
-            Sort::Stress => self.stress(number, ordinal),
-            Sort::Search => self
+            UnitKind::Stress => self.stress(number, ordinal),
+            UnitKind::Search => self
                 .search(ordinal)
                 .unwrap_or_else(|| self.explore(number, ordinal)),
-            Sort::Fuzz if !self.fuzz.is_empty() => self.fuzz(ordinal),
-            Sort::Explore | Sort::Corpus | Sort::Fuzz => self.explore(number, ordinal),
+            UnitKind::Fuzz if !self.fuzz.is_empty() => self.fuzz(ordinal),
+            UnitKind::Explore | UnitKind::Corpus | UnitKind::Fuzz => self.explore(number, ordinal),
         }
     }
 
@@ -393,11 +393,11 @@ impl Parameters {
 
 /// All that a campaign needs to do its units.
 #[derive(Debug)]
-pub struct Plan {
+pub struct CampaignPlan {
     /// What decides the work.
     pub parameters: Parameters,
     /// Where it looks.
-    pub targets: Vec<Target>,
+    pub targets: Vec<CampaignTarget>,
     /// The reproducers of the corpus: where each is, and its text.
     pub corpus: Vec<(String, String)>,
     /// The fuzz targets, where they are built.

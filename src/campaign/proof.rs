@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::controlled::exhaustive::{
-    Ended, Goal, Options, Part, Searched, SearchedPart, search_part,
+    Goal, Part, SearchEnd, SearchOptions, Searched, SearchedPart, search_part,
 };
 use crate::engine::controlled::machine::Setup;
 use crate::oracle::{Kind, Verdict};
@@ -85,19 +85,19 @@ pub struct Proof {
     pub note: Option<String>,
 }
 
-/// Searches the part of `shard`; the space of `setup` is divided at `depth` choices. `go_on` is told how far it is.
+/// Searches the part of `shard`; the space of `setup` is divided at `depth` choices. `keep_going` is told how far it is.
 pub fn prove(
     setup: &Arc<Setup>,
     headline: String,
     shard: Shard,
     depth: u32,
     max_states: u64,
-    go_on: &mut dyn FnMut(&Searched) -> bool,
+    keep_going: &mut dyn FnMut(&Searched) -> bool,
 ) -> ProofPart {
-    let options = Options {
+    let options = SearchOptions {
         goal: Goal::AllKinds,
         max_states,
-        ..Options::default()
+        ..SearchOptions::default()
     };
     let part = Part {
         index: shard.number() - 1,
@@ -109,14 +109,15 @@ pub fn prove(
         trunk,
         frontier,
         own,
-    } = search_part(setup, &options, part, go_on);
+    } = search_part(setup, &options, part, keep_going);
     let scenario = &setup.scenario;
     let content = toml::to_string(scenario).expect("a scenario has string keys");
     let (verdict, note) = found.verdict(None);
     let reproducer = found.example.as_ref().map(|example| {
         let first = example.report.first.map(|first| first.kind);
-        let shrunk = first
-            .and_then(|kind| shrink_ops(scenario, setup.ops(), kind, &mut || go_on(&found)).ok());
+        let shrunk = first.and_then(|kind| {
+            shrink_ops(scenario, setup.ops(), kind, &mut || keep_going(&found)).ok()
+        });
         match shrunk {
             Some(shrunk) => shrunk.reproducer,
             None => unminimised(scenario, setup.ops(), example),
@@ -132,7 +133,7 @@ pub fn prove(
             &shard.of().to_string(),
             env!("CARGO_PKG_VERSION"),
         ]),
-        exhausted: found.ended == Ended::Exhausted,
+        exhausted: found.ended == SearchEnd::Exhausted,
         verdict,
         note,
         states: found.states,

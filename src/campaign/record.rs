@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::Sort;
+use super::plan::UnitKind;
 use super::shard::Shard;
 use super::target::TargetName;
 
 /// One line of a journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Record {
+pub enum CampaignRecord {
     /// A shard was begun, or resumed.
     Begun(Begun),
     /// A shard looked for a canary.
@@ -17,7 +17,7 @@ pub enum Record {
     /// A unit was done.
     Unit(Box<UnitRecord>),
     /// A shard came to an end by itself or was told to stop; where none says so, it was killed.
-    Ended(Ended),
+    Ended(ShardEnd),
 }
 
 /// A shard was begun.
@@ -31,7 +31,7 @@ pub struct Begun {
 /// A shard came to an end.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Ended {
+pub struct ShardEnd {
     /// Which.
     pub shard: Shard,
     /// Whether its time or its units were up.
@@ -63,7 +63,7 @@ pub struct UnitRecord {
     /// Its number.
     pub unit: u64,
     /// What sort of work it was.
-    pub sort: Sort,
+    pub sort: UnitKind,
     /// When it was done, in seconds of the campaign's working time.
     pub at_s: f64,
     /// Where it looked; of the corpus, the reproducer.
@@ -97,10 +97,10 @@ pub struct UnitRecord {
     pub singletons: u64,
     /// Which part of a space was searched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub searched: Option<SearchedPart>,
+    pub searched: Option<SearchedPartRecord>,
     /// What diverged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finding: Option<Finding>,
+    pub finding: Option<UnitFinding>,
     /// Whether it made heisenbed itself panic; what it said is the problem.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub panicked: bool,
@@ -112,7 +112,7 @@ pub struct UnitRecord {
 /// A part of a space.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SearchedPart {
+pub struct SearchedPartRecord {
     /// How large the workload was, as an index into the plan's levels.
     pub level: usize,
     /// Which part, from 0.
@@ -126,7 +126,7 @@ pub struct SearchedPart {
 /// What diverged in a unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Finding {
+pub struct UnitFinding {
     /// What it looks like before it is minimised: findings that look alike are minimised once, in the lowest unit that has one.
     pub looks: String,
     /// Schedules that diverged.
@@ -175,7 +175,7 @@ fn is_zero(number: &u64) -> bool {
 
 impl UnitRecord {
     /// Nothing done yet.
-    pub fn new(unit: u64, sort: Sort, target: TargetName) -> UnitRecord {
+    pub fn new(unit: u64, sort: UnitKind, target: TargetName) -> UnitRecord {
         UnitRecord {
             unit,
             sort,

@@ -12,16 +12,16 @@ use crate::numbers::plural;
 use crate::oracle::Verdict;
 
 use super::folder::{Folder, Manifest};
-use super::history::{self, Night};
-use super::plan::{LEVELS, Sort};
+use super::history::{self, PastRun};
+use super::plan::{LEVELS, UnitKind};
 use super::record::CauseRecord;
-use super::tally::{Found, Fuzzed, Tally};
+use super::tally::{Found, Fuzzed, UnitTally};
 use super::target::TargetName;
 use super::{CampaignError, Shard, junit, markdown};
 
 /// See the [module](self).
 #[derive(Clone, Debug, Serialize)]
-pub struct Summary {
+pub struct CampaignSummary {
     /// Diverged: there is something new. Inconclusive: nothing is, which says nothing. Clean: nothing is.
     pub verdict: Verdict,
     /// Whether a canary was not found, so that silence says nothing.
@@ -41,7 +41,7 @@ pub struct Summary {
     /// What the parameters come to.
     pub digest: String,
     /// Units of each sort.
-    pub units: BTreeMap<Sort, u64>,
+    pub units: BTreeMap<UnitKind, u64>,
     /// Schedules, and runs on real threads.
     pub schedules: u64,
     /// Of those, the runs on real threads.
@@ -67,7 +67,7 @@ pub struct Summary {
     /// At each size, how many of them are proved.
     pub proved: Vec<Proved>,
     /// What was found, once each.
-    pub causes: Vec<Cause>,
+    pub causes: Vec<MergedCause>,
     /// How many of the causes are not in the corpus.
     pub new_causes: u64,
     /// Reproducers of the corpus that did not come out as they say, and units in which heisenbed itself failed.
@@ -98,7 +98,7 @@ pub struct Proved {
 
 /// A cause.
 #[derive(Clone, Debug, Serialize)]
-pub struct Cause {
+pub struct MergedCause {
     /// Tells it from others.
     pub id: String,
     /// The kind of divergence that shows first; what it looked like is all that is known where the campaign was stopped before.
@@ -138,11 +138,11 @@ pub struct CanarySummary {
     pub not_found_by: Vec<Shard>,
 }
 
-impl Summary {
+impl CampaignSummary {
     /// What `tally` comes to.
-    pub fn of(manifest: &Manifest, tally: &Tally) -> Summary {
+    pub fn of(manifest: &Manifest, tally: &UnitTally) -> CampaignSummary {
         let found = tally.found();
-        let causes: Vec<Cause> = found.iter().map(Cause::of).collect();
+        let causes: Vec<MergedCause> = found.iter().map(MergedCause::of).collect();
         let of = tally
             .shards
             .keys()
@@ -181,7 +181,7 @@ impl Summary {
         };
         let parameters = &manifest.parameters;
         let proved = tally.proved();
-        Summary {
+        CampaignSummary {
             verdict,
             blind,
             complete,
@@ -276,7 +276,7 @@ impl Summary {
     }
 }
 
-fn canaries(manifest: &Manifest, tally: &Tally) -> Vec<CanarySummary> {
+fn canaries(manifest: &Manifest, tally: &UnitTally) -> Vec<CanarySummary> {
     let of = |name: &String| {
         let looked: Vec<_> = tally
             .canaries
@@ -300,8 +300,8 @@ fn canaries(manifest: &Manifest, tally: &Tally) -> Vec<CanarySummary> {
     manifest.parameters.canaries.iter().map(of).collect()
 }
 
-impl Cause {
-    fn of(found: &Found) -> Cause {
+impl MergedCause {
+    fn of(found: &Found) -> MergedCause {
         let (id, kind, discipline, deciding, size, known) = match &found.cause {
             Some(cause) => (
                 cause.id.clone(),
@@ -323,7 +323,7 @@ impl Cause {
                 )
             }
         };
-        Cause {
+        MergedCause {
             id,
             kind,
             discipline,
@@ -353,7 +353,7 @@ fn file_of(cause: &CauseRecord) -> Option<String> {
 }
 
 /// Writes the reproducers of all causes, and the inputs of fuzz targets that fail, each once.
-pub fn write_reproducers(folder: &Folder, tally: &Tally) -> Result<(), CampaignError> {
+pub fn write_reproducers(folder: &Folder, tally: &UnitTally) -> Result<(), CampaignError> {
     for found in tally.found() {
         if let Some(cause) = &found.cause
             && let Some(name) = file_of(cause)
@@ -374,7 +374,7 @@ pub fn write_reproducers(folder: &Folder, tally: &Tally) -> Result<(), CampaignE
 }
 
 /// Takes away the reproducers that are none of a cause's any more, for a lower unit turned out to have a finding that looks alike.
-fn clear_reproducers(folder: &Folder, summary: &Summary) -> Result<(), CampaignError> {
+fn clear_reproducers(folder: &Folder, summary: &CampaignSummary) -> Result<(), CampaignError> {
     for sub in ["reproducers", CRASHES] {
         let path = folder.path().join(sub);
         if !path.exists() {
@@ -383,7 +383,7 @@ fn clear_reproducers(folder: &Folder, summary: &Summary) -> Result<(), CampaignE
         for found in std::fs::read_dir(&path).map_err(CampaignError::io(&path))? {
             let found = found.map_err(CampaignError::io(&path))?;
             let name = format!("{sub}/{}", found.file_name().to_string_lossy());
-            let is_listed = |cause: &Cause| cause.reproducer.as_ref() == Some(&name);
+            let is_listed = |cause: &MergedCause| cause.reproducer.as_ref() == Some(&name);
             if !summary.causes.iter().any(is_listed) {
                 std::fs::remove_file(found.path()).map_err(CampaignError::io(&path))?;
             }
@@ -396,10 +396,10 @@ fn clear_reproducers(folder: &Folder, summary: &Summary) -> Result<(), CampaignE
 pub fn write_all(
     folder: &Folder,
     manifest: &Manifest,
-    tally: &Tally,
+    tally: &UnitTally,
     history: Option<&Path>,
-) -> Result<(Summary, String), CampaignError> {
-    let summary = Summary::of(manifest, tally);
+) -> Result<(CampaignSummary, String), CampaignError> {
+    let summary = CampaignSummary::of(manifest, tally);
     write_reproducers(folder, tally)?;
     clear_reproducers(folder, &summary)?;
     let json = serde_json::to_string_pretty(&summary)
@@ -407,7 +407,7 @@ pub fn write_all(
     folder.write("summary.json", &(json + "\n"))?;
     folder.write("junit.xml", junit::junit(&summary, tally)?)?;
     let own: PathBuf = folder.path().join("history.jsonl");
-    let nights = history::remember(history.unwrap_or(&own), Night::of(&summary))?;
+    let nights = history::remember(history.unwrap_or(&own), PastRun::of(&summary))?;
     folder.write("summary.md", markdown::page(&summary, &nights))?;
     let mut text = markdown::text(&summary, &nights);
     let _ = writeln!(text, "\nall of it: {}/summary.md", folder.path().display());

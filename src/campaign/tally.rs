@@ -6,16 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::plan::Sort;
-use super::record::{CanaryRecord, CauseRecord, Ended, Record, UnitRecord};
+use super::plan::UnitKind;
+use super::record::{CampaignRecord, CanaryRecord, CauseRecord, ShardEnd, UnitRecord};
 use super::shard::Shard;
 use super::target::TargetName;
 
 /// See the [module](self).
 #[derive(Clone, Debug, Default)]
-pub struct Tally {
+pub struct UnitTally {
     /// Units of each sort.
-    pub units: BTreeMap<Sort, u64>,
+    pub units: BTreeMap<UnitKind, u64>,
     /// Schedules, and runs on real threads.
     pub schedules: u64,
     /// Of those, the runs on real threads.
@@ -43,7 +43,7 @@ pub struct Tally {
     /// Of each canary and shard, what came of it.
     pub canaries: BTreeMap<(String, Shard), CanaryRecord>,
     /// The shards that were begun, and how each ended.
-    pub shards: BTreeMap<Shard, Option<Ended>>,
+    pub shards: BTreeMap<Shard, Option<ShardEnd>>,
     looks: BTreeMap<String, Look>,
     searched: BTreeMap<(usize, TargetName), BTreeMap<u32, bool>>,
     parts: BTreeMap<(usize, TargetName), u32>,
@@ -88,34 +88,35 @@ pub struct Found {
     pub targets: BTreeSet<TargetName>,
 }
 
-impl Tally {
+impl UnitTally {
     /// Adds a record.
-    pub fn add(&mut self, record: &Record) {
+    pub fn add(&mut self, record: &CampaignRecord) {
         match record {
-            Record::Begun(begun) => {
+            CampaignRecord::Begun(begun) => {
                 self.shards.entry(begun.shard).or_default();
             }
-            Record::Ended(ended) => {
+            CampaignRecord::Ended(ended) => {
                 let before = self.shards.entry(ended.shard).or_default();
                 // The one that says most: whether it is complete, then how long it worked.
-                let better =
-                    |a: &Ended, b: &Ended| (a.complete, a.elapsed_s) > (b.complete, b.elapsed_s);
+                let better = |a: &ShardEnd, b: &ShardEnd| {
+                    (a.complete, a.elapsed_s) > (b.complete, b.elapsed_s)
+                };
                 if before.as_ref().is_none_or(|before| better(ended, before)) {
                     *before = Some(*ended);
                 }
             }
-            Record::Canary(canary) => {
+            CampaignRecord::Canary(canary) => {
                 let key = (canary.canary.clone(), canary.shard);
                 self.canaries.insert(key, canary.clone());
             }
-            Record::Unit(unit) => self.add_unit(unit),
+            CampaignRecord::Unit(unit) => self.add_unit(unit),
         }
     }
 
     fn add_unit(&mut self, unit: &UnitRecord) {
         *self.units.entry(unit.sort).or_default() += 1;
         self.schedules += unit.schedules;
-        self.runs += if unit.sort == Sort::Stress {
+        self.runs += if unit.sort == UnitKind::Stress {
             unit.schedules
         } else {
             0
@@ -123,7 +124,7 @@ impl Tally {
         self.steps += unit.steps;
         self.states += unit.states;
         self.messages += unit.messages;
-        if unit.sort == Sort::Fuzz {
+        if unit.sort == UnitKind::Fuzz {
             let name = unit.target.0.trim_start_matches("fuzz ").to_owned();
             let fuzzed = self.fuzz.entry(name).or_default();
             fuzzed.executions += unit.executions;
@@ -138,7 +139,7 @@ impl Tally {
                 let panicked = format!("heisenbed itself panicked: {problem}");
                 self.regressions.insert(name, panicked);
             }
-            (Some(problem), Sort::Corpus) => {
+            (Some(problem), UnitKind::Corpus) => {
                 self.regressions
                     .insert(unit.target.clone(), problem.clone());
             }
@@ -147,7 +148,7 @@ impl Tally {
             }
             (None, _) => {}
         }
-        if unit.sort != Sort::Corpus {
+        if unit.sort != UnitKind::Corpus {
             let target = self.targets.entry(unit.target.clone()).or_default();
             target.0 += 1;
             target.1 += u64::from(unit.finding.is_some());
@@ -170,7 +171,7 @@ impl Tally {
                     targets: BTreeSet::new(),
                     cause: None,
                     lowest: unit.unit,
-                    by_luck: matches!(unit.sort, Sort::Stress | Sort::Fuzz),
+                    by_luck: matches!(unit.sort, UnitKind::Stress | UnitKind::Fuzz),
                 });
             look.units += 1;
             look.diverged += finding.diverged;
@@ -260,16 +261,16 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::campaign::record::{Finding, SearchedPart};
+    use crate::campaign::record::{SearchedPartRecord, UnitFinding};
 
-    fn unit(number: u64, sort: Sort) -> UnitRecord {
+    fn unit(number: u64, sort: UnitKind) -> UnitRecord {
         UnitRecord::new(number, sort, TargetName("somewhere".to_owned()))
     }
 
-    fn tally(units: impl IntoIterator<Item = UnitRecord>) -> Tally {
-        let mut tally = Tally::default();
+    fn tally(units: impl IntoIterator<Item = UnitRecord>) -> UnitTally {
+        let mut tally = UnitTally::default();
         for unit in units {
-            tally.add(&Record::Unit(Box::new(unit)));
+            tally.add(&CampaignRecord::Unit(Box::new(unit)));
         }
         tally
     }
@@ -277,8 +278,8 @@ mod tests {
     #[test]
     fn a_space_is_proved_when_all_its_parts_are_exhausted() {
         let part = |number: u64, exhausted| {
-            let mut unit = unit(number, Sort::Search);
-            unit.searched = Some(SearchedPart {
+            let mut unit = unit(number, UnitKind::Search);
+            unit.searched = Some(SearchedPartRecord {
                 level: 1,
                 part: number as u32,
                 of: 3,
@@ -297,8 +298,8 @@ mod tests {
 
     #[test]
     fn what_was_found_and_not_minimised_is_not_lost() {
-        let mut found = unit(7, Sort::Explore);
-        found.finding = Some(Finding {
+        let mut found = unit(7, UnitKind::Explore);
+        found.finding = Some(UnitFinding {
             looks: "unknown-free somewhere".to_owned(),
             diverged: 3,
             cause: None,
@@ -310,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_unit_in_which_heisenbed_panicked_is_a_regression() {
-        let mut broken = unit(9, Sort::Explore);
+        let mut broken = unit(9, UnitKind::Explore);
         broken.panicked = true;
         broken.problem = Some("index out of bounds".to_owned());
         let regressions = tally([broken]).regressions;

@@ -41,7 +41,7 @@ pub struct Asked {
 
 /// One place to look.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub struct CampaignTarget {
     discipline: Discipline,
     order: Order,
     publish: Publication,
@@ -77,7 +77,7 @@ const PUBLICATIONS: [Publication; 2] = [Publication::Late, Publication::Early];
 const SERVERS: [Semantics; 2] = [Semantics::Typed, Semantics::Refcount];
 
 /// The targets that were asked for. Disciplines that are named are looked at everywhere, as written where no switch is asked for.
-pub fn targets(asked: &Asked) -> Result<Vec<Target>, CampaignError> {
+pub fn targets(asked: &Asked) -> Result<Vec<CampaignTarget>, CampaignError> {
     let mut targets = Vec::new();
     let workloads: Vec<String> = if asked.workloads.is_empty() {
         WORKLOADS.map(str::to_owned).to_vec()
@@ -117,7 +117,7 @@ pub fn targets(asked: &Asked) -> Result<Vec<Target>, CampaignError> {
                 {
                     continue;
                 }
-                let target = Target {
+                let target = CampaignTarget {
                     discipline: discipline.clone(),
                     order,
                     publish,
@@ -144,13 +144,14 @@ fn or<T: Clone>(asked: &[T], usual: &[T]) -> Vec<T> {
     if asked.is_empty() { usual } else { asked }.to_vec()
 }
 
-fn pairs<A: Clone, B: Clone>(a: &[A], b: &[B]) -> Vec<(A, B)> {
+/// Every choice of one of `a` with one of `b`.
+pub(crate) fn pairs<A: Clone, B: Clone>(a: &[A], b: &[B]) -> Vec<(A, B)> {
     a.iter()
         .flat_map(|a| b.iter().map(move |b| (a.clone(), b.clone())))
         .collect()
 }
 
-impl Target {
+impl CampaignTarget {
     /// Its name.
     pub fn name(&self) -> TargetName {
         TargetName(format!(
@@ -196,7 +197,7 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::controlled::exhaustive::{Options, search};
+    use crate::engine::controlled::exhaustive::{SearchOptions, search};
     use crate::engine::controlled::machine::Setup;
     use crate::oracle::Verdict;
 
@@ -206,7 +207,7 @@ mod tests {
         for target in targets(&Asked::default()).expect("the usual ones") {
             let scenario = target.small(2, 4, 0).expect("checked");
             let setup = Setup::new(scenario, 0).expect("small");
-            let found = search(&setup, &Options::default(), &mut |_| true);
+            let found = search(&setup, &SearchOptions::default(), &mut |_| true);
             assert_eq!(
                 found.verdict(None).0,
                 Verdict::Proved,

@@ -5,27 +5,25 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::corpus::Reproducer;
-use crate::engine::controlled::behaviour::tell_apart;
-use crate::engine::controlled::exhaustive::{self, Ended, Options, Part, search_part};
+use crate::engine::controlled::behaviour::distinguish;
+use crate::engine::controlled::exhaustive::{self, Part, SearchEnd, SearchOptions, search_part};
 use crate::engine::controlled::machine::Setup;
-use crate::engine::controlled::observe::Observed;
+use crate::engine::controlled::observe::ObservedRun;
 use crate::engine::controlled::sample::{self, Strategy, sample};
-use crate::engine::threads::{self, RunConfig, RunError, ServerChoice};
-use crate::oracle::{Kind, Report, Verdict, check_trace};
+use crate::engine::threads::{CheckedRun, RunConfig, recorded_and_checked};
+use crate::oracle::{Kind, Verdict};
 use crate::scenario::Scenario;
 use crate::shrink::{ShrinkError, Shrunk, shrink_ops, shrink_trace};
-use crate::trace::file::TraceFile;
 
 use super::cause::{cause, known, of_crash, signature, unminimised};
 use super::fuzz::{Built, Crash, as_reproducer};
-use super::plan::{LEVELS, Plan, Sort, Work};
-use super::record::{CauseRecord, Finding, SearchedPart, UnitRecord};
+use super::plan::{CampaignPlan, LEVELS, UnitKind, Work};
+use super::record::{CauseRecord, SearchedPartRecord, UnitFinding, UnitRecord};
 use super::target::TargetName;
 use super::{CampaignError, Parameters};
 
@@ -38,7 +36,7 @@ const TOLD_APART: u64 = 128;
 /// Where a shard's findings come together.
 #[derive(Debug)]
 pub struct Worker<'a> {
-    plan: &'a Plan,
+    plan: &'a CampaignPlan,
     folder: &'a Path,
     interrupt: &'a AtomicBool,
     /// The lowest unit with a cause for each look.
@@ -52,7 +50,7 @@ type Done = Result<Option<UnitRecord>, CampaignError>;
 impl<'a> Worker<'a> {
     /// For the units of `plan`, with what was found before; traces that must be kept go to `folder`.
     pub fn new(
-        plan: &'a Plan,
+        plan: &'a CampaignPlan,
         folder: &'a Path,
         interrupt: &'a AtomicBool,
         lowest: BTreeMap<String, u64>,
@@ -102,11 +100,14 @@ impl<'a> Worker<'a> {
     pub fn panicked(&self, number: u64, said: &(dyn Any + Send)) -> UnitRecord {
         let parameters = self.parameters();
         let (sort, name) = match parameters.work(number) {
-            Work::Corpus(index) => (Sort::Corpus, TargetName(parameters.corpus[index].clone())),
-            Work::Stress { target, .. } => (Sort::Stress, parameters.targets[target].clone()),
-            Work::Explore { target, .. } => (Sort::Explore, parameters.targets[target].clone()),
-            Work::Search { target, .. } => (Sort::Search, parameters.targets[target].clone()),
-            Work::Fuzz { target, .. } => (Sort::Fuzz, fuzz_target(&parameters.fuzz[target])),
+            Work::Corpus(index) => (
+                UnitKind::Corpus,
+                TargetName(parameters.corpus[index].clone()),
+            ),
+            Work::Stress { target, .. } => (UnitKind::Stress, parameters.targets[target].clone()),
+            Work::Explore { target, .. } => (UnitKind::Explore, parameters.targets[target].clone()),
+            Work::Search { target, .. } => (UnitKind::Search, parameters.targets[target].clone()),
+            Work::Fuzz { target, .. } => (UnitKind::Fuzz, fuzz_target(&parameters.fuzz[target])),
         };
         let text = said.downcast_ref::<String>().map(String::as_str);
         let text = text.or(said.downcast_ref::<&str>().copied());
@@ -116,17 +117,17 @@ impl<'a> Worker<'a> {
         record
     }
 
-    fn go_on(&self) -> bool {
+    fn keep_going(&self) -> bool {
         !self.interrupt.load(Ordering::Relaxed)
     }
 
-    fn record(&self, number: u64, sort: Sort, target: usize) -> UnitRecord {
+    fn record(&self, number: u64, sort: UnitKind, target: usize) -> UnitRecord {
         UnitRecord::new(number, sort, self.plan.parameters.targets[target].clone())
     }
 
     fn rerun(&self, number: u64, index: usize) -> Done {
         let (path, text) = &self.plan.corpus[index];
-        let mut record = UnitRecord::new(number, Sort::Corpus, TargetName(path.clone()));
+        let mut record = UnitRecord::new(number, UnitKind::Corpus, TargetName(path.clone()));
         let rerun = Reproducer::from_toml(text, path).and_then(|reproducer| reproducer.run());
         match rerun {
             Err(error) => record.problem = Some(error.to_string()),
@@ -153,7 +154,7 @@ impl<'a> Worker<'a> {
     ) -> Done {
         let seed = self.plan.parameters.unit_seed(number);
         let setup = Setup::new(self.plan.targets[target].small(threads, ops, seed)?, 0)?;
-        let plan = sample::Plan {
+        let plan = sample::SamplePlan {
             strategy,
             seed,
             schedules,
@@ -161,11 +162,11 @@ impl<'a> Worker<'a> {
             workers: 1,
             max_steps: MAX_STEPS,
         };
-        let sampled = sample(&setup, &plan, &|_| self.go_on());
+        let sampled = sample(&setup, &plan, &|_| self.keep_going());
         if !sampled.complete {
             return Ok(None);
         }
-        let mut record = self.record(number, Sort::Explore, target);
+        let mut record = self.record(number, UnitKind::Explore, target);
         record.schedules = sampled.schedules;
         record.steps = sampled.steps;
         record.messages = sampled.messages;
@@ -175,10 +176,10 @@ impl<'a> Worker<'a> {
                 sampled.inconclusive
             ));
         }
-        let told = tell_apart(&setup, strategy, seed, schedules.min(TOLD_APART), MAX_STEPS);
-        record.observations = told.observations;
-        record.behaviours = told.distinct;
-        record.singletons = told.singletons;
+        let distinct = distinguish(&setup, strategy, seed, schedules.min(TOLD_APART), MAX_STEPS);
+        record.observations = distinct.observations;
+        record.behaviours = distinct.distinct;
+        record.singletons = distinct.singletons;
         if let Some((_, first)) = sampled.first {
             let Some(finding) = self.finding(number, &setup, &first, sampled.diverged)? else {
                 return Ok(None);
@@ -200,26 +201,26 @@ impl<'a> Worker<'a> {
         // The same space for every part of it.
         let seed = self.plan.parameters.seed;
         let setup = Setup::new(self.plan.targets[target].small(threads, ops, seed)?, 0)?;
-        let options = Options {
+        let options = SearchOptions {
             max_states,
-            ..Options::default()
+            ..SearchOptions::default()
         };
         let exhaustive::SearchedPart { found, .. } =
-            search_part(&setup, &options, part, &mut |_| self.go_on());
-        if found.ended == Ended::Abandoned && !self.go_on() {
+            search_part(&setup, &options, part, &mut |_| self.keep_going());
+        if found.ended == SearchEnd::Abandoned && !self.keep_going() {
             return Ok(None);
         }
-        let mut record = self.record(number, Sort::Search, target);
+        let mut record = self.record(number, UnitKind::Search, target);
         record.states = found.states;
         record.steps = found.steps;
         let (verdict, note) = found.verdict(None);
-        record.searched = Some(SearchedPart {
+        record.searched = Some(SearchedPartRecord {
             level,
             part: part.index,
             of: part.of,
             exhausted: verdict == Verdict::Proved,
         });
-        if found.ended == Ended::Exhausted {
+        if found.ended == SearchEnd::Exhausted {
             record.problem = note;
         }
         if let Some(example) = &found.example {
@@ -241,15 +242,12 @@ impl<'a> Worker<'a> {
         let seed = self.plan.parameters.unit_seed(number);
         let mut scenario = self.plan.targets[target].whole(threads, ops, seed)?;
         scenario.perturb = perturb;
-        let Played {
-            report,
-            trace,
-            file,
-        } = play_on_threads(&scenario, 0, self.interrupt)?;
-        if !self.go_on() {
+        let CheckedRun { report, trace, .. } = play_on_threads(&scenario, 0, self.interrupt)?;
+        let trace = trace.expect("it was recorded");
+        if !self.keep_going() {
             return Ok(None);
         }
-        let mut record = self.record(number, Sort::Stress, target);
+        let mut record = self.record(number, UnitKind::Stress, target);
         record.schedules = 1;
         record.steps = report.events;
         record.messages = report.messages;
@@ -258,20 +256,21 @@ impl<'a> Worker<'a> {
             return Ok(Some(record));
         };
         let looks = format!("{} on threads, {}", record.target.0, first.kind);
-        let mut finding = Finding {
+        let mut finding = UnitFinding {
             looks,
             diverged: 1,
             cause: None,
         };
         if self.is_lowest(&finding.looks, number) {
-            let cause = match shrink_trace(&trace, Some(first.kind), &mut || self.go_on()) {
+            let cause = match shrink_trace(&trace, Some(first.kind), &mut || self.keep_going()) {
                 Ok(shrunk) => self.of_shrunk(number, &shrunk, first.kind),
                 Err(ShrinkError::Interrupted) => return Ok(None),
                 Err(why) => {
                     let deciding = "on real threads, not minimised".to_owned();
                     let mut cause = cause(&scenario, first.kind, deciding, why.to_string());
                     let kept = format!("traces/unit-{number}.hb");
-                    keep(file, &self.folder.join(&kept))?;
+                    let path = self.folder.join(&kept);
+                    trace.copy_to(&path).map_err(CampaignError::io(&path))?;
                     cause.trace = Some(kept);
                     cause
                 }
@@ -292,7 +291,7 @@ impl<'a> Worker<'a> {
         let Some(ran) = built.run(name, seed, executions, &kept, self.interrupt)? else {
             return Ok(None);
         };
-        let mut record = UnitRecord::new(number, Sort::Fuzz, fuzz_target(name));
+        let mut record = UnitRecord::new(number, UnitKind::Fuzz, fuzz_target(name));
         record.executions = ran.executions;
         record.edges = ran.edges;
         record.problem = ran.problem;
@@ -314,13 +313,13 @@ impl<'a> Worker<'a> {
         built: &Built,
         target: &str,
         crash: &Crash,
-    ) -> Result<Finding, CampaignError> {
+    ) -> Result<UnitFinding, CampaignError> {
         if let Some((setup, observed)) = diverged_again(target, crash)
             && let Some(finding) = self.finding(number, &setup, &observed, 1)?
         {
             return Ok(finding);
         }
-        let mut finding = Finding {
+        let mut finding = UnitFinding {
             looks: format!("fuzz {target}: {}", crash.looks()),
             diverged: 1,
             cause: None,
@@ -338,9 +337,9 @@ impl<'a> Worker<'a> {
         &self,
         number: u64,
         setup: &Arc<Setup>,
-        example: &Observed,
+        example: &ObservedRun,
         diverged: u64,
-    ) -> Result<Option<Finding>, CampaignError> {
+    ) -> Result<Option<UnitFinding>, CampaignError> {
         let scenario = &setup.scenario;
         let (kind, deciding) =
             signature(scenario, example).expect("a run that diverged has a first divergence");
@@ -352,13 +351,13 @@ impl<'a> Worker<'a> {
             scenario.name,
             scenario.semantics
         );
-        let mut finding = Finding {
+        let mut finding = UnitFinding {
             looks,
             diverged,
             cause: None,
         };
         if self.is_lowest(&finding.looks, number) {
-            let cause = match shrink_ops(scenario, setup.ops(), kind, &mut || self.go_on()) {
+            let cause = match shrink_ops(scenario, setup.ops(), kind, &mut || self.keep_going()) {
                 Ok(shrunk) => self.of_shrunk(number, &shrunk, kind),
                 Err(ShrinkError::Interrupted) => return Ok(None),
                 Err(why) => {
@@ -414,7 +413,7 @@ impl<'a> Worker<'a> {
 }
 
 /// The run that a fuzz target's input stands for, if the target says that it diverged, and here it does too.
-fn diverged_again(target: &str, crash: &Crash) -> Option<(Arc<Setup>, Observed)> {
+fn diverged_again(target: &str, crash: &Crash) -> Option<(Arc<Setup>, ObservedRun)> {
     if crash.kind != "crash" || crash.says != "it diverged" {
         return None;
     }
@@ -432,56 +431,15 @@ fn fuzz_target(name: &str) -> TargetName {
     TargetName(format!("fuzz {name}"))
 }
 
-/// A run on real threads.
-#[derive(Debug)]
-pub struct Played {
-    /// What the oracle says of it.
-    pub report: Report,
-    /// Its trace.
-    pub trace: TraceFile,
-    /// Where that is, which goes when nobody holds it.
-    pub file: File,
-}
-
 /// Plays one run of `scenario` on real threads and checks it.
 pub fn play_on_threads(
     scenario: &Scenario,
     run: u64,
     interrupt: &AtomicBool,
-) -> Result<Played, CampaignError> {
-    let failed = |error: &dyn std::fmt::Display| CampaignError::File {
+) -> Result<CheckedRun, CampaignError> {
+    let config = RunConfig::new(scenario, run, interrupt);
+    recorded_and_checked(config, |_| ()).map_err(|error| CampaignError::File {
         path: format!("a run of {} on threads", scenario.name),
         problem: error.to_string(),
-    };
-    let file = tempfile::tempfile().map_err(|error| failed(&error))?;
-    let copy = || file.try_clone().map_err(|error| failed(&error));
-    let config = RunConfig {
-        scenario,
-        run,
-        record: Some(copy()?),
-        server: ServerChoice::InProcess,
-        debug_log: None,
-        interrupt,
-    };
-    threads::run(config, |_| ()).map_err(|error: RunError| failed(&error))?;
-    let trace = TraceFile::from_file(copy()?, Path::new("(temporary trace)"))
-        .map_err(|error| failed(&error))?;
-    let report = check_trace(&trace, |_| ()).map_err(|error| failed(&error))?;
-    Ok(Played {
-        report,
-        trace,
-        file,
     })
-}
-
-/// Copies a trace to where it stays.
-fn keep(mut file: File, path: &Path) -> Result<(), CampaignError> {
-    let mut copy = || {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        std::io::Seek::rewind(&mut file)?;
-        std::io::copy(&mut file, &mut File::create(path)?)
-    };
-    copy().map(drop).map_err(CampaignError::io(path))
 }

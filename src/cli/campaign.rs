@@ -9,17 +9,17 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::args::parse_duration;
+use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
 use super::scenario_args::word;
-use super::stress::parse_duration;
-use super::{Context, Format, Outcome};
 use crate::campaign::canary::{Canary, canaries};
 use crate::campaign::fuzz::Built;
-use crate::campaign::merge::{Merged, merge};
-use crate::campaign::night::{self, Night};
-use crate::campaign::plan::{Plan, Weights, digest};
+use crate::campaign::merge::{MergedCampaign, merge};
+use crate::campaign::plan::{CampaignPlan, Weights, digest};
+use crate::campaign::run::{self, CampaignRun};
 use crate::campaign::target::{Asked, TargetName, targets};
-use crate::campaign::{CampaignError, Parameters, Shard, Summary};
+use crate::campaign::{CampaignError, CampaignSummary, Parameters, Shard};
 use crate::corpus::files;
 use crate::lifecycle::{Order, Publication};
 use crate::oracle::{Kind, Verdict};
@@ -150,19 +150,19 @@ pub struct MergeArgs {
 }
 
 /// Runs the subcommand.
-pub fn run(args: &CampaignArgs, context: &Context) -> Outcome {
+pub fn run(args: &CampaignArgs, context: &Context) -> CommandOutcome {
     let result = match &args.command {
         CampaignCommand::Run(args) => run_night(args, context),
         CampaignCommand::Merge(args) => run_merge(args, context),
         CampaignCommand::Prove(args) => prove::run(args, context),
     };
-    result.unwrap_or_else(|error| Outcome::bad_input(error, context.format))
+    result.unwrap_or_else(|error| CommandOutcome::bad_input(error, context.format))
 }
 
-fn run_night(args: &RunArgs, context: &Context) -> Result<Outcome, CampaignError> {
+fn run_night(args: &RunArgs, context: &Context) -> Result<CommandOutcome, CampaignError> {
     let (plan, canaries) = plan(args, context.seed)?;
     context.catch_interrupts();
-    let night = Night {
+    let run = CampaignRun {
         shard: args.shard,
         duration: args.duration,
         units: args.units,
@@ -171,10 +171,10 @@ fn run_night(args: &RunArgs, context: &Context) -> Result<Outcome, CampaignError
     };
     let units = args.units.unwrap_or(0).div_ceil(u64::from(args.shard.of()));
     let progress = Mutex::new(Progress::new(context.quiet, "campaign", "units", units));
-    let spent = night::spend(
+    let spent = run::spend(
         &plan,
         &canaries,
-        &night,
+        &run,
         &args.out,
         &context.interrupt,
         &|done| {
@@ -190,7 +190,7 @@ fn run_night(args: &RunArgs, context: &Context) -> Result<Outcome, CampaignError
     Ok(outcome(Some((summary, text)), Vec::new(), context.format))
 }
 
-fn plan(args: &RunArgs, seed: Option<u64>) -> Result<(Plan, Vec<Canary>), CampaignError> {
+fn plan(args: &RunArgs, seed: Option<u64>) -> Result<(CampaignPlan, Vec<Canary>), CampaignError> {
     let asked = Asked {
         disciplines: args.targets.discipline.clone(),
         orders: args.targets.order.clone(),
@@ -221,7 +221,7 @@ fn plan(args: &RunArgs, seed: Option<u64>) -> Result<(Plan, Vec<Canary>), Campai
     }
     let contents: Vec<String> = targets
         .iter()
-        .map(crate::campaign::target::Target::content)
+        .map(crate::campaign::target::CampaignTarget::content)
         .chain(canaries.iter().map(Canary::content))
         .chain(corpus.iter().map(|(_, text)| text.clone()))
         .collect();
@@ -243,7 +243,7 @@ fn plan(args: &RunArgs, seed: Option<u64>) -> Result<(Plan, Vec<Canary>), Campai
         digest: digest(contents.iter().map(String::as_str)),
     };
     Ok((
-        Plan {
+        CampaignPlan {
             parameters,
             targets,
             corpus,
@@ -273,16 +273,17 @@ fn text_of(path: &Path) -> Result<(String, String), CampaignError> {
     }
 }
 
-fn run_merge(args: &MergeArgs, context: &Context) -> Result<Outcome, CampaignError> {
-    let Merged { campaign, proofs } = merge(&args.dirs, &args.out, args.history.as_deref())?;
+fn run_merge(args: &MergeArgs, context: &Context) -> Result<CommandOutcome, CampaignError> {
+    let MergedCampaign { campaign, proofs } =
+        merge(&args.dirs, &args.out, args.history.as_deref())?;
     Ok(outcome(campaign, proofs, context.format))
 }
 
 fn outcome(
-    campaign: Option<(Summary, String)>,
+    campaign: Option<(CampaignSummary, String)>,
     proofs: Vec<crate::campaign::proof::Proof>,
     format: Format,
-) -> Outcome {
+) -> CommandOutcome {
     let of_proofs = proofs.iter().map(|proof| prove::exit_code(proof.verdict));
     let of_campaign = campaign.iter().map(|(summary, _)| summary.exit_code());
     let codes: Vec<u8> = of_campaign.chain(of_proofs).collect();
@@ -292,7 +293,7 @@ fn outcome(
         Format::Human => {
             let mut text = campaign.map_or(String::new(), |(_, text)| text);
             for proof in &proofs {
-                text.push_str(&prove::told(proof));
+                text.push_str(&prove::in_words(proof));
             }
             text
         }
@@ -307,7 +308,7 @@ fn outcome(
             format!("{value}\n")
         }
     };
-    Outcome {
+    CommandOutcome {
         stdout,
         stderr: String::new(),
         exit_code: worst.unwrap_or(0),
@@ -315,7 +316,7 @@ fn outcome(
 }
 
 /// The summary with the keys that every command which gives a verdict has.
-fn common_keys(summary: &Summary) -> Value {
+fn common_keys(summary: &CampaignSummary) -> Value {
     let mut value = serde_json::to_value(summary).expect("a summary has string keys");
     let new = summary.causes.iter().filter(|cause| cause.known.is_none());
     let mut kinds = serde_json::Map::new();

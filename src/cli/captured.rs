@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::verdict::{grouped, plural};
-use crate::trace::capture::{Account, Trouble};
+use crate::numbers::{grouped, plural};
+use crate::trace::capture::{CaptureAccount, CaptureTrouble};
 
 /// Troubles that the text output lists.
 const SHOWN: usize = 10;
 
 /// The account as text, its lines ended by `\n`.
-pub(super) fn human(account: &Account) -> String {
+pub(super) fn human(account: &CaptureAccount) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
@@ -47,7 +47,7 @@ pub(super) fn human(account: &Account) -> String {
 }
 
 /// The account as JSON keys.
-pub(super) fn json(account: &Account) -> Value {
+pub(super) fn json(account: &CaptureAccount) -> Value {
     let layouts: Vec<Value> = account
         .layouts
         .iter()
@@ -74,16 +74,16 @@ pub(super) fn json(account: &Account) -> Value {
     })
 }
 
-fn words(trouble: &Trouble) -> String {
+fn words(trouble: &CaptureTrouble) -> String {
     match trouble {
-        Trouble::Skipped { bytes } => format!(
+        CaptureTrouble::Skipped { bytes } => format!(
             "the first {} bytes are no whole frame and were passed over",
             grouped(*bytes)
         ),
-        Trouble::UnknownFrame { kind, offset } => {
+        CaptureTrouble::UnknownFrame { kind, offset } => {
             format!("byte {offset}: a frame of type {kind}, which no message has")
         }
-        Trouble::Torn { bytes, offset } => format!(
+        CaptureTrouble::Torn { bytes, offset } => format!(
             "byte {offset}: the last {} bytes are no whole frame",
             grouped(*bytes)
         ),

@@ -11,10 +11,11 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
+use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
-use super::verdict::{Summary, divergence_table, grouped, place, plural};
-use super::{Context, Format, Outcome};
+use super::verdict::{VerdictSummary, divergence_table, place};
 use crate::import::server_log::{Accounting, ServerLogReader};
+use crate::numbers::{grouped, plural};
 use crate::oracle::message_check::{FirstFinding, MessageCheck, MessageFinding, MessageReport};
 use crate::oracle::{Divergence, Kind, Report, Strength, Verdict, check_trace};
 use crate::trace::file::{Header, ImportFormat, RunHeader, TraceFile};
@@ -32,10 +33,10 @@ pub struct CheckArgs {
 }
 
 /// Runs the subcommand.
-pub fn run(args: &CheckArgs, context: &Context) -> Outcome {
+pub fn run(args: &CheckArgs, context: &Context) -> CommandOutcome {
     let trace = match TraceFile::open(&args.trace) {
         Ok(trace) => trace,
-        Err(error) => return Outcome::bad_input(error, context.format),
+        Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
     match trace.header() {
         Header::Run(header) => check_run(&trace, header, context),
@@ -48,7 +49,7 @@ pub fn run(args: &CheckArgs, context: &Context) -> Outcome {
     }
 }
 
-fn check_run(trace: &TraceFile, header: &RunHeader, context: &Context) -> Outcome {
+fn check_run(trace: &TraceFile, header: &RunHeader, context: &Context) -> CommandOutcome {
     let started = Instant::now();
     let mut progress = Progress::new(context.quiet, "check", "events", trace.events());
     let report = check_trace(trace, |events| progress.update(events));
@@ -56,13 +57,13 @@ fn check_run(trace: &TraceFile, header: &RunHeader, context: &Context) -> Outcom
     let report = match report {
         Ok(report) => report,
         Err(error) => {
-            return Outcome::bad_input(
+            return CommandOutcome::bad_input(
                 format!("{}: {error}", trace.path().display()),
                 context.format,
             );
         }
     };
-    let mut summary = Summary::new(header.scenario.threads, header.scenario.seed);
+    let mut summary = VerdictSummary::new(header.scenario.threads, header.scenario.seed);
     summary.add(&report);
     summary.elapsed_s = started.elapsed().as_secs_f64();
     let stdout = match context.format {
@@ -76,14 +77,19 @@ fn check_run(trace: &TraceFile, header: &RunHeader, context: &Context) -> Outcom
         })),
         Format::Human => human(trace, header, &summary, &report),
     };
-    Outcome {
+    CommandOutcome {
         stdout,
         stderr: String::new(),
         exit_code: summary.exit_code(),
     }
 }
 
-fn human(trace: &TraceFile, header: &RunHeader, summary: &Summary, report: &Report) -> String {
+fn human(
+    trace: &TraceFile,
+    header: &RunHeader,
+    summary: &VerdictSummary,
+    report: &Report,
+) -> String {
     let mut text = String::new();
     let scenario = &header.scenario;
     let _ = writeln!(
@@ -138,7 +144,7 @@ fn strength_word(strength: Strength) -> &'static str {
     }
 }
 
-fn check_import(trace: &TraceFile, context: &Context) -> Outcome {
+fn check_import(trace: &TraceFile, context: &Context) -> CommandOutcome {
     let started = Instant::now();
     let mut text = TextReader::new(trace);
     let mut log = ServerLogReader::new(&mut text);
@@ -147,7 +153,7 @@ fn check_import(trace: &TraceFile, context: &Context) -> Outcome {
         match record {
             Ok(record) => check.observe(&record),
             Err(error) => {
-                return Outcome::bad_input(
+                return CommandOutcome::bad_input(
                     format!("{}: {error}", trace.path().display()),
                     context.format,
                 );
@@ -156,7 +162,7 @@ fn check_import(trace: &TraceFile, context: &Context) -> Outcome {
     }
     let accounting = log.into_accounting();
     let found = check.finish();
-    let mut summary = Summary::new(0, 0);
+    let mut summary = VerdictSummary::new(0, 0);
     summary.add(&report(
         &found,
         text.damage(),
@@ -175,7 +181,7 @@ fn check_import(trace: &TraceFile, context: &Context) -> Outcome {
             found_human(&head, "a log", "line", &summary, &found)
         }
     };
-    Outcome {
+    CommandOutcome {
         stdout,
         stderr: String::new(),
         exit_code: summary.exit_code(),
@@ -287,7 +293,7 @@ fn found_human(
     head: &str,
     what: &str,
     word: &str,
-    summary: &Summary,
+    summary: &VerdictSummary,
     found: &MessageReport,
 ) -> String {
     let mut text = head.to_owned();

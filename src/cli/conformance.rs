@@ -8,11 +8,11 @@ use clap::Args;
 use comfy_table::{ColumnConstraint, Table, Width, presets};
 use serde_json::json;
 
+use super::args::{parse_duration, unix_path};
+use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
-use super::stress::{parse_duration, unix_path};
-use super::{Context, Format, Outcome};
-use crate::conformance::suite::{self, Options, Report};
-use crate::conformance::{self, Case, Outcome as CaseOutcome};
+use crate::conformance::suite::{self, SuiteOptions, SuiteReport};
+use crate::conformance::{self, Case, CaseOutcome};
 use crate::oracle::Verdict;
 use crate::tracking::Layout;
 
@@ -51,7 +51,7 @@ pub struct ConformanceArgs {
 }
 
 /// Runs the subcommand: exit 0 when no case fails, 1 when some do, 2 when the server cannot be talked to.
-pub fn run(args: &ConformanceArgs, context: &Context) -> Outcome {
+pub fn run(args: &ConformanceArgs, context: &Context) -> CommandOutcome {
     // In the suite's order, whatever order they were named in.
     let cases: Vec<&'static Case> = conformance::cases()
         .filter(|case| args.only.is_empty() || args.only.iter().any(|only| only.name == case.name))
@@ -60,16 +60,16 @@ pub fn run(args: &ConformanceArgs, context: &Context) -> Outcome {
         return list(&cases, context);
     }
     let Some(path) = args.server.clone() else {
-        return Outcome::bad_input("which server? give unix:PATH", context.format);
+        return CommandOutcome::bad_input("which server? give unix:PATH", context.format);
     };
     if args.relay {
         return match conformance::relay(&path) {
-            Ok(()) => Outcome::default(),
-            Err(error) => Outcome::bad_input(error, context.format),
+            Ok(()) => CommandOutcome::default(),
+            Err(error) => CommandOutcome::bad_input(error, context.format),
         };
     }
     context.catch_interrupts();
-    let options = Options {
+    let options = SuiteOptions {
         path,
         layout: args.layout,
         cases,
@@ -84,11 +84,16 @@ pub fn run(args: &ConformanceArgs, context: &Context) -> Outcome {
     progress.finish();
     match report {
         Ok(report) => outcome(&options, &report, started.elapsed(), context),
-        Err(error) => Outcome::bad_input(error, context.format),
+        Err(error) => CommandOutcome::bad_input(error, context.format),
     }
 }
 
-fn outcome(options: &Options, report: &Report, elapsed: Duration, context: &Context) -> Outcome {
+fn outcome(
+    options: &SuiteOptions,
+    report: &SuiteReport,
+    elapsed: Duration,
+    context: &Context,
+) -> CommandOutcome {
     let [passed, failed, skipped] = [
         CaseOutcome::Passed,
         CaseOutcome::Failed,
@@ -117,14 +122,14 @@ fn outcome(options: &Options, report: &Report, elapsed: Duration, context: &Cont
             format!("{object}\n")
         }
     };
-    Outcome {
+    CommandOutcome {
         stdout,
         stderr: String::new(),
         exit_code: u8::from(failed > 0),
     }
 }
 
-fn human(options: &Options, report: &Report, elapsed: Duration) -> String {
+fn human(options: &SuiteOptions, report: &SuiteReport, elapsed: Duration) -> String {
     let mut text = format!(
         "{}: {} layout, device {}\n\n{}\n\n{} passed, {} failed, {} skipped, in {:.2} s\n",
         options.path.display(),
@@ -148,7 +153,7 @@ fn human(options: &Options, report: &Report, elapsed: Duration) -> String {
     text
 }
 
-fn table(report: &Report) -> Table {
+fn table(report: &SuiteReport) -> Table {
     /// Evidence is broken into lines of so many characters.
     const EVIDENCE_WIDTH: u16 = 84;
     let mut table = Table::new();
@@ -170,7 +175,7 @@ fn table(report: &Report) -> Table {
     table
 }
 
-fn list(cases: &[&'static Case], context: &Context) -> Outcome {
+fn list(cases: &[&'static Case], context: &Context) -> CommandOutcome {
     let stdout = match context.format {
         Format::Human => cases.iter().fold(String::new(), |mut text, case| {
             let _ = writeln!(
@@ -192,9 +197,9 @@ fn list(cases: &[&'static Case], context: &Context) -> Outcome {
             format!("{}\n", json!({ "cases": cases }))
         }
     };
-    Outcome {
+    CommandOutcome {
         stdout,
-        ..Outcome::default()
+        ..CommandOutcome::default()
     }
 }
 

@@ -7,11 +7,10 @@ use std::time::Instant;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::explore::timeline;
-use super::shrink::is_text;
-use super::verdict::plural;
-use super::{Context, Format, Outcome};
-use crate::corpus::{Reproducer, Rerun, files};
+use super::outcome::{CommandOutcome, Context, Format};
+use super::rerun::{drawn, is_text, rerun_of};
+use crate::corpus::{Reproducer, files};
+use crate::numbers::plural;
 use crate::shrink::shrink_trace;
 use crate::trace::file::TraceFile;
 
@@ -57,7 +56,7 @@ pub enum CorpusCommand {
 }
 
 /// Runs the subcommand: exit 1 when a reproducer does not come out as expected.
-pub fn run(args: &CorpusArgs, context: &Context) -> Outcome {
+pub fn run(args: &CorpusArgs, context: &Context) -> CommandOutcome {
     let result = match &args.command {
         CorpusCommand::Run { name } => run_all(&args.dir, name.as_deref(), context),
         CorpusCommand::List => list(&args.dir, context),
@@ -65,7 +64,7 @@ pub fn run(args: &CorpusArgs, context: &Context) -> Outcome {
             add(&args.dir, file, name.as_deref(), about.as_deref(), context)
         }
     };
-    result.unwrap_or_else(|error| Outcome::bad_input(error, context.format))
+    result.unwrap_or_else(|error| CommandOutcome::bad_input(error, context.format))
 }
 
 fn found(folder: &Path) -> Result<Vec<PathBuf>, String> {
@@ -73,7 +72,7 @@ fn found(folder: &Path) -> Result<Vec<PathBuf>, String> {
         .map_err(|error| format!("{}: {error}; name the corpus with --dir", folder.display()))
 }
 
-fn run_all(folder: &Path, name: Option<&str>, context: &Context) -> Result<Outcome, String> {
+fn run_all(folder: &Path, name: Option<&str>, context: &Context) -> Result<CommandOutcome, String> {
     let started = Instant::now();
     let (mut text, mut list, mut failed) = (String::new(), Vec::new(), 0u64);
     for path in found(folder)? {
@@ -81,7 +80,7 @@ fn run_all(folder: &Path, name: Option<&str>, context: &Context) -> Result<Outco
         if name.is_some_and(|name| !shown.contains(name)) {
             continue;
         }
-        let rerun = super::replay::rerun_of(&path);
+        let rerun = rerun_of(&path);
         let (verdict, problem) = match &rerun {
             Ok(rerun) => (
                 Some(rerun.came_out.verdict),
@@ -127,21 +126,14 @@ fn run_all(folder: &Path, name: Option<&str>, context: &Context) -> Result<Outco
             text
         }
     };
-    Ok(Outcome {
+    Ok(CommandOutcome {
         stdout,
         stderr: String::new(),
         exit_code: u8::from(failed > 0),
     })
 }
 
-/// What came out instead.
-pub(super) fn drawn(rerun: &Rerun) -> String {
-    rerun.observed.as_ref().map_or(String::new(), |observed| {
-        format!("\n{}\n", timeline(&rerun.setup.scenario, observed).render())
-    })
-}
-
-fn list(folder: &Path, context: &Context) -> Result<Outcome, String> {
+fn list(folder: &Path, context: &Context) -> Result<CommandOutcome, String> {
     let (mut text, mut list) = (String::new(), Vec::<Value>::new());
     for path in found(folder)? {
         let reproducer = Reproducer::load(&path).map_err(|error| error.to_string())?;
@@ -169,9 +161,9 @@ fn list(folder: &Path, context: &Context) -> Result<Outcome, String> {
         Format::Json => format!("{}\n", json!({ "reproducers": list })),
         Format::Human => text,
     };
-    Ok(Outcome {
+    Ok(CommandOutcome {
         stdout,
-        ..Outcome::default()
+        ..CommandOutcome::default()
     })
 }
 
@@ -181,7 +173,7 @@ fn add(
     name: Option<&str>,
     about: Option<&str>,
     context: &Context,
-) -> Result<Outcome, String> {
+) -> Result<CommandOutcome, String> {
     let mut reproducer = if is_text(file) {
         Reproducer::load(file).map_err(|error| error.to_string())?
     } else {
@@ -226,8 +218,8 @@ fn add(
         ),
         Format::Human => format!("{}: added{}\n", to.display(), drawn(&rerun)),
     };
-    Ok(Outcome {
+    Ok(CommandOutcome {
         stdout,
-        ..Outcome::default()
+        ..CommandOutcome::default()
     })
 }

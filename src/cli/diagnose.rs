@@ -12,9 +12,9 @@ use std::time::Instant;
 
 use clap::Args;
 
+use super::outcome::{CommandOutcome, Context};
 use super::progress::Progress;
-use super::verdict::Summary;
-use super::{Context, Outcome};
+use super::verdict::VerdictSummary;
 use crate::diagnosis::{Cause, Circumstances, Diagnoser, Diagnosis};
 use crate::import::allocation::{self, AllocationEvent, AllocationSource};
 use crate::import::stacks::StackId;
@@ -67,13 +67,13 @@ struct LeakPlace {
 }
 
 /// Runs the subcommand.
-pub fn run(args: &DiagnoseArgs, context: &Context) -> Outcome {
+pub fn run(args: &DiagnoseArgs, context: &Context) -> CommandOutcome {
     let Some(file) = &args.file else {
         return calibrate::run(args.runs, context);
     };
     match diagnose(file, context) {
         Ok(diagnosed) => print::outcome(file, &diagnosed, context),
-        Err(error) => Outcome::bad_input(error, context.format),
+        Err(error) => CommandOutcome::bad_input(error, context.format),
     }
 }
 
@@ -274,7 +274,7 @@ fn kind_of(format: ImportFormat) -> &'static str {
 
 impl Diagnosed {
     /// The common part of every verdict. A leak is no divergence: where it is all that is wrong, the verdict is clean.
-    fn summary(&self) -> Summary {
+    fn summary(&self) -> VerdictSummary {
         let diagnosis = &self.diagnosis;
         let leaks = diagnosis
             .all_named()
@@ -304,7 +304,7 @@ impl Diagnosed {
             thread: None,
             op: None,
         });
-        let mut summary = Summary::new(0, 0);
+        let mut summary = VerdictSummary::new(0, 0);
         summary.add(&Report {
             verdict,
             strength: Strength::Messages,

@@ -3,11 +3,12 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Format, Outcome};
+use super::outcome::{CommandOutcome, Format};
 use crate::lifecycle::{
-    Discipline, DisciplineError, Finding, Order, ProgramKind, Publication, Severity, builtin, lint,
-    render,
+    Discipline, DisciplineError, LintFinding, Order, ProgramKind, Publication, Severity, builtin,
+    lint, render,
 };
+use crate::numbers::plural;
 
 /// List, show and lint lifecycle disciplines.
 #[derive(Clone, Debug, Args)]
@@ -41,7 +42,7 @@ enum Command {
 }
 
 /// Runs the subcommand.
-pub fn run(args: &DisciplinesArgs, format: Format) -> Outcome {
+pub fn run(args: &DisciplinesArgs, format: Format) -> CommandOutcome {
     match args.command.as_ref().unwrap_or(&Command::List) {
         Command::List => list(format),
         Command::Show {
@@ -53,7 +54,7 @@ pub fn run(args: &DisciplinesArgs, format: Format) -> Outcome {
     }
 }
 
-fn list(format: Format) -> Outcome {
+fn list(format: Format) -> CommandOutcome {
     let stdout = match format {
         Format::Json => {
             let entry = |discipline: &Discipline| json!({"name": discipline.name, "origin": discipline.origin});
@@ -71,9 +72,9 @@ fn list(format: Format) -> Outcome {
             builtin::all().iter().map(line).collect()
         }
     };
-    Outcome {
+    CommandOutcome {
         stdout,
-        ..Outcome::default()
+        ..CommandOutcome::default()
     }
 }
 
@@ -82,7 +83,7 @@ fn show(
     order: Option<Order>,
     publish: Option<Publication>,
     format: Format,
-) -> Outcome {
+) -> CommandOutcome {
     let written = match builtin::load(name_or_file) {
         Ok(discipline) => discipline,
         Err(error) => return bad_input(name_or_file, &error, format),
@@ -123,14 +124,14 @@ fn show(
             .collect(),
         Format::Json => String::new(),
     };
-    Outcome {
+    CommandOutcome {
         stdout,
         stderr,
         exit_code: 0,
     }
 }
 
-fn lint_one(name_or_file: &str, format: Format) -> Outcome {
+fn lint_one(name_or_file: &str, format: Format) -> CommandOutcome {
     let discipline = match builtin::find(name_or_file) {
         Ok(discipline) => discipline,
         Err(error) => return bad_input(name_or_file, &error, format),
@@ -152,8 +153,7 @@ fn lint_one(name_or_file: &str, format: Format) -> Outcome {
                 .map(|finding| finding_line(name_or_file, finding))
                 .collect();
             let verdict = if errors == 0 { "accepted" } else { "rejected" };
-            let count =
-                |count: usize, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+            let count = |count: usize, what: Severity| plural(count as u64, &what.to_string());
             let (errors, warnings) = (
                 count(errors, Severity::Error),
                 count(findings.len() - errors, Severity::Warning),
@@ -164,7 +164,7 @@ fn lint_one(name_or_file: &str, format: Format) -> Outcome {
             )
         }
     };
-    Outcome {
+    CommandOutcome {
         stdout,
         stderr: String::new(),
         exit_code: if errors == 0 { 0 } else { 2 },
@@ -172,25 +172,25 @@ fn lint_one(name_or_file: &str, format: Format) -> Outcome {
 }
 
 /// A discipline that cannot be had at all: one line on stderr; for scripts, the shape of a rejecting lint on stdout.
-fn bad_input(file: &str, error: &DisciplineError, format: Format) -> Outcome {
+fn bad_input(file: &str, error: &DisciplineError, format: Format) -> CommandOutcome {
     let stdout = match format {
         Format::Json => {
             line_of(&json!({"file": file, "accepted": false, "findings": [error_json(error)]}))
         }
         Format::Human => String::new(),
     };
-    Outcome {
+    CommandOutcome {
         stdout,
         stderr: format!("{error}\n"),
         exit_code: 2,
     }
 }
 
-fn finding_line(file: &str, finding: &Finding) -> String {
+fn finding_line(file: &str, finding: &LintFinding) -> String {
     format!("{}: {}\n", finding.severity, finding.located(file))
 }
 
-fn finding_json(finding: &Finding) -> Value {
+fn finding_json(finding: &LintFinding) -> Value {
     json!({
         "severity": finding.severity,
         "program": finding.program,
@@ -260,7 +260,7 @@ mod tests {
         format: Format,
     }
 
-    fn outcome(words: &[&str]) -> Outcome {
+    fn outcome(words: &[&str]) -> CommandOutcome {
         let line =
             Line::try_parse_from(["disciplines"].iter().chain(words)).expect("the words are right");
         run(&line.args, line.format)

@@ -9,19 +9,20 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use super::args::parse_duration;
+use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
+use super::rerun::timeline;
 use super::scenario_args::ScenarioArgs;
-use super::stress::parse_duration;
-use super::verdict::{Summary, divergence_table, grouped, place, plural};
-use super::{Context, Format, Outcome};
+use super::verdict::{VerdictSummary, divergence_table, place};
 use crate::corpus::Reproducer;
-use crate::engine::controlled::exhaustive::{self, Ended, Goal, Options, Searched};
+use crate::engine::controlled::exhaustive::{self, Goal, SearchEnd, SearchOptions, Searched};
 use crate::engine::controlled::machine::Setup;
-use crate::engine::controlled::observe::Observed;
-use crate::engine::controlled::sample::{self, Plan, Sampled, Strategy};
+use crate::engine::controlled::observe::ObservedRun;
+use crate::engine::controlled::sample::{self, SamplePlan, Sampled, Strategy};
 use crate::engine::controlled::schedule::Schedule;
+use crate::numbers::{grouped, plural};
 use crate::oracle::{Strength, Verdict};
-use crate::report::Timeline;
 use crate::scenario::Scenario;
 use crate::shrink::{self, Shrunk};
 
@@ -106,16 +107,16 @@ pub enum ReductionArg {
 
 /// What a command explored, and found.
 struct Explored {
-    summary: Summary,
+    summary: VerdictSummary,
     /// What is said of how it was explored, for people.
     how: String,
     more: Value,
-    example: Option<Box<Observed>>,
+    example: Option<Box<ObservedRun>>,
     smallest: Option<Box<Shrunk>>,
 }
 
 /// Runs the subcommand.
-pub fn run(args: &ExploreArgs, context: &Context) -> Outcome {
+pub fn run(args: &ExploreArgs, context: &Context) -> CommandOutcome {
     let scenario = if args.as_is {
         args.scenario.resolve(context.seed)
     } else {
@@ -123,15 +124,15 @@ pub fn run(args: &ExploreArgs, context: &Context) -> Outcome {
     };
     let scenario = match scenario {
         Ok(scenario) => scenario,
-        Err(error) => return Outcome::bad_input(error, context.format),
+        Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
     let setup = match Setup::new(scenario, 0) {
         Ok(setup) => setup,
-        Err(error) => return Outcome::bad_input(error, context.format),
+        Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
     let ops = setup.ops().iter().flatten().count();
     if args.strategy == StrategyArg::Exhaustive && ops > MAX_SEARCHED_OPS {
-        return Outcome::bad_input(
+        return CommandOutcome::bad_input(
             format!(
                 "{ops} operations are too many to search every schedule of: give fewer --ops, leave out --as-is, or draw with --strategy random"
             ),
@@ -149,7 +150,7 @@ pub fn run(args: &ExploreArgs, context: &Context) -> Outcome {
         if let Some(path) = &args.save {
             match save(path, &setup, explored.smallest.as_mut()) {
                 Ok(()) => explored.summary.reproducer = Some(path.display().to_string()),
-                Err(error) => return Outcome::bad_input(error, context.format),
+                Err(error) => return CommandOutcome::bad_input(error, context.format),
             }
         }
     }
@@ -169,7 +170,7 @@ impl StrategyArg {
 }
 
 fn search(args: &ExploreArgs, setup: &Arc<Setup>, context: &Context, started: Instant) -> Explored {
-    let options = Options {
+    let options = SearchOptions {
         partial_order: !args.without.contains(&ReductionArg::PartialOrder),
         symmetry: !args.without.contains(&ReductionArg::Symmetry),
         dead_slots: !args.without.contains(&ReductionArg::DeadSlots),
@@ -182,12 +183,12 @@ fn search(args: &ExploreArgs, setup: &Arc<Setup>, context: &Context, started: In
         max_states: args.max_states,
     };
     let mut progress = Progress::new(context.quiet, "explore", "states", 0);
-    let mut go_on = |found: &Searched| {
+    let mut keep_going = |found: &Searched| {
         progress.update(found.states);
         !context.interrupt.load(Ordering::Relaxed)
             && args.duration.is_none_or(|limit| started.elapsed() < limit)
     };
-    let mut found = exhaustive::search(setup, &options, &mut go_on);
+    let mut found = exhaustive::search(setup, &options, &mut keep_going);
     progress.finish();
     if let Some(example) = found.example.take() {
         found.example = Some(shrink::with_fewest_preemptions(setup, example, &mut || {
@@ -195,7 +196,7 @@ fn search(args: &ExploreArgs, setup: &Arc<Setup>, context: &Context, started: In
         }));
     }
     let scenario = &setup.scenario;
-    let mut summary = Summary::new(scenario.threads, scenario.seed);
+    let mut summary = VerdictSummary::new(scenario.threads, scenario.seed);
     let (verdict, note) = found.verdict(args.preemptions);
     summary.verdict = verdict;
     summary.note = note;
@@ -232,7 +233,7 @@ fn search(args: &ExploreArgs, setup: &Arc<Setup>, context: &Context, started: In
     );
     let more = json!({
         "strategy": "exhaustive",
-        "exhausted": found.ended == Ended::Exhausted,
+        "exhausted": found.ended == SearchEnd::Exhausted,
         "preemption_bound": args.preemptions,
         "depth": found.depth,
     });
@@ -253,7 +254,7 @@ fn draw(
     started: Instant,
 ) -> Explored {
     let scenario = &setup.scenario;
-    let plan = Plan {
+    let plan = SamplePlan {
         strategy,
         seed: scenario.seed,
         schedules: args.schedules,
@@ -280,7 +281,7 @@ fn draw(
     if let Ok(mut progress) = progress.into_inner() {
         progress.finish();
     }
-    let mut summary = Summary::new(scenario.threads, scenario.seed);
+    let mut summary = VerdictSummary::new(scenario.threads, scenario.seed);
     summary.verdict = sampled.verdict();
     summary.note = sampled_note(&sampled, &plan, args.duration.is_some());
     summary.divergences = sampled.divergences.clone();
@@ -341,7 +342,7 @@ fn draw(
     }
 }
 
-fn sampled_note(sampled: &Sampled, plan: &Plan, timed: bool) -> Option<String> {
+fn sampled_note(sampled: &Sampled, plan: &SamplePlan, timed: bool) -> Option<String> {
     if sampled.inconclusive > 0 {
         return Some(format!(
             "{} not come to their end within --max-steps {}",
@@ -371,10 +372,10 @@ impl Sampled {
 }
 
 /// The smallest run that shows the first divergence of `example`.
-fn smallest(setup: &Arc<Setup>, example: &Observed, context: &Context) -> Option<Box<Shrunk>> {
+fn smallest(setup: &Arc<Setup>, example: &ObservedRun, context: &Context) -> Option<Box<Shrunk>> {
     let kind = example.report.first?.kind;
-    let mut go_on = || !context.interrupt.load(Ordering::Relaxed);
-    let shrunk = shrink::shrink_ops(&setup.scenario, setup.ops(), kind, &mut go_on);
+    let mut keep_going = || !context.interrupt.load(Ordering::Relaxed);
+    let shrunk = shrink::shrink_ops(&setup.scenario, setup.ops(), kind, &mut keep_going);
     shrunk.ok().map(Box::new)
 }
 
@@ -388,7 +389,7 @@ fn save(path: &Path, setup: &Setup, smallest: Option<&mut Box<Shrunk>>) -> Resul
 }
 
 impl Explored {
-    fn outcome(self, scenario: &Scenario, context: &Context) -> Outcome {
+    fn outcome(self, scenario: &Scenario, context: &Context) -> CommandOutcome {
         let stdout = match context.format {
             Format::Json => {
                 let mut more = self.more;
@@ -401,7 +402,7 @@ impl Explored {
             }
             Format::Human => self.text(scenario),
         };
-        Outcome {
+        CommandOutcome {
             stdout,
             stderr: String::new(),
             exit_code: self.summary.exit_code(),
@@ -409,7 +410,7 @@ impl Explored {
     }
 
     fn text(&self, scenario: &Scenario) -> String {
-        let mut text = format!("{}\n{}\n", super::stress::headline(scenario), self.how);
+        let mut text = format!("{}\n{}\n", super::verdict::headline(scenario), self.how);
         let summary = &self.summary;
         let verdict = match summary.verdict {
             Verdict::Proved => {
@@ -464,16 +465,6 @@ impl Explored {
         }
         debug_assert_eq!(summary.check, Strength::Exact);
         text
-    }
-}
-
-/// The timeline of a schedule that was run.
-pub(super) fn timeline<'a>(scenario: &'a Scenario, observed: &'a Observed) -> Timeline<'a> {
-    Timeline {
-        scenario,
-        events: &observed.events,
-        deciding: observed.deciding(),
-        completed: observed.end == crate::engine::controlled::machine::RunEnd::Completed,
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Context, Format, Outcome};
+use super::outcome::{CommandOutcome, Context, Format};
 use crate::fuzzing::{TARGETS, find};
 
 /// Arguments of `heisenbed fuzz`.
@@ -44,7 +44,7 @@ pub enum FuzzCommand {
 }
 
 /// Runs the subcommand: exit 2 for what is no target or cannot be read.
-pub fn run(args: &FuzzArgs, context: &Context) -> Outcome {
+pub fn run(args: &FuzzArgs, context: &Context) -> CommandOutcome {
     let result = match &args.command {
         FuzzCommand::List => Ok(list(context.format)),
         FuzzCommand::Decode {
@@ -54,11 +54,11 @@ pub fn run(args: &FuzzArgs, context: &Context) -> Outcome {
         } => decode(target, file, output.as_deref(), context.format),
     };
     match result {
-        Ok(stdout) => Outcome {
+        Ok(stdout) => CommandOutcome {
             stdout,
-            ..Outcome::default()
+            ..CommandOutcome::default()
         },
-        Err(error) => Outcome::bad_input(error, context.format),
+        Err(error) => CommandOutcome::bad_input(error, context.format),
     }
 }
 

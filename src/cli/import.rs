@@ -11,15 +11,15 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
 use super::scenario_args::word;
-use super::verdict::{grouped, plural};
-use super::{Context, Format, Outcome};
 use crate::import::accounting::{Accounting, UnrecognisedReason};
 use crate::import::allocation;
 use crate::import::pickle;
 use crate::import::server_log::ServerLogReader;
 use crate::import::torch_snapshot;
+use crate::numbers::{grouped, plural};
 use crate::trace::file::{ImportFormat, ImportHeader};
 use crate::trace::text::{self, TextWriter};
 use crate::tracking::Layout;
@@ -33,7 +33,7 @@ const READ_BYTES: usize = 256 << 10;
 pub struct ImportArgs {
     /// What recorded it
     #[arg(value_enum, value_name = "FORMAT")]
-    pub source: Source,
+    pub source: ImportSource,
     /// The recording
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
@@ -47,7 +47,7 @@ pub struct ImportArgs {
 
 /// Formats that can be imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Source {
+pub enum ImportSource {
     /// The log of a tracking server
     ServerLog,
     /// The runtime's debug log (TT_BUFFER_DEBUG_LOG): blocks with call stacks
@@ -60,15 +60,15 @@ pub enum Source {
     Wire,
 }
 
-impl Source {
+impl ImportSource {
     /// `None` for bytes, which become a capture.
     fn format(self) -> Option<ImportFormat> {
         Some(match self {
-            Source::ServerLog => ImportFormat::ServerLog,
-            Source::DebugLog => ImportFormat::DebugLog,
-            Source::RmmLog => ImportFormat::RmmLog,
-            Source::TorchSnapshot => ImportFormat::TorchSnapshot,
-            Source::Wire => return None,
+            ImportSource::ServerLog => ImportFormat::ServerLog,
+            ImportSource::DebugLog => ImportFormat::DebugLog,
+            ImportSource::RmmLog => ImportFormat::RmmLog,
+            ImportSource::TorchSnapshot => ImportFormat::TorchSnapshot,
+            ImportSource::Wire => return None,
         })
     }
 }
@@ -78,11 +78,11 @@ struct Imported {
     accounting: Accounting,
     trace_bytes: Option<u64>,
     /// Of a pickle.
-    summary: Option<pickle::Summary>,
+    summary: Option<pickle::SnapshotSummary>,
 }
 
 /// Runs the subcommand.
-pub fn run(args: &ImportArgs, context: &Context) -> Outcome {
+pub fn run(args: &ImportArgs, context: &Context) -> CommandOutcome {
     let stdout = match args.source.format() {
         Some(format) => import(args, format, context).map(|imported| match context.format {
             Format::Json => format!("{}\n", account_json(args, format, &imported)),
@@ -91,11 +91,11 @@ pub fn run(args: &ImportArgs, context: &Context) -> Outcome {
         None => wire::import(args, context.format),
     };
     match stdout {
-        Ok(stdout) => Outcome {
+        Ok(stdout) => CommandOutcome {
             stdout,
-            ..Outcome::default()
+            ..CommandOutcome::default()
         },
-        Err(error) => Outcome::bad_input(error, context.format),
+        Err(error) => CommandOutcome::bad_input(error, context.format),
     }
 }
 

@@ -1,8 +1,9 @@
 //! The command line: one file a subcommand, each with its arguments, what it runs, and what it prints.
 //!
-//! A subcommand returns an [`Outcome`] rather than printing, so that a test reads what a user would. Only
-//! progress goes to stderr while a command runs.
+//! Beside them: [`outcome`] is what a subcommand is told and returns, [`scenario_args`] and `args` are arguments that several
+//! take, [`verdict`] is what all that give a verdict print of it, [`progress`] what they show meanwhile.
 
+mod args;
 pub mod campaign;
 mod captured;
 pub mod check;
@@ -15,9 +16,11 @@ pub mod fuzz;
 pub mod import;
 pub mod logging;
 pub mod matrix;
+pub mod outcome;
 pub mod progress;
 pub mod proxy;
 pub mod replay;
+mod rerun;
 pub mod scenario_args;
 pub mod scenarios;
 pub mod serve;
@@ -30,7 +33,9 @@ pub mod zoo;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
+
+use outcome::{CommandOutcome, Context, Format};
 
 const LOG_HELP: &str = "Environment:\n  \
     HEISENBED_LOG  What engine, server, shrink and campaign log to stderr: a level (error, warn,\n                 \
@@ -96,21 +101,8 @@ pub enum Command {
     Zoo(zoo::ZooArgs),
 }
 
-/// What every subcommand is told.
-#[derive(Clone, Debug)]
-pub struct Context {
-    /// The form of what goes to stdout.
-    pub format: Format,
-    /// `--seed`.
-    pub seed: Option<u64>,
-    /// `--quiet`.
-    pub quiet: bool,
-    /// Set by Ctrl-C and SIGTERM: end soon, and keep what there is. A second one ends at once.
-    pub interrupt: Arc<AtomicBool>,
-}
-
 /// Runs what `cli` asks for.
-pub fn run(cli: Cli) -> Outcome {
+pub fn run(cli: Cli) -> CommandOutcome {
     let context = Context {
         format: cli.format,
         seed: cli.seed,
@@ -118,7 +110,7 @@ pub fn run(cli: Cli) -> Outcome {
         interrupt: Arc::new(AtomicBool::new(false)),
     };
     if let Err(error) = logging::start(std::env::var_os(logging::VARIABLE).as_deref()) {
-        return Outcome::bad_input(error, context.format);
+        return CommandOutcome::bad_input(error, context.format);
     }
     match &cli.command {
         Command::Stress(args) => stress::run(args, &context),
@@ -138,55 +130,5 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Disciplines(args) => disciplines::run(args, context.format),
         Command::Scenarios(args) => scenarios::run(args, context.format),
         Command::Zoo(args) => zoo::run(args, &context),
-    }
-}
-
-impl Context {
-    /// Lets Ctrl-C and SIGTERM set [`Context::interrupt`]; from the second on they end the process.
-    pub fn catch_interrupts(&self) {
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            // In this order: the first signal finds the flag unset and sets it, the second finds it set.
-            let _ = signal_hook::flag::register_conditional_default(
-                signal,
-                Arc::clone(&self.interrupt),
-            );
-            let _ = signal_hook::flag::register(signal, Arc::clone(&self.interrupt));
-        }
-    }
-}
-
-/// The form of what a command writes to stdout.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Text for people.
-    #[default]
-    Human,
-    /// One JSON object.
-    Json,
-}
-
-/// What a command prints, and how it exits: 0 when what was checked holds, 1 when it does not, 2 on bad input.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// For stdout.
-    pub stdout: String,
-    /// For stderr.
-    pub stderr: String,
-    /// The exit code.
-    pub exit_code: u8,
-}
-
-impl Outcome {
-    /// Bad usage or input: `error` on stderr, and as JSON on stdout where that was asked for.
-    pub fn bad_input(error: impl std::fmt::Display, format: Format) -> Outcome {
-        let stdout = match format {
-            Format::Human => String::new(),
-            Format::Json => format!("{}\n", serde_json::json!({ "error": error.to_string() })),
-        };
-        Outcome {
-            stdout,
-            stderr: format!("error: {error}\n"),
-            exit_code: 2,
-        }
     }
 }

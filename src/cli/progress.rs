@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Shown only after this long.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 /// Between two lines where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -39,7 +39,7 @@ impl Progress {
 
     /// It has come to `done`.
     pub fn update(&mut self, done: u64) {
-        if self.quiet || self.started.elapsed() < PATIENCE {
+        if self.quiet || self.started.elapsed() < TIMEOUT {
             return;
         }
         let done = if self.total > 0 {

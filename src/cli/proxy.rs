@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use super::outcome::{CommandOutcome, Context, Format};
 use super::scenario_args::word;
-use super::verdict::{grouped, plural};
-use super::{Context, Format, Outcome};
+use crate::numbers::{grouped, plural};
 use crate::proxy::fault::Fault;
-use crate::proxy::{Config, Proxy, Report};
+use crate::proxy::{Proxy, ProxyConfig, ProxyReport};
 use crate::tracking::Layout;
 
 /// Arguments of `heisenbed proxy`.
@@ -56,23 +56,23 @@ pub struct ProxyArgs {
 }
 
 /// Runs the proxy until Ctrl-C or SIGTERM: exit 0, or 2 when it can't start.
-pub fn run(args: &ProxyArgs, context: &Context) -> Outcome {
+pub fn run(args: &ProxyArgs, context: &Context) -> CommandOutcome {
     context.catch_interrupts();
     match forward(args, context) {
-        Ok(report) => Outcome {
+        Ok(report) => CommandOutcome {
             stdout: match context.format {
                 Format::Json => json(args, &report),
                 Format::Human => human(args, &report),
             },
-            ..Outcome::default()
+            ..CommandOutcome::default()
         },
-        Err(error) => Outcome::bad_input(error, context.format),
+        Err(error) => CommandOutcome::bad_input(error, context.format),
     }
 }
 
-fn forward(args: &ProxyArgs, context: &Context) -> Result<Report, String> {
+fn forward(args: &ProxyArgs, context: &Context) -> Result<ProxyReport, String> {
     let record = args.record.as_deref().map(create).transpose()?;
-    let proxy = Proxy::start(Config {
+    let proxy = Proxy::start(ProxyConfig {
         listen: args.listen.clone(),
         upstream: args.upstream.clone(),
         record,
@@ -113,7 +113,7 @@ fn create(path: &Path) -> Result<File, String> {
         })
 }
 
-fn json(args: &ProxyArgs, report: &Report) -> String {
+fn json(args: &ProxyArgs, report: &ProxyReport) -> String {
     let value = json!({
         "connections": report.connections,
         "refused": report.refused,
@@ -128,7 +128,7 @@ fn json(args: &ProxyArgs, report: &Report) -> String {
     format!("{value}\n")
 }
 
-fn human(args: &ProxyArgs, report: &Report) -> String {
+fn human(args: &ProxyArgs, report: &ProxyReport) -> String {
     let mut text = format!(
         "{} forwarded: {} bytes to the server, {} bytes to clients\n",
         plural(report.connections, "connection"),

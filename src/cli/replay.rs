@@ -11,18 +11,18 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
-use super::explore::timeline;
+use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
-use super::shrink::is_text;
-use super::verdict::{Summary, divergence_table, place, plural};
-use super::{Context, Format, Outcome};
+use super::rerun::{drawn, is_text, rerun_of, timeline};
+use super::verdict::{VerdictSummary, divergence_table, place};
 use crate::corpus::{Reproducer, Rerun};
 use crate::engine::controlled::machine::{ActorName, Setup};
-use crate::engine::controlled::observe::{Observed, observe};
+use crate::engine::controlled::observe::{ObservedRun, observe};
 use crate::engine::controlled::replay::{ReplayError, replay, replay_noting};
 use crate::engine::controlled::schedule::Schedule;
 use crate::engine::controlled::schedulers::{RandomWalk, Replay};
 use crate::lifecycle::{self, Order, Publication};
+use crate::numbers::plural;
 use crate::oracle::Verdict;
 use crate::playback::Pace;
 use crate::registry::Semantics;
@@ -59,7 +59,7 @@ pub struct ReplayArgs {
     pub semantics: Option<Semantics>,
     /// Play the messages to the server that listens at PATH, over as many connections as were recorded, and compare its
     /// totals with the truth; where the trace has none, with what our registry makes of the messages (typed)
-    #[arg(long, value_name = "unix:PATH", value_parser = super::stress::unix_path, group = "other_server")]
+    #[arg(long, value_name = "unix:PATH", value_parser = super::args::unix_path, group = "other_server")]
     pub to: Option<PathBuf>,
     /// With --to: the wire layout to send in (72, 112, 128, 144, 648, extended); else that of the recorded run, or 112
     #[arg(long, value_name = "LAYOUT", requires = "to")]
@@ -70,13 +70,13 @@ pub struct ReplayArgs {
 }
 
 /// Runs the subcommand: exit 0 when the replay is the recorded run, 1 when it differs. With `--adapt`: 1 when it diverges.
-pub fn run(args: &ReplayArgs, context: &Context) -> Outcome {
+pub fn run(args: &ReplayArgs, context: &Context) -> CommandOutcome {
     if let Some(path) = &args.to {
         return to::run(args, path, context);
     }
     if args.adapt {
         return adapt(args, context)
-            .unwrap_or_else(|error| Outcome::bad_input(error, context.format));
+            .unwrap_or_else(|error| CommandOutcome::bad_input(error, context.format));
     }
     if is_text(&args.file) {
         return replay_reproducer(&args.file, context);
@@ -84,11 +84,11 @@ pub fn run(args: &ReplayArgs, context: &Context) -> Outcome {
     replay_trace(&args.file, context)
 }
 
-fn replay_trace(path: &Path, context: &Context) -> Outcome {
+fn replay_trace(path: &Path, context: &Context) -> CommandOutcome {
     let started = Instant::now();
     let trace = match TraceFile::open(path) {
         Ok(trace) => trace,
-        Err(error) => return Outcome::bad_input(error, context.format),
+        Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
     let mut progress = Progress::new(context.quiet, "replay", "events", trace.events());
     let replayed = replay(&trace, |events| progress.update(events));
@@ -102,13 +102,13 @@ fn replay_trace(path: &Path, context: &Context) -> Outcome {
                 context,
             );
         }
-        Err(error) => return Outcome::bad_input(format!("{name}: {error}"), context.format),
+        Err(error) => return CommandOutcome::bad_input(format!("{name}: {error}"), context.format),
     };
     let (threads, seed) = match trace.header() {
         Header::Run(header) => (header.scenario.threads, header.scenario.seed),
         _ => (0, 0),
     };
-    let mut summary = Summary::new(threads, seed);
+    let mut summary = VerdictSummary::new(threads, seed);
     summary.add(&replayed.report);
     summary.preemptions = Some(replayed.preemptions);
     summary.elapsed_s = started.elapsed().as_secs_f64();
@@ -125,24 +125,21 @@ fn replay_trace(path: &Path, context: &Context) -> Outcome {
             text
         }
     };
-    Outcome {
+    CommandOutcome {
         stdout,
-        ..Outcome::default()
+        ..CommandOutcome::default()
     }
 }
 
-fn replay_reproducer(path: &Path, context: &Context) -> Outcome {
+fn replay_reproducer(path: &Path, context: &Context) -> CommandOutcome {
     let started = Instant::now();
     let rerun = match rerun_of(path) {
         Ok(rerun) => rerun,
-        Err(error) => return Outcome::bad_input(error, context.format),
+        Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
     let name = path.display();
     if let Some(mismatch) = &rerun.mismatch {
-        return differs(
-            &format!("{name}: {mismatch}\n{}", super::corpus::drawn(&rerun)),
-            context,
-        );
+        return differs(&format!("{name}: {mismatch}\n{}", drawn(&rerun)), context);
     }
     let summary = rerun_summary(&rerun, started);
     let stdout = match context.format {
@@ -150,27 +147,19 @@ fn replay_reproducer(path: &Path, context: &Context) -> Outcome {
         Format::Human => {
             let mut text = format!("{name}: as expected, in {:.2} s\n\n", summary.elapsed_s);
             write_verdict(&mut text, &summary);
-            text.push_str(&super::corpus::drawn(&rerun));
+            text.push_str(&drawn(&rerun));
             text
         }
     };
-    Outcome {
+    CommandOutcome {
         stdout,
-        ..Outcome::default()
+        ..CommandOutcome::default()
     }
 }
 
-/// Runs the reproducer in a file; errors name the file.
-pub(super) fn rerun_of(path: &Path) -> Result<Rerun, String> {
-    let reproducer = Reproducer::load(path).map_err(|error| error.to_string())?;
-    reproducer
-        .run()
-        .map_err(|error| format!("{}: {error}", path.display()))
-}
-
-fn rerun_summary(rerun: &Rerun, started: Instant) -> Summary {
+fn rerun_summary(rerun: &Rerun, started: Instant) -> VerdictSummary {
     let scenario = &rerun.setup.scenario;
-    let mut summary = Summary::new(scenario.threads, scenario.seed);
+    let mut summary = VerdictSummary::new(scenario.threads, scenario.seed);
     if let Some(observed) = &rerun.observed {
         add_observed(&mut summary, observed);
     }
@@ -180,26 +169,26 @@ fn rerun_summary(rerun: &Rerun, started: Instant) -> Summary {
     summary
 }
 
-fn add_observed(summary: &mut Summary, observed: &Observed) {
+fn add_observed(summary: &mut VerdictSummary, observed: &ObservedRun) {
     summary.add(&observed.report);
     summary.steps = observed.picks.len() as u64;
     summary.preemptions = Some(observed.preemptions.len() as u64);
 }
 
 /// The recorded run, or the recorded schedule, is not what came out.
-fn differs(error: &str, context: &Context) -> Outcome {
+fn differs(error: &str, context: &Context) -> CommandOutcome {
     let stdout = match context.format {
         Format::Human => format!("{error}\n"),
         Format::Json => format!("{}\n", json!({ "replayed": false, "error": error })),
     };
-    Outcome {
+    CommandOutcome {
         stdout,
         stderr: String::new(),
         exit_code: 1,
     }
 }
 
-fn write_verdict(text: &mut String, summary: &Summary) {
+fn write_verdict(text: &mut String, summary: &VerdictSummary) {
     let _ = writeln!(text, "{}", summary.verdict);
     if let Some(note) = &summary.note {
         let _ = writeln!(text, "  {note}");
@@ -249,7 +238,7 @@ impl Recorded {
     }
 }
 
-fn adapt(args: &ReplayArgs, context: &Context) -> Result<Outcome, String> {
+fn adapt(args: &ReplayArgs, context: &Context) -> Result<CommandOutcome, String> {
     let started = Instant::now();
     let recorded = Recorded::load(&args.file)?;
     let scenario = changed(args, recorded.scenario, context.seed)?;
@@ -263,7 +252,7 @@ fn adapt(args: &ReplayArgs, context: &Context) -> Result<Outcome, String> {
     let seed = setup.scenario.seed;
     let walk = Replay::new(picks, Some(RandomWalk::new(seed)));
     let (observed, walk) = observe(&setup, walk, 0, u64::MAX);
-    let mut summary = Summary::new(setup.scenario.threads, seed);
+    let mut summary = VerdictSummary::new(setup.scenario.threads, seed);
     add_observed(&mut summary, &observed);
     summary.elapsed_s = started.elapsed().as_secs_f64();
     let left = match walk.left_at() {
@@ -293,7 +282,7 @@ fn adapt(args: &ReplayArgs, context: &Context) -> Result<Outcome, String> {
         })),
         Format::Human => adapted_text(args, &setup, &observed, &summary, &left),
     };
-    Ok(Outcome {
+    Ok(CommandOutcome {
         stdout,
         stderr: String::new(),
         exit_code: u8::from(summary.verdict == Verdict::Diverged),
@@ -303,8 +292,8 @@ fn adapt(args: &ReplayArgs, context: &Context) -> Result<Outcome, String> {
 fn adapted_text(
     args: &ReplayArgs,
     setup: &Arc<Setup>,
-    observed: &Observed,
-    summary: &Summary,
+    observed: &ObservedRun,
+    summary: &VerdictSummary,
     left: &str,
 ) -> String {
     /// Longer runs are not drawn.

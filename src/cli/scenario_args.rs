@@ -125,7 +125,7 @@ impl ScenarioArgs {
         let Some(path) = file.workload.import.take() else {
             return Ok(());
         };
-        let frame = import::Frame {
+        let frame = import::WorkloadLimits {
             threads: self.threads,
             default_threads,
             devices: file.devices,
@@ -145,7 +145,7 @@ impl ScenarioArgs {
     /// The scenario file that the options describe; an import that it names is not read.
     fn file(&self, seed: Option<u64>) -> Result<ScenarioFile, ScenarioError> {
         let mut file = match self.planted() {
-            Some(defect) => defect.file(!self.twin, zoo::Size::Full, 0)?,
+            Some(defect) => defect.file(!self.twin, zoo::ScenarioSize::Full, 0)?,
             None => ScenarioFile::load(&self.scenario)?,
         };
         let import = self

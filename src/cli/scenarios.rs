@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Format, Outcome};
+use super::outcome::{CommandOutcome, Format};
 use crate::scenario::{Scenario, ScenarioError, ScenarioFile, builtin};
 
 /// List and show scenarios.
@@ -26,17 +26,17 @@ enum Action {
 }
 
 /// Runs the subcommand.
-pub fn run(args: &ScenariosArgs, format: Format) -> Outcome {
+pub fn run(args: &ScenariosArgs, format: Format) -> CommandOutcome {
     let shown = match args.command.as_ref().unwrap_or(&Action::List) {
         Action::List => list(format),
         Action::Show { scenario } => show(scenario, format),
     };
     match shown {
-        Ok(stdout) => Outcome {
+        Ok(stdout) => CommandOutcome {
             stdout,
-            ..Outcome::default()
+            ..CommandOutcome::default()
         },
-        Err(error) => Outcome::bad_input(error, format),
+        Err(error) => CommandOutcome::bad_input(error, format),
     }
 }
 

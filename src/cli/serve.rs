@@ -9,13 +9,15 @@ use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::outcome::{CommandOutcome, Context, Format};
 use super::scenario_args::word;
-use super::verdict::plural;
-use super::{Context, Format, Outcome};
+use crate::numbers::plural;
 use crate::registry::{Outcome as MessageOutcome, Registry, RejectReason, Semantics};
-use crate::server::journal::{Journal, Restored};
+use crate::server::journal::{Restored, ServerJournal};
 use crate::server::legacy_log::LegacyLog;
-use crate::server::listener::{ClientId, Config, Counters, Observer, Refused, Report, Server};
+use crate::server::listener::{
+    ClientId, Counters, Observer, Refused, Server, ServerConfig, ServerReport,
+};
 use crate::tracking::codec::Detection;
 use crate::tracking::{Layout, Message};
 
@@ -86,8 +88,8 @@ pub enum LayoutChoice {
 }
 
 /// Runs the server. Exit code 0 after a clean shutdown, 2 when it can't listen or its journal can't be used.
-pub fn run(args: &ServeArgs, context: &Context) -> Outcome {
-    let mut config = Config::new(&args.socket, args.semantics);
+pub fn run(args: &ServeArgs, context: &Context) -> CommandOutcome {
+    let mut config = ServerConfig::new(&args.socket, args.semantics);
     config.delay_per_message_us = args.delay_us;
     config.limits.devices = args.devices;
     config.limits.buffers = args.max_buffers;
@@ -101,19 +103,19 @@ pub fn run(args: &ServeArgs, context: &Context) -> Outcome {
     };
     match serve(args, config, context) {
         Ok(summary) => summary.outcome(context.format),
-        Err(error) => Outcome::bad_input(error, context.format),
+        Err(error) => CommandOutcome::bad_input(error, context.format),
     }
 }
 
-fn serve(args: &ServeArgs, config: Config, context: &Context) -> Result<Summary, String> {
+fn serve(args: &ServeArgs, config: ServerConfig, context: &Context) -> Result<Summary, String> {
     // Before listening, so that a signal that comes early still ends in a clean shutdown.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| error.to_string())?;
     let limits = Registry::new(config.semantics, config.limits).limits();
     let (journal, registry) = match &args.record {
         None => (None, Registry::new(config.semantics, limits)),
         Some(path) => {
-            let restored =
-                Journal::open(path, config.semantics, limits).map_err(|error| error.to_string())?;
+            let restored = ServerJournal::open(path, config.semantics, limits)
+                .map_err(|error| error.to_string())?;
             if !context.quiet {
                 tell_restored(path, &restored);
             }
@@ -135,7 +137,7 @@ fn serve(args: &ServeArgs, config: Config, context: &Context) -> Result<Summary,
     });
     let report = server.wait();
     let mut summary = Summary::of(&report);
-    summary.record_error = report.observer.0.and_then(Journal::end);
+    summary.record_error = report.observer.0.and_then(ServerJournal::end);
     Ok(summary)
 }
 
@@ -232,7 +234,7 @@ struct Summary {
 }
 
 impl Summary {
-    fn of<O>(report: &Report<O>) -> Summary {
+    fn of<O>(report: &ServerReport<O>) -> Summary {
         let lost = report.gaps.iter().map(|gap| gap.last - gap.first + 1).sum();
         let live = report.registry.len() as u64;
         Summary {
@@ -243,7 +245,7 @@ impl Summary {
         }
     }
 
-    fn outcome(&self, format: Format) -> Outcome {
+    fn outcome(&self, format: Format) -> CommandOutcome {
         let json = serde_json::to_value(self).expect("a summary is plain numbers");
         let stdout = match format {
             Format::Json => format!("{json}\n"),
@@ -255,9 +257,9 @@ impl Summary {
                     .collect()
             }
         };
-        Outcome {
+        CommandOutcome {
             stdout,
-            ..Outcome::default()
+            ..CommandOutcome::default()
         }
     }
 }

@@ -7,11 +7,10 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
-use super::explore::timeline;
-use super::replay::rerun_of;
+use super::outcome::{CommandOutcome, Context, Format};
+use super::rerun::{is_text, rerun_of, timeline};
 use super::scenario_args::word;
-use super::verdict::{Summary, divergence_table};
-use super::{Context, Format, Outcome};
+use super::verdict::{VerdictSummary, divergence_table};
 use crate::oracle::{Kind, Verdict};
 use crate::shrink::{ShrinkError, Shrunk, shrink_ops, shrink_trace};
 use crate::trace::file::TraceFile;
@@ -35,31 +34,25 @@ pub struct ShrinkArgs {
 }
 
 /// Runs the subcommand: exit 1 with the divergence that it shows, 2 where there is none.
-pub fn run(args: &ShrinkArgs, context: &Context) -> Outcome {
+pub fn run(args: &ShrinkArgs, context: &Context) -> CommandOutcome {
     context.catch_interrupts();
     let started = Instant::now();
-    let mut go_on = || !context.interrupt.load(Ordering::Relaxed);
+    let mut keep_going = || !context.interrupt.load(Ordering::Relaxed);
     let shrunk = if is_text(&args.file) {
-        shrink_reproducer(&args.file, args.kind, &mut go_on)
+        shrink_reproducer(&args.file, args.kind, &mut keep_going)
     } else {
         TraceFile::open(&args.file)
             .map_err(|error| error.to_string())
             .and_then(|trace| {
-                shrink_trace(&trace, args.kind, &mut go_on)
+                shrink_trace(&trace, args.kind, &mut keep_going)
                     .map_err(|error| describe(&args.file, &error))
             })
     };
     let shrunk = match shrunk {
         Ok(shrunk) => shrunk,
-        Err(error) => return Outcome::bad_input(error, context.format),
+        Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
     report(args, shrunk, started, context)
-}
-
-/// Whether a file is a reproducer, by its name, rather than a trace.
-pub(super) fn is_text(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|extension| extension == "toml")
 }
 
 fn describe(path: &Path, error: &ShrinkError) -> String {
@@ -69,7 +62,7 @@ fn describe(path: &Path, error: &ShrinkError) -> String {
 fn shrink_reproducer(
     path: &Path,
     kind: Option<Kind>,
-    go_on: &mut dyn FnMut() -> bool,
+    keep_going: &mut dyn FnMut() -> bool,
 ) -> Result<Shrunk, String> {
     let rerun = rerun_of(path)?;
     let first = rerun
@@ -79,11 +72,16 @@ fn shrink_reproducer(
     let kind = kind
         .or(first.map(|first| first.kind))
         .ok_or_else(|| describe(path, &ShrinkError::Clean))?;
-    shrink_ops(&rerun.setup.scenario, rerun.setup.ops(), kind, go_on)
+    shrink_ops(&rerun.setup.scenario, rerun.setup.ops(), kind, keep_going)
         .map_err(|error| describe(path, &error))
 }
 
-fn report(args: &ShrinkArgs, shrunk: Shrunk, started: Instant, context: &Context) -> Outcome {
+fn report(
+    args: &ShrinkArgs,
+    shrunk: Shrunk,
+    started: Instant,
+    context: &Context,
+) -> CommandOutcome {
     let Shrunk {
         mut reproducer,
         observed,
@@ -96,10 +94,10 @@ fn report(args: &ShrinkArgs, shrunk: Shrunk, started: Instant, context: &Context
     if let Some(output) = &args.output
         && let Err(error) = std::fs::write(output, &text)
     {
-        return Outcome::bad_input(format!("{}: {error}", output.display()), context.format);
+        return CommandOutcome::bad_input(format!("{}: {error}", output.display()), context.format);
     }
     let scenario = &setup.scenario;
-    let mut summary = Summary::new(scenario.threads, scenario.seed);
+    let mut summary = VerdictSummary::new(scenario.threads, scenario.seed);
     summary.add(&observed.report);
     summary.steps = observed.picks.len() as u64;
     summary.preemptions = Some(size.preemptions);
@@ -130,7 +128,7 @@ fn report(args: &ShrinkArgs, shrunk: Shrunk, started: Instant, context: &Context
             )
         }
     };
-    Outcome {
+    CommandOutcome {
         stdout,
         stderr: String::new(),
         exit_code: summary.exit_code(),

@@ -3,21 +3,23 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::json;
 
+use super::args::{ServerArg, parse_duration};
+use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
 use super::scenario_args::ScenarioArgs;
-use super::verdict::{Summary, divergence_table, grouped, place, plural};
-use super::{Context, Format, Outcome, symptoms};
-use crate::engine::threads::{self, RunConfig, RunResult, ServerChoice};
-use crate::oracle::{Kind, Leak, Report, Strength, Verdict, check_trace, rest};
+use super::symptoms;
+use super::verdict::headline;
+use super::verdict::{VerdictSummary, divergence_table, place};
+use crate::engine::threads::{CheckedRun, RunConfig, checked_run, recorded_and_checked};
+use crate::numbers::{grouped, plural};
+use crate::oracle::{Kind, Leak, Strength, Verdict};
 use crate::scenario::Scenario;
-use crate::trace::file::TraceFile;
 
 /// Leaks that the text output lists.
 const LEAKS_SHOWN: usize = 5;
@@ -50,42 +52,9 @@ pub struct StressArgs {
     pub debug_log_file: Option<PathBuf>,
 }
 
-/// `--server`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerArg(pub ServerChoice);
-
-impl FromStr for ServerArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<ServerArg, String> {
-        match text {
-            "inproc" => Ok(ServerArg(ServerChoice::InProcess)),
-            "spawn" => Ok(ServerArg(ServerChoice::Spawn)),
-            _ => unix_path(text)
-                .map(|path| ServerArg(ServerChoice::Path(path)))
-                .map_err(|_| "use inproc, spawn or unix:PATH".to_owned()),
-        }
-    }
-}
-
-/// `unix:PATH`: where somebody's server listens.
-pub(super) fn unix_path(text: &str) -> Result<PathBuf, String> {
-    match text.strip_prefix("unix:") {
-        Some(path) if !path.is_empty() => Ok(path.into()),
-        _ => Err("use unix:PATH".to_owned()),
-    }
-}
-
-/// One run with its verdict.
-#[derive(Debug)]
-pub(super) struct Checked {
-    pub report: Report,
-    pub result: RunResult,
-}
-
 /// Where a run's trace goes.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Record<'a> {
+pub(super) enum RecordTo<'a> {
     /// Checked and forgotten.
     Temporary,
     /// Kept.
@@ -95,10 +64,10 @@ pub(super) enum Record<'a> {
 }
 
 /// Runs the subcommand.
-pub fn run(args: &StressArgs, context: &Context) -> Outcome {
+pub fn run(args: &StressArgs, context: &Context) -> CommandOutcome {
     let scenario = match args.scenario.resolve(context.seed) {
         Ok(scenario) => scenario,
-        Err(error) => return Outcome::bad_input(error, context.format),
+        Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
     context.catch_interrupts();
     if scenario.name == symptoms::SCENARIO {
@@ -106,14 +75,14 @@ pub fn run(args: &StressArgs, context: &Context) -> Outcome {
     }
     match stress(args, &scenario, context) {
         Ok(stressed) => stressed.outcome(args, &scenario, context),
-        Err(error) => Outcome::bad_input(error, context.format),
+        Err(error) => CommandOutcome::bad_input(error, context.format),
     }
 }
 
 /// Everything that the runs showed.
 #[derive(Debug)]
 struct Stressed {
-    summary: Summary,
+    summary: VerdictSummary,
     runs_diverged: u64,
     first_run: Option<u64>,
     leaked: Vec<Leak>,
@@ -137,7 +106,7 @@ fn stress(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<S
         .filter(|record| *record != "none")
         .map(Path::new);
     let mut stressed = Stressed {
-        summary: Summary::new(scenario.threads, scenario.seed),
+        summary: VerdictSummary::new(scenario.threads, scenario.seed),
         runs_diverged: 0,
         first_run: None,
         leaked: Vec::new(),
@@ -166,18 +135,18 @@ fn stress(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<S
     );
     for run in 0..runs {
         let record = match (file, args.record.as_deref()) {
-            (_, Some("none")) => Record::Nothing,
-            (Some(path), _) if stressed.first_run.is_none() => Record::File(path),
-            _ => Record::Temporary,
+            (_, Some("none")) => RecordTo::Nothing,
+            (Some(path), _) if stressed.first_run.is_none() => RecordTo::File(path),
+            _ => RecordTo::Temporary,
         };
         let before = Instant::now();
-        let checked = checked_run(args, scenario, run, record, context, |ops| {
+        let checked = play(args, scenario, run, record, context, |ops| {
             progress.update(if runs == 1 { ops } else { run });
         })?;
         stressed.run_s += checked.result.elapsed.as_secs_f64();
         stressed.check_s +=
             (before.elapsed() - checked.result.elapsed.min(before.elapsed())).as_secs_f64();
-        stressed.add(run, checked, matches!(record, Record::File(_)));
+        stressed.add(run, checked, matches!(record, RecordTo::File(_)));
         if context.interrupt.load(Ordering::Relaxed)
             || args
                 .duration
@@ -192,61 +161,43 @@ fn stress(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<S
 }
 
 /// Plays one run of `scenario` and checks it.
-pub(super) fn checked_run(
+pub(super) fn play(
     args: &StressArgs,
     scenario: &Scenario,
     run: u64,
-    record: Record<'_>,
+    record: RecordTo<'_>,
     context: &Context,
     progress: impl FnMut(u64),
-) -> Result<Checked, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let (file, path) = match record {
-        Record::Nothing => (None, PathBuf::new()),
-        Record::Temporary => (
-            Some(tempfile::tempfile().map_err(|error| text(&error))?),
-            PathBuf::from("(temporary trace)"),
-        ),
-        Record::File(path) => {
+) -> Result<CheckedRun, String> {
+    let config = RunConfig {
+        server: args.server.0.clone(),
+        debug_log: args.debug_log_file.clone(),
+        ..RunConfig::new(scenario, run, &context.interrupt)
+    };
+    let checked = match record {
+        RecordTo::Nothing => checked_run(config, Path::new(""), progress),
+        RecordTo::Temporary => recorded_and_checked(config, progress),
+        RecordTo::File(path) => {
             let file = File::options()
                 .read(true)
                 .write(true)
                 .create(true)
                 .truncate(true)
-                .open(path);
-            (
-                Some(file.map_err(|error| format!("{}: {error}", path.display()))?),
-                path.to_owned(),
-            )
+                .open(path)
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+            let config = RunConfig {
+                record: Some(file),
+                ..config
+            };
+            checked_run(config, path, progress)
         }
     };
-    let handle = file
-        .as_ref()
-        .map(File::try_clone)
-        .transpose()
-        .map_err(|error| text(&error))?;
-    let config = RunConfig {
-        scenario,
-        run,
-        record: file,
-        server: args.server.0.clone(),
-        debug_log: args.debug_log_file.clone(),
-        interrupt: &context.interrupt,
-    };
-    let result = threads::run(config, progress).map_err(|error| text(&error))?;
-    let report = match handle {
-        Some(file) => {
-            let trace = TraceFile::from_file(file, &path).map_err(|error| text(&error))?;
-            check_trace(&trace, |_| ()).map_err(|error| text(&error))?
-        }
-        None => rest::check_unrecorded(scenario, &result.unrecorded()),
-    };
-    Ok(Checked { report, result })
+    checked.map_err(|error| error.to_string())
 }
 
 impl Stressed {
-    fn add(&mut self, run: u64, checked: Checked, kept: bool) {
-        let Checked { report, result } = checked;
+    fn add(&mut self, run: u64, checked: CheckedRun, kept: bool) {
+        let CheckedRun { report, result, .. } = checked;
         self.summary.add(&report);
         if report.verdict == Verdict::Diverged {
             self.runs_diverged += 1;
@@ -263,7 +214,7 @@ impl Stressed {
         }
     }
 
-    fn outcome(&self, args: &StressArgs, scenario: &Scenario, context: &Context) -> Outcome {
+    fn outcome(&self, args: &StressArgs, scenario: &Scenario, context: &Context) -> CommandOutcome {
         let stdout = match context.format {
             Format::Json => self.summary.json(&json!({
                 "runs": self.summary.schedules,
@@ -285,7 +236,7 @@ impl Stressed {
             })),
             Format::Human => self.human(args, scenario),
         };
-        Outcome {
+        CommandOutcome {
             stdout,
             stderr: String::new(),
             exit_code: self.summary.exit_code(),
@@ -423,85 +374,5 @@ fn clean_words(strength: Strength) -> &'static str {
         Strength::Messages => {
             "clean, by the weakest check: the messages do not contradict each other\n"
         }
-    }
-}
-
-/// What was run, in a line.
-pub(super) fn headline(scenario: &Scenario) -> String {
-    let ops = match &scenario.workload.script {
-        Some(script) => format!(
-            "{} in all",
-            plural(script.iter().flatten().count() as u64, "operation")
-        ),
-        None => format!("{} each", plural(scenario.ops, "operation")),
-    };
-    let origin = match &scenario.workload.imported {
-        Some(imported) => format!("\n{imported}"),
-        None => String::new(),
-    };
-    format!(
-        "{} under {} ({}, {} publication, {} server): {}, {ops}, {}{}{origin}",
-        scenario.name,
-        scenario.discipline.name,
-        scenario.order,
-        scenario.publish,
-        scenario.semantics,
-        plural(u64::from(scenario.threads), "thread"),
-        plural(u64::from(scenario.devices), "device"),
-        if scenario.perturb { ", perturbed" } else { "" },
-    )
-}
-
-/// `90s`, `10m`, `2h`, `1h 30m`, or seconds without a unit.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong =
-        |why: &dyn std::fmt::Display| format!("`{text}` is no time: {why}; use 90s, 10m or 2h");
-    match text.parse() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| wrong(&error)),
-        Err(_) => humantime::parse_duration(text).map_err(|error| wrong(&error)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_have_units() {
-        assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7200)));
-        assert_eq!(parse_duration("1h 30m"), Ok(Duration::from_secs(5400)));
-        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(parse_duration("7.5"), Ok(Duration::from_millis(7500)));
-    }
-
-    #[test]
-    fn what_is_no_duration_is_told_with_what_is() {
-        for text in [
-            "-3s",
-            "-3",
-            "soon",
-            "",
-            "3 fortnights",
-            "inf",
-            "99999999999999999999h",
-        ] {
-            let error = parse_duration(text).expect_err(text);
-            assert!(
-                error.starts_with(&format!("`{text}` is no time: "))
-                    && error.ends_with("use 90s, 10m or 2h"),
-                "{error}"
-            );
-        }
-    }
-
-    #[test]
-    fn servers_are_named_by_kind_or_path() {
-        assert_eq!(
-            "unix:/tmp/x.sock".parse(),
-            Ok(ServerArg(ServerChoice::Path("/tmp/x.sock".into())))
-        );
-        assert!("unix:".parse::<ServerArg>().is_err() && "tcp:1".parse::<ServerArg>().is_err());
     }
 }

@@ -8,11 +8,13 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 
+use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
-use super::stress::{Checked, Record, StressArgs, checked_run};
-use super::verdict::{Summary, grouped};
-use super::{Context, Format, Outcome};
+use super::stress::{RecordTo, StressArgs, play};
+use super::verdict::VerdictSummary;
+use crate::engine::threads::CheckedRun;
 use crate::lifecycle::{self, Order, Publication};
+use crate::numbers::grouped;
 use crate::oracle::Kind;
 use crate::scenario::Scenario;
 use crate::tracking::transport::SendMode;
@@ -39,24 +41,24 @@ struct Column {
 }
 
 /// Runs the comparison.
-pub fn run(args: &StressArgs, scenario: &Scenario, context: &Context) -> Outcome {
+pub fn run(args: &StressArgs, scenario: &Scenario, context: &Context) -> CommandOutcome {
     match compare(args, scenario, context) {
         Ok((summary, columns, cost)) => {
             let stdout = match context.format {
                 Format::Json => json(&summary, &columns, cost),
                 Format::Human => human(scenario, &columns, cost),
             };
-            Outcome {
+            CommandOutcome {
                 stdout,
                 stderr: String::new(),
                 exit_code: summary.exit_code(),
             }
         }
-        Err(error) => Outcome::bad_input(error, context.format),
+        Err(error) => CommandOutcome::bad_input(error, context.format),
     }
 }
 
-type Compared = (Summary, Vec<Column>, f64);
+type Compared = (VerdictSummary, Vec<Column>, f64);
 
 fn compare(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<Compared, String> {
     let suspects = [
@@ -64,7 +66,7 @@ fn compare(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<
         ("reordering", reordering(scenario)),
         ("double release", double_release(scenario)?),
     ];
-    let mut summary = Summary::new(scenario.threads, scenario.seed);
+    let mut summary = VerdictSummary::new(scenario.threads, scenario.seed);
     let mut columns = Vec::new();
     let total = scenario.ops * u64::from(scenario.threads);
     for (suspect, scenario) in suspects {
@@ -76,7 +78,7 @@ fn compare(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<
                 if debug_log { "on" } else { "off" }
             );
             let mut progress = Progress::new(context.quiet, what, "operations", total);
-            let checked = checked_run(args, &scenario, 0, Record::Temporary, context, |ops| {
+            let checked = play(args, &scenario, 0, RecordTo::Temporary, context, |ops| {
                 progress.update(ops)
             })?;
             progress.finish();
@@ -132,7 +134,7 @@ fn lock_cost(args: &StressArgs, scenario: &Scenario, context: &Context) -> Resul
             timed.discipline = lifecycle::load(discipline)
                 .map_err(|error| error.to_string())?
                 .with(Order::TrackFirst, Publication::Late);
-            let checked = checked_run(args, &timed, run, Record::Temporary, context, |_| ())?;
+            let checked = play(args, &timed, run, RecordTo::Temporary, context, |_| ())?;
             speeds.push(checked.report.ops as f64 / checked.result.elapsed.as_secs_f64());
         }
     }
@@ -145,7 +147,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-fn column(suspect: &'static str, debug_log: bool, checked: &Checked) -> Column {
+fn column(suspect: &'static str, debug_log: bool, checked: &CheckedRun) -> Column {
     let report = &checked.report;
     Column {
         suspect,
@@ -159,7 +161,7 @@ fn column(suspect: &'static str, debug_log: bool, checked: &Checked) -> Column {
     }
 }
 
-fn json(summary: &Summary, columns: &[Column], cost: f64) -> String {
+fn json(summary: &VerdictSummary, columns: &[Column], cost: f64) -> String {
     let columns: Vec<_> = columns
         .iter()
         .map(|column| {

@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-pub use crate::numbers::{grouped, plural};
+use crate::numbers::{grouped, plural};
 use crate::oracle::{Divergence, Kind, Report, Strength, Verdict};
+use crate::scenario::Scenario;
 
 /// A verdict over one run or many.
 #[derive(Clone, Debug, Serialize)]
-pub struct Summary {
+pub struct VerdictSummary {
     /// How it ended.
     pub verdict: Verdict,
     /// How many divergences of each kind.
@@ -48,10 +49,10 @@ pub struct Summary {
     pub note: Option<String>,
 }
 
-impl Summary {
+impl VerdictSummary {
     /// Before the first run.
-    pub fn new(threads: u16, seed: u64) -> Summary {
-        Summary {
+    pub fn new(threads: u16, seed: u64) -> VerdictSummary {
+        VerdictSummary {
             verdict: Verdict::Clean,
             divergences: BTreeMap::new(),
             leaks: 0,
@@ -149,4 +150,30 @@ pub fn place(divergence: &Divergence) -> String {
         let _ = write!(text, ", operation {op}");
     }
     text
+}
+
+/// What was run, in a line.
+pub(super) fn headline(scenario: &Scenario) -> String {
+    let ops = match &scenario.workload.script {
+        Some(script) => format!(
+            "{} in all",
+            plural(script.iter().flatten().count() as u64, "operation")
+        ),
+        None => format!("{} each", plural(scenario.ops, "operation")),
+    };
+    let origin = match &scenario.workload.imported {
+        Some(imported) => format!("\n{imported}"),
+        None => String::new(),
+    };
+    format!(
+        "{} under {} ({}, {} publication, {} server): {}, {ops}, {}{}{origin}",
+        scenario.name,
+        scenario.discipline.name,
+        scenario.order,
+        scenario.publish,
+        scenario.semantics,
+        plural(u64::from(scenario.threads), "thread"),
+        plural(u64::from(scenario.devices), "device"),
+        if scenario.perturb { ", perturbed" } else { "" },
+    )
 }

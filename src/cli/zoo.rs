@@ -7,14 +7,14 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::args::parse_duration;
+use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
 use super::scenario_args::word;
-use super::stress::parse_duration;
-use super::{Context, Format, Outcome};
 use crate::oracle::Kind;
-use crate::zoo::bench::{Plan, Told, bench};
+use crate::zoo::bench::{BenchPlan, BenchProgress, bench};
 use crate::zoo::results::Results;
-use crate::zoo::{self, Defect, Engine, Size};
+use crate::zoo::{self, Defect, Engine, ScenarioSize};
 
 /// Arguments of `heisenbed zoo`.
 #[derive(Clone, Debug, Args)]
@@ -82,22 +82,22 @@ struct BenchArgs {
 }
 
 /// Runs the subcommand.
-pub fn run(args: &ZooArgs, context: &Context) -> Outcome {
+pub fn run(args: &ZooArgs, context: &Context) -> CommandOutcome {
     match args.command.as_ref().unwrap_or(&Command::List) {
         Command::List => list(context.format),
         Command::Show { defect } => match zoo::find(defect) {
             Some(defect) => show(defect, context.format),
-            None => Outcome::bad_input(zoo::unknown(defect), context.format),
+            None => CommandOutcome::bad_input(zoo::unknown(defect), context.format),
         },
         Command::Bench(args) => measure(args, context),
         Command::Table { files, markdown } => match read(files) {
-            Ok(results) => tell(&results, *markdown, context.format),
-            Err(error) => Outcome::bad_input(error, context.format),
+            Ok(results) => print(&results, *markdown, context.format),
+            Err(error) => CommandOutcome::bad_input(error, context.format),
         },
     }
 }
 
-fn list(format: Format) -> Outcome {
+fn list(format: Format) -> CommandOutcome {
     let stdout = match format {
         Format::Json => {
             let all: Vec<Value> = zoo::defects().iter().map(summary).collect();
@@ -121,9 +121,9 @@ fn list(format: Format) -> Outcome {
             })
             .collect(),
     };
-    Outcome {
+    CommandOutcome {
         stdout,
-        ..Outcome::default()
+        ..CommandOutcome::default()
     }
 }
 
@@ -140,7 +140,7 @@ fn summary(defect: &Defect) -> Value {
 
 fn on_real_threads(defect: &Defect) -> bool {
     defect
-        .scenario(Size::Full, 0)
+        .scenario(ScenarioSize::Full, 0)
         .is_ok_and(|scenario| Engine::Stress.can_run(&scenario))
 }
 
@@ -149,14 +149,14 @@ fn names(kinds: &[Kind]) -> String {
     names.join(", ")
 }
 
-fn show(defect: &Defect, format: Format) -> Outcome {
+fn show(defect: &Defect, format: Format) -> CommandOutcome {
     let seed = 0;
     let (with, without) = match (
-        defect.scenario(Size::Small, seed),
-        defect.twin(Size::Small, seed),
+        defect.scenario(ScenarioSize::Small, seed),
+        defect.twin(ScenarioSize::Small, seed),
     ) {
         (Ok(with), Ok(without)) => (with, without),
-        (Err(error), _) | (_, Err(error)) => return Outcome::bad_input(error, format),
+        (Err(error), _) | (_, Err(error)) => return CommandOutcome::bad_input(error, format),
     };
     let stdout = match format {
         Format::Json => {
@@ -188,18 +188,18 @@ fn show(defect: &Defect, format: Format) -> Outcome {
             )
         }
     };
-    Outcome {
+    CommandOutcome {
         stdout,
-        ..Outcome::default()
+        ..CommandOutcome::default()
     }
 }
 
-fn measure(args: &BenchArgs, context: &Context) -> Outcome {
+fn measure(args: &BenchArgs, context: &Context) -> CommandOutcome {
     let mut defects: Vec<&'static Defect> = Vec::new();
     for name in &args.defect {
         match zoo::find(name) {
             Some(defect) => defects.push(defect),
-            None => return Outcome::bad_input(zoo::unknown(name), context.format),
+            None => return CommandOutcome::bad_input(zoo::unknown(name), context.format),
         }
     }
     if defects.is_empty() {
@@ -210,7 +210,7 @@ fn measure(args: &BenchArgs, context: &Context) -> Outcome {
     } else {
         args.engine.clone()
     };
-    let plan = Plan {
+    let plan = BenchPlan {
         first_seed: context.seed.unwrap_or(0),
         seeds: args.seeds,
         budget: args.budget,
@@ -224,27 +224,27 @@ fn measure(args: &BenchArgs, context: &Context) -> Outcome {
     let steps = plan.defects.len() * plan.steps_per_defect();
     let mut progress = Progress::new(context.quiet, "zoo bench", "steps", steps as u64);
     let (mut begun, mut unwritten) = (0, None);
-    let results = bench(&plan, &context.interrupt, &mut |told| match told {
-        Told::Step => {
+    let results = bench(&plan, &context.interrupt, &mut |step| match step {
+        BenchProgress::Step => {
             progress.update(begun);
             begun += 1;
         }
-        Told::Seed => progress.update(begun - 1),
-        Told::Defect(results) => unwritten = write(args, results).err(),
+        BenchProgress::Seed => progress.update(begun - 1),
+        BenchProgress::Defect(results) => unwritten = write(args, results).err(),
     });
     progress.finish();
     let results = match results {
         Ok(results) => results,
-        Err(error) => return Outcome::bad_input(error, context.format),
+        Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
     // Once more: it says whether it was interrupted.
     if let Some(error) = write(args, &results).err().or(unwritten) {
-        return Outcome::bad_input(error, context.format);
+        return CommandOutcome::bad_input(error, context.format);
     }
-    tell(&results, args.markdown, context.format)
+    print(&results, args.markdown, context.format)
 }
 
-fn tell(results: &Results, markdown: bool, format: Format) -> Outcome {
+fn print(results: &Results, markdown: bool, format: Format) -> CommandOutcome {
     let stdout = match format {
         Format::Json => {
             let mut value = json!(results);
@@ -260,7 +260,7 @@ fn tell(results: &Results, markdown: bool, format: Format) -> Outcome {
     } else {
         String::new()
     };
-    Outcome {
+    CommandOutcome {
         stdout,
         stderr,
         exit_code: u8::from(!results.holds()),

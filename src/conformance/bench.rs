@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Trouble;
 use super::session::Session;
 use crate::device::Memory;
+use crate::tracking::entry::Class;
 use crate::tracking::message::Extension;
 use crate::tracking::wire::Response;
 use crate::tracking::{Layout, Message, MessageKind};
@@ -48,7 +49,7 @@ pub(super) struct Bench<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Owed {
     layout: Layout,
-    opens: MessageKind,
+    class: Class,
     pid: i32,
     buffer_type: u8,
     address: u64,
@@ -141,18 +142,18 @@ impl<'a> Bench<'a> {
     /// Notes messages that will be sent, by whatever means, so that what they leave can be released.
     pub fn owe(&mut self, layout: Layout, messages: &[Message]) {
         for message in messages {
-            let Some((opens, by)) = opening(message.kind) else {
+            let Some((class, opens)) = message.kind.role() else {
                 continue;
             };
             let memory = message.extension.map(|extension| extension.memory);
             let owed = Owed {
                 layout,
-                opens,
+                class,
                 pid: message.pid,
                 buffer_type: memory.map_or(DRAM, Memory::buffer_type),
                 address: message.address,
             };
-            *self.owed.entry(owed).or_default() += by;
+            *self.owed.entry(owed).or_default() += if opens { 1 } else { -1 };
         }
     }
 
@@ -206,33 +207,13 @@ impl<'a> Bench<'a> {
             let Ok(mut session) = self.open_as(owed.layout, owed.pid) else {
                 return;
             };
-            let kind = closing(owed.opens);
+            let kind = owed.class.closing();
             let message = self.message(&session, kind, owed.address, 0, owed.buffer_type);
             let bytes = session.encode(&vec![message; count]);
             let _ = session.write(&bytes);
             let _ = session.query(self.site.device);
         }
         // Where a server counts references, an entry that a shared key hides may still be there: nothing can be done about it.
-    }
-}
-
-/// The kind that opens what a kind is about, and by how much it changes how much of it there is.
-fn opening(kind: MessageKind) -> Option<(MessageKind, i64)> {
-    Some(match kind {
-        MessageKind::Alloc | MessageKind::CbAlloc | MessageKind::KernelLoad => (kind, 1),
-        MessageKind::Free => (MessageKind::Alloc, -1),
-        MessageKind::CbFree => (MessageKind::CbAlloc, -1),
-        MessageKind::KernelUnload => (MessageKind::KernelLoad, -1),
-        _ => return None,
-    })
-}
-
-/// The kind that releases what `opens` allocates.
-fn closing(opens: MessageKind) -> MessageKind {
-    match opens {
-        MessageKind::CbAlloc => MessageKind::CbFree,
-        MessageKind::KernelLoad => MessageKind::KernelUnload,
-        _ => MessageKind::Free,
     }
 }
 

@@ -33,7 +33,7 @@ fn device_bounds(bench: &mut Bench<'_>) -> Result<String, Trouble> {
             Trouble::Failed(seen) if !seen.contains(&when) => {
                 Trouble::Failed(format!("after {when}: {seen}"))
             }
-            told => told,
+            other => other,
         };
         let mut other = bench.open().map_err(of_device)?;
         bench

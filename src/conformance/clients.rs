@@ -116,7 +116,7 @@ fn ask(bench: &Bench<'_>, other: &mut Session) -> Result<(), Trouble> {
     let answered = bench.expect(other, when, Change::dram(64));
     answered.map_err(|trouble| match trouble {
         Trouble::Failed(seen) if !seen.contains(when) => Trouble::Failed(format!("{when}: {seen}")),
-        told => told,
+        other => other,
     })
 }
 

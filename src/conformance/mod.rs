@@ -55,7 +55,7 @@ enum Trouble {
 /// What came of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub enum CaseOutcome {
     /// As expected.
     Passed,
     /// It could not be tried.
@@ -66,11 +66,11 @@ pub enum Outcome {
 
 /// What came of one case, with the evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct CaseResult {
     /// The case's name.
     pub case: &'static str,
     /// What came of it.
-    pub outcome: Outcome,
+    pub outcome: CaseOutcome,
     /// Which misbehaviour it is about.
     pub about: &'static str,
     /// What was sent.

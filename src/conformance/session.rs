@@ -116,17 +116,7 @@ pub(super) fn encode(layout: Layout, messages: &[Message]) -> Vec<u8> {
 
 /// The bytes of a message that only asks.
 pub(super) fn request(layout: Layout, kind: MessageKind, device: i32, pid: i32) -> Vec<u8> {
-    let message = Message {
-        kind,
-        device,
-        size_bytes: 0,
-        buffer_type: 0,
-        pid,
-        address: 0,
-        timestamp_ns: 0,
-        extension: None,
-    };
-    encode(layout, &[message])
+    encode(layout, &[Message::bare(kind, device, pid)])
 }
 
 /// Reads one answer; errors say how far it came.

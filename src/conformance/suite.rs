@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::bench::{Bench, Site, own_pid};
 use super::session::Session;
-use super::{Case, Finding, Outcome, Trouble};
+use super::{Case, CaseOutcome, CaseResult, Trouble};
 use crate::tracking::Layout;
 use crate::tracking::wire::Response;
 
@@ -20,7 +20,7 @@ const DEVICES_LOOKED_AT: i32 = 8;
 
 /// What to try on which server.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct SuiteOptions {
     /// Where it listens.
     pub path: PathBuf,
     /// The layout of the clients.
@@ -38,16 +38,16 @@ pub struct Options {
 
 /// What came of all cases.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct SuiteReport {
     /// The device under test.
     pub device: i32,
     /// What came of each case, in order.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<CaseResult>,
 }
 
-impl Report {
+impl SuiteReport {
     /// How many findings have this outcome.
-    pub fn count(&self, outcome: Outcome) -> usize {
+    pub fn count(&self, outcome: CaseOutcome) -> usize {
         let findings = self.findings.iter();
         findings
             .filter(|finding| finding.outcome == outcome)
@@ -84,10 +84,10 @@ pub enum SuiteError {
 
 /// Runs the suite, until `interrupt` is set. `progress` is told how many cases are done.
 pub fn run(
-    options: &Options,
+    options: &SuiteOptions,
     interrupt: &AtomicBool,
     mut progress: impl FnMut(u64),
-) -> Result<Report, SuiteError> {
+) -> Result<SuiteReport, SuiteError> {
     let path = options.path.as_path();
     let site = Site {
         path,
@@ -97,7 +97,7 @@ pub fn run(
         sweep: options.sweep,
         helper: options.helper.as_deref(),
     };
-    let mut report = Report {
+    let mut report = SuiteReport {
         device: site.device,
         findings: Vec::new(),
     };
@@ -129,17 +129,17 @@ fn try_case(case: &Case, site: Site<'_>, next_address: &mut u64) -> Result<Strin
     result
 }
 
-fn finding(case: &'static Case, result: Result<String, Trouble>, died: bool) -> Finding {
+fn finding(case: &'static Case, result: Result<String, Trouble>, died: bool) -> CaseResult {
     let (mut outcome, mut seen) = match result {
-        Ok(seen) => (Outcome::Passed, seen),
-        Err(Trouble::Failed(seen)) => (Outcome::Failed, seen),
-        Err(Trouble::Skipped(why)) => (Outcome::Skipped, why),
+        Ok(seen) => (CaseOutcome::Passed, seen),
+        Err(Trouble::Failed(seen)) => (CaseOutcome::Failed, seen),
+        Err(Trouble::Skipped(why)) => (CaseOutcome::Skipped, why),
     };
     if died {
-        outcome = Outcome::Failed;
+        outcome = CaseOutcome::Failed;
         seen.push_str("; the server is gone");
     }
-    Finding {
+    CaseResult {
         case: case.name,
         outcome,
         about: case.about,

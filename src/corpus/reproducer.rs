@@ -26,9 +26,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::device::{Policy, Profile};
-use crate::engine::controlled::exhaustive::{self, Goal, Options};
+use crate::engine::controlled::exhaustive::{self, Goal, SearchOptions};
 use crate::engine::controlled::machine::{RunEnd, Setup, SetupError};
-use crate::engine::controlled::observe::{Observed, observe};
+use crate::engine::controlled::observe::{ObservedRun, observe};
 use crate::engine::controlled::schedule::Schedule;
 use crate::engine::controlled::schedulers::{RandomWalk, Replay};
 use crate::lifecycle::{Discipline, Order, Publication};
@@ -147,7 +147,7 @@ pub struct Rerun {
     /// How it ended, and the divergences: what the reproducer should expect.
     pub came_out: Expected,
     /// The schedule that was run, or an example that the search found.
-    pub observed: Option<Observed>,
+    pub observed: Option<ObservedRun>,
     /// States, where all schedules were searched.
     pub states: Option<u64>,
     /// What is not as expected.
@@ -325,10 +325,10 @@ impl Reproducer {
     }
 
     fn search(&self, setup: &Arc<Setup>) -> Rerun {
-        let options = Options {
+        let options = SearchOptions {
             goal: Goal::AllKinds,
             max_states: MAX_STATES,
-            ..Options::default()
+            ..SearchOptions::default()
         };
         let found = exhaustive::search(setup, &options, &mut |_| true);
         let came_out = Expected {

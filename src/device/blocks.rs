@@ -29,7 +29,7 @@ impl Clone for Blocks {
 
 /// A maximal free range: what lies before the block of the same index, or after the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Gap {
+pub(super) struct FreeGap {
     /// Where a block in this gap goes in the list.
     pub index: usize,
     pub start: u64,
@@ -46,7 +46,7 @@ impl Blocks {
 
     /// The gap before the block with that index, or after the last one.
     #[inline]
-    pub fn gap(&self, space: &Space, index: usize) -> Gap {
+    pub fn gap(&self, space: &Space, index: usize) -> FreeGap {
         let start = if index == 0 {
             space.base()
         } else {
@@ -56,11 +56,11 @@ impl Blocks {
             .ascending
             .get(index)
             .map_or(space.end(), |next| next.address);
-        Gap { index, start, end }
+        FreeGap { index, start, end }
     }
 
     /// The gaps, ascending, including empty ones.
-    pub fn gaps(&self, space: &Space) -> impl Iterator<Item = Gap> {
+    pub fn gaps(&self, space: &Space) -> impl Iterator<Item = FreeGap> {
         (0..=self.len()).map(|index| self.gap(space, index))
     }
 

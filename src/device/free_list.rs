@@ -12,7 +12,7 @@ use std::hash::{Hash, Hasher};
 use std::hint::select_unpredictable;
 
 use super::allocator::{AllocError, Block, DeviceAllocator, FreeError, Stats};
-use super::blocks::{Blocks, Gap};
+use super::blocks::{Blocks, FreeGap};
 use super::config::{ADDRESS_LIMIT, AllocatorConfig, ConfigError, Direction, Fit, Policy, Space};
 
 /// A best-fit, first-fit or segregated-fit allocator; see the [module](self) for its behaviour.
@@ -46,7 +46,7 @@ impl FreeList {
 
     /// The gap that the policy prefers for `reserved_bytes`.
     #[inline]
-    fn find(&self, reserved_bytes: u64, direction: Direction) -> Option<Gap> {
+    fn find(&self, reserved_bytes: u64, direction: Direction) -> Option<FreeGap> {
         let index = match direction {
             Direction::BottomUp => {
                 self.find_in(self.blocks.gap_lengths_up(&self.space), reserved_bytes)

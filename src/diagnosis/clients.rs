@@ -10,7 +10,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::facts::{At, Facts, Sighting};
+use super::facts::{Facts, MessageAt, Sighting};
 
 /// Processes that are followed; of more, only the messages are.
 const MAX_CLIENTS: usize = 1 << 16;
@@ -23,8 +23,8 @@ const MAX_CUTS: usize = 8;
 
 /// A moment at which a process seems to have been followed by another one of the same id.
 #[derive(Clone, Debug)]
-pub(super) struct Cut {
-    pub at: At,
+pub(super) struct CutOff {
+    pub at: MessageAt,
     pub pid: i32,
     /// Lives that it explains: allocated before, never released, their address allocated again after.
     pub lives: Vec<Sighting>,
@@ -34,9 +34,9 @@ pub(super) struct Cut {
 
 /// How the lives of a process ended without FREE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum LifeEnd {
     /// The server swept them.
-    Swept(At),
+    Swept(MessageAt),
     /// The process began anew.
     Restarted,
 }
@@ -53,7 +53,7 @@ pub(super) struct Clients {
 struct Client {
     /// Counts endings: a life of an earlier epoch has ended with it.
     epoch: u32,
-    ending: Option<Ending>,
+    ending: Option<LifeEnd>,
     live: u64,
     /// How many connections it has, where the record shows that.
     connections: u32,
@@ -62,14 +62,14 @@ struct Client {
     /// The highest generation by device, for those few it uses.
     generations: Vec<(i32, u64)>,
     /// Moments before an ALLOC that may be cuts, in order.
-    cuts: Vec<At>,
+    cuts: Vec<MessageAt>,
     /// Lives without FREE: the number of their ALLOC and of the next one at their address.
     lost: Vec<(u64, u64, Sighting)>,
 }
 
 impl Clients {
     /// The epoch that a life of `pid` begins in, which is counted as live.
-    pub fn begin_life(&mut self, pid: i32, at: At) -> u32 {
+    pub fn begin_life(&mut self, pid: i32, at: MessageAt) -> u32 {
         let room = self.moments < MAX_MOMENTS;
         let Some(client) = self.client(pid) else {
             return 0;
@@ -87,7 +87,7 @@ impl Clients {
     }
 
     /// A life of `pid` that began at `from` got its FREE.
-    pub fn end_life(&mut self, pid: i32, epoch: u32, from: At) {
+    pub fn end_life(&mut self, pid: i32, epoch: u32, from: MessageAt) {
         let Some(client) = self.table.get_mut(&pid) else {
             return;
         };
@@ -98,7 +98,7 @@ impl Clients {
     }
 
     /// A life of `pid` reaches from `from` to now.
-    pub fn bridge(&mut self, pid: i32, from: At) {
+    pub fn bridge(&mut self, pid: i32, from: MessageAt) {
         let Some(client) = self.table.get_mut(&pid) else {
             return;
         };
@@ -108,7 +108,14 @@ impl Clients {
     }
 
     /// A life of `pid` never got its FREE.
-    pub fn lose_life(&mut self, pid: i32, epoch: u32, from: At, to: At, sighting: Sighting) {
+    pub fn lose_life(
+        &mut self,
+        pid: i32,
+        epoch: u32,
+        from: MessageAt,
+        to: MessageAt,
+        sighting: Sighting,
+    ) {
         let room = self.moments < MAX_MOMENTS;
         let Some(client) = self.table.get_mut(&pid) else {
             return;
@@ -123,14 +130,14 @@ impl Clients {
     }
 
     /// How a life ended, if its process' lives have.
-    pub fn ending(&self, pid: i32, epoch: u32) -> Option<Ending> {
+    pub fn ending(&self, pid: i32, epoch: u32) -> Option<LifeEnd> {
         let client = self.table.get(&pid)?;
         (client.epoch != epoch).then_some(client.ending)?
     }
 
     /// The server drops what `pid` owns; how much that is.
-    pub fn sweep(&mut self, pid: i32, at: At) -> u64 {
-        self.end_all(pid, Ending::Swept(at))
+    pub fn sweep(&mut self, pid: i32, at: MessageAt) -> u64 {
+        self.end_all(pid, LifeEnd::Swept(at))
     }
 
     /// A connection was closed.
@@ -149,7 +156,7 @@ impl Clients {
         pid: i32,
         conn: Option<u32>,
         generation: Option<(i32, u64)>,
-        at: At,
+        at: MessageAt,
         facts: &mut Facts,
     ) {
         let is_new = conn.is_some_and(|conn| {
@@ -183,7 +190,7 @@ impl Clients {
             self.connections.insert(conn, pid);
         }
         if anew && left_behind {
-            let left = self.end_all(pid, Ending::Restarted);
+            let left = self.end_all(pid, LifeEnd::Restarted);
             facts.abandoned += left;
             facts.restarts.add_proven(Sighting {
                 positions: [at.position].into_iter().collect(),
@@ -200,7 +207,7 @@ impl Clients {
     }
 
     /// The cuts that explain lives without FREE, by process. Those lives are taken out of the ones that a loss explains.
-    pub fn cuts(&mut self) -> Vec<Cut> {
+    pub fn cuts(&mut self) -> Vec<CutOff> {
         let mut pids: Vec<i32> = self.table.keys().copied().collect();
         pids.sort_unstable();
         let mut found = Vec::new();
@@ -218,7 +225,7 @@ impl Clients {
         found
     }
 
-    fn end_all(&mut self, pid: i32, ending: Ending) -> u64 {
+    fn end_all(&mut self, pid: i32, ending: LifeEnd) -> u64 {
         let Some(client) = self.client(pid) else {
             return 0;
         };
@@ -241,11 +248,11 @@ impl Clients {
 
 impl Client {
     /// The cut that explains the most lives.
-    fn best_cut(&mut self, pid: i32) -> Option<Cut> {
+    fn best_cut(&mut self, pid: i32) -> Option<CutOff> {
         self.lost.sort_unstable_by_key(|(from, ..)| *from);
         let mut ends = std::collections::BinaryHeap::new();
         let mut next = 0;
-        let mut best: Option<(usize, At)> = None;
+        let mut best: Option<(usize, MessageAt)> = None;
         for cut in &self.cuts {
             while let Some((from, to, _)) = self.lost.get(next).filter(|l| l.0 < cut.number) {
                 debug_assert!(from <= to);
@@ -264,7 +271,7 @@ impl Client {
         let (explained, rest) = std::mem::take(&mut self.lost).into_iter().partition(spans);
         self.lost = rest;
         let explained: Vec<(u64, u64, Sighting)> = explained;
-        Some(Cut {
+        Some(CutOff {
             at,
             pid,
             left: 0,

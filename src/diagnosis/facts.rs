@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-use super::clients::Cut;
-use super::gaps::{Gaps, Spread};
+use super::clients::CutOff;
+use super::gaps::{GapSpread, Gaps};
 use crate::oracle::Kind;
 
 /// Sightings of a kind that are kept; more are counted.
@@ -22,16 +22,16 @@ const MAX_DEVICES: usize = 1 << 12;
 
 /// A moment of the record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct At {
+pub(super) struct MessageAt {
     /// Where it stands in its source: what evidence refers to.
     pub position: u64,
     /// How many messages came before it: what gaps are measured in.
     pub number: u64,
 }
 
-impl At {
+impl MessageAt {
     /// Messages between an earlier moment and this one.
-    pub fn since(self, earlier: At) -> u64 {
+    pub fn since(self, earlier: MessageAt) -> u64 {
         self.number.saturating_sub(earlier.number)
     }
 }
@@ -51,14 +51,14 @@ pub struct Sighting {
 
 /// How often something was seen, and where first.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct SightingTally {
     pub count: u64,
     /// Of those: how many the record itself settles, by generations or by the client's own account.
     pub proven: u64,
     pub kept: Vec<Sighting>,
 }
 
-impl Tally {
+impl SightingTally {
     pub fn add(&mut self, sighting: Sighting) {
         self.count += 1;
         if self.kept.len() < MAX_SIGHTINGS {
@@ -88,22 +88,22 @@ pub(super) struct Facts {
     /// Whether messages say which life of an address they mean.
     pub generations: bool,
     /// An ALLOC of a live address, the FREE of the life before it soon after, and as many FREEs as ALLOCs.
-    pub late_frees: Tally,
+    pub late_frees: SightingTally,
     pub late_gaps: Gaps,
     /// A FREE of what is not live, its ALLOC soon after.
-    pub early_frees: Tally,
+    pub early_frees: SightingTally,
     pub early_gaps: Gaps,
     /// A life that never got its FREE although its address was handed out again.
-    pub lost_frees: Tally,
+    pub lost_frees: SightingTally,
     /// A FREE of a life whose ALLOC never came; only generations tell it from a second FREE.
-    pub lost_allocs: Tally,
+    pub lost_allocs: SightingTally,
     /// A FREE after a FREE, no ALLOC between.
-    pub second_frees: Tally,
+    pub second_frees: SightingTally,
     pub second_gaps: Gaps,
     /// A FREE of an address that no message named before.
-    pub first_frees: Tally,
+    pub first_frees: SightingTally,
     /// When those came, among the messages since the record or the server began.
-    pub first_spread: Spread,
+    pub first_spread: GapSpread,
     /// The first FREEs of lives whose ALLOC the record shows, by number.
     pub known_frees: Vec<u64>,
     /// FREEs of addresses that no message named before, by number, as far as they are kept; in no order.
@@ -111,40 +111,40 @@ pub(super) struct Facts {
     /// The number of messages when the record or the server began.
     pub epoch_began: u64,
     /// The server began with nothing while buffers were live; `number`: how many.
-    pub server_starts_with_live: Tally,
+    pub server_starts_with_live: SightingTally,
     /// The server knew more than the record: it began before the record did.
     pub known_before: u64,
     /// A message about a buffer that the server had dropped in a sweep.
-    pub swept_frees: Tally,
+    pub swept_frees: SightingTally,
     /// A life that never got its FREE, and whose address another process allocated.
-    pub owner_changes: Tally,
+    pub owner_changes: SightingTally,
     /// ALLOCs of two types at one address, while the first is live.
-    pub aliased: Tally,
+    pub aliased: SightingTally,
     /// A process id that began anew while buffers of it were live; `number`: the process.
-    pub restarts: Tally,
+    pub restarts: SightingTally,
     /// How many buffers those left behind.
     pub abandoned: u64,
     /// The same, as far as only the pattern of messages shows it.
-    pub cuts: Vec<Cut>,
+    pub cuts: Vec<CutOff>,
     /// Messages that the client did not send.
-    pub dropped: Tally,
+    pub dropped: SightingTally,
     /// Frames of a type that is no message's; `number`: the type.
-    pub unknown_frames: Tally,
+    pub unknown_frames: SightingTally,
     /// Device ids that are no device's but a process's; `number`: the id.
-    pub device_pids: Tally,
+    pub device_pids: SightingTally,
     /// Buffer types, device ids and sizes that no client means; `number`: the value.
-    pub odd_fields: Tally,
+    pub odd_fields: SightingTally,
     /// Connections that ended inside a frame.
-    pub torn: Tally,
+    pub torn: SightingTally,
     /// Frames that hold pieces of several messages.
-    pub mixed: Tally,
+    pub mixed: SightingTally,
     /// Sound messages since the first frame that is none, and frames that are none since then.
     pub sound_since: u64,
     pub odd_since: u64,
     /// What was live when the record ended.
-    pub live: Tally,
+    pub live: SightingTally,
     /// Buffers that a process had when it was swept, and of which no FREE came since.
-    pub swept_live: Tally,
+    pub swept_live: SightingTally,
     /// Of both: those that were live for longer than nearly all lives that the record shows, twice over.
     pub outlived: u64,
     /// The most addresses at which something was live or open.
@@ -186,13 +186,13 @@ impl Facts {
     }
 
     /// A life that began at `from` was there at `end`, and no FREE came.
-    pub fn outlive(&mut self, from: At, end: At) {
+    pub fn outlive(&mut self, from: MessageAt, end: MessageAt) {
         let longer = self.lives.share_longer_than(end.since(from) / 2);
         self.outlived += u64::from(longer < NEARLY_ALL);
     }
 
     /// A FREE of a life whose ALLOC the record shows.
-    pub fn see_free(&mut self, at: At) {
+    pub fn see_free(&mut self, at: MessageAt) {
         if self.known_frees.len() < MAX_FREES {
             self.known_frees.push(at.number);
         }

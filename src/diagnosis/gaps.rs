@@ -74,21 +74,21 @@ const SLICES: usize = 64;
 
 /// When in a record something happens.
 #[derive(Clone, Debug)]
-pub(super) struct Spread {
+pub(super) struct GapSpread {
     counts: [u64; SLICES],
     width: u64,
 }
 
-impl Default for Spread {
-    fn default() -> Spread {
-        Spread {
+impl Default for GapSpread {
+    fn default() -> GapSpread {
+        GapSpread {
             counts: [0; SLICES],
             width: 1,
         }
     }
 }
 
-impl Spread {
+impl GapSpread {
     /// It happened after `number` messages.
     pub fn add(&mut self, number: u64) {
         while number / self.width >= SLICES as u64 {
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_happens_early_is_told_from_what_happens_evenly() {
-        let (mut early, mut even) = (Spread::default(), Spread::default());
+        let (mut early, mut even) = (GapSpread::default(), GapSpread::default());
         for number in 0..1000 {
             early.add(number);
             even.add(number * 10);

@@ -21,6 +21,7 @@ mod clients;
 mod facts;
 mod gaps;
 mod generations;
+mod ledger;
 mod places;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -36,10 +37,10 @@ use crate::oracle::message_check::FREED_WINDOW;
 use crate::trace::observation::ServerAnswer;
 use crate::trace::observation::{Observation, Observed};
 use crate::tracking::{Message, MessageKind};
-use clients::Clients;
-use facts::{At, Facts};
-use generations::NamedPlace;
-use places::{Key, Life, Place};
+use facts::{Facts, MessageAt};
+use generations::NamedAddress;
+use ledger::Ledger;
+use places::{AddressKey, InferredAddress, ReportedLife};
 
 /// From this score on a cause is named with confidence.
 pub const CONFIDENT: f64 = 0.9;
@@ -115,11 +116,10 @@ impl AnyPlace {
 /// Reads a record, observation by observation.
 #[derive(Debug, Default)]
 pub struct Diagnoser {
-    facts: Facts,
-    clients: Clients,
-    places: FxHashMap<Key, AnyPlace>,
+    ledger: Ledger,
+    places: FxHashMap<AddressKey, AnyPlace>,
     /// Addresses at which nothing was live when they were put here, with the number of that message.
-    settled: VecDeque<(Key, u64)>,
+    settled: VecDeque<(AddressKey, u64)>,
     /// Addresses at which something is live or open.
     open: u64,
     /// Messages of all kinds.
@@ -128,14 +128,14 @@ pub struct Diagnoser {
 
 #[derive(Debug)]
 enum AnyPlace {
-    Inferred(Place, u64),
-    Named(Box<NamedPlace>, u64),
+    Inferred(InferredAddress, u64),
+    Named(Box<NamedAddress>, u64),
 }
 
 impl Diagnoser {
     /// Takes the next observation.
     pub fn observe(&mut self, observation: &Observation) {
-        let at = At {
+        let at = MessageAt {
             position: observation.position,
             number: self.number,
         };
@@ -161,8 +161,8 @@ impl Diagnoser {
                 self.message(at, observation.conn, message, true, *server_answer);
             }
             Observed::MixedFrame => {
-                self.facts.mixed.add_proven(place(at));
-                self.facts.count(Kind::TornFrame, &place(at));
+                self.ledger.facts.mixed.add_proven(place(at));
+                self.ledger.facts.count(Kind::TornFrame, &place(at));
             }
             Observed::UnknownFrame { kind } => {
                 self.number += 1;
@@ -170,8 +170,8 @@ impl Diagnoser {
                     &mut facts.unknown_frames
                 });
             }
-            Observed::TornFrame { .. } => self.facts.torn.add(place(at)),
-            Observed::Dropped { message } => self.facts.dropped.add_proven(Sighting {
+            Observed::TornFrame { .. } => self.ledger.facts.torn.add(place(at)),
+            Observed::Dropped { message } => self.ledger.facts.dropped.add_proven(Sighting {
                 device: Some(message.device),
                 address: Some(message.address),
                 ..place(at)
@@ -179,11 +179,11 @@ impl Diagnoser {
             Observed::Opened => {}
             Observed::Closed => {
                 if let Some(conn) = observation.conn {
-                    self.clients.closed(conn);
+                    self.ledger.clients.closed(conn);
                 }
             }
             Observed::Swept { pid, .. } => {
-                self.clients.sweep(*pid, at);
+                self.ledger.clients.sweep(*pid, at);
             }
             Observed::ServerStarted => self.restart(at),
         }
@@ -191,26 +191,21 @@ impl Diagnoser {
 
     /// The outcome, at the end of the record.
     pub fn finish(mut self, circumstances: Circumstances) -> Diagnosis {
-        let mut keys: Vec<Key> = self.places.keys().copied().collect();
+        let mut keys: Vec<AddressKey> = self.places.keys().copied().collect();
         keys.sort_unstable();
         for key in &keys {
             match self.places.get_mut(key) {
                 Some(AnyPlace::Inferred(place, _)) => {
-                    place.decide(
-                        *key,
-                        circumstances.complete,
-                        &mut self.facts,
-                        &mut self.clients,
-                    );
+                    place.decide(*key, circumstances.complete, &mut self.ledger);
                 }
                 Some(AnyPlace::Named(place, _)) => {
-                    place.decide(*key, &mut self.facts, &mut self.clients);
+                    place.decide(*key, &mut self.ledger);
                 }
                 None => {}
             }
         }
-        self.facts.cuts = self.clients.cuts();
-        let mut live: Vec<(At, i32, Key)> = keys
+        self.ledger.facts.cuts = self.ledger.clients.cuts();
+        let mut live: Vec<(MessageAt, i32, AddressKey)> = keys
             .iter()
             .filter_map(|key| {
                 let life = match self.places.get(key)? {
@@ -221,28 +216,28 @@ impl Diagnoser {
             })
             .collect();
         live.sort_unstable_by_key(|(at, _, key)| (at.position, *key));
-        let end = At {
+        let end = MessageAt {
             position: 0,
             number: self.number,
         };
         for (at, pid, key) in live {
-            let cut = self.facts.cuts.iter_mut();
+            let cut = self.ledger.facts.cuts.iter_mut();
             let mut cut = cut.filter(|cut| cut.pid == pid && at.number < cut.at.number);
             match cut.next() {
                 // It ended with its process.
                 Some(cut) => cut.left += 1,
                 None => {
-                    self.facts.live.add(key.sighting(&[at]));
-                    self.facts.outlive(at, end);
+                    self.ledger.facts.live.add(key.sighting(&[at]));
+                    self.ledger.facts.outlive(at, end);
                 }
             }
         }
-        causes::weigh(self.facts, circumstances)
+        causes::weigh(self.ledger.facts, circumstances)
     }
 
     fn message(
         &mut self,
-        at: At,
+        at: MessageAt,
         conn: Option<u32>,
         message: &Message,
         complete: bool,
@@ -254,12 +249,12 @@ impl Diagnoser {
         if !self.makes_sense(at, message, opens, server_answer) {
             return;
         }
-        self.facts.sound_since += u64::from(self.facts.odd() > 0);
+        self.ledger.facts.sound_since += u64::from(self.ledger.facts.odd() > 0);
         let named = message
             .extension
             .filter(|extension| extension.generation > 0);
-        self.facts.generations |= named.is_some();
-        let mut key = Key {
+        self.ledger.facts.generations |= named.is_some();
+        let mut key = AddressKey {
             device: message.device,
             address: message.address,
             class: class(message),
@@ -271,88 +266,89 @@ impl Diagnoser {
             }
             key.device = self.device_of(key.address).unwrap_or(-1);
         }
-        self.facts.messages += 1;
-        self.facts.allocs += u64::from(opens);
+        self.ledger.facts.messages += 1;
+        self.ledger.facts.allocs += u64::from(opens);
         if opens {
             let generation = named.map(|named| (message.device, named.generation));
-            self.clients
-                .heard(message.pid, conn, generation, at, &mut self.facts);
+            self.ledger
+                .clients
+                .heard(message.pid, conn, generation, at, &mut self.ledger.facts);
             if let Some((device, generation)) = generation {
-                self.facts.see_generation(device, generation);
+                self.ledger.facts.see_generation(device, generation);
             }
         }
-        let known = match server_answer {
-            Some(
-                ServerAnswer::Freed(_)
-                | ServerAnswer::Decremented
-                | ServerAnswer::Incremented
-                | ServerAnswer::Replaced,
-            ) => true,
-            Some(ServerAnswer::RefCount(count)) => count > 1,
-            _ => false,
-        };
+        let known = was_live(server_answer);
         if !self.places.contains_key(&key) {
             if self.places.len() >= MAX_PLACES {
-                self.facts.not_followed += 1;
+                self.ledger.facts.not_followed += 1;
                 return;
             }
             let place = match named {
                 Some(_) => AnyPlace::Named(Box::default(), 0),
-                None => AnyPlace::Inferred(Place::default(), 0),
+                None => AnyPlace::Inferred(InferredAddress::default(), 0),
             };
             self.places.insert(key, place);
         }
         if named.is_some() && opens && known {
             self.look_for_alias(key, at);
         }
-        let (facts, clients) = (&mut self.facts, &mut self.clients);
-        let place = self.places.get_mut(&key).expect("it was just put there");
-        let mut life = Life {
+        let life = ReportedLife {
             at,
             pid: message.pid,
-            epoch: 0,
+            epoch: match opens {
+                true => self.ledger.clients.begin_life(message.pid, at),
+                false => 0,
+            },
             buffer_type: message.buffer_type,
         };
-        if opens {
-            life.epoch = clients.begin_life(message.pid, at);
-        }
+        let generation = named.map_or(0, |named| named.generation);
+        self.follow(key, opens, generation, life, known);
+    }
+
+    /// Hands a message about `life` to its address. A message without generation among others that have one means the life
+    /// that is there.
+    fn follow(
+        &mut self,
+        key: AddressKey,
+        opens: bool,
+        generation: u64,
+        life: ReportedLife,
+        known: bool,
+    ) {
+        let (at, ledger) = (life.at, &mut self.ledger);
+        let place = self.places.get_mut(&key).expect("the caller put it there");
         let was_settled = place.is_settled();
-        let settled = match place {
+        match place {
             AnyPlace::Inferred(place, touched) => {
                 *touched = at.number;
-                if opens {
-                    place.alloc(key, life, known, facts, clients);
-                } else {
-                    place.free(key, at, known, facts, clients);
+                match opens {
+                    true => place.alloc(key, life, known, ledger),
+                    false => place.free(key, at, known, ledger),
                 }
-                place.is_settled()
             }
             AnyPlace::Named(place, touched) => {
                 *touched = at.number;
-                // A message without generation among others that have one: it means the life that is there.
-                let generation = named.map_or(0, |named| named.generation);
-                if opens {
-                    place.alloc(key, generation, life, facts, clients);
-                } else {
-                    place.free(key, generation, at, known, facts, clients);
+                match opens {
+                    true => place.alloc(key, generation, life, ledger),
+                    false => place.free(key, generation, at, known, ledger),
                 }
-                place.is_settled()
             }
-        };
-        match (was_settled, settled) {
+        }
+        let is_settled = place.is_settled();
+        match (was_settled, is_settled) {
             (true, false) => self.open += 1,
             (false, true) => self.open = self.open.saturating_sub(1),
             _ => {}
         }
-        self.facts.peak_live = self.facts.peak_live.max(self.open);
-        if settled {
+        self.ledger.facts.peak_live = self.ledger.facts.peak_live.max(self.open);
+        if is_settled {
             self.settle(key, at.number);
         }
     }
 
     /// The server says that what is at `key` was live, and messages name the memory: if another memory's buffer is live at the
     /// address, that is the one the server means.
-    fn look_for_alias(&mut self, key: Key, at: At) {
+    fn look_for_alias(&mut self, key: AddressKey, at: MessageAt) {
         if self
             .places
             .get(&key)
@@ -360,24 +356,26 @@ impl Diagnoser {
         {
             return;
         }
-        let others = Memory::ALL.into_iter().map(|memory| Key {
+        let others = Memory::ALL.into_iter().map(|memory| AddressKey {
             class: key.class % CLASSES + CLASSES * (1 + memory as u8),
             ..key
         });
-        let live = |other: Key| match self.places.get(&other)? {
+        let live = |other: AddressKey| match self.places.get(&other)? {
             AnyPlace::Named(place, _) => place.live(),
             AnyPlace::Inferred(place, _) => place.live(),
         };
         if let Some(life) = others.filter(|other| *other != key).find_map(live) {
-            self.facts.aliased.add(key.sighting(&[life.at, at]));
-            self.facts.count(Kind::Misattributed, &key.sighting(&[at]));
+            self.ledger.facts.aliased.add(key.sighting(&[life.at, at]));
+            self.ledger
+                .facts
+                .count(Kind::Misattributed, &key.sighting(&[at]));
         }
     }
 
     /// Whether a message can be one that a client meant; what cannot is noted and not followed.
     fn makes_sense(
         &mut self,
-        at: At,
+        at: MessageAt,
         message: &Message,
         opens: bool,
         server_answer: Option<ServerAnswer>,
@@ -417,38 +415,43 @@ impl Diagnoser {
         false
     }
 
-    fn odd(&mut self, at: At, number: i64, tally: impl FnOnce(&mut Facts) -> &mut facts::Tally) {
-        self.facts.odd_since += 1;
-        tally(&mut self.facts).add(Sighting {
+    fn odd(
+        &mut self,
+        at: MessageAt,
+        number: i64,
+        tally: impl FnOnce(&mut Facts) -> &mut facts::SightingTally,
+    ) {
+        self.ledger.facts.odd_since += 1;
+        tally(&mut self.ledger.facts).add(Sighting {
             number: Some(number),
             ..place(at)
         });
     }
 
     /// The server holds nothing any more.
-    fn restart(&mut self, at: At) {
+    fn restart(&mut self, at: MessageAt) {
         let live = self
             .places
             .values()
             .filter(|place| !place.is_settled())
             .count();
         if live > 0 {
-            self.facts.server_starts_with_live.add(Sighting {
+            self.ledger.facts.server_starts_with_live.add(Sighting {
                 number: i64::try_from(live).ok(),
                 ..place(at)
             });
         }
         self.places.clear();
         self.settled.clear();
-        self.clients.clear();
+        self.ledger.clients.clear();
         self.open = 0;
-        self.facts.epoch_began = at.number;
-        self.facts.first_generations.clear();
-        self.facts.known_frees.clear();
+        self.ledger.facts.epoch_began = at.number;
+        self.ledger.facts.first_generations.clear();
+        self.ledger.facts.known_frees.clear();
     }
 
     /// Nothing is live at `key`: it is remembered for a while.
-    fn settle(&mut self, key: Key, number: u64) {
+    fn settle(&mut self, key: AddressKey, number: u64) {
         self.settled.push_back((key, number));
         if self.settled.len() > SETTLED_WINDOW
             && let Some((old, since)) = self.settled.pop_front()
@@ -464,7 +467,7 @@ impl Diagnoser {
     /// The one device on which something is live at `address`, of the first few.
     fn device_of(&self, address: u64) -> Option<i32> {
         let live = |device: &i32| {
-            self.places.contains_key(&Key {
+            self.places.contains_key(&AddressKey {
                 device: *device,
                 address,
                 class: BUFFER,
@@ -493,9 +496,23 @@ fn class(message: &Message) -> u8 {
         .map_or(0, |extension| CLASSES * (1 + extension.memory as u8))
 }
 
-fn place(at: At) -> Sighting {
+fn place(at: MessageAt) -> Sighting {
     Sighting {
         positions: [at.position].into_iter().collect(),
         ..Sighting::default()
+    }
+}
+
+/// Whether the server's answer says that what a message is about was live.
+fn was_live(answer: Option<ServerAnswer>) -> bool {
+    match answer {
+        Some(
+            ServerAnswer::Freed(_)
+            | ServerAnswer::Decremented
+            | ServerAnswer::Incremented
+            | ServerAnswer::Replaced,
+        ) => true,
+        Some(ServerAnswer::RefCount(count)) => count > 1,
+        _ => false,
     }
 }

@@ -12,11 +12,23 @@
 //! | `A F`, first of all an `F` | a FREE of what was allocated before the record, or whose ALLOC never came |
 //! | `A(L1) A(DRAM)` | two types share the address |
 //!
+//! The states of an address, and what a message makes of each. What is noted is a fact or a sighting in the [`Ledger`]:
+//!
+//! | state | ALLOC | FREE |
+//! |---|---|---|
+//! | `Free` | `Live` | `Pending`: a FREE of what is not live |
+//! | `Live` | `Overlapping`; `Mixed` where the type is another | `Free` |
+//! | `Overlapping` | itself; too many, and the first life is given up: its FREE is lost | itself; `Free` when as many FREEs as ALLOCs came: the first FREE was late |
+//! | `Pending` | soon after: `PendingThenLive`; else its ALLOC is lost or was before the record, and `Live` | `Pending` anew: the first was a second FREE or has no ALLOC |
+//! | `PendingThenLive` | `Live`: the FREE was early | `Pending`; after some cycles `Free`: the FREE has no ALLOC |
+//! | `Mixed` | itself, one life more | itself, one life less, or `Free` |
+//!
 //! A FREE goes to the oldest life. Where two types are live at an address and FREE names none, nothing is concluded until the
 //! address is empty again.
 
-use super::clients::{Clients, Ending};
-use super::facts::{At, Facts, MAX_FREES, Sighting};
+use super::clients::LifeEnd;
+use super::facts::{Facts, MAX_FREES, MessageAt, Sighting};
+use super::ledger::Ledger;
 use crate::oracle::Kind;
 
 /// Times that an address may be handed out again with one ALLOC too many before its first life is given up.
@@ -30,10 +42,10 @@ const EARLY_WITHIN: u64 = 4096;
 
 /// What is known of an address.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Place {
+pub(super) struct InferredAddress {
     state: State,
     /// The FREE that ended the last life.
-    last_free: Option<At>,
+    last_free: Option<MessageAt>,
     /// A message was about it before.
     seen: bool,
 }
@@ -42,27 +54,27 @@ pub(super) struct Place {
 enum State {
     #[default]
     Free,
-    Live(Life),
+    Live(ReportedLife),
     /// More ALLOCs than FREEs, by two or more at some time.
-    Pile(Box<Pile>),
+    Overlapping(Box<OverlappingLives>),
     /// A FREE of what is not live.
-    Unknown(Box<Debt>),
+    Pending(Box<PendingFree>),
     /// As before, and an ALLOC soon after.
-    UnknownThenLive {
-        debt: Box<Debt>,
-        life: Life,
+    PendingThenLive {
+        pending: Box<PendingFree>,
+        life: ReportedLife,
     },
     /// Two types were live at once.
     Mixed {
         lives: u32,
-        last: Life,
+        last: ReportedLife,
     },
 }
 
 /// One life of an address.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Life {
-    pub at: At,
+pub(super) struct ReportedLife {
+    pub at: MessageAt,
     pub pid: i32,
     pub epoch: u32,
     pub buffer_type: u8,
@@ -70,12 +82,12 @@ pub(super) struct Life {
 
 /// A FREE whose ALLOC is to be found.
 #[derive(Clone, Copy, Debug)]
-struct Debt {
-    freed: At,
+struct PendingFree {
+    freed: MessageAt,
     /// The FREE before it.
-    before: Option<At>,
+    before: Option<MessageAt>,
     /// The last FREE since, itself at first.
-    last: At,
+    last: MessageAt,
     /// How often the address was handed out and released since.
     cycles: u8,
 }
@@ -83,35 +95,35 @@ struct Debt {
 /// How the last life of an address ended with its process.
 #[derive(Clone, Copy, Debug)]
 enum Ended {
-    Swept { at: At, life: Life },
+    Swept { at: MessageAt, life: ReportedLife },
     Restarted,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Pile {
-    first: Life,
-    second: Life,
+struct OverlappingLives {
+    first: ReportedLife,
+    second: ReportedLife,
     /// The last ALLOC.
-    last: Life,
+    last: ReportedLife,
     allocs: u32,
     frees: u32,
-    first_free: Option<At>,
-    last_free: Option<At>,
+    first_free: Option<MessageAt>,
+    last_free: Option<MessageAt>,
     /// How often an ALLOC came when one life was open.
     cycles: u8,
 }
 
 /// Where an address is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Key {
+pub(super) struct AddressKey {
     pub device: i32,
     pub address: u64,
     /// Buffers, circular buffers and kernels apart; and the memory, where every message names it.
     pub class: u8,
 }
 
-impl Key {
-    pub fn sighting(&self, at: &[At]) -> Sighting {
+impl AddressKey {
+    pub fn sighting(&self, at: &[MessageAt]) -> Sighting {
         Sighting {
             positions: at.iter().map(|at| at.position).collect(),
             device: Some(self.device),
@@ -121,127 +133,133 @@ impl Key {
     }
 }
 
-impl Place {
+impl InferredAddress {
     /// Whether it need not be kept: nothing is live and nothing is open.
     pub fn is_settled(&self) -> bool {
         matches!(self.state, State::Free)
     }
 
     /// An ALLOC; `knew`: the server says that the address was live. The life has begun with its client.
-    pub fn alloc(
-        &mut self,
-        key: Key,
-        life: Life,
-        knew: bool,
-        facts: &mut Facts,
-        clients: &mut Clients,
-    ) {
+    pub fn alloc(&mut self, key: AddressKey, life: ReportedLife, knew: bool, ledger: &mut Ledger) {
         let seen = std::mem::replace(&mut self.seen, true);
-        facts.reused += u64::from(seen);
-        facts.known_before += u64::from(knew && !seen);
-        if let Some(Ended::Swept { at, life }) = self.forget_ended(key, facts, clients) {
-            facts.swept_live.add(key.sighting(&[life.at, at]));
-            facts.outlive(life.at, at);
+        ledger.facts.reused += u64::from(seen);
+        ledger.facts.known_before += u64::from(knew && !seen);
+        if let Some(Ended::Swept { at, life }) = self.forget_ended(key, ledger) {
+            ledger.facts.swept_live.add(key.sighting(&[life.at, at]));
+            ledger.facts.outlive(life.at, at);
         }
         self.state = match std::mem::take(&mut self.state) {
             State::Free => {
                 if let Some(freed) = self.last_free {
-                    facts.idle.add(life.at.since(freed));
+                    ledger.facts.idle.add(life.at.since(freed));
                 }
                 State::Live(life)
             }
             State::Live(before) => {
-                facts.count(Kind::DuplicateAlloc, &key.sighting(&[life.at]));
+                ledger
+                    .facts
+                    .count(Kind::DuplicateAlloc, &key.sighting(&[life.at]));
                 if before.buffer_type == life.buffer_type {
-                    State::Pile(Box::new(Pile::new(before, life)))
+                    State::Overlapping(Box::new(OverlappingLives::new(before, life)))
                 } else {
-                    mix(key, 2, before, life, facts)
+                    mix(key, 2, before, life, &mut ledger.facts)
                 }
             }
             State::Mixed { lives, last } => {
-                facts.count(Kind::DuplicateAlloc, &key.sighting(&[life.at]));
+                ledger
+                    .facts
+                    .count(Kind::DuplicateAlloc, &key.sighting(&[life.at]));
                 if last.buffer_type == life.buffer_type {
                     State::Mixed {
                         lives: lives + 1,
                         last: life,
                     }
                 } else {
-                    mix(key, lives + 1, last, life, facts)
+                    mix(key, lives + 1, last, life, &mut ledger.facts)
                 }
             }
-            State::Pile(mut pile) => {
-                facts.count(Kind::DuplicateAlloc, &key.sighting(&[life.at]));
-                if pile.last.buffer_type != life.buffer_type {
-                    let lives = pile.open() + 1;
-                    mix(key, lives, pile.last, life, facts)
-                } else if pile.is_too_much(life) {
-                    pile.give_up_first(key, facts, clients);
+            State::Overlapping(mut overlap) => {
+                ledger
+                    .facts
+                    .count(Kind::DuplicateAlloc, &key.sighting(&[life.at]));
+                if overlap.last.buffer_type != life.buffer_type {
+                    let lives = overlap.open() + 1;
+                    mix(key, lives, overlap.last, life, &mut ledger.facts)
+                } else if overlap.is_too_much(life) {
+                    overlap.give_up_first(key, ledger);
                     // What is left began with the ALLOC before this one.
-                    match pile.open() {
-                        0 | 1 => State::Live(pile.last),
-                        _ => State::Pile(pile),
+                    match overlap.open() {
+                        0 | 1 => State::Live(overlap.last),
+                        _ => State::Overlapping(overlap),
                     }
                 } else {
-                    State::Pile(pile)
+                    State::Overlapping(overlap)
                 }
             }
-            State::Unknown(debt) if life.at.since(debt.last) <= EARLY_WITHIN => {
-                State::UnknownThenLive { debt, life }
+            State::Pending(pending) if life.at.since(pending.last) <= EARLY_WITHIN => {
+                State::PendingThenLive { pending, life }
             }
-            State::Unknown(debt) => {
-                self.unknown_free(key, &debt, facts);
+            State::Pending(pending) => {
+                self.unknown_free(key, &pending, &mut ledger.facts);
                 State::Live(life)
             }
-            State::UnknownThenLive { debt, life: early } => {
-                debt.paid(key, early, facts, clients);
+            State::PendingThenLive {
+                pending,
+                life: early,
+            } => {
+                pending.paid(key, early, ledger);
                 State::Live(life)
             }
         };
     }
 
     /// A FREE; `knew`: the server says that the address was live.
-    pub fn free(&mut self, key: Key, at: At, knew: bool, facts: &mut Facts, clients: &mut Clients) {
+    pub fn free(&mut self, key: AddressKey, at: MessageAt, knew: bool, ledger: &mut Ledger) {
         let seen = std::mem::replace(&mut self.seen, true);
-        if let Some(Ended::Swept { at: swept, .. }) = self.forget_ended(key, facts, clients) {
-            facts.swept_frees.add(key.sighting(&[swept, at]));
-            facts.count(Kind::UnknownFree, &key.sighting(&[at]));
+        if let Some(Ended::Swept { at: swept, .. }) = self.forget_ended(key, ledger) {
+            ledger.facts.swept_frees.add(key.sighting(&[swept, at]));
+            ledger.facts.count(Kind::UnknownFree, &key.sighting(&[at]));
             self.last_free = Some(at);
             return;
         }
         let mut freed = true;
         self.state = match std::mem::take(&mut self.state) {
             State::Free if knew && !seen => {
-                facts.known_before += 1;
+                ledger.facts.known_before += 1;
                 State::Free
             }
             State::Free => {
                 freed = false;
-                count_unknown(key, at, self.last_free, facts);
-                State::Unknown(Box::new(Debt::new(at, self.last_free)))
+                count_unknown(key, at, self.last_free, &mut ledger.facts);
+                State::Pending(Box::new(PendingFree::new(at, self.last_free)))
             }
             State::Live(life) => {
-                facts.lives.add(at.since(life.at));
+                ledger.facts.lives.add(at.since(life.at));
                 if let Some(before) = self.last_free {
-                    facts.cycles.add(at.since(before));
+                    ledger.facts.cycles.add(at.since(before));
                 }
-                facts.see_free(at);
-                clients.end_life(life.pid, life.epoch, life.at);
+                ledger.facts.see_free(at);
+                ledger.clients.end_life(life.pid, life.epoch, life.at);
                 State::Free
             }
-            State::Pile(mut pile) => {
-                pile.frees += 1;
-                clients.end_life(pile.second.pid, pile.second.epoch, pile.second.at);
-                pile.first_free.get_or_insert(at);
-                pile.last_free = Some(at);
-                if pile.open() == 0 {
-                    pile.balanced(key, facts, clients);
+            State::Overlapping(mut overlap) => {
+                overlap.frees += 1;
+                ledger.clients.end_life(
+                    overlap.second.pid,
+                    overlap.second.epoch,
+                    overlap.second.at,
+                );
+                overlap.first_free.get_or_insert(at);
+                overlap.last_free = Some(at);
+                if overlap.open() == 0 {
+                    overlap.balanced(key, ledger);
                     State::Free
                 } else {
-                    State::Pile(pile)
+                    State::Overlapping(overlap)
                 }
             }
             State::Mixed { lives, last } => {
-                clients.end_life(last.pid, last.epoch, last.at);
+                ledger.clients.end_life(last.pid, last.epoch, last.at);
                 match lives {
                     0 | 1 => State::Free,
                     _ => State::Mixed {
@@ -250,21 +268,21 @@ impl Place {
                     },
                 }
             }
-            State::Unknown(debt) => {
+            State::Pending(pending) => {
                 freed = false;
-                self.unknown_free(key, &debt, facts);
-                count_unknown(key, at, Some(debt.last), facts);
-                State::Unknown(Box::new(Debt::new(at, Some(debt.last))))
+                self.unknown_free(key, &pending, &mut ledger.facts);
+                count_unknown(key, at, Some(pending.last), &mut ledger.facts);
+                State::Pending(Box::new(PendingFree::new(at, Some(pending.last))))
             }
-            State::UnknownThenLive { mut debt, life } => {
-                facts.lives.add(at.since(life.at));
-                clients.end_life(life.pid, life.epoch, life.at);
-                debt.cycles += 1;
-                debt.last = at;
-                if debt.cycles < MAX_EARLY_CYCLES {
-                    State::Unknown(debt)
+            State::PendingThenLive { mut pending, life } => {
+                ledger.facts.lives.add(at.since(life.at));
+                ledger.clients.end_life(life.pid, life.epoch, life.at);
+                pending.cycles += 1;
+                pending.last = at;
+                if pending.cycles < MAX_EARLY_CYCLES {
+                    State::Pending(pending)
                 } else {
-                    self.unknown_free(key, &debt, facts);
+                    self.unknown_free(key, &pending, &mut ledger.facts);
                     State::Free
                 }
             }
@@ -274,54 +292,62 @@ impl Place {
         }
     }
 
-    /// The record ends, at `end`: decides what is open as far as it can be. What is live is left for [`Place::live`].
-    pub fn decide(&mut self, key: Key, complete: bool, facts: &mut Facts, clients: &mut Clients) {
-        if let Some(Ended::Swept { at, life }) = self.forget_ended(key, facts, clients) {
-            facts.swept_live.add(key.sighting(&[life.at, at]));
-            facts.outlive(life.at, at);
+    /// The record ends, at `end`: decides what is open as far as it can be. What is live is left for [`InferredAddress::live`].
+    pub fn decide(&mut self, key: AddressKey, complete: bool, ledger: &mut Ledger) {
+        if let Some(Ended::Swept { at, life }) = self.forget_ended(key, ledger) {
+            ledger.facts.swept_live.add(key.sighting(&[life.at, at]));
+            ledger.facts.outlive(life.at, at);
         }
-        self.settle(key, complete, facts, clients);
+        self.settle(key, complete, ledger);
     }
 
     /// Decides what is open, as nothing more comes.
-    fn settle(&mut self, key: Key, complete: bool, facts: &mut Facts, clients: &mut Clients) {
+    fn settle(&mut self, key: AddressKey, complete: bool, ledger: &mut Ledger) {
         self.state = match std::mem::take(&mut self.state) {
-            State::Pile(mut pile) => {
-                let late = pile
-                    .first_free
-                    .map(|free| facts.lives.share_longer_than(free.since(pile.second.at)));
+            State::Overlapping(mut overlap) => {
+                let late = overlap.first_free.map(|free| {
+                    ledger
+                        .facts
+                        .lives
+                        .share_longer_than(free.since(overlap.second.at))
+                });
                 if !complete
-                    && pile.cycles == 0
-                    && pile.open() == 1
-                    && pile.first.pid == pile.last.pid
+                    && overlap.cycles == 0
+                    && overlap.open() == 1
+                    && overlap.first.pid == overlap.last.pid
                     && late.is_some_and(|late| late > 0.5)
                 {
                     // One more FREE is to come.
-                    pile.late(key, facts);
-                    State::Live(pile.last)
+                    overlap.late(key, &mut ledger.facts);
+                    State::Live(overlap.last)
                 } else {
-                    while pile.open() > 1 {
-                        pile.give_up_first(key, facts, clients);
+                    while overlap.open() > 1 {
+                        overlap.give_up_first(key, ledger);
                     }
-                    if pile.frees > 0 {
+                    if overlap.frees > 0 {
                         // Its last life got the last FREE; the first one got none.
-                        pile.give_up_first(key, facts, clients);
+                        overlap.give_up_first(key, ledger);
                         State::Free
                     } else {
-                        State::Live(pile.last)
+                        State::Live(overlap.last)
                     }
                 }
             }
-            State::Unknown(debt) => {
-                self.unknown_free(key, &debt, facts);
+            State::Pending(pending) => {
+                self.unknown_free(key, &pending, &mut ledger.facts);
                 State::Free
             }
-            State::UnknownThenLive { debt, life } => {
-                if facts.idle.share_longer_than(life.at.since(debt.last)) > 0.5 {
-                    debt.paid(key, life, facts, clients);
+            State::PendingThenLive { pending, life } => {
+                if ledger
+                    .facts
+                    .idle
+                    .share_longer_than(life.at.since(pending.last))
+                    > 0.5
+                {
+                    pending.paid(key, life, ledger);
                     State::Free
                 } else {
-                    self.unknown_free(key, &debt, facts);
+                    self.unknown_free(key, &pending, &mut ledger.facts);
                     State::Live(life)
                 }
             }
@@ -329,8 +355,8 @@ impl Place {
         };
     }
 
-    /// What is live, after [`Place::decide`].
-    pub fn live(&self) -> Option<Life> {
+    /// What is live, after [`InferredAddress::decide`].
+    pub fn live(&self) -> Option<ReportedLife> {
         match &self.state {
             State::Live(life) | State::Mixed { last: life, .. } => Some(*life),
             _ => None,
@@ -338,45 +364,42 @@ impl Place {
     }
 
     /// Forgets what ended with its process; how the life ended that was there, if one did.
-    fn forget_ended(
-        &mut self,
-        key: Key,
-        facts: &mut Facts,
-        clients: &mut Clients,
-    ) -> Option<Ended> {
+    fn forget_ended(&mut self, key: AddressKey, ledger: &mut Ledger) -> Option<Ended> {
         let last = match &self.state {
             State::Live(life)
-            | State::UnknownThenLive { life, .. }
+            | State::PendingThenLive { life, .. }
             | State::Mixed { last: life, .. } => life,
-            State::Pile(pile) => &pile.last,
-            State::Free | State::Unknown(_) => return None,
+            State::Overlapping(overlap) => &overlap.last,
+            State::Free | State::Pending(_) => return None,
         };
-        let ending = clients.ending(last.pid, last.epoch)?;
-        self.settle(key, true, facts, clients);
+        let ending = ledger.clients.ending(last.pid, last.epoch)?;
+        self.settle(key, true, ledger);
         let life = self.live();
         self.state = State::Free;
         Some(match ending {
-            Ending::Swept(at) => Ended::Swept { at, life: life? },
-            Ending::Restarted => Ended::Restarted,
+            LifeEnd::Swept(at) => Ended::Swept { at, life: life? },
+            LifeEnd::Restarted => Ended::Restarted,
         })
     }
 
     /// A FREE of what was not live, and no ALLOC that it belongs to.
-    fn unknown_free(&mut self, key: Key, debt: &Debt, facts: &mut Facts) {
-        match debt.before {
+    fn unknown_free(&mut self, key: AddressKey, pending: &PendingFree, facts: &mut Facts) {
+        match pending.before {
             Some(before) => {
-                facts.second_frees.add(key.sighting(&[before, debt.freed]));
-                facts.second_gaps.add(debt.freed.since(before));
+                facts
+                    .second_frees
+                    .add(key.sighting(&[before, pending.freed]));
+                facts.second_gaps.add(pending.freed.since(before));
             }
-            None => facts.first_free(key, debt.freed),
+            None => facts.first_free(key, pending.freed),
         }
-        self.last_free = Some(debt.last);
+        self.last_free = Some(pending.last);
     }
 }
 
-impl Debt {
-    fn new(freed: At, before: Option<At>) -> Debt {
-        Debt {
+impl PendingFree {
+    fn new(freed: MessageAt, before: Option<MessageAt>) -> PendingFree {
+        PendingFree {
             freed,
             before,
             last: freed,
@@ -385,16 +408,19 @@ impl Debt {
     }
 
     /// One ALLOC more than FREEs came since: the FREE was early, and `early` is the life whose ALLOC came last of those.
-    fn paid(self, key: Key, early: Life, facts: &mut Facts, clients: &mut Clients) {
-        facts.early_frees.add(key.sighting(&[self.last, early.at]));
-        facts.early_gaps.add(early.at.since(self.last));
-        clients.end_life(early.pid, early.epoch, early.at);
+    fn paid(self, key: AddressKey, early: ReportedLife, ledger: &mut Ledger) {
+        ledger
+            .facts
+            .early_frees
+            .add(key.sighting(&[self.last, early.at]));
+        ledger.facts.early_gaps.add(early.at.since(self.last));
+        ledger.clients.end_life(early.pid, early.epoch, early.at);
     }
 }
 
 impl Facts {
     /// A FREE of an address that no message named before.
-    pub fn first_free(&mut self, key: Key, at: At) {
+    pub fn first_free(&mut self, key: AddressKey, at: MessageAt) {
         self.first_frees.add(key.sighting(&[at]));
         if self.unknown_frees.len() < MAX_FREES {
             self.unknown_frees.push(at.number);
@@ -403,7 +429,7 @@ impl Facts {
     }
 }
 
-fn count_unknown(key: Key, at: At, before: Option<At>, facts: &mut Facts) {
+fn count_unknown(key: AddressKey, at: MessageAt, before: Option<MessageAt>, facts: &mut Facts) {
     let kind = if before.is_some() {
         Kind::DoubleFree
     } else {
@@ -413,7 +439,13 @@ fn count_unknown(key: Key, at: At, before: Option<At>, facts: &mut Facts) {
 }
 
 /// Two types share an address.
-fn mix(key: Key, lives: u32, before: Life, life: Life, facts: &mut Facts) -> State {
+fn mix(
+    key: AddressKey,
+    lives: u32,
+    before: ReportedLife,
+    life: ReportedLife,
+    facts: &mut Facts,
+) -> State {
     facts.aliased.add(Sighting {
         number: Some(i64::from(before.buffer_type) << 8 | i64::from(life.buffer_type)),
         ..key.sighting(&[before.at, life.at])
@@ -422,9 +454,9 @@ fn mix(key: Key, lives: u32, before: Life, life: Life, facts: &mut Facts) -> Sta
     State::Mixed { lives, last: life }
 }
 
-impl Pile {
-    fn new(first: Life, second: Life) -> Pile {
-        Pile {
+impl OverlappingLives {
+    fn new(first: ReportedLife, second: ReportedLife) -> OverlappingLives {
+        OverlappingLives {
             first,
             second,
             last: second,
@@ -441,7 +473,7 @@ impl Pile {
     }
 
     /// Takes another ALLOC; whether the first life must be given up for it.
-    fn is_too_much(&mut self, life: Life) -> bool {
+    fn is_too_much(&mut self, life: ReportedLife) -> bool {
         self.cycles += u8::from(self.open() == 1);
         self.allocs += 1;
         self.last = life;
@@ -449,12 +481,12 @@ impl Pile {
     }
 
     /// As many FREEs as ALLOCs: the first FREE came late.
-    fn balanced(&self, key: Key, facts: &mut Facts, clients: &mut Clients) {
-        self.late(key, facts);
-        clients.bridge(self.first.pid, self.first.at);
+    fn balanced(&self, key: AddressKey, ledger: &mut Ledger) {
+        self.late(key, &mut ledger.facts);
+        ledger.clients.bridge(self.first.pid, self.first.at);
     }
 
-    fn late(&self, key: Key, facts: &mut Facts) {
+    fn late(&self, key: AddressKey, facts: &mut Facts) {
         let Some(free) = self.first_free else { return };
         facts
             .late_frees
@@ -463,14 +495,16 @@ impl Pile {
     }
 
     /// The first life never got its FREE.
-    fn give_up_first(&mut self, key: Key, facts: &mut Facts, clients: &mut Clients) {
+    fn give_up_first(&mut self, key: AddressKey, ledger: &mut Ledger) {
         let sighting = key.sighting(&[self.first.at, self.second.at]);
         if self.first.pid == self.second.pid {
-            facts.lost_frees.add(sighting.clone());
-            let Life { pid, epoch, at, .. } = self.first;
-            clients.lose_life(pid, epoch, at, self.second.at, sighting);
+            ledger.facts.lost_frees.add(sighting.clone());
+            let ReportedLife { pid, epoch, at, .. } = self.first;
+            ledger
+                .clients
+                .lose_life(pid, epoch, at, self.second.at, sighting);
         } else {
-            facts.owner_changes.add(sighting);
+            ledger.facts.owner_changes.add(sighting);
         }
         self.allocs -= 1;
         self.cycles = 0;

@@ -20,7 +20,7 @@ use crate::scenario::op::{Op, SlotId};
 use crate::trace::event::{Event, SendOutcome};
 use crate::tracking::sent::SentKind;
 
-use held::Held;
+use held::HeldLocks;
 
 /// What became of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub struct Thread {
     device: DeviceId,
     pc: Pc,
     sequence: u64,
-    held: Held,
+    held: HeldLocks,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,7 +91,7 @@ impl Thread {
             device: DeviceId(0),
             pc: 0,
             sequence: 0,
-            held: Held::default(),
+            held: HeldLocks::default(),
         }
     }
 
@@ -102,7 +102,7 @@ impl Thread {
             let stepped = if self.at == At::Program {
                 self.run_instruction(code, backend)
             } else {
-                self.go_on(code, backend)
+                self.keep_going(code, backend)
             };
             if let Some(stepped) = stepped {
                 return stepped;
@@ -112,7 +112,7 @@ impl Thread {
 
     /// What a thread does that is not about to run an instruction, or `None` where it was no visible action.
     #[inline(never)]
-    fn go_on<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Option<Stepped> {
+    fn keep_going<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Option<Stepped> {
         Some(match self.at {
             At::Program => return None,
             At::Idle => match backend.next_op() {

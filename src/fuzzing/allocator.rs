@@ -41,11 +41,11 @@ pub fn decode(bytes: &[u8]) -> String {
     format!("{config:?}\n{}", calls.collect::<String>())
 }
 
-fn parts(bytes: &[u8]) -> Option<(AllocatorConfig, Vec<Op>)> {
+fn parts(bytes: &[u8]) -> Option<(AllocatorConfig, Vec<AllocatorOp>)> {
     let (&config, bytes) = bytes.split_first()?;
     let configs = configs();
     let config = configs[usize::from(config) % configs.len()];
-    let ops = <Vec<Op>>::arbitrary_take_rest(Unstructured::new(bytes)).ok()?;
+    let ops = <Vec<AllocatorOp>>::arbitrary_take_rest(Unstructured::new(bytes)).ok()?;
     Some((config, ops))
 }
 
@@ -76,7 +76,7 @@ pub fn configs() -> Vec<AllocatorConfig> {
 
 /// A call; sizes and addresses are made for spaces of some hundred bytes.
 #[derive(Clone, Debug)]
-pub enum Op {
+pub enum AllocatorOp {
     /// In the configured direction.
     Allocate(u64),
     /// In a direction of its own.
@@ -91,9 +91,9 @@ pub enum Op {
     Clear,
 }
 
-impl<'a> Arbitrary<'a> for Op {
+impl<'a> Arbitrary<'a> for AllocatorOp {
     /// Small numbers mostly: spaces have some hundred bytes.
-    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Op> {
+    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<AllocatorOp> {
         let kind = u8::arbitrary(u)?;
         let number = |u: &mut Unstructured<'a>| match u8::arbitrary(u)? {
             255 => u64::arbitrary(u),
@@ -101,13 +101,13 @@ impl<'a> Arbitrary<'a> for Op {
             small => Ok(u64::from(small)),
         };
         Ok(match kind % 16 {
-            0..5 => Op::Allocate(number(u)?),
-            5..8 => Op::AllocateTowards(number(u)?, Direction::arbitrary(u)?),
-            8..10 => Op::AllocateAt(number(u)?, number(u)?),
-            10..14 => Op::FreeLive(usize::from(u8::arbitrary(u)?)),
-            14 => Op::Free(number(u)?),
-            _ if kind == u8::MAX => Op::Clear,
-            _ => Op::AllocateAt(8 * number(u)?.min(1 << 60), number(u)?),
+            0..5 => AllocatorOp::Allocate(number(u)?),
+            5..8 => AllocatorOp::AllocateTowards(number(u)?, Direction::arbitrary(u)?),
+            8..10 => AllocatorOp::AllocateAt(number(u)?, number(u)?),
+            10..14 => AllocatorOp::FreeLive(usize::from(u8::arbitrary(u)?)),
+            14 => AllocatorOp::Free(number(u)?),
+            _ if kind == u8::MAX => AllocatorOp::Clear,
+            _ => AllocatorOp::AllocateAt(8 * number(u)?.min(1 << 60), number(u)?),
         })
     }
 }
@@ -133,18 +133,18 @@ impl Pair {
     }
 
     /// Does `op` to both and compares the results, the figures and the live blocks.
-    pub fn apply(&mut self, op: &Op) -> Result<(), String> {
+    pub fn apply(&mut self, op: &AllocatorOp) -> Result<(), String> {
         let configured = self.model.config.direction;
         match *op {
-            Op::Allocate(size_bytes) => {
+            AllocatorOp::Allocate(size_bytes) => {
                 let result = self.subject.allocate(size_bytes);
                 self.model.allocated(size_bytes, configured, result)?;
             }
-            Op::AllocateTowards(size_bytes, direction) => {
+            AllocatorOp::AllocateTowards(size_bytes, direction) => {
                 let result = self.subject.allocate_towards(size_bytes, direction);
                 self.model.allocated(size_bytes, direction, result)?;
             }
-            Op::AllocateAt(address, size_bytes) => {
+            AllocatorOp::AllocateAt(address, size_bytes) => {
                 let result = self.subject.allocate_at(address, size_bytes);
                 same(
                     "allocate_at",
@@ -152,7 +152,7 @@ impl Pair {
                     self.model.allocate_at(address, size_bytes),
                 )?;
             }
-            Op::FreeLive(index) => {
+            AllocatorOp::FreeLive(index) => {
                 if let Some(&live) = self.model.live.get(index % self.model.live.len().max(1)) {
                     same("lookup", self.subject.lookup(live.address), Some(live))?;
                     same(
@@ -162,10 +162,10 @@ impl Pair {
                     )?;
                 }
             }
-            Op::Free(address) => {
+            AllocatorOp::Free(address) => {
                 same("free", self.subject.free(address), self.model.free(address))?
             }
-            Op::Clear => {
+            AllocatorOp::Clear => {
                 self.subject.clear();
                 self.model.live.clear();
             }

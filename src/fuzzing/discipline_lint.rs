@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use arbitrary::{Arbitrary, Unstructured};
 
-use crate::engine::controlled::exhaustive::{self, Goal, Options};
+use crate::engine::controlled::exhaustive::{self, Goal, SearchOptions};
 use crate::engine::controlled::machine::{RunEnd, Setup};
 use crate::engine::controlled::observe::observe;
 use crate::engine::controlled::schedulers::Bytes;
 use crate::lifecycle::{
-    Discipline, Finding, MicroStep, Program, ProgramKind, Severity, builtin, lint,
+    Discipline, LintFinding, MicroStep, Program, ProgramKind, Severity, builtin, lint,
 };
 use crate::oracle::Kind;
 use crate::registry::Semantics;
@@ -134,7 +134,7 @@ fn scenario(discipline: &Discipline) -> Option<Scenario> {
 }
 
 /// What the lint claims of what it accepts.
-fn holds(setup: &Arc<Setup>, findings: &[Finding], schedule: &[u8]) {
+fn holds(setup: &Arc<Setup>, findings: &[LintFinding], schedule: &[u8]) {
     let (observed, _) = observe(setup, Bytes::new(schedule), 0, MAX_STEPS);
     assert_ne!(observed.end, RunEnd::CutShort, "a run has no end");
     let discipline = &setup.scenario.discipline;
@@ -151,10 +151,10 @@ fn holds(setup: &Arc<Setup>, findings: &[Finding], schedule: &[u8]) {
         RunEnd::Deadlock,
         "a deadlock without a warning"
     );
-    let options = Options {
+    let options = SearchOptions {
         goal: Goal::Kind(Kind::Deadlock),
         max_states: MAX_STATES,
-        ..Options::default()
+        ..SearchOptions::default()
     };
     let found = exhaustive::search(setup, &options, &mut |_| true);
     assert!(
@@ -166,7 +166,7 @@ fn holds(setup: &Arc<Setup>, findings: &[Finding], schedule: &[u8]) {
 /// Whether the lint warns of a step of that sort.
 fn is_warned_of(
     discipline: &Discipline,
-    findings: &[Finding],
+    findings: &[LintFinding],
     sort: impl Fn(MicroStep) -> bool,
 ) -> bool {
     findings.iter().any(|finding| {

@@ -15,7 +15,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use crate::corpus::{Expected, Reproducer};
 use crate::device::{BufferKind, DeviceId, Memory, Policy};
 use crate::engine::controlled::machine::{RunEnd, Setup};
-use crate::engine::controlled::observe::{Observed, observe};
+use crate::engine::controlled::observe::{ObservedRun, observe};
 use crate::engine::controlled::schedule::Schedule;
 use crate::engine::controlled::schedulers::Bytes;
 use crate::lifecycle::{Order, Publication};
@@ -153,7 +153,7 @@ impl<'a> Case<'a> {
         })
     }
 
-    fn observe(&self) -> (Arc<Setup>, Observed) {
+    fn observe(&self) -> (Arc<Setup>, ObservedRun) {
         let setup = Setup::new(self.scenario.clone(), 0).expect("it is small");
         let (observed, _) = observe(&setup, Bytes::new(self.schedule), 0, MAX_STEPS);
         (setup, observed)
@@ -278,7 +278,7 @@ impl Dealt {
     }
 }
 
-fn reproducer(setup: &Setup, observed: &Observed) -> Reproducer {
+fn reproducer(setup: &Setup, observed: &ObservedRun) -> Reproducer {
     let expect = Expected {
         verdict: observed.report.verdict,
         divergences: observed.report.divergences.clone(),

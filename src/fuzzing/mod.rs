@@ -21,7 +21,7 @@ pub mod wire_stream;
 
 /// A fuzz target.
 #[derive(Clone, Copy, Debug)]
-pub struct Target {
+pub struct FuzzTarget {
     /// Its name, which is also its folder in `corpus/fuzz/` and its file in `fuzz/fuzz_targets/`.
     pub name: &'static str,
     /// What it is for, in a few words.
@@ -33,56 +33,56 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 9] = [
-    Target {
+pub const TARGETS: [FuzzTarget; 9] = [
+    FuzzTarget {
         name: "wire_stream",
         about: "bytes of a connection, cut anyhow, to frames and a registry",
         run: wire_stream::run,
         decode: wire_stream::decode,
     },
-    Target {
+    FuzzTarget {
         name: "registry",
         about: "messages to the registry and to a naive model of it",
         run: registry::run,
         decode: registry::decode,
     },
-    Target {
+    FuzzTarget {
         name: "allocator",
         about: "calls to every allocator and to a naive model",
         run: allocator::run,
         decode: allocator::decode,
     },
-    Target {
+    FuzzTarget {
         name: "lifecycle",
         about: "workloads and schedules on disciplines that are correct",
         run: lifecycle::run,
         decode: |bytes| lifecycle::decode(bytes).map_or_else(String::new, |case| case.to_toml()),
     },
-    Target {
+    FuzzTarget {
         name: "discipline_lint",
         about: "programs: what the lint accepts can be run, and its claims hold",
         run: discipline_lint::run,
         decode: |bytes| discipline_lint::decode(bytes).unwrap_or_default(),
     },
-    Target {
+    FuzzTarget {
         name: "trace_file",
         about: "bytes as a trace, and events in a sound file",
         run: trace_file::run,
         decode: trace_file::decode,
     },
-    Target {
+    FuzzTarget {
         name: "import_log",
         about: "bytes as a tracking server's log",
         run: import_log::run,
         decode: as_text,
     },
-    Target {
+    FuzzTarget {
         name: "import_pickle",
         about: "bytes as a PyTorch memory snapshot",
         run: import_pickle::run,
         decode: import_pickle::decode,
     },
-    Target {
+    FuzzTarget {
         name: "reproducer",
         about: "text as a reproducer",
         run: reproducer::run,
@@ -91,7 +91,7 @@ pub const TARGETS: [Target; 9] = [
 ];
 
 /// The target of that name.
-pub fn find(name: &str) -> Option<&'static Target> {
+pub fn find(name: &str) -> Option<&'static FuzzTarget> {
     TARGETS.iter().find(|target| target.name == name)
 }
 

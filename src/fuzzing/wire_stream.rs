@@ -1,15 +1,15 @@
 //! A stream of tracking bytes, cut into pieces anyhow: frames, outcomes and the final reconstruction may not depend
 //! on the cuts.
 //!
-//! Input: one byte for what the reader is told (0: nothing, else a layout), one byte for the number of piece lengths,
+//! Input: one byte for what the reader is stated (0: nothing, else a layout), one byte for the number of piece lengths,
 //! these lengths (used in turn, 0 meaning 1), then the stream.
 //!
-//! A reader that was told nothing decides its layout as soon as it can, so with rubbish on the wire its
+//! A reader that was stated nothing decides its layout as soon as it can, so with rubbish on the wire its
 //! decision may depend on how much it saw at once. For it only the accounting of bytes is demanded.
 
 use crate::registry::{Limits, Outcome, Registry, Semantics};
 use crate::tracking::Layout;
-use crate::tracking::codec::{Detection, Frame, FrameDecoder};
+use crate::tracking::codec::{DecodedFrame, Detection, FrameDecoder};
 use crate::tracking::wire::HELLO_BYTES;
 
 /// What a stream did.
@@ -26,32 +26,32 @@ struct Effect {
 
 /// Runs the target.
 pub fn run(bytes: &[u8]) {
-    let Some((told, lengths, stream)) = parts(bytes) else {
+    let Some((stated, lengths, stream)) = parts(bytes) else {
         return;
     };
-    let decoder = || told.map_or_else(FrameDecoder::detecting, FrameDecoder::fixed);
+    let decoder = || stated.map_or_else(FrameDecoder::detecting, FrameDecoder::fixed);
     let whole = effect(decoder(), [stream]);
     let cut = effect(decoder(), pieces(stream, lengths));
-    if told.is_some() {
+    if stated.is_some() {
         assert_eq!(whole, cut, "cutting changes what a stream means");
     }
 }
 
 /// The frames of the stream, read in the pieces of the input.
 pub fn decode(bytes: &[u8]) -> String {
-    let Some((told, lengths, stream)) = parts(bytes) else {
+    let Some((stated, lengths, stream)) = parts(bytes) else {
         return String::new();
     };
-    let mut text = match told {
+    let mut text = match stated {
         Some(layout) => format!("layout {layout}, as told\n"),
         None => "layout not told\n".to_owned(),
     };
-    let mut decoder = told.map_or_else(FrameDecoder::detecting, FrameDecoder::fixed);
-    let mut list = |frame: Frame<'_>| {
+    let mut decoder = stated.map_or_else(FrameDecoder::detecting, FrameDecoder::fixed);
+    let mut list = |frame: DecodedFrame<'_>| {
         text += &match frame {
-            Frame::Message(message, _) => format!("{message:?}\n"),
-            Frame::TableRequest => "a request for the table\n".to_owned(),
-            Frame::Unknown(raw) => format!("a frame of no known type: {raw:02x?}\n"),
+            DecodedFrame::Message(message, _) => format!("{message:?}\n"),
+            DecodedFrame::TableRequest => "a request for the table\n".to_owned(),
+            DecodedFrame::Unknown(raw) => format!("a frame of no known type: {raw:02x?}\n"),
         };
     };
     for piece in pieces(stream, lengths) {
@@ -65,14 +65,14 @@ pub fn decode(bytes: &[u8]) -> String {
     text
 }
 
-/// What the reader is told, the lengths of the pieces, and the stream.
+/// What the reader is stated, the lengths of the pieces, and the stream.
 fn parts(bytes: &[u8]) -> Option<(Option<Layout>, &[u8], &[u8])> {
-    let (&[told, lengths], rest) = bytes.split_first_chunk()?;
+    let (&[stated, lengths], rest) = bytes.split_first_chunk()?;
     let (lengths, stream) = rest.split_at_checked(usize::from(lengths))?;
-    let told = usize::from(told)
+    let stated = usize::from(stated)
         .checked_sub(1)
         .map(|index| Layout::ALL[index % Layout::ALL.len()]);
-    Some((told, lengths, stream))
+    Some((stated, lengths, stream))
 }
 
 /// Feeds `pieces` to a decoder, its messages to a registry, and adds up.
@@ -91,17 +91,17 @@ fn effect<'a>(
         registry: Registry::new(Semantics::Typed, Limits::default()),
     };
     let mut frames = 0;
-    let mut take = |frame: Frame<'_>| {
+    let mut take = |frame: DecodedFrame<'_>| {
         frames += 1;
         match frame {
-            Frame::Message(message, raw) => {
+            DecodedFrame::Message(message, raw) => {
                 effect.frame_bytes += raw.len();
                 effect
                     .registry
                     .apply(message, &mut |_, outcome| effect.outcomes.push(outcome));
             }
-            Frame::TableRequest => effect.requests += 1,
-            Frame::Unknown(raw) => {
+            DecodedFrame::TableRequest => effect.requests += 1,
+            DecodedFrame::Unknown(raw) => {
                 effect.frame_bytes += raw.len();
                 effect.unknown.push(raw.to_vec());
             }

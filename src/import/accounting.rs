@@ -64,7 +64,7 @@ impl UnrecognisedReason {
 
 /// What became of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
+pub(super) enum LineClass {
     /// It says something.
     Parsed,
     /// It is known, and says nothing more.
@@ -75,18 +75,24 @@ pub(super) enum Class {
 
 impl Accounting {
     /// Counts the next line.
-    pub(super) fn count(&mut self, form: &'static str, class: Class, text: &[u8]) {
+    pub(super) fn count(&mut self, form: &'static str, class: LineClass, text: &[u8]) {
         self.count_at(self.lines + 1, form, class, text);
     }
 
     /// Counts a line that was read before the last one; its number is `line`.
-    pub(super) fn count_at(&mut self, line: u64, form: &'static str, class: Class, text: &[u8]) {
+    pub(super) fn count_at(
+        &mut self,
+        line: u64,
+        form: &'static str,
+        class: LineClass,
+        text: &[u8],
+    ) {
         self.lines += 1;
         *self.forms.entry(form).or_default() += 1;
         match class {
-            Class::Parsed => self.parsed += 1,
-            Class::KnownOther => self.known_other += 1,
-            Class::Unrecognised(reason) => self.count_unrecognised(line, reason, text),
+            LineClass::Parsed => self.parsed += 1,
+            LineClass::KnownOther => self.known_other += 1,
+            LineClass::Unrecognised(reason) => self.count_unrecognised(line, reason, text),
         }
     }
 

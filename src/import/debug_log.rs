@@ -24,12 +24,12 @@ use std::io::{self, BufRead};
 
 use rustc_hash::FxHashSet;
 
-use super::accounting::{Accounting, Class, UnrecognisedReason, excerpt};
+use super::accounting::{Accounting, LineClass, UnrecognisedReason, excerpt};
 use super::allocation::{AllocationRecord, AllocationSource};
 use super::clock::DayClock;
 use super::lines::{ReadLine, read_line};
 use super::stacks::StackTable;
-use block::{Block, HOLDER, Heading};
+use block::{DebugBlock, HOLDER, Heading};
 
 /// How many blocks wait at most for one before them that was cut.
 pub const MAX_WAITING: usize = 64;
@@ -50,8 +50,8 @@ pub struct DebugLogReader<R> {
     line: Vec<u8>,
     line_number: u64,
     /// Blocks that are not told yet, by their beginning; the first has the number `told`.
-    blocks: VecDeque<Block>,
-    told: u64,
+    blocks: VecDeque<DebugBlock>,
+    visited: u64,
     /// The block that the last line belongs to.
     current: Option<u64>,
     /// A block that another one cut and that may go on.
@@ -72,7 +72,7 @@ impl<R: BufRead> DebugLogReader<R> {
             line: Vec::new(),
             line_number: 0,
             blocks: VecDeque::new(),
-            told: 0,
+            visited: 0,
             current: None,
             suspended: None,
             ready: VecDeque::new(),
@@ -128,7 +128,7 @@ impl<R: BufRead> DebugLogReader<R> {
         } else if Heading::parse(text).is_some() {
             self.begin_without_separator(text);
         } else {
-            if Block::is_field(text) {
+            if DebugBlock::is_field(text) {
                 self.lose_track();
             }
             self.report(
@@ -146,7 +146,7 @@ impl<R: BufRead> DebugLogReader<R> {
             self.interrupt(id);
         }
         self.push_block();
-        let id = self.told + self.blocks.len() as u64 - 1;
+        let id = self.visited + self.blocks.len() as u64 - 1;
         let line = (self.line_number, excerpt(line.as_bytes()));
         self.block(id).lines.push(line);
     }
@@ -175,8 +175,8 @@ impl<R: BufRead> DebugLogReader<R> {
         {
             self.settle(id);
         }
-        self.blocks.push_back(Block::new(self.line_number));
-        self.current = Some(self.told + self.blocks.len() as u64 - 1);
+        self.blocks.push_back(DebugBlock::new(self.line_number));
+        self.current = Some(self.visited + self.blocks.len() as u64 - 1);
     }
 
     /// Another block's line comes while block `id` is the current one.
@@ -198,7 +198,7 @@ impl<R: BufRead> DebugLogReader<R> {
     /// Gives block `id` its next line, if `text` is that; `shown`: what the line adds to the account.
     fn offer(&mut self, id: Option<u64>, shown: &str, text: &str) -> bool {
         let Some(id) = id else { return false };
-        let index = (id - self.told) as usize;
+        let index = (id - self.visited) as usize;
         if !self.blocks[index].take(text, &mut self.stacks) {
             return false;
         }
@@ -228,8 +228,8 @@ impl<R: BufRead> DebugLogReader<R> {
         true
     }
 
-    fn block(&mut self, id: u64) -> &mut Block {
-        &mut self.blocks[(id - self.told) as usize]
+    fn block(&mut self, id: u64) -> &mut DebugBlock {
+        &mut self.blocks[(id - self.visited) as usize]
     }
 
     fn settle_all(&mut self) {
@@ -246,12 +246,12 @@ impl<R: BufRead> DebugLogReader<R> {
         self.block(id).settled = true;
         while self.blocks.front().is_some_and(|block| block.settled) {
             let block = self.blocks.pop_front().expect("there is a first one");
-            self.told += 1;
-            self.tell(&block);
+            self.visited += 1;
+            self.visit(&block);
         }
     }
 
-    fn tell(&mut self, block: &Block) {
+    fn visit(&mut self, block: &DebugBlock) {
         let event = block
             .is_usable()
             .then(|| block.event(&mut self.stacks))
@@ -267,9 +267,9 @@ impl<R: BufRead> DebugLogReader<R> {
                 if empty {
                     // A separator that nothing follows.
                     self.accounting
-                        .count_at(*line, "other-separator", Class::KnownOther, &[]);
+                        .count_at(*line, "other-separator", LineClass::KnownOther, &[]);
                 } else {
-                    let class = Class::Unrecognised(UnrecognisedReason::CutBlock);
+                    let class = LineClass::Unrecognised(UnrecognisedReason::CutBlock);
                     self.accounting
                         .count_at(*line, form, class, text.as_bytes());
                 }
@@ -279,9 +279,9 @@ impl<R: BufRead> DebugLogReader<R> {
         let owned = self.owns_memory(block, heading);
         for (index, (line, text)) in block.lines.iter().enumerate() {
             let class = if owned {
-                Class::Parsed
+                LineClass::Parsed
             } else {
-                Class::KnownOther
+                LineClass::KnownOther
             };
             let form = match (index, Heading::parse(text)) {
                 (0, None) if block.interruptions > 0 => "rejoined-block",
@@ -303,7 +303,7 @@ impl<R: BufRead> DebugLogReader<R> {
     }
 
     /// Whether the buffer of this block owns its memory; only the block of its allocation says so.
-    fn owns_memory(&mut self, block: &Block, heading: Heading) -> bool {
+    fn owns_memory(&mut self, block: &DebugBlock, heading: Heading) -> bool {
         let Some(holder) = block.holder() else {
             return block.owns_data;
         };
@@ -324,13 +324,21 @@ impl<R: BufRead> DebugLogReader<R> {
     }
 
     fn count_other(&mut self, form: &'static str, text: &str) {
-        self.accounting
-            .count_at(self.line_number, form, Class::KnownOther, text.as_bytes());
+        self.accounting.count_at(
+            self.line_number,
+            form,
+            LineClass::KnownOther,
+            text.as_bytes(),
+        );
     }
 
     fn report(&mut self, form: &'static str, reason: UnrecognisedReason, text: &[u8]) {
-        self.accounting
-            .count_at(self.line_number, form, Class::Unrecognised(reason), text);
+        self.accounting.count_at(
+            self.line_number,
+            form,
+            LineClass::Unrecognised(reason),
+            text,
+        );
     }
 }
 

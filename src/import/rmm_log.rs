@@ -13,7 +13,7 @@ use std::io::{self, BufRead};
 
 use csv_core::{ReadRecordResult, Reader};
 
-use super::accounting::{Accounting, Class, UnrecognisedReason};
+use super::accounting::{Accounting, LineClass, UnrecognisedReason};
 use super::allocation::{AllocationEvent, AllocationRecord, AllocationSource, Buffer};
 use super::clock::{DayClock, epoch_ns, time_of_day};
 use super::lines::{ReadLine, read_line};
@@ -85,9 +85,9 @@ impl<R: BufRead> RmmLogReader<R> {
                 },
             };
             let (form, class, record) = match read {
-                Ok(Read::Record(form, record)) => (form, Class::Parsed, Some(record)),
-                Ok(Read::Other(form)) => (form, Class::KnownOther, None),
-                Err(reason) => ("unrecognised", Class::Unrecognised(reason), None),
+                Ok(Read::Record(form, record)) => (form, LineClass::Parsed, Some(record)),
+                Ok(Read::Other(form)) => (form, LineClass::KnownOther, None),
+                Err(reason) => ("unrecognised", LineClass::Unrecognised(reason), None),
             };
             self.accounting.count(form, class, &self.line);
             if record.is_some() {

@@ -33,7 +33,7 @@ pub use super::lines::MAX_LINE_BYTES;
 pub use event::{LogEvent, LogRecord, MeterKind, OtherKind, Swept};
 pub use message::{ImportedMessage, to_message};
 
-use super::accounting::Class;
+use super::accounting::LineClass;
 use super::lines::{ReadLine, read_line};
 use line::LineParser;
 
@@ -77,9 +77,9 @@ impl<R: BufRead> ServerLogReader<R> {
             ReadLine::Whole { .. } => self.parser.parse(&String::from_utf8_lossy(&self.line)),
         };
         let class = match &what {
-            LogEvent::KnownOther(_) => Class::KnownOther,
-            LogEvent::Unrecognised(reason) => Class::Unrecognised(*reason),
-            _ => Class::Parsed,
+            LogEvent::KnownOther(_) => LineClass::KnownOther,
+            LogEvent::Unrecognised(reason) => LineClass::Unrecognised(*reason),
+            _ => LineClass::Parsed,
         };
         self.accounting.count(what.form(), class, &self.line);
         Ok(Some(LogRecord {

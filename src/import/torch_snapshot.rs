@@ -16,11 +16,11 @@ mod lines;
 
 use std::io::{self, Read};
 
-use super::accounting::{Accounting, Class, UnrecognisedReason};
-use super::pickle::{Entry, PickleError, Sink, Summary};
+use super::accounting::{Accounting, LineClass, UnrecognisedReason};
+use super::pickle::{PickleError, Sink, SnapshotEntry, SnapshotSummary};
 use super::stacks::StackTable;
 use crate::trace::text::TextWriter;
-use lines::Action;
+use lines::EntryAction;
 pub use lines::EntryReader;
 
 /// Writes the entries of a snapshot as lines of a trace, where one is wanted, and accounts for them. `progress` is told how many
@@ -29,7 +29,7 @@ pub fn convert(
     source: impl Read,
     trace: Option<&mut TextWriter>,
     progress: &mut dyn FnMut(u64),
-) -> (Accounting, Result<Summary, PickleError>) {
+) -> (Accounting, Result<SnapshotSummary, PickleError>) {
     let mut converter = Converter {
         trace,
         accounting: Accounting::default(),
@@ -58,8 +58,13 @@ struct Converter<'a> {
 }
 
 impl Sink for Converter<'_> {
-    fn entry(&mut self, entry: &Entry<'_>, stacks: &StackTable, read_bytes: u64) -> io::Result<()> {
-        let action = Action::of(entry);
+    fn entry(
+        &mut self,
+        entry: &SnapshotEntry<'_>,
+        stacks: &StackTable,
+        read_bytes: u64,
+    ) -> io::Result<()> {
+        let action = EntryAction::of(entry);
         self.count(entry, action);
         if self.accounting.lines.is_multiple_of(PROGRESS_ENTRIES) {
             (self.progress)(read_bytes);
@@ -87,7 +92,7 @@ impl Sink for Converter<'_> {
 }
 
 impl Converter<'_> {
-    fn count(&mut self, entry: &Entry<'_>, action: Option<Action>) {
+    fn count(&mut self, entry: &SnapshotEntry<'_>, action: Option<EntryAction>) {
         let Some(action) = action else {
             let excerpt = format!(
                 "byte {} (device {}): {}",
@@ -95,7 +100,7 @@ impl Converter<'_> {
                 entry.device,
                 lines::Unknown(entry)
             );
-            let class = Class::Unrecognised(UnrecognisedReason::NoKnownForm);
+            let class = LineClass::Unrecognised(UnrecognisedReason::NoKnownForm);
             self.accounting
                 .count("unrecognised", class, excerpt.as_bytes());
             return;

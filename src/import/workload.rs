@@ -22,7 +22,7 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use self::lives::{Census, Life, Lives};
+use self::lives::{BufferLife, Census, Lives};
 use super::allocation;
 use crate::device::{BufferKind, DeviceId, Memory, Profile};
 use crate::scenario::imported::Imported;
@@ -38,7 +38,7 @@ const MAX_EPOCH: u32 = 255;
 
 /// What a workload is to fit.
 #[derive(Clone, Copy, Debug)]
-pub struct Frame {
+pub struct WorkloadLimits {
     /// Threads, where they are asked for.
     pub threads: Option<u16>,
     /// Threads where neither they nor the recording say.
@@ -99,7 +99,7 @@ pub enum WorkloadError {
 }
 
 /// Makes a workload of the imported trace at `path`.
-pub fn load(path: &Path, frame: &Frame) -> Result<ImportedWorkload, WorkloadError> {
+pub fn load(path: &Path, frame: &WorkloadLimits) -> Result<ImportedWorkload, WorkloadError> {
     let trace = TraceFile::open(path)?;
     let not_allocations = |what| WorkloadError::NotAllocations {
         path: path.display().to_string(),
@@ -178,7 +178,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(census: &Census, frame: &Frame) -> Plan {
+    fn new(census: &Census, frame: &WorkloadLimits) -> Plan {
         let within = |count: usize, most: u16| u16::try_from(count).map_or(most, |n| n.min(most));
         let threads = frame.threads.unwrap_or(match census.threads.len() {
             0 => frame.default_threads,
@@ -206,8 +206,8 @@ struct Step {
 }
 
 /// All steps in the order of the recording.
-fn schedule(lives: &[Life], plan: &Plan, imported: &mut Imported) -> Vec<Step> {
-    let mut order: Vec<(lives::Order, u32, bool)> = Vec::with_capacity(2 * lives.len());
+fn schedule(lives: &[BufferLife], plan: &Plan, imported: &mut Imported) -> Vec<Step> {
+    let mut order: Vec<(lives::StepOrder, u32, bool)> = Vec::with_capacity(2 * lives.len());
     for (index, life) in lives.iter().enumerate() {
         order.push((life.begin, index as u32, true));
         if let Some(end) = life.end {
@@ -244,7 +244,12 @@ fn schedule(lives: &[Life], plan: &Plan, imported: &mut Imported) -> Vec<Step> {
 }
 
 /// The operations, as text.
-fn script(lives: &[Life], steps: &[Step], plan: &Plan, divided_by: &[u64; 4]) -> Vec<Vec<String>> {
+fn script(
+    lives: &[BufferLife],
+    steps: &[Step],
+    plan: &Plan,
+    divided_by: &[u64; 4],
+) -> Vec<Vec<String>> {
     let mut script = vec![Vec::new(); usize::from(plan.threads)];
     // Slots that a thread may use again, with their last epoch; the one released first comes first.
     let mut free = vec![std::collections::VecDeque::new(); usize::from(plan.threads)];
@@ -283,7 +288,7 @@ fn script(lives: &[Life], steps: &[Step], plan: &Plan, divided_by: &[u64; 4]) ->
     script
 }
 
-fn scaled(life: &Life, divided_by: &[u64; 4]) -> u64 {
+fn scaled(life: &BufferLife, divided_by: &[u64; 4]) -> u64 {
     fit::scaled(life.size_bytes, divided_by[memory_index(life.memory)])
 }
 

@@ -36,7 +36,7 @@ impl fmt::Display for Severity {
 
 /// One thing that the lint found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct LintFinding {
     /// How bad it is.
     pub severity: Severity,
     /// In which program.
@@ -51,10 +51,10 @@ pub struct Finding {
     pub remedy: String,
 }
 
-impl Finding {
+impl LintFinding {
     /// One line, `FILE:LINE: what is wrong; what to do`.
     pub fn located(&self, file: &str) -> String {
-        let Finding {
+        let LintFinding {
             program,
             message,
             remedy,
@@ -71,7 +71,7 @@ impl Finding {
 
 /// Everything the lint has to say, in the order of the programs and their steps. A discipline without an
 /// error among the findings is accepted.
-pub fn lint(discipline: &Discipline) -> Vec<Finding> {
+pub fn lint(discipline: &Discipline) -> Vec<LintFinding> {
     let mut findings = Findings {
         discipline,
         list: Vec::new(),
@@ -110,7 +110,7 @@ pub fn lint(discipline: &Discipline) -> Vec<Finding> {
 
 struct Findings<'a> {
     discipline: &'a Discipline,
-    list: Vec<Finding>,
+    list: Vec<LintFinding>,
 }
 
 impl<'a> Findings<'a> {
@@ -147,7 +147,7 @@ impl<'a> Findings<'a> {
         remedy: String,
     ) {
         let line = self.program(program).line(step.unwrap_or(0));
-        self.list.push(Finding {
+        self.list.push(LintFinding {
             severity,
             program,
             step,

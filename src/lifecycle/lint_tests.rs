@@ -20,7 +20,7 @@ fn discipline(allocate: &[&str], deallocate: &[&str]) -> Discipline {
 const ALLOCATE: [&str; 4] = ["alloc", "mark-live", "send ALLOC", "publish"];
 const DEALLOCATE: [&str; 4] = ["check-live", "send FREE", "free", "mark-dead"];
 
-fn lines(findings: &[Finding]) -> Vec<String> {
+fn lines(findings: &[LintFinding]) -> Vec<String> {
     findings
         .iter()
         .map(|finding| format!("{}: {}", finding.severity, finding.located("mine.toml")))

@@ -30,7 +30,7 @@ pub(crate) mod testing;
 
 pub use builtin::load;
 pub use discipline::{Discipline, Program, ProgramKind, TooLong};
-pub use lint::{Finding, MAX_HELD, Severity, lint};
+pub use lint::{LintFinding, MAX_HELD, Severity, lint};
 pub use parser::DisciplineError;
 pub use render::render;
 pub use step::{Lock, MicroStep, SendKind, StepError};

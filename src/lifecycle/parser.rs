@@ -15,7 +15,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::discipline::{Discipline, Program, ProgramKind, TooLong};
-use super::lint::{Finding, Severity, lint};
+use super::lint::{LintFinding, Severity, lint};
 use super::step::StepError;
 use crate::registry::Semantics;
 
@@ -24,7 +24,7 @@ pub const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// A place in a file, from line 1 and column 1 (in characters).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SourcePlace {
     /// The file as the user named it.
     pub file: String,
     /// Line, from 1.
@@ -33,7 +33,7 @@ pub struct Place {
     pub column: u32,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourcePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.file, self.line, self.column)
     }
@@ -68,7 +68,7 @@ pub enum DisciplineError {
     #[error("{place}: {message}; {remedy}")]
     Syntax {
         /// Where.
-        place: Place,
+        place: SourcePlace,
         /// What is wrong.
         message: String,
         /// What to do.
@@ -78,7 +78,7 @@ pub enum DisciplineError {
     #[error("{place}: {program} step {number}: {reason}; {}", reason.remedy())]
     Step {
         /// Where.
-        place: Place,
+        place: SourcePlace,
         /// In which program.
         program: ProgramKind,
         /// Which of its steps, from 1.
@@ -90,7 +90,7 @@ pub enum DisciplineError {
     #[error("{place}: {program}: {reason}; leave out steps that no other thread can see")]
     TooLong {
         /// Where.
-        place: Place,
+        place: SourcePlace,
         /// Which program.
         program: ProgramKind,
         /// How long it is.
@@ -102,7 +102,7 @@ pub enum DisciplineError {
         /// The file, or the name of the discipline.
         file: String,
         /// The first error.
-        finding: Finding,
+        finding: LintFinding,
     },
 }
 
@@ -229,11 +229,11 @@ impl Source<'_> {
         }
     }
 
-    fn place(&self, span: Range<usize>) -> Place {
+    fn place(&self, span: Range<usize>) -> SourcePlace {
         let before = self.text.get(..span.start).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Place {
+        SourcePlace {
             file: self.file.to_string(),
             line: count(before.matches('\n').count() + 1),
             column: count(before[line_start..].chars().count() + 1),

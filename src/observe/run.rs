@@ -15,7 +15,7 @@ use crate::scenario::objects::ConnId;
 use crate::trace::event::{Event, SendOutcome, receive_code};
 use crate::trace::file::{RunHeader, SERVER_STREAM, TraceFile};
 use crate::trace::in_flight::{Frame, InFlight};
-use crate::trace::merge::{Merge, MergeEnd, Merged};
+use crate::trace::merge::{Merge, MergeEnd, MergedEvent};
 use crate::trace::observation::{Observation, Observed, ServerAnswer};
 use crate::trace::sends::Senders;
 use crate::tracking::{Layout, Message};
@@ -119,7 +119,7 @@ impl RunMessages {
     }
 
     /// Takes the next event of the merged schedule. What contradicts itself is passed over: the checker says that.
-    pub fn observe(&mut self, merged: &Merged, sink: &mut dyn FnMut(Observation)) {
+    pub fn observe(&mut self, merged: &MergedEvent, sink: &mut dyn FnMut(Observation)) {
         self.events += 1;
         if merged.stream == SERVER_STREAM {
             if let Event::Receive { conn, .. } = merged.event {

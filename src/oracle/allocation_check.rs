@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
-use super::message_check::{FirstFinding, MessageFinding, Noted, RecentlyFreed};
+use super::message_check::{FirstFinding, MessageFinding, NoteCount, RecentlyFreed};
 use crate::import::allocation::{AllocationEvent, AllocationRecord, Buffer};
 use crate::import::stacks::StackId;
 
@@ -54,7 +54,7 @@ impl AllocationNote {
 
 /// A buffer that is live at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LiveBuffer {
+pub struct LiveRecord {
     /// What its allocation said.
     pub buffer: Buffer,
     /// Where.
@@ -67,7 +67,7 @@ pub struct LiveBuffer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveGroup {
     /// The first of them.
-    pub first: LiveBuffer,
+    pub first: LiveRecord,
     /// How many there are.
     pub buffers: u64,
     /// Their sizes together.
@@ -94,7 +94,7 @@ pub struct AllocationReport {
     /// The first finding.
     pub first: Option<FirstFinding>,
     /// What else is worth knowing.
-    pub notes: BTreeMap<AllocationNote, Noted>,
+    pub notes: BTreeMap<AllocationNote, NoteCount>,
     /// The most bytes that were live at once.
     pub peak_bytes: u64,
     /// How many buffers are live at the end.
@@ -102,7 +102,7 @@ pub struct AllocationReport {
     /// Their sizes together.
     pub live_bytes: u64,
     /// The first [`MAX_LIVE_LISTED`] of them, by position.
-    pub live: Vec<LiveBuffer>,
+    pub live: Vec<LiveRecord>,
     /// All of them by device, type and call stack; most bytes first.
     pub groups: Vec<LiveGroup>,
 }
@@ -123,7 +123,7 @@ pub struct AllocationCheck {
 
 #[derive(Clone, Copy)]
 struct Life {
-    said: LiveBuffer,
+    said: LiveRecord,
     /// Its allocation is in the records.
     seen: bool,
     requested_at: Option<u64>,
@@ -148,7 +148,7 @@ impl AllocationCheck {
         let position = record.position;
         let device = match record.what {
             AllocationEvent::Allocated(buffer) => {
-                self.allocated(LiveBuffer {
+                self.allocated(LiveRecord {
                     buffer,
                     position,
                     thread: record.thread,
@@ -230,7 +230,7 @@ impl AllocationCheck {
         self.report
     }
 
-    fn allocated(&mut self, said: LiveBuffer) {
+    fn allocated(&mut self, said: LiveRecord) {
         let (key, position) = (key(&said.buffer), said.position);
         self.report.allocations += 1;
         self.freed.remove((key, said.buffer.holder));
@@ -260,7 +260,7 @@ impl AllocationCheck {
             self.refused(position, buffer);
             // So that its completion is no second finding.
             let life = Life {
-                said: LiveBuffer {
+                said: LiveRecord {
                     buffer: *buffer,
                     position,
                     thread: None,
@@ -342,7 +342,7 @@ impl AllocationCheck {
     }
 
     fn note(&mut self, note: AllocationNote, position: u64) {
-        let noted = Noted {
+        let noted = NoteCount {
             count: 0,
             first_line: position,
         };

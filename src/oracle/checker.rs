@@ -20,7 +20,7 @@ use crate::trace::event::receive_code;
 use crate::trace::event::{Event, FreeOutcome, ReceiveCode, SendOutcome};
 use crate::trace::file::{AtRest, End, SERVER_STREAM};
 use crate::trace::in_flight::InFlight;
-use crate::trace::merge::Merged;
+use crate::trace::merge::MergedEvent;
 use crate::trace::sends::Senders;
 use crate::tracking::Layout;
 use crate::tracking::sent::SentKind;
@@ -91,7 +91,7 @@ impl Checker {
 
     /// Takes the next event of the merged schedule.
     #[inline]
-    pub fn observe(&mut self, merged: &Merged) {
+    pub fn observe(&mut self, merged: &MergedEvent) {
         self.events += 1;
         match &merged.event {
             Event::Receive { conn, code } if merged.stream == SERVER_STREAM => {

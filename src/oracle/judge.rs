@@ -11,7 +11,7 @@ use crate::tracking::sent::Handle;
 use crate::tracking::{Layout, Message, MessageKind};
 
 use super::kind::{Divergence, Kind};
-use super::truth::{Moment, Place, Truth};
+use super::truth::{BufferPlace, Moment, Truth};
 use crate::trace::sends::Sent;
 
 /// Divergences listed one by one; more are counted.
@@ -135,7 +135,7 @@ impl Judge {
     /// The server has been told that this life began.
     #[inline]
     fn announce(&mut self, about: &About) {
-        if let Some(life) = self.truth.at_mut(Place::of(&about.handle))
+        if let Some(life) = self.truth.at_mut(BufferPlace::of(&about.handle))
             && life.generation == about.handle.generation
         {
             life.announced = true;
@@ -147,7 +147,7 @@ impl Judge {
             return self.count(at(Kind::Misattributed, about));
         }
         let handle = about.handle;
-        let place = Place::of(&handle);
+        let place = BufferPlace::of(&handle);
         if let Some(life) = self.truth.at(place)
             && life.generation != handle.generation
             && life.announced
@@ -173,8 +173,7 @@ impl Judge {
         if self.first.is_some() || matches!(outcome, Outcome::Held | Outcome::Ignored) {
             return;
         }
-        let allocates = matches!(kind, MessageKind::Alloc | MessageKind::CbAlloc);
-        let moment = if allocates {
+        let moment = if kind.opens() {
             Moment::Alloc
         } else {
             Moment::Free
@@ -226,14 +225,7 @@ impl Judge {
             } else {
                 Kind::MissingLive
             };
-            self.count(Divergence {
-                kind,
-                device,
-                memory: Some(memory),
-                address: None,
-                thread: None,
-                op: None,
-            });
+            self.count(of_total(kind, device, memory));
         }
     }
 
@@ -244,7 +236,7 @@ impl Judge {
             let Some(memory) = Memory::from_index(entry.memory) else {
                 continue;
             };
-            let place = Place {
+            let place = BufferPlace {
                 device: entry.device,
                 memory,
                 address: entry.address,
@@ -290,10 +282,14 @@ impl Judge {
     }
 
     /// An entry is not where the truth has a life: is that life in another memory of the device, or gone?
-    fn elsewhere(&self, place: Place, shown: &mut rustc_hash::FxHashSet<Place>) -> Kind {
+    fn elsewhere(
+        &self,
+        place: BufferPlace,
+        shown: &mut rustc_hash::FxHashSet<BufferPlace>,
+    ) -> Kind {
         let other = Memory::ALL
             .into_iter()
-            .map(|memory| Place { memory, ..place })
+            .map(|memory| BufferPlace { memory, ..place })
             .find(|other| {
                 *other != place && self.truth.at(*other).is_some() && !shown.contains(other)
             });
@@ -323,14 +319,7 @@ impl Judge {
                     std::cmp::Ordering::Greater => Kind::PhantomLive,
                     std::cmp::Ordering::Less => Kind::MissingLive,
                 };
-                self.count(Divergence {
-                    kind,
-                    device,
-                    memory: Some(memory),
-                    address: None,
-                    thread: None,
-                    op: None,
-                });
+                self.count(of_total(kind, device, memory));
             }
         }
     }
@@ -388,6 +377,18 @@ fn at(kind: Kind, about: &About) -> Divergence {
         address: Some(address),
         thread: about.thread,
         op: about.op,
+    }
+}
+
+/// A divergence of one memory's total on a device.
+fn of_total(kind: Kind, device: DeviceId, memory: Memory) -> Divergence {
+    Divergence {
+        kind,
+        device,
+        memory: Some(memory),
+        address: None,
+        thread: None,
+        op: None,
     }
 }
 

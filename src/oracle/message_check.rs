@@ -111,7 +111,7 @@ impl MessageNote {
 
 /// How often something was noted, and where first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Noted {
+pub struct NoteCount {
     /// How often.
     pub count: u64,
     /// The first line.
@@ -164,7 +164,7 @@ pub struct MessageReport {
     /// The first finding.
     pub first: Option<FirstFinding>,
     /// What else is worth knowing.
-    pub notes: BTreeMap<MessageNote, Noted>,
+    pub notes: BTreeMap<MessageNote, NoteCount>,
     /// Keys that a sweep removed because their first owner was dead: not released in time, so leaked or killed.
     pub swept: u64,
     /// How many keys are live at the end.

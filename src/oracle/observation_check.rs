@@ -11,7 +11,7 @@ use crate::trace::observation::{Observation, Observed};
 use crate::tracking::{Message, MessageKind};
 
 use super::message_check::{
-    FirstFinding, LiveKey, MAX_LIVE_LISTED, MessageFinding, MessageNote, MessageReport, Noted,
+    FirstFinding, LiveKey, MAX_LIVE_LISTED, MessageFinding, MessageNote, MessageReport, NoteCount,
     RecentlyFreed,
 };
 
@@ -162,7 +162,7 @@ impl Findings {
     }
 
     fn note(&mut self, note: MessageNote, position: u64, count: u64) {
-        let noted = self.report.notes.entry(note).or_insert(Noted {
+        let noted = self.report.notes.entry(note).or_insert(NoteCount {
             count: 0,
             first_line: position,
         });

@@ -41,7 +41,7 @@ pub fn entries(live: &[Entry]) -> Vec<TableEntry> {
 
 /// A buffer that is live at rest, from the allocators themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LiveBuffer {
+pub struct LiveAtRest {
     /// Where it is, and where it came from as far as that is known.
     pub origin: Leak,
     /// Which life of its address it is.
@@ -58,7 +58,7 @@ pub struct Unrecorded<'a> {
     /// Whether it was given up because threads waited for each other.
     pub deadlocked: bool,
     /// What is live at rest.
-    pub live: &'a [LiveBuffer],
+    pub live: &'a [LiveAtRest],
     /// What the server showed at rest.
     pub at_rest: &'a AtRest,
     /// How the server took the messages, by [`ReceiveCode`], where it is one that says so.

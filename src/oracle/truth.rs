@@ -10,7 +10,7 @@ use super::kind::Leak;
 
 /// One life of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Life {
+pub(super) struct TrueLife {
     /// Where it came from; a leak if it never ends.
     pub origin: Leak,
     /// Which life of its address it is.
@@ -25,15 +25,15 @@ pub(super) struct Life {
 
 /// A place that holds one life at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Place {
+pub(super) struct BufferPlace {
     pub device: u16,
     pub memory: Memory,
     pub address: u64,
 }
 
-impl Place {
-    pub fn of(handle: &Handle) -> Place {
-        Place {
+impl BufferPlace {
+    pub fn of(handle: &Handle) -> BufferPlace {
+        BufferPlace {
             device: handle.device.0,
             memory: handle.memory,
             address: handle.address,
@@ -51,23 +51,23 @@ pub(super) enum Moment {
 /// Everything that is live, and per device and memory the bytes that are live and in flight.
 #[derive(Debug)]
 pub(super) struct Truth {
-    lives: FxHashMap<Place, Life>,
+    lives: FxHashMap<BufferPlace, TrueLife>,
     /// Moments that one side has seen and the other has not, with their sizes.
     in_flight: FxHashMap<u64, u64>,
     tracks_flight: bool,
-    totals: Vec<Totals>,
+    totals: Vec<PrefixTotals>,
     peak_live: u64,
 }
 
 /// Figures of one device and memory, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Totals {
+pub(super) struct PrefixTotals {
     pub live_bytes: u64,
     pub shown_bytes: u64,
     pub in_flight_bytes: u64,
 }
 
-impl Totals {
+impl PrefixTotals {
     /// Whether the server is off by at most what is in flight.
     pub fn agree(&self) -> bool {
         self.live_bytes.abs_diff(self.shown_bytes) <= self.in_flight_bytes
@@ -80,21 +80,21 @@ impl Truth {
             lives: FxHashMap::default(),
             in_flight: FxHashMap::default(),
             tracks_flight: true,
-            totals: vec![Totals::default(); usize::from(devices) * Memory::ALL.len()],
+            totals: vec![PrefixTotals::default(); usize::from(devices) * Memory::ALL.len()],
             peak_live: 0,
         }
     }
 
     /// An address was handed out.
     pub fn alloc(&mut self, origin: Leak, generation: u64, circular: bool) {
-        let place = Place {
+        let place = BufferPlace {
             device: origin.device.0,
             memory: origin.memory,
             address: origin.address,
         };
         self.lives.insert(
             place,
-            Life {
+            TrueLife {
                 origin,
                 generation,
                 circular,
@@ -116,7 +116,7 @@ impl Truth {
 
     /// An address was given back through `handle`; says what the allocator must have answered.
     pub fn free(&mut self, handle: &Handle) -> FreeOutcome {
-        let Some(life) = self.lives.remove(&Place::of(handle)) else {
+        let Some(life) = self.lives.remove(&BufferPlace::of(handle)) else {
             return FreeOutcome::NotAllocated;
         };
         let size_bytes = life.origin.size_bytes;
@@ -169,12 +169,12 @@ impl Truth {
     }
 
     /// The life that is at `place` now.
-    pub fn at(&self, place: Place) -> Option<&Life> {
+    pub fn at(&self, place: BufferPlace) -> Option<&TrueLife> {
         self.lives.get(&place)
     }
 
     /// As [`Truth::at`].
-    pub fn at_mut(&mut self, place: Place) -> Option<&mut Life> {
+    pub fn at_mut(&mut self, place: BufferPlace) -> Option<&mut TrueLife> {
         self.lives.get_mut(&place)
     }
 
@@ -185,12 +185,12 @@ impl Truth {
             .any(|(place, life)| place.device == device.0 && life.circular)
     }
 
-    pub fn totals_mut(&mut self, device: DeviceId, memory: Memory) -> &mut Totals {
+    pub fn totals_mut(&mut self, device: DeviceId, memory: Memory) -> &mut PrefixTotals {
         &mut self.totals[usize::from(device.0) * Memory::ALL.len() + memory as usize]
     }
 
     /// Every life, in no order.
-    pub fn lives(&self) -> impl Iterator<Item = (&Place, &Life)> {
+    pub fn lives(&self) -> impl Iterator<Item = (&BufferPlace, &TrueLife)> {
         self.lives.iter()
     }
 

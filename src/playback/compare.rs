@@ -11,7 +11,7 @@ use super::player::Played;
 
 /// The bytes live on a device, by [`NAMES`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals([u64; NAMES.len()]);
+pub struct ComparedTotals([u64; NAMES.len()]);
 
 /// What totals are of: memories, circular buffers, kernels.
 pub const NAMES: [&str; 6] = ["dram", "l1", "l1-small", "trace", "cb", "kernel"];
@@ -19,10 +19,10 @@ const L1: usize = 1;
 /// Circular buffers and kernels: not in all layouts.
 const LAST_OF_ALL_LAYOUTS: usize = 3;
 
-impl Totals {
+impl ComparedTotals {
     /// What a server answered.
-    pub fn of_response(response: &Response) -> Totals {
-        Totals([
+    pub fn of_response(response: &Response) -> ComparedTotals {
+        ComparedTotals([
             response.dram_bytes,
             response.l1_bytes,
             response.l1_small_bytes,
@@ -33,8 +33,8 @@ impl Totals {
     }
 
     /// What our registry shows.
-    pub fn of_registry(totals: &RegistryTotals) -> Totals {
-        Totals([
+    pub fn of_registry(totals: &RegistryTotals) -> ComparedTotals {
+        ComparedTotals([
             totals.dram_bytes,
             totals.l1_bytes,
             totals.l1_small_bytes,
@@ -45,9 +45,9 @@ impl Totals {
     }
 
     /// What an allocator has live. Runs load no kernels.
-    fn of_truth(live: &LiveBytes) -> Totals {
+    fn of_truth(live: &LiveBytes) -> ComparedTotals {
         let [dram, l1, l1_small, trace] = live.plain;
-        Totals([dram, l1, l1_small, trace, live.circular, 0])
+        ComparedTotals([dram, l1, l1_small, trace, live.circular, 0])
     }
 }
 
@@ -76,7 +76,7 @@ pub fn compare(played: &Played, truth: Option<&[LiveBytes]>, layout: Layout) -> 
     for (device, shown) in &played.devices {
         let expected = truth.map_or(shown.registry, |truth| {
             let live = truth.get(usize::from(*device));
-            Totals::of_truth(live.unwrap_or(&LiveBytes::default()))
+            ComparedTotals::of_truth(live.unwrap_or(&LiveBytes::default()))
         });
         let has_circular = expected.0[LAST_OF_ALL_LAYOUTS + 1] > 0;
         for (index, memory) in NAMES.into_iter().enumerate() {

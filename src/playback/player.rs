@@ -8,16 +8,14 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
-use crate::device::Memory;
 use crate::registry::{Limits, Registry, Semantics};
 use crate::trace::observation::{Observation, Observed};
-use crate::tracking::message::Extension;
 use crate::tracking::transport::{Connection, SendMode, WriteOutcome};
 use crate::tracking::wire::{self, FrameBuffer, Response};
 use crate::tracking::{Layout, Message, MessageKind};
 
 use super::PlaybackError;
-use super::compare::Totals;
+use super::compare::ComparedTotals;
 
 /// How long to wait for each piece of an answer, and for the server to take a message.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,18 +58,18 @@ pub struct Played {
     /// Whether there were more devices than are compared.
     pub more_devices: bool,
     /// What was shown of each device.
-    pub devices: BTreeMap<u16, Shown>,
+    pub devices: BTreeMap<u16, ShownTotals>,
 }
 
 /// What was shown of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shown {
+pub struct ShownTotals {
     /// By the server, before the first message about it.
-    pub before: Totals,
+    pub before: ComparedTotals,
     /// By the server, at the end.
-    pub after: Totals,
+    pub after: ComparedTotals,
     /// By our registry, which took the same messages and began with nothing.
-    pub registry: Totals,
+    pub registry: ComparedTotals,
 }
 
 /// Who sends: a recorded connection, or where none is recorded, a process.
@@ -93,7 +91,7 @@ pub struct Player<'a> {
     /// For each key that the server may not yet have heard of all messages about: over which connection they went.
     in_flight: FxHashMap<(i32, u64), usize>,
     registry: Registry,
-    before: BTreeMap<u16, Totals>,
+    before: BTreeMap<u16, ComparedTotals>,
     /// When playing began, and at which recorded time.
     began: Option<(Instant, u64)>,
     played: Played,
@@ -185,17 +183,17 @@ impl<'a> Player<'a> {
     /// Waits until the server has taken everything, and asks what it shows.
     pub fn finish(mut self) -> Result<Played, PlaybackError> {
         self.settle_all()?;
-        let devices: Vec<(u16, Totals)> = self
+        let devices: Vec<(u16, ComparedTotals)> = self
             .before
             .iter()
             .map(|(device, before)| (*device, *before))
             .collect();
         for (device, before) in devices {
             let response = self.query(0, i32::from(device), "the last QUERY")?;
-            let shown = Shown {
+            let shown = ShownTotals {
                 before,
-                after: Totals::of_response(&response),
-                registry: Totals::of_registry(&self.registry.totals(i32::from(device))),
+                after: ComparedTotals::of_response(&response),
+                registry: ComparedTotals::of_registry(&self.registry.totals(i32::from(device))),
             };
             self.played.devices.insert(device, shown);
         }
@@ -208,22 +206,11 @@ impl<'a> Player<'a> {
     fn release_all(&self) {
         let connection = &self.connections[0];
         for entry in self.registry.live() {
+            let release = entry.release();
+            let extension = (release.extension).filter(|_| self.layout == Layout::Extended);
             let message = Message {
-                kind: entry.class.closing(),
-                device: i32::from(entry.device.0),
-                size_bytes: 0,
-                buffer_type: 0,
-                pid: entry.pid,
-                address: entry.address,
-                timestamp_ns: 0,
-                extension: Memory::from_buffer_type(entry.buffer_type)
-                    .filter(|_| self.layout == Layout::Extended)
-                    .map(|memory| Extension {
-                        memory,
-                        sequence: 0,
-                        generation: entry.generation,
-                        thread: entry.thread,
-                    }),
+                extension,
+                ..release
             };
             let frame = wire::encode(self.layout, &message);
             for _ in 0..entry.refcount {
@@ -301,7 +288,8 @@ impl<'a> Player<'a> {
             return Ok(());
         }
         let response = self.query(0, i32::from(device), "a QUERY")?;
-        self.before.insert(device, Totals::of_response(&response));
+        self.before
+            .insert(device, ComparedTotals::of_response(&response));
         Ok(())
     }
 

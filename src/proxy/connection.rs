@@ -9,7 +9,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
 use super::fault::Fault;
 use crate::trace::capture::{CaptureEvent, FaultKind};
-use crate::tracking::codec::{Frame, FrameDecoder};
+use crate::tracking::codec::{DecodedFrame, FrameDecoder};
 use crate::tracking::wire::{HELLO_BYTES, HELLO_FIRST_BYTE, decode_hello};
 use crate::tracking::{Layout, MessageKind, table};
 
@@ -27,7 +27,7 @@ pub(super) struct Shared<'a> {
     pub record: &'a mut dyn FnMut(CaptureEvent<'_>),
 }
 
-pub(super) struct Connection {
+pub(super) struct ProxiedConnection {
     pub sockets: [OwnedFd; 2],
     /// Sockets whose other end is gone altogether; they are no longer waited for.
     pub gone: [bool; 2],
@@ -85,7 +85,7 @@ impl Way {
     }
 }
 
-impl Connection {
+impl ProxiedConnection {
     /// Cuts what comes from the client into frames where there are faults to put in.
     pub fn new(
         number: u32,
@@ -93,8 +93,8 @@ impl Connection {
         server: OwnedFd,
         cuts: bool,
         layout: Option<Layout>,
-    ) -> Connection {
-        Connection {
+    ) -> ProxiedConnection {
+        ProxiedConnection {
             sockets: [client, server],
             gone: [false; 2],
             waits_for: [None; 2],
@@ -422,11 +422,11 @@ impl Cutter {
 }
 
 /// Takes the bytes of `frame` off the front of `rest`.
-fn cut(frame: Frame<'_>, rest: &mut Vec<u8>) -> Cut {
+fn cut(frame: DecodedFrame<'_>, rest: &mut Vec<u8>) -> Cut {
     let (length, message) = match frame {
-        Frame::Message(message, raw) => (raw.len(), Some(message.kind)),
-        Frame::TableRequest => (table::TABLE_FRAME_BYTES, None),
-        Frame::Unknown(raw) => (raw.len(), None),
+        DecodedFrame::Message(message, raw) => (raw.len(), Some(message.kind)),
+        DecodedFrame::TableRequest => (table::TABLE_FRAME_BYTES, None),
+        DecodedFrame::Unknown(raw) => (raw.len(), None),
     };
     Cut {
         bytes: rest.drain(..length.min(rest.len())).collect(),

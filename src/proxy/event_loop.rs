@@ -10,8 +10,8 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use super::connection::{CLIENT, Connection, SERVER, Shared};
-use super::{Config, LAST_WORDS, ProxyError, Report};
+use super::connection::{CLIENT, ProxiedConnection, SERVER, Shared};
+use super::{LAST_WORDS, ProxyConfig, ProxyError, ProxyReport};
 use crate::server::socket::{self, SocketFile};
 use crate::trace::capture::{CaptureEvent, CaptureRecord, CaptureWriter};
 use crate::trace::file::{CaptureHeader, CaptureSource};
@@ -23,7 +23,7 @@ const READ_BYTES: usize = 64 << 10;
 const MAX_EVENTS: usize = 256;
 const LISTENER: u64 = u64::MAX;
 /// How long the proxy stays awake for more: a query's answer comes within this, and to wake a processor that has gone to sleep takes longer than
-/// all that the proxy does (`cargo bench --bench tracking -- proxy`: 12 to 17 µs a message with it, 14 to 35 µs without, on two cores).
+/// all that the proxy does (`cargo bench -p heisenbed-benches --bench tracking -- proxy`: 12 to 17 µs a message with it, 14 to 35 µs without, on two cores).
 const AWAKE: Duration = Duration::from_micros(60);
 const NOT_AT_ALL: Timespec = Timespec {
     tv_sec: 0,
@@ -32,18 +32,18 @@ const NOT_AT_ALL: Timespec = Timespec {
 /// After so long without bytes a client's layout is decided from what is there.
 const QUIET: Duration = Duration::from_millis(20);
 
-pub(super) struct EventLoop {
+pub(super) struct ProxyLoop {
     epoll: OwnedFd,
     listener: OwnedFd,
     file: Option<SocketFile>,
     upstream: SocketAddrUnix,
-    connections: Vec<Option<Connection>>,
+    connections: Vec<Option<ProxiedConnection>>,
     vacant: Vec<usize>,
     next_number: u32,
     buffer: Vec<u8>,
-    config: Config,
+    config: ProxyConfig,
     recording: Recording,
-    report: Report,
+    report: ProxyReport,
     /// Whether there was something to do the last time.
     was_busy: bool,
     /// When it was last seen to what is due.
@@ -58,12 +58,12 @@ struct Recording {
     error: Option<String>,
 }
 
-impl EventLoop {
+impl ProxyLoop {
     pub fn new(
-        mut config: Config,
+        mut config: ProxyConfig,
         listener: OwnedFd,
         file: SocketFile,
-    ) -> Result<EventLoop, ProxyError> {
+    ) -> Result<ProxyLoop, ProxyError> {
         let system = |error: Errno| ProxyError::System(error.into());
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(system)?;
         epoll::add(
@@ -87,7 +87,7 @@ impl EventLoop {
             .map(|file| CaptureWriter::create(file, header))
             .transpose()?;
         let now = Instant::now();
-        Ok(EventLoop {
+        Ok(ProxyLoop {
             epoll,
             listener,
             file: Some(file),
@@ -103,13 +103,13 @@ impl EventLoop {
                 last_flush: now,
                 error: None,
             },
-            report: Report::default(),
+            report: ProxyReport::default(),
             was_busy: false,
             tended: now,
         })
     }
 
-    pub fn run(mut self, stop: &Arc<AtomicBool>) -> Report {
+    pub fn run(mut self, stop: &Arc<AtomicBool>) -> ProxyReport {
         let mut events: Vec<Event> = Vec::with_capacity(MAX_EVENTS);
         while !stop.load(Ordering::Relaxed) {
             events.clear();
@@ -216,7 +216,11 @@ impl EventLoop {
     }
 
     /// Lets connection `slot` work, and closes it where `work` says that it is over.
-    fn with(&mut self, slot: usize, work: impl FnOnce(&mut Connection, &mut Shared<'_>) -> bool) {
+    fn with(
+        &mut self,
+        slot: usize,
+        work: impl FnOnce(&mut ProxiedConnection, &mut Shared<'_>) -> bool,
+    ) {
         let Some(mut connection) = self.connections.get_mut(slot).and_then(Option::take) else {
             return;
         };
@@ -247,7 +251,7 @@ impl EventLoop {
         self.connections[slot] = Some(connection);
     }
 
-    fn update_interest(&self, slot: usize, connection: &mut Connection) {
+    fn update_interest(&self, slot: usize, connection: &mut ProxiedConnection) {
         let now = Instant::now();
         for side in [CLIENT, SERVER] {
             let wanted = connection.interest(side, now);
@@ -291,7 +295,8 @@ impl EventLoop {
         });
         let number = self.next_number;
         let cuts = !self.config.faults.is_empty();
-        let mut connection = Connection::new(number, client, server, cuts, self.config.layout);
+        let mut connection =
+            ProxiedConnection::new(number, client, server, cuts, self.config.layout);
         for side in [CLIENT, SERVER] {
             let data = EventData::new_u64((2 * slot + side) as u64);
             if epoll::add(&self.epoll, &connection.sockets[side], data, EventFlags::IN).is_err() {
@@ -317,7 +322,7 @@ impl EventLoop {
     }
 
     /// Forwards what has arrived, closes everything, and ends the capture.
-    fn end(mut self) -> Report {
+    fn end(mut self) -> ProxyReport {
         self.file = None;
         let until = Instant::now() + LAST_WORDS;
         for slot in 0..self.connections.len() {

@@ -31,7 +31,7 @@ use fault::Fault;
 
 /// How to proxy.
 #[derive(Debug)]
-pub struct Config {
+pub struct ProxyConfig {
     /// Where clients connect.
     pub listen: PathBuf,
     /// Where the server listens.
@@ -50,7 +50,7 @@ pub struct Config {
 
 /// What a proxy did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct ProxyReport {
     /// Connections that were forwarded.
     pub connections: u64,
     /// Clients that were turned away: too many, or another user's.
@@ -89,11 +89,11 @@ pub enum ProxyError {
 }
 
 /// A proxy that listens.
-pub struct Proxy(event_loop::EventLoop);
+pub struct Proxy(event_loop::ProxyLoop);
 
 impl Proxy {
     /// Listens, and begins the capture.
-    pub fn start(config: Config) -> Result<Proxy, ProxyError> {
+    pub fn start(config: ProxyConfig) -> Result<Proxy, ProxyError> {
         let upstream = |source: std::io::Error| ProxyError::Upstream {
             path: config.upstream.clone(),
             source,
@@ -104,11 +104,11 @@ impl Proxy {
             return Err(upstream(std::io::Error::other("it is no socket")));
         }
         let (listener, file) = socket::listen(&config.listen)?;
-        Ok(Proxy(event_loop::EventLoop::new(config, listener, file)?))
+        Ok(Proxy(event_loop::ProxyLoop::new(config, listener, file)?))
     }
 
     /// Forwards until `stop` is set. It is looked at [`FLUSH_AFTER`] later at the latest.
-    pub fn run(self, stop: &Arc<AtomicBool>) -> Report {
+    pub fn run(self, stop: &Arc<AtomicBool>) -> ProxyReport {
         self.0.run(stop)
     }
 }

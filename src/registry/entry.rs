@@ -12,7 +12,7 @@ use crate::tracking::{Message, MessageKind};
 /// buffer costs at most 98 bytes, when the table has just grown and 7 of 16 slots are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C, packed)]
-pub(super) struct Record {
+pub(super) struct TableRecord {
     pub(super) size_bytes: u64,
     pub(super) generation: u64,
     pub(super) thread: u32,
@@ -21,13 +21,13 @@ pub(super) struct Record {
     pub(super) owner: u16,
 }
 
-impl Record {
+impl TableRecord {
     /// The record that an allocating `message` of `owner` opens.
-    pub(super) fn opened_by(message: &Message, owner: u16) -> Record {
+    pub(super) fn opened_by(message: &Message, owner: u16) -> TableRecord {
         let (generation, thread) = message
             .extension
             .map_or((0, 0), |e| (e.generation, e.thread));
-        Record {
+        TableRecord {
             size_bytes: message.size_bytes,
             generation,
             thread,
@@ -37,7 +37,7 @@ impl Record {
     }
 
     /// The full entry under `key`, as the table holds it.
-    pub(super) fn entry(self, key: Key) -> Entry {
+    pub(super) fn entry(self, key: TableKey) -> Entry {
         Entry {
             device: key.device(),
             class: key.class(),
@@ -58,7 +58,7 @@ impl Record {
 /// counts and, last, address.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, packed)]
-pub(super) struct Key {
+pub(super) struct TableKey {
     rest: u64,
     address: u64,
 }
@@ -68,7 +68,7 @@ const SPACES_PER_CLASS: u8 = 8;
 /// In a space: the process counts.
 const OF_PROCESS: u8 = 0x80;
 
-impl Key {
+impl TableKey {
     /// The key of `message` on the checked `device`, in the memory that `memory` names (see [`memory_of`]); memory and
     /// process count only under the typed semantics.
     #[inline]
@@ -78,7 +78,7 @@ impl Key {
         device: DeviceId,
         class: Class,
         memory: u8,
-    ) -> Key {
+    ) -> TableKey {
         let (of_process, memory) = match semantics {
             Semantics::Overwrite | Semantics::Refcount => (0, 0),
             Semantics::Typed | Semantics::Sequenced => (OF_PROCESS, memory),
@@ -89,7 +89,7 @@ impl Key {
             | u64::from(space) << 40
             | u64::from(message.buffer_type) << 32
             | u64::from(message.pid.cast_unsigned());
-        Key {
+        TableKey {
             rest,
             address: message.address,
         }
@@ -134,32 +134,32 @@ impl Key {
     }
 }
 
-impl PartialEq for Key {
+impl PartialEq for TableKey {
     #[inline]
-    fn eq(&self, other: &Key) -> bool {
+    fn eq(&self, other: &TableKey) -> bool {
         let other = *other;
         let (address, other_address) = (self.address, other.address);
         address == other_address && (self.rest ^ other.rest) & self.counting() == 0
     }
 }
 
-impl Eq for Key {}
+impl Eq for TableKey {}
 
-impl Hash for Key {
+impl Hash for TableKey {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.identity().hash(state);
     }
 }
 
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Key) -> Option<Ordering> {
+impl PartialOrd for TableKey {
+    fn partial_cmp(&self, other: &TableKey) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Key {
-    fn cmp(&self, other: &Key) -> Ordering {
+impl Ord for TableKey {
+    fn cmp(&self, other: &TableKey) -> Ordering {
         self.identity().cmp(&other.identity())
     }
 }

@@ -24,13 +24,13 @@ use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-pub use sequence::Gap;
+pub use sequence::SequenceGap;
 
 use crate::device::DeviceId;
 use crate::planted::Planted;
 use crate::tracking::Message;
 use crate::tracking::entry::{Class, Entry, MAX_BUFFER_TYPE};
-use entry::{Key, Record, memory_of};
+use entry::{TableKey, TableRecord, memory_of};
 use sequence::{Admission, Sequencer};
 
 /// How the registry understands ALLOC and FREE.
@@ -201,7 +201,7 @@ impl Totals {
 pub struct Registry {
     semantics: Semantics,
     limits: Limits,
-    live: HashMap<Key, Record, FxBuildHasher>,
+    live: HashMap<TableKey, TableRecord, FxBuildHasher>,
     /// By device id, as long as the highest id that had an entry. Derived from `live`.
     totals: SmallVec<[Totals; 2]>,
     sequencer: Sequencer,
@@ -274,7 +274,7 @@ impl Registry {
     }
 
     /// Lets everything held take effect, in order, and returns the gaps: the numbers that never came.
-    pub fn flush(&mut self, out: &mut impl FnMut(&Message, Outcome)) -> Vec<Gap> {
+    pub fn flush(&mut self, out: &mut impl FnMut(&Message, Outcome)) -> Vec<SequenceGap> {
         let (messages, gaps) = self.sequencer.flush();
         for message in &messages {
             self.take_held(0, message, out);
@@ -285,7 +285,7 @@ impl Registry {
     /// Drops what the client process `owner` opened, because it is dead; returns that, sorted as [`Registry::live`]. An entry with other
     /// references than its first one stays, as nobody's: they may be another process's.
     pub fn sweep(&mut self, owner: u16) -> Vec<Entry> {
-        let mut swept: Vec<(Key, Record)> = self
+        let mut swept: Vec<(TableKey, TableRecord)> = self
             .live
             .extract_if(|_, record| {
                 let owned = record.owner == owner;
@@ -432,7 +432,7 @@ impl Registry {
         if let Some(reason) = reason {
             return Outcome::Rejected(reason);
         }
-        let key = Key::new(
+        let key = TableKey::new(
             self.semantics,
             message,
             device,
@@ -440,7 +440,7 @@ impl Registry {
             memory_of(message).unwrap_or(0),
         );
         let full = self.live.len() as u64 >= self.limits.buffers;
-        let record = Record::opened_by(message, owner);
+        let record = TableRecord::opened_by(message, owner);
         let outcome = match self.live.entry(key) {
             Slot::Vacant(_) if full => return Outcome::Rejected(RejectReason::TableFull),
             Slot::Vacant(slot) => {
@@ -473,7 +473,7 @@ impl Registry {
 
     #[inline(always)]
     fn close(&mut self, message: &Message, device: DeviceId, class: Class) -> Outcome {
-        let key = |memory| Key::new(self.semantics, message, device, class, memory);
+        let key = |memory| TableKey::new(self.semantics, message, device, class, memory);
         let key = match (class, self.semantics, memory_of(message)) {
             (Class::Plain, Semantics::Typed | Semantics::Sequenced, None) => (0..=MAX_BUFFER_TYPE)
                 .map(key)
@@ -488,7 +488,7 @@ impl Registry {
     }
 
     #[inline(always)]
-    fn close_key(&mut self, key: Key) -> Outcome {
+    fn close_key(&mut self, key: TableKey) -> Outcome {
         let Slot::Occupied(mut slot) = self.live.entry(key) else {
             return Outcome::UnknownFree;
         };
@@ -536,10 +536,10 @@ impl Registry {
 
     /// A process has ended; in this model each thread is one. A planted sweep takes more off the table than was its own.
     pub fn process_ended(&mut self, thread: u16) {
-        let gone: SmallVec<[Key; 8]> = match self.planted {
+        let gone: SmallVec<[TableKey; 8]> = match self.planted {
             Some(Planted::SweptByPid) => self.live.keys().copied().collect(),
             Some(Planted::SweptWithOwner) => {
-                let opened = |(key, record): (&Key, &Record)| {
+                let opened = |(key, record): (&TableKey, &TableRecord)| {
                     (record.entry(*key).thread == u32::from(thread)).then_some(*key)
                 };
                 self.live.iter().filter_map(opened).collect()
@@ -554,7 +554,7 @@ impl Registry {
     }
 
     #[inline]
-    fn count(&mut self, device: DeviceId, class: Class, buffer_type: u8, record: Record) {
+    fn count(&mut self, device: DeviceId, class: Class, buffer_type: u8, record: TableRecord) {
         let index = usize::from(device.0);
         if index >= self.totals.len() {
             self.totals.resize(index + 1, Totals::default());
@@ -571,8 +571,8 @@ impl Registry {
         totals.buffers -= 1;
     }
 
-    fn sorted(&self) -> SmallVec<[(Key, Record); 16]> {
-        let mut all: SmallVec<[(Key, Record); 16]> =
+    fn sorted(&self) -> SmallVec<[(TableKey, TableRecord); 16]> {
+        let mut all: SmallVec<[(TableKey, TableRecord); 16]> =
             self.live.iter().map(|(&k, &r)| (k, r)).collect();
         all.sort_unstable_by_key(|&(key, _)| key);
         all

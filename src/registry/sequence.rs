@@ -12,7 +12,7 @@ use crate::tracking::Message;
 
 /// Sequence numbers that never came, named by [`super::Registry::flush`]. Both ends belong to the gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Gap {
+pub struct SequenceGap {
     /// The process whose messages are missing.
     pub pid: i32,
     /// The device they were about.
@@ -114,12 +114,12 @@ impl Sequencer {
     }
 
     /// Stops waiting: everything held, by process, device and number, and the gaps it was waiting behind.
-    pub(super) fn flush(&mut self) -> (Vec<Message>, Vec<Gap>) {
+    pub(super) fn flush(&mut self) -> (Vec<Message>, Vec<SequenceGap>) {
         let (mut messages, mut gaps) = (Vec::with_capacity(self.held), Vec::new());
         for (&(pid, device), queue) in &mut self.queues {
             for (sequence, message) in std::mem::take(&mut queue.held) {
                 if sequence > queue.next {
-                    gaps.push(Gap {
+                    gaps.push(SequenceGap {
                         pid,
                         device,
                         first: queue.next,

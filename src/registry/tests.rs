@@ -349,7 +349,7 @@ fn flush_applies_what_is_held_and_names_the_gaps() {
     let mut sizes = Vec::new();
     let gaps = r.flush(&mut |message, _| sizes.push(message.size_bytes));
     assert_eq!(sizes, [2, 5, 6]);
-    let gap = |first, last| Gap {
+    let gap = |first, last| SequenceGap {
         pid: PID,
         device: DeviceId(0),
         first,

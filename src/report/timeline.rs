@@ -2,21 +2,22 @@
 //!
 //! A column for each thread and one for the server, time downwards; the preemption that decides, every divergence where
 //! it shows, what is live and what is shown at rest, and one paragraph that says in words what went wrong and which gap
-//! let it. `history` works out what happened, `words` writes a cell, `page` sets the table, `story` tells the paragraph
-//! with the `gap` in it. Not here: colours, other formats, and long runs.
+//! let it. `walk` works out what happened (`history`), with the server's table at its side (`shown_table`); `labels` writes
+//! a cell, `table` sets the table, `explain` writes the paragraph with the `gap` in it. Not here: colours, other formats,
+//! and long runs.
 //!
 //! Invariants: the text depends on the events alone; every recorded event is in it; it has no trailing blanks.
 
+mod explain;
 mod gap;
 mod history;
-mod page;
-mod story;
-mod words;
+mod labels;
+mod shown_table;
+mod table;
+mod walk;
 
 use crate::scenario::Scenario;
-use crate::trace::merge::Merged;
-
-use history::History;
+use crate::trace::merge::MergedEvent;
 
 /// What a timeline is drawn from.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +25,7 @@ pub struct Timeline<'a> {
     /// What was run.
     pub scenario: &'a Scenario,
     /// What happened, in order.
-    pub events: &'a [Merged],
+    pub events: &'a [MergedEvent],
     /// The index of the event that runs because of the deciding preemption, if known.
     pub deciding: Option<usize>,
     /// Whether all threads came to their end.
@@ -34,12 +35,12 @@ pub struct Timeline<'a> {
 impl Timeline<'_> {
     /// The timeline as text, its lines ended by `\n`.
     pub fn render(&self) -> String {
-        let history = History::of(self);
+        let history = walk::history(self.scenario, self.events, self.deciding, self.completed);
         let mut text = self.title();
         text.push_str("\n\n");
-        text.push_str(&page::table(&history, self.deciding));
+        text.push_str(&table::drawn(&history, self.deciding));
         text.push('\n');
-        text.push_str(&story::tell(&history));
+        text.push_str(&explain::explain(&history));
         text
     }
 

@@ -16,43 +16,37 @@ const MAX_SLOTS: u64 = 1 << 20;
 impl Scenario {
     /// Checks every figure. What is read from a trace's header goes through here too.
     pub fn check(&self) -> Result<(), ScenarioError> {
-        let fail = |field, problem: String| {
-            Err(ScenarioError::Range {
-                scenario: self.name.clone(),
-                field,
-                problem,
-            })
-        };
-        let workload = &self.workload;
-        if self.threads == 0 || self.threads > MAX_THREADS {
-            return fail(
-                "threads",
-                format!("{} is not in 1 to {MAX_THREADS}", self.threads),
-            );
+        self.check_system()?;
+        self.check_workload()?;
+        match &self.workload.script {
+            Some(script) => self.check_script(script),
+            None => self.check_slots(),
         }
-        if self.devices == 0 || self.devices > MAX_DEVICES {
-            return fail(
-                "devices",
-                format!("{} is not in 1 to {MAX_DEVICES}", self.devices),
-            );
+    }
+
+    fn out_of_range(&self, field: &'static str, problem: impl Into<String>) -> ScenarioError {
+        ScenarioError::Range {
+            scenario: self.name.clone(),
+            field,
+            problem: problem.into(),
         }
-        if let Some(path) = &workload.import {
-            return fail(
-                "workload.import",
-                format!("{path} was not read; `stress` and `explore` make a script of an import"),
-            );
-        }
-        if workload.memories.total() == 0 {
-            return fail(
-                "workload.memories",
-                "every weight is 0; give at least one memory a weight".to_owned(),
-            );
-        }
-        if self.transport.chunks == 0 || self.transport.chunks > MAX_CHUNKS {
-            return fail(
+    }
+
+    /// What runs: threads, devices, the wire, the discipline.
+    fn check_system(&self) -> Result<(), ScenarioError> {
+        let fail = |field, problem: String| Err(self.out_of_range(field, problem));
+        for (field, figure, most) in [
+            ("threads", self.threads, MAX_THREADS),
+            ("devices", self.devices, MAX_DEVICES),
+            (
                 "transport.chunks",
-                format!("{} is not in 1 to {MAX_CHUNKS}", self.transport.chunks),
-            );
+                self.transport.chunks.into(),
+                MAX_CHUNKS.into(),
+            ),
+        ] {
+            if figure == 0 || figure > most {
+                return fail(field, format!("{figure} is not in 1 to {most}"));
+            }
         }
         if self.planted == Some(Planted::ForeignLayout) && self.transport.layout != Layout::V72 {
             return fail(
@@ -67,6 +61,28 @@ impl Scenario {
         {
             return fail("discipline", finding.message);
         }
+        if self.debug_log.min_us > self.debug_log.max_us {
+            return fail("debug-log", "min-us is larger than max-us".to_owned());
+        }
+        Ok(())
+    }
+
+    /// What the threads do, where no script says it.
+    fn check_workload(&self) -> Result<(), ScenarioError> {
+        let workload = &self.workload;
+        let fail = |field, problem: String| Err(self.out_of_range(field, problem));
+        if let Some(path) = &workload.import {
+            return fail(
+                "workload.import",
+                format!("{path} was not read; `stress` and `explore` make a script of an import"),
+            );
+        }
+        if workload.memories.total() == 0 {
+            return fail(
+                "workload.memories",
+                "every weight is 0; give at least one memory a weight".to_owned(),
+            );
+        }
         if !workload.sizes.are_sound() {
             return fail(
                 "workload.sizes",
@@ -80,9 +96,6 @@ impl Scenario {
                     .to_owned(),
             );
         }
-        if self.debug_log.min_us > self.debug_log.max_us {
-            return fail("debug-log", "min-us is larger than max-us".to_owned());
-        }
         for (field, percent) in [
             ("workload.mesh-percent", workload.mesh_percent),
             ("workload.circular-percent", workload.circular_percent),
@@ -95,36 +108,37 @@ impl Scenario {
                 return fail(field, format!("{percent} is more than 100"));
             }
         }
-        if let Some(script) = &workload.script {
-            if script.len() != usize::from(self.threads) {
-                return fail(
-                    "workload.script",
-                    format!(
-                        "it has {} threads, the scenario {}",
-                        script.len(),
-                        self.threads
-                    ),
-                );
+        Ok(())
+    }
+
+    fn check_script(&self, script: &[Vec<String>]) -> Result<(), ScenarioError> {
+        let fail = |problem: String| Err(self.out_of_range("workload.script", problem));
+        if script.len() != usize::from(self.threads) {
+            return fail(format!(
+                "it has {} threads, the scenario {}",
+                script.len(),
+                self.threads
+            ));
+        }
+        for text in script.iter().flatten() {
+            match text.parse::<Op>() {
+                Err(error) => return fail(error.to_string()),
+                Ok(op) => self.check_op(&op)?,
             }
-            for text in script.iter().flatten() {
-                match text.parse::<Op>() {
-                    Err(error) => return fail("workload.script", error.to_string()),
-                    Ok(op) => self.check_op(&op)?,
-                }
-            }
-            if let Err(problem) = check_script(&self.script().unwrap_or_default()) {
-                return fail("workload.script", problem);
-            }
-        } else {
-            let per_thread = u64::from(workload.private_slots)
-                + 2 * (u64::from(workload.handoff) + u64::from(workload.shared))
-                + u64::from(workload.leaks);
-            if per_thread * u64::from(self.threads) > MAX_SLOTS {
-                return fail(
-                    "workload",
-                    format!("more than {MAX_SLOTS} slots over all threads"),
-                );
-            }
+        }
+        check_promises(&self.script().unwrap_or_default()).or_else(fail)
+    }
+
+    fn check_slots(&self) -> Result<(), ScenarioError> {
+        let workload = &self.workload;
+        let per_thread = u64::from(workload.private_slots)
+            + 2 * (u64::from(workload.handoff) + u64::from(workload.shared))
+            + u64::from(workload.leaks);
+        if per_thread * u64::from(self.threads) > MAX_SLOTS {
+            return Err(self.out_of_range(
+                "workload",
+                format!("more than {MAX_SLOTS} slots over all threads"),
+            ));
         }
         Ok(())
     }
@@ -140,26 +154,22 @@ impl Scenario {
             _ => 0,
         };
         if device.0 >= self.devices || u64::from(slot) >= MAX_SLOTS {
-            return Err(ScenarioError::Range {
-                scenario: self.name.clone(),
-                field: "workload.script",
-                problem: format!(
+            return Err(self.out_of_range(
+                "workload.script",
+                format!(
                     "`{op}`: the scenario has {} devices and at most {MAX_SLOTS} slots",
                     self.devices
                 ),
-            });
+            ));
         }
         if let Op::Allocate { request, .. } = op
             && request.kind == BufferKind::Circular
             && request.memory != Memory::L1
         {
-            return Err(ScenarioError::Range {
-                scenario: self.name.clone(),
-                field: "workload.script",
-                problem: format!(
-                    "`{op}`: circular buffers live in l1, and their messages name no memory"
-                ),
-            });
+            return Err(self.out_of_range(
+                "workload.script",
+                format!("`{op}`: circular buffers live in l1, and their messages name no memory"),
+            ));
         }
         Ok(())
     }
@@ -176,7 +186,7 @@ pub const MAX_DEVICES: u16 = 256;
 
 /// Checks what the operations of a script promise each other: each slot is allocated by one thread, each epoch of it is opened once and
 /// released no more often than its allocate says, and a device is closed only when every other thread has ended.
-fn check_script(script: &[Vec<Op>]) -> Result<(), String> {
+fn check_promises(script: &[Vec<Op>]) -> Result<(), String> {
     check_owners(script)?;
     let mut epochs: BTreeMap<(SlotId, u32), (u32, u8, u8)> = BTreeMap::new();
     for op in script.iter().flatten() {

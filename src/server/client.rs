@@ -15,7 +15,7 @@ use crate::tracking::table::{self, TableFrame};
 /// How many table entries are encoded at a time while the client reads a table.
 const TABLE_PAGE_ENTRIES: usize = 1024;
 
-pub(super) struct Client {
+pub(super) struct ServedClient {
     pub(super) fd: OwnedFd,
     pub(super) id: ClientId,
     pub(super) decoder: FrameDecoder,
@@ -31,12 +31,12 @@ pub(super) struct Client {
     pub(super) told_layout: bool,
     /// The process it is of, where that is watched.
     pub(super) owner: Option<Owner>,
-    pub(super) account: Account,
+    pub(super) account: ClientAccount,
 }
 
 /// What a client's messages say of it.
 #[derive(Default)]
-pub(super) struct Account {
+pub(super) struct ClientAccount {
     /// Its process in the registry; 0: nobody's.
     pub(super) owner: u16,
     /// Whether it has opened a buffer.
@@ -47,7 +47,7 @@ pub(super) struct Account {
     pub(super) told_limit: bool,
 }
 
-impl Account {
+impl ClientAccount {
     /// It opened a buffer.
     #[inline]
     pub(super) fn open(&mut self) {

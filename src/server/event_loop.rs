@@ -11,13 +11,13 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketFlags};
 
-use super::client::{Account, Client, Fate, Output};
-use super::listener::{ClientId, Config, Counters, Observer, Refused, Report};
+use super::client::{ClientAccount, Fate, Output, ServedClient};
+use super::listener::{ClientId, Counters, Observer, Refused, ServerConfig, ServerReport};
 use super::processes::{Owner, Processes};
 use super::socket::{self, SocketFile};
 use crate::numbers::plural;
 use crate::registry::{Outcome, Registry, Totals};
-use crate::tracking::codec::{Frame, FrameDecoder};
+use crate::tracking::codec::{DecodedFrame, FrameDecoder};
 use crate::tracking::entry::Entry;
 use crate::tracking::wire::{DeviceInfo, Response, encode_device_info, encode_response};
 use crate::tracking::{Layout, Message, MessageKind};
@@ -46,13 +46,13 @@ const STOP: u64 = u64::MAX - 1;
 /// … plus the number of a process whose pidfd it is; those of clients are below.
 const PROCESS: u64 = 1 << 32;
 
-pub(super) struct EventLoop<O> {
+pub(super) struct ServerLoop<O> {
     epoll: OwnedFd,
     listener: OwnedFd,
     file: Option<SocketFile>,
     /// Given up for a moment when no descriptor is left, to turn a client away.
     spare: Option<OwnedFd>,
-    clients: Vec<Option<Client>>,
+    clients: Vec<Option<ServedClient>>,
     vacant: Vec<usize>,
     undecided: Vec<usize>,
     processes: Processes,
@@ -65,22 +65,22 @@ pub(super) struct EventLoop<O> {
 
 /// Everything that a frame acts on, apart from its client.
 struct Core<O> {
-    config: Config,
+    config: ServerConfig,
     registry: Registry,
     counters: Counters,
     observer: O,
     delay: Duration,
 }
 
-impl<O: Observer> EventLoop<O> {
+impl<O: Observer> ServerLoop<O> {
     pub(super) fn new(
-        config: Config,
+        config: ServerConfig,
         listener: OwnedFd,
         file: SocketFile,
         stop: Arc<OwnedFd>,
         registry: Registry,
         observer: O,
-    ) -> Result<EventLoop<O>, Errno> {
+    ) -> Result<ServerLoop<O>, Errno> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(
             &epoll,
@@ -103,7 +103,7 @@ impl<O: Observer> EventLoop<O> {
             observer,
             delay,
         };
-        Ok(EventLoop {
+        Ok(ServerLoop {
             epoll,
             listener,
             file: Some(file),
@@ -119,7 +119,7 @@ impl<O: Observer> EventLoop<O> {
         })
     }
 
-    pub(super) fn run(mut self) -> Report<O> {
+    pub(super) fn run(mut self) -> ServerReport<O> {
         let mut events: Vec<Event> = Vec::with_capacity(MAX_EVENTS);
         let mut stopping = false;
         while !stopping {
@@ -172,7 +172,7 @@ impl<O: Observer> EventLoop<O> {
     }
 
     /// Reads once, at most `limit` bytes; returns how many came.
-    fn read(&mut self, client: &mut Client, limit: usize) -> (Fate, usize) {
+    fn read(&mut self, client: &mut ServedClient, limit: usize) -> (Fate, usize) {
         let limit = limit.min(self.buffer.len());
         match rustix::net::recv(&client.fd, &mut self.buffer[..limit], RecvFlags::DONTWAIT) {
             Ok((0, _)) => {
@@ -182,7 +182,7 @@ impl<O: Observer> EventLoop<O> {
             Ok((count, _)) => {
                 client.last_read = Instant::now();
                 self.core.counters.bytes += count as u64;
-                let Client {
+                let ServedClient {
                     decoder,
                     output,
                     id,
@@ -201,7 +201,7 @@ impl<O: Observer> EventLoop<O> {
     }
 
     /// Sends what is queued, then puts the client back or lets it go.
-    fn keep_or_close(&mut self, slot: usize, mut client: Client, fate: Fate) {
+    fn keep_or_close(&mut self, slot: usize, mut client: ServedClient, fate: Fate) {
         if client.at_end {
             finish(&mut self.core, &mut client);
         }
@@ -248,7 +248,7 @@ impl<O: Observer> EventLoop<O> {
         self.clients[slot] = Some(client);
     }
 
-    fn close(&mut self, slot: usize, mut client: Client) {
+    fn close(&mut self, slot: usize, mut client: ServedClient) {
         finish(&mut self.core, &mut client);
         self.core.observer.on_close(client.id);
         log::debug!(
@@ -256,7 +256,7 @@ impl<O: Observer> EventLoop<O> {
             client.id,
             plural(client.account.buffers, "buffer")
         );
-        let Client { owner, account, .. } = client;
+        let ServedClient { owner, account, .. } = client;
         // The descriptor is closed by now, which takes it out of the epoll set.
         self.undecided.retain(|&listed| listed != slot);
         self.vacant.push(slot);
@@ -323,7 +323,7 @@ impl<O: Observer> EventLoop<O> {
             };
             client.listed_undecided = false;
             if client.last_read.elapsed() >= QUIET {
-                let Client {
+                let ServedClient {
                     decoder,
                     output,
                     id,
@@ -392,7 +392,7 @@ impl<O: Observer> EventLoop<O> {
         );
         self.core.observer.on_accept(id);
         let owner = self.watch(&fd);
-        self.clients[slot] = Some(Client {
+        self.clients[slot] = Some(ServedClient {
             fd,
             id,
             decoder: self
@@ -407,15 +407,15 @@ impl<O: Observer> EventLoop<O> {
             listed_undecided: false,
             told_layout: false,
             owner,
-            account: Account {
+            account: ClientAccount {
                 owner: owner.map_or(0, Owner::get),
-                ..Account::default()
+                ..ClientAccount::default()
             },
         });
     }
 
     /// Takes in everything that the kernel holds, and ends.
-    fn drain(mut self) -> Report<O> {
+    fn drain(mut self) -> ServerReport<O> {
         log::debug!("shutting down: draining the clients");
         self.core.delay = Duration::ZERO;
         self.file = None;
@@ -457,7 +457,7 @@ impl<O: Observer> EventLoop<O> {
             plural(counters.connections, "client"),
             plural(registry.len() as u64, "buffer")
         );
-        Report {
+        ServerReport {
             registry,
             counters,
             gaps,
@@ -467,8 +467,8 @@ impl<O: Observer> EventLoop<O> {
 }
 
 /// Takes what the decoder still has when a client has sent its last byte.
-fn finish<O: Observer>(core: &mut Core<O>, client: &mut Client) {
-    let Client {
+fn finish<O: Observer>(core: &mut Core<O>, client: &mut ServedClient) {
+    let ServedClient {
         decoder,
         output,
         id,
@@ -491,7 +491,7 @@ impl<O: Observer> Core<O> {
     }
 
     /// Sends what waits for the client; what it shows is safe before.
-    fn send(&mut self, client: &mut Client) -> Fate {
+    fn send(&mut self, client: &mut ServedClient) -> Fate {
         if !client.output.is_empty() {
             self.observer.before_answers();
         }
@@ -499,7 +499,7 @@ impl<O: Observer> Core<O> {
     }
 
     /// Says once how a client's messages are read.
-    fn tell_layout(&mut self, client: &mut Client) {
+    fn tell_layout(&mut self, client: &mut ServedClient) {
         if !client.told_layout
             && let (Some(layout), Some(why)) = (client.decoder.layout(), client.decoder.detection())
         {
@@ -513,17 +513,17 @@ impl<O: Observer> Core<O> {
     fn take(
         &mut self,
         client: ClientId,
-        frame: Frame<'_>,
+        frame: DecodedFrame<'_>,
         output: &mut Output,
-        account: &mut Account,
+        account: &mut ClientAccount,
     ) {
         match frame {
-            Frame::Message(message, raw) => {
+            DecodedFrame::Message(message, raw) => {
                 self.take_message(client, message, raw, output, account)
             }
-            Frame::TableRequest if output.has_table() => {}
-            Frame::TableRequest => output.push_table(self.registry.live()),
-            Frame::Unknown(raw) => {
+            DecodedFrame::TableRequest if output.has_table() => {}
+            DecodedFrame::TableRequest => output.push_table(self.registry.live()),
+            DecodedFrame::Unknown(raw) => {
                 self.counters.unknown_frames += 1;
                 self.observer.on_unknown(client, raw);
             }
@@ -537,7 +537,7 @@ impl<O: Observer> Core<O> {
         message: &Message,
         raw: &[u8],
         output: &mut Output,
-        account: &mut Account,
+        account: &mut ClientAccount,
     ) {
         self.counters.messages += 1;
         let Core {
@@ -547,7 +547,7 @@ impl<O: Observer> Core<O> {
             observer,
             ..
         } = self;
-        if account.buffers >= config.max_client_buffers && opens(message.kind) {
+        if account.buffers >= config.max_client_buffers && message.kind.opens() {
             counters.rejected += 1;
             // Once a client: it may go on for long.
             if !std::mem::replace(&mut account.told_limit, true) {
@@ -602,13 +602,6 @@ impl<O: Observer> Core<O> {
             }
         }
     }
-}
-
-fn opens(kind: MessageKind) -> bool {
-    matches!(
-        kind,
-        MessageKind::Alloc | MessageKind::CbAlloc | MessageKind::KernelLoad
-    )
 }
 
 impl Counters {

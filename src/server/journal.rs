@@ -15,20 +15,18 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::fs::{FlockOperation, flock};
 
 use super::listener::{ClientId, Observer};
-use crate::device::Memory;
 use crate::registry::{Limits, Registry, Semantics};
 use crate::trace::file::{Header, JournalHeader, TraceError, TraceFile};
 use crate::trace::journal::{JournalReader, JournalRecord, JournalWriter};
-use crate::tracking::entry::{Class, Entry};
-use crate::tracking::message::Extension;
-use crate::tracking::{Message, MessageKind};
+use crate::tracking::Message;
+use crate::tracking::entry::Entry;
 
 /// What was taken in is in the file so long after at the latest.
 pub const FLUSH_AFTER: Duration = Duration::from_millis(100);
 
 /// Writes what it observes.
 #[derive(Debug)]
-pub struct Journal {
+pub struct ServerJournal {
     path: PathBuf,
     writer: Option<JournalWriter>,
     started: Instant,
@@ -42,7 +40,7 @@ pub struct Journal {
 #[derive(Debug)]
 pub struct Restored {
     /// Where the server goes on writing.
-    pub journal: Journal,
+    pub journal: ServerJournal,
     /// What was live.
     pub registry: Registry,
     /// How many messages brought that about; 0: the journal is new.
@@ -103,7 +101,7 @@ pub enum JournalError {
     },
 }
 
-impl Journal {
+impl ServerJournal {
     /// Begins the journal at `path`, or reads what is there and goes on with it.
     pub fn open(
         path: &Path,
@@ -138,7 +136,7 @@ impl Journal {
             };
             let writer = JournalWriter::create(file, header).map_err(failed)?;
             return Ok(Restored {
-                journal: Journal::new(path, writer),
+                journal: ServerJournal::new(path, writer),
                 registry,
                 messages: 0,
                 cut: None,
@@ -150,16 +148,16 @@ impl Journal {
         let cut = trace.damage().map(ToOwned::to_owned);
         let writer = JournalWriter::resume(file, &trace).map_err(failed)?;
         Ok(Restored {
-            journal: Journal::new(path, writer),
+            journal: ServerJournal::new(path, writer),
             registry,
             messages,
             cut,
         })
     }
 
-    fn new(path: &Path, writer: JournalWriter) -> Journal {
+    fn new(path: &Path, writer: JournalWriter) -> ServerJournal {
         let now = Instant::now();
-        Journal {
+        ServerJournal {
             path: path.to_owned(),
             writer: Some(writer),
             started: now,
@@ -212,14 +210,14 @@ impl Journal {
     }
 }
 
-impl Observer for Journal {
+impl Observer for ServerJournal {
     fn on_accept(&mut self, client: ClientId) {
         self.write(|writer| writer.record(&JournalRecord::Opened(client.0)));
     }
 
     #[inline]
     fn on_received(&mut self, client: ClientId, message: &Message) {
-        if changes_the_table(message.kind) {
+        if message.kind.class().is_some() {
             self.write(|writer| writer.message(client.0, message));
         }
     }
@@ -237,7 +235,7 @@ impl Observer for Journal {
             writer.record(&JournalRecord::Swept(pid, removed.len() as u64))?;
             removed
                 .iter()
-                .try_for_each(|entry| writer.record(&JournalRecord::Dropped(release_of(entry))))
+                .try_for_each(|entry| writer.record(&JournalRecord::Dropped(entry.release())))
         });
     }
 
@@ -259,49 +257,6 @@ impl Observer for Journal {
             .as_ref()
             .is_some_and(JournalWriter::has_unwritten)
     }
-}
-
-/// The message that takes `entry` off a table.
-fn release_of(entry: &Entry) -> Message {
-    let memory = match entry.buffer_type {
-        0 => Some(Memory::Dram),
-        1 => Some(Memory::L1),
-        3 => Some(Memory::L1Small),
-        4 => Some(Memory::Trace),
-        // System memory: no extension names it, and a release without one finds it.
-        _ => None,
-    };
-    Message {
-        kind: match entry.class {
-            Class::Plain => MessageKind::Free,
-            Class::Circular => MessageKind::CbFree,
-            Class::Kernel => MessageKind::KernelUnload,
-        },
-        device: i32::from(entry.device.0),
-        size_bytes: 0,
-        buffer_type: 0,
-        pid: entry.pid,
-        address: entry.address,
-        timestamp_ns: 0,
-        extension: memory.map(|memory| Extension {
-            memory,
-            sequence: 0,
-            generation: entry.generation,
-            thread: entry.thread,
-        }),
-    }
-}
-
-fn changes_the_table(kind: MessageKind) -> bool {
-    matches!(
-        kind,
-        MessageKind::Alloc
-            | MessageKind::Free
-            | MessageKind::CbAlloc
-            | MessageKind::CbFree
-            | MessageKind::KernelLoad
-            | MessageKind::KernelUnload
-    )
 }
 
 /// Plays a journal into an empty registry; returns the number of messages.

@@ -92,13 +92,11 @@ impl<W: Write> LegacyLog<W> {
         match message.kind {
             MessageKind::Alloc => write_alloc(&mut self.lines, message, outcome),
             MessageKind::Free => write_free(&mut self.lines, message, outcome),
-            MessageKind::CbAlloc | MessageKind::CbFree => {
-                self.write_sum(message, outcome, Class::Circular)
+            kind => {
+                if let Some(class) = kind.class() {
+                    self.write_sum(message, outcome, class);
+                }
             }
-            MessageKind::KernelLoad | MessageKind::KernelUnload => {
-                self.write_sum(message, outcome, Class::Kernel)
-            }
-            _ => {}
         }
     }
 
@@ -129,17 +127,16 @@ impl<W: Write> LegacyLog<W> {
         };
         let device = u16::try_from(message.device).expect("an effect has a device in range");
         let total = self.count(device, class, |total| total + added - taken);
-        let opens = matches!(message.kind, MessageKind::CbAlloc | MessageKind::KernelLoad);
+        let opens = message.kind.opens();
         let (mark, sign, bytes) = if opens {
             ('✓', '+', added)
         } else {
             ('✗', '-', taken)
         };
-        let (name, subject) = match message.kind {
-            MessageKind::CbAlloc => ("CB_ALLOC", String::new()),
-            MessageKind::CbFree => ("CB_FREE", String::new()),
-            MessageKind::KernelLoad => ("KERNEL_LOAD", kernel_subject(message.buffer_type)),
-            _ => ("KERNEL_UNLOAD", kernel_subject(message.buffer_type)),
+        let name = message.kind.name();
+        let subject = match class {
+            Class::Kernel => kernel_subject(message.buffer_type),
+            Class::Plain | Class::Circular => String::new(),
         };
         let (bytes, total) = (megabytes(bytes), megabytes(total));
         line(

@@ -6,7 +6,7 @@
 //!   client that sends requests and never reads is dropped once its answers exceed a limit, and what is
 //!   out of range is rejected by the registry.
 //! - A message that the kernel took from a client before the shutdown is counted: shutdown drains every socket.
-//! - Entries outlive their client, and where [`Config::sweeps`] is set not their process; `processes` says when one is dead.
+//! - Entries outlive their client, and where [`ServerConfig::sweeps`] is set not their process; `processes` says when one is dead.
 //!
 //! QUERY and DEVICE_INFO_QUERY are answered in the client's own layout. The DUMP requests are for the log, as with
 //! the reference servers: the observer sees them, and no bytes go back, which a client would take for the
@@ -21,10 +21,10 @@ use std::thread::{self, JoinHandle};
 use rustix::event::EventfdFlags;
 use serde::Serialize;
 
-use super::event_loop::EventLoop;
+use super::event_loop::ServerLoop;
 use super::socket;
 use crate::planted::Planted;
-use crate::registry::{Gap, Limits, Registry, Semantics};
+use crate::registry::{Limits, Registry, Semantics, SequenceGap};
 use crate::tracking::Layout;
 
 pub use super::observer::{Observer, Refused};
@@ -44,7 +44,7 @@ impl fmt::Display for ClientId {
 
 /// How to serve.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct ServerConfig {
     /// Where to listen.
     pub path: PathBuf,
     /// How messages are understood.
@@ -70,9 +70,9 @@ pub struct Config {
     pub planted: Option<Planted>,
 }
 
-impl Config {
+impl ServerConfig {
     /// The usual server on `path`.
-    pub fn new(path: impl Into<PathBuf>, semantics: Semantics) -> Config {
+    pub fn new(path: impl Into<PathBuf>, semantics: Semantics) -> ServerConfig {
         let limits = Limits::default();
         let device_info = DeviceInfo {
             device: 0,
@@ -85,7 +85,7 @@ impl Config {
             is_available: true,
             num_devices: limits.devices,
         };
-        Config {
+        ServerConfig {
             path: path.into(),
             semantics,
             limits,
@@ -130,13 +130,13 @@ pub struct Counters {
 
 /// What is left of a server after its shutdown.
 #[derive(Debug)]
-pub struct Report<O> {
+pub struct ServerReport<O> {
     /// The final reconstruction.
     pub registry: Registry,
     /// What happened.
     pub counters: Counters,
     /// Sequence numbers that never came, when messages are sequenced.
-    pub gaps: Vec<Gap>,
+    pub gaps: Vec<SequenceGap>,
     /// The observer.
     pub observer: O,
 }
@@ -158,26 +158,26 @@ impl ShutdownHandle {
 pub struct Server<O: Observer = ()> {
     path: PathBuf,
     stop: ShutdownHandle,
-    thread: Option<JoinHandle<Report<O>>>,
+    thread: Option<JoinHandle<ServerReport<O>>>,
 }
 
 impl Server {
     /// Listens, and serves on a thread of its own.
-    pub fn start(config: Config) -> Result<Server, ListenError> {
+    pub fn start(config: ServerConfig) -> Result<Server, ListenError> {
         Server::start_with(config, ())
     }
 }
 
 impl<O: Observer> Server<O> {
     /// As [`Server::start`], with an observer.
-    pub fn start_with(config: Config, observer: O) -> Result<Server<O>, ListenError> {
+    pub fn start_with(config: ServerConfig, observer: O) -> Result<Server<O>, ListenError> {
         let registry = Registry::new(config.semantics, config.limits);
         Server::start_restored(config, registry, observer)
     }
 
     /// As [`Server::start_with`], with what is live already in `registry`, which has the configuration's semantics and limits.
     pub fn start_restored(
-        config: Config,
+        config: ServerConfig,
         registry: Registry,
         observer: O,
     ) -> Result<Server<O>, ListenError> {
@@ -191,7 +191,7 @@ impl<O: Observer> Server<O> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let stop = Arc::new(rustix::event::eventfd(0, flags).map_err(|e| system(e.into()))?);
         let event_loop =
-            EventLoop::new(config, socket, file, Arc::clone(&stop), registry, observer)
+            ServerLoop::new(config, socket, file, Arc::clone(&stop), registry, observer)
                 .map_err(|source| system(source.into()))?;
         let thread = thread::Builder::new()
             .name("tracking-server".into())
@@ -216,13 +216,13 @@ impl<O: Observer> Server<O> {
     }
 
     /// Drains every client, stops, and reports.
-    pub fn shutdown(self) -> Report<O> {
+    pub fn shutdown(self) -> ServerReport<O> {
         self.stop.shutdown();
         self.wait()
     }
 
     /// Waits until somebody stops it, and reports.
-    pub fn wait(mut self) -> Report<O> {
+    pub fn wait(mut self) -> ServerReport<O> {
         let thread = self
             .thread
             .take()

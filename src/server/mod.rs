@@ -10,4 +10,4 @@ mod observer;
 mod processes;
 pub(crate) mod socket;
 
-pub use listener::{Config, Observer, Report, Server, ShutdownHandle};
+pub use listener::{Observer, Server, ServerConfig, ServerReport, ShutdownHandle};

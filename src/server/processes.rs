@@ -36,7 +36,7 @@ struct Process {
 }
 
 /// A process that is to be watched.
-pub(super) struct Watch<'a> {
+pub(super) struct ProcessWatch<'a> {
     pub(super) owner: Owner,
     /// Readable when it has exited; `None`: it is watched already.
     pub(super) pidfd: Option<BorrowedFd<'a>>,
@@ -44,14 +44,14 @@ pub(super) struct Watch<'a> {
 
 impl Processes {
     /// A client of the process `peer` was accepted. `None`: nothing can be known of it, or too many are watched.
-    pub(super) fn connect(&mut self, peer: Option<Pid>) -> Option<Watch<'_>> {
+    pub(super) fn connect(&mut self, peer: Option<Pid>) -> Option<ProcessWatch<'_>> {
         let peer = peer?;
         if let Some(&owner) = self.by_peer.get(&peer)
             && let Some(known) = self.get(owner)
             && !known.exited
         {
             known.connections += 1;
-            return Some(Watch { owner, pidfd: None });
+            return Some(ProcessWatch { owner, pidfd: None });
         }
         let owner = match self.vacant.pop() {
             Some(owner) => owner,
@@ -75,7 +75,7 @@ impl Processes {
             exited: false,
             opened: false,
         });
-        Some(Watch {
+        Some(ProcessWatch {
             owner,
             pidfd: Some(known.pidfd.as_fd()),
         })

@@ -18,12 +18,12 @@ use super::ShrinkError;
 
 /// See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Case {
+pub(super) struct ShrinkCase {
     scenario: Scenario,
     ops: Vec<Vec<Op>>,
 }
 
-impl fmt::Display for Case {
+impl fmt::Display for ShrinkCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (threads, ops) = (self.threads() as u64, self.count() as u64);
         write!(
@@ -35,10 +35,10 @@ impl fmt::Display for Case {
     }
 }
 
-impl Case {
+impl ShrinkCase {
     /// The case of these operations, with what cannot be done taken out: a release whose buffer is never allocated.
-    pub fn new(scenario: &Scenario, ops: Vec<Vec<Op>>) -> Case {
-        let mut case = Case {
+    pub fn new(scenario: &Scenario, ops: Vec<Vec<Op>>) -> ShrinkCase {
+        let mut case = ShrinkCase {
             scenario: scenario.clone(),
             ops,
         };
@@ -78,7 +78,7 @@ impl Case {
     }
 
     /// Without the operations for which `keep` is false, given their place in the order of threads.
-    pub fn keeping(&self, keep: impl Fn(usize) -> bool) -> Case {
+    pub fn keeping(&self, keep: impl Fn(usize) -> bool) -> ShrinkCase {
         let mut at = 0;
         let mut kept = |_: &Op| {
             at += 1;
@@ -89,11 +89,11 @@ impl Case {
             .iter()
             .map(|ops| ops.iter().copied().filter(&mut kept).collect())
             .collect();
-        Case::new(&self.scenario, ops)
+        ShrinkCase::new(&self.scenario, ops)
     }
 
     /// With the operations of thread `other` done by `thread`, after or before its own.
-    pub fn merged(&self, thread: usize, other: usize, after: bool) -> Case {
+    pub fn merged(&self, thread: usize, other: usize, after: bool) -> ShrinkCase {
         let mut ops = self.ops.clone();
         let moved = std::mem::take(&mut ops[other]);
         if after {
@@ -101,7 +101,7 @@ impl Case {
         } else {
             ops[thread].splice(0..0, moved);
         }
-        Case::new(&self.scenario, ops)
+        ShrinkCase::new(&self.scenario, ops)
     }
 
     /// Whether all operations can be done one after another in some order: then a thread that waits for good waits for a lock or the
@@ -133,7 +133,7 @@ impl Case {
     }
 
     /// Every way in which it can be made plainer without leaving out operations, one at a time.
-    pub fn plainer(&self) -> Vec<Case> {
+    pub fn plainer(&self) -> Vec<ShrinkCase> {
         let mut all = Vec::new();
         let mut scenario = |change: &dyn Fn(&mut Scenario)| {
             let mut case = self.clone();
@@ -178,14 +178,14 @@ impl Case {
     }
 
     /// One connection that never fills up, and whole frames.
-    pub fn on_plain_transport(&self) -> Case {
+    pub fn on_plain_transport(&self) -> ShrinkCase {
         let mut case = self.clone();
         case.scenario.transport = crate::scenario::Transport::default();
         case
     }
 
     /// Room for one frame on each connection, where messages are dropped when it is full.
-    pub fn tightened(&self) -> Case {
+    pub fn tightened(&self) -> ShrinkCase {
         let mut case = self.clone();
         case.scenario.transport.send_buffer_bytes = 1;
         case

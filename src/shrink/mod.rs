@@ -15,9 +15,9 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::corpus::{Expected, Reproducer};
-use crate::engine::controlled::exhaustive::{Ended, Goal, Options, search};
+use crate::engine::controlled::exhaustive::{Goal, SearchEnd, SearchOptions, search};
 use crate::engine::controlled::machine::{Setup, SetupError};
-use crate::engine::controlled::observe::Observed;
+use crate::engine::controlled::observe::ObservedRun;
 use crate::engine::controlled::schedule::Schedule;
 use crate::numbers::plural;
 use crate::oracle::{CheckError, Kind, Verdict};
@@ -25,7 +25,7 @@ use crate::scenario::op::Op;
 use crate::scenario::{Scenario, ScenarioError};
 use crate::trace::file::TraceFile;
 
-use case::Case;
+use case::ShrinkCase;
 
 /// Replays of a reproducer that is about to be written.
 const REPLAYS: u32 = 20;
@@ -42,16 +42,16 @@ pub struct Shrunk {
     /// The reproducer.
     pub reproducer: Reproducer,
     /// Its run.
-    pub observed: Observed,
+    pub observed: ObservedRun,
     /// What was run.
     pub setup: Arc<Setup>,
     /// How small it is, and what of that is proved.
-    pub size: Size,
+    pub size: ShrunkSize,
 }
 
 /// How small a reproducer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
+pub struct ShrunkSize {
     /// The kind of divergence that was kept.
     pub kind: Kind,
     /// Threads.
@@ -106,13 +106,13 @@ pub enum ShrinkError {
     Interrupted,
 }
 
-/// Shrinks the first divergence of `trace`, or the first of `kind`. `go_on` is asked from time to time.
+/// Shrinks the first divergence of `trace`, or the first of `kind`. `keep_going` is asked from time to time.
 pub fn shrink_trace(
     trace: &TraceFile,
     kind: Option<Kind>,
-    go_on: &mut dyn FnMut() -> bool,
+    keep_going: &mut dyn FnMut() -> bool,
 ) -> Result<Shrunk, ShrinkError> {
-    let (cases, kind, ops) = slice::slices(trace, kind, go_on)?;
+    let (cases, kind, ops) = slice::slices(trace, kind, keep_going)?;
     log::info!(
         "{} of up to {} around the first {kind}",
         plural(cases.len() as u64, "slice"),
@@ -125,9 +125,9 @@ pub fn shrink_trace(
                 "slice {number} of {}: {case}, searched up to {max_states} states",
                 cases.len()
             );
-            match reduce::reduce(case.clone(), kind, max_states, go_on) {
+            match reduce::reduce(case.clone(), kind, max_states, keep_going) {
                 Err(ShrinkError::NotReproduced { .. }) => {}
-                other => return finish(other?, kind, go_on),
+                other => return finish(other?, kind, keep_going),
             }
         }
     }
@@ -139,24 +139,24 @@ pub fn shrink_ops(
     scenario: &Scenario,
     ops: &[Box<[Op]>],
     kind: Kind,
-    go_on: &mut dyn FnMut() -> bool,
+    keep_going: &mut dyn FnMut() -> bool,
 ) -> Result<Shrunk, ShrinkError> {
     let ops = ops.iter().map(|ops| ops.to_vec()).collect();
     let [.., most] = PATIENCE_STATES;
-    let case = Case::new(scenario, ops);
+    let case = ShrinkCase::new(scenario, ops);
     log::info!("{case}, of which some schedule shows {kind}");
-    let reduced = reduce::reduce(case, kind, most, go_on)?;
-    finish(reduced, kind, go_on)
+    let reduced = reduce::reduce(case, kind, most, keep_going)?;
+    finish(reduced, kind, keep_going)
 }
 
 /// The run of `setup` that shows the first divergence of `example` with the fewest preemptions, as far as that can be searched.
 pub fn with_fewest_preemptions(
     setup: &Arc<Setup>,
-    example: Box<Observed>,
-    go_on: &mut dyn FnMut() -> bool,
-) -> Box<Observed> {
+    example: Box<ObservedRun>,
+    keep_going: &mut dyn FnMut() -> bool,
+) -> Box<ObservedRun> {
     match example.report.first {
-        Some(first) => fewest_preemptions(setup, example, first.kind, go_on).0,
+        Some(first) => fewest_preemptions(setup, example, first.kind, keep_going).0,
         None => example,
     }
 }
@@ -164,22 +164,22 @@ pub fn with_fewest_preemptions(
 /// As [`with_fewest_preemptions`]; and whether all schedules with fewer were searched.
 fn fewest_preemptions(
     setup: &Arc<Setup>,
-    example: Box<Observed>,
+    example: Box<ObservedRun>,
     kind: Kind,
-    go_on: &mut dyn FnMut() -> bool,
-) -> (Box<Observed>, bool) {
+    keep_going: &mut dyn FnMut() -> bool,
+) -> (Box<ObservedRun>, bool) {
     let mut proved = true;
     for bound in 0..example.preemptions.len() as u32 {
-        let options = Options {
+        let options = SearchOptions {
             preemptions: Some(bound),
             goal: Goal::Kind(kind),
             max_states: MAX_STATES,
-            ..Options::default()
+            ..SearchOptions::default()
         };
-        let found = search(setup, &options, &mut |_| go_on());
+        let found = search(setup, &options, &mut |_| keep_going());
         match found.example {
             Some(better) => return (better, proved),
-            None => proved &= found.ended == Ended::Exhausted,
+            None => proved &= found.ended == SearchEnd::Exhausted,
         }
         log::debug!(
             "no schedule with {} shows it ({:?})",
@@ -193,10 +193,11 @@ fn fewest_preemptions(
 fn finish(
     reduced: reduce::Reduced,
     kind: Kind,
-    go_on: &mut dyn FnMut() -> bool,
+    keep_going: &mut dyn FnMut() -> bool,
 ) -> Result<Shrunk, ShrinkError> {
     let setup = reduced.case.setup()?;
-    let (observed, fewest_preemptions) = fewest_preemptions(&setup, reduced.example, kind, go_on);
+    let (observed, fewest_preemptions) =
+        fewest_preemptions(&setup, reduced.example, kind, keep_going);
     let scenario = &setup.scenario;
     let schedule = Schedule::of(&observed.picks, scenario.threads);
     let mut reproducer = Reproducer::new(
@@ -208,7 +209,7 @@ fn finish(
         },
     );
     let same = |_: &u32| reproducer.run().is_ok_and(|rerun| rerun.mismatch.is_none());
-    let size = Size {
+    let size = ShrunkSize {
         kind,
         threads: scenario.threads,
         ops: reduced.case.count() as u64,
@@ -229,7 +230,7 @@ fn finish(
     })
 }
 
-impl fmt::Display for Size {
+impl fmt::Display for ShrunkSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let proved = |proved: bool| {
             if proved {

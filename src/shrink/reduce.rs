@@ -3,12 +3,12 @@
 //! A long case is first cut down by delta debugging (Zeller and Hildebrandt 2002). Of a short one every selection is tried, the smallest first:
 //! then the result is the smallest that there is, provided that each search of a smaller one came to its end.
 
-use crate::engine::controlled::exhaustive::{Ended, Goal, Options, search};
-use crate::engine::controlled::observe::Observed;
+use crate::engine::controlled::exhaustive::{Goal, SearchEnd, SearchOptions, search};
+use crate::engine::controlled::observe::ObservedRun;
 use crate::oracle::Kind;
 
 use super::ShrinkError;
-use super::case::Case;
+use super::case::ShrinkCase;
 
 /// Of so many operations every selection is tried.
 const MAX_SELECTED: usize = 10;
@@ -20,25 +20,25 @@ const MAX_STATES: u64 = 300_000;
 #[derive(Clone, Debug)]
 pub(super) struct Reduced {
     /// The case.
-    pub case: Case,
+    pub case: ShrinkCase,
     /// A run of it that shows the kind.
-    pub example: Box<Observed>,
+    pub example: Box<ObservedRun>,
     /// Whether every selection of fewer operations was searched to its end.
     pub fewest_ops: bool,
 }
 
 /// Reduces `case`, of which some schedule should show `kind`; whether one does is searched up to `max_states` states.
 pub(super) fn reduce(
-    case: Case,
+    case: ShrinkCase,
     kind: Kind,
     max_states: u64,
-    go_on: &mut dyn FnMut() -> bool,
+    keep_going: &mut dyn FnMut() -> bool,
 ) -> Result<Reduced, ShrinkError> {
     let mut reducer = Reducer {
         kind,
         can_be_done: case.can_be_done(),
         max_states,
-        go_on,
+        keep_going,
     };
     let not_reproduced = ShrinkError::NotReproduced {
         kind,
@@ -75,12 +75,12 @@ struct Reducer<'a> {
     /// Whether the operations can be done in some order, and so must those of each smaller case.
     can_be_done: bool,
     max_states: u64,
-    go_on: &'a mut dyn FnMut() -> bool,
+    keep_going: &'a mut dyn FnMut() -> bool,
 }
 
 /// Whether a case shows the kind.
 enum Answer {
-    Shows(Box<Observed>),
+    Shows(Box<ObservedRun>),
     /// No schedule does.
     Never,
     /// The search was given up.
@@ -88,8 +88,8 @@ enum Answer {
 }
 
 impl Reducer<'_> {
-    fn ask(&mut self, case: &Case) -> Result<Answer, ShrinkError> {
-        if !(self.go_on)() {
+    fn ask(&mut self, case: &ShrinkCase) -> Result<Answer, ShrinkError> {
+        if !(self.keep_going)() {
             return Err(ShrinkError::Interrupted);
         }
         if case.count() == 0 || (self.can_be_done && !case.can_be_done()) {
@@ -98,18 +98,18 @@ impl Reducer<'_> {
         let Some(setup) = case.setup().ok() else {
             return Ok(Answer::Unknown);
         };
-        let options = Options {
+        let options = SearchOptions {
             goal: Goal::Kind(self.kind),
             max_states: self.max_states,
-            ..Options::default()
+            ..SearchOptions::default()
         };
-        let found = search(&setup, &options, &mut |_| (self.go_on)());
-        if !(self.go_on)() {
+        let found = search(&setup, &options, &mut |_| (self.keep_going)());
+        if !(self.keep_going)() {
             return Err(ShrinkError::Interrupted);
         }
         Ok(match (found.example, found.ended) {
             (Some(example), _) => Answer::Shows(example),
-            (None, Ended::Exhausted) => Answer::Never,
+            (None, SearchEnd::Exhausted) => Answer::Never,
             (None, _) => Answer::Unknown,
         })
     }
@@ -117,9 +117,9 @@ impl Reducer<'_> {
     /// Leaves out halves, quarters and so on, until no single operation can be.
     fn halve(
         &mut self,
-        mut case: Case,
-        mut example: Box<Observed>,
-    ) -> Result<(Case, Box<Observed>), ShrinkError> {
+        mut case: ShrinkCase,
+        mut example: Box<ObservedRun>,
+    ) -> Result<(ShrinkCase, Box<ObservedRun>), ShrinkError> {
         let mut length = case.count().div_ceil(2);
         while case.count() > MAX_SELECTED && length > 0 {
             let mut from = 0;
@@ -144,14 +144,14 @@ impl Reducer<'_> {
     /// Tries every selection of operations, the smallest first, and of equal ones that with the fewest threads.
     fn select(
         &mut self,
-        case: Case,
-        example: Box<Observed>,
-    ) -> Result<(Case, Box<Observed>, bool), ShrinkError> {
+        case: ShrinkCase,
+        example: Box<ObservedRun>,
+    ) -> Result<(ShrinkCase, Box<ObservedRun>, bool), ShrinkError> {
         let count = case.count();
         if count > MAX_SELECTED {
             return Ok((case, example, false));
         }
-        let mut selections: Vec<(usize, usize, Case)> = (1u32..1 << count)
+        let mut selections: Vec<(usize, usize, ShrinkCase)> = (1u32..1 << count)
             .map(|mask| case.keeping(|at| mask >> at & 1 == 1))
             .map(|case| (case.count(), case.threads(), case))
             .filter(|(ops, ..)| *ops > 0 && *ops < count)
@@ -171,9 +171,9 @@ impl Reducer<'_> {
     /// Gives the operations of one thread to another.
     fn merge_threads(
         &mut self,
-        mut case: Case,
-        mut example: Box<Observed>,
-    ) -> Result<(Case, Box<Observed>), ShrinkError> {
+        mut case: ShrinkCase,
+        mut example: Box<ObservedRun>,
+    ) -> Result<(ShrinkCase, Box<ObservedRun>), ShrinkError> {
         'again: loop {
             for thread in 0..case.threads() {
                 for other in (0..case.threads()).filter(|other| *other != thread) {
@@ -192,9 +192,9 @@ impl Reducer<'_> {
 
     fn simplify(
         &mut self,
-        mut case: Case,
-        mut example: Box<Observed>,
-    ) -> Result<(Case, Box<Observed>), ShrinkError> {
+        mut case: ShrinkCase,
+        mut example: Box<ObservedRun>,
+    ) -> Result<(ShrinkCase, Box<ObservedRun>), ShrinkError> {
         'again: loop {
             for plainer in case.plainer() {
                 if let Answer::Shows(found) = self.ask(&plainer)? {

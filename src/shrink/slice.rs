@@ -13,11 +13,11 @@ use crate::scenario::op::Op;
 use crate::scenario::{Scenario, Transport};
 use crate::trace::event::Event;
 use crate::trace::file::{Header, SERVER_STREAM, TraceFile};
-use crate::trace::merge::{Merge, Merged};
+use crate::trace::merge::{Merge, MergedEvent};
 use crate::tracking::transport::SendMode;
 
 use super::ShrinkError;
-use super::case::Case;
+use super::case::ShrinkCase;
 
 /// Operations that are remembered of each address, and of each thread.
 const REMEMBERED: usize = 12;
@@ -28,8 +28,8 @@ const WINDOWS: [usize; 3] = [4, 8, REMEMBERED];
 pub(super) fn slices(
     trace: &TraceFile,
     kind: Option<Kind>,
-    go_on: &mut dyn FnMut() -> bool,
-) -> Result<(Vec<Case>, Kind, usize), ShrinkError> {
+    keep_going: &mut dyn FnMut() -> bool,
+) -> Result<(Vec<ShrinkCase>, Kind, usize), ShrinkError> {
     let Header::Run(header) = trace.header() else {
         return Err(CheckError::NoEvents.into());
     };
@@ -48,7 +48,7 @@ pub(super) fn slices(
         if found.is_some() {
             break;
         }
-        if events.is_multiple_of(1 << 16) && !go_on() {
+        if events.is_multiple_of(1 << 16) && !keep_going() {
             return Err(ShrinkError::Interrupted);
         }
     }
@@ -61,7 +61,7 @@ pub(super) fn slices(
             && kind.is_none_or(|kind| kind == Kind::Deadlock)
         {
             let ops = history.current(&checker.blocked_threads());
-            let case = Case::new(scenario, ops);
+            let case = ShrinkCase::new(scenario, ops);
             let count = case.count();
             return Ok((vec![case], Kind::Deadlock, count));
         }
@@ -69,22 +69,22 @@ pub(super) fn slices(
     let Some(divergence) = found else {
         return Err(kind.map_or(ShrinkError::Clean, ShrinkError::NoSuchKind));
     };
-    let mut cases: Vec<Case> = history
+    let mut cases: Vec<ShrinkCase> = history
         .around(&divergence)
         .into_iter()
-        .map(|ops| Case::new(scenario, ops))
+        .map(|ops| ShrinkCase::new(scenario, ops))
         .filter(|case| case.count() > 0)
         .collect();
     if scenario.transport != Transport::default() {
         // Where the server need not take part, far fewer schedules have to be searched.
-        let plain: Vec<Case> = cases.iter().map(Case::on_plain_transport).collect();
+        let plain: Vec<ShrinkCase> = cases.iter().map(ShrinkCase::on_plain_transport).collect();
         cases.splice(0..0, plain);
     }
     if scenario.transport.mode == SendMode::DontWait {
-        let tight: Vec<Case> = cases.iter().map(Case::tightened).collect();
+        let tight: Vec<ShrinkCase> = cases.iter().map(ShrinkCase::tightened).collect();
         cases.splice(0..0, tight);
     }
-    let largest = cases.iter().map(Case::count).max().unwrap_or(0);
+    let largest = cases.iter().map(ShrinkCase::count).max().unwrap_or(0);
     Ok((cases, divergence.kind, largest))
 }
 
@@ -132,7 +132,7 @@ impl History {
         }
     }
 
-    fn observe(&mut self, merged: &Merged) {
+    fn observe(&mut self, merged: &MergedEvent) {
         let thread = merged.stream;
         if thread == SERVER_STREAM || usize::from(thread) >= self.threads {
             return;

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::file::{CaptureHeader, Header, TraceFile};
 use super::records::{MAX_RECORD_BYTES, RecordReader, RecordWriter, byte, get, put, take};
 
-pub use frames::{Account, MAX_LISTED, Trouble, messages};
+pub use frames::{CaptureAccount, CaptureTrouble, MAX_LISTED, messages};
 
 /// One thing that was captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::scenario::objects::{ObjectId, Objects};
 
-pub use decode::{Decoder, Touch};
+pub use decode::{DecodedTouch, Decoder};
 pub use encode::Encoder;
 
 /// No event is longer than this many bytes.

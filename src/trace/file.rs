@@ -252,6 +252,17 @@ impl TraceFile {
         TraceFile::from_file(file, path)
     }
 
+    /// Copies the whole file, damage included, to a new file at `path`, in a folder that is made where it is missing.
+    pub fn copy_to(&self, path: &Path) -> io::Result<()> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let mut source = self.file.try_clone()?;
+        io::Seek::rewind(&mut source)?;
+        io::copy(&mut source, &mut File::create(path)?)?;
+        Ok(())
+    }
+
     /// As [`TraceFile::open`], for a file that is open already; `path` is for messages.
     pub fn from_file(mut file: File, path: &Path) -> Result<TraceFile, TraceError> {
         let io = |source| TraceError::Io {

@@ -7,7 +7,7 @@
 
 use thiserror::Error;
 
-use super::codec::{Decoder, Touch};
+use super::codec::{DecodedTouch, Decoder};
 use super::event::{Event, SendOutcome};
 use super::file::{RunHeader, SERVER_STREAM, TraceFile};
 use crate::scenario::objects::{ConnId, ObjectId, SLOT_VERSION_MASK};
@@ -15,7 +15,7 @@ use crate::scenario::op::Op;
 
 /// One event of the merged schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Merged {
+pub struct MergedEvent {
     /// The stream it is from: a thread's index or [`SERVER_STREAM`].
     pub stream: u16,
     /// What happened.
@@ -81,15 +81,15 @@ const BATCH_EVENTS: usize = 128;
 /// An event to come, and what it waits for.
 #[derive(Clone, Copy, Debug)]
 struct Pending {
-    merged: Merged,
+    merged: MergedEvent,
     /// It waits for the version before this one, where it touches an object.
-    touch: Touch,
-    special: Special,
+    touch: DecodedTouch,
+    special: MergeWait,
 }
 
 /// What else the merge has to know of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Special {
+enum MergeWait {
     Nothing,
     /// It puts a chunk on a connection.
     Sent(ConnId),
@@ -149,13 +149,13 @@ impl<'a> Merge<'a> {
 
     /// The next event of the schedule, or `None` at the end; then [`Merge::end`] says how it ended.
     #[inline]
-    pub fn next_event(&mut self) -> Option<Merged> {
+    pub fn next_event(&mut self) -> Option<MergedEvent> {
         self.next_in_place().copied()
     }
 
     /// As [`Merge::next_event`], without a copy.
     #[inline]
-    pub fn next_in_place(&mut self) -> Option<&Merged> {
+    pub fn next_in_place(&mut self) -> Option<&MergedEvent> {
         if let Some(next) = self.next_of_current() {
             return Some(&self.streams[self.current].decoded[next].merged);
         }
@@ -168,7 +168,7 @@ impl<'a> Merge<'a> {
         if touch.is_some() {
             self.versions[touch.object.index()] = touch.version;
         }
-        if *special != Special::Nothing {
+        if *special != MergeWait::Nothing {
             let special = *special;
             self.apply(special);
         }
@@ -207,7 +207,7 @@ impl<'a> Merge<'a> {
         let next = stream.next;
         let Pending { touch, special, .. } = stream.decoded.get(next)?;
         let before = self.versions.get_mut(touch.object.index())?;
-        if *special != Special::Nothing || !follows(*before, *touch, self.first_slot) {
+        if *special != MergeWait::Nothing || !follows(*before, *touch, self.first_slot) {
             return None;
         }
         *before = touch.version;
@@ -251,11 +251,11 @@ impl<'a> Merge<'a> {
             return follows(before, *touch, self.first_slot);
         }
         match *special {
-            Special::Nothing | Special::Sent(_) | Special::Finish => true,
-            Special::Frame(conn) => self.in_flight[usize::from(conn.0)] >= self.per_frame,
-            Special::Connection(conn) => self.connected == conn.0,
-            Special::Others => self.running == 1,
-            Special::Blocked => self.all_are_blocked(),
+            MergeWait::Nothing | MergeWait::Sent(_) | MergeWait::Finish => true,
+            MergeWait::Frame(conn) => self.in_flight[usize::from(conn.0)] >= self.per_frame,
+            MergeWait::Connection(conn) => self.connected == conn.0,
+            MergeWait::Others => self.running == 1,
+            MergeWait::Blocked => self.all_are_blocked(),
         }
     }
 
@@ -267,22 +267,22 @@ impl<'a> Merge<'a> {
             let next = stream.decoded.get(stream.next);
             stream.number == SERVER_STREAM
                 || has_ended
-                || next.is_some_and(|next| next.special == Special::Blocked)
+                || next.is_some_and(|next| next.special == MergeWait::Blocked)
         })
     }
 
     /// Takes note of what an event does apart from touching an object.
     #[inline]
-    fn apply(&mut self, special: Special) {
+    fn apply(&mut self, special: MergeWait) {
         match special {
-            Special::Sent(conn) => {
+            MergeWait::Sent(conn) => {
                 self.in_flight[usize::from(conn.0)] += 1;
                 self.ask_server = self.streams[0].number == SERVER_STREAM;
             }
-            Special::Frame(conn) => self.in_flight[usize::from(conn.0)] -= self.per_frame,
-            Special::Connection(_) => self.connected += 1,
-            Special::Finish => self.running = self.running.saturating_sub(1),
-            Special::Nothing | Special::Others | Special::Blocked => {}
+            MergeWait::Frame(conn) => self.in_flight[usize::from(conn.0)] -= self.per_frame,
+            MergeWait::Connection(_) => self.connected += 1,
+            MergeWait::Finish => self.running = self.running.saturating_sub(1),
+            MergeWait::Nothing | MergeWait::Others | MergeWait::Blocked => {}
         }
     }
 }
@@ -303,7 +303,7 @@ impl Stream {
         while !rest.is_empty() && self.decoded.len() < BATCH_EVENTS {
             match self.decoder.decode(&mut rest) {
                 Ok(event) => self.decoded.push(Pending {
-                    merged: Merged {
+                    merged: MergedEvent {
                         stream: self.number,
                         event,
                     },
@@ -342,7 +342,7 @@ impl Stream {
 
 /// Whether a touch is the next one of its object, whose last version is `before`.
 #[inline(always)]
-fn follows(before: u64, touch: Touch, first_slot: ObjectId) -> bool {
+fn follows(before: u64, touch: DecodedTouch, first_slot: ObjectId) -> bool {
     let mask = if touch.object >= first_slot {
         SLOT_VERSION_MASK
     } else {
@@ -353,21 +353,21 @@ fn follows(before: u64, touch: Touch, first_slot: ObjectId) -> bool {
 
 /// What the merge has to know of an event apart from its touch.
 #[inline]
-fn special_of(event: &Event) -> Special {
+fn special_of(event: &Event) -> MergeWait {
     match *event {
         Event::Open {
             op: Op::AwaitOthers,
             ..
-        } => Special::Others,
-        Event::Connect { conn } => Special::Connection(conn),
-        Event::Receive { conn, .. } => Special::Frame(conn),
+        } => MergeWait::Others,
+        Event::Connect { conn } => MergeWait::Connection(conn),
+        Event::Receive { conn, .. } => MergeWait::Frame(conn),
         Event::Send {
             conn,
             outcome: SendOutcome::Sent,
             ..
-        } => Special::Sent(conn),
-        event if event.is_blocked() => Special::Blocked,
-        Event::Finish => Special::Finish,
-        _ => Special::Nothing,
+        } => MergeWait::Sent(conn),
+        event if event.is_blocked() => MergeWait::Blocked,
+        Event::Finish => MergeWait::Finish,
+        _ => MergeWait::Nothing,
     }
 }

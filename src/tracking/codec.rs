@@ -8,10 +8,10 @@
 //! the content (see the page of `detect.rs`). Bytes that don't tell yet are held until they do, until the reader
 //! says that the stream has gone quiet ([`FrameDecoder::settle`]) or that it has ended ([`FrameDecoder::finish`]).
 //!
-//! A frame that is no message is reported as [`Frame::Unknown`] and skipped whole, as the reference servers do:
+//! A frame that is no message is reported as [`DecodedFrame::Unknown`] and skipped whole, as the reference servers do:
 //! frames have a fixed size, so the next frame still starts where it should.
 
-use super::detect::{self, Verdict};
+use super::detect::{self, LayoutVerdict};
 use super::message::Message;
 use super::table;
 use super::wire::{self, HELLO_BYTES, HELLO_FIRST_BYTE, Layout};
@@ -20,7 +20,7 @@ pub use super::detect::Detection;
 
 /// One whole frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Frame<'a> {
+pub enum DecodedFrame<'a> {
     /// A message, with its bytes.
     Message(&'a Message, &'a [u8]),
     /// A request for the whole live table; in the extended layout only.
@@ -31,7 +31,7 @@ pub enum Frame<'a> {
 
 /// What was left when a stream ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tail {
+pub struct StreamTail {
     /// Bytes of a last frame that never became whole.
     pub torn_bytes: usize,
 }
@@ -114,7 +114,7 @@ impl FrameDecoder {
 
     /// Takes the next bytes, in order, and hands every frame that is now whole to `sink`.
     #[inline]
-    pub fn feed(&mut self, bytes: &[u8], sink: &mut impl FnMut(Frame<'_>)) {
+    pub fn feed(&mut self, bytes: &[u8], sink: &mut impl FnMut(DecodedFrame<'_>)) {
         match self.state {
             State::Framing(layout) => self.cut(layout, bytes, sink),
             State::Start | State::Detecting => self.start(bytes, sink),
@@ -122,7 +122,7 @@ impl FrameDecoder {
     }
 
     /// Tells that nothing came for a while: decides the layout from whole frames that are held, if there are any.
-    pub fn settle(&mut self, sink: &mut impl FnMut(Frame<'_>)) {
+    pub fn settle(&mut self, sink: &mut impl FnMut(DecodedFrame<'_>)) {
         if self.state == State::Detecting
             && let Some((layout, why)) = detect::settle(&self.held, self.default)
         {
@@ -131,17 +131,17 @@ impl FrameDecoder {
     }
 
     /// Tells that nothing more will come: decides the layout anyhow, and reports what is left over.
-    pub fn finish(&mut self, sink: &mut impl FnMut(Frame<'_>)) -> Tail {
+    pub fn finish(&mut self, sink: &mut impl FnMut(DecodedFrame<'_>)) -> StreamTail {
         self.settle(sink);
         if self.is_undecided() {
             self.decide(self.default, Detection::Fallback, sink);
         }
         let torn_bytes = self.held.len();
         self.held.clear();
-        Tail { torn_bytes }
+        StreamTail { torn_bytes }
     }
 
-    fn start(&mut self, bytes: &[u8], sink: &mut impl FnMut(Frame<'_>)) {
+    fn start(&mut self, bytes: &[u8], sink: &mut impl FnMut(DecodedFrame<'_>)) {
         self.held.extend_from_slice(bytes);
         if self.state == State::Start {
             match self.held.first() {
@@ -158,17 +158,17 @@ impl FrameDecoder {
                 Some(_) => {}
             }
             if let Some(layout) = self.expected {
-                return self.decide(layout, Detection::Told, sink);
+                return self.decide(layout, Detection::Stated, sink);
             }
             self.state = State::Detecting;
         }
         match detect::judge(&self.held, self.default) {
-            Verdict::Undecided => {}
-            Verdict::Decided(layout, why) => self.decide(layout, why, sink),
+            LayoutVerdict::Undecided => {}
+            LayoutVerdict::Decided(layout, why) => self.decide(layout, why, sink),
         }
     }
 
-    fn decide(&mut self, layout: Layout, why: Detection, sink: &mut impl FnMut(Frame<'_>)) {
+    fn decide(&mut self, layout: Layout, why: Detection, sink: &mut impl FnMut(DecodedFrame<'_>)) {
         self.state = State::Framing(layout);
         self.detection = Some(why);
         let held = std::mem::take(&mut self.held);
@@ -177,7 +177,7 @@ impl FrameDecoder {
 
     /// Frames `bytes`, the first of which continue what is held.
     #[inline]
-    fn cut(&mut self, layout: Layout, mut bytes: &[u8], sink: &mut impl FnMut(Frame<'_>)) {
+    fn cut(&mut self, layout: Layout, mut bytes: &[u8], sink: &mut impl FnMut(DecodedFrame<'_>)) {
         let size = layout.frame_bytes();
         if !self.held.is_empty() {
             let missing = size - self.held.len();
@@ -203,14 +203,14 @@ impl FrameDecoder {
 
 /// Hands out one whole frame; returns whether it was known.
 #[inline]
-fn emit(layout: Layout, frame: &[u8], sink: &mut impl FnMut(Frame<'_>)) -> bool {
+fn emit(layout: Layout, frame: &[u8], sink: &mut impl FnMut(DecodedFrame<'_>)) -> bool {
     match wire::decode(layout, frame) {
-        Ok(message) => sink(Frame::Message(&message, frame)),
+        Ok(message) => sink(DecodedFrame::Message(&message, frame)),
         Err(_) if layout == Layout::Extended && table::is_request(frame) => {
-            sink(Frame::TableRequest)
+            sink(DecodedFrame::TableRequest)
         }
         Err(_) => {
-            sink(Frame::Unknown(frame));
+            sink(DecodedFrame::Unknown(frame));
             return false;
         }
     }

@@ -25,7 +25,7 @@ pub enum Detection {
     /// The client said so.
     Hello,
     /// Whoever set up the reader said so.
-    Told,
+    Stated,
     /// Only this layout fits the content.
     Content,
     /// The stream went quiet after whole frames of this layout.
@@ -41,7 +41,7 @@ impl Detection {
     pub fn words(self) -> &'static str {
         match self {
             Detection::Hello => "the client said so",
-            Detection::Told => "as told",
+            Detection::Stated => "as told",
             Detection::Content => "by content",
             Detection::Quiet => "by whole frames before a pause",
             Detection::Tie => "several fit: a tie",
@@ -52,7 +52,7 @@ impl Detection {
 
 /// What [`judge`] knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum LayoutVerdict {
     Undecided,
     Decided(Layout, Detection),
 }
@@ -69,7 +69,7 @@ const PLAUSIBLE_DEVICES: i32 = 4096;
 
 /// How well bytes go with a layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Fit {
+pub(super) enum LayoutFit {
     /// They can't be.
     Impossible,
     /// Nothing speaks against it, but the last frame isn't whole.
@@ -81,42 +81,42 @@ pub(super) enum Fit {
 }
 
 /// Decides from the first bytes of a stream, or asks for more.
-pub(super) fn judge(bytes: &[u8], default: Layout) -> Verdict {
+pub(super) fn judge(bytes: &[u8], default: Layout) -> LayoutVerdict {
     for strict in [true, false] {
         let fits = fits(bytes, strict);
         let possible = fits
             .iter()
-            .filter(|(_, fit)| *fit != Fit::Impossible)
+            .filter(|(_, fit)| *fit != LayoutFit::Impossible)
             .count();
         if possible == 0 {
             continue;
         }
         let beyond = fits
             .iter()
-            .filter(|(_, fit)| *fit == Fit::Beyond)
+            .filter(|(_, fit)| *fit == LayoutFit::Beyond)
             .map(|(layout, _)| *layout);
         let mut beyond = beyond.peekable();
         return match (possible, beyond.peek()) {
-            (1, Some(&layout)) => Verdict::Decided(layout, Detection::Content),
+            (1, Some(&layout)) => LayoutVerdict::Decided(layout, Detection::Content),
             (_, Some(_)) if bytes.len() >= ENOUGH_BYTES => {
-                Verdict::Decided(prefer(beyond, default).unwrap_or(default), Detection::Tie)
+                LayoutVerdict::Decided(prefer(beyond, default).unwrap_or(default), Detection::Tie)
             }
-            _ => Verdict::Undecided,
+            _ => LayoutVerdict::Undecided,
         };
     }
-    Verdict::Decided(default, Detection::Fallback)
+    LayoutVerdict::Decided(default, Detection::Fallback)
 }
 
 /// Decides from held bytes after which nothing came; `None` when they aren't whole frames of any layout.
 pub(super) fn settle(bytes: &[u8], default: Layout) -> Option<(Layout, Detection)> {
     for strict in [true, false] {
         let fits = fits(bytes, strict);
-        if fits.iter().all(|(_, fit)| *fit == Fit::Impossible) {
+        if fits.iter().all(|(_, fit)| *fit == LayoutFit::Impossible) {
             continue;
         }
         let whole: Vec<Layout> = fits
             .iter()
-            .filter(|(_, fit)| *fit >= Fit::Whole)
+            .filter(|(_, fit)| *fit >= LayoutFit::Whole)
             .map(|(layout, _)| *layout)
             .collect();
         let why = if whole.len() > 1 {
@@ -133,13 +133,13 @@ fn prefer(layouts: impl Iterator<Item = Layout>, default: Layout) -> Option<Layo
     layouts.min_by_key(|&layout| (layout != default, layout.frame_bytes()))
 }
 
-fn fits(bytes: &[u8], strict: bool) -> [(Layout, Fit); Layout::LEGACY.len()] {
+fn fits(bytes: &[u8], strict: bool) -> [(Layout, LayoutFit); Layout::LEGACY.len()] {
     let bytes = &bytes[..bytes.len().min(ENOUGH_BYTES)];
     Layout::LEGACY.map(|layout| (layout, fit(bytes, layout, strict)))
 }
 
 /// How well `bytes` go with `layout`; strictly: as frames that clients send, else by type and device only.
-pub(super) fn fit(bytes: &[u8], layout: Layout, strict: bool) -> Fit {
+pub(super) fn fit(bytes: &[u8], layout: Layout, strict: bool) -> LayoutFit {
     let frames = bytes.chunks_exact(layout.frame_bytes());
     let (rest, whole) = (frames.remainder(), frames.len());
     for frame in frames.chain(std::iter::once(rest)) {
@@ -149,7 +149,7 @@ pub(super) fn fit(bytes: &[u8], layout: Layout, strict: bool) -> Fit {
             is_possible(frame)
         };
         if !plausible {
-            return Fit::Impossible;
+            return LayoutFit::Impossible;
         }
     }
     let enough = if strict {
@@ -158,11 +158,11 @@ pub(super) fn fit(bytes: &[u8], layout: Layout, strict: bool) -> Fit {
         LOOSE_HEADER_BYTES
     };
     match (whole, rest.len()) {
-        (0, _) => Fit::Partial,
-        (_, 0) if bytes.len() >= ENOUGH_BYTES || whole > 1 => Fit::Beyond,
-        (_, 0) => Fit::Whole,
-        (_, seen) if seen >= enough || whole > 1 => Fit::Beyond,
-        _ => Fit::Partial,
+        (0, _) => LayoutFit::Partial,
+        (_, 0) if bytes.len() >= ENOUGH_BYTES || whole > 1 => LayoutFit::Beyond,
+        (_, 0) => LayoutFit::Whole,
+        (_, seen) if seen >= enough || whole > 1 => LayoutFit::Beyond,
+        _ => LayoutFit::Partial,
     }
 }
 

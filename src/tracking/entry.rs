@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::message::MessageKind;
-use crate::device::DeviceId;
+use super::message::{Extension, Message, MessageKind};
+use crate::device::{DeviceId, Memory};
 
 /// The highest buffer type byte that names a memory (TRACE).
 pub const MAX_BUFFER_TYPE: u8 = 4;
@@ -76,4 +76,21 @@ pub struct Entry {
     pub generation: u64,
     /// How many ALLOCs are open on the key; always 1 but under [`Semantics::Refcount`].
     pub refcount: u32,
+}
+
+impl Entry {
+    /// The message that takes it off a table. Its extension names no memory where the entry is in system memory: a release
+    /// without one finds it.
+    pub fn release(&self) -> Message {
+        Message {
+            address: self.address,
+            extension: Memory::from_buffer_type(self.buffer_type).map(|memory| Extension {
+                memory,
+                sequence: 0,
+                generation: self.generation,
+                thread: self.thread,
+            }),
+            ..Message::bare(self.class.closing(), i32::from(self.device.0), self.pid)
+        }
+    }
 }

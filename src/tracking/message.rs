@@ -128,6 +128,22 @@ pub struct Message {
     pub extension: Option<Extension>,
 }
 
+impl Message {
+    /// A message that states no more than its kind, device and process.
+    pub fn bare(kind: MessageKind, device: i32, pid: i32) -> Message {
+        Message {
+            kind,
+            device,
+            size_bytes: 0,
+            buffer_type: 0,
+            pid,
+            address: 0,
+            timestamp_ns: 0,
+            extension: None,
+        }
+    }
+}
+
 /// The fields that only heisenbed's own layout carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Extension {

@@ -3,7 +3,7 @@
 //! Streams have no marks between frames, so a place is believed when what follows looks like frames of one layout, as strictly as
 //! the detection of layouts wants it. Not for live connections: those begin with a frame.
 
-use super::detect::{self, Fit};
+use super::detect::{self, LayoutFit};
 use super::wire::{HELLO_BYTES, Layout, decode_hello};
 
 /// So many bytes may be passed over: those of a frame whose beginning is missing, or what else stands before the first one.
@@ -35,9 +35,9 @@ pub fn first_frame(bytes: &[u8], layout: Option<Layout>) -> Option<FirstFrame> {
         let rest = &bytes[offset..bytes.len().min(offset + detect::ENOUGH_BYTES)];
         // At the very start a short stream counts too; behind damage a place needs a second header to be believed.
         let least = if offset == 0 {
-            Fit::Partial
+            LayoutFit::Partial
         } else {
-            Fit::Beyond
+            LayoutFit::Beyond
         };
         let fits = layouts
             .iter()

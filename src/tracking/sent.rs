@@ -30,6 +30,12 @@ impl SentKind {
             SentKind::CbFree => MessageKind::CbFree,
         }
     }
+
+    /// Whether it announces a buffer, and not its release.
+    #[inline]
+    pub fn opens(self) -> bool {
+        self.message_kind().opens()
+    }
 }
 
 /// What a handle says of its buffer (of one part of it, for a mesh buffer).

@@ -6,7 +6,7 @@
 
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::wire::{Common, Layout, TAIL_AT, Tail, part};
+use super::wire::{Common, ExtendedTail, Layout, TAIL_AT, part};
 use crate::device::DeviceId;
 use crate::tracking::entry::{Class, Entry};
 
@@ -30,7 +30,7 @@ pub enum TableFrame {
 pub fn encode_request() -> [u8; TABLE_FRAME_BYTES] {
     let mut common = Common::new_zeroed();
     common.kind = REQUEST;
-    assemble(&common, &Tail::new_zeroed())
+    assemble(&common, &ExtendedTail::new_zeroed())
 }
 
 /// Whether a frame of the extended layout is the request for the table.
@@ -40,7 +40,7 @@ pub fn is_request(frame: &[u8]) -> bool {
 
 /// One frame of the answer.
 pub fn encode(frame: &TableFrame) -> [u8; TABLE_FRAME_BYTES] {
-    let (mut common, mut tail) = (Common::new_zeroed(), Tail::new_zeroed());
+    let (mut common, mut tail) = (Common::new_zeroed(), ExtendedTail::new_zeroed());
     match *frame {
         TableFrame::Entry(entry) => {
             common.kind = ENTRY;
@@ -64,7 +64,7 @@ pub fn encode(frame: &TableFrame) -> [u8; TABLE_FRAME_BYTES] {
 
 /// Decodes one frame of the answer; `None` when it is something else.
 pub fn decode(frame: &[u8; TABLE_FRAME_BYTES]) -> Option<TableFrame> {
-    let (common, tail): (&Common, &Tail) = (part(frame, 0), part(frame, TAIL_AT));
+    let (common, tail): (&Common, &ExtendedTail) = (part(frame, 0), part(frame, TAIL_AT));
     match common.kind {
         ENTRY => Some(TableFrame::Entry(Entry {
             device: DeviceId(u16::try_from(common.device.get()).ok()?),
@@ -82,7 +82,7 @@ pub fn decode(frame: &[u8; TABLE_FRAME_BYTES]) -> Option<TableFrame> {
     }
 }
 
-fn assemble(common: &Common, tail: &Tail) -> [u8; TABLE_FRAME_BYTES] {
+fn assemble(common: &Common, tail: &ExtendedTail) -> [u8; TABLE_FRAME_BYTES] {
     let mut frame = [0; TABLE_FRAME_BYTES];
     frame[..size_of::<Common>()].copy_from_slice(common.as_bytes());
     frame[TAIL_AT..].copy_from_slice(tail.as_bytes());

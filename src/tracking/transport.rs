@@ -250,15 +250,5 @@ impl Connection {
 
 /// A message that only asks.
 fn request(kind: MessageKind, device: i32) -> Message {
-    let pid = std::process::id().cast_signed();
-    Message {
-        kind,
-        device,
-        size_bytes: 0,
-        buffer_type: 0,
-        pid,
-        address: 0,
-        timestamp_ns: 0,
-        extension: None,
-    }
+    Message::bare(kind, device, std::process::id().cast_signed())
 }

@@ -203,7 +203,7 @@ struct MoreTotals {
 /// Bytes 144 to 167 of the extended layout.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
 #[repr(C)]
-pub(super) struct Tail {
+pub(super) struct ExtendedTail {
     memory: u8,
     /// 1 when the message carries an extension, else 0.
     present: u8,
@@ -300,7 +300,7 @@ pub fn encode_into(layout: Layout, message: &Message, frame: &mut [u8]) {
     common.timestamp_ns = message.timestamp_ns.into();
     put(frame, 0, &common);
     if let (Layout::Extended, Some(extension)) = (layout, message.extension) {
-        let mut tail = Tail::new_zeroed();
+        let mut tail = ExtendedTail::new_zeroed();
         tail.memory = extension.memory as u8;
         tail.present = 1;
         tail.thread = extension.thread.into();
@@ -335,7 +335,7 @@ pub fn decode(layout: Layout, frame: &[u8]) -> Result<Message, FrameError> {
     })
 }
 
-fn decode_tail(tail: &Tail) -> Result<Option<Extension>, FrameError> {
+fn decode_tail(tail: &ExtendedTail) -> Result<Option<Extension>, FrameError> {
     if tail.present == 0 {
         return Ok(None);
     }

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Defect;
-use super::hunt::{Budget, Engine, HuntError, hunt};
 use super::results::{DefectResult, EngineResult, ReproducerSize, Results, Spread, TwinResult};
+use super::trial::{Budget, Engine, TrialError, run_trial};
 use crate::engine::controlled::machine::Setup;
-use crate::engine::controlled::observe::Observed;
+use crate::engine::controlled::observe::ObservedRun;
+use crate::engine::threads::CheckedRunError;
 use crate::oracle::{Kind, Report, Verdict};
 use crate::scenario::Scenario;
 use crate::shrink;
@@ -27,7 +28,7 @@ const TWIN_TIME: Duration = Duration::from_secs(3600);
 
 /// What to measure.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct BenchPlan {
     /// Which defects.
     pub defects: Vec<&'static Defect>,
     /// Which engines.
@@ -48,8 +49,8 @@ pub struct Plan {
 
 /// How far a measurement has come.
 #[derive(Clone, Copy, Debug)]
-pub enum Told<'a> {
-    /// A step begins: an engine on a defect, the smallest run, or a twin. Of each defect there are [`Plan::steps_per_defect`].
+pub enum BenchProgress<'a> {
+    /// A step begins: an engine on a defect, the smallest run, or a twin. Of each defect there are [`BenchPlan::steps_per_defect`].
     Step,
     /// A seed of the same step.
     Seed,
@@ -57,7 +58,7 @@ pub enum Told<'a> {
     Defect(&'a Results),
 }
 
-impl Plan {
+impl BenchPlan {
     /// Of each defect its engines, its smallest run and its twin.
     pub fn steps_per_defect(&self) -> usize {
         self.engines.len() + 2
@@ -66,10 +67,10 @@ impl Plan {
 
 /// Measures.
 pub fn bench(
-    plan: &Plan,
+    plan: &BenchPlan,
     interrupt: &AtomicBool,
-    told: &mut dyn FnMut(Told<'_>),
-) -> Result<Results, HuntError> {
+    progress: &mut dyn FnMut(BenchProgress<'_>),
+) -> Result<Results, TrialError> {
     let mut results = Results {
         first_seed: plan.first_seed,
         seeds: plan.seeds,
@@ -83,33 +84,33 @@ pub fn bench(
         }
         results
             .defects
-            .push(measure(plan, defect, interrupt, told)?);
-        told(Told::Defect(&results));
+            .push(measure(plan, defect, interrupt, progress)?);
+        progress(BenchProgress::Defect(&results));
     }
     results.interrupted = interrupt.load(Ordering::Relaxed);
     Ok(results)
 }
 
 fn measure(
-    plan: &Plan,
+    plan: &BenchPlan,
     defect: &Defect,
     interrupt: &AtomicBool,
-    told: &mut dyn FnMut(Told<'_>),
-) -> Result<DefectResult, HuntError> {
+    progress: &mut dyn FnMut(BenchProgress<'_>),
+) -> Result<DefectResult, TrialError> {
     let mut engines = Vec::new();
     let mut example = None;
     for engine in &plan.engines {
-        told(Told::Step);
-        let (result, shown) = by_engine(plan, defect, *engine, interrupt, told)?;
+        progress(BenchProgress::Step);
+        let (result, shown) = by_engine(plan, defect, *engine, interrupt, progress)?;
         engines.push(result);
         example = example.or(shown);
     }
-    told(Told::Step);
+    progress(BenchProgress::Step);
     let reproducer = match example {
         Some((scenario, observed)) => smallest(defect, scenario, &observed, interrupt)?,
         None => None,
     };
-    told(Told::Step);
+    progress(BenchProgress::Step);
     Ok(DefectResult {
         defect: defect.name.clone(),
         engines,
@@ -119,15 +120,15 @@ fn measure(
     })
 }
 
-type Example = (Scenario, Box<Observed>);
+type Example = (Scenario, Box<ObservedRun>);
 
 fn by_engine(
-    plan: &Plan,
+    plan: &BenchPlan,
     defect: &Defect,
     engine: Engine,
     interrupt: &AtomicBool,
-    told: &mut dyn FnMut(Told<'_>),
-) -> Result<(EngineResult, Option<Example>), HuntError> {
+    progress: &mut dyn FnMut(BenchProgress<'_>),
+) -> Result<(EngineResult, Option<Example>), TrialError> {
     let mut result = EngineResult {
         engine,
         runnable: engine.can_run(&engine.scenario(defect, true, plan.first_seed)?),
@@ -150,30 +151,30 @@ fn by_engine(
         if !result.runnable || is_fruitless || interrupt.load(Ordering::Relaxed) {
             break;
         }
-        told(Told::Seed);
+        progress(BenchProgress::Seed);
         let scenario = engine.scenario(defect, true, seed)?;
         let shows = |report: &Report| defect.shows_in(report);
-        let hunted = match hunt(engine, scenario.clone(), &budget, &shows) {
-            Ok(hunted) => hunted,
+        let trial = match run_trial(engine, scenario.clone(), &budget, &shows) {
+            Ok(trial) => trial,
             // A trace that contradicts itself is a finding about heisenbed, and no reason to lose the others.
-            Err(error @ (HuntError::Check(_) | HuntError::Trace(_))) => {
+            Err(TrialError::Threads(error)) if !matches!(error, CheckedRunError::Run(_)) => {
                 result.error = Some(error.to_string());
                 result.seeds += 1;
                 continue;
             }
             Err(error) => return Err(error),
         };
-        if hunted.found.is_none() && interrupt.load(Ordering::Relaxed) {
+        if trial.found.is_none() && interrupt.load(Ordering::Relaxed) {
             break;
         }
         result.seeds += 1;
-        if let Some(report) = &hunted.found {
+        if let Some(report) = &trial.found {
             result.unexplained.extend(defect.unexplained(report));
             if defect.shows_in(report) {
                 result.found += 1;
-                schedules.push(hunted.schedules as f64);
-                seconds.push(hunted.elapsed.as_secs_f64());
-                example = example.or(hunted.example.map(|observed| (scenario, observed)));
+                schedules.push(trial.schedules as f64);
+                seconds.push(trial.elapsed.as_secs_f64());
+                example = example.or(trial.example.map(|observed| (scenario, observed)));
             }
         }
     }
@@ -185,16 +186,16 @@ fn by_engine(
 fn smallest(
     defect: &Defect,
     scenario: Scenario,
-    observed: &Observed,
+    observed: &ObservedRun,
     interrupt: &AtomicBool,
-) -> Result<Option<ReproducerSize>, HuntError> {
+) -> Result<Option<ReproducerSize>, TrialError> {
     let setup = Setup::new(scenario, 0)?;
     let shown = |kind: &&Kind| observed.report.count(**kind) > 0;
     let Some(kind) = defect.expected.iter().find(shown) else {
         return Ok(None);
     };
-    let mut go_on = || !interrupt.load(Ordering::Relaxed);
-    let shrunk = shrink::shrink_ops(&setup.scenario, setup.ops(), *kind, &mut go_on);
+    let mut keep_going = || !interrupt.load(Ordering::Relaxed);
+    let shrunk = shrink::shrink_ops(&setup.scenario, setup.ops(), *kind, &mut keep_going);
     Ok(shrunk.ok().map(|shrunk| ReproducerSize {
         kind: *kind,
         threads: shrunk.size.threads,
@@ -204,7 +205,11 @@ fn smallest(
 }
 
 /// Whatever the twin does that is not clean is a false alarm.
-fn twin(plan: &Plan, defect: &Defect, interrupt: &AtomicBool) -> Result<TwinResult, HuntError> {
+fn twin(
+    plan: &BenchPlan,
+    defect: &Defect,
+    interrupt: &AtomicBool,
+) -> Result<TwinResult, TrialError> {
     let mut result = TwinResult::default();
     let seed = plan.first_seed;
     let budget = |schedules| Budget {
@@ -217,10 +222,10 @@ fn twin(plan: &Plan, defect: &Defect, interrupt: &AtomicBool) -> Result<TwinResu
     if plan.twin_schedules > 0 {
         let small = Engine::Random.scenario(defect, false, seed)?;
         let long = budget(plan.twin_schedules);
-        let drawn = hunt(Engine::Random, small.clone(), &long, &diverged)?;
+        let drawn = run_trial(Engine::Random, small.clone(), &long, &diverged)?;
         result.schedules = drawn.schedules;
         result.false_alarms += u64::from(drawn.found.is_some());
-        let searched = hunt(
+        let searched = run_trial(
             Engine::Exhaustive,
             small,
             &Budget {
@@ -237,7 +242,7 @@ fn twin(plan: &Plan, defect: &Defect, interrupt: &AtomicBool) -> Result<TwinResu
         (Engine::StressPerturbed, plan.twin_runs / 2),
     ] {
         let scenario = engine.scenario(defect, false, seed)?;
-        let played = hunt(engine, scenario, &budget(runs), &diverged)?;
+        let played = run_trial(engine, scenario, &budget(runs), &diverged)?;
         result.runs += played.schedules;
         result.false_alarms +=
             u64::from(played.found.is_some() && !interrupt.load(Ordering::Relaxed));

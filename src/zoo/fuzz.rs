@@ -9,9 +9,9 @@ use std::sync::Arc;
 use rustc_hash::{FxHashSet, FxHasher};
 
 use crate::engine::controlled::machine::{Machine, RunEnd, Setup};
-use crate::engine::controlled::observe::{Observed, observe};
+use crate::engine::controlled::observe::{ObservedRun, observe};
 use crate::engine::controlled::schedulers::Bytes;
-use crate::engine::controlled::world::Record;
+use crate::engine::controlled::world::EventSink;
 use crate::scenario::random::{Purpose, Random};
 use crate::trace::event::Event;
 
@@ -42,7 +42,7 @@ impl Fuzzer {
     }
 
     /// Runs one more input; the run in full where something may have diverged.
-    pub fn next(&mut self) -> Option<Observed> {
+    pub fn next(&mut self) -> Option<ObservedRun> {
         let input = self.mutated();
         self.machine.reset();
         let mut order = Order::default();
@@ -88,7 +88,7 @@ impl Fuzzer {
 #[derive(Default)]
 struct Order(FxHasher);
 
-impl Record for Order {
+impl EventSink for Order {
     fn record(&mut self, stream: u16, event: &Event) {
         let what = match event {
             Event::Alloc { .. } => 1,

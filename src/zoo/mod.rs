@@ -8,8 +8,8 @@
 
 pub mod bench;
 mod fuzz;
-pub mod hunt;
 pub mod results;
+pub mod trial;
 
 use std::sync::OnceLock;
 
@@ -19,7 +19,7 @@ use crate::lifecycle::Discipline;
 use crate::oracle::{Kind, Report, Verdict};
 use crate::scenario::{Scenario, ScenarioError, ScenarioFile};
 
-pub use hunt::Engine;
+pub use trial::Engine;
 
 /// A defect of the zoo.
 #[derive(Clone, Debug, Deserialize)]
@@ -51,7 +51,7 @@ struct Steps {
 
 /// Which form of a scenario: as it is, for real threads, or small enough for every schedule to matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Size {
+pub enum ScenarioSize {
     /// As it is.
     Full,
     /// Condensed, unless it is a script.
@@ -60,7 +60,7 @@ pub enum Size {
 
 /// A defect that a campaign must find, or it is blind.
 #[derive(Clone, Debug)]
-pub struct Canary {
+pub struct CanaryDefect {
     /// Which.
     pub defect: &'static Defect,
     /// The scenario that shows it, in the form that the engine runs.
@@ -104,7 +104,7 @@ pub fn unknown(name: &str) -> String {
 
 /// Defects that must be found in every night, one of each sort: a race at the release and one at the publication, a double release, a
 /// deadlock, a wrong message, a wrong server. Budgets are at least 20 times what the worst of 30 seeds took when the table in `docs/effectiveness.md` was made.
-pub fn canaries() -> Vec<Canary> {
+pub fn canaries() -> Vec<CanaryDefect> {
     const CHOSEN: [(&str, Engine, u64); 7] = [
         ("free-first-gap", Engine::Random, 2_000),
         ("narrow-lock", Engine::Pct, 5_000),
@@ -118,7 +118,7 @@ pub fn canaries() -> Vec<Canary> {
         .into_iter()
         .map(|(name, engine, schedules)| {
             let defect = find(name).expect("canaries are in the zoo");
-            Canary {
+            CanaryDefect {
                 defect,
                 scenario: engine
                     .scenario(defect, true, 0)
@@ -132,12 +132,12 @@ pub fn canaries() -> Vec<Canary> {
 
 impl Defect {
     /// The scenario that shows it.
-    pub fn scenario(&self, size: Size, seed: u64) -> Result<Scenario, ScenarioError> {
+    pub fn scenario(&self, size: ScenarioSize, seed: u64) -> Result<Scenario, ScenarioError> {
         self.resolve(self.file(true, size, seed)?, self.steps_of(true))
     }
 
     /// The same scenario without it.
-    pub fn twin(&self, size: Size, seed: u64) -> Result<Scenario, ScenarioError> {
+    pub fn twin(&self, size: ScenarioSize, seed: u64) -> Result<Scenario, ScenarioError> {
         self.resolve(self.file(false, size, seed)?, self.steps_of(false))
     }
 
@@ -150,7 +150,7 @@ impl Defect {
     pub fn file(
         &self,
         defective: bool,
-        size: Size,
+        size: ScenarioSize,
         seed: u64,
     ) -> Result<ScenarioFile, ScenarioError> {
         let mut table = self.scenario.clone();
@@ -174,8 +174,8 @@ impl Defect {
         })?;
         file.seed = seed;
         Ok(match size {
-            Size::Full => file,
-            Size::Small => file.condensed(None, None),
+            ScenarioSize::Full => file,
+            ScenarioSize::Small => file.condensed(None, None),
         })
     }
 

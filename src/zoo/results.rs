@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{Engine, defects};
+use crate::numbers::plural;
 use crate::oracle::Kind;
 
 /// Everything that was measured.
@@ -161,13 +162,12 @@ impl Results {
             first.engines.iter().map(|engine| engine.engine).collect()
         });
         let mut text = format!(
-            "{} seeds, at most {} s each, {} worker{}. A cell: seeds that found it / seeds tried; median and (worst) of the schedules up to the \
+            "{} seeds, at most {} s each, {}. A cell: seeds that found it / seeds tried; median and (worst) of the schedules up to the \
              find (of stress: runs, of exhaustive: states); median and (worst) of the seconds. Smallest run: threads, operations, preemptions.\n\n\
              | defect |",
             self.seeds,
             self.budget_s,
-            self.workers,
-            if self.workers == 1 { "" } else { "s" },
+            plural(self.workers as u64, "worker"),
         );
         for engine in &engines {
             let _ = write!(text, " {engine} |");

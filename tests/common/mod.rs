@@ -11,7 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use heisenbed::engine::controlled::exhaustive::{Goal, Options, Searched, search};
+use heisenbed::engine::controlled::exhaustive::{Goal, SearchOptions, Searched, search};
 use heisenbed::engine::controlled::machine::Setup;
 use heisenbed::engine::threads::{self, RunConfig, RunResult, ServerChoice};
 use heisenbed::lifecycle::{Discipline, Order, Publication};
@@ -20,7 +20,7 @@ use heisenbed::scenario::{Scenario, ScenarioFile};
 use heisenbed::trace::file::{BlockKind, Header, RunHeader, TraceFile, TraceWriter};
 
 /// Runs that a race gets before it counts as one that does not show.
-pub const PATIENCE: u64 = 20;
+pub const RUN_LIMIT: u64 = 20;
 
 /// The scenario that this TOML text describes.
 pub fn scenario(text: &str) -> Scenario {
@@ -125,17 +125,17 @@ pub fn record(scenario: &Scenario, run: u64, file: File) -> RunResult {
     threads::run(config, |_| ()).expect("the run is played")
 }
 
-/// Plays until a run satisfies `shows`; it must come within [`PATIENCE`] runs.
+/// Plays until a run satisfies `shows`; it must come within [`RUN_LIMIT`] runs.
 pub fn play_until(scenario: &Scenario, shows: impl Fn(&Played) -> bool) -> Played {
     let mut last = None;
-    for run in 0..PATIENCE {
+    for run in 0..RUN_LIMIT {
         let played = play(scenario, run);
         if shows(&played) {
             return played;
         }
         last = Some(played.report);
     }
-    panic!("{PATIENCE} runs did not show it; the last: {last:?}")
+    panic!("{RUN_LIMIT} runs did not show it; the last: {last:?}")
 }
 
 /// Asserts that `runs` runs of `scenario` are clean: not one divergence of any kind.
@@ -265,16 +265,16 @@ pub fn small_file(
 }
 
 /// Everything that a search of `scenario` finds.
-pub fn searched(scenario: &Scenario, options: &Options) -> Searched {
+pub fn searched(scenario: &Scenario, options: &SearchOptions) -> Searched {
     let setup = Setup::new(scenario.clone(), 0).expect("it can be run under control");
     search(&setup, options, &mut |_| true)
 }
 
 /// A search for every kind.
-pub fn all_kinds() -> Options {
-    Options {
+pub fn all_kinds() -> SearchOptions {
+    SearchOptions {
         goal: Goal::AllKinds,
-        ..Options::default()
+        ..SearchOptions::default()
     }
 }
 

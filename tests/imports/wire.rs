@@ -1,4 +1,4 @@
-//! A client's raw bytes, whose start is damaged. That every byte is accounted for is shown in `tests/proxy.rs`.
+//! A client's raw bytes, whose start is damaged. That every byte is accounted for is shown in `tests/servers/proxy.rs`.
 
 use heisenbed::tracking::{Layout, Message, MessageKind, wire};
 

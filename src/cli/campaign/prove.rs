@@ -11,12 +11,14 @@ use serde_json::json;
 use crate::campaign::folder::{Folder, write_whole};
 use crate::campaign::proof::{Proof, ProofPart, prove, write_merged};
 use crate::campaign::{CampaignError, Shard};
+use crate::cli::args::parse_duration;
+use crate::cli::outcome::{CommandOutcome, Context, Format};
 use crate::cli::progress::Progress;
 use crate::cli::scenario_args::ScenarioArgs;
-use crate::cli::stress::{headline, parse_duration};
-use crate::cli::verdict::{Summary, divergence_table, grouped, plural};
-use crate::cli::{Context, Format, Outcome};
+use crate::cli::verdict::headline;
+use crate::cli::verdict::{VerdictSummary, divergence_table};
 use crate::engine::controlled::machine::Setup;
+use crate::numbers::{grouped, plural};
 use crate::oracle::Verdict;
 
 /// Arguments of `heisenbed campaign prove`.
@@ -52,10 +54,10 @@ pub struct ProveArgs {
 }
 
 /// Runs the subcommand.
-pub(super) fn run(args: &ProveArgs, context: &Context) -> Result<Outcome, CampaignError> {
+pub(super) fn run(args: &ProveArgs, context: &Context) -> Result<CommandOutcome, CampaignError> {
     let scenario = match args.scenario.resolve_small(context.seed) {
         Ok(scenario) => scenario,
-        Err(error) => return Ok(Outcome::bad_input(error, context.format)),
+        Err(error) => return Ok(CommandOutcome::bad_input(error, context.format)),
     };
     let setup = Setup::new(scenario, 0)?;
     context.catch_interrupts();
@@ -88,7 +90,7 @@ pub(super) fn run(args: &ProveArgs, context: &Context) -> Result<Outcome, Campai
         Format::Json => json_of(&part, &setup, &path, elapsed_s),
         Format::Human => text_of(&part, &path, elapsed_s),
     };
-    Ok(Outcome {
+    Ok(CommandOutcome {
         stdout,
         stderr: String::new(),
         exit_code: exit_code(part.verdict),
@@ -117,7 +119,7 @@ pub(super) fn verdict_of(proofs: &[Proof]) -> Verdict {
 }
 
 /// What parts come to, for people.
-pub(super) fn told(proof: &Proof) -> String {
+pub(super) fn in_words(proof: &Proof) -> String {
     let mut text = format!(
         "{}\n{} of {} parts, {} (some in several parts), {}\n",
         proof.scenario,
@@ -177,7 +179,7 @@ fn text_of(part: &ProofPart, path: &str, elapsed_s: f64) -> String {
 }
 
 fn json_of(part: &ProofPart, setup: &Setup, path: &str, elapsed_s: f64) -> String {
-    let mut summary = Summary::new(setup.scenario.threads, setup.scenario.seed);
+    let mut summary = VerdictSummary::new(setup.scenario.threads, setup.scenario.seed);
     summary.verdict = match part.verdict {
         // A part proves nothing of the whole.
         Verdict::Proved if part.shard.of() > 1 => Verdict::Clean,

@@ -5,15 +5,16 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::super::outcome::{CommandOutcome, Context, Format};
 use super::super::progress::Progress;
-use super::super::verdict::{Summary, divergence_table, grouped, plural};
-use super::super::{Context, Format, Outcome};
+use super::super::verdict::{VerdictSummary, divergence_table};
 use super::{SHOWN, weak_report};
 use crate::device::Memory;
 use crate::import::accounting::Accounting;
 use crate::import::allocation::{self, AllocationSource};
 use crate::import::stacks::{StackId, StackTable};
-use crate::oracle::allocation_check::{AllocationCheck, AllocationReport, LiveBuffer};
+use crate::numbers::{grouped, plural};
+use crate::oracle::allocation_check::{AllocationCheck, AllocationReport, LiveRecord};
 use crate::oracle::{Report, Verdict};
 use crate::trace::file::{ImportFormat, ImportHeader, TraceFile};
 use crate::trace::text::TextReader;
@@ -22,10 +23,10 @@ use crate::trace::text::TextReader;
 const SHOWN_FRAMES: usize = 8;
 
 /// Checks an imported trace that is no server's log.
-pub(super) fn check(trace: &TraceFile, header: &ImportHeader, context: &Context) -> Outcome {
+pub(super) fn check(trace: &TraceFile, header: &ImportHeader, context: &Context) -> CommandOutcome {
     let started = Instant::now();
     let fail = |error: &dyn std::fmt::Display| {
-        Outcome::bad_input(
+        CommandOutcome::bad_input(
             format!("{}: {error}", trace.path().display()),
             context.format,
         )
@@ -51,7 +52,7 @@ pub(super) fn check(trace: &TraceFile, header: &ImportHeader, context: &Context)
     let lost = lost_records(header.format, source.accounting());
     drop(source);
     let report = report(header.format, &found, lost, text.damage());
-    let mut summary = Summary::new(u16::try_from(found.threads).unwrap_or(u16::MAX), 0);
+    let mut summary = VerdictSummary::new(u16::try_from(found.threads).unwrap_or(u16::MAX), 0);
     summary.add(&report);
     summary.elapsed_s = started.elapsed().as_secs_f64();
     let stdout = match context.format {
@@ -71,7 +72,7 @@ pub(super) fn check(trace: &TraceFile, header: &ImportHeader, context: &Context)
             text + &findings
         }
     };
-    Outcome {
+    CommandOutcome {
         stdout,
         stderr: String::new(),
         exit_code: summary.exit_code(),
@@ -297,7 +298,7 @@ fn json_of(format: ImportFormat, found: &AllocationReport, source: &dyn Allocati
     })
 }
 
-fn live_json(live: &LiveBuffer) -> Value {
+fn live_json(live: &LiveRecord) -> Value {
     json!({
         "device": live.buffer.device,
         "memory": type_word(live),
@@ -308,6 +309,6 @@ fn live_json(live: &LiveBuffer) -> Value {
     })
 }
 
-fn type_word(live: &LiveBuffer) -> &'static str {
+fn type_word(live: &LiveRecord) -> &'static str {
     Memory::from_buffer_type(live.buffer.buffer_type).map_or("another memory", Memory::name)
 }

@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
-use crate::cli::verdict::{Summary, plural};
-use crate::cli::{Context, Format, Outcome, captured};
+use crate::cli::captured;
+use crate::cli::outcome::{CommandOutcome, Context, Format};
+use crate::cli::verdict::VerdictSummary;
+use crate::numbers::plural;
 use crate::oracle::observation_check::ObservationCheck;
 use crate::trace::file::{CaptureHeader, TraceFile};
 use crate::trace::{capture, journal};
@@ -13,12 +15,12 @@ pub(super) fn check_capture(
     trace: &TraceFile,
     header: &CaptureHeader,
     context: &Context,
-) -> Outcome {
+) -> CommandOutcome {
     let started = Instant::now();
     let mut check = ObservationCheck::default();
     let account = capture::messages(trace, header, &mut |seen| check.observe(&seen));
     let found = check.finish();
-    let mut summary = Summary::new(0, 0);
+    let mut summary = VerdictSummary::new(0, 0);
     summary.add(&super::report(
         &found,
         account.damage.as_deref(),
@@ -40,7 +42,7 @@ pub(super) fn check_capture(
             super::found_human(&head, "a capture", "message", &summary, &found)
         }
     };
-    Outcome {
+    CommandOutcome {
         stdout,
         stderr: String::new(),
         exit_code: summary.exit_code(),
@@ -48,12 +50,12 @@ pub(super) fn check_capture(
 }
 
 /// Checks a server's journal.
-pub(super) fn check_journal(trace: &TraceFile, context: &Context) -> Outcome {
+pub(super) fn check_journal(trace: &TraceFile, context: &Context) -> CommandOutcome {
     let started = Instant::now();
     let mut check = ObservationCheck::default();
     let damage = journal::observations(trace, &mut |seen| check.observe(&seen));
     let found = check.finish();
-    let mut summary = Summary::new(0, 0);
+    let mut summary = VerdictSummary::new(0, 0);
     summary.add(&super::report(
         &found,
         damage.as_deref(),
@@ -68,7 +70,7 @@ pub(super) fn check_journal(trace: &TraceFile, context: &Context) -> Outcome {
             super::found_human(&head, "a journal", "message", &summary, &found)
         }
     };
-    Outcome {
+    CommandOutcome {
         stdout,
         stderr: String::new(),
         exit_code: summary.exit_code(),

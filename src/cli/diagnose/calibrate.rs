@@ -5,31 +5,31 @@ use std::time::Instant;
 use comfy_table::{Table, presets};
 use serde_json::json;
 
+use super::super::outcome::{CommandOutcome, Context, Format};
 use super::super::progress::Progress;
-use super::super::verdict::plural;
-use super::super::{Context, Format, Outcome};
-use crate::calibration::{Confusion, Plan, Row, calibrate};
+use crate::calibration::{CalibrationPlan, Confusion, Row, calibrate};
 use crate::diagnosis::{CONFIDENT, Cause};
+use crate::numbers::plural;
 
 /// The share of runs in which the right cause must come first.
 const RIGHT: f64 = 0.95;
 /// Missed runs that the text output names, of each row.
 const SHOWN: usize = 5;
 
-pub(super) fn run(runs: u64, context: &Context) -> Outcome {
+pub(super) fn run(runs: u64, context: &Context) -> CommandOutcome {
     let started = Instant::now();
     let seed = context.seed.unwrap_or(0);
     let all = runs * (1 + Cause::ALL.len() as u64);
     let mut progress = Progress::new(context.quiet, "calibrate", "runs", all);
     context.catch_interrupts();
-    let confusion = calibrate(Plan { runs, seed }, |done| {
+    let confusion = calibrate(CalibrationPlan { runs, seed }, |done| {
         progress.update(done);
         !context.interrupt.load(std::sync::atomic::Ordering::Relaxed)
     });
     progress.finish();
     let confusion = match confusion {
         Ok(confusion) => confusion,
-        Err(error) => return Outcome::bad_input(error, context.format),
+        Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
     let holds = confusion.rows.len() > Cause::ALL.len() && confusion.rows.iter().all(holds);
     let stdout = match context.format {
@@ -43,7 +43,7 @@ pub(super) fn run(runs: u64, context: &Context) -> Outcome {
         ),
         Format::Human => human(&confusion, runs, seed, holds),
     };
-    Outcome {
+    CommandOutcome {
         stdout,
         stderr: String::new(),
         exit_code: u8::from(!holds),

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::super::verdict::{grouped, plural};
-use super::super::{Context, Format, Outcome};
+use super::super::outcome::{CommandOutcome, Context, Format};
 use super::{Diagnosed, LeakPlace};
 use crate::diagnosis::{CONFIDENT, Cause, Exhibit, PROBABLE, Suspect};
+use crate::numbers::{grouped, plural};
 
 /// Pieces of evidence that the text output shows for a cause that is named, and for one that is only mentioned.
 const SHOWN: usize = 5;
@@ -17,10 +17,10 @@ const SHOWN_OF_WEAK: usize = 2;
 const SHOWN_PLACES: usize = 5;
 const SHOWN_FRAMES: usize = 8;
 
-pub(super) fn outcome(path: &Path, diagnosed: &Diagnosed, context: &Context) -> Outcome {
+pub(super) fn outcome(path: &Path, diagnosed: &Diagnosed, context: &Context) -> CommandOutcome {
     let diagnosis = &diagnosed.diagnosis;
     let found = diagnosis.named().is_some() || diagnosis.trouble;
-    Outcome {
+    CommandOutcome {
         stdout: match context.format {
             Format::Json => diagnosed.summary().json(&json_of(diagnosed)),
             Format::Human => human(path, diagnosed),

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::super::verdict::grouped;
-use super::super::{Format, captured};
+use super::super::captured;
+use super::super::outcome::Format;
 use super::{ImportArgs, READ_BYTES, at, open};
-use crate::trace::capture::{self, Account, CaptureEvent, CaptureRecord, CaptureWriter};
+use crate::numbers::grouped;
+use crate::trace::capture::{self, CaptureAccount, CaptureEvent, CaptureRecord, CaptureWriter};
 use crate::trace::file::{CaptureHeader, CaptureSource, Header, TraceFile};
 
 /// Writes the capture, reads it again, and says what became of every byte.
@@ -88,7 +89,7 @@ fn at_once(what: CaptureEvent<'_>) -> CaptureRecord<'_> {
     }
 }
 
-fn account_json(args: &ImportArgs, account: &Account, trace_bytes: Option<u64>) -> String {
+fn account_json(args: &ImportArgs, account: &CaptureAccount, trace_bytes: Option<u64>) -> String {
     let mut value = captured::json(account);
     value["format"] = "wire".into();
     value["messages"] = account.messages.into();
@@ -97,7 +98,7 @@ fn account_json(args: &ImportArgs, account: &Account, trace_bytes: Option<u64>) 
     format!("{value}\n")
 }
 
-fn account_human(args: &ImportArgs, account: &Account, trace_bytes: Option<u64>) -> String {
+fn account_human(args: &ImportArgs, account: &CaptureAccount, trace_bytes: Option<u64>) -> String {
     let mut text = format!("{}: {}", args.file.display(), captured::human(account));
     if let Some((output, bytes)) = args.output.as_ref().zip(trace_bytes) {
         text += &format!(

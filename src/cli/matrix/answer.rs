@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::super::verdict::plural;
 use super::Cell;
 use crate::lifecycle::{Discipline, Lock, MicroStep, ProgramKind};
+use crate::numbers::plural;
 use crate::oracle::Verdict;
 
 /// The summary below the table.

@@ -12,17 +12,18 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
 use super::scenario_args::word;
-use super::{Context, Format, Outcome};
 use crate::campaign::target::WORKLOADS;
-use crate::engine::controlled::exhaustive::{Goal, Options, search};
+use crate::campaign::target::pairs;
+use crate::engine::controlled::exhaustive::{Goal, SearchOptions, search};
 use crate::engine::controlled::machine::Setup;
 use crate::lifecycle::{self, Discipline, Order, Publication};
 use crate::oracle::{Kind, Verdict};
 use crate::registry::Semantics;
 use crate::scenario::{Scenario, ScenarioFile};
-use crate::shrink::{self, Shrunk, Size};
+use crate::shrink::{self, Shrunk, ShrunkSize};
 
 /// Arguments of `heisenbed matrix`.
 #[derive(Clone, Debug, Args)]
@@ -100,27 +101,27 @@ impl Cell {
         self.divergences.keys().copied().collect()
     }
 
-    fn size(&self) -> Option<Size> {
+    fn size(&self) -> Option<ShrunkSize> {
         self.smallest.as_ref().map(|shrunk| shrunk.size)
     }
 }
 
 /// Runs the subcommand: exit 1 when a cell diverges.
-pub fn run(args: &MatrixArgs, context: &Context) -> Outcome {
+pub fn run(args: &MatrixArgs, context: &Context) -> CommandOutcome {
     let started = Instant::now();
     let plans = match plans(args, context.seed) {
         Ok(plans) => plans,
-        Err(error) => return Outcome::bad_input(error, context.format),
+        Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
     if let Some(folder) = &args.save
         && let Err(error) = std::fs::create_dir_all(folder)
     {
-        return Outcome::bad_input(format!("{}: {error}", folder.display()), context.format);
+        return CommandOutcome::bad_input(format!("{}: {error}", folder.display()), context.format);
     }
     context.catch_interrupts();
     let mut cells = match search_all(args, context, plans) {
         Ok(cells) => cells,
-        Err(error) => return Outcome::bad_input(error, context.format),
+        Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
     let unsaved = args
         .save
@@ -142,12 +143,12 @@ pub fn run(args: &MatrixArgs, context: &Context) -> Outcome {
     };
     match unsaved {
         // What was found is not lost with it.
-        Some(error) => Outcome {
+        Some(error) => CommandOutcome {
             stdout,
             stderr: format!("error: {error}\n"),
             exit_code: 2,
         },
-        None => Outcome {
+        None => CommandOutcome {
             stdout,
             stderr: String::new(),
             exit_code: u8::from(diverged),
@@ -205,12 +206,6 @@ fn or_all<T: Copy>(asked: &[T], all: [T; 2]) -> Vec<T> {
     }
 }
 
-fn pairs<A: Clone, B: Clone>(a: &[A], b: &[B]) -> Vec<(A, B)> {
-    a.iter()
-        .flat_map(|a| b.iter().map(move |b| (a.clone(), b.clone())))
-        .collect()
-}
-
 fn search_all(args: &MatrixArgs, context: &Context, plans: Vec<Plan>) -> Result<Vec<Cell>, String> {
     let results: Vec<OnceLock<Result<Cell, String>>> =
         plans.iter().map(|_| OnceLock::new()).collect();
@@ -247,14 +242,14 @@ fn search_all(args: &MatrixArgs, context: &Context, plans: Vec<Plan>) -> Result<
 }
 
 fn search_cell(plan: &Plan, args: &MatrixArgs, context: &Context) -> Result<Cell, String> {
-    let mut go_on = || !context.interrupt.load(Ordering::Relaxed);
+    let mut keep_going = || !context.interrupt.load(Ordering::Relaxed);
     let setup = Setup::new(plan.scenario.clone(), 0).map_err(|error| error.to_string())?;
-    let options = Options {
+    let options = SearchOptions {
         goal: Goal::AllKinds,
         max_states: args.max_states,
-        ..Options::default()
+        ..SearchOptions::default()
     };
-    let found = search(&setup, &options, &mut |_| go_on());
+    let found = search(&setup, &options, &mut |_| keep_going());
     let (verdict, _) = found.verdict(None);
     let first = found
         .example
@@ -262,7 +257,7 @@ fn search_cell(plan: &Plan, args: &MatrixArgs, context: &Context) -> Result<Cell
         .and_then(|example| example.report.first);
     let smallest = first
         .and_then(|first| {
-            shrink::shrink_ops(&plan.scenario, setup.ops(), first.kind, &mut go_on).ok()
+            shrink::shrink_ops(&plan.scenario, setup.ops(), first.kind, &mut keep_going).ok()
         })
         .map(Box::new);
     Ok(Cell {

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::super::verdict::grouped;
 use super::{Cell, Plan};
 use crate::lifecycle::{Order, Publication};
+use crate::numbers::grouped;
 use crate::oracle::Verdict;
 
 /// The forms of a discipline, in the order of the marks of a table's cell.

@@ -10,10 +10,11 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 
 use super::ReplayArgs;
+use crate::cli::outcome::{CommandOutcome, Context, Format};
 use crate::cli::progress::Progress;
-use crate::cli::verdict::{Summary, grouped, plural};
-use crate::cli::{Context, Format, Outcome};
+use crate::cli::verdict::VerdictSummary;
 use crate::device::{DeviceId, Memory};
+use crate::numbers::{grouped, plural};
 use crate::observe::{self, Seen};
 use crate::oracle::{Divergence, Kind, Strength, Verdict};
 use crate::playback::{Figure, PlaybackError, Played, Player, compare};
@@ -26,9 +27,9 @@ const SHOWN: usize = 20;
 
 /// Runs the subcommand: exit 0 when every total is as expected, 1 when one is not or the server fails, 2 on bad input or where
 /// nobody listens.
-pub(super) fn run(args: &ReplayArgs, path: &Path, context: &Context) -> Outcome {
+pub(super) fn run(args: &ReplayArgs, path: &Path, context: &Context) -> CommandOutcome {
     if super::is_text(&args.file) {
-        return Outcome::bad_input(
+        return CommandOutcome::bad_input(
             format!(
                 "{}: a reproducer has no recorded messages: record a run with `heisenbed stress --record`",
                 args.file.display()
@@ -38,13 +39,13 @@ pub(super) fn run(args: &ReplayArgs, path: &Path, context: &Context) -> Outcome 
     }
     let trace = match TraceFile::open(&args.file) {
         Ok(trace) => trace,
-        Err(error) => return Outcome::bad_input(error, context.format),
+        Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
     context.catch_interrupts();
     let (layout, semantics) = choose(args, trace.header());
     let started = Instant::now();
     match play(args, path, &trace, layout, semantics, context) {
-        Ok((seen, played)) => Told {
+        Ok((seen, played)) => PlaybackReport {
             args,
             path,
             trace: &trace,
@@ -63,10 +64,10 @@ pub(super) fn run(args: &ReplayArgs, path: &Path, context: &Context) -> Outcome 
         .outcome(context),
         Err(error @ PlaybackError::Server { .. }) => failed(args, path, &error, context),
         Err(error @ (PlaybackError::Connect { .. } | PlaybackError::Layout { .. })) => {
-            Outcome::bad_input(error, context.format)
+            CommandOutcome::bad_input(error, context.format)
         }
         Err(error) => {
-            Outcome::bad_input(format!("{}: {error}", args.file.display()), context.format)
+            CommandOutcome::bad_input(format!("{}: {error}", args.file.display()), context.format)
         }
     }
 }
@@ -120,13 +121,18 @@ fn choose(args: &ReplayArgs, header: &Header) -> (Layout, Semantics) {
 }
 
 /// The server did not last.
-fn failed(args: &ReplayArgs, path: &Path, error: &PlaybackError, context: &Context) -> Outcome {
+fn failed(
+    args: &ReplayArgs,
+    path: &Path,
+    error: &PlaybackError,
+    context: &Context,
+) -> CommandOutcome {
     let text = format!("{} to {}: {error}", args.file.display(), path.display());
     let stdout = match context.format {
         Format::Human => format!("{text}\n"),
         Format::Json => format!("{}\n", json!({ "verdict": "diverged", "error": text })),
     };
-    Outcome {
+    CommandOutcome {
         stdout,
         stderr: String::new(),
         exit_code: 1,
@@ -134,7 +140,7 @@ fn failed(args: &ReplayArgs, path: &Path, error: &PlaybackError, context: &Conte
 }
 
 /// Everything that there is to tell.
-struct Told<'a> {
+struct PlaybackReport<'a> {
     args: &'a ReplayArgs,
     path: &'a Path,
     trace: &'a TraceFile,
@@ -149,8 +155,8 @@ struct Told<'a> {
     played: Played,
 }
 
-impl Told<'_> {
-    fn outcome(&self, context: &Context) -> Outcome {
+impl PlaybackReport<'_> {
+    fn outcome(&self, context: &Context) -> CommandOutcome {
         let summary = self.summary();
         let stdout = match context.format {
             Format::Human => self.human(&summary),
@@ -170,19 +176,19 @@ impl Told<'_> {
                 },
             })),
         };
-        Outcome {
+        CommandOutcome {
             stdout,
             stderr: String::new(),
             exit_code: summary.exit_code(),
         }
     }
 
-    fn summary(&self) -> Summary {
+    fn summary(&self) -> VerdictSummary {
         let (threads, seed) = match self.trace.header() {
             Header::Run(header) => (header.scenario.threads, header.scenario.seed),
             _ => (0, 0),
         };
-        let mut summary = Summary::new(threads, seed);
+        let mut summary = VerdictSummary::new(threads, seed);
         summary.schedules = 1;
         summary.check = Strength::Totals;
         summary.messages = self.played.messages;
@@ -217,7 +223,7 @@ impl Told<'_> {
             .then(|| "there are more devices than are compared".to_owned())
     }
 
-    fn human(&self, summary: &Summary) -> String {
+    fn human(&self, summary: &VerdictSummary) -> String {
         let mut text = format!(
             "{}: {} in the {} layout over {} to {}, in {:.2} s\n",
             self.args.file.display(),

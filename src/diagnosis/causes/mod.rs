@@ -25,7 +25,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Facts, Sighting, Tally};
+use super::facts::{Facts, Sighting, SightingTally};
 use super::{Circumstances, Diagnosis};
 use shares::Shares;
 
@@ -128,7 +128,7 @@ struct Evidence {
 }
 
 impl Evidence {
-    fn exhibit(&mut self, tally: &Tally, says: &'static str) {
+    fn exhibit(&mut self, tally: &SightingTally, says: &'static str) {
         self.exhibit_all(&tally.kept, says);
     }
 

@@ -13,7 +13,7 @@ use crate::trace::event::Event;
 use super::machine::{Machine, Setup};
 use super::sample::{Estimate, Strategy, pct};
 use super::schedulers::{RandomWalk, Scheduler, Urw};
-use super::world::Record;
+use super::world::EventSink;
 
 /// How many schedules were told apart, and how they differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Behaviours {
 }
 
 /// Tells the first `schedules` schedules apart that `strategy` draws.
-pub fn tell_apart(
+pub fn distinguish(
     setup: &Arc<Setup>,
     strategy: Strategy,
     seed: u64,
@@ -35,16 +35,18 @@ pub fn tell_apart(
     max_steps: u64,
 ) -> Behaviours {
     match strategy {
-        Strategy::Random => tell(setup, RandomWalk::new(seed), schedules, max_steps),
-        Strategy::Pct { depth } => tell(setup, pct(setup, seed, depth), schedules, max_steps),
+        Strategy::Random => distinguish_by(setup, RandomWalk::new(seed), schedules, max_steps),
+        Strategy::Pct { depth } => {
+            distinguish_by(setup, pct(setup, seed, depth), schedules, max_steps)
+        }
         Strategy::Urw => {
             let urw = Urw::new(seed, Estimate::of(setup).steps);
-            tell(setup, urw, schedules, max_steps)
+            distinguish_by(setup, urw, schedules, max_steps)
         }
     }
 }
 
-fn tell<S: Scheduler>(
+fn distinguish_by<S: Scheduler>(
     setup: &Arc<Setup>,
     mut scheduler: S,
     schedules: u64,
@@ -69,7 +71,7 @@ fn tell<S: Scheduler>(
 /// The hash of what was visible so far.
 struct Behaviour(u64);
 
-impl Record for Behaviour {
+impl EventSink for Behaviour {
     #[inline]
     fn record(&mut self, stream: u16, event: &Event) {
         let what = match *event {

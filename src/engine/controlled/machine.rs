@@ -18,14 +18,14 @@ use crate::scenario::objects::ConnId;
 use crate::scenario::op::{Op, SlotId};
 use crate::trace::event::Event;
 use crate::trace::file::SERVER_STREAM;
-use crate::trace::merge::Merged;
+use crate::trace::merge::MergedEvent;
 
 use super::actors::{Actor, Actors};
-use super::observe::Unrecorded;
+use super::observe::NoRecording;
 use super::reduction::safe_steps;
 use super::schedulers::Scheduler;
-use super::server::Server;
-use super::world::{Hand, Record, World};
+use super::server::ControlledServer;
+use super::world::{EventSink, ThreadView, World};
 
 /// What all schedules of a scenario share.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ impl Setup {
         if slots > MAX_SLOTS {
             return Err(SetupError::TooManySlots(slots));
         }
-        let connections = Server::new(&scenario).connections();
+        let connections = ControlledServer::new(&scenario).connections();
         if usize::from(scenario.threads) + usize::from(connections) > Actors::MAX {
             return Err(SetupError::TooManyActors {
                 threads: scenario.threads,
@@ -163,7 +163,7 @@ pub enum ActorName {
 pub struct Machine {
     setup: Arc<Setup>,
     world: World,
-    server: Server,
+    server: ControlledServer,
     threads: Vec<Thread>,
     /// How many of its operations each thread has taken up.
     taken: Vec<u32>,
@@ -194,7 +194,7 @@ impl Machine {
         let threads = scenario.threads;
         Machine {
             world: World::new(scenario).expect("built once in Setup::new"),
-            server: Server::new(scenario),
+            server: ControlledServer::new(scenario),
             threads: (0..threads).map(Thread::new).collect(),
             taken: vec![0; usize::from(threads)],
             ready: Actors::first(threads),
@@ -223,7 +223,7 @@ impl Machine {
     /// Runs from here to the end under `scheduler`, at most `max_steps` steps. Where the scheduler fuses, it is not asked before
     /// a safe step: whoever took the last one goes on.
     #[inline]
-    pub fn run<S: Scheduler, R: Record>(
+    pub fn run<S: Scheduler, R: EventSink>(
         &mut self,
         scheduler: &mut S,
         record: &mut R,
@@ -254,18 +254,18 @@ impl Machine {
 
     /// Lets `actor` take a step; `false`: it cannot, and nothing has changed.
     #[inline]
-    pub fn step<R: Record>(&mut self, actor: Actor, record: &mut R) -> bool {
+    pub fn step<R: EventSink>(&mut self, actor: Actor, record: &mut R) -> bool {
         self.advance(actor, record, false, u64::MAX, |_| {})
     }
 
     /// Whether `actor` could take a step now.
     pub fn can_step(&self, actor: Actor) -> bool {
-        self.ready.contains(actor) && self.clone().step(actor, &mut Unrecorded)
+        self.ready.contains(actor) && self.clone().step(actor, &mut NoRecording)
     }
 
     /// Lets `actor` take a step and, where it `fuses`, all safe ones after it; tells `took` of each.
     #[inline]
-    fn advance<R: Record>(
+    fn advance<R: EventSink>(
         &mut self,
         actor: Actor,
         record: &mut R,
@@ -282,7 +282,7 @@ impl Machine {
             return served;
         };
         let setup = &*self.setup;
-        let mut hand = Hand {
+        let mut hand = ThreadView {
             world: &mut self.world,
             thread: actor.0,
             ops: &mut Ops {
@@ -326,7 +326,7 @@ impl Machine {
         ran
     }
 
-    fn serve<R: Record>(&mut self, actor: Actor, record: &mut R) -> bool {
+    fn serve<R: EventSink>(&mut self, actor: Actor, record: &mut R) -> bool {
         let conn = ConnId(actor.0 - self.setup.scenario.threads);
         let Some(code) = self.server.receive(conn, &self.world) else {
             self.ready.remove(actor);
@@ -341,32 +341,32 @@ impl Machine {
         true
     }
 
-    /// Ends a run in which nobody can go on: all have ended, or else those that have not are told to, and say what they waited for.
-    pub fn finish<R: Record>(&mut self, record: &mut R) -> RunEnd {
+    /// Ends a run in which nobody can go on: all have ended, or else those that have not are waits to, and say what they waited for.
+    pub fn finish<R: EventSink>(&mut self, record: &mut R) -> RunEnd {
         if self.alive.is_empty() {
             return RunEnd::Completed;
         }
-        let mut told: Vec<Merged> = Vec::new();
+        let mut events: Vec<MergedEvent> = Vec::new();
         for actor in self.alive {
             let index = usize::from(actor.0);
-            let mut hand = Hand {
+            let mut hand = ThreadView {
                 world: &mut self.world,
                 thread: actor.0,
                 ops: &mut Ops {
                     ops: &self.setup.ops[index],
                     taken: &mut self.taken[index],
                 },
-                record: &mut told,
+                record: &mut events,
                 network: &mut self.server,
                 stop: Some(StopReason::Deadlock),
             };
             self.threads[index].step(&self.setup.code, &mut hand);
         }
         // What each waits for comes before the first lets go of what another waits for.
-        let (waits, rest): (Vec<Merged>, Vec<Merged>) = told
+        let (waits, rest): (Vec<MergedEvent>, Vec<MergedEvent>) = events
             .into_iter()
             .partition(|merged| merged.event.is_blocked());
-        for Merged { stream, event } in waits.iter().chain(&rest) {
+        for MergedEvent { stream, event } in waits.iter().chain(&rest) {
             record.record(*stream, event);
         }
         self.alive = Actors::default();
@@ -441,7 +441,7 @@ impl Machine {
     }
 
     /// The server.
-    pub fn server(&self) -> &Server {
+    pub fn server(&self) -> &ControlledServer {
         &self.server
     }
 }
@@ -503,7 +503,7 @@ struct Watch<'a, R> {
     alarmed: &'a mut bool,
 }
 
-impl<R: Record> Record for Watch<'_, R> {
+impl<R: EventSink> EventSink for Watch<'_, R> {
     #[inline]
     fn record(&mut self, stream: u16, event: &Event) {
         use crate::trace::event::FreeOutcome;

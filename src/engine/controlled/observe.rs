@@ -8,23 +8,23 @@ use crate::oracle::rest::table;
 use crate::oracle::{Checker, Report, Verdict};
 use crate::trace::event::Event;
 use crate::trace::file::{AtRest, End};
-use crate::trace::merge::Merged;
+use crate::trace::merge::MergedEvent;
 
 use super::actors::Actor;
 use super::machine::{Machine, RunEnd, Setup};
-use super::schedule::Noted;
+use super::schedule::NotingScheduler;
 use super::schedulers::{Bytes, Replay, Scheduler};
-use super::world::Record;
+use super::world::EventSink;
 
 /// A schedule that was run and recorded.
 #[derive(Clone, Debug)]
-pub struct Observed {
+pub struct ObservedRun {
     /// Who took each step.
     pub picks: Vec<Actor>,
     /// For each step, the index of its first event.
     pub first_event: Vec<usize>,
     /// What happened, in order.
-    pub events: Vec<Merged>,
+    pub events: Vec<MergedEvent>,
     /// How it ended.
     pub end: RunEnd,
     /// What the oracle says.
@@ -36,10 +36,10 @@ pub struct Observed {
 }
 
 /// Collects events in one sequence.
-impl Record for Vec<Merged> {
+impl EventSink for Vec<MergedEvent> {
     #[inline]
     fn record(&mut self, stream: u16, event: &Event) {
-        self.push(Merged {
+        self.push(MergedEvent {
             stream,
             event: *event,
         });
@@ -48,9 +48,9 @@ impl Record for Vec<Merged> {
 
 /// Takes nothing down.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Unrecorded;
+pub struct NoRecording;
 
-impl Record for Unrecorded {
+impl EventSink for NoRecording {
     #[inline]
     fn record(&mut self, _stream: u16, _event: &Event) {}
 }
@@ -61,23 +61,23 @@ pub fn observe<S: Scheduler>(
     scheduler: S,
     index: u64,
     max_steps: u64,
-) -> (Observed, S) {
-    let mut noted = Noted::new(scheduler);
+) -> (ObservedRun, S) {
+    let mut noted = NotingScheduler::new(scheduler);
     noted.begin(index);
-    let end = Machine::new(setup).run(&mut noted, &mut Unrecorded, max_steps);
+    let end = Machine::new(setup).run(&mut noted, &mut NoRecording, max_steps);
     (observe_picks(setup, noted.picks, end), noted.scheduler)
 }
 
 /// Runs `picks` from the start and then, where threads are left, one after another as far as each can.
-pub fn observe_path(setup: &Arc<Setup>, picks: Vec<Actor>) -> Observed {
+pub fn observe_path(setup: &Arc<Setup>, picks: Vec<Actor>) -> ObservedRun {
     let replay = Replay::new(picks, Some(Bytes::new(&[])));
     observe(setup, replay, 0, u64::MAX).0
 }
 
 /// Runs `picks`, which led to `end`, from the start, and checks them.
-fn observe_picks(setup: &Arc<Setup>, picks: Vec<Actor>, end: RunEnd) -> Observed {
+fn observe_picks(setup: &Arc<Setup>, picks: Vec<Actor>, end: RunEnd) -> ObservedRun {
     let mut machine = Machine::new(setup);
-    let mut events: Vec<Merged> = Vec::new();
+    let mut events: Vec<MergedEvent> = Vec::new();
     let mut first_event = Vec::with_capacity(picks.len());
     let mut preemptions = Vec::new();
     let mut current: Option<Actor> = None;
@@ -95,7 +95,7 @@ fn observe_picks(setup: &Arc<Setup>, picks: Vec<Actor>, end: RunEnd) -> Observed
         machine.finish(&mut events);
     }
     let (report, diverged_at) = check(&machine, &events, end);
-    Observed {
+    ObservedRun {
         picks,
         first_event,
         events,
@@ -106,7 +106,7 @@ fn observe_picks(setup: &Arc<Setup>, picks: Vec<Actor>, end: RunEnd) -> Observed
     }
 }
 
-impl Observed {
+impl ObservedRun {
     /// The index of the first event of the preemption that decides: the last one before the first divergence.
     pub fn deciding(&self) -> Option<usize> {
         if self.report.divergences.is_empty() {
@@ -119,7 +119,7 @@ impl Observed {
 }
 
 /// What the oracle says of the events of a run that ended so, and where the first divergence shows.
-fn check(machine: &Machine, events: &[Merged], end: RunEnd) -> (Report, Option<usize>) {
+fn check(machine: &Machine, events: &[MergedEvent], end: RunEnd) -> (Report, Option<usize>) {
     let scenario = &machine.setup().scenario;
     let mut checker = Checker::new(scenario, true);
     let mut diverged_at = None;

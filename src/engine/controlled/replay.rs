@@ -16,11 +16,11 @@ use crate::oracle::{CheckError, Checker, Report};
 use crate::scenario::op::Op;
 use crate::trace::event::{Event, SendOutcome};
 use crate::trace::file::{Header, SERVER_STREAM, TraceFile};
-use crate::trace::merge::{Merge, MergeEnd, Merged};
+use crate::trace::merge::{Merge, MergeEnd, MergedEvent};
 use crate::tracking::sent::Handle;
 
 use super::machine::ActorName;
-use super::world::{Hand, Network, Record, World};
+use super::world::{EventSink, Network, ThreadView, World};
 
 /// What a replay showed.
 #[derive(Clone, Debug)]
@@ -57,9 +57,9 @@ pub enum ReplayError {
 }
 
 /// A network of which the recording says what becomes of each write.
-struct Told(SendOutcome);
+struct RecordedOutcome(SendOutcome);
 
-impl Network for Told {
+impl Network for RecordedOutcome {
     fn send(
         &mut self,
         _world: &World,
@@ -71,7 +71,7 @@ impl Network for Told {
     }
 }
 
-impl Record for VecDeque<Event> {
+impl EventSink for VecDeque<Event> {
     fn record(&mut self, _stream: u16, event: &Event) {
         self.push_back(*event);
     }
@@ -173,7 +173,7 @@ struct Actor {
 impl Stage {
     /// Lets the thread of `recorded` do its next step, which must be just that. Whether it was a step of its own, and not more of the
     /// one before.
-    fn play(&mut self, number: u64, recorded: &Merged) -> Result<bool, ReplayError> {
+    fn play(&mut self, number: u64, recorded: &MergedEvent) -> Result<bool, ReplayError> {
         let differs = |replayed: String| ReplayError::Differs {
             number,
             thread: recorded.stream,
@@ -206,14 +206,14 @@ impl Stage {
         }
     }
 
-    fn step(&mut self, recorded: &Merged) -> Stepped {
+    fn step(&mut self, recorded: &MergedEvent) -> Stepped {
         let actor = &mut self.actors[usize::from(recorded.stream)];
-        let mut hand = Hand {
+        let mut hand = ThreadView {
             world: &mut self.world,
             thread: recorded.stream,
             ops: &mut actor.ops,
             record: &mut actor.events,
-            network: &mut Told(match recorded.event {
+            network: &mut RecordedOutcome(match recorded.event {
                 Event::Send { outcome, .. } => outcome,
                 _ => SendOutcome::Sent,
             }),
@@ -224,7 +224,7 @@ impl Stage {
 
     /// What a thread does that was told to end, or that sees between two operations that the run is over. `None`: this
     /// event is not of that sort.
-    fn end_early(&mut self, recorded: &Merged) -> Option<Result<(), String>> {
+    fn end_early(&mut self, recorded: &MergedEvent) -> Option<Result<(), String>> {
         let index = usize::from(recorded.stream);
         match recorded.event {
             // Until the first thread lets go of its locks, that a thread cannot go on must come out again.

@@ -12,10 +12,10 @@ use crate::oracle::{Kind, Verdict};
 use crate::trace::event::Event;
 
 use super::machine::{Machine, RunEnd, Setup};
-use super::observe::{Observed, observe};
-use super::schedule::Noted;
+use super::observe::{ObservedRun, observe};
+use super::schedule::NotingScheduler;
 use super::schedulers::{Bytes, Pct, RandomWalk, Scheduler, Urw};
-use super::world::Record;
+use super::world::EventSink;
 
 /// Which scheduler draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub enum Strategy {
 
 /// What to draw.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub struct SamplePlan {
     /// The scheduler.
     pub strategy: Strategy,
     /// Its seed.
@@ -68,7 +68,7 @@ pub struct Sampled {
     /// Most buffers live at rest: real leaks.
     pub leaks: u64,
     /// The first schedule that diverged, by number.
-    pub first: Option<(u64, Box<Observed>)>,
+    pub first: Option<(u64, Box<ObservedRun>)>,
     /// Whether all were run.
     pub complete: bool,
 }
@@ -84,7 +84,7 @@ impl Estimate {
     /// Runs that schedule.
     pub fn of(setup: &Arc<Setup>) -> Estimate {
         let mut machine = Machine::new(setup);
-        let mut noted = Noted::new(Bytes::new(&[]));
+        let mut noted = NotingScheduler::new(Bytes::new(&[]));
         machine.run(&mut noted, &mut Counted::default(), u64::MAX);
         let mut steps = vec![0; setup.actors().len() as usize];
         for actor in noted.picks {
@@ -105,23 +105,29 @@ pub fn pct(setup: &Arc<Setup>, seed: u64, depth: u32) -> Pct {
     Pct::new(seed, estimate.steps.len() as u16, depth, estimate.total())
 }
 
-/// Draws. `go_on` is told how many schedules are done, from time to time, and says whether to.
-pub fn sample(setup: &Arc<Setup>, plan: &Plan, go_on: &(dyn Fn(u64) -> bool + Sync)) -> Sampled {
+/// Draws. `keep_going` is told how many schedules are done, from time to time, and says whether to.
+pub fn sample(
+    setup: &Arc<Setup>,
+    plan: &SamplePlan,
+    keep_going: &(dyn Fn(u64) -> bool + Sync),
+) -> Sampled {
     match plan.strategy {
-        Strategy::Random => sample_with(setup, plan, &RandomWalk::new(plan.seed), go_on),
-        Strategy::Pct { depth } => sample_with(setup, plan, &pct(setup, plan.seed, depth), go_on),
+        Strategy::Random => sample_with(setup, plan, &RandomWalk::new(plan.seed), keep_going),
+        Strategy::Pct { depth } => {
+            sample_with(setup, plan, &pct(setup, plan.seed, depth), keep_going)
+        }
         Strategy::Urw => {
             let urw = Urw::new(plan.seed, Estimate::of(setup).steps);
-            sample_with(setup, plan, &urw, go_on)
+            sample_with(setup, plan, &urw, keep_going)
         }
     }
 }
 
 fn sample_with<S: Scheduler + Clone + Send + Sync>(
     setup: &Arc<Setup>,
-    plan: &Plan,
+    plan: &SamplePlan,
     scheduler: &S,
-    go_on: &(dyn Fn(u64) -> bool + Sync),
+    keep_going: &(dyn Fn(u64) -> bool + Sync),
 ) -> Sampled {
     /// Operations that a worker does at a time, about.
     const CHUNK_OPS: u64 = 1 << 14;
@@ -144,7 +150,7 @@ fn sample_with<S: Scheduler + Clone + Send + Sync>(
                 sampled.add_schedule(setup, plan, &mut machine, &mut scheduler, index);
             }
             let all = done.fetch_add(to - from, Ordering::Relaxed) + to - from;
-            if !go_on(all) || plan.until.is_some_and(|until| Instant::now() >= until) {
+            if !keep_going(all) || plan.until.is_some_and(|until| Instant::now() >= until) {
                 stopped.store(true, Ordering::Relaxed);
             }
         }
@@ -178,7 +184,7 @@ impl Sampled {
     fn add_schedule<S: Scheduler + Clone>(
         &mut self,
         setup: &Arc<Setup>,
-        plan: &Plan,
+        plan: &SamplePlan,
         machine: &mut Machine,
         scheduler: &mut S,
         index: u64,
@@ -232,7 +238,7 @@ impl Sampled {
 #[derive(Clone, Copy, Debug, Default)]
 struct Counted(u64);
 
-impl Record for Counted {
+impl EventSink for Counted {
     #[inline]
     fn record(&mut self, _stream: u16, _event: &Event) {
         self.0 += 1;

@@ -153,24 +153,24 @@ impl TryFrom<String> for Schedule {
 
 /// Notes down the picks of another scheduler that took a step.
 #[derive(Clone, Debug)]
-pub struct Noted<S> {
+pub struct NotingScheduler<S> {
     /// Who decides.
     pub scheduler: S,
     /// Who took each step.
     pub picks: Vec<Actor>,
 }
 
-impl<S> Noted<S> {
+impl<S> NotingScheduler<S> {
     /// Before the first step.
-    pub fn new(scheduler: S) -> Noted<S> {
-        Noted {
+    pub fn new(scheduler: S) -> NotingScheduler<S> {
+        NotingScheduler {
             scheduler,
             picks: Vec::new(),
         }
     }
 }
 
-impl<S: Scheduler> Scheduler for Noted<S> {
+impl<S: Scheduler> Scheduler for NotingScheduler<S> {
     const FUSES: bool = S::FUSES;
 
     fn begin(&mut self, index: u64) {

@@ -5,7 +5,7 @@
 //! that the last chunk is written. Otherwise it is a *participant*: each connection is an actor of the schedule that takes
 //! one whole frame a step, so that the mutual order of connections is free and a bounded connection fills up.
 //!
-//! The server also keeps watch: [`Server::alarmed`] says that something *may* have diverged. It never stays silent where
+//! The server also keeps watch: [`ControlledServer::alarmed`] says that something *may* have diverged. It never stays silent where
 //! the oracle would find a divergence; what an alarm is worth, the oracle says, over the recorded events of the same schedule.
 
 use crate::device::{Device, Memory};
@@ -27,7 +27,7 @@ use super::world::{Network, World};
 
 /// The server, with what is under way to it.
 #[derive(Debug)]
-pub struct Server {
+pub struct ControlledServer {
     registry: Registry,
     wires: Vec<InFlight>,
     way: Way,
@@ -58,13 +58,13 @@ struct Now {
     received: Option<(ConnId, ReceiveCode)>,
     /// Threads that wait for room, a bit each.
     waiters: u64,
-    /// Threads for which there may be room now, and connections (see [`Server::connections`]) that may have a frame.
+    /// Threads for which there may be room now, and connections (see [`ControlledServer::connections`]) that may have a frame.
     woken: u64,
 }
 
-impl Server {
+impl ControlledServer {
     /// The server of a scenario, before the first message.
-    pub fn new(scenario: &Scenario) -> Server {
+    pub fn new(scenario: &Scenario) -> ControlledServer {
         let transport = &scenario.transport;
         let frame_bytes = transport.layout.frame_bytes() as u64;
         let room = match u64::from(transport.send_buffer_bytes) {
@@ -76,7 +76,7 @@ impl Server {
             && room == usize::MAX
             && stops.is_none()
             && scenario.planted != Some(Planted::PartialRead);
-        Server {
+        ControlledServer {
             registry: scenario.registry(),
             wires: InFlight::of_all(scenario),
             way: Way {
@@ -245,7 +245,7 @@ fn is_suspicious(entry: &Entry, message: &Message, handle: &Handle, devices: &[D
         || entry.generation != extension.generation
 }
 
-impl Network for Server {
+impl Network for ControlledServer {
     #[inline]
     fn send(
         &mut self,
@@ -303,9 +303,9 @@ impl Network for Server {
     }
 }
 
-impl Clone for Server {
-    fn clone(&self) -> Server {
-        Server {
+impl Clone for ControlledServer {
+    fn clone(&self) -> ControlledServer {
+        ControlledServer {
             registry: self.registry.clone(),
             wires: self.wires.clone(),
             ..*self
@@ -313,7 +313,7 @@ impl Clone for Server {
     }
 
     /// Keeps the memory that it has.
-    fn clone_from(&mut self, source: &Server) {
+    fn clone_from(&mut self, source: &ControlledServer) {
         self.registry.clone_from(&source.registry);
         self.wires.clone_from(&source.wires);
         self.way = source.way;

@@ -239,7 +239,7 @@ impl Clone for World {
 }
 
 /// Takes down what happened.
-pub trait Record {
+pub trait EventSink {
     /// `stream` is the thread, or the server's number.
     fn record(&mut self, stream: u16, event: &Event);
 }
@@ -265,7 +265,7 @@ pub trait Network {
 }
 
 /// The world as one of its threads sees it, for the length of a step.
-pub struct Hand<'w, O, R, N> {
+pub struct ThreadView<'w, O, R, N> {
     /// The world.
     pub world: &'w mut World,
     /// Who steps.
@@ -280,7 +280,7 @@ pub struct Hand<'w, O, R, N> {
     pub stop: Option<StopReason>,
 }
 
-impl<O, R, N> Hand<'_, O, R, N> {
+impl<O, R, N> ThreadView<'_, O, R, N> {
     /// The run is over, or the thread has to wait.
     #[inline]
     fn refuse<T>(&self) -> Flow<T> {
@@ -335,7 +335,7 @@ impl<O, R, N> Hand<'_, O, R, N> {
     }
 }
 
-impl<O: Iterator<Item = Op>, R: Record, N: Network> Backend for Hand<'_, O, R, N> {
+impl<O: Iterator<Item = Op>, R: EventSink, N: Network> Backend for ThreadView<'_, O, R, N> {
     #[inline]
     fn next_op(&mut self) -> Option<Op> {
         self.ops.next()

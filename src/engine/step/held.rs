@@ -4,12 +4,12 @@ use crate::scenario::objects::LockId;
 
 /// The locks that a thread holds, in the order in which it took them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Held {
-    locks: [LockId; Held::MAX],
+pub(super) struct HeldLocks {
+    locks: [LockId; HeldLocks::MAX],
     len: u8,
 }
 
-impl Held {
+impl HeldLocks {
     /// No program may hold more at a time. A thread that never
     /// unlocks on many devices may come to more: those it does not release when it ends.
     const MAX: usize = crate::lifecycle::MAX_HELD;
@@ -55,10 +55,10 @@ impl Held {
     }
 }
 
-impl Default for Held {
-    fn default() -> Held {
-        Held {
-            locks: [LockId(0); Held::MAX],
+impl Default for HeldLocks {
+    fn default() -> HeldLocks {
+        HeldLocks {
+            locks: [LockId(0); HeldLocks::MAX],
             len: 0,
         }
     }

@@ -18,33 +18,33 @@ use crate::trace::recorder::StreamRecorder;
 use crate::tracking::Layout;
 use crate::tracking::sent::message;
 
-use super::debug_log::Block;
+use super::debug_log::LogBlock;
 use super::perturb::Perturbation;
-use super::world::{NO_ADDRESS, World};
+use super::world::{NO_ADDRESS, ThreadsWorld};
 
 /// How long a thread sleeps on a lock before it looks whether the run is over.
-const LOCK_PATIENCE: Duration = Duration::from_millis(20);
+const LOCK_TIMEOUT: Duration = Duration::from_millis(20);
 /// Looks at a slot before a waiting thread yields, and before it sleeps.
 const SPINS: u32 = 64;
 const YIELDS: u32 = 512;
-const NAP: Duration = Duration::from_micros(50);
+const POLL_INTERVAL: Duration = Duration::from_micros(50);
 /// Operations between two looks at the clock and the stop flag.
 const TICK_OPS: u64 = 256;
 
 /// One thread's hands.
 pub(super) struct ThreadBackend<'run> {
-    pub world: &'run World,
+    pub world: &'run ThreadsWorld,
     pub thread: u16,
     pub ops: Box<dyn Iterator<Item = Op> + Send>,
     pub recorder: Option<StreamRecorder>,
     pub perturbation: Option<Perturbation>,
     pub debug_random: Random,
-    pub held: SmallVec<[(LockId, Held<'run>); 4]>,
+    pub held: SmallVec<[(LockId, HeldGuard<'run>); 4]>,
     pub threads: u16,
     pub layout: Layout,
     pub begun: u64,
     /// Of these, those that progress has been told of.
-    pub told: u64,
+    pub reported: u64,
     /// Messages that were sent, and that were not.
     pub messages: [u64; 2],
     /// Lock table entries that were asked for and do not exist.
@@ -57,7 +57,7 @@ pub(super) struct ThreadBackend<'run> {
 }
 
 /// A mutex that the thread's program holds.
-pub(super) enum Held<'run> {
+pub(super) enum HeldGuard<'run> {
     /// A lock of the discipline.
     Plain(MutexGuard<'run, u64>),
     /// The allocator's own.
@@ -71,14 +71,14 @@ impl<'run> ThreadBackend<'run> {
         }
         self.world.waiting.waits(self.thread, Some(lock));
         let flow = loop {
-            if let Some(guard) = mutex.try_lock_for(LOCK_PATIENCE) {
+            if let Some(guard) = mutex.try_lock_for(LOCK_TIMEOUT) {
                 break Flow::Done(guard);
             }
             if let Some(reason) = self.world.stopped() {
                 if reason == StopReason::Deadlock {
                     // Hold on until the others have noticed too: a lock released now would let one of them go on, and
                     // the recording would not show what it waited for.
-                    std::thread::sleep(3 * LOCK_PATIENCE);
+                    std::thread::sleep(3 * LOCK_TIMEOUT);
                 }
                 break Flow::Stop(reason);
             }
@@ -91,11 +91,11 @@ impl<'run> ThreadBackend<'run> {
     fn with_device<T>(
         &mut self,
         device: DeviceId,
-        act: impl FnOnce(&World, &mut Device) -> T,
+        act: impl FnOnce(&ThreadsWorld, &mut Device) -> T,
     ) -> Flow<T> {
         let world = self.world;
         for (_, held) in &mut self.held {
-            if let Held::Device(guard) = held
+            if let HeldGuard::Device(guard) = held
                 && guard.id() == device
             {
                 return Flow::Done(act(world, guard));
@@ -130,7 +130,7 @@ impl<'run> ThreadBackend<'run> {
             match looks {
                 0..SPINS => std::hint::spin_loop(),
                 SPINS..YIELDS => std::thread::yield_now(),
-                _ => std::thread::sleep(NAP),
+                _ => std::thread::sleep(POLL_INTERVAL),
             }
         };
         self.world.waiting.waits_for_slot(self.thread, false);
@@ -160,7 +160,7 @@ impl Backend for ThreadBackend<'_> {
     fn next_op(&mut self) -> Option<Op> {
         // A debug log makes operations slow: then each is a reason to look at the clock.
         if self.begun.is_multiple_of(TICK_OPS) || self.world.debug_log.is_some() {
-            let begun = self.begun - std::mem::replace(&mut self.told, self.begun);
+            let begun = self.begun - std::mem::replace(&mut self.reported, self.begun);
             self.world.ops.fetch_add(begun, Ordering::Relaxed);
             if let Some(recorder) = &mut self.recorder {
                 recorder.tick();
@@ -262,14 +262,14 @@ impl Backend for ThreadBackend<'_> {
         let world = self.world;
         let (version, held) = match world.objects.allocator_of(lock) {
             Some(device) => match self.acquire(&world.devices[usize::from(device.0)], lock) {
-                Flow::Done(mut guard) => (guard.touch(), Held::Device(guard)),
+                Flow::Done(mut guard) => (guard.touch(), HeldGuard::Device(guard)),
                 Flow::Blocked => return Flow::Blocked,
                 Flow::Stop(reason) => return Flow::Stop(reason),
             },
             None => match self.acquire(&world.locks[usize::from(lock.0)], lock) {
                 Flow::Done(mut guard) => {
                     *guard += 1;
-                    (*guard, Held::Plain(guard))
+                    (*guard, HeldGuard::Plain(guard))
                 }
                 Flow::Blocked => return Flow::Blocked,
                 Flow::Stop(reason) => return Flow::Stop(reason),
@@ -286,8 +286,8 @@ impl Backend for ThreadBackend<'_> {
         };
         self.world.waiting.holds(lock, None);
         match &mut self.held[index].1 {
-            Held::Plain(version) => **version += 1,
-            Held::Device(device) => {
+            HeldGuard::Plain(version) => **version += 1,
+            HeldGuard::Device(device) => {
                 device.touch();
             }
         }
@@ -347,8 +347,7 @@ impl Backend for ThreadBackend<'_> {
 
     fn send(&mut self, outgoing: &Outgoing) -> Flow<(SendOutcome, u64)> {
         let buffer = self.world.slots[outgoing.at.slot.index()].buffer();
-        let device =
-            DeviceId((buffer.device.0 + u16::from(outgoing.at.part)) % self.world.objects.devices);
+        let device = (self.world.objects).device_of(buffer.device, outgoing.at.part);
         let handle = self.world.handle(outgoing.at, device);
         let mut message = message(
             self.layout,
@@ -378,7 +377,7 @@ impl Backend for ThreadBackend<'_> {
         let buffer = self.world.slots[at.slot.index()].buffer();
         let device = self.world.objects.device_of(buffer.device, at.part);
         let handle = self.world.handle(at, device);
-        let block = Block {
+        let block = LogBlock {
             program,
             handle,
             owns_data: buffer.kind.owns_memory(),

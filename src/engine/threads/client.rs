@@ -18,13 +18,13 @@ use crate::tracking::transport::{Connection, SendMode, WriteOutcome};
 use crate::tracking::{Layout, Message, wire};
 
 /// How long to wait for each piece of an answer.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same before the run, when nothing keeps the server busy.
 const FIRST_ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A run's connections, numbered in the order of opening, which is also the order in which the server accepts them.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct SendingClient {
     path: PathBuf,
     layout: Layout,
     mode: SendMode,
@@ -35,11 +35,11 @@ pub(super) struct Client {
     opened: Mutex<u16>,
 }
 
-impl Client {
+impl SendingClient {
     /// A client for `scenario`, with the connections that are there before the threads start.
-    pub fn open(scenario: &Scenario, path: &Path) -> io::Result<Client> {
+    pub fn open(scenario: &Scenario, path: &Path) -> io::Result<SendingClient> {
         let transport = scenario.transport;
-        let client = Client {
+        let client = SendingClient {
             path: path.to_owned(),
             layout: transport.layout,
             mode: transport.mode,
@@ -93,7 +93,7 @@ impl Client {
     /// if it is one of ours, else its totals.
     pub fn ask(&self, path: &Path, scenario: &Scenario) -> AtRest {
         for connection in self.connections.iter().filter_map(OnceLock::get) {
-            if connection.query(0, ANSWER_PATIENCE).is_err() {
+            if connection.query(0, ANSWER_TIMEOUT).is_err() {
                 return AtRest::Unknown;
             }
         }
@@ -117,7 +117,7 @@ impl Client {
             }
         }
         // A server that is gone has nothing left.
-        let _ = connection.query(0, ANSWER_PATIENCE);
+        let _ = connection.query(0, ANSWER_TIMEOUT);
     }
 
     /// Breaks every connection, so that a send that waits for a server that does not read fails at once.
@@ -155,13 +155,13 @@ fn shown(path: &Path, connection: &Connection, layout: Layout, devices: u16) -> 
     if layout == Layout::Extended {
         let table = Connection::open(path, Layout::Extended, None)
             .map_err(Into::into)
-            .and_then(|connection| connection.full_table(ANSWER_PATIENCE));
+            .and_then(|connection| connection.full_table(ANSWER_TIMEOUT));
         if let Ok(table) = table {
             return AtRest::Table(rest::entries(&table));
         }
     }
     let totals = |device: u16| {
-        let response = connection.query(i32::from(device), ANSWER_PATIENCE).ok()?;
+        let response = connection.query(i32::from(device), ANSWER_TIMEOUT).ok()?;
         Some([
             response.dram_bytes,
             response.l1_bytes.saturating_add(response.cb_bytes),

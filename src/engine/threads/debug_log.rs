@@ -26,7 +26,7 @@ pub(super) struct DebugLogFile {
 
 /// What a block is about.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Block {
+pub(super) struct LogBlock {
     pub program: ProgramKind,
     pub handle: Handle,
     pub owns_data: bool,
@@ -45,7 +45,7 @@ impl DebugLogFile {
     }
 
     /// Writes one block and takes its time over it. A block that cannot be written is dropped, as in the runtime.
-    pub fn write(&self, block: &Block, random: &mut Random) {
+    pub fn write(&self, block: &LogBlock, random: &mut Random) {
         let cost_us = random.between(self.cost.min_us, self.cost.max_us);
         std::thread::sleep(Duration::from_micros(cost_us));
         let text = format(block, time_of_day());
@@ -59,7 +59,7 @@ fn time_of_day() -> u64 {
         .map_or(0, |since| since.as_secs() % 86_400)
 }
 
-fn format(block: &Block, second_of_day: u64) -> String {
+fn format(block: &LogBlock, second_of_day: u64) -> String {
     let Handle {
         device,
         memory,
@@ -137,7 +137,7 @@ mod tests {
             size_bytes: 4608,
             generation: 1,
         };
-        let block = Block {
+        let block = LogBlock {
             program: ProgramKind::Allocate,
             handle,
             owns_data: true,

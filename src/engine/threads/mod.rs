@@ -1,19 +1,22 @@
 //! The threads runtime: OS threads, real mutexes, the real allocators, real Unix sockets to a real server.
 //!
-//! [`run`] plays a scenario once and leaves a trace. It judges nothing itself, except that it notices when
-//! threads wait for each other for good: then it ends the run, and the trace says who waited for what.
+//! [`run`] plays a scenario once and leaves a trace, in three parts: it *starts* recorder, server and world, *supervises* the
+//! threads, and *settles* what the server shows and what is written. It judges nothing itself, except that it notices when
+//! threads wait for each other for good (`watch`): then it ends the run, and the trace says who waited for what.
+//! [`checked_run`] judges what it leaves.
 //!
 //! Without a recorder the threads do exactly the same, versions included, so that recording changes as little as
 //! possible of what is recorded.
 
 mod backend;
+mod checked;
 mod client;
 mod debug_log;
 mod perturb;
 mod server;
+mod watch;
 mod world;
 
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,38 +26,34 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 use thiserror::Error;
 
-use crate::device::{BufferKind, ConfigError};
-use crate::engine::backend::{PartAt, StopReason};
+use crate::device::ConfigError;
+use crate::engine::backend::StopReason;
 use crate::engine::code::Code;
 use crate::engine::step::{Stepped, Thread};
 use crate::lifecycle::ProgramKind;
 use crate::numbers::plural;
-use crate::oracle::Leak;
-use crate::oracle::rest::{LiveBuffer, Unrecorded};
+use crate::oracle::rest::{LiveAtRest, Unrecorded};
 use crate::planted::Planted;
-use crate::scenario::op::SlotId;
 use crate::scenario::random::{Purpose, Random};
 use crate::scenario::{SCENARIO_PID, Scenario};
 use crate::trace::event::ReceiveCode;
 use crate::trace::file::{AtRest, End, RunHeader, SERVER_STREAM};
 use crate::trace::recorder::{Recorder, StreamRecorder, Written};
 
+pub use checked::{CheckedRun, CheckedRunError, checked_run, recorded_and_checked};
+
 use backend::ThreadBackend;
-use client::Client;
+use client::SendingClient;
 use debug_log::DebugLogFile;
 use perturb::Perturbation;
 use server::RunningServer;
-use world::{NO_ADDRESS, World};
+use watch::DeadlockWatch;
+use world::ThreadsWorld;
 
 /// How often the run is looked after.
-const WATCH_INTERVAL: Duration = Duration::from_millis(5);
-/// A cycle of waiting threads, or all of them waiting, that stays this long is a deadlock.
-const DEADLOCK_AFTER: Duration = Duration::from_millis(400);
-
-/// How many looks in a row must see the same before it counts: a watcher that was not scheduled saw nothing.
-const DEADLOCK_LOOKS: u32 = 40;
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// A thread that was told to stop and is still there after this long waits for a server that does not read.
-const STOP_PATIENCE: Duration = Duration::from_secs(2);
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Which server a run talks to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +83,20 @@ pub struct RunConfig<'a> {
     pub interrupt: &'a AtomicBool,
 }
 
+impl<'a> RunConfig<'a> {
+    /// Run `run` of `scenario` with a server in this process, not recorded.
+    pub fn new(scenario: &'a Scenario, run: u64, interrupt: &'a AtomicBool) -> RunConfig<'a> {
+        RunConfig {
+            scenario,
+            run,
+            record: None,
+            server: ServerChoice::InProcess,
+            debug_log: None,
+            interrupt,
+        }
+    }
+}
+
 /// What a run was like; what it means is in its trace.
 #[derive(Debug)]
 pub struct RunResult {
@@ -108,7 +121,7 @@ pub struct RunResult {
     /// How the server in this process took the messages, by [`ReceiveCode`].
     pub received: Option<[u64; ReceiveCode::ALL.len()]>,
     /// What is live at rest, from the allocators.
-    pub live: Vec<LiveBuffer>,
+    pub live: Vec<LiveAtRest>,
 }
 
 impl RunResult {
@@ -162,154 +175,195 @@ pub enum RunError {
 
 /// Plays the scenario once. `progress` is told the operations begun, from time to time.
 pub fn run(config: RunConfig<'_>, mut progress: impl FnMut(u64)) -> Result<RunResult, RunError> {
-    let scenario = config.scenario;
-    if let Some(planted) = scenario.planted
-        && (planted.is_controlled_only() || config.server != ServerChoice::InProcess)
-    {
-        return Err(RunError::Planted(planted));
+    let interrupt = config.interrupt;
+    let started = Started::new(config)?;
+    let elapsed = started.supervise(interrupt, &mut progress)?;
+    started.settle(interrupt, elapsed)
+}
+
+/// A run whose server listens and whose threads have not begun.
+struct Started<'a> {
+    scenario: &'a Scenario,
+    run: u64,
+    /// The process id in its messages.
+    pid: i32,
+    recorder: Option<Recorder>,
+    server: RunningServer,
+    world: ThreadsWorld,
+    /// Holds the socket and the debug log; goes last.
+    _directory: tempfile::TempDir,
+}
+
+impl<'a> Started<'a> {
+    fn new(config: RunConfig<'a>) -> Result<Started<'a>, RunError> {
+        let scenario = config.scenario;
+        if let Some(planted) = scenario.planted
+            && (planted.is_controlled_only() || config.server != ServerChoice::InProcess)
+        {
+            return Err(RunError::Planted(planted));
+        }
+        let directory = tempfile::Builder::new()
+            .prefix("heisenbed-")
+            .tempdir()
+            .map_err(refused("a temporary directory"))?;
+        let recorder = match config.record {
+            Some(file) => {
+                let header = RunHeader {
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                    engine: "threads".to_owned(),
+                    run: config.run,
+                    server_recorded: config.server == ServerChoice::InProcess,
+                    scenario: scenario.clone(),
+                };
+                let objects = scenario.objects();
+                Some(Recorder::start(file, header, objects).map_err(RunError::Record)?)
+            }
+            None => None,
+        };
+        let stream = || Some(recorder.as_ref()?.stream(SERVER_STREAM));
+        let server = RunningServer::start(scenario, &config.server, directory.path(), stream)?;
+        let client =
+            SendingClient::open(scenario, server.path()).map_err(|source| server.error(source))?;
+        let debug_log = match scenario.debug_log.enabled {
+            true => {
+                let own = || directory.path().join("tt_buffer_debug.log");
+                let path = config.debug_log.unwrap_or_else(own);
+                let log = DebugLogFile::open(&path, scenario.debug_log);
+                Some(log.map_err(refused("the debug log"))?)
+            }
+            false => None,
+        };
+        Ok(Started {
+            scenario,
+            run: config.run,
+            pid: match config.server {
+                // A foreign server may sweep the buffers of processes that do not exist.
+                ServerChoice::Path(_) => std::process::id().cast_signed(),
+                _ => SCENARIO_PID,
+            },
+            recorder,
+            server,
+            world: ThreadsWorld::new(scenario, client, debug_log)?,
+            _directory: directory,
+        })
     }
-    let system = |what| move |source| RunError::System { what, source };
-    let directory = tempfile::Builder::new()
-        .prefix("heisenbed-")
-        .tempdir()
-        .map_err(system("a temporary directory"))?;
-    let recorder = match config.record {
-        Some(file) => {
-            let header = RunHeader {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                engine: "threads".to_owned(),
-                run: config.run,
-                server_recorded: config.server == ServerChoice::InProcess,
-                scenario: scenario.clone(),
-            };
-            Some(Recorder::start(file, header, scenario.objects()).map_err(RunError::Record)?)
-        }
-        None => None,
-    };
-    let server_stream = || {
-        recorder
-            .as_ref()
-            .map(|recorder| recorder.stream(SERVER_STREAM))
-    };
-    let server = RunningServer::start(scenario, &config.server, directory.path(), server_stream)?;
-    let client = Client::open(scenario, server.path()).map_err(|source| server.error(source))?;
-    let debug_log = match scenario.debug_log.enabled {
-        true => {
-            let path = config
-                .debug_log
-                .unwrap_or_else(|| directory.path().join("tt_buffer_debug.log"));
-            Some(DebugLogFile::open(&path, scenario.debug_log).map_err(system("the debug log"))?)
-        }
-        false => None,
-    };
-    let world = World::new(scenario, client, debug_log)?;
-    let failed = recorder.as_ref().map(Recorder::failed);
-    log::info!(
-        "run {} of {} begins: {} under {}, server {}",
-        config.run,
-        scenario.name,
-        plural(scenario.threads.into(), "thread"),
-        scenario.discipline.name,
-        server.path().display()
-    );
-    let started = Instant::now();
-    let play = Play {
-        scenario,
-        run: config.run,
-        world: &world,
-        code: Code::new(scenario),
-        pid: match config.server {
-            // A foreign server may sweep the buffers of processes that do not exist.
-            ServerChoice::Path(_) => std::process::id().cast_signed(),
-            _ => SCENARIO_PID,
-        },
-    };
-    std::thread::scope(|scope| -> Result<(), RunError> {
-        for thread in 0..scenario.threads {
-            let stream = recorder.as_ref().map(|recorder| recorder.stream(thread));
-            let play = &play;
-            let spawned = std::thread::Builder::new()
-                .name(format!("workload {thread}"))
-                .spawn_scoped(scope, move || play.thread(thread, stream));
-            if let Err(source) = spawned {
-                world.stop(StopReason::Interrupted);
-                return Err(RunError::System {
-                    what: "a thread",
-                    source,
-                });
-            }
-        }
-        let mut watch = Watch::default();
-        let mut stopped = None;
-        while world.finished.load(Ordering::Acquire) < scenario.threads {
-            std::thread::sleep(WATCH_INTERVAL);
-            if config.interrupt.load(Ordering::Relaxed)
-                || failed.as_ref().is_some_and(|f| f.load(Ordering::Relaxed))
-            {
-                world.stop(StopReason::Interrupted);
-            }
-            watch.look(&world, scenario.threads);
-            if world.stopped() == Some(StopReason::Interrupted) {
-                let since = *stopped.get_or_insert_with(Instant::now);
-                if since.elapsed() > STOP_PATIENCE {
-                    world.client.abort();
+
+    /// Lets the threads run to their end, or to where they are told to stop; how long the last of them took.
+    fn supervise(
+        &self,
+        interrupt: &AtomicBool,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Duration, RunError> {
+        let (world, threads) = (&self.world, self.scenario.threads);
+        let failed = self.recorder.as_ref().map(Recorder::failed);
+        log::info!(
+            "run {} of {} begins: {} under {}, server {}",
+            self.run,
+            self.scenario.name,
+            plural(threads.into(), "thread"),
+            self.scenario.discipline.name,
+            self.server.path().display()
+        );
+        let began = Instant::now();
+        let play = Play {
+            scenario: self.scenario,
+            run: self.run,
+            world,
+            code: Code::new(self.scenario),
+            pid: self.pid,
+        };
+        std::thread::scope(|scope| -> Result<(), RunError> {
+            for thread in 0..threads {
+                let recorder = self.recorder.as_ref();
+                let stream = recorder.map(|recorder| recorder.stream(thread));
+                let play = &play;
+                let spawned = std::thread::Builder::new()
+                    .name(format!("workload {thread}"))
+                    .spawn_scoped(scope, move || play.thread(thread, stream));
+                if let Err(source) = spawned {
+                    world.stop(StopReason::Interrupted);
+                    return Err(refused("a thread")(source));
                 }
             }
-            progress(world.ops.load(Ordering::Relaxed));
-        }
-        Ok(())
-    })?;
-    let elapsed = world
-        .ended
-        .get()
-        .map_or(started.elapsed(), |ended| *ended - started);
-    let completed = world.stopped().is_none();
-    log::info!(
-        "run {} ended after {:.3} s ({}): {} sent, {} lost",
-        config.run,
-        elapsed.as_secs_f64(),
-        match world.stopped() {
-            None => "all done",
-            Some(StopReason::Deadlock) => "threads stuck",
-            Some(StopReason::Interrupted) => "interrupted",
-        },
-        plural(world.sent.load(Ordering::Relaxed), "message"),
-        world.lost.load(Ordering::Relaxed)
-    );
-    let (client_sent, client_dropped) = (
-        world.sent.load(Ordering::Relaxed),
-        world.lost.load(Ordering::Relaxed),
-    );
-    let live = world.live_buffers();
-    let path = server.path().to_owned();
-    let observed = server.settle(&world.client, scenario, &live, play.pid)?;
-    let end = End {
-        completed,
-        client_dropped,
-        client_sent,
-        server: observed.at_rest.clone(),
-    };
-    let lost_server = world.lost_server() && !config.interrupt.load(Ordering::Relaxed);
-    let written = match recorder {
-        Some(recorder) => Some(recorder.finish(&end).map_err(RunError::Record)?),
-        None => None,
-    };
-    if lost_server {
-        return Err(server_lost(&path));
+            let mut watch = DeadlockWatch::default();
+            let mut stopped = None;
+            while world.finished.load(Ordering::Acquire) < threads {
+                std::thread::sleep(POLL_INTERVAL);
+                if interrupt.load(Ordering::Relaxed)
+                    || failed.as_ref().is_some_and(|f| f.load(Ordering::Relaxed))
+                {
+                    world.stop(StopReason::Interrupted);
+                }
+                watch.look(world, threads);
+                if world.stopped() == Some(StopReason::Interrupted) {
+                    let since = *stopped.get_or_insert_with(Instant::now);
+                    if since.elapsed() > STOP_TIMEOUT {
+                        world.client.abort();
+                    }
+                }
+                progress(world.ops.load(Ordering::Relaxed));
+            }
+            Ok(())
+        })?;
+        let ended = world.ended.get();
+        Ok(ended.map_or(began.elapsed(), |ended| *ended - began))
     }
-    Ok(RunResult {
-        elapsed,
-        completed,
-        client_dropped,
-        client_sent,
-        written,
-        deadlocked: world.stopped() == Some(StopReason::Deadlock),
-        out_of_bounds: world.out_of_bounds.load(Ordering::Relaxed),
-        double_frees: world.double_frees.load(Ordering::Relaxed),
-        at_rest: observed.at_rest,
-        received: observed.received,
-        live,
-    })
+
+    /// The threads have ended: asks the server what it shows, and writes the trace's end.
+    fn settle(self, interrupt: &AtomicBool, elapsed: Duration) -> Result<RunResult, RunError> {
+        let Started { server, world, .. } = self;
+        let completed = world.stopped().is_none();
+        log::info!(
+            "run {} ended after {:.3} s ({}): {} sent, {} lost",
+            self.run,
+            elapsed.as_secs_f64(),
+            match world.stopped() {
+                None => "all done",
+                Some(StopReason::Deadlock) => "threads stuck",
+                Some(StopReason::Interrupted) => "interrupted",
+            },
+            plural(world.sent.load(Ordering::Relaxed), "message"),
+            world.lost.load(Ordering::Relaxed)
+        );
+        let (client_sent, client_dropped) = (
+            world.sent.load(Ordering::Relaxed),
+            world.lost.load(Ordering::Relaxed),
+        );
+        let live = world.live_buffers();
+        let path = server.path().to_owned();
+        let observed = server.settle(&world.client, self.scenario, &live, self.pid)?;
+        let end = End {
+            completed,
+            client_dropped,
+            client_sent,
+            server: observed.at_rest.clone(),
+        };
+        let lost_server = world.lost_server() && !interrupt.load(Ordering::Relaxed);
+        let written = match self.recorder {
+            Some(recorder) => Some(recorder.finish(&end).map_err(RunError::Record)?),
+            None => None,
+        };
+        if lost_server {
+            return Err(server_lost(&path));
+        }
+        Ok(RunResult {
+            elapsed,
+            completed,
+            client_dropped,
+            client_sent,
+            written,
+            deadlocked: world.stopped() == Some(StopReason::Deadlock),
+            out_of_bounds: world.out_of_bounds.load(Ordering::Relaxed),
+            double_frees: world.double_frees.load(Ordering::Relaxed),
+            at_rest: observed.at_rest,
+            received: observed.received,
+            live,
+        })
+    }
+}
+
+fn refused(what: &'static str) -> impl FnOnce(io::Error) -> RunError {
+    move |source| RunError::System { what, source }
 }
 
 fn server_lost(path: &Path) -> RunError {
@@ -326,7 +380,7 @@ fn server_lost(path: &Path) -> RunError {
 struct Play<'run> {
     scenario: &'run Scenario,
     run: u64,
-    world: &'run World,
+    world: &'run ThreadsWorld,
     code: Code,
     pid: i32,
 }
@@ -352,7 +406,7 @@ impl Play<'_> {
             threads: scenario.threads,
             layout: scenario.transport.layout,
             begun: 0,
-            told: 0,
+            reported: 0,
             out_of_bounds: 0,
             double_frees: 0,
             pid: self.pid,
@@ -377,7 +431,7 @@ impl Play<'_> {
 
 /// Counts a thread as ended, however it ends: one that panics stops the others too.
 struct Ending<'run> {
-    world: &'run World,
+    world: &'run ThreadsWorld,
     threads: u16,
 }
 
@@ -390,96 +444,5 @@ impl Drop for Ending<'_> {
             // Only the last thread comes here.
             let _ = self.world.ended.set(Instant::now());
         }
-    }
-}
-
-/// Notices when nothing can go on.
-#[derive(Debug, Default)]
-struct Watch {
-    suspected: Option<(Suspicion, Instant)>,
-    looks: u32,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Suspicion {
-    Cycle(Vec<u16>),
-    AllWait,
-}
-
-impl fmt::Display for Suspicion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Suspicion::Cycle(threads) => {
-                write!(f, "threads {threads:?} wait for each other's locks")
-            }
-            Suspicion::AllWait => f.write_str("every thread waits"),
-        }
-    }
-}
-
-impl Watch {
-    fn look(&mut self, world: &World, threads: u16) {
-        let running = usize::from(threads - world.finished.load(Ordering::Acquire).min(threads));
-        let suspicion = match world.waiting.cycle() {
-            Some(cycle) => Some(Suspicion::Cycle(cycle)),
-            None if running > 0 && world.waiting.all_wait(running) => Some(Suspicion::AllWait),
-            None => None,
-        };
-        match (suspicion, &self.suspected) {
-            (None, _) => self.suspected = None,
-            (Some(now), Some((before, since))) if now == *before => {
-                self.looks += 1;
-                if since.elapsed() > DEADLOCK_AFTER && self.looks > DEADLOCK_LOOKS {
-                    if world.stopped().is_none() {
-                        log::warn!("stuck for good: {now}");
-                    }
-                    world.stop(StopReason::Deadlock);
-                }
-            }
-            (Some(now), _) => {
-                log::trace!("stuck for now: {now}");
-                self.suspected = Some((now, Instant::now()));
-                self.looks = 0;
-            }
-        }
-    }
-}
-
-impl World {
-    /// Every buffer that is live now, by its handle; call it when no thread runs.
-    fn live_buffers(&self) -> Vec<LiveBuffer> {
-        let mut live = Vec::new();
-        for (slot, cell) in (0u32..).zip(&self.slots) {
-            let buffer = cell.buffer();
-            for part in 0..(cell.parts.len() as u8).min(buffer.parts) {
-                let device = self.objects.device_of(buffer.device, part);
-                let handle = self.handle(
-                    PartAt {
-                        slot: SlotId(slot),
-                        part,
-                    },
-                    device,
-                );
-                let generation = self.devices[usize::from(device.0)]
-                    .lock()
-                    .generation(handle.memory, handle.address);
-                if handle.address != NO_ADDRESS && generation == Some(handle.generation) {
-                    let origin = Leak {
-                        device,
-                        memory: handle.memory,
-                        address: handle.address,
-                        size_bytes: handle.size_bytes,
-                        thread: 0,
-                        op: 0,
-                    };
-                    live.push(LiveBuffer {
-                        origin,
-                        generation: handle.generation,
-                        circular: buffer.kind == BufferKind::Circular,
-                    });
-                }
-            }
-        }
-        live
     }
 }

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashSet;
 
-use crate::oracle::rest::{self, LiveBuffer};
+use crate::oracle::rest::{self, LiveAtRest};
 use crate::planted::Planted;
 use crate::registry::{Outcome, Registry};
 use crate::scenario::Scenario;
 use crate::scenario::objects::ConnId;
-use crate::server::listener::{ClientId, Config, Observer, Server};
+use crate::server::listener::{ClientId, Observer, Server, ServerConfig};
 use crate::trace::event::receive_code;
 use crate::trace::event::{Event, ReceiveCode};
 use crate::trace::file::AtRest;
@@ -22,11 +22,11 @@ use crate::tracking::sent::SentKind;
 use crate::tracking::sent::{Handle, message};
 use crate::tracking::{Layout, Message};
 
-use super::client::{Client, shown_before, since};
+use super::client::{SendingClient, shown_before, since};
 use super::{RunError, ServerChoice};
 
 /// How long a spawned server may take to listen.
-const SPAWN_PATIENCE: Duration = Duration::from_secs(10);
+const SPAWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The server while the threads run.
 pub(super) enum RunningServer {
@@ -36,7 +36,7 @@ pub(super) enum RunningServer {
 }
 
 /// What the server showed when all was done.
-pub(super) struct Observed {
+pub(super) struct ServerAtRest {
     pub at_rest: AtRest,
     pub received: Option<[u64; ReceiveCode::ALL.len()]>,
 }
@@ -51,7 +51,7 @@ impl RunningServer {
         let path = directory.join("server.sock");
         match choice {
             ServerChoice::InProcess => {
-                let mut config = Config::new(&path, scenario.semantics);
+                let mut config = ServerConfig::new(&path, scenario.semantics);
                 config.limits = scenario.registry_limits();
                 config.delay_per_message_us = scenario.server.delay_us;
                 config.layout = Some(Planted::server_layout(
@@ -101,11 +101,11 @@ impl RunningServer {
     /// leaves `live` is then released in the name of `pid`, so that a later run does not meet it.
     pub fn settle(
         self,
-        client: &Client,
+        client: &SendingClient,
         scenario: &Scenario,
-        live: &[LiveBuffer],
+        live: &[LiveAtRest],
         pid: i32,
-    ) -> Result<Observed, RunError> {
+    ) -> Result<ServerAtRest, RunError> {
         match self {
             RunningServer::InProcess(server) => {
                 client.close();
@@ -113,7 +113,7 @@ impl RunningServer {
                 let received = report.observer.counts;
                 drop(report.observer);
                 let at_rest = AtRest::Table(rest::table(&report.registry));
-                Ok(Observed {
+                Ok(ServerAtRest {
                     at_rest,
                     received: Some(received),
                 })
@@ -122,7 +122,7 @@ impl RunningServer {
                 let at_rest = client.ask(&path, scenario);
                 client.close();
                 child.end();
-                Ok(Observed {
+                Ok(ServerAtRest {
                     at_rest,
                     received: None,
                 })
@@ -132,7 +132,7 @@ impl RunningServer {
                 let layout = scenario.transport.layout;
                 client.clean_up(live.iter().map(|buffer| release(layout, buffer, pid)));
                 client.close();
-                Ok(Observed {
+                Ok(ServerAtRest {
                     at_rest,
                     received: None,
                 })
@@ -142,7 +142,7 @@ impl RunningServer {
 }
 
 /// The message that releases a live buffer.
-fn release(layout: Layout, buffer: &LiveBuffer, pid: i32) -> Message {
+fn release(layout: Layout, buffer: &LiveAtRest, pid: i32) -> Message {
     let kind = if buffer.circular {
         SentKind::CbFree
     } else {
@@ -193,7 +193,7 @@ fn spawn(scenario: &Scenario, path: PathBuf) -> Result<RunningServer, RunError> 
                 "`heisenbed serve` ended at once: {status}"
             ))));
         }
-        if started.elapsed() > SPAWN_PATIENCE {
+        if started.elapsed() > SPAWN_TIMEOUT {
             return Err(error(io::Error::new(
                 io::ErrorKind::TimedOut,
                 "`heisenbed serve` did not start to listen",

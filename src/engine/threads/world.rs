@@ -13,19 +13,21 @@ use parking_lot::Mutex;
 use crate::device::{BufferKind, ConfigError, Device, DeviceId, Memory};
 use crate::engine::backend::{BufferView, PartAt, StopReason};
 use crate::engine::slot::SlotWord;
+use crate::oracle::Leak;
+use crate::oracle::rest::LiveAtRest;
 use crate::planted::Planted;
 use crate::scenario::objects::Objects;
 use crate::scenario::objects::{ConnId, LockId};
-use crate::scenario::op::{MAX_PARTS, Request};
+use crate::scenario::op::{MAX_PARTS, Request, SlotId};
 use crate::scenario::{Scenario, VIEW_GENERATION};
 use crate::tracking::sent::Handle;
 
-use super::client::Client;
+use super::client::SendingClient;
 use super::debug_log::DebugLogFile;
 
 /// Everything that threads share.
 #[derive(Debug)]
-pub(super) struct World {
+pub(super) struct ThreadsWorld {
     pub objects: Objects,
     pub locks: Vec<Mutex<u64>>,
     pub devices: Vec<Mutex<Device>>,
@@ -33,7 +35,7 @@ pub(super) struct World {
     pub counters: Vec<AtomicU64>,
     pub slots: Vec<SlotCell>,
     pub cell: SharedConnection,
-    pub client: Client,
+    pub client: SendingClient,
     pub debug_log: Option<DebugLogFile>,
     pub waiting: Waiting,
     pub finished: AtomicU16,
@@ -53,12 +55,12 @@ pub(super) struct World {
     stop: AtomicU8,
 }
 
-impl World {
+impl ThreadsWorld {
     pub fn new(
         scenario: &Scenario,
-        client: Client,
+        client: SendingClient,
         debug_log: Option<DebugLogFile>,
-    ) -> Result<World, ConfigError> {
+    ) -> Result<ThreadsWorld, ConfigError> {
         let objects = scenario.objects();
         let geometries = scenario.profile.geometries();
         let parts = if scenario.has_mesh() { MAX_PARTS } else { 1 };
@@ -68,7 +70,7 @@ impl World {
                     .map(|device| Mutex::new(device.with_planted(scenario.planted)))
             })
             .collect::<Result<_, _>>()?;
-        Ok(World {
+        Ok(ThreadsWorld {
             objects,
             locks: (0..objects.locks()).map(|_| Mutex::new(0)).collect(),
             devices,
@@ -331,5 +333,44 @@ impl Waiting {
                 wants.load(Ordering::Relaxed) != 0 || on_slot.load(Ordering::Relaxed)
             });
         waits.count() >= running
+    }
+}
+
+impl ThreadsWorld {
+    /// Every buffer that is live now, by its handle; call it when no thread runs.
+    pub(super) fn live_buffers(&self) -> Vec<LiveAtRest> {
+        let mut live = Vec::new();
+        for (slot, cell) in (0u32..).zip(&self.slots) {
+            let buffer = cell.buffer();
+            for part in 0..(cell.parts.len() as u8).min(buffer.parts) {
+                let device = self.objects.device_of(buffer.device, part);
+                let handle = self.handle(
+                    PartAt {
+                        slot: SlotId(slot),
+                        part,
+                    },
+                    device,
+                );
+                let generation = self.devices[usize::from(device.0)]
+                    .lock()
+                    .generation(handle.memory, handle.address);
+                if handle.address != NO_ADDRESS && generation == Some(handle.generation) {
+                    let origin = Leak {
+                        device,
+                        memory: handle.memory,
+                        address: handle.address,
+                        size_bytes: handle.size_bytes,
+                        thread: 0,
+                        op: 0,
+                    };
+                    live.push(LiveAtRest {
+                        origin,
+                        generation: handle.generation,
+                        circular: buffer.kind == BufferKind::Circular,
+                    });
+                }
+            }
+        }
+        live
     }
 }

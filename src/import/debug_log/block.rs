@@ -68,7 +68,7 @@ enum Next {
 
 /// What was read of a block so far.
 #[derive(Clone, Debug)]
-pub(super) struct Block {
+pub(super) struct DebugBlock {
     /// The number of its first line.
     pub first_line: u64,
     /// Its lines, for the account: their numbers, and their beginnings.
@@ -90,9 +90,9 @@ pub(super) struct Block {
     next: Next,
 }
 
-impl Block {
-    pub fn new(first_line: u64) -> Block {
-        Block {
+impl DebugBlock {
+    pub fn new(first_line: u64) -> DebugBlock {
+        DebugBlock {
             first_line,
             lines: Vec::new(),
             partial: String::new(),

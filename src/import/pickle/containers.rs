@@ -4,12 +4,12 @@ use std::io::Read;
 
 use super::super::lines::one_line;
 use super::super::stacks::{FrameId, StackId};
-use super::machine::Machine;
+use super::machine::PickleMachine;
 use super::texts;
 use super::value::{Dict, List, Role, TextId, Value};
-use super::{Entry, MAX_FRAMES, PickleError, Sink};
+use super::{MAX_FRAMES, PickleError, Sink, SnapshotEntry};
 
-impl<R: Read, S: Sink> Machine<'_, R, S> {
+impl<R: Read, S: Sink> PickleMachine<'_, R, S> {
     pub(super) fn empty_list(&mut self) -> Result<(), PickleError> {
         let role = self.role_of_next();
         match role {
@@ -65,7 +65,7 @@ impl<R: Read, S: Sink> Machine<'_, R, S> {
                 for index in at..self.stack.len() {
                     let value = self.stack[index];
                     match role {
-                        Role::DeviceTrace(device) => self.tell(device, value)?,
+                        Role::DeviceTrace(device) => self.visit(device, value)?,
                         Role::DeviceTraces | Role::Plain => self.append(list, value),
                     }
                 }
@@ -183,7 +183,7 @@ impl<R: Read, S: Sink> Machine<'_, R, S> {
     }
 
     /// Hands an element of a device's trace to the sink.
-    fn tell(&mut self, device: u32, value: Value) -> Result<(), PickleError> {
+    fn visit(&mut self, device: u32, value: Value) -> Result<(), PickleError> {
         let dict = match value {
             Value::Dict(dict) => *self.dicts.get(dict),
             _ => Dict {
@@ -191,7 +191,7 @@ impl<R: Read, S: Sink> Machine<'_, R, S> {
                 ..Dict::default()
             },
         };
-        let entry = Entry {
+        let entry = SnapshotEntry {
             device,
             offset: dict.offset,
             action: dict.action.map(|action| self.texts.text(action)),

@@ -2,12 +2,12 @@
 
 use std::io::Read;
 
-use super::machine::Machine;
+use super::machine::PickleMachine;
 use super::opcode::{self, Treatment, describe};
 use super::value::{Dict, Value};
 use super::{MAX_STACK, PickleError, Sink};
 
-impl<R: Read, S: Sink> Machine<'_, R, S> {
+impl<R: Read, S: Sink> PickleMachine<'_, R, S> {
     /// Executes one instruction; `false` after the last.
     pub(super) fn step(&mut self) -> Result<bool, PickleError> {
         let offset = self.source.offset();

@@ -10,13 +10,13 @@ use rustc_hash::FxHashMap;
 use super::super::stacks::{FrameId, StackTable};
 use super::memo::{Memo, NoEntry};
 use super::slab::Slab;
-use super::source::{Missing, Source};
+use super::source::{ByteSource, Missing};
 use super::texts::Texts;
 use super::value::{Dict, List, TextId, Value};
-use super::{MAX_STACK, PickleError, Sink, Summary, opcode};
+use super::{MAX_STACK, PickleError, Sink, SnapshotSummary, opcode};
 
-pub(super) struct Machine<'a, R, S> {
-    pub(super) source: Source<R>,
+pub(super) struct PickleMachine<'a, R, S> {
+    pub(super) source: ByteSource<R>,
     pub(super) sink: &'a mut S,
     pub(super) stack: Vec<Value>,
     /// Heights of the stack at its marks.
@@ -37,10 +37,10 @@ pub(super) struct Machine<'a, R, S> {
     pub(super) opcode: (&'static str, u64),
 }
 
-impl<'a, R: Read, S: Sink> Machine<'a, R, S> {
-    pub fn new(source: R, sink: &'a mut S) -> Machine<'a, R, S> {
-        Machine {
-            source: Source::new(source),
+impl<'a, R: Read, S: Sink> PickleMachine<'a, R, S> {
+    pub fn new(source: R, sink: &'a mut S) -> PickleMachine<'a, R, S> {
+        PickleMachine {
+            source: ByteSource::new(source),
             sink,
             stack: Vec::new(),
             marks: Vec::new(),
@@ -58,7 +58,7 @@ impl<'a, R: Read, S: Sink> Machine<'a, R, S> {
         }
     }
 
-    pub fn run(mut self) -> Result<Summary, PickleError> {
+    pub fn run(mut self) -> Result<SnapshotSummary, PickleError> {
         self.begin()?;
         while self.step()? {}
         let bytes = self.source.offset();
@@ -67,7 +67,7 @@ impl<'a, R: Read, S: Sink> Machine<'a, R, S> {
         while self.source.skip(1).is_ok() {
             trailing_bytes += 1;
         }
-        Ok(Summary {
+        Ok(SnapshotSummary {
             bytes,
             devices,
             dropped: self.dropped_texts + self.cut_stacks + self.forgotten + self.stacks.dropped(),

@@ -31,7 +31,7 @@ use std::io::{self, Read};
 
 use super::stacks::{StackId, StackTable};
 pub use error::PickleError;
-use machine::Machine;
+use machine::PickleMachine;
 
 /// Values on the stack at most. A pickle written by Python has some thousands: it fills containers in batches of 1,000.
 pub const MAX_STACK: usize = 1 << 16;
@@ -40,7 +40,7 @@ pub const MAX_FRAMES: usize = 1024;
 
 /// An entry of a device's trace. What it does not have, or has in another shape, is `None`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub struct SnapshotEntry<'a> {
     /// The device, by the place of its trace.
     pub device: u32,
     /// Where it begins, in bytes of the pickle.
@@ -62,12 +62,17 @@ pub struct Entry<'a> {
 /// Takes what a pickle holds.
 pub trait Sink {
     /// An entry is complete. `read_bytes`: how far the pickle was read.
-    fn entry(&mut self, entry: &Entry<'_>, stacks: &StackTable, read_bytes: u64) -> io::Result<()>;
+    fn entry(
+        &mut self,
+        entry: &SnapshotEntry<'_>,
+        stacks: &StackTable,
+        read_bytes: u64,
+    ) -> io::Result<()>;
 }
 
 /// What is to be said of a pickle when all of it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
+pub struct SnapshotSummary {
     /// Bytes up to and with STOP.
     pub bytes: u64,
     /// Traces of devices.
@@ -79,6 +84,6 @@ pub struct Summary {
 }
 
 /// Reads a pickle to its end.
-pub fn read(source: impl Read, sink: &mut impl Sink) -> Result<Summary, PickleError> {
-    Machine::new(source, sink).run()
+pub fn read(source: impl Read, sink: &mut impl Sink) -> Result<SnapshotSummary, PickleError> {
+    PickleMachine::new(source, sink).run()
 }

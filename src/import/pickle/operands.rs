@@ -2,14 +2,14 @@
 
 use std::io::Read;
 
-use super::machine::Machine;
+use super::machine::PickleMachine;
 use super::value::Value;
 use super::{PickleError, Sink};
 
 /// Longer texts are not looked at.
 const MAX_TEXT_BYTES: u64 = 64 << 10;
 
-impl<R: Read, S: Sink> Machine<'_, R, S> {
+impl<R: Read, S: Sink> PickleMachine<'_, R, S> {
     #[inline]
     pub(super) fn byte(&mut self) -> Result<u8, PickleError> {
         self.source.byte().map_err(|missing| self.missing(missing))

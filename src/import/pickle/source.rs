@@ -13,7 +13,7 @@ pub(super) enum Missing {
 }
 
 /// Hands out bytes from a source.
-pub(super) struct Source<R> {
+pub(super) struct ByteSource<R> {
     source: R,
     buffer: Box<[u8]>,
     at: usize,
@@ -22,9 +22,9 @@ pub(super) struct Source<R> {
     before: u64,
 }
 
-impl<R: Read> Source<R> {
-    pub fn new(source: R) -> Source<R> {
-        Source {
+impl<R: Read> ByteSource<R> {
+    pub fn new(source: R) -> ByteSource<R> {
+        ByteSource {
             source,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             at: 0,

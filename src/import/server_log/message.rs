@@ -24,16 +24,7 @@ pub struct ImportedMessage {
 /// Three things are not in a log: the sender of a FREE that succeeded, in whose place the key's first owner
 /// stands; timestamps; and the buffer ids of circular buffers and kernels, which are 0.
 pub fn to_message(record: &LogRecord) -> Option<ImportedMessage> {
-    let mut message = Message {
-        kind: MessageKind::Alloc,
-        device: -1,
-        size_bytes: 0,
-        buffer_type: 0,
-        pid: 0,
-        address: 0,
-        timestamp_ns: 0,
-        extension: None,
-    };
+    let mut message = Message::bare(MessageKind::Alloc, -1, 0);
     let (complete, server_answer) = match record.what {
         LogEvent::Allocated {
             pid,

@@ -14,15 +14,15 @@
 use std::fmt::{self, Write as _};
 use std::io::{self, BufRead};
 
-use super::super::accounting::{Accounting, Class, UnrecognisedReason};
+use super::super::accounting::{Accounting, LineClass, UnrecognisedReason};
 use super::super::allocation::{AllocationEvent, AllocationRecord, AllocationSource, Buffer};
 use super::super::lines::{ReadLine, one_line, read_line};
-use super::super::pickle::{Entry, MAX_FRAMES};
+use super::super::pickle::{MAX_FRAMES, SnapshotEntry};
 use super::super::stacks::{FrameId, StackId, StackTable};
 
 /// What an entry is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
+pub(super) enum EntryAction {
     Alloc,
     FreeRequested,
     FreeCompleted,
@@ -34,66 +34,67 @@ pub(super) enum Action {
     Snapshot,
 }
 
-const ACTIONS: [Action; 9] = [
-    Action::Alloc,
-    Action::FreeRequested,
-    Action::FreeCompleted,
-    Action::OutOfMemory,
-    Action::SegmentAlloc,
-    Action::SegmentFree,
-    Action::SegmentMap,
-    Action::SegmentUnmap,
-    Action::Snapshot,
+const ACTIONS: [EntryAction; 9] = [
+    EntryAction::Alloc,
+    EntryAction::FreeRequested,
+    EntryAction::FreeCompleted,
+    EntryAction::OutOfMemory,
+    EntryAction::SegmentAlloc,
+    EntryAction::SegmentFree,
+    EntryAction::SegmentMap,
+    EntryAction::SegmentUnmap,
+    EntryAction::Snapshot,
 ];
 
-impl Action {
+impl EntryAction {
     /// The action of an entry that has what its action needs.
-    pub fn of(entry: &Entry<'_>) -> Option<Action> {
+    pub fn of(entry: &SnapshotEntry<'_>) -> Option<EntryAction> {
         let word = entry.action?;
-        let action = Action::from_word(word)?;
+        let action = EntryAction::from_word(word)?;
         action.is_complete(entry.addr, entry.size).then_some(action)
     }
 
     pub fn word(self) -> &'static str {
         match self {
-            Action::Alloc => "alloc",
-            Action::FreeRequested => "free_requested",
-            Action::FreeCompleted => "free_completed",
-            Action::OutOfMemory => "oom",
-            Action::SegmentAlloc => "segment_alloc",
-            Action::SegmentFree => "segment_free",
-            Action::SegmentMap => "segment_map",
-            Action::SegmentUnmap => "segment_unmap",
-            Action::Snapshot => "snapshot",
+            EntryAction::Alloc => "alloc",
+            EntryAction::FreeRequested => "free_requested",
+            EntryAction::FreeCompleted => "free_completed",
+            EntryAction::OutOfMemory => "oom",
+            EntryAction::SegmentAlloc => "segment_alloc",
+            EntryAction::SegmentFree => "segment_free",
+            EntryAction::SegmentMap => "segment_map",
+            EntryAction::SegmentUnmap => "segment_unmap",
+            EntryAction::Snapshot => "snapshot",
         }
     }
 
-    pub fn class(self) -> Class {
+    pub fn class(self) -> LineClass {
         match self {
-            Action::Alloc | Action::FreeRequested | Action::FreeCompleted | Action::OutOfMemory => {
-                Class::Parsed
-            }
-            _ => Class::KnownOther,
+            EntryAction::Alloc
+            | EntryAction::FreeRequested
+            | EntryAction::FreeCompleted
+            | EntryAction::OutOfMemory => LineClass::Parsed,
+            _ => LineClass::KnownOther,
         }
     }
 
-    fn from_word(word: &str) -> Option<Action> {
+    fn from_word(word: &str) -> Option<EntryAction> {
         ACTIONS.into_iter().find(|action| action.word() == word)
     }
 
     fn is_complete(self, addr: Option<u64>, size: Option<u64>) -> bool {
         match self {
-            Action::Alloc | Action::FreeRequested | Action::FreeCompleted => {
+            EntryAction::Alloc | EntryAction::FreeRequested | EntryAction::FreeCompleted => {
                 addr.is_some() && size.is_some()
             }
-            Action::OutOfMemory => size.is_some(),
+            EntryAction::OutOfMemory => size.is_some(),
             _ => true,
         }
     }
 }
 
 /// An entry that was not understood, in words.
-pub(super) struct Unknown<'a>(pub &'a Entry<'a>);
+pub(super) struct Unknown<'a>(pub &'a SnapshotEntry<'a>);
 
 impl fmt::Display for Unknown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -129,7 +130,11 @@ pub(super) fn write_device(line: &mut String, device: u32) {
     let _ = write!(line, "device {device}");
 }
 
-pub(super) fn write_entry(line: &mut String, entry: &Entry<'_>, action: Option<Action>) {
+pub(super) fn write_entry(
+    line: &mut String,
+    entry: &SnapshotEntry<'_>,
+    action: Option<EntryAction>,
+) {
     line.clear();
     let Some(action) = action else {
         let _ = write!(line, "? {}", Unknown(entry));
@@ -186,7 +191,7 @@ impl<R: BufRead> EntryReader<R> {
                 None => None,
             };
             let Some((action, time_us, what)) = read else {
-                let class = Class::Unrecognised(UnrecognisedReason::NoKnownForm);
+                let class = LineClass::Unrecognised(UnrecognisedReason::NoKnownForm);
                 self.accounting.count("unrecognised", class, &self.line);
                 continue;
             };
@@ -235,9 +240,9 @@ fn entry(
     line: &str,
     device: i32,
     stacks: &StackTable,
-) -> Option<(Action, Option<u64>, Option<AllocationEvent>)> {
+) -> Option<(EntryAction, Option<u64>, Option<AllocationEvent>)> {
     let mut words = line.split(' ');
-    let action = Action::from_word(words.next()?)?;
+    let action = EntryAction::from_word(words.next()?)?;
     let mut field = |radix| match words.next()? {
         "-" => Some(None),
         word => u64::from_str_radix(word, radix).ok().map(Some),
@@ -259,10 +264,10 @@ fn entry(
         stack,
     };
     let what = match action {
-        Action::Alloc => AllocationEvent::Allocated(buffer),
-        Action::FreeRequested => AllocationEvent::ReleaseRequested(buffer),
-        Action::FreeCompleted => AllocationEvent::Released(buffer),
-        Action::OutOfMemory => AllocationEvent::Failed {
+        EntryAction::Alloc => AllocationEvent::Allocated(buffer),
+        EntryAction::FreeRequested => AllocationEvent::ReleaseRequested(buffer),
+        EntryAction::FreeCompleted => AllocationEvent::Released(buffer),
+        EntryAction::OutOfMemory => AllocationEvent::Failed {
             device,
             size_bytes: size.unwrap_or(0),
         },

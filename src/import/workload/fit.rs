@@ -1,6 +1,6 @@
 //! Makes sizes fit the memories of a profile.
 
-use super::lives::Life;
+use super::lives::BufferLife;
 use super::{Plan, Step, memory_index};
 use crate::device::{Memory, Profile};
 
@@ -9,7 +9,7 @@ const PART: u64 = 2;
 
 /// What the sizes of a memory are divided by.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fit {
+pub(super) struct MemoryFit {
     pub divisor: u64,
     /// It does not fit even so.
     pub crowded: bool,
@@ -21,7 +21,12 @@ pub(super) fn scaled(size_bytes: u64, divisor: u64) -> u64 {
 }
 
 /// The least power of two for each memory by which its sizes must be divided.
-pub(super) fn divisors(lives: &[Life], steps: &[Step], plan: &Plan, profile: &Profile) -> [Fit; 4] {
+pub(super) fn divisors(
+    lives: &[BufferLife],
+    steps: &[Step],
+    plan: &Plan,
+    profile: &Profile,
+) -> [MemoryFit; 4] {
     Memory::ALL.map(|memory| {
         let geometry = profile.geometries()[memory_index(memory)];
         let room = geometry.bank_bytes / PART;
@@ -33,21 +38,21 @@ pub(super) fn divisors(lives: &[Life], steps: &[Step], plan: &Plan, profile: &Pr
             .unwrap_or(0);
         let mut divisor = 1;
         loop {
-            let share = |life: &Life| {
+            let share = |life: &BufferLife| {
                 geometry
                     .share_bytes(scaled(life.size_bytes, divisor))
                     .checked_next_multiple_of(geometry.alignment_bytes.max(1))
                     .unwrap_or(u64::MAX)
             };
             if peak(lives, steps, plan, memory, share) <= room {
-                return Fit {
+                return MemoryFit {
                     divisor,
                     crowded: false,
                 };
             }
             if divisor >= largest.max(1) {
                 // Every buffer is as small as it can be.
-                return Fit {
+                return MemoryFit {
                     divisor,
                     crowded: true,
                 };
@@ -59,11 +64,11 @@ pub(super) fn divisors(lives: &[Life], steps: &[Step], plan: &Plan, profile: &Pr
 
 /// The most that can be live at once on any device, whichever thread runs ahead: of each thread the most that it has.
 fn peak(
-    lives: &[Life],
+    lives: &[BufferLife],
     steps: &[Step],
     plan: &Plan,
     memory: Memory,
-    share: impl Fn(&Life) -> u64,
+    share: impl Fn(&BufferLife) -> u64,
 ) -> u64 {
     let (threads, devices) = (usize::from(plan.threads), usize::from(plan.devices));
     let mut now = vec![0_u64; threads * devices];

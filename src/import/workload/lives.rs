@@ -47,23 +47,23 @@ impl Census {
 }
 
 /// The order of steps: by time where devices are merged (else 0), then as recorded.
-pub(super) type Order = (u64, u64);
+pub(super) type StepOrder = (u64, u64);
 
 /// An allocation, and its release if there is one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Life {
+pub(super) struct BufferLife {
     pub device: u16,
     pub memory: Memory,
     pub size_bytes: u64,
     pub thread: u16,
-    pub begin: Order,
+    pub begin: StepOrder,
     pub end: Option<EndOfLife>,
 }
 
 /// A release.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EndOfLife {
-    pub at: Order,
+    pub at: StepOrder,
     pub thread: u16,
 }
 
@@ -74,7 +74,7 @@ pub(super) struct Lives<'a> {
     census: &'a Census,
     plan: &'a Plan,
     devices: Vec<i32>,
-    lives: Vec<Life>,
+    lives: Vec<BufferLife>,
     /// Lives taken that are not released.
     open: FxHashMap<Key, u32>,
     /// Lives that each thread may still take; of the first only, where threads are not known.
@@ -122,7 +122,7 @@ impl<'a> Lives<'a> {
     }
 
     /// The lives that were taken, with their threads; by their beginning.
-    pub fn finish(mut self) -> Vec<Life> {
+    pub fn finish(mut self) -> Vec<BufferLife> {
         if self.census.threads.is_empty() {
             let threads = u64::from(self.plan.threads);
             self.lives.sort_by_key(|life| life.begin);
@@ -153,7 +153,7 @@ impl<'a> Lives<'a> {
         self.left[index] -= 1;
         *given += 1;
         self.open.insert(key(buffer), self.lives.len() as u32);
-        self.lives.push(Life {
+        self.lives.push(BufferLife {
             device: self.device(buffer.device),
             memory: Memory::from_buffer_type(buffer.buffer_type).unwrap_or(Memory::Dram),
             size_bytes: buffer.size_bytes.unwrap_or(1),
@@ -176,7 +176,7 @@ impl<'a> Lives<'a> {
         }
     }
 
-    fn order(&mut self, record: &AllocationRecord, device: i32) -> Order {
+    fn order(&mut self, record: &AllocationRecord, device: i32) -> StepOrder {
         if self.quota.is_none() {
             return (0, self.records);
         }

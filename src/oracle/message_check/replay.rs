@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::freed::RecentlyFreed;
 use super::{
-    FirstFinding, LiveKey, MAX_LIVE_LISTED, MessageFinding, MessageNote, MessageReport, Noted,
+    FirstFinding, LiveKey, MAX_LIVE_LISTED, MessageFinding, MessageNote, MessageReport, NoteCount,
 };
 use crate::import::server_log::{LogEvent, LogRecord, OtherKind, Swept, to_message};
 use crate::trace::observation::RefsLeft;
@@ -319,7 +319,7 @@ impl MessageCheck {
     }
 
     fn note(&mut self, note: MessageNote, line: u64) {
-        let noted = Noted {
+        let noted = NoteCount {
             count: 0,
             first_line: line,
         };

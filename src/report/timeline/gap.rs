@@ -6,7 +6,6 @@
 use crate::scenario::objects::LockId;
 
 use super::history::{History, LifeId, StepNumber, What};
-use super::words::announces;
 
 /// From one step of a thread to a later one of the same thread.
 #[derive(Clone, Debug)]
@@ -23,7 +22,7 @@ impl Stretch {
         let life = &history.lives[life];
         let (freed, thread) = life.ended?;
         let sent = life.deeds.iter().find(|deed| {
-            matches!(deed.what, What::Sent(kind, _) if !announces(kind))
+            matches!(deed.what, What::Sent(kind, _) if !kind.opens())
                 && deed.thread == thread
                 && deed.step > freed
         })?;

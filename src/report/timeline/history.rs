@@ -1,10 +1,7 @@
 //! What happened in a run, step by step and buffer by buffer: the facts that the table and the paragraph are made of.
 //!
-//! [`walk`] collects them, with the [`server`] at its side. What diverges is the oracle's to say: its findings are noted
-//! at the step that showed them.
-
-mod server;
-mod walk;
+//! Types only; [`super::walk`] collects them. What diverges is the oracle's to say: its findings are noted at the step that
+//! showed them.
 
 use crate::device::{DeviceId, Memory};
 use crate::oracle::Divergence;
@@ -15,9 +12,6 @@ use crate::scenario::op::Request;
 use crate::trace::event::{Event, FreeOutcome, SendOutcome};
 use crate::tracking::sent::Handle;
 use crate::tracking::sent::SentKind;
-
-use super::Timeline;
-use super::words::announces;
 
 /// A step's number, from 1.
 pub(super) type StepNumber = usize;
@@ -35,15 +29,15 @@ pub(super) struct History {
     pub mixes_memories: bool,
     /// Whether the server finds entries by device and address alone.
     pub keys_without_memory: bool,
-    pub steps: Vec<Step>,
-    pub lives: Vec<Life>,
+    pub steps: Vec<TimelineStep>,
+    pub lives: Vec<BufferHistory>,
     pub holds: Vec<Hold>,
-    pub waits: Vec<Wait>,
+    pub waits: Vec<BlockedThread>,
     pub marks: Vec<Mark>,
     /// What was held back and took effect when all was over.
     pub late: Vec<Taken>,
     /// What the server shows where the events end.
-    pub shown: Vec<Shown>,
+    pub shown: Vec<ShownEntry>,
     /// Whether it can be said in which order the server took the messages.
     pub reconstructs: bool,
     pub completed: bool,
@@ -53,7 +47,7 @@ pub(super) struct History {
 
 /// One step of a thread, with what the server did at once; or one step of the server.
 #[derive(Debug)]
-pub(super) struct Step {
+pub(super) struct TimelineStep {
     pub number: StepNumber,
     /// Index of its first event.
     pub index: usize,
@@ -62,7 +56,7 @@ pub(super) struct Step {
     pub event: Event,
     /// The buffer at hand.
     pub life: Option<LifeId>,
-    pub at: Context,
+    pub at: ThreadPosition,
     pub request: Option<Request>,
     /// What the server took in this step.
     pub taken: Vec<Taken>,
@@ -72,7 +66,7 @@ pub(super) struct Step {
 
 /// Where a thread is.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Context {
+pub(super) struct ThreadPosition {
     pub slot: u32,
     pub part: u8,
     pub sequence: u64,
@@ -81,7 +75,7 @@ pub(super) struct Context {
 
 /// One buffer (one part of it, for a mesh buffer) from its address on.
 #[derive(Debug)]
-pub(super) struct Life {
+pub(super) struct BufferHistory {
     pub handle: Handle,
     pub circular: bool,
     /// Who allocated it.
@@ -111,12 +105,12 @@ pub(super) enum What {
     Freed(FreeOutcome),
     Sent(SentKind, SendOutcome),
     /// The server took a message about it.
-    Heard(SentKind, Effect),
+    Heard(SentKind, TableEffect),
 }
 
 /// What a message did to the server's table. The buffers named are those whose entries were met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
+pub(super) enum TableEffect {
     Inserted,
     Replaced(Option<LifeId>),
     Incremented(Option<LifeId>, u32),
@@ -136,7 +130,7 @@ pub(super) struct Taken {
     pub life: Option<LifeId>,
     pub kind: SentKind,
     pub thread: u16,
-    pub effect: Effect,
+    pub effect: TableEffect,
     pub torn: bool,
     /// Sent in the same step.
     pub own: bool,
@@ -153,7 +147,7 @@ pub(super) struct Hold {
 
 /// A thread that could not go on when the run was given up.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wait {
+pub(super) struct BlockedThread {
     pub step: StepNumber,
     pub thread: u16,
     pub lock: Option<LockId>,
@@ -169,7 +163,7 @@ pub(super) struct Mark {
 
 /// An entry of the server's table where the events end.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shown {
+pub(super) struct ShownEntry {
     pub device: DeviceId,
     pub memory: Memory,
     pub address: u64,
@@ -178,7 +172,7 @@ pub(super) struct Shown {
     pub life: Option<LifeId>,
 }
 
-impl Life {
+impl BufferHistory {
     /// The first deed that satisfies `wanted`.
     pub fn first(&self, wanted: impl Fn(What) -> bool) -> Option<Deed> {
         self.deeds.iter().copied().find(|deed| wanted(deed.what))
@@ -186,9 +180,9 @@ impl Life {
 
     /// When the server heard of its start (`start`) or its release, and what came of that. A message that is held
     /// back is heard when it takes effect.
-    pub fn heard(&self, start: bool) -> Option<(Deed, Effect)> {
+    pub fn heard(&self, start: bool) -> Option<(Deed, TableEffect)> {
         self.deeds.iter().find_map(|deed| match deed.what {
-            What::Heard(kind, effect) if announces(kind) == start && effect != Effect::Held => {
+            What::Heard(kind, effect) if kind.opens() == start && effect != TableEffect::Held => {
                 Some((*deed, effect))
             }
             _ => None,
@@ -198,20 +192,15 @@ impl Life {
     /// The first send of its start or its release.
     pub fn sent(&self, start: bool) -> Option<(Deed, SendOutcome)> {
         self.deeds.iter().find_map(|deed| match deed.what {
-            What::Sent(kind, outcome) if announces(kind) == start => Some((*deed, outcome)),
+            What::Sent(kind, outcome) if kind.opens() == start => Some((*deed, outcome)),
             _ => None,
         })
     }
 }
 
 impl History {
-    /// The history of what `timeline` shows.
-    pub fn of(timeline: &Timeline<'_>) -> History {
-        walk::history(timeline)
-    }
-
     /// The step of that number.
-    pub fn step(&self, number: StepNumber) -> &Step {
+    pub fn step(&self, number: StepNumber) -> &TimelineStep {
         &self.steps[number - 1]
     }
 

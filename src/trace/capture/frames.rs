@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::tracking::codec::{Detection, Frame, FrameDecoder};
+use crate::tracking::codec::{DecodedFrame, Detection, FrameDecoder};
 use crate::tracking::{Layout, resync};
 
 use super::{CaptureEvent, CaptureReader, FaultKind};
@@ -14,7 +14,7 @@ pub const MAX_LISTED: usize = 100;
 
 /// What became of the bytes of a capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Account {
+pub struct CaptureAccount {
     /// Bytes to the server.
     pub to_server_bytes: u64,
     /// Bytes to the clients.
@@ -36,14 +36,14 @@ pub struct Account {
     /// Connections by their layout, and how it was found out.
     pub layouts: BTreeMap<(Layout, Detection), u64>,
     /// The first [`MAX_LISTED`] troubles.
-    pub troubles: Vec<(u32, Trouble)>,
+    pub troubles: Vec<(u32, CaptureTrouble)>,
     /// What is wrong with the file, if anything.
     pub damage: Option<String>,
 }
 
 /// Bytes that are no message. Offsets count the bytes of the connection to the server, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum CaptureTrouble {
     /// The stream began within a frame.
     Skipped {
         /// So many bytes were passed over.
@@ -70,10 +70,10 @@ pub fn messages(
     trace: &TraceFile,
     header: &CaptureHeader,
     sink: &mut dyn FnMut(Observation),
-) -> Account {
+) -> CaptureAccount {
     let mut reading = Reading {
         header,
-        account: Account::default(),
+        account: CaptureAccount::default(),
         position: 0,
         streams: BTreeMap::new(),
     };
@@ -116,7 +116,7 @@ pub fn messages(
 /// A capture, as far as it was read.
 struct Reading<'a> {
     header: &'a CaptureHeader,
-    account: Account,
+    account: CaptureAccount,
     position: u64,
     streams: BTreeMap<u32, Stream>,
 }
@@ -202,7 +202,7 @@ impl Reading<'_> {
             stream.decoder = decoder(Some(found.layout));
             self.trouble(
                 conn,
-                Trouble::Skipped {
+                CaptureTrouble::Skipped {
                     bytes: skipped as u64,
                 },
             );
@@ -249,7 +249,7 @@ impl Reading<'_> {
             let bytes = tail.torn_bytes as u64;
             self.account.torn_bytes += bytes;
             let offset = stream.offset;
-            self.trouble(conn, Trouble::Torn { bytes, offset });
+            self.trouble(conn, CaptureTrouble::Torn { bytes, offset });
             sink(self.seen(at_ns, conn, Observed::TornFrame { bytes }));
         }
         if let (Some(layout), Some(detection)) = (decoder.layout(), decoder.detection()) {
@@ -262,13 +262,13 @@ impl Reading<'_> {
         conn: u32,
         stream: &mut Stream,
         at_ns: u64,
-        frame: Frame<'_>,
+        frame: DecodedFrame<'_>,
         sink: &mut dyn FnMut(Observation),
     ) {
         self.position += 1;
         let offset = stream.offset;
         let what = match frame {
-            Frame::Message(message, raw) => {
+            DecodedFrame::Message(message, raw) => {
                 self.account.messages += 1;
                 stream.offset += raw.len() as u64;
                 Observed::Message {
@@ -277,16 +277,16 @@ impl Reading<'_> {
                     server_answer: None,
                 }
             }
-            Frame::TableRequest => {
+            DecodedFrame::TableRequest => {
                 self.account.table_requests += 1;
                 stream.offset += Layout::Extended.frame_bytes() as u64;
                 return;
             }
-            Frame::Unknown(raw) => {
+            DecodedFrame::Unknown(raw) => {
                 self.account.unknown_frames += 1;
                 stream.offset += raw.len() as u64;
                 let kind = raw.first().copied().unwrap_or(0);
-                self.trouble(conn, Trouble::UnknownFrame { kind, offset });
+                self.trouble(conn, CaptureTrouble::UnknownFrame { kind, offset });
                 Observed::UnknownFrame {
                     kind: u64::from(kind),
                 }
@@ -313,7 +313,7 @@ impl Reading<'_> {
         }
     }
 
-    fn trouble(&mut self, conn: u32, trouble: Trouble) {
+    fn trouble(&mut self, conn: u32, trouble: CaptureTrouble) {
         if self.account.troubles.len() < MAX_LISTED {
             self.account.troubles.push((conn, trouble));
         }

@@ -14,21 +14,21 @@ use crate::tracking::sent::SentKind;
 #[derive(Clone, Debug)]
 pub struct Decoder {
     history: History,
-    touch: Touch,
+    touch: DecodedTouch,
 }
 
 /// A touch of a shared object: which, and the version that the object got by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Touch {
-    /// The object; [`Touch::NONE`]'s where nothing was touched.
+pub struct DecodedTouch {
+    /// The object; [`DecodedTouch::NONE`]'s where nothing was touched.
     pub object: ObjectId,
     /// Its version.
     pub version: u64,
 }
 
-impl Touch {
+impl DecodedTouch {
     /// No object was touched.
-    pub const NONE: Touch = Touch {
+    pub const NONE: DecodedTouch = DecodedTouch {
         object: ObjectId(u32::MAX),
         version: 0,
     };
@@ -36,7 +36,7 @@ impl Touch {
     /// Whether an object was touched.
     #[inline]
     pub fn is_some(&self) -> bool {
-        self.object != Touch::NONE.object
+        self.object != DecodedTouch::NONE.object
     }
 }
 
@@ -45,21 +45,21 @@ impl Decoder {
     pub fn new(objects: Objects) -> Decoder {
         Decoder {
             history: History::new(objects),
-            touch: Touch::NONE,
+            touch: DecodedTouch::NONE,
         }
     }
 
     /// The touch that the last event was. Of an [`Unlock`](Event::Unlock), which does not say its version, it is
     /// the one after the last in this stream: nobody else touches a lock that is held.
     #[inline]
-    pub fn touch(&self) -> Touch {
+    pub fn touch(&self) -> DecodedTouch {
         self.touch
     }
 
     /// Takes one event off the front of `bytes`, which holds at least one byte.
     #[inline]
     pub fn decode(&mut self, bytes: &mut &[u8]) -> Result<Event, DecodeError> {
-        self.touch = Touch::NONE;
+        self.touch = DecodedTouch::NONE;
         let tag = byte(bytes)?;
         let event = match tag {
             tag::OPEN_ALLOCATE..=tag::OPEN_THROW => {
@@ -95,7 +95,7 @@ impl Decoder {
                 let object = self.history.objects.lock_object(lock);
                 let version = &mut self.history.versions[object.index()];
                 *version = version.wrapping_add(1);
-                self.touch = Touch {
+                self.touch = DecodedTouch {
                     object,
                     version: *version,
                 };
@@ -209,7 +209,7 @@ impl Decoder {
                 let tag = byte(bytes)?;
                 let (op, _) = self.open(tag, bytes)?;
                 // It could not begin, so it touched nothing.
-                self.touch = Touch::NONE;
+                self.touch = DecodedTouch::NONE;
                 Event::BlockedOnOp { op }
             }
             tag::BLOCKED_ON_SEND => Event::BlockedOnSend {
@@ -309,7 +309,7 @@ impl Decoder {
             .get_mut(object.index())
             .ok_or(DecodeError::OutOfRange("an object"))?;
         *version = version.wrapping_add(distance);
-        self.touch = Touch {
+        self.touch = DecodedTouch {
             object,
             version: *version,
         };

@@ -45,7 +45,7 @@ fn stream(layout: Layout, messages: &[Message]) -> Vec<u8> {
 fn decode_pieces<'a>(
     decoder: &mut FrameDecoder,
     pieces: impl IntoIterator<Item = &'a [u8]>,
-) -> (Vec<Message>, Vec<Message>, Tail) {
+) -> (Vec<Message>, Vec<Message>, StreamTail) {
     let (mut before, mut after) = (Vec::new(), Vec::new());
     for piece in pieces {
         decoder.feed(piece, &mut |frame| before.extend(message(frame)));
@@ -54,9 +54,9 @@ fn decode_pieces<'a>(
     (before, after, tail)
 }
 
-fn message(frame: Frame<'_>) -> Option<Message> {
+fn message(frame: DecodedFrame<'_>) -> Option<Message> {
     match frame {
-        Frame::Message(message, _) => Some(message.clone()),
+        DecodedFrame::Message(message, _) => Some(message.clone()),
         _ => None,
     }
 }
@@ -175,7 +175,7 @@ fn a_told_layout_needs_no_evidence() {
     let (before, _, _) = decode_pieces(&mut decoder, [&bytes[..]]);
     assert_eq!(
         (before, decoder.detection()),
-        (vec![free(1)], Some(Detection::Told))
+        (vec![free(1)], Some(Detection::Stated))
     );
 }
 
@@ -197,7 +197,7 @@ fn unknown_types_are_reported_counted_and_skipped_whole() {
     let mut decoder = FrameDecoder::fixed(Layout::V112);
     let (mut messages, mut unknown) = (Vec::new(), Vec::new());
     decoder.feed(&bytes, &mut |frame| match frame {
-        Frame::Unknown(raw) => unknown.push((raw[0], raw.len())),
+        DecodedFrame::Unknown(raw) => unknown.push((raw[0], raw.len())),
         other => messages.extend(message(other)),
     });
     assert_eq!(
@@ -220,11 +220,12 @@ fn a_table_request_is_one_in_the_extended_layout_only() {
     let mut decoder = FrameDecoder::fixed(Layout::Extended);
     let mut seen = 0;
     decoder.feed(&request, &mut |frame| {
-        seen += u32::from(frame == Frame::TableRequest)
+        seen += u32::from(frame == DecodedFrame::TableRequest)
     });
     assert_eq!(seen, 1);
-    FrameDecoder::fixed(Layout::V112)
-        .feed(&request, &mut |f| assert!(matches!(f, Frame::Unknown(_))));
+    FrameDecoder::fixed(Layout::V112).feed(&request, &mut |f| {
+        assert!(matches!(f, DecodedFrame::Unknown(_)))
+    });
 }
 
 fn any_message() -> impl Strategy<Value = Message> {
@@ -293,11 +294,11 @@ proptest! {
         let mut decoder = FrameDecoder::detecting();
         let mut frames = 0;
         let mut consumed = 0;
-        let mut count = |frame: Frame<'_>| {
+        let mut count = |frame: DecodedFrame<'_>| {
             frames += 1;
             consumed += match frame {
-                Frame::Message(_, raw) | Frame::Unknown(raw) => raw.len(),
-                Frame::TableRequest => table::TABLE_FRAME_BYTES,
+                DecodedFrame::Message(_, raw) | DecodedFrame::Unknown(raw) => raw.len(),
+                DecodedFrame::TableRequest => table::TABLE_FRAME_BYTES,
             };
         };
         for piece in pieces(&bytes, &cuts) {

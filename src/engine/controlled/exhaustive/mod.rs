@@ -16,17 +16,18 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
+use crate::numbers::plural;
 use crate::oracle::{Kind, Report, Verdict};
 
 use super::actors::{Actor, Actors};
 use super::machine::{Machine, RunEnd, Setup};
-use super::observe::{Observed, Unrecorded, observe_path};
+use super::observe::{NoRecording, ObservedRun, observe_path};
 use fingerprint::Fingerprints;
 pub use part::{Part, SearchedPart, search_part};
 
 /// How to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct SearchOptions {
     /// Take safe steps at once.
     pub partial_order: bool,
     /// Take threads with the same program for interchangeable.
@@ -41,9 +42,9 @@ pub struct Options {
     pub max_states: u64,
 }
 
-impl Default for Options {
-    fn default() -> Options {
-        Options {
+impl Default for SearchOptions {
+    fn default() -> SearchOptions {
+        SearchOptions {
             partial_order: true,
             symmetry: true,
             dead_slots: true,
@@ -75,11 +76,11 @@ pub struct Searched {
     /// Most steps on one path.
     pub depth: u64,
     /// How it ended.
-    pub ended: Ended,
+    pub ended: SearchEnd,
     /// In how many places of the space each kind of divergence shows.
     pub divergences: BTreeMap<Kind, u64>,
     /// The first path that shows one (of the wanted kind), run to its end.
-    pub example: Option<Box<Observed>>,
+    pub example: Option<Box<ObservedRun>>,
     /// Most buffers that are live at rest: real leaks.
     pub leaks: u64,
     /// What the oracle says of one path at rest.
@@ -102,9 +103,9 @@ impl Searched {
             self.states,
             self.steps,
             match self.ended {
-                Ended::Exhausted => "all there are",
-                Ended::Reached => "up to what was looked for",
-                Ended::Abandoned => "and given up",
+                SearchEnd::Exhausted => "all there are",
+                SearchEnd::Reached => "up to what was looked for",
+                SearchEnd::Abandoned => "and given up",
             }
         );
     }
@@ -115,20 +116,20 @@ impl Searched {
             return (Verdict::Diverged, None);
         }
         let why = match (self.ended, preemptions, &self.at_rest) {
-            (Ended::Exhausted, Some(bound), _) => format!(
-                "every schedule with at most {bound} preemption{} was searched, and none diverged; others were not",
-                if bound == 1 { "" } else { "s" }
+            (SearchEnd::Exhausted, Some(bound), _) => format!(
+                "every schedule with at most {} was searched, and none diverged; others were not",
+                plural(bound.into(), "preemption")
             ),
-            (Ended::Exhausted, None, Some(report)) if report.ops == 0 => {
+            (SearchEnd::Exhausted, None, Some(report)) if report.ops == 0 => {
                 "there was no operation to do: nothing is proved".to_owned()
             }
-            (Ended::Exhausted, None, Some(report)) if report.peak_live > 0 && report.messages == 0 => {
+            (SearchEnd::Exhausted, None, Some(report)) if report.peak_live > 0 && report.messages == 0 => {
                 "buffers were allocated and no message was sent: nothing was tracked, and nothing is proved".to_owned()
             }
-            (Ended::Exhausted, None, Some(report)) if report.peak_live == 0 && report.allocs_failed > 0 => {
+            (SearchEnd::Exhausted, None, Some(report)) if report.peak_live == 0 && report.allocs_failed > 0 => {
                 "every allocation failed: nothing is proved".to_owned()
             }
-            (Ended::Exhausted, None, _) => return (Verdict::Proved, None),
+            (SearchEnd::Exhausted, None, _) => return (Verdict::Proved, None),
             _ => format!("not the whole space: {} states were searched", self.states),
         };
         (Verdict::Inconclusive, Some(why))
@@ -137,7 +138,7 @@ impl Searched {
 
 /// How a search ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum SearchEnd {
     /// The whole space was searched, within the bound on preemptions if there was one.
     Exhausted,
     /// It was not, for the goal was reached.
@@ -146,17 +147,17 @@ pub enum Ended {
     Abandoned,
 }
 
-/// Searches `setup`. `go_on` is told the states and the depth from time to time, and says whether to.
+/// Searches `setup`. `keep_going` is told the states and the depth from time to time, and says whether to.
 pub fn search(
     setup: &Arc<Setup>,
-    options: &Options,
-    go_on: &mut dyn FnMut(&Searched) -> bool,
+    options: &SearchOptions,
+    keep_going: &mut dyn FnMut(&Searched) -> bool,
 ) -> Searched {
     let mut search = Search::new(setup, options);
     search.frames.push(Frame::at(Machine::new(setup)));
     search.used = 1;
     search.enter();
-    search.run(go_on);
+    search.run(keep_going);
     search.found.log(setup);
     search.found
 }
@@ -181,7 +182,7 @@ impl Hasher for Itself {
 
 struct Search<'a> {
     setup: &'a Arc<Setup>,
-    options: &'a Options,
+    options: &'a SearchOptions,
     fingerprints: Fingerprints,
     seen: HashSet<u128, BuildHasherDefault<Itself>>,
     frames: Vec<Frame>,
@@ -207,7 +208,7 @@ struct Frame {
 }
 
 impl<'a> Search<'a> {
-    fn new(setup: &'a Arc<Setup>, options: &'a Options) -> Search<'a> {
+    fn new(setup: &'a Arc<Setup>, options: &'a SearchOptions) -> Search<'a> {
         Search {
             fingerprints: Fingerprints::new(setup, options.symmetry, options.dead_slots),
             setup,
@@ -220,7 +221,7 @@ impl<'a> Search<'a> {
                 states: 0,
                 steps: 0,
                 depth: 0,
-                ended: Ended::Exhausted,
+                ended: SearchEnd::Exhausted,
                 divergences: BTreeMap::new(),
                 example: None,
                 leaks: 0,
@@ -230,17 +231,17 @@ impl<'a> Search<'a> {
     }
 
     /// Searches what the states on the stack lead to.
-    fn run(&mut self, go_on: &mut dyn FnMut(&Searched) -> bool) {
+    fn run(&mut self, keep_going: &mut dyn FnMut(&Searched) -> bool) {
         const REPORT_STATES: u64 = 1 << 9;
         let mut reported = self.found.states / REPORT_STATES * REPORT_STATES;
-        while self.used > 0 && self.found.ended == Ended::Exhausted {
+        while self.used > 0 && self.found.ended == SearchEnd::Exhausted {
             if !self.advance() {
                 self.leave();
             }
             if self.found.states >= reported + REPORT_STATES {
                 reported = self.found.states;
-                if !go_on(&self.found) || self.found.states >= self.options.max_states {
-                    self.found.ended = Ended::Abandoned;
+                if !keep_going(&self.found) || self.found.states >= self.options.max_states {
+                    self.found.ended = SearchEnd::Abandoned;
                 }
             }
         }
@@ -273,7 +274,7 @@ impl<'a> Search<'a> {
         self.path.truncate(self.frames[depth - 1].path);
         let next = &mut self.frames[depth];
         next.machine.clear_alarm();
-        if !next.machine.step(actor, &mut Unrecorded) {
+        if !next.machine.step(actor, &mut NoRecording) {
             return true;
         }
         next.current = Some(actor);
@@ -294,7 +295,7 @@ impl<'a> Search<'a> {
         if self.options.partial_order && self.options.preemptions.is_none() {
             self.follow_safe_steps(top);
         }
-        if self.found.ended != Ended::Exhausted {
+        if self.found.ended != SearchEnd::Exhausted {
             return;
         }
         let bounded = self.options.preemptions.is_some();
@@ -323,12 +324,12 @@ impl<'a> Search<'a> {
                 return;
             };
             frame.machine.clear_alarm();
-            if !frame.machine.step(actor, &mut Unrecorded) {
+            if !frame.machine.step(actor, &mut NoRecording) {
                 return;
             }
             frame.current = Some(actor);
             self.took(actor, top);
-            if self.found.ended != Ended::Exhausted {
+            if self.found.ended != SearchEnd::Exhausted {
                 return;
             }
         }
@@ -353,7 +354,7 @@ impl<'a> Search<'a> {
             return;
         }
         self.path.truncate(frame.path);
-        let end = frame.machine.finish(&mut Unrecorded);
+        let end = frame.machine.finish(&mut NoRecording);
         let live = frame.machine.live() as u64;
         if end == RunEnd::Completed {
             self.found.leaks = self.found.leaks.max(live);
@@ -380,7 +381,7 @@ impl<'a> Search<'a> {
                 self.found.example = Some(Box::new(observed));
             }
             if self.options.goal != Goal::AllKinds {
-                self.found.ended = Ended::Reached;
+                self.found.ended = SearchEnd::Reached;
             }
         } else if self.found.at_rest.is_none() && observed.end == RunEnd::Completed {
             self.found.at_rest = Some(observed.report);
@@ -388,7 +389,7 @@ impl<'a> Search<'a> {
     }
 
     /// The path at hand, run again with its events, and from its end on without preemptions.
-    fn observe(&self) -> Observed {
+    fn observe(&self) -> ObservedRun {
         observe_path(self.setup, self.path.clone())
     }
 }

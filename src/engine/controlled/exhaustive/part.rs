@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::engine::controlled::actors::Actor;
 use crate::engine::controlled::machine::{Machine, Setup};
 
-use super::{Ended, Frame, Options, Search, Searched};
+use super::{Frame, Search, SearchEnd, SearchOptions, Searched};
 
 /// Which part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,16 +52,16 @@ struct Root {
 /// Searches one part of the space of `setup`. A bound on preemptions is not kept: what a path costs is not part of a frontier state.
 pub fn search_part(
     setup: &Arc<Setup>,
-    options: &Options,
+    options: &SearchOptions,
     part: Part,
-    go_on: &mut dyn FnMut(&Searched) -> bool,
+    keep_going: &mut dyn FnMut(&Searched) -> bool,
 ) -> SearchedPart {
-    let options = Options {
+    let options = SearchOptions {
         preemptions: None,
         ..*options
     };
     let mut search = Search::new(setup, &options);
-    let dealt = search.run_part(part, go_on);
+    let dealt = search.run_part(part, keep_going);
     search.found.log(setup);
     SearchedPart {
         trunk: dealt.trunk,
@@ -80,17 +80,19 @@ struct Dealt {
 }
 
 impl Search<'_> {
-    fn run_part(&mut self, part: Part, go_on: &mut dyn FnMut(&Searched) -> bool) -> Dealt {
+    fn run_part(&mut self, part: Part, keep_going: &mut dyn FnMut(&Searched) -> bool) -> Dealt {
         let mut layer = self.first_layer();
         for _ in 0..part.depth {
             let mut next = Vec::new();
             for root in layer {
                 self.expand(root, &mut next);
                 let too_many = self.found.states >= self.options.max_states;
-                if self.found.ended == Ended::Exhausted && (too_many || !go_on(&self.found)) {
-                    self.found.ended = Ended::Abandoned;
+                if self.found.ended == SearchEnd::Exhausted
+                    && (too_many || !keep_going(&self.found))
+                {
+                    self.found.ended = SearchEnd::Abandoned;
                 }
-                if self.found.ended != Ended::Exhausted {
+                if self.found.ended != SearchEnd::Exhausted {
                     return Dealt {
                         trunk: self.found.states,
                         ..Dealt::default()
@@ -114,8 +116,8 @@ impl Search<'_> {
         self.found.states = dealt.trunk + dealt.own;
         for root in own {
             self.start(root);
-            self.run(go_on);
-            if self.found.ended != Ended::Exhausted {
+            self.run(keep_going);
+            if self.found.ended != SearchEnd::Exhausted {
                 break;
             }
         }
@@ -133,7 +135,7 @@ impl Search<'_> {
     /// Puts the states that a choice in `root` leads to, where they are new, to `next`.
     fn expand(&mut self, root: Root, next: &mut Vec<Root>) {
         self.start(root);
-        while self.found.ended == Ended::Exhausted {
+        while self.found.ended == SearchEnd::Exhausted {
             if !self.advance() {
                 self.leave();
                 return;
@@ -177,7 +179,7 @@ mod tests {
     use crate::scenario::ScenarioFile;
 
     /// The fingerprints of all states that were met.
-    fn met(setup: &Arc<Setup>, options: &Options, part: Option<Part>) -> BTreeSet<u128> {
+    fn met(setup: &Arc<Setup>, options: &SearchOptions, part: Option<Part>) -> BTreeSet<u128> {
         let mut search = Search::new(setup, options);
         match part {
             Some(part) => drop(search.run_part(part, &mut |_| true)),
@@ -203,14 +205,14 @@ mod tests {
             (file.order, file.publish) = (Some(Order::FreeFirst), Some(Publication::Early));
             let scenario = file.condensed(Some(threads), None).resolve();
             let setup = Setup::new(scenario.expect("it resolves"), 0).expect("it is small");
-            let options = Options {
+            let options = SearchOptions {
                 // A reduced search meets other states by another way, of which either is enough; without reductions all
                 // searches meet the same.
                 partial_order: false,
                 symmetry: false,
                 dead_slots: false,
                 goal: Goal::AllKinds,
-                ..Options::default()
+                ..SearchOptions::default()
             };
             let whole = met(&setup, &options, None);
             for (of, depth) in [(4, 2), (8, 5)] {

@@ -1,0 +1,72 @@
+//! What every subcommand is told, and what it returns.
+//!
+//! A subcommand returns an [`CommandOutcome`] rather than printing, so that a test reads what a user would. Only progress goes to
+//! stderr while a command runs.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::ValueEnum;
+
+/// What every subcommand is told.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The form of what goes to stdout.
+    pub format: Format,
+    /// `--seed`.
+    pub seed: Option<u64>,
+    /// `--quiet`.
+    pub quiet: bool,
+    /// Set by Ctrl-C and SIGTERM: end soon, and keep what there is. A second one ends at once.
+    pub interrupt: Arc<AtomicBool>,
+}
+
+impl Context {
+    /// Lets Ctrl-C and SIGTERM set [`Context::interrupt`]; from the second on they end the process.
+    pub fn catch_interrupts(&self) {
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            // In this order: the first signal finds the flag unset and sets it, the second finds it set.
+            let _ = signal_hook::flag::register_conditional_default(
+                signal,
+                Arc::clone(&self.interrupt),
+            );
+            let _ = signal_hook::flag::register(signal, Arc::clone(&self.interrupt));
+        }
+    }
+}
+
+/// The form of what a command writes to stdout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Text for people.
+    #[default]
+    Human,
+    /// One JSON object.
+    Json,
+}
+
+/// What a command prints, and how it exits: 0 when what was checked holds, 1 when it does not, 2 on bad input.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommandOutcome {
+    /// For stdout.
+    pub stdout: String,
+    /// For stderr.
+    pub stderr: String,
+    /// The exit code.
+    pub exit_code: u8,
+}
+
+impl CommandOutcome {
+    /// Bad usage or input: `error` on stderr, and as JSON on stdout where that was asked for.
+    pub fn bad_input(error: impl std::fmt::Display, format: Format) -> CommandOutcome {
+        let stdout = match format {
+            Format::Human => String::new(),
+            Format::Json => format!("{}\n", serde_json::json!({ "error": error.to_string() })),
+        };
+        CommandOutcome {
+            stdout,
+            stderr: format!("error: {error}\n"),
+            exit_code: 2,
+        }
+    }
+}

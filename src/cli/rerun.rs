@@ -1,0 +1,40 @@
+//! Reproducers in files, as `replay`, `shrink` and `corpus` run and show them.
+
+use std::path::Path;
+
+use crate::corpus::{Reproducer, Rerun};
+use crate::engine::controlled::machine::RunEnd;
+use crate::engine::controlled::observe::ObservedRun;
+use crate::report::Timeline;
+use crate::scenario::Scenario;
+
+/// Whether a file is a reproducer, by its name, rather than a trace.
+pub(super) fn is_text(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == "toml")
+}
+
+/// Runs the reproducer in a file; errors name the file.
+pub(super) fn rerun_of(path: &Path) -> Result<Rerun, String> {
+    let reproducer = Reproducer::load(path).map_err(|error| error.to_string())?;
+    reproducer
+        .run()
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// What came out instead.
+pub(super) fn drawn(rerun: &Rerun) -> String {
+    rerun.observed.as_ref().map_or(String::new(), |observed| {
+        format!("\n{}\n", timeline(&rerun.setup.scenario, observed).render())
+    })
+}
+
+/// The timeline of a schedule that was run.
+pub(super) fn timeline<'a>(scenario: &'a Scenario, observed: &'a ObservedRun) -> Timeline<'a> {
+    Timeline {
+        scenario,
+        events: &observed.events,
+        deciding: observed.deciding(),
+        completed: observed.end == RunEnd::Completed,
+    }
+}

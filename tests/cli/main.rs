@@ -1,0 +1,12 @@
+//! The program as a user starts it: its commands, what they print, and the pages that people read.
+
+mod commands;
+#[path = "../common/mod.rs"]
+mod common;
+mod diagnose;
+mod explore;
+mod logging;
+mod memory;
+mod one_reader;
+mod text;
+mod weaker_checks;

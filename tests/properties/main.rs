@@ -1,0 +1,7 @@
+//! What must hold for any input: drawn ones, damaged ones, and those that the fuzz targets kept.
+
+mod allocator_model;
+#[path = "../common/mod.rs"]
+mod common;
+mod fuzz_corpus;
+mod trace_robustness;

@@ -1,0 +1,15 @@
+//! Runs under the oracle: what is found, what is proved, and how it is replayed, made smaller and drawn.
+
+mod alarms;
+mod checker;
+#[path = "../common/mod.rs"]
+mod common;
+mod corpus;
+mod deadlock;
+mod divergence_kinds;
+mod known_answers;
+mod parts;
+mod reductions;
+mod replay;
+mod shrink;
+mod timeline;

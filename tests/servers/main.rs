@@ -1,0 +1,13 @@
+//! Servers on real sockets, ours and others, and what stands before them: the proxy and the C interface.
+
+mod any_server;
+mod client;
+#[path = "../common/mod.rs"]
+mod common;
+mod conformance;
+#[path = "../naive/mod.rs"]
+mod naive;
+mod proxy;
+mod server;
+mod server_hostile;
+mod server_journal;
