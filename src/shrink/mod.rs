@@ -149,6 +149,16 @@ pub fn shrink_ops(
     finish(reduced, kind, keep_going)
 }
 
+/// The smallest run that shows the kind of the first divergence of `example`, a run of `setup`.
+pub fn shrink_example(
+    setup: &Setup,
+    example: &ObservedRun,
+    keep_going: &mut dyn FnMut() -> bool,
+) -> Result<Shrunk, ShrinkError> {
+    let first = example.report.first.ok_or(ShrinkError::Clean)?;
+    shrink_ops(&setup.scenario, setup.ops(), first.kind, keep_going)
+}
+
 /// The run of `setup` that shows the first divergence of `example` with the fewest preemptions, as far as that can be searched.
 pub fn with_fewest_preemptions(
     setup: &Arc<Setup>,

@@ -17,6 +17,9 @@ use super::schedule::NotingScheduler;
 use super::schedulers::{Bytes, Pct, RandomWalk, Scheduler, Urw};
 use super::world::EventSink;
 
+/// Steps after which a schedule is cut short, where nobody says otherwise.
+pub const MAX_STEPS: u64 = 10_000_000;
+
 /// Which scheduler draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
@@ -180,6 +183,17 @@ fn sample_with<S: Scheduler + Clone + Send + Sync>(
 }
 
 impl Sampled {
+    /// What follows from it; a sample proves nothing.
+    pub fn verdict(&self) -> Verdict {
+        if self.diverged > 0 {
+            Verdict::Diverged
+        } else if self.inconclusive > 0 || self.schedules == 0 {
+            Verdict::Inconclusive
+        } else {
+            Verdict::Clean
+        }
+    }
+
     #[inline]
     fn add_schedule<S: Scheduler + Clone>(
         &mut self,

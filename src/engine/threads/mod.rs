@@ -40,7 +40,7 @@ use crate::trace::event::ReceiveCode;
 use crate::trace::file::{AtRest, End, RunHeader, SERVER_STREAM};
 use crate::trace::recorder::{Recorder, StreamRecorder, Written};
 
-pub use checked::{CheckedRun, CheckedRunError, checked_run, recorded_and_checked};
+pub use checked::{CheckedRun, CheckedRunError, checked_run, recorded_and_checked, recorded_in};
 
 use backend::ThreadBackend;
 use client::SendingClient;

@@ -25,6 +25,10 @@ use super::observe::{NoRecording, ObservedRun, observe_path};
 use fingerprint::Fingerprints;
 pub use part::{Part, SearchedPart, search_part};
 
+/// The most operations, over all threads, of which every schedule is searched: a search keeps a machine for each choice of a
+/// schedule.
+pub const MAX_SEARCHED_OPS: usize = 2000;
+
 /// How to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SearchOptions {
