@@ -1,4 +1,5 @@
-//! Is this locking protocol safe? Proves it, workload by workload, or draws the smallest run that refutes it.
+//! Is this locking protocol safe? Proves it, workload by workload, or draws the smallest run that
+//! refutes it.
 //!
 //!     cargo run --example prove_my_lock
 

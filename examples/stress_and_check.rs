@@ -1,4 +1,5 @@
-//! Plays a protocol on real threads and a real socket until a run diverges, and makes the recorded run small.
+//! Plays a protocol on real threads and a real socket until a run diverges, and makes the recorded
+//! run small.
 //!
 //!     cargo run --example stress_and_check
 

@@ -13,13 +13,13 @@ built=fuzz/target/address
 modules() {
     case $1 in
         wire_stream) echo 'src/tracking/(codec|wire|detect|message|table)' ;;
-        registry) echo 'src/server/registry' ;;
+        registry) echo 'src/registry/' ;;
         allocator) echo 'src/device/' ;;
         lifecycle) echo 'src/engine/controlled/(actors|machine|observe|schedule|server|world)' ;;
         discipline_lint) echo 'src/lifecycle/' ;;
         trace_file) echo 'src/trace/(codec|event|file|header|merge|recorder|records)' ;;
-        import_log) echo 'src/trace/import/server_log' ;;
-        import_pickle) echo 'src/trace/import/torch_snapshot' ;;
+        import_log) echo 'src/import/server_log' ;;
+        import_pickle) echo 'src/import/(torch_snapshot|pickle)' ;;
         reproducer) echo 'src/(corpus|scenario)/' ;;
         *) echo "fuzz/coverage.sh: say which module $1 aims at" >&2; return 1 ;;
     esac

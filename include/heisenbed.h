@@ -19,8 +19,8 @@
 // hb_buffer.sequence: the message has no sequence number; the server takes it when it comes.
 #define HB_UNSTAMPED 0
 
-// hb_buffer.sequence: take the next number as the message is sent. Right only while the caller holds its
-// allocator's lock for that device; else take it there with hb_stamp and send later.
+// hb_buffer.sequence: take the next number as the message is sent. Right only while the caller
+// holds its allocator's lock for that device; else take it there with hb_stamp and send later.
 #define HB_STAMP_NOW UINT64_MAX
 
 // hb_buffer.thread: number the threads in the order of their first message.
@@ -30,19 +30,21 @@
 typedef enum hb_status {
   // Done. For a message: the kernel has taken it.
   HB_STATUS_OK = 0,
-  // The socket's buffer was full and the client doesn't wait: the message is lost, and counted. Its sequence
-  // number, if it had one, stays missing, and a sequenced server will say so.
+  // The socket's buffer was full and the client doesn't wait: the message is lost, and counted.
+  // Its sequence number, if it had one, stays missing, and a sequenced server will say so.
   HB_STATUS_DROPPED = 1,
-  // A null pointer, unknown flags, a device beyond 65535, an unknown memory, or an allocation of size 0.
+  // A null pointer, unknown flags, a device beyond 65535, an unknown memory, or an allocation of
+  // size 0.
   HB_STATUS_BAD_ARGUMENT = 2,
   // Nobody listens at the path.
   HB_STATUS_NO_SERVER = 3,
-  // The system refused the connection: permissions, file descriptors, or a path of more than 107 bytes.
+  // The system refused the connection: permissions, file descriptors, or a path of more than 107
+  // bytes.
   HB_STATUS_CANNOT_CONNECT = 4,
   // The server is gone; the client can only be closed.
   HB_STATUS_CLOSED = 5,
-  // The answer didn't come in time or can't be read. The connection is broken by this (a late answer would pass
-  // for a later one): the client can only be closed.
+  // The answer didn't come in time or can't be read. The connection is broken by this (a late
+  // answer would pass for a later one): the client can only be closed.
   HB_STATUS_NO_ANSWER = 6,
   // The client was connected by the process that this one was forked from; connect anew.
   HB_STATUS_FORKED = 7,
@@ -62,7 +64,8 @@ typedef enum hb_memory {
   HB_MEMORY_TRACE = 3,
 } hb_memory;
 
-// One connection to a tracking server. Every function but hb_close may be called from any thread at any time.
+// One connection to a tracking server. Every function but hb_close may be called from any thread
+// at any time.
 typedef struct hb_client hb_client;
 
 // One buffer in one message.
@@ -75,8 +78,8 @@ typedef struct hb_buffer {
   uint64_t address;
   // The size in bytes; at a release it is not looked at.
   uint64_t size_bytes;
-  // Which life of the address this is: a number that the allocator counts up at every allocation, the same at
-  // the release. 0 when it has none.
+  // Which life of the address this is: a number that the allocator counts up at every
+  // allocation, the same at the release. 0 when it has none.
   uint64_t generation;
   // From hb_stamp, or HB_UNSTAMPED, or HB_STAMP_NOW.
   uint64_t sequence;
@@ -104,28 +107,26 @@ typedef struct hb_totals {
 extern "C" {
 #endif // __cplusplus
 
-// Connects to the tracking server at path and announces heisenbed's own message layout. On success *client
-// is a client that hb_close must get, else NULL. flags: HB_BLOCKING or HB_DONTWAIT.
+// Connects to the tracking server at path and announces heisenbed's own message layout. On
+// success *client is a client that hb_close must get, else NULL. flags: HB_BLOCKING or
+// HB_DONTWAIT.
 //
-// A child of fork() can't use its parent's client (HB_STATUS_FORKED); it connects for itself. As with
-// every function that allocates, it may do so only when no other thread was in hb_connect at the fork.
+// A child of fork() can't use its parent's client (HB_STATUS_FORKED); it connects for itself. As
+// with every function that allocates, it may do so only when no other thread was in hb_connect at
+// the fork.
 //
 // What must hold:
 // path is NULL or a string that ends in 0; client is NULL or may be written to.
-enum hb_status hb_connect(const char *path,
-                          struct hb_client **client,
-                          uint32_t flags);
+enum hb_status hb_connect(const char *path, struct hb_client **client, uint32_t flags);
 
-// Takes the next sequence number of a device. Call it inside the critical section in which the allocator hands
-// out or takes back the address: the numbers then have the order of the allocator's history, and the messages may
-// be sent in any order from any thread. Each number must be sent once. Clients of one process to one server count
-// together.
+// Takes the next sequence number of a device. Call it inside the critical section in which the
+// allocator hands out or takes back the address: the numbers then have the order of the
+// allocator's history, and the messages may be sent in any order from any thread. Each number must
+// be sent once. Clients of one process to one server count together.
 //
 // What must hold:
 // client is NULL or open; sequence is NULL or may be written to.
-enum hb_status hb_stamp(const struct hb_client *client,
-                        uint32_t device,
-                        uint64_t *sequence);
+enum hb_status hb_stamp(const struct hb_client *client, uint32_t device, uint64_t *sequence);
 
 // Says that a buffer exists: after the allocator handed out its address.
 //
@@ -139,12 +140,12 @@ enum hb_status hb_alloc(const struct hb_client *client, const struct hb_buffer *
 // As hb_alloc.
 enum hb_status hb_free(const struct hb_client *client, const struct hb_buffer *buffer);
 
-// Says that a circular buffer exists. Circular buffers are counted apart from buffers, also at the same address.
+// Says that a circular buffer exists. Circular buffers are counted apart from buffers, also at the
+// same address.
 //
 // What must hold:
 // As hb_alloc.
-enum hb_status hb_cb_alloc(const struct hb_client *client,
-                           const struct hb_buffer *buffer);
+enum hb_status hb_cb_alloc(const struct hb_client *client, const struct hb_buffer *buffer);
 
 // Says that a circular buffer is gone.
 //
@@ -152,8 +153,8 @@ enum hb_status hb_cb_alloc(const struct hb_client *client,
 // As hb_alloc.
 enum hb_status hb_cb_free(const struct hb_client *client, const struct hb_buffer *buffer);
 
-// Asks the server for a device's totals and waits up to timeout_ms (at least 1) for the answer. The server has
-// then seen every message that was sent before on this client.
+// Asks the server for a device's totals and waits up to timeout_ms (at least 1) for the answer.
+// The server has then seen every message that was sent before on this client.
 //
 // What must hold:
 // client is NULL or open; totals is NULL or may be written to.
@@ -168,8 +169,8 @@ enum hb_status hb_query_totals(const struct hb_client *client,
 // client is NULL or open.
 uint64_t hb_dropped_count(const struct hb_client *client);
 
-// Closes the connection; what was sent before still arrives. NULL is allowed. No other thread may be using the
-// client, nor use it after.
+// Closes the connection; what was sent before still arrives. NULL is allowed. No other thread may
+// be using the client, nor use it after.
 //
 // What must hold:
 // client is NULL or open, and nobody else's.

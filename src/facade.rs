@@ -1,13 +1,14 @@
 //! The facade: what most programs want of heisenbed, in a few functions over plain data.
 //!
-//! [`scenario`] and [`small_scenario`] make a [`Scenario`] of text. [`explore`] searches its schedules: a proof, or a race
-//! with the smallest run that shows it. [`stress`] plays it on real threads and a real socket, records the run and checks
-//! it; [`check`] does that again for a trace in a file, [`smallest`] makes it small, and [`timeline`] draws what is left.
+//! [`scenario`] and [`small_scenario`] make a [`Scenario`] of text. [`explore`] searches its
+//! schedules: a proof, or a race with the smallest run that shows it. [`stress`] plays it on real
+//! threads and a real socket, records the run and checks it; [`check`] does that again for a trace
+//! in a file, [`smallest`] makes it small, and [`timeline`] draws what is left.
 //!
 //! ```
 //! use heisenbed::facade::{Schedules, Verdict, explore, small_scenario, timeline};
 //!
-//! // Two threads that each allocate and release two buffers, under a lock around the messages only.
+//! // Two threads that allocate and release two buffers each, under a lock around messages only.
 //! let scenario = small_scenario("name = 'mine'\norder = 'free-first'", Some("lifecycle-narrow"))?;
 //! let found = explore(&scenario, Schedules::default())?;
 //! assert_eq!(found.verdict, Verdict::Diverged);
@@ -19,7 +20,8 @@
 //! # Ok::<(), heisenbed::facade::FacadeError>(())
 //! ```
 //!
-//! Nothing is printed, and nothing ends the process. What goes on inside is logged through the crate `log`.
+//! Nothing is printed, and nothing ends the process. What goes on inside is logged through the
+//! crate `log`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -61,7 +63,8 @@ pub enum FacadeError {
     Setup(#[from] SetupError),
     /// There are too many schedules to search them all.
     #[error(
-        "{0} operations are too many to search every schedule of: take a small scenario, or draw schedules"
+        "{0} operations are too many to search every schedule of: take a small scenario, or draw \
+         schedules"
     )]
     TooManyOps(usize),
     /// The run on threads has no verdict.
@@ -78,8 +81,9 @@ pub enum FacadeError {
     Shrink(#[from] ShrinkError),
 }
 
-/// The scenario in `text`, which is TOML or the name of a built-in one. Only `name` is required; see `heisenbed scenarios`
-/// for the rest. `discipline` replaces the one that it names: again TOML, or the name of a built-in one.
+/// The scenario in `text`, which is TOML or the name of a built-in one. Only `name` is required;
+/// see `heisenbed scenarios` for the rest. `discipline` replaces the one that it names: again TOML,
+/// or the name of a built-in one.
 ///
 /// This is for [`stress`]: where the text says nothing there are 4 threads of 32,000 operations.
 ///
@@ -100,9 +104,9 @@ pub fn scenario(text: &str, discipline: Option<&str>) -> Result<Scenario, Facade
     resolved(scenario_file(text)?, discipline)
 }
 
-/// As [`scenario`], but small enough for every schedule of it to matter: 2 threads of 4 operations each, and a workload in
-/// which addresses are used again at once. The fields `threads` and `ops` of what it returns may be changed; a scenario that
-/// is a script stays as it is.
+/// As [`scenario`], but small enough for every schedule of it to matter: 2 threads of 4 operations
+/// each, and a workload in which addresses are used again at once. The fields `threads` and `ops`
+/// of what it returns may be changed; a scenario that is a script stays as it is.
 ///
 /// ```
 /// use heisenbed::facade::{Schedules, Verdict, explore, small_scenario};
@@ -179,8 +183,8 @@ pub struct Exploration {
     pub smallest: Option<Box<Shrunk>>,
 }
 
-/// Runs `scenario` under control, on one thread, and looks for a schedule after which the server's picture is not what the
-/// allocators did.
+/// Runs `scenario` under control, on one thread, and looks for a schedule after which the server's
+/// picture is not what the allocators did.
 ///
 /// ```
 /// use heisenbed::facade::{Schedules, Strategy, Verdict, explore, small_scenario};
@@ -252,9 +256,9 @@ pub fn explore(scenario: &Scenario, schedules: Schedules) -> Result<Exploration,
     Ok(exploration)
 }
 
-/// Plays run `run` of `scenario` on real threads, against a server of this process behind a real Unix socket, records it and
-/// checks the trace. Each run of a scenario has other random choices. The trace is kept in the file `record`, or else for as
-/// long as what is returned.
+/// Plays run `run` of `scenario` on real threads, against a server of this process behind a real
+/// Unix socket, records it and checks the trace. Each run of a scenario has other random choices.
+/// The trace is kept in the file `record`, or else for as long as what is returned.
 ///
 /// ```
 /// use heisenbed::facade::{Verdict, scenario, stress};
@@ -279,8 +283,9 @@ pub fn stress(
     })
 }
 
-/// Checks the trace in the file at `path`, which [`stress`] or `heisenbed stress --record` recorded. A damaged one is checked
-/// as far as it can be read, and what is said of it then is inconclusive unless it diverged.
+/// Checks the trace in the file at `path`, which [`stress`] or `heisenbed stress --record`
+/// recorded. A damaged one is checked as far as it can be read, and what is said of it then is
+/// inconclusive unless it diverged.
 ///
 /// ```
 /// use heisenbed::facade::{check, scenario, stress};
@@ -311,8 +316,8 @@ pub fn smallest(trace: &TraceFile) -> Result<Shrunk, FacadeError> {
     Ok(shrink_trace(trace, None, &mut || true)?)
 }
 
-/// A minimised run as text: a column a thread, time downwards, the preemption that decides, and what went wrong in words.
-/// The module's example has one.
+/// A minimised run as text: a column a thread, time downwards, the preemption that decides, and
+/// what went wrong in words. The module's example has one.
 pub fn timeline(shrunk: &Shrunk) -> String {
     Timeline::of(&shrunk.setup.scenario, &shrunk.observed).render()
 }

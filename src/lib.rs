@@ -5,10 +5,11 @@
 //! *devices* and sends tracking messages to a *server*; the run is written to a *trace*, from which
 //! the *oracle* derives a verdict by comparing what the server reconstructed with the truth.
 //!
-//! Programs that use the library begin with [`facade`]; what it returns is explained where it is defined.
+//! Programs that use the library begin with [`facade`]; what it returns is explained where it is
+//! defined.
 //!
-//! The rooms, ground floor first. A room imports from the floors below, never from above, and not in
-//! a circle beside; `tests/architecture.rs` holds the code against this.
+//! The rooms, ground floor first. A room imports from the floors below, never from above, and not
+//! in a circle beside; `tests/architecture.rs` holds the code against this.
 //!
 //! - [`planted`]: mistakes made on purpose, by name. [`numbers`]: numbers as people read them.
 //! - [`device`]: allocators, memory banks and profiles, buffers; plain data.
@@ -32,7 +33,8 @@
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
-/// A line for stderr. A reader that went away is no reason to stop, let alone to panic, as `eprintln!` does.
+/// A line for stderr. A reader that went away is no reason to stop, let alone to panic, as
+/// `eprintln!` does.
 macro_rules! say {
     ($($text:tt)*) => {{
         use std::io::Write as _;

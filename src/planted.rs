@@ -1,12 +1,16 @@
-//! Planted faults: mistakes that the code under test can be told to make, to see whether the testbed finds them.
+//! Planted faults: mistakes that the code under test can be told to make, to see whether the
+//! testbed finds them.
 //!
-//! A scenario names at most one ([`crate::scenario::Scenario::planted`]), so that traces and reproducers say by themselves what was
-//! wrong on purpose. The enum is shared; the mistake is made where it sits in the field: in the allocators, the registry, the messages
-//! or the wire. Everything that can be said as a scenario or a discipline is no business of this module (see [`crate::zoo`]).
+//! A scenario names at most one ([`crate::scenario::Scenario::planted`]), so that traces and
+//! reproducers say by themselves what was wrong on purpose. The enum is shared; the mistake is made
+//! where it sits in the field: in the allocators, the registry, the messages or the wire.
+//! Everything that can be said as a scenario or a discipline is no business of this module (see
+//! [`crate::zoo`]).
 //!
-//! Invariants: engines and oracle make the same mistake in the same place, except that the truth is never changed by one; without a
-//! planted fault nothing here is asked inside a loop over steps but one field for being empty. Where one is planted, the searches take no
-//! shortcut that was proved for sound code, and ask the oracle about every message.
+//! Invariants: engines and oracle make the same mistake in the same place, except that the truth is
+//! never changed by one; without a planted fault nothing here is asked inside a loop over steps but
+//! one field for being empty. Where one is planted, the searches take no shortcut that was proved
+//! for sound code, and ask the oracle about every message.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,13 +26,16 @@ pub enum Planted {
     CircularOnDeviceZero,
     /// FREE names device 0, wherever the buffer is.
     FreeOnDeviceZero,
-    /// The server takes the size in a release from the message, where it is 0, and not from what it remembers.
+    /// The server takes the size in a release from the message, where it is 0, and not from what it
+    /// remembers.
     ReleaseSizeTrusted,
     /// The tracker keeps counters only, and takes a release off them of what it never counted.
     UncheckedCounters,
-    /// When a process has ended, every entry with its process id goes, also those of a process that was given the id again.
+    /// When a process has ended, every entry with its process id goes, also those of a process that
+    /// was given the id again.
     SweptByPid,
-    /// When a process has ended, the entries that it opened go, also where another process holds the buffer now.
+    /// When a process has ended, the entries that it opened go, also where another process holds
+    /// the buffer now.
     SweptWithOwner,
     /// A buffer that does not own its memory is tracked like one that does.
     PreallocatedTracked,
@@ -39,7 +46,8 @@ pub enum Planted {
 }
 
 impl Planted {
-    /// Whether only controlled runs can make it: it needs an order of reads or process ends that no trace of real threads has.
+    /// Whether only controlled runs can make it: it needs an order of reads or process ends that no
+    /// trace of real threads has.
     pub fn is_controlled_only(self) -> bool {
         matches!(
             self,

@@ -1,5 +1,6 @@
-//! The plan of the house, held against the code: rooms import from the floors below, never from above, and not in a circle
-//! beside. A path counts wherever it stands, in `use` or in the middle of a function.
+//! The plan of the house, held against the code: rooms import from the floors below, never from
+//! above, and not in a circle beside. A path counts wherever it stands, in `use` or in the middle
+//! of a function.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -116,6 +117,98 @@ fn what_comments_and_texts_name_is_no_import() {
     let text =
         "//! See [`crate::cli`].\nconst HELP: &str = \"crate::cli::run\";\n/* crate::cli */\n";
     assert_eq!(complaints(&[file("device/mod.rs", text)]), [""; 0]);
+}
+
+#[test]
+fn a_type_name_stands_for_one_thing() {
+    let files = source_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let clashes = clashes(&files);
+    assert!(clashes.is_empty(), "\n{}", clashes.join("\n"));
+}
+
+#[test]
+fn a_type_name_that_two_files_show_is_found() {
+    let found = clashes(&[
+        file("device/mod.rs", "pub struct Plan;\nstruct Row;\n"),
+        file("cli/mod.rs", "pub(super) enum Plan {}\nstruct Row;\n"),
+    ]);
+    assert_eq!(
+        found,
+        ["Plan is the name of several types: src/device/mod.rs, src/cli/mod.rs"]
+    );
+}
+
+#[test]
+fn comments_and_pages_are_wrapped_at_100_columns() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut long = Vec::new();
+    for folder in [
+        "src",
+        "tests",
+        "benches",
+        "client",
+        "examples",
+        "fuzz/fuzz_targets",
+    ] {
+        for file in source_files(&root.join(folder)) {
+            let comments = long_lines(&file.text, |line| line.trim_start().starts_with("//"));
+            long.extend(comments.map(|line| format!("{folder}/{}:{line}", file.path)));
+        }
+    }
+    for page in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+    ] {
+        let text = fs::read_to_string(root.join(page)).expect("a page");
+        let prose = long_lines(&text, |line| {
+            !line.starts_with("    ") && !line.contains("](")
+        });
+        long.extend(prose.map(|line| format!("{page}:{line}")));
+    }
+    assert!(long.is_empty(), "above 100 columns:\n{}", long.join("\n"));
+}
+
+/// The numbers of the lines that count and are too long. Rows of tables cannot be wrapped.
+fn long_lines(text: &str, counts: impl Fn(&str) -> bool) -> impl Iterator<Item = usize> {
+    let is_row = |line: &str| line.trim_start_matches(['/', '!', ' ']).starts_with('|');
+    let long = move |line: &str| line.chars().count() > 100 && counts(line) && !is_row(line);
+    text.lines()
+        .enumerate()
+        .filter(move |(_, line)| long(line))
+        .map(|(index, _)| index + 1)
+}
+
+/// Type names that several files show beyond themselves.
+fn clashes(files: &[SourceFile]) -> Vec<String> {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in files {
+        for line in without_comments_and_texts(&file.text).lines() {
+            let Some(rest) = line.strip_prefix("pub") else {
+                continue;
+            };
+            let rest = rest
+                .strip_prefix('(')
+                .and_then(|rest| rest.split_once(')'))
+                .map_or(rest, |it| it.1);
+            let mut words = rest.split(|c: char| !c.is_alphanumeric() && c != '_');
+            let kind = words.find(|word| !word.is_empty());
+            if matches!(kind, Some("struct" | "enum" | "trait" | "type" | "union"))
+                && let Some(name) = words.next()
+            {
+                places
+                    .entry(name.to_owned())
+                    .or_default()
+                    .push(format!("src/{}", file.path));
+            }
+        }
+    }
+    places.retain(|_, files| files.len() > 1);
+    let words = |(name, files): (String, Vec<String>)| {
+        format!("{name} is the name of several types: {}", files.join(", "))
+    };
+    places.into_iter().map(words).collect()
 }
 
 /// A source file: its path below `src/` and its text.

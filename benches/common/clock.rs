@@ -1,5 +1,5 @@
-//! Time that a thread has had on a processor: on a machine where nobody else wants it the same as the time that passed,
-//! and on a busy one all that can be compared.
+//! Time that a thread has had on a processor: on a machine where nobody else wants it the same as
+//! the time that passed, and on a busy one all that can be compared.
 
 use std::time::Instant;
 

@@ -1,5 +1,6 @@
-// The lifecycle that the peers explore, the same for each: what is shared is of the types `Mutex`, `AtomicBool` and `AtomicU64` that
-// the including module has in scope, and a thread's own status and publication come from its `own_buffer`.
+// The lifecycle that the peers explore, the same for each: what is shared is of the types `Mutex`,
+// `AtomicBool` and `AtomicU64` that the including module has in scope, and a thread's own status
+// and publication come from its `own_buffer`.
 
 const SIZE: u64 = 0x400;
 const LOCKED: &str = "no thread panics while it holds a lock";

@@ -1,9 +1,10 @@
 //! The device allocator's lifecycle as a loom user would model it: the peer for proofs.
 //!
-//! Loom takes at most five threads. Each of `threads` threads allocates and releases `pairs` buffers of its own on one device. What is
-//! shared is loom's (four mutexes, the buffers' status and publication), what the mutexes hold is
-//! plain std. The model's main thread is the first of the `threads`, and the `Arc` around the world
-//! is std's, so that loom has no more to branch over than the lifecycle itself.
+//! Loom takes at most five threads. Each of `threads` threads allocates and releases `pairs`
+//! buffers of its own on one device. What is shared is loom's (four mutexes, the buffers' status
+//! and publication), what the mutexes hold is plain std. The model's main thread is the first of
+//! the `threads`, and the `Arc` around the world is std's, so that loom has no more to branch over
+//! than the lifecycle itself.
 //!
 //! A divergence is noted when it happens and raised at rest, as a panic: it is the only way to stop
 //! loom. By then no other thread is alive that would have to be unwound half-way.
@@ -61,7 +62,8 @@ fn execute(model: Model) {
 }
 
 /// Explores all interleavings (with at most so many preemptions) until one diverges or the budget
-/// (of wall time) is spent. A panic that is not about a divergence, such as a deadlock, passes through.
+/// (of wall time) is spent. A panic that is not about a divergence, such as a deadlock, passes
+/// through.
 pub fn check(model: &Model, budget: Duration, preemption_bound: Option<usize>) -> LoomOutcome {
     let model = *model;
     let mut builder = loom::model::Builder::new();
@@ -87,7 +89,8 @@ pub fn check(model: &Model, budget: Duration, preemption_bound: Option<usize>) -
     match run {
         Err(panic) if panic.is::<Divergence>() => LoomOutcome::Diverged,
         Err(panic) => resume_unwind(panic),
-        // Loom does not say why it returned. It gives up only at an interval's end, past the budget.
+        // Loom does not say why it returned. It gives up only at an interval's end, past the
+        // budget.
         Ok(()) if start.elapsed() >= budget && (iterations + 1).is_multiple_of(INTERVAL) => {
             LoomOutcome::NotDone { iterations }
         }

@@ -1,9 +1,10 @@
-//! The exploration benchmarks: what is found and proved in how much time, beside what a user of shuttle or loom would get
-//! for the same lifecycle.
+//! The exploration benchmarks: what is found and proved in how much time, beside what a user of
+//! shuttle or loom would get for the same lifecycle.
 //!
-//! `cargo bench -p heisenbed-benches --bench explore` runs all; `-- FILTER` those whose name contains FILTER; `-- --quick`
-//! fewer repetitions and smaller budgets. Ours and the peer take turns, rates are per second of CPU time, and the figures are medians, so
-//! that a busy machine disturbs both alike. Nothing here fails: a missed target is printed as missed.
+//! `cargo bench -p heisenbed-benches --bench explore` runs all; `-- FILTER` those whose name
+//! contains FILTER; `-- --quick` fewer repetitions and smaller budgets. Ours and the peer take
+//! turns, rates are per second of CPU time, and the figures are medians, so that a busy machine
+//! disturbs both alike. Nothing here fails: a missed target is printed as missed.
 
 #[path = "../common/clock.rs"]
 mod clock;

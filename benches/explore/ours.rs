@@ -8,7 +8,8 @@ use heisenbed::scenario::ScenarioFile;
 
 use super::clock::ThreadClock;
 
-/// `threads` threads, each of which allocates and releases `pairs` buffers of its own, one after the other, on one device.
+/// `threads` threads, each of which allocates and releases `pairs` buffers of its own, one after
+/// the other, on one device.
 pub fn setup(discipline: &str, threads: usize, pairs: usize, free_first: bool) -> Arc<Setup> {
     let order = if free_first {
         "free-first"

@@ -1,9 +1,9 @@
 //! The device allocator's lifecycle as a shuttle user would model it: the peer for speed.
 //!
-//! Each of `threads` threads allocates and releases `pairs` buffers of its own on one device. What is
-//! shared is shuttle's (four mutexes, the buffers' status and publication), what the mutexes hold is
-//! plain std: every scheduling point is a step of the lifecycle. The model's main thread is the
-//! first of the `threads`, so that the search has no thread to spare.
+//! Each of `threads` threads allocates and releases `pairs` buffers of its own on one device. What
+//! is shared is shuttle's (four mutexes, the buffers' status and publication), what the mutexes
+//! hold is plain std: every scheduling point is a step of the lifecycle. The model's main thread is
+//! the first of the `threads`, so that the search has no thread to spare.
 //!
 //! A divergence is noted in a flag that shuttle does not see, and the schedules go on.
 
@@ -87,6 +87,7 @@ pub fn random(model: &Model, schedules: usize, seed: u64) -> Outcome {
 pub fn depth_first(model: &Model, budget: Duration) -> (Outcome, bool) {
     let start = Instant::now();
     let outcome = explore(*model, DfsScheduler::new(None, false), Some(budget));
-    // Shuttle's clock starts later and is read earlier: if it saw the budget spent, so does this one.
+    // Shuttle's clock starts later and is read earlier: if it saw the budget spent, so does this
+    // one.
     (outcome, start.elapsed() <= budget)
 }

@@ -1,4 +1,5 @@
-//! Second opinions on proofs: loom, over a model that shares no code with ours, comes to the same verdicts.
+//! Second opinions on proofs: loom, over a model that shares no code with ours, comes to the same
+//! verdicts.
 
 #[path = "../explore/loom_model.rs"]
 mod loom_model;

@@ -1,6 +1,7 @@
 //! How fast a trace is read and checked, and how much memory that takes as the trace grows.
 //!
-//! Each check runs in a process of its own, this program again, so that its peak memory is that of the check.
+//! Each check runs in a process of its own, this program again, so that its peak memory is that of
+//! the check.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -35,7 +36,8 @@ pub fn child(path: PathBuf) {
     println!("{} {elapsed} {}", report.events, peak_kib());
 }
 
-/// Events checked a second, and the growth of the peak of memory from a trace to one ten times as long.
+/// Events checked a second, and the growth of the peak of memory from a trace to one ten times as
+/// long.
 pub fn rate_and_memory(effort: Effort) -> Vec<Row> {
     let directory = tempfile::tempdir().expect("a directory");
     // Nearly 8 events an operation, with the server's own.

@@ -1,9 +1,10 @@
-//! The tracking benchmarks: each target of the design that belongs to tracking and recording, measured beside its
-//! peer in the same run, and printed as a ratio.
+//! The tracking benchmarks: each target of the design that belongs to tracking and recording,
+//! measured beside its peer in the same run, and printed as a ratio.
 //!
-//! `cargo bench -p heisenbed-benches --bench tracking` runs all; `-- FILTER` those whose name contains FILTER; `-- --quick`
-//! fewer repetitions. Measures of ours and of the peer take turns, and the figures are medians, so that a busy
-//! machine disturbs both alike. Nothing here fails: a missed target is printed as missed.
+//! `cargo bench -p heisenbed-benches --bench tracking` runs all; `-- FILTER` those whose name
+//! contains FILTER; `-- --quick` fewer repetitions. Measures of ours and of the peer take turns,
+//! and the figures are medians, so that a busy machine disturbs both alike. Nothing here fails: a
+//! missed target is printed as missed.
 
 mod check;
 #[path = "../common/clock.rs"]

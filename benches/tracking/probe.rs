@@ -20,8 +20,8 @@ pub fn effect_of_recording(effort: Effort) -> Vec<Row> {
     ]
 }
 
-/// Races (releases that the server did not know, and allocations where it still saw a buffer) for each 1,000
-/// pairs, counted by the server alike whether the run is recorded or not.
+/// Races (releases that the server did not know, and allocations where it still saw a buffer) for
+/// each 1,000 pairs, counted by the server alike whether the run is recorded or not.
 fn effect(name: &str, scenario: &Scenario, runs: u64) -> Row {
     let pairs = scenario.ops as f64 * f64::from(scenario.threads) / 2.0;
     let rate = |run, record| {

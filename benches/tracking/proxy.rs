@@ -1,4 +1,5 @@
-//! What the proxy adds to a message: queries and their answers, straight to our server and through the proxy, recorded.
+//! What the proxy adds to a message: queries and their answers, straight to our server and through
+//! the proxy, recorded.
 
 use std::fs::File;
 use std::sync::Arc;

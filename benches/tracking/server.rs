@@ -1,4 +1,5 @@
-//! Messages a second through one connection: our server against a reader that throws everything away.
+//! Messages a second through one connection: our server against a reader that throws everything
+//! away.
 
 use std::io::{IoSlice, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -16,7 +17,8 @@ const LAYOUT: Layout = Layout::V112;
 const FRAME_BYTES: usize = LAYOUT.frame_bytes();
 /// Messages in one `writev`.
 const BATCH: usize = 64;
-/// The messages repeat after so many: allocations of as many addresses as half of it, each released later.
+/// The messages repeat after so many: allocations of as many addresses as half of it, each released
+/// later.
 const PERIOD: usize = 64 * BATCH;
 /// What the raw reader reads into.
 const RAW_READ_BYTES: usize = 64 << 10;

@@ -129,7 +129,8 @@ fn rmm_log(trace: &TraceFile, scenario: &Scenario) -> (u64, u64) {
             _ => continue,
         };
         let (address, size_bytes) = buffers[*slot];
-        // Device addresses of that system lie where 0x7f… pointers do; the time advances by 5 µs a row.
+        // Device addresses of that system lie where 0x7f… pointers do; the time advances by 5 µs a
+        // row.
         let time_us = rows * 5;
         row.clear();
         let _ = writeln!(

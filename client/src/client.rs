@@ -1,4 +1,5 @@
-//! One client: a connection in the extended layout, and what became of the messages that were handed to it.
+//! One client: a connection in the extended layout, and what became of the messages that were
+//! handed to it.
 
 use std::io;
 use std::path::Path;
@@ -123,7 +124,8 @@ impl Client {
         }
     }
 
-    /// The bytes that are live on `device` as the server sees it. It has then seen all that was sent before.
+    /// The bytes that are live on `device` as the server sees it. It has then seen all that was
+    /// sent before.
     pub fn totals(&self, device: u16, timeout: Duration) -> Result<Response, Failure> {
         self.own()?;
         let answer = self.connection.query(i32::from(device), timeout);

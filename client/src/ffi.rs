@@ -1,4 +1,5 @@
-//! The C interface: pointers and numbers in, a status out. Here and nowhere else they are checked and converted.
+//! The C interface: pointers and numbers in, a status out. Here and nowhere else they are checked
+//! and converted.
 //!
 //! The comments are those of `include/heisenbed.h`; they are written for its reader.
 
@@ -20,8 +21,8 @@ pub const HB_DONTWAIT: u32 = 1;
 
 /// hb_buffer.sequence: the message has no sequence number; the server takes it when it comes.
 pub const HB_UNSTAMPED: u64 = 0;
-/// hb_buffer.sequence: take the next number as the message is sent. Right only while the caller holds its
-/// allocator's lock for that device; else take it there with hb_stamp and send later.
+/// hb_buffer.sequence: take the next number as the message is sent. Right only while the caller
+/// holds its allocator's lock for that device; else take it there with hb_stamp and send later.
 pub const HB_STAMP_NOW: u64 = u64::MAX;
 /// hb_buffer.thread: number the threads in the order of their first message.
 pub const HB_THIS_THREAD: u32 = u32::MAX;
@@ -32,19 +33,21 @@ pub const HB_THIS_THREAD: u32 = u32::MAX;
 pub enum HbStatus {
     /// Done. For a message: the kernel has taken it.
     Ok = 0,
-    /// The socket's buffer was full and the client doesn't wait: the message is lost, and counted. Its sequence
-    /// number, if it had one, stays missing, and a sequenced server will say so.
+    /// The socket's buffer was full and the client doesn't wait: the message is lost, and counted.
+    /// Its sequence number, if it had one, stays missing, and a sequenced server will say so.
     Dropped = 1,
-    /// A null pointer, unknown flags, a device beyond 65535, an unknown memory, or an allocation of size 0.
+    /// A null pointer, unknown flags, a device beyond 65535, an unknown memory, or an allocation of
+    /// size 0.
     BadArgument = 2,
     /// Nobody listens at the path.
     NoServer = 3,
-    /// The system refused the connection: permissions, file descriptors, or a path of more than 107 bytes.
+    /// The system refused the connection: permissions, file descriptors, or a path of more than 107
+    /// bytes.
     CannotConnect = 4,
     /// The server is gone; the client can only be closed.
     Closed = 5,
-    /// The answer didn't come in time or can't be read. The connection is broken by this (a late answer would pass
-    /// for a later one): the client can only be closed.
+    /// The answer didn't come in time or can't be read. The connection is broken by this (a late
+    /// answer would pass for a later one): the client can only be closed.
     NoAnswer = 6,
     /// The client was connected by the process that this one was forked from; connect anew.
     Forked = 7,
@@ -78,8 +81,8 @@ pub struct HbBuffer {
     pub address: u64,
     /// The size in bytes; at a release it is not looked at.
     pub size_bytes: u64,
-    /// Which life of the address this is: a number that the allocator counts up at every allocation, the same at
-    /// the release. 0 when it has none.
+    /// Which life of the address this is: a number that the allocator counts up at every
+    /// allocation, the same at the release. 0 when it has none.
     pub generation: u64,
     /// From hb_stamp, or HB_UNSTAMPED, or HB_STAMP_NOW.
     pub sequence: u64,
@@ -105,14 +108,17 @@ pub struct HbTotals {
     pub kernel_bytes: u64,
 }
 
-/// One connection to a tracking server. Every function but hb_close may be called from any thread at any time.
+/// One connection to a tracking server. Every function but hb_close may be called from any thread
+/// at any time.
 pub struct HbClient(Client);
 
-/// Connects to the tracking server at `path` and announces heisenbed's own message layout. On success `*client`
-/// is a client that hb_close must get, else NULL. `flags`: HB_BLOCKING or HB_DONTWAIT.
+/// Connects to the tracking server at `path` and announces heisenbed's own message layout. On
+/// success `*client` is a client that hb_close must get, else NULL. `flags`: HB_BLOCKING or
+/// HB_DONTWAIT.
 ///
-/// A child of fork() can't use its parent's client (HB_STATUS_FORKED); it connects for itself. As with
-/// every function that allocates, it may do so only when no other thread was in hb_connect at the fork.
+/// A child of fork() can't use its parent's client (HB_STATUS_FORKED); it connects for itself. As
+/// with every function that allocates, it may do so only when no other thread was in hb_connect at
+/// the fork.
 ///
 /// # Safety
 /// `path` is NULL or a string that ends in 0; `client` is NULL or may be written to.
@@ -152,10 +158,10 @@ pub unsafe extern "C" fn hb_connect(
     })
 }
 
-/// Takes the next sequence number of a device. Call it inside the critical section in which the allocator hands
-/// out or takes back the address: the numbers then have the order of the allocator's history, and the messages may
-/// be sent in any order from any thread. Each number must be sent once. Clients of one process to one server count
-/// together.
+/// Takes the next sequence number of a device. Call it inside the critical section in which the
+/// allocator hands out or takes back the address: the numbers then have the order of the
+/// allocator's history, and the messages may be sent in any order from any thread. Each number must
+/// be sent once. Clients of one process to one server count together.
 ///
 /// # Safety
 /// `client` is NULL or open; `sequence` is NULL or may be written to.
@@ -203,7 +209,8 @@ pub unsafe extern "C" fn hb_free(client: *const HbClient, buffer: *const HbBuffe
     unsafe { send(client, Event::Free, buffer) }
 }
 
-/// Says that a circular buffer exists. Circular buffers are counted apart from buffers, also at the same address.
+/// Says that a circular buffer exists. Circular buffers are counted apart from buffers, also at the
+/// same address.
 ///
 /// # Safety
 /// As hb_alloc.
@@ -223,8 +230,8 @@ pub unsafe extern "C" fn hb_cb_free(client: *const HbClient, buffer: *const HbBu
     unsafe { send(client, Event::CbFree, buffer) }
 }
 
-/// Asks the server for a device's totals and waits up to `timeout_ms` (at least 1) for the answer. The server has
-/// then seen every message that was sent before on this client.
+/// Asks the server for a device's totals and waits up to `timeout_ms` (at least 1) for the answer.
+/// The server has then seen every message that was sent before on this client.
 ///
 /// # Safety
 /// `client` is NULL or open; `totals` is NULL or may be written to.
@@ -272,8 +279,8 @@ pub unsafe extern "C" fn hb_dropped_count(client: *const HbClient) -> u64 {
     unsafe { opened(client) }.map_or(0, Client::dropped)
 }
 
-/// Closes the connection; what was sent before still arrives. NULL is allowed. No other thread may be using the
-/// client, nor use it after.
+/// Closes the connection; what was sent before still arrives. NULL is allowed. No other thread may
+/// be using the client, nor use it after.
 ///
 /// # Safety
 /// `client` is NULL or open, and nobody else's.
@@ -324,7 +331,8 @@ unsafe fn send(client: *const HbClient, event: Event, buffer: *const HbBuffer) -
 }
 
 /// # Safety
-/// `client` is null, or came from `hb_connect` and was not closed for as long as the reference is used.
+/// `client` is null, or came from `hb_connect` and was not closed for as long as the reference is
+/// used.
 unsafe fn opened<'a>(client: *const HbClient) -> Option<&'a Client> {
     // SAFETY: the caller's promise.
     unsafe { client.as_ref() }.map(|client| &client.0)

@@ -1,9 +1,11 @@
-//! The C interface to heisenbed's tracking messages: what a runtime written in C or C++ calls beside its allocator,
-//! so that a tracking server hears of every buffer with its memory, sequence number, generation and thread.
+//! The C interface to heisenbed's tracking messages: what a runtime written in C or C++ calls
+//! beside its allocator, so that a tracking server hears of every buffer with its memory, sequence
+//! number, generation and thread.
 //!
-//! Three rooms: `ffi` is the C interface and the only unsafe one, [`client`] is what it does, [`stamp`] the sequence
-//! numbers. Codec and connection are the library's own ([`heisenbed::tracking`]); there is no second encoding.
-//! `include/heisenbed.h` is made from `ffi`; a test keeps it current. Not for Rust programs: those have
+//! Three rooms: `ffi` is the C interface and the only unsafe one, [`client`] is what it does,
+//! [`stamp`] the sequence numbers. Codec and connection are the library's own
+//! ([`heisenbed::tracking`]); there is no second encoding. `include/heisenbed.h` is made from
+//! `ffi`; a test keeps it current. Not for Rust programs: those have
 //! [`heisenbed::tracking::transport`].
 //!
 //! Invariants:

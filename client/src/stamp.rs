@@ -1,7 +1,8 @@
 //! Sequence numbers: one count a (process, server, device), from 1, without a lock.
 //!
-//! A server that puts messages in order counts per process and device, not per connection. So the clients of one
-//! process to one server share their counts, and a count outlives the client that began it.
+//! A server that puts messages in order counts per process and device, not per connection. So the
+//! clients of one process to one server share their counts, and a count outlives the client that
+//! began it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

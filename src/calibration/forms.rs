@@ -13,7 +13,8 @@ use crate::tracking::{Message, MessageKind};
 /// What a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// Messages of the extended layout: a run of ours, or a journal of clients that use the library.
+    /// Messages of the extended layout: a run of ours, or a journal of clients that use the
+    /// library.
     Extended,
     /// Messages as real clients send them: no type in FREE, no generation, no thread.
     Plain,

@@ -1,8 +1,9 @@
 //! Calibration of the diagnosis: runs with one known cause, and what the diagnosis makes of them.
 //!
-//! [`planted`] makes them, with the engine's own faults where it has them and by changing recorded messages where it has not;
-//! [`forms`] shows each as one of the records that people have: extended messages, messages of the plain wire, the lines of a
-//! server's log. [`calibrate`] diagnoses them and counts. Run i of a seed is the same whatever else is run.
+//! [`runs`] makes them, with the engine's own faults where it has them and by changing recorded
+//! messages where it has not; [`forms`] shows each as one of the records that people have: extended
+//! messages, messages of the plain wire, the lines of a server's log. [`calibrate`] diagnoses them
+//! and counts. Run i of a seed is the same whatever else is run.
 
 pub mod forms;
 pub mod runs;
@@ -47,7 +48,8 @@ pub struct Row {
     pub wrong_confident: u64,
     /// The highest score that another cause got.
     pub highest_wrong: f64,
-    /// The runs in which the planted cause was not first or another was named with confidence: `RUN/form`.
+    /// The runs in which the planted cause was not first or another was named with confidence:
+    /// `RUN/form`.
     pub missed: Vec<String>,
 }
 

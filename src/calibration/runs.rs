@@ -1,8 +1,9 @@
 //! Runs with one known cause.
 //!
-//! Each is drawn: threads, operations, buffers a thread holds, hand-off or not, the discipline and its switches, where a fault
-//! strikes, and the form of the record. What the cause needs to show at all is demanded of the truth, never of the diagnosis: a run in
-//! which no race happened is drawn again.
+//! Each is drawn: threads, operations, buffers a thread holds, hand-off or not, the discipline and
+//! its switches, where a fault strikes, and the form of the record. What the cause needs to show at
+//! all is demanded of the truth, never of the diagnosis: a run in which no race happened is drawn
+//! again.
 
 use thiserror::Error;
 
@@ -75,7 +76,8 @@ impl PlantedRun {
                 result => break (drawn, result?),
             }
         };
-        // Two servers keep what no key of theirs tells apart; what the others said follows from the messages.
+        // Two servers keep what no key of theirs tells apart; what the others said follows from the
+        // messages.
         let seen = match cause {
             Some(Cause::TypeAliasing) => seen,
             _ => transform::unsaid(seen),
@@ -286,8 +288,8 @@ impl Drawn {
         Ok(later.unwrap_or(0) as u64 + 1)
     }
 
-    /// A layout that is written and another one that is read, of which no frame is a multiple of the other's: else whole messages vanish,
-    /// and nothing looks odd.
+    /// A layout that is written and another one that is read, of which no frame is a multiple of
+    /// the other's: else whole messages vanish, and nothing looks odd.
     fn layouts(&mut self) -> (Layout, Layout) {
         loop {
             let mut draw = || Layout::LEGACY[self.random.below(5) as usize];

@@ -21,8 +21,8 @@ fn live_after(seen: &[Observation]) -> Vec<usize> {
         .collect()
 }
 
-/// A moment, drawn between `from` and `to` per cent of the record, at which at least `least` buffers are live; the
-/// fullest of the record where none drawn is.
+/// A moment, drawn between `from` and `to` per cent of the record, at which at least `least`
+/// buffers are live; the fullest of the record where none drawn is.
 pub(super) fn moment(
     seen: &[Observation],
     random: &mut Random,
@@ -164,9 +164,9 @@ pub(super) fn misread(seen: &[Observation], written: Layout, read: Layout) -> Ve
     misread
 }
 
-/// A loss begins at each message with a probability of `percent` over `most`, and takes up to `most` messages: one alone, or as
-/// many as a full socket does until the server reads on.
-/// `None`: nothing was lost that can be seen.
+/// A loss begins at each message with a probability of `percent` over `most`, and takes up to
+/// `most` messages: one alone, or as many as a full socket does until the server reads on. `None`:
+/// nothing was lost that can be seen.
 pub(super) fn lossy(
     seen: Vec<Observation>,
     percent: u8,

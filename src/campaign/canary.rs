@@ -1,7 +1,9 @@
-//! Canaries: planted defects that every run of a campaign must find again, from nothing, within a budget.
+//! Canaries: planted defects that every run of a campaign must find again, from nothing, within a
+//! budget.
 //!
-//! A campaign that finds nothing says something only if it would have found something. Each engine has canaries of its own, for each
-//! can go blind by itself. Of a planted defect the scenario is known, and nothing else: schedules are drawn or searched as in any unit.
+//! A campaign that finds nothing says something only if it would have found something. Each engine
+//! has canaries of its own, for each can go blind by itself. Of a planted defect the scenario is
+//! known, and nothing else: schedules are drawn or searched as in any unit.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -54,7 +56,8 @@ macro_rules! planted {
     };
 }
 
-/// The planted defects of the corpus: only what they plant is taken from there, not the schedule that shows it.
+/// The planted defects of the corpus: only what they plant is taken from there, not the schedule
+/// that shows it.
 const PLANTED: [(&str, &str); 17] = planted![
     "a-connection-a-thread",
     "alloc-never-sent",
@@ -133,7 +136,8 @@ const BROKEN: [Broken; 7] = [
 /// Of a canary on real threads: threads, operations of each, and the most runs.
 const ON_THREADS: (u16, u64, u64) = (2, 600, 20);
 
-/// Every canary that ships with heisenbed, and those in `more`, which are reproducers: where each is, and its text.
+/// Every canary that ships with heisenbed, and those in `more`, which are reproducers: where each
+/// is, and its text.
 pub fn canaries(more: &[(String, String)]) -> Result<Vec<Canary>, CampaignError> {
     let mut all = Vec::new();
     let planted = PLANTED.map(|(name, text)| (name.to_owned(), text));

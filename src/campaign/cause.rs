@@ -1,9 +1,11 @@
-//! Causes: what tells one divergence from another, so that the same race found a thousand times is reported once.
+//! Causes: what tells one divergence from another, so that the same race found a thousand times is
+//! reported once.
 //!
-//! A cause is the kind of divergence that shows first, the discipline in the form in which it was run, and the preemption that
-//! decides: between which two micro-steps of one thread another goes first. Where it is, how large the buffers are and how often
-//! threads are switched before makes no other cause of it. It is read off the smallest run; what a finding *looks* like is the
-//! same read off the run in which it was found, and says which findings need not be minimised again.
+//! A cause is the kind of divergence that shows first, the discipline in the form in which it was
+//! run, and the preemption that decides: between which two micro-steps of one thread another goes
+//! first. Where it is, how large the buffers are and how often threads are switched before makes no
+//! other cause of it. It is read off the smallest run; what a finding *looks* like is the same read
+//! off the run in which it was found, and says which findings need not be minimised again.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +28,8 @@ use crate::tracking::sent::SentKind;
 use super::fuzz::Crash;
 use super::record::{CauseRecord, Input};
 
-/// The cause of `kind` in `scenario`, where `deciding` is the preemption that decides; without a reproducer yet.
+/// The cause of `kind` in `scenario`, where `deciding` is the preemption that decides; without a
+/// reproducer yet.
 pub fn cause(scenario: &Scenario, kind: Kind, deciding: String, size: String) -> CauseRecord {
     let discipline = &scenario.discipline;
     let mut text = format!("{kind}\n{deciding}\n{}\n", discipline.name);

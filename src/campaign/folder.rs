@@ -1,6 +1,8 @@
-//! The folder of a campaign: what it is, in `campaign.json`; its journal; and whoever works in it, alone.
+//! The folder of a campaign: what it is, in `campaign.json`; its journal; and whoever works in it,
+//! alone.
 //!
-//! Files other than the journal are written whole beside their place and then moved there: a reader sees the old or the new.
+//! Files other than the journal are written whole beside their place and then moved there: a reader
+//! sees the old or the new.
 
 use std::fs::File;
 use std::io::Write;

@@ -1,10 +1,14 @@
-//! Fuzz units: a target that cargo-fuzz built, run as the program that it is for a number of executions.
+//! Fuzz units: a target that cargo-fuzz built, run as the program that it is for a number of
+//! executions.
 //!
-//! What libFuzzer does depends on what it found before, and that on the machine's speed, so, as with real threads, a unit that is done again
-//! need not find the same. Inputs that reach something new stay in the campaign's folder, in `fuzz/TARGET/`, and every later unit begins from them.
-//! One that fails is there too for as long as it is made smaller, so that a campaign that is killed meanwhile comes upon it again.
+//! What libFuzzer does depends on what it found before, and that on the machine's speed, so, as
+//! with real threads, a unit that is done again need not find the same. Inputs that reach something
+//! new stay in the campaign's folder, in `fuzz/TARGET/`, and every later unit begins from them. One
+//! that fails is there too for as long as it is made smaller, so that a campaign that is killed
+//! meanwhile comes upon it again.
 //!
-//! A target is not trusted: it may hang, take the machine's memory or die by a signal, and ends its unit by that, never the night.
+//! A target is not trusted: it may hang, take the machine's memory or die by a signal, and ends its
+//! unit by that, never the night.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -23,7 +27,8 @@ use super::CampaignError;
 
 /// libFuzzer ends by itself after so long, however slow its target is.
 const MAX_TOTAL: Duration = Duration::from_secs(30);
-/// It is ended when it does not: it looks at the time between inputs only, and not while it reads its seeds.
+/// It is ended when it does not: it looks at the time between inputs only, and not while it reads
+/// its seeds.
 const MAX_OVERTIME: Duration = Duration::from_secs(60);
 /// One input must not take longer.
 const MAX_INPUT: Duration = Duration::from_secs(20);
@@ -52,7 +57,8 @@ pub struct Ran {
     pub edges: u64,
     /// What ended them early.
     pub crash: Option<Crash>,
-    /// Why they say nothing: the target ended, or had to be ended, and there is no input that shows it.
+    /// Why they say nothing: the target ended, or had to be ended, and there is no input that shows
+    /// it.
     pub problem: Option<String>,
 }
 
@@ -70,7 +76,8 @@ pub struct Crash {
 }
 
 impl Crash {
-    /// What tells one failure from another: the place, and what was said there but for the numbers in it.
+    /// What tells one failure from another: the place, and what was said there but for the numbers
+    /// in it.
     pub fn looks(&self) -> String {
         let says = self.says.replace(|c: char| c.is_ascii_digit(), "");
         format!("{}, {}, {says}", self.kind, self.at)
@@ -98,7 +105,8 @@ impl Built {
         })
     }
 
-    /// Runs `target` on new inputs, beginning from its seeds and from `kept`, where what reaches something new stays. `None`: somebody asked to stop.
+    /// Runs `target` on new inputs, beginning from its seeds and from `kept`, where what reaches
+    /// something new stays. `None`: somebody asked to stop.
     pub fn run(
         &self,
         target: &str,
@@ -132,7 +140,8 @@ impl Built {
             Failed::On(crash) => (Some(crash), None),
             Failed::OnNobodyKnowsWhat(problem) => (None, Some(problem)),
         };
-        // Of one that fails, libFuzzer may not say more than before which execution it last found something.
+        // Of one that fails, libFuzzer may not say more than before which execution it last found
+        // something.
         let executions = played.figure("stat::number_of_executed_units:");
         Ok(Some(Ran {
             executions: executions.or(played.figure("#")).unwrap_or(0),
@@ -142,8 +151,9 @@ impl Built {
         }))
     }
 
-    /// A smaller input that fails alike, as far as there is time to find one and nobody asks to stop. The input is in the file `meanwhile` until then,
-    /// which must be nobody else's: another worker may have a failure of the same target in hand.
+    /// A smaller input that fails alike, as far as there is time to find one and nobody asks to
+    /// stop. The input is in the file `meanwhile` until then, which must be nobody else's: another
+    /// worker may have a failure of the same target in hand.
     pub fn minimise(
         &self,
         target: &str,
@@ -206,7 +216,8 @@ impl Built {
             .map(|played| played.failed_on("crash", input)))
     }
 
-    /// Runs a target's program, until `deadline` at the latest. `None`: somebody asked to stop before it came to its end.
+    /// Runs a target's program, until `deadline` at the latest. `None`: somebody asked to stop
+    /// before it came to its end.
     fn play(
         &self,
         target: &str,
@@ -244,7 +255,8 @@ impl Built {
     }
 }
 
-/// Waits for a target's end and brings it about at `deadline`. `None`: somebody asked to stop, and it did not end by itself.
+/// Waits for a target's end and brings it about at `deadline`. `None`: somebody asked to stop, and
+/// it did not end by itself.
 fn wait(
     mut child: Child,
     deadline: Instant,
@@ -289,7 +301,8 @@ impl Played {
         after[..digits.unwrap_or(after.len())].parse().ok()
     }
 
-    /// What it failed on. A target that ends by itself as failed, and does not say on what, cannot be run at all.
+    /// What it failed on. A target that ends by itself as failed, and does not say on what, cannot
+    /// be run at all.
     fn crash(&self, target: &str) -> Result<Failed, CampaignError> {
         if self.status.success() {
             return Ok(Failed::No);
@@ -354,7 +367,8 @@ fn where_it_failed(said: &str) -> (String, String) {
     (summary.to_owned(), String::new())
 }
 
-/// A path to a source file without the folder that it was built in: of ours from `src/` on, of another crate from its name on.
+/// A path to a source file without the folder that it was built in: of ours from `src/` on, of
+/// another crate from its name on.
 fn in_any_folder(place: &str) -> &str {
     let of_crate = place
         .split_once("/registry/src/")

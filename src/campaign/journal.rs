@@ -1,6 +1,8 @@
-//! The journal: JSON Lines, appended as units are done and flushed each, read back to resume and to merge.
+//! The journal: JSON Lines, appended as units are done and flushed each, read back to resume and to
+//! merge.
 //!
-//! A line that was cut by a crash is the last one; it has no end and is dropped, and its unit is done again.
+//! A line that was cut by a crash is the last one; it has no end and is dropped, and its unit is
+//! done again.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
@@ -17,7 +19,8 @@ pub struct CampaignJournal {
 }
 
 impl CampaignJournal {
-    /// Opens the journal at `path`, which need not exist, tells `each` of every record, and drops a line that was cut.
+    /// Opens the journal at `path`, which need not exist, tells `each` of every record, and drops a
+    /// line that was cut.
     pub fn open(
         path: &Path,
         each: &mut dyn FnMut(CampaignRecord),

@@ -1,8 +1,9 @@
-//! The merge: the outputs of any number of machines, in any order and as often as one likes, to one.
+//! The merge: the outputs of any number of machines, in any order and as often as one likes, to
+//! one.
 //!
-//! A merge is a union of records. Where two say of the same unit, canary or end, one of them is taken by a rule that knows nothing
-//! of where it was found; so the result depends on the set of records alone, merging again changes nothing, and what was merged can
-//! be merged further.
+//! A merge is a union of records. Where two say of the same unit, canary or end, one of them is
+//! taken by a rule that knows nothing of where it was found; so the result depends on the set of
+//! records alone, merging again changes nothing, and what was merged can be merged further.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -123,7 +124,8 @@ impl Union {
                 keep_least(&mut self.canaries, key, canary, rank);
             }
             CampaignRecord::Unit(unit) => {
-                // One that has a cause says more, and one that found something more than one that did not.
+                // One that has a cause says more, and one that found something more than one that
+                // did not.
                 let rank = |unit: &UnitRecord| {
                     let cause = unit
                         .finding

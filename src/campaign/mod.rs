@@ -1,13 +1,17 @@
-//! The campaign: a night of looking for what nobody knows yet, on one machine or on many, and what is left of it in the morning.
+//! The campaign: a night of looking for what nobody knows yet, on one machine or on many, and what
+//! is left of it in the morning.
 //!
-//! The work is a sequence of numbered *units* ([`plan`]): a unit's number and the campaign's [`Parameters`] say all that it does, so
-//! machines that share nothing share the work by taking every n-th number ([`shard`]). What a unit was like is one line of a
-//! [`journal`]; summaries, reproducers and reports follow from the set of those lines alone ([`tally`]), whatever order they were
-//! written in and on however many machines: that is why a night can be killed and resumed, and why outputs [`merge`].
+//! The work is a sequence of numbered *units* ([`plan`]): a unit's number and the campaign's
+//! [`Parameters`] say all that it does, so machines that share nothing share the work by taking
+//! every n-th number ([`shard`]). What a unit was like is one line of a [`journal`]; summaries,
+//! reproducers and reports follow from the set of those lines alone ([`tally`]), whatever order
+//! they were written in and on however many machines: that is why a night can be killed and
+//! resumed, and why outputs [`merge`].
 //!
-//! Units look where nothing is known to be wrong ([`target`]); what diverges there is minimised and told apart by its [`cause`].
-//! That the night can see at all is shown by [`canary`] runs: planted defects that it must find again from nothing. Where it does
-//! not, its silence says nothing and it is marked *blind*.
+//! Units look where nothing is known to be wrong ([`target`]); what diverges there is minimised and
+//! told apart by its [`cause`]. That the night can see at all is shown by [`canary`] runs: planted
+//! defects that it must find again from nothing. Where it does not, its silence says nothing and it
+//! is marked *blind*.
 //!
 //! [`proof`] is the other work that is divided among machines: one search of one scenario.
 

@@ -1,8 +1,9 @@
 //! The plan: what each unit of work is, by its number.
 //!
-//! The corpus comes first, a reproducer a unit. Then cycles follow, without end, in which stress, explore, search and fuzz units come as
-//! often as their weights say; where a cycle begins is hashed from its number, so that no shard gets some sorts only.
-//! Everything else about a unit is drawn from the campaign's seed and the unit's number.
+//! The corpus comes first, a reproducer a unit. Then cycles follow, without end, in which stress,
+//! explore, search and fuzz units come as often as their weights say; where a cycle begins is
+//! hashed from its number, so that no shard gets some sorts only. Everything else about a unit is
+//! drawn from the campaign's seed and the unit's number.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,7 +19,8 @@ use crate::scenario::random::{Purpose, Random, mix};
 use super::fuzz::Built;
 use super::target::{CampaignTarget, TargetName};
 
-/// What decides the work: everything but when to stop and who does it. Campaigns with the same parameters number the same units.
+/// What decides the work: everything but when to stop and who does it. Campaigns with the same
+/// parameters number the same units.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parameters {
@@ -269,8 +271,8 @@ pub enum Work {
     },
 }
 
-/// How large the searched forms of targets are: threads, operations of each, parts. Every target is searched at one before any is at
-/// the next.
+/// How large the searched forms of targets are: threads, operations of each, parts. Every target is
+/// searched at one before any is at the next.
 pub const LEVELS: [(u16, u64, u32); 6] = [
     (2, 4, 1),
     (3, 4, 4),

@@ -1,8 +1,9 @@
-//! Proofs that are divided among machines: each searches one part of a scenario's space and leaves a file, and only all of them
-//! together prove anything.
+//! Proofs that are divided among machines: each searches one part of a scenario's space and leaves
+//! a file, and only all of them together prove anything.
 //!
-//! The file names the scenario by a digest, so parts of different searches are never put together. Deeper states may be in several
-//! parts (see [`crate::engine::controlled::exhaustive::Part`]): the sum of their states is at least the space's.
+//! The file names the scenario by a digest, so parts of different searches are never put together.
+//! Deeper states may be in several parts (see [`crate::engine::controlled::exhaustive::Part`]): the
+//! sum of their states is at least the space's.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,7 +31,8 @@ pub struct ProofPart {
     pub shard: Shard,
     /// The scenario, in words.
     pub scenario: String,
-    /// The scenario, how its space is divided and by which version: parts with another digest are of another search.
+    /// The scenario, how its space is divided and by which version: parts with another digest are
+    /// of another search.
     pub digest: String,
     /// Whether all of the part was searched.
     pub exhausted: bool,
@@ -85,7 +87,8 @@ pub struct Proof {
     pub note: Option<String>,
 }
 
-/// Searches the part of `shard`; the space of `setup` is divided at `depth` choices. `keep_going` is told how far it is.
+/// Searches the part of `shard`; the space of `setup` is divided at `depth` choices. `keep_going`
+/// is told how far it is.
 pub fn prove(
     setup: &Arc<Setup>,
     headline: String,

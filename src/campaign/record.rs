@@ -1,4 +1,5 @@
-//! Records: the lines of a journal. The set of them is all that a campaign leaves; everything else follows from it.
+//! Records: the lines of a journal. The set of them is all that a campaign leaves; everything else
+//! follows from it.
 
 use serde::{Deserialize, Serialize};
 
@@ -127,7 +128,8 @@ pub struct SearchedPartRecord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnitFinding {
-    /// What it looks like before it is minimised: findings that look alike are minimised once, in the lowest unit that has one.
+    /// What it looks like before it is minimised: findings that look alike are minimised once, in
+    /// the lowest unit that has one.
     pub looks: String,
     /// Schedules that diverged.
     pub diverged: u64,

@@ -1,4 +1,5 @@
-//! The night: workers that take the shard's units one after another until time or units are up, or somebody stops them.
+//! The night: workers that take the shard's units one after another until time or units are up, or
+//! somebody stops them.
 
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
@@ -34,7 +35,8 @@ pub struct CampaignRun {
     pub history: Option<PathBuf>,
 }
 
-/// Spends a night in `folder`, or the rest of one that was cut short. `progress` is told of the units that are done.
+/// Spends a night in `folder`, or the rest of one that was cut short. `progress` is told of the
+/// units that are done.
 pub fn spend(
     plan: &CampaignPlan,
     canaries: &[Canary],

@@ -1,4 +1,5 @@
-//! The summary of a campaign: its verdict and its figures, as JSON and for people, and the files that it leaves.
+//! The summary of a campaign: its verdict and its figures, as JSON and for people, and the files
+//! that it leaves.
 //!
 //! All of it follows from the parameters and the tally, so the same records give the same bytes.
 
@@ -22,7 +23,8 @@ use super::{CampaignError, Shard, junit, markdown};
 /// See the [module](self).
 #[derive(Clone, Debug, Serialize)]
 pub struct CampaignSummary {
-    /// Diverged: there is something new. Inconclusive: nothing is, which says nothing. Clean: nothing is.
+    /// Diverged: there is something new. Inconclusive: nothing is, which says nothing. Clean:
+    /// nothing is.
     pub verdict: Verdict,
     /// Whether a canary was not found, so that silence says nothing.
     pub blind: bool,
@@ -60,7 +62,8 @@ pub struct CampaignSummary {
     pub behaviours: u64,
     /// Behaviours that one schedule alone of its unit showed.
     pub singletons: u64,
-    /// `singletons / observations`: how likely the next schedule of a unit shows a behaviour that none before it did.
+    /// `singletons / observations`: how likely the next schedule of a unit shows a behaviour that
+    /// none before it did.
     pub chance_of_news: Option<f64>,
     /// How many targets there are.
     pub targets: u64,
@@ -70,7 +73,8 @@ pub struct CampaignSummary {
     pub causes: Vec<MergedCause>,
     /// How many of the causes are not in the corpus.
     pub new_causes: u64,
-    /// Reproducers of the corpus that did not come out as they say, and units in which heisenbed itself failed.
+    /// Reproducers of the corpus that did not come out as they say, and units in which heisenbed
+    /// itself failed.
     pub regressions: BTreeMap<TargetName, String>,
     /// The canaries.
     pub canaries: Vec<CanarySummary>,
@@ -101,7 +105,8 @@ pub struct Proved {
 pub struct MergedCause {
     /// Tells it from others.
     pub id: String,
-    /// The kind of divergence that shows first; what it looked like is all that is known where the campaign was stopped before.
+    /// The kind of divergence that shows first; what it looked like is all that is known where the
+    /// campaign was stopped before.
     pub kind: String,
     /// The discipline, with its switches.
     pub discipline: String,
@@ -373,7 +378,8 @@ pub fn write_reproducers(folder: &Folder, tally: &UnitTally) -> Result<(), Campa
     Ok(())
 }
 
-/// Takes away the reproducers that are none of a cause's any more, for a lower unit turned out to have a finding that looks alike.
+/// Takes away the reproducers that are none of a cause's any more, for a lower unit turned out to
+/// have a finding that looks alike.
 fn clear_reproducers(folder: &Folder, summary: &CampaignSummary) -> Result<(), CampaignError> {
     for sub in ["reproducers", CRASHES] {
         let path = folder.path().join(sub);

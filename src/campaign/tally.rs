@@ -1,6 +1,8 @@
-//! The tally: what a set of records comes to. It depends on the set alone, not on the order in which the records are added.
+//! The tally: what a set of records comes to. It depends on the set alone, not on the order in
+//! which the records are added.
 //!
-//! A unit that is recorded twice, as when two outputs of the same shard are merged, must be added once: see [`super::merge`].
+//! A unit that is recorded twice, as when two outputs of the same shard are merged, must be added
+//! once: see [`super::merge`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -74,7 +76,8 @@ struct Look {
 /// A cause with all that it was found in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
-    /// What it is; `None`: what it looks like is all that is known, for the campaign was stopped while it was minimised.
+    /// What it is; `None`: what it looks like is all that is known, for the campaign was stopped
+    /// while it was minimised.
     pub cause: Option<CauseRecord>,
     /// What it looks like where it was first found.
     pub looks: String,
@@ -243,7 +246,8 @@ impl UnitTally {
         proved
     }
 
-    /// How likely the next schedule of a unit shows a behaviour that none before it did: Good and Turing's estimate over all units.
+    /// How likely the next schedule of a unit shows a behaviour that none before it did: Good and
+    /// Turing's estimate over all units.
     pub fn chance_of_news(&self) -> Option<f64> {
         (self.observations > 0).then(|| self.singletons as f64 / self.observations as f64)
     }

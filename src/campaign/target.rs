@@ -1,7 +1,8 @@
-//! Targets: where a campaign looks. Each is a cell of the matrix: a discipline under its switches, with a workload and a server.
+//! Targets: where a campaign looks. Each is a cell of the matrix: a discipline under its switches,
+//! with a workload and a server.
 //!
-//! The usual ones are those that the matrix proves correct in their smallest form, so that whatever diverges in a larger one is news. A user's own
-//! discipline is looked at wherever he asks.
+//! The usual ones are those that the matrix proves correct in their smallest form, so that whatever
+//! diverges in a larger one is news. A user's own discipline is looked at wherever he asks.
 
 use serde::{Deserialize, Serialize};
 
@@ -56,7 +57,8 @@ pub struct TargetName(pub String);
 
 type Switches = (Order, Publication);
 
-/// Where each built-in discipline is correct: under these switches (none: under all), with all workloads but these.
+/// Where each built-in discipline is correct: under these switches (none: under all), with all
+/// workloads but these.
 const CORRECT: [(&str, Option<Switches>, &[&str]); 9] = [
     ("claimed-wide", None, &[]),
     ("lifecycle-wide", None, &["shared-free"]),
@@ -76,7 +78,8 @@ const ORDERS: [Order; 2] = [Order::TrackFirst, Order::FreeFirst];
 const PUBLICATIONS: [Publication; 2] = [Publication::Late, Publication::Early];
 const SERVERS: [Semantics; 2] = [Semantics::Typed, Semantics::Refcount];
 
-/// The targets that were asked for. Disciplines that are named are looked at everywhere, as written where no switch is asked for.
+/// The targets that were asked for. Disciplines that are named are looked at everywhere, as written
+/// where no switch is asked for.
 pub fn targets(asked: &Asked) -> Result<Vec<CampaignTarget>, CampaignError> {
     let mut targets = Vec::new();
     let workloads: Vec<String> = if asked.workloads.is_empty() {

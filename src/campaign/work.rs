@@ -1,7 +1,8 @@
 //! Doing a unit: from its number to its record.
 //!
-//! But for runs on real threads and fuzz targets, a record depends on the campaign's parameters and the unit's number alone; what else it holds is when
-//! it was done, and a cause where no lower unit of this shard has a finding that looks alike.
+//! But for runs on real threads and fuzz targets, a record depends on the campaign's parameters and
+//! the unit's number alone; what else it holds is when it was done, and a cause where no lower unit
+//! of this shard has a finding that looks alike.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -48,7 +49,8 @@ pub struct Worker<'a> {
 type Done = Result<Option<UnitRecord>, CampaignError>;
 
 impl<'a> Worker<'a> {
-    /// For the units of `plan`, with what was found before; traces that must be kept go to `folder`.
+    /// For the units of `plan`, with what was found before; traces that must be kept go to
+    /// `folder`.
     pub fn new(
         plan: &'a CampaignPlan,
         folder: &'a Path,
@@ -96,7 +98,8 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// The record of unit `number`, in which heisenbed itself panicked and said so: a defect of ours, and no reason to end the night.
+    /// The record of unit `number`, in which heisenbed itself panicked and said so: a defect of
+    /// ours, and no reason to end the night.
     pub fn panicked(&self, number: u64, said: &(dyn Any + Send)) -> UnitRecord {
         let parameters = self.parameters();
         let (sort, name) = match parameters.work(number) {
@@ -306,7 +309,8 @@ impl<'a> Worker<'a> {
         self.folder.join("fuzz").join(target)
     }
 
-    /// What a fuzz target's failure shows: a divergence as any other where the input is a reproducer of one.
+    /// What a fuzz target's failure shows: a divergence as any other where the input is a
+    /// reproducer of one.
     fn crashed(
         &self,
         number: u64,
@@ -412,7 +416,8 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// The run that a fuzz target's input stands for, if the target says that it diverged, and here it does too.
+/// The run that a fuzz target's input stands for, if the target says that it diverged, and here it
+/// does too.
 fn diverged_again(target: &str, crash: &Crash) -> Option<(Arc<Setup>, ObservedRun)> {
     if crash.kind != "crash" || crash.says != "it diverged" {
         return None;

@@ -1,4 +1,5 @@
-//! `heisenbed campaign`: the night's work, the merging of what several machines did, and proofs that are divided among machines.
+//! `heisenbed campaign`: the night's work, the merging of what several machines did, and proofs
+//! that are divided among machines.
 
 mod prove;
 
@@ -36,7 +37,8 @@ pub struct CampaignArgs {
 /// The subcommands.
 #[derive(Clone, Debug, Subcommand)]
 pub enum CampaignCommand {
-    /// Work through units of stress, exploration and search until the time is up, and write down what is new
+    /// Work through units of stress, exploration and search until the time is up, and write down
+    /// what is new
     Run(Box<RunArgs>),
     /// Put the outputs of any number of machines together, in any order and as often as one likes
     Merge(MergeArgs),
@@ -65,31 +67,36 @@ pub struct RunArgs {
     /// The folder for everything that comes of it; give the same to go on
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Begin no new unit after so much working time (90s, 10m, 8h), counting what was done before it was killed
+    /// Begin no new unit after so much working time (90s, 10m, 8h), counting what was done before
+    /// it was killed
     #[arg(long, value_name = "TIME", value_parser = parse_duration, required_unless_present = "units")]
     pub duration: Option<Duration>,
     /// Do the units below N only; with --shard, those that are this shard's
     #[arg(long, value_name = "N")]
     pub units: Option<u64>,
-    /// Which of how many machines this is, from 1/N to N/N; they share the work and need not know of each other
+    /// Which of how many machines this is, from 1/N to N/N; they share the work and need not know
+    /// of each other
     #[arg(long, value_name = "I/N", default_value = "1/1")]
     pub shard: Shard,
     /// Threads that work, a unit each
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: u16,
-    /// How often each sort of unit comes [default: stress=1,explore=6,search=3, and fuzz=2 with --fuzz]
+    /// How often each sort of unit comes [default: stress=1,explore=6,search=3, and fuzz=2 with
+    /// --fuzz]
     #[arg(long, value_name = "SORT=N,...")]
     pub weights: Option<Weights>,
     /// The size of a unit in micro-steps, about; smaller ones lose less when the machine dies
     #[arg(long, value_name = "N", default_value_t = 4_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
     pub unit_steps: u64,
-    /// The night's line goes to this file, and the nights before are read from it; without it, DIR/history.jsonl
+    /// The night's line goes to this file, and the nights before are read from it; without it,
+    /// DIR/history.jsonl
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,
     /// The corpus: its reproducers are run again, and a cause that one of them has is not new
     #[arg(long, value_name = "DIR", default_value = "corpus/reproducers")]
     pub corpus: PathBuf,
-    /// Where fuzz targets are built (fuzz/target/TRIPLE/release, after `cargo fuzz build --sanitizer none`); without it, no fuzz units
+    /// Where fuzz targets are built (fuzz/target/TRIPLE/release, after `cargo fuzz build
+    /// --sanitizer none`); without it, no fuzz units
     #[arg(long, value_name = "DIR")]
     pub fuzz: Option<PathBuf>,
     /// The seeds of fuzz targets, a folder each
@@ -122,7 +129,8 @@ pub struct TargetArgs {
     /// Workloads: names of scenarios, or files; without it, those of the matrix
     #[arg(long, value_delimiter = ',', value_name = "NAMES|FILES")]
     pub workload: Vec<String>,
-    /// How the server understands messages; without it, typed and refcount, or what the discipline counts on
+    /// How the server understands messages; without it, typed and refcount, or what the discipline
+    /// counts on
     #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = word::<Semantics>)]
     pub semantics: Vec<Semantics>,
 }
@@ -144,7 +152,8 @@ pub struct MergeArgs {
     /// The folder for what comes of it
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// The night's line goes to this file, and the nights before are read from it; without it, OUT/history.jsonl
+    /// The night's line goes to this file, and the nights before are read from it; without it,
+    /// OUT/history.jsonl
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,
 }
@@ -253,7 +262,8 @@ fn plan(args: &RunArgs, seed: Option<u64>) -> Result<(CampaignPlan, Vec<Canary>)
     ))
 }
 
-/// The reproducers of a corpus, where each is in it, and its text. That there is none is no mistake.
+/// The reproducers of a corpus, where each is in it, and its text. That there is none is no
+/// mistake.
 fn corpus(folder: &Path) -> Result<Vec<(String, String)>, CampaignError> {
     if !folder.exists() {
         return Ok(Vec::new());

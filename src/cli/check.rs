@@ -188,7 +188,8 @@ fn check_import(trace: &TraceFile, context: &Context) -> CommandOutcome {
     }
 }
 
-/// What was found as a report: without truth nothing is ever clean (`weak` says so), and what is live at the end is no leak yet.
+/// What was found as a report: without truth nothing is ever clean (`weak` says so), and what is
+/// live at the end is no leak yet.
 fn report(found: &MessageReport, damage: Option<&str>, weak: &str) -> Report {
     let diverged = !found.findings.is_empty();
     let weak = weak.to_owned();

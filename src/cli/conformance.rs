@@ -28,8 +28,8 @@ pub struct ConformanceArgs {
     /// The server under test
     #[arg(value_name = "unix:PATH", value_parser = unix_path, required_unless_present = "list")]
     pub server: Option<PathBuf>,
-    /// The wire layout of the clients: 72, 112, 128, 144, 648 or extended. Cases about layouts, and about what a layout does
-    /// not have, use others too
+    /// The wire layout of the clients: 72, 112, 128, 144, 648 or extended. Cases about layouts, and
+    /// about what a layout does not have, use others too
     #[arg(long, value_name = "LAYOUT", default_value = "112")]
     pub layout: Layout,
     /// Try these cases only
@@ -41,8 +41,8 @@ pub struct ConformanceArgs {
     /// How long an answer may take
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
     pub timeout: Duration,
-    /// How long to wait, in each case about sweeps, for the server to drop what a dead client left; where it does not, such
-    /// cases are skipped
+    /// How long to wait, in each case about sweeps, for the server to drop what a dead client left;
+    /// where it does not, such cases are skipped
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_duration)]
     pub sweep_wait: Duration,
     /// Be a client that passes on what it is told: the suite starts such ones and lets them die.
@@ -50,7 +50,8 @@ pub struct ConformanceArgs {
     pub relay: bool,
 }
 
-/// Runs the subcommand: exit 0 when no case fails, 1 when some do, 2 when the server cannot be talked to.
+/// Runs the subcommand: exit 0 when no case fails, 1 when some do, 2 when the server cannot be
+/// talked to.
 pub fn run(args: &ConformanceArgs, context: &Context) -> CommandOutcome {
     // In the suite's order, whatever order they were named in.
     let cases: Vec<&'static Case> = conformance::cases()

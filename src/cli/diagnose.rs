@@ -1,4 +1,5 @@
-//! `heisenbed diagnose`: what went wrong in a record, by the messages alone: ranked causes with their evidence.
+//! `heisenbed diagnose`: what went wrong in a record, by the messages alone: ranked causes with
+//! their evidence.
 
 mod calibrate;
 mod print;
@@ -133,7 +134,8 @@ fn diagnose_text(path: &Path, context: &Context) -> Option<Result<Diagnosed, Str
     Some(diagnosed)
 }
 
-/// What a text that begins so is. A server's log is told by one line in its beginning that such a server prints.
+/// What a text that begins so is. A server's log is told by one line in its beginning that such a
+/// server prints.
 fn sniff(start: &[u8]) -> Option<ImportFormat> {
     let text = String::from_utf8_lossy(start);
     let records = |format| {
@@ -273,7 +275,8 @@ fn kind_of(format: ImportFormat) -> &'static str {
 }
 
 impl Diagnosed {
-    /// The common part of every verdict. A leak is no divergence: where it is all that is wrong, the verdict is clean.
+    /// The common part of every verdict. A leak is no divergence: where it is all that is wrong,
+    /// the verdict is clean.
     fn summary(&self) -> VerdictSummary {
         let diagnosis = &self.diagnosis;
         let leaks = diagnosis

@@ -171,7 +171,8 @@ fn lint_one(name_or_file: &str, format: Format) -> CommandOutcome {
     }
 }
 
-/// A discipline that cannot be had at all: one line on stderr; for scripts, the shape of a rejecting lint on stdout.
+/// A discipline that cannot be had at all: one line on stderr; for scripts, the shape of a
+/// rejecting lint on stdout.
 fn bad_input(file: &str, error: &DisciplineError, format: Format) -> CommandOutcome {
     let stdout = match format {
         Format::Json => {

@@ -29,7 +29,8 @@ pub struct FuzzArgs {
 pub enum FuzzCommand {
     /// List the fuzz targets
     List,
-    /// Turn an input of a target, such as a crash that it wrote, into text; of `lifecycle` into a reproducer
+    /// Turn an input of a target, such as a crash that it wrote, into text; of `lifecycle` into a
+    /// reproducer
     Decode {
         /// The target
         #[arg(value_name = "TARGET")]

@@ -1,4 +1,5 @@
-//! `heisenbed import`: turns what another tool recorded into a trace, and accounts for every line of it.
+//! `heisenbed import`: turns what another tool recorded into a trace, and accounts for every line
+//! of it.
 
 mod wire;
 
@@ -173,7 +174,8 @@ fn import_text(
     })
 }
 
-/// Of a pickle the entries are kept, as they are read. Where it is damaged, the trace holds what came before, and has no end.
+/// Of a pickle the entries are kept, as they are read. Where it is damaged, the trace holds what
+/// came before, and has no end.
 fn import_pickle(
     args: &ImportArgs,
     file: File,
@@ -208,7 +210,8 @@ fn import_pickle(
     })
 }
 
-/// What is said of a pickle that cannot be read to its end. What was read of it is kept, if it is anything.
+/// What is said of a pickle that cannot be read to its end. What was read of it is kept, if it is
+/// anything.
 fn unreadable(
     args: &ImportArgs,
     error: &pickle::PickleError,

@@ -1,8 +1,10 @@
-//! `HEISENBED_LOG`: lines on stderr about what the rooms do, for whoever looks for the reason of something.
+//! `HEISENBED_LOG`: lines on stderr about what the rooms do, for whoever looks for the reason of
+//! something.
 //!
-//! Each line has the seconds since the start, a level and the room that says it. The rooms write through the crate `log`,
-//! so a program that uses heisenbed as a library sees the same lines in its own logger. Nothing is logged step by step
-//! or message by message: where nobody listens a line costs one comparison, and there are few.
+//! Each line has the seconds since the start, a level and the room that says it. The rooms write
+//! through the crate `log`, so a program that uses heisenbed as a library sees the same lines in
+//! its own logger. Nothing is logged step by step or message by message: where nobody listens a
+//! line costs one comparison, and there are few.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -25,8 +27,8 @@ pub enum FilterError {
     NoText,
     /// A word that is none of a filter's.
     #[error(
-        "{VARIABLE}: `{0}` is neither a level (off, error, warn, info, debug, trace) nor ROOM=LEVEL, \
-         as in server=debug,shrink=info"
+        "{VARIABLE}: `{0}` is neither a level (off, error, warn, info, debug, trace) nor \
+         ROOM=LEVEL, as in server=debug,shrink=info"
     )]
     Word(String),
     /// A room that does not log, or is none.
@@ -164,6 +166,6 @@ mod tests {
         assert!(error("loud").contains("`loud` is neither a level (off, error"));
         assert!(error("server").contains("`server` is neither"));
         assert!(error("server=loud").contains("`server=loud` is neither"));
-        assert!(error("srver=debug").contains("campaign, engine, server, shrink"));
+        assert!(error("sender=debug").contains("campaign, engine, server, shrink"));
     }
 }

@@ -1,7 +1,9 @@
-//! The command line: one file a subcommand, each with its arguments, what it runs, and what it prints.
+//! The command line: one file a subcommand, each with its arguments, what it runs, and what it
+//! prints.
 //!
-//! Beside them: [`outcome`] is what a subcommand is told and returns, [`scenario_args`] and `args` are arguments that several
-//! take, [`verdict`] is what all that give a verdict print of it, [`progress`] what they show meanwhile.
+//! Beside them: [`outcome`] is what a subcommand is told and returns, [`scenario_args`] and `args`
+//! are arguments that several take, [`verdict`] is what all that give a verdict print of it,
+//! [`progress`] what they show meanwhile.
 
 mod args;
 pub mod campaign;
@@ -38,13 +40,13 @@ use clap::{Parser, Subcommand};
 use outcome::{CommandOutcome, Context, Format};
 
 const LOG_HELP: &str = "Environment:\n  \
-    HEISENBED_LOG  What engine, server, shrink and campaign log to stderr: a level (error, warn,\n                 \
-    info, debug, trace) for all, or for some, as in HEISENBED_LOG=server=debug,shrink=info";
+    HEISENBED_LOG  What engine, server, shrink and campaign log to stderr: a level (error, warn,\n\
+    \x20                info, debug, trace) for all, or for some, as in HEISENBED_LOG=server=debug,shrink=info";
 
 /// Record-and-replay fuzzing and stress testbed for device allocators with allocation tracking.
 ///
-/// Answers, with evidence that anyone can rerun: does this locking protocol keep the tracking server's picture equal
-/// to what the allocator did? Start with `heisenbed stress`.
+/// Answers, with evidence that anyone can rerun: does this locking protocol keep the tracking
+/// server's picture equal to what the allocator did? Start with `heisenbed stress`.
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true, max_term_width = 110, after_help = LOG_HELP)]
 pub struct Cli {
@@ -65,15 +67,18 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run a workload on real threads and a real socket, record it, and check what the server made of it
+    /// Run a workload on real threads and a real socket, record it, and check what the server made
+    /// of it
     Stress(stress::StressArgs),
     /// Search or sample the schedules of a small scenario: find a race, or prove that there is none
     Explore(explore::ExploreArgs),
-    /// The verdict table: every locking protocol under every switch, workload and server, proved or refuted
+    /// The verdict table: every locking protocol under every switch, workload and server, proved or
+    /// refuted
     Matrix(matrix::MatrixArgs),
     /// Check a trace: what the server reconstructed against the truth
     Check(check::CheckArgs),
-    /// Say what went wrong in a trace or a log, by its messages alone: ranked causes with their evidence
+    /// Say what went wrong in a trace or a log, by its messages alone: ranked causes with their
+    /// evidence
     Diagnose(diagnose::DiagnoseArgs),
     /// Run a recorded trace or a reproducer again, step by step, and check that it is the same
     Replay(replay::ReplayArgs),

@@ -1,7 +1,7 @@
 //! What every subcommand is told, and what it returns.
 //!
-//! A subcommand returns an [`CommandOutcome`] rather than printing, so that a test reads what a user would. Only progress goes to
-//! stderr while a command runs.
+//! A subcommand returns an [`CommandOutcome`] rather than printing, so that a test reads what a
+//! user would. Only progress goes to stderr while a command runs.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -25,7 +25,8 @@ impl Context {
     /// Lets Ctrl-C and SIGTERM set [`Context::interrupt`]; from the second on they end the process.
     pub fn catch_interrupts(&self) {
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            // In this order: the first signal finds the flag unset and sets it, the second finds it set.
+            // In this order: the first signal finds the flag unset and sets it, the second finds it
+            // set.
             let _ = signal_hook::flag::register_conditional_default(
                 signal,
                 Arc::clone(&self.interrupt),
@@ -45,7 +46,8 @@ pub enum Format {
     Json,
 }
 
-/// What a command prints, and how it exits: 0 when what was checked holds, 1 when it does not, 2 on bad input.
+/// What a command prints, and how it exits: 0 when what was checked holds, 1 when it does not, 2 on
+/// bad input.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandOutcome {
     /// For stdout.

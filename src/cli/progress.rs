@@ -1,4 +1,5 @@
-//! Progress on stderr for what takes over a second: a bar on a terminal, a line now and then elsewhere.
+//! Progress on stderr for what takes over a second: a bar on a terminal, a line now and then
+//! elsewhere.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};

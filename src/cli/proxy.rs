@@ -47,7 +47,8 @@ pub struct ProxyArgs {
     /// What to do to frames from clients; may be given again
     #[arg(long = "fault", value_name = "FAULT", value_parser = str::parse::<Fault>)]
     pub faults: Vec<Fault>,
-    /// The layout of clients that don't announce theirs; faults need it, and find it out by themselves
+    /// The layout of clients that don't announce theirs; faults need it, and find it out by
+    /// themselves
     #[arg(long, value_name = "72|112|128|144|648|extended", value_parser = word::<Layout>)]
     pub layout: Option<Layout>,
     /// The most connections at once

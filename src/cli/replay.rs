@@ -1,5 +1,5 @@
-//! `heisenbed replay`: runs a recorded trace or a reproducer again, under control, and checks that it is the same; or plays
-//! the messages of a trace to any server.
+//! `heisenbed replay`: runs a recorded trace or a reproducer again, under control, and checks that
+//! it is the same; or plays the messages of a trace to any server.
 
 mod to;
 
@@ -39,10 +39,12 @@ use crate::tracking::Layout;
     heisenbed replay race.toml --adapt --discipline my-fix.toml\n  \
     heisenbed replay race.hb --to unix:/tmp/tt_allocation_server.sock --layout 112")]
 pub struct ReplayArgs {
-    /// A trace, recorded by `stress --record`, or a reproducer; with --to also a trace that `import` made
+    /// A trace, recorded by `stress --record`, or a reproducer; with --to also a trace that
+    /// `import` made
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Follow the schedule as far as it can be followed after a change, and go on with a random walk
+    /// Follow the schedule as far as it can be followed after a change, and go on with a random
+    /// walk
     #[arg(long, group = "other_server")]
     pub adapt: bool,
     /// With --adapt: another locking protocol, built-in or a file
@@ -54,15 +56,17 @@ pub struct ReplayArgs {
     /// With --adapt: another publication
     #[arg(long, value_enum, requires = "adapt")]
     pub publish: Option<Publication>,
-    /// With --adapt: another server. With --to: compare with what our registry makes of the messages under these
-    /// semantics, also where the trace knows the truth
+    /// With --adapt: another server. With --to: compare with what our registry makes of the
+    /// messages under these semantics, also where the trace knows the truth
     #[arg(long, value_name = "NAME", value_parser = super::scenario_args::word::<Semantics>, requires = "other_server")]
     pub semantics: Option<Semantics>,
-    /// Play the messages to the server that listens at PATH, over as many connections as were recorded, and compare its
-    /// totals with the truth; where the trace has none, with what our registry makes of the messages (typed)
+    /// Play the messages to the server that listens at PATH, over as many connections as were
+    /// recorded, and compare its totals with the truth; where the trace has none, with what our
+    /// registry makes of the messages (typed)
     #[arg(long, value_name = "unix:PATH", value_parser = super::args::unix_path, group = "other_server")]
     pub to: Option<PathBuf>,
-    /// With --to: the wire layout to send in (72, 112, 128, 144, 648, extended); else that of the recorded run, or 112
+    /// With --to: the wire layout to send in (72, 112, 128, 144, 648, extended); else that of the
+    /// recorded run, or 112
     #[arg(long, value_name = "LAYOUT", requires = "to")]
     pub layout: Option<Layout>,
     /// With --to: how fast
@@ -70,7 +74,8 @@ pub struct ReplayArgs {
     pub speed: Pace,
 }
 
-/// Runs the subcommand: exit 0 when the replay is the recorded run, 1 when it differs. With `--adapt`: 1 when it diverges.
+/// Runs the subcommand: exit 0 when the replay is the recorded run, 1 when it differs. With
+/// `--adapt`: 1 when it diverges.
 pub fn run(args: &ReplayArgs, context: &Context) -> CommandOutcome {
     if let Some(path) = &args.to {
         return to::run(args, path, context);

@@ -51,15 +51,15 @@ pub struct ScenarioArgs {
     /// When other threads see a new buffer: when allocate returns, or as soon as it has an address
     #[arg(long, value_enum)]
     pub publish: Option<Publication>,
-    /// How messages travel, words joined by commas: blocking or dontwait; shared, per-thread or lazy connections;
-    /// split=K writes a message; layout=72, 112, 128, 144, 648 or extended
+    /// How messages travel, words joined by commas: blocking or dontwait; shared, per-thread or
+    /// lazy connections; split=K writes a message; layout=72, 112, 128, 144, 648 or extended
     #[arg(long, value_name = "WORDS")]
     pub transport: Option<String>,
     /// How the server understands messages: overwrite, refcount, typed, sequenced
     #[arg(long, value_name = "NAME", value_parser = word::<Semantics>)]
     pub semantics: Option<Semantics>,
-    /// Take the workload (and the devices) of this scenario; or, of a trace that `import` made, the allocations: their
-    /// sizes, lifetimes and, where known, threads, as many as --ops allows
+    /// Take the workload (and the devices) of this scenario; or, of a trace that `import` made, the
+    /// allocations: their sizes, lifetimes and, where known, threads, as many as --ops allows
     #[arg(long, value_name = "NAME|FILE|import:TRACE")]
     pub workload: Option<String>,
     /// Delay random micro-steps, to widen whatever window there is
@@ -85,8 +85,9 @@ pub enum ScenarioArgsError {
 const SMALL: (u16, u64) = (2, 4);
 
 impl ScenarioArgs {
-    /// The scenario that the options describe, small enough for every schedule of it to matter: unless it is a script, its workload
-    /// condensed, and unless the options say otherwise 2 threads of 4 operations.
+    /// The scenario that the options describe, small enough for every schedule of it to matter:
+    /// unless it is a script, its workload condensed, and unless the options say otherwise 2
+    /// threads of 4 operations.
     pub fn resolve_small(&self, seed: Option<u64>) -> Result<Scenario, ScenarioArgsError> {
         let mut file = self.file(seed)?;
         let (threads, ops) = SMALL;

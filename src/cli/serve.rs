@@ -39,7 +39,8 @@ pub struct ServeArgs {
     #[arg(long, visible_alias = "mode", value_parser = word::<Semantics>, default_value = "refcount",
           value_name = "overwrite|refcount|typed|sequenced")]
     pub semantics: Semantics,
-    /// Keep a journal here, and start with the live table that it holds: everything that a query was answered with survives a kill.
+    /// Keep a journal here, and start with the live table that it holds: everything that a query
+    /// was answered with survives a kill.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
     /// Log every message to stderr as the reference servers do.
@@ -49,7 +50,8 @@ pub struct ServeArgs {
     #[arg(long, value_parser = parse_layout, default_value = "auto",
           value_name = "auto|72|112|128|144|648|extended")]
     pub layout: LayoutChoice,
-    /// Keep the buffers of processes that are dead; else they are dropped when the kernel says that the process has exited.
+    /// Keep the buffers of processes that are dead; else they are dropped when the kernel says that
+    /// the process has exited.
     #[arg(long)]
     pub no_sweep: bool,
     /// How long to take over each message: a deliberately slow server, in µs.
@@ -87,7 +89,8 @@ pub enum LayoutChoice {
     Fixed(Layout),
 }
 
-/// Runs the server. Exit code 0 after a clean shutdown, 2 when it can't listen or its journal can't be used.
+/// Runs the server. Exit code 0 after a clean shutdown, 2 when it can't listen or its journal can't
+/// be used.
 pub fn run(args: &ServeArgs, context: &Context) -> CommandOutcome {
     let mut config = ServerConfig::new(&args.socket, args.semantics);
     config.delay_per_message_us = args.delay_us;

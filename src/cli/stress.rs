@@ -42,10 +42,12 @@ pub struct StressArgs {
     /// Start no new run after this long (90s, 10m, 2h); without --runs: as many runs as fit
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub duration: Option<Duration>,
-    /// The server: `inproc`, `spawn` (a process of its own), or `unix:PATH` (whatever listens there)
+    /// The server: `inproc`, `spawn` (a process of its own), or `unix:PATH` (whatever listens
+    /// there)
     #[arg(long, value_name = "SERVER", default_value = "inproc")]
     pub server: ServerArg,
-    /// Keep the trace in FILE (of several runs: of the first that diverged, or the last); `none`: do not record at all
+    /// Keep the trace in FILE (of several runs: of the first that diverged, or the last); `none`:
+    /// do not record at all
     #[arg(long, value_name = "FILE|none")]
     pub record: Option<String>,
     /// Append the debug log to FILE instead of a temporary one

@@ -1,7 +1,9 @@
-//! `heisenbed stress --scenario reported-symptoms`: the reported picture beside what each suspect does.
+//! `heisenbed stress --scenario reported-symptoms`: the reported picture beside what each suspect
+//! does.
 //!
-//! The report has two columns: debug log off, and on. Each suspect is run under both, so that a reader
-//! sees which one behaves as reported (and vanishes when it is watched) and which one does not.
+//! The report has two columns: debug log off, and on. Each suspect is run under both, so that a
+//! reader sees which one behaves as reported (and vanishes when it is watched) and which one does
+//! not.
 
 use std::fmt::Write as _;
 

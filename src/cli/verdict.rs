@@ -1,4 +1,5 @@
-//! What every command that gives a verdict prints of it: the JSON keys that scripts rely on, and the words.
+//! What every command that gives a verdict prints of it: the JSON keys that scripts rely on, and
+//! the words.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

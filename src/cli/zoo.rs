@@ -33,10 +33,12 @@ enum Command {
         #[arg(value_name = "NAME")]
         defect: String,
     },
-    /// Measure, by defect and engine: found or not, schedules and seconds to find it, the smallest run, and false alarms on the twin;
-    /// exits 1 where a defect was missed or a twin was not silent
+    /// Measure, by defect and engine: found or not, schedules and seconds to find it, the smallest
+    /// run, and false alarms on the twin; exits 1 where a defect was missed or a twin was not
+    /// silent
     Bench(BenchArgs),
-    /// Print what `zoo bench -o` has written, several files (of the same seeds and budget) as one measurement
+    /// Print what `zoo bench -o` has written, several files (of the same seeds and budget) as one
+    /// measurement
     Table {
         /// The files; a defect that is in several is taken from the last
         #[arg(value_name = "FILE", required = true)]

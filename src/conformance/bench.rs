@@ -1,4 +1,5 @@
-//! What a case works with: connections, messages at addresses of its own, and totals as they changed since it began.
+//! What a case works with: connections, messages at addresses of its own, and totals as they
+//! changed since it began.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -112,7 +113,8 @@ impl<'a> Bench<'a> {
         self.message(session, MessageKind::Free, address, 0, DRAM)
     }
 
-    /// A message of `session` about a buffer. The extended layout names the memory in a FREE too, the others do not.
+    /// A message of `session` about a buffer. The extended layout names the memory in a FREE too,
+    /// the others do not.
     pub fn message(
         &self,
         session: &Session,
@@ -139,7 +141,8 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Notes messages that will be sent, by whatever means, so that what they leave can be released.
+    /// Notes messages that will be sent, by whatever means, so that what they leave can be
+    /// released.
     pub fn owe(&mut self, layout: Layout, messages: &[Message]) {
         for message in messages {
             let Some((class, opens)) = message.kind.role() else {
@@ -169,7 +172,8 @@ impl<'a> Bench<'a> {
         write(session, &bytes)
     }
 
-    /// How the totals of the device have changed since the case began. Everything that `session` sent before counts.
+    /// How the totals of the device have changed since the case began. Everything that `session`
+    /// sent before counts.
     pub fn change(&self, session: &mut Session) -> Result<Change, Trouble> {
         let now = session.query(self.site.device);
         let now = now.map_err(|error| failed("QUERY", &error))?;
@@ -213,7 +217,8 @@ impl<'a> Bench<'a> {
             let _ = session.write(&bytes);
             let _ = session.query(self.site.device);
         }
-        // Where a server counts references, an entry that a shared key hides may still be there: nothing can be done about it.
+        // Where a server counts references, an entry that a shared key hides may still be there:
+        // nothing can be done about it.
     }
 }
 

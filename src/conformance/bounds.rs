@@ -25,7 +25,8 @@ fn device_bounds(bench: &mut Bench<'_>) -> Result<String, Trouble> {
             device,
             ..bench.message(&session, kind, address, size_bytes, DRAM)
         });
-        // A server may close the connection rather than listen to this: then it does not take all of it.
+        // A server may close the connection rather than listen to this: then it does not take all
+        // of it.
         let _ = session.write(&session.encode(&messages));
         session.end();
         let when = format!("device {device}");

@@ -1,4 +1,5 @@
-//! Cases about clients that misbehave: what one does must not be felt by another, nor end the server.
+//! Cases about clients that misbehave: what one does must not be felt by another, nor end the
+//! server.
 
 use std::io;
 use std::thread;
@@ -122,7 +123,8 @@ fn ask(bench: &Bench<'_>, other: &mut Session) -> Result<(), Trouble> {
 
 fn query_and_close(bench: &mut Bench<'_>) -> Result<String, Trouble> {
     const CONNECTIONS: usize = 20;
-    /// More answers than any socket's buffer holds: the server is about to write when its client goes.
+    /// More answers than any socket's buffer holds: the server is about to write when its client
+    /// goes.
     const QUERY_BYTES: usize = 4 << 20;
     for _ in 0..CONNECTIONS {
         let mut session = bench.open()?;

@@ -1,4 +1,5 @@
-//! Cases about partial reads taken as whole messages: a stream has no message boundaries, and the kernel may hand over any piece.
+//! Cases about partial reads taken as whole messages: a stream has no message boundaries, and the
+//! kernel may hand over any piece.
 
 use std::thread;
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! Cases about what a message is about: keys that are used again, by the same process or another.
 //!
-//! *Shared keys.* Two processes may name one address of one device. What is expected holds for servers that keep a buffer a process
-//! and for servers that count references alike: what a process has allocated and not released shows, with its size.
+//! *Shared keys.* Two processes may name one address of one device. What is expected holds for
+//! servers that keep a buffer a process and for servers that count references alike: what a process
+//! has allocated and not released shows, with its size.
 
 use super::bench::{Bench, Change, DRAM, other_pid};
 use super::{Case, Trouble};

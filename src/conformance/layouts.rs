@@ -1,4 +1,5 @@
-//! Cases about layouts: answers come in the layout of who asked, also when clients of several layouts are there at once.
+//! Cases about layouts: answers come in the layout of who asked, also when clients of several
+//! layouts are there at once.
 
 use super::bench::{Bench, Change, failed, own_pid, write};
 use super::session::Session;

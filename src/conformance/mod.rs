@@ -1,15 +1,20 @@
-//! Conformance: a fixed suite of cases for any tracking server, ours or somebody else's. Each misbehaviour that was confirmed of
-//! a reference server is a case: what is sent, what a right server then shows, and what was seen.
+//! Conformance: a fixed suite of cases for any tracking server, ours or somebody else's. Each
+//! misbehaviour that was confirmed of a reference server is a case: what is sent, what a right
+//! server then shows, and what was seen.
 //!
-//! Cases look at a server from outside only: totals before and after, answers, whether it lives. What holds:
-//! - Buffers are sent of one device, on which nothing is live if there is such a one, at addresses that no case used before, and
-//!   judged by how the totals changed. What was live before does not matter; who else changes totals of that device meanwhile does.
-//! - A case that passes leaves the server as it found it; any other releases what it allocated, as far as the server lets it.
-//! - No wait is without an end. A server that is gone ends the suite: the cases that are left are skipped and say so. Cases that a
-//!   server may not survive come last.
+//! Cases look at a server from outside only: totals before and after, answers, whether it lives.
+//! What holds:
+//! - Buffers are sent of one device, on which nothing is live if there is such a one, at addresses
+//!   that no case used before, and judged by how the totals changed. What was live before does not
+//!   matter; who else changes totals of that device meanwhile does.
+//! - A case that passes leaves the server as it found it; any other releases what it allocated, as
+//!   far as the server lets it.
+//! - No wait is without an end. A server that is gone ends the suite: the cases that are left are
+//!   skipped and say so. Cases that a server may not survive come last.
 //!
-//! [`suite`] runs the cases, `bench` is what they work with, `session` speaks to the server; each other file holds a group of
-//! cases. It is not for load or for races: that is what `stress --server` is for.
+//! [`suite`] runs the cases, `bench` is what they work with, `session` speaks to the server; each
+//! other file holds a group of cases. It is not for load or for races: that is what `stress
+//! --server` is for.
 
 mod bench;
 mod bounds;

@@ -1,7 +1,8 @@
 //! Clients that are processes of their own, so that they can die as processes do.
 //!
-//! Whoever runs the suite lends a program that [`relay`]s between its standard streams and the server: what such a client says
-//! and when it dies is up to the case, and it has a process id that nobody else has.
+//! Whoever runs the suite lends a program that [`relay`]s between its standard streams and the
+//! server: what such a client says and when it dies is up to the case, and it has a process id that
+//! nobody else has.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -18,7 +19,8 @@ use super::session::{encode, read_answer, request};
 use crate::tracking::wire::{self, decode_response};
 use crate::tracking::{Layout, Message, MessageKind};
 
-/// Passes on what comes in on stdin to the server at `path`, and what it answers to stdout, until stdin ends.
+/// Passes on what comes in on stdin to the server at `path`, and what it answers to stdout, until
+/// stdin ends.
 pub fn relay(path: &Path) -> io::Result<()> {
     let stream = UnixStream::connect(path)?;
     let mut from_server = stream.try_clone()?;

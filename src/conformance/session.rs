@@ -1,4 +1,5 @@
-//! A client that may misbehave: it writes any bytes in any pieces, reads when it likes, and waits for nothing for ever.
+//! A client that may misbehave: it writes any bytes in any pieces, reads when it likes, and waits
+//! for nothing for ever.
 //!
 //! [`crate::tracking::transport::Connection`] is the client that behaves.
 
@@ -23,7 +24,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Connects, and says hello where the layout has one. No wait on this connection takes longer than `patience`.
+    /// Connects, and says hello where the layout has one. No wait on this connection takes longer
+    /// than `patience`.
     pub fn open(path: &Path, layout: Layout, pid: i32, patience: Duration) -> io::Result<Session> {
         let stream = UnixStream::connect(path)?;
         stream.set_read_timeout(Some(patience))?;
@@ -64,8 +66,8 @@ impl Session {
         self.response()
     }
 
-    /// Two queries in one write, the first thing that a connection says: a server that finds out the layout from the content
-    /// then knows it at once. What the second is answered.
+    /// Two queries in one write, the first thing that a connection says: a server that finds out
+    /// the layout from the content then knows it at once. What the second is answered.
     pub fn greet(&mut self, device: i32) -> io::Result<Response> {
         let queries = self.request(MessageKind::Query, device).repeat(2);
         self.write(&queries)?;
@@ -99,7 +101,8 @@ impl Session {
         Ok(read.unwrap_or(0))
     }
 
-    /// Ends what it says, and reads until the server has done the same, or for as long as it is patient.
+    /// Ends what it says, and reads until the server has done the same, or for as long as it is
+    /// patient.
     pub fn end(self) {
         // A server that has closed already has said enough.
         let _ = self.stream.shutdown(std::net::Shutdown::Write);

@@ -13,7 +13,8 @@ use super::{Case, CaseOutcome, CaseResult, Trouble};
 use crate::tracking::Layout;
 use crate::tracking::wire::Response;
 
-/// Addresses of buffers start here: where no device has memory, so that nothing that is live already is met.
+/// Addresses of buffers start here: where no device has memory, so that nothing that is live
+/// already is met.
 const FIRST_ADDRESS: u64 = 0x7EAD_0000_0000_0000;
 /// No more devices are looked at for one on which nothing is live.
 const DEVICES_LOOKED_AT: i32 = 8;
@@ -31,8 +32,8 @@ pub struct SuiteOptions {
     pub patience: Duration,
     /// How long to wait for a sweep of dead clients.
     pub sweep: Duration,
-    /// A program that [relays](super::relay()) when it is started with the words `conformance unix:PATH --relay`; without one,
-    /// cases with clients that die are skipped.
+    /// A program that [relays](super::relay()) when it is started with the words `conformance
+    /// unix:PATH --relay`; without one, cases with clients that die are skipped.
     pub helper: Option<PathBuf>,
 }
 
@@ -149,7 +150,8 @@ fn finding(case: &'static Case, result: Result<String, Trouble>, died: bool) -> 
     }
 }
 
-/// A device on which nothing is live, the last of those that the server says it has; if there is none, the last.
+/// A device on which nothing is live, the last of those that the server says it has; if there is
+/// none, the last.
 fn choose_device(path: &Path, layout: Layout, patience: Duration) -> Result<i32, SuiteError> {
     let opened = Session::open(path, layout, own_pid(), patience);
     let mut session = opened.map_err(|source| SuiteError::Connect {

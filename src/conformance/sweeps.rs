@@ -1,7 +1,8 @@
-//! Cases about sweeps: a server that drops what dead clients left must not drop what living ones hold.
+//! Cases about sweeps: a server that drops what dead clients left must not drop what living ones
+//! hold.
 //!
-//! A sweep cannot be asked for, only waited for. Each case therefore has a *control*: a buffer of a process that dies. When it goes,
-//! a sweep has been; if it never does, the case is skipped.
+//! A sweep cannot be asked for, only waited for. Each case therefore has a *control*: a buffer of a
+//! process that dies. When it goes, a sweep has been; if it never does, the case is skipped.
 
 use std::thread;
 use std::time::{Duration, Instant};

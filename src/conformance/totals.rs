@@ -149,7 +149,8 @@ fn cb_kernel_underflow(bench: &mut Bench<'_>) -> Result<String, Trouble> {
     Ok("3 releases too many of each, never below where they began".to_owned())
 }
 
-/// Sends messages (kind, id, size) about circular buffers or kernels one by one, each with the account that it must leave.
+/// Sends messages (kind, id, size) about circular buffers or kernels one by one, each with the
+/// account that it must leave.
 fn play(bench: &mut Bench<'_>, steps: &[(MessageKind, u64, u64, i128)]) -> Result<(), Trouble> {
     let layout = layout_with_accounts(bench)?;
     bench.rebase(layout)?;
@@ -182,8 +183,8 @@ fn name(kind: MessageKind) -> &'static str {
     }
 }
 
-/// A layout that has these messages, and totals of what they are about: the one under test if it has, else the 144-byte one if
-/// the server speaks it.
+/// A layout that has these messages, and totals of what they are about: the one under test if it
+/// has, else the 144-byte one if the server speaks it.
 fn layout_with_accounts(bench: &Bench<'_>) -> Result<Layout, Trouble> {
     if matches!(bench.site.layout, Layout::V144 | Layout::Extended) {
         return Ok(bench.site.layout);

@@ -1,7 +1,7 @@
 //! The corpus: reproducers as regressions.
 //!
-//! A [`Reproducer`] is a small scenario with its operations, the schedule that shows something, and what must come of
-//! it; as text, to be reviewed like code. [`files`] finds them in a folder.
+//! A [`Reproducer`] is a small scenario with its operations, the schedule that shows something, and
+//! what must come of it; as text, to be reviewed like code. [`files`] finds them in a folder.
 
 pub mod reproducer;
 

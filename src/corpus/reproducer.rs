@@ -15,8 +15,9 @@
 //! …
 //! ```
 //!
-//! With a schedule, exactly that schedule must be possible to its last step and come out as expected. Without one, the whole space is
-//! searched, and `proved`, or the kinds that it shows, is what must come out.
+//! With a schedule, exactly that schedule must be possible to its last step and come out as
+//! expected. Without one, the whole space is searched, and `proved`, or the kinds that it shows, is
+//! what must come out.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,7 +1,8 @@
 //! The interface of device allocators: addresses out, addresses back, and figures about both.
 //!
-//! An allocator is pure data: it knows no threads, and every result is a function of its configuration and
-//! of the set of live blocks. Not for the memory itself: nothing here is ever read or written through.
+//! An allocator is pure data: it knows no threads, and every result is a function of its
+//! configuration and of the set of live blocks. Not for the memory itself: nothing here is ever
+//! read or written through.
 
 use thiserror::Error;
 
@@ -11,15 +12,15 @@ use super::range::RangeList;
 
 /// Hands out addresses of one address space and takes them back.
 ///
-/// Invariants of every implementation: live blocks lie in the space, are aligned, and never overlap; no two
-/// live allocations share an address, not even those of size zero, which reserve the minimum size; a call
-/// that fails changes nothing.
+/// Invariants of every implementation: live blocks lie in the space, are aligned, and never
+/// overlap; no two live allocations share an address, not even those of size zero, which reserve
+/// the minimum size; a call that fails changes nothing.
 pub trait DeviceAllocator {
     /// Reserves `size_bytes` in the configured direction and returns the address.
     fn allocate(&mut self, size_bytes: u64) -> Result<u64, AllocError>;
 
-    /// As [`allocate`](Self::allocate), from the end that `direction` names. An allocator without a notion of
-    /// direction (its documentation says so) allocates as it always does.
+    /// As [`allocate`](Self::allocate), from the end that `direction` names. An allocator without a
+    /// notion of direction (its documentation says so) allocates as it always does.
     fn allocate_towards(
         &mut self,
         size_bytes: u64,

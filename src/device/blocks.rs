@@ -1,9 +1,9 @@
 //! The live blocks of one address space, in order of address: the state that all allocators share.
 //!
-//! Free ranges are not stored but derived: they are what lies between neighbours. So there is nothing to
-//! coalesce, and two lists with the same live blocks are equal whatever led to them. A sorted vector
-//! was chosen for the sizes at hand: up to some thousand blocks for a stress run, fewer than ten for
-//! the model checker, which clones and hashes it all the time.
+//! Free ranges are not stored but derived: they are what lies between neighbours. So there is
+//! nothing to coalesce, and two lists with the same live blocks are equal whatever led to them. A
+//! sorted vector was chosen for the sizes at hand: up to some thousand blocks for a stress run,
+//! fewer than ten for the model checker, which clones and hashes it all the time.
 
 use super::allocator::{AllocError, Block, FreeError, Stats};
 use super::config::Space;

@@ -1,6 +1,7 @@
 //! Words for buffers: what kind one is and how far its life has come.
 //!
-//! Types only: which steps a kind goes through is the discipline's business, who holds a handle the engine's.
+//! Types only: which steps a kind goes through is the discipline's business, who holds a handle the
+//! engine's.
 
 use std::fmt;
 
@@ -33,7 +34,8 @@ pub enum BufferKind {
     Preallocated,
     /// A circular buffer: as [`BufferKind::Owned`], tracked by message types of its own.
     Circular,
-    /// The part, on one device, of one logical buffer that has an address on each of several devices.
+    /// The part, on one device, of one logical buffer that has an address on each of several
+    /// devices.
     Mesh,
 }
 
@@ -46,14 +48,15 @@ impl BufferKind {
         BufferKind::Mesh,
     ];
 
-    /// Whether the buffer owns its memory; if not, neither allocation nor release happens or is tracked.
+    /// Whether the buffer owns its memory; if not, neither allocation nor release happens or is
+    /// tracked.
     #[inline]
     pub fn owns_memory(self) -> bool {
         self != BufferKind::Preallocated
     }
 
-    /// The end of the memory from which such buffers are allocated: circular ones from the top, so that they
-    /// keep out of the way of the others.
+    /// The end of the memory from which such buffers are allocated: circular ones from the top, so
+    /// that they keep out of the way of the others.
     #[inline]
     pub fn direction(self) -> Direction {
         match self {

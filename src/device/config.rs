@@ -1,4 +1,5 @@
-//! What an allocator is told: where its address space lies, how sizes are rounded, and how it chooses.
+//! What an allocator is told: where its address space lies, how sizes are rounded, and how it
+//! chooses.
 //!
 //! [`AllocatorConfig`] is the text form that scenarios hold; [`Space`] is the checked form that
 //! allocators work with. Not for anything that changes while an allocator runs.
@@ -69,7 +70,8 @@ impl Policy {
     ];
 }
 
-/// How a [`FreeList`](super::FreeList) chooses. Among equals, the first in the direction of the allocation wins.
+/// How a [`FreeList`](super::FreeList) chooses. Among equals, the first in the direction of the
+/// allocation wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fit {
     /// The smallest free range that is large enough.
@@ -209,8 +211,9 @@ impl Space {
         self.end - self.base
     }
 
-    /// What an allocation of `size_bytes` reserves: at least the minimum (also for size zero, so that no two live
-    /// allocations share an address), rounded up to the alignment. `None` if that is more than the whole space.
+    /// What an allocation of `size_bytes` reserves: at least the minimum (also for size zero, so
+    /// that no two live allocations share an address), rounded up to the alignment. `None` if that
+    /// is more than the whole space.
     #[inline]
     pub fn reserved_bytes(&self, size_bytes: u64) -> Option<u64> {
         let size_bytes = size_bytes.max(self.minimum_bytes);

@@ -1,12 +1,14 @@
 //! The free list: heisenbed's own allocator, a stand-in for the one in the runtime under study.
 //!
-//! Its whole behaviour is one sentence: among the maximal free ranges that are long enough, take the one that the
-//! [`Fit`] prefers (among equals, the first in the direction of the allocation), and within it the end that the
-//! direction names. So an address is a function of the configuration, the live blocks and the call, never of
-//! history, and two free lists with the same configuration and live blocks are equal.
+//! Its whole behaviour is one sentence: among the maximal free ranges that are long enough, take
+//! the one that the [`Fit`] prefers (among equals, the first in the direction of the allocation),
+//! and within it the end that the direction names. So an address is a function of the
+//! configuration, the live blocks and the call, never of history, and two free lists with the same
+//! configuration and live blocks are equal.
 //!
-//! Cost: a release is a binary search and a move of the blocks above; an allocation adds a linear pass over the
-//! blocks, which ends early at a range that cannot be bettered. Not for millions of live blocks.
+//! Cost: a release is a binary search and a move of the blocks above; an allocation adds a linear
+//! pass over the blocks, which ends early at a range that cannot be bettered. Not for millions of
+//! live blocks.
 
 use std::hash::{Hash, Hasher};
 use std::hint::select_unpredictable;
@@ -27,8 +29,8 @@ pub struct FreeList {
 }
 
 impl FreeList {
-    /// A free list with nothing allocated. [`Policy::Range`], which names another allocator, is taken as the fit
-    /// which that allocator has: best-fit.
+    /// A free list with nothing allocated. [`Policy::Range`], which names another allocator, is
+    /// taken as the fit which that allocator has: best-fit.
     pub fn new(config: &AllocatorConfig) -> Result<FreeList, ConfigError> {
         let fit = match config.policy {
             Policy::BestFit | Policy::Range => Fit::BestFit,
@@ -68,7 +70,8 @@ impl FreeList {
     ) -> Option<usize> {
         match self.fit {
             Fit::FirstFit => lengths.position(|length_bytes| length_bytes >= reserved_bytes),
-            // What would be left over; of a range that is too short this wraps around to a rank beyond all others.
+            // What would be left over; of a range that is too short this wraps around to a rank
+            // beyond all others.
             Fit::BestFit => lowest_rank(lengths, 0, |length_bytes| {
                 length_bytes.wrapping_sub(reserved_bytes)
             }),
@@ -174,8 +177,8 @@ impl DeviceAllocator for FreeList {
 /// Ranks from here on are those of lengths that are too short.
 const TOO_SHORT: u64 = ADDRESS_LIMIT + 1;
 
-/// The position of the first length with the lowest rank below [`TOO_SHORT`]. A length with the rank `ideal` cannot
-/// be bettered.
+/// The position of the first length with the lowest rank below [`TOO_SHORT`]. A length with the
+/// rank `ideal` cannot be bettered.
 #[inline]
 fn lowest_rank(
     lengths: impl Iterator<Item = u64>,
@@ -204,7 +207,8 @@ fn size_class(length_bytes: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// 0..320 in units of 16, with free ranges of 48 at 16, 32 at 96, 32 at 160 and 96 at 224 (to the end).
+    /// 0..320 in units of 16, with free ranges of 48 at 16, 32 at 96, 32 at 160 and 96 at 224 (to
+    /// the end).
     fn fragmented(policy: Policy) -> FreeList {
         let config = AllocatorConfig {
             policy,

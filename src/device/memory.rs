@@ -1,13 +1,14 @@
-//! A device: its memories, each a set of equal banks with one allocator, and the version that orders what
-//! happens to them.
+//! A device: its memories, each a set of equal banks with one allocator, and the version that
+//! orders what happens to them.
 //!
-//! A buffer's pages are spread round-robin over all banks of its memory, and the buffer has the same address
-//! in each of them: the offset of its share of pages. So one allocator, with the capacity of one bank, serves
-//! a whole memory.
+//! A buffer's pages are spread round-robin over all banks of its memory, and the buffer has the
+//! same address in each of them: the offset of its share of pages. So one allocator, with the
+//! capacity of one bank, serves a whole memory.
 //!
-//! Versions count attempts, whatever their outcome, and are history, not state: two devices with the same live
-//! blocks behave alike whatever their versions. Therefore equality and hash of a [`Device`] leave versions and
-//! generations out; who needs them compares [`Device::version`] and [`Device::generation`].
+//! Versions count attempts, whatever their outcome, and are history, not state: two devices with
+//! the same live blocks behave alike whatever their versions. Therefore equality and hash of a
+//! [`Device`] leave versions and generations out; who needs them compares [`Device::version`] and
+//! [`Device::generation`].
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -33,8 +34,8 @@ pub struct MemoryGeometry {
 }
 
 impl MemoryGeometry {
-    /// A buffer's share of each bank, before the allocator aligns it: its pages dealt out evenly, rounded up.
-    /// Saturates where that exceeds every memory.
+    /// A buffer's share of each bank, before the allocator aligns it: its pages dealt out evenly,
+    /// rounded up. Saturates where that exceeds every memory.
     #[inline]
     pub fn share_bytes(&self, size_bytes: u64) -> u64 {
         // Most buffers have at most one page in each bank: no need to divide.
@@ -137,7 +138,8 @@ impl Device {
         Device { planted, ..self }
     }
 
-    /// Allocates a buffer of `size_bytes` over the banks of `memory`. Bumps the version, also on failure.
+    /// Allocates a buffer of `size_bytes` over the banks of `memory`. Bumps the version, also on
+    /// failure.
     ///
     /// In the error, sizes are those of one bank.
     #[inline]
@@ -158,7 +160,8 @@ impl Device {
         Ok(self.remember(memory, address, size_bytes))
     }
 
-    /// Allocates a buffer of `size_bytes` at `address` in the banks of `memory`. Bumps the version, also on failure.
+    /// Allocates a buffer of `size_bytes` at `address` in the banks of `memory`. Bumps the version,
+    /// also on failure.
     pub fn allocate_at(
         &mut self,
         memory: Memory,
@@ -201,7 +204,8 @@ impl Device {
         self.generations.len()
     }
 
-    /// Bumps the version for a touch that is neither: its mutex was taken or released by a discipline. The version.
+    /// Bumps the version for a touch that is neither: its mutex was taken or released by a
+    /// discipline. The version.
     #[inline]
     pub fn touch(&mut self) -> u64 {
         self.version += 1;
@@ -213,7 +217,8 @@ impl Device {
         self.id
     }
 
-    /// Attempts to allocate or free so far; right after an attempt, that attempt's own number, from 1.
+    /// Attempts to allocate or free so far; right after an attempt, that attempt's own number, from
+    /// 1.
     #[inline]
     pub fn version(&self) -> u64 {
         self.version
@@ -242,8 +247,9 @@ impl Device {
         self.allocators[memory as usize].live_blocks(visit);
     }
 
-    /// The address of a request that a planted mistake takes for one of nothing: one unit does not fill an allocator's unit, and is rounded
-    /// the wrong way. All of them get the first address of the memory, whether it is live or not.
+    /// The address of a request that a planted mistake takes for one of nothing: one unit does not
+    /// fill an allocator's unit, and is rounded the wrong way. All of them get the first address of
+    /// the memory, whether it is live or not.
     #[cold]
     fn allocate_wrongly(&mut self, memory: Memory, size_bytes: u64) -> Option<u64> {
         let geometry = self.geometries[memory as usize];
@@ -257,7 +263,8 @@ impl Device {
         })
     }
 
-    /// A release by an allocator that makes a planted mistake: what it answers is the truth about lives, what it keeps reserved is not.
+    /// A release by an allocator that makes a planted mistake: what it answers is the truth about
+    /// lives, what it keeps reserved is not.
     #[cold]
     fn free_wrongly(
         &mut self,

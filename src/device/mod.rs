@@ -1,4 +1,5 @@
-//! Devices: their address spaces, the allocators that manage them, and the buffers that live in them.
+//! Devices: their address spaces, the allocators that manage them, and the buffers that live in
+//! them.
 //!
 //! Everything here is plain data without threads or sockets: cloneable, comparable, hashable.
 

@@ -1,7 +1,8 @@
 //! System profiles: how many devices a system has, and the shape of their memories.
 //!
-//! The figures of the named systems are modelled on Wormhole boards and are realistic, not exact: what the runtime
-//! reserves for itself varies with its version. Nothing but sizes is modelled: no topology, no speed.
+//! The figures of the named systems are modelled on Wormhole boards and are realistic, not exact:
+//! what the runtime reserves for itself varies with its version. Nothing but sizes is modelled: no
+//! topology, no speed.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +13,8 @@ use thiserror::Error;
 use super::memory::{Geometries, MemoryGeometry};
 use super::{DeviceId, Memory};
 
-/// A system by name: `n150`, `n300`, `t3k`, `galaxy`, `tg`, or `custom:DEVICESxBYTES` for exploration.
+/// A system by name: `n150`, `n300`, `t3k`, `galaxy`, `tg`, or `custom:DEVICESxBYTES` for
+/// exploration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Profile {
@@ -35,7 +37,8 @@ pub enum Profile {
     },
 }
 
-/// Alignment, least buffer and lowest address (so that no address is 0) in the memories of [`Profile::Custom`].
+/// Alignment, least buffer and lowest address (so that no address is 0) in the memories of
+/// [`Profile::Custom`].
 pub const CUSTOM_ALIGNMENT_BYTES: u32 = 32;
 
 /// A generation of devices; the discriminant is its number on the wire.

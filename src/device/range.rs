@@ -1,9 +1,9 @@
 //! A third-party allocator, [`range_alloc::RangeAllocator`], behind the same trait.
 //!
-//! It shows that the testbed takes allocators that it did not write. The crate's type can neither be
-//! cloned nor compared, and cannot reserve a given address; the wrapper keeps the live blocks beside it and
-//! rebuilds it from them where needed. This is sound because the crate's choices depend on its free ranges alone.
-//! Not for hot paths: it is there to be tested against.
+//! It shows that the testbed takes allocators that it did not write. The crate's type can neither
+//! be cloned nor compared, and cannot reserve a given address; the wrapper keeps the live blocks
+//! beside it and rebuilds it from them where needed. This is sound because the crate's choices
+//! depend on its free ranges alone. Not for hot paths: it is there to be tested against.
 
 use std::hash::{Hash, Hasher};
 
@@ -13,7 +13,8 @@ use super::allocator::{AllocError, Block, DeviceAllocator, FreeError, Stats};
 use super::blocks::Blocks;
 use super::config::{AllocatorConfig, ConfigError, Direction, Space};
 
-/// Crate `range-alloc` as a [`DeviceAllocator`]: best-fit, bottom-up whatever direction is asked for.
+/// Crate `range-alloc` as a [`DeviceAllocator`]: best-fit, bottom-up whatever direction is asked
+/// for.
 ///
 /// Invariant: `inner` is free exactly where `blocks` has gaps.
 #[derive(Debug)]
@@ -42,7 +43,8 @@ impl DeviceAllocator for RangeList {
             .space
             .reserved_bytes(size_bytes)
             .and_then(|reserved_bytes| {
-                // Every block is a multiple of the alignment and so is the base: every free range starts aligned.
+                // Every block is a multiple of the alignment and so is the base: every free range
+                // starts aligned.
                 self.inner.allocate_range(reserved_bytes).ok()
             });
         let Some(range) = allocated else {

@@ -1,10 +1,12 @@
-//! Processes: which were swept, which began anew under an old id, and where the pattern of lives says that one must have.
+//! Processes: which were swept, which began anew under an old id, and where the pattern of lives
+//! says that one must have.
 //!
-//! A process that ends takes its buffers with it and sends no FREE. If its id is given to another one before the server notices,
-//! the server sees one process go on: every buffer that was live at that moment is never released, and the new process, whose
-//! allocator starts empty, allocates the same addresses again. Such a moment is a *cut*: no life that got its FREE reaches
-//! across it. A cut alone proves nothing (a program that holds nothing for a moment shows one, too); a cut that explains many lives
-//! without FREE does.
+//! A process that ends takes its buffers with it and sends no FREE. If its id is given to another
+//! one before the server notices, the server sees one process go on: every buffer that was live at
+//! that moment is never released, and the new process, whose allocator starts empty, allocates the
+//! same addresses again. Such a moment is a *cut*: no life that got its FREE reaches across it. A
+//! cut alone proves nothing (a program that holds nothing for a moment shows one, too); a cut that
+//! explains many lives without FREE does.
 //!
 //! Memory is bounded: [`MAX_CLIENTS`] processes, and [`MAX_MOMENTS`] moments over all of them.
 
@@ -26,7 +28,8 @@ const MAX_CUTS: usize = 8;
 pub(super) struct CutOff {
     pub at: MessageAt,
     pub pid: i32,
-    /// Lives that it explains: allocated before, never released, their address allocated again after.
+    /// Lives that it explains: allocated before, never released, their address allocated again
+    /// after.
     pub lives: Vec<Sighting>,
     /// Lives from before that are still there when the record ends.
     pub left: u64,
@@ -149,8 +152,8 @@ impl Clients {
         }
     }
 
-    /// A message of `pid` came over `conn`, an ALLOC of `generation` on `device` if it says so. Notes a new process
-    /// under the old id.
+    /// A message of `pid` came over `conn`, an ALLOC of `generation` on `device` if it says so.
+    /// Notes a new process under the old id.
     pub fn heard(
         &mut self,
         pid: i32,
@@ -177,7 +180,8 @@ impl Clients {
                     client.generations.push((device, generation));
                 }
                 None => {}
-                // Messages overtake each other by some generations; they don't begin with the first again.
+                // Messages overtake each other by some generations; they don't begin with the first
+                // again.
                 Some((_, highest)) if generation < *highest / 8 => {
                     anew = true;
                     *highest = generation;
@@ -206,7 +210,8 @@ impl Clients {
         self.moments = 0;
     }
 
-    /// The cuts that explain lives without FREE, by process. Those lives are taken out of the ones that a loss explains.
+    /// The cuts that explain lives without FREE, by process. Those lives are taken out of the ones
+    /// that a loss explains.
     pub fn cuts(&mut self) -> Vec<CutOff> {
         let mut pids: Vec<i32> = self.table.keys().copied().collect();
         pids.sort_unstable();

@@ -1,4 +1,5 @@
-//! What a record shows, as counts with the first sightings of each: all that the causes' models look at.
+//! What a record shows, as counts with the first sightings of each: all that the causes' models
+//! look at.
 //!
 //! Its size is fixed: it does not grow with the record.
 
@@ -83,11 +84,13 @@ pub(super) struct Facts {
     /// Messages about buffers.
     pub messages: u64,
     pub allocs: u64,
-    /// ALLOCs of an address that was allocated before: only where addresses come back does a lost message contradict another.
+    /// ALLOCs of an address that was allocated before: only where addresses come back does a lost
+    /// message contradict another.
     pub reused: u64,
     /// Whether messages say which life of an address they mean.
     pub generations: bool,
-    /// An ALLOC of a live address, the FREE of the life before it soon after, and as many FREEs as ALLOCs.
+    /// An ALLOC of a live address, the FREE of the life before it soon after, and as many FREEs as
+    /// ALLOCs.
     pub late_frees: SightingTally,
     pub late_gaps: Gaps,
     /// A FREE of what is not live, its ALLOC soon after.
@@ -106,7 +109,8 @@ pub(super) struct Facts {
     pub first_spread: GapSpread,
     /// The first FREEs of lives whose ALLOC the record shows, by number.
     pub known_frees: Vec<u64>,
-    /// FREEs of addresses that no message named before, by number, as far as they are kept; in no order.
+    /// FREEs of addresses that no message named before, by number, as far as they are kept; in no
+    /// order.
     pub unknown_frees: Vec<u64>,
     /// The number of messages when the record or the server began.
     pub epoch_began: u64,
@@ -145,13 +149,15 @@ pub(super) struct Facts {
     pub live: SightingTally,
     /// Buffers that a process had when it was swept, and of which no FREE came since.
     pub swept_live: SightingTally,
-    /// Of both: those that were live for longer than nearly all lives that the record shows, twice over.
+    /// Of both: those that were live for longer than nearly all lives that the record shows, twice
+    /// over.
     pub outlived: u64,
     /// The most addresses at which something was live or open.
     pub peak_live: u64,
     /// The lowest generation of each device that an ALLOC showed.
     pub first_generations: FxHashMap<i32, u64>,
-    /// Messages of normal lives: from ALLOC to FREE, from FREE to the next ALLOC, from FREE to FREE.
+    /// Messages of normal lives: from ALLOC to FREE, from FREE to the next ALLOC, from FREE to
+    /// FREE.
     pub lives: Gaps,
     pub idle: Gaps,
     pub cycles: Gaps,
@@ -198,7 +204,8 @@ impl Facts {
         }
     }
 
-    /// How many FREEs of lives that the record shows came before the middle one of those that it does not show.
+    /// How many FREEs of lives that the record shows came before the middle one of those that it
+    /// does not show.
     pub fn known_frees_before_unknown(&self) -> usize {
         let mut unknown = self.unknown_frees.clone();
         unknown.sort_unstable();

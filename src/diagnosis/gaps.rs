@@ -1,4 +1,5 @@
-//! How far apart messages are, and where in a record something happens: distributions of fixed size.
+//! How far apart messages are, and where in a record something happens: distributions of fixed
+//! size.
 
 /// Buckets: two for each doubling.
 const BUCKETS: usize = 128;
@@ -25,13 +26,14 @@ impl Gaps {
         self.total += 1;
     }
 
-    /// How much of `self` is shorter than what is normal: each gap counts with the share of `normal` gaps that are longer. Gaps
-    /// that are drawn from the normal ones count one half each.
+    /// How much of `self` is shorter than what is normal: each gap counts with the share of
+    /// `normal` gaps that are longer. Gaps that are drawn from the normal ones count one half each.
     pub fn shorter_than(&self, normal: &Gaps) -> f64 {
         self.sum(normal, |longer| longer)
     }
 
-    /// The sum of a weight over all gaps, which depends on the share of `normal` gaps that are longer.
+    /// The sum of a weight over all gaps, which depends on the share of `normal` gaps that are
+    /// longer.
     pub fn sum(&self, normal: &Gaps, weight: impl Fn(f64) -> f64) -> f64 {
         self.counts
             .iter()

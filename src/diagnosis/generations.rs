@@ -1,8 +1,9 @@
-//! Lives that are named: where messages carry the generation of the life that they mean, nothing has to be inferred.
+//! Lives that are named: where messages carry the generation of the life that they mean, nothing
+//! has to be inferred.
 //!
-//! A generation counts a device's allocations, so a FREE belongs to the ALLOC of its number, and to no other. A FREE that waits for
-//! its ALLOC came early, or its ALLOC is lost, or was before the record: the last where its number is below the first one that the
-//! record shows of that device.
+//! A generation counts a device's allocations, so a FREE belongs to the ALLOC of its number, and to
+//! no other. A FREE that waits for its ALLOC came early, or its ALLOC is lost, or was before the
+//! record: the last where its number is below the first one that the record shows of that device.
 
 use crate::oracle::Kind;
 use smallvec::SmallVec;
@@ -12,15 +13,17 @@ use super::facts::{Facts, MessageAt};
 use super::ledger::Ledger;
 use super::places::{AddressKey, ReportedLife};
 
-/// Lives, early FREEs and ended lives that are kept at an address; the oldest is decided when more come.
+/// Lives, early FREEs and ended lives that are kept at an address; the oldest is decided when more
+/// come.
 const MAX_KEPT: usize = 8;
 
 /// What is known of an address whose lives are named.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NamedAddress {
     live: SmallVec<[(u64, ReportedLife); 1]>,
-    /// A life was released twice, and the second release may have ended the next one, whose own then ends the one after it, and so
-    /// on: until nothing is live here, what is out of order is that and no reordering.
+    /// A life was released twice, and the second release may have ended the next one, whose own
+    /// then ends the one after it, and so on: until nothing is live here, what is out of order is
+    /// that and no reordering.
     disturbed: bool,
     /// FREEs whose ALLOC did not come yet.
     early: SmallVec<[(u64, MessageAt); 1]>,
@@ -174,7 +177,8 @@ impl NamedAddress {
         self.ended.push((generation, at));
     }
 
-    /// Forgets what ended with its process. The sweep that took the life of `asked`, if one did; the others count as swept.
+    /// Forgets what ended with its process. The sweep that took the life of `asked`, if one did;
+    /// the others count as swept.
     fn forget_ended(
         &mut self,
         key: AddressKey,

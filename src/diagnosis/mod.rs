@@ -1,20 +1,24 @@
-//! Diagnosis: what went wrong, judged by messages alone, with the places in the record that show it.
+//! Diagnosis: what went wrong, judged by messages alone, with the places in the record that show
+//! it.
 //!
-//! It is for records without truth: logs, captures and journals; of a run it reads what the server saw and nothing more. It ranks
-//! causes and proves none: where two causes leave the same evidence it says so, and what to record to tell them apart.
+//! It is for records without truth: logs, captures and journals; of a run it reads what the server
+//! saw and nothing more. It ranks causes and proves none: where two causes leave the same evidence
+//! it says so, and what to record to tell them apart.
 //!
-//! In three steps: [`Diagnoser`] reads observations and hands each message to its address (`places`, or `generations` where
-//! messages name the life that they mean); what these conclude becomes counts (`facts`); each cause has a model of
-//! the evidence that it leaves and of what would speak against it (`causes`), and weighs the counts by it.
+//! In three steps: [`Diagnoser`] reads observations and hands each message to its address
+//! (`places`, or `generations` where messages name the life that they mean); what these conclude
+//! becomes counts (`facts`); each cause has a model of the evidence that it leaves and of what
+//! would speak against it (`causes`), and weighs the counts by it.
 //!
 //! What holds:
-//! - A piece of evidence speaks for one cause in full, or for several in shares that sum up to one. A cause's score
-//!   grows with how much there is and falls with how much of all evidence others explain. It is at most 1;
-//!   [`CONFIDENT`] is where calibration found no wrong cause.
-//! - One reading, in the order of the record. Memory is bounded by the addresses that are live at once, at most
-//!   [`MAX_PLACES`], plus the last [`SETTLED_WINDOW`] that are not.
+//! - A piece of evidence speaks for one cause in full, or for several in shares that sum up to one.
+//!   A cause's score grows with how much there is and falls with how much of all evidence others
+//!   explain. It is at most 1; [`CONFIDENT`] is where calibration found no wrong cause.
+//! - One reading, in the order of the record. Memory is bounded by the addresses that are live at
+//!   once, at most [`MAX_PLACES`], plus the last [`SETTLED_WINDOW`] that are not.
 //! - The same observations give the same diagnosis.
-//! - What is live at the end is a leak only where the record shows that its clients have ended; else it is said and not judged.
+//! - What is live at the end is a leak only where the record shows that its clients have ended;
+//!   else it is said and not judged.
 
 mod causes;
 mod clients;
@@ -46,7 +50,8 @@ use places::{AddressKey, InferredAddress, ReportedLife};
 pub const CONFIDENT: f64 = 0.9;
 /// From this score on a cause is named; below, it is only mentioned.
 pub const PROBABLE: f64 = 0.5;
-/// Addresses that are followed at once, at about 350 bytes each; messages about more are counted only.
+/// Addresses that are followed at once, at about 350 bytes each; messages about more are counted
+/// only.
 pub const MAX_PLACES: usize = 1 << 21;
 /// Addresses at which nothing is live that are remembered.
 pub const SETTLED_WINDOW: usize = FREED_WINDOW;
@@ -63,7 +68,8 @@ pub struct Circumstances {
     pub complete: bool,
     /// It may begin when buffers are live: that says nothing.
     pub begins_in_the_middle: bool,
-    /// So many of the buffers that are live at the end come from places in the program that never released any.
+    /// So many of the buffers that are live at the end come from places in the program that never
+    /// released any.
     pub never_released: u64,
     /// It has the call stacks of allocations.
     pub knows_stacks: bool,
@@ -118,7 +124,8 @@ impl AnyPlace {
 pub struct Diagnoser {
     ledger: Ledger,
     places: FxHashMap<AddressKey, AnyPlace>,
-    /// Addresses at which nothing was live when they were put here, with the number of that message.
+    /// Addresses at which nothing was live when they were put here, with the number of that
+    /// message.
     settled: VecDeque<(AddressKey, u64)>,
     /// Addresses at which something is live or open.
     open: u64,
@@ -305,8 +312,8 @@ impl Diagnoser {
         self.follow(key, opens, generation, life, known);
     }
 
-    /// Hands a message about `life` to its address. A message without generation among others that have one means the life
-    /// that is there.
+    /// Hands a message about `life` to its address. A message without generation among others that
+    /// have one means the life that is there.
     fn follow(
         &mut self,
         key: AddressKey,
@@ -346,8 +353,8 @@ impl Diagnoser {
         }
     }
 
-    /// The server says that what is at `key` was live, and messages name the memory: if another memory's buffer is live at the
-    /// address, that is the one the server means.
+    /// The server says that what is at `key` was live, and messages name the memory: if another
+    /// memory's buffer is live at the address, that is the one the server means.
     fn look_for_alias(&mut self, key: AddressKey, at: MessageAt) {
         if self
             .places

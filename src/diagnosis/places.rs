@@ -1,7 +1,8 @@
-//! Addresses: what the order of ALLOC and FREE at one address says, where messages do not name the life that they mean.
+//! Addresses: what the order of ALLOC and FREE at one address says, where messages do not name the
+//! life that they mean.
 //!
-//! On a record without trouble they alternate. Each other pattern is kept open until the messages that follow decide what it
-//! was (A: ALLOC, F: FREE, in the order in which they were seen):
+//! On a record without trouble they alternate. Each other pattern is kept open until the messages
+//! that follow decide what it was (A: ALLOC, F: FREE, in the order in which they were seen):
 //!
 //! | pattern | what it is |
 //! |---|---|
@@ -12,7 +13,8 @@
 //! | `A F`, first of all an `F` | a FREE of what was allocated before the record, or whose ALLOC never came |
 //! | `A(L1) A(DRAM)` | two types share the address |
 //!
-//! The states of an address, and what a message makes of each. What is noted is a fact or a sighting in the [`Ledger`]:
+//! The states of an address, and what a message makes of each. What is noted is a fact or a
+//! sighting in the [`Ledger`]:
 //!
 //! | state | ALLOC | FREE |
 //! |---|---|---|
@@ -23,19 +25,21 @@
 //! | `PendingThenLive` | `Live`: the FREE was early | `Pending`; after some cycles `Free`: the FREE has no ALLOC |
 //! | `Mixed` | itself, one life more | itself, one life less, or `Free` |
 //!
-//! A FREE goes to the oldest life. Where two types are live at an address and FREE names none, nothing is concluded until the
-//! address is empty again.
+//! A FREE goes to the oldest life. Where two types are live at an address and FREE names none,
+//! nothing is concluded until the address is empty again.
 
 use super::clients::LifeEnd;
 use super::facts::{Facts, MAX_FREES, MessageAt, Sighting};
 use super::ledger::Ledger;
 use crate::oracle::Kind;
 
-/// Times that an address may be handed out again with one ALLOC too many before its first life is given up.
+/// Times that an address may be handed out again with one ALLOC too many before its first life is
+/// given up.
 const MAX_CYCLES: u8 = 3;
 /// Lives that may be open at an address at once before the first is given up.
 const MAX_OPEN: u32 = 4;
-/// Times that an address may be handed out and released with one ALLOC too few before the first FREE is given up.
+/// Times that an address may be handed out and released with one ALLOC too few before the first
+/// FREE is given up.
 const MAX_EARLY_CYCLES: u8 = 2;
 /// Messages within which the ALLOC of an early FREE must come.
 const EARLY_WITHIN: u64 = 4096;
@@ -139,7 +143,8 @@ impl InferredAddress {
         matches!(self.state, State::Free)
     }
 
-    /// An ALLOC; `knew`: the server says that the address was live. The life has begun with its client.
+    /// An ALLOC; `knew`: the server says that the address was live. The life has begun with its
+    /// client.
     pub fn alloc(&mut self, key: AddressKey, life: ReportedLife, knew: bool, ledger: &mut Ledger) {
         let seen = std::mem::replace(&mut self.seen, true);
         ledger.facts.reused += u64::from(seen);
@@ -292,7 +297,8 @@ impl InferredAddress {
         }
     }
 
-    /// The record ends, at `end`: decides what is open as far as it can be. What is live is left for [`InferredAddress::live`].
+    /// The record ends, at `end`: decides what is open as far as it can be. What is live is left
+    /// for [`InferredAddress::live`].
     pub fn decide(&mut self, key: AddressKey, complete: bool, ledger: &mut Ledger) {
         if let Some(Ended::Swept { at, life }) = self.forget_ended(key, ledger) {
             ledger.facts.swept_live.add(key.sighting(&[life.at, at]));
@@ -407,7 +413,8 @@ impl PendingFree {
         }
     }
 
-    /// One ALLOC more than FREEs came since: the FREE was early, and `early` is the life whose ALLOC came last of those.
+    /// One ALLOC more than FREEs came since: the FREE was early, and `early` is the life whose
+    /// ALLOC came last of those.
     fn paid(self, key: AddressKey, early: ReportedLife, ledger: &mut Ledger) {
         ledger
             .facts

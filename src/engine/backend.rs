@@ -1,6 +1,7 @@
 //! What the interpreter acts on: the actions of a [`Backend`], and the words that they share.
 //!
-//! A backend is the world as one thread sees it: real mutexes and sockets, or plain data. It knows nothing of programs.
+//! A backend is the world as one thread sees it: real mutexes and sockets, or plain data. It knows
+//! nothing of programs.
 
 use crate::device::{BufferKind, DeviceId, Status};
 use crate::engine::slot::SlotWord;
@@ -110,7 +111,8 @@ pub trait Backend {
     fn lock(&mut self, lock: LockId) -> Flow<u64>;
     /// Releases a lock that the thread holds.
     fn unlock(&mut self, lock: LockId);
-    /// Asks the allocator for the part's address: the address, or `None` when it is exhausted; and the device's version.
+    /// Asks the allocator for the part's address: the address, or `None` when it is exhausted; and
+    /// the device's version.
     fn alloc(&mut self, at: PartAt, device: DeviceId) -> Flow<(Option<u64>, u64)>;
     /// Gives the part's address back. The device's version.
     fn free(&mut self, at: PartAt, device: DeviceId) -> Flow<(FreeOutcome, u64)>;

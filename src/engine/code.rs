@@ -1,8 +1,9 @@
 //! Programs, decoded: what a thread runs, one instruction after another.
 //!
-//! A discipline says what to do for any buffer. Which of its steps are actions, which message a send sends and which locks a
-//! step may mean is decided here, once for each kind of buffer, so that the step function has only to do it. A step
-//! that a buffer has no part in (tracking one that does not own its memory) is left out.
+//! A discipline says what to do for any buffer. Which of its steps are actions, which message a
+//! send sends and which locks a step may mean is decided here, once for each kind of buffer, so
+//! that the step function has only to do it. A step that a buffer has no part in (tracking one that
+//! does not own its memory) is left out.
 
 use crate::device::BufferKind;
 use crate::lifecycle::{Discipline, MicroStep, ProgramKind, Publication, SendKind};
@@ -151,7 +152,8 @@ impl Code {
         self.instructions[usize::from(pc)]
     }
 
-    /// Which step of which program each instruction is, in order; the step after the last one stands for what follows the program.
+    /// Which step of which program each instruction is, in order; the step after the last one
+    /// stands for what follows the program.
     pub fn origins(&self) -> impl Iterator<Item = (ProgramKind, usize)> {
         self.instructions.iter().zip(0..).map(|(instruction, pc)| {
             let is_allocate = |span: &Span| (span.first..=span.end).contains(&pc);
@@ -175,7 +177,8 @@ fn sent_kind(send: SendKind, kind: BufferKind) -> SentKind {
     }
 }
 
-/// Instructions that can be run at once, whatever other threads are about to do; why, says who made the table.
+/// Instructions that can be run at once, whatever other threads are about to do; why, says who made
+/// the table.
 #[derive(Clone, Debug)]
 pub struct SafeSteps {
     /// Of each instruction.

@@ -1,6 +1,7 @@
 //! The state of a slot in one word, so that every touch of it is one atomic step with a version.
 //!
-//! Pure bit arithmetic: the threads runtime keeps the word in an atomic, the controlled one in its world.
+//! Pure bit arithmetic: the threads runtime keeps the word in an atomic, the controlled one in its
+//! world.
 //!
 //! | bits | what |
 //! |---|---|

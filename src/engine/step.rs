@@ -1,11 +1,12 @@
 //! The step function: what a thread does next, one micro-step at a time, against a [`Backend`].
 //!
-//! This is the only interpreter of disciplines. It knows where a thread is in its program and what the
-//! next visible action is; the backend knows what locks, allocators, slots and connections are. Every visible
-//! action is recorded here, so that all engines write the same events.
+//! This is the only interpreter of disciplines. It knows where a thread is in its program and what
+//! the next visible action is; the backend knows what locks, allocators, slots and connections are.
+//! Every visible action is recorded here, so that all engines write the same events.
 //!
-//! Programs come decoded (see [`super::code`]): what is no action for a buffer is not there and costs no step. An early
-//! return releases what the program holds in the same step, as lock guards do.
+//! Programs come decoded (see [`super::code`]): what is no action for a buffer is not there and
+//! costs no step. An early return releases what the program holds in the same step, as lock guards
+//! do.
 
 mod held;
 mod position;
@@ -95,7 +96,8 @@ impl Thread {
         }
     }
 
-    /// Takes one step. What most steps come to is inlined, so that a driver that takes many of them keeps its state at hand.
+    /// Takes one step. What most steps come to is inlined, so that a driver that takes many of them
+    /// keeps its state at hand.
     #[inline(always)]
     pub fn step<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Stepped {
         loop {
@@ -110,7 +112,8 @@ impl Thread {
         }
     }
 
-    /// What a thread does that is not about to run an instruction, or `None` where it was no visible action.
+    /// What a thread does that is not about to run an instruction, or `None` where it was no
+    /// visible action.
     #[inline(never)]
     fn keep_going<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Option<Stepped> {
         Some(match self.at {
@@ -356,7 +359,8 @@ impl Thread {
         Some(Stepped::Ran)
     }
 
-    /// Which handles a `publish` makes visible: late, a buffer with all its parts at once, when the last is there.
+    /// Which handles a `publish` makes visible: late, a buffer with all its parts at once, when the
+    /// last is there.
     fn visible_parts(&self, code: &Code) -> u8 {
         if code.early {
             1 << self.place.part

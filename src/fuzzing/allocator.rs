@@ -1,8 +1,9 @@
-//! Arbitrary calls to every allocator and to a naive model: an unordered list of live ranges, scanned for
-//! everything.
+//! Arbitrary calls to every allocator and to a naive model: an unordered list of live ranges,
+//! scanned for everything.
 //!
-//! For the free list the model predicts each address, figure and error. Of the third-party allocator it
-//! takes the address as given and checks that it is free, in range and aligned; all else it predicts too.
+//! For the free list the model predicts each address, figure and error. Of the third-party
+//! allocator it takes the address as given and checks that it is free, in range and aligned; all
+//! else it predicts too.
 //!
 //! Input: one byte for the configuration, then calls, drawn by [`arbitrary`].
 
@@ -49,7 +50,8 @@ fn parts(bytes: &[u8]) -> Option<(AllocatorConfig, Vec<AllocatorOp>)> {
     Some((config, ops))
 }
 
-/// Every policy × direction × alignment, each with and without a minimum above the alignment and a base.
+/// Every policy × direction × alignment, each with and without a minimum above the alignment and a
+/// base.
 pub fn configs() -> Vec<AllocatorConfig> {
     let mut configs = Vec::new();
     for policy in Policy::ALL {
@@ -178,8 +180,8 @@ impl Pair {
         same("live blocks", live, expected)
     }
 
-    /// A clone, and an allocator that got the same blocks in another order, are equal to the subject.
-    /// `pick` chooses that order: an index below what it is given.
+    /// A clone, and an allocator that got the same blocks in another order, are equal to the
+    /// subject. `pick` chooses that order: an index below what it is given.
     pub fn check_canonical(&self, pick: &mut impl FnMut(usize) -> usize) {
         let mut other = Pair::new(self.model.config).subject;
         let mut waiting = self.model.live.clone();

@@ -1,11 +1,13 @@
 //! Arbitrary programs through the lint: what it accepts can be run, and what it says of it is true.
 //!
-//! Input: one byte for the built-in discipline to begin with, one for the number of edits, these, drawn by [`arbitrary`], and then one
-//! byte a choice of the [`Bytes`] scheduler. Edits rather than programs, because nearly no program made of random steps is accepted.
+//! Input: one byte for the built-in discipline to begin with, one for the number of edits, these,
+//! drawn by [`arbitrary`], and then one byte a choice of the [`Bytes`] scheduler. Edits rather than
+//! programs, because nearly no program made of random steps is accepted.
 //!
-//! Demanded, whatever the program: it survives its text form, and a scenario takes it exactly when the lint finds no error. Of what
-//! it accepts: it runs, never beyond its programs' steps, without an alarm that has no divergence to it; without a warning about locks
-//! no schedule deadlocks, the drawn one and those of a search; and no number is taken that no message carries.
+//! Demanded, whatever the program: it survives its text form, and a scenario takes it exactly when
+//! the lint finds no error. Of what it accepts: it runs, never beyond its programs' steps, without
+//! an alarm that has no divergence to it; without a warning about locks no schedule deadlocks, the
+//! drawn one and those of a search; and no number is taken that no message carries.
 
 use std::sync::Arc;
 

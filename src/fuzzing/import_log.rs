@@ -1,7 +1,7 @@
 //! Bytes as a tracking server's log: read, turned into messages, and checked without truth.
 //!
-//! Input: the log. Demanded: no panic, every line accounted for once, and the same result however the source hands
-//! out its bytes.
+//! Input: the log. Demanded: no panic, every line accounted for once, and the same result however
+//! the source hands out its bytes.
 
 use std::io::{BufRead, BufReader};
 

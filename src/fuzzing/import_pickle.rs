@@ -1,8 +1,9 @@
 //! Bytes as a PyTorch memory snapshot: a pickle, read by a machine that executes nothing.
 //!
-//! Input: the pickle. Demanded: no panic and no hang, memory within the machine's bounds, every entry accounted for once, an
-//! error with an offset inside the input for what is no snapshot, the same result however the source hands out its bytes,
-//! and that the lines which an import keeps are read back as the entries they were made of.
+//! Input: the pickle. Demanded: no panic and no hang, memory within the machine's bounds, every
+//! entry accounted for once, an error with an offset inside the input for what is no snapshot, the
+//! same result however the source hands out its bytes, and that the lines which an import keeps are
+//! read back as the entries they were made of.
 
 use std::io::{BufReader, Read, Seek};
 

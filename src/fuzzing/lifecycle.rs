@@ -1,12 +1,14 @@
-//! Arbitrary workloads and schedules on disciplines that are correct: any divergence is a defect of heisenbed.
+//! Arbitrary workloads and schedules on disciplines that are correct: any divergence is a defect of
+//! heisenbed.
 //!
-//! Input: one byte for the cell (a discipline with its switches), one for the shape (threads, devices, allocator, whether the
-//! devices are closed at the end), one for the number of operations, these, drawn by [`arbitrary`], and then one byte a
-//! choice of the [`Bytes`] scheduler.
+//! Input: one byte for the cell (a discipline with its switches), one for the shape (threads,
+//! devices, allocator, whether the devices are closed at the end), one for the number of
+//! operations, these, drawn by [`arbitrary`], and then one byte a choice of the [`Bytes`]
+//! scheduler.
 //!
-//! Operations are drawn in one sequence and dealt to the threads in its order, so that a sequential order in which all can be done
-//! always exists. Demanded: every schedule ends, it is clean, and the leaks are exactly what no thread releases, where every
-//! allocation succeeds.
+//! Operations are drawn in one sequence and dealt to the threads in its order, so that a sequential
+//! order in which all can be done always exists. Demanded: every schedule ends, it is clean, and
+//! the leaks are exactly what no thread releases, where every allocation succeeds.
 
 use std::sync::Arc;
 
@@ -98,7 +100,8 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-/// The input as a reproducer, which `shrink` and `replay` take. `None`: it is too short to be a case.
+/// The input as a reproducer, which `shrink` and `replay` take. `None`: it is too short to be a
+/// case.
 pub fn decode(bytes: &[u8]) -> Option<Reproducer> {
     let (setup, observed) = Case::draw(bytes)?.observe();
     Some(reproducer(&setup, &observed))

@@ -1,13 +1,16 @@
 //! Fuzzing: what each target generates from its bytes, and what it then demands.
 //!
-//! A target is one function from bytes to nothing that panics when something does not hold. The crate in `fuzz/` is
-//! glue that hands libFuzzer's bytes to these functions; the corpus test hands them every file in
-//! `corpus/fuzz/`, so each seed, and each input that ever failed and was kept, is also an ordinary test.
+//! A target is one function from bytes to nothing that panics when something does not hold. The
+//! crate in `fuzz/` is glue that hands libFuzzer's bytes to these functions; the corpus test hands
+//! them every file in `corpus/fuzz/`, so each seed, and each input that ever failed and was kept,
+//! is also an ordinary test.
 //!
-//! Beside it stands what a reader needs of an input: its decoding into text, which `heisenbed fuzz decode` prints.
+//! Beside it stands what a reader needs of an input: its decoding into text, which `heisenbed fuzz
+//! decode` prints.
 //!
-//! Rooms: [`wire_stream`], [`registry`], [`allocator`], [`lifecycle`], [`discipline_lint`], [`trace_file`], [`import_log`],
-//! [`import_pickle`] and [`mod@reproducer`]. Nothing outside of tests, fuzz targets, `heisenbed fuzz` and campaigns may use them.
+//! Rooms: [`wire_stream`], [`registry`], [`allocator`], [`lifecycle`], [`discipline_lint`],
+//! [`trace_file`], [`import_log`], [`import_pickle`] and [`mod@reproducer`]. Nothing outside of
+//! tests, fuzz targets, `heisenbed fuzz` and campaigns may use them.
 
 pub mod allocator;
 pub mod discipline_lint;

@@ -1,7 +1,8 @@
 //! Arbitrary messages to the registry and to a naive model of it: a list, scanned for everything.
 //!
-//! Input: one byte for the semantics, then messages, drawn by [`arbitrary`] from small ranges, so that keys, devices
-//! and sequence numbers meet. Demanded after each: the same outcomes, the same live table, the same totals.
+//! Input: one byte for the semantics, then messages, drawn by [`arbitrary`] from small ranges, so
+//! that keys, devices and sequence numbers meet. Demanded after each: the same outcomes, the same
+//! live table, the same totals.
 
 use arbitrary::{Arbitrary, Unstructured};
 

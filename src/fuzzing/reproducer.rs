@@ -1,7 +1,7 @@
 //! Bytes as a reproducer: TOML, whatever it says.
 //!
-//! Input: the text. Demanded: an error or a reproducer, never a panic; a reproducer survives its text form; and one that is small enough
-//! runs, the same way twice, and its timeline can be drawn.
+//! Input: the text. Demanded: an error or a reproducer, never a panic; a reproducer survives its
+//! text form; and one that is small enough runs, the same way twice, and its timeline can be drawn.
 
 use crate::corpus::Reproducer;
 use crate::corpus::reproducer::ReproducerError;

@@ -1,9 +1,10 @@
 //! Bytes as a trace: opened, merged and checked, whatever they say.
 //!
-//! Input, by its first byte: 0, then the file as it is; or else a scenario (a built-in one by number), whether the run
-//! ends, and the blocks: stream number, length, and so many bytes of events. The blocks are then written as a
-//! file of its own with all checksums right, so that the fuzzer gets past them. Demanded: an error or a
-//! verdict, never a panic, and never `clean` or `exact` without an end.
+//! Input, by its first byte: 0, then the file as it is; or else a scenario (a built-in one by
+//! number), whether the run ends, and the blocks: stream number, length, and so many bytes of
+//! events. The blocks are then written as a file of its own with all checksums right, so that the
+//! fuzzer gets past them. Demanded: an error or a verdict, never a panic, and never `clean` or
+//! `exact` without an end.
 
 use std::fs::File;
 use std::io::Write;

@@ -1,11 +1,12 @@
-//! A stream of tracking bytes, cut into pieces anyhow: frames, outcomes and the final reconstruction may not depend
-//! on the cuts.
+//! A stream of tracking bytes, cut into pieces anyhow: frames, outcomes and the final
+//! reconstruction may not depend on the cuts.
 //!
-//! Input: one byte for what the reader is stated (0: nothing, else a layout), one byte for the number of piece lengths,
-//! these lengths (used in turn, 0 meaning 1), then the stream.
+//! Input: one byte for what the reader is stated (0: nothing, else a layout), one byte for the
+//! number of piece lengths, these lengths (used in turn, 0 meaning 1), then the stream.
 //!
-//! A reader that was stated nothing decides its layout as soon as it can, so with rubbish on the wire its
-//! decision may depend on how much it saw at once. For it only the accounting of bytes is demanded.
+//! A reader that was stated nothing decides its layout as soon as it can, so with rubbish on the
+//! wire its decision may depend on how much it saw at once. For it only the accounting of bytes is
+//! demanded.
 
 use crate::registry::{Limits, Outcome, Registry, Semantics};
 use crate::tracking::Layout;

@@ -7,7 +7,8 @@ pub const MAX_EXCERPTS: usize = 100;
 
 const EXCERPT_CHARS: usize = 120;
 
-/// Counts of records, by what became of them. `lines == parsed + known_other + unrecognised`, always.
+/// Counts of records, by what became of them. `lines == parsed + known_other + unrecognised`,
+/// always.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accounting {
     /// All lines (of a snapshot: all entries).

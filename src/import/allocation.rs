@@ -1,8 +1,9 @@
-//! What an allocator's own records say of buffers, whoever recorded them: the runtime's debug log, RMM, PyTorch.
+//! What an allocator's own records say of buffers, whoever recorded them: the runtime's debug log,
+//! RMM, PyTorch.
 //!
-//! An [`AllocationSource`] yields one [`AllocationRecord`] for each thing that happened to a buffer, in the order of its
-//! source. [`AllocationRecord::observation`] is the same as a tracking message, for what reads messages.
-//! What a source does not know is absent; nothing is guessed.
+//! An [`AllocationSource`] yields one [`AllocationRecord`] for each thing that happened to a
+//! buffer, in the order of its source. [`AllocationRecord::observation`] is the same as a tracking
+//! message, for what reads messages. What a source does not know is absent; nothing is guessed.
 
 use std::io;
 
@@ -20,7 +21,8 @@ use crate::tracking::{Message, MessageKind};
 pub struct AllocationRecord {
     /// Where its source says so, from 1: see [`ImportFormat::position_word`].
     pub position: u64,
-    /// When, in ns since an origin of the source's own, where it knows. Not monotone: threads write as they come.
+    /// When, in ns since an origin of the source's own, where it knows. Not monotone: threads write
+    /// as they come.
     pub at_ns: Option<u64>,
     /// Which thread, by the source's own number, where it knows.
     pub thread: Option<u64>,
@@ -74,8 +76,8 @@ pub trait AllocationSource: Iterator<Item = io::Result<AllocationRecord>> {
     fn stacks(&self) -> &StackTable;
 }
 
-/// Reads the text that an imported trace keeps, or the recording itself where that is a text. `None` for a server's log,
-/// which is about messages.
+/// Reads the text that an imported trace keeps, or the recording itself where that is a text.
+/// `None` for a server's log, which is about messages.
 pub fn source<'a>(
     header: &ImportHeader,
     text: impl io::BufRead + 'a,
@@ -89,8 +91,9 @@ pub fn source<'a>(
 }
 
 impl AllocationRecord {
-    /// The tracking message that an allocator's runtime would have sent for this: ALLOC for an allocation, FREE for an address
-    /// that is free again. The process is not known, and there is only one: its id is 0. `None` for what no message is sent of.
+    /// The tracking message that an allocator's runtime would have sent for this: ALLOC for an
+    /// allocation, FREE for an address that is free again. The process is not known, and there is
+    /// only one: its id is 0. `None` for what no message is sent of.
     pub fn observation(&self) -> Option<Observation> {
         let (kind, buffer) = match self.what {
             AllocationEvent::Allocated(buffer) => (MessageKind::Alloc, buffer),
@@ -148,8 +151,8 @@ impl ImportFormat {
         }
     }
 
-    /// Whether records may be about buffers that were allocated before the first record. A snapshot keeps only the last
-    /// entries of a ring buffer; the others begin with the program.
+    /// Whether records may be about buffers that were allocated before the first record. A snapshot
+    /// keeps only the last entries of a ring buffer; the others begin with the program.
     pub fn begins_in_the_middle(self) -> bool {
         self == ImportFormat::TorchSnapshot
     }

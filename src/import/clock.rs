@@ -4,7 +4,8 @@
 const HALF_DAY_NS: u64 = 43_200_000_000_000;
 const DAY_NS: u64 = 2 * HALF_DAY_NS;
 
-/// Counts the midnights in a sequence of times of day. Times may go back a little, as those of several writers do.
+/// Counts the midnights in a sequence of times of day. Times may go back a little, as those of
+/// several writers do.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct DayClock {
     day_ns: u64,

@@ -1,21 +1,24 @@
-//! Reads the runtime's debug log: a block for each allocation and each release, with its call stack.
+//! Reads the runtime's debug log: a block for each allocation and each release, with its call
+//! stack.
 //!
-//! Several processes may append to one log, each in pieces of its own buffer's size. So a block can be cut by others, in the
-//! middle of a line even, and go on behind them. [`DebugLogReader`] puts such a block together again where its rest fits
-//! what is missing; a block that was cut more than once, or whose rest does not come, is reported with its lines. So is a block
-//! with a line that is damaged or missing: once a line comes that belongs to no block, none that waits is gone on with.
+//! Several processes may append to one log, each in pieces of its own buffer's size. So a block can
+//! be cut by others, in the middle of a line even, and go on behind them. [`DebugLogReader`] puts
+//! such a block together again where its rest fits what is missing; a block that was cut more than
+//! once, or whose rest does not come, is reported with its lines. So is a block with a line that is
+//! damaged or missing: once a line comes that belongs to no block, none that waits is gone on with.
 //!
 //! What holds:
-//! - Every line is counted once, as used, as known-other or as unrecognised; a line of a block is counted when the block is
-//!   settled.
+//! - Every line is counted once, as used, as known-other or as unrecognised; a line of a block is
+//!   counted when the block is settled.
 //! - Records come in the order in which their blocks begin.
-//! - Memory does not grow with the length of the log: at most [`MAX_WAITING`] blocks are kept, the distinct call stacks, and the
-//!   buffers that do not own their memory while they exist.
+//! - Memory does not grow with the length of the log: at most [`MAX_WAITING`] blocks are kept, the
+//!   distinct call stacks, and the buffers that do not own their memory while they exist.
 //!
 //! Buffers that do not own their memory allocate and release nothing: their blocks are known-other.
 //!
-//! What cannot be told: frames of a cut block that come behind a whole one are taken for that one's; and a block that was cut
-//! at the end of a line, and whose rest never comes, is gone on with by a later block's lines where that one lacks a line.
+//! What cannot be told: frames of a cut block that come behind a whole one are taken for that
+//! one's; and a block that was cut at the end of a line, and whose rest never comes, is gone on
+//! with by a later block's lines where that one lacks a line.
 
 mod block;
 
@@ -33,7 +36,8 @@ use block::{DebugBlock, HOLDER, Heading};
 
 /// How many blocks wait at most for one before them that was cut.
 pub const MAX_WAITING: usize = 64;
-/// How many buffers that do not own their memory are known at most; more are taken for buffers that do when they end.
+/// How many buffers that do not own their memory are known at most; more are taken for buffers that
+/// do when they end.
 const MAX_BORROWED: usize = 1 << 20;
 
 /// The line that begins a block.
@@ -139,7 +143,8 @@ impl<R: BufRead> DebugLogReader<R> {
         }
     }
 
-    /// A separator: a block begins. `before`: what stands before it on its line, the beginning of a line that it cut off.
+    /// A separator: a block begins. `before`: what stands before it on its line, the beginning of a
+    /// line that it cut off.
     fn begin(&mut self, before: &str, line: &str) {
         if let Some(id) = self.current {
             before.clone_into(&mut self.block(id).partial);
@@ -195,7 +200,8 @@ impl<R: BufRead> DebugLogReader<R> {
         }
     }
 
-    /// Gives block `id` its next line, if `text` is that; `shown`: what the line adds to the account.
+    /// Gives block `id` its next line, if `text` is that; `shown`: what the line adds to the
+    /// account.
     fn offer(&mut self, id: Option<u64>, shown: &str, text: &str) -> bool {
         let Some(id) = id else { return false };
         let index = (id - self.visited) as usize;
@@ -209,7 +215,8 @@ impl<R: BufRead> DebugLogReader<R> {
         true
     }
 
-    /// Gives the suspended block its next line, if `text` with what stood before the cut is that; it is the current one then.
+    /// Gives the suspended block its next line, if `text` with what stood before the cut is that;
+    /// it is the current one then.
     fn offer_joined(&mut self, text: &str) -> bool {
         let Some(id) = self.suspended else {
             return false;

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::io::{self, BufRead};
 
-/// The longest line that is read, in bytes without its line end; longer ones are skipped and counted.
+/// The longest line that is read, in bytes without its line end; longer ones are skipped and
+/// counted.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
 
 /// The longest text that becomes a part of a line, in characters: escaped, it fits one.
@@ -20,7 +21,8 @@ pub(super) enum ReadLine {
     End,
 }
 
-/// Reads one line without its line end into `line`, of an overlong one the first [`MAX_LINE_BYTES`].
+/// Reads one line without its line end into `line`, of an overlong one the first
+/// [`MAX_LINE_BYTES`].
 pub(super) fn read_line(source: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<ReadLine> {
     line.clear();
     let mut seen_any = false;

@@ -1,11 +1,11 @@
 //! Importers: foreign records of a run, read one by one into the crate's own words.
 //!
-//! An importer states what its source says and where it says it, and accounts for every line. It does
-//! not judge: that is the oracle's work.
+//! An importer states what its source says and where it says it, and accounts for every line. It
+//! does not judge: that is the oracle's work.
 //!
-//! [`server_log`] reads what a tracking server printed of messages. The others read what an allocator recorded of
-//! itself, and share their words: [`allocation`] for what happened to buffers, [`stacks`] for where in the program.
-//! [`workload`] makes operations of it.
+//! [`server_log`] reads what a tracking server printed of messages. The others read what an
+//! allocator recorded of itself, and share their words: [`allocation`] for what happened to
+//! buffers, [`stacks`] for where in the program. [`workload`] makes operations of it.
 
 pub mod accounting;
 pub mod allocation;

@@ -1,12 +1,15 @@
-//! Reads allocation logs of RMM: CSV, a row for each allocation, release and failure, with the thread it came from.
+//! Reads allocation logs of RMM: CSV, a row for each allocation, release and failure, with the
+//! thread it came from.
 //!
-//! Columns are found by the header's names, in any order; without a header they are `Thread,Time,Action,Pointer,Size,Stream`.
-//! A row has all of them and no more: one that was cut would say another size, one that another ran into too.
-//! Times of day wrap at midnight; seconds since 1970 are taken too, and `deallocate` for `free`.
-//! RMM writes a log for each device, with the device in the file's name (`rmm.dev1.csv`); else it is device 0.
+//! Columns are found by the header's names, in any order; without a header they are
+//! `Thread,Time,Action,Pointer,Size,Stream`. A row has all of them and no more: one that was cut
+//! would say another size, one that another ran into too. Times of day wrap at midnight; seconds
+//! since 1970 are taken too, and `deallocate` for `free`. RMM writes a log for each device, with
+//! the device in the file's name (`rmm.dev1.csv`); else it is device 0.
 //!
 //! What holds:
-//! - Every row is counted once: as parsed, as known-other (headers, blank lines, null pointers) or as unrecognised.
+//! - Every row is counted once: as parsed, as known-other (headers, blank lines, null pointers) or
+//!   as unrecognised.
 //! - Memory does not grow with the length of the log; a log has no call stacks.
 
 use std::io::{self, BufRead};

@@ -1,22 +1,23 @@
 //! Reads the log lines of the reference tracking servers, of every generation that is known.
 //!
-//! [`ServerLogReader`] turns a log into a stream of [`LogRecord`]s, one for every line, and keeps an
-//! [`Accounting`] of what it made of them. [`to_message`] gives the tracking message that the server must
-//! have received for a line to be there, with what the server said of it.
+//! [`ServerLogReader`] turns a log into a stream of [`LogRecord`]s, one for every line, and keeps
+//! an [`Accounting`] of what it made of them. [`to_message`] gives the tracking message that the
+//! server must have received for a line to be there, with what the server said of it.
 //!
-//! It is not for the debug log blocks of the runtime, and it does not judge what it reads: the message
-//! check of the oracle does that.
+//! It is not for the debug log blocks of the runtime, and it does not judge what it reads: the
+//! message check of the oracle does that.
 //!
 //! What holds:
-//! - Every line is in exactly one of `parsed`, `known_other` and `unrecognised`, and yields exactly one record.
+//! - Every line is in exactly one of `parsed`, `known_other` and `unrecognised`, and yields exactly
+//!   one record.
 //! - Memory does not grow with the length of the log or of a line.
 //! - No input makes it panic; the only errors are those of the source itself.
-//! - A line is recognised as a whole or not at all: a line that was cut off is not read as a shorter one,
-//!   unless the cut leaves a whole line of another form or a shorter last number.
+//! - A line is recognised as a whole or not at all: a line that was cut off is not read as a
+//!   shorter one, unless the cut leaves a whole line of another form or a shorter last number.
 //!
 //! Servers write from several threads, and to two streams: warnings about rejected messages go to
-//! stderr. The order of lines is the order of messages only within one stream, and lines may interleave;
-//! such mixtures are unrecognised.
+//! stderr. The order of lines is the order of messages only within one stream, and lines may
+//! interleave; such mixtures are unrecognised.
 
 mod cursor;
 mod event;

@@ -1,11 +1,13 @@
 //! Call stacks, each kept once.
 //!
-//! A program allocates from few places many times, so a table of the distinct stacks stays small while a log grows.
-//! Its size is bounded all the same: what is beyond [`MAX_STACK_BYTES`] is counted and not kept.
+//! A program allocates from few places many times, so a table of the distinct stacks stays small
+//! while a log grows. Its size is bounded all the same: what is beyond [`MAX_STACK_BYTES`] is
+//! counted and not kept.
 
 use rustc_hash::FxHashMap;
 
-/// The most that a table holds, in bytes of frames and stacks; a hostile source can make every stack another.
+/// The most that a table holds, in bytes of frames and stacks; a hostile source can make every
+/// stack another.
 pub const MAX_STACK_BYTES: usize = 64 << 20;
 
 /// What a frame or a stack costs beside its text: its place in the lists and maps.
@@ -43,7 +45,8 @@ impl StackTable {
         Some(id)
     }
 
-    /// The number of a stack of frames, innermost first; `None` where the table is full. Frames must be of this table.
+    /// The number of a stack of frames, innermost first; `None` where the table is full. Frames
+    /// must be of this table.
     pub fn stack(&mut self, frames: &[FrameId]) -> Option<StackId> {
         if let Some(id) = self.stack_ids.get(frames) {
             return Some(*id);

@@ -1,16 +1,18 @@
 //! Reads CUDA memory snapshots of PyTorch.
 //!
-//! A snapshot is a pickle: [`pickle`] reads it without executing anything. [`convert`] writes what it says of allocations as
-//! lines (module `lines`), which is what an imported trace keeps, and [`EntryReader`] reads those. Of the snapshot's parts only
-//! `device_traces` is kept: the segments say what is cached and how, which is no history.
+//! A snapshot is a pickle: [`pickle`](super::pickle) reads it without executing anything. [`convert`] writes what
+//! it says of allocations as lines (module `lines`), which is what an imported trace keeps, and
+//! [`EntryReader`] reads those. Of the snapshot's parts only `device_traces` is kept: the segments
+//! say what is cached and how, which is no history.
 //!
-//! `device_traces` is a ring buffer for each device: it holds the last entries only, so releases without an allocation are normal
-//! in it, and what is live at its end is in use. It has no thread ids.
+//! `device_traces` is a ring buffer for each device: it holds the last entries only, so releases
+//! without an allocation are normal in it, and what is live at its end is in use. It has no thread
+//! ids.
 //!
 //! What holds:
-//! - Every entry is counted once: as parsed, as known-other (segments, snapshots) or as unrecognised, and unrecognised ones are
-//!   kept in the trace too.
-//! - Memory does not grow with the length of a trace: see [`pickle`].
+//! - Every entry is counted once: as parsed, as known-other (segments, snapshots) or as
+//!   unrecognised, and unrecognised ones are kept in the trace too.
+//! - Memory does not grow with the length of a trace: see [`pickle`](super::pickle).
 
 mod lines;
 
@@ -23,8 +25,9 @@ use crate::trace::text::TextWriter;
 use lines::EntryAction;
 pub use lines::EntryReader;
 
-/// Writes the entries of a snapshot as lines of a trace, where one is wanted, and accounts for them. `progress` is told how many
-/// bytes were read. On an error, what was read before it has been written.
+/// Writes the entries of a snapshot as lines of a trace, where one is wanted, and accounts for
+/// them. `progress` is told how many bytes were read. On an error, what was read before it has been
+/// written.
 pub fn convert(
     source: impl Read,
     trace: Option<&mut TextWriter>,

@@ -1,18 +1,21 @@
-//! Makes a workload of what an allocator recorded: the same sizes and lifetimes, and the same threads where they are known.
+//! Makes a workload of what an allocator recorded: the same sizes and lifetimes, and the same
+//! threads where they are known.
 //!
 //! The result is a script, complete in itself: the imported trace is not needed to run it again.
 //!
 //! The rules:
-//! - A *life* is an allocation and its release. Lives are taken whole, in the order of the recording, until each thread has its
-//!   operations; of several devices whose records come one after the other, each gives an equal part, and they are merged by
-//!   time.
-//! - Threads are those of the recording, in the order in which they appear, modulo the number of threads; where it names none,
-//!   lives are dealt out in turn. Devices likewise, by their numbers.
-//! - A thread does its allocations and releases in the order of the recording, so all of them can be done in that order, and no
-//!   thread waits for good. A slot is used again only by the thread that released it: threads wait for each other only where a
-//!   buffer goes from one to another.
-//! - A buffer that the recording never releases is never released (`releases=0`): a leak of the program.
-//! - Sizes are divided by a power of two for each memory, so that what the threads have live at once at most fits half of it.
+//! - A *life* is an allocation and its release. Lives are taken whole, in the order of the
+//!   recording, until each thread has its operations; of several devices whose records come one
+//!   after the other, each gives an equal part, and they are merged by time.
+//! - Threads are those of the recording, in the order in which they appear, modulo the number of
+//!   threads; where it names none, lives are dealt out in turn. Devices likewise, by their numbers.
+//! - A thread does its allocations and releases in the order of the recording, so all of them can
+//!   be done in that order, and no thread waits for good. A slot is used again only by the thread
+//!   that released it: threads wait for each other only where a buffer goes from one to another.
+//! - A buffer that the recording never releases is never released (`releases=0`): a leak of the
+//!   program.
+//! - Sizes are divided by a power of two for each memory, so that what the threads have live at
+//!   once at most fits half of it.
 //! - The same recording and options yield the same script.
 
 mod fit;
@@ -215,7 +218,8 @@ fn schedule(lives: &[BufferLife], plan: &Plan, imported: &mut Imported) -> Vec<S
         }
     }
     order.sort_unstable();
-    // A life's operations are its allocating thread's, until another thread that has room takes its release.
+    // A life's operations are its allocating thread's, until another thread that has room takes its
+    // release.
     let mut used = vec![0_u64; usize::from(plan.threads)];
     for life in lives {
         used[usize::from(life.thread)] += 2;

@@ -1,5 +1,5 @@
-//! The disciplines that ship with heisenbed, as the TOML files in `builtin/`, and [`load`], which finds a
-//! discipline by name or file.
+//! The disciplines that ship with heisenbed, as the TOML files in `builtin/`, and [`load`], which
+//! finds a discipline by name or file.
 //!
 //! Each is written track-first with late publication; the switches give the other forms.
 

@@ -1,6 +1,7 @@
 //! A discipline: how a runtime allocates and how it deallocates, as two bounded programs.
 //!
-//! Plain data. Two programs are equal when their steps are; where they were written does not matter.
+//! Plain data. Two programs are equal when their steps are; where they were written does not
+//! matter.
 
 use std::fmt;
 
@@ -76,7 +77,8 @@ pub struct Program {
 pub struct TooLong(pub usize);
 
 impl Program {
-    /// The most steps a program may have: real ones have about ten, and every step multiplies the interleavings.
+    /// The most steps a program may have: real ones have about ten, and every step multiplies the
+    /// interleavings.
     pub const MAX_STEPS: usize = 64;
 
     /// A program of `steps`, without lines.
@@ -101,7 +103,8 @@ impl Program {
         &self.steps
     }
 
-    /// The line of the step at `index`, from 1; 0 when there is no such step or it was not read from a text.
+    /// The line of the step at `index`, from 1; 0 when there is no such step or it was not read
+    /// from a text.
     pub fn line(&self, index: usize) -> u32 {
         self.lines.get(index).copied().unwrap_or(0)
     }
@@ -111,8 +114,8 @@ impl Program {
         self.steps.iter().position(|step| wanted(*step))
     }
 
-    /// The program with the step at `from` moved into the gap before `gap` (counted before the move); the step
-    /// keeps its line.
+    /// The program with the step at `from` moved into the gap before `gap` (counted before the
+    /// move); the step keeps its line.
     pub(super) fn moved(&self, from: usize, gap: usize) -> Program {
         let mut moved = self.clone();
         if gap > from {

@@ -1,11 +1,12 @@
 //! The lint: which programs cannot be run as they are written, and which look like a slip.
 //!
-//! An *error* means that the program has no sensible execution: it unlocks what it does not hold, waits for
-//! itself, sends before there is an address. A *warning* is about what can be run but hardly was meant, and about
-//! lock orders that can deadlock. Races are no business of the lint: programs that race are what heisenbed runs.
+//! An *error* means that the program has no sensible execution: it unlocks what it does not hold,
+//! waits for itself, sends before there is an address. A *warning* is about what can be run but
+//! hardly was meant, and about lock orders that can deadlock. Races are no business of the lint:
+//! programs that race are what heisenbed runs.
 //!
-//! `check-live` and `claim` release what is held when they return early, as a lock guard does, so that a lock
-//! may be held there.
+//! `check-live` and `claim` release what is held when they return early, as a lock guard does, so
+//! that a lock may be held there.
 
 use std::fmt;
 
@@ -69,8 +70,8 @@ impl LintFinding {
     }
 }
 
-/// Everything the lint has to say, in the order of the programs and their steps. A discipline without an
-/// error among the findings is accepted.
+/// Everything the lint has to say, in the order of the programs and their steps. A discipline
+/// without an error among the findings is accepted.
 pub fn lint(discipline: &Discipline) -> Vec<LintFinding> {
     let mut findings = Findings {
         discipline,
@@ -395,8 +396,9 @@ fn unstamped_sends(findings: &mut Findings) {
     }
 }
 
-/// Locks that are taken in one order here and in the other there, `alloc` and `free` counted as taking the
-/// allocator's. Each warning stands at the step that closes a cycle with what came before it.
+/// Locks that are taken in one order here and in the other there, `alloc` and `free` counted as
+/// taking the allocator's. Each warning stands at the step that closes a cycle with what came
+/// before it.
 fn lock_order(findings: &mut Findings) {
     let mut orders: Vec<(Lock, Lock)> = Vec::new();
     for kind in ProgramKind::ALL {

@@ -19,7 +19,8 @@ use super::lint::{LintFinding, Severity, lint};
 use super::step::StepError;
 use crate::registry::Semantics;
 
-/// The largest discipline file that is read, in bytes. Two full programs with a comment on every step take a fifth of it.
+/// The largest discipline file that is read, in bytes. Two full programs with a comment on every
+/// step take a fifth of it.
 pub const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// A place in a file, from line 1 and column 1 (in characters).
@@ -139,7 +140,8 @@ impl Discipline {
         }
     }
 
-    /// The discipline itself when the lint finds no error in it, otherwise the first error, placed in `file`.
+    /// The discipline itself when the lint finds no error in it, otherwise the first error, placed
+    /// in `file`.
     pub fn accepted(self, file: &str) -> Result<Discipline, DisciplineError> {
         match lint(&self)
             .into_iter()

@@ -1,5 +1,5 @@
-//! Properties of the whole room: built-ins and switches together, and the lint against an interpreter that
-//! shares no code with it.
+//! Properties of the whole room: built-ins and switches together, and the lint against an
+//! interpreter that shares no code with it.
 
 use std::collections::BTreeSet;
 
@@ -250,8 +250,9 @@ fn a_built_in_is_found_by_name_and_a_near_miss_is_answered_with_it() {
     );
 }
 
-/// Runs a program with every outcome of its guards, and says whether it only ever takes locks that are free and
-/// gives back locks that it holds, and ends with none on every path. Early returns drop what is held.
+/// Runs a program with every outcome of its guards, and says whether it only ever takes locks that
+/// are free and gives back locks that it holds, and ends with none on every path. Early returns
+/// drop what is held.
 fn locks_are_sound(program: &Program) -> bool {
     let steps = texts(program);
     let guards = steps

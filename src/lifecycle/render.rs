@@ -1,4 +1,5 @@
-//! A discipline for people: its programs side by side, with a bar along each step that a lock covers.
+//! A discipline for people: its programs side by side, with a bar along each step that a lock
+//! covers.
 //!
 //! Not for parsing: the machine form is the TOML, or the JSON of `heisenbed disciplines show`.
 
@@ -7,7 +8,8 @@ use std::fmt::Write;
 use super::discipline::{Discipline, Program, ProgramKind};
 use super::step::{Lock, MicroStep};
 
-/// Two columns, `allocate | deallocate`, one step a row, lock scopes drawn as brackets. Ends with a newline.
+/// Two columns, `allocate | deallocate`, one step a row, lock scopes drawn as brackets. Ends with a
+/// newline.
 pub fn render(discipline: &Discipline) -> String {
     let left = column(ProgramKind::Allocate, &discipline.allocate);
     let right = column(ProgramKind::Deallocate, &discipline.deallocate);
@@ -34,7 +36,8 @@ pub fn render(discipline: &Discipline) -> String {
     text
 }
 
-/// A heading and one row a step. A lock keeps its own lane while it is held, also when locks do not nest.
+/// A heading and one row a step. A lock keeps its own lane while it is held, also when locks do not
+/// nest.
 fn column(kind: ProgramKind, program: &Program) -> Vec<String> {
     let mut lanes: Vec<Option<Lock>> = Vec::new();
     let mut rows = vec![kind.to_string()];

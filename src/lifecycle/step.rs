@@ -3,22 +3,24 @@
 //! Not here: what a micro-step does (the engine's step function) and which sequences of them make
 //! sense (the lint).
 //!
-//! Invariant: for every [`MicroStep`] that can be parsed or generated, parsing its `Display` gives it back.
+//! Invariant: for every [`MicroStep`] that can be parsed or generated, parsing its `Display` gives
+//! it back.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A lock that a micro-step names. Which mutex it is may depend on the device of the buffer at hand.
+/// A lock that a micro-step names. Which mutex it is may depend on the device of the buffer at
+/// hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, arbitrary::Arbitrary)]
 pub enum Lock {
     /// `tracker`: one mutex for the process, around sends.
     Tracker,
     /// `lifecycle`: one mutex a device.
     Lifecycle,
-    /// `lifecycle[N]`: a fixed table of N ≥ 1 mutexes indexed by device id; a device id of N or more is
-    /// out of its bounds.
+    /// `lifecycle[N]`: a fixed table of N ≥ 1 mutexes indexed by device id; a device id of N or
+    /// more is out of its bounds.
     LifecycleTable(
         #[arbitrary(with = |u: &mut arbitrary::Unstructured| u.int_in_range(1..=u16::MAX))] u16,
     ),
@@ -26,11 +28,13 @@ pub enum Lock {
     LifecycleOf(u16),
     /// `global`: one mutex for the process, around whole lifecycles.
     Global,
-    /// `allocator`: the device's allocator mutex, which `alloc` and `free` otherwise take for themselves.
+    /// `allocator`: the device's allocator mutex, which `alloc` and `free` otherwise take for
+    /// themselves.
     Allocator,
 }
 
-/// Which message a `send` micro-step sends. For a circular buffer, ALLOC and FREE go out as their CB_ forms.
+/// Which message a `send` micro-step sends. For a circular buffer, ALLOC and FREE go out as their
+/// CB_ forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, arbitrary::Arbitrary)]
 pub enum SendKind {
     /// `send ALLOC`
@@ -80,7 +84,8 @@ pub enum MicroStep {
     Publish,
     /// `check-live`: return unless the buffer is live; a plain read.
     CheckLive,
-    /// `check-live-unguarded`: as `check-live`, but the early return forgets what is locked, as code without lock guards does.
+    /// `check-live-unguarded`: as `check-live`, but the early return forgets what is locked, as
+    /// code without lock guards does.
     CheckLiveUnguarded,
     /// `claim`: compare-and-swap live → dying; return if lost.
     Claim,
@@ -95,7 +100,8 @@ pub enum MicroStep {
 }
 
 impl MicroStep {
-    /// True for `check-live` and `claim`, which return early and then release what the program holds.
+    /// True for `check-live` and `claim`, which return early and then release what the program
+    /// holds.
     pub fn may_return(self) -> bool {
         matches!(
             self,
@@ -104,7 +110,8 @@ impl MicroStep {
     }
 }
 
-/// Why a text is not a micro-step. Displays as `TEXT: what was expected`; [`StepError::remedy`] says what to write.
+/// Why a text is not a micro-step. Displays as `TEXT: what was expected`; [`StepError::remedy`]
+/// says what to write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StepError {
     /// Nothing but spaces.

@@ -1,12 +1,13 @@
-//! The two switches that apply to any discipline: the order of release and tracking, and when the handle
-//! is published.
+//! The two switches that apply to any discipline: the order of release and tracking, and when the
+//! handle is published.
 //!
-//! A switch moves one step, `free` or `publish`, and never adds, drops or changes one; locks stay where they
-//! are, so a discipline whose locks are balanced stays so. A discipline that already is in the asked form is
-//! left as it was written, and so is one without a message to order against.
+//! A switch moves one step, `free` or `publish`, and never adds, drops or changes one; locks stay
+//! where they are, so a discipline whose locks are balanced stays so. A discipline that already is
+//! in the asked form is left as it was written, and so is one without a message to order against.
 //!
-//! The *tracking section* is the longest run of lock, unlock, debug-log, stamp and send steps around the send
-//! in which every lock that is taken is released: the send with the locks that were taken for it alone.
+//! The *tracking section* is the longest run of lock, unlock, debug-log, stamp and send steps
+//! around the send in which every lock that is taken is released: the send with the locks that were
+//! taken for it alone.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -87,7 +88,8 @@ impl Discipline {
     }
 }
 
-/// `deallocate` with `free` on the other side of the tracking section; unchanged when it has no `free` or no send.
+/// `deallocate` with `free` on the other side of the tracking section; unchanged when it has no
+/// `free` or no send.
 fn reordered(deallocate: &Program, order: Order) -> Program {
     let (Some(free), Some(send)) = (
         deallocate.position(|step| step == MicroStep::Free),
@@ -103,8 +105,9 @@ fn reordered(deallocate: &Program, order: Order) -> Program {
     deallocate.moved(free, gap)
 }
 
-/// The stamp that the message at `send` carries, when nothing but tracking lies between them. The stamp says
-/// where the release stands in the device's order, so that a release which moves to the front joins it.
+/// The stamp that the message at `send` carries, when nothing but tracking lies between them. The
+/// stamp says where the release stands in the device's order, so that a release which moves to the
+/// front joins it.
 fn stamp_of(program: &Program, send: usize) -> Option<usize> {
     (0..send)
         .rev()
@@ -127,8 +130,8 @@ fn tracking_section_end(program: &Program, send: usize, start: usize) -> usize {
         .unwrap_or(send + 1)
 }
 
-/// Whether the steps from `start` to before `end` are tracking only and release every lock that they take,
-/// and no other.
+/// Whether the steps from `start` to before `end` are tracking only and release every lock that
+/// they take, and no other.
 fn is_tracking_section(program: &Program, start: usize, end: usize) -> bool {
     let mut held: Vec<Lock> = Vec::new();
     for step in program.steps()[start..end].iter().copied() {

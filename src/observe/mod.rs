@@ -1,11 +1,13 @@
 //! Observe: any record read as messages, in one order, with what the record knows beside them.
 //!
-//! [`each`] visits the [`Observation`]s of a trace, whatever kind it is: a recorded run, an import, a capture, a server's
-//! journal. The checks without truth, the diagnosis and `replay --to` read nothing else, so they agree on messages, torn
-//! frames and order. It does not judge; of a recorded run it says too what the allocators had live at the end.
+//! [`each`] visits the [`Observation`]s of a trace, whatever kind it is: a recorded run, an import,
+//! a capture, a server's journal. The checks without truth, the diagnosis and `replay --to` read
+//! nothing else, so they agree on messages, torn frames and order. It does not judge; of a recorded
+//! run it says too what the allocators had live at the end.
 //!
-//! What holds: one pass, in the order of the record; memory is bounded by what is live. A record that contradicts itself is
-//! an error; a damaged one is read as far as it goes, which [`Seen::damage`] says.
+//! What holds: one pass, in the order of the record; memory is bounded by what is live. A record
+//! that contradicts itself is an error; a damaged one is read as far as it goes, which
+//! [`Seen::damage`] says.
 
 mod run;
 mod server_log;
@@ -46,7 +48,8 @@ pub struct Seen {
     pub damage: Option<String>,
     /// What keeps them from being in the order in which the server took them.
     pub order: Option<&'static str>,
-    /// Of a recorded run: how many frames the server took, which is how many messages a check counts.
+    /// Of a recorded run: how many frames the server took, which is how many messages a check
+    /// counts.
     pub frames: Option<u64>,
     /// Of a recorded run that came to its end: what the allocators had live then, by device.
     pub truth: Option<Vec<LiveBytes>>,

@@ -1,8 +1,10 @@
-//! What a recorded run shows of messages: those that the server took, in its order, and what it answered to each.
+//! What a recorded run shows of messages: those that the server took, in its order, and what it
+//! answered to each.
 //!
-//! Where the server's stream was not recorded, a message counts as taken when it was sent; with several connections that
-//! order is a guess, which [`Seen::order`] says. A message that the server holds back until earlier ones have come appears
-//! when it was received, and once more when it takes effect.
+//! Where the server's stream was not recorded, a message counts as taken when it was sent; with
+//! several connections that order is a guess, which [`Seen::order`] says. A message that the server
+//! holds back until earlier ones have come appears when it was received, and once more when it
+//! takes effect.
 
 use std::ops::ControlFlow;
 
@@ -103,7 +105,8 @@ pub struct RunMessages {
 }
 
 impl RunMessages {
-    /// Before the first event of a run of `scenario`; `server_recorded`: the server's own stream is among the events.
+    /// Before the first event of a run of `scenario`; `server_recorded`: the server's own stream is
+    /// among the events.
     pub fn new(scenario: &Scenario, server_recorded: bool) -> RunMessages {
         RunMessages {
             senders: Senders::new(scenario),
@@ -118,7 +121,8 @@ impl RunMessages {
         }
     }
 
-    /// Takes the next event of the merged schedule. What contradicts itself is passed over: the checker says that.
+    /// Takes the next event of the merged schedule. What contradicts itself is passed over: the
+    /// checker says that.
     pub fn observe(&mut self, merged: &MergedEvent, sink: &mut dyn FnMut(Observation)) {
         self.events += 1;
         if merged.stream == SERVER_STREAM {
@@ -185,7 +189,8 @@ impl RunMessages {
         )
     }
 
-    /// Connections up to `conn` are open: those that a run opens before its threads start have no event.
+    /// Connections up to `conn` are open: those that a run opens before its threads start have no
+    /// event.
     fn open(&mut self, conn: ConnId, sink: &mut dyn FnMut(Observation)) {
         while self.opened <= conn.0 {
             let opened = ConnId(self.opened);

@@ -1,25 +1,29 @@
-//! The check of what an allocator recorded of itself: the runtime's debug log, RMM's log, a PyTorch snapshot.
+//! The check of what an allocator recorded of itself: the runtime's debug log, RMM's log, a PyTorch
+//! snapshot.
 //!
-//! It replays the records per address and finds those that contradict each other. There is no server in them and no truth
-//! beside them, so nothing is ever clean; and there is no cause in them: diagnosis ranks suspects.
+//! It replays the records per address and finds those that contradict each other. There is no
+//! server in them and no truth beside them, so nothing is ever clean; and there is no cause in
+//! them: diagnosis ranks suspects.
 //!
 //! What holds:
 //! - An address space is a device and a buffer type: one address may be live in each.
-//! - A release yields at most one of `unknown-free` and `double-free`: the latter when the records show the address given
-//!   back before, with no allocation since. In a source that begins in the middle, the first release of an address that was
-//!   never seen is no finding: it is noted as allocated earlier.
-//! - An allocation of a live address is `duplicate-alloc`. Where records name the object that holds a buffer, both lives are kept, and each
-//!   ends with its own release only: blocks that are written late do not turn into leaks. Else the new life replaces the old one.
+//! - A release yields at most one of `unknown-free` and `double-free`: the latter when the records
+//!   show the address given back before, with no allocation since. In a source that begins in the
+//!   middle, the first release of an address that was never seen is no finding: it is noted as
+//!   allocated earlier.
+//! - An allocation of a live address is `duplicate-alloc`. Where records name the object that holds
+//!   a buffer, both lives are kept, and each ends with its own release only: blocks that are
+//!   written late do not turn into leaks. Else the new life replaces the old one.
 //! - A release with another size than its allocation's is `stale-metadata`.
-//! - Memory is bounded by the buffers that are live at once, plus the [`FREED_WINDOW`](super::message_check::FREED_WINDOW) last
-//!   addresses given back.
+//! - Memory is bounded by the buffers that are live at once, plus the
+//!   [`FREED_WINDOW`](super::message_check::FREED_WINDOW) last addresses given back.
 
 use std::collections::BTreeMap;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
-use super::message_check::{FirstFinding, MessageFinding, NoteCount, RecentlyFreed};
+use super::message_check::{FirstFinding, MessageFinding, Noted, RecentlyFreed};
 use crate::import::allocation::{AllocationEvent, AllocationRecord, Buffer};
 use crate::import::stacks::StackId;
 
@@ -94,7 +98,7 @@ pub struct AllocationReport {
     /// The first finding.
     pub first: Option<FirstFinding>,
     /// What else is worth knowing.
-    pub notes: BTreeMap<AllocationNote, NoteCount>,
+    pub notes: BTreeMap<AllocationNote, Noted>,
     /// The most bytes that were live at once.
     pub peak_bytes: u64,
     /// How many buffers are live at the end.
@@ -321,7 +325,8 @@ impl AllocationCheck {
         }
     }
 
-    /// The life that a later record is about: the one of its holder; where holders are not named, the oldest.
+    /// The life that a later record is about: the one of its holder; where holders are not named,
+    /// the oldest.
     fn find_life(&self, buffer: &Buffer) -> Option<(usize, Life)> {
         let lives = self.live.get(&key(buffer))?;
         let index = lives.iter().position(|life| {
@@ -342,7 +347,7 @@ impl AllocationCheck {
     }
 
     fn note(&mut self, note: AllocationNote, position: u64) {
-        let noted = NoteCount {
+        let noted = Noted {
             count: 0,
             first_line: position,
         };

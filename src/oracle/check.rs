@@ -25,8 +25,8 @@ pub enum CheckError {
     Events(String),
 }
 
-/// Checks `trace`. A damaged or cut trace is checked as far as it reaches. `progress` is told the number of events
-/// from time to time.
+/// Checks `trace`. A damaged or cut trace is checked as far as it reaches. `progress` is told the
+/// number of events from time to time.
 pub fn check_trace(trace: &TraceFile, mut progress: impl FnMut(u64)) -> Result<Report, CheckError> {
     const PROGRESS_EVENTS: u64 = 1 << 20;
     let Header::Run(header) = trace.header() else {

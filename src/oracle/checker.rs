@@ -1,13 +1,15 @@
 //! The checker: walks the merged schedule of a run once, with the truth on one hand and the
 //! reconstruction on the other, and counts every difference.
 //!
-//! Three strengths, all in one pass. *At every message*: the registry says how it took the message, and that must be
-//! what the truth implies. *At every prefix*: totals are off by at most what is in flight. *At rest*: the live
-//! tables are equal, entry by entry. Memory is bounded by what is live or in flight, not by the length of the run.
+//! Three strengths, all in one pass. *At every message*: the registry says how it took the message,
+//! and that must be what the truth implies. *At every prefix*: totals are off by at most what is in
+//! flight. *At rest*: the live tables are equal, entry by entry. Memory is bounded by what is live
+//! or in flight, not by the length of the run.
 //!
-//! The truth is the allocator's own history: `Alloc` and `Free` events in the order of their device's versions. The
-//! reconstruction is the same registry that servers run, fed in the order in which the server received; what the
-//! real server showed at rest is compared as well, where it was asked.
+//! The truth is the allocator's own history: `Alloc` and `Free` events in the order of their
+//! device's versions. The reconstruction is the same registry that servers run, fed in the order in
+//! which the server received; what the real server showed at rest is compared as well, where it was
+//! asked.
 
 use crate::device::{BufferKind, DeviceId};
 use crate::planted::Planted;
@@ -131,8 +133,9 @@ impl Checker {
         lives.map(|(_, life)| (&life.origin, life.circular))
     }
 
-    /// Brings a completed run to rest whose server is the checker's own registry: what is still held takes effect, and
-    /// what the registry then shows is compared with what is live. [`Checker::listed`] says what that found.
+    /// Brings a completed run to rest whose server is the checker's own registry: what is still
+    /// held takes effect, and what the registry then shows is compared with what is live.
+    /// [`Checker::listed`] says what that found.
     pub fn rest(&mut self) {
         self.settle();
         if self.reconstructs() {
@@ -140,7 +143,8 @@ impl Checker {
         }
     }
 
-    /// Ends the check. `end` is the trace's end block, where there is one; `prefix` says why the events end early.
+    /// Ends the check. `end` is the trace's end block, where there is one; `prefix` says why the
+    /// events end early.
     pub fn finish(mut self, end: Option<&End>, prefix: Option<String>) -> Report {
         let completed = end.is_some_and(|end| end.completed) && prefix.is_none();
         if let Some(blocked) = self.blocked.first() {

@@ -78,7 +78,8 @@ impl Judge {
         self.count(at(Kind::TornFrame, &about_sent(sent)));
     }
 
-    /// The registry took `message`, which `sent` let it take: `sent` itself, or one that was held for it.
+    /// The registry took `message`, which `sent` let it take: `sent` itself, or one that was held
+    /// for it.
     #[inline]
     pub fn judge(&mut self, message: &Message, outcome: &Outcome, sent: &Sent) {
         let is_sent = message.address == sent.handle.address
@@ -212,7 +213,8 @@ impl Judge {
         }
     }
 
-    /// The prefix check: the server's total is off by at most what is in flight. After a divergence it means nothing.
+    /// The prefix check: the server's total is off by at most what is in flight. After a divergence
+    /// it means nothing.
     #[inline]
     pub fn check_prefix(&mut self, device: DeviceId, memory: Memory) {
         if self.first.is_some() {
@@ -281,7 +283,8 @@ impl Judge {
             .for_each(|divergence| self.count(divergence));
     }
 
-    /// An entry is not where the truth has a life: is that life in another memory of the device, or gone?
+    /// An entry is not where the truth has a life: is that life in another memory of the device, or
+    /// gone?
     fn elsewhere(
         &self,
         place: BufferPlace,
@@ -302,8 +305,8 @@ impl Judge {
         }
     }
 
-    /// The weaker check at rest: totals only. Layouts that do not carry circular buffers cannot be compared where
-    /// such are live.
+    /// The weaker check at rest: totals only. Layouts that do not carry circular buffers cannot be
+    /// compared where such are live.
     pub fn compare_totals(&mut self, totals: &[[u64; 4]]) {
         for device in (0..self.devices).map(DeviceId) {
             for memory in Memory::ALL {
@@ -403,8 +406,8 @@ mod tests {
         Judge::new(&scenario.expect("built in"))
     }
 
-    /// Every message in order and every table right at rest: only the totals between can show a registry that
-    /// adds up wrongly.
+    /// Every message in order and every table right at rest: only the totals between can show a
+    /// registry that adds up wrongly.
     #[test]
     fn totals_that_are_off_by_more_than_what_is_in_flight_diverge() {
         let device = DeviceId(0);

@@ -1,22 +1,25 @@
 //! The message-only check: what a server's log admits by itself, without knowing the truth.
 //!
-//! It replays the messages of a log per key (device, address) and compares the outcome with what the
-//! server said. It is not the oracle proper: without truth, a buffer that is live at the end may be in use,
-//! leaked, or gone with its FREE lost or misordered. Such buffers are listed in `live_at_end` and are no
-//! finding. Neither does it name causes: a finding is a fact about the messages; diagnosis ranks suspects.
+//! It replays the messages of a log per key (device, address) and compares the outcome with what
+//! the server said. It is not the oracle proper: without truth, a buffer that is live at the end
+//! may be in use, leaked, or gone with its FREE lost or misordered. Such buffers are listed in
+//! `live_at_end` and are no finding. Neither does it name causes: a finding is a fact about the
+//! messages; diagnosis ranks suspects.
 //!
 //! What holds:
-//! - A FREE yields at most one of `unknown-free` and `double-free`: the latter when the log shows that the
-//!   key was live and was dropped by a FREE, with no ALLOC since. An ALREADY FREED warning with
-//!   `allocs=0` is an `unknown-free`: the server says that it never saw an ALLOC either.
-//! - An ALLOC of a live key yields `duplicate-alloc`, `stale-metadata` when the server keeps a size, type or
-//!   owner that differs from the message's, and `misattributed` when the type differs: two memories share a key.
-//! - Unknown message types are counted in `unknown_messages` and are no finding. They can be torn frames, but
-//!   also valid messages of a newer client, and the log does not hold the bytes that would tell.
-//! - Where log and replay disagree (the log starts late, lines are missing), the check notes it and goes on with
-//!   what the server said. A disagreement is no finding: it says something of the log.
-//! - Memory is bounded by the keys that are live at once, plus the [`FREED_WINDOW`] last dropped ones. A second
-//!   FREE after more than that many other drops is reported as `unknown-free`.
+//! - A FREE yields at most one of `unknown-free` and `double-free`: the latter when the log shows
+//!   that the key was live and was dropped by a FREE, with no ALLOC since. An ALREADY FREED warning
+//!   with `allocs=0` is an `unknown-free`: the server says that it never saw an ALLOC either.
+//! - An ALLOC of a live key yields `duplicate-alloc`, `stale-metadata` when the server keeps a
+//!   size, type or owner that differs from the message's, and `misattributed` when the type
+//!   differs: two memories share a key.
+//! - Unknown message types are counted in `unknown_messages` and are no finding. They can be torn
+//!   frames, but also valid messages of a newer client, and the log does not hold the bytes that
+//!   would tell.
+//! - Where log and replay disagree (the log starts late, lines are missing), the check notes it and
+//!   goes on with what the server said. A disagreement is no finding: it says something of the log.
+//! - Memory is bounded by the keys that are live at once, plus the [`FREED_WINDOW`] last dropped
+//!   ones. A second FREE after more than that many other drops is reported as `unknown-free`.
 
 mod freed;
 mod replay;
@@ -75,7 +78,8 @@ impl MessageFinding {
 /// Something that a reader of the report should know, but that is no divergence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MessageNote {
-    /// The server holds a key whose ALLOC is not in the log: it starts in the middle, or lines are missing.
+    /// The server holds a key whose ALLOC is not in the log: it starts in the middle, or lines are
+    /// missing.
     LateAttach,
     /// The server's reference count or live key differs from the replay's.
     RefCountDisagreement,
@@ -111,7 +115,7 @@ impl MessageNote {
 
 /// How often something was noted, and where first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoteCount {
+pub struct Noted {
     /// How often.
     pub count: u64,
     /// The first line.
@@ -164,8 +168,9 @@ pub struct MessageReport {
     /// The first finding.
     pub first: Option<FirstFinding>,
     /// What else is worth knowing.
-    pub notes: BTreeMap<MessageNote, NoteCount>,
-    /// Keys that a sweep removed because their first owner was dead: not released in time, so leaked or killed.
+    pub notes: BTreeMap<MessageNote, Noted>,
+    /// Keys that a sweep removed because their first owner was dead: not released in time, so
+    /// leaked or killed.
     pub swept: u64,
     /// How many keys are live at the end.
     pub live_at_end_total: u64,

@@ -1,8 +1,11 @@
-//! The oracle: compares what a server believes with what is known to be so, and names the differences.
+//! The oracle: compares what a server believes with what is known to be so, and names the
+//! differences.
 //!
-//! [`kind`] says what can be wrong and how a check ends; [`checker`] walks a run with the truth on one hand
-//! and the reconstruction on the other; [`message_check`], [`observation_check`] and [`allocation_check`] do what can be done without truth, for
-//! logs, for messages as they were sent, and for what an allocator recorded of itself; [`diagnosis`] ranks causes. The oracle knows events, not engines.
+//! [`kind`] says what can be wrong and how a check ends; [`checker`] walks a run with the truth on
+//! one hand and the reconstruction on the other; [`message_check`], [`observation_check`] and
+//! [`allocation_check`] do what can be done without truth, for logs, for messages as they were
+//! sent, and for what an allocator recorded of itself. Causes are ranked by [`crate::diagnosis`].
+//! The oracle knows events, not engines.
 
 pub mod allocation_check;
 pub mod check;

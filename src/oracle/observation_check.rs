@@ -1,8 +1,11 @@
-//! The message-only check of captures and journals: what their messages admit by themselves, without knowing the truth.
+//! The message-only check of captures and journals: what their messages admit by themselves,
+//! without knowing the truth.
 //!
-//! The messages go to a registry of ours, in their order, and what it makes of them is what is found; the findings are those of
-//! [`super::message_check`], which does the same for logs. The registry orders stamped messages by their number and keeps address spaces apart,
-//! so that what is found is the client's doing and not a server's. Not here: truth, causes, and what the observed server answered.
+//! The messages go to a registry of ours, in their order, and what it makes of them is what is
+//! found; the findings are those of [`super::message_check`], which does the same for logs. The
+//! registry orders stamped messages by their number and keeps address spaces apart, so that what is
+//! found is the client's doing and not a server's. Not here: truth, causes, and what the observed
+//! server answered.
 
 use rustc_hash::FxHashMap;
 
@@ -11,7 +14,7 @@ use crate::trace::observation::{Observation, Observed};
 use crate::tracking::{Message, MessageKind};
 
 use super::message_check::{
-    FirstFinding, LiveKey, MAX_LIVE_LISTED, MessageFinding, MessageNote, MessageReport, NoteCount,
+    FirstFinding, LiveKey, MAX_LIVE_LISTED, MessageFinding, MessageNote, MessageReport, Noted,
     RecentlyFreed,
 };
 
@@ -162,7 +165,7 @@ impl Findings {
     }
 
     fn note(&mut self, note: MessageNote, position: u64, count: u64) {
-        let noted = self.report.notes.entry(note).or_insert(NoteCount {
+        let noted = self.report.notes.entry(note).or_insert(Noted {
             count: 0,
             first_line: position,
         });

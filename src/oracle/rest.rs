@@ -1,5 +1,5 @@
-//! The check at rest: live tables in the form in which they are compared and kept, and the check of a run
-//! that has nothing else to show.
+//! The check at rest: live tables in the form in which they are compared and kept, and the check of
+//! a run that has nothing else to show.
 
 use crate::device::DeviceId;
 use crate::device::Memory;
@@ -12,7 +12,8 @@ use crate::tracking::entry::{Class, Entry};
 use super::judge::Judge;
 use super::kind::{Divergence, Kind, Leak, Report, Strength, Verdict};
 
-/// The live table of `registry`, sorted. Kernels and system memory are no device buffers and left out.
+/// The live table of `registry`, sorted. Kernels and system memory are no device buffers and left
+/// out.
 pub fn table(registry: &Registry) -> Vec<TableEntry> {
     entries(&registry.live())
 }
@@ -71,8 +72,8 @@ pub struct Unrecorded<'a> {
     pub double_frees: u64,
 }
 
-/// The check of a run that was not recorded: what is live against what the server shows at rest, and what the server
-/// itself had to complain of. Weaker than a check of a trace, and said to be.
+/// The check of a run that was not recorded: what is live against what the server shows at rest,
+/// and what the server itself had to complain of. Weaker than a check of a trace, and said to be.
 pub fn check_unrecorded(scenario: &Scenario, seen: &Unrecorded<'_>) -> Report {
     let Unrecorded {
         completed,

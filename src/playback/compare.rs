@@ -68,8 +68,9 @@ pub struct Figure {
     pub registry: u64,
 }
 
-/// The totals of `played` that are not as the truth says; without truth, as our registry says. A layout that does not carry
-/// circular buffers and kernels says nothing of them, nor of the L1 of a device where circular buffers are live.
+/// The totals of `played` that are not as the truth says; without truth, as our registry says. A
+/// layout that does not carry circular buffers and kernels says nothing of them, nor of the L1 of a
+/// device where circular buffers are live.
 pub fn compare(played: &Played, truth: Option<&[LiveBytes]>, layout: Layout) -> Vec<Figure> {
     let carries_all = matches!(layout, Layout::V128 | Layout::V144 | Layout::Extended);
     let mut different = Vec::new();

@@ -1,15 +1,17 @@
-//! Playback: recorded messages, played to any tracking server, and its totals compared with what they should be.
+//! Playback: recorded messages, played to any tracking server, and its totals compared with what
+//! they should be.
 //!
-//! [`player`] plays the observations of a recording, [`compare`](mod@compare) holds the server's totals against the truth or
-//! against our registry. It is a test of somebody else's server; that a recording is the same when it
-//! runs again is [`crate::engine::controlled::replay`]'s affair.
+//! [`player`] plays the observations of a recording, [`compare`](mod@compare) holds the server's
+//! totals against the truth or against our registry. It is a test of somebody else's server; that a
+//! recording is the same when it runs again is [`crate::engine::controlled::replay`]'s affair.
 //!
 //! What holds:
-//! - Messages about one address of one device take effect in the recorded order, whichever connections they go over: before
-//!   one follows another on another connection, the server has answered on the first. Other messages may overtake each
-//!   other, as they may in life.
-//! - What the server showed before counts for nothing: totals are compared with what they were before the first message about
-//!   the device. What the recording leaves live is released afterwards, so that it can be played again.
+//! - Messages about one address of one device take effect in the recorded order, whichever
+//!   connections they go over: before one follows another on another connection, the server has
+//!   answered on the first. Other messages may overtake each other, as they may in life.
+//! - What the server showed before counts for nothing: totals are compared with what they were
+//!   before the first message about the device. What the recording leaves live is released
+//!   afterwards, so that it can be played again.
 //! - No wait for the server is without an end, and memory is bounded by what is live.
 
 pub mod compare;

@@ -1,4 +1,5 @@
-//! Plays observations to a server, one after the other, and feeds the same messages to a registry of our own.
+//! Plays observations to a server, one after the other, and feeds the same messages to a registry
+//! of our own.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -45,7 +46,8 @@ pub struct Played {
     pub messages: u64,
     /// Connections that they went over.
     pub connections: usize,
-    /// Messages that cannot be played, because the recording does not state all that a server uses of them.
+    /// Messages that cannot be played, because the recording does not state all that a server uses
+    /// of them.
     pub incomplete: u64,
     /// Frames that were cut off by the end of their connection, which are not played.
     pub torn: u64,
@@ -88,7 +90,8 @@ pub struct Player<'a> {
     interrupt: &'a AtomicBool,
     connections: Vec<Connection>,
     origins: FxHashMap<Origin, usize>,
-    /// For each key that the server may not yet have heard of all messages about: over which connection they went.
+    /// For each key that the server may not yet have heard of all messages about: over which
+    /// connection they went.
     in_flight: FxHashMap<(i32, u64), usize>,
     registry: Registry,
     before: BTreeMap<u16, ComparedTotals>,
@@ -98,7 +101,8 @@ pub struct Player<'a> {
 }
 
 impl<'a> Player<'a> {
-    /// Connects to the server at `path` and asks for its totals in `layout`. Our registry takes messages under `semantics`.
+    /// Connects to the server at `path` and asks for its totals in `layout`. Our registry takes
+    /// messages under `semantics`.
     pub fn open(
         path: &Path,
         layout: Layout,
@@ -170,7 +174,8 @@ impl<'a> Player<'a> {
             Observed::MixedFrame => self.played.mixed += 1,
             Observed::Dropped { .. } => self.played.dropped += 1,
             Observed::Opened => drop(self.connection(origin(0))?),
-            // Connections stay open until the totals were asked for: a server may drop what a client leaves.
+            // Connections stay open until the totals were asked for: a server may drop what a
+            // client leaves.
             Observed::Closed
             | Observed::Swept { .. }
             | Observed::ServerStarted
@@ -293,7 +298,8 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
-    /// Makes sure that the coming message over `conn` does not overtake an earlier one about the same key.
+    /// Makes sure that the coming message over `conn` does not overtake an earlier one about the
+    /// same key.
     fn in_order(&mut self, conn: usize, key: (i32, u64)) -> Result<(), PlaybackError> {
         if self.connections.len() == 1 {
             return Ok(());

@@ -22,8 +22,10 @@ pub const FLUSH_AFTER: Duration = Duration::from_millis(100);
 const READ_BYTES: usize = 64 << 10;
 const MAX_EVENTS: usize = 256;
 const LISTENER: u64 = u64::MAX;
-/// How long the proxy stays awake for more: a query's answer comes within this, and to wake a processor that has gone to sleep takes longer than
-/// all that the proxy does (`cargo bench -p heisenbed-benches --bench tracking -- proxy`: 12 to 17 µs a message with it, 14 to 35 µs without, on two cores).
+/// How long the proxy stays awake for more: a query's answer comes within this, and to wake a
+/// processor that has gone to sleep takes longer than all that the proxy does (`cargo bench -p
+/// heisenbed-benches --bench tracking -- proxy`: 12 to 17 µs a message with it, 14 to 35 µs
+/// without, on two cores).
 const AWAKE: Duration = Duration::from_micros(60);
 const NOT_AT_ALL: Timespec = Timespec {
     tv_sec: 0,

@@ -1,6 +1,7 @@
 //! Faults: what is done on purpose to which frames from clients.
 //!
-//! As text: `drop:rate=0.01,type=FREE`. A fault without `type` is for frames of every type, one without `rate` for each of them.
+//! As text: `drop:rate=0.01,type=FREE`. A fault without `type` is for frames of every type, one
+//! without `rate` for each of them.
 
 use std::str::FromStr;
 
@@ -29,7 +30,8 @@ const DEFAULT_SPLIT_US: u64 = 1_000;
 const MAX_PAUSE_US: u64 = 60_000_000;
 
 impl Fault {
-    /// Whether fault number `index` strikes frame `frame` of connection `conn`, a message of type `message` if it is one.
+    /// Whether fault number `index` strikes frame `frame` of connection `conn`, a message of type
+    /// `message` if it is one.
     pub fn strikes(
         &self,
         seed: u64,

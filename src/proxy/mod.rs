@@ -1,14 +1,21 @@
-//! The proxy: stands between tracking clients and their server, forwards, and records both directions.
+//! The proxy: stands between tracking clients and their server, forwards, and records both
+//! directions.
 //!
 //! What holds:
-//! - Without faults every byte is forwarded unchanged and in order, both ways, and an end of a direction is passed on as an end.
-//! - Each side's pace is the other's: the proxy holds at most one read of a direction, then stops reading from its source.
-//! - Bytes are forwarded first and recorded then. The record is written a block at a time, and at the latest after [`FLUSH_AFTER`], so that a
-//!   proxy that is killed leaves a capture that ends at most so long before.
-//! - A record that can't be written any more (a full disk) ends the recording, never the forwarding; the report says so.
-//! - Faults are decided by the seed, the connection's number and the frame's number in it, and by nothing else.
+//! - Without faults every byte is forwarded unchanged and in order, both ways, and an end of a
+//!   direction is passed on as an end.
+//! - Each side's pace is the other's: the proxy holds at most one read of a direction, then stops
+//!   reading from its source.
+//! - Bytes are forwarded first and recorded then. The record is written a block at a time, and at
+//!   the latest after [`FLUSH_AFTER`], so that a proxy that is killed leaves a capture that ends at
+//!   most so long before.
+//! - A record that can't be written any more (a full disk) ends the recording, never the
+//!   forwarding; the report says so.
+//! - Faults are decided by the seed, the connection's number and the frame's number in it, and by
+//!   nothing else.
 //!
-//! Rooms: [`fault`] says what is done to which frames, `connection` forwards one connection, `event_loop` waits.
+//! Rooms: [`fault`] says what is done to which frames, `connection` forwards one connection,
+//! `event_loop` waits.
 
 mod connection;
 mod event_loop;
@@ -98,7 +105,8 @@ impl Proxy {
             path: config.upstream.clone(),
             source,
         };
-        // Whether it is there, and not whether it answers: a server may not like a client that says nothing.
+        // Whether it is there, and not whether it answers: a server may not like a client that says
+        // nothing.
         let file = std::fs::metadata(&config.upstream).map_err(upstream)?;
         if !std::os::unix::fs::FileTypeExt::is_socket(&file.file_type()) {
             return Err(upstream(std::io::Error::other("it is no socket")));

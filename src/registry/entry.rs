@@ -8,8 +8,9 @@ use crate::device::DeviceId;
 use crate::tracking::entry::{Class, Entry};
 use crate::tracking::{Message, MessageKind};
 
-/// What a key maps to: an [`Entry`] without what the key already says. Packed, 26 bytes beside the key's 16 and 1 of the table: a live
-/// buffer costs at most 98 bytes, when the table has just grown and 7 of 16 slots are taken.
+/// What a key maps to: an [`Entry`] without what the key already says. Packed, 26 bytes beside the
+/// key's 16 and 1 of the table: a live buffer costs at most 98 bytes, when the table has just grown
+/// and 7 of 16 slots are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C, packed)]
 pub(super) struct TableRecord {
@@ -52,10 +53,11 @@ impl TableRecord {
     }
 }
 
-/// A table key: what entries are told apart by, and beside it what the kept ALLOC said of type and process. `rest` packs, from the top:
-/// device (16 bits), space (8 bits: [`OF_PROCESS`], the class, and under the typed semantics the memory), buffer type (8 bits, never
-/// told apart by), process (32 bits, told apart by under the typed semantics). Keys thus sort by device, class, memory, process where it
-/// counts and, last, address.
+/// A table key: what entries are told apart by, and beside it what the kept ALLOC said of type and
+/// process. `rest` packs, from the top: device (16 bits), space (8 bits: [`OF_PROCESS`], the class,
+/// and under the typed semantics the memory), buffer type (8 bits, never told apart by), process
+/// (32 bits, told apart by under the typed semantics). Keys thus sort by device, class, memory,
+/// process where it counts and, last, address.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, packed)]
 pub(super) struct TableKey {
@@ -69,8 +71,8 @@ const SPACES_PER_CLASS: u8 = 8;
 const OF_PROCESS: u8 = 0x80;
 
 impl TableKey {
-    /// The key of `message` on the checked `device`, in the memory that `memory` names (see [`memory_of`]); memory and
-    /// process count only under the typed semantics.
+    /// The key of `message` on the checked `device`, in the memory that `memory` names (see
+    /// [`memory_of`]); memory and process count only under the typed semantics.
     #[inline]
     pub(super) fn new(
         semantics: Semantics,
@@ -164,8 +166,9 @@ impl Ord for TableKey {
     }
 }
 
-/// The memory of `message` as a number 0 to 4 in the order of the buffer types, if the message says: an
-/// extension always does, an ALLOC says by its buffer type, a FREE of a layout without extension doesn't.
+/// The memory of `message` as a number 0 to 4 in the order of the buffer types, if the message
+/// says: an extension always does, an ALLOC says by its buffer type, a FREE of a layout without
+/// extension doesn't.
 #[inline]
 pub(super) fn memory_of(message: &Message) -> Option<u8> {
     match message.extension {

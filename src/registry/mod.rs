@@ -1,16 +1,19 @@
-//! The registry: reconstructs what is live from messages alone. A pure state machine: no threads, no
-//! sockets, no clock, no logging.
+//! The registry: reconstructs what is live from messages alone. A pure state machine: no threads,
+//! no sockets, no clock, no logging.
 //!
 //! Rules that hold under every [`Semantics`]:
 //! - Buffers, circular buffers and kernels are kept apart, as the reference servers do.
-//! - A release is accounted with the size that was remembered at the allocation, never with its own.
-//! - An allocation of size 0 is rejected: no allocator hands one out, and a zero size is what a message read in
-//!   the wrong layout shows.
-//! - What is out of [`Limits`] is rejected and changes nothing, so that totals can neither wrap nor underflow.
-//! - A FREE without extension carries no memory. Under the typed semantics it takes the live entry at its process,
-//!   device and address; if several memories are live there, the one with the lowest buffer type (DRAM first).
-//! - Two registries are equal, and hash alike, when they have the same limits, live table and held messages, in
-//!   whatever order these came to be.
+//! - A release is accounted with the size that was remembered at the allocation, never with its
+//!   own.
+//! - An allocation of size 0 is rejected: no allocator hands one out, and a zero size is what a
+//!   message read in the wrong layout shows.
+//! - What is out of [`Limits`] is rejected and changes nothing, so that totals can neither wrap nor
+//!   underflow.
+//! - A FREE without extension carries no memory. Under the typed semantics it takes the live entry
+//!   at its process, device and address; if several memories are live there, the one with the
+//!   lowest buffer type (DRAM first).
+//! - Two registries are equal, and hash alike, when they have the same limits, live table and held
+//!   messages, in whatever order these came to be.
 
 mod entry;
 mod sequence;
@@ -39,13 +42,14 @@ use sequence::{Admission, Sequencer};
 pub enum Semantics {
     /// Key (device, address). ALLOC of a live key replaces the entry; FREE removes it.
     Overwrite,
-    /// Key (device, address). ALLOC of a live key increments a count and keeps the old size, type and
-    /// owner; FREE decrements it. What the reference servers do.
+    /// Key (device, address). ALLOC of a live key increments a count and keeps the old size, type
+    /// and owner; FREE decrements it. What the reference servers do.
     Refcount,
-    /// Key (process, device, memory, address). ALLOC of a live key replaces the entry; FREE removes it.
+    /// Key (process, device, memory, address). ALLOC of a live key replaces the entry; FREE removes
+    /// it.
     Typed,
-    /// As [`Semantics::Typed`], and messages take effect in the order of their per-device sequence numbers (one
-    /// count a process and device; unstamped messages take effect at once).
+    /// As [`Semantics::Typed`], and messages take effect in the order of their per-device sequence
+    /// numbers (one count a process and device; unstamped messages take effect at once).
     Sequenced,
 }
 
@@ -67,7 +71,8 @@ pub struct Limits {
     pub devices: u32,
     /// How many entries may be live at once.
     pub buffers: u64,
-    /// The largest size of one buffer, in bytes. Cut to `u64::MAX / buffers`, so that sums are exact.
+    /// The largest size of one buffer, in bytes. Cut to `u64::MAX / buffers`, so that sums are
+    /// exact.
     pub size_bytes: u64,
     /// How far ahead of the awaited sequence number a message may be.
     pub sequence_window: u64,
@@ -231,15 +236,15 @@ impl Registry {
         Registry { planted, ..self }
     }
 
-    /// Takes in one message and reports its outcome to `out`. Under [`Semantics::Sequenced`] one message may
-    /// let held ones take effect: `out` is then called for each of them too, in order.
+    /// Takes in one message and reports its outcome to `out`. Under [`Semantics::Sequenced`] one
+    /// message may let held ones take effect: `out` is then called for each of them too, in order.
     #[inline]
     pub fn apply(&mut self, message: &Message, out: &mut impl FnMut(&Message, Outcome)) {
         self.apply_from(0, message, out);
     }
 
-    /// As [`Registry::apply`], for a message of the client process `owner` (0: nobody's); what it opens is that one's, see
-    /// [`Registry::sweep`].
+    /// As [`Registry::apply`], for a message of the client process `owner` (0: nobody's); what it
+    /// opens is that one's, see [`Registry::sweep`].
     #[inline]
     pub fn apply_from(
         &mut self,
@@ -261,7 +266,8 @@ impl Registry {
         out(message, outcome);
     }
 
-    /// What a message is about, if it is one to take: device and class, and whether it opens an entry.
+    /// What a message is about, if it is one to take: device and class, and whether it opens an
+    /// entry.
     #[inline]
     fn admit(&self, message: &Message) -> Result<(DeviceId, Class, bool), Outcome> {
         let (class, opens) = message.kind.role().ok_or(Outcome::Ignored)?;
@@ -273,7 +279,8 @@ impl Registry {
         }
     }
 
-    /// Lets everything held take effect, in order, and returns the gaps: the numbers that never came.
+    /// Lets everything held take effect, in order, and returns the gaps: the numbers that never
+    /// came.
     pub fn flush(&mut self, out: &mut impl FnMut(&Message, Outcome)) -> Vec<SequenceGap> {
         let (messages, gaps) = self.sequencer.flush();
         for message in &messages {
@@ -282,8 +289,9 @@ impl Registry {
         gaps
     }
 
-    /// Drops what the client process `owner` opened, because it is dead; returns that, sorted as [`Registry::live`]. An entry with other
-    /// references than its first one stays, as nobody's: they may be another process's.
+    /// Drops what the client process `owner` opened, because it is dead; returns that, sorted as
+    /// [`Registry::live`]. An entry with other references than its first one stays, as nobody's:
+    /// they may be another process's.
     pub fn sweep(&mut self, owner: u16) -> Vec<Entry> {
         let mut swept: Vec<(TableKey, TableRecord)> = self
             .live
@@ -344,8 +352,8 @@ impl Registry {
         self.sequencer.held()
     }
 
-    /// What decides how stamped messages will be taken: of each device the awaited number (without a message), then the
-    /// messages that wait, by number.
+    /// What decides how stamped messages will be taken: of each device the awaited number (without
+    /// a message), then the messages that wait, by number.
     pub fn held_messages(&self) -> impl Iterator<Item = (DeviceId, u64, Option<&Message>)> {
         self.sequencer.queued()
     }
@@ -534,7 +542,8 @@ impl Registry {
         }
     }
 
-    /// A process has ended; in this model each thread is one. A planted sweep takes more off the table than was its own.
+    /// A process has ended; in this model each thread is one. A planted sweep takes more off the
+    /// table than was its own.
     pub fn process_ended(&mut self, thread: u16) {
         let gone: SmallVec<[TableKey; 8]> = match self.planted {
             Some(Planted::SweptByPid) => self.live.keys().copied().collect(),

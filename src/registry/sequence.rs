@@ -1,8 +1,9 @@
 //! Putting messages back in the order of their sequence numbers, one queue a (process, device).
 //!
-//! Each queue starts at number 1. A message with the awaited number passes at once, a later one is held, an
-//! earlier one has been decided already. Everything is bounded: how far ahead a number may be and how many
-//! queues there are. [`Sequencer::flush`] gives up waiting and names the numbers that never came.
+//! Each queue starts at number 1. A message with the awaited number passes at once, a later one is
+//! held, an earlier one has been decided already. Everything is bounded: how far ahead a number may
+//! be and how many queues there are. [`Sequencer::flush`] gives up waiting and names the numbers
+//! that never came.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,8 @@ use super::RejectReason;
 use crate::device::DeviceId;
 use crate::tracking::Message;
 
-/// Sequence numbers that never came, named by [`super::Registry::flush`]. Both ends belong to the gap.
+/// Sequence numbers that never came, named by [`super::Registry::flush`]. Both ends belong to the
+/// gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SequenceGap {
     /// The process whose messages are missing.
@@ -113,7 +115,8 @@ impl Sequencer {
         self.held
     }
 
-    /// Stops waiting: everything held, by process, device and number, and the gaps it was waiting behind.
+    /// Stops waiting: everything held, by process, device and number, and the gaps it was waiting
+    /// behind.
     pub(super) fn flush(&mut self) -> (Vec<Message>, Vec<SequenceGap>) {
         let (mut messages, mut gaps) = (Vec::with_capacity(self.held), Vec::new());
         for (&(pid, device), queue) in &mut self.queues {

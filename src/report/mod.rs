@@ -1,6 +1,7 @@
-//! Reports: a run, told to people.
+//! Reports: a run, explained to people.
 //!
-//! [`timeline`] draws a small run as text; [`numbers`] are written as people read them. Nothing here judges: what diverged is what [`crate::oracle`] found.
+//! [`timeline`] draws a small run as text. Nothing here judges: what diverged is what
+//! [`crate::oracle`] found.
 
 pub mod timeline;
 

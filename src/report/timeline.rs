@@ -1,12 +1,14 @@
 //! The text timeline: one small run as text that is pasted into an issue and kept in a snapshot.
 //!
-//! A column for each thread and one for the server, time downwards; the preemption that decides, every divergence where
-//! it shows, what is live and what is shown at rest, and one paragraph that says in words what went wrong and which gap
-//! let it. `walk` works out what happened (`history`), with the server's table at its side (`shown_table`); `labels` writes
-//! a cell, `table` sets the table, `explain` writes the paragraph with the `gap` in it. Not here: colours, other formats,
+//! A column for each thread and one for the server, time downwards; the preemption that decides,
+//! every divergence where it shows, what is live and what is shown at rest, and one paragraph that
+//! says in words what went wrong and which gap let it. `walk` works out what happened (`history`),
+//! with the server's table at its side (`shown_table`); `labels` writes a cell, `table` sets the
+//! table, `explain` writes the paragraph with the `gap` in it. Not here: colours, other formats,
 //! and long runs.
 //!
-//! Invariants: the text depends on the events alone; every recorded event is in it; it has no trailing blanks.
+//! Invariants: the text depends on the events alone; every recorded event is in it; it has no
+//! trailing blanks.
 
 mod explain;
 mod gap;

@@ -1,4 +1,5 @@
-//! What a scenario must be to be run: every figure in its range, and a script that keeps its promises.
+//! What a scenario must be to be run: every figure in its range, and a script that keeps its
+//! promises.
 
 use std::collections::BTreeMap;
 
@@ -184,8 +185,9 @@ pub const MAX_THREADS: u16 = 256;
 /// The most devices a scenario may have.
 pub const MAX_DEVICES: u16 = 256;
 
-/// Checks what the operations of a script promise each other: each slot is allocated by one thread, each epoch of it is opened once and
-/// released no more often than its allocate says, and a device is closed only when every other thread has ended.
+/// Checks what the operations of a script promise each other: each slot is allocated by one thread,
+/// each epoch of it is opened once and released no more often than its allocate says, and a device
+/// is closed only when every other thread has ended.
 fn check_promises(script: &[Vec<Op>]) -> Result<(), String> {
     check_owners(script)?;
     let mut epochs: BTreeMap<(SlotId, u32), (u32, u8, u8)> = BTreeMap::new();
@@ -246,8 +248,9 @@ fn check_promises(script: &[Vec<Op>]) -> Result<(), String> {
     Ok(())
 }
 
-/// A slot is allocated by one thread. With early publication a buffer can be released while its allocate still has messages to send; what
-/// that thread does next in the slot waits for it, what another does would put the next buffer into the hands of the first.
+/// A slot is allocated by one thread. With early publication a buffer can be released while its
+/// allocate still has messages to send; what that thread does next in the slot waits for it, what
+/// another does would put the next buffer into the hands of the first.
 fn check_owners(script: &[Vec<Op>]) -> Result<(), String> {
     let mut owners: BTreeMap<SlotId, usize> = BTreeMap::new();
     for (thread, ops) in script.iter().enumerate() {

@@ -1,4 +1,5 @@
-//! Where the operations of a scripted workload come from, when they were taken from an imported trace.
+//! Where the operations of a scripted workload come from, when they were taken from an imported
+//! trace.
 
 use std::fmt;
 
@@ -6,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::Memory;
 
-/// What became of an import when it was made a workload. The operations themselves are the workload's script; this is for people.
+/// What became of an import when it was made a workload. The operations themselves are the
+/// workload's script; this is for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Imported {
@@ -24,9 +26,11 @@ pub struct Imported {
     pub threads_in_source: u64,
     /// Devices that it names.
     pub devices_in_source: u64,
-    /// Releases that another thread did, and that the thread that allocated does instead, because the other has its operations.
+    /// Releases that another thread did, and that the thread that allocated does instead, because
+    /// the other has its operations.
     pub moved_releases: u64,
-    /// What sizes are divided by, so that what is live at once fits half of a memory: for DRAM, L1, L1_SMALL and TRACE.
+    /// What sizes are divided by, so that what is live at once fits half of a memory: for DRAM, L1,
+    /// L1_SMALL and TRACE.
     pub divided_by: [u64; 4],
     /// Whether even then more may be live at once: allocations may fail.
     pub crowded: bool,

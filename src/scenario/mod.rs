@@ -2,8 +2,9 @@
 //!
 //! A [`ScenarioFile`] is what people write (TOML, most of it optional); resolving it gives a
 //! [`Scenario`], complete and checked, which is what engines run and what a trace's header holds.
-//! [`op`] are the operations, [`workload`] says which are wanted, [`op_stream`] draws them, [`random`] is where all randomness comes from,
-//! and [`builtin`] holds the scenarios that ship with heisenbed.
+//! [`op`] are the operations, [`workload`] says which are wanted, [`op_stream`] draws them,
+//! [`random`] is where all randomness comes from, and [`builtin`] holds the scenarios that ship
+//! with heisenbed.
 
 use std::path::Path;
 
@@ -35,10 +36,12 @@ use op::Op;
 use op_stream::{OpStream, SlotLayout};
 use workload::Workload;
 
-/// The process id that messages carry when they go to a server of ours: a run must not depend on the real one.
+/// The process id that messages carry when they go to a server of ours: a run must not depend on
+/// the real one.
 pub const SCENARIO_PID: i32 = 4242;
 
-/// The generation of a buffer that does not own its memory, where a planted mistake tracks it: no allocation has it.
+/// The generation of a buffer that does not own its memory, where a planted mistake tracks it: no
+/// allocation has it.
 pub const VIEW_GENERATION: u64 = u32::MAX as u64;
 
 /// A message is written in at most this many writes.
@@ -123,7 +126,8 @@ pub enum Connections {
     Shared,
     /// One for each thread.
     PerThread,
-    /// One for the process, opened by whoever sends first, without a lock: two threads may open two.
+    /// One for the process, opened by whoever sends first, without a lock: two threads may open
+    /// two.
     Lazy,
 }
 
@@ -133,7 +137,8 @@ pub enum Connections {
 pub struct ServerPace {
     /// How long it takes over each message: a deliberately slow server.
     pub delay_us: u64,
-    /// Stops reading after that many messages, and leaves whoever sends waiting. Controlled runs only.
+    /// Stops reading after that many messages, and leaves whoever sends waiting. Controlled runs
+    /// only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stops_after: Option<u64>,
 }
@@ -294,8 +299,9 @@ impl ScenarioFile {
         ScenarioFile::from_toml(name_or_path, &text)
     }
 
-    /// The same with its workload condensed, small enough for every schedule of it to matter: 2 threads of 4 operations where nothing
-    /// else is asked for, and room for one frame where messages are dropped. A script is taken as it is.
+    /// The same with its workload condensed, small enough for every schedule of it to matter: 2
+    /// threads of 4 operations where nothing else is asked for, and room for one frame where
+    /// messages are dropped. A script is taken as it is.
     pub fn condensed(mut self, threads: Option<u16>, ops: Option<u64>) -> ScenarioFile {
         if self.workload.script.is_none() {
             self.threads = threads.unwrap_or(2);
@@ -325,7 +331,8 @@ impl ScenarioFile {
         self.resolve_under(&written)
     }
 
-    /// As [`ScenarioFile::resolve`], under the discipline `written` in place of the one that it names.
+    /// As [`ScenarioFile::resolve`], under the discipline `written` in place of the one that it
+    /// names.
     pub fn resolve_under(self, written: &Discipline) -> Result<Scenario, ScenarioError> {
         let order = self.order.unwrap_or(written.order());
         let publish = self.publish.unwrap_or(written.publication());
@@ -389,7 +396,8 @@ impl Scenario {
         Registry::new(self.semantics, self.registry_limits()).with_planted(self.planted)
     }
 
-    /// Where buffers that do not own their memory are, where a planted mistake tracks them: they are views of the first L1 buffer.
+    /// Where buffers that do not own their memory are, where a planted mistake tracks them: they
+    /// are views of the first L1 buffer.
     pub fn view_address(&self) -> Option<u64> {
         (self.planted == Some(Planted::PreallocatedTracked))
             .then(|| self.profile.geometries()[Memory::L1 as usize].base_address)

@@ -15,8 +15,8 @@ pub struct LockId(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub u16);
 
-/// An object whose touches are counted: a lock, a device's allocator, a slot, a connection, the shared
-/// connection cell, or a device's sequence counter.
+/// An object whose touches are counted: a lock, a device's allocator, a slot, a connection, the
+/// shared connection cell, or a device's sequence counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId(pub u32);
 
@@ -28,7 +28,8 @@ impl ObjectId {
     }
 }
 
-/// A slot's version shares one atomic word with its state, so it has fewer bits than the others and wraps.
+/// A slot's version shares one atomic word with its state, so it has fewer bits than the others and
+/// wraps.
 pub const SLOT_VERSION_MASK: u64 = (1 << 29) - 1;
 
 /// How many shared objects of each sort a scenario has.
@@ -67,7 +68,8 @@ const GLOBAL: u16 = 1;
 const FIRST_LIFECYCLE: u16 = 2;
 
 impl Objects {
-    /// The device of part `part` of a buffer whose first part is on `first`: the next ones, round the system.
+    /// The device of part `part` of a buffer whose first part is on `first`: the next ones, round
+    /// the system.
     #[inline]
     pub fn device_of(&self, first: DeviceId, part: u8) -> DeviceId {
         let device = first.0 + u16::from(part);
@@ -117,7 +119,8 @@ impl Objects {
         }
     }
 
-    /// Which mutex `lock` means for a buffer of `device`; `None` where a table's index is out of its bounds.
+    /// Which mutex `lock` means for a buffer of `device`; `None` where a table's index is out of
+    /// its bounds.
     #[inline]
     pub fn resolve(&self, lock: Lock, device: DeviceId) -> Option<LockId> {
         self.row(lock).at(device)
@@ -147,8 +150,9 @@ impl Objects {
         }
     }
 
-    /// The object behind a lock. An allocator's mutex guards its device, so touches of either count as one: locks and
-    /// their objects have the same numbers, and those of the allocators are their devices'.
+    /// The object behind a lock. An allocator's mutex guards its device, so touches of either count
+    /// as one: locks and their objects have the same numbers, and those of the allocators are their
+    /// devices'.
     #[inline]
     pub fn lock_object(&self, lock: LockId) -> ObjectId {
         ObjectId(u32::from(lock.0))

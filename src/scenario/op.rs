@@ -1,10 +1,11 @@
 //! Operations: what a thread of a workload does, one allocate or release at a time.
 //!
-//! An operation names a *slot*, a place that holds one buffer handle at a time. A slot lives through
-//! *epochs*: the k-th allocate into it opens epoch k, and the epoch ends when the number of releases
-//! its allocate promised have been done. A release waits until the handle of its epoch is visible; an
-//! allocate waits until the epoch before has ended. Operations so depend on each other through data
-//! alone, and a workload that can be done in some sequential order can never block for good.
+//! An operation names a *slot*, a place that holds one buffer handle at a time. A slot lives
+//! through *epochs*: the k-th allocate into it opens epoch k, and the epoch ends when the number of
+//! releases its allocate promised have been done. A release waits until the handle of its epoch is
+//! visible; an allocate waits until the epoch before has ended. Operations so depend on each other
+//! through data alone, and a workload that can be done in some sequential order can never block for
+//! good.
 
 use std::fmt;
 use std::str::FromStr;
@@ -40,14 +41,15 @@ pub struct Request {
     pub kind: BufferKind,
     /// The device; of a mesh buffer, that of its first part.
     pub device: DeviceId,
-    /// How many parts it has: 1, or for a mesh buffer up to [`MAX_PARTS`], part k on device `device + k`
-    /// modulo the number of devices.
+    /// How many parts it has: 1, or for a mesh buffer up to [`MAX_PARTS`], part k on device `device
+    /// + k` modulo the number of devices.
     pub parts: u8,
     /// The address space.
     pub memory: Memory,
     /// Size of each part.
     pub size_bytes: u64,
-    /// How many release operations this buffer's epoch will see; the slot is free again after the last.
+    /// How many release operations this buffer's epoch will see; the slot is free again after the
+    /// last.
     pub releases: u8,
 }
 

@@ -1,9 +1,9 @@
-//! Op streams: a thread's operations, drawn one at a time from a workload's figures and a seed, so that a run
-//! of any length takes the same memory.
+//! Op streams: a thread's operations, drawn one at a time from a workload's figures and a seed, so
+//! that a run of any length takes the same memory.
 //!
-//! Invariant: done round by round, all operations of all threads can be done in a sequential order, so
-//! a workload never blocks for good. In each round a thread allocates what its neighbour will release
-//! in the next one; the slots for that are double-buffered by the parity of the round.
+//! Invariant: done round by round, all operations of all threads can be done in a sequential order,
+//! so a workload never blocks for good. In each round a thread allocates what its neighbour will
+//! release in the next one; the slots for that are double-buffered by the parity of the round.
 
 use crate::device::{BufferKind, DeviceId, Memory};
 
@@ -116,7 +116,8 @@ enum Tail {
 }
 
 impl OpStream {
-    /// The operations of `thread` in run `run` of `seed`: `ops` of them, one less where buffers must come out even.
+    /// The operations of `thread` in run `run` of `seed`: `ops` of them, one less where buffers
+    /// must come out even.
     pub fn new(
         workload: &Workload,
         ops: u64,

@@ -1,7 +1,7 @@
 //! Workloads: what the threads of a scenario do.
 //!
-//! A workload is a handful of figures, from which [`OpStream`](super::op_stream::OpStream) draws; or it is
-//! a script: the operations themselves, as in a reproducer.
+//! A workload is a handful of figures, from which [`OpStream`](super::op_stream::OpStream) draws;
+//! or it is a script: the operations themselves, as in a reproducer.
 
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +44,8 @@ pub struct Workload {
     /// The operations of each thread, instead of drawn ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub script: Option<Vec<Vec<String>>>,
-    /// In a file: an imported trace whose allocations become the script. A scenario has the script instead.
+    /// In a file: an imported trace whose allocations become the script. A scenario has the script
+    /// instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub import: Option<String>,
     /// Where the script comes from, if it was made of an import.
@@ -76,9 +77,9 @@ impl Default for Workload {
 }
 
 impl Workload {
-    /// The same pattern with as few choices as it can have: one slot where there were many, one size and one memory, every
-    /// buffer of the special kind. So addresses are used again at once, and a few operations show what the pattern can.
-    /// A script stays as it is.
+    /// The same pattern with as few choices as it can have: one slot where there were many, one
+    /// size and one memory, every buffer of the special kind. So addresses are used again at once,
+    /// and a few operations show what the pattern can. A script stays as it is.
     pub fn condensed(&self) -> Workload {
         if self.script.is_some() {
             return self.clone();

@@ -27,7 +27,8 @@ const READ_BYTES: usize = 256 << 10;
 /// The same for a deliberately slow server: the rest stays in the socket, so that it fills up.
 const SLOW_READ_BYTES: usize = 4 << 10;
 const MAX_EVENTS: usize = 256;
-/// New clients in one turn: those that have closed again are let go before they fill the places of others.
+/// New clients in one turn: those that have closed again are let go before they fill the places of
+/// others.
 const ACCEPTS_PER_TURN: usize = 64;
 /// After so long without bytes an undecided client is settled.
 const QUIET: Duration = Duration::from_millis(20);
@@ -424,7 +425,8 @@ impl<O: Observer> ServerLoop<O> {
             let Some(mut client) = self.clients[slot].take() else {
                 continue;
             };
-            // What has arrived by now, and no more: a client that never stops sending can't hold up the end.
+            // What has arrived by now, and no more: a client that never stops sending can't hold up
+            // the end.
             let mut arrived = rustix::io::ioctl_fionread(&client.fd).unwrap_or(0);
             while arrived > 0 && !client.at_end {
                 let limit = usize::try_from(arrived).unwrap_or(usize::MAX);

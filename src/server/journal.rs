@@ -1,11 +1,15 @@
-//! The server's journal: everything that can change the table goes to a file before any answer that shows it leaves.
+//! The server's journal: everything that can change the table goes to a file before any answer that
+//! shows it leaves.
 //!
 //! What holds:
-//! - A query's answer leaves when all that it shows is with the kernel: a server that is killed and started again shows at least that, and
-//!   nothing that no client sent. (The kernel's memory survives the process, not a power failure.)
+//! - A query's answer leaves when all that it shows is with the kernel: a server that is killed and
+//!   started again shows at least that, and nothing that no client sent. (The kernel's memory
+//!   survives the process, not a power failure.)
 //! - What no query asked about is in the file at most [`FLUSH_AFTER`] later.
-//! - A journal that can't be written any more ends there, and the server goes on without: a gap in it would invent live buffers.
-//! - A file that was cut short is continued behind its last whole block. One that is damaged inside is refused, and so is one of other semantics or limits.
+//! - A journal that can't be written any more ends there, and the server goes on without: a gap in
+//!   it would invent live buffers.
+//! - A file that was cut short is continued behind its last whole block. One that is damaged inside
+//!   is refused, and so is one of other semantics or limits.
 
 use std::fs::File;
 use std::io;

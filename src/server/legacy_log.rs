@@ -1,8 +1,10 @@
-//! The reference servers' log, line for line, so that tools which read it work with this server too.
+//! The reference servers' log, line for line, so that tools which read it work with this server
+//! too.
 //!
-//! [`LegacyLog`] is an [`Observer`] that writes what it sees. Where this server is right and the reference isn't
-//! (sizes that wrap, totals that underflow, releases in another's name) the lines tell what this server did. Two
-//! things differ: buffers in a dump are sorted, and the dump of kernels has no age, as nothing here reads a clock.
+//! [`LegacyLog`] is an [`Observer`] that writes what it sees. Where this server is right and the
+//! reference isn't (sizes that wrap, totals that underflow, releases in another's name) the lines
+//! tell what this server did. Two things differ: buffers in a dump are sorted, and the dump of
+//! kernels has no age, as nothing here reads a clock.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -22,7 +24,8 @@ const BOX_WIDTH: usize = 57;
 const KIB: f64 = 1024.0;
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// Writes the reference servers' lines. Totals of circular buffers and kernels are kept from the outcomes.
+/// Writes the reference servers' lines. Totals of circular buffers and kernels are kept from the
+/// outcomes.
 #[derive(Debug)]
 pub struct LegacyLog<W> {
     out: W,
@@ -87,7 +90,8 @@ impl<W: Write> LegacyLog<W> {
         }
     }
 
-    /// Appends the lines, each with its line feed, that one outcome gives; none for most control messages.
+    /// Appends the lines, each with its line feed, that one outcome gives; none for most control
+    /// messages.
     pub fn write_outcome(&mut self, message: &Message, outcome: &Outcome) {
         match message.kind {
             MessageKind::Alloc => write_alloc(&mut self.lines, message, outcome),
@@ -425,8 +429,8 @@ fn kilobytes(bytes: u64) -> String {
     general(bytes as f64 / KIB)
 }
 
-/// A finite number as C's `%g` and a C++ stream print it: six significant digits, no trailing zeros, an exponent
-/// below 1e-4 and from 1e6 on.
+/// A finite number as C's `%g` and a C++ stream print it: six significant digits, no trailing
+/// zeros, an exponent below 1e-4 and from 1e6 on.
 fn general(value: f64) -> String {
     const DIGITS: i32 = 6;
     let scientific = format!("{value:.5e}");

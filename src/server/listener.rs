@@ -2,15 +2,17 @@
 //!
 //! Promises:
 //! - The socket file is its owner's alone (mode 0600), and only this user's processes are served.
-//! - No client can stop or corrupt another: reads take turns and are bounded, frames are reassembled a client, a
-//!   client that sends requests and never reads is dropped once its answers exceed a limit, and what is
-//!   out of range is rejected by the registry.
-//! - A message that the kernel took from a client before the shutdown is counted: shutdown drains every socket.
-//! - Entries outlive their client, and where [`ServerConfig::sweeps`] is set not their process; `processes` says when one is dead.
+//! - No client can stop or corrupt another: reads take turns and are bounded, frames are
+//!   reassembled a client, a client that sends requests and never reads is dropped once its answers
+//!   exceed a limit, and what is out of range is rejected by the registry.
+//! - A message that the kernel took from a client before the shutdown is counted: shutdown drains
+//!   every socket.
+//! - Entries outlive their client, and where [`ServerConfig::sweeps`] is set not their process;
+//!   `processes` says when one is dead.
 //!
-//! QUERY and DEVICE_INFO_QUERY are answered in the client's own layout. The DUMP requests are for the log, as with
-//! the reference servers: the observer sees them, and no bytes go back, which a client would take for the
-//! answer to its next query.
+//! QUERY and DEVICE_INFO_QUERY are answered in the client's own layout. The DUMP requests are for
+//! the log, as with the reference servers: the observer sees them, and no bytes go back, which a
+//! client would take for the answer to its next query.
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -61,8 +63,8 @@ pub struct ServerConfig {
     pub max_client_buffers: u64,
     /// Whether what a dead process had left is dropped.
     pub sweeps: bool,
-    /// How many bytes of answers a client may leave unread before it is dropped; a table counts with up to
-    /// 172 KB, however long it is.
+    /// How many bytes of answers a client may leave unread before it is dropped; a table counts
+    /// with up to 172 KB, however long it is.
     pub max_unread_bytes: usize,
     /// Sleeps so long for every message, in µs: a deliberately slow server.
     pub delay_per_message_us: u64,
@@ -175,7 +177,8 @@ impl<O: Observer> Server<O> {
         Server::start_restored(config, registry, observer)
     }
 
-    /// As [`Server::start_with`], with what is live already in `registry`, which has the configuration's semantics and limits.
+    /// As [`Server::start_with`], with what is live already in `registry`, which has the
+    /// configuration's semantics and limits.
     pub fn start_restored(
         config: ServerConfig,
         registry: Registry,

@@ -1,4 +1,5 @@
-//! Who sees what a server sees: logs, journals, recorders. An observer may be absent, and two make one.
+//! Who sees what a server sees: logs, journals, recorders. An observer may be absent, and two make
+//! one.
 
 use super::listener::ClientId;
 use crate::registry::{Outcome, Registry};
@@ -6,8 +7,8 @@ use crate::tracking::codec::Detection;
 use crate::tracking::entry::Entry;
 use crate::tracking::{Layout, Message};
 
-/// Sees what the server sees, in the order in which the server sees it. Called on the server's thread. `()` sees
-/// nothing and costs nothing.
+/// Sees what the server sees, in the order in which the server sees it. Called on the server's
+/// thread. `()` sees nothing and costs nothing.
 pub trait Observer: Send + 'static {
     /// A client was accepted.
     fn on_accept(&mut self, _client: ClientId) {}
@@ -21,8 +22,9 @@ pub trait Observer: Send + 'static {
     /// A whole message came in; what becomes of it is told next.
     fn on_received(&mut self, _client: ClientId, _message: &Message) {}
 
-    /// A message had an outcome. A message that was [`Outcome::Held`] comes again with its effect; `client` is
-    /// then the one whose message let it take place, or at the shutdown an id that no client has.
+    /// A message had an outcome. A message that was [`Outcome::Held`] comes again with its effect;
+    /// `client` is then the one whose message let it take place, or at the shutdown an id that no
+    /// client has.
     fn on_message(&mut self, _client: ClientId, _message: &Message, _outcome: &Outcome) {}
 
     /// A frame that is no message; the first byte is its type.
@@ -46,7 +48,8 @@ pub trait Observer: Send + 'static {
     /// Everything that was ready has been served; a good time to flush a log.
     fn on_idle(&mut self) {}
 
-    /// Whether [`Observer::on_idle`] has something to write later: it is then called soon, also when nothing happens.
+    /// Whether [`Observer::on_idle`] has something to write later: it is then called soon, also
+    /// when nothing happens.
     fn has_unwritten(&self) -> bool {
         false
     }
@@ -207,15 +210,15 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
 /// Why a client was turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// There are [`super::Config::max_clients`].
+    /// There are [`super::ServerConfig::max_clients`].
     TooManyClients,
     /// It is another user's.
     AnotherUser,
     /// There is no file descriptor left.
     NoDescriptor,
-    /// An ALLOC: the client has [`super::Config::max_client_buffers`] live.
+    /// An ALLOC: the client has [`super::ServerConfig::max_client_buffers`] live.
     TooManyBuffers,
-    /// It left more than [`super::Config::max_unread_bytes`] unread, and was dropped.
+    /// It left more than [`super::ServerConfig::max_unread_bytes`] unread, and was dropped.
     TooMuchUnread,
 }
 

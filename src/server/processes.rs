@@ -1,11 +1,13 @@
 //! Which client processes are alive, so that what a dead one left can be dropped.
 //!
-//! A process is known by what the kernel says of the socket's other end, never by the pid in its messages, which may be another namespace's. It is dead when
-//! all its connections are closed *and* its pidfd says that it has exited: a pid that is used again does not revive it, a process that
-//! only closed its socket is not dead, and one that the kernel does not name (a parent namespace's) is never held for dead.
+//! A process is known by what the kernel says of the socket's other end, never by the pid in its
+//! messages, which may be another namespace's. It is dead when all its connections are closed *and*
+//! its pidfd says that it has exited: a pid that is used again does not revive it, a process that
+//! only closed its socket is not dead, and one that the kernel does not name (a parent namespace's)
+//! is never held for dead.
 //!
-//! What it left are the entries that messages on its connections opened. They are counted as its own by its number here, which goes with each of
-//! its messages to the registry.
+//! What it left are the entries that messages on its connections opened. They are counted as its
+//! own by its number here, which goes with each of its messages to the registry.
 
 use std::num::NonZeroU16;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -43,7 +45,8 @@ pub(super) struct ProcessWatch<'a> {
 }
 
 impl Processes {
-    /// A client of the process `peer` was accepted. `None`: nothing can be known of it, or too many are watched.
+    /// A client of the process `peer` was accepted. `None`: nothing can be known of it, or too many
+    /// are watched.
     pub(super) fn connect(&mut self, peer: Option<Pid>) -> Option<ProcessWatch<'_>> {
         let peer = peer?;
         if let Some(&owner) = self.by_peer.get(&peer)
@@ -81,7 +84,8 @@ impl Processes {
         })
     }
 
-    /// A client's connection is closed, on which it `opened` an entry or did not. Returns whether its process is dead and may have left something.
+    /// A client's connection is closed, on which it `opened` an entry or did not. Returns whether
+    /// its process is dead and may have left something.
     pub(super) fn disconnect(&mut self, owner: Owner, opened: bool) -> bool {
         let Some(known) = self.get(owner) else {
             return false;
@@ -98,7 +102,8 @@ impl Processes {
         left && exited
     }
 
-    /// The pidfd of a process says that it has exited. Returns whether it is dead and may have left something; its pidfd need not be watched any more.
+    /// The pidfd of a process says that it has exited. Returns whether it is dead and may have left
+    /// something; its pidfd need not be watched any more.
     pub(super) fn exited(&mut self, owner: Owner) -> Option<(bool, BorrowedFd<'_>)> {
         let known = self.get(owner)?;
         known.exited = true;

@@ -58,17 +58,20 @@ const BACKLOG: i32 = 1024;
 const LOCK_ATTEMPTS: u32 = 50;
 const LOCK_RETRY: Duration = Duration::from_millis(20);
 
-/// Listens on `path`, readable and writable for its owner only. A socket file that nobody listens on is replaced.
+/// Listens on `path`, readable and writable for its owner only. A socket file that nobody listens
+/// on is replaced.
 pub(crate) fn listen(path: &Path) -> Result<(OwnedFd, SocketFile), ListenError> {
     let system = |source: Errno| ListenError::System {
         path: path.to_owned(),
         source: source.into(),
     };
     let address = SocketAddrUnix::new(path).map_err(system)?;
-    // Two servers that start at once must not both find the file stale: one after the other, a directory.
+    // Two servers that start at once must not both find the file stale: one after the other, a
+    // directory.
     let _lock = lock_directory(path).map_err(system)?;
     let socket = new_socket().map_err(system)?;
-    // On Linux the file takes its mode from the socket, so it is never open to others, not even for a moment.
+    // On Linux the file takes its mode from the socket, so it is never open to others, not even for
+    // a moment.
     rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(system)?;
     match rustix::net::bind(&socket, &address) {
         Err(Errno::ADDRINUSE) => {
@@ -92,7 +95,8 @@ pub(crate) fn listen(path: &Path) -> Result<(OwnedFd, SocketFile), ListenError> 
     Ok((socket, file))
 }
 
-/// Whether the process at the other end runs as this user. A peer that the system doesn't identify is refused.
+/// Whether the process at the other end runs as this user. A peer that the system doesn't identify
+/// is refused.
 pub(crate) fn is_same_user(peer: &OwnedFd) -> bool {
     sockopt::socket_peercred(peer).is_ok_and(|peer| peer.uid == rustix::process::geteuid())
 }

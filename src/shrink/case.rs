@@ -1,7 +1,8 @@
-//! A case: a scenario with the operations of its threads, in the form in which operations are left out.
+//! A case: a scenario with the operations of its threads, in the form in which operations are left
+//! out.
 //!
-//! Every life of a buffer has a slot of its own, so that no operation waits for one that was left out, but a release for its
-//! allocation; and a thread without operations is none.
+//! Every life of a buffer has a slot of its own, so that no operation waits for one that was left
+//! out, but a release for its allocation; and a thread without operations is none.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,7 +37,8 @@ impl fmt::Display for ShrinkCase {
 }
 
 impl ShrinkCase {
-    /// The case of these operations, with what cannot be done taken out: a release whose buffer is never allocated.
+    /// The case of these operations, with what cannot be done taken out: a release whose buffer is
+    /// never allocated.
     pub fn new(scenario: &Scenario, ops: Vec<Vec<Op>>) -> ShrinkCase {
         let mut case = ShrinkCase {
             scenario: scenario.clone(),
@@ -104,8 +106,8 @@ impl ShrinkCase {
         ShrinkCase::new(&self.scenario, ops)
     }
 
-    /// Whether all operations can be done one after another in some order: then a thread that waits for good waits for a lock or the
-    /// server, and not for an operation that comes later.
+    /// Whether all operations can be done one after another in some order: then a thread that waits
+    /// for good waits for a lock or the server, and not for an operation that comes later.
     pub fn can_be_done(&self) -> bool {
         let mut at = vec![0; self.ops.len()];
         let mut allocated: Vec<SlotId> = Vec::new();

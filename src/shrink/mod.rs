@@ -1,9 +1,11 @@
-//! Minimisation: from anything that diverged to the smallest run that shows the same kind of divergence.
+//! Minimisation: from anything that diverged to the smallest run that shows the same kind of
+//! divergence.
 //!
-//! `slice` cuts the operations that an address had to do with out of a trace of any length. `reduce` leaves out operations and
-//! threads, and simplifies what is left, as long as *some* schedule still shows the kind: whether one does is searched exhaustively. At last the schedule with the fewest
-//! preemptions is looked for, from none upwards. So the result is not only small: each smaller one was searched and does not show it, and
-//! [`Shrunk`] says where that is proved.
+//! `slice` cuts the operations that an address had to do with out of a trace of any length.
+//! `reduce` leaves out operations and threads, and simplifies what is left, as long as *some*
+//! schedule still shows the kind: whether one does is searched exhaustively. At last the schedule
+//! with the fewest preemptions is looked for, from none upwards. So the result is not only small:
+//! each smaller one was searched and does not show it, and [`Shrunk`] says where that is proved.
 
 mod case;
 mod reduce;
@@ -106,7 +108,8 @@ pub enum ShrinkError {
     Interrupted,
 }
 
-/// Shrinks the first divergence of `trace`, or the first of `kind`. `keep_going` is asked from time to time.
+/// Shrinks the first divergence of `trace`, or the first of `kind`. `keep_going` is asked from time
+/// to time.
 pub fn shrink_trace(
     trace: &TraceFile,
     kind: Option<Kind>,
@@ -118,7 +121,8 @@ pub fn shrink_trace(
         plural(cases.len() as u64, "slice"),
         plural(ops as u64, "operation")
     );
-    // Of several slices one may show it at once and another only after a long search: all are searched a little before any is at length.
+    // Of several slices one may show it at once and another only after a long search: all are
+    // searched a little before any is at length.
     for max_states in PATIENCE_STATES {
         for (number, case) in (1..).zip(&cases) {
             log::debug!(
@@ -159,7 +163,8 @@ pub fn shrink_example(
     shrink_ops(&setup.scenario, setup.ops(), first.kind, keep_going)
 }
 
-/// The run of `setup` that shows the first divergence of `example` with the fewest preemptions, as far as that can be searched.
+/// The run of `setup` that shows the first divergence of `example` with the fewest preemptions, as
+/// far as that can be searched.
 pub fn with_fewest_preemptions(
     setup: &Arc<Setup>,
     example: Box<ObservedRun>,

@@ -1,7 +1,8 @@
 //! Leaving out: the fewest operations of a case of which some schedule still shows the kind.
 //!
-//! A long case is first cut down by delta debugging (Zeller and Hildebrandt 2002). Of a short one every selection is tried, the smallest first:
-//! then the result is the smallest that there is, provided that each search of a smaller one came to its end.
+//! A long case is first cut down by delta debugging (Zeller and Hildebrandt 2002). Of a short one
+//! every selection is tried, the smallest first: then the result is the smallest that there is,
+//! provided that each search of a smaller one came to its end.
 
 use crate::engine::controlled::exhaustive::{Goal, SearchEnd, SearchOptions, search};
 use crate::engine::controlled::observe::ObservedRun;
@@ -27,7 +28,8 @@ pub(super) struct Reduced {
     pub fewest_ops: bool,
 }
 
-/// Reduces `case`, of which some schedule should show `kind`; whether one does is searched up to `max_states` states.
+/// Reduces `case`, of which some schedule should show `kind`; whether one does is searched up to
+/// `max_states` states.
 pub(super) fn reduce(
     case: ShrinkCase,
     kind: Kind,
@@ -141,7 +143,8 @@ impl Reducer<'_> {
         Ok((case, example))
     }
 
-    /// Tries every selection of operations, the smallest first, and of equal ones that with the fewest threads.
+    /// Tries every selection of operations, the smallest first, and of equal ones that with the
+    /// fewest threads.
     fn select(
         &mut self,
         case: ShrinkCase,

@@ -1,7 +1,8 @@
 //! Slicing: the few operations of a trace that a divergence can come from.
 //!
-//! A divergence at an address comes from the operations on that address, and from the last of them; what else the threads did
-//! meanwhile only made the schedule likely. Memory is bounded by the number of addresses in use, not by the length of the trace.
+//! A divergence at an address comes from the operations on that address, and from the last of them;
+//! what else the threads did meanwhile only made the schedule likely. Memory is bounded by the
+//! number of addresses in use, not by the length of the trace.
 
 use std::collections::VecDeque;
 
@@ -24,7 +25,8 @@ const REMEMBERED: usize = 12;
 /// Slices take so many of the last operations on an address.
 const WINDOWS: [usize; 3] = [4, 8, REMEMBERED];
 
-/// Slices of `trace` around its first divergence (of `kind`), the smallest first; the kind, and the operations of the largest.
+/// Slices of `trace` around its first divergence (of `kind`), the smallest first; the kind, and the
+/// operations of the largest.
 pub(super) fn slices(
     trace: &TraceFile,
     kind: Option<Kind>,
@@ -202,8 +204,8 @@ impl History {
         self.ops = kept;
     }
 
-    /// Operations that may have led to `divergence`, by thread: first the last ones on its address, then the last ones of its thread and
-    /// another, then of all threads.
+    /// Operations that may have led to `divergence`, by thread: first the last ones on its address,
+    /// then the last ones of its thread and another, then of all threads.
     fn around(&self, divergence: &Divergence) -> Vec<Vec<Vec<Op>>> {
         let mut all = Vec::new();
         let place = divergence

@@ -1,11 +1,12 @@
 //! Captures: the bytes of tracking connections, in both directions, with times.
 //!
-//! A capture is a list of [`CaptureRecord`]s. [`messages`] cuts what went to the server into frames, a connection at a time, and says what it saw
-//! as [`super::observation::Observation`]s, in the order of the capture. Bytes to the server are those that were *forwarded*: what a proxy did to a
-//! frame on purpose stands beside them as a [`CaptureEvent::Fault`].
+//! A capture is a list of [`CaptureRecord`]s. [`messages`] cuts what went to the server into
+//! frames, a connection at a time, and says what it saw as [`super::observation::Observation`]s, in
+//! the order of the capture. Bytes to the server are those that were *forwarded*: what a proxy did
+//! to a frame on purpose stands beside them as a [`CaptureEvent::Fault`].
 //!
-//! What holds: every byte to the server is in a frame, before the first frame that was found ([`Account::skipped_bytes`]), or torn at
-//! the end of its connection ([`Account::torn_bytes`]).
+//! What holds: every byte to the server is in a frame, before the first frame that was found
+//! ([`CaptureAccount::skipped_bytes`]), or torn at the end of its connection ([`CaptureAccount::torn_bytes`]).
 
 mod frames;
 

@@ -77,8 +77,8 @@ pub enum DecodeError {
     OutOfRange(&'static str),
 }
 
-/// What both directions remember of a stream: the last version of each object, the last epoch of each
-/// slot, and the slot of the operation at hand.
+/// What both directions remember of a stream: the last version of each object, the last epoch of
+/// each slot, and the slot of the operation at hand.
 #[derive(Clone, Debug)]
 struct History {
     objects: Objects,

@@ -1,10 +1,10 @@
 //! Events: what one micro-step did, as recorded by the thread that took it.
 //!
 //! An event that touched a shared object (lock, device, slot, connection) carries the object's
-//! *version*: a counter inside the object, bumped in its own critical section at every touch. Version
-//! order is the order of touches, so the streams of all threads can be merged into one schedule
-//! without a global clock. What an event does not say follows from its stream: the events after an
-//! [`Event::Open`] belong to that operation and to its current part.
+//! *version*: a counter inside the object, bumped in its own critical section at every touch.
+//! Version order is the order of touches, so the streams of all threads can be merged into one
+//! schedule without a global clock. What an event does not say follows from its stream: the events
+//! after an [`Event::Open`] belong to that operation and to its current part.
 
 use crate::device::DeviceId;
 use crate::registry::Outcome;

@@ -6,10 +6,10 @@
 //! | header | length u32, CRC-32C u32, TOML ([`Header`]) |
 //! | block | 32-byte head (with a CRC-32C of its own), then the payload, zstd-compressed |
 //!
-//! Blocks of all streams stand in the order in which they were written, each holds whole events, and a
-//! file without its end block is the readable prefix of a run that was cut short. Memory does not grow with the length of the
-//! file in either direction: a writer holds one block a stream, a reader one block a stream and the
-//! offsets of the blocks (8 bytes for each 64 KiB of events).
+//! Blocks of all streams stand in the order in which they were written, each holds whole events,
+//! and a file without its end block is the readable prefix of a run that was cut short. Memory does
+//! not grow with the length of the file in either direction: a writer holds one block a stream, a
+//! reader one block a stream and the offsets of the blocks (8 bytes for each 64 KiB of events).
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -252,7 +252,8 @@ impl TraceFile {
         TraceFile::from_file(file, path)
     }
 
-    /// Copies the whole file, damage included, to a new file at `path`, in a folder that is made where it is missing.
+    /// Copies the whole file, damage included, to a new file at `path`, in a folder that is made
+    /// where it is missing.
     pub fn copy_to(&self, path: &Path) -> io::Result<()> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
@@ -344,7 +345,8 @@ impl TraceFile {
         self.sound_bytes
     }
 
-    /// Whether a writer may go on behind the blocks that were found: nothing but an end block, or a block that never became whole, is behind them.
+    /// Whether a writer may go on behind the blocks that were found: nothing but an end block, or a
+    /// block that never became whole, is behind them.
     pub fn can_be_continued(&self) -> bool {
         self.ends != Ends::Inside
     }

@@ -66,10 +66,12 @@ pub struct CaptureHeader {
     pub version: String,
     /// Who captured the bytes.
     pub source: CaptureSource,
-    /// The wire layout of clients that send no hello, where it is known; else it is found out from the content.
+    /// The wire layout of clients that send no hello, where it is known; else it is found out from
+    /// the content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layout: Option<Layout>,
-    /// When the capture began, in ns since 1970; the times of its records count from there. 0: not known.
+    /// When the capture began, in ns since 1970; the times of its records count from there. 0: not
+    /// known.
     pub started_unix_ns: u64,
 }
 

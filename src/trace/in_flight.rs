@@ -1,4 +1,5 @@
-//! What is under way on one connection: messages written and not yet received, and which of them tore.
+//! What is under way on one connection: messages written and not yet received, and which of them
+//! tore.
 
 use std::collections::VecDeque;
 
@@ -24,7 +25,8 @@ pub struct InFlight {
 pub enum Frame {
     /// One message as it was sent.
     Whole(Sent),
-    /// Pieces of several messages, of which this is the first; together they read as a message that nobody sent.
+    /// Pieces of several messages, of which this is the first; together they read as a message that
+    /// nobody sent.
     Torn(Sent, Message),
     /// Pieces of several messages, of which this is the first; together they are no message.
     Garbage(Sent),

@@ -1,10 +1,12 @@
-//! Journals: what a tracking server took in, in its order, so that a server that starts again has the same table.
+//! Journals: what a tracking server took in, in its order, so that a server that starts again has
+//! the same table.
 //!
-//! A journal is a list of [`JournalRecord`]s; played into an empty registry of the header's semantics and limits they give the table that the
-//! server had. Only what can change the table is in it, and of a message only what a registry looks at: no timestamps.
+//! A journal is a list of [`JournalRecord`]s; played into an empty registry of the header's
+//! semantics and limits they give the table that the server had. Only what can change the table is
+//! in it, and of a message only what a registry looks at: no timestamps.
 //!
-//! Numbers are stored as the distance to the last message's. A [`JournalRecord::Resumed`] starts these anew, so that who goes on with a journal need not
-//! know where its writer was.
+//! Numbers are stored as the distance to the last message's. A [`JournalRecord::Resumed`] starts
+//! these anew, so that who goes on with a journal need not know where its writer was.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
@@ -110,7 +112,8 @@ impl JournalWriter {
         })
     }
 
-    /// Goes on with `journal`, whose sound part was read: cuts off what is behind that, which is the end or a block that never became whole.
+    /// Goes on with `journal`, whose sound part was read: cuts off what is behind that, which is
+    /// the end or a block that never became whole.
     pub fn resume(mut file: File, journal: &TraceFile) -> io::Result<JournalWriter> {
         let sound_bytes = journal.sound_bytes();
         file.set_len(sound_bytes)?;
@@ -346,7 +349,8 @@ impl Iterator for JournalReader<'_> {
     }
 }
 
-/// Hands what a journal shows of messages to `sink`; positions count messages, from 1. Returns what is wrong with the file, if anything.
+/// Hands what a journal shows of messages to `sink`; positions count messages, from 1. Returns what
+/// is wrong with the file, if anything.
 pub fn observations(trace: &TraceFile, sink: &mut dyn FnMut(Observation)) -> Option<String> {
     let mut reader = JournalReader::new(trace);
     let (mut position, mut at_ns) = (0, 0);

@@ -1,9 +1,9 @@
 //! The merge: turns the streams of a trace into one schedule.
 //!
-//! An event is due when every earlier touch of its object has been taken: versions are consecutive. Of
-//! the events that are due, the server's go first, so that what is in flight stays as small as it was.
-//! The order among unrelated events is fixed by the streams' numbers: the same trace always merges to
-//! the same schedule.
+//! An event is due when every earlier touch of its object has been taken: versions are consecutive.
+//! Of the events that are due, the server's go first, so that what is in flight stays as small as
+//! it was. The order among unrelated events is fixed by the streams' numbers: the same trace always
+//! merges to the same schedule.
 
 use thiserror::Error;
 
@@ -58,8 +58,8 @@ pub struct Merge<'a> {
     problem: Option<String>,
 }
 
-/// One stream, read block by block and decoded some events at a time: a stream by itself repeats, which
-/// processors predict, and the schedule does not.
+/// One stream, read block by block and decoded some events at a time: a stream by itself repeats,
+/// which processors predict, and the schedule does not.
 #[derive(Debug)]
 struct Stream {
     number: u16,
@@ -196,8 +196,9 @@ impl<'a> Merge<'a> {
         }
     }
 
-    /// The usual case, made short: nothing has changed for the server, and the current stream goes on with an event that
-    /// touches an object and does nothing else. Where that event is among the decoded ones.
+    /// The usual case, made short: nothing has changed for the server, and the current stream goes
+    /// on with an event that touches an object and does nothing else. Where that event is among the
+    /// decoded ones.
     #[inline]
     fn next_of_current(&mut self) -> Option<usize> {
         if self.ask_server {
@@ -215,7 +216,8 @@ impl<'a> Merge<'a> {
         Some(next)
     }
 
-    /// The stream whose next event is due. Threads go on as long as they can: the search begins with the last one.
+    /// The stream whose next event is due. Threads go on as long as they can: the search begins
+    /// with the last one.
     #[inline]
     fn next_due(&mut self) -> Option<usize> {
         if self.ask_server {
@@ -259,7 +261,8 @@ impl<'a> Merge<'a> {
         }
     }
 
-    /// Whether no thread has anything left to do before it gives up: what a thread waited for is held by then.
+    /// Whether no thread has anything left to do before it gives up: what a thread waited for is
+    /// held by then.
     fn all_are_blocked(&self) -> bool {
         self.streams.iter().all(|stream| {
             // A stream whose batch is used up may go on; one without a batch has ended.

@@ -1,9 +1,9 @@
-//! Observations: what was seen of tracking messages, whoever saw them: a server's log, a capture of connections, a
-//! server's journal, a recorded run.
+//! Observations: what was seen of tracking messages, whoever saw them: a server's log, a capture of
+//! connections, a server's journal, a recorded run.
 //!
-//! It is what the checks without truth, the diagnosis and `replay --to` read, so that each of them works on any trace.
-//! An observation says where it stands in its source and no more than the source knows. It does not judge. Who turns a
-//! record into observations is [`crate::observe`].
+//! It is what the checks without truth, the diagnosis and `replay --to` read, so that each of them
+//! works on any trace. An observation says where it stands in its source and no more than the
+//! source knows. It does not judge. Who turns a record into observations is [`crate::observe`].
 
 use super::event::ReceiveCode;
 use crate::tracking::Message;
@@ -11,11 +11,13 @@ use crate::tracking::Message;
 /// One thing that was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
-    /// Where, from 1: the line of a text, the number of a record or of an event. What evidence refers to.
+    /// Where, from 1: the line of a text, the number of a record or of an event. What evidence
+    /// refers to.
     pub position: u64,
     /// When, in ns since the source began, where it knows.
     pub at_ns: Option<u64>,
-    /// On which connection, where the source knows; numbered from 0 in the order in which they were opened.
+    /// On which connection, where the source knows; numbered from 0 in the order in which they were
+    /// opened.
     pub conn: Option<u32>,
     /// What.
     pub what: Observed,
@@ -33,14 +35,16 @@ pub enum Observed {
         /// What the server made of it, where the source knows.
         server_answer: Option<ServerAnswer>,
     },
-    /// A message that the server had held back takes effect: it came before, as [`ServerAnswer::Held`].
+    /// A message that the server had held back takes effect: it came before, as
+    /// [`ServerAnswer::Held`].
     TookEffect {
         /// The message.
         message: Message,
         /// What the server made of it, where the source knows.
         server_answer: Option<ServerAnswer>,
     },
-    /// The frame that comes next holds pieces of several messages: they were written into each other.
+    /// The frame that comes next holds pieces of several messages: they were written into each
+    /// other.
     MixedFrame,
     /// A frame of a type that is no message's.
     UnknownFrame {
@@ -111,7 +115,8 @@ pub enum RefsLeft {
 }
 
 impl ServerAnswer {
-    /// What a registry's answer says, in the words of a log. `None` for what is no answer to an ALLOC or a FREE.
+    /// What a registry's answer says, in the words of a log. `None` for what is no answer to an
+    /// ALLOC or a FREE.
     pub fn from_code(code: ReceiveCode) -> Option<ServerAnswer> {
         Some(match code {
             ReceiveCode::Inserted => ServerAnswer::Inserted,

@@ -2,10 +2,11 @@
 //! trace file.
 //!
 //! Each stream (a thread, or the server) encodes into a buffer of its own; full buffers go to one
-//! writer thread, which compresses and writes them. Nothing is shared on the hot path. The way to the
-//! writer holds a bounded number of blocks: when the disk is slower than the run, the run waits and
-//! nothing is lost. When writing fails (a full disk), the writer remembers why, [`Recorder::failed`]
-//! turns true so that the run can stop, and [`Recorder::finish`] returns the error.
+//! writer thread, which compresses and writes them. Nothing is shared on the hot path. The way to
+//! the writer holds a bounded number of blocks: when the disk is slower than the run, the run waits
+//! and nothing is lost. When writing fails (a full disk), the writer remembers why,
+//! [`Recorder::failed`] turns true so that the run can stop, and [`Recorder::finish`] returns the
+//! error.
 
 use std::fs::File;
 use std::io;
@@ -23,7 +24,8 @@ use crate::scenario::objects::Objects;
 
 /// Blocks that may be under way to the writer.
 const QUEUE_BLOCKS: usize = 32;
-/// A buffer that is not full is still written when it is this old and [`StreamRecorder::tick`] is called.
+/// A buffer that is not full is still written when it is this old and [`StreamRecorder::tick`] is
+/// called.
 const FLUSH_AFTER: Duration = Duration::from_millis(250);
 
 /// A block under way to the writer.

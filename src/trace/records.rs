@@ -1,7 +1,8 @@
 //! Blocks of records: what captures and journals are made of.
 //!
-//! A record is one tag byte and what its owner puts behind it; blocks hold whole records. Records go into a buffer and from there to the
-//! file in one write a block, so that a process that is killed leaves whole blocks. Not here: what records say.
+//! A record is one tag byte and what its owner puts behind it; blocks hold whole records. Records
+//! go into a buffer and from there to the file in one write a block, so that a process that is
+//! killed leaves whole blocks. Not here: what records say.
 
 use std::fs::File;
 use std::io;
@@ -52,7 +53,8 @@ impl RecordWriter {
         self.records > 0
     }
 
-    /// Writes what waits. Afterwards the kernel has it: it survives this process, if not the machine.
+    /// Writes what waits. Afterwards the kernel has it: it survives this process, if not the
+    /// machine.
     pub fn flush(&mut self) -> io::Result<()> {
         if self.records == 0 {
             return Ok(());
@@ -103,7 +105,8 @@ impl<'a> RecordReader<'a> {
         self.damage.as_deref().or(self.trace.damage())
     }
 
-    /// What is wrong with the part that was read: data is behind it. The end that is missing is none of it.
+    /// What is wrong with the part that was read: data is behind it. The end that is missing is
+    /// none of it.
     pub fn damage_inside(&self) -> Option<&str> {
         self.damage.as_deref()
     }

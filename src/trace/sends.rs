@@ -1,8 +1,10 @@
-//! Sends: which buffer each thread of a run has at hand, and so which message its next send carries.
+//! Sends: which buffer each thread of a run has at hand, and so which message its next send
+//! carries.
 //!
-//! A trace records *that* a thread sent, not what: the message follows from the thread's operation and from the address that
-//! the allocator gave it. [`Senders`] follows the events of a run and knows that. It judges nothing: an event that does not
-//! fit its operation is reported to the caller, who decides what it means.
+//! A trace records *that* a thread sent, not what: the message follows from the thread's operation
+//! and from the address that the allocator gave it. [`Senders`] follows the events of a run and
+//! knows that. It judges nothing: an event that does not fit its operation is reported to the
+//! caller, who decides what it means.
 
 use smallvec::SmallVec;
 

@@ -1,6 +1,7 @@
 //! Imported traces: another tool's text, kept as it was in blocks of whole lines.
 //!
-//! Nothing of the text is lost: what reads an imported trace parses the same lines that the import parsed.
+//! Nothing of the text is lost: what reads an imported trace parses the same lines that the import
+//! parsed.
 
 use std::fs::File;
 use std::io::{self, BufRead, Read};
@@ -66,7 +67,8 @@ impl TextWriter {
         Ok(self.trace.written_bytes())
     }
 
-    /// Appends what is left and no end: the trace is one that was cut short. Returns the bytes written.
+    /// Appends what is left and no end: the trace is one that was cut short. Returns the bytes
+    /// written.
     pub fn cut_short(mut self) -> io::Result<u64> {
         self.rest()?;
         Ok(self.trace.written_bytes())

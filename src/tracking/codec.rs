@@ -1,15 +1,17 @@
 //! The codec of a stream: bytes in any pieces in, whole frames out.
 //!
-//! [`FrameDecoder`] is what every reader of tracking bytes uses: the server for each connection, importers for raw
-//! captures, tests. It owns reassembly: a partial read is never taken for a message. Whole frames inside a
-//! piece are decoded in place; only a frame that straddles two pieces is copied, into a buffer that is reused.
+//! [`FrameDecoder`] is what every reader of tracking bytes uses: the server for each connection,
+//! importers for raw captures, tests. It owns reassembly: a partial read is never taken for a
+//! message. Whole frames inside a piece are decoded in place; only a frame that straddles two
+//! pieces is copied, into a buffer that is reused.
 //!
-//! Which layout a connection speaks is decided by, in this order: a hello; the layout that the reader was told;
-//! the content (see the page of `detect.rs`). Bytes that don't tell yet are held until they do, until the reader
-//! says that the stream has gone quiet ([`FrameDecoder::settle`]) or that it has ended ([`FrameDecoder::finish`]).
+//! Which layout a connection speaks is decided by, in this order: a hello; the layout that the
+//! reader was told; the content (see the page of `detect.rs`). Bytes that don't tell yet are held
+//! until they do, until the reader says that the stream has gone quiet ([`FrameDecoder::settle`])
+//! or that it has ended ([`FrameDecoder::finish`]).
 //!
-//! A frame that is no message is reported as [`DecodedFrame::Unknown`] and skipped whole, as the reference servers do:
-//! frames have a fixed size, so the next frame still starts where it should.
+//! A frame that is no message is reported as [`DecodedFrame::Unknown`] and skipped whole, as the
+//! reference servers do: frames have a fixed size, so the next frame still starts where it should.
 
 use super::detect::{self, LayoutVerdict};
 use super::message::Message;
@@ -121,7 +123,8 @@ impl FrameDecoder {
         }
     }
 
-    /// Tells that nothing came for a while: decides the layout from whole frames that are held, if there are any.
+    /// Tells that nothing came for a while: decides the layout from whole frames that are held, if
+    /// there are any.
     pub fn settle(&mut self, sink: &mut impl FnMut(DecodedFrame<'_>)) {
         if self.state == State::Detecting
             && let Some((layout, why)) = detect::settle(&self.held, self.default)

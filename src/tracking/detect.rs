@@ -1,18 +1,19 @@
 //! Which of the real layouts a stream without hello speaks, from its first bytes.
 //!
-//! The layouts share one header and differ in frame size, so the question is where the next header is. A layout
-//! *fits* when every frame that it cuts looks like one: a type in 1 to 12, zero padding, a plausible device and
-//! buffer type, and after the 72 common bytes zeros (in the 648-byte layout: text), as clients send requests.
-//! It is decided once a layout fits with most of a second header seen and no other layout does so.
+//! The layouts share one header and differ in frame size, so the question is where the next header
+//! is. A layout *fits* when every frame that it cuts looks like one: a type in 1 to 12, zero
+//! padding, a plausible device and buffer type, and after the 72 common bytes zeros (in the
+//! 648-byte layout: text), as clients send requests. It is decided once a layout fits with most of
+//! a second header seen and no other layout does so.
 //!
-//! Until then bytes are held. A client that sends one message and waits never gets there; for it the reader
-//! says that the stream has gone quiet, and the layout that the held bytes are whole frames of wins: clients
-//! write whole messages. A sender that pauses inside its first message at exactly a smaller layout's frame size
-//! defeats this; tell the reader the layout then.
+//! Until then bytes are held. A client that sends one message and waits never gets there; for it
+//! the reader says that the stream has gone quiet, and the layout that the held bytes are whole
+//! frames of wins: clients write whole messages. A sender that pauses inside its first message at
+//! exactly a smaller layout's frame size defeats this; tell the reader the layout then.
 //!
-//! When no layout fits because a client leaves rubbish in the fields it doesn't use, only type and device are
-//! looked at. *Ties* go to the default layout if it is among them, else to the smallest: it needs the most
-//! headers to be in place, so fitting by accident is least likely for it.
+//! When no layout fits because a client leaves rubbish in the fields it doesn't use, only type and
+//! device are looked at. *Ties* go to the default layout if it is among them, else to the smallest:
+//! it needs the most headers to be in place, so fitting by accident is least likely for it.
 
 use serde::{Deserialize, Serialize};
 
@@ -107,7 +108,8 @@ pub(super) fn judge(bytes: &[u8], default: Layout) -> LayoutVerdict {
     LayoutVerdict::Decided(default, Detection::Fallback)
 }
 
-/// Decides from held bytes after which nothing came; `None` when they aren't whole frames of any layout.
+/// Decides from held bytes after which nothing came; `None` when they aren't whole frames of any
+/// layout.
 pub(super) fn settle(bytes: &[u8], default: Layout) -> Option<(Layout, Detection)> {
     for strict in [true, false] {
         let fits = fits(bytes, strict);
@@ -138,7 +140,8 @@ fn fits(bytes: &[u8], strict: bool) -> [(Layout, LayoutFit); Layout::LEGACY.len(
     Layout::LEGACY.map(|layout| (layout, fit(bytes, layout, strict)))
 }
 
-/// How well `bytes` go with `layout`; strictly: as frames that clients send, else by type and device only.
+/// How well `bytes` go with `layout`; strictly: as frames that clients send, else by type and
+/// device only.
 pub(super) fn fit(bytes: &[u8], layout: Layout, strict: bool) -> LayoutFit {
     let frames = bytes.chunks_exact(layout.frame_bytes());
     let (rest, whole) = (frames.remainder(), frames.len());

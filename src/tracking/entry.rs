@@ -1,7 +1,7 @@
 //! What a message says of a live buffer: its class and the entry that a server keeps of it.
 //!
-//! The vocabulary that the wire, the clients and every reconstruction share. Who keeps entries, and under which
-//! key, is [`crate::registry`]'s.
+//! The vocabulary that the wire, the clients and every reconstruction share. Who keeps entries, and
+//! under which key, is [`crate::registry`]'s.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,8 @@ pub const MAX_BUFFER_TYPE: u8 = 4;
 pub const BUFFER_TYPE_NAMES: [&str; MAX_BUFFER_TYPE as usize + 1] =
     ["DRAM", "L1", "SYSTEM_MEMORY", "L1_SMALL", "TRACE"];
 
-/// What kind of thing is live. Kinds never share a key, so a circular buffer may have a buffer's address.
+/// What kind of thing is live. Kinds never share a key, so a circular buffer may have a buffer's
+/// address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
@@ -74,13 +75,13 @@ pub struct Entry {
     pub thread: u32,
     /// The generation of the kept ALLOC; 0 when its layout doesn't carry one.
     pub generation: u64,
-    /// How many ALLOCs are open on the key; always 1 but under [`Semantics::Refcount`].
+    /// How many ALLOCs are open on the key; always 1 but under reference-counting semantics.
     pub refcount: u32,
 }
 
 impl Entry {
-    /// The message that takes it off a table. Its extension names no memory where the entry is in system memory: a release
-    /// without one finds it.
+    /// The message that takes it off a table. Its extension names no memory where the entry is in
+    /// system memory: a release without one finds it.
     pub fn release(&self) -> Message {
         Message {
             address: self.address,

@@ -1,7 +1,7 @@
 //! A tracking message with its meaning, free of any wire layout.
 //!
-//! [`Message`] is what the codec decodes every layout into and encodes from; fields that a layout does
-//! not carry are zero or `None`.
+//! [`Message`] is what the codec decodes every layout into and encodes from; fields that a layout
+//! does not carry are zero or `None`.
 
 use super::entry::Class;
 use crate::device::Memory;
@@ -61,7 +61,8 @@ impl MessageKind {
             .copied()
     }
 
-    /// What it is about, and whether it opens an entry (true) or closes one; `None` where it is about no buffer.
+    /// What it is about, and whether it opens an entry (true) or closes one; `None` where it is
+    /// about no buffer.
     #[inline]
     pub fn role(self) -> Option<(Class, bool)> {
         match self {
@@ -115,8 +116,8 @@ pub struct Message {
     pub device: i32,
     /// Size in bytes; 0 in FREE.
     pub size_bytes: u64,
-    /// Buffer type byte as sent: C++ values DRAM 0, L1 1, SYSTEM_MEMORY 2, L1_SMALL 3, TRACE 4. Meaningless in a
-    /// FREE of any layout but the extended one.
+    /// Buffer type byte as sent: C++ values DRAM 0, L1 1, SYSTEM_MEMORY 2, L1_SMALL 3, TRACE 4.
+    /// Meaningless in a FREE of any layout but the extended one.
     pub buffer_type: u8,
     /// Process id as sent.
     pub pid: i32,

@@ -1,4 +1,5 @@
-//! Planted faults of the wire: which messages a planted mistake distorts, and in which layout the server then reads.
+//! Planted faults of the wire: which messages a planted mistake distorts, and in which layout the
+//! server then reads.
 
 use super::message::Message;
 use super::sent::{Handle, SentKind};

@@ -1,12 +1,14 @@
 //! Finding the first frame of a stream whose beginning is damaged or missing.
 //!
-//! Streams have no marks between frames, so a place is believed when what follows looks like frames of one layout, as strictly as
-//! the detection of layouts wants it. Not for live connections: those begin with a frame.
+//! Streams have no marks between frames, so a place is believed when what follows looks like frames
+//! of one layout, as strictly as the detection of layouts wants it. Not for live connections: those
+//! begin with a frame.
 
 use super::detect::{self, LayoutFit};
 use super::wire::{HELLO_BYTES, Layout, decode_hello};
 
-/// So many bytes may be passed over: those of a frame whose beginning is missing, or what else stands before the first one.
+/// So many bytes may be passed over: those of a frame whose beginning is missing, or what else
+/// stands before the first one.
 pub const MAX_DAMAGED_BYTES: usize = 64 << 10;
 /// With so many bytes a first frame that there is can be found.
 pub const ENOUGH_BYTES: usize = detect::ENOUGH_BYTES + MAX_DAMAGED_BYTES;
@@ -20,8 +22,9 @@ pub struct FirstFrame {
     pub layout: Layout,
 }
 
-/// The first place from which on `bytes` look like frames: of `layout` where it is known, else of any real one. `None` when there is none, or when
-/// the stream begins with a hello: then it is read from its first byte.
+/// The first place from which on `bytes` look like frames: of `layout` where it is known, else of
+/// any real one. `None` when there is none, or when the stream begins with a hello: then it is read
+/// from its first byte.
 pub fn first_frame(bytes: &[u8], layout: Option<Layout>) -> Option<FirstFrame> {
     let hello = bytes.first_chunk::<HELLO_BYTES>();
     if hello.is_some_and(|hello| decode_hello(hello).is_some()) {
@@ -33,7 +36,8 @@ pub fn first_frame(bytes: &[u8], layout: Option<Layout>) -> Option<FirstFrame> {
     };
     for offset in 0..MAX_DAMAGED_BYTES.min(bytes.len()) {
         let rest = &bytes[offset..bytes.len().min(offset + detect::ENOUGH_BYTES)];
-        // At the very start a short stream counts too; behind damage a place needs a second header to be believed.
+        // At the very start a short stream counts too; behind damage a place needs a second header
+        // to be believed.
         let least = if offset == 0 {
             LayoutFit::Partial
         } else {
@@ -43,7 +47,8 @@ pub fn first_frame(bytes: &[u8], layout: Option<Layout>) -> Option<FirstFrame> {
             .iter()
             .map(|&layout| (detect::fit(rest, layout, true), layout))
             .filter(|(fit, _)| *fit >= least);
-        // Of layouts that fit as well, the longest frames: shorter ones fit by accident where the rest of a frame is zero.
+        // Of layouts that fit as well, the longest frames: shorter ones fit by accident where the
+        // rest of a frame is zero.
         if let Some((_, layout)) = fits.max_by_key(|(fit, layout)| (*fit, layout.frame_bytes())) {
             return Some(FirstFrame { offset, layout });
         }

@@ -1,5 +1,5 @@
-//! The message that a `send` step stands for: engines send it, and who reads a trace rebuilds it, both by the same
-//! function.
+//! The message that a `send` step stands for: engines send it, and who reads a trace rebuilds it,
+//! both by the same function.
 
 use super::message::{Extension, Message, MessageKind};
 use super::wire::Layout;
@@ -53,8 +53,9 @@ pub struct Handle {
     pub generation: u64,
 }
 
-/// The message of `kind`, as `layout` carries it, that `thread` of process `pid` sends about `handle`, stamped with
-/// `sequence` (0: not stamped). The time in it is none: a run must not depend on the clock.
+/// The message of `kind`, as `layout` carries it, that `thread` of process `pid` sends about
+/// `handle`, stamped with `sequence` (0: not stamped). The time in it is none: a run must not
+/// depend on the clock.
 #[inline]
 pub fn message(
     layout: Layout,

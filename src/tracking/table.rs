@@ -1,8 +1,10 @@
-//! The whole live table on the wire, in the extended layout: one request, a frame an entry, an end frame.
+//! The whole live table on the wire, in the extended layout: one request, a frame an entry, an end
+//! frame.
 //!
-//! For the exact comparison of reconstruction and truth; real clients and servers know nothing of it. The
-//! frames reuse the extended layout's fields: class in the first padding byte, reference count in `dram`,
-//! generation and thread in the tail. The end frame has the number of entries in `size`.
+//! For the exact comparison of reconstruction and truth; real clients and servers know nothing of
+//! it. The frames reuse the extended layout's fields: class in the first padding byte, reference
+//! count in `dram`, generation and thread in the tail. The end frame has the number of entries in
+//! `size`.
 
 use zerocopy::{FromZeros, IntoBytes};
 

@@ -1,10 +1,11 @@
 //! The client's side: one connection to a tracking server, used by many threads at once.
 //!
-//! Which thread writes to which connection, and who opens it when, is decided by whoever interprets the steps of a
-//! discipline: here is only what one connection does.
+//! Which thread writes to which connection, and who opens it when, is decided by whoever interprets
+//! the steps of a discipline: here is only what one connection does.
 //!
-//! A [`Connection`]'s writes are atomic towards each other, as the kernel's are for one `send`, and each takes the
-//! next *version* of its connection inside the critical section: the order in which the connection's bytes flow.
+//! A [`Connection`]'s writes are atomic towards each other, as the kernel's are for one `send`, and
+//! each takes the next *version* of its connection inside the critical section: the order in which
+//! the connection's bytes flow.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -27,8 +28,9 @@ use crate::tracking::entry::Entry;
 pub enum SendMode {
     /// Waits for room.
     Blocking,
-    /// Drops the bytes (MSG_DONTWAIT). Bytes that the kernel took in part are finished by waiting: a stream that
-    /// ends inside a message would desynchronise every later one, and loss is to be studied apart from that.
+    /// Drops the bytes (MSG_DONTWAIT). Bytes that the kernel took in part are finished by waiting:
+    /// a stream that ends inside a message would desynchronise every later one, and loss is to be
+    /// studied apart from that.
     DontWait,
 }
 
@@ -40,8 +42,8 @@ pub enum WriteOutcome {
         /// The write's place.
         version: u64,
     },
-    /// The socket's buffer was full and the mode is [`SendMode::DontWait`]: nothing was written. This is the
-    /// truth about the loss.
+    /// The socket's buffer was full and the mode is [`SendMode::DontWait`]: nothing was written.
+    /// This is the truth about the loss.
     Dropped {
         /// The write's place.
         version: u64,
@@ -89,7 +91,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects, and says hello when the layout is the extended one. The hello is no write: versions start after it.
+    /// Connects, and says hello when the layout is the extended one. The hello is no write:
+    /// versions start after it.
     pub fn open(
         path: &Path,
         layout: Layout,
@@ -138,8 +141,9 @@ impl Connection {
         )
     }
 
-    /// Asks the server to log what is live ([`MessageKind::DumpRemaining`]) or loaded ([`MessageKind::DumpKernels`]).
-    /// Returns when the server has done so: a query follows, and servers take a connection's messages in order.
+    /// Asks the server to log what is live ([`MessageKind::DumpRemaining`]) or loaded
+    /// ([`MessageKind::DumpKernels`]). Returns when the server has done so: a query follows, and
+    /// servers take a connection's messages in order.
     pub fn dump_to_log(&self, kind: MessageKind, timeout: Duration) -> Result<(), RequestError> {
         let _request = self.request.lock();
         self.put_request(wire::encode(self.layout, &request(kind, 0)).as_bytes())?;
@@ -212,7 +216,8 @@ impl Connection {
         }
     }
 
-    /// A write fails that the peer leaves no room for in so long a time. Without this it waits as long as the peer lets it.
+    /// A write fails that the peer leaves no room for in so long a time. Without this it waits as
+    /// long as the peer lets it.
     pub fn limit_writes(&self, patience: Duration) -> io::Result<()> {
         self.stream.set_write_timeout(Some(patience))
     }

@@ -1,8 +1,10 @@
-//! The wire layouts, byte for byte: five that real clients speak and heisenbed's own extension of the 144-byte one.
+//! The wire layouts, byte for byte: five that real clients speak and heisenbed's own extension of
+//! the 144-byte one.
 //!
-//! This module turns one whole frame into a [`Message`] or an answer and back. It is not for streams: cutting
-//! bytes into frames is [`super::codec`]'s work. All fields are little-endian and unaligned; padding is written
-//! as zero and not looked at. Fields that a layout doesn't carry are zero (or `None`) after decoding.
+//! This module turns one whole frame into a [`Message`] or an answer and back. It is not for
+//! streams: cutting bytes into frames is [`super::codec`]'s work. All fields are little-endian and
+//! unaligned; padding is written as zero and not looked at. Fields that a layout doesn't carry are
+//! zero (or `None`) after decoding.
 
 use std::fmt;
 use std::str::FromStr;
@@ -33,7 +35,8 @@ pub enum Layout {
     /// 648 bytes: the common part with a name and a call stack as text.
     #[serde(rename = "648")]
     V648,
-    /// 168 bytes: heisenbed's own. The 144-byte layout, then memory, sequence number, generation and thread.
+    /// 168 bytes: heisenbed's own. The 144-byte layout, then memory, sequence number, generation
+    /// and thread.
     Extended,
 }
 
@@ -444,8 +447,8 @@ pub fn decode_device_info(layout: Layout, frame: &[u8]) -> Option<DeviceInfo> {
     })
 }
 
-/// What a client sends first to say which layout it speaks; clients of the real layouts send none. Its first
-/// byte can't be a legal message type.
+/// What a client sends first to say which layout it speaks; clients of the real layouts send none.
+/// Its first byte can't be a legal message type.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
 #[repr(C)]
 struct Hello {
@@ -474,7 +477,8 @@ pub fn encode_hello(layout: Layout) -> [u8; HELLO_BYTES] {
     zerocopy::transmute!(hello)
 }
 
-/// The layout that a hello announces; `None` when it is none, or of a version that isn't known here.
+/// The layout that a hello announces; `None` when it is none, or of a version that isn't known
+/// here.
 pub fn decode_hello(bytes: &[u8; HELLO_BYTES]) -> Option<Layout> {
     let hello: Hello = zerocopy::transmute!(*bytes);
     let ours = hello.magic == HELLO_MAGIC && hello.version.get() == HELLO_VERSION;

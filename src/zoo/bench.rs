@@ -1,7 +1,9 @@
-//! The measurement (see [`super::results`] for what comes of it): every defect by every engine over many seeds, and every twin over many schedules.
+//! The measurement (see [`super::results`] for what comes of it): every defect by every engine over
+//! many seeds, and every twin over many schedules.
 //!
-//! Counts are the same on every machine for the controlled engines, which draw from seeds; times, and all figures of real threads, are those of the
-//! machine. An engine that finds a defect in none of its first [`FRUITLESS_SEEDS`] seeds is not asked again, and the result says how many it had.
+//! Counts are the same on every machine for the controlled engines, which draw from seeds; times,
+//! and all figures of real threads, are those of the machine. An engine that finds a defect in none
+//! of its first [`FRUITLESS_SEEDS`] seeds is not asked again, and the result says how many it had.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,7 +52,8 @@ pub struct BenchPlan {
 /// How far a measurement has come.
 #[derive(Clone, Copy, Debug)]
 pub enum BenchProgress<'a> {
-    /// A step begins: an engine on a defect, the smallest run, or a twin. Of each defect there are [`BenchPlan::steps_per_defect`].
+    /// A step begins: an engine on a defect, the smallest run, or a twin. Of each defect there are
+    /// [`BenchPlan::steps_per_defect`].
     Step,
     /// A seed of the same step.
     Seed,
@@ -156,7 +159,8 @@ fn by_engine(
         let shows = |report: &Report| defect.shows_in(report);
         let trial = match run_trial(engine, scenario.clone(), &budget, &shows) {
             Ok(trial) => trial,
-            // A trace that contradicts itself is a finding about heisenbed, and no reason to lose the others.
+            // A trace that contradicts itself is a finding about heisenbed, and no reason to lose
+            // the others.
             Err(TrialError::Threads(error)) if !matches!(error, CheckedRunError::Run(_)) => {
                 result.error = Some(error.to_string());
                 result.seeds += 1;

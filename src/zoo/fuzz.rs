@@ -1,7 +1,8 @@
 //! A small fuzzer over schedule bytes (see [`Bytes`]): mutation with feedback, in process.
 //!
-//! An input that brings allocations, releases and messages about in an order not seen before is kept, and later ones are made from those
-//! that are kept. The feedback is that order, not code coverage: real coverage-guided fuzzing of the same bytes is `fuzz/`.
+//! An input that brings allocations, releases and messages about in an order not seen before is
+//! kept, and later ones are made from those that are kept. The feedback is that order, not code
+//! coverage: real coverage-guided fuzzing of the same bytes is `fuzz/`.
 
 use std::hash::Hasher;
 use std::sync::Arc;

@@ -1,10 +1,14 @@
-//! The defect zoo: defects from real reports, planted one at a time, to measure whether the testbed finds them.
+//! The defect zoo: defects from real reports, planted one at a time, to measure whether the testbed
+//! finds them.
 //!
-//! A [`Defect`] is data (`defects.toml`): a scenario with a discipline and at most one [planted](crate::planted) mistake, the kinds of divergence
-//! that it must show, and a *twin*, the same scenario without the defect, which must stay silent. [`hunt`] looks for a defect with one engine;
-//! [`bench`](mod@bench) measures all of them; [`canaries`] are the few that any longer campaign must find, or it is blind.
+//! A [`Defect`] is data (`defects.toml`): a scenario with a discipline and at most one
+//! [planted](crate::planted) mistake, the kinds of divergence that it must show, and a *twin*, the
+//! same scenario without the defect, which must stay silent. [`trial`] looks for a defect with one
+//! engine; [`bench`](mod@bench) measures all of them; [`canaries`] are the few that any longer
+//! campaign must find, or it is blind.
 //!
-//! Not for regressions of heisenbed itself: those are reproducers in `corpus/`. Names are stable: they are in results that are kept.
+//! Not for regressions of heisenbed itself: those are reproducers in `corpus/`. Names are stable:
+//! they are in results that are kept.
 
 pub mod bench;
 mod fuzz;
@@ -49,7 +53,8 @@ struct Steps {
     deallocate: Vec<String>,
 }
 
-/// Which form of a scenario: as it is, for real threads, or small enough for every schedule to matter.
+/// Which form of a scenario: as it is, for real threads, or small enough for every schedule to
+/// matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScenarioSize {
     /// As it is.
@@ -102,8 +107,10 @@ pub fn unknown(name: &str) -> String {
     )
 }
 
-/// Defects that must be found in every night, one of each sort: a race at the release and one at the publication, a double release, a
-/// deadlock, a wrong message, a wrong server. Budgets are at least 20 times what the worst of 30 seeds took when the table in `docs/effectiveness.md` was made.
+/// Defects that must be found in every night, one of each sort: a race at the release and one at
+/// the publication, a double release, a deadlock, a wrong message, a wrong server. Budgets are at
+/// least 20 times what the worst of 30 seeds took when the table in `docs/effectiveness.md` was
+/// made.
 pub fn canaries() -> Vec<CanaryDefect> {
     const CHOSEN: [(&str, Engine, u64); 7] = [
         ("free-first-gap", Engine::Random, 2_000),
@@ -146,7 +153,8 @@ impl Defect {
         twin.or(self.steps.as_ref())
     }
 
-    /// Its scenario or its twin's as a file, to be changed before it is resolved by [`Defect::complete`].
+    /// Its scenario or its twin's as a file, to be changed before it is resolved by
+    /// [`Defect::complete`].
     pub fn file(
         &self,
         defective: bool,

@@ -115,7 +115,8 @@ impl Spread {
 pub struct OtherPlan;
 
 impl Results {
-    /// With the defects of another measurement of the same plan, which replace those that are here; in the order of the zoo.
+    /// With the defects of another measurement of the same plan, which replace those that are here;
+    /// in the order of the zoo.
     pub fn join(mut self, other: Results) -> Result<Results, OtherPlan> {
         let plan = |results: &Results| {
             let Results {
@@ -140,8 +141,9 @@ impl Results {
         Ok(self)
     }
 
-    /// Whether every defect that was measured to the end was found as it must be: by two engines (or all that were asked and can run it),
-    /// with every seed by the best of them in 10 s; and every twin was silent.
+    /// Whether every defect that was measured to the end was found as it must be: by two engines
+    /// (or all that were asked and can run it), with every seed by the best of them in 10 s; and
+    /// every twin was silent.
     pub fn holds(&self) -> bool {
         self.shortcomings().is_empty()
     }
@@ -156,7 +158,8 @@ impl Results {
             .collect()
     }
 
-    /// As Markdown: a table with a row a defect and a column an engine, how to read it, and what is not as it must be.
+    /// As Markdown: a table with a row a defect and a column an engine, how to read it, and what is
+    /// not as it must be.
     pub fn markdown(&self) -> String {
         let engines: Vec<Engine> = self.defects.first().map_or_else(Vec::new, |first| {
             first.engines.iter().map(|engine| engine.engine).collect()

@@ -223,8 +223,8 @@ fn play(scenario: &Scenario, run: u64, interrupt: &AtomicBool) -> Result<Report,
     Ok(recorded_and_checked(config, |_| ())?.report)
 }
 
-/// Draws in portions that grow, so that a schedule that is found early costs no more than it must. The first schedule that diverges is the same
-/// for any portions and workers.
+/// Draws in portions that grow, so that a schedule that is found early costs no more than it must.
+/// The first schedule that diverges is the same for any portions and workers.
 fn draw(
     strategy: Strategy,
     scenario: Scenario,

@@ -1,4 +1,5 @@
-//! `heisenbed diagnose`, as a user runs it: on logs, on imported and on recorded traces, and on runs with a known cause.
+//! `heisenbed diagnose`, as a user runs it: on logs, on imported and on recorded traces, and on
+//! runs with a known cause.
 
 use std::fs;
 use std::path::Path;
@@ -28,8 +29,8 @@ fn of_text(text: &str) -> (Value, i32) {
     run_json(&format!("diagnose {}", file.path().display()))
 }
 
-/// A log in short: `+a` allocates at address a (`+a:DRAM` in that memory), `-a` frees it, `!n` sweeps process n, `?n` is a frame of unknown
-/// type; `@n` after an ALLOC is its process.
+/// A log in short: `+a` allocates at address a (`+a:DRAM` in that memory), `-a` frees it, `!n`
+/// sweeps process n, `?n` is a frame of unknown type; `@n` after an ALLOC is its process.
 fn log(events: &str) -> String {
     let mut text = String::from("🚀 Allocation Server started\n");
     let mut live: Vec<&str> = Vec::new();
@@ -515,7 +516,8 @@ fn a_process_that_begins_anew_is_seen_by_its_connection() {
 
 #[test]
 fn an_early_free_is_followed_by_its_alloc_and_not_by_another_free() {
-    // What the server of a run under early publication gets: one address, each FREE before its own ALLOC.
+    // What the server of a run under early publication gets: one address, each FREE before its own
+    // ALLOC.
     let mut diagnoser = Diagnoser::default();
     let kinds = [MessageKind::Free, MessageKind::Alloc];
     for position in 0..40 {
@@ -527,7 +529,8 @@ fn an_early_free_is_followed_by_its_alloc_and_not_by_another_free() {
         complete: true,
         ..Circumstances::default()
     });
-    // One FREE too early, or one ALLOC missing, at each of two addresses: too little to be certain of either.
+    // One FREE too early, or one ALLOC missing, at each of two addresses: too little to be certain
+    // of either.
     assert!(diagnosis.trouble);
     assert!(diagnosis.causes.iter().all(|cause| cause.score < CONFIDENT));
 }

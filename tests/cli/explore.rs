@@ -1,4 +1,5 @@
-//! `explore`, `matrix`, `shrink`, `replay` and `corpus` as scripts use them: exit codes, JSON keys, files.
+//! `explore`, `matrix`, `shrink`, `replay` and `corpus` as scripts use them: exit codes, JSON keys,
+//! files.
 
 use crate::common::{KEYS, run, run_json};
 use serde_json::{Value, json};

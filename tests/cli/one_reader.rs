@@ -1,5 +1,6 @@
-//! `check`, `diagnose`, `replay` and `replay --to` read one and the same run: as many messages, as many torn frames, in one
-//! order. Over every defect of the zoo that real threads can make, the ones of the wire among them.
+//! `check`, `diagnose`, `replay` and `replay --to` read one and the same run: as many messages, as
+//! many torn frames, in one order. Over every defect of the zoo that real threads can make, the
+//! ones of the wire among them.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

@@ -1,6 +1,8 @@
-//! What the program says to people: every help page, the lists, and the verdicts, as snapshots in `snapshots/`.
+//! What the program says to people: every help page, the lists, and the verdicts, as snapshots in
+//! `snapshots/`.
 //!
-//! Only what differs from run to run (times, rates, directories) is replaced; counts are part of the text.
+//! Only what differs from run to run (times, rates, directories) is replaced; counts are part of
+//! the text.
 
 use std::process::Stdio;
 

@@ -1,5 +1,5 @@
-//! What the integration tests share: scenarios from a few words, runs on threads with their verdict, and the
-//! program itself as a user starts it.
+//! What the integration tests share: scenarios from a few words, runs on threads with their
+//! verdict, and the program itself as a user starts it.
 
 #![allow(dead_code, reason = "every test file takes what it needs")]
 
@@ -172,7 +172,8 @@ pub fn run(words: &str) -> Output {
     heisenbed(&arguments).output().expect("the program starts")
 }
 
-/// The JSON object that the program wrote, and its exit code. `--format json --quiet` is added to the words.
+/// The JSON object that the program wrote, and its exit code. `--format json --quiet` is added to
+/// the words.
 pub fn run_json(words: &str) -> (serde_json::Value, i32) {
     let output = run(&format!("{words} --format json --quiet"));
     let text = String::from_utf8_lossy(&output.stdout);
@@ -193,7 +194,8 @@ pub fn piped(arguments: &[&str]) -> Child {
         .expect("the program starts")
 }
 
-/// Waits for the program's end; its peak of memory in KiB as far as it was seen (0: it was over too soon), and what it printed.
+/// Waits for the program's end; its peak of memory in KiB as far as it was seen (0: it was over too
+/// soon), and what it printed.
 pub fn watch(child: &mut Child) -> (u64, serde_json::Value) {
     let mut peak_kib = 0;
     while child.try_wait().expect("a child").is_none() {
@@ -242,7 +244,8 @@ pub fn with_scenario(trace: &TraceFile, scenario: &Scenario) -> TraceFile {
     TraceFile::from_file(file, "changed".as_ref()).expect("readable")
 }
 
-/// A small scenario, every schedule of which can be searched: a built-in workload, condensed, under a discipline.
+/// A small scenario, every schedule of which can be searched: a built-in workload, condensed, under
+/// a discipline.
 pub fn small(workload: &str, discipline: &str, order: Order, publish: Publication) -> Scenario {
     small_file(workload, discipline, order, publish)
         .resolve()

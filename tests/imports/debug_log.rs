@@ -137,7 +137,8 @@ fn buffers_that_own_no_memory_are_known_and_counted_apart() {
     assert_eq!(log.said("check").0["leaks"], 1);
 }
 
-/// A block in the middle of three is damaged by `damage`; the lines that are reported, counted from the block's separator.
+/// A block in the middle of three is damaged by `damage`; the lines that are reported, counted from
+/// the block's separator.
 fn damaged(damage: impl FnOnce(&mut Vec<String>)) -> (Vec<u64>, usize) {
     let first = allocated(0x1000, 4096, &["first()", "main"]);
     let mut second = allocated(0x2000, 64, &["second()", "main"]);

@@ -1,7 +1,8 @@
-//! Imports of what an allocator recorded of itself, as a user makes them: sound recordings of the real shapes, and damaged ones.
+//! Imports of what an allocator recorded of itself, as a user makes them: sound recordings of the
+//! real shapes, and damaged ones.
 //!
-//! Every record is used, counted as known-other, or reported with its place; nothing that was not recorded comes out; and what
-//! was read runs again as a workload.
+//! Every record is used, counted as known-other, or reported with its place; nothing that was not
+//! recorded comes out; and what was read runs again as a workload.
 
 #[path = "../common/mod.rs"]
 mod common;

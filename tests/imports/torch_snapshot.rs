@@ -64,7 +64,8 @@ fn every_protocol_tells_the_same_one_device_trace_a_device() {
             .iter()
             .all(|other| other["live_by_stack"] == checked["live_by_stack"])
     );
-    // The same addresses on three devices are three buffers; a release without an allocation is normal in a ring buffer.
+    // The same addresses on three devices are three buffers; a release without an allocation is
+    // normal in a ring buffer.
     assert_eq!(
         (&checked["devices"], &checked["divergences"]),
         (&3.into(), &serde_json::json!({}))

@@ -1,4 +1,5 @@
-//! A client's raw bytes, whose start is damaged. That every byte is accounted for is shown in `tests/servers/proxy.rs`.
+//! A client's raw bytes, whose start is damaged. That every byte is accounted for is shown in
+//! `tests/servers/proxy.rs`.
 
 use heisenbed::tracking::{Layout, Message, MessageKind, wire};
 

@@ -6,7 +6,8 @@ use super::debug_log::{allocated, deallocated, log};
 use super::torch_snapshot::pickled;
 use super::{Recording, run_json};
 
-/// Runs the recording's workload on threads; the script that the run's trace holds, and what was said of the run.
+/// Runs the recording's workload on threads; the script that the run's trace holds, and what was
+/// said of the run.
 fn stressed(recording: &Recording, more: &str) -> (Vec<Vec<String>>, serde_json::Value) {
     recording.import();
     let run = recording.folder.path().join("run.hb");

@@ -1,10 +1,13 @@
-//! A deliberately naive tracking server, as one might write it in an afternoon: what `conformance` must find.
+//! A deliberately naive tracking server, as one might write it in an afternoon: what `conformance`
+//! must find.
 //!
-//! It has the misbehaviours that were confirmed of reference servers, and is written without heisenbed's own wire code, so that the
-//! two check each other: a thread a connection; what one read returns is taken for whole messages; totals of 8 devices, indexed by
-//! what the message says; a key of device and address with a reference count, which keeps size, type and owner of the first ALLOC;
-//! sums that wrap; a FREE of an unknown key that states a size is believed; a message of unknown type is
-//! taken for a FREE; answers that are sent while the table is locked, to whoever may have gone (SIGPIPE ends it).
+//! It has the misbehaviours that were confirmed of reference servers, and is written without
+//! heisenbed's own wire code, so that the two check each other: a thread a connection; what one
+//! read returns is taken for whole messages; totals of 8 devices, indexed by what the message says;
+//! a key of device and address with a reference count, which keeps size, type and owner of the
+//! first ALLOC; sums that wrap; a FREE of an unknown key that states a size is believed; a message
+//! of unknown type is taken for a FREE; answers that are sent while the table is locked, to whoever
+//! may have gone (SIGPIPE ends it).
 //!
 //! It runs in a process of its own, because it dies: this test binary, started again.
 
@@ -34,7 +37,8 @@ impl Naive {
         Naive::start_with(112, None)
     }
 
-    /// One of another layout, or one that drops what dead processes left, every so many milliseconds.
+    /// One of another layout, or one that drops what dead processes left, every so many
+    /// milliseconds.
     pub fn start_with(frame_bytes: usize, sweep_ms: Option<u64>) -> Naive {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut command = Command::new(std::env::current_exe().expect("this test"));
@@ -219,7 +223,8 @@ impl Table {
         let mut answer = vec![0; frame_bytes];
         answer[0] = 4;
         answer[4..8].copy_from_slice(&device.to_le_bytes());
-        // The totals of DRAM, L1, L1_SMALL and TRACE, and where the layout has them those of circular buffers and kernels.
+        // The totals of DRAM, L1, L1_SMALL and TRACE, and where the layout has them those of
+        // circular buffers and kernels.
         for (at, kind) in [(40, 0), (48, 1), (56, 3), (64, 4)] {
             answer[at..at + 8].copy_from_slice(&totals[kind].to_le_bytes());
         }

@@ -1,4 +1,5 @@
-//! The campaign as a user runs it: killed and resumed, on one machine and on many, blind and seeing.
+//! The campaign as a user runs it: killed and resumed, on one machine and on many, blind and
+//! seeing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -417,8 +418,9 @@ fn a_shard_that_is_missing_or_was_killed_is_named_until_it_is_there() {
     assert_eq!(night.summary("merged")["complete"], true);
 }
 
-/// What a fuzz target does as far as a campaign sees it, without the fuzzing: where it FAILS it comes upon "a longer input". On inputs with a `g` it
-/// panics at one place, on others with an `n` at another.
+/// What a fuzz target does as far as a campaign sees it, without the fuzzing: where it FAILS it
+/// comes upon "a longer input". On inputs with a `g` it panics at one place, on others with an `n`
+/// at another.
 const FUZZ_TARGET: &str = r##"#!/bin/sh
 for word; do
     case $word in

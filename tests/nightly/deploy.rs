@@ -1,5 +1,6 @@
-//! What can be checked of the files in deploy/ and .clusterfuzzlite/ without a cluster: they are there, they parse, their numbers
-//! agree, and the command lines in them are ones that the program has. `tests/slurm.sh` runs the Slurm ones for real.
+//! What can be checked of the files in deploy/ and .clusterfuzzlite/ without a cluster: they are
+//! there, they parse, their numbers agree, and the command lines in them are ones that the program
+//! has. `tests/slurm.sh` runs the Slurm ones for real.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -191,7 +192,8 @@ fn command_line(line: &str) -> Option<(Vec<String>, BTreeSet<String>)> {
         .split_whitespace()
         .take_while(|word| !matches!(*word, "|" | "||" | "&&" | ";" | "#"));
     let mut command: Vec<String> = loop {
-        // `heisenbed`, `bin/heisenbed`, "${HEISENBED:-heisenbed}", but not the last of what a sentence counts (… heisenbed).
+        // `heisenbed`, `bin/heisenbed`, "${HEISENBED:-heisenbed}", but not the last of what a
+        // sentence counts (… heisenbed).
         let word = words.next()?.trim_matches('"');
         let name = word.trim_end_matches('}').rsplit(['/', '-']).next()?;
         match name {

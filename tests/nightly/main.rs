@@ -1,4 +1,5 @@
-//! Nightly work: campaigns, the planted defects that they must find again, and the files to deploy them.
+//! Nightly work: campaigns, the planted defects that they must find again, and the files to deploy
+//! them.
 
 mod campaign;
 #[path = "../common/mod.rs"]

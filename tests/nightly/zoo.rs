@@ -1,6 +1,8 @@
-//! The defect zoo: every defect is found with the kinds that it must show and no others, and its twin is silent.
+//! The defect zoo: every defect is found with the kinds that it must show and no others, and its
+//! twin is silent.
 //!
-//! The measurement over 30 seeds, 10^6 schedules and 100 runs a twin is `heisenbed zoo bench`; its table is in `docs/effectiveness.md`.
+//! The measurement over 30 seeds, 10^6 schedules and 100 runs a twin is `heisenbed zoo bench`; its
+//! table is in `docs/effectiveness.md`.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;

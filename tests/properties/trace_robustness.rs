@@ -1,5 +1,5 @@
-//! Traces that were cut, damaged, or could not be written: what can be read is read, the rest is said, and nothing
-//! is ever called clean that was not checked to its end.
+//! Traces that were cut, damaged, or could not be written: what can be read is read, the rest is
+//! said, and nothing is ever called clean that was not checked to its end.
 
 use std::fs::File;
 use std::io::Write;
@@ -47,7 +47,8 @@ fn check_file(file: File) -> Result<Report, String> {
     check_trace(&trace, |_| ()).map_err(|error| error.to_string())
 }
 
-/// Asserts that damage shows: as an error, as a prefix, or not at all because nothing that counts was touched.
+/// Asserts that damage shows: as an error, as a prefix, or not at all because nothing that counts
+/// was touched.
 fn assert_no_wrong_verdict(
     checked: Result<Report, String>,
     whole: &Report,
@@ -178,7 +179,8 @@ fn a_full_disk_fails_the_run_and_is_named() {
 fn a_disk_that_fills_up_in_the_middle_fails_the_run_and_leaves_a_prefix() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("full.hb");
-    // 128 KiB, whether the shell counts in blocks of 512 or of 1024 bytes; the signal is ignored, so that a write fails.
+    // 128 KiB, whether the shell counts in blocks of 512 or of 1024 bytes; the signal is ignored,
+    // so that a write fails.
     let limited =
         "trap '' XFSZ; ulimit -f 128; exec \"$0\" stress --quiet --ops 2000000 --record \"$1\"";
     let output = Command::new("sh")

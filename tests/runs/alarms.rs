@@ -1,5 +1,5 @@
-//! The searches' own watch never stays silent where the oracle finds a divergence: random small scenarios under random
-//! disciplines and schedules, each run checked in full.
+//! The searches' own watch never stays silent where the oracle finds a divergence: random small
+//! scenarios under random disciplines and schedules, each run checked in full.
 
 use crate::common::{discipline_text, scenario};
 use heisenbed::engine::controlled::machine::{Machine, RunEnd, Setup};

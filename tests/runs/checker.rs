@@ -1,4 +1,5 @@
-//! The checker fed by hand: traces that no run of ours leaves, because the run itself would be wrong.
+//! The checker fed by hand: traces that no run of ours leaves, because the run itself would be
+//! wrong.
 
 use crate::common::scripted;
 use heisenbed::device::DeviceId;

@@ -1,4 +1,5 @@
-//! The corpus: every reproducer comes out as it says, and its timeline is the one that was reviewed.
+//! The corpus: every reproducer comes out as it says, and its timeline is the one that was
+//! reviewed.
 
 use std::path::Path;
 

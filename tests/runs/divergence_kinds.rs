@@ -1,7 +1,9 @@
-//! Every kind of divergence: a planted defect that yields it, and its correct twin, which stays silent.
+//! Every kind of divergence: a planted defect that yields it, and its correct twin, which stays
+//! silent.
 //!
-//! Where order decides, the `debug-log` step is the delay that makes it: it stands exactly where it is written and
-//! takes as long as the scenario says. Defects that need a real race are given several runs; a twin is silent in all.
+//! Where order decides, the `debug-log` step is the delay that makes it: it stands exactly where it
+//! is written and takes as long as the scenario says. Defects that need a real race are given
+//! several runs; a twin is silent in all.
 
 use crate::common::{
     assert_diverged, assert_silent, play, play_until, scenario, scripted, under, with_debug_log,
@@ -137,9 +139,9 @@ fn a_live_buffer_whose_alloc_never_came_is_missing_and_leaks_apart() {
     assert_eq!(play(&twin, 0).report.leaks, 1);
 }
 
-/// The reported race, laid out in time: thread 0 gives its address back and says so two delays later; in between
-/// thread 1, which begins after a block about a buffer that is not tracked, gets the same address and says so.
-/// Then thread 0 releases that buffer too, or nobody does.
+/// The reported race, laid out in time: thread 0 gives its address back and says so two delays
+/// later; in between thread 1, which begins after a block about a buffer that is not tracked, gets
+/// the same address and says so. Then thread 0 releases that buffer too, or nobody does.
 fn late_free(released: bool) -> Scenario {
     let taken = [
         "allocate s2#1 4096 l1 d0 releases=0",
@@ -332,8 +334,8 @@ fn narrow_lock_lets_free_overtake_alloc_and_the_wide_one_does_not() {
 
 #[test]
 fn a_release_that_takes_effect_after_its_buffer_is_gone_is_accounted_with_its_size() {
-    // Thread 1 takes its number before thread 0's release and sends it after: until then the server holds the
-    // release back, and the allocator is long done with the buffer.
+    // Thread 1 takes its number before thread 0's release and sends it after: until then the server
+    // holds the release back, and the allocator is long done with the buffer.
     let workload = with_debug_log(
         scripted(&[
             &["allocate s0#1 12288 dram d0", "release s0#1"],

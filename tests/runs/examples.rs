@@ -37,11 +37,11 @@ fn a_lock_is_proved_until_a_workload_refutes_it() {
 
 #[test]
 fn a_lock_with_a_mistake_is_refused_with_its_line() {
-    let wrong = prove_my_lock::MY_LOCK.replace("lock tracker", "lock trakcer");
+    let wrong = prove_my_lock::MY_LOCK.replace("lock tracker", "lock gate");
     let error = prove_my_lock::answer(&wrong)
         .expect_err("no such lock")
         .to_string();
-    assert_parts(&error, &["the discipline:", "trakcer"]);
+    assert_parts(&error, &["the discipline:", "gate"]);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Runs under the oracle: what is found, what is proved, and how it is replayed, made smaller and drawn.
+//! Runs under the oracle: what is found, what is proved, and how it is replayed, made smaller and
+//! drawn.
 
 mod alarms;
 mod checker;

@@ -1,4 +1,5 @@
-//! A search in parts: all parts together are the whole search, whatever the depth at which the space is divided.
+//! A search in parts: all parts together are the whole search, whatever the depth at which the
+//! space is divided.
 
 use std::collections::BTreeMap;
 

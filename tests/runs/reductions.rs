@@ -1,5 +1,6 @@
-//! Every reduction of the exhaustive search is a shortcut, not another answer: with and without it, a family of small
-//! scenarios gets the same verdict, the same kinds of divergence and the same leaks.
+//! Every reduction of the exhaustive search is a shortcut, not another answer: with and without it,
+//! a family of small scenarios gets the same verdict, the same kinds of divergence and the same
+//! leaks.
 
 use std::collections::BTreeSet;
 
@@ -184,7 +185,8 @@ fn locks_in_odd_places() {
             "check-live, lock lifecycle, send FREE, free, mark-dead, unlock lifecycle",
         ),
     ];
-    // The allocator's mutex held while another lock is waited for: a guard of all that `alloc` and `send` touch is none of it.
+    // The allocator's mutex held while another lock is waited for: a guard of all that `alloc` and
+    // `send` touch is none of it.
     let programs = programs.into_iter().chain([
         (
             "lock tracker, lock allocator, lock lifecycle, alloc, mark-live, send ALLOC, unlock lifecycle, unlock allocator, unlock tracker, publish",

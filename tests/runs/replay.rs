@@ -1,5 +1,5 @@
-//! What was recorded on real threads runs again under control, exactly: every address, version, outcome and
-//! message comes out as recorded, and the verdict with it.
+//! What was recorded on real threads runs again under control, exactly: every address, version,
+//! outcome and message comes out as recorded, and the verdict with it.
 
 use std::sync::atomic::AtomicBool;
 
@@ -86,7 +86,8 @@ fn a_replay_against_another_discipline_names_the_first_difference() {
     }
 }
 
-/// Threads that wait for each other, one that works on, and a run that was interrupted: all end where they are.
+/// Threads that wait for each other, one that works on, and a run that was interrupted: all end
+/// where they are.
 #[test]
 fn a_run_that_was_given_up_replays_to_where_it_was() {
     let mut deadlock = crate::common::under(

@@ -1,4 +1,5 @@
-//! Runs on real threads that diverged come down to a few operations that show the same kind of divergence every time.
+//! Runs on real threads that diverged come down to a few operations that show the same kind of
+//! divergence every time.
 
 use heisenbed::lifecycle::{Order, Publication};
 use heisenbed::oracle::Kind;

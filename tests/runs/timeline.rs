@@ -1,6 +1,8 @@
-//! The text timeline of small runs, each driven by a schedule that is written out, as snapshots in `snapshots/`.
+//! The text timeline of small runs, each driven by a schedule that is written out, as snapshots in
+//! `snapshots/`.
 //!
-//! The snapshots are reviewed as what they are: text that has to explain a race to someone who never saw the run.
+//! The snapshots are reviewed as what they are: text that has to explain a race to someone who
+//! never saw the run.
 
 use std::collections::VecDeque;
 
@@ -53,8 +55,9 @@ impl Network for Kernel {
     }
 }
 
-/// Drives `scenario` by a schedule such as `t0*7 !t1*9 t0* t1*`: thread and steps, no figure for all that it can do. A
-/// `!` marks the deciding preemption, and `t1-` is a step whose send finds the socket full.
+/// Drives `scenario` by a schedule such as `t0*7 !t1*9 t0* t1*`: thread and steps, no figure for
+/// all that it can do. A `!` marks the deciding preemption, and `t1-` is a step whose send finds
+/// the socket full.
 fn drive(scenario: Scenario, schedule: &str) -> Driven {
     let mut world = World::new(&scenario).expect("the devices can be built");
     let code = Code::new(&scenario);

@@ -1,4 +1,5 @@
-//! `replay --to` and `stress --server`: recorded and live messages against any server, and its totals against the truth.
+//! `replay --to` and `stress --server`: recorded and live messages against any server, and its
+//! totals against the truth.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -88,8 +89,9 @@ fn a_recorded_run_plays_to_our_server_in_every_layout_and_ends_at_the_truth() {
     }
 }
 
-/// Hand-off: what one connection allocates, another releases. Recorded with a connection a thread, where the server may have taken the
-/// release first: whatever it took, it takes again, so that it ends where our registry does.
+/// Hand-off: what one connection allocates, another releases. Recorded with a connection a thread,
+/// where the server may have taken the release first: whatever it took, it takes again, so that it
+/// ends where our registry does.
 #[test]
 fn messages_about_one_address_keep_their_order_over_all_connections() {
     let bench = Bench::new(Semantics::Typed);

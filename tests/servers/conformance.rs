@@ -1,4 +1,5 @@
-//! `conformance`: our own server passes, in every layout; a naive one fails exactly where it should.
+//! `conformance`: our own server passes, in every layout; a naive one fails exactly where it
+//! should.
 
 use std::path::Path;
 use std::time::Duration;
@@ -137,7 +138,8 @@ fn each_on_a_naive_server(start: impl Fn() -> Naive + Sync, options: &str) -> St
         let found = &report["cases"][0];
         let outcome = found["outcome"].as_str().expect("an outcome");
         assert_eq!(code, i32::from(outcome == "failed"), "{report}");
-        // What a torn stream is taken for depends on where the reads fell, and how a server's end is seen on when.
+        // What a torn stream is taken for depends on where the reads fell, and how a server's end
+        // is seen on when.
         let evidence = match found["seen"].as_str().expect("evidence") {
             _ if outcome == "failed" && UNSTEADY.contains(&case.name) => String::new(),
             seen => format!(": {seen}"),

@@ -1,4 +1,5 @@
-//! Servers on real sockets, ours and others, and what stands before them: the proxy and the C interface.
+//! Servers on real sockets, ours and others, and what stands before them: the proxy and the C
+//! interface.
 
 mod any_server;
 mod client;

@@ -1,4 +1,5 @@
-//! `heisenbed proxy` between real clients and `heisenbed serve`: transparent without faults, and each fault does what it says.
+//! `heisenbed proxy` between real clients and `heisenbed serve`: transparent without faults, and
+//! each fault does what it says.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;

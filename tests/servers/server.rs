@@ -152,7 +152,8 @@ fn hostile_bytes_do_not_disturb_another_client() {
                 state = state
                     .wrapping_mul(6_364_136_223_846_793_005)
                     .wrapping_add(1_442_695_040_888_963_407);
-                // Small devices and kinds too, but never the good client's pid: bytes are above 15 or 0.
+                // Small devices and kinds too, but never the good client's pid: bytes are above 15
+                // or 0.
                 let byte = (state >> 56) as u8;
                 if round % 2 == 0 { byte } else { byte & 0xF0 }
             })
@@ -391,8 +392,8 @@ fn split_writes_on_two_connections_are_put_together_each_on_its_own() {
             outcome => panic!("{outcome:?}"),
         }
     };
-    // What two threads do that connect at once: the one whose connection was not kept writes its first message to it,
-    // piece by piece between the pieces of the other's.
+    // What two threads do that connect at once: the one whose connection was not kept writes its
+    // first message to it, piece by piece between the pieces of the other's.
     for chunk in 0..3 {
         assert_eq!(write(&loser, 0, chunk), u64::from(chunk) + 1);
         write(&winner, 1, chunk);

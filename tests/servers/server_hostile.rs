@@ -1,5 +1,6 @@
-//! What clients may do to a server by mistake or on purpose, against `heisenbed serve` as a user starts it: it stays up, it stays small,
-//! and nobody else notices. Each test prints its figures; see them with `cargo nextest run --test servers server_hostile --no-capture`.
+//! What clients may do to a server by mistake or on purpose, against `heisenbed serve` as a user
+//! starts it: it stays up, it stays small, and nobody else notices. Each test prints its figures;
+//! see them with `cargo nextest run --test servers server_hostile --no-capture`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -13,7 +14,8 @@ use heisenbed::tracking::transport::{Connection, SendMode};
 use heisenbed::tracking::{Layout, Message, MessageKind, wire};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// An innocent client that waits longer than this for an answer has noticed. Test machines are shared and slow.
+/// An innocent client that waits longer than this for an answer has noticed. Test machines are
+/// shared and slow.
 const NOTICEABLE: Duration = Duration::from_millis(500);
 /// A server that has grown more than this by what it did not have to keep has kept it.
 const ROOM_KB: u64 = 40_000;
@@ -99,7 +101,8 @@ fn frame(layout: Layout, message: &Message) -> Vec<u8> {
     wire::encode(layout, message).as_bytes().to_vec()
 }
 
-/// Runs `attack` while an innocent client works on device 200; what that client sees must be what it did, in good time.
+/// Runs `attack` while an innocent client works on device 200; what that client sees must be what
+/// it did, in good time.
 fn beside_an_innocent(name: &str, served: &Served, attack: impl FnOnce(&Served) -> u64) {
     let before_kb = served.resident_kb();
     let done = AtomicBool::new(false);
@@ -404,7 +407,8 @@ fn what_a_dead_client_left_is_dropped_and_what_a_living_one_has_stays() {
     let living = Connection::open(&served.socket(), Layout::Extended, None).expect("it listens");
     let alloc = message(MessageKind::Alloc, 0, 64, 64);
     living.write(&frame(Layout::Extended, &alloc), SendMode::Blocking);
-    // Another process, under a pid of nobody and under the one that the living client calls itself too.
+    // Another process, under a pid of nobody and under the one that the living client calls itself
+    // too.
     for (pid, left) in [("7", 0), ("4242", 0)] {
         encoder(&served.socket(), &["112", pid, "1", "10", "0", "64"]);
         let patience = Instant::now();
@@ -503,8 +507,9 @@ fn a_live_buffer_takes_at_most_a_hundred_bytes_even_when_the_table_has_just_grow
     assert!(bytes <= 100.0, "{bytes:.1} bytes a live buffer");
 }
 
-/// 10^7 messages of eight clients with faults put in at random (frames cut in pieces, repeated, connections closed and opened again):
-/// `cargo nextest run --release --test servers --run-ignored all soak --no-capture`
+/// 10^7 messages of eight clients with faults put in at random (frames cut in pieces, repeated,
+/// connections closed and opened again): `cargo nextest run --release --test servers --run-ignored
+/// all soak --no-capture`
 #[test]
 #[ignore = "long in a debug build: cargo nextest run --release --test servers --run-ignored all soak"]
 fn soak() {
@@ -600,7 +605,8 @@ fn soak_client(socket: &Path, client: u64, messages: u64) -> Vec<(i32, u64, u64)
         .collect()
 }
 
-/// Waits until the server has taken everything. After part of a frame nothing can be asked: closing is all there is.
+/// Waits until the server has taken everything. After part of a frame nothing can be asked: closing
+/// is all there is.
 fn settle(stream: &mut UnixStream, layout: Layout, part: usize) {
     stream.set_read_timeout(Some(TIMEOUT)).expect("a socket");
     if part == 0 {

@@ -1,4 +1,5 @@
-//! `serve --record`: a server that is killed and started again shows what it had shown, and nothing that nobody sent.
+//! `serve --record`: a server that is killed and started again shows what it had shown, and nothing
+//! that nobody sent.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -114,8 +115,8 @@ fn stop(server: Child) -> serde_json::Value {
 /// What one client did until the server was killed.
 #[derive(Default)]
 struct Done {
-    /// For each address: how many of its messages were acknowledged by a query, and how many were sent at all. The first one
-    /// is an ALLOC, and they alternate.
+    /// For each address: how many of its messages were acknowledged by a query, and how many were
+    /// sent at all. The first one is an ALLOC, and they alternate.
     addresses: BTreeMap<u64, (usize, usize)>,
 }
 
@@ -187,7 +188,8 @@ fn a_killed_server_shows_what_it_had_acknowledged_and_invents_nothing() {
         );
         let shown = shown(&folder.connect());
         for (address, (acknowledged, sent)) in done.iter().flat_map(|done| &done.addresses) {
-            // The server may have taken any number of messages between what it acknowledged and what was sent.
+            // The server may have taken any number of messages between what it acknowledged and
+            // what was sent.
             let possible =
                 (*acknowledged..=*sent).any(|taken| (taken % 2 == 1) == shown.contains(address));
             assert!(
@@ -368,7 +370,8 @@ fn a_clean_end_is_gone_on_from_and_the_journal_can_be_checked() {
 #[test]
 fn a_full_disk_ends_the_journal_and_not_the_server() {
     let folder = Folder::new();
-    // Writes to it fail as on a full disk; it can't be locked or cut like a file, so the server must say what is wrong or go on.
+    // Writes to it fail as on a full disk; it can't be locked or cut like a file, so the server
+    // must say what is wrong or go on.
     let complaint = {
         let output = crate::common::heisenbed(&["serve", "--record", "/dev/full", "--socket"])
             .arg(folder.socket())

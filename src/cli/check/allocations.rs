@@ -1,4 +1,5 @@
-//! Checks what an allocator recorded of itself: the runtime's debug log, RMM's log, a PyTorch snapshot.
+//! Checks what an allocator recorded of itself: the runtime's debug log, RMM's log, a PyTorch
+//! snapshot.
 
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -79,9 +80,9 @@ pub(super) fn check(trace: &TraceFile, header: &ImportHeader, context: &Context)
     }
 }
 
-/// The findings as a report: without truth nothing is ever clean. What was never released is a leak where the records
-/// end with the program. A record that could not be read makes the others contradict each other, once at most: so many findings
-/// say nothing of the program.
+/// The findings as a report: without truth nothing is ever clean. What was never released is a leak
+/// where the records end with the program. A record that could not be read makes the others
+/// contradict each other, once at most: so many findings say nothing of the program.
 fn report(
     format: ImportFormat,
     found: &AllocationReport,
@@ -127,7 +128,8 @@ fn report(
     }
 }
 
-/// How many records there were, at least, that could not be read. Lines between the blocks of a debug log are none.
+/// How many records there were, at least, that could not be read. Lines between the blocks of a
+/// debug log are none.
 fn lost_records(format: ImportFormat, accounting: &Accounting) -> u64 {
     match format {
         ImportFormat::DebugLog => accounting.forms.get("cut-block").copied().unwrap_or(0),

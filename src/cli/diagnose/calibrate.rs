@@ -50,7 +50,8 @@ pub(super) fn run(runs: u64, context: &Context) -> CommandOutcome {
     }
 }
 
-/// Whether a row is as the diagnosis promises: right in nearly all runs, never confidently wrong, and silent where there is nothing.
+/// Whether a row is as the diagnosis promises: right in nearly all runs, never confidently wrong,
+/// and silent where there is nothing.
 fn holds(row: &Row) -> bool {
     let least = if row.planted.is_some() { RIGHT } else { 1.0 };
     row.wrong_confident == 0 && row.right as f64 >= least * row.runs as f64

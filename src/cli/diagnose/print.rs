@@ -10,7 +10,8 @@ use super::{Diagnosed, LeakPlace};
 use crate::diagnosis::{CONFIDENT, Cause, Exhibit, PROBABLE, Suspect};
 use crate::numbers::{grouped, plural};
 
-/// Pieces of evidence that the text output shows for a cause that is named, and for one that is only mentioned.
+/// Pieces of evidence that the text output shows for a cause that is named, and for one that is
+/// only mentioned.
 const SHOWN: usize = 5;
 const SHOWN_OF_WEAK: usize = 2;
 /// Places in the program, and frames of each, that it shows.

@@ -1,7 +1,9 @@
-//! What the matrix comes to, in words: which of the proposed fixes works, and which is the cheapest that does.
+//! What the matrix comes to, in words: which of the proposed fixes works, and which is the cheapest
+//! that does.
 //!
-//! A discipline's cost is what its two programs do while they hold a lock that stands in another thread's way: the more steps, the more
-//! is waited for. A mutex of the whole process counts as worse than one of a device with as many steps under it.
+//! A discipline's cost is what its two programs do while they hold a lock that stands in another
+//! thread's way: the more steps, the more is waited for. A mutex of the whole process counts as
+//! worse than one of a device with as many steps under it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -224,7 +226,8 @@ fn standings(cells: &[Cell]) -> Vec<Standing> {
     standings
 }
 
-/// Whether two disciplines show the same kinds in each cell that both have; `None` where they have none in common.
+/// Whether two disciplines show the same kinds in each cell that both have; `None` where they have
+/// none in common.
 fn same_divergences(cells: &[Cell], a: &str, b: &str) -> Option<bool> {
     let of = |name: &str| -> Vec<_> {
         cells

@@ -1,4 +1,5 @@
-//! `heisenbed matrix`: every discipline under every switch, workload and server, each proved or refuted.
+//! `heisenbed matrix`: every discipline under every switch, workload and server, each proved or
+//! refuted.
 
 mod answer;
 mod table;
@@ -66,7 +67,8 @@ pub struct MatrixArgs {
     /// One line a cell instead of the table
     #[arg(long)]
     pub list: bool,
-    /// Write the reproducer of each cell that diverges into this folder; cells with the same one share it
+    /// Write the reproducer of each cell that diverges into this folder; cells with the same one
+    /// share it
     #[arg(long, value_name = "DIR")]
     pub save: Option<PathBuf>,
 }

@@ -1,4 +1,5 @@
-//! The matrix for people: a table a server, with a row a discipline and a column a workload; or a line a cell.
+//! The matrix for people: a table a server, with a row a discipline and a column a workload; or a
+//! line a cell.
 
 use std::fmt::Write as _;
 

@@ -25,8 +25,8 @@ use crate::tracking::Layout;
 /// Figures that the text output lists.
 const SHOWN: usize = 20;
 
-/// Runs the subcommand: exit 0 when every total is as expected, 1 when one is not or the server fails, 2 on bad input or where
-/// nobody listens.
+/// Runs the subcommand: exit 0 when every total is as expected, 1 when one is not or the server
+/// fails, 2 on bad input or where nobody listens.
 pub(super) fn run(args: &ReplayArgs, path: &Path, context: &Context) -> CommandOutcome {
     if super::is_text(&args.file) {
         return CommandOutcome::bad_input(

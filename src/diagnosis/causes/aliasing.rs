@@ -1,7 +1,9 @@
-//! Type aliasing: DRAM and L1 are address spaces of their own, and the server's key, or the FREE, does not say which.
+//! Type aliasing: DRAM and L1 are address spaces of their own, and the server's key, or the FREE,
+//! does not say which.
 //!
-//! It leaves ALLOCs of two types at one address while the first is live. As one address space never has two buffers at an address,
-//! no other cause leaves that, and one such pair is proof: a FREE that is late or lost only makes it last.
+//! It leaves ALLOCs of two types at one address while the first is live. As one address space never
+//! has two buffers at an address, no other cause leaves that, and one such pair is proof: a FREE
+//! that is late or lost only makes it last.
 
 use super::super::facts::{Facts, Sighting};
 use super::{Evidence, Exhibit};

@@ -1,8 +1,10 @@
-//! Double release: two threads release one buffer, because each finds it live before the other marks it dead.
+//! Double release: two threads release one buffer, because each finds it live before the other
+//! marks it dead.
 //!
-//! It leaves two FREEs of one life, close together (`A F F`), and no ALLOC too many: the surplus is of FREEs only. Where the second
-//! FREE falls into the address's next life it ends that one, and the surplus FREE is that life's own. Against it speak lives
-//! without FREE, which a loss leaves and a second release does not.
+//! It leaves two FREEs of one life, close together (`A F F`), and no ALLOC too many: the surplus is
+//! of FREEs only. Where the second FREE falls into the address's next life it ends that one, and
+//! the surplus FREE is that life's own. Against it speak lives without FREE, which a loss leaves
+//! and a second release does not.
 
 use super::super::facts::Facts;
 use super::shares::Shares;

@@ -1,7 +1,8 @@
 //! Late attach: the server, or the record, began when buffers were live.
 //!
-//! It leaves FREEs of addresses that no message named before: each once an address, most of them soon after the beginning, and no
-//! other trouble. A server that begins anew with nothing while its clients live leaves the same from there on.
+//! It leaves FREEs of addresses that no message named before: each once an address, most of them
+//! soon after the beginning, and no other trouble. A server that begins anew with nothing while its
+//! clients live leaves the same from there on.
 
 use super::super::facts::Facts;
 use super::shares::Shares;

@@ -1,8 +1,11 @@
-//! Layout mismatch: frames are read in another wire layout than they were written in, or from their middle on.
+//! Layout mismatch: frames are read in another wire layout than they were written in, or from their
+//! middle on.
 //!
-//! It leaves message types that are none and fields that make no sense, and above all process ids in the place of device ids, in a
-//! large part of what follows the first such frame. A few odd messages among many sound ones are not it: a newer client, or
-//! a test of the server's checks. Such are mentioned and never named. A frame that is known to be made of several messages is proof.
+//! It leaves message types that are none and fields that make no sense, and above all process ids
+//! in the place of device ids, in a large part of what follows the first such frame. A few odd
+//! messages among many sound ones are not it: a newer client, or a test of the server's checks.
+//! Such are mentioned and never named. A frame that is known to be made of several messages is
+//! proof.
 
 use super::super::facts::Facts;
 use super::Evidence;

@@ -1,8 +1,10 @@
-//! Loss: messages that did not arrive: a full socket and a client that does not wait, a broken connection.
+//! Loss: messages that did not arrive: a full socket and a client that does not wait, a broken
+//! connection.
 //!
-//! It leaves lives without FREE, whose address comes back while the server still shows it (`A A F A F …`, one ALLOC too many from
-//! then on), and FREEs without ALLOC, with no counterpart nearby. Both, as a connection that is full takes neither. What speaks
-//! against it are counterparts: messages that are late are not lost.
+//! It leaves lives without FREE, whose address comes back while the server still shows it (`A A F A
+//! F …`, one ALLOC too many from then on), and FREEs without ALLOC, with no counterpart nearby.
+//! Both, as a connection that is full takes neither. What speaks against it are counterparts:
+//! messages that are late are not lost.
 
 use super::super::facts::Facts;
 use super::shares::Shares;

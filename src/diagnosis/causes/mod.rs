@@ -1,14 +1,16 @@
 //! Causes: each with a model of the evidence that it leaves, one file a cause or a pair of them.
 //!
-//! A model turns the counts into an *amount*: how many pieces of evidence speak for its cause. Evidence that two causes leave
-//! alike is divided between them beforehand, by what else there is (`shares`). No division is exact, so a cause must show more than
-//! what spills over from the others ([`SPILL`], measured on runs with one cause); what is left decides the score:
+//! A model turns the counts into an *amount*: how many pieces of evidence speak for its cause.
+//! Evidence that two causes leave alike is divided between them beforehand, by what else there is
+//! (`shares`). No division is exact, so a cause must show more than what spills over from the
+//! others ([`SPILL`], measured on runs with one cause); what is left decides the score:
 //!
-//! `score = left / (left + 1) * min(1, 1.5 * left / amount)`, with 0.1 for the 1 where the record itself proves the evidence. What is
-//! inferred weighs less in a short record, which does not show what is normal ([`SHORT`]).
+//! `score = left / (left + 1) * min(1, 1.5 * left / amount)`, with 0.1 for the 1 where the record
+//! itself proves the evidence. What is inferred weighs less in a short record, which does not show
+//! what is normal ([`SHORT`]).
 //!
-//! So one piece of inferred evidence is a coin's toss, nine that nothing else explains are named with confidence, and a hundred are not where
-//! another cause would leave as many by the way.
+//! So one piece of inferred evidence is a coin's toss, nine that nothing else explains are named
+//! with confidence, and a hundred are not where another cause would leave as many by the way.
 
 mod advice;
 mod aliasing;
@@ -47,7 +49,8 @@ pub enum Cause {
     PidReuse,
     /// Frames were read in another layout than they were written in.
     LayoutMismatch,
-    /// The server swept the buffers of a process that was not dead, or not soon enough those of one that was.
+    /// The server swept the buffers of a process that was not dead, or not soon enough those of one
+    /// that was.
     DeadClientSweep,
     /// The program did not release what it allocated.
     RealLeak,

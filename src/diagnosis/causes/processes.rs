@@ -1,12 +1,13 @@
 //! Causes that lie with processes rather than with messages.
 //!
-//! *Pid reuse*: a process ends with live buffers, and its id goes to another one before the server notices. It leaves a moment
-//! (a *cut*) across which no life with a FREE reaches, and lives from before it that never get one, their addresses
-//! allocated again after it. Where connections or generations are recorded they show the new process directly.
+//! *Pid reuse*: a process ends with live buffers, and its id goes to another one before the server
+//! notices. It leaves a moment (a *cut*) across which no life with a FREE reaches, and lives from
+//! before it that never get one, their addresses allocated again after it. Where connections or
+//! generations are recorded they show the new process directly.
 //!
-//! *Dead-client sweep*: the server sweeps what a process owns that it takes for dead. If it is not (another pid
-//! namespace, a shared key), FREEs come for what was swept. If it is, and the sweep comes late, another process allocates
-//! addresses that the server still shows as the dead one's.
+//! *Dead-client sweep*: the server sweeps what a process owns that it takes for dead. If it is not
+//! (another pid namespace, a shared key), FREEs come for what was swept. If it is, and the sweep
+//! comes late, another process allocates addresses that the server still shows as the dead one's.
 
 use super::super::facts::Facts;
 use super::Evidence;

@@ -1,9 +1,11 @@
 //! Real leak: the program allocates and does not release.
 //!
-//! It leaves buffers that are live when their clients have ended, and no other trouble: the address never comes back, so
-//! nothing contradicts. The record must show that the clients have ended, or at least that everything else was
-//! released; else what is live may be in use. A leak is older than buffers become, twice over: FREEs that were lost shortly before the
-//! end leave live what is not. Where call stacks are recorded, a place in the program that allocates and never releases says it plainly.
+//! It leaves buffers that are live when their clients have ended, and no other trouble: the address
+//! never comes back, so nothing contradicts. The record must show that the clients have ended, or
+//! at least that everything else was released; else what is live may be in use. A leak is older
+//! than buffers become, twice over: FREEs that were lost shortly before the end leave live what is
+//! not. Where call stacks are recorded, a place in the program that allocates and never releases
+//! says it plainly.
 
 use super::super::Circumstances;
 use super::super::facts::Facts;
@@ -13,10 +15,12 @@ use crate::numbers::plural;
 
 /// The highest score where messages are lost: what is live may have lost its FREE in one burst.
 const BESIDE_LOSSES: f64 = 0.7;
-/// What a live buffer is worth where only the rest was released, and nothing says that the clients have ended.
+/// What a live buffer is worth where only the rest was released, and nothing says that the clients
+/// have ended.
 const DRAINED: f64 = 0.75;
 
-/// What one is worth that is no older than others became, up to one piece of all of these: a single burst may have taken their FREEs.
+/// What one is worth that is no older than others became, up to one piece of all of these: a single
+/// burst may have taken their FREEs.
 const YOUNG: f64 = 0.25;
 
 pub(super) fn evidence(facts: &Facts, shares: &Shares, circumstances: Circumstances) -> Evidence {

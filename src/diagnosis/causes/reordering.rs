@@ -1,9 +1,10 @@
-//! Reordering: between taking (or giving back) an address and the message about it, another thread did both for the same
-//! address.
+//! Reordering: between taking (or giving back) an address and the message about it, another thread
+//! did both for the same address.
 //!
-//! It leaves a FREE after the next ALLOC of its address (`A A F F`) or before its own (`F A A`), with as many FREEs as ALLOCs in the
-//! end: nothing is missing, two are in the wrong order. The FREE is late by the time that a thread takes between two
-//! steps, which is short beside the time that buffers live. Against it speak ALLOCs or FREEs that stay without counterpart.
+//! It leaves a FREE after the next ALLOC of its address (`A A F F`) or before its own (`F A A`),
+//! with as many FREEs as ALLOCs in the end: nothing is missing, two are in the wrong order. The
+//! FREE is late by the time that a thread takes between two steps, which is short beside the time
+//! that buffers live. Against it speak ALLOCs or FREEs that stay without counterpart.
 
 use super::super::facts::Facts;
 use super::Evidence;

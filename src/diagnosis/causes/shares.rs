@@ -1,29 +1,35 @@
 //! Evidence that two causes leave alike, divided between them by what else there is.
 //!
-//! - A FREE after a FREE is a double release or has lost its ALLOC. A second release comes soon after the first, a life without ALLOC
-//!   lasts as long as any other: the shorter the gap, compared with what is normal between two FREEs of an address, the more
-//!   it is a double release. And a connection that loses ALLOCs loses FREEs as well: where no FREE is missing, more is due
+//! - A FREE after a FREE is a double release or has lost its ALLOC. A second release comes soon
+//!   after the first, a life without ALLOC lasts as long as any other: the shorter the gap,
+//!   compared with what is normal between two FREEs of an address, the more it is a double release.
+//!   And a connection that loses ALLOCs loses FREEs as well: where no FREE is missing, more is due
 //!   to releases.
-//! - A FREE of an address that was never named is of a buffer from before the record, or has lost its ALLOC. The former come
-//!   once an address and early, the latter at any time and with other traces of loss, by as many as addresses come back.
-//! - What is live when all clients have ended is a leak, or its FREE is lost. Lost FREEs also show where the address comes back.
+//! - A FREE of an address that was never named is of a buffer from before the record, or has lost
+//!   its ALLOC. The former come once an address and early, the latter at any time and with other
+//!   traces of loss, by as many as addresses come back.
+//! - What is live when all clients have ended is a leak, or its FREE is lost. Lost FREEs also show
+//!   where the address comes back.
 
 use super::super::Circumstances;
 use super::super::facts::Facts;
 
 /// What FREEs are worth to each cause where the record has no ALLOC.
 const FREES_ONLY: f64 = 0.4;
-/// FREEs of known buffers that may come for one of an earlier buffer, up to the middle one of these.
+/// FREEs of known buffers that may come for one of an earlier buffer, up to the middle one of
+/// these.
 const PROMPT: f64 = 2.0;
 
-/// The share of second releases that follow the first closely; the others come from a later life that the second one ended.
+/// The share of second releases that follow the first closely; the others come from a later life
+/// that the second one ended.
 const CLOSE: f64 = 0.8;
 /// How close: their gaps are about as short as the shortest of this many normal ones.
 const CLOSENESS: f64 = 8.0;
 /// Lives without FREE that double releases seem to leave, for each FREE too many, by mistake.
 const MISTAKEN: f64 = 0.01;
 
-/// How likely a double release is beside a FREE of what no message named: it leaves none, but the record may begin late.
+/// How likely a double release is beside a FREE of what no message named: it leaves none, but the
+/// record may begin late.
 const UNNAMED: f64 = 0.3;
 
 /// The logarithm of the number of ways to choose `some` of `all`.
@@ -64,7 +70,8 @@ impl Shares {
         let explained: f64 = facts.cuts.iter().map(|cut| cut.lives.len() as f64).sum();
         let left: f64 = facts.cuts.iter().map(|cut| cut.left as f64).sum();
         if all > 0.0 {
-            // Losses cluster around a quiet moment by chance; a change of process explains all that there is.
+            // Losses cluster around a quiet moment by chance; a change of process explains all that
+            // there is.
             let credible = ((explained / all - 0.3) / 0.5).clamp(0.0, 1.0);
             // A process that ends leaves no FREE without ALLOC, a loss leaves as many.
             let surplus = (facts.lost_allocs.count + facts.second_frees.count) as f64;
@@ -117,7 +124,8 @@ impl Shares {
         } else {
             0.0
         };
-        // Buffers from before are released among the first ones: as many known ones come between, or somewhat more.
+        // Buffers from before are released among the first ones: as many known ones come between,
+        // or somewhat more.
         let known = facts.known_frees_before_unknown() as f64;
         let promptly = 1.0 / (1.0 + (known / count - PROMPT).max(0.0));
         let late = (early * promptly).max(alone * promptly.max(0.5));
@@ -137,7 +145,8 @@ impl Shares {
         let live = (facts.live.count + facts.swept_live.count) as f64;
         // Losses at addresses that did not come back.
         let reuse = (facts.reused as f64 / facts.allocs.max(1) as f64).clamp(0.1, 1.0);
-        // Towards the end addresses come back less, and losses come in bursts: twice as many may be left by them, and more by chance.
+        // Towards the end addresses come back less, and losses come in bursts: twice as many may be
+        // left by them, and more by chance.
         let expected = self.losses * ((1.0 - reuse) / reuse).max(2.0);
         self.leaked = (live - expected - 2.0 * expected.sqrt()).max(0.0);
     }

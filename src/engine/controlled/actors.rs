@@ -16,7 +16,8 @@ impl Actor {
 pub struct Actors(u64);
 
 impl Actors {
-    /// The most actors that there can be: a bit each, and one that is nobody's (see [`Actor::NOBODY`]).
+    /// The most actors that there can be: a bit each, and one that is nobody's (see
+    /// [`Actor::NOBODY`]).
     pub const MAX: usize = 63;
 
     /// The first `count` actors.

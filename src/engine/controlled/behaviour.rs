@@ -1,8 +1,9 @@
 //! Behaviours: how many of the schedules that were drawn differ in what can be told from outside.
 //!
-//! A *behaviour* is who got which address, and what the server heard, in order; schedules that differ only in steps that nobody
-//! else sees show the same one. How many behaviours were met exactly once says how likely the next schedule shows one that none
-//! before did: Good and Turing's estimate, singletons / observations (Good 1953).
+//! A *behaviour* is who got which address, and what the server heard, in order; schedules that
+//! differ only in steps that nobody else sees show the same one. How many behaviours were met
+//! exactly once says how likely the next schedule shows one that none before did: Good and Turing's
+//! estimate, singletons / observations (Good 1953).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

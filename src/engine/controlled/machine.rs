@@ -1,9 +1,9 @@
-//! The machine: a scenario's world, its threads and its server together, one step at a time, and the loop that runs
-//! it under a scheduler from the first step to the end.
+//! The machine: a scenario's world, its threads and its server together, one step at a time, and
+//! the loop that runs it under a scheduler from the first step to the end.
 //!
-//! Every step of an actor is one step of the interpreter or one frame that the server takes. What a thread cannot do
-//! costs no step and changes nothing. The machine knows which actors were refused and have not been woken since, so that
-//! a scheduler is asked about the others only.
+//! Every step of an actor is one step of the interpreter or one frame that the server takes. What a
+//! thread cannot do costs no step and changes nothing. The machine knows which actors were refused
+//! and have not been woken since, so that a scheduler is asked about the others only.
 
 use std::sync::Arc;
 
@@ -171,7 +171,8 @@ pub struct Machine {
     ready: Actors,
     /// Threads that have not ended.
     alive: Actors,
-    /// Something outside the server that may be a divergence: an address given back twice, a lock out of bounds.
+    /// Something outside the server that may be a divergence: an address given back twice, a lock
+    /// out of bounds.
     alarmed: bool,
     steps: u64,
 }
@@ -220,8 +221,8 @@ impl Machine {
         self.steps = 0;
     }
 
-    /// Runs from here to the end under `scheduler`, at most `max_steps` steps. Where the scheduler fuses, it is not asked before
-    /// a safe step: whoever took the last one goes on.
+    /// Runs from here to the end under `scheduler`, at most `max_steps` steps. Where the scheduler
+    /// fuses, it is not asked before a safe step: whoever took the last one goes on.
     #[inline]
     pub fn run<S: Scheduler, R: EventSink>(
         &mut self,
@@ -238,7 +239,8 @@ impl Machine {
                 return RunEnd::CutShort;
             }
             let Some(actor) = scheduler.pick(self.ready, current) else {
-                // A schedule that was recorded to its end says nothing of those who were refused for good.
+                // A schedule that was recorded to its end says nothing of those who were refused
+                // for good.
                 if self.ready.into_iter().any(|actor| self.can_step(actor)) {
                     return RunEnd::CutShort;
                 }
@@ -263,7 +265,8 @@ impl Machine {
         self.ready.contains(actor) && self.clone().step(actor, &mut NoRecording)
     }
 
-    /// Lets `actor` take a step and, where it `fuses`, all safe ones after it; tells `took` of each.
+    /// Lets `actor` take a step and, where it `fuses`, all safe ones after it; tells `took` of
+    /// each.
     #[inline]
     fn advance<R: EventSink>(
         &mut self,
@@ -341,7 +344,8 @@ impl Machine {
         true
     }
 
-    /// Ends a run in which nobody can go on: all have ended, or else those that have not are waits to, and say what they waited for.
+    /// Ends a run in which nobody can go on: all have ended, or else those that have not are waits
+    /// to, and say what they waited for.
     pub fn finish<R: EventSink>(&mut self, record: &mut R) -> RunEnd {
         if self.alive.is_empty() {
             return RunEnd::Completed;
@@ -373,7 +377,8 @@ impl Machine {
         RunEnd::Deadlock
     }
 
-    /// Whether the next step of `actor` is safe: no other that could go first depends on it (see [`super::reduction`]).
+    /// Whether the next step of `actor` is safe: no other that could go first depends on it (see
+    /// [`super::reduction`]).
     #[inline]
     pub fn is_safe(&self, actor: Actor) -> bool {
         let index = usize::from(actor.0);

@@ -1,6 +1,7 @@
 //! One schedule, seen in full: its events, and what the oracle says of them.
 //!
-//! Searches run thousands of schedules without recording anything; the few that matter are run again here.
+//! Searches run thousands of schedules without recording anything; the few that matter are run
+//! again here.
 
 use std::sync::Arc;
 
@@ -29,7 +30,8 @@ pub struct ObservedRun {
     pub end: RunEnd,
     /// What the oracle says.
     pub report: Report,
-    /// The index of the event that shows the first divergence; `None` also where one shows at rest only.
+    /// The index of the event that shows the first divergence; `None` also where one shows at rest
+    /// only.
     pub diverged_at: Option<usize>,
     /// Steps, by index, that another actor took although the one before could have gone on.
     pub preemptions: Vec<usize>,
@@ -68,7 +70,8 @@ pub fn observe<S: Scheduler>(
     (observe_picks(setup, noted.picks, end), noted.scheduler)
 }
 
-/// Runs `picks` from the start and then, where threads are left, one after another as far as each can.
+/// Runs `picks` from the start and then, where threads are left, one after another as far as each
+/// can.
 pub fn observe_path(setup: &Arc<Setup>, picks: Vec<Actor>) -> ObservedRun {
     let replay = Replay::new(picks, Some(Bytes::new(&[])));
     observe(setup, replay, 0, u64::MAX).0
@@ -107,7 +110,8 @@ fn observe_picks(setup: &Arc<Setup>, picks: Vec<Actor>, end: RunEnd) -> Observed
 }
 
 impl ObservedRun {
-    /// The index of the first event of the preemption that decides: the last one before the first divergence.
+    /// The index of the first event of the preemption that decides: the last one before the first
+    /// divergence.
     pub fn deciding(&self) -> Option<usize> {
         if self.report.divergences.is_empty() {
             return None;

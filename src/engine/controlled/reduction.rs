@@ -1,22 +1,27 @@
-//! Partial-order reduction: which step can be taken at once, without asking what happens if another thread goes first.
+//! Partial-order reduction: which step can be taken at once, without asking what happens if another
+//! thread goes first.
 //!
-//! A step is *safe* when no step that another thread could take before it depends on it: the set of that one thread is then
-//! persistent (Godefroid 1996), and since schedules are finite, exploring it alone loses no divergence, deadlock or state at rest. Safe are:
+//! A step is *safe* when no step that another thread could take before it depends on it: the set of
+//! that one thread is then persistent (Godefroid 1996), and since schedules are finite, exploring
+//! it alone loses no divergence, deadlock or state at rest. Safe are:
 //!
 //! - steps that touch a slot which one thread alone uses, or nothing that is shared;
 //! - a release of a lock, and a thread's end: they can only let others go on;
-//! - a touch of a device's allocator, sequence counter or table at the server, while the thread holds a lock under which
-//!   *every* such touch of that device is done, by both programs;
-//! - taking a lock that is only ever taken while another one is held, by a thread that holds that one.
+//! - a touch of a device's allocator, sequence counter or table at the server, while the thread
+//!   holds a lock under which *every* such touch of that device is done, by both programs;
+//! - taking a lock that is only ever taken while another one is held, by a thread that holds that
+//!   one.
 //!
-//! What the oracle finds at a message depends on the table at the server and on the allocator: a message counts as a touch of both.
+//! What the oracle finds at a message depends on the table at the server and on the allocator: a
+//! message counts as a touch of both.
 
 use crate::engine::code::{Code, Safe, SafeSteps};
 use crate::lifecycle::{Discipline, Lock, MicroStep, ProgramKind};
 use crate::scenario::Scenario;
 use crate::scenario::op::Op;
 
-/// The steps of `scenario` that are safe; its threads do `ops`, to a server that takes part in the schedule or does not.
+/// The steps of `scenario` that are safe; its threads do `ops`, to a server that takes part in the
+/// schedule or does not.
 pub fn safe_steps(
     scenario: &Scenario,
     code: &Code,
@@ -40,7 +45,8 @@ pub fn safe_steps(
         .collect();
     let covered: Vec<(Lock, Lock)> = covered_locks(&scenario.discipline)
         .into_iter()
-        // A mutex that goes by several names may be taken under another one by one name and alone by another.
+        // A mutex that goes by several names may be taken under another one by one name and alone
+        // by another.
         .filter(|(inner, _)| matches!(inner, Lock::Tracker | Lock::Global | Lock::Allocator))
         .filter(|(inner, outer)| in_bounds(*inner) && in_bounds(*outer) && is_one(*outer))
         .collect();
@@ -84,8 +90,9 @@ fn always_if(always: bool) -> Safe {
     if always { Safe::Always } else { Safe::Never }
 }
 
-/// Locks that are held, in both programs, at every touch of the allocator, the sequence counter and the connection. Taking the
-/// allocator's mutex is a touch of the allocator: it keeps `alloc` and `free` of others from going on.
+/// Locks that are held, in both programs, at every touch of the allocator, the sequence counter and
+/// the connection. Taking the allocator's mutex is a touch of the allocator: it keeps `alloc` and
+/// `free` of others from going on.
 fn guards_of(discipline: &Discipline) -> Vec<Lock> {
     let mut common: Option<Vec<Lock>> = None;
     walk(discipline, |_, step, held| {
@@ -110,8 +117,8 @@ fn guards_of(discipline: &Discipline) -> Vec<Lock> {
     common.unwrap_or_default()
 }
 
-/// Pairs of locks: the first is only ever taken while the second is held. The allocator's mutex is also taken by
-/// `alloc` and `free` themselves.
+/// Pairs of locks: the first is only ever taken while the second is held. The allocator's mutex is
+/// also taken by `alloc` and `free` themselves.
 fn covered_locks(discipline: &Discipline) -> Vec<(Lock, Lock)> {
     let mut pairs: Vec<(Lock, Option<Vec<Lock>>)> = Vec::new();
     let mut taken = |lock: Lock, held: &[Lock]| {
@@ -138,8 +145,8 @@ fn covered_locks(discipline: &Discipline) -> Vec<(Lock, Lock)> {
         .collect()
 }
 
-/// Each step of both programs, with the locks that are held before it. A table that a device is beyond guards nothing, and is
-/// left out by `resolve` for that device.
+/// Each step of both programs, with the locks that are held before it. A table that a device is
+/// beyond guards nothing, and is left out by `resolve` for that device.
 fn walk(discipline: &Discipline, mut visit: impl FnMut(ProgramKind, MicroStep, &[Lock])) {
     for kind in ProgramKind::ALL {
         let mut held: Vec<Lock> = Vec::new();
@@ -154,8 +161,8 @@ fn walk(discipline: &Discipline, mut visit: impl FnMut(ProgramKind, MicroStep, &
     }
 }
 
-/// Which slots one thread alone names. A device is closed only when every other thread has ended, so that closing it
-/// shares nothing.
+/// Which slots one thread alone names. A device is closed only when every other thread has ended,
+/// so that closing it shares nothing.
 fn private_slots(ops: &[Box<[Op]>], slots: u32) -> Vec<bool> {
     let mut owner: Vec<Option<usize>> = vec![None; slots as usize];
     let mut private = vec![true; slots as usize];

@@ -1,8 +1,9 @@
 //! Replay: the merged schedule of a recorded trace, run again in a controlled world.
 //!
-//! Every event must come out again exactly: every address, version, status, outcome and message; then the registry that
-//! is fed with the same messages must take each as the server did. What the world cannot decide, whether the kernel had
-//! room for a message, is taken from the recording. The first event that differs ends the replay.
+//! Every event must come out again exactly: every address, version, status, outcome and message;
+//! then the registry that is fed with the same messages must take each as the server did. What the
+//! world cannot decide, whether the kernel had room for a message, is taken from the recording. The
+//! first event that differs ends the replay.
 
 use std::collections::VecDeque;
 
@@ -157,7 +158,8 @@ struct Stage {
     actors: Vec<Actor>,
     /// The run was given up: threads ended where they were.
     cut_short: bool,
-    /// A thread was told to end and releases what it holds: others may find free what they waited for.
+    /// A thread was told to end and releases what it holds: others may find free what they waited
+    /// for.
     letting_go: bool,
 }
 
@@ -171,8 +173,8 @@ struct Actor {
 }
 
 impl Stage {
-    /// Lets the thread of `recorded` do its next step, which must be just that. Whether it was a step of its own, and not more of the
-    /// one before.
+    /// Lets the thread of `recorded` do its next step, which must be just that. Whether it was a
+    /// step of its own, and not more of the one before.
     fn play(&mut self, number: u64, recorded: &MergedEvent) -> Result<bool, ReplayError> {
         let differs = |replayed: String| ReplayError::Differs {
             number,
@@ -222,12 +224,13 @@ impl Stage {
         actor.thread.step(&self.code, &mut hand)
     }
 
-    /// What a thread does that was told to end, or that sees between two operations that the run is over. `None`: this
-    /// event is not of that sort.
+    /// What a thread does that was told to end, or that sees between two operations that the run is
+    /// over. `None`: this event is not of that sort.
     fn end_early(&mut self, recorded: &MergedEvent) -> Option<Result<(), String>> {
         let index = usize::from(recorded.stream);
         match recorded.event {
-            // Until the first thread lets go of its locks, that a thread cannot go on must come out again.
+            // Until the first thread lets go of its locks, that a thread cannot go on must come out
+            // again.
             event if event.is_blocked() && !self.letting_go => match self.step(recorded) {
                 Stepped::Blocked => {}
                 other => return Some(Err(format!("it could go on: {other:?}"))),

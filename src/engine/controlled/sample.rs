@@ -1,7 +1,8 @@
 //! Sampling: many schedules of one scenario, drawn by a scheduler, on one or several workers.
 //!
-//! Schedule number i depends on the seed and on i alone, and everything that is counted is a sum or the lowest number: the result is the same
-//! for any number of workers. A schedule that raises an alarm is run again and checked in full.
+//! Schedule number i depends on the seed and on i alone, and everything that is counted is a sum or
+//! the lowest number: the result is the same for any number of workers. A schedule that raises an
+//! alarm is run again and checked in full.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -76,7 +77,8 @@ pub struct Sampled {
     pub complete: bool,
 }
 
-/// What a first schedule, in which one actor after another runs as far as it can, says of the others.
+/// What a first schedule, in which one actor after another runs as far as it can, says of the
+/// others.
 #[derive(Clone, Debug)]
 pub struct Estimate {
     /// Steps of each actor.

@@ -1,7 +1,8 @@
 //! Schedules: who took each step, as data and as text.
 //!
-//! The text is run-length: `t0*3 t1 s0*2` is three steps of thread 0, one of thread 1, and two frames that the
-//! server takes from connection 0. Steps that were refused are not in it: a schedule is replayed by picking exactly these.
+//! The text is run-length: `t0*3 t1 s0*2` is three steps of thread 0, one of thread 1, and two
+//! frames that the server takes from connection 0. Steps that were refused are not in it: a
+//! schedule is replayed by picking exactly these.
 
 use std::fmt;
 use std::str::FromStr;
@@ -47,7 +48,8 @@ impl Schedule {
         schedule
     }
 
-    /// The picks, in a scenario of so many threads. A thread that it does not have becomes an actor that is never ready.
+    /// The picks, in a scenario of so many threads. A thread that it does not have becomes an actor
+    /// that is never ready.
     pub fn picks(&self, threads: u16) -> Vec<Actor> {
         let actor = |name: ActorName| match name {
             ActorName::Thread(thread) if thread < threads => Actor(thread),

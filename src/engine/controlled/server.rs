@@ -1,12 +1,14 @@
-//! The server of a controlled run and the way to it: connections with their real semantics, as plain data, and the
-//! registry that real servers run.
+//! The server of a controlled run and the way to it: connections with their real semantics, as
+//! plain data, and the registry that real servers run.
 //!
-//! Where the server's timing cannot matter (one connection without bounds), it is *inlined*: it takes each frame the moment
-//! that the last chunk is written. Otherwise it is a *participant*: each connection is an actor of the schedule that takes
-//! one whole frame a step, so that the mutual order of connections is free and a bounded connection fills up.
+//! Where the server's timing cannot matter (one connection without bounds), it is *inlined*: it
+//! takes each frame the moment that the last chunk is written. Otherwise it is a *participant*:
+//! each connection is an actor of the schedule that takes one whole frame a step, so that the
+//! mutual order of connections is free and a bounded connection fills up.
 //!
-//! The server also keeps watch: [`ControlledServer::alarmed`] says that something *may* have diverged. It never stays silent where
-//! the oracle would find a divergence; what an alarm is worth, the oracle says, over the recorded events of the same schedule.
+//! The server also keeps watch: [`ControlledServer::alarmed`] says that something *may* have
+//! diverged. It never stays silent where the oracle would find a divergence; what an alarm is
+//! worth, the oracle says, over the recorded events of the same schedule.
 
 use crate::device::{Device, Memory};
 use crate::engine::backend::Outgoing;
@@ -58,7 +60,8 @@ struct Now {
     received: Option<(ConnId, ReceiveCode)>,
     /// Threads that wait for room, a bit each.
     waiters: u64,
-    /// Threads for which there may be room now, and connections (see [`ControlledServer::connections`]) that may have a frame.
+    /// Threads for which there may be room now, and connections (see
+    /// [`ControlledServer::connections`]) that may have a frame.
     woken: u64,
 }
 
@@ -231,7 +234,8 @@ impl ControlledServer {
     }
 }
 
-/// Whether the removal of `entry` may have hit another life of its address than the one that `message` meant.
+/// Whether the removal of `entry` may have hit another life of its address than the one that
+/// `message` meant.
 #[inline]
 fn is_suspicious(entry: &Entry, message: &Message, handle: &Handle, devices: &[Device]) -> bool {
     let Some(extension) = &message.extension else {

@@ -1,9 +1,10 @@
-//! The world of a controlled run: every object that the threads of a scenario share but the server and the way to it
-//! (see [`super::server`]), as plain data.
+//! The world of a controlled run: every object that the threads of a scenario share but the server
+//! and the way to it (see [`super::server`]), as plain data.
 //!
-//! An action either happens at once or is refused as blocked and changes nothing; nothing waits. Objects count their
-//! touches exactly as under real threads, so that the events of both engines are comparable. Whoever is refused is noted
-//! down, so that the driver need not ask again before it can have changed: see [`World::take_woken`].
+//! An action either happens at once or is refused as blocked and changes nothing; nothing waits.
+//! Objects count their touches exactly as under real threads, so that the events of both engines
+//! are comparable. Whoever is refused is noted down, so that the driver need not ask again before
+//! it can have changed: see [`World::take_woken`].
 
 use crate::device::{BufferKind, ConfigError, Device, DeviceId, Memory, Status};
 use crate::engine::backend::{Backend, BufferView, Flow, Outgoing, PartAt, StopReason, Touch};
@@ -40,7 +41,8 @@ pub struct World {
     view_address: Option<u64>,
 }
 
-/// A mutex: who holds it, its version, and who waits for it. Of an allocator's mutex the version is its device's.
+/// A mutex: who holds it, its version, and who waits for it. Of an allocator's mutex the version is
+/// its device's.
 #[derive(Clone, Copy, Debug, Default)]
 struct LockState {
     holder: Option<u16>,
@@ -151,7 +153,8 @@ impl World {
         &self.counters
     }
 
-    /// The connection that all threads use, once one is stored, and how many were opened (lazy connect).
+    /// The connection that all threads use, once one is stored, and how many were opened (lazy
+    /// connect).
     pub fn connections(&self) -> (Option<ConnId>, u16) {
         (self.cell.value, self.opened)
     }
@@ -162,7 +165,8 @@ impl World {
         std::mem::take(&mut self.woken)
     }
 
-    /// A thread was told to end: what it holds is released as by guards, and the others need not wait for it.
+    /// A thread was told to end: what it holds is released as by guards, and the others need not
+    /// wait for it.
     pub fn give_up(&mut self, thread: u16) {
         self.end();
         for lock in 0..self.objects.locks() {
@@ -246,7 +250,8 @@ pub trait EventSink {
 
 /// Where messages go, once they are written.
 pub trait Network {
-    /// Writes one chunk of the message about `handle`; `None`: there is no room, and the sender waits.
+    /// Writes one chunk of the message about `handle`; `None`: there is no room, and the sender
+    /// waits.
     fn send(
         &mut self,
         world: &World,
@@ -255,7 +260,8 @@ pub trait Network {
         chunk: &Outgoing,
     ) -> Option<SendOutcome>;
 
-    /// The process that `thread` stands for has ended in the middle of its work, and the server has noticed.
+    /// The process that `thread` stands for has ended in the middle of its work, and the server has
+    /// noticed.
     fn process_ended(&mut self, _thread: u16) {}
 
     /// What a server that takes each frame as soon as it is written made of the last write.
@@ -308,7 +314,8 @@ impl<O, R, N> ThreadView<'_, O, R, N> {
         self.refuse()
     }
 
-    /// The device's allocator mutex, where another thread's program holds it and this thread has to wait.
+    /// The device's allocator mutex, where another thread's program holds it and this thread has to
+    /// wait.
     #[inline]
     fn shut_by(&self, device: DeviceId) -> Option<LockId> {
         let lock = self
@@ -517,7 +524,8 @@ impl<O: Iterator<Item = Op>, R: EventSink, N: Network> Backend for ThreadView<'_
     #[inline]
     fn send(&mut self, chunk: &Outgoing) -> Flow<(SendOutcome, u64)> {
         let Some(handle) = self.world.handle(chunk.at) else {
-            // A program that sends before it has an address, which no lint passes: there is nothing to say.
+            // A program that sends before it has an address, which no lint passes: there is nothing
+            // to say.
             return Flow::Done((
                 SendOutcome::Failed,
                 self.world.conns[usize::from(chunk.conn.0)],

@@ -1,5 +1,5 @@
-//! Where a thread is, as drivers and searches ask it: what it holds, whether two threads are at the same place, and whether its
-//! next step can be taken at once. Nothing here changes a thread.
+//! Where a thread is, as drivers and searches ask it: what it holds, whether two threads are at the
+//! same place, and whether its next step can be taken at once. Nothing here changes a thread.
 
 use crate::engine::backend::PartAt;
 use crate::engine::code::{Safe, SafeSteps};
@@ -15,7 +15,8 @@ impl Thread {
         self.at == At::Ended
     }
 
-    /// Whether it has begun its operation; `false` between two, also while it waits to begin the next.
+    /// Whether it has begun its operation; `false` between two, also while it waits to begin the
+    /// next.
     pub fn is_inside(&self) -> bool {
         !matches!(self.at, At::Idle | At::Opening | At::Ended)
     }
@@ -40,8 +41,9 @@ impl Thread {
         self.place
     }
 
-    /// Where it is, in words that decide all that it does from here on, given its operations, the slots and the locks
-    /// that it holds: phase, program, instruction, the connection and chunk of a send, the part at hand, and the sequence number.
+    /// Where it is, in words that decide all that it does from here on, given its operations, the
+    /// slots and the locks that it holds: phase, program, instruction, the connection and chunk of
+    /// a send, the part at hand, and the sequence number.
     pub fn position(&self) -> [u64; 3] {
         let (phase, conn, chunk) = match self.at {
             At::Idle | At::Opening => return [0; 3],
@@ -67,7 +69,8 @@ impl Thread {
         [u64::from_le_bytes(bytes), u64::from(conn), self.sequence]
     }
 
-    /// Whether its next step is one of those in `safe`; `upcoming` is the operation after the one at hand.
+    /// Whether its next step is one of those in `safe`; `upcoming` is the operation after the one
+    /// at hand.
     #[inline]
     pub fn is_safe<'op>(
         &self,

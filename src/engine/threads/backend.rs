@@ -76,8 +76,8 @@ impl<'run> ThreadBackend<'run> {
             }
             if let Some(reason) = self.world.stopped() {
                 if reason == StopReason::Deadlock {
-                    // Hold on until the others have noticed too: a lock released now would let one of them go on, and
-                    // the recording would not show what it waited for.
+                    // Hold on until the others have noticed too: a lock released now would let one
+                    // of them go on, and the recording would not show what it waited for.
                     std::thread::sleep(3 * LOCK_TIMEOUT);
                 }
                 break Flow::Stop(reason);
@@ -148,8 +148,8 @@ impl<'run> ThreadBackend<'run> {
         if !ready(cell.load()) {
             return None;
         }
-        // Only this thread can undo what made the slot ready: an epoch has one allocating thread, and a
-        // visible handle stays visible until all its releases are done, this one included.
+        // Only this thread can undo what made the slot ready: an epoch has one allocating thread,
+        // and a visible handle stays visible until all its releases are done, this one included.
         let (before, after) = cell.update(&change);
         debug_assert!(ready(before));
         Some(after.version())

@@ -1,7 +1,7 @@
 //! Run on threads, record, check: one run with its verdict, for everybody who wants both.
 //!
-//! The trace stays open as long as somebody holds it, wherever it was recorded; a run that is not recorded is checked by
-//! what is known of it at rest.
+//! The trace stays open as long as somebody holds it, wherever it was recorded; a run that is not
+//! recorded is checked by what is known of it at rest.
 
 use std::fs::File;
 use std::path::Path;
@@ -48,8 +48,8 @@ pub enum CheckedRunError {
     Check(#[from] CheckError),
 }
 
-/// Plays the run that `config` describes and checks it. Where `config` says where to record it, `path` is that file's name;
-/// it must be readable too.
+/// Plays the run that `config` describes and checks it. Where `config` says where to record it,
+/// `path` is that file's name; it must be readable too.
 pub fn checked_run(
     config: RunConfig<'_>,
     path: &Path,

@@ -22,7 +22,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same before the run, when nothing keeps the server busy.
 const FIRST_ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A run's connections, numbered in the order of opening, which is also the order in which the server accepts them.
+/// A run's connections, numbered in the order of opening, which is also the order in which the
+/// server accepts them.
 #[derive(Debug)]
 pub(super) struct SendingClient {
     path: PathBuf,
@@ -89,8 +90,8 @@ impl SendingClient {
         }
     }
 
-    /// Waits until the server has taken what was sent on every connection, and asks what it shows: its whole table
-    /// if it is one of ours, else its totals.
+    /// Waits until the server has taken what was sent on every connection, and asks what it shows:
+    /// its whole table if it is one of ours, else its totals.
     pub fn ask(&self, path: &Path, scenario: &Scenario) -> AtRest {
         for connection in self.connections.iter().filter_map(OnceLock::get) {
             if connection.query(0, ANSWER_TIMEOUT).is_err() {
@@ -103,7 +104,8 @@ impl SendingClient {
         shown(path, connection, self.layout, scenario.devices)
     }
 
-    /// Sends messages that are no part of the run, and waits until the server has taken them or is gone.
+    /// Sends messages that are no part of the run, and waits until the server has taken them or is
+    /// gone.
     pub fn clean_up(&self, messages: impl Iterator<Item = Message>) {
         let Some(connection) = self.connections.iter().find_map(OnceLock::get) else {
             return;
@@ -120,7 +122,8 @@ impl SendingClient {
         let _ = connection.query(0, ANSWER_TIMEOUT);
     }
 
-    /// Breaks every connection, so that a send that waits for a server that does not read fails at once.
+    /// Breaks every connection, so that a send that waits for a server that does not read fails at
+    /// once.
     pub fn abort(&self) {
         self.connections
             .iter()
@@ -137,7 +140,8 @@ impl SendingClient {
     }
 }
 
-/// What the server at `path` shows before a run: nothing of it is the run's. An error where it answers no query.
+/// What the server at `path` shows before a run: nothing of it is the run's. An error where it
+/// answers no query.
 pub(super) fn shown_before(scenario: &Scenario, path: &Path) -> io::Result<AtRest> {
     let layout = scenario.transport.layout;
     let connection = Connection::open(path, layout, None)?;
@@ -150,7 +154,8 @@ pub(super) fn shown_before(scenario: &Scenario, path: &Path) -> io::Result<AtRes
     Ok(shown(path, &connection, layout, scenario.devices))
 }
 
-/// What the server at `path` shows: its whole table if it is one of ours and asked in its own layout, else its totals.
+/// What the server at `path` shows: its whole table if it is one of ours and asked in its own
+/// layout, else its totals.
 fn shown(path: &Path, connection: &Connection, layout: Layout, devices: u16) -> AtRest {
     if layout == Layout::Extended {
         let table = Connection::open(path, Layout::Extended, None)
@@ -175,8 +180,8 @@ fn shown(path: &Path, connection: &Connection, layout: Layout, devices: u16) -> 
         .map_or(AtRest::Unknown, AtRest::Totals)
 }
 
-/// What of `now` was not there `before`. A total that fell below what was there before comes out near 2^64: the run has
-/// released nothing that it had not allocated.
+/// What of `now` was not there `before`. A total that fell below what was there before comes out
+/// near 2^64: the run has released nothing that it had not allocated.
 pub(super) fn since(before: &AtRest, now: AtRest) -> AtRest {
     match (before, now) {
         (AtRest::Table(before), AtRest::Table(mut table)) => {

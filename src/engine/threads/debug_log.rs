@@ -1,7 +1,7 @@
 //! The runtime's debug log: blocks as the runtime writes them, at the cost they have there.
 //!
-//! The cost (a stack trace and a file write) is paid by the calling thread while it holds whatever its
-//! program holds; the write itself is under a mutex of the file, as in the runtime.
+//! The cost (a stack trace and a file write) is paid by the calling thread while it holds whatever
+//! its program holds; the write itself is under a mutex of the file, as in the runtime.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
@@ -44,7 +44,8 @@ impl DebugLogFile {
         })
     }
 
-    /// Writes one block and takes its time over it. A block that cannot be written is dropped, as in the runtime.
+    /// Writes one block and takes its time over it. A block that cannot be written is dropped, as
+    /// in the runtime.
     pub fn write(&self, block: &LogBlock, random: &mut Random) {
         let cost_us = random.between(self.cost.min_us, self.cost.max_us);
         std::thread::sleep(Duration::from_micros(cost_us));

@@ -1,12 +1,14 @@
-//! The threads runtime: OS threads, real mutexes, the real allocators, real Unix sockets to a real server.
+//! The threads runtime: OS threads, real mutexes, the real allocators, real Unix sockets to a real
+//! server.
 //!
-//! [`run`] plays a scenario once and leaves a trace, in three parts: it *starts* recorder, server and world, *supervises* the
-//! threads, and *settles* what the server shows and what is written. It judges nothing itself, except that it notices when
-//! threads wait for each other for good (`watch`): then it ends the run, and the trace says who waited for what.
-//! [`checked_run`] judges what it leaves.
+//! [`run`] plays a scenario once and leaves a trace, in three parts: it *starts* recorder, server
+//! and world, *supervises* the threads, and *settles* what the server shows and what is written. It
+//! judges nothing itself, except that it notices when threads wait for each other for good
+//! (`watch`): then it ends the run, and the trace says who waited for what. [`checked_run`] judges
+//! what it leaves.
 //!
-//! Without a recorder the threads do exactly the same, versions included, so that recording changes as little as
-//! possible of what is recorded.
+//! Without a recorder the threads do exactly the same, versions included, so that recording changes
+//! as little as possible of what is recorded.
 
 mod backend;
 mod checked;
@@ -52,7 +54,8 @@ use world::ThreadsWorld;
 
 /// How often the run is looked after.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
-/// A thread that was told to stop and is still there after this long waits for a server that does not read.
+/// A thread that was told to stop and is still there after this long waits for a server that does
+/// not read.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Which server a run talks to.
@@ -248,7 +251,8 @@ impl<'a> Started<'a> {
         })
     }
 
-    /// Lets the threads run to their end, or to where they are told to stop; how long the last of them took.
+    /// Lets the threads run to their end, or to where they are told to stop; how long the last of
+    /// them took.
     fn supervise(
         &self,
         interrupt: &AtomicBool,

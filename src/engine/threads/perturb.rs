@@ -1,9 +1,10 @@
 //! Perturbation: random delays at micro-steps, to widen whatever window there is.
 //!
-//! Each operation draws whether, where and how long it is delayed: which of the two programs' sites, and a length
-//! from a yield over a short spin to a sleep that lets the other threads run for many operations. It knows
-//! neither the discipline nor the race: every site of either program is as likely as any other, so a delay before FREE
-//! alone or before ALLOC alone comes up as often as both.
+//! Each operation draws whether, where and how long it is delayed: which of the two programs'
+//! sites, and a length from a yield over a short spin to a sleep that lets the other threads run
+//! for many operations. It knows neither the discipline nor the race: every site of either program
+//! is as likely as any other, so a delay before FREE alone or before ALLOC alone comes up as often
+//! as both.
 
 use std::time::{Duration, Instant};
 

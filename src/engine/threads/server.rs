@@ -97,8 +97,9 @@ impl RunningServer {
         }
     }
 
-    /// Waits until the server has taken everything that was sent, and looks at what it shows. In a server elsewhere, what the run
-    /// leaves `live` is then released in the name of `pid`, so that a later run does not meet it.
+    /// Waits until the server has taken everything that was sent, and looks at what it shows. In a
+    /// server elsewhere, what the run leaves `live` is then released in the name of `pid`, so that
+    /// a later run does not meet it.
     pub fn settle(
         self,
         client: &SendingClient,
@@ -227,13 +228,15 @@ impl Drop for SpawnedServer {
     }
 }
 
-/// Takes down what the server receives from the run's own connections, in the order in which it does.
+/// Takes down what the server receives from the run's own connections, in the order in which it
+/// does.
 #[derive(Debug)]
 pub(super) struct Tap {
     stream: Option<StreamRecorder>,
     conns: u16,
     counts: [u64; ReceiveCode::ALL.len()],
-    /// Device and sequence number of what was reported as held: it is reported again when it takes effect.
+    /// Device and sequence number of what was reported as held: it is reported again when it takes
+    /// effect.
     held: FxHashSet<(i32, u64)>,
 }
 

@@ -10,7 +10,8 @@ use crate::engine::backend::StopReason;
 /// A cycle of waiting threads, or all of them waiting, that stays this long is a deadlock.
 const DEADLOCK_AFTER: Duration = Duration::from_millis(400);
 
-/// How many looks in a row must see the same before it counts: a watcher that was not scheduled saw nothing.
+/// How many looks in a row must see the same before it counts: a watcher that was not scheduled saw
+/// nothing.
 const DEADLOCK_LOOKS: u32 = 40;
 
 /// Notices when nothing can go on.

@@ -1,7 +1,9 @@
-//! What the threads of a run share: mutexes, allocators, slots, connections, and the means to end the run.
+//! What the threads of a run share: mutexes, allocators, slots, connections, and the means to end
+//! the run.
 //!
-//! Every object counts its touches in its own critical section: a mutex guards its counter, a slot's counter is part
-//! of its atomic word, an atomic cell's likewise. There is no counter that all threads share.
+//! Every object counts its touches in its own critical section: a mutex guards its counter, a
+//! slot's counter is part of its atomic word, an atomic cell's likewise. There is no counter that
+//! all threads share.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -139,8 +141,8 @@ impl ThreadsWorld {
     }
 }
 
-/// A slot: its word, and what the buffer in it is. All but the word is written only by the allocating thread before
-/// it publishes, and read by others only after they saw that.
+/// A slot: its word, and what the buffer in it is. All but the word is written only by the
+/// allocating thread before it publishes, and read by others only after they saw that.
 #[derive(Debug)]
 pub(super) struct SlotCell {
     pub word: AtomicU64,
@@ -229,7 +231,8 @@ impl SlotCell {
     }
 }
 
-/// The cell that holds the shared connection under lazy connect: version, then connection number plus one.
+/// The cell that holds the shared connection under lazy connect: version, then connection number
+/// plus one.
 #[derive(Debug)]
 pub(super) struct SharedConnection(AtomicU64);
 
@@ -264,7 +267,8 @@ impl SharedConnection {
 
 /// Who waits for which lock and who holds it, so that a deadlock can be told from slow progress.
 ///
-/// Kept with relaxed stores: a reader may see a mixture of moments, so a cycle counts only when it stays.
+/// Kept with relaxed stores: a reader may see a mixture of moments, so a cycle counts only when it
+/// stays.
 #[derive(Debug)]
 pub(super) struct Waiting {
     /// Per thread: the lock it waits for plus one; 0: none.
@@ -303,7 +307,8 @@ impl Waiting {
         );
     }
 
-    /// The threads of a cycle in which each waits for a lock that the next holds, from its smallest member.
+    /// The threads of a cycle in which each waits for a lock that the next holds, from its smallest
+    /// member.
     pub fn cycle(&self) -> Option<Vec<u16>> {
         let next = |thread: usize| {
             let wanted = self.wants[thread].load(Ordering::Relaxed).checked_sub(1)?;

@@ -59,7 +59,8 @@ enum Next {
     Size,
     Type,
     Holder,
-    /// Everything that makes a buffer is known; of an allocation, two more lines follow before the call stack.
+    /// Everything that makes a buffer is known; of an allocation, two more lines follow before the
+    /// call stack.
     OwnsData,
     Hooked,
     CallStack,
@@ -77,8 +78,8 @@ pub(super) struct DebugBlock {
     pub partial: String,
     /// How often another block began before it was complete.
     pub interruptions: u32,
-    /// A line of a block came that was not its next: one of its own is damaged or missing, or another block's is mixed in.
-    /// Nothing is to be joined to it any more.
+    /// A line of a block came that was not its next: one of its own is damaged or missing, or
+    /// another block's is mixed in. Nothing is to be joined to it any more.
     pub doubtful: bool,
     /// Nothing more is added to it.
     pub settled: bool,
@@ -125,8 +126,8 @@ impl DebugBlock {
         self.read(text, stacks).is_some()
     }
 
-    /// Whether everything that makes a buffer is known, and no line of it is in doubt: a block that was interrupted twice may
-    /// hold lines of others.
+    /// Whether everything that makes a buffer is known, and no line of it is in doubt: a block that
+    /// was interrupted twice may hold lines of others.
     pub fn is_usable(&self) -> bool {
         self.next >= Next::OwnsData && self.interruptions <= 1
     }
@@ -231,7 +232,8 @@ fn hexadecimal(text: &str) -> Option<u64> {
     plain.then(|| u64::from_str_radix(digits, 16).ok())?
 }
 
-/// The runtime names three types and calls the others OTHER: SYSTEM_MEMORY or TRACE, for which TRACE stands here.
+/// The runtime names three types and calls the others OTHER: SYSTEM_MEMORY or TRACE, for which
+/// TRACE stands here.
 fn buffer_type(text: &str) -> Option<u8> {
     Some(match text {
         "DRAM" => 0,

@@ -1,4 +1,5 @@
-//! What becomes of lists and dicts: entries of a trace, frames, call stacks, or nothing that is kept.
+//! What becomes of lists and dicts: entries of a trace, frames, call stacks, or nothing that is
+//! kept.
 
 use std::io::Read;
 
@@ -26,7 +27,8 @@ impl<R: Read, S: Sink> PickleMachine<'_, R, S> {
 
     /// What a list is that comes next on the stack.
     fn role_of_next(&mut self) -> Role {
-        // Either it is appended alone, to what is below it, or with others, to what is below the mark.
+        // Either it is appended alone, to what is below it, or with others, to what is below the
+        // mark.
         let (parent, before) = match self.marks.last() {
             Some(&mark) if mark > 0 => (self.stack.get(mark - 1), self.stack.len() - mark),
             _ => (None, 0),

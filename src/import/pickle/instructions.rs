@@ -141,7 +141,8 @@ impl<R: Read, S: Sink> PickleMachine<'_, R, S> {
                 self.discard_from(at);
             }
             opcode::EMPTY_TUPLE | opcode::EMPTY_SET => self.push(Value::Opaque)?,
-            // Snapshots have tuples, but entries need nothing of them; lists and dicts are not written so.
+            // Snapshots have tuples, but entries need nothing of them; lists and dicts are not
+            // written so.
             opcode::TUPLE | opcode::LIST | opcode::DICT | opcode::FROZENSET => {
                 self.discard_to_mark()?;
                 self.push(Value::Opaque)?;

@@ -1,7 +1,8 @@
-//! The machine that a pickle is a program for: its stack with marks, its memo, and how it begins and ends.
+//! The machine that a pickle is a program for: its stack with marks, its memo, and how it begins
+//! and ends.
 //!
-//! What instructions do is in `instructions`, what follows them in the file in `operands`, and what becomes of lists and
-//! dicts in `containers`.
+//! What instructions do is in `instructions`, what follows them in the file in `operands`, and what
+//! becomes of lists and dicts in `containers`.
 
 use std::io::Read;
 

@@ -1,8 +1,9 @@
 //! The memo of a pickle: what later instructions can refer to.
 //!
-//! A pickle puts every text and every container there, a snapshot's entries too, and refers to few of them again. PyTorch makes a
-//! new list of frames for each entry, of frames that all entries share. So kept are texts, frames and call stacks only (of the
-//! others the memo knows that they exist), and those by whether they were ever referred to:
+//! A pickle puts every text and every container there, a snapshot's entries too, and refers to few
+//! of them again. PyTorch makes a new list of frames for each entry, of frames that all entries
+//! share. So kept are texts, frames and call stacks only (of the others the memo knows that they
+//! exist), and those by whether they were ever referred to:
 //!
 //! - What was is kept for good, up to [`MAX_KEPT`].
 //! - What was not is forgotten when [`MAX_RECENT`] more came after it.

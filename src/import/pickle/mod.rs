@@ -1,19 +1,23 @@
 //! Reads a memory snapshot out of a pickle, and executes nothing.
 //!
-//! A pickle is a program for a machine with a stack and a memo. This one is such a machine, of which only the instructions for
-//! plain data exist (protocols 2 to 5), and which keeps only what the entries of `device_traces` need: it hands each entry to
-//! a [`Sink`] as soon as it is complete, and forgets it. Nothing else of the snapshot is built at all.
+//! A pickle is a program for a machine with a stack and a memo. This one is such a machine, of
+//! which only the instructions for plain data exist (protocols 2 to 5), and which keeps only what
+//! the entries of `device_traces` need: it hands each entry to a [`Sink`] as soon as it is
+//! complete, and forgets it. Nothing else of the snapshot is built at all.
 //!
 //! What holds:
-//! - No instruction runs code or reaches outside of the file: those that would are an error that names them and their place.
-//! - There is no recursion, neither in the reading nor in what is kept: nesting costs a place on the stack, cycles nothing.
-//! - Memory is bounded: a buffer of fixed size, at most [`MAX_STACK`] values on the stack, the distinct texts and call stacks up to
-//!   their tables' bounds, and the memo's entries of those (those that are referred to, and the last ones that are not).
-//!   So it does not grow with the length of a trace.
+//! - No instruction runs code or reaches outside of the file: those that would are an error that
+//!   names them and their place.
+//! - There is no recursion, neither in the reading nor in what is kept: nesting costs a place on
+//!   the stack, cycles nothing.
+//! - Memory is bounded: a buffer of fixed size, at most [`MAX_STACK`] values on the stack, the
+//!   distinct texts and call stacks up to their tables' bounds, and the memo's entries of those
+//!   (those that are referred to, and the last ones that are not). So it does not grow with the
+//!   length of a trace.
 //! - Any bytes yield entries and then the end or one error with its offset.
 //!
-//! Entries are known by where they stand while they are read: in a list, in the list that is the value of `device_traces`, in the
-//! outermost dict. That is how `pickle.dump` writes them.
+//! Entries are known by where they stand while they are read: in a list, in the list that is the
+//! value of `device_traces`, in the outermost dict. That is how `pickle.dump` writes them.
 
 mod containers;
 mod error;
@@ -33,7 +37,8 @@ use super::stacks::{StackId, StackTable};
 pub use error::PickleError;
 use machine::PickleMachine;
 
-/// Values on the stack at most. A pickle written by Python has some thousands: it fills containers in batches of 1,000.
+/// Values on the stack at most. A pickle written by Python has some thousands: it fills containers
+/// in batches of 1,000.
 pub const MAX_STACK: usize = 1 << 16;
 /// Frames of a call stack that are kept.
 pub const MAX_FRAMES: usize = 1024;
@@ -77,7 +82,8 @@ pub struct SnapshotSummary {
     pub bytes: u64,
     /// Traces of devices.
     pub devices: u32,
-    /// Texts, frames and call stacks that were not kept because there were too many or they were too long.
+    /// Texts, frames and call stacks that were not kept because there were too many or they were
+    /// too long.
     pub dropped: u64,
     /// Bytes after STOP.
     pub trailing_bytes: u64,

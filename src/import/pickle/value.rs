@@ -31,7 +31,8 @@ impl Value {
         matches!(self, Value::Text(_) | Value::Frame(_) | Value::Stack(_))
     }
 
-    /// The bits of an integer: addresses are written as positive numbers, streams sometimes as negative ones.
+    /// The bits of an integer: addresses are written as positive numbers, streams sometimes as
+    /// negative ones.
     pub fn bits(self) -> Option<u64> {
         match self {
             Value::Int(value) => Some(value as u64),

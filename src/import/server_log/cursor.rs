@@ -91,7 +91,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Reads a figure as C++ streams print it, such as `0.25` and `1.75922e+13`, in units of `unit` bytes.
+    /// Reads a figure as C++ streams print it, such as `0.25` and `1.75922e+13`, in units of `unit`
+    /// bytes.
     pub(super) fn figure(&mut self, unit: f64) -> Parsed<u64> {
         let text = self.word(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | '+' | '-'))?;
         let figure: f64 = text.parse().map_err(|_| NO_FORM)?;

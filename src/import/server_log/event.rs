@@ -71,8 +71,8 @@ pub enum LogEvent {
         /// FREEs of the key so far, this one included.
         frees: u64,
     },
-    /// Precedes the [`LogEvent::Allocated`] of a live key by a server that then takes over the new size; no
-    /// message of its own.
+    /// Precedes the [`LogEvent::Allocated`] of a live key by a server that then takes over the new
+    /// size; no message of its own.
     ReusedDifferentSize {
         /// The sender.
         pid: i32,
@@ -106,8 +106,8 @@ pub enum LogEvent {
         /// The size in the message.
         size_bytes: u64,
     },
-    /// A circular buffer or kernel message. Figures are printed in MB with 6 significant digits, so byte
-    /// values are exact only below about 10⁶ times the unit in the last digit.
+    /// A circular buffer or kernel message. Figures are printed in MB with 6 significant digits, so
+    /// byte values are exact only below about 10⁶ times the unit in the last digit.
     Meter {
         /// Which message.
         kind: MeterKind,

@@ -11,18 +11,18 @@ pub struct ImportedMessage {
     pub line: u64,
     /// The message. It has no timestamp and no extension.
     pub message: Message,
-    /// Whether the line states everything that the server used of the message. What it does not state is 0 in
-    /// `message`, and -1 for the device.
+    /// Whether the line states everything that the server used of the message. What it does not
+    /// state is 0 in `message`, and -1 for the device.
     pub complete: bool,
     /// What the server said of it.
     pub server_answer: ServerAnswer,
 }
 
-/// The message that the server must have received for `record` to be in its log; `None` for a line that
-/// stands for no message, or for one that is no [`Message`] because its type is unknown.
+/// The message that the server must have received for `record` to be in its log; `None` for a line
+/// that stands for no message, or for one that is no [`Message`] because its type is unknown.
 ///
-/// Three things are not in a log: the sender of a FREE that succeeded, in whose place the key's first owner
-/// stands; timestamps; and the buffer ids of circular buffers and kernels, which are 0.
+/// Three things are not in a log: the sender of a FREE that succeeded, in whose place the key's
+/// first owner stands; timestamps; and the buffer ids of circular buffers and kernels, which are 0.
 pub fn to_message(record: &LogRecord) -> Option<ImportedMessage> {
     let mut message = Message::bare(MessageKind::Alloc, -1, 0);
     let (complete, server_answer) = match record.what {
@@ -107,7 +107,8 @@ pub fn to_message(record: &LogRecord) -> Option<ImportedMessage> {
             device,
         } => {
             message.pid = pid.unwrap_or(0);
-            // A wire byte; a log that says more is not a server's, and the message was rejected anyway.
+            // A wire byte; a log that says more is not a server's, and the message was rejected
+            // anyway.
             message.buffer_type = u8::try_from(buffer_type).unwrap_or(u8::MAX);
             message.address = address.unwrap_or(0);
             message.device = device.unwrap_or(-1);

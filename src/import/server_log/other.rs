@@ -11,8 +11,8 @@ pub(super) struct Other {
     pub(super) device: Option<i32>,
 }
 
-/// The lines without indentation, frames and symbols. `#`: an integer, `@`: a buffer id, `~`: a figure,
-/// `%`: a word, `*`: the rest of the line.
+/// The lines without indentation, frames and symbols. `#`: an integer, `@`: a buffer id, `~`: a
+/// figure, `%`: a word, `*`: the rest of the line.
 const PATTERNS: &[(&str, OtherKind)] = &[
     ("Allocation Server started", OtherKind::Started),
     (
@@ -166,8 +166,8 @@ fn is_frame(c: char) -> bool {
     ('\u{2500}'..='\u{257f}').contains(&c)
 }
 
-/// The line without what log collectors put before it: bracketed groups, dates and times, and syslog's
-/// `host program[pid]: `.
+/// The line without what log collectors put before it: bracketed groups, dates and times, and
+/// syslog's `host program[pid]: `.
 fn without_prefix(text: &str) -> &str {
     let mut rest = match text.split_once("]: ") {
         Some((_, rest)) => rest,

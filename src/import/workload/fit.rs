@@ -4,7 +4,8 @@ use super::lives::BufferLife;
 use super::{Plan, Step, memory_index};
 use crate::device::{Memory, Profile};
 
-/// The part of a memory that may be live at once: the rest is for what falls between buffers, and for threads that run ahead.
+/// The part of a memory that may be live at once: the rest is for what falls between buffers, and
+/// for threads that run ahead.
 const PART: u64 = 2;
 
 /// What the sizes of a memory are divided by.
@@ -62,7 +63,8 @@ pub(super) fn divisors(
     })
 }
 
-/// The most that can be live at once on any device, whichever thread runs ahead: of each thread the most that it has.
+/// The most that can be live at once on any device, whichever thread runs ahead: of each thread the
+/// most that it has.
 fn peak(
     lives: &[BufferLife],
     steps: &[Step],

@@ -138,7 +138,8 @@ impl<'a> Lives<'a> {
 
     fn begin(&mut self, record: &AllocationRecord, buffer: &Buffer) {
         let at = self.order(record, buffer.device);
-        // Whatever was there has ended without a release, or its release is still to be told with its holder.
+        // Whatever was there has ended without a release, or its release is still to be told with
+        // its holder.
         self.open.remove(&key(buffer));
         let thread = self.thread(record);
         let index = if self.census.threads.is_empty() {

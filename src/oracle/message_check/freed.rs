@@ -11,7 +11,8 @@ pub const FREED_WINDOW: usize = 1 << 16;
 /// Keys that were dropped by a FREE and not allocated since.
 pub(in crate::oracle) struct RecentlyFreed<K> {
     dropped_at: FxHashMap<K, u64>,
-    /// In the order of lines. Keeps entries that `dropped_at` has lost or renewed, until their turn.
+    /// In the order of lines. Keeps entries that `dropped_at` has lost or renewed, until their
+    /// turn.
     order: VecDeque<(K, u64)>,
 }
 

@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::freed::RecentlyFreed;
 use super::{
-    FirstFinding, LiveKey, MAX_LIVE_LISTED, MessageFinding, MessageNote, MessageReport, NoteCount,
+    FirstFinding, LiveKey, MAX_LIVE_LISTED, MessageFinding, MessageNote, MessageReport, Noted,
 };
 use crate::import::server_log::{LogEvent, LogRecord, OtherKind, Swept, to_message};
 use crate::trace::observation::RefsLeft;
@@ -177,7 +177,8 @@ impl MessageCheck {
         let replaced = self.live.insert(alloc.key, Entry::new(line, alloc, 1));
         let Some(before) = replaced else { return };
         if self.counts_refs {
-            // Such a server would have said so, had the key been live: the log lacks the end of its life.
+            // Such a server would have said so, had the key been live: the log lacks the end of its
+            // life.
             self.note(MessageNote::RefCountDisagreement, line);
             return;
         }
@@ -248,7 +249,8 @@ impl MessageCheck {
         }
     }
 
-    /// A FREE of a key that the server says is not live; `allocs`: how many ALLOCs it saw, if it says.
+    /// A FREE of a key that the server says is not live; `allocs`: how many ALLOCs it saw, if it
+    /// says.
     fn refused_free(&mut self, line: u64, key: Key, allocs: Option<u64>) {
         if self.live.remove(&key).is_some() {
             self.note(MessageNote::RefCountDisagreement, line);
@@ -319,7 +321,7 @@ impl MessageCheck {
     }
 
     fn note(&mut self, note: MessageNote, line: u64) {
-        let noted = NoteCount {
+        let noted = Noted {
             count: 0,
             first_line: line,
         };

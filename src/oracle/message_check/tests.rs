@@ -114,7 +114,7 @@ fn a_server_without_counts_shows_duplicates_by_repeated_allocs_only() {
     assert!(report.findings.is_empty());
     assert_eq!(
         report.notes[&MessageNote::RefCountDisagreement],
-        NoteCount {
+        Noted {
             count: 1,
             first_line: 4
         }
@@ -187,7 +187,7 @@ fn a_log_that_starts_late_is_noted_and_followed() {
     assert!(report.findings.is_empty());
     assert_eq!(
         report.notes[&MessageNote::LateAttach],
-        NoteCount {
+        Noted {
             count: 1,
             first_line: 1
         }

@@ -1,7 +1,9 @@
-//! The gap: between which two steps something was open that a lock should have kept shut, and what was locked instead.
+//! The gap: between which two steps something was open that a lock should have kept shut, and what
+//! was locked instead.
 //!
-//! A stretch is covered by the locks that its thread holds from the first step to the last without letting go. Two
-//! stretches exclude each other where the same lock covers both; a race shows that none did, and here is said why.
+//! A stretch is covered by the locks that its thread holds from the first step to the last without
+//! letting go. Two stretches exclude each other where the same lock covers both; a race shows that
+//! none did, and here is said why.
 
 use crate::scenario::objects::LockId;
 
@@ -17,7 +19,8 @@ pub(super) struct Stretch {
 }
 
 impl Stretch {
-    /// From where the allocator has the address back to where the release is sent, if that is the order of it.
+    /// From where the allocator has the address back to where the release is sent, if that is the
+    /// order of it.
     pub fn of_release(history: &History, life: LifeId) -> Option<Stretch> {
         let life = &history.lives[life];
         let (freed, thread) = life.ended?;
@@ -38,7 +41,8 @@ impl Stretch {
         })
     }
 
-    /// From where a buffer has an address (`published`: is visible to others) to where it is announced.
+    /// From where a buffer has an address (`published`: is visible to others) to where it is
+    /// announced.
     pub fn of_start(history: &History, life: LifeId, published: bool) -> Option<Stretch> {
         let life = &history.lives[life];
         let (sent, _) = life.sent(true)?;
@@ -92,8 +96,8 @@ impl Stretch {
     }
 }
 
-/// The gap that let one thread's stretch be entered by the other's: where no lock covers the first, that; else why its
-/// lock did not help. `None` where one lock covers both.
+/// The gap that let one thread's stretch be entered by the other's: where no lock covers the first,
+/// that; else why its lock did not help. `None` where one lock covers both.
 pub(super) fn gap(
     history: &History,
     entered: &Stretch,

@@ -1,7 +1,8 @@
-//! What happened in a run, step by step and buffer by buffer: the facts that the table and the paragraph are made of.
+//! What happened in a run, step by step and buffer by buffer: the facts that the table and the
+//! paragraph are made of.
 //!
-//! Types only; [`super::walk`] collects them. What diverges is the oracle's to say: its findings are noted at the step that
-//! showed them.
+//! Types only; [`super::walk`] collects them. What diverges is the oracle's to say: its findings
+//! are noted at the step that showed them.
 
 use crate::device::{DeviceId, Memory};
 use crate::oracle::Divergence;
@@ -178,8 +179,8 @@ impl BufferHistory {
         self.deeds.iter().copied().find(|deed| wanted(deed.what))
     }
 
-    /// When the server heard of its start (`start`) or its release, and what came of that. A message that is held
-    /// back is heard when it takes effect.
+    /// When the server heard of its start (`start`) or its release, and what came of that. A
+    /// message that is held back is heard when it takes effect.
     pub fn heard(&self, start: bool) -> Option<(Deed, TableEffect)> {
         self.deeds.iter().find_map(|deed| match deed.what {
             What::Heard(kind, effect) if kind.opens() == start && effect != TableEffect::Held => {

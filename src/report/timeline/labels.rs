@@ -1,6 +1,7 @@
 //! The words of the timeline: names of threads, places and locks, and what a cell says of a step.
 //!
-//! Steps are named as disciplines and reproducers write them; what an allocator or the server answered is added.
+//! Steps are named as disciplines and reproducers write them; what an allocator or the server
+//! answered is added.
 
 use crate::device::{DeviceId, Memory};
 use crate::registry::RejectReason;
@@ -199,7 +200,8 @@ impl History {
         }
     }
 
-    /// The entry that a message about `mine` met: `t0's 0x1a000`, and if both are one thread's, which of the two.
+    /// The entry that a message about `mine` met: `t0's 0x1a000`, and if both are one thread's,
+    /// which of the two.
     fn met(&self, mine: Option<LifeId>, met: Option<LifeId>) -> String {
         let Some(other) = met else {
             return "an entry".to_owned();

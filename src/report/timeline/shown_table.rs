@@ -1,7 +1,8 @@
 //! The server's side of a history: what each message did to the table, and whose entries it met.
 //!
-//! It is the registry that the oracle feeds too, fed in the same way, and kept apart from the oracle's because here it
-//! matters whose entry a message replaced or removed, in every wire layout.
+//! It is the registry that the oracle feeds too, fed in the same way, and kept apart from the
+//! oracle's because here it matters whose entry a message replaced or removed, in every wire
+//! layout.
 
 use crate::device::{DeviceId, Memory};
 use crate::oracle::rest;
@@ -65,7 +66,8 @@ impl ShownTable {
         self.in_flight[usize::from(conn.0)] == usize::from(self.chunks)
     }
 
-    /// Takes a frame; what came of it, and of what was held back for it. `own`: it is taken in the step that sent it.
+    /// Takes a frame; what came of it, and of what was held back for it. `own`: it is taken in the
+    /// step that sent it.
     pub fn take(&mut self, conn: ConnId, own: bool, lives: &[BufferHistory]) -> Vec<Taken> {
         let Some(frame) = self.wires[usize::from(conn.0)].pop() else {
             return Vec::new();
@@ -127,7 +129,8 @@ impl ShownTable {
         self.registry.live().iter().filter_map(one).collect()
     }
 
-    /// What a message did to the table, and whose entries it met. `sent`: who sent it, where that is at hand.
+    /// What a message did to the table, and whose entries it met. `sent`: who sent it, where that
+    /// is at hand.
     fn take_effect(
         &mut self,
         message: &Message,

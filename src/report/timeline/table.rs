@@ -1,8 +1,9 @@
-//! The page: steps as rows, threads and server as columns, rules across where something decides or ends.
+//! The page: steps as rows, threads and server as columns, rules across where something decides or
+//! ends.
 //!
-//! A cell begins with a bar while its thread holds a lock, whoever runs, so that the eye sees sections and what enters
-//! them. Steps that change nothing that the server could be wrong about share a row when they follow each other in one
-//! thread and fit; no step is left out.
+//! A cell begins with a bar while its thread holds a lock, whoever runs, so that the eye sees
+//! sections and what enters them. Steps that change nothing that the server could be wrong about
+//! share a row when they follow each other in one thread and fit; no step is left out.
 
 use crate::oracle::Kind;
 use crate::trace::event::{Event, SendOutcome};
@@ -37,7 +38,8 @@ struct Row {
     rule: Option<String>,
 }
 
-/// The table of a run. `deciding` is the index of the event that runs because of the deciding preemption.
+/// The table of a run. `deciding` is the index of the event that runs because of the deciding
+/// preemption.
 pub(super) fn drawn(history: &History, deciding: Option<usize>) -> String {
     let mut rows = Vec::new();
     let mut at = 0;
@@ -333,7 +335,8 @@ impl Columns {
     }
 }
 
-/// `text` in lines of at most `limit` characters, those after the first indented; a word that is longer is cut.
+/// `text` in lines of at most `limit` characters, those after the first indented; a word that is
+/// longer is cut.
 fn wrapped(text: &str, limit: usize) -> Vec<String> {
     const INDENT: &str = "  ";
     let mut lines = Vec::new();

@@ -1,4 +1,5 @@
-//! The walk over the events: threads, slots, buffers and locks, with the oracle's checker and the server alongside.
+//! The walk over the events: threads, slots, buffers and locks, with the oracle's checker and the
+//! server alongside.
 
 use crate::device::{BufferKind, DeviceId};
 use crate::oracle::{Checker, Divergence, Kind};
@@ -19,7 +20,8 @@ use super::history::{
 };
 use super::shown_table::ShownTable;
 
-/// The history of a run of `scenario`, of which these are the events; see [`Timeline`](super::Timeline).
+/// The history of a run of `scenario`, of which these are the events; see
+/// [`Timeline`](super::Timeline).
 pub(super) fn history(
     scenario: &Scenario,
     events: &[MergedEvent],
@@ -108,7 +110,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Whether the message taken now is the one that the last step sent, so that one row can show both.
+    /// Whether the message taken now is the one that the last step sent, so that one row can show
+    /// both.
     fn answers_last_step(&self, index: usize, conn: ConnId) -> bool {
         self.deciding != Some(index)
             && self.server.has_one_frame(conn)
@@ -291,7 +294,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// A buffer that does not own its memory, where a planted mistake tracks it: never live, and yet messages are about it.
+    /// A buffer that does not own its memory, where a planted mistake tracks it: never live, and
+    /// yet messages are about it.
     fn view(&mut self, thread: u16, at: &ThreadPosition, device: DeviceId) {
         if let Some(address) = self.scenario.view_address() {
             self.alloc(thread, at, device, address, VIEW_GENERATION);

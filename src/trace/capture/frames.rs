@@ -65,7 +65,8 @@ pub enum CaptureTrouble {
     },
 }
 
-/// Hands every message of a capture to `sink`, in the order of the capture. Positions count frames, from 1.
+/// Hands every message of a capture to `sink`, in the order of the capture. Positions count frames,
+/// from 1.
 pub fn messages(
     trace: &TraceFile,
     header: &CaptureHeader,

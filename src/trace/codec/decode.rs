@@ -1,5 +1,5 @@
-//! Reading: bytes to events. Every field is checked against the scenario, so that what comes out can be used as an
-//! index.
+//! Reading: bytes to events. Every field is checked against the scenario, so that what comes out
+//! can be used as an index.
 
 use super::super::event::{Event, FreeOutcome, ReceiveCode, SendOutcome};
 use super::{DecodeError, History, tag};
@@ -49,8 +49,9 @@ impl Decoder {
         }
     }
 
-    /// The touch that the last event was. Of an [`Unlock`](Event::Unlock), which does not say its version, it is
-    /// the one after the last in this stream: nobody else touches a lock that is held.
+    /// The touch that the last event was. Of an [`Unlock`](Event::Unlock), which does not say its
+    /// version, it is the one after the last in this stream: nobody else touches a lock that is
+    /// held.
     #[inline]
     pub fn touch(&self) -> DecodedTouch {
         self.touch

@@ -1,10 +1,12 @@
 //! Fingerprints: 128 bits for everything that decides what a machine can still do.
 //!
-//! Two machines with the same fingerprint have the same futures, up to names. Left out is what is history only: versions, what a
-//! slot held that will not be looked at again (*dead slots*), and which of several threads with the same program is which
-//! (*symmetry*). Generations are renamed in the order in which they are met.
+//! Two machines with the same fingerprint have the same futures, up to names. Left out is what is
+//! history only: versions, what a slot held that will not be looked at again (*dead slots*), and
+//! which of several threads with the same program is which (*symmetry*). Generations are renamed in
+//! the order in which they are met.
 //!
-//! The hash is XXH3-128. A search of n states misses one by a collision with a probability below n²/2¹²⁹: for 10⁹ states 10⁻²¹.
+//! The hash is XXH3-128. A search of n states misses one by a collision with a probability below
+//! n²/2¹²⁹: for 10⁹ states 10⁻²¹.
 
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -33,8 +35,8 @@ pub struct Fingerprints {
 }
 
 impl Fingerprints {
-    /// For the machines of `setup`. Without `symmetry` every thread is of its own class; without `dead_slots` what a slot last held
-    /// stays part of the state.
+    /// For the machines of `setup`. Without `symmetry` every thread is of its own class; without
+    /// `dead_slots` what a slot last held stays part of the state.
     pub fn new(setup: &Setup, symmetry: bool, dead_slots: bool) -> Fingerprints {
         let threads = setup.ops().len();
         let own_slots: Vec<Vec<SlotId>> = setup
@@ -78,7 +80,8 @@ impl Fingerprints {
         }
     }
 
-    /// The fingerprint of `machine`, where `current` took the last step; give it only where that matters.
+    /// The fingerprint of `machine`, where `current` took the last step; give it only where that
+    /// matters.
     pub fn of(&mut self, machine: &Machine, current: Option<(Actor, u32)>) -> u128 {
         self.sort_threads(machine);
         self.bytes.clear();
@@ -251,8 +254,8 @@ impl Fingerprints {
     }
 }
 
-/// A slot that no one will look at again before it is opened anew: all releases are done, and nothing in it is live, so
-/// that closing its device passes it by.
+/// A slot that no one will look at again before it is opened anew: all releases are done, and
+/// nothing in it is live, so that closing its device passes it by.
 fn is_dead(machine: &Machine, slot: SlotId) -> bool {
     let (word, request) = machine.world().slot(slot);
     // One that is never released is vacant from the beginning.
@@ -279,7 +282,8 @@ fn slot_bytes(machine: &Machine, slot: SlotId, dead_slots: bool, epoch: bool, ou
         let at = PartAt { slot, part };
         let handle = machine.world().handle(at);
         put(out, handle.map_or(0, |handle| handle.address + 1));
-        // Whether it is live, and known, in the life that the handle means: threads are told apart by that as well.
+        // Whether it is live, and known, in the life that the handle means: threads are told apart
+        // by that as well.
         let live = handle.is_some_and(|handle| {
             let device = &machine.world().devices()[usize::from(handle.device.0)];
             device.generation(handle.memory, handle.address) == Some(handle.generation)
@@ -288,8 +292,9 @@ fn slot_bytes(machine: &Machine, slot: SlotId, dead_slots: bool, epoch: bool, ou
     }
 }
 
-/// Threads are interchangeable when their operations are the same but for the names of slots that each has to itself, and
-/// nothing tells them apart by their number: no connections of their own, and no walk over all slots.
+/// Threads are interchangeable when their operations are the same but for the names of slots that
+/// each has to itself, and nothing tells them apart by their number: no connections of their own,
+/// and no walk over all slots.
 fn classes(scenario: &Scenario, ops: &[Box<[Op]>], own_slots: &[Vec<SlotId>]) -> Vec<u16> {
     let renamed: Vec<Option<Vec<Op>>> = ops
         .iter()

@@ -1,13 +1,17 @@
 //! Exhaustive search: every state that the threads of a scenario can bring about, once.
 //!
-//! Depth first over cloned machines, with the fingerprints of all states seen. Only states in which there is a choice are kept:
-//! from each, a chain of safe steps (see [`super::reduction`]) leads to the next. *Proved* means that the space was exhausted.
+//! Depth first over cloned machines, with the fingerprints of all states seen. Only states in which
+//! there is a choice are kept: from each, a chain of safe steps (see [`super::reduction`]) leads to
+//! the next. *Proved* means that the space was exhausted.
 //!
-//! With a bound on preemptions the search covers exactly the schedules with at most that many, and says so; it then takes no step at once: what
-//! another thread could have done before costs nothing without the bound, and may cost a preemption with it.
+//! With a bound on preemptions the search covers exactly the schedules with at most that many, and
+//! says so; it then takes no step at once: what another thread could have done before costs nothing
+//! without the bound, and may cost a preemption with it.
 //!
-//! The kinds that a search for all of them finds are those of the oracle on one path to each state. A kind that the oracle counts only as the first
-//! divergence of a run (the totals at every prefix) can be left out where another path to the same state diverged before; whether anything diverges cannot.
+//! The kinds that a search for all of them finds are those of the oracle on one path to each state.
+//! A kind that the oracle counts only as the first divergence of a run (the totals at every prefix)
+//! can be left out where another path to the same state diverged before; whether anything diverges
+//! cannot.
 
 mod fingerprint;
 mod part;
@@ -25,8 +29,8 @@ use super::observe::{NoRecording, ObservedRun, observe_path};
 use fingerprint::Fingerprints;
 pub use part::{Part, SearchedPart, search_part};
 
-/// The most operations, over all threads, of which every schedule is searched: a search keeps a machine for each choice of a
-/// schedule.
+/// The most operations, over all threads, of which every schedule is searched: a search keeps a
+/// machine for each choice of a schedule.
 pub const MAX_SEARCHED_OPS: usize = 2000;
 
 /// How to search.
@@ -151,7 +155,8 @@ pub enum SearchEnd {
     Abandoned,
 }
 
-/// Searches `setup`. `keep_going` is told the states and the depth from time to time, and says whether to.
+/// Searches `setup`. `keep_going` is told the states and the depth from time to time, and says
+/// whether to.
 pub fn search(
     setup: &Arc<Setup>,
     options: &SearchOptions,
@@ -190,7 +195,8 @@ struct Search<'a> {
     fingerprints: Fingerprints,
     seen: HashSet<u128, BuildHasherDefault<Itself>>,
     frames: Vec<Frame>,
-    /// Frames in use: a state, the state that a choice led to, and so on. The rest is kept for its memory.
+    /// Frames in use: a state, the state that a choice led to, and so on. The rest is kept for its
+    /// memory.
     used: usize,
     path: Vec<Actor>,
     found: Searched,
@@ -293,7 +299,8 @@ impl<'a> Search<'a> {
         true
     }
 
-    /// A state was just reached: follows safe steps to where there is a choice, and notes it, unless it is known.
+    /// A state was just reached: follows safe steps to where there is a choice, and notes it,
+    /// unless it is known.
     fn enter(&mut self) {
         let top = self.used - 1;
         if self.options.partial_order && self.options.preemptions.is_none() {

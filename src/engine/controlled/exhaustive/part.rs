@@ -1,15 +1,19 @@
-//! A part of a search: so that a space too large for one machine is searched on several, none of which knows of the others.
+//! A part of a search: so that a space too large for one machine is searched on several, none of
+//! which knows of the others.
 //!
-//! The states that take at most `depth` choices to reach (the *trunk*) are searched breadth first, by every part alike. The states
-//! at exactly that depth (the *frontier*) are numbered in the order in which they are met, which depends on the scenario alone, and
-//! state number i falls to part i mod `of`. A part searches what can be reached from its own frontier states without passing
+//! The states that take at most `depth` choices to reach (the *trunk*) are searched breadth first,
+//! by every part alike. The states at exactly that depth (the *frontier*) are numbered in the order
+//! in which they are met, which depends on the scenario alone, and state number i falls to part i
+//! mod `of`. A part searches what can be reached from its own frontier states without passing
 //! through the trunk or another frontier state.
 //!
-//! *All parts together are the whole.* Take a path to any state, and the last state on it that is in the trunk or the frontier. Where
-//! that is not the state itself, it is on the frontier, for whatever follows a state of the trunk is in one of the two; and the part
-//! that it falls to follows the rest of the path. With reductions this holds up to what they take for the same: whatever follows a state
-//! that some part searched is, up to a name, one that a part searched. Deeper states may be searched by several parts: the sum of their states is no count
-//! of the space.
+//! *All parts together are the whole.* Take a path to any state, and the last state on it that is
+//! in the trunk or the frontier. Where that is not the state itself, it is on the frontier, for
+//! whatever follows a state of the trunk is in one of the two; and the part that it falls to
+//! follows the rest of the path. With reductions this holds up to what they take for the same:
+//! whatever follows a state that some part searched is, up to a name, one that a part searched.
+//! Deeper states may be searched by several parts: the sum of their states is no count of the
+//! space.
 
 use std::sync::Arc;
 
@@ -49,7 +53,8 @@ struct Root {
     current: Option<Actor>,
 }
 
-/// Searches one part of the space of `setup`. A bound on preemptions is not kept: what a path costs is not part of a frontier state.
+/// Searches one part of the space of `setup`. A bound on preemptions is not kept: what a path costs
+/// is not part of a frontier state.
 pub fn search_part(
     setup: &Arc<Setup>,
     options: &SearchOptions,
@@ -191,7 +196,8 @@ mod tests {
         search.seen.into_iter().collect()
     }
 
-    /// A frontier state is met by every part, and what it leads to by its own part alone: nothing may be left out.
+    /// A frontier state is met by every part, and what it leads to by its own part alone: nothing
+    /// may be left out.
     #[test]
     fn all_parts_together_meet_every_state() {
         for (workload, discipline, threads) in [
@@ -206,8 +212,8 @@ mod tests {
             let scenario = file.condensed(Some(threads), None).resolve();
             let setup = Setup::new(scenario.expect("it resolves"), 0).expect("it is small");
             let options = SearchOptions {
-                // A reduced search meets other states by another way, of which either is enough; without reductions all
-                // searches meet the same.
+                // A reduced search meets other states by another way, of which either is enough;
+                // without reductions all searches meet the same.
                 partial_order: false,
                 symmetry: false,
                 dead_slots: false,

@@ -1,7 +1,7 @@
 //! Schedules from bytes: how a fuzzer drives the machine.
 //!
-//! One byte a choice, and only where there is one. A byte that is 0, or one that is missing, lets the current actor go on, so that short and
-//! zeroed inputs are schedules with few preemptions.
+//! One byte a choice, and only where there is one. A byte that is 0, or one that is missing, lets
+//! the current actor go on, so that short and zeroed inputs are schedules with few preemptions.
 
 use crate::engine::controlled::actors::{Actor, Actors};
 

@@ -1,12 +1,13 @@
-//! PCT: probabilistic concurrency testing (Burckhardt, Kothari, Musuvathi, Nagarakatte, *A Randomized Scheduler with
-//! Probabilistic Guarantees of Finding Bugs*, ASPLOS 2010).
+//! PCT: probabilistic concurrency testing (Burckhardt, Kothari, Musuvathi, Nagarakatte, *A
+//! Randomized Scheduler with Probabilistic Guarantees of Finding Bugs*, ASPLOS 2010).
 //!
-//! Every actor has a priority, drawn at random; the highest that can go on does. At d − 1 steps, drawn at random from the k that a
-//! schedule has, the actor that is about to step falls below all others. A divergence that needs d ordering constraints is then
-//! found by each schedule with probability at least 1/(n·k^(d−1)), for n actors.
+//! Every actor has a priority, drawn at random; the highest that can go on does. At d − 1 steps,
+//! drawn at random from the k that a schedule has, the actor that is about to step falls below all
+//! others. A divergence that needs d ordering constraints is then found by each schedule with
+//! probability at least 1/(n·k^(d−1)), for n actors.
 //!
-//! Deviation from the paper: k is not known beforehand; it is the number of steps of a first schedule, in which the threads
-//! run one after another.
+//! Deviation from the paper: k is not known beforehand; it is the number of steps of a first
+//! schedule, in which the threads run one after another.
 
 use smallvec::SmallVec;
 
@@ -22,7 +23,8 @@ pub struct Pct {
     actors: u16,
     depth: u32,
     steps: u64,
-    /// By actor; the highest goes first. Of the first ones, `0..depth - 1` are kept for those that fall.
+    /// By actor; the highest goes first. Of the first ones, `0..depth - 1` are kept for those that
+    /// fall.
     priorities: Vec<u64>,
     /// Steps, ascending, at which an actor falls.
     changes: SmallVec<[u64; 8]>,
@@ -32,7 +34,8 @@ pub struct Pct {
 }
 
 impl Pct {
-    /// Schedules of `seed` for a bug of `depth` (1 or more) in schedules of `actors` actors and about `steps` steps.
+    /// Schedules of `seed` for a bug of `depth` (1 or more) in schedules of `actors` actors and
+    /// about `steps` steps.
     pub fn new(seed: u64, actors: u16, depth: u32, steps: u64) -> Pct {
         Pct {
             seed,

@@ -1,7 +1,7 @@
 //! Replay: the picks of a recorded schedule, one after another.
 //!
-//! Where the scheduled actor cannot go on, or the schedule is at its end, the recording is left: for good, and by what was
-//! given for that case (`--adapt`), or else the run stops there.
+//! Where the scheduled actor cannot go on, or the schedule is at its end, the recording is left:
+//! for good, and by what was given for that case (`--adapt`), or else the run stops there.
 
 use crate::engine::controlled::actors::{Actor, Actors};
 

@@ -1,9 +1,10 @@
-//! URW: a random walk that takes every interleaving for about as likely as another (Zhao, Wolff, Mathur, Roychoudhury,
-//! *Selectively Uniform Concurrency Testing*, ASPLOS 2025).
+//! URW: a random walk that takes every interleaving for about as likely as another (Zhao, Wolff,
+//! Mathur, Roychoudhury, *Selectively Uniform Concurrency Testing*, ASPLOS 2025).
 //!
-//! Each step, an actor is picked with a probability proportional to the steps that it has left. A plain random walk favours schedules
-//! in which short threads end early; this one does not. How many steps an actor has is taken from a first schedule; where that
-//! is off (locks, early returns), the walk is uniform only nearly.
+//! Each step, an actor is picked with a probability proportional to the steps that it has left. A
+//! plain random walk favours schedules in which short threads end early; this one does not. How
+//! many steps an actor has is taken from a first schedule; where that is off (locks, early
+//! returns), the walk is uniform only nearly.
 
 use crate::engine::controlled::actors::{Actor, Actors};
 use crate::scenario::random::{Purpose, Random};

@@ -1,6 +1,7 @@
 //! How a divergence came about, kind by kind, from the steps of the buffers concerned.
 //!
-//! [`of`] explains the first divergence in full and names the gap; [`follows`] says in a sentence what came after it.
+//! [`of`] explains the first divergence in full and names the gap; [`follows`] says in a sentence
+//! what came after it.
 
 use crate::oracle::Kind;
 

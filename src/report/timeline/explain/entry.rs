@@ -1,5 +1,5 @@
-//! Entries that should not be there, or should: an address that was reused, a buffer that is missing or long gone, a
-//! message that was booked on another memory.
+//! Entries that should not be there, or should: an address that was reused, a buffer that is
+//! missing or long gone, a message that was booked on another memory.
 
 use crate::trace::event::SendOutcome;
 
@@ -93,7 +93,8 @@ fn release_came(history: &History, old: LifeId, step: StepNumber) -> Option<Stri
     }
 }
 
-/// The gap that let the server hear of `new` before it heard of the release of `old` at the same address.
+/// The gap that let the server hear of `new` before it heard of the release of `old` at the same
+/// address.
 fn gap_before_reuse(history: &History, old: LifeId, new: LifeId) -> Option<String> {
     let (Some((sent, SendOutcome::Sent)), Some((announced, _))) = (
         history.lives[old].sent(false),

@@ -1,4 +1,5 @@
-//! Locks that did not do: who holds what and waits for what, and a table that has no lock for a device.
+//! Locks that did not do: who holds what and waits for what, and a table that has no lock for a
+//! device.
 
 use crate::device::BufferKind;
 use crate::trace::event::Event;

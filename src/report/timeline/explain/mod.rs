@@ -1,8 +1,8 @@
 //! The paragraph under the table: what the server believes, what is true, and which gap did it.
 //!
-//! It begins with the first divergence: how it came about ([`divergence`]), what else followed, where things stand at the end, and
-//! the gap. Every clause is read off the steps of the buffers concerned; where they fit no known pattern, only what the
-//! oracle found is said.
+//! It begins with the first divergence: how it came about ([`divergence`]), what else followed,
+//! where things stand at the end, and the gap. Every clause is read off the steps of the buffers
+//! concerned; where they fit no known pattern, only what the oracle found is said.
 
 mod divergence;
 mod entry;

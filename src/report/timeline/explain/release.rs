@@ -139,7 +139,8 @@ pub(super) fn entry_went(history: &History, life: LifeId, step: StepNumber) -> O
     ))
 }
 
-/// Two releases of one buffer: who passed the check before whom, and what is not locked between check and store.
+/// Two releases of one buffer: who passed the check before whom, and what is not locked between
+/// check and store.
 pub(super) fn double_release(history: &History, id: LifeId) -> Option<Explanation> {
     let life = &history.lives[id];
     let place = history.place_of(id);

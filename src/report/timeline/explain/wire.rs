@@ -63,7 +63,8 @@ pub(super) fn torn(history: &History, mark: &Mark) -> Option<Explanation> {
     let Event::Send { conn, .. } = history.step(number).event else {
         return Some(Explanation::new(format!("{what}. {took}")));
     };
-    // The server read it in the step that sent its last piece: its pieces are the last that were sent.
+    // The server read it in the step that sent its last piece: its pieces are the last that were
+    // sent.
     let chunks: Vec<&TimelineStep> = history.steps[..number]
         .iter()
         .rev()
