@@ -5,6 +5,9 @@
 //! *devices* and sends tracking messages to a *server*; the run is written to a *trace*, from which
 //! the *oracle* derives a verdict by comparing what the server reconstructed with the truth.
 //!
+//! Programs that use the library begin with [`facade`]; what it returns is explained where it is
+//! defined.
+//!
 //! The rooms, ground floor first. A room imports from the floors below, never from above, and not
 //! in a circle beside; `tests/architecture.rs` holds the code against this.
 //!
@@ -24,6 +27,7 @@
 //!   how often the diagnosis is right. [`conformance`]: a suite of cases for any server.
 //! - [`shrink`]: the smallest run that shows it. [`fuzzing`]: what the fuzz targets do.
 //! - [`campaign`]: nightly work, resumable. [`zoo`]: planted defects, and who finds them.
+//!   [`facade`]: the few functions that most programs want of all this.
 //! - [`cli`]: one file a subcommand.
 
 #![deny(missing_docs)]
@@ -74,6 +78,7 @@ pub mod fuzzing;
 pub mod shrink;
 
 pub mod campaign;
+pub mod facade;
 pub mod zoo;
 
 pub mod cli;

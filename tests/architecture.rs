@@ -20,7 +20,7 @@ const FLOORS: [&[&str]; 14] = [
     &["engine", "report", "observe", "diagnosis"],
     &["corpus", "playback", "calibration", "conformance"],
     &["shrink", "fuzzing", "native"],
-    &["campaign", "zoo"],
+    &["campaign", "zoo", "facade"],
     &["cli"],
 ];
 

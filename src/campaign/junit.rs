@@ -5,13 +5,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
+
 use super::plan::UnitKind;
 use super::summary::CampaignSummary;
 use super::tally::UnitTally;
 use super::target::TargetName;
 
 /// The report of a campaign.
-pub fn junit(summary: &CampaignSummary, tally: &UnitTally) -> String {
+pub fn junit(summary: &CampaignSummary, tally: &UnitTally) -> Result<String, SerializeError> {
     let canaries: Vec<Case> = summary
         .canaries
         .iter()
@@ -57,17 +59,13 @@ pub fn junit(summary: &CampaignSummary, tally: &UnitTally) -> String {
             failure: new.get(name).cloned(),
         })
         .collect();
-    let mut text = String::from(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"heisenbed campaign\">\n",
-    );
-    for (name, cases) in [
-        ("canaries", &canaries),
-        ("corpus", &corpus),
-        ("targets", &targets),
-    ] {
-        suite(&mut text, name, cases);
-    }
-    text + "</testsuites>\n"
+    let mut report = Report::new("heisenbed campaign");
+    report.add_test_suites([
+        suite("canaries", canaries),
+        suite("corpus", corpus),
+        suite("targets", targets),
+    ]);
+    report.to_string()
 }
 
 struct Case {
@@ -75,43 +73,19 @@ struct Case {
     failure: Option<String>,
 }
 
-fn suite(text: &mut String, name: &str, cases: &[Case]) {
-    let failures = cases.iter().filter(|case| case.failure.is_some()).count();
-    let _ = writeln!(
-        text,
-        "  <testsuite name=\"{name}\" tests=\"{}\" failures=\"{failures}\" errors=\"0\">",
-        cases.len()
-    );
-    for case in cases {
-        let named = format!(
-            "    <testcase classname=\"campaign.{name}\" name=\"{}\"",
-            escaped(&case.name)
-        );
-        let _ = match &case.failure {
-            None => writeln!(text, "{named}/>"),
-            Some(failure) => writeln!(
-                text,
-                "{named}>\n      <failure>{}</failure>\n    </testcase>",
-                escaped(failure.trim_end())
-            ),
-        };
-    }
-    text.push_str("  </testsuite>\n");
-}
-
-/// Text as XML holds it; what XML cannot hold becomes U+FFFD.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\n' | '\t' => out.push(c),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
+fn suite(name: &str, cases: Vec<Case>) -> TestSuite {
+    let mut suite = TestSuite::new(name);
+    suite.add_test_cases(cases.into_iter().map(|case| {
+        let status = case
+            .failure
+            .map_or_else(TestCaseStatus::success, |failure| {
+                let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+                status.set_description(failure.trim_end());
+                status
+            });
+        let mut case = TestCase::new(case.name, status);
+        case.set_classname(format!("campaign.{name}"));
+        case
+    }));
+    suite
 }

@@ -90,6 +90,9 @@ pub enum CampaignError {
     /// A reproducer is wrong.
     #[error(transparent)]
     Reproducer(#[from] ReproducerError),
+    /// The report for CI pages cannot be put into XML.
+    #[error("junit.xml: {0}")]
+    Junit(#[from] quick_junit::SerializeError),
     /// There is nothing to do.
     #[error("{0}")]
     Nothing(String),

@@ -8,11 +8,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::numbers::plural;
+
 use super::canary::Canary;
 use super::folder::{Folder, Manifest};
 use super::journal::CampaignJournal;
 use super::plan::CampaignPlan;
-use super::record::{Begun, CampaignRecord, ShardEnd};
+use super::record::{Begun, CampaignRecord, CanaryRecord, ShardEnd, UnitRecord};
 use super::summary::{CampaignSummary, write_all, write_reproducers};
 use super::tally::UnitTally;
 use super::work::Worker;
@@ -85,6 +87,14 @@ pub fn spend(
             tally,
         }),
     };
+    log::info!(
+        "shard {} in {}: {}, {} done before in {:.1} s",
+        run.shard,
+        folder.path().display(),
+        plural(run.workers.max(1).into(), "worker"),
+        plural(shift.desk().done.len() as u64, "unit"),
+        shift.worked_s
+    );
     shift.look_for_canaries()?;
     let results: Vec<Result<(), CampaignError>> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..run.workers.max(1))
@@ -100,6 +110,16 @@ pub fn spend(
         complete: !interrupt.load(Ordering::Relaxed) && results.iter().all(Result::is_ok),
         elapsed_s: shift.now_s(),
     };
+    log::info!(
+        "shard {} ended after {:.1} s, {}",
+        ended.shard,
+        ended.elapsed_s,
+        if ended.complete {
+            "complete"
+        } else {
+            "cut short"
+        }
+    );
     let mut desk = shift
         .desk
         .into_inner()
@@ -191,8 +211,12 @@ impl Shift<'_> {
                 continue;
             }
             let (seed, budget) = (parameters.seed, parameters.canary_budget);
+            log::debug!("canary {}: looking", canary.name);
             match canary.look(seed, budget, self.run.shard, self.interrupt)? {
-                Some(record) => self.desk().add(&CampaignRecord::Canary(record))?,
+                Some(record) => {
+                    log_canary(&record);
+                    self.desk().add(&CampaignRecord::Canary(record))?;
+                }
                 None => break,
             }
         }
@@ -211,6 +235,7 @@ impl Shift<'_> {
         while !self.is_over() {
             let taken = self.desk().take(self.run.shard, self.run.units);
             let Some(number) = taken else { break };
+            log::debug!("unit {number} begins");
             // What is shared is behind locks that forgive, and is written in whole steps.
             let work = AssertUnwindSafe(|| self.worker.work(number));
             let mut record = match std::panic::catch_unwind(work) {
@@ -220,6 +245,7 @@ impl Shift<'_> {
                 Err(said) => self.worker.panicked(number, &*said),
             };
             record.at_s = self.now_s();
+            log_unit(&record);
             let has_cause = record
                 .finding
                 .as_ref()
@@ -232,5 +258,28 @@ impl Shift<'_> {
             (self.progress)(desk.tally.units.values().sum());
         }
         Ok(())
+    }
+}
+
+fn log_canary(record: &CanaryRecord) {
+    let (name, tries) = (&record.canary, record.tries);
+    if record.found {
+        log::debug!("canary {name}: found in {tries} tries");
+    } else {
+        log::warn!("canary {name}: not found in {tries} tries");
+    }
+}
+
+fn log_unit(record: &UnitRecord) {
+    let UnitRecord {
+        unit, sort, target, ..
+    } = record;
+    if record.panicked {
+        log::error!("unit {unit} ({sort} of {}) made heisenbed panic", target.0);
+    }
+    match (&record.finding, &record.problem) {
+        (Some(finding), _) => log::info!("unit {unit} ({sort} of {}): {}", target.0, finding.looks),
+        (None, Some(problem)) => log::info!("unit {unit} ({sort} of {}): {problem}", target.0),
+        (None, None) => log::debug!("unit {unit} ended ({sort} of {})", target.0),
     }
 }

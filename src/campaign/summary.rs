@@ -411,7 +411,7 @@ pub fn write_all(
     let json = serde_json::to_string_pretty(&summary)
         .expect("a summary has string keys and finite numbers");
     folder.write("summary.json", &(json + "\n"))?;
-    folder.write("junit.xml", junit::junit(&summary, tally))?;
+    folder.write("junit.xml", junit::junit(&summary, tally)?)?;
     let own: PathBuf = folder.path().join("history.jsonl");
     let nights = history::remember(history.unwrap_or(&own), PastRun::of(&summary))?;
     folder.write("summary.md", markdown::page(&summary, &nights))?;

@@ -32,18 +32,14 @@ pub(super) fn unix_path(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// `90s`, `10m`, `2h`, or seconds without a unit.
+/// `90s`, `10m`, `2h`, `1h 30m`, or seconds without a unit.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let (number, seconds) = match text.char_indices().last() {
-        Some((at, 's')) => (&text[..at], 1.0),
-        Some((at, 'm')) => (&text[..at], 60.0),
-        Some((at, 'h')) => (&text[..at], 3600.0),
-        _ => (text, 1.0),
-    };
-    let number: f64 = number
-        .parse()
-        .map_err(|_| format!("`{text}` is no time: use 90s, 10m or 2h"))?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
+    let wrong =
+        |why: &dyn std::fmt::Display| format!("`{text}` is no time: {why}; use 90s, 10m or 2h");
+    match text.parse() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| wrong(&error)),
+        Err(_) => humantime::parse_duration(text).map_err(|error| wrong(&error)),
+    }
 }
 
 #[cfg(test)]
@@ -55,11 +51,29 @@ mod tests {
         assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7200)));
-        assert!(
-            parse_duration("-3s").is_err()
-                && parse_duration("soon").is_err()
-                && parse_duration("").is_err()
-        );
+        assert_eq!(parse_duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_duration("7.5"), Ok(Duration::from_millis(7500)));
+    }
+
+    #[test]
+    fn what_is_no_duration_is_told_with_what_is() {
+        for text in [
+            "-3s",
+            "-3",
+            "soon",
+            "",
+            "3 fortnights",
+            "inf",
+            "99999999999999999999h",
+        ] {
+            let error = parse_duration(text).expect_err(text);
+            assert!(
+                error.starts_with(&format!("`{text}` is no time: "))
+                    && error.ends_with("use 90s, 10m or 2h"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use super::args::parse_duration;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
-use super::rerun::timeline;
 use super::scenario_args::ScenarioArgs;
 use super::verdict::{VerdictSummary, divergence_table, place};
 use crate::corpus::Reproducer;
@@ -23,6 +22,7 @@ use crate::engine::controlled::sample::{self, SamplePlan, Sampled, Strategy};
 use crate::engine::controlled::schedule::Schedule;
 use crate::numbers::{grouped, plural};
 use crate::oracle::{Strength, Verdict};
+use crate::report::Timeline;
 use crate::scenario::Scenario;
 use crate::shrink::{self, Shrunk};
 
@@ -65,7 +65,7 @@ pub struct ExploreArgs {
     #[arg(long, value_enum, value_delimiter = ',', value_name = "NAMES")]
     pub without: Vec<ReductionArg>,
     /// Cut a schedule short after this many steps
-    #[arg(long, value_name = "N", default_value_t = 10_000_000)]
+    #[arg(long, value_name = "N", default_value_t = sample::MAX_STEPS)]
     pub max_steps: u64,
     /// Take the workload as it is, with all its slots, sizes and operations
     #[arg(long)]
@@ -77,10 +77,6 @@ pub struct ExploreArgs {
     #[command(flatten)]
     pub scenario: ScenarioArgs,
 }
-
-/// The most operations, over all threads, of which every schedule is searched: a search keeps a
-/// machine for each choice of a schedule.
-const MAX_SEARCHED_OPS: usize = 2000;
 
 /// `--strategy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -132,7 +128,7 @@ pub fn run(args: &ExploreArgs, context: &Context) -> CommandOutcome {
         Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
     let ops = setup.ops().iter().flatten().count();
-    if args.strategy == StrategyArg::Exhaustive && ops > MAX_SEARCHED_OPS {
+    if args.strategy == StrategyArg::Exhaustive && ops > exhaustive::MAX_SEARCHED_OPS {
         return CommandOutcome::bad_input(
             format!(
                 "{ops} operations are too many to search every schedule of: give fewer --ops, leave out --as-is, or draw with --strategy random"
@@ -147,7 +143,9 @@ pub fn run(args: &ExploreArgs, context: &Context) -> CommandOutcome {
         Some(strategy) => draw(args, strategy, &setup, context, started),
     };
     if let Some(example) = &explored.example {
-        explored.smallest = smallest(&setup, example, context);
+        let mut keep_going = || !context.interrupt.load(Ordering::Relaxed);
+        let shrunk = shrink::shrink_example(&setup, example, &mut keep_going);
+        explored.smallest = shrunk.ok().map(Box::new);
         if let Some(path) = &args.save {
             match save(path, &setup, explored.smallest.as_mut()) {
                 Ok(()) => explored.summary.reproducer = Some(path.display().to_string()),
@@ -360,26 +358,6 @@ fn sampled_note(sampled: &Sampled, plan: &SamplePlan, timed: bool) -> Option<Str
     })
 }
 
-impl Sampled {
-    fn verdict(&self) -> Verdict {
-        if self.diverged > 0 {
-            Verdict::Diverged
-        } else if self.inconclusive > 0 || self.schedules == 0 {
-            Verdict::Inconclusive
-        } else {
-            Verdict::Clean
-        }
-    }
-}
-
-/// The smallest run that shows the first divergence of `example`.
-fn smallest(setup: &Arc<Setup>, example: &ObservedRun, context: &Context) -> Option<Box<Shrunk>> {
-    let kind = example.report.first?.kind;
-    let mut keep_going = || !context.interrupt.load(Ordering::Relaxed);
-    let shrunk = shrink::shrink_ops(&setup.scenario, setup.ops(), kind, &mut keep_going);
-    shrunk.ok().map(Box::new)
-}
-
 fn save(path: &Path, setup: &Setup, smallest: Option<&mut Box<Shrunk>>) -> Result<(), String> {
     let reproducer: &mut Reproducer = &mut smallest
         .ok_or("it could not be minimised: no reproducer was written")?
@@ -461,7 +439,7 @@ impl Explored {
             let _ = write!(
                 text,
                 "\nThe smallest run that shows it: {size}{written}\n\n{}",
-                timeline(&setup.scenario, observed).render()
+                Timeline::of(&setup.scenario, observed).render()
             );
         }
         debug_assert_eq!(summary.check, Strength::Exact);

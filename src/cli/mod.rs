@@ -16,6 +16,7 @@ pub mod disciplines;
 pub mod explore;
 pub mod fuzz;
 pub mod import;
+pub mod logging;
 pub mod matrix;
 pub mod outcome;
 pub mod progress;
@@ -38,12 +39,16 @@ use clap::{Parser, Subcommand};
 
 use outcome::{CommandOutcome, Context, Format};
 
+const LOG_HELP: &str = "Environment:\n  \
+    HEISENBED_LOG  What engine, server, shrink and campaign log to stderr: a level (error, warn,\n\
+    \x20                info, debug, trace) for all, or for some, as in HEISENBED_LOG=server=debug,shrink=info";
+
 /// Record-and-replay fuzzing and stress testbed for device allocators with allocation tracking.
 ///
 /// Answers, with evidence that anyone can rerun: does this locking protocol keep the tracking
 /// server's picture equal to what the allocator did? Start with `heisenbed stress`.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true, max_term_width = 110)]
+#[command(version, arg_required_else_help = true, max_term_width = 110, after_help = LOG_HELP)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -109,6 +114,9 @@ pub fn run(cli: Cli) -> CommandOutcome {
         quiet: cli.quiet,
         interrupt: Arc::new(AtomicBool::new(false)),
     };
+    if let Err(error) = logging::start(std::env::var_os(logging::VARIABLE).as_deref()) {
+        return CommandOutcome::bad_input(error, context.format);
+    }
     match &cli.command {
         Command::Stress(args) => stress::run(args, &context),
         Command::Explore(args) => explore::run(args, &context),

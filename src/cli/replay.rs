@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
-use super::rerun::{drawn, is_text, rerun_of, timeline};
+use super::rerun::{drawn, is_text, rerun_of};
 use super::verdict::{VerdictSummary, divergence_table, place};
 use crate::corpus::{Reproducer, Rerun};
 use crate::engine::controlled::machine::{ActorName, Setup};
@@ -26,6 +26,7 @@ use crate::numbers::plural;
 use crate::oracle::Verdict;
 use crate::playback::Pace;
 use crate::registry::Semantics;
+use crate::report::Timeline;
 use crate::scenario::Scenario;
 use crate::trace::file::{Header, TraceFile};
 use crate::tracking::Layout;
@@ -306,7 +307,11 @@ fn adapted_text(
     let mut text = format!("{}: {left}\n\n", args.file.display());
     write_verdict(&mut text, summary);
     if observed.events.len() <= DRAWN_EVENTS {
-        let _ = write!(text, "\n{}", timeline(&setup.scenario, observed).render());
+        let _ = write!(
+            text,
+            "\n{}",
+            Timeline::of(&setup.scenario, observed).render()
+        );
     }
     text
 }

@@ -3,10 +3,7 @@
 use std::path::Path;
 
 use crate::corpus::{Reproducer, Rerun};
-use crate::engine::controlled::machine::RunEnd;
-use crate::engine::controlled::observe::ObservedRun;
 use crate::report::Timeline;
-use crate::scenario::Scenario;
 
 /// Whether a file is a reproducer, by its name, rather than a trace.
 pub(super) fn is_text(path: &Path) -> bool {
@@ -25,16 +22,9 @@ pub(super) fn rerun_of(path: &Path) -> Result<Rerun, String> {
 /// What came out instead.
 pub(super) fn drawn(rerun: &Rerun) -> String {
     rerun.observed.as_ref().map_or(String::new(), |observed| {
-        format!("\n{}\n", timeline(&rerun.setup.scenario, observed).render())
+        format!(
+            "\n{}\n",
+            Timeline::of(&rerun.setup.scenario, observed).render()
+        )
     })
-}
-
-/// The timeline of a schedule that was run.
-pub(super) fn timeline<'a>(scenario: &'a Scenario, observed: &'a ObservedRun) -> Timeline<'a> {
-    Timeline {
-        scenario,
-        events: &observed.events,
-        deciding: observed.deciding(),
-        completed: observed.end == RunEnd::Completed,
-    }
 }

@@ -8,10 +8,11 @@ use clap::Args;
 use serde_json::json;
 
 use super::outcome::{CommandOutcome, Context, Format};
-use super::rerun::{is_text, rerun_of, timeline};
+use super::rerun::{is_text, rerun_of};
 use super::scenario_args::word;
 use super::verdict::{VerdictSummary, divergence_table};
 use crate::oracle::{Kind, Verdict};
+use crate::report::Timeline;
 use crate::shrink::{ShrinkError, Shrunk, shrink_ops, shrink_trace};
 use crate::trace::file::TraceFile;
 
@@ -124,7 +125,7 @@ fn report(
                 size.kind,
                 summary.elapsed_s,
                 divergence_table(&summary.divergences),
-                timeline(scenario, &observed).render(),
+                Timeline::of(scenario, &observed).render(),
             )
         }
     };

@@ -1,7 +1,6 @@
 //! `heisenbed stress`: real threads, real sockets, a recorded run, checked.
 
 use std::fmt::Write as _;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -16,7 +15,9 @@ use super::scenario_args::ScenarioArgs;
 use super::symptoms;
 use super::verdict::headline;
 use super::verdict::{VerdictSummary, divergence_table, place};
-use crate::engine::threads::{CheckedRun, RunConfig, checked_run, recorded_and_checked};
+use crate::engine::threads::{
+    CheckedRun, RunConfig, checked_run, recorded_and_checked, recorded_in,
+};
 use crate::numbers::{grouped, plural};
 use crate::oracle::{Kind, Leak, Strength, Verdict};
 use crate::scenario::Scenario;
@@ -179,20 +180,7 @@ pub(super) fn play(
     let checked = match record {
         RecordTo::Nothing => checked_run(config, Path::new(""), progress),
         RecordTo::Temporary => recorded_and_checked(config, progress),
-        RecordTo::File(path) => {
-            let file = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .open(path)
-                .map_err(|error| format!("{}: {error}", path.display()))?;
-            let config = RunConfig {
-                record: Some(file),
-                ..config
-            };
-            checked_run(config, path, progress)
-        }
+        RecordTo::File(path) => recorded_in(path, config, progress),
     };
     checked.map_err(|error| error.to_string())
 }

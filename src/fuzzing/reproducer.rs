@@ -5,7 +5,6 @@
 
 use crate::corpus::Reproducer;
 use crate::corpus::reproducer::ReproducerError;
-use crate::engine::controlled::machine::RunEnd;
 use crate::report::timeline::Timeline;
 use crate::scenario::Scenario;
 
@@ -49,13 +48,7 @@ pub fn run(bytes: &[u8]) {
         );
     }
     if let Some(observed) = &first.observed {
-        let timeline = Timeline {
-            scenario: &scenario,
-            events: &observed.events,
-            deciding: observed.deciding(),
-            completed: observed.end == RunEnd::Completed,
-        };
-        let drawn = timeline.render();
+        let drawn = Timeline::of(&scenario, observed).render();
         assert!(!drawn.is_empty());
     }
 }

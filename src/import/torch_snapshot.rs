@@ -1,9 +1,9 @@
 //! Reads CUDA memory snapshots of PyTorch.
 //!
-//! A snapshot is a pickle: [`pickle`](super::pickle) reads it without executing anything. [`convert`] writes what
-//! it says of allocations as lines (module `lines`), which is what an imported trace keeps, and
-//! [`EntryReader`] reads those. Of the snapshot's parts only `device_traces` is kept: the segments
-//! say what is cached and how, which is no history.
+//! A snapshot is a pickle: [`pickle`](super::pickle) reads it without executing anything.
+//! [`convert`] writes what it says of allocations as lines (module `lines`), which is what an
+//! imported trace keeps, and [`EntryReader`] reads those. Of the snapshot's parts only
+//! `device_traces` is kept: the segments say what is cached and how, which is no history.
 //!
 //! `device_traces` is a ring buffer for each device: it holds the last entries only, so releases
 //! without an allocation are normal in it, and what is live at its end is in use. It has no thread

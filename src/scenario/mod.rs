@@ -282,7 +282,7 @@ impl ScenarioFile {
     /// The built-in scenario of that name, or the one in that file.
     pub fn load(name_or_path: &str) -> Result<ScenarioFile, ScenarioError> {
         if let Some(text) = builtin::text(name_or_path) {
-            return ScenarioFile::parse(text, name_or_path);
+            return ScenarioFile::from_toml(name_or_path, text);
         }
         let path = Path::new(name_or_path);
         if !path.exists() {
@@ -296,7 +296,7 @@ impl ScenarioFile {
             path: name_or_path.to_owned(),
             source,
         })?;
-        ScenarioFile::parse(&text, name_or_path)
+        ScenarioFile::from_toml(name_or_path, &text)
     }
 
     /// The same with its workload condensed, small enough for every schedule of it to matter: 2
@@ -317,9 +317,10 @@ impl ScenarioFile {
         self
     }
 
-    fn parse(text: &str, path: &str) -> Result<ScenarioFile, ScenarioError> {
+    /// The scenario in this text; `file` is what errors call it.
+    pub fn from_toml(file: &str, text: &str) -> Result<ScenarioFile, ScenarioError> {
         toml::from_str(text).map_err(|source| ScenarioError::Parse {
-            path: path.to_owned(),
+            path: file.to_owned(),
             source: Box::new(source),
         })
     }
@@ -327,6 +328,12 @@ impl ScenarioFile {
     /// Completes and checks it.
     pub fn resolve(self) -> Result<Scenario, ScenarioError> {
         let written = lifecycle::load(&self.discipline).map_err(Box::new)?;
+        self.resolve_under(&written)
+    }
+
+    /// As [`ScenarioFile::resolve`], under the discipline `written` in place of the one that it
+    /// names.
+    pub fn resolve_under(self, written: &Discipline) -> Result<Scenario, ScenarioError> {
         let order = self.order.unwrap_or(written.order());
         let publish = self.publish.unwrap_or(written.publication());
         let discipline = written.with(order, publish);

@@ -43,6 +43,8 @@ pub(super) struct ClientAccount {
     pub(super) opened: bool,
     /// Buffers that it opened, less those that it closed.
     pub(super) buffers: u64,
+    /// Whether it was logged that it has as many as it may.
+    pub(super) told_limit: bool,
 }
 
 impl ClientAccount {

@@ -15,6 +15,7 @@ use super::client::{ClientAccount, Fate, Output, ServedClient};
 use super::listener::{ClientId, Counters, Observer, Refused, ServerConfig, ServerReport};
 use super::processes::{Owner, Processes};
 use super::socket::{self, SocketFile};
+use crate::numbers::plural;
 use crate::registry::{Outcome, Registry, Totals};
 use crate::tracking::codec::{DecodedFrame, FrameDecoder};
 use crate::tracking::entry::Entry;
@@ -214,6 +215,10 @@ impl<O: Observer> ServerLoop<O> {
         let waiting = client.output.waiting_bytes();
         if fate == Fate::Keep && waiting > self.core.config.max_unread_bytes {
             self.core.counters.dropped_clients += 1;
+            log::warn!(
+                "client {} is dropped: it leaves {waiting} bytes unread",
+                client.id
+            );
             self.core.observer.on_refused(Refused::TooMuchUnread);
             fate = Fate::Close;
         }
@@ -247,6 +252,11 @@ impl<O: Observer> ServerLoop<O> {
     fn close(&mut self, slot: usize, mut client: ServedClient) {
         finish(&mut self.core, &mut client);
         self.core.observer.on_close(client.id);
+        log::debug!(
+            "client {} disconnected, {} live",
+            client.id,
+            plural(client.account.buffers, "buffer")
+        );
         let ServedClient { owner, account, .. } = client;
         // The descriptor is closed by now, which takes it out of the epoll set.
         self.undecided.retain(|&listed| listed != slot);
@@ -284,6 +294,10 @@ impl<O: Observer> ServerLoop<O> {
         for pid in pids {
             let its = |entry: &&Entry| entry.pid == pid;
             let removed: Vec<Entry> = removed.iter().filter(its).copied().collect();
+            log::info!(
+                "process {pid} is dead: {} swept",
+                plural(removed.len() as u64, "buffer")
+            );
             self.core.observer.on_sweep(pid, &removed);
         }
     }
@@ -372,6 +386,11 @@ impl<O: Observer> ServerLoop<O> {
         let id = ClientId(self.next_id);
         self.next_id += 1;
         self.core.counters.connections += 1;
+        log::debug!(
+            "client {id} connected, {} of {} served",
+            serving + 1,
+            self.core.config.max_clients
+        );
         self.core.observer.on_accept(id);
         let owner = self.watch(&fd);
         self.clients[slot] = Some(ServedClient {
@@ -398,6 +417,7 @@ impl<O: Observer> ServerLoop<O> {
 
     /// Takes in everything that the kernel holds, and ends.
     fn drain(mut self) -> ServerReport<O> {
+        log::debug!("shutting down: draining the clients");
         self.core.delay = Duration::ZERO;
         self.file = None;
         self.accept(usize::MAX);
@@ -433,6 +453,12 @@ impl<O: Observer> ServerLoop<O> {
             observer.on_message(ClientId(self.next_id), message, &outcome);
         });
         observer.on_idle();
+        log::info!(
+            "stopped: {} of {}, {} live",
+            plural(counters.messages, "message"),
+            plural(counters.connections, "client"),
+            plural(registry.len() as u64, "buffer")
+        );
         ServerReport {
             registry,
             counters,
@@ -462,6 +488,7 @@ fn open_spare() -> Option<OwnedFd> {
 impl<O: Observer> Core<O> {
     fn refuse(&mut self, why: Refused) {
         self.counters.refused += 1;
+        log::warn!("a client was turned away: {}", why.words());
         self.observer.on_refused(why);
     }
 
@@ -479,6 +506,7 @@ impl<O: Observer> Core<O> {
             && let (Some(layout), Some(why)) = (client.decoder.layout(), client.decoder.detection())
         {
             client.told_layout = true;
+            log::debug!("client {}: layout {layout} ({})", client.id, why.words());
             self.observer.on_layout(client.id, layout, why);
         }
     }
@@ -523,6 +551,13 @@ impl<O: Observer> Core<O> {
         } = self;
         if account.buffers >= config.max_client_buffers && message.kind.opens() {
             counters.rejected += 1;
+            // Once a client: it may go on for long.
+            if !std::mem::replace(&mut account.told_limit, true) {
+                log::warn!(
+                    "an ALLOC of client {client} is rejected, and further ones: {}",
+                    Refused::TooManyBuffers.words()
+                );
+            }
             observer.on_refused(Refused::TooManyBuffers);
             return;
         }

@@ -185,6 +185,7 @@ impl<O: Observer> Server<O> {
         observer: O,
     ) -> Result<Server<O>, ListenError> {
         let path = config.path.clone();
+        let semantics = config.semantics;
         let system = |source| ListenError::System {
             path: path.clone(),
             source,
@@ -199,6 +200,7 @@ impl<O: Observer> Server<O> {
             .name("tracking-server".into())
             .spawn(move || event_loop.run())
             .map_err(system)?;
+        log::info!("listening on {}, {semantics} semantics", path.display());
         Ok(Server {
             path,
             stop: ShutdownHandle(stop),

@@ -221,3 +221,16 @@ pub enum Refused {
     /// It left more than [`super::ServerConfig::max_unread_bytes`] unread, and was dropped.
     TooMuchUnread,
 }
+
+impl Refused {
+    /// Why, in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Refused::TooManyClients => "as many as may be are connected",
+            Refused::AnotherUser => "it is another user's",
+            Refused::NoDescriptor => "no file descriptor is left",
+            Refused::TooManyBuffers => "it has as many buffers live as it may",
+            Refused::TooMuchUnread => "it leaves its answers unread",
+        }
+    }
+}

@@ -5,10 +5,12 @@
 //! out, but a release for its allocation; and a thread without operations is none.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::device::{BufferKind, DeviceId, Memory};
 use crate::engine::controlled::machine::Setup;
+use crate::numbers::plural;
 use crate::scenario::Scenario;
 use crate::scenario::op::{Op, Request, SlotId};
 use crate::scenario::workload::Workload;
@@ -20,6 +22,18 @@ use super::ShrinkError;
 pub(super) struct ShrinkCase {
     scenario: Scenario,
     ops: Vec<Vec<Op>>,
+}
+
+impl fmt::Display for ShrinkCase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (threads, ops) = (self.threads() as u64, self.count() as u64);
+        write!(
+            f,
+            "{} of {}",
+            plural(ops, "operation"),
+            plural(threads, "thread")
+        )
+    }
 }
 
 impl ShrinkCase {

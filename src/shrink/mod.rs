@@ -116,10 +116,19 @@ pub fn shrink_trace(
     keep_going: &mut dyn FnMut() -> bool,
 ) -> Result<Shrunk, ShrinkError> {
     let (cases, kind, ops) = slice::slices(trace, kind, keep_going)?;
+    log::info!(
+        "{} of up to {} around the first {kind}",
+        plural(cases.len() as u64, "slice"),
+        plural(ops as u64, "operation")
+    );
     // Of several slices one may show it at once and another only after a long search: all are
     // searched a little before any is at length.
     for max_states in PATIENCE_STATES {
-        for case in &cases {
+        for (number, case) in (1..).zip(&cases) {
+            log::debug!(
+                "slice {number} of {}: {case}, searched up to {max_states} states",
+                cases.len()
+            );
             match reduce::reduce(case.clone(), kind, max_states, keep_going) {
                 Err(ShrinkError::NotReproduced { .. }) => {}
                 other => return finish(other?, kind, keep_going),
@@ -138,8 +147,20 @@ pub fn shrink_ops(
 ) -> Result<Shrunk, ShrinkError> {
     let ops = ops.iter().map(|ops| ops.to_vec()).collect();
     let [.., most] = PATIENCE_STATES;
-    let reduced = reduce::reduce(ShrinkCase::new(scenario, ops), kind, most, keep_going)?;
+    let case = ShrinkCase::new(scenario, ops);
+    log::info!("{case}, of which some schedule shows {kind}");
+    let reduced = reduce::reduce(case, kind, most, keep_going)?;
     finish(reduced, kind, keep_going)
+}
+
+/// The smallest run that shows the kind of the first divergence of `example`, a run of `setup`.
+pub fn shrink_example(
+    setup: &Setup,
+    example: &ObservedRun,
+    keep_going: &mut dyn FnMut() -> bool,
+) -> Result<Shrunk, ShrinkError> {
+    let first = example.report.first.ok_or(ShrinkError::Clean)?;
+    shrink_ops(&setup.scenario, setup.ops(), first.kind, keep_going)
 }
 
 /// The run of `setup` that shows the first divergence of `example` with the fewest preemptions, as
@@ -175,6 +196,11 @@ fn fewest_preemptions(
             Some(better) => return (better, proved),
             None => proved &= found.ended == SearchEnd::Exhausted,
         }
+        log::debug!(
+            "no schedule with {} shows it ({:?})",
+            plural(bound.into(), "preemption"),
+            found.ended
+        );
     }
     (example, proved)
 }
@@ -210,6 +236,7 @@ fn finish(
         replays: REPLAYS,
     };
     reproducer.provenance.minimal = size.to_string();
+    log::info!("{kind} in {size}");
     Ok(Shrunk {
         reproducer,
         observed: *observed,

@@ -51,13 +51,16 @@ pub(super) fn reduce(
     };
     // Plainer first: every later search is the shorter for it.
     let (case, example) = reducer.simplify(case, example)?;
+    log::debug!("{case} show {kind}: leaving out halves, quarters and so on");
     let (mut case, mut example) = reducer.halve(case, example)?;
     reducer.max_states = MAX_STATES;
     (case, example) = reducer.simplify(case, example)?;
+    log::debug!("{case} are left: trying every selection");
     loop {
         let (selected, found, fewest_ops) = reducer.select(case, example)?;
         (case, example) = reducer.merge_threads(selected.clone(), found)?;
         (case, example) = reducer.simplify(case, example)?;
+        log::debug!("{case} are left, made plainer and merged");
         // What was proved of the selection holds for the result only where that is still the same.
         if case == selected {
             return Ok(Reduced {

@@ -6,7 +6,8 @@
 //! to a frame on purpose stands beside them as a [`CaptureEvent::Fault`].
 //!
 //! What holds: every byte to the server is in a frame, before the first frame that was found
-//! ([`CaptureAccount::skipped_bytes`]), or torn at the end of its connection ([`CaptureAccount::torn_bytes`]).
+//! ([`CaptureAccount::skipped_bytes`]), or torn at the end of its connection
+//! ([`CaptureAccount::torn_bytes`]).
 
 mod frames;
 

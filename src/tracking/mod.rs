@@ -2,9 +2,9 @@
 //! client's connection that carries them.
 //!
 //! [`message`] is a message without a layout, [`wire`] the layouts, [`codec`] cuts a stream into
-//! frames and tells its layout, [`transport`] is one connection. [`entry`] is what a message says of
-//! a live buffer, [`sent`] the message that a step of a program stands for, [`table`] the whole live
-//! table on the wire.
+//! frames and tells its layout, [`transport`] is one connection. [`entry`] is what a message says
+//! of a live buffer, [`sent`] the message that a step of a program stands for, [`table`] the whole
+//! live table on the wire.
 
 pub mod codec;
 mod detect;

@@ -5,6 +5,7 @@ mod commands;
 mod common;
 mod diagnose;
 mod explore;
+mod logging;
 mod memory;
 mod one_reader;
 mod text;

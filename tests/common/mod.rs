@@ -159,7 +159,10 @@ pub fn assert_diverged(played: &Played, divergences: &[(Kind, u64)]) {
 /// The program, as a user starts it.
 pub fn heisenbed(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_heisenbed"));
-    command.args(arguments).env_remove("RUST_BACKTRACE");
+    command
+        .args(arguments)
+        .env_remove("RUST_BACKTRACE")
+        .env_remove("HEISENBED_LOG");
     command
 }
 

@@ -8,6 +8,7 @@ mod common;
 mod corpus;
 mod deadlock;
 mod divergence_kinds;
+mod examples;
 mod known_answers;
 mod parts;
 mod reductions;

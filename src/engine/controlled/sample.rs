@@ -18,6 +18,9 @@ use super::schedule::NotingScheduler;
 use super::schedulers::{Bytes, Pct, RandomWalk, Scheduler, Urw};
 use super::world::EventSink;
 
+/// Steps after which a schedule is cut short, where nobody says otherwise.
+pub const MAX_STEPS: u64 = 10_000_000;
+
 /// Which scheduler draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
@@ -169,10 +172,30 @@ fn sample_with<S: Scheduler + Clone + Send + Sync>(
         }
     });
     sampled.complete = sampled.schedules == plan.schedules;
+    log::debug!(
+        "{}: {} of {} schedules drawn by {:?} with seed {}, {} diverged",
+        setup.scenario.name,
+        sampled.schedules,
+        plan.schedules,
+        plan.strategy,
+        plan.seed,
+        sampled.diverged
+    );
     sampled
 }
 
 impl Sampled {
+    /// What follows from it; a sample proves nothing.
+    pub fn verdict(&self) -> Verdict {
+        if self.diverged > 0 {
+            Verdict::Diverged
+        } else if self.inconclusive > 0 || self.schedules == 0 {
+            Verdict::Inconclusive
+        } else {
+            Verdict::Clean
+        }
+    }
+
     #[inline]
     fn add_schedule<S: Scheduler + Clone>(
         &mut self,

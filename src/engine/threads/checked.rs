@@ -29,6 +29,14 @@ pub enum CheckedRunError {
     /// There is no room for its trace.
     #[error("a temporary file for the trace: {0}")]
     File(#[source] std::io::Error),
+    /// The file for its trace cannot be opened.
+    #[error("{path}: {source}")]
+    Open {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// It could not be played.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -62,6 +70,29 @@ pub fn checked_run(
         result,
         trace,
     })
+}
+
+/// As [`checked_run`], recorded in the file at `path`.
+pub fn recorded_in(
+    path: &Path,
+    config: RunConfig<'_>,
+    progress: impl FnMut(u64),
+) -> Result<CheckedRun, CheckedRunError> {
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)
+        .map_err(|source| CheckedRunError::Open {
+            path: path.display().to_string(),
+            source,
+        })?;
+    let config = RunConfig {
+        record: Some(file),
+        ..config
+    };
+    checked_run(config, path, progress)
 }
 
 /// As [`checked_run`], recorded in a file that goes when nobody holds it.

@@ -33,6 +33,7 @@ use crate::engine::backend::StopReason;
 use crate::engine::code::Code;
 use crate::engine::step::{Stepped, Thread};
 use crate::lifecycle::ProgramKind;
+use crate::numbers::plural;
 use crate::oracle::rest::{LiveAtRest, Unrecorded};
 use crate::planted::Planted;
 use crate::scenario::random::{Purpose, Random};
@@ -41,7 +42,7 @@ use crate::trace::event::ReceiveCode;
 use crate::trace::file::{AtRest, End, RunHeader, SERVER_STREAM};
 use crate::trace::recorder::{Recorder, StreamRecorder, Written};
 
-pub use checked::{CheckedRun, CheckedRunError, checked_run, recorded_and_checked};
+pub use checked::{CheckedRun, CheckedRunError, checked_run, recorded_and_checked, recorded_in};
 
 use backend::ThreadBackend;
 use client::SendingClient;
@@ -259,6 +260,14 @@ impl<'a> Started<'a> {
     ) -> Result<Duration, RunError> {
         let (world, threads) = (&self.world, self.scenario.threads);
         let failed = self.recorder.as_ref().map(Recorder::failed);
+        log::info!(
+            "run {} of {} begins: {} under {}, server {}",
+            self.run,
+            self.scenario.name,
+            plural(threads.into(), "thread"),
+            self.scenario.discipline.name,
+            self.server.path().display()
+        );
         let began = Instant::now();
         let play = Play {
             scenario: self.scenario,
@@ -308,6 +317,18 @@ impl<'a> Started<'a> {
     fn settle(self, interrupt: &AtomicBool, elapsed: Duration) -> Result<RunResult, RunError> {
         let Started { server, world, .. } = self;
         let completed = world.stopped().is_none();
+        log::info!(
+            "run {} ended after {:.3} s ({}): {} sent, {} lost",
+            self.run,
+            elapsed.as_secs_f64(),
+            match world.stopped() {
+                None => "all done",
+                Some(StopReason::Deadlock) => "threads stuck",
+                Some(StopReason::Interrupted) => "interrupted",
+            },
+            plural(world.sent.load(Ordering::Relaxed), "message"),
+            world.lost.load(Ordering::Relaxed)
+        );
         let (client_sent, client_dropped) = (
             world.sent.load(Ordering::Relaxed),
             world.lost.load(Ordering::Relaxed),

@@ -1,5 +1,6 @@
 //! Notices when threads wait for each other for good.
 
+use std::fmt;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,17 @@ enum Suspicion {
     AllWait,
 }
 
+impl fmt::Display for Suspicion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Suspicion::Cycle(threads) => {
+                write!(f, "threads {threads:?} wait for each other's locks")
+            }
+            Suspicion::AllWait => f.write_str("every thread waits"),
+        }
+    }
+}
+
 impl DeadlockWatch {
     /// Looks once; what stays for long enough stops the run.
     pub(super) fn look(&mut self, world: &ThreadsWorld, threads: u16) {
@@ -40,10 +52,14 @@ impl DeadlockWatch {
             (Some(now), Some((before, since))) if now == *before => {
                 self.looks += 1;
                 if since.elapsed() > DEADLOCK_AFTER && self.looks > DEADLOCK_LOOKS {
+                    if world.stopped().is_none() {
+                        log::warn!("stuck for good: {now}");
+                    }
                     world.stop(StopReason::Deadlock);
                 }
             }
             (Some(now), _) => {
+                log::trace!("stuck for now: {now}");
                 self.suspected = Some((now, Instant::now()));
                 self.looks = 0;
             }

@@ -382,31 +382,9 @@ fn buffer_type(c: &mut Cursor) -> Parsed<u8> {
 
 /// The line without terminal escape sequences: colours, titles.
 fn without_escapes(raw: &str) -> Cow<'_, str> {
-    const ESCAPE: char = '\u{1b}';
-    if !raw.contains(ESCAPE) {
-        return Cow::Borrowed(raw);
+    if raw.contains('\u{1b}') {
+        Cow::Owned(anstream::adapter::strip_str(raw).to_string())
+    } else {
+        Cow::Borrowed(raw)
     }
-    let mut text = String::with_capacity(raw.len());
-    let mut chars = raw.chars();
-    while let Some(c) = chars.next() {
-        if c != ESCAPE {
-            text.push(c);
-            continue;
-        }
-        match chars.next() {
-            Some('[') => {
-                // Parameters up to a final byte.
-                chars.find(|c| matches!(c, '@'..='~'));
-            }
-            Some(']') => {
-                // A text up to BEL or up to ESC \.
-                let last = chars.find(|&c| c == '\u{7}' || c == ESCAPE);
-                if last == Some(ESCAPE) {
-                    chars.next();
-                }
-            }
-            _ => {}
-        }
-    }
-    Cow::Owned(text)
 }

@@ -271,6 +271,8 @@ fn prefixes_colours_missing_symbols_and_crlf_do_not_matter() {
         format!("2026-01-02T03:04:05.678Z ✓ {words}"),
         format!("Jan 02 03:04:05 host server[12]: ✓ {words}"),
         format!("\u{1b}[32m✓\u{1b}[0m {words}\u{1b}[0m"),
+        format!("\u{1b}]0;a title\u{7}✓ {words}"),
+        format!("\u{1b}]0;a title\u{1b}\\\u{1b}[1;38;5;9m✓\t{words}\u{1b}[m"),
         format!(" {words}"),
         format!("? {words}\r\n"),
         format!("\u{fffd} {words}  \n"),

@@ -1,5 +1,7 @@
 //! What a timeline is drawn from: a scenario, and the events of one run of it.
 
+use crate::engine::controlled::machine::RunEnd;
+use crate::engine::controlled::observe::ObservedRun;
 use crate::scenario::Scenario;
 use crate::trace::merge::MergedEvent;
 
@@ -14,6 +16,18 @@ pub struct Timeline<'a> {
     pub deciding: Option<usize>,
     /// Whether all threads came to their end.
     pub completed: bool,
+}
+
+impl<'a> Timeline<'a> {
+    /// The timeline of a schedule that was run under control.
+    pub fn of(scenario: &'a Scenario, run: &'a ObservedRun) -> Timeline<'a> {
+        Timeline {
+            scenario,
+            events: &run.events,
+            deciding: run.deciding(),
+            completed: run.end == RunEnd::Completed,
+        }
+    }
 }
 
 impl Timeline<'_> {

@@ -29,6 +29,10 @@ use super::observe::{NoRecording, ObservedRun, observe_path};
 use fingerprint::Fingerprints;
 pub use part::{Part, SearchedPart, search_part};
 
+/// The most operations, over all threads, of which every schedule is searched: a search keeps a
+/// machine for each choice of a schedule.
+pub const MAX_SEARCHED_OPS: usize = 2000;
+
 /// How to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SearchOptions {
@@ -92,6 +96,28 @@ pub struct Searched {
 }
 
 impl Searched {
+    fn log(&self, setup: &Setup) {
+        // Small ones come by the hundred where something is made smaller.
+        const SMALL: u64 = 10_000;
+        let level = if self.states < SMALL {
+            log::Level::Trace
+        } else {
+            log::Level::Debug
+        };
+        log::log!(
+            level,
+            "{}: {} states searched in {} steps, {}",
+            setup.scenario.name,
+            self.states,
+            self.steps,
+            match self.ended {
+                SearchEnd::Exhausted => "all there are",
+                SearchEnd::Reached => "up to what was looked for",
+                SearchEnd::Abandoned => "and given up",
+            }
+        );
+    }
+
     /// What follows from it, and why where it is inconclusive; `preemptions` was the bound.
     pub fn verdict(&self, preemptions: Option<u32>) -> (Verdict, Option<String>) {
         if self.example.is_some() {
@@ -141,6 +167,7 @@ pub fn search(
     search.used = 1;
     search.enter();
     search.run(keep_going);
+    search.found.log(setup);
     search.found
 }
 
