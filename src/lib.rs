@@ -29,20 +29,26 @@
 //! - [`campaign`]: nightly work, resumable. [`zoo`]: planted defects, and who finds them.
 //!   [`facade`]: the few functions that most programs want of all this.
 //! - [`cli`]: one file a subcommand.
+//!
+//! Without the feature `full`, on by default, the crate ends after [`tracking`]: what the C
+//! interface needs.
 
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
 /// A line for stderr. A reader that went away is no reason to stop, let alone to panic, as
 /// `eprintln!` does.
+#[cfg(feature = "full")]
 macro_rules! say {
     ($($text:tt)*) => {{
         use std::io::Write as _;
         let _ = writeln!(std::io::stderr(), $($text)*);
     }};
 }
+#[cfg(feature = "full")]
 pub(crate) use say;
 
+#[cfg(feature = "full")]
 pub mod numbers;
 pub mod planted;
 
@@ -50,35 +56,57 @@ pub mod device;
 
 pub mod tracking;
 
+#[cfg(feature = "full")]
 pub mod registry;
 
+#[cfg(feature = "full")]
 pub mod lifecycle;
 
+#[cfg(feature = "full")]
 pub mod scenario;
 
+#[cfg(feature = "full")]
 pub mod trace;
 
+#[cfg(feature = "full")]
 pub mod import;
+#[cfg(feature = "full")]
 pub mod server;
 
+#[cfg(feature = "full")]
 pub mod oracle;
+#[cfg(feature = "full")]
 pub mod proxy;
 
+#[cfg(feature = "full")]
 pub mod diagnosis;
+#[cfg(feature = "full")]
 pub mod engine;
+#[cfg(feature = "full")]
 pub mod observe;
+#[cfg(feature = "full")]
 pub mod report;
 
+#[cfg(feature = "full")]
 pub mod calibration;
+#[cfg(feature = "full")]
 pub mod conformance;
+#[cfg(feature = "full")]
 pub mod corpus;
+#[cfg(feature = "full")]
 pub mod playback;
 
+#[cfg(feature = "full")]
 pub mod fuzzing;
+#[cfg(feature = "full")]
 pub mod shrink;
 
+#[cfg(feature = "full")]
 pub mod campaign;
+#[cfg(feature = "full")]
 pub mod facade;
+#[cfg(feature = "full")]
 pub mod zoo;
 
+#[cfg(feature = "full")]
 pub mod cli;
