@@ -1,8 +1,7 @@
 //! The check at rest: live tables in the form in which they are compared and kept, and the check of
 //! a run that has nothing else to show.
 
-use crate::device::DeviceId;
-use crate::device::Memory;
+use crate::device::{DeviceId, Memory};
 use crate::registry::Registry;
 use crate::scenario::Scenario;
 use crate::trace::event::ReceiveCode;

@@ -11,8 +11,7 @@ use std::io::Write;
 
 use super::listener::{ClientId, Observer};
 use crate::registry::{Outcome, Registry, RejectReason};
-use crate::tracking::entry::BUFFER_TYPE_NAMES;
-use crate::tracking::entry::{Class, Entry};
+use crate::tracking::entry::{BUFFER_TYPE_NAMES, Class, Entry};
 use crate::tracking::{Message, MessageKind};
 
 /// A dump lists single buffers of a memory when there are at most so many.

@@ -50,7 +50,7 @@ impl Sent {
 pub struct Senders {
     objects: Objects,
     view_address: Option<u64>,
-    threads: Vec<ThreadContext>,
+    threads: Vec<ThreadPosition>,
     slots: Vec<SlotState>,
 }
 
@@ -60,12 +60,15 @@ pub struct OutsideOfOperation;
 
 /// Where a thread is.
 #[derive(Clone, Copy, Debug, Default)]
-struct ThreadContext {
-    slot: u32,
-    part: u8,
+pub struct ThreadPosition {
+    /// The slot at hand.
+    pub slot: u32,
+    /// The part at hand of the buffer in it.
+    pub part: u8,
     /// Operations begun.
-    ops: u64,
-    sequence: u64,
+    pub ops: u64,
+    /// The sequence number that the operation took; 0: none.
+    pub sequence: u64,
 }
 
 /// What a slot holds.
@@ -83,7 +86,7 @@ impl Senders {
         Senders {
             objects,
             view_address: scenario.view_address(),
-            threads: vec![ThreadContext::default(); usize::from(scenario.threads)],
+            threads: vec![ThreadPosition::default(); usize::from(scenario.threads)],
             slots: vec![SlotState::default(); objects.slots as usize],
         }
     }
@@ -143,6 +146,11 @@ impl Senders {
             size_bytes: request.size_bytes,
             generation,
         })
+    }
+
+    /// Where the thread is; `None` for one that the run does not have.
+    pub fn position(&self, thread: usize) -> Option<ThreadPosition> {
+        self.threads.get(thread).copied()
     }
 
     /// What the buffer at hand was asked for with, whether it has an address or not.

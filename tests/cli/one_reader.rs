@@ -7,10 +7,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use crate::common::run_json;
-use heisenbed::observe;
 use heisenbed::trace::file::TraceFile;
 use heisenbed::trace::observation::Observed;
-use heisenbed::zoo;
+use heisenbed::{observe, zoo};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 

@@ -2,68 +2,12 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::served::Served;
 use heisenbed::tracking::Layout;
 use heisenbed::tracking::transport::Connection;
-use rustix::process::{Pid, Signal, kill_process};
-
-/// A running `heisenbed serve`.
-struct Served {
-    server: Option<Child>,
-    folder: tempfile::TempDir,
-}
-
-impl Served {
-    fn start(options: &[&str]) -> Served {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let socket = folder.path().join("s");
-        let mut server =
-            crate::common::heisenbed(&["serve", "--no-sweep", "--format", "json", "--socket"])
-                .arg(&socket)
-                .args(options)
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .expect("the server starts");
-        let said = server.stderr.take().expect("piped");
-        let mut line = String::new();
-        BufReader::new(said).read_line(&mut line).expect("a line");
-        assert!(line.starts_with("listening on"), "{line}");
-        let server = Some(server);
-        Served { server, folder }
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("s")
-    }
-
-    fn kill(&mut self) {
-        let server = self.server.as_mut().expect("killed once");
-        server.kill().expect("it runs");
-        server.wait().expect("it ends");
-    }
-
-    /// Stops it: its final figures.
-    fn figures(mut self) -> serde_json::Value {
-        let server = self.server.take().expect("stopped once");
-        let pid = Pid::from_child(&server);
-        kill_process(pid, Signal::TERM).expect("it runs");
-        let output = server.wait_with_output().expect("it ends");
-        serde_json::from_slice(&output.stdout).expect("an object")
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        if let Some(mut server) = self.server.take() {
-            // It may be dead already.
-            let _ = server.kill();
-            let _ = server.wait();
-        }
-    }
-}
 
 /// Compiles a program of this repository against the header and the shared library.
 fn compiled(source: &str) -> (tempfile::TempDir, PathBuf) {
@@ -133,7 +77,7 @@ fn assert_no_trouble(figures: &serde_json::Value) {
 #[test]
 fn a_tracked_allocator_in_cpp_is_reconstructed_exactly() {
     let (_folder, program) = compiled("client/examples/tracked_allocator.cpp");
-    let served = Served::start(&["--semantics", "sequenced"]);
+    let served = Served::start(&["--no-sweep", "--semantics", "sequenced"]);
     let output = Command::new(&program)
         .arg(served.socket())
         .args(["8", "2000"])
@@ -177,28 +121,28 @@ fn a_tracked_allocator_in_cpp_is_reconstructed_exactly() {
 
 #[test]
 fn messages_sent_in_reverse_take_effect_in_the_order_of_their_numbers() {
-    let served = Served::start(&["--semantics", "sequenced"]);
+    let served = Served::start(&["--no-sweep", "--semantics", "sequenced"]);
     check("reversed", &served);
     assert_no_trouble(&served.figures());
 }
 
 #[test]
 fn a_number_that_was_never_sent_is_missed() {
-    let served = Served::start(&["--semantics", "sequenced"]);
+    let served = Served::start(&["--no-sweep", "--semantics", "sequenced"]);
     check("gap", &served);
     assert_eq!(served.figures()["lost_sequence_numbers"], 1);
 }
 
 #[test]
 fn memories_and_circular_buffers_are_told_apart() {
-    let served = Served::start(&["--semantics", "typed"]);
+    let served = Served::start(&["--no-sweep", "--semantics", "typed"]);
     check("apart", &served);
     assert_no_trouble(&served.figures());
 }
 
 #[test]
 fn clients_of_one_process_count_together() {
-    let served = Served::start(&["--semantics", "sequenced"]);
+    let served = Served::start(&["--no-sweep", "--semantics", "sequenced"]);
     check("reconnect", &served);
     let figures = served.figures();
     assert_no_trouble(&figures);
@@ -210,19 +154,22 @@ fn clients_of_one_process_count_together() {
 
 #[test]
 fn a_child_of_fork_is_kept_off_its_parents_connection() {
-    let served = Served::start(&["--semantics", "sequenced"]);
+    let served = Served::start(&["--no-sweep", "--semantics", "sequenced"]);
     check("forked", &served);
     assert_no_trouble(&served.figures());
 }
 
 #[test]
 fn what_a_full_socket_drops_is_counted() {
-    check("dontwait", &Served::start(&["--delay-us", "1000"]));
+    check(
+        "dontwait",
+        &Served::start(&["--no-sweep", "--delay-us", "1000"]),
+    );
 }
 
 #[test]
 fn misuse_gets_a_status() {
-    let served = Served::start(&[]);
+    let served = Served::start(&["--no-sweep"]);
     check("misuse", &served);
     assert_no_trouble(&served.figures());
 }
@@ -230,7 +177,7 @@ fn misuse_gets_a_status() {
 #[test]
 fn a_dead_server_is_a_status_and_no_signal() {
     let (_folder, program) = compiled("tests/servers/checks.cpp");
-    let mut served = Served::start(&[]);
+    let mut served = Served::start(&["--no-sweep"]);
     let mut client = Command::new(&program)
         .arg("gone")
         .arg(served.socket())

@@ -9,6 +9,7 @@ mod conformance;
 #[path = "../naive/mod.rs"]
 mod naive;
 mod proxy;
+mod served;
 mod server;
 mod server_hostile;
 mod server_journal;

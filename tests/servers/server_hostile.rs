@@ -2,10 +2,11 @@
 //! starts it: it stays up, it stays small, and nobody else notices. Each test prints its figures;
 //! see them with `cargo nextest run --test servers server_hostile --no-capture`.
 
+use crate::served::Served;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -19,70 +20,6 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 const NOTICEABLE: Duration = Duration::from_millis(500);
 /// A server that has grown more than this by what it did not have to keep has kept it.
 const ROOM_KB: u64 = 40_000;
-
-struct Served {
-    server: Option<Child>,
-    folder: tempfile::TempDir,
-}
-
-impl Served {
-    fn start(options: &[&str]) -> Served {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut server = crate::common::heisenbed(&["serve", "--format", "json", "--socket"])
-            .arg(folder.path().join("s"))
-            .args(options)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the server starts");
-        let mut said = BufReader::new(server.stderr.take().expect("piped"));
-        let mut line = String::new();
-        said.read_line(&mut line).expect("a line");
-        assert!(line.starts_with("listening on"), "{line}");
-        Served {
-            server: Some(server),
-            folder,
-        }
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("s")
-    }
-
-    fn stream(&self) -> UnixStream {
-        let stream = UnixStream::connect(self.socket()).expect("the server listens");
-        stream.set_read_timeout(Some(TIMEOUT)).expect("a socket");
-        stream
-    }
-
-    fn resident_kb(&self) -> u64 {
-        let pid = self.server.as_ref().expect("it runs").id();
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-        let figure = line.and_then(|line| line.split_whitespace().nth(1));
-        figure.and_then(|kb| kb.parse().ok()).expect("a figure")
-    }
-
-    /// Stops it: its final figures. A server that crashed has none.
-    fn figures(mut self) -> serde_json::Value {
-        let server = self.server.take().expect("stopped once");
-        let pid = rustix::process::Pid::from_child(&server);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
-        let output = server.wait_with_output().expect("it ends");
-        assert!(output.status.success(), "{:?}", output.status);
-        serde_json::from_slice(&output.stdout).expect("an object")
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        if let Some(mut server) = self.server.take() {
-            // It may be dead already.
-            let _ = server.kill();
-            let _ = server.wait();
-        }
-    }
-}
 
 fn message(kind: MessageKind, device: i32, address: u64, size_bytes: u64) -> Message {
     Message {
@@ -235,7 +172,7 @@ fn writes_of_one_byte_and_of_a_megabyte_are_whole_messages() {
 fn ten_thousand_connections_leave_nothing_behind() {
     let served = Served::start(&[]);
     let descriptors = |served: &Served| {
-        let pid = served.server.as_ref().expect("it runs").id();
+        let pid = served.id();
         std::fs::read_dir(format!("/proc/{pid}/fd"))
             .expect("it runs")
             .count()

@@ -14,12 +14,10 @@ use crate::registry::{Outcome, Registry};
 use crate::scenario::Scenario;
 use crate::scenario::objects::ConnId;
 use crate::server::listener::{ClientId, Observer, Server, ServerConfig};
-use crate::trace::event::receive_code;
-use crate::trace::event::{Event, ReceiveCode};
+use crate::trace::event::{Event, ReceiveCode, receive_code};
 use crate::trace::file::AtRest;
 use crate::trace::recorder::StreamRecorder;
-use crate::tracking::sent::SentKind;
-use crate::tracking::sent::{Handle, message};
+use crate::tracking::sent::{Handle, SentKind, message};
 use crate::tracking::{Layout, Message};
 
 use super::client::{SendingClient, shown_before, since};

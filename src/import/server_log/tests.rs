@@ -1,5 +1,4 @@
-use crate::trace::observation::RefsLeft;
-use crate::trace::observation::ServerAnswer;
+use crate::trace::observation::{RefsLeft, ServerAnswer};
 use std::io::Cursor;
 
 use proptest::prelude::*;

@@ -10,6 +10,7 @@ use crate::registry::RejectReason;
 use crate::scenario::objects::{LockId, Objects};
 use crate::scenario::op::Request;
 use crate::trace::event::{Event, FreeOutcome, SendOutcome};
+use crate::trace::sends::ThreadPosition;
 use crate::tracking::sent::{Handle, SentKind};
 
 /// A step's number, from 1.
@@ -63,15 +64,6 @@ pub(super) struct RunStep {
     pub taken: Vec<Taken>,
     /// The threads that hold a lock before or after the step.
     pub holding: Vec<u16>,
-}
-
-/// Where a thread is.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct ThreadPosition {
-    pub slot: u32,
-    pub part: u8,
-    pub sequence: u64,
-    pub ops: u64,
 }
 
 /// One buffer (one part of it, for a mesh buffer) from its address on.

@@ -6,18 +6,17 @@
 use crate::device::{BufferKind, DeviceId};
 use crate::oracle::{Checker, Divergence, Kind};
 use crate::registry::Semantics;
-use crate::scenario::VIEW_GENERATION;
 use crate::scenario::objects::{ConnId, LockId};
-use crate::scenario::op::{Op, Request};
+use crate::scenario::op::Op;
 use crate::trace::event::{Event, FreeOutcome, SendOutcome};
 use crate::trace::file::SERVER_STREAM;
 use crate::trace::merge::MergedEvent;
-use crate::trace::sends::Sent;
-use crate::tracking::sent::{Handle, SentKind};
+use crate::trace::sends::{Senders, ThreadPosition};
+use crate::tracking::sent::SentKind;
 
 use super::history::{
     BlockedThread, BufferEnd, BufferHistory, BufferId, Deed, DeedKind, LockHold, Mark, RunHistory,
-    RunStep, StepNumber, ThreadPosition,
+    RunStep, StepNumber,
 };
 use super::input::Timeline;
 use super::server_view::ServerView;
@@ -41,10 +40,7 @@ struct Walk<'a> {
     checker: Checker,
     server: ServerView,
     server_recorded: bool,
-    /// By thread.
-    positions: Vec<ThreadPosition>,
-    /// By slot, what its buffer was allocated by.
-    requests: Vec<Option<Request>>,
+    senders: Senders,
     /// The buffer in each part of each slot.
     parts: Vec<Vec<Option<BufferId>>>,
 }
@@ -90,8 +86,7 @@ impl<'a> Walk<'a> {
             checker: Checker::new(scenario, server_recorded),
             server: ServerView::new(scenario, objects.conns),
             server_recorded,
-            positions: vec![ThreadPosition::default(); usize::from(scenario.threads)],
-            requests: vec![None; objects.slots as usize],
+            senders: Senders::new(scenario),
             parts: vec![Vec::new(); objects.slots as usize],
         }
     }
@@ -107,7 +102,7 @@ impl<'a> Walk<'a> {
         }
         self.advance(merged);
         self.begin(index, merged);
-        if usize::from(merged.stream) < self.positions.len() {
+        if usize::from(merged.stream) < self.senders.threads() {
             self.act(merged.stream, &merged.event);
         }
     }
@@ -126,46 +121,28 @@ impl<'a> Walk<'a> {
             && self.history.steps.last().is_some_and(sends_it)
     }
 
-    /// Notes where the thread is, before its event is.
+    /// Follows the thread of an event, before the event is noted.
     fn advance(&mut self, merged: &MergedEvent) {
-        let Some(position) = self.positions.get_mut(usize::from(merged.stream)) else {
+        let thread = usize::from(merged.stream);
+        if thread >= self.senders.threads() {
             return;
-        };
-        match merged.event {
-            Event::Open { op, .. } => {
-                position.ops += 1;
-                position.part = 0;
-                position.sequence = 0;
-                match op {
-                    Op::Allocate { slot, request, .. } => {
-                        position.slot = slot.0;
-                        self.requests[slot.index()] = Some(request);
-                        self.parts[slot.index()] = vec![None; usize::from(request.parts)];
-                    }
-                    Op::Release { slot, .. } => position.slot = slot.0,
-                    _ => {}
-                }
-            }
-            Event::Part { part, .. } => position.part = part,
-            Event::CloseBuffer { slot, part, .. } => {
-                position.slot = slot;
-                position.part = part;
-            }
-            Event::Stamp { sequence, .. } => position.sequence = sequence,
-            _ => {}
         }
+        if let Event::Open {
+            op: Op::Allocate { slot, request, .. },
+            ..
+        } = merged.event
+        {
+            self.parts[slot.index()] = vec![None; usize::from(request.parts)];
+        }
+        // An event outside of its operation is the checker's to report.
+        let _ = self.senders.observe(thread, &merged.event);
     }
 
     /// Begins the step of this event.
     fn begin(&mut self, index: usize, merged: &MergedEvent) {
-        let position = self
-            .positions
-            .get(usize::from(merged.stream))
-            .copied()
-            .unwrap_or_default();
-        let of_thread = merged.stream != SERVER_STREAM && position.ops > 0;
-        let slot = position.slot as usize;
-        let request = self.requests.get(slot).copied().flatten();
+        let thread = usize::from(merged.stream);
+        let position = self.senders.position(thread).unwrap_or_default();
+        let of_thread = position.ops > 0;
         let number = self.history.steps.len() + 1;
         let step = RunStep {
             number,
@@ -174,7 +151,7 @@ impl<'a> Walk<'a> {
             event: merged.event,
             buffer: self.buffer_at(&position).filter(|_| of_thread),
             position,
-            request: request.filter(|_| of_thread),
+            request: of_thread.then(|| self.senders.request(thread)).flatten(),
             taken: Vec::new(),
             holding: self.note_locks(number, merged),
         };
@@ -188,7 +165,7 @@ impl<'a> Walk<'a> {
 
     /// The buffer that `thread` has at hand.
     fn buffer_of(&self, thread: u16) -> Option<BufferId> {
-        self.buffer_at(self.positions.get(usize::from(thread))?)
+        self.buffer_at(&self.senders.position(usize::from(thread))?)
     }
 
     /// The threads that hold a lock before or after this event.
@@ -228,12 +205,8 @@ impl<'a> Walk<'a> {
             Event::Open {
                 op: Op::Allocate { request, .. },
                 ..
-            } if !request.kind.owns_memory() => self.view(thread, request.device),
-            Event::Alloc {
-                device,
-                address,
-                version,
-            } => self.alloc(thread, device, address, version),
+            } if !request.kind.owns_memory() => self.view(thread),
+            Event::Alloc { .. } => self.alloc(thread),
             Event::Free { outcome, .. } => self.free(thread, outcome),
             Event::Publish { .. } => self.deed(thread, DeedKind::Published),
             Event::Check { live: true, .. } | Event::Claim { won: true, .. } => {
@@ -271,32 +244,25 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn alloc(&mut self, thread: u16, device: DeviceId, address: u64, generation: u64) {
-        let position = self.positions[usize::from(thread)];
-        let slot = position.slot as usize;
-        let buffer = self.history.buffers.len();
-        let Some((request, part)) = self
-            .requests
-            .get(slot)
-            .copied()
-            .flatten()
-            .zip(self.parts[slot].get_mut(usize::from(position.part)))
+    /// The buffer at hand has an address now.
+    fn alloc(&mut self, thread: u16) {
+        let index = usize::from(thread);
+        let at_hand = (self.senders.position(index)).zip(self.senders.request(index));
+        let Some(((position, request), handle)) = at_hand.zip(self.senders.handle(index)) else {
+            return;
+        };
+        let Some(part) = self.parts[position.slot as usize].get_mut(usize::from(position.part))
         else {
             return;
         };
+        let buffer = self.history.buffers.len();
         *part = Some(buffer);
         self.history.mixes_memories |= self.history.buffers.iter().any(|other| {
             let place = (other.handle.device, other.handle.address);
-            place == (device, address) && other.handle.memory != request.memory
+            place == (handle.device, handle.address) && other.handle.memory != handle.memory
         });
         self.history.buffers.push(BufferHistory {
-            handle: Handle {
-                device,
-                memory: request.memory,
-                address,
-                size_bytes: request.size_bytes,
-                generation,
-            },
+            handle,
             circular: request.kind == BufferKind::Circular,
             thread,
             allocated: self.history.steps.len(),
@@ -310,9 +276,9 @@ impl<'a> Walk<'a> {
 
     /// A buffer that does not own its memory, where a planted mistake tracks it: never live, and
     /// yet messages are about it.
-    fn view(&mut self, thread: u16, device: DeviceId) {
-        if let Some(address) = self.timeline.scenario.view_address() {
-            self.alloc(thread, device, address, VIEW_GENERATION);
+    fn view(&mut self, thread: u16) {
+        if self.timeline.scenario.view_address().is_some() {
+            self.alloc(thread);
             if let Some(view) = self.buffer_of(thread) {
                 self.history.buffers[view].ended = Some(BufferEnd {
                     step: self.history.steps.len(),
@@ -354,19 +320,11 @@ impl<'a> Walk<'a> {
         if chunk == 0 || outcome != SendOutcome::Sent {
             self.deed(thread, DeedKind::Sent(kind, outcome));
         }
-        let Some(buffer) = self.buffer_of(thread) else {
-            return;
-        };
         if outcome != SendOutcome::Sent || !self.history.reconstructs {
             return;
         }
-        let position = self.positions[usize::from(thread)];
-        let sent = Sent {
-            kind,
-            handle: self.history.buffers[buffer].handle,
-            thread,
-            op: position.ops.saturating_sub(1),
-            sequence: position.sequence,
+        let Some(sent) = self.senders.sent(usize::from(thread), kind) else {
+            return;
         };
         self.server.write(conn, sent, chunk);
         while !self.server_recorded && self.server.has_frame(conn) {
@@ -416,7 +374,6 @@ impl<'a> Walk<'a> {
 
     fn finish(mut self) -> RunHistory {
         if let Some(blocked) = self.history.blocked.last().copied() {
-            let position = self.positions[usize::from(blocked.thread)];
             self.history.marks.push(Mark {
                 divergence: Divergence {
                     kind: Kind::Deadlock,
@@ -424,7 +381,7 @@ impl<'a> Walk<'a> {
                     memory: None,
                     address: None,
                     thread: Some(blocked.thread),
-                    op: Some(position.ops.saturating_sub(1)),
+                    op: Some(self.senders.op(usize::from(blocked.thread))),
                 },
                 step: Some(blocked.step),
             });

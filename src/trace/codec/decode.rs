@@ -5,8 +5,7 @@ use super::super::event::{Event, FreeOutcome, ReceiveCode, SendOutcome};
 use super::{DecodeError, History, tag};
 use crate::device::{BufferKind, DeviceId, Memory};
 use crate::scenario::MAX_CHUNKS;
-use crate::scenario::objects::{ConnId, LockId};
-use crate::scenario::objects::{ObjectId, Objects};
+use crate::scenario::objects::{ConnId, LockId, ObjectId, Objects};
 use crate::scenario::op::{Op, Request, SlotId};
 use crate::tracking::sent::SentKind;
 
