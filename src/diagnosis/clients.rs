@@ -1,5 +1,5 @@
-//! Processes: which were swept, which began anew under an old id, and where the pattern of lives
-//! says that one must have.
+//! Processes: which were swept, which began anew under an old id, where the pattern of lives says
+//! that one must have, and which generations each has allocated.
 //!
 //! A process that ends takes its buffers with it and sends no FREE. If its id is given to another
 //! one before the server notices, the server sees one process go on: every buffer that was live at
@@ -16,6 +16,7 @@ use std::collections::BinaryHeap;
 use rustc_hash::FxHashMap;
 
 use super::address::{AddressLife, DeviceGeneration};
+use super::numbers_seen::NumbersSeen;
 use super::sightings::{RecordPoint, Sighting};
 
 /// Processes that are followed; of more, only the messages are.
@@ -34,6 +35,8 @@ const MAX_CUTS: usize = 8;
 pub(super) struct ProcessCut {
     pub at: RecordPoint,
     pub pid: i32,
+    /// The record shows that its connections were closed and another one opened.
+    pub reconnected: bool,
     /// Lives that it explains: allocated before, never released, their address allocated again
     /// after.
     pub lives: Vec<Sighting>,
@@ -70,11 +73,19 @@ struct ClientState {
     connections: u32,
     /// Every connection it had is closed.
     gone: bool,
-    /// The highest generation by device, for those few it uses.
-    generations: Vec<DeviceGeneration>,
-    /// Points before an ALLOC that may be cuts, in order.
-    cuts: Vec<RecordPoint>,
+    /// The generations that were allocated, by device.
+    allocated: Vec<(i32, NumbersSeen)>,
+    /// Points before an ALLOC, or at a new connection, that may be cuts, in order.
+    cuts: Vec<PossibleCut>,
     lost: Vec<LifeWithoutFree>,
+}
+
+/// A moment that no life reaches across so far.
+#[derive(Clone, Copy, Debug)]
+struct PossibleCut {
+    at: RecordPoint,
+    /// All connections of the process were closed, and it opened another one.
+    reconnected: bool,
 }
 
 /// A life that never got its FREE.
@@ -97,13 +108,41 @@ impl Clients {
         let mut added = 0;
         // Where nothing is live a cut explains nothing.
         if client.live > 0 && room {
-            client.cuts.push(at);
+            client.cuts.push(PossibleCut {
+                at,
+                reconnected: false,
+            });
             added = 1;
         }
         client.live += 1;
         let epoch = client.epoch;
         self.points += added;
         epoch
+    }
+
+    /// `pid` allocated this generation.
+    pub fn see_generation(&mut self, pid: i32, generation: DeviceGeneration) {
+        let Some(client) = self.client(pid) else {
+            return;
+        };
+        let DeviceGeneration { device, number } = generation;
+        let mut followed = client.allocated.iter_mut();
+        if let Some((_, numbers)) = followed.find(|(followed, _)| *followed == device) {
+            numbers.insert(number);
+        } else if client.allocated.len() < MAX_DEVICES {
+            let mut numbers = NumbersSeen::default();
+            numbers.insert(number);
+            client.allocated.push((device, numbers));
+        }
+    }
+
+    /// Whether `pid` is known to have allocated it.
+    pub fn has_allocated(&self, pid: i32, generation: DeviceGeneration) -> bool {
+        let of_device = self.table.get(&pid).and_then(|client| {
+            let mut followed = client.allocated.iter();
+            followed.find(|(device, _)| *device == generation.device)
+        });
+        of_device.is_some_and(|(_, numbers)| numbers.contains(generation.number))
     }
 
     /// `life` got its FREE.
@@ -122,7 +161,7 @@ impl Clients {
         };
         let kept = client
             .cuts
-            .partition_point(|cut| cut.number <= life.at.number);
+            .partition_point(|cut| cut.at.number <= life.at.number);
         self.points -= client.cuts.len() - kept;
         client.cuts.truncate(kept);
     }
@@ -164,38 +203,45 @@ impl Clients {
         }
     }
 
-    /// An ALLOC of `pid` came over `conn` and named `generation`, where the record says so.
+    /// A message of `pid` came over `conn`, where the record says which, at `at`.
     ///
-    /// Returns how many buffers were left behind, if that shows a new process under the old id.
-    pub fn heard(
-        &mut self,
-        pid: i32,
-        conn: Option<u32>,
-        generation: Option<DeviceGeneration>,
-    ) -> Option<u64> {
-        let new_conn = conn.filter(|conn| {
-            self.connections.len() < MAX_CLIENTS && !self.connections.contains_key(conn)
-        });
-        let client = self.client(pid)?;
-        let mut anew = false;
-        if new_conn.is_some() {
-            client.connections += 1;
-            anew = std::mem::take(&mut client.gone);
+    /// Whether it is the first on a new connection after all that the process had were closed. That
+    /// is a client that connects again, or a new process under the old id: which of both, its
+    /// numbers say or the lives that reach across.
+    pub fn heard(&mut self, pid: i32, conn: Option<u32>, at: RecordPoint) -> bool {
+        let Some(conn) = conn else {
+            return false;
+        };
+        let is_full = self.connections.len() >= MAX_CLIENTS;
+        if self.connections.contains_key(&conn) || is_full {
+            return false;
         }
-        if let Some(generation) = generation {
-            anew |= client.begins_again(generation);
+        let room = self.points < MAX_POINTS;
+        let Some(client) = self.client(pid) else {
+            return false;
+        };
+        client.connections += 1;
+        let reconnected = std::mem::take(&mut client.gone);
+        let is_cut = reconnected && client.live > 0 && room;
+        if is_cut {
+            client.cuts.push(PossibleCut {
+                at,
+                reconnected: true,
+            });
         }
-        let left_behind = client.live > 0;
-        if let Some(conn) = new_conn {
-            self.connections.insert(conn, pid);
-        }
-        (anew && left_behind).then(|| self.end_all(pid, ClientEnd::Restarted))
+        self.points += usize::from(is_cut);
+        self.connections.insert(conn, pid);
+        reconnected
     }
 
-    /// The server began with nothing: nobody's buffers are live.
+    /// A new process begins under the id `pid`. How many buffers the old one left behind.
+    pub fn begin_anew(&mut self, pid: i32) -> u64 {
+        self.end_all(pid, ClientEnd::Restarted)
+    }
+
+    /// The server began with nothing: nobody's buffers are live, and nobody is connected.
     pub fn clear(&mut self) {
-        self.table.clear();
-        self.points = 0;
+        *self = Clients::default();
     }
 
     /// The cuts that explain lives without FREE, by process. Those lives are taken out of the ones
@@ -224,6 +270,9 @@ impl Clients {
             return 0;
         };
         client.epoch += 1;
+        if ending == ClientEnd::Restarted {
+            client.allocated.clear();
+        }
         client.ending = Some(ending);
         let dropped = client.cuts.len();
         client.cuts.clear();
@@ -248,44 +297,28 @@ impl ClientState {
         }
     }
 
-    /// Takes the generation of an ALLOC; whether its device counts from the beginning again.
-    fn begins_again(&mut self, of: DeviceGeneration) -> bool {
-        let room = self.generations.len() < MAX_DEVICES;
-        let mut followed = self.generations.iter_mut();
-        match followed.find(|highest| highest.device == of.device) {
-            // Messages overtake each other by some generations; they don't begin with the first
-            // again.
-            Some(highest) if of.number < highest.number / 8 => {
-                highest.number = of.number;
-                return true;
-            }
-            Some(highest) => highest.number = of.number.max(highest.number),
-            None if room => self.generations.push(of),
-            None => {}
-        }
-        false
-    }
-
     /// The cut that explains the most lives.
     fn best_cut(&mut self, pid: i32) -> Option<ProcessCut> {
         self.lost.sort_unstable_by_key(|lost| lost.from);
         let mut ends = BinaryHeap::new();
         let mut next = 0;
-        let mut best: Option<(usize, RecordPoint)> = None;
+        let mut best: Option<(usize, PossibleCut)> = None;
         for cut in &self.cuts {
-            while let Some(lost) = self.lost.get(next).filter(|lost| lost.from < cut.number) {
+            let number = cut.at.number;
+            while let Some(lost) = self.lost.get(next).filter(|lost| lost.from < number) {
                 debug_assert!(lost.from <= lost.to);
                 ends.push(Reverse(lost.to));
                 next += 1;
             }
-            while ends.peek().is_some_and(|end| end.0 < cut.number) {
+            while ends.peek().is_some_and(|end| end.0 < number) {
                 ends.pop();
             }
-            if ends.len() >= MIN_LIVES && best.is_none_or(|(most, _)| ends.len() > most) {
+            let least = if cut.reconnected { 1 } else { MIN_LIVES };
+            if ends.len() >= least && best.is_none_or(|(most, _)| ends.len() > most) {
                 best = Some((ends.len(), *cut));
             }
         }
-        let (_, at) = best?;
+        let (_, PossibleCut { at, reconnected }) = best?;
         let spans = |lost: &LifeWithoutFree| lost.from < at.number && at.number <= lost.to;
         let (explained, rest): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.lost).into_iter().partition(spans);
@@ -293,6 +326,7 @@ impl ClientState {
         Some(ProcessCut {
             at,
             pid,
+            reconnected,
             left: 0,
             lives: explained.into_iter().map(|lost| lost.sighting).collect(),
         })

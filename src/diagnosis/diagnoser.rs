@@ -1,10 +1,13 @@
 //! The diagnoser: reads a record, observation by observation, and notes what each one shows.
 //!
 //! A message that no client can have meant is noted as odd and not followed. Each other one goes to
-//! its address. At the end, what is open is decided and the causes are weighed.
+//! its address, in the order that its own numbers give (`arrivals`). At the end, what is open is decided and the causes are weighed.
+
+use std::collections::VecDeque;
 
 use super::address::AddressKey;
 use super::addresses::Addresses;
+use super::arrivals::{Arrival, Arrivals, is_numbered};
 use super::causes;
 use super::facts::Circumstances;
 use super::ledger::Ledger;
@@ -19,6 +22,9 @@ use crate::trace::observation::{Observation, Observed, ServerAnswer};
 pub struct Diagnoser {
     ledger: Ledger,
     addresses: Addresses,
+    arrivals: Arrivals,
+    /// What the last message decided; empty between messages.
+    decided: VecDeque<Arrival>,
     /// Messages of all kinds.
     number: u64,
 }
@@ -88,6 +94,9 @@ impl Diagnoser {
     /// The outcome, at the end of the record.
     pub fn finish(mut self, circumstances: Circumstances) -> Diagnosis {
         self.ledger.facts.circumstances = circumstances;
+        self.arrivals.finish(circumstances.complete, &mut self.decided);
+        self.take_decided();
+        self.ledger.facts.overtaken = self.arrivals.overtaken;
         let live = self.addresses.decide(&mut self.ledger);
         let Ledger {
             mut facts,
@@ -123,14 +132,43 @@ impl Diagnoser {
         let facts = &mut self.ledger.facts;
         facts.sound_since += u64::from(facts.odd() > 0);
         facts.generations |= seen.generation().is_some();
+        let pid = seen.message.pid;
+        let reconnected = self.ledger.clients.heard(pid, seen.conn, seen.at);
+        if is_numbered(seen) || self.arrivals.keeps_back(pid) {
+            self.arrivals.take(seen, reconnected, &mut self.decided);
+            self.take_decided();
+        } else {
+            self.follow(seen);
+        }
+    }
+
+    fn take_decided(&mut self) {
+        while let Some(arrival) = self.decided.pop_front() {
+            match arrival {
+                Arrival::Message(waiting) => self.follow(&waiting.seen()),
+                Arrival::BeganAnew { pid, at } => self.begins_anew(pid, at),
+                Arrival::Missing { count, at } => {
+                    let number = i64::try_from(count).unwrap_or(i64::MAX);
+                    let sighting = Sighting::at(at).with_number(number);
+                    self.ledger.facts.missing_stamps.add_proven(sighting);
+                    self.ledger.facts.missing += count;
+                }
+            }
+        }
+    }
+
+    /// A message whose turn it is goes to its address.
+    fn follow(&mut self, seen: &SeenMessage<'_>) {
         let Some(key) = self.key(seen) else {
             return;
         };
         let facts = &mut self.ledger.facts;
         facts.messages += 1;
         facts.allocs += u64::from(seen.opens());
-        if seen.opens() {
-            self.hear_of_client(seen);
+        if seen.opens()
+            && let Some(generation) = seen.generation()
+        {
+            facts.see_generation(generation);
         }
         self.addresses.take(key, seen, &mut self.ledger);
     }
@@ -159,24 +197,22 @@ impl Diagnoser {
         })
     }
 
-    /// A client sends an ALLOC. Notes a new process under an old id.
-    fn hear_of_client(&mut self, seen: &SeenMessage<'_>) {
+    /// A new process begins under an old id.
+    fn begins_anew(&mut self, pid: i32, at: RecordPoint) {
         let Ledger { facts, clients } = &mut self.ledger;
-        let pid = seen.message.pid;
-        let generation = seen.generation();
-        if let Some(left) = clients.heard(pid, seen.conn, generation) {
-            let restart = Sighting::at(seen.at).with_number(i64::from(pid));
+        let left = clients.begin_anew(pid);
+        if left > 0 {
             facts.abandoned += left;
+            let restart = Sighting::at(at).with_number(i64::from(pid));
             facts.restarts.add_proven(restart);
-        }
-        if let Some(generation) = generation {
-            facts.see_generation(generation);
         }
     }
 
     /// A server starts: it holds nothing.
     fn server_starts(&mut self, at: RecordPoint) {
-        let live = self.addresses.clear();
+        self.arrivals.clear(&mut self.decided);
+        self.take_decided();
+        let live = self.addresses.clear(&mut self.ledger);
         let Ledger { facts, clients } = &mut self.ledger;
         if live > 0 {
             facts.server_starts_with_live.add(Sighting {

@@ -54,6 +54,16 @@ pub(super) struct Facts {
     /// A FREE of what is not live, its ALLOC soon after.
     pub early_frees: Sightings,
     pub early_gaps: Gaps,
+    /// As before, but after several lives of the address: or a FREE and then an ALLOC are lost.
+    pub far_late_frees: Sightings,
+    /// A FREE of what is not live, and an ALLOC too many several lives later: its ALLOC was late,
+    /// or an ALLOC and then a FREE are lost.
+    pub far_early_frees: Sightings,
+    /// By how many messages those were late, in all.
+    pub far_lateness: u64,
+    /// An ALLOC of an address that had one too many, a FREE of one that had one too few: further
+    /// from balance.
+    pub deepened: u64,
     /// A life that never got its FREE although its address was handed out again.
     pub lost_frees: Sightings,
     /// A FREE of a life whose ALLOC never came; only generations tell it from a second FREE.
@@ -88,6 +98,12 @@ pub(super) struct Facts {
     pub abandoned: u64,
     /// The same, as far as only the pattern of messages shows it.
     pub cuts: Vec<ProcessCut>,
+    /// How many messages came before one with a lower stamp, and were put in order.
+    pub overtaken: u64,
+    /// Stamps that were skipped although the record goes on; `number`: how many in a row.
+    pub missing_stamps: Sightings,
+    /// How many in all.
+    pub missing: u64,
     /// Messages that the client did not send.
     pub dropped: Sightings,
     /// Frames of a type that is no message's; `number`: the type.

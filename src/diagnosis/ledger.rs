@@ -1,6 +1,6 @@
 //! The ledger: all that was noted of a record so far, and the part of it that one address writes.
 
-use super::address::{AddressKey, AddressLife};
+use super::address::{AddressKey, AddressLife, DeviceGeneration};
 use super::clients::Clients;
 use super::facts::Facts;
 use super::sightings::{RecordPoint, Sighting};
@@ -36,6 +36,13 @@ impl AddressLedger<'_> {
     /// What was seen at these points.
     pub fn sighting(&self, points: &[RecordPoint]) -> Sighting {
         self.key.sighting(points)
+    }
+
+    /// Whether `pid` is known to have allocated this generation on the device.
+    pub fn has_allocated(&self, pid: i32, number: u64) -> bool {
+        let device = self.key.device;
+        let generation = DeviceGeneration { device, number };
+        self.clients.has_allocated(pid, generation)
     }
 
     /// A divergence shows at `at`.

@@ -23,12 +23,14 @@
 
 mod address;
 mod addresses;
+mod arrivals;
 mod causes;
 mod clients;
 mod diagnoser;
 mod facts;
 mod gaps;
 mod ledger;
+mod numbers_seen;
 mod outcome;
 mod seen_message;
 mod sightings;

@@ -74,7 +74,11 @@ impl Sightings {
     }
 
     pub fn add_proven(&mut self, sighting: Sighting) {
-        self.proven += 1;
+        self.add_as(true, sighting);
+    }
+
+    pub fn add_as(&mut self, is_proven: bool, sighting: Sighting) {
+        self.proven += u64::from(is_proven);
         self.add(sighting);
     }
 

@@ -8,8 +8,10 @@
 //! |---|---|
 //! | `A A F F` | the first FREE came late: after the next ALLOC of its address |
 //! | `F A A` | the first FREE came early: before its own ALLOC |
-//! | `A A F A F A F A` | the first life never got its FREE: one ALLOC too many from then on |
-//! | `F F A F` | a second FREE, or one whose ALLOC never came |
+//! | `A A F A F … A F F` | far apart: the first FREE came late by many lives, or a FREE is lost and later an ALLOC |
+//! | `F A F A F … A A` | far apart: the first ALLOC came late, or an ALLOC is lost and later a FREE |
+//! | `A A F A F A F …` | to the end one ALLOC too many: the first life never got its FREE |
+//! | `F F A F …` | to the end one FREE too many: a second FREE, or one whose ALLOC never came |
 //! | `A F`, first of all an `F` | a FREE from before the record, or whose ALLOC never came |
 //! | `A(L1) A(DRAM)` | two types share the address |
 //!
@@ -27,27 +29,24 @@
 //! | `Live` | ALLOC | `Overlapping` | |
 //! | | ALLOC of another type | `Mixed` | two types at one address |
 //! | | FREE | `Free` | how long it lived |
-//! | `Overlapping` | ALLOC | `Overlapping` | |
-//! | | ALLOC, and the first life is given up | `Overlapping` or `Live` | a lost FREE |
+//! | `Overlapping` | ALLOC | `Overlapping` | one too many more, if the last life is live |
 //! | | ALLOC of another type | `Mixed` | two types at one address |
-//! | | FREE | `Overlapping` | |
-//! | | FREE, as many as ALLOCs | `Free` | a late FREE |
+//! | | FREE of the last life | `Overlapping` | how long it lived |
+//! | | FREE too many | `Overlapping`, `Free` after the last | a late FREE, near or far |
 //! | `Mixed` | ALLOC | `Mixed` | two types, if it is not of the last one's |
 //! | | FREE | `Mixed`, `Free` after the last | |
-//! | `PendingFree` | ALLOC, soon | `LiveAfterPendingFree` | |
-//! | | ALLOC, later | `Live` | a second FREE, or the first message |
-//! | | FREE | `PendingFree` | as above, of the one that was pending |
-//! | `LiveAfterPendingFree` | ALLOC | `Live` | an early FREE |
+//! | `PendingFree` | ALLOC | `LiveAfterPendingFree` | |
+//! | | FREE | `PendingFree` | one too many more |
+//! | `LiveAfterPendingFree` | ALLOC too many | the same, `Live` after the last | an early FREE, near or far |
 //! | | FREE | `PendingFree` | how long it lived |
-//! | | FREE, and the pending one is given up | `Free` | as above, and that one |
-//! | any | end of the record or of the client | `Free` or `Live` | what is likeliest |
+//! | any | end of the record, of the server or of the client | `Free` or `Live` | what is likeliest |
 
 use super::super::address::AddressLife;
 use super::super::clients::ClientEnd;
 use super::super::ledger::AddressLedger;
 use super::super::sightings::RecordPoint;
 use super::overlapping::OverlappingLives;
-use super::pending_free::PendingFree;
+use super::pending_free::PendingFrees;
 use crate::oracle::Kind;
 
 /// What is known of an address.
@@ -72,11 +71,11 @@ enum AddressState {
         lives: u32,
         last: AddressLife,
     },
-    /// A FREE of what is not live.
-    PendingFree(Box<PendingFree>),
-    /// As before, and an ALLOC soon after.
+    /// FREEs of what is not live.
+    PendingFree(Box<PendingFrees>),
+    /// As before, and an ALLOC after the last.
     LiveAfterPendingFree {
-        free: Box<PendingFree>,
+        frees: Box<PendingFrees>,
         life: AddressLife,
     },
 }
@@ -130,16 +129,16 @@ impl InferredAddress {
                     mixed(lives, last, life, ledger)
                 }
             }
-            AddressState::PendingFree(free) if free.can_be_of(life.at) => {
-                AddressState::LiveAfterPendingFree { free, life }
-            }
-            AddressState::PendingFree(free) => {
-                self.give_up(&free, ledger);
-                AddressState::Live(life)
-            }
-            AddressState::LiveAfterPendingFree { free, life: early } => {
-                free.found(&early, ledger);
-                AddressState::Live(life)
+            AddressState::PendingFree(frees) => AddressState::LiveAfterPendingFree { frees, life },
+            AddressState::LiveAfterPendingFree {
+                mut frees,
+                life: early,
+            } => {
+                if frees.found(&early, ledger) {
+                    AddressState::Live(life)
+                } else {
+                    AddressState::LiveAfterPendingFree { frees, life }
+                }
             }
         };
     }
@@ -172,7 +171,6 @@ impl InferredAddress {
             }
             AddressState::Overlapping(mut lives) => {
                 if lives.is_balanced_by(at, ledger) {
-                    lives.balanced(ledger);
                     AddressState::Free
                 } else {
                     AddressState::Overlapping(lives)
@@ -188,26 +186,34 @@ impl InferredAddress {
                     },
                 }
             }
-            AddressState::PendingFree(free) => {
-                self.give_up(&free, ledger);
-                return self.wait_for_alloc(at, Some(free.last), ledger);
+            AddressState::PendingFree(mut frees) => {
+                ledger.diverged(Kind::DoubleFree, at);
+                frees.free(at, ledger);
+                AddressState::PendingFree(frees)
             }
-            AddressState::LiveAfterPendingFree { mut free, life } => {
+            AddressState::LiveAfterPendingFree { mut frees, life } => {
                 ledger.facts.lives.add(at.since(life.at));
                 ledger.clients.end_life(&life);
-                if free.outlasts(at) {
-                    AddressState::PendingFree(free)
-                } else {
-                    self.give_up(&free, ledger);
-                    AddressState::Free
-                }
+                frees.outlasts(at);
+                AddressState::PendingFree(frees)
             }
         };
         self.last_free = Some(at);
     }
 
-    /// The record ends: decides what is open as far as it can be. What is live is left for
-    /// [`InferredAddress::live`].
+    /// Whether something is live here, as far as messages say.
+    pub fn has_life(&self) -> bool {
+        match &self.state {
+            AddressState::Free | AddressState::PendingFree(_) => false,
+            AddressState::Overlapping(lives) => lives.is_live(),
+            AddressState::Live(_)
+            | AddressState::Mixed { .. }
+            | AddressState::LiveAfterPendingFree { .. } => true,
+        }
+    }
+
+    /// The record ends, or the server: decides what is open as far as it can be. What is live is
+    /// left for [`InferredAddress::live`].
     pub fn decide(&mut self, ledger: &mut AddressLedger<'_>) {
         self.note_sweep(ledger);
         let clients_have_ended = ledger.facts.circumstances.complete;
@@ -229,17 +235,18 @@ impl InferredAddress {
                 Some(last) => AddressState::Live(last),
                 None => AddressState::Free,
             },
-            AddressState::PendingFree(free) => {
-                self.give_up(&free, ledger);
+            AddressState::PendingFree(frees) => {
+                self.give_up(&frees, ledger);
                 AddressState::Free
             }
-            AddressState::LiveAfterPendingFree { free, life } => {
-                let after = life.at.since(free.last);
-                if ledger.facts.idle.share_longer_than(after) > 0.5 {
-                    free.found(&life, ledger);
+            AddressState::LiveAfterPendingFree { mut frees, life } => {
+                let after = life.at.since(frees.last);
+                let is_soon = ledger.facts.idle.share_longer_than(after) > 0.5;
+                if is_soon && frees.is_one_alone() {
+                    frees.found(&life, ledger);
                     AddressState::Free
                 } else {
-                    self.give_up(&free, ledger);
+                    self.give_up(&frees, ledger);
                     AddressState::Live(life)
                 }
             }
@@ -260,13 +267,13 @@ impl InferredAddress {
             Kind::UnknownFree
         };
         ledger.diverged(kind, at);
-        self.state = AddressState::PendingFree(Box::new(PendingFree::new(at, before)));
+        self.state = AddressState::PendingFree(Box::new(PendingFrees::new(at, before)));
     }
 
-    /// No ALLOC came that this FREE belongs to.
-    fn give_up(&mut self, free: &PendingFree, ledger: &mut AddressLedger<'_>) {
-        free.give_up(ledger);
-        self.last_free = Some(free.last);
+    /// No ALLOC came that these FREEs belong to.
+    fn give_up(&mut self, frees: &PendingFrees, ledger: &mut AddressLedger<'_>) {
+        frees.give_up(ledger);
+        self.last_free = Some(frees.last);
     }
 
     /// Forgets what ended with its process, and notes what a sweep took.
@@ -305,13 +312,7 @@ fn another_overlaps(
     if lives.last.buffer_type != life.buffer_type {
         return mixed(lives.open() + 1, lives.last, life, ledger);
     }
-    if lives.is_too_much(life) {
-        lives.give_up_first(ledger);
-        // What is left began with the ALLOC before this one.
-        if lives.open() <= 1 {
-            return AddressState::Live(lives.last);
-        }
-    }
+    lives.alloc(life, ledger);
     AddressState::Overlapping(lives)
 }
 

@@ -22,7 +22,7 @@ use super::sightings::RecordPoint;
 use crate::oracle::Kind;
 use crate::oracle::message_check::FREED_WINDOW;
 use inferred::InferredAddress;
-use named::NamedAddress;
+use named::{NamedAddress, NamedFree};
 
 /// Addresses that are followed at once, at about 350 bytes each; messages about more are counted
 /// only.
@@ -39,8 +39,8 @@ pub(super) struct Addresses {
     /// Addresses at which nothing was live when they were put here, with the number of that
     /// message.
     settled: VecDeque<(AddressKey, u64)>,
-    /// How many there are at which something is live or open.
-    open: u64,
+    /// How many there are at which something is live.
+    live: u64,
 }
 
 /// What is known of an address, and the number of the last message about it.
@@ -48,6 +48,15 @@ pub(super) struct Addresses {
 enum FollowedAddress {
     Inferred(InferredAddress, u64),
     Named(Box<NamedAddress>, u64),
+}
+
+/// Lives of an address after which what did not come before is not late by little.
+const NEAR_CYCLES: u64 = 3;
+
+/// Whether a message that came so many lives late is late by little: no more than overlapping steps
+/// make it, rather than a thread that was preempted.
+fn is_near(cycles: u64) -> bool {
+    cycles < NEAR_CYCLES
 }
 
 impl Addresses {
@@ -67,8 +76,12 @@ impl Addresses {
         let Some(address) = self.table.get_mut(&key) else {
             return;
         };
-        let was_settled = address.is_settled();
+        let had_life = address.has_life();
         if seen.opens() {
+            if let Some(generation) = seen.generation() {
+                let pid = seen.message.pid;
+                ledger.clients.see_generation(pid, generation);
+            }
             let life = AddressLife {
                 at: seen.at,
                 pid: seen.message.pid,
@@ -79,14 +92,13 @@ impl Addresses {
         } else {
             address.free(seen, &mut ledger.of_address(key));
         }
-        let is_settled = address.is_settled();
-        match (was_settled, is_settled) {
-            (true, false) => self.open += 1,
-            (false, true) => self.open = self.open.saturating_sub(1),
+        match (had_life, address.has_life()) {
+            (false, true) => self.live += 1,
+            (true, false) => self.live = self.live.saturating_sub(1),
             _ => {}
         }
-        ledger.facts.peak_live = ledger.facts.peak_live.max(self.open);
-        if is_settled {
+        ledger.facts.peak_live = ledger.facts.peak_live.max(self.live);
+        if address.is_settled() {
             self.remember_settled(key, seen.at.number);
         }
     }
@@ -102,12 +114,10 @@ impl Addresses {
         first.filter(|_| devices.next().is_none())
     }
 
-    /// Forgets all; how many addresses there were at which something was live or open.
-    pub fn clear(&mut self) -> usize {
-        let addresses = self.table.values();
-        let live = addresses.filter(|address| !address.is_settled()).count();
-        *self = Addresses::default();
-        live
+    /// The server ends: decides what is open and forgets all. How many addresses there were at
+    /// which something was live.
+    pub fn clear(&mut self, ledger: &mut Ledger) -> usize {
+        std::mem::take(self).decide(ledger).len()
     }
 
     /// The record ends: decides what is open. What is live then, in the order of the record.
@@ -171,6 +181,13 @@ impl FollowedAddress {
         }
     }
 
+    fn has_life(&self) -> bool {
+        match self {
+            FollowedAddress::Inferred(address, _) => address.has_life(),
+            FollowedAddress::Named(address, _) => !address.is_settled(),
+        }
+    }
+
     fn last_message(&self) -> u64 {
         let (FollowedAddress::Inferred(_, last) | FollowedAddress::Named(_, last)) = self;
         *last
@@ -197,7 +214,12 @@ impl FollowedAddress {
             }
             FollowedAddress::Named(address, last) => {
                 *last = seen.at.number;
-                address.free(generation_number(seen), seen.at, seen.was_known(), ledger);
+                let free = NamedFree {
+                    generation: generation_number(seen),
+                    at: seen.at,
+                    pid: seen.message.pid,
+                };
+                address.free(free, seen.was_known(), ledger);
             }
         }
     }

@@ -29,6 +29,8 @@ pub(super) struct NamedAddress {
     early: SmallVec<[NamedFree; 1]>,
     /// The last FREEs of lives that have ended.
     ended: SmallVec<[NamedFree; 2]>,
+    /// The last lives that a sweep ended, and where.
+    swept: SmallVec<[NamedFree; 1]>,
     seen: bool,
 }
 
@@ -38,10 +40,12 @@ struct NamedLife {
     life: AddressLife,
 }
 
+/// A FREE that names its life.
 #[derive(Clone, Copy, Debug)]
-struct NamedFree {
-    generation: u64,
-    at: RecordPoint,
+pub(super) struct NamedFree {
+    pub generation: u64,
+    pub at: RecordPoint,
+    pub pid: i32,
 }
 
 impl NamedAddress {
@@ -67,36 +71,39 @@ impl NamedAddress {
         }
         self.live.push(NamedLife { generation, life });
         if self.live.len() > MAX_KEPT {
-            self.lose_oldest(ledger);
+            self.lose_oldest(true, ledger);
         }
     }
 
     /// A FREE of `generation`; `known`: the server says that the address was live.
-    pub fn free(
-        &mut self,
-        generation: u64,
-        at: RecordPoint,
-        known: bool,
-        ledger: &mut AddressLedger<'_>,
-    ) {
-        let free = NamedFree { generation, at };
+    pub fn free(&mut self, free: NamedFree, known: bool, ledger: &mut AddressLedger<'_>) {
+        let NamedFree {
+            generation,
+            at,
+            pid,
+        } = free;
         let seen = std::mem::replace(&mut self.seen, true);
         let swept = self.end_with_clients(Some(generation), ledger);
         let mut live = self.live.iter();
         if let Some(index) = live.position(|named| named.generation == generation) {
             let NamedLife { life, .. } = self.live.remove(index);
             self.end_life(&life, free, ledger);
-        } else if let Some(swept) = swept {
+        } else if let Some(swept) = swept.or_else(|| find(&self.swept, generation).map(|free| free.at))
+        {
             let sighting = ledger.sighting(&[swept, at]);
             ledger.facts.swept_frees.add_proven(sighting);
             ledger.diverged(Kind::UnknownFree, at);
             self.end(free);
         } else if let Some(before) = find(&self.ended, generation) {
-            note_second_free(before, at, ledger);
+            note_second_free(Some(before), at, ledger);
             self.disturbed = true;
         } else if let Some(before) = take(&mut self.early, generation) {
-            note_second_free(before, at, ledger);
+            note_second_free(Some(before), at, ledger);
             self.early.push(free);
+        } else if ledger.has_allocated(pid, generation) {
+            // Its life has ended, too long ago to say where.
+            note_second_free(None, at, ledger);
+            self.disturbed = true;
         } else if known && !seen {
             ledger.facts.known_before += 1;
             self.end(free);
@@ -104,19 +111,20 @@ impl NamedAddress {
             ledger.diverged(Kind::UnknownFree, at);
             self.early.push(free);
             if self.early.len() > MAX_KEPT {
-                self.decide_oldest_free(ledger);
+                self.decide_oldest_free(true, ledger);
             }
         }
     }
 
-    /// The record ends.
+    /// The record ends. What is missing may be on its way, unless the clients have ended.
     pub fn decide(&mut self, ledger: &mut AddressLedger<'_>) {
         self.end_with_clients(None, ledger);
+        let is_proven = ledger.facts.circumstances.complete;
         while !self.early.is_empty() {
-            self.decide_oldest_free(ledger);
+            self.decide_oldest_free(is_proven, ledger);
         }
         while self.live.len() > 1 {
-            self.lose_oldest(ledger);
+            self.lose_oldest(is_proven, ledger);
         }
     }
 
@@ -141,7 +149,7 @@ impl NamedAddress {
     }
 
     /// The life with the lowest number, of several, never got its FREE.
-    fn lose_oldest(&mut self, ledger: &mut AddressLedger<'_>) {
+    fn lose_oldest(&mut self, is_proven: bool, ledger: &mut AddressLedger<'_>) {
         self.live.sort_unstable_by_key(|named| named.generation);
         let NamedLife { life, .. } = self.live.remove(0);
         let next = self.live[0].life;
@@ -150,20 +158,20 @@ impl NamedAddress {
         }
         let sighting = ledger.sighting(&[life.at, next.at]);
         if life.pid == next.pid {
-            ledger.facts.lost_frees.add_proven(sighting.clone());
+            ledger.facts.lost_frees.add_as(is_proven, sighting.clone());
             ledger.clients.lose_life(&life, next.at, sighting);
         } else {
-            ledger.facts.owner_changes.add_proven(sighting);
+            ledger.facts.owner_changes.add_as(is_proven, sighting);
         }
     }
 
-    fn decide_oldest_free(&mut self, ledger: &mut AddressLedger<'_>) {
+    fn decide_oldest_free(&mut self, is_proven: bool, ledger: &mut AddressLedger<'_>) {
         let free = self.early.remove(0);
         if free.generation < ledger.facts.first_generation(ledger.key.device) {
             ledger.first_free(free.at);
         } else {
             let sighting = ledger.sighting(&[free.at]);
-            ledger.facts.lost_allocs.add_proven(sighting);
+            ledger.facts.lost_allocs.add_as(is_proven, sighting);
         }
         self.end(free);
     }
@@ -189,7 +197,17 @@ impl NamedAddress {
             match ledger.clients.ending(life) {
                 None => return true,
                 Some(ClientEnd::Swept(swept)) if asked == Some(*generation) => found = Some(swept),
-                Some(ClientEnd::Swept(swept)) => ledger.swept_live(life, swept),
+                Some(ClientEnd::Swept(at)) => {
+                    ledger.swept_live(life, at);
+                    if self.swept.len() >= MAX_KEPT {
+                        self.swept.remove(0);
+                    }
+                    self.swept.push(NamedFree {
+                        generation: *generation,
+                        at,
+                        pid: life.pid,
+                    });
+                }
                 Some(ClientEnd::Restarted) => restarted = true,
             }
             false
@@ -202,9 +220,11 @@ impl NamedAddress {
     }
 }
 
-/// A second FREE of one life came at `at`.
-fn note_second_free(before: NamedFree, at: RecordPoint, ledger: &mut AddressLedger<'_>) {
-    let sighting = ledger.sighting(&[before.at, at]);
+/// A second FREE of one life came at `at`, the first before.
+fn note_second_free(before: Option<NamedFree>, at: RecordPoint, ledger: &mut AddressLedger<'_>) {
+    let points: SmallVec<[RecordPoint; 2]> = before.map(|free| free.at).into_iter().collect();
+    let points = points.into_iter().chain([at]).collect::<SmallVec<[_; 2]>>();
+    let sighting = ledger.sighting(&points);
     ledger.facts.count(Kind::DoubleFree, &sighting);
     ledger.facts.second_frees.add_proven(sighting);
 }

@@ -1,90 +1,100 @@
 //! Overlapping lives: an address that was allocated again before its FREE came.
 //!
-//! In time the messages decide what it was. With as many FREEs as ALLOCs in the end, the first FREE
-//! came late. With one ALLOC too many, the first life never got its FREE.
+//! Each ALLOC of a live address leaves one ALLOC too many. It stays open until a FREE too many
+//! comes, however much later: then the first life's FREE was late, or one FREE and one ALLOC are
+//! lost. What is still open at the end never got its FREE. A thread that is preempted between two
+//! steps is late by thousands of lives, so no number of them decides anything by itself.
+
+use smallvec::SmallVec;
 
 use super::super::address::AddressLife;
 use super::super::ledger::AddressLedger;
 use super::super::sightings::RecordPoint;
+use super::is_near;
 
-/// Times that an address may be handed out again with one ALLOC too many before its first life is
-/// given up.
-const MAX_CYCLES: u8 = 3;
-/// Lives that may be open at an address at once before the first is given up.
-const MAX_OPEN: u32 = 4;
+/// ALLOCs too many that are kept open at an address; the oldest is given up when more come. No
+/// program has so many threads that are late at one address.
+const MAX_OPEN: usize = 8;
 
 /// More ALLOCs than FREEs, by two or more at some time.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct OverlappingLives {
-    first: AddressLife,
-    second: AddressLife,
-    /// The last one that began.
+    /// ALLOCs too many, oldest first.
+    surplus: SmallVec<[Overlap; 1]>,
+    /// The last life that began.
     pub last: AddressLife,
-    allocs: u32,
-    frees: u32,
+    /// Whether that one has not got its FREE.
+    is_live: bool,
+}
+
+/// An ALLOC of a live address.
+#[derive(Clone, Copy, Debug)]
+struct Overlap {
+    /// The life before.
+    first: AddressLife,
+    /// The life that began with it.
+    second: AddressLife,
     first_free: Option<RecordPoint>,
-    last_free: Option<RecordPoint>,
-    /// How often an ALLOC came when one life was open.
-    cycles: u8,
+    /// How often the address was handed out and released since.
+    cycles: u64,
 }
 
 impl OverlappingLives {
     pub fn new(first: AddressLife, second: AddressLife) -> OverlappingLives {
-        OverlappingLives {
-            first,
-            second,
+        let mut lives = OverlappingLives {
+            surplus: SmallVec::new(),
             last: second,
-            allocs: 2,
-            frees: 0,
-            first_free: None,
-            last_free: None,
-            cycles: 0,
-        }
+            is_live: true,
+        };
+        lives.surplus.push(Overlap::new(first, second));
+        lives
     }
 
     /// Lives that have not got their FREE.
     pub fn open(&self) -> u32 {
-        self.allocs.saturating_sub(self.frees)
+        let surplus = u32::try_from(self.surplus.len()).expect("it is short");
+        surplus + u32::from(self.is_live)
     }
 
-    /// Takes another ALLOC; whether the first life must be given up for it.
-    pub fn is_too_much(&mut self, life: AddressLife) -> bool {
-        self.cycles += u8::from(self.open() == 1);
-        self.allocs += 1;
+    /// Whether the last life is there, as far as messages say.
+    pub fn is_live(&self) -> bool {
+        self.is_live
+    }
+
+    /// Takes another ALLOC.
+    pub fn alloc(&mut self, life: AddressLife, ledger: &mut AddressLedger<'_>) {
+        if self.is_live {
+            ledger.facts.deepened += 1;
+            self.surplus.push(Overlap::new(self.last, life));
+        } else {
+            for overlap in &mut self.surplus {
+                overlap.cycles += 1;
+            }
+        }
         self.last = life;
-        self.cycles >= MAX_CYCLES || self.open() > MAX_OPEN
+        self.is_live = true;
+        if self.surplus.len() > MAX_OPEN {
+            self.give_up_first(ledger);
+        }
     }
 
     /// Takes a FREE; whether each life has got its own now.
     pub fn is_balanced_by(&mut self, at: RecordPoint, ledger: &mut AddressLedger<'_>) -> bool {
-        self.frees += 1;
-        ledger.clients.end_life(&self.second);
-        self.first_free.get_or_insert(at);
-        self.last_free = Some(at);
-        self.open() == 0
-    }
-
-    /// As many FREEs as ALLOCs: the first FREE came late.
-    pub fn balanced(&self, ledger: &mut AddressLedger<'_>) {
-        self.note_late_free(ledger);
-        ledger.clients.bridge(&self.first);
-    }
-
-    /// The first life never got its FREE.
-    pub fn give_up_first(&mut self, ledger: &mut AddressLedger<'_>) {
-        let next = self.second.at;
-        let sighting = ledger.sighting(&[self.first.at, next]);
-        if self.first.pid == self.second.pid {
-            ledger.facts.lost_frees.add(sighting.clone());
-            ledger.clients.lose_life(&self.first, next, sighting);
-        } else {
-            ledger.facts.owner_changes.add(sighting);
+        for overlap in &mut self.surplus {
+            overlap.first_free.get_or_insert(at);
         }
-        self.allocs -= 1;
-        self.cycles = 0;
-        self.first = self.second;
-        self.second = self.last;
-        self.first_free = self.last_free;
+        if self.is_live {
+            self.is_live = false;
+            ledger.clients.end_life(&self.last);
+            if self.surplus.iter().all(|overlap| overlap.cycles > 0) {
+                ledger.facts.lives.add(at.since(self.last.at));
+            }
+            return false;
+        }
+        let overlap = self.surplus.remove(0);
+        overlap.note_late_free(at, ledger);
+        ledger.clients.end_life(&overlap.first);
+        self.surplus.is_empty()
     }
 
     /// Nothing more comes: gives up what got no FREE. What is live then, if anything is.
@@ -94,36 +104,67 @@ impl OverlappingLives {
         ledger: &mut AddressLedger<'_>,
     ) -> Option<AddressLife> {
         if !client_has_ended && self.awaits_one_free(ledger) {
-            self.note_late_free(ledger);
+            let overlap = self.surplus.remove(0);
+            let free = overlap.first_free.expect("one came, or none would be awaited");
+            overlap.note_late_free(free, ledger);
             return Some(self.last);
         }
-        while self.open() > 1 {
+        while !self.surplus.is_empty() {
             self.give_up_first(ledger);
         }
-        if self.frees > 0 {
-            // Its last life got the last FREE; the first one got none.
-            self.give_up_first(ledger);
-            return None;
+        self.is_live.then_some(self.last)
+    }
+
+    /// The first life never got its FREE.
+    fn give_up_first(&mut self, ledger: &mut AddressLedger<'_>) {
+        let Overlap { first, second, .. } = self.surplus.remove(0);
+        let sighting = ledger.sighting(&[first.at, second.at]);
+        if first.pid == second.pid {
+            ledger.facts.lost_frees.add(sighting.clone());
+            ledger.clients.lose_life(&first, second.at, sighting);
+        } else {
+            ledger.facts.owner_changes.add(sighting);
         }
-        Some(self.last)
     }
 
     /// Whether the first FREE seems to be late and one more is still to come.
     fn awaits_one_free(&self, ledger: &AddressLedger<'_>) -> bool {
-        let late = self.first_free.map(|free| {
-            let after = free.since(self.second.at);
+        let [overlap] = self.surplus.as_slice() else {
+            return false;
+        };
+        let late = overlap.first_free.map(|free| {
+            let after = free.since(overlap.second.at);
             ledger.facts.lives.share_longer_than(after)
         });
-        self.cycles == 0
-            && self.open() == 1
-            && self.first.pid == self.last.pid
+        overlap.cycles == 0
+            && !self.is_live
+            && overlap.first.pid == self.last.pid
             && late.is_some_and(|late| late > 0.5)
     }
+}
 
-    fn note_late_free(&self, ledger: &mut AddressLedger<'_>) {
-        let Some(free) = self.first_free else { return };
-        let late = ledger.sighting(&[self.first.at, self.second.at, free]);
-        ledger.facts.late_frees.add(late);
-        ledger.facts.late_gaps.add(free.since(self.second.at));
+impl Overlap {
+    fn new(first: AddressLife, second: AddressLife) -> Overlap {
+        Overlap {
+            first,
+            second,
+            first_free: None,
+            cycles: 0,
+        }
+    }
+
+    /// A FREE too many comes at `at`: the first life's, or its own is lost and another's ALLOC.
+    fn note_late_free(&self, at: RecordPoint, ledger: &mut AddressLedger<'_>) {
+        let (first, second) = (self.first.at, self.second.at);
+        if is_near(self.cycles) {
+            let free = self.first_free.unwrap_or(at);
+            let late = ledger.sighting(&[first, second, free]);
+            ledger.facts.late_frees.add(late);
+            ledger.facts.late_gaps.add(free.since(second));
+        } else {
+            let far = ledger.sighting(&[first, second, at]);
+            ledger.facts.far_late_frees.add(far);
+            ledger.facts.far_lateness += at.since(second);
+        }
     }
 }

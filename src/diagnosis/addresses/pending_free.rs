@@ -1,63 +1,109 @@
-//! A pending FREE: of what is not live, and what it belongs to is still to be found.
+//! Pending FREEs: of what is not live, and what each belongs to is still to be found.
 //!
-//! If its ALLOC comes soon after, and one ALLOC more than FREEs in all, the FREE was early. Else it
-//! was a second FREE, or one of a buffer that no message named before.
+//! Each leaves one FREE too many. It stays open until an ALLOC too many comes, however much later:
+//! then its ALLOC was late, or one ALLOC and one FREE are lost. What is still open at the end was a
+//! second FREE, or one of a buffer that no message named before.
+
+use smallvec::SmallVec;
 
 use super::super::address::AddressLife;
 use super::super::ledger::AddressLedger;
 use super::super::sightings::RecordPoint;
+use super::is_near;
 
-/// Times that an address may be handed out and released with one ALLOC too few before the first
-/// FREE is given up.
-const MAX_CYCLES: u8 = 2;
-/// Messages within which the ALLOC of an early FREE must come.
+/// FREEs too many that are kept open at an address; the oldest is given up when more come.
+const MAX_OPEN: usize = 8;
+/// Messages within which the ALLOC of a FREE comes that is early by little.
 const EARLY_WITHIN: u64 = 4096;
+
+/// More FREEs than ALLOCs.
+#[derive(Clone, Debug)]
+pub(super) struct PendingFrees {
+    /// FREEs too many, oldest first.
+    deficit: SmallVec<[PendingFree; 1]>,
+    /// The last FREE.
+    pub last: RecordPoint,
+}
 
 /// A FREE whose ALLOC is to be found.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PendingFree {
+struct PendingFree {
     freed: RecordPoint,
     /// The FREE before it.
     before: Option<RecordPoint>,
-    /// The last FREE since, itself at first.
-    pub last: RecordPoint,
     /// How often the address was handed out and released since.
-    cycles: u8,
+    cycles: u64,
 }
 
-impl PendingFree {
-    pub fn new(freed: RecordPoint, before: Option<RecordPoint>) -> PendingFree {
-        PendingFree {
-            freed,
-            before,
+impl PendingFrees {
+    pub fn new(freed: RecordPoint, before: Option<RecordPoint>) -> PendingFrees {
+        let mut frees = PendingFrees {
+            deficit: SmallVec::new(),
             last: freed,
-            cycles: 0,
+        };
+        frees.push(freed, before);
+        frees
+    }
+
+    /// Takes another FREE of what is not live.
+    pub fn free(&mut self, freed: RecordPoint, ledger: &mut AddressLedger<'_>) {
+        ledger.facts.deepened += 1;
+        self.push(freed, Some(self.last));
+        self.last = freed;
+        if self.deficit.len() > MAX_OPEN {
+            self.deficit.remove(0).give_up(ledger);
         }
     }
 
-    /// Whether an ALLOC that comes now can be the one that it waits for.
-    pub fn can_be_of(&self, alloc: RecordPoint) -> bool {
-        alloc.since(self.last) <= EARLY_WITHIN
-    }
-
-    /// Takes another life from its ALLOC to its FREE; whether it may wait for longer.
-    pub fn outlasts(&mut self, freed: RecordPoint) -> bool {
-        self.cycles += 1;
+    /// Takes another life from its ALLOC to its FREE.
+    pub fn outlasts(&mut self, freed: RecordPoint) {
         self.last = freed;
-        self.cycles < MAX_CYCLES
+        for pending in &mut self.deficit {
+            pending.cycles += 1;
+        }
     }
 
-    /// One ALLOC more than FREEs came since: the FREE was early, and `early` is the life whose
-    /// ALLOC came last of those.
-    pub fn found(self, early: &AddressLife, ledger: &mut AddressLedger<'_>) {
-        let sighting = ledger.sighting(&[self.last, early.at]);
-        ledger.facts.early_frees.add(sighting);
-        ledger.facts.early_gaps.add(early.at.since(self.last));
+    /// An ALLOC too many came after the one of `early`: what the oldest FREE waited for, or that
+    /// one's ALLOC and another FREE are lost. Whether none is left that waits.
+    pub fn found(&mut self, early: &AddressLife, ledger: &mut AddressLedger<'_>) -> bool {
+        let pending = self.deficit.remove(0);
+        let after = early.at.since(self.last);
+        if is_near(pending.cycles) && after <= EARLY_WITHIN {
+            let sighting = ledger.sighting(&[self.last, early.at]);
+            ledger.facts.early_frees.add(sighting);
+            ledger.facts.early_gaps.add(after);
+        } else {
+            let sighting = ledger.sighting(&[pending.freed, early.at]);
+            ledger.facts.far_early_frees.add(sighting);
+            ledger.facts.far_lateness += early.at.since(pending.freed);
+        }
         ledger.clients.end_life(early);
+        self.deficit.is_empty()
     }
 
-    /// No ALLOC came that it belongs to.
+    /// Whether there is one, and no life has begun and ended since.
+    pub fn is_one_alone(&self) -> bool {
+        matches!(self.deficit.as_slice(), [pending] if pending.cycles == 0)
+    }
+
+    /// No ALLOC came that they belong to.
     pub fn give_up(&self, ledger: &mut AddressLedger<'_>) {
+        for pending in &self.deficit {
+            pending.give_up(ledger);
+        }
+    }
+
+    fn push(&mut self, freed: RecordPoint, before: Option<RecordPoint>) {
+        self.deficit.push(PendingFree {
+            freed,
+            before,
+            cycles: 0,
+        });
+    }
+}
+
+impl PendingFree {
+    fn give_up(&self, ledger: &mut AddressLedger<'_>) {
         match self.before {
             Some(before) => {
                 let sighting = ledger.sighting(&[before, self.freed]);

@@ -88,6 +88,18 @@ pub(super) fn notes(facts: &Facts) -> Vec<String> {
             plural(facts.first_frees.count, "release")
         ));
     }
+    if facts.overtaken > 0 {
+        notes.push(format!(
+            "{} before one with a lower sequence number, and {} judged in the order of the numbers, \
+             in which a server that uses them (`serve --semantics sequenced`) takes them; any other \
+             server saw them out of order",
+            match facts.overtaken {
+                1 => "1 message came".to_owned(),
+                count => format!("{} came", plural(count, "message")),
+            },
+            if facts.overtaken == 1 { "is" } else { "are" }
+        ));
+    }
     if facts.not_followed > 0 {
         notes.push(format!(
             "{} not followed: too many addresses were live at once",

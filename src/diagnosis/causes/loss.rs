@@ -2,9 +2,9 @@
 //! connection.
 //!
 //! It leaves lives without FREE, whose address comes back while the server still shows it (`A A F A
-//! F …`, one ALLOC too many from then on), and FREEs without ALLOC, with no counterpart nearby.
-//! Both, as a connection that is full takes neither. What speaks against it are counterparts:
-//! messages that are late are not lost.
+//! F …`, one ALLOC too many from then on), and FREEs without ALLOC. Both, as a connection that is
+//! full takes neither. What speaks against it are counterparts, however much later: messages that
+//! are late are not lost, and each address is in balance again when the last has come.
 
 use super::super::facts::Facts;
 use super::super::sightings::Sighting;
@@ -16,7 +16,7 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     let frees = at_least_one(shares.lost_frees);
     let without_alloc = match facts.allocs {
         0 => facts.first_frees.count,
-        _ => at_least_one(shares.second_lost + shares.first_lost),
+        _ => at_least_one(shares.second_lost + shares.first_lost + shares.far_lost),
     };
     let allocs = facts.lost_allocs.count + without_alloc;
     let (dropped, proven_frees) = (facts.dropped.count, facts.lost_frees.proven as f64);
@@ -33,14 +33,25 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     if dropped > 0 {
         says.push(format!("the client dropped {}", plural(dropped, "message")));
     }
-    let proven = proven_frees.min(shares.lost_frees) + (facts.lost_allocs.count + dropped) as f64;
+    if facts.missing > 0 {
+        says.push(format!(
+            "{} never came",
+            plural(facts.missing, "sequence number")
+        ));
+    }
+    // A message that never came may be counted by its number and by what it left.
+    let missing = facts.missing as f64;
+    let proven =
+        proven_frees.min(shares.lost_frees) + (facts.lost_allocs.proven + dropped) as f64;
+    let amount = shares.lost_frees
+        + shares.second_lost
+        + shares.first_lost
+        + shares.far_lost
+        + (facts.lost_allocs.count + dropped) as f64;
     let mut evidence = Evidence {
-        amount: shares.lost_frees
-            + shares.second_lost
-            + shares.first_lost
-            + (facts.lost_allocs.count + dropped) as f64,
-        proven,
-        count: frees + allocs + dropped,
+        amount: amount.max(missing),
+        proven: proven.max(missing),
+        count: (frees + allocs + dropped).max(facts.missing),
         says: says.join(", "),
         ..Evidence::default()
     };
@@ -52,6 +63,16 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
         &kept,
         "ALLOC, and the next ALLOC of the address: no FREE came for the first",
     );
+    if shares.far_lost >= shares.far_late {
+        evidence.exhibit(
+            &facts.far_late_frees,
+            "ALLOC, the next ALLOC of the address: no FREE came between; lives later a FREE too many",
+        );
+        evidence.exhibit(
+            &facts.far_early_frees,
+            "a FREE too many; lives later an ALLOC too many",
+        );
+    }
     evidence.exhibit(&facts.lost_allocs, "FREE of a life whose ALLOC never came");
     if shares.second_lost >= shares.second_double {
         evidence.exhibit(
@@ -62,6 +83,10 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     if shares.first_lost > shares.first_late {
         evidence.exhibit(&facts.first_frees, "FREE of an address that no ALLOC named");
     }
+    evidence.exhibit(
+        &facts.missing_stamps,
+        "the sequence numbers before this one's were skipped",
+    );
     evidence.exhibit(&facts.dropped, "the client dropped this message");
     evidence
 }

@@ -105,7 +105,7 @@ pub(super) fn weigh(facts: Facts) -> Diagnosis {
 
 fn evidence(cause: Cause, facts: &Facts, shares: &Shares) -> Evidence {
     match cause {
-        Cause::Reordering => reordering::evidence(facts),
+        Cause::Reordering => reordering::evidence(facts, shares),
         Cause::Loss => loss::evidence(facts, shares),
         Cause::DoubleRelease => double_release::evidence(facts, shares),
         Cause::TypeAliasing => type_aliasing::evidence(facts),

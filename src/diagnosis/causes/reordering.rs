@@ -3,17 +3,25 @@
 //!
 //! It leaves a FREE after the next ALLOC of its address (`A A F F`) or before its own (`F A A`),
 //! with as many FREEs as ALLOCs in the end: nothing is missing, two are in the wrong order. The
-//! FREE is late by the time that a thread takes between two steps, which is short beside the time
-//! that buffers live. Against it speak ALLOCs or FREEs that stay without counterpart.
+//! FREE is late by the time that a thread takes between two steps: short beside the time that
+//! buffers live, or, where it is preempted between them, as long as other threads run, which is
+//! thousands of lives (a far pair). Against it speak ALLOCs or FREEs that stay without counterpart.
 
 use super::super::facts::Facts;
-use super::evidence::Evidence;
+use super::MENTIONED;
+use super::evidence::{Evidence, at_least_one};
+use super::shares::Shares;
 use crate::numbers::plural;
 
 /// The weight of a late FREE that is no earlier than a FREE of the life after it would be.
 const LATE_AS_ANY: f64 = 0.25;
 
-pub(super) fn evidence(facts: &Facts) -> Evidence {
+pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
+    let far = if shares.far_late >= MENTIONED {
+        at_least_one(shares.far_late)
+    } else {
+        0
+    };
     let (late, early) = (&facts.late_frees, &facts.early_frees);
     let short =
         facts.late_gaps.shorter_than(&facts.lives) + facts.early_gaps.shorter_than(&facts.idle);
@@ -34,10 +42,16 @@ pub(super) fn evidence(facts: &Facts) -> Evidence {
             plural(early.count, "FREE")
         ));
     }
+    if far > 0 {
+        says.push(format!(
+            "{} came later than that by several lives of the address",
+            plural(far, "message")
+        ));
+    }
     let mut evidence = Evidence {
-        amount: proven + inferred * weight,
+        amount: proven + inferred * weight + shares.far_late,
         proven,
-        count: late.count + early.count,
+        count: late.count + early.count + far,
         says: format!("{}; each message has its counterpart", says.join(", ")),
         ..Evidence::default()
     };
@@ -46,5 +60,15 @@ pub(super) fn evidence(facts: &Facts) -> Evidence {
         "ALLOC, the next ALLOC of the address, and only then the first one's FREE",
     );
     evidence.exhibit(early, "FREE, and only then its ALLOC");
+    if shares.far_late > shares.far_lost {
+        evidence.exhibit(
+            &facts.far_late_frees,
+            "ALLOC, the next ALLOC of the address, and lives later the FREE that was missing",
+        );
+        evidence.exhibit(
+            &facts.far_early_frees,
+            "a FREE too many, and lives later the ALLOC that was missing",
+        );
+    }
     evidence
 }

@@ -1,5 +1,9 @@
 //! Evidence that two causes leave alike, divided between them by what else there is.
 //!
+//! - A FREE too many, long after an ALLOC too many of its address, or the other way round, is a
+//!   message that was late, or two that are lost. A loss moves an address away from balance as often
+//!   as back, and leaves some out of balance; a late message always moves it back, and at the end no
+//!   more are out of balance than were on their way.
 //! - A FREE after a FREE is a double release or has lost its ALLOC. A second release comes soon
 //!   after the first, a life without ALLOC lasts as long as any other: the shorter the gap,
 //!   compared with what is normal between two FREEs of an address, the more it is a double release.
@@ -31,6 +35,15 @@ const MISTAKEN: f64 = 0.01;
 /// record may begin late.
 const UNNAMED: f64 = 0.3;
 
+/// Of the ALLOCs and FREEs too many at an address out of balance: the share of those that lead away
+/// from balance, where messages are late. Two threads are seldom late at one address.
+const LATE_TWICE: f64 = 0.1;
+/// Messages on their way at the end of a record, beyond those that far pairs let expect: where its
+/// clients have ended, and where not.
+const ON_THEIR_WAY: [f64; 2] = [0.02, 0.2];
+/// Messages of an address within which a message that is late by little comes.
+const NEAR_MESSAGES: f64 = 5.0;
+
 /// The logarithm of the number of ways to choose `some` of `all`.
 fn choices(all: f64, some: f64) -> f64 {
     (1..=some.round() as u64)
@@ -38,9 +51,20 @@ fn choices(all: f64, some: f64) -> f64 {
         .sum()
 }
 
+/// The logarithm of the factorial of `number`.
+fn factorial_ln(number: f64) -> f64 {
+    (1..=number.round() as u64)
+        .map(|factor| (factor as f64).ln())
+        .sum()
+}
+
 /// The counts that belong to each cause, in pieces.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Shares {
+    /// Far pairs that are one late message each.
+    pub far_late: f64,
+    /// Far pairs that are a lost FREE and a lost ALLOC each.
+    pub far_lost: f64,
     /// Lives without FREE that only a loss explains.
     pub lost_frees: f64,
     /// Lives without FREE that a change of process explains.
@@ -57,6 +81,7 @@ pub(super) struct Shares {
 impl Shares {
     pub fn of(facts: &Facts) -> Shares {
         let mut shares = Shares::default();
+        shares.divide_far_pairs(facts);
         shares.divide_lives_without_free(facts);
         shares.divide_second_frees(facts);
         shares.divide_first_frees(facts);
@@ -64,18 +89,52 @@ impl Shares {
         shares
     }
 
+    fn divide_far_pairs(&mut self, facts: &Facts) {
+        let far = (facts.far_late_frees.count + facts.far_early_frees.count) as f64;
+        if far == 0.0 {
+            return;
+        }
+        let away = facts.deepened as f64;
+        let unbalanced = (facts.lost_frees.inferred() + facts.second_frees.inferred()) as f64;
+        let messages = facts.messages.max(1) as f64;
+        let on_their_way = facts.far_lateness as f64 / messages
+            + ON_THEIR_WAY[usize::from(!facts.circumstances.complete)];
+        // How much likelier the messages are if they were late.
+        let walk = far * (2.0 * (1.0 - LATE_TWICE)).ln() + away * (2.0 * LATE_TWICE).ln();
+        let end = unbalanced * on_their_way.ln() - on_their_way - factorial_ln(unbalanced);
+        let near = (facts.late_frees.inferred() + facts.early_frees.inferred()) as f64;
+        let rate = (2.0 * (far + near) + away + unbalanced) / messages;
+        let near_by_loss = (NEAR_MESSAGES * rate).clamp(0.02, 0.5);
+        let near = near.min(far) * (0.5 / near_by_loss).ln();
+        self.far_late = far / (1.0 + (-(walk + end + near)).exp());
+        self.far_lost = far - self.far_late;
+    }
+
     fn divide_lives_without_free(&mut self, facts: &Facts) {
-        let all = facts.lost_frees.count as f64;
-        let explained: f64 = facts.cuts.iter().map(|cut| cut.lives.len() as f64).sum();
-        let left: f64 = facts.cuts.iter().map(|cut| cut.left as f64).sum();
-        if all > 0.0 {
+        let of_cuts = |reconnected: bool| {
+            let cuts = facts.cuts.iter();
+            let cuts = cuts.filter(move |cut| cut.reconnected == reconnected);
+            cuts.fold((0.0, 0.0), |(lives, left), cut| {
+                (lives + cut.lives.len() as f64, left + cut.left as f64)
+            })
+        };
+        // Connections that were closed and opened again show the moment; that no life reaches across
+        // it is the surer the more there are that might.
+        let (shown, shown_left) = of_cuts(true);
+        let credible = 1.0 - 0.5_f64.powf(shown + shown_left);
+        self.cut = (shown + shown_left) * credible;
+        let all = facts.lost_frees.count as f64 + self.far_lost - shown * credible;
+        self.lost_frees = all;
+        let (explained, left) = of_cuts(false);
+        if all > 0.0 && explained > 0.0 {
             // Losses cluster around a quiet moment by chance; a change of process explains all that
             // there is.
             let credible = ((explained / all - 0.3) / 0.5).clamp(0.0, 1.0);
             // A process that ends leaves no FREE without ALLOC, a loss leaves as many.
-            let surplus = (facts.lost_allocs.count + facts.second_frees.count) as f64;
+            let surplus =
+                (facts.lost_allocs.count + facts.second_frees.count) as f64 + self.far_lost;
             let credible = credible / (1.0 + 2.0 * surplus / explained.max(1.0));
-            self.cut = (explained + left) * credible;
+            self.cut += (explained + left) * credible;
             self.lost_frees = all - explained * credible;
         }
     }
@@ -92,9 +151,11 @@ impl Shares {
         // How much likelier that so few FREEs are missing: a loss takes as many FREEs as ALLOCs.
         let unnamed = facts.first_frees.inferred().min(1) as f64;
         let missing = self.lost_frees.min(4096.0);
-        let counts =
-            unnamed * UNNAMED.ln() + missing * MISTAKEN.ln() + (count + missing) * 2_f64.ln()
-                - choices(count + missing, missing);
+        let without_alloc = count + self.far_lost.min(4096.0);
+        let counts = unnamed * UNNAMED.ln()
+            + missing * MISTAKEN.ln()
+            + (without_alloc + missing) * 2_f64.ln()
+            - choices(without_alloc + missing, missing);
         let double = 1.0 / (1.0 + (-gaps - counts).exp());
         self.second_double = count * double;
         self.second_lost = count - self.second_double;
@@ -112,7 +173,7 @@ impl Shares {
             return;
         }
         let reuse = (facts.reused as f64 / facts.allocs.max(1) as f64).min(0.98);
-        let other_traces = self.lost_frees + self.second_lost;
+        let other_traces = self.lost_frees + self.second_lost + self.far_lost;
         let expected = other_traces * (1.0 - reuse) / reuse.max(0.02);
         let of_losses = (expected + 2.0 * expected.sqrt()).min(count);
         let messages = (facts.messages + facts.odd()).saturating_sub(facts.epoch_began);
@@ -137,6 +198,7 @@ impl Shares {
         self.losses = self.lost_frees
             + self.second_lost
             + self.first_lost
+            + self.far_lost
             + (facts.lost_allocs.count + facts.dropped.count) as f64;
         if facts.circumstances.begins_in_the_middle {
             return;

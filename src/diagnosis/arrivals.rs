@@ -1,0 +1,309 @@
+//! Arrivals: the messages of a record in the order that their own numbers give, and which of them
+//! come from a process that began anew under an old id.
+//!
+//! A stamp (a sequence number) is taken inside the allocator, so stamps have the order of its
+//! history, whoever sent first. Where messages carry them, and nothing says that the server took
+//! them as they came, they are put into that order: one queue a process and device. A number that
+//! never comes is a message that never came.
+//!
+//! No process uses a number twice, neither a stamp nor the generation of an allocation, however late
+//! a thread sends it. So a number that comes again is a message that came twice, or a new process
+//! that counts from the beginning: then what follows comes again, too. Messages of a process whose
+//! numbers come again are kept back until that is decided.
+//!
+//! Memory is bounded: [`MAX_QUEUES`] queues of [`WINDOW`] messages at most; what is beyond is taken
+//! as it comes.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::numbers_seen::{NumberSeen, NumbersSeen};
+use super::seen_message::SeenMessage;
+use super::sightings::RecordPoint;
+use crate::trace::observation::ServerAnswer;
+use crate::tracking::Message;
+
+/// Processes with numbers that are followed.
+const MAX_QUEUES: usize = 1 << 12;
+/// Messages of a process and device that wait for one with a lower stamp.
+const WINDOW: usize = 1 << 14;
+/// Numbers that must come again in a row before a process counts as a new one.
+const AGAIN: usize = 3;
+/// Messages of a process that are kept back.
+const MAX_KEPT_BACK: usize = 256;
+
+/// A message that waits.
+#[derive(Clone, Debug)]
+pub(super) struct WaitingMessage {
+    at: RecordPoint,
+    conn: Option<u32>,
+    message: Message,
+    complete: bool,
+    server_answer: Option<ServerAnswer>,
+}
+
+/// What to do next.
+#[derive(Clone, Debug)]
+pub(super) enum Arrival {
+    /// It is the turn of this message.
+    Message(WaitingMessage),
+    /// This process began anew before the messages that follow.
+    BeganAnew { pid: i32, at: RecordPoint },
+    /// So many messages never came, although one with a higher stamp came at this point.
+    Missing { count: u64, at: RecordPoint },
+}
+
+/// All processes whose messages carry numbers.
+#[derive(Debug, Default)]
+pub(super) struct Arrivals {
+    processes: BTreeMap<i32, ProcessArrivals>,
+    /// How many messages came before one with a lower stamp.
+    pub overtaken: u64,
+}
+
+#[derive(Debug, Default)]
+struct ProcessArrivals {
+    devices: BTreeMap<i32, DeviceArrivals>,
+    /// Messages since the first number that came again.
+    kept_back: Vec<WaitingMessage>,
+    /// How many of them have a number that came again.
+    again: usize,
+    /// Its connections were all closed, and no number on the new one says yet who it is.
+    reconnected: bool,
+}
+
+#[derive(Debug, Default)]
+struct DeviceArrivals {
+    stamps: NumbersSeen,
+    generations: NumbersSeen,
+    /// The stamp whose turn it is; none before the first was taken.
+    next: Option<u64>,
+    waiting: BTreeMap<u64, WaitingMessage>,
+}
+
+impl Arrivals {
+    /// Takes a message that carries a number ([`is_numbered`]), or of a process of which some are kept
+    /// back. What can be said then is put into `out`, in order. `is_new_connection`: every earlier
+    /// connection of its process was closed.
+    pub fn take(
+        &mut self,
+        seen: &SeenMessage<'_>,
+        is_new_connection: bool,
+        out: &mut VecDeque<Arrival>,
+    ) {
+        let pid = seen.message.pid;
+        let waiting = WaitingMessage::new(seen);
+        if self.processes.len() >= MAX_QUEUES && !self.processes.contains_key(&pid) {
+            return out.push_back(Arrival::Message(waiting));
+        }
+        let process = self.processes.entry(pid).or_default();
+        process.reconnected |= is_new_connection;
+        let number = process.note_number(seen);
+        let reconnected = match number {
+            NumberSeen::Unknown => false,
+            _ => std::mem::take(&mut process.reconnected),
+        };
+        match number {
+            NumberSeen::Again => {
+                process.again += 1;
+                process.kept_back.push(waiting);
+                if process.again >= AGAIN || reconnected {
+                    self.begin_anew(pid, out);
+                }
+            }
+            // A number of its own: what came again came twice.
+            NumberSeen::First if process.again > 0 && process.is_decided_by(seen) => {
+                process.kept_back.push(waiting);
+                self.go_on(pid, out);
+            }
+            _ if process.again > 0 => {
+                process.kept_back.push(waiting);
+                if process.kept_back.len() > MAX_KEPT_BACK {
+                    self.go_on(pid, out);
+                }
+            }
+            _ => self.pass(waiting, out),
+        }
+    }
+
+    /// Whether messages of `pid` are kept back, so that what follows must wait, too.
+    pub fn keeps_back(&self, pid: i32) -> bool {
+        let process = self.processes.get(&pid);
+        process.is_some_and(|process| !process.kept_back.is_empty())
+    }
+
+    /// The record ends. Whether it shows all that its clients sent decides whether a number that is
+    /// missing never came.
+    pub fn finish(&mut self, complete: bool, out: &mut VecDeque<Arrival>) {
+        let pids: Vec<i32> = self.processes.keys().copied().collect();
+        for pid in pids {
+            self.go_on(pid, out);
+            if let Some(process) = self.processes.get_mut(&pid) {
+                for device in process.devices.values_mut() {
+                    device.flush(complete, out);
+                }
+            }
+        }
+    }
+
+    /// A server begins anew: what waits is decided, and nothing is known of the numbers to come.
+    pub fn clear(&mut self, out: &mut VecDeque<Arrival>) {
+        self.finish(false, out);
+        self.processes.clear();
+    }
+
+    /// The process is another one: what is kept back is its beginning.
+    fn begin_anew(&mut self, pid: i32, out: &mut VecDeque<Arrival>) {
+        let Some(mut process) = self.processes.remove(&pid) else {
+            return;
+        };
+        // The messages that its predecessor did not send any more are nobody's loss.
+        for device in process.devices.values_mut() {
+            device.flush(false, out);
+        }
+        let Some(first) = process.kept_back.first() else {
+            return;
+        };
+        out.push_back(Arrival::BeganAnew { pid, at: first.at });
+        self.processes.insert(pid, ProcessArrivals::default());
+        for waiting in process.kept_back {
+            if let Some(process) = self.processes.get_mut(&pid) {
+                process.note_number(&waiting.seen());
+            }
+            self.pass(waiting, out);
+        }
+    }
+
+    /// `pid` goes on: what is kept back of it is its own.
+    fn go_on(&mut self, pid: i32, out: &mut VecDeque<Arrival>) {
+        let Some(process) = self.processes.get_mut(&pid) else {
+            return;
+        };
+        process.again = 0;
+        for waiting in std::mem::take(&mut process.kept_back) {
+            self.pass(waiting, out);
+        }
+    }
+
+    /// Takes a message in the order of its stamp, where it has one that counts.
+    fn pass(&mut self, waiting: WaitingMessage, out: &mut VecDeque<Arrival>) {
+        let Some(stamp) = stamp(&waiting.seen()) else {
+            return out.push_back(Arrival::Message(waiting));
+        };
+        let process = self.processes.get_mut(&waiting.message.pid);
+        match process.and_then(|process| process.devices.get_mut(&waiting.message.device)) {
+            Some(device) => self.overtaken += u64::from(device.pass(stamp, waiting, out)),
+            None => out.push_back(Arrival::Message(waiting)),
+        }
+    }
+}
+
+/// Whether a message carries a number that says something of its order.
+pub(super) fn is_numbered(seen: &SeenMessage<'_>) -> bool {
+    stamp(seen).is_some() || (seen.opens() && seen.generation().is_some())
+}
+
+/// The stamp of a message, where the order of stamps counts: where the server said of it, it took it
+/// as it came.
+fn stamp(seen: &SeenMessage<'_>) -> Option<u64> {
+    let stamp = seen.message.extension?.sequence;
+    (stamp > 0 && seen.server_answer.is_none()).then_some(stamp)
+}
+
+impl WaitingMessage {
+    fn new(seen: &SeenMessage<'_>) -> WaitingMessage {
+        WaitingMessage {
+            at: seen.at,
+            conn: seen.conn,
+            message: seen.message.clone(),
+            complete: seen.complete,
+            server_answer: seen.server_answer,
+        }
+    }
+
+    /// As it was seen.
+    pub fn seen(&self) -> SeenMessage<'_> {
+        SeenMessage {
+            at: self.at,
+            conn: self.conn,
+            message: &self.message,
+            complete: self.complete,
+            server_answer: self.server_answer,
+        }
+    }
+}
+
+impl ProcessArrivals {
+    /// Takes the number of a message: whether it came before.
+    fn note_number(&mut self, seen: &SeenMessage<'_>) -> NumberSeen {
+        let device = self.devices.entry(seen.message.device).or_default();
+        let generation = seen.generation().filter(|_| seen.opens());
+        match (stamp(seen), generation) {
+            (Some(stamp), _) => device.stamps.insert(stamp),
+            (None, Some(generation)) => device.generations.insert(generation.number),
+            (None, None) => NumberSeen::Unknown,
+        }
+    }
+
+    /// Whether a new number of this message's kind says that the process goes on: those that came
+    /// again are of its device.
+    fn is_decided_by(&self, seen: &SeenMessage<'_>) -> bool {
+        let device = seen.message.device;
+        self.kept_back
+            .first()
+            .is_some_and(|first| first.message.device == device)
+    }
+}
+
+impl DeviceArrivals {
+    /// Takes a message with this stamp; whether it must wait.
+    fn pass(&mut self, stamp: u64, waiting: WaitingMessage, out: &mut VecDeque<Arrival>) -> bool {
+        let next = *self.next.get_or_insert(1);
+        if stamp > next && !self.waiting.contains_key(&stamp) {
+            self.waiting.insert(stamp, waiting);
+            if self.waiting.len() > WINDOW {
+                self.give_up_next(true, out);
+                self.release(out);
+            }
+            // What comes before the first one may be before the record.
+            return next > 1;
+        }
+        // One that was given up, or that came before.
+        out.push_back(Arrival::Message(waiting));
+        if stamp == next {
+            self.next = Some(next + 1);
+            self.release(out);
+        }
+        false
+    }
+
+    /// Puts out what need not wait any longer.
+    fn release(&mut self, out: &mut VecDeque<Arrival>) {
+        while let Some(waiting) = self.next.and_then(|next| self.waiting.remove(&next)) {
+            out.push_back(Arrival::Message(waiting));
+            self.next = self.next.map(|next| next + 1);
+        }
+    }
+
+    /// Does not wait for the next stamp any longer.
+    fn give_up_next(&mut self, never_came: bool, out: &mut VecDeque<Arrival>) {
+        let Some((&lowest, waiting)) = self.waiting.first_key_value() else {
+            return;
+        };
+        let next = self.next.unwrap_or(1);
+        // What is missing at the very beginning was before the record.
+        if never_came && next > 1 {
+            out.push_back(Arrival::Missing {
+                count: lowest.saturating_sub(next),
+                at: waiting.at,
+            });
+        }
+        self.next = Some(lowest);
+    }
+
+    fn flush(&mut self, never_came: bool, out: &mut VecDeque<Arrival>) {
+        while !self.waiting.is_empty() {
+            self.give_up_next(never_came, out);
+            self.release(out);
+        }
+    }
+}
