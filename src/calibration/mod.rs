@@ -1,11 +1,14 @@
 //! Calibration of the diagnosis: runs with one known cause, and what the diagnosis makes of them.
 //!
-//! [`runs`] makes them, with the engine's own faults where it has them and by changing recorded
-//! messages where it has not; [`forms`] shows each as one of the records that people have: extended
+//! [`runs`] makes them, under control or on real threads ([`Engine`]) in several states of the
+//! [`machine`], with the engine's own faults where it has them and by changing recorded messages
+//! where it has not; [`forms`] shows each as one of the records that people have: extended
 //! messages, messages of the plain wire, the lines of a server's log. [`calibrate`] diagnoses them
-//! and counts. Run i of a seed is the same whatever else is run.
+//! and counts. Run i of a seed is drawn alike whatever else is run; what real threads make of it is
+//! another each time.
 
 pub mod forms;
+pub mod machine;
 pub mod runs;
 mod transform;
 
@@ -14,8 +17,9 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::diagnosis::{CONFIDENT, Cause, Diagnosis};
+use crate::diagnosis::{CONFIDENT, Cause};
 use forms::Form;
+pub use runs::Engine;
 use runs::PlantedRun;
 
 /// What to calibrate with.
@@ -25,6 +29,10 @@ pub struct CalibrationPlan {
     pub runs: u64,
     /// Where they come from.
     pub seed: u64,
+    /// Who runs them.
+    pub engine: Engine,
+    /// Only runs of this cause.
+    pub only: Option<Cause>,
 }
 
 /// What the diagnosis made of runs with one cause.
@@ -38,10 +46,12 @@ pub struct Row {
     pub first: BTreeMap<Cause, u64>,
     /// Nothing wrong was found.
     pub nothing: u64,
-    /// Something was wrong and no cause was ranked.
+    /// Something was wrong, and no cause was named: the record does not tell, and that was said.
     pub undecided: u64,
     /// The planted cause was ranked first (nothing wrong was found, where there is none).
     pub right: u64,
+    /// It was not, and no cause was named.
+    pub cannot_tell: u64,
     /// Of those: with confidence.
     pub right_confident: u64,
     /// Another cause was named with confidence, first or not.
@@ -49,7 +59,7 @@ pub struct Row {
     /// The highest score that another cause got.
     pub highest_wrong: f64,
     /// The runs in which the planted cause was not first or another was named with confidence:
-    /// `RUN/form`.
+    /// `RUN/form`, of real threads with the state of the machine, and what was ranked first.
     pub missed: Vec<String>,
 }
 
@@ -68,13 +78,16 @@ pub fn calibrate(
     let mut rows = Vec::new();
     let mut done = 0;
     for cause in std::iter::once(None).chain(Cause::ALL.into_iter().map(Some)) {
+        if plan.only.is_some() && plan.only != cause {
+            continue;
+        }
         let mut row = Row::new(cause);
         for run in 0..plan.runs {
             if !keep_going(done) {
                 return Ok(Confusion { rows });
             }
-            let planted = PlantedRun::new(cause, plan.seed, run)?;
-            row.add(run, planted.form, &planted.diagnose());
+            let planted = PlantedRun::new(cause, plan.engine, plan.seed, run)?;
+            row.add(run, &planted);
             done += 1;
         }
         rows.push(row);
@@ -91,6 +104,7 @@ impl Row {
             nothing: 0,
             undecided: 0,
             right: 0,
+            cannot_tell: 0,
             right_confident: 0,
             wrong_confident: 0,
             highest_wrong: 0.0,
@@ -98,14 +112,17 @@ impl Row {
         }
     }
 
-    fn add(&mut self, run: u64, form: Form, diagnosis: &Diagnosis) {
+    fn add(&mut self, run: u64, planted: &PlantedRun) {
+        let diagnosis = &planted.diagnose();
         self.runs += 1;
         let first = diagnosis.causes.first();
         match first {
             Some(first) => *self.first.entry(first.cause).or_default() += 1,
-            None if diagnosis.trouble => self.undecided += 1,
+            None if diagnosis.trouble => {}
             None => self.nothing += 1,
         }
+        let is_undecided = diagnosis.trouble && diagnosis.named().is_none();
+        self.undecided += u64::from(is_undecided);
         let is_right = match (self.planted, first) {
             (None, None) => !diagnosis.trouble,
             (Some(planted), Some(first)) => planted == first.cause,
@@ -120,8 +137,23 @@ impl Row {
         let confident = first.is_none_or(|first| first.score >= CONFIDENT);
         self.right_confident += u64::from(is_right && confident);
         self.wrong_confident += u64::from(is_wrong);
+        self.cannot_tell += u64::from(is_undecided && !is_right);
         if !is_right || is_wrong {
-            self.missed.push(format!("{run}/{form}"));
+            let ranked = diagnosis.causes.iter().take(2);
+            let ranked = ranked.map(|cause| format!("{} {:.2}", cause.cause, cause.score));
+            let ranked: Vec<String> = ranked.collect();
+            self.missed
+                .push(format!("{} ({})", planted.name(run), ranked.join(", ")));
+        }
+    }
+}
+
+impl PlantedRun {
+    /// What it is called among those of its cause.
+    fn name(&self, run: u64) -> String {
+        match self.machine {
+            Some(machine) => format!("{run}/{}/{machine}", self.form),
+            None => format!("{run}/{}", self.form),
         }
     }
 }

@@ -1,20 +1,25 @@
-//! Runs with one known cause.
+//! Runs with one known cause, of the controlled engine or on real threads.
 //!
 //! Each is drawn: threads, operations, buffers a thread holds, hand-off or not, the discipline and
 //! its switches, where a fault strikes, and the form of the record. What the cause needs to show at
 //! all is demanded of the truth, never of the diagnosis: a run in which no race happened is drawn
 //! again.
 
+use std::ops::ControlFlow;
+use std::sync::atomic::AtomicBool;
+
 use thiserror::Error;
 
 use super::forms::{Form, present};
+use super::machine::MachineState;
 use super::transform;
 use crate::diagnosis::{Cause, Circumstances, Diagnoser, Diagnosis};
 use crate::engine::controlled::machine::{RunEnd, Setup, SetupError};
 use crate::engine::controlled::observe::observe;
 use crate::engine::controlled::schedulers::RandomWalk;
+use crate::engine::threads::{CheckedRunError, RunConfig, recorded_and_checked};
 use crate::lifecycle::{Order, Publication};
-use crate::observe::RunMessages;
+use crate::observe::{self, ObserveError, RunMessages};
 use crate::oracle::{Kind, Report};
 use crate::registry::Semantics;
 use crate::scenario::op::Op;
@@ -39,6 +44,12 @@ pub enum PlantError {
     /// It cannot be run under control.
     #[error(transparent)]
     Setup(#[from] SetupError),
+    /// It cannot be run on threads.
+    #[error(transparent)]
+    Threads(#[from] CheckedRunError),
+    /// What was recorded of it cannot be read.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
     /// The cause does not strike.
     #[error("{cause} did not strike in {TRIES} schedules of run {run}")]
     NotStruck {
@@ -49,6 +60,16 @@ pub enum PlantError {
     },
 }
 
+/// Who runs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// The controlled engine: a run is the same each time.
+    Controlled,
+    /// Real threads and sockets: what is drawn is the same each time, what the threads make of it
+    /// is not.
+    Threads,
+}
+
 /// A record with its cause.
 #[derive(Clone, Debug)]
 pub struct PlantedRun {
@@ -56,6 +77,8 @@ pub struct PlantedRun {
     pub cause: Option<Cause>,
     /// The form of the record.
     pub form: Form,
+    /// Where it ran, of real threads.
+    pub machine: Option<MachineState>,
     /// The record.
     pub seen: Vec<Observation>,
     /// What is known beside it.
@@ -64,12 +87,17 @@ pub struct PlantedRun {
 
 impl PlantedRun {
     /// Run `run` of `seed` with `cause`.
-    pub fn new(cause: Option<Cause>, seed: u64, run: u64) -> Result<PlantedRun, PlantError> {
+    pub fn new(
+        cause: Option<Cause>,
+        engine: Engine,
+        seed: u64,
+        run: u64,
+    ) -> Result<PlantedRun, PlantError> {
         let index = cause.map_or(0, |cause| 1 + cause as u64);
         let mut redrawn = 0;
         let (drawn, (seen, complete)) = loop {
             let stream = index + redrawn * (1 + Cause::ALL.len() as u64);
-            let mut drawn = Drawn::new(seed, run, stream);
+            let mut drawn = Drawn::new(engine, seed, run, stream);
             match drawn.record(cause) {
                 // The workload leaves the cause no room.
                 Err(PlantError::NotStruck { .. }) if redrawn < REDRAWN => redrawn += 1,
@@ -86,6 +114,7 @@ impl PlantedRun {
         Ok(PlantedRun {
             cause,
             form: drawn.form,
+            machine: drawn.machine,
             seen,
             circumstances,
         })
@@ -106,16 +135,22 @@ struct Drawn {
     seed: u64,
     run: u64,
     form: Form,
+    /// Of real threads.
+    machine: Option<MachineState>,
     random: Random,
 }
 
 impl Drawn {
-    fn new(seed: u64, run: u64, stream: u64) -> Drawn {
+    fn new(engine: Engine, seed: u64, run: u64, stream: u64) -> Drawn {
         let mut random = Random::new(seed, run, Purpose::Calibration, stream);
+        let seed = random.bits();
+        let form = [Form::Extended, Form::Plain, Form::Log][random.below(3) as usize];
+        let machine = (engine == Engine::Threads).then(|| MachineState::draw(&mut random));
         Drawn {
-            seed: random.bits(),
+            seed,
             run,
-            form: [Form::Extended, Form::Plain, Form::Log][random.below(3) as usize],
+            form,
+            machine,
             random,
         }
     }
@@ -213,9 +248,13 @@ impl Drawn {
         if self.random.percent(50) {
             let file = self.correct()?;
             let (seen, complete) = self.play(file)?;
-            let percent = [1, 2, 5, 10][self.random.below(4) as usize];
+            let per_10k = match self.machine {
+                None => [100, 200, 500, 1000][self.random.below(4) as usize],
+                // The records are longer.
+                Some(_) => [2, 10, 50, 200, 1000][self.random.below(5) as usize],
+            };
             let most = [1, 1, 8, 32][self.random.below(4) as usize];
-            let struck = transform::lossy(seen, percent, most, &mut self.random);
+            let struck = transform::lossy(seen, per_10k, most, &mut self.random);
             return match struck {
                 Some(seen) => Ok((seen, complete)),
                 None => Err(self.not_struck(Cause::Loss)),
@@ -310,8 +349,14 @@ impl Drawn {
     fn file(&mut self, name: &str) -> Result<ScenarioFile, PlantError> {
         let mut file = ScenarioFile::load(name)?;
         file.seed = self.seed;
-        file.threads = 2 + self.random.below(3) as u16;
-        file.ops = 2 * (40 + self.random.below(160));
+        if self.machine.is_some() {
+            file.threads = 2 + self.random.below(7) as u16;
+            file.ops = 2 * (300 + self.random.below(2000));
+            file.perturb = self.random.percent(50);
+        } else {
+            file.threads = 2 + self.random.below(3) as u16;
+            file.ops = 2 * (40 + self.random.below(160));
+        }
         file.workload.private_slots = 2 + self.random.below(15) as u32;
         file.workload.memories = Memories {
             dram: 0,
@@ -356,6 +401,9 @@ impl Drawn {
         scenario: &Scenario,
         schedule: u64,
     ) -> Result<(Vec<Observation>, bool, Report), PlantError> {
+        if let Some(machine) = self.machine {
+            return self.on_threads(scenario, schedule, machine);
+        }
         let setup = Setup::new(scenario.clone(), self.run)?;
         let walk = RandomWalk::new(self.seed);
         let index = self.run * TRIES + schedule;
@@ -371,5 +419,23 @@ impl Drawn {
             run.finish(&mut sink);
         }
         Ok((seen, complete, observed.report))
+    }
+
+    fn on_threads(
+        &self,
+        scenario: &Scenario,
+        schedule: u64,
+        machine: MachineState,
+    ) -> Result<(Vec<Observation>, bool, Report), PlantError> {
+        let interrupt = AtomicBool::new(false);
+        let config = RunConfig::new(scenario, self.run * TRIES + schedule, &interrupt);
+        let checked = machine.during(|| recorded_and_checked(config, |_| ()))?;
+        let mut seen = Vec::new();
+        let trace = checked.trace.expect("it was recorded");
+        observe::each(&trace, &mut |observation| {
+            seen.push(observation);
+            ControlFlow::Continue(())
+        })?;
+        Ok((seen, checked.result.completed, checked.report))
     }
 }

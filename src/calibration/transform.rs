@@ -164,12 +164,12 @@ pub(super) fn misread(seen: &[Observation], written: Layout, read: Layout) -> Ve
     misread
 }
 
-/// A loss begins at each message with a probability of `percent` over `most`, and takes up to
-/// `most` messages: one alone, or as many as a full socket does until the server reads on. `None`:
+/// A loss begins at each message with a probability of `per_10k` in 10,000 over `most`, and takes up
+/// to `most` messages: one alone, or as many as a full socket does until the server reads on. `None`:
 /// nothing was lost that can be seen.
 pub(super) fn lossy(
     seen: Vec<Observation>,
-    percent: u8,
+    per_10k: u64,
     most: u64,
     random: &mut Random,
 ) -> Option<Vec<Observation>> {
@@ -182,7 +182,7 @@ pub(super) fn lossy(
         if message_of(observation).is_none() || number < beginning {
             return false;
         }
-        if left == 0 && random.percent(percent) && random.below(most) == 0 {
+        if left == 0 && random.below(10_000) < per_10k && random.below(most) == 0 {
             left = random.between(1, most);
         }
         let lost = left > 0;

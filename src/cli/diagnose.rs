@@ -16,6 +16,7 @@ use clap::Args;
 use super::outcome::{CommandOutcome, Context};
 use super::progress::Progress;
 use super::verdict::VerdictSummary;
+use crate::calibration::Engine;
 use crate::diagnosis::{Cause, Circumstances, Diagnoser, Diagnosis};
 use crate::import::allocation::{self, AllocationEvent, AllocationSource};
 use crate::import::stacks::StackId;
@@ -38,9 +39,33 @@ pub struct DiagnoseArgs {
     /// Diagnose runs with a known cause instead, and print how often the diagnosis is right
     #[arg(long, conflicts_with = "file")]
     pub calibrate: bool,
+    /// Who makes those runs: `controlled` or `threads`
+    #[arg(long, value_enum, default_value_t = CalibrationEngine::Controlled, requires = "calibrate")]
+    pub engine: CalibrationEngine,
+    /// Only runs of this cause, by name
+    #[arg(long, value_name = "CAUSE", value_parser = cause, requires = "calibrate")]
+    pub cause: Option<Cause>,
     /// Runs of each cause
     #[arg(long, value_name = "N", default_value_t = 100, requires = "calibrate")]
     pub runs: u64,
+}
+
+/// Who makes the runs of a calibration.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum CalibrationEngine {
+    /// The controlled engine: the same runs each time
+    Controlled,
+    /// Real threads and sockets, on the machine as found, on one core, and loaded
+    Threads,
+}
+
+/// A cause by its name.
+fn cause(name: &str) -> Result<Cause, String> {
+    let known = Cause::ALL.into_iter().find(|cause| cause.name() == name);
+    known.ok_or_else(|| {
+        let names: Vec<&str> = Cause::ALL.iter().map(|cause| cause.name()).collect();
+        format!("one of {}", names.join(", "))
+    })
 }
 
 /// A diagnosis with what is known of its source.
@@ -70,7 +95,11 @@ struct LeakPlace {
 /// Runs the subcommand.
 pub fn run(args: &DiagnoseArgs, context: &Context) -> CommandOutcome {
     let Some(file) = &args.file else {
-        return calibrate::run(args.runs, context);
+        let engine = match args.engine {
+            CalibrationEngine::Controlled => Engine::Controlled,
+            CalibrationEngine::Threads => Engine::Threads,
+        };
+        return calibrate::run(args.runs, engine, args.cause, context);
     };
     match diagnose(file, context) {
         Ok(diagnosed) => print::outcome(file, &diagnosed, context),

@@ -24,6 +24,8 @@ use crate::tracking::Message;
 
 /// Processes with numbers that are followed.
 const MAX_QUEUES: usize = 1 << 12;
+/// Devices of a process that are followed.
+const MAX_DEVICES: usize = 64;
 /// Messages of a process and device that wait for one with a lower stamp.
 const WINDOW: usize = 1 << 14;
 /// Numbers that must come again in a row before a process counts as a new one.
@@ -98,20 +100,17 @@ impl Arrivals {
         let process = self.processes.entry(pid).or_default();
         process.reconnected |= is_new_connection;
         let number = process.note_number(seen);
-        let reconnected = match number {
-            NumberSeen::Unknown => false,
-            _ => std::mem::take(&mut process.reconnected),
-        };
+        let reconnected = number.is_some() && std::mem::take(&mut process.reconnected);
         match number {
-            NumberSeen::Again => {
+            Some(NumberSeen::Again) => {
                 process.again += 1;
                 process.kept_back.push(waiting);
                 if process.again >= AGAIN || reconnected {
                     self.begin_anew(pid, out);
                 }
             }
-            // A number of its own: what came again came twice.
-            NumberSeen::First if process.again > 0 && process.is_decided_by(seen) => {
+            // It counts on: what came again came twice.
+            Some(NumberSeen::Highest) if process.again > 0 && process.is_decided_by(seen) => {
                 process.kept_back.push(waiting);
                 self.go_on(pid, out);
             }
@@ -233,19 +232,23 @@ impl WaitingMessage {
 }
 
 impl ProcessArrivals {
-    /// Takes the number of a message: whether it came before.
-    fn note_number(&mut self, seen: &SeenMessage<'_>) -> NumberSeen {
+    /// Takes the number of a message, where it has one: whether it came before.
+    fn note_number(&mut self, seen: &SeenMessage<'_>) -> Option<NumberSeen> {
+        let is_full = self.devices.len() >= MAX_DEVICES;
+        if is_full && !self.devices.contains_key(&seen.message.device) {
+            return None;
+        }
         let device = self.devices.entry(seen.message.device).or_default();
         let generation = seen.generation().filter(|_| seen.opens());
         match (stamp(seen), generation) {
-            (Some(stamp), _) => device.stamps.insert(stamp),
-            (None, Some(generation)) => device.generations.insert(generation.number),
-            (None, None) => NumberSeen::Unknown,
+            (Some(stamp), _) => Some(device.stamps.insert(stamp)),
+            (None, Some(generation)) => Some(device.generations.insert(generation.number)),
+            (None, None) => None,
         }
     }
 
-    /// Whether a new number of this message's kind says that the process goes on: those that came
-    /// again are of its device.
+    /// Whether the next number of this message's device says that the process goes on: those that
+    /// came again are of that device.
     fn is_decided_by(&self, seen: &SeenMessage<'_>) -> bool {
         let device = seen.message.device;
         self.kept_back
@@ -305,5 +308,96 @@ impl DeviceArrivals {
             self.give_up_next(never_came, out);
             self.release(out);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Memory;
+    use crate::tracking::MessageKind;
+    use crate::tracking::message::Extension;
+
+    fn numbered(kind: MessageKind, stamp: u64, generation: u64) -> Message {
+        Message {
+            extension: Some(Extension {
+                memory: Memory::L1,
+                sequence: stamp,
+                generation,
+                thread: 0,
+            }),
+            ..Message::bare(kind, 0, 7)
+        }
+    }
+
+    /// What comes of these messages: `N` the number of a message, `anew`, `missing N`.
+    fn arrive(messages: &[Message], complete: bool) -> Vec<String> {
+        let mut arrivals = Arrivals::default();
+        let mut out = VecDeque::new();
+        for (number, message) in messages.iter().enumerate() {
+            let at = RecordPoint {
+                position: number as u64,
+                number: number as u64,
+            };
+            let seen = SeenMessage {
+                at,
+                conn: None,
+                message,
+                complete: true,
+                server_answer: None,
+            };
+            if is_numbered(&seen) || arrivals.keeps_back(7) {
+                arrivals.take(&seen, false, &mut out);
+            } else {
+                out.push_back(Arrival::Message(WaitingMessage::new(&seen)));
+            }
+        }
+        arrivals.finish(complete, &mut out);
+        let words = out.into_iter().map(|arrival| match arrival {
+            Arrival::Message(waiting) => waiting.at.position.to_string(),
+            Arrival::BeganAnew { .. } => "anew".to_owned(),
+            Arrival::Missing { count, .. } => format!("missing {count}"),
+        });
+        words.collect()
+    }
+
+    fn allocations(generations: impl IntoIterator<Item = u64>) -> Vec<Message> {
+        let alloc = |generation| numbered(MessageKind::Alloc, 0, generation);
+        generations.into_iter().map(alloc).collect()
+    }
+
+    #[test]
+    fn a_thread_that_is_late_by_thousands_is_no_new_process() {
+        let messages = allocations((2..5000).chain([1]).chain(5000..5010));
+        assert!(!arrive(&messages, true).contains(&"anew".to_owned()));
+    }
+
+    #[test]
+    fn a_process_that_counts_from_the_beginning_is_a_new_one_from_its_first_number_on() {
+        let messages = allocations((1..100).chain([2, 1, 3]).chain(4..200));
+        let out = arrive(&messages, true);
+        assert_eq!(out[99], "anew");
+        assert_eq!(out.iter().filter(|word| *word == "anew").count(), 1);
+        assert_eq!(out.len(), messages.len() + 1);
+    }
+
+    #[test]
+    fn a_message_that_came_twice_is_no_new_process() {
+        let messages = allocations((1..100).chain([50]).chain(100..110));
+        let out = arrive(&messages, true);
+        assert_eq!(out.len(), messages.len());
+    }
+
+    #[test]
+    fn stamps_put_messages_in_order_and_a_gap_is_a_message_that_never_came() {
+        let stamps = [1, 3, 2, 5, 6];
+        let messages: Vec<Message> = stamps
+            .iter()
+            .map(|stamp| numbered(MessageKind::Free, *stamp, 1))
+            .collect();
+        let out = arrive(&messages, true);
+        assert_eq!(out, ["0", "2", "1", "missing 1", "3", "4"]);
+        // It may be on its way.
+        assert_eq!(arrive(&messages, false), ["0", "2", "1", "3", "4"]);
     }
 }

@@ -251,7 +251,9 @@ impl Clients {
         pids.sort_unstable();
         let mut found = Vec::new();
         for pid in pids {
-            let Some(client) = self.table.get_mut(&pid) else {
+            // Generations show a new process by themselves.
+            let without_generations = |client: &&mut ClientState| client.allocated.is_empty();
+            let Some(client) = self.table.get_mut(&pid).filter(without_generations) else {
                 continue;
             };
             for _ in 0..MAX_CUTS {

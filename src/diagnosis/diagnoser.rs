@@ -94,7 +94,8 @@ impl Diagnoser {
     /// The outcome, at the end of the record.
     pub fn finish(mut self, circumstances: Circumstances) -> Diagnosis {
         self.ledger.facts.circumstances = circumstances;
-        self.arrivals.finish(circumstances.complete, &mut self.decided);
+        self.arrivals
+            .finish(circumstances.complete, &mut self.decided);
         self.take_decided();
         self.ledger.facts.overtaken = self.arrivals.overtaken;
         let live = self.addresses.decide(&mut self.ledger);

@@ -1,60 +1,70 @@
-//! Numbers that were seen: a set of mostly consecutive numbers, in bounded memory.
+//! Numbers that were seen: a set of counted numbers, with gaps or without, in bounded memory.
 
-/// Ranges that are kept; of what is below the lowest of more, nothing is known.
-const MAX_RANGES: usize = 1 << 12;
+use std::collections::BTreeMap;
+
+/// Words of a block.
+const WORDS: usize = 8;
+/// Numbers of a block.
+const BLOCK: u64 = 64 * WORDS as u64;
+/// Blocks that are kept: about a million numbers. What is below counts as seen.
+const MAX_BLOCKS: usize = 1 << 11;
 
 /// Whether a number was seen before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NumberSeen {
-    First,
+    /// It is new, and higher than all before.
+    Highest,
+    /// It is new.
+    Between,
+    /// It was seen, or is lower than what is remembered, by a million.
     Again,
-    Unknown,
 }
 
-/// The numbers, as ranges with both ends, in order, none touching another.
+/// The numbers, one bit each.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NumbersSeen {
-    ranges: Vec<(u64, u64)>,
-    /// Below this nothing is known.
+    blocks: BTreeMap<u64, [u64; WORDS]>,
+    /// Blocks below this one are forgotten.
     floor: u64,
+    highest: Option<u64>,
 }
 
 impl NumbersSeen {
     /// Takes a number.
     pub fn insert(&mut self, number: u64) -> NumberSeen {
-        if number < self.floor {
-            return NumberSeen::Unknown;
+        let (block, word, bit) = place(number);
+        if block < self.floor {
+            return NumberSeen::Again;
         }
-        let above = self.ranges.partition_point(|range| range.0 <= number);
-        let joins_below = match above.checked_sub(1).map(|below| self.ranges[below]) {
-            Some((_, last)) if number <= last => return NumberSeen::Again,
-            Some((_, last)) => last + 1 == number,
-            None => false,
-        };
-        let joins_above = self
-            .ranges
-            .get(above)
-            .is_some_and(|range| number + 1 == range.0);
-        match (joins_below, joins_above) {
-            (true, true) => {
-                self.ranges[above - 1].1 = self.ranges[above].1;
-                self.ranges.remove(above);
-            }
-            (true, false) => self.ranges[above - 1].1 = number,
-            (false, true) => self.ranges[above].0 = number,
-            (false, false) => self.ranges.insert(above, (number, number)),
+        let words = self.blocks.entry(block).or_default();
+        if words[word] & bit != 0 {
+            return NumberSeen::Again;
         }
-        if self.ranges.len() > MAX_RANGES {
-            self.floor = self.ranges.remove(0).1.saturating_add(1);
+        words[word] |= bit;
+        if self.blocks.len() > MAX_BLOCKS
+            && let Some((lowest, _)) = self.blocks.pop_first()
+        {
+            self.floor = lowest + 1;
         }
-        NumberSeen::First
+        if self.highest.is_some_and(|highest| number < highest) {
+            return NumberSeen::Between;
+        }
+        self.highest = Some(number);
+        NumberSeen::Highest
     }
 
-    /// Whether it was seen, as far as that is known.
+    /// Whether it was seen.
     pub fn contains(&self, number: u64) -> bool {
-        let above = self.ranges.partition_point(|range| range.0 <= number);
-        above > 0 && number <= self.ranges[above - 1].1
+        let (block, word, bit) = place(number);
+        let words = self.blocks.get(&block);
+        block < self.floor || words.is_some_and(|words| words[word] & bit != 0)
     }
+}
+
+/// The block, the word in it and the bit in that.
+fn place(number: u64) -> (u64, usize, u64) {
+    let word = (number % BLOCK) / 64;
+    (number / BLOCK, word as usize, 1 << (number % 64))
 }
 
 #[cfg(test)]
@@ -65,24 +75,25 @@ mod tests {
     fn numbers_out_of_order_are_new_once_and_again_after() {
         let mut seen = NumbersSeen::default();
         for number in [5, 1, 3, 2, 4, 900, 7, 6] {
-            assert_eq!(seen.insert(number), NumberSeen::First, "{number}");
+            assert_ne!(seen.insert(number), NumberSeen::Again, "{number}");
         }
-        assert_eq!(seen.ranges, [(1, 7), (900, 900)]);
         for number in [1, 4, 7, 900] {
             assert_eq!(seen.insert(number), NumberSeen::Again, "{number}");
             assert!(seen.contains(number));
         }
         assert!(!seen.contains(8));
+        assert_eq!(seen.insert(899), NumberSeen::Between);
+        assert_eq!(seen.insert(u64::MAX), NumberSeen::Highest);
     }
 
     #[test]
-    fn what_is_forgotten_is_not_known() {
+    fn what_is_lower_than_what_is_remembered_counts_as_seen() {
         let mut seen = NumbersSeen::default();
-        for number in 0..=MAX_RANGES as u64 {
-            seen.insert(10 + 2 * number);
+        for block in 1..=1 + MAX_BLOCKS as u64 {
+            seen.insert(block * BLOCK);
         }
-        assert_eq!(seen.insert(10), NumberSeen::Unknown);
-        assert_eq!(seen.insert(12), NumberSeen::Again);
-        assert_eq!(seen.insert(u64::MAX), NumberSeen::First);
+        assert_eq!(seen.insert(3), NumberSeen::Again);
+        assert!(seen.contains(BLOCK + 1));
+        assert_eq!(seen.insert(2 * BLOCK + 1), NumberSeen::Between);
     }
 }

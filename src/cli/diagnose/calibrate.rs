@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::super::outcome::{CommandOutcome, Context, Format};
 use super::super::progress::Progress;
-use crate::calibration::{CalibrationPlan, Confusion, Row, calibrate};
+use crate::calibration::{CalibrationPlan, Confusion, Engine, Row, calibrate};
 use crate::diagnosis::{CONFIDENT, Cause};
 use crate::numbers::plural;
 
@@ -16,13 +16,29 @@ const RIGHT: f64 = 0.95;
 /// Missed runs that the text output names, of each row.
 const SHOWN: usize = 5;
 
-pub(super) fn run(runs: u64, context: &Context) -> CommandOutcome {
+pub(super) fn run(
+    runs: u64,
+    engine: Engine,
+    only: Option<Cause>,
+    context: &Context,
+) -> CommandOutcome {
     let started = Instant::now();
     let seed = context.seed.unwrap_or(0);
-    let all = runs * (1 + Cause::ALL.len() as u64);
+    let rows = if only.is_some() {
+        1
+    } else {
+        1 + Cause::ALL.len()
+    };
+    let all = runs * rows as u64;
     let mut progress = Progress::new(context.quiet, "calibrate", "runs", all);
     context.catch_interrupts();
-    let confusion = calibrate(CalibrationPlan { runs, seed }, |done| {
+    let plan = CalibrationPlan {
+        runs,
+        seed,
+        engine,
+        only,
+    };
+    let confusion = calibrate(plan, |done| {
         progress.update(done);
         !context.interrupt.load(std::sync::atomic::Ordering::Relaxed)
     });
@@ -31,7 +47,7 @@ pub(super) fn run(runs: u64, context: &Context) -> CommandOutcome {
         Ok(confusion) => confusion,
         Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
-    let holds = confusion.rows.len() > Cause::ALL.len() && confusion.rows.iter().all(holds);
+    let holds = confusion.rows.len() == rows && confusion.rows.iter().all(holds);
     let stdout = match context.format {
         Format::Json => format!(
             "{}\n",
@@ -54,7 +70,7 @@ pub(super) fn run(runs: u64, context: &Context) -> CommandOutcome {
 /// and silent where there is nothing.
 fn holds(row: &Row) -> bool {
     let least = if row.planted.is_some() { RIGHT } else { 1.0 };
-    row.wrong_confident == 0 && row.right as f64 >= least * row.runs as f64
+    row.wrong_confident == 0 && row.right as f64 >= least * (row.runs - row.cannot_tell) as f64
 }
 
 fn human(confusion: &Confusion, runs: u64, seed: u64, holds: bool) -> String {
@@ -62,7 +78,7 @@ fn human(confusion: &Confusion, runs: u64, seed: u64, holds: bool) -> String {
     table.load_style(presets::NOTHING);
     let mut head = vec!["planted \\ first".to_owned(), "nothing".to_owned()];
     head.extend(Cause::ALL.iter().map(|cause| short(*cause)));
-    head.extend(["undecided", "right", "confident", "wrong"].map(str::to_owned));
+    head.extend(["can't tell", "right", "confident", "wrong"].map(str::to_owned));
     table.set_header(head);
     for row in &confusion.rows {
         let number = |count: u64| match count {
@@ -75,7 +91,7 @@ fn human(confusion: &Confusion, runs: u64, seed: u64, holds: bool) -> String {
         ];
         let of = |cause: &Cause| number(row.first.get(cause).copied().unwrap_or(0));
         cells.extend(Cause::ALL.iter().map(of));
-        cells.push(number(row.undecided));
+        cells.push(number(row.cannot_tell));
         cells.push(format!(
             "{:.1} %",
             100.0 * row.right as f64 / row.runs.max(1) as f64
@@ -103,7 +119,7 @@ fn human(confusion: &Confusion, runs: u64, seed: u64, holds: bool) -> String {
         } else {
             String::new()
         };
-        text += &format!("missed of {name}, run/form: {}{and}\n", missed.join(" "));
+        text += &format!("missed of {name}, run/form: {}{and}\n", missed.join(", "));
     }
     text += "right: the planted cause is first. confident: of those, with a score of at least ";
     text += &format!("{CONFIDENT}. wrong: another cause has such a score.\n");

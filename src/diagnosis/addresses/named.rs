@@ -38,6 +38,8 @@ pub(super) struct NamedAddress {
 struct NamedLife {
     generation: u64,
     life: AddressLife,
+    /// The ALLOC of the first later life that came before this one's FREE.
+    overlapped_at: Option<RecordPoint>,
 }
 
 /// A FREE that names its life.
@@ -69,7 +71,17 @@ impl NamedAddress {
         if !self.live.is_empty() {
             ledger.diverged(Kind::DuplicateAlloc, life.at);
         }
-        self.live.push(NamedLife { generation, life });
+        let lower = |named: &&mut NamedLife| named.generation < generation;
+        for before in self.live.iter_mut().filter(lower) {
+            before.overlapped_at.get_or_insert(life.at);
+        }
+        let later = self.live.iter().find(|named| named.generation > generation);
+        let overlapped_at = later.map(|later| later.life.at);
+        self.live.push(NamedLife {
+            generation,
+            life,
+            overlapped_at,
+        });
         if self.live.len() > MAX_KEPT {
             self.lose_oldest(true, ledger);
         }
@@ -86,9 +98,10 @@ impl NamedAddress {
         let swept = self.end_with_clients(Some(generation), ledger);
         let mut live = self.live.iter();
         if let Some(index) = live.position(|named| named.generation == generation) {
-            let NamedLife { life, .. } = self.live.remove(index);
-            self.end_life(&life, free, ledger);
-        } else if let Some(swept) = swept.or_else(|| find(&self.swept, generation).map(|free| free.at))
+            let named = self.live.remove(index);
+            self.end_life(&named, free, ledger);
+        } else if let Some(swept) =
+            swept.or_else(|| find(&self.swept, generation).map(|free| free.at))
         {
             let sighting = ledger.sighting(&[swept, at]);
             ledger.facts.swept_frees.add_proven(sighting);
@@ -133,16 +146,15 @@ impl NamedAddress {
         self.live.first().map(|named| named.life)
     }
 
-    /// `life`, which is no longer kept, got its FREE: late, if a later one has begun.
-    fn end_life(&mut self, life: &AddressLife, free: NamedFree, ledger: &mut AddressLedger<'_>) {
+    /// A life, which is no longer kept, got its FREE: late, if a later one has begun.
+    fn end_life(&mut self, named: &NamedLife, free: NamedFree, ledger: &mut AddressLedger<'_>) {
+        let life = &named.life;
         ledger.clients.end_life(life);
         ledger.facts.lives.add(free.at.since(life.at));
-        let mut live = self.live.iter();
-        let later = live.find(|named| named.generation > free.generation);
-        if let Some(NamedLife { life: next, .. }) = later.filter(|_| !self.disturbed) {
-            let sighting = ledger.sighting(&[life.at, next.at, free.at]);
+        if let Some(next) = named.overlapped_at.filter(|_| !self.disturbed) {
+            let sighting = ledger.sighting(&[life.at, next, free.at]);
             ledger.facts.late_frees.add_proven(sighting);
-            ledger.facts.late_gaps.add(free.at.since(next.at));
+            ledger.facts.late_gaps.add(free.at.since(next));
         }
         self.disturbed &= !self.live.is_empty();
         self.end(free);
@@ -193,7 +205,10 @@ impl NamedAddress {
     ) -> Option<RecordPoint> {
         let mut found = None;
         let mut restarted = false;
-        self.live.retain(|NamedLife { generation, life }| {
+        self.live.retain(|named| {
+            let NamedLife {
+                generation, life, ..
+            } = named;
             match ledger.clients.ending(life) {
                 None => return true,
                 Some(ClientEnd::Swept(swept)) if asked == Some(*generation) => found = Some(swept),

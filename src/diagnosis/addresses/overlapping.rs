@@ -105,7 +105,9 @@ impl OverlappingLives {
     ) -> Option<AddressLife> {
         if !client_has_ended && self.awaits_one_free(ledger) {
             let overlap = self.surplus.remove(0);
-            let free = overlap.first_free.expect("one came, or none would be awaited");
+            let free = overlap
+                .first_free
+                .expect("one came, or none would be awaited");
             overlap.note_late_free(free, ledger);
             return Some(self.last);
         }

@@ -41,12 +41,10 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     }
     // A message that never came may be counted by its number and by what it left.
     let missing = facts.missing as f64;
-    let proven =
-        proven_frees.min(shares.lost_frees) + (facts.lost_allocs.proven + dropped) as f64;
+    let proven = proven_frees.min(shares.lost_frees) + (facts.lost_allocs.proven + dropped) as f64;
     let amount = shares.lost_frees
         + shares.second_lost
         + shares.first_lost
-        + shares.far_lost
         + (facts.lost_allocs.count + dropped) as f64;
     let mut evidence = Evidence {
         amount: amount.max(missing),
