@@ -50,7 +50,8 @@ pub struct Row {
     pub undecided: u64,
     /// The planted cause was ranked first (nothing wrong was found, where there is none).
     pub right: u64,
-    /// It was not, and no cause was named.
+    /// It was not, and the diagnosis says that it cannot tell: it names no cause, or several of
+    /// which the planted one is one.
     pub cannot_tell: u64,
     /// Of those: with confidence.
     pub right_confident: u64,
@@ -123,6 +124,8 @@ impl Row {
         }
         let is_undecided = diagnosis.trouble && diagnosis.named().is_none();
         self.undecided += u64::from(is_undecided);
+        let between = diagnosis.undecided_between();
+        let says_so = planted.cause.is_some_and(|cause| between.contains(&cause));
         let is_right = match (self.planted, first) {
             (None, None) => !diagnosis.trouble,
             (Some(planted), Some(first)) => planted == first.cause,
@@ -137,7 +140,7 @@ impl Row {
         let confident = first.is_none_or(|first| first.score >= CONFIDENT);
         self.right_confident += u64::from(is_right && confident);
         self.wrong_confident += u64::from(is_wrong);
-        self.cannot_tell += u64::from(is_undecided && !is_right);
+        self.cannot_tell += u64::from((is_undecided || says_so) && !is_right);
         if !is_right || is_wrong {
             let ranked = diagnosis.causes.iter().take(2);
             let ranked = ranked.map(|cause| format!("{} {:.2}", cause.cause, cause.score));

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::sightings::Sighting;
-use super::suspect::Suspect;
+use super::suspect::{Cause, Suspect};
 use crate::oracle::Kind;
 
 /// From this score on a cause is named with confidence.
 pub const CONFIDENT: f64 = 0.9;
 /// From this score on a cause is named; below, it is only mentioned.
 pub const PROBABLE: f64 = 0.5;
+
+/// A cause whose score is so much of the first one's is hardly less likely.
+const AS_LIKELY: f64 = 0.5;
 
 /// The outcome.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +41,22 @@ impl Diagnosis {
     /// The first cause, where it is named.
     pub fn named(&self) -> Option<&Suspect> {
         self.causes.first().filter(|first| first.score >= PROBABLE)
+    }
+
+    /// The causes that the record does not tell apart: none is sure, and one is hardly likelier than
+    /// the other. Empty where one stands out.
+    pub fn undecided_between(&self) -> Vec<Cause> {
+        let Some(first) = self.causes.first().filter(|first| first.score < CONFIDENT) else {
+            return Vec::new();
+        };
+        let near = |suspect: &&Suspect| suspect.score >= AS_LIKELY * first.score;
+        let near: Vec<Cause> = self
+            .causes
+            .iter()
+            .filter(near)
+            .map(|near| near.cause)
+            .collect();
+        if near.len() > 1 { near } else { Vec::new() }
     }
 
     /// Causes that are named.

@@ -63,6 +63,16 @@ fn human(path: &Path, diagnosed: &Diagnosed) -> String {
 /// The verdict, in a sentence.
 fn headline(diagnosed: &Diagnosed) -> String {
     let diagnosis = &diagnosed.diagnosis;
+    let undecided = diagnosis.undecided_between();
+    if let [first, others @ ..] = undecided.as_slice()
+        && !others.is_empty()
+    {
+        let others: Vec<&str> = others.iter().map(|other| other.name()).collect();
+        return format!(
+            "something is wrong, and this record cannot tell {first} and {} apart",
+            others.join(" and ")
+        );
+    }
     let named: Vec<&Suspect> = diagnosis.all_named().collect();
     match named.as_slice() {
         [] if diagnosis.trouble => {
@@ -194,6 +204,7 @@ fn json_of(diagnosed: &Diagnosed) -> Value {
         .collect();
     json!({
         "causes": causes,
+        "undecided_between": diagnosis.undecided_between(),
         "trouble": diagnosis.trouble,
         "position": seen.position_word,
         "unrecognised": seen.unrecognised,

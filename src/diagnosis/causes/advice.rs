@@ -42,6 +42,13 @@ pub(super) fn advice(facts: &Facts, causes: &[Suspect], trouble: bool) -> Vec<St
                 .to_owned(),
         );
     }
+    if suspected(Cause::Loss) && suspected(Cause::Reordering) && !circumstances.complete {
+        advice.push(
+            "the end: record until the clients have ended (`proxy --record`, `serve --record`): by \
+             then what was late has come, and what was lost has not"
+                .to_owned(),
+        );
+    }
     if suspected(Cause::LateAttach) {
         advice.push("the beginning: start the server and the record before the clients".to_owned());
     }

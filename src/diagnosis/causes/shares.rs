@@ -38,9 +38,10 @@ const UNNAMED: f64 = 0.3;
 /// Of the ALLOCs and FREEs too many at an address out of balance: the share of those that lead away
 /// from balance, where messages are late. Two threads are seldom late at one address.
 const LATE_TWICE: f64 = 0.1;
-/// Messages on their way at the end of a record, beyond those that far pairs let expect: where its
-/// clients have ended, and where not.
-const ON_THEIR_WAY: [f64; 2] = [0.02, 0.2];
+/// Messages on their way at the end of a record whose clients have ended.
+const NONE_ON_THEIR_WAY: f64 = 0.02;
+/// How likely it is that clients have ended where the record does not say it.
+const ENDED: f64 = 0.5;
 /// Messages of an address within which a message that is late by little comes.
 const NEAR_MESSAGES: f64 = 5.0;
 
@@ -51,11 +52,12 @@ fn choices(all: f64, some: f64) -> f64 {
         .sum()
 }
 
-/// The logarithm of the factorial of `number`.
-fn factorial_ln(number: f64) -> f64 {
-    (1..=number.round() as u64)
+/// How likely `number` events are where `expected` are.
+fn poisson(number: f64, expected: f64) -> f64 {
+    let factorial_ln: f64 = (1..=number.round() as u64)
         .map(|factor| (factor as f64).ln())
-        .sum()
+        .sum();
+    (number * expected.ln() - expected - factorial_ln).exp()
 }
 
 /// The counts that belong to each cause, in pieces.
@@ -97,16 +99,21 @@ impl Shares {
         let away = facts.deepened as f64;
         let unbalanced = (facts.lost_frees.inferred() + facts.second_frees.inferred()) as f64;
         let messages = facts.messages.max(1) as f64;
-        let on_their_way = facts.far_lateness as f64 / messages
-            + ON_THEIR_WAY[usize::from(!facts.circumstances.complete)];
+        // At any moment as many are on their way as messages are late by their number.
+        let late_at_once = NONE_ON_THEIR_WAY + facts.far_lateness as f64 / messages;
         // How much likelier the messages are if they were late.
         let walk = far * (2.0 * (1.0 - LATE_TWICE)).ln() + away * (2.0 * LATE_TWICE).ln();
-        let end = unbalanced * on_their_way.ln() - on_their_way - factorial_ln(unbalanced);
+        let ended = poisson(unbalanced, NONE_ON_THEIR_WAY);
+        let end = if facts.circumstances.complete {
+            ended
+        } else {
+            ENDED * ended + (1.0 - ENDED) * poisson(unbalanced, late_at_once)
+        };
         let near = (facts.late_frees.inferred() + facts.early_frees.inferred()) as f64;
         let rate = (2.0 * (far + near) + away + unbalanced) / messages;
         let near_by_loss = (NEAR_MESSAGES * rate).clamp(0.02, 0.5);
         let near = near.min(far) * (0.5 / near_by_loss).ln();
-        self.far_late = far / (1.0 + (-(walk + end + near)).exp());
+        self.far_late = far / (1.0 + (-(walk + end.max(f64::MIN_POSITIVE).ln() + near)).exp());
         self.far_lost = far - self.far_late;
     }
 
