@@ -9,6 +9,7 @@
 
 pub mod forms;
 pub mod machine;
+mod mesh;
 pub mod runs;
 mod transform;
 

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::forms::{Form, present};
 use super::machine::MachineState;
+use super::mesh;
 use super::transform;
 use crate::diagnosis::{Cause, Circumstances, Diagnoser, Diagnosis};
 use crate::engine::controlled::machine::{RunEnd, Setup, SetupError};
@@ -210,6 +211,10 @@ impl Drawn {
             }
             Cause::DeadClientSweep => self.sweep(),
             Cause::RealLeak => self.leak(),
+            Cause::MeshRelease => match mesh::record(&mut self.random) {
+                (seen, true) => Ok((seen, true)),
+                (_, false) => Err(self.not_struck(cause)),
+            },
         }
     }
 

@@ -3,7 +3,7 @@
 //!
 //! Its size is bounded: it does not grow with the record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use rustc_hash::FxHashMap;
 
@@ -59,6 +59,11 @@ pub(super) struct Facts {
     /// A FREE of what is not live, and an ALLOC too many several lives later: its ALLOC was late,
     /// or an ALLOC and then a FREE are lost.
     pub far_early_frees: Sightings,
+    /// Messages that were late, near or far; and of those, the ones beside which one was late at the
+    /// same address of another device.
+    pub late_messages: u64,
+    pub late_views: u64,
+    recently_late: VecDeque<LateMessage>,
     /// By how many messages those were late, in all.
     pub far_lateness: u64,
     /// An ALLOC of an address that had one too many, a FREE of one that had one too few: further
@@ -142,7 +147,47 @@ pub(super) struct Facts {
     pub first: Option<(Kind, Sighting)>,
 }
 
+/// A message that was late.
+#[derive(Clone, Copy, Debug)]
+struct LateMessage {
+    device: i32,
+    address: u64,
+    /// The number of the ALLOC that it came after.
+    next: u64,
+    is_view: bool,
+}
+
+/// Late messages in which one of the same address is looked for.
+const RECENTLY_LATE: usize = 256;
+/// The ALLOCs of the views of one mesh buffer are so close together.
+const VIEWS_WITHIN: u64 = 512;
+
 impl Facts {
+    /// A message about `key` was late: it came after the next ALLOC of the address, at `next`.
+    pub fn see_late(&mut self, key: AddressKey, next: RecordPoint) {
+        self.late_messages += 1;
+        let mut late = LateMessage {
+            device: key.device,
+            address: key.address,
+            next: next.number,
+            is_view: false,
+        };
+        let beside = |other: &&mut LateMessage| {
+            other.address == late.address
+                && other.device != late.device
+                && other.next.abs_diff(late.next) <= VIEWS_WITHIN
+        };
+        if let Some(other) = self.recently_late.iter_mut().find(beside) {
+            self.late_views += 1 + u64::from(!other.is_view);
+            other.is_view = true;
+            late.is_view = true;
+        }
+        if self.recently_late.len() >= RECENTLY_LATE {
+            self.recently_late.pop_front();
+        }
+        self.recently_late.push_back(late);
+    }
+
     pub fn count(&mut self, kind: Kind, sighting: &Sighting) {
         *self.kinds.entry(kind).or_default() += 1;
         if self.first.is_none() {

@@ -29,11 +29,13 @@ pub enum Cause {
     DeadClientSweep,
     /// The program did not release what it allocated.
     RealLeak,
+    /// A mesh buffer's address was given back before its views on each device were released.
+    MeshRelease,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Cause; 9] = [
+    pub const ALL: [Cause; 10] = [
         Cause::Reordering,
         Cause::Loss,
         Cause::DoubleRelease,
@@ -43,6 +45,7 @@ impl Cause {
         Cause::LayoutMismatch,
         Cause::DeadClientSweep,
         Cause::RealLeak,
+        Cause::MeshRelease,
     ];
 
     /// Its name.
@@ -57,6 +60,7 @@ impl Cause {
             Cause::LayoutMismatch => "layout-mismatch",
             Cause::DeadClientSweep => "dead-client-sweep",
             Cause::RealLeak => "real-leak",
+            Cause::MeshRelease => "mesh-release",
         }
     }
 }

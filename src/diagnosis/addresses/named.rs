@@ -155,6 +155,7 @@ impl NamedAddress {
             let sighting = ledger.sighting(&[life.at, next, free.at]);
             ledger.facts.late_frees.add_proven(sighting);
             ledger.facts.late_gaps.add(free.at.since(next));
+            ledger.facts.see_late(ledger.key, next);
         }
         self.disturbed &= !self.live.is_empty();
         self.end(free);

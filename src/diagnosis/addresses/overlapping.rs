@@ -158,6 +158,7 @@ impl Overlap {
     /// A FREE too many comes at `at`: the first life's, or its own is lost and another's ALLOC.
     fn note_late_free(&self, at: RecordPoint, ledger: &mut AddressLedger<'_>) {
         let (first, second) = (self.first.at, self.second.at);
+        ledger.facts.see_late(ledger.key, second);
         if is_near(self.cycles) {
             let free = self.first_free.unwrap_or(at);
             let late = ledger.sighting(&[first, second, free]);

@@ -19,6 +19,7 @@ mod evidence;
 mod late_attach;
 mod layout_mismatch;
 mod loss;
+mod mesh_release;
 mod pid_reuse;
 mod real_leak;
 mod reordering;
@@ -32,10 +33,14 @@ use evidence::Evidence;
 use shares::Shares;
 
 /// How much of a cause's evidence spills over: (from, to, pieces at `to` for one at `from`).
-const SPILL: [(Cause, Cause, f64); 24] = {
+const SPILL: [(Cause, Cause, f64); 28] = {
     use Cause::*;
     [
         (Loss, Reordering, 0.25),
+        (Loss, MeshRelease, 0.05),
+        (MeshRelease, Loss, 0.15),
+        (MeshRelease, PidReuse, 0.1),
+        (MeshRelease, Reordering, 0.6),
         (Loss, DoubleRelease, 0.15),
         (Loss, PidReuse, 0.15),
         (Loss, LateAttach, 0.05),
@@ -114,6 +119,7 @@ fn evidence(cause: Cause, facts: &Facts, shares: &Shares) -> Evidence {
         Cause::LayoutMismatch => layout_mismatch::evidence(facts),
         Cause::DeadClientSweep => dead_client_sweep::evidence(facts),
         Cause::RealLeak => real_leak::evidence(facts, shares),
+        Cause::MeshRelease => mesh_release::evidence(facts, shares),
     }
 }
 
