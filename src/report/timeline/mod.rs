@@ -23,15 +23,28 @@ mod walk;
 
 pub use input::Timeline;
 
+/// A table of up to three threads is no wider than this, in characters, where nothing else is asked.
+pub const DEFAULT_WIDTH: usize = 110;
+/// The paragraph is no wider than this.
+const TEXT_WIDTH: usize = 100;
+
 impl Timeline<'_> {
     /// The timeline as text, its lines ended by `\n`.
     pub fn render(&self) -> String {
         let history = walk::history(self);
-        let mut text = self.title();
-        text.push_str("\n\n");
-        text.push_str(&table::table(&history, self.deciding));
-        text.push('\n');
-        text.push_str(&explain::explain(&history));
-        text
+        let table = table::table(&history, self.deciding);
+        self.page(&table, &explain::explain(&history, TEXT_WIDTH))
+    }
+
+    /// As [`Timeline::render`], in lines of at most `width` characters, as far as its columns can be
+    /// narrowed to that.
+    pub fn render_within(&self, width: usize) -> String {
+        let history = walk::history(self);
+        let table = table::table_within(&history, self.deciding, width);
+        self.page(&table, &explain::explain(&history, TEXT_WIDTH.min(width)))
+    }
+
+    fn page(&self, table: &str, explanation: &str) -> String {
+        format!("{}\n\n{table}\n{explanation}", self.title())
     }
 }

@@ -10,10 +10,7 @@ use crate::trace::event::{Event, SendOutcome};
 use crate::trace::file::SERVER_STREAM;
 
 use super::history::{Mark, RunHistory, RunStep, StepNumber};
-use super::labels;
-
-/// A table of up to three threads is no wider than this.
-const TABLE_WIDTH: usize = 110;
+use super::{DEFAULT_WIDTH, labels};
 
 /// Of more threads, no column is wider than this.
 const COLUMN_WIDTH: usize = 32;
@@ -41,6 +38,17 @@ struct TableRow {
 /// The table of a run. `deciding` is the index of the event that runs because of the deciding
 /// preemption.
 pub(super) fn table(history: &RunHistory, deciding: Option<usize>) -> String {
+    // With more threads each column has its own bound.
+    let limit = (history.threads <= 3).then_some(DEFAULT_WIDTH);
+    set(history, &rows(history, deciding), limit)
+}
+
+/// As [`table`], no wider than `width` as far as its columns can be narrowed.
+pub(super) fn table_within(history: &RunHistory, deciding: Option<usize>, width: usize) -> String {
+    set(history, &rows(history, deciding), Some(width))
+}
+
+fn rows(history: &RunHistory, deciding: Option<usize>) -> Vec<TableRow> {
     let mut rows = Vec::new();
     let mut at = 0;
     while at < history.steps.len() {
@@ -51,7 +59,7 @@ pub(super) fn table(history: &RunHistory, deciding: Option<usize>) -> String {
     if history.completed {
         rows.push(row_at_rest(history));
     }
-    set(history, &rows)
+    rows
 }
 
 /// The end of the row that begins with the step at `begin`.
@@ -227,18 +235,20 @@ fn row_at_rest(history: &RunHistory) -> TableRow {
     }
 }
 
-/// Sets the rows in columns.
-fn set(history: &RunHistory, rows: &[TableRow]) -> String {
+/// Sets the rows in columns, within `limit` characters.
+fn set(history: &RunHistory, rows: &[TableRow], limit: Option<usize>) -> String {
     let mut heads: Vec<String> = (0..history.threads).map(labels::stream).collect();
     heads.push("server".to_owned());
-    let columns = ColumnWidths::new(history, &heads, rows);
+    let columns = ColumnWidths::new(history, &heads, rows, limit);
     let mut text = String::new();
     let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
     push_line(&mut text, &columns.line("step", &[], &heads));
     push_line(&mut text, &"─".repeat(columns.table_width()));
     for row in rows {
         if let Some(label) = &row.rule {
-            push_line(&mut text, &rule(label, columns.table_width()));
+            for line in rule(label, columns.table_width()) {
+                push_line(&mut text, &line);
+            }
         }
         let cells: Vec<Vec<String>> = row
             .cells
@@ -269,7 +279,12 @@ struct ColumnWidths {
 }
 
 impl ColumnWidths {
-    fn new(history: &RunHistory, heads: &[String], rows: &[TableRow]) -> ColumnWidths {
+    fn new(
+        history: &RunHistory,
+        heads: &[String],
+        rows: &[TableRow],
+        limit: Option<usize>,
+    ) -> ColumnWidths {
         let labels = rows.iter().map(|row| width(&row.label));
         let mut columns = ColumnWidths {
             label: labels.max().unwrap_or_default().max(width("step")),
@@ -286,12 +301,14 @@ impl ColumnWidths {
             for width in &mut columns.widths {
                 *width = (*width).min(COLUMN_WIDTH);
             }
-            return columns;
         }
-        if columns.table_width() > TABLE_WIDTH {
+        let Some(limit) = limit else {
+            return columns;
+        };
+        if columns.table_width() > limit {
             columns.gap = 1;
         }
-        while columns.table_width() > TABLE_WIDTH && columns.narrow(rows) {}
+        while columns.table_width() > limit && columns.narrow(rows) {}
         columns
     }
 
@@ -358,11 +375,20 @@ fn wrapped(text: &str, limit: usize) -> Vec<String> {
     lines
 }
 
-/// A rule across the table, with text in it.
-fn rule(text: &str, table_width: usize) -> String {
-    let begin = format!("─── {text} ");
-    let rest = table_width.saturating_sub(width(&begin));
-    format!("{begin}{}", "─".repeat(rest))
+/// A rule across the table, with text in it: in several lines where it does not fit in one.
+fn rule(text: &str, table_width: usize) -> Vec<String> {
+    const BEGIN: &str = "─── ";
+    let room = table_width.saturating_sub(width(BEGIN));
+    let across = |(number, line): (usize, String)| {
+        let begin = if number == 0 { BEGIN } else { "    " };
+        let rest = room.saturating_sub(width(&line) + 1);
+        format!("{begin}{line} {}", "─".repeat(rest))
+    };
+    wrapped(text, room.max(NARROWEST))
+        .into_iter()
+        .enumerate()
+        .map(across)
+        .collect()
 }
 
 fn push_line(text: &mut String, line: &str) {

@@ -27,13 +27,10 @@ use crate::oracle::Kind;
 use super::history::RunHistory;
 use symptom::{Explanation, Symptom};
 
-/// The paragraph is set to this width.
-const TEXT_WIDTH: usize = 100;
-
-/// The headline and the paragraph.
-pub(super) fn explain(history: &RunHistory) -> String {
-    let mut text = wrapped(&headline::headline(history));
-    text.push_str(&wrapped(&paragraph(history)));
+/// The headline and the paragraph, in lines of at most `width` characters.
+pub(super) fn explain(history: &RunHistory, width: usize) -> String {
+    let mut text = wrapped(&headline::headline(history), width);
+    text.push_str(&wrapped(&paragraph(history), width));
     text
 }
 
@@ -106,13 +103,13 @@ fn found(symptom: Symptom<'_>) -> String {
     format!("{when}{at}: {}.", divergence.kind.explain())
 }
 
-/// `text` in lines of at most [`TEXT_WIDTH`] characters.
-fn wrapped(text: &str) -> String {
+/// `text` in lines of at most `limit` characters.
+fn wrapped(text: &str, limit: usize) -> String {
     let mut lines = String::new();
     let mut line_width = 0;
     for word in text.split_whitespace() {
         let width = word.chars().count();
-        if line_width > 0 && line_width + 1 + width > TEXT_WIDTH {
+        if line_width > 0 && line_width + 1 + width > limit {
             lines.push('\n');
             line_width = 0;
         } else if line_width > 0 {
