@@ -3,6 +3,8 @@
 mod allocations;
 mod messages;
 
+pub(super) use allocations::NO_HISTORY;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;

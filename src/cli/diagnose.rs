@@ -19,8 +19,9 @@ use super::verdict::VerdictSummary;
 use crate::diagnosis::{Cause, Circumstances, Diagnoser, Diagnosis};
 use crate::import::allocation::{self, AllocationEvent, AllocationSource};
 use crate::import::stacks::StackId;
+use crate::numbers::{grouped, plural};
 use crate::observe::{self, Seen, Visit};
-use crate::oracle::allocation_check::{AllocationCheck, AllocationReport};
+use crate::oracle::allocation_check::{AllocationCheck, AllocationReport, TableComparison};
 use crate::oracle::{Divergence, Report, Strength, Verdict};
 use crate::trace::file::{Header, ImportFormat, ImportHeader, TraceFile};
 use crate::trace::text::TextReader;
@@ -99,7 +100,9 @@ fn diagnose_trace(trace: &TraceFile, context: &Context) -> Result<Diagnosed, Str
     {
         let mut text = TextReader::new(trace);
         let mut diagnosed = diagnose_records(header, &mut text, trace.events(), context)?;
-        diagnosed.seen = diagnosed.seen.damaged(&text);
+        if text.damage().is_some() {
+            diagnosed.seen = diagnosed.seen.damaged(&text);
+        }
         return Ok(diagnosed);
     }
     let what = match trace.header() {
@@ -205,8 +208,13 @@ fn diagnose_records(
     let mut check = AllocationCheck::new(format.begins_in_the_middle());
     let mut allocations: BTreeMap<StackId, u64> = BTreeMap::new();
     let mut progress = Progress::new(context.quiet, "diagnose", "lines", positions);
+    let mut has_table = false;
     while let Some(record) = source.next() {
         let record = record.map_err(|error| error.to_string())?;
+        if let Some(table) = source.table().filter(|_| !has_table) {
+            check.compare_with(table);
+            has_table = true;
+        }
         if let AllocationEvent::Allocated(buffer) = record.what
             && let Some(stack) = buffer.stack
         {
@@ -219,8 +227,12 @@ fn diagnose_records(
         progress.update(source.accounting().lines);
     }
     progress.finish();
-    let places = leak_places(&check.finish(), &allocations, source.as_ref());
-    let seen = Seen::of_records(format, source.accounting());
+    let found = check.finish();
+    let places = leak_places(&found, &allocations, source.as_ref());
+    let seen = Seen {
+        damage: found.table.as_ref().and_then(lost_entries),
+        ..Seen::of_records(format, source.accounting())
+    };
     let never_released = places
         .iter()
         .filter(|place| place.buffers == place.allocations)
@@ -238,6 +250,21 @@ fn diagnose_records(
         diagnosis,
         places,
         elapsed_s: 0.0,
+    })
+}
+
+/// What a history lacks, by the allocator's own table.
+fn lost_entries(compared: &TableComparison) -> Option<String> {
+    (compared.differences() > 0).then(|| {
+        format!(
+            "by the allocator's own table the history lacks {} and {}, and {} another size: see `heisenbed check`",
+            plural(compared.lost_releases.buffers, "release"),
+            plural(compared.lost_allocations.buffers, "allocation"),
+            match compared.other_sizes {
+                1 => "1 buffer has".to_owned(),
+                count => format!("{} buffers have", grouped(count)),
+            }
+        )
     })
 }
 

@@ -12,12 +12,14 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use super::check::NO_HISTORY;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
 use super::scenario_args::word;
 use crate::import::accounting::{Accounting, UnrecognisedReason};
 use crate::import::server_log::ServerLogReader;
-use crate::import::{allocation, pickle, torch_snapshot};
+use crate::import::torch_snapshot::{self, ConvertedSnapshot};
+use crate::import::{allocation, pickle};
 use crate::numbers::{grouped, plural};
 use crate::trace::file::{ImportFormat, ImportHeader};
 use crate::trace::text::{self, TextWriter};
@@ -77,7 +79,7 @@ struct Imported {
     accounting: Accounting,
     trace_bytes: Option<u64>,
     /// Of a pickle.
-    summary: Option<pickle::SnapshotSummary>,
+    snapshot: Option<(ConvertedSnapshot, pickle::SnapshotSummary)>,
 }
 
 /// Runs the subcommand.
@@ -168,7 +170,7 @@ fn import_text(
     Ok(Imported {
         accounting,
         trace_bytes,
-        summary: None,
+        snapshot: None,
     })
 }
 
@@ -190,21 +192,24 @@ fn import_pickle(
     let length = file.metadata().map_or(0, |data| data.len());
     let mut progress = Progress::new(context.quiet, "import", "bytes", length);
     let writer = trace.as_mut().map(|(_, writer)| writer);
-    let (accounting, read) =
+    let (converted, read) =
         torch_snapshot::convert(file, writer, &mut |bytes| progress.update(bytes));
     progress.finish();
     let summary = match read {
         Ok(summary) => summary,
-        Err(error) => return Err(unreadable(args, &error, trace, accounting.lines)),
+        Err(error) => {
+            let entries = converted.accounting.lines;
+            return Err(unreadable(args, &error, trace, entries));
+        }
     };
     let mut trace_bytes = None;
     if let Some((output, writer)) = trace {
         trace_bytes = Some(writer.end().map_err(|error| at(output, &error))?);
     }
     Ok(Imported {
-        accounting,
+        accounting: converted.accounting.clone(),
         trace_bytes,
-        summary: Some(summary),
+        snapshot: Some((converted, summary)),
     })
 }
 
@@ -270,7 +275,11 @@ fn account_json(args: &ImportArgs, format: ImportFormat, imported: &Imported) ->
         "trace": args.output.as_ref().map(|path| path.display().to_string()),
         "trace_bytes": imported.trace_bytes,
     });
-    if let Some(summary) = &imported.summary {
+    if let Some((converted, summary)) = &imported.snapshot {
+        value["segments"] = summary.segments.into();
+        value["blocks"] = converted.blocks.into();
+        value["blocks_bytes"] = converted.blocks_bytes.into();
+        value["history"] = converted.has_history().into();
         value["pickle_bytes"] = summary.bytes.into();
         value["devices"] = summary.devices.into();
         value["dropped"] = summary.dropped.into();
@@ -282,7 +291,7 @@ fn account_json(args: &ImportArgs, format: ImportFormat, imported: &Imported) ->
 fn account(args: &ImportArgs, imported: &Imported) -> String {
     let mut text = String::new();
     let accounting = &imported.accounting;
-    let records = match imported.summary {
+    let records = match imported.snapshot {
         Some(_) => entries_word(accounting.lines),
         None => plural(accounting.lines, "line"),
     };
@@ -316,7 +325,25 @@ fn account(args: &ImportArgs, imported: &Imported) -> String {
             line.excerpt
         );
     }
-    if let Some(summary) = &imported.summary {
+    if let Some((converted, summary)) = &imported.snapshot {
+        if summary.segments.is_some() {
+            let _ = writeln!(
+                text,
+                "in use when the snapshot was taken: {}, {} bytes",
+                plural(converted.blocks, "block"),
+                grouped(converted.blocks_bytes)
+            );
+        }
+        if summary.odd_blocks > 0 {
+            let _ = writeln!(
+                text,
+                "{} or segments not understood, or too many: the allocator's table is not kept",
+                plural(summary.odd_blocks, "block")
+            );
+        }
+        if !converted.has_history() {
+            let _ = writeln!(text, "{NO_HISTORY}");
+        }
         if summary.dropped > 0 {
             let _ = writeln!(
                 text,

@@ -9,6 +9,7 @@ use std::io;
 
 use super::accounting::Accounting;
 use super::debug_log::DebugLogReader;
+use super::live_table::LiveTable;
 use super::rmm_log::RmmLogReader;
 use super::stacks::{StackId, StackTable};
 use super::torch_snapshot::EntryReader;
@@ -74,6 +75,12 @@ pub trait AllocationSource: Iterator<Item = io::Result<AllocationRecord>> {
 
     /// The call stacks that were read so far.
     fn stacks(&self) -> &StackTable;
+
+    /// What the allocator itself has in use at the end, where the source says so. It is known from
+    /// the first record on, and at the end where there is none.
+    fn table(&self) -> Option<&LiveTable> {
+        None
+    }
 }
 
 /// Reads the text that an imported trace keeps, or the recording itself where that is a text.
@@ -91,6 +98,17 @@ pub fn source<'a>(
 }
 
 impl AllocationRecord {
+    /// The buffer that it is about, if it is about one.
+    pub fn buffer(&self) -> Option<Buffer> {
+        match self.what {
+            AllocationEvent::Allocated(buffer)
+            | AllocationEvent::ReleaseRequested(buffer)
+            | AllocationEvent::Released(buffer)
+            | AllocationEvent::HolderEnded(buffer) => Some(buffer),
+            AllocationEvent::Failed { .. } => None,
+        }
+    }
+
     /// The tracking message that an allocator's runtime would have sent for this: ALLOC for an
     /// allocation, FREE for an address that is free again. The process is not known, and there is
     /// only one: its id is 0. `None` for what no message is sent of.

@@ -9,6 +9,7 @@ mod common;
 mod debug_log;
 mod rmm_log;
 mod torch_snapshot;
+mod torch_table;
 mod wire;
 mod workload;
 
