@@ -114,6 +114,14 @@ impl VerdictSummary {
 
 /// The divergences as a table with an explanation each, most frequent first.
 pub fn divergence_table(divergences: &BTreeMap<Kind, u64>) -> String {
+    explained_table(divergences, Kind::explain)
+}
+
+/// As [`divergence_table`], with other words for what a kind is.
+pub(super) fn explained_table(
+    divergences: &BTreeMap<Kind, u64>,
+    explain: fn(Kind) -> &'static str,
+) -> String {
     let mut rows: Vec<_> = divergences.iter().collect();
     rows.sort_by_key(|(kind, count)| (std::cmp::Reverse(**count), **kind));
     let width = rows
@@ -129,7 +137,7 @@ pub fn divergence_table(divergences: &BTreeMap<Kind, u64>) -> String {
             "  {:width$}  {:>digits$}  {}",
             kind.name(),
             grouped(*count),
-            kind.explain()
+            explain(*kind)
         );
     }
     text

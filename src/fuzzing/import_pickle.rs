@@ -9,16 +9,17 @@ use std::io::{BufReader, Read, Seek};
 
 use crate::import::accounting::Accounting;
 use crate::import::allocation::{self, AllocationRecord};
+use crate::import::live_table::LiveTable;
 use crate::import::pickle::PickleError;
-use crate::import::torch_snapshot::convert;
+use crate::import::torch_snapshot::{ConvertedSnapshot, convert};
 use crate::oracle::allocation_check::AllocationCheck;
 use crate::trace::file::{ImportFormat, ImportHeader, TraceFile};
 use crate::trace::text::{TextReader, TextWriter};
 
 /// Runs the target.
 pub fn run(bytes: &[u8]) {
-    let (accounting, result) = convert(bytes, None, &mut |_| ());
-    assert_adds_up(&accounting);
+    let (converted, result) = convert(bytes, None, &mut |_| ());
+    assert_adds_up(&converted.accounting);
     match &result {
         Ok(summary) => assert_eq!(
             summary.bytes + summary.trailing_bytes,
@@ -31,40 +32,56 @@ pub fn run(bytes: &[u8]) {
         ),
     }
     let (pieces, other) = convert(OneByOne(bytes), None, &mut |_| ());
-    assert_eq!(accounting, pieces, "reading in pieces changes the account");
+    assert_eq!(converted, pieces, "reading in pieces changes the account");
     assert_eq!(
         result.as_ref().map_err(PickleError::to_string),
         other.as_ref().map_err(PickleError::to_string)
     );
-    let records = through_a_trace(bytes, &accounting);
+    let (records, table) = through_a_trace(bytes, &converted);
+    let is_whole =
+        result.is_ok_and(|summary| summary.segments.is_some() && summary.odd_blocks == 0);
+    assert_eq!(
+        table.is_some(),
+        is_whole,
+        "the table is kept where it is whole"
+    );
     let mut check = AllocationCheck::new(true);
+    if let Some(table) = &table {
+        assert_eq!(
+            table.blocks.len() as u64,
+            converted.blocks + converted.awaiting
+        );
+        check.compare_with(table);
+    }
     for record in &records {
         check.observe(record);
     }
-    assert_eq!(check.finish().records, records.len() as u64);
+    let found = check.finish();
+    assert_eq!(found.records, records.len() as u64);
+    assert_eq!(found.table.is_some(), is_whole);
 }
 
 /// The account of the snapshot, and what is wrong with it.
 pub fn decode(bytes: &[u8]) -> String {
-    let (accounting, result) = convert(bytes, None, &mut |_| ());
+    let (converted, result) = convert(bytes, None, &mut |_| ());
     match result {
-        Ok(summary) => format!("{accounting:?}\n{summary:?}\n"),
-        Err(error) => format!("{accounting:?}\n{error}\n"),
+        Ok(summary) => format!("{converted:?}\n{summary:?}\n"),
+        Err(error) => format!("{converted:?}\n{error}\n"),
     }
 }
 
 /// Imports the bytes and reads the trace back.
-fn through_a_trace(bytes: &[u8], expected: &Accounting) -> Vec<AllocationRecord> {
-    let header = ImportHeader {
-        version: "0".to_owned(),
-        format: ImportFormat::TorchSnapshot,
-        source: "fuzz".to_owned(),
-    };
+fn through_a_trace(
+    bytes: &[u8],
+    converted: &ConvertedSnapshot,
+) -> (Vec<AllocationRecord>, Option<LiveTable>) {
+    let expected = &converted.accounting;
+    let header = ImportHeader::new(ImportFormat::TorchSnapshot, "fuzz");
     let mut file = tempfile::tempfile().expect("a temporary file");
     let copy = file.try_clone().expect("a second handle");
     let mut writer = TextWriter::create(copy, header.clone()).expect("writable");
-    let (accounting, _) = convert(bytes, Some(&mut writer), &mut |_| ());
-    assert_eq!(&accounting, expected);
+    let (kept, _) = convert(bytes, Some(&mut writer), &mut |_| ());
+    assert_eq!(&kept, converted);
     writer.end().expect("writable");
     file.rewind().expect("seekable");
     let trace = TraceFile::from_file(file, "fuzz".as_ref()).expect("readable");
@@ -85,7 +102,7 @@ fn through_a_trace(bytes: &[u8], expected: &Accounting) -> Vec<AllocationRecord>
         ),
         "an entry is not read back as what it was"
     );
-    records
+    (records, source.table().cloned())
 }
 
 fn assert_adds_up(accounting: &Accounting) {
@@ -103,7 +120,11 @@ fn offset_of(error: &PickleError) -> Option<u64> {
         | PickleError::Unknown { offset, .. }
         | PickleError::Misplaced { offset, .. }
         | PickleError::Limit { offset, .. } => Some(*offset),
-        PickleError::NotAPickle { .. } | PickleError::NoSnapshot | PickleError::Sink(_) => None,
+        PickleError::NotAPickle { .. }
+        | PickleError::NoSnapshot
+        | PickleError::SnapshotInside { .. }
+        | PickleError::OnlySegments
+        | PickleError::Sink(_) => None,
     }
 }
 

@@ -9,12 +9,26 @@
 
 pub mod accounting;
 pub mod allocation;
+mod by_time;
 mod clock;
+mod csv_row;
 pub mod debug_log;
+pub mod generic;
+pub mod graph_capture;
+mod json_elements;
+mod line_records;
 pub mod lines;
+pub mod live_table;
 pub mod pickle;
+pub mod recognise;
 pub mod rmm_log;
+pub mod rocprof;
 pub mod server_log;
 pub mod stacks;
+pub mod telling_frames;
 pub mod torch_snapshot;
+pub mod umpire;
+pub mod vma_replay;
+pub mod wire;
+mod without_empty;
 pub mod workload;

@@ -2,28 +2,60 @@
 //!
 //! A snapshot is a pickle: [`pickle`](super::pickle) reads it without executing anything.
 //! [`convert`] writes what it says of allocations as lines (module `lines`), which is what an
-//! imported trace keeps, and [`EntryReader`] reads those. Of the snapshot's parts only
-//! `device_traces` is kept: the segments say what is cached and how, which is no history.
+//! imported trace keeps, and [`EntryReader`] reads those.
 //!
-//! `device_traces` is a ring buffer for each device: it holds the last entries only, so releases
-//! without an allocation are normal in it, and what is live at its end is in use. It has no thread
-//! ids.
+//! `device_traces` is the history: a ring buffer for each device, which holds the last entries
+//! only, so releases without an allocation are normal in it. It has no thread ids. The trace has
+//! the entries of all devices by time. `segments` is the allocator's own table when the snapshot
+//! was taken: of it the blocks in use are kept ([`LiveTable`](super::live_table::LiveTable)).
 //!
 //! What holds:
 //! - Every entry is counted once: as parsed, as known-other (segments, snapshots) or as
 //!   unrecognised, and unrecognised ones are kept in the trace too.
-//! - Memory does not grow with the length of a trace: see [`pickle`](super::pickle).
+//! - Memory does not grow with the length of a trace: see [`pickle`](super::pickle). Who reads the
+//!   trace keeps the blocks that were in use.
 
 mod lines;
 
 use std::io::{self, Read};
 
 use super::accounting::{Accounting, LineClass, UnrecognisedReason};
-use super::pickle::{PickleError, Sink, SnapshotEntry, SnapshotSummary};
+use super::by_time::ByTime;
+use super::live_table::LiveBlock;
+use super::pickle::{PickleError, Sink, SnapshotEntry, SnapshotSegment, SnapshotSummary};
 use super::stacks::StackTable;
 use crate::trace::text::TextWriter;
 use lines::EntryAction;
 pub use lines::EntryReader;
+
+/// What a snapshot is, apart from its entries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConvertedSnapshot {
+    /// What became of its entries.
+    pub accounting: Accounting,
+    /// Blocks in use, by the allocator's own table.
+    pub blocks: u64,
+    /// Blocks that await their release.
+    pub awaiting: u64,
+    /// The sizes of those in use together.
+    pub blocks_bytes: u64,
+}
+
+impl ConvertedSnapshot {
+    fn count_block(&mut self, block: &LiveBlock) {
+        if block.awaits_release {
+            self.awaiting += 1;
+        } else {
+            self.blocks += 1;
+            self.blocks_bytes = self.blocks_bytes.saturating_add(block.size_bytes);
+        }
+    }
+
+    /// Whether it says what happened to any buffer.
+    pub fn has_history(&self) -> bool {
+        self.accounting.parsed > 0
+    }
+}
 
 /// Writes the entries of a snapshot as lines of a trace, where one is wanted, and accounts for
 /// them. `progress` is told how many bytes were read. On an error, what was read before it has been
@@ -32,27 +64,43 @@ pub fn convert(
     source: impl Read,
     trace: Option<&mut TextWriter>,
     progress: &mut dyn FnMut(u64),
-) -> (Accounting, Result<SnapshotSummary, PickleError>) {
+) -> (ConvertedSnapshot, Result<SnapshotSummary, PickleError>) {
     let mut converter = Converter {
-        trace,
-        accounting: Accounting::default(),
-        device: None,
+        trace: trace.map(|trace| (trace, ByTime::new())),
+        converted: ConvertedSnapshot::default(),
         frames: 0,
         stacks: 0,
         line: String::new(),
         progress,
     };
     let result = super::pickle::read(source, &mut converter);
-    (converter.accounting, result)
+    let result = match (result, converter.trace) {
+        (result, None) => result,
+        (result, Some((trace, entries))) => {
+            let mut line = String::new();
+            let table = match &result {
+                Ok(summary) if summary.segments.is_some() && summary.odd_blocks == 0 => {
+                    let blocks = converter.converted.blocks + converter.converted.awaiting;
+                    lines::write_table(&mut line, blocks);
+                    trace.line(&line)
+                }
+                _ => Ok(()),
+            };
+            match table.and_then(|()| entries.write(trace, Some(lines::write_device))) {
+                Ok(()) => result,
+                Err(error) => Err(PickleError::Sink(error)),
+            }
+        }
+    };
+    (converter.converted, result)
 }
 
 /// Entries between two reports of progress.
 const PROGRESS_ENTRIES: u64 = 4096;
 
 struct Converter<'a> {
-    trace: Option<&'a mut TextWriter>,
-    accounting: Accounting,
-    device: Option<u32>,
+    trace: Option<(&'a mut TextWriter, ByTime)>,
+    converted: ConvertedSnapshot,
     /// How many frames and stacks of the table have been written.
     frames: usize,
     stacks: usize,
@@ -69,10 +117,48 @@ impl Sink for Converter<'_> {
     ) -> io::Result<()> {
         let action = EntryAction::of(entry);
         self.count(entry, action);
-        if self.accounting.lines.is_multiple_of(PROGRESS_ENTRIES) {
+        if self
+            .converted
+            .accounting
+            .lines
+            .is_multiple_of(PROGRESS_ENTRIES)
+        {
             (self.progress)(read_bytes);
         }
-        let Some(trace) = &mut self.trace else {
+        self.define(stacks)?;
+        let Some((_, entries)) = &mut self.trace else {
+            return Ok(());
+        };
+        lines::write_entry(&mut self.line, entry, action);
+        entries.take(entry.device, entry.time_us, self.line.as_bytes())
+    }
+
+    fn segment(&mut self, segment: &SnapshotSegment<'_>, stacks: &StackTable) -> io::Result<()> {
+        self.define(stacks)?;
+        for block in segment.blocks {
+            let offset = |start: u64| start.wrapping_add(block.offset_bytes);
+            let block = LiveBlock {
+                device: segment.device.unwrap_or(0) as i32,
+                address: block.address.or(segment.address.map(offset)).unwrap_or(0),
+                size_bytes: block.size,
+                requested_bytes: block.requested_size,
+                awaits_release: block.awaits_release,
+                stack: block.frames,
+            };
+            self.converted.count_block(&block);
+            if let Some((trace, _)) = &mut self.trace {
+                lines::write_block(&mut self.line, &block);
+                trace.line(&self.line)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Converter<'_> {
+    /// Writes the frames and stacks that are new.
+    fn define(&mut self, stacks: &StackTable) -> io::Result<()> {
+        let Some((trace, _)) = &mut self.trace else {
             return Ok(());
         };
         while self.frames < stacks.frames() {
@@ -85,16 +171,9 @@ impl Sink for Converter<'_> {
             trace.line(&self.line)?;
             self.stacks += 1;
         }
-        if self.device.replace(entry.device) != Some(entry.device) {
-            lines::write_device(&mut self.line, entry.device);
-            trace.line(&self.line)?;
-        }
-        lines::write_entry(&mut self.line, entry, action);
-        trace.line(&self.line)
+        Ok(())
     }
-}
 
-impl Converter<'_> {
     fn count(&mut self, entry: &SnapshotEntry<'_>, action: Option<EntryAction>) {
         let Some(action) = action else {
             let excerpt = format!(
@@ -104,10 +183,13 @@ impl Converter<'_> {
                 lines::Unknown(entry)
             );
             let class = LineClass::Unrecognised(UnrecognisedReason::NoKnownForm);
-            self.accounting
+            self.converted
+                .accounting
                 .count("unrecognised", class, excerpt.as_bytes());
             return;
         };
-        self.accounting.count(action.word(), action.class(), &[]);
+        self.converted
+            .accounting
+            .count(action.word(), action.class(), &[]);
     }
 }

@@ -31,7 +31,7 @@ use crate::device::{BufferKind, DeviceId, Memory, Profile};
 use crate::scenario::imported::Imported;
 use crate::scenario::op::{Op, Request, SlotId};
 use crate::scenario::{MAX_DEVICES, MAX_THREADS};
-use crate::trace::file::{Header, ImportHeader, TraceError, TraceFile};
+use crate::trace::file::{Header, ImportFormat, ImportHeader, TraceError, TraceFile};
 use crate::trace::text::TextReader;
 
 /// Operations that a script has at most, over all threads: a trace's header holds them.
@@ -73,7 +73,7 @@ pub enum WorkloadError {
     NotATrace(#[from] TraceError),
     /// The trace is of something else.
     #[error(
-        "{path}: {what} holds no allocations to run again; use what `heisenbed import debug-log`, `rmm-log` or `torch-snapshot` made"
+        "{path}: {what} holds no allocations to run again; use what `heisenbed import` made of an allocator's recording (docs/formats.md)"
     )]
     NotAllocations {
         /// The file.
@@ -88,6 +88,16 @@ pub enum WorkloadError {
         path: String,
         /// Why.
         source: std::io::Error,
+    },
+    /// The recording has no allocations at all.
+    #[error("{path}: {what} holds no allocation to run again{hint}")]
+    NoHistory {
+        /// The file.
+        path: String,
+        /// What it is.
+        what: String,
+        /// What to do.
+        hint: &'static str,
     },
     /// Nothing could be taken.
     #[error(
@@ -119,6 +129,18 @@ pub fn load(path: &Path, frame: &WorkloadLimits) -> Result<ImportedWorkload, Wor
             path: path.display().to_string(),
             source,
         })?;
+    if census.allocations == 0 {
+        return Err(WorkloadError::NoHistory {
+            path: path.display().to_string(),
+            what: header.source.clone(),
+            hint: match header.format {
+                ImportFormat::TorchSnapshot => {
+                    ": the snapshot has no history; call torch.cuda.memory._record_memory_history() before the run"
+                }
+                _ => "",
+            },
+        });
+    }
     let plan = Plan::new(&census, frame);
     let mut lives = Lives::new(&census, &plan);
     for_each(&trace, header, |record| lives.take(record))

@@ -2,11 +2,13 @@
 //! snapshot.
 //!
 //! It replays the records per address and finds those that contradict each other. There is no
-//! server in them and no truth beside them, so nothing is ever clean; and there is no cause in
-//! them: diagnosis ranks suspects.
+//! server in them. Where the source holds the allocator's own table ([`TableComparison`]), what the
+//! records have live at their end is held against it; else there is no truth beside them, and
+//! nothing is ever clean. There is no cause in them: diagnosis ranks suspects.
 //!
 //! What holds:
-//! - An address space is a device and a buffer type: one address may be live in each.
+//! - An address space is a device and a buffer type of a process, where processes are told: one
+//!   address may be live in each.
 //! - A release yields at most one of `unknown-free` and `double-free`: the latter when the records
 //!   show the address given back before, with no allocation since. In a source that begins in the
 //!   middle, the first release of an address that was never seen is no finding: it is noted as
@@ -15,16 +17,24 @@
 //!   a buffer, both lives are kept, and each ends with its own release only: blocks that are
 //!   written late do not turn into leaks. Else the new life replaces the old one.
 //! - A release with another size than its allocation's is `stale-metadata`.
+//! - The peak is by the order of the records. In a source that begins in the middle it is the least
+//!   that it can have been: with what was allocated before, until its release, and with what the
+//!   table has from before.
 //! - Memory is bounded by the buffers that are live at once, plus the
 //!   [`FREED_WINDOW`](super::message_check::FREED_WINDOW) last addresses given back.
+
+mod table;
 
 use std::collections::BTreeMap;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
+pub use self::table::{BufferSum, TableComparison};
+use self::table::{OpenLife, TableWatch};
 use super::message_check::{FirstFinding, MessageFinding, Noted, RecentlyFreed};
 use crate::import::allocation::{AllocationEvent, AllocationRecord, Buffer};
+use crate::import::live_table::LiveTable;
 use crate::import::stacks::StackId;
 
 /// How many live buffers [`AllocationReport::live`] lists at most.
@@ -61,7 +71,7 @@ impl AllocationNote {
 pub struct LiveRecord {
     /// What its allocation said.
     pub buffer: Buffer,
-    /// Where.
+    /// Where; 0 where no record says so, but the allocator's own table.
     pub position: u64,
     /// The thread that allocated it, where the source knows.
     pub thread: Option<u64>,
@@ -99,8 +109,10 @@ pub struct AllocationReport {
     pub first: Option<FirstFinding>,
     /// What else is worth knowing.
     pub notes: BTreeMap<AllocationNote, Noted>,
-    /// The most bytes that were live at once.
+    /// The most bytes that were live at once, or at least that many.
     pub peak_bytes: u64,
+    /// Buffers that were allocated before the records are in the peak.
+    pub peak_is_least: bool,
     /// How many buffers are live at the end.
     pub live_total: u64,
     /// Their sizes together.
@@ -109,9 +121,12 @@ pub struct AllocationReport {
     pub live: Vec<LiveRecord>,
     /// All of them by device, type and call stack; most bytes first.
     pub groups: Vec<LiveGroup>,
+    /// The records against the allocator's own table, where the source has it. What is live at the
+    /// end is then what the table has in use.
+    pub table: Option<TableComparison>,
 }
 
-type Key = (i32, u8, u64);
+type Key = (u32, i32, u8, u64);
 
 /// Checks a stream of records; see the [module](self) for what it finds.
 #[derive(Default)]
@@ -122,7 +137,13 @@ pub struct AllocationCheck {
     freed: RecentlyFreed<(Key, Option<u64>)>,
     threads: FxHashSet<u64>,
     devices: FxHashSet<i32>,
-    bytes: u64,
+    /// Bytes that are live, less those that were so before the first record and are released.
+    bytes: i128,
+    /// The most of that.
+    most_bytes: i128,
+    /// Bytes that were live before the first record and are released.
+    earlier_bytes: i128,
+    table: Option<TableWatch>,
 }
 
 #[derive(Clone, Copy)]
@@ -143,9 +164,17 @@ impl AllocationCheck {
         }
     }
 
+    /// Before the first record: what the allocator's own table has in use after the last.
+    pub fn compare_with(&mut self, table: &LiveTable) {
+        self.table = Some(TableWatch::new(table));
+    }
+
     /// Takes the next record.
     pub fn observe(&mut self, record: &AllocationRecord) {
         self.report.records += 1;
+        if let (Some(table), Some(buffer)) = (&mut self.table, record.buffer()) {
+            table.mention(&buffer);
+        }
         if let Some(thread) = record.thread.filter(|_| self.threads.len() < MAX_COUNTED) {
             self.threads.insert(thread);
         }
@@ -188,8 +217,14 @@ impl AllocationCheck {
     /// The outcome, at the end of the records.
     pub fn finish(mut self) -> AllocationReport {
         let mut live = Vec::new();
+        let mut open = Vec::new();
         let lives: Vec<Life> = self.live.values().flatten().copied().collect();
         for life in lives {
+            open.push(OpenLife {
+                said: life.said,
+                requested: life.requested_at.is_some(),
+                seen: life.seen,
+            });
             if let Some(position) = life.requested_at {
                 self.note_first(AllocationNote::ReleasePending, position);
                 continue;
@@ -201,27 +236,18 @@ impl AllocationCheck {
                 live.push(life.said);
             }
         }
-        live.sort_unstable_by_key(|live| (live.position, key(&live.buffer)));
-        let mut groups: BTreeMap<(i32, u8, Option<StackId>), LiveGroup> = BTreeMap::new();
-        for buffer in &live {
-            let Buffer {
-                device,
-                buffer_type,
-                stack,
-                ..
-            } = buffer.buffer;
-            let group = groups
-                .entry((device, buffer_type, stack))
-                .or_insert(LiveGroup {
-                    first: *buffer,
-                    buffers: 0,
-                    bytes: 0,
-                });
-            group.buffers += 1;
-            group.bytes = group.bytes.saturating_add(size(&buffer.buffer));
+        let mut older_bytes = 0;
+        if let Some(table) = self.table.take() {
+            let (compared, in_use) = table.compare(open);
+            older_bytes = compared.older.bytes;
+            live = in_use;
+            self.report.table = Some(compared);
         }
-        let mut groups: Vec<LiveGroup> = groups.into_values().collect();
-        groups.sort_by_key(|group| (std::cmp::Reverse(group.bytes), group.first.position));
+        live.sort_unstable_by_key(|live| (live.position, key(&live.buffer)));
+        let groups = grouped_by_place(&live);
+        let peak = self.most_bytes + self.earlier_bytes + i128::from(older_bytes);
+        self.report.peak_bytes = u64::try_from(peak).unwrap_or(u64::MAX);
+        self.report.peak_is_least = self.earlier_bytes > 0 || older_bytes > 0;
         self.report.live_total = live.len() as u64;
         self.report.live_bytes = groups
             .iter()
@@ -243,7 +269,7 @@ impl AllocationCheck {
         let replaces = said.buffer.holder.is_none() || lives.len() >= MAX_LIVES;
         if duplicate && replaces {
             let old = lives.remove(0);
-            self.bytes = self.bytes.saturating_sub(old.bytes());
+            self.bytes -= i128::from(old.bytes());
         }
         let life = Life {
             said,
@@ -252,8 +278,8 @@ impl AllocationCheck {
             holder_ended_at: None,
         };
         lives.push(life);
-        self.bytes = self.bytes.saturating_add(life.bytes());
-        self.report.peak_bytes = self.report.peak_bytes.max(self.bytes);
+        self.bytes += i128::from(life.bytes());
+        self.most_bytes = self.most_bytes.max(self.bytes);
         if duplicate {
             self.find(MessageFinding::DuplicateAlloc, &said.buffer, position);
         }
@@ -288,7 +314,10 @@ impl AllocationCheck {
         self.report.releases += 1;
         let key = key(buffer);
         let Some((index, life)) = self.find_life(buffer) else {
-            self.refused(position, buffer);
+            let is_earlier = self.refused(position, buffer);
+            if is_earlier {
+                self.released_earlier(size(buffer));
+            }
             self.freed.insert((key, buffer.holder), position);
             return;
         };
@@ -300,22 +329,32 @@ impl AllocationCheck {
             self.freed.insert((key, buffer.holder), position);
         }
         if life.seen {
-            self.bytes = self.bytes.saturating_sub(life.bytes());
+            self.bytes -= i128::from(life.bytes());
+        } else {
+            self.released_earlier(life.bytes());
         }
         if life.requested_at.is_none() {
             self.compare_sizes(&life, buffer, position);
         }
     }
 
-    /// A release of what is not live.
-    fn refused(&mut self, position: u64, buffer: &Buffer) {
+    /// A buffer that was live before the first record is live no more.
+    fn released_earlier(&mut self, bytes: u64) {
+        self.bytes -= i128::from(bytes);
+        self.earlier_bytes += i128::from(bytes);
+    }
+
+    /// A release of what is not live; whether it was allocated before the records begin.
+    fn refused(&mut self, position: u64, buffer: &Buffer) -> bool {
         if self.freed.contains((key(buffer), buffer.holder)) {
             self.find(MessageFinding::DoubleFree, buffer, position);
         } else if self.begins_in_the_middle {
             self.note(AllocationNote::AllocatedEarlier, position);
+            return true;
         } else {
             self.find(MessageFinding::UnknownFree, buffer, position);
         }
+        false
     }
 
     fn compare_sizes(&mut self, life: &Life, buffer: &Buffer, position: u64) {
@@ -369,8 +408,34 @@ impl Life {
     }
 }
 
+/// Buffers by device, type and call stack; most bytes first.
+fn grouped_by_place(buffers: &[LiveRecord]) -> Vec<LiveGroup> {
+    let mut groups: BTreeMap<(i32, u8, Option<StackId>), LiveGroup> = BTreeMap::new();
+    for buffer in buffers {
+        let Buffer {
+            device,
+            buffer_type,
+            stack,
+            ..
+        } = buffer.buffer;
+        let group = groups
+            .entry((device, buffer_type, stack))
+            .or_insert(LiveGroup {
+                first: *buffer,
+                buffers: 0,
+                bytes: 0,
+            });
+        group.buffers += 1;
+        group.bytes = group.bytes.saturating_add(size(&buffer.buffer));
+    }
+    let mut groups: Vec<LiveGroup> = groups.into_values().collect();
+    groups.sort_by_key(|group| (std::cmp::Reverse(group.bytes), group.first.position));
+    groups
+}
+
 fn key(buffer: &Buffer) -> Key {
-    (buffer.device, buffer.buffer_type, buffer.address)
+    let process = buffer.process.unwrap_or(0);
+    (process, buffer.device, buffer.buffer_type, buffer.address)
 }
 
 fn size(buffer: &Buffer) -> u64 {

@@ -45,7 +45,7 @@ def device_trace(device):
 
 
 def segment(device):
-    block = {"address": BASE, "size": 512, "requested_size": 500, "state": "active_allocated", "frames": FORWARD}
+    states = ["inactive", "active_awaiting_free", "active_allocated", "active_allocated"]
     return {
         "device": device,
         "address": BASE,
@@ -58,8 +58,26 @@ def segment(device):
         "segment_pool_id": (0, 0),
         "is_expandable": False,
         "frames": FORWARD,
-        "blocks": [dict(block, address=BASE + 512 * index) for index in range(4)],
+        "blocks": [block(BASE + 512 * index, 512, state, requested_size=500) for index, state in enumerate(states)],
     }
+
+
+def block(address, size, state, where=FORWARD, **more):
+    return {"address": address, "size": size, "requested_size": size, "state": state, "frames": where} | more
+
+
+def one_segment(device, address, blocks):
+    total = sum(block["size"] for block in blocks)
+    return {"device": device, "address": address, "total_size": total, "stream": 0, "blocks": blocks}
+
+
+def used(*entries):
+    """Entries from words: time, `+` or `-`, address, size."""
+    made = []
+    for time_us, sign, address, size in entries:
+        for action in ["alloc"] if sign == "+" else ["free_requested", "free_completed"]:
+            made.append(entry(action, address, size, time_us))
+    return made
 
 
 def snapshot(devices):
@@ -88,6 +106,7 @@ def main():
         # In the middle of what is read.
         what["device_traces"][1][2]["frames"] = Evil(path + ".executed")
     elif kind == "odd":
+        del what["segments"]
         what["device_traces"] = [
             [
                 entry("alloc", BASE, 512, 1),
@@ -101,10 +120,60 @@ def main():
             ]
         ]
     elif kind == "frames":
+        del what["segments"]
         names = ["a\nb", "a\\nb", "plain"]
         what["device_traces"] = [
             [entry("alloc", 4096 * at, 512, at, frames((name, 1, "f"))) for at, name in enumerate(names)]
         ]
+    elif kind == "old":
+        # As PyTorch 2.0 writes blocks: without an address, in the order of the segment.
+        blocks = [
+            block(0, 1024, "inactive"),
+            block(0, 512, "active_allocated", requested_size=500),
+            block(0, 2048, "active_pending_free"),
+            block(0, 512, "active_allocated"),
+        ]
+        for made in blocks:
+            del made["address"]
+        what["segments"] = [one_segment(0, BASE, blocks)]
+        history = used((1, "+", BASE, 1024), (2, "+", BASE + 1024, 500), (3, "-", BASE, 1024))
+        what["device_traces"] = [history + [entry("free_requested", BASE + 1536, 2048, 4)]]
+        # The history comes first.
+        what = {"device_traces": what["device_traces"], "segments": what["segments"]}
+    elif kind == "taken-again":
+        # In use by the table, released by the history; and one whose size is another.
+        what["segments"] = [
+            one_segment(0, BASE, [block(BASE, 512, "active_allocated"), block(BASE + 512, 1024, "active_allocated")])
+        ]
+        what["device_traces"] = [used((1, "+", BASE, 512), (2, "-", BASE, 512), (3, "+", BASE + 512, 600))]
+    elif kind == "by-time":
+        # One device releases before the other allocates: never more than 1,000 bytes at once.
+        what["segments"] = []
+        what["device_traces"] = [
+            used((10, "+", BASE, 1000), (20, "-", BASE, 1000), (50, "+", BASE, 700), (60, "-", BASE, 700)),
+            used((30, "+", BASE, 900), (40, "-", BASE, 900)),
+            [],
+        ]
+    elif kind == "earlier":
+        # The ring buffer has lost the allocation of what is released first.
+        what["segments"] = [one_segment(0, BASE, [block(BASE, 4096, "active_allocated")])]
+        what["device_traces"] = [
+            used((1, "+", BASE + 8192, 100), (2, "-", BASE + 16384, 1000), (3, "-", BASE + 8192, 100))
+        ]
+    elif kind == "ranks":
+        what = {"ranks": [{"rank": 0}, {"rank": 1, "snapshot": what}]}
+    elif kind == "rank-dict":
+        what = {0: what, 1: what}
+    elif kind == "rank-pair":
+        what = (what, what)
+    elif kind == "rank-tuple":
+        what = ({"rank": 0}, what, what, what)
+    elif kind == "one-key":
+        what = {"memory": {"snapshot": what}}
+    elif kind == "segments":
+        what = what["segments"]
+    elif kind == "table-only":
+        what = {"segments": what["segments"]}
     with open(path, "wb") as file:
         pickle.dump(what, file, protocol=protocol)
 

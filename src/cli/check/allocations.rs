@@ -1,5 +1,9 @@
 //! Checks what an allocator recorded of itself: the runtime's debug log, RMM's log, a PyTorch
-//! snapshot.
+//! snapshot. Where the recording holds the allocator's own table, the records are held against it.
+
+mod table;
+
+pub(in crate::cli) use table::NO_HISTORY;
 
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -8,15 +12,16 @@ use serde_json::{Value, json};
 
 use super::super::outcome::{CommandOutcome, Context, Format};
 use super::super::progress::Progress;
-use super::super::verdict::{VerdictSummary, divergence_table};
+use super::super::verdict::{VerdictSummary, explained_table};
 use super::{SHOWN, weak_report};
 use crate::device::Memory;
 use crate::import::accounting::Accounting;
 use crate::import::allocation::{self, AllocationSource};
 use crate::import::stacks::{StackId, StackTable};
+use crate::import::telling_frames;
 use crate::numbers::{grouped, plural};
-use crate::oracle::allocation_check::{AllocationCheck, AllocationReport, LiveRecord};
-use crate::oracle::{Report, Verdict};
+use crate::oracle::allocation_check::{AllocationCheck, AllocationReport, LiveGroup, LiveRecord};
+use crate::oracle::{Kind, Report, Strength, Verdict};
 use crate::trace::file::{ImportFormat, ImportHeader, TraceFile};
 use crate::trace::text::TextReader;
 
@@ -38,10 +43,17 @@ pub(super) fn check(trace: &TraceFile, header: &ImportHeader, context: &Context)
     };
     let mut check = AllocationCheck::new(header.format.begins_in_the_middle());
     let mut progress = Progress::new(context.quiet, "check", "lines", trace.events());
-    while let Some(record) = source.next() {
+    let mut has_table = false;
+    loop {
+        let record = source.next();
+        if let Some(table) = source.table().filter(|_| !has_table) {
+            check.compare_with(table);
+            has_table = true;
+        }
         match record {
-            Ok(record) => check.observe(&record),
-            Err(error) => return fail(&error),
+            Some(Ok(record)) => check.observe(&record),
+            Some(Err(error)) => return fail(&error),
+            None => break,
         }
         progress.update(source.accounting().lines);
     }
@@ -60,16 +72,21 @@ pub(super) fn check(trace: &TraceFile, header: &ImportHeader, context: &Context)
         Format::Json => summary.json(&json),
         Format::Human => {
             let mut text = format!(
-                "{}: {} of {}: {words}\n{} (messages check: it has no truth to compare with)\n",
+                "{}: the {} of {}: {words}\n{} ({})\n",
                 trace.path().display(),
-                kind_of(header.format),
+                header.format.noun(),
                 header.source,
-                summary.verdict
+                summary.verdict,
+                match summary.check {
+                    Strength::Exact => "exact check: against the allocator's own table",
+                    _ if summary.messages == 0 => "nothing was checked",
+                    _ => "messages check: it has no truth to compare with",
+                }
             );
             if let Some(note) = &summary.note {
                 let _ = writeln!(text, "  {note}");
             }
-            text.push_str(&divergence_table(&summary.divergences));
+            text.push_str(&explained_table(&summary.divergences, explain));
             text + &findings
         }
     };
@@ -89,9 +106,25 @@ fn report(
     lost: u64,
     damage: Option<&str>,
 ) -> Report {
-    let weak = "the records have no truth to compare with: they do not contradict each other";
-    let findings: u64 = found.findings.values().sum();
-    let report = weak_report(&found.findings, found.first.as_ref());
+    let mut report = weak_report(&found.findings, found.first.as_ref());
+    let compared = found.table.as_ref().filter(|_| damage.is_none());
+    let has_history = found.allocations + found.releases > 0;
+    if let Some(compared) = compared.filter(|_| has_history) {
+        table::add(&mut report, compared);
+    }
+    let weak = match (has_history, format) {
+        (true, _) if report.strength == Strength::Exact => None,
+        (true, _) => Some(
+            "the records have no truth to compare with: they do not contradict each other"
+                .to_owned(),
+        ),
+        (false, ImportFormat::TorchSnapshot) => Some(table::NO_HISTORY.to_owned()),
+        (false, _) => Some(
+            "nothing was checked: no record says that a buffer was allocated or released"
+                .to_owned(),
+        ),
+    };
+    let findings: u64 = report.divergences.values().sum();
     let explained = findings > 0 && findings <= lost;
     let lost_note = || {
         let records = plural(lost, "record");
@@ -105,7 +138,7 @@ fn report(
         }
     };
     let note = match (findings, lost) {
-        (0, _) => Some(weak.to_owned()),
+        (0, _) => weak,
         (_, 0) => None,
         _ => Some(lost_note()),
     };
@@ -137,15 +170,6 @@ fn lost_records(format: ImportFormat, accounting: &Accounting) -> u64 {
     }
 }
 
-fn kind_of(format: ImportFormat) -> &'static str {
-    match format {
-        ImportFormat::ServerLog => "a server's log",
-        ImportFormat::DebugLog => "the debug log",
-        ImportFormat::RmmLog => "the RMM log",
-        ImportFormat::TorchSnapshot => "the memory snapshot",
-    }
-}
-
 /// What the records are, in one line.
 fn words(format: ImportFormat, found: &AllocationReport, source: &dyn AllocationSource) -> String {
     let mut text = format!(
@@ -160,6 +184,10 @@ fn words(format: ImportFormat, found: &AllocationReport, source: &dyn Allocation
     if found.threads > 0 {
         let _ = write!(text, ", {}", plural(found.threads, "thread"));
     }
+    if source.left_out() > 0 {
+        let records = plural(source.left_out(), "record");
+        let _ = write!(text, ", {records} of buffers of no bytes left out");
+    }
     let unrecognised = source.accounting().unrecognised;
     let position = format.position_word();
     let records = match position {
@@ -168,7 +196,8 @@ fn words(format: ImportFormat, found: &AllocationReport, source: &dyn Allocation
     };
     let _ = writeln!(
         text,
-        "; at most {} bytes at once; {records} not understood",
+        "; at {} {} bytes at once; {records} not understood",
+        if found.peak_is_least { "least" } else { "most" },
         grouped(found.peak_bytes),
     );
     text
@@ -177,7 +206,9 @@ fn words(format: ImportFormat, found: &AllocationReport, source: &dyn Allocation
 fn findings(format: ImportFormat, found: &AllocationReport, stacks: &StackTable) -> String {
     let mut text = String::new();
     let position = format.position_word();
-    if let Some(first) = &found.first {
+    if let Some(compared) = &found.table {
+        text.push_str(&table::words(compared, found, position));
+    } else if let Some(first) = &found.first {
         let _ = writeln!(
             text,
             "first: {} on device {} at {:#x}, {position} {}",
@@ -196,10 +227,23 @@ fn findings(format: ImportFormat, found: &AllocationReport, stacks: &StackTable)
             noted.first_line
         );
     }
-    let title = if format.begins_in_the_middle() {
-        "live at the end (in use when the snapshot was taken, or leaked)"
-    } else {
-        "never released"
+    if let Some(compared) = &found.table {
+        let lost = &compared.lost_release_groups;
+        if !lost.is_empty() {
+            let sum = compared.lost_releases;
+            let _ = writeln!(
+                text,
+                "released without an entry: {}, {} bytes",
+                plural(sum.buffers, "buffer"),
+                grouped(sum.bytes)
+            );
+            write_groups(&mut text, lost, position, stacks);
+        }
+    }
+    let title = match (found.table.is_some(), format.begins_in_the_middle()) {
+        (true, _) => "in use when the snapshot was taken",
+        (false, true) => "live at the end (in use when the snapshot was taken, or leaked)",
+        (false, false) => "never released",
     };
     if found.live_total == 0 {
         let _ = writeln!(text, "{title}: none");
@@ -211,45 +255,70 @@ fn findings(format: ImportFormat, found: &AllocationReport, stacks: &StackTable)
         plural(found.live_total, "buffer"),
         grouped(found.live_bytes)
     );
-    for group in found.groups.iter().take(SHOWN) {
+    write_groups(&mut text, &found.groups, position, stacks);
+    text
+}
+
+/// Buffers by the place in the program that they come from.
+fn write_groups(text: &mut String, groups: &[LiveGroup], position: &str, stacks: &StackTable) {
+    let frames: Vec<Vec<&str>> = groups
+        .iter()
+        .take(SHOWN)
+        .map(|group| match group.first.buffer.stack {
+            Some(stack) => stacks.frames_of(stack).collect(),
+            None => Vec::new(),
+        })
+        .collect();
+    let telling = telling_frames::choose(&frames, SHOWN_FRAMES);
+    for (group, telling) in groups.iter().zip(telling) {
         let first = &group.first;
         let _ = writeln!(
             text,
-            "  {}, {} bytes on device {}, {}; the first at {:#x}, {} bytes, {position} {}{}",
+            "  {}, {} bytes on device {}, {}; the first at {:#x}, {} bytes, {}{}",
             plural(group.buffers, "buffer"),
             grouped(group.bytes),
             first.buffer.device,
             type_word(first),
             first.buffer.address,
             grouped(first.buffer.size_bytes.unwrap_or(0)),
-            first.position,
+            match first.position {
+                0 => format!("older than the first {position}"),
+                number => format!("{position} {number}"),
+            },
             match first.thread {
                 Some(thread) => format!(", thread {thread}"),
                 None => String::new(),
             }
         );
-        if let Some(stack) = first.buffer.stack {
-            write_frames(&mut text, stacks, stack);
+        for frame in &telling.frames {
+            let _ = writeln!(text, "      {frame}");
+        }
+        if telling.left_out > 0 {
+            let _ = writeln!(text, "      ({} more)", telling.left_out);
         }
     }
-    if found.groups.len() > SHOWN {
+    if groups.len() > SHOWN {
         let _ = writeln!(
             text,
             "  and {} more places; --format json lists them",
-            grouped((found.groups.len() - SHOWN) as u64)
+            grouped((groups.len() - SHOWN) as u64)
         );
     }
-    text
 }
 
-fn write_frames(text: &mut String, stacks: &StackTable, stack: StackId) {
-    let frames = stacks.frames_of(stack);
-    let more = frames.len().saturating_sub(SHOWN_FRAMES);
-    for frame in frames.take(SHOWN_FRAMES) {
-        let _ = writeln!(text, "      {frame}");
-    }
-    if more > 0 {
-        let _ = writeln!(text, "      ({more} more)");
+/// What a kind is where an allocator recorded itself.
+fn explain(kind: Kind) -> &'static str {
+    match kind {
+        Kind::UnknownFree => "a release of a buffer that was never allocated",
+        Kind::DuplicateAlloc => "an allocation at an address that was in use",
+        Kind::StaleMetadata => "another size than the buffer's allocation says",
+        Kind::PhantomLive => {
+            "live by the history, not in use by the allocator's table: the history lost its release"
+        }
+        Kind::MissingLive => {
+            "in use by the allocator's table, released by the history: it lost its allocation"
+        }
+        other => other.explain(),
     }
 }
 
@@ -281,12 +350,18 @@ fn json_of(format: ImportFormat, found: &AllocationReport, source: &dyn Allocati
         })
         .collect();
     let accounting = source.accounting();
-    json!({
+    let first_line = match (&found.first, &found.table) {
+        (Some(first), _) => Some(first.line),
+        (None, Some(compared)) => table::first_position(compared),
+        (None, None) => None,
+    };
+    let mut value = json!({
         "format": format.name(),
         "lines": accounting.lines,
         "unrecognised": accounting.unrecognised,
         "position": format.position_word(),
-        "first_line": found.first.as_ref().map(|first| first.line),
+        "first_line": first_line,
+        "left_out": source.left_out(),
         "allocations": found.allocations,
         "releases": found.releases,
         "failed": found.failed,
@@ -297,7 +372,12 @@ fn json_of(format: ImportFormat, found: &AllocationReport, source: &dyn Allocati
         "live": live,
         "live_by_stack": groups,
         "notes": notes,
-    })
+    });
+    if let Some(compared) = &found.table {
+        value["peak_is_least"] = found.peak_is_least.into();
+        value["table"] = table::json(compared);
+    }
+    value
 }
 
 fn live_json(live: &LiveRecord) -> Value {
@@ -306,7 +386,7 @@ fn live_json(live: &LiveRecord) -> Value {
         "memory": type_word(live),
         "address": live.buffer.address,
         "size_bytes": live.buffer.size_bytes,
-        "line": live.position,
+        "line": Some(live.position).filter(|position| *position > 0),
         "thread": live.thread,
     })
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::super::outcome::{CommandOutcome, Context, Format};
 use super::{Diagnosed, LeakPlace};
 use crate::diagnosis::{CONFIDENT, Cause, Exhibit, PROBABLE, Suspect};
+use crate::import::telling_frames;
 use crate::numbers::{grouped, plural};
 
 /// Pieces of evidence that the text output shows for a cause that is named, and for one that is
@@ -150,7 +151,13 @@ fn place(exhibit: &Exhibit, word: &str) -> String {
 }
 
 fn places(text: &mut String, places: &[LeakPlace], word: &str) {
-    for place in places.iter().take(SHOWN_PLACES) {
+    let frames: Vec<Vec<&str>> = places
+        .iter()
+        .take(SHOWN_PLACES)
+        .map(|place| place.frames.iter().map(String::as_str).collect())
+        .collect();
+    let telling = telling_frames::choose(&frames, SHOWN_FRAMES);
+    for (place, telling) in places.iter().zip(telling) {
         let _ = writeln!(
             text,
             "  {} of {} from here never released, {} bytes; the first at {word} {}, device {} {:#x}",
@@ -161,7 +168,7 @@ fn places(text: &mut String, places: &[LeakPlace], word: &str) {
             place.device,
             place.address,
         );
-        for frame in place.frames.iter().take(SHOWN_FRAMES) {
+        for frame in &telling.frames {
             let _ = writeln!(text, "      {frame}");
         }
     }

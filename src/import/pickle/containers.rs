@@ -16,6 +16,7 @@ impl<R: Read, S: Sink> PickleMachine<'_, R, S> {
         match role {
             Role::DeviceTraces => self.devices = self.devices.or(Some(0)),
             Role::DeviceTrace(device) => self.devices = Some(device.saturating_add(1)),
+            Role::Segments => self.segments = self.segments.or(Some(0)),
             Role::Plain => {}
         }
         let list = self.lists.insert(List {
@@ -38,6 +39,9 @@ impl<R: Read, S: Sink> PickleMachine<'_, R, S> {
             && matches!(self.marks.as_slice(), [] | [1]);
         if outermost && alone == Some(&Value::Text(texts::DEVICE_TRACES)) {
             return Role::DeviceTraces;
+        }
+        if outermost && alone == Some(&Value::Text(texts::SEGMENTS)) {
+            return Role::Segments;
         }
         for (place, before) in [(parent, before), (alone, 0)] {
             if let Some(&Value::List(list)) = place
@@ -68,6 +72,10 @@ impl<R: Read, S: Sink> PickleMachine<'_, R, S> {
                     let value = self.stack[index];
                     match role {
                         Role::DeviceTrace(device) => self.visit(device, value)?,
+                        Role::Segments => {
+                            self.segments = self.segments.map(|count| count + 1);
+                            self.visit_segment(value)?;
+                        }
                         Role::DeviceTraces | Role::Plain => self.append(list, value),
                     }
                 }
@@ -82,10 +90,17 @@ impl<R: Read, S: Sink> PickleMachine<'_, R, S> {
     }
 
     fn append(&mut self, list: u32, value: Value) {
+        if let Value::Dict(dict) = value
+            && self.dicts.get(dict).blocks.is_some()
+        {
+            self.has_bare_segments = true;
+        }
+        let is_block = self.append_block(list, value);
         let list = self.lists.get(list);
         match value {
             Value::Frame(frame) if list.frames.len() < MAX_FRAMES => list.frames.push(frame),
             Value::Frame(_) => self.cut_stacks += 1,
+            _ if is_block => {}
             _ => list.other = true,
         }
     }
@@ -97,9 +112,14 @@ impl<R: Read, S: Sink> PickleMachine<'_, R, S> {
         }
         match self.target(at)? {
             Value::Dict(dict) => {
+                self.dicts.get(dict).filled |= self.stack.len() > at;
                 for index in (at..self.stack.len()).step_by(2) {
                     if let Value::Text(key) = self.stack[index] {
                         let value = self.stack[index + 1];
+                        let is_outermost = at == 1 && self.marks.is_empty();
+                        if key == texts::DEVICE_TRACES && !is_outermost && self.inside.is_none() {
+                            self.inside = Some(self.path_to(at - 1));
+                        }
                         self.set(dict, key, value);
                     }
                 }
@@ -125,6 +145,13 @@ impl<R: Read, S: Sink> PickleMachine<'_, R, S> {
             self.dicts.get(dict).frames = frames;
             return;
         }
+        if key == texts::BLOCKS {
+            if let Value::List(list) = value {
+                let blocks = std::mem::take(&mut self.lists.get(list).blocks);
+                self.dicts.get(dict).blocks = Some(blocks);
+            }
+            return;
+        }
         let dict = self.dicts.get(dict);
         let text = match value {
             Value::Text(text) => Some(text),
@@ -139,6 +166,10 @@ impl<R: Read, S: Sink> PickleMachine<'_, R, S> {
             texts::FILENAME => dict.filename = text,
             texts::LINE => dict.line = value.bits(),
             texts::NAME => dict.name = text,
+            texts::DEVICE => dict.device = value.bits(),
+            texts::ADDRESS => dict.address = value.bits(),
+            texts::REQUESTED_SIZE => dict.requested_size = value.bits(),
+            texts::STATE => dict.state = text,
             _ => {}
         }
     }
@@ -187,7 +218,7 @@ impl<R: Read, S: Sink> PickleMachine<'_, R, S> {
     /// Hands an element of a device's trace to the sink.
     fn visit(&mut self, device: u32, value: Value) -> Result<(), PickleError> {
         let dict = match value {
-            Value::Dict(dict) => *self.dicts.get(dict),
+            Value::Dict(dict) => std::mem::take(self.dicts.get(dict)),
             _ => Dict {
                 offset: self.opcode.1,
                 ..Dict::default()

@@ -88,6 +88,22 @@ pub enum PickleError {
         "it is a pickle, but no memory snapshot: it has no `device_traces` (write it with `torch.cuda.memory._dump_snapshot`)"
     )]
     NoSnapshot,
+    /// It is a pickle of something with a snapshot in it.
+    #[error(
+        "it is a pickle with a memory snapshot inside, at `{path}`; write that one into a file of its own: \
+         `pickle.dump(pickle.load(open(FILE, 'rb')){path}, open('one.pickle', 'wb'))` (in Python, and only if you trust the file: \
+         loading a pickle runs what it says)"
+    )]
+    SnapshotInside {
+        /// Where it is, as Python says it.
+        path: String,
+    },
+    /// It is what `torch.cuda.memory_snapshot()` returns.
+    #[error(
+        "it is a list of segments, as `torch.cuda.memory_snapshot()` returns: it has no history; \
+         call `torch.cuda.memory._record_memory_history()` before the run and write `torch.cuda.memory._dump_snapshot(FILE)` after it"
+    )]
+    OnlySegments,
     /// What was read could not be written.
     #[error("{0}")]
     Sink(io::Error),

@@ -34,6 +34,15 @@ pub(super) struct PickleMachine<'a, R, S> {
     forgotten: u64,
     /// Traces seen; `None` before `device_traces`.
     pub(super) devices: Option<u32>,
+    /// Segments seen; `None` before `segments`.
+    pub(super) segments: Option<u64>,
+    pub(super) odd_blocks: u64,
+    /// Blocks kept whose segment is not complete.
+    pub(super) open_blocks: usize,
+    /// A list of segments that is not the value of `segments`.
+    pub(super) has_bare_segments: bool,
+    /// Where a snapshot is that is not the whole pickle.
+    pub(super) inside: Option<String>,
     /// The instruction that is executed, and where it is.
     pub(super) opcode: (&'static str, u64),
 }
@@ -55,6 +64,11 @@ impl<'a, R: Read, S: Sink> PickleMachine<'a, R, S> {
             cut_stacks: 0,
             forgotten: 0,
             devices: None,
+            segments: None,
+            odd_blocks: 0,
+            open_blocks: 0,
+            has_bare_segments: false,
+            inside: None,
             opcode: ("PROTO", 0),
         }
     }
@@ -63,7 +77,18 @@ impl<'a, R: Read, S: Sink> PickleMachine<'a, R, S> {
         self.begin()?;
         while self.step()? {}
         let bytes = self.source.offset();
-        let devices = self.devices.ok_or(PickleError::NoSnapshot)?;
+        let is_dict = matches!(self.stack.first(), Some(Value::Dict(_)));
+        if self.devices.is_some() && !is_dict {
+            // It was the first of a tuple.
+            return Err(PickleError::SnapshotInside {
+                path: "[0]".to_owned(),
+            });
+        }
+        let devices = match self.devices {
+            Some(devices) => devices,
+            None if self.segments.is_some() => 0,
+            None => return Err(self.no_snapshot()),
+        };
         let mut trailing_bytes = 0;
         while self.source.skip(1).is_ok() {
             trailing_bytes += 1;
@@ -71,6 +96,8 @@ impl<'a, R: Read, S: Sink> PickleMachine<'a, R, S> {
         Ok(SnapshotSummary {
             bytes,
             devices,
+            segments: self.segments,
+            odd_blocks: self.odd_blocks,
             dropped: self.dropped_texts + self.cut_stacks + self.forgotten + self.stacks.dropped(),
             trailing_bytes,
         })
@@ -95,6 +122,14 @@ impl<'a, R: Read, S: Sink> PickleMachine<'a, R, S> {
                 "it is a zip archive, as `torch.save` writes; use `pickle.dump`, or `torch.cuda.memory._dump_snapshot`",
             ),
             _ => not("it does not begin with 0x80 and the protocol's number"),
+        }
+    }
+
+    fn no_snapshot(&mut self) -> PickleError {
+        match self.inside.take() {
+            Some(path) => PickleError::SnapshotInside { path },
+            None if self.has_bare_segments => PickleError::OnlySegments,
+            None => PickleError::NoSnapshot,
         }
     }
 

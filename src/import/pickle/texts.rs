@@ -9,7 +9,7 @@ const MAX_TEXTS_BYTES: usize = 64 << 20;
 const OVERHEAD_BYTES: usize = 64;
 
 /// The texts that are looked for have fixed numbers: their places here.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 20] = [
     "action",
     "addr",
     "size",
@@ -20,6 +20,16 @@ const KNOWN: [&str; 10] = [
     "line",
     "name",
     "device_traces",
+    "segments",
+    "blocks",
+    "device",
+    "address",
+    "requested_size",
+    "state",
+    "active_allocated",
+    "active_awaiting_free",
+    "active_pending_free",
+    "inactive",
 ];
 
 pub(super) const ACTION: TextId = TextId(0);
@@ -32,6 +42,16 @@ pub(super) const FILENAME: TextId = TextId(6);
 pub(super) const LINE: TextId = TextId(7);
 pub(super) const NAME: TextId = TextId(8);
 pub(super) const DEVICE_TRACES: TextId = TextId(9);
+pub(super) const SEGMENTS: TextId = TextId(10);
+pub(super) const BLOCKS: TextId = TextId(11);
+pub(super) const DEVICE: TextId = TextId(12);
+pub(super) const ADDRESS: TextId = TextId(13);
+pub(super) const REQUESTED_SIZE: TextId = TextId(14);
+pub(super) const STATE: TextId = TextId(15);
+pub(super) const ACTIVE_ALLOCATED: TextId = TextId(16);
+pub(super) const ACTIVE_AWAITING_FREE: TextId = TextId(17);
+pub(super) const ACTIVE_PENDING_FREE: TextId = TextId(18);
+pub(super) const INACTIVE: TextId = TextId(19);
 
 /// Distinct texts by number.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! What a pickle makes: as much of it as a snapshot's entries need.
 
 use super::super::stacks::{FrameId, StackId};
+use super::SnapshotBlock;
 
 /// A text in [`Texts`](super::texts::Texts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,8 +43,8 @@ impl Value {
     }
 }
 
-/// A dict, as far as it can be an entry or a frame.
-#[derive(Clone, Copy, Debug, Default)]
+/// A dict, as far as it can be an entry, a frame, a segment or a block of one.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Dict {
     pub offset: u64,
     pub memo: Option<u32>,
@@ -56,6 +57,13 @@ pub(super) struct Dict {
     pub filename: Option<TextId>,
     pub line: Option<u64>,
     pub name: Option<TextId>,
+    /// A key was set.
+    pub filled: bool,
+    pub device: Option<u64>,
+    pub address: Option<u64>,
+    pub requested_size: Option<u64>,
+    pub state: Option<TextId>,
+    pub blocks: Option<Vec<SnapshotBlock>>,
 }
 
 /// What a list is, by where it stands.
@@ -67,6 +75,8 @@ pub(super) enum Role {
     DeviceTraces,
     /// The trace of a device.
     DeviceTrace(u32),
+    /// The value of `segments`.
+    Segments,
 }
 
 /// A list.
@@ -79,4 +89,8 @@ pub(super) struct List {
     /// Its elements, where all of them are frames.
     pub frames: Vec<FrameId>,
     pub other: bool,
+    /// Of its elements those that are blocks in use.
+    pub blocks: Vec<SnapshotBlock>,
+    /// The sizes of all blocks so far: old snapshots give blocks no address.
+    pub blocks_bytes: u64,
 }

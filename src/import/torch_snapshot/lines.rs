@@ -4,13 +4,15 @@
 //! |---|---|
 //! | `frame NAME (FILE:LINE)` | the next frame, numbered from 0 |
 //! | `stack F…` | the next call stack, numbered from 0: its frames by number, innermost first |
+//! | `block DEVICE ADDR SIZE REQUESTED STATE STACK` | a block in use, by the allocator's own table: `allocated`, or `awaiting` its release |
+//! | `table N` | the table is complete, with that many blocks in use |
 //! | `device D` | whose the following entries are |
 //! | `ACTION ADDR SIZE STREAM TIME STACK` | an entry: hexadecimal address and stream, µs since 1970, `-` for what it does not have |
 //! | `? …` | an entry that was not understood |
 //!
-//! Frames and stacks come before the first entry that needs them. A frame's text is one line
-//! already where it is read from the pickle, so that frames which are told apart there are told
-//! apart here.
+//! Frames and stacks come before the first block or entry that needs them, blocks before entries. A
+//! frame's text is one line already where it is read from the pickle, so that frames which are told
+//! apart there are told apart here.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, BufRead};
@@ -18,6 +20,7 @@ use std::io::{self, BufRead};
 use super::super::accounting::{Accounting, LineClass, UnrecognisedReason};
 use super::super::allocation::{AllocationEvent, AllocationRecord, AllocationSource, Buffer};
 use super::super::lines::{ReadLine, one_line, read_line};
+use super::super::live_table::{LiveBlock, LiveTable};
 use super::super::pickle::{MAX_FRAMES, SnapshotEntry};
 use super::super::stacks::{FrameId, StackId, StackTable};
 
@@ -33,9 +36,11 @@ pub(super) enum EntryAction {
     SegmentMap,
     SegmentUnmap,
     Snapshot,
+    UserDefined,
+    WorkspaceSnapshot,
 }
 
-const ACTIONS: [EntryAction; 9] = [
+const ACTIONS: [EntryAction; 11] = [
     EntryAction::Alloc,
     EntryAction::FreeRequested,
     EntryAction::FreeCompleted,
@@ -45,6 +50,8 @@ const ACTIONS: [EntryAction; 9] = [
     EntryAction::SegmentMap,
     EntryAction::SegmentUnmap,
     EntryAction::Snapshot,
+    EntryAction::UserDefined,
+    EntryAction::WorkspaceSnapshot,
 ];
 
 impl EntryAction {
@@ -66,6 +73,8 @@ impl EntryAction {
             EntryAction::SegmentMap => "segment_map",
             EntryAction::SegmentUnmap => "segment_unmap",
             EntryAction::Snapshot => "snapshot",
+            EntryAction::UserDefined => "user_defined",
+            EntryAction::WorkspaceSnapshot => "workspace_snapshot",
         }
     }
 
@@ -126,6 +135,32 @@ pub(super) fn write_stack(line: &mut String, stacks: &StackTable, index: usize) 
     }
 }
 
+pub(super) fn write_block(line: &mut String, block: &LiveBlock) {
+    line.clear();
+    let _ = write!(
+        line,
+        "block {} {:x} {}",
+        block.device, block.address, block.size_bytes
+    );
+    let state = match block.awaits_release {
+        false => "allocated",
+        true => "awaiting",
+    };
+    let _ = match block.requested_bytes {
+        Some(bytes) => write!(line, " {bytes} {state}"),
+        None => write!(line, " - {state}"),
+    };
+    let _ = match block.stack {
+        Some(stack) => write!(line, " {}", stack.0),
+        None => write!(line, " -"),
+    };
+}
+
+pub(super) fn write_table(line: &mut String, blocks: u64) {
+    line.clear();
+    let _ = write!(line, "table {blocks}");
+}
+
 pub(super) fn write_device(line: &mut String, device: u32) {
     line.clear();
     let _ = write!(line, "device {device}");
@@ -162,6 +197,8 @@ pub struct EntryReader<R> {
     accounting: Accounting,
     stacks: StackTable,
     device: i32,
+    blocks: Vec<LiveBlock>,
+    table: Option<LiveTable>,
     line: Vec<u8>,
     ended: bool,
 }
@@ -174,6 +211,8 @@ impl<R: BufRead> EntryReader<R> {
             accounting: Accounting::default(),
             stacks: StackTable::default(),
             device: 0,
+            blocks: Vec::new(),
+            table: None,
             line: Vec::new(),
             ended: false,
         }
@@ -188,7 +227,18 @@ impl<R: BufRead> EntryReader<R> {
             };
             let read = match line {
                 Some(line) if define(line, &mut self.stacks, &mut self.device) => continue,
-                Some(line) => entry(line, self.device, &self.stacks),
+                Some(line) => match table_line(line, &self.stacks) {
+                    Some(TableLine::Block(block)) => {
+                        self.blocks.push(block);
+                        continue;
+                    }
+                    Some(TableLine::End(count)) => {
+                        let blocks = std::mem::take(&mut self.blocks);
+                        self.table = (count == blocks.len() as u64).then_some(LiveTable { blocks });
+                        continue;
+                    }
+                    None => entry(line, self.device, &self.stacks),
+                },
                 None => None,
             };
             let Some((action, time_us, what)) = read else {
@@ -236,6 +286,34 @@ fn define(line: &str, stacks: &mut StackTable, device: &mut i32) -> bool {
     }
 }
 
+/// A line of the allocator's own table.
+enum TableLine {
+    Block(LiveBlock),
+    End(u64),
+}
+
+fn table_line(line: &str, stacks: &StackTable) -> Option<TableLine> {
+    if let Some(count) = line.strip_prefix("table ") {
+        return count.parse().ok().map(TableLine::End);
+    }
+    let mut words = line.strip_prefix("block ")?.split(' ');
+    let block = LiveBlock {
+        device: words.next()?.parse().ok()?,
+        address: u64::from_str_radix(words.next()?, 16).ok()?,
+        size_bytes: words.next()?.parse().ok()?,
+        requested_bytes: words.next()?.parse().ok(),
+        awaits_release: words.next()? == "awaiting",
+        stack: known_stack(words.next()?.parse().ok(), stacks),
+    };
+    words.next().is_none().then_some(TableLine::Block(block))
+}
+
+fn known_stack(id: Option<u64>, stacks: &StackTable) -> Option<StackId> {
+    id.and_then(|id| u32::try_from(id).ok())
+        .filter(|id| (*id as usize) < stacks.len())
+        .map(StackId)
+}
+
 /// An entry's line: its action, its time, and what happened to a buffer, if anything did.
 fn entry(
     line: &str,
@@ -249,14 +327,12 @@ fn entry(
         word => u64::from_str_radix(word, radix).ok().map(Some),
     };
     let (addr, size, _stream, time_us) = (field(16)?, field(10)?, field(16)?, field(10)?);
-    let stack = field(10)?
-        .and_then(|id| u32::try_from(id).ok())
-        .filter(|id| (*id as usize) < stacks.len())
-        .map(StackId);
+    let stack = known_stack(field(10)?, stacks);
     if words.next().is_some() || !action.is_complete(addr, size) {
         return None;
     }
     let buffer = Buffer {
+        process: None,
         device,
         buffer_type: 0,
         address: addr.unwrap_or(0),
@@ -297,5 +373,9 @@ impl<R: BufRead> AllocationSource for EntryReader<R> {
 
     fn stacks(&self) -> &StackTable {
         &self.stacks
+    }
+
+    fn table(&self) -> Option<&LiveTable> {
+        self.table.as_ref()
     }
 }

@@ -1,0 +1,205 @@
+//! The records against the allocator's own table of what is in use at their end.
+//!
+//! The table is the truth. What the records have live and the table does not is a release that they
+//! lost; what they have released and the table has in use is an allocation that they lost. What the
+//! table has and no record speaks of was allocated before they begin: no difference.
+
+use rustc_hash::FxHashMap;
+
+use super::{LiveGroup, LiveRecord, grouped_by_place, size};
+use crate::import::allocation::Buffer;
+use crate::import::live_table::{LiveBlock, LiveTable};
+
+/// How many buffers there are, and their sizes together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BufferSum {
+    /// How many.
+    pub buffers: u64,
+    /// Their sizes together.
+    pub bytes: u64,
+}
+
+/// What came of the comparison.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableComparison {
+    /// In use, by the table; blocks that await their release are not among them.
+    pub in_use: BufferSum,
+    /// The bytes of those that the program asked for, where the table says so of all.
+    pub requested_bytes: Option<u64>,
+    /// Blocks whose release was requested and is not complete.
+    pub awaiting: BufferSum,
+    /// In use, and allocated before the records begin.
+    pub older: BufferSum,
+    /// Live by the records, and not in use: their release is not in the records.
+    pub lost_releases: BufferSum,
+    /// Those by place; most bytes first.
+    pub lost_release_groups: Vec<LiveGroup>,
+    /// Released by the records, and in use: their allocation is not in the records.
+    pub lost_allocations: BufferSum,
+    /// The first of those, by device and address.
+    pub first_lost_allocation: Option<LiveBlock>,
+    /// In use with another size than their allocation says.
+    pub other_sizes: u64,
+    /// The first of those, by position.
+    pub first_other_size: Option<LiveRecord>,
+}
+
+impl TableComparison {
+    /// How many differences there are.
+    pub fn differences(&self) -> u64 {
+        self.lost_releases.buffers + self.lost_allocations.buffers + self.other_sizes
+    }
+}
+
+/// The table, and which of its blocks records speak of.
+#[derive(Debug, Default)]
+pub(super) struct TableWatch {
+    blocks: FxHashMap<(i32, u64), WatchedBlock>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct WatchedBlock {
+    block: LiveBlock,
+    mentioned: bool,
+}
+
+/// A life that the records have at their end.
+pub(super) struct OpenLife {
+    pub said: LiveRecord,
+    /// Its release was requested.
+    pub requested: bool,
+    /// Its allocation is in the records.
+    pub seen: bool,
+}
+
+impl TableWatch {
+    pub fn new(table: &LiveTable) -> TableWatch {
+        let watched = |block: &LiveBlock| WatchedBlock {
+            block: *block,
+            mentioned: false,
+        };
+        TableWatch {
+            blocks: table
+                .blocks
+                .iter()
+                .map(|block| ((block.device, block.address), watched(block)))
+                .collect(),
+        }
+    }
+
+    /// A record speaks of a buffer.
+    pub fn mention(&mut self, buffer: &Buffer) {
+        if let Some(watched) = self.blocks.get_mut(&(buffer.device, buffer.address)) {
+            watched.mentioned = true;
+        }
+    }
+
+    /// Compares what the records have at their end; also what is in use, by the table.
+    pub fn compare(mut self, lives: Vec<OpenLife>) -> (TableComparison, Vec<LiveRecord>) {
+        let mut found = TableComparison::default();
+        let mut lost = Vec::new();
+        let mut in_use = Vec::new();
+        for life in lives {
+            let buffer = life.said.buffer;
+            let Some(watched) = self.blocks.remove(&(buffer.device, buffer.address)) else {
+                found.lost_releases.add(size(&buffer));
+                lost.push(life.said);
+                continue;
+            };
+            let block = watched.block;
+            match (life.requested, block.awaits_release) {
+                (true, true) => found.awaiting.add(block.size_bytes),
+                (false, true) => {
+                    found.awaiting.add(block.size_bytes);
+                    found.lost_releases.add(block.size_bytes);
+                    lost.push(life.said);
+                }
+                (true, false) => found.lost_allocation(&block),
+                (false, false) => {}
+            }
+            if life.seen && !life.requested && !block.is_of(&buffer) {
+                found.other_sizes += 1;
+                let first = found.first_other_size.get_or_insert(life.said);
+                if life.said.position < first.position {
+                    *first = life.said;
+                }
+            }
+            if !block.awaits_release {
+                found.use_block(&block);
+                in_use.push(block.record(Some(&life.said)));
+            }
+        }
+        for WatchedBlock { block, mentioned } in self.blocks.into_values() {
+            if mentioned {
+                found.lost_allocation(&block);
+            } else {
+                found.older.add(block.size_bytes);
+            }
+            if block.awaits_release {
+                found.awaiting.add(block.size_bytes);
+            } else {
+                found.use_block(&block);
+                in_use.push(block.record(None));
+            }
+        }
+        found.lost_release_groups = grouped_by_place(&lost);
+        (found, in_use)
+    }
+}
+
+impl TableComparison {
+    fn use_block(&mut self, block: &LiveBlock) {
+        let is_first = self.in_use.buffers == 0;
+        self.in_use.add(block.size_bytes);
+        let before = if is_first {
+            Some(0)
+        } else {
+            self.requested_bytes
+        };
+        self.requested_bytes = before
+            .zip(block.requested_bytes)
+            .map(|(sum, bytes)| sum.saturating_add(bytes));
+    }
+
+    fn lost_allocation(&mut self, block: &LiveBlock) {
+        self.lost_allocations.add(block.size_bytes);
+        let place = |block: &LiveBlock| (block.device, block.address);
+        let first = self.first_lost_allocation.get_or_insert(*block);
+        if place(block) < place(first) {
+            *first = *block;
+        }
+    }
+}
+
+impl BufferSum {
+    fn add(&mut self, bytes: u64) {
+        self.buffers += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+}
+
+impl LiveBlock {
+    /// Whether it has the size that an allocation says, as it was asked for or as it was given.
+    fn is_of(&self, buffer: &Buffer) -> bool {
+        buffer
+            .size_bytes
+            .is_none_or(|bytes| bytes == self.size_bytes || Some(bytes) == self.requested_bytes)
+    }
+
+    /// As a record, with what the records say of it.
+    fn record(&self, said: Option<&LiveRecord>) -> LiveRecord {
+        LiveRecord {
+            buffer: Buffer {
+                process: None,
+                device: self.device,
+                buffer_type: 0,
+                address: self.address,
+                size_bytes: Some(self.size_bytes),
+                holder: None,
+                stack: said.and_then(|said| said.buffer.stack).or(self.stack),
+            },
+            position: said.map_or(0, |said| said.position),
+            thread: said.and_then(|said| said.thread),
+        }
+    }
+}
