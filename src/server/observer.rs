@@ -39,6 +39,10 @@ pub trait Observer: Send + 'static {
     /// The process with this pid is dead, and what it had left is dropped.
     fn on_sweep(&mut self, _pid: i32, _removed: &[Entry]) {}
 
+    /// A process is dead, and what it held of entries that others hold too is dropped; the counts
+    /// are those of the dropped references.
+    fn on_loosened(&mut self, _loosened: &[Entry]) {}
+
     /// Answers are about to leave: what they show must be safe by now.
     fn before_answers(&mut self) {}
 
@@ -115,6 +119,12 @@ impl<O: Observer> Observer for Option<O> {
         }
     }
 
+    fn on_loosened(&mut self, loosened: &[Entry]) {
+        if let Some(observer) = self {
+            observer.on_loosened(loosened);
+        }
+    }
+
     fn before_answers(&mut self) {
         if let Some(observer) = self {
             observer.before_answers();
@@ -185,6 +195,11 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     fn on_sweep(&mut self, pid: i32, removed: &[Entry]) {
         self.0.on_sweep(pid, removed);
         self.1.on_sweep(pid, removed);
+    }
+
+    fn on_loosened(&mut self, loosened: &[Entry]) {
+        self.0.on_loosened(loosened);
+        self.1.on_loosened(loosened);
     }
 
     fn before_answers(&mut self) {

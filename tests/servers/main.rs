@@ -6,6 +6,7 @@ mod client;
 #[path = "../common/mod.rs"]
 mod common;
 mod conformance;
+mod legacy_log;
 #[path = "../naive/mod.rs"]
 mod naive;
 mod proxy;
