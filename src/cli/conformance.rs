@@ -22,7 +22,8 @@ use crate::tracking::Layout;
     after_help = "Each case is described in docs/conformance.md, and by --list.\n\nExamples:\n  \
     heisenbed conformance unix:/tmp/tt_allocation_server.sock\n  \
     heisenbed conformance unix:/tmp/server.sock --layout 144 --only large-writes,byte-by-byte\n  \
-    heisenbed conformance unix:/tmp/server.sock --sweep-wait 15s"
+    heisenbed conformance unix:/tmp/server.sock --sweep-wait 15s --tries 2\n  \
+    heisenbed conformance unix:/tmp/server.sock --restart 'exec ./my_server /tmp/server.sock'"
 )]
 pub struct ConformanceArgs {
     /// The server under test
@@ -38,6 +39,13 @@ pub struct ConformanceArgs {
     /// List the cases: what each shows, sends and expects
     #[arg(long)]
     pub list: bool,
+    /// Try each case so often: what depends on a race fails at some tries only
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub tries: u32,
+    /// A shell command that starts the server; it is run before every try, so that no case is
+    /// charged with what another one did
+    #[arg(long, value_name = "CMD")]
+    pub restart: Option<String>,
     /// How long an answer may take
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
     pub timeout: Duration,
@@ -74,6 +82,8 @@ pub fn run(args: &ConformanceArgs, context: &Context) -> CommandOutcome {
         path,
         layout: args.layout,
         cases,
+        tries: args.tries,
+        restart: args.restart.clone(),
         patience: args.timeout,
         sweep: args.sweep_wait,
         helper: std::env::current_exe().ok(),
@@ -117,6 +127,7 @@ fn outcome(
                 "server": options.path,
                 "layout": options.layout,
                 "device": report.device,
+                "tries": options.tries,
                 "elapsed_s": elapsed.as_secs_f64(),
                 "cases": report.findings,
             });
@@ -146,29 +157,45 @@ fn human(options: &SuiteOptions, report: &SuiteReport, elapsed: Duration) -> Str
         if finding.outcome == CaseOutcome::Failed {
             let _ = writeln!(
                 text,
-                "\n{}: {}\n  sent:     {}\n  expected: {}\n  seen:     {}",
-                finding.case, finding.about, finding.sent, finding.expected, finding.seen,
+                "\n{}: {}\n  sent:     {}\n  expected: {}\n  seen:     {}\n  failed:   {} of {} tries",
+                finding.case,
+                finding.about,
+                finding.sent,
+                finding.expected,
+                finding.seen,
+                finding.failures,
+                finding.tries,
             );
         }
     }
     text
 }
 
+/// A row a case. What was seen where one failed stands below the table: it may differ from try to
+/// try, and the table does not.
 fn table(report: &SuiteReport) -> Table {
     /// Evidence is broken into lines of so many characters.
-    const EVIDENCE_WIDTH: u16 = 84;
+    const EVIDENCE_WIDTH: u16 = 76;
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["case", "", "evidence"]);
+    table.set_header(["case", "", "failed", "evidence"]);
     for finding in &report.findings {
         let word = match finding.outcome {
             CaseOutcome::Passed => "pass",
             CaseOutcome::Skipped => "skipped",
             CaseOutcome::Failed => "FAIL",
         };
-        table.add_row([finding.case, word, &finding.seen]);
+        let tries = match finding.tries {
+            0 => String::new(),
+            tries => format!("{} of {tries}", finding.failures),
+        };
+        let evidence = match finding.outcome {
+            CaseOutcome::Failed => finding.about,
+            CaseOutcome::Passed | CaseOutcome::Skipped => &finding.seen,
+        };
+        table.add_row([finding.case, word, &tries, evidence]);
     }
-    if let Some(evidence) = table.column_mut(2) {
+    if let Some(evidence) = table.column_mut(3) {
         evidence.set_constraint(ColumnConstraint::UpperBoundary(Width::Fixed(
             EVIDENCE_WIDTH,
         )));
