@@ -1,5 +1,5 @@
-//! Cases about figures that are no index. The last: servers are known to die of them, each by itself,
-//! and of one that writes beyond an array it shows only later. So each is a case of its own.
+//! Cases about figures that are no index. The last: servers are known to die of them, each by
+//! itself, and of one that writes beyond an array it shows later only. Each is a case of its own.
 
 use super::bench::{Bench, Change, DRAM, failed, own_pid};
 use super::{Case, Trouble};

@@ -15,12 +15,15 @@
 //!   skipped and say so. Cases that a server may not survive come last. Where the suite may restart
 //!   the server (`restart`), each try has a server of its own.
 //!
+//! [`client_suite`] does the same for clients, with cases of its own.
+//!
 //! [`suite`] runs the cases, `bench` is what they work with, `session` speaks to the server; each
 //! other file holds a group of cases. It is not for load or for races: that is what `stress
 //! --server` is for.
 
 mod bench;
 mod bounds;
+pub mod client_suite;
 mod clients;
 mod frames;
 mod keys;
@@ -31,6 +34,7 @@ mod session;
 pub mod suite;
 mod sweeps;
 mod totals;
+mod tries;
 
 use serde::Serialize;
 

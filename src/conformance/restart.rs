@@ -117,12 +117,20 @@ impl Drop for RestartedServer<'_> {
     }
 }
 
-/// How a process ended; a shell says of its child's signal only 128 and the number.
-pub(super) fn describe(status: ExitStatus) -> String {
+/// The signal that ended a process; a shell says of its child's only 128 and the number.
+pub(super) fn signal_of(status: ExitStatus) -> Option<i32> {
     const SHELL: i32 = 128;
-    let signal = status.signal();
     let of_child = status.code().map(|code| code - SHELL);
-    match signal.or(of_child.filter(|signal| (1..32).contains(signal))) {
+    let of_child = of_child.filter(|signal| (1..=MAX_SIGNAL).contains(signal));
+    status.signal().or(of_child)
+}
+
+/// The last of the signals that have names.
+const MAX_SIGNAL: i32 = 31;
+
+/// How a process ended.
+pub(super) fn describe(status: ExitStatus) -> String {
+    match signal_of(status) {
         Some(signal) => {
             let name = signal_hook::low_level::signal_name(signal);
             name.map_or(format!("killed by signal {signal}"), |name| {

@@ -11,6 +11,7 @@ use thiserror::Error;
 use super::bench::{Bench, Site, own_pid};
 use super::restart::RestartedServer;
 use super::session::Session;
+use super::tries::{CaseText, Tries};
 use super::{Case, CaseOutcome, CaseResult, Trouble};
 use crate::tracking::Layout;
 use crate::tracking::wire::Response;
@@ -149,17 +150,13 @@ struct Trial<'a> {
 impl Trial<'_> {
     /// Tries a case as often as it is to be tried.
     fn finding(&mut self, case: &'static Case) -> Result<CaseResult, SuiteError> {
-        let mut found = CaseResult {
+        let mut tries = Tries::new(CaseText {
             case: case.name,
-            outcome: CaseOutcome::Skipped,
             about: case.about,
             sent: case.sent,
             expected: case.expected,
-            seen: String::new(),
-            tries: 0,
-            failures: 0,
-        };
-        while found.tries < self.tries {
+        });
+        while tries.made() < self.tries {
             let why = match (self.is_gone, self.interrupt.load(Ordering::Relaxed)) {
                 (true, _) => Some("server gone"),
                 (_, true) => Some("interrupted"),
@@ -169,22 +166,12 @@ impl Trial<'_> {
                 Some(why) => Err(Trouble::Skipped(why.to_owned())),
                 None => self.one_try(case)?,
             };
-            let (outcome, seen) = match result {
-                Ok(seen) => (CaseOutcome::Passed, seen),
-                Err(Trouble::Failed(seen)) => (CaseOutcome::Failed, seen),
-                Err(Trouble::Skipped(why)) => (CaseOutcome::Skipped, why),
-            };
-            if found.tries == 0 || (outcome, found.failures) == (CaseOutcome::Failed, 0) {
-                (found.outcome, found.seen) = (outcome, seen);
-            }
-            if outcome == CaseOutcome::Skipped {
+            if tries.take(result) == CaseOutcome::Skipped {
                 // It cannot be tried: once more would be no better.
                 break;
             }
-            found.tries += 1;
-            found.failures += u32::from(outcome == CaseOutcome::Failed);
         }
-        Ok(found)
+        Ok(tries.finish())
     }
 
     /// Tries a case once, and looks whether the server has survived it.

@@ -16,6 +16,7 @@
 //! - Two registries are equal, and hash alike, when they have the same limits, live table and held
 //!   messages, in whatever order these came to be.
 
+mod answer;
 mod entry;
 mod references;
 mod sequence;
@@ -330,20 +331,6 @@ impl Registry {
     pub fn totals(&self, device: i32) -> Totals {
         let index = usize::try_from(device).unwrap_or(usize::MAX);
         self.totals.get(index).copied().unwrap_or_default()
-    }
-
-    /// The same as a server answers it: one that counts references has no place for SYSTEM_MEMORY,
-    /// which is a Python client's L1_SMALL, and adds it there.
-    pub fn answered_totals(&self, device: i32) -> Totals {
-        let totals = self.totals(device);
-        if self.semantics != Semantics::Refcount {
-            return totals;
-        }
-        Totals {
-            l1_small_bytes: totals.l1_small_bytes.wrapping_add(totals.system_bytes),
-            system_bytes: 0,
-            ..totals
-        }
     }
 
     /// How many devices are known: ids from 0 to the highest one that had an entry.

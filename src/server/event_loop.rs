@@ -17,10 +17,10 @@ use super::processes::{Owner, Processes};
 use super::reference_rules;
 use super::socket::{self, SocketFile};
 use crate::numbers::plural;
-use crate::registry::{Outcome, Registry, SweptEntries, Totals};
+use crate::registry::{Outcome, Registry, SweptEntries};
 use crate::tracking::codec::{DecodedFrame, FrameDecoder};
 use crate::tracking::entry::Entry;
-use crate::tracking::wire::{DeviceInfo, Response, encode_device_info, encode_response};
+use crate::tracking::wire::{DeviceInfo, encode_device_info, encode_response};
 use crate::tracking::{Layout, Message, MessageKind};
 
 /// Bytes read from one client in its turn.
@@ -588,8 +588,7 @@ impl<O: Observer> Core<O> {
         });
         match message.kind {
             MessageKind::Query => {
-                let totals = self.registry.answered_totals(message.device);
-                let response = response(message.device, totals);
+                let response = self.registry.response(message.device);
                 output.push(encode_response(layout(), &response).as_bytes());
             }
             MessageKind::DeviceInfoQuery => {
@@ -631,18 +630,6 @@ impl Counters {
             Outcome::Rejected(_) => self.rejected += 1,
             _ => {}
         }
-    }
-}
-
-fn response(device: i32, totals: Totals) -> Response {
-    Response {
-        device,
-        dram_bytes: totals.dram_bytes,
-        l1_bytes: totals.l1_bytes,
-        l1_small_bytes: totals.l1_small_bytes,
-        trace_bytes: totals.trace_bytes,
-        cb_bytes: totals.cb_bytes,
-        kernel_bytes: totals.kernel_bytes,
     }
 }
 

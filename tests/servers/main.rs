@@ -3,6 +3,7 @@
 
 mod any_server;
 mod client;
+mod client_conformance;
 #[path = "../common/mod.rs"]
 mod common;
 mod conformance;
