@@ -18,7 +18,7 @@ pub(super) const CASES: &[Case] = &[
         name: "dump",
         about: "a DUMP that is answered: its bytes pass for the answer to the next QUERY",
         sent: "ALLOC (64 B), DUMP_REMAINING, in the 144 and extended layouts DUMP_KERNELS too; QUERY, FREE",
-        expected: "no byte for the DUMPs, which are for the server's log; +64 B on the same connection, then as before",
+        expected: "no byte for a DUMP, which is for the server's log; +64 B on the same connection, then as before",
         run: dump,
     },
     Case {

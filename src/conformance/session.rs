@@ -175,11 +175,9 @@ pub(super) fn came(bytes: usize, layout: Layout, due: usize) -> String {
         1 => format!("an answer of {frame_bytes} bytes was due"),
         due => format!("{due} answers of {frame_bytes} bytes were due"),
     };
-    let others = Layout::ALL.into_iter().filter(|other| *other != layout);
-    let same_length = others
-        .filter(|other| bytes == other.frame_bytes())
-        .map(|other| format!(", as many as an answer of the {other} layout has"));
-    let hint = same_length.last().unwrap_or_default();
+    let other = Layout::from_frame_bytes(bytes).filter(|other| *other != layout);
+    let hint = other.map(|other| format!(", as many as an answer of the {other} layout has"));
+    let hint = hint.unwrap_or_default();
     let came = match bytes {
         0 => "nothing came".to_owned(),
         bytes => format!("{bytes} bytes came"),
