@@ -60,7 +60,7 @@ pub struct ServeArgs {
     #[arg(long, hide = true, default_value_t = 0)]
     pub delay_us: u64,
     /// How many devices there are: ids from 0 to below this are accepted. Without it ids to 255
-    /// are, and those that messages are about are said to exist
+    /// are, and those that the driver shows and that messages are about are said to exist
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub devices: Option<u32>,
     /// The most clients at once; further ones are turned away.
@@ -99,9 +99,9 @@ pub enum LayoutChoice {
 pub fn run(args: &ServeArgs, context: &Context) -> CommandOutcome {
     let mut config = ServerConfig::new(&args.socket, args.semantics);
     config.delay_per_message_us = args.delay_us;
+    config.device_info.num_devices = args.devices.unwrap_or_else(devices_here);
     if let Some(devices) = args.devices {
         config.limits.devices = devices;
-        config.device_info.num_devices = devices;
     }
     config.like_reference = args.log_style != LogStyle::None;
     config.limits.any_size = config.like_reference;
@@ -167,6 +167,19 @@ fn serve(args: &ServeArgs, config: ServerConfig, context: &Context) -> Result<Su
     }
     summary.record_error = journal.and_then(ServerJournal::end);
     Ok(summary)
+}
+
+/// How many devices this machine has, as far as their driver says.
+fn devices_here() -> u32 {
+    const DRIVER: &str = "/dev/tenstorrent";
+    let Ok(files) = std::fs::read_dir(DRIVER) else {
+        return 0;
+    };
+    let is_number = |name: &str| name.bytes().all(|byte| byte.is_ascii_digit());
+    let devices = files
+        .flatten()
+        .filter(|file| file.file_name().to_str().is_some_and(is_number));
+    u32::try_from(devices.count()).unwrap_or(u32::MAX)
 }
 
 /// Where the legacy log goes. An object is alone on stdout.
@@ -309,19 +322,20 @@ impl Summary {
     /// The figures, on stdout where that is not the log's.
     fn outcome(&self, log_style: LogStyle, format: Format) -> CommandOutcome {
         let json = serde_json::to_value(self).expect("a summary is plain numbers");
-        let text = match format {
-            Format::Json => format!("{json}\n"),
-            Format::Human => {
-                let figures = json.as_object().expect("a summary is an object");
-                figures
-                    .iter()
-                    .map(|(name, figure)| format!("{:<22}{figure}\n", name.replace('_', " ")))
-                    .collect()
+        let figures = json.as_object().expect("a summary is an object").iter();
+        let figures = figures.map(|(name, figure)| (name.replace('_', " "), figure));
+        let (stdout, stderr) = match (format, log_style) {
+            (Format::Json, _) => (format!("{json}\n"), String::new()),
+            (Format::Human, LogStyle::None) => {
+                let lines = figures.map(|(name, figure)| format!("{name:<22}{figure}\n"));
+                (lines.collect(), String::new())
             }
-        };
-        let (stdout, stderr) = match (log_style, format) {
-            (LogStyle::Legacy | LogStyle::LegacyDecimal, Format::Human) => (String::new(), text),
-            _ => (text, String::new()),
+            (Format::Human, LogStyle::Legacy | LogStyle::LegacyDecimal) => {
+                let figures: Vec<String> = figures
+                    .map(|(name, figure)| format!("{name} {figure}"))
+                    .collect();
+                (String::new(), format!("figures: {}\n", figures.join(", ")))
+            }
         };
         CommandOutcome {
             stdout,

@@ -568,6 +568,9 @@ impl<O: Observer> Core<O> {
             return;
         }
         let layout = || Layout::from_frame_bytes(raw.len()).expect("a frame has its layout's size");
+        if !std::mem::replace(&mut account.has_spoken, true) {
+            observer.on_first_message(client, layout());
+        }
         if config.like_reference
             && let Some(reason) = reference_rules::refusal(layout(), message)
         {

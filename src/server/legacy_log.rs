@@ -13,10 +13,12 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::path::Path;
 
+use rustc_hash::FxHashSet;
+
 use super::listener::{ClientId, Observer};
 use crate::registry::{Outcome, Registry, RejectReason};
 use crate::tracking::entry::{BUFFER_TYPE_NAMES, Class, Entry};
-use crate::tracking::{Message, MessageKind};
+use crate::tracking::{Layout, Message, MessageKind};
 use numbers::megabytes;
 
 mod dumps;
@@ -43,6 +45,8 @@ pub struct LegacyLog<W> {
     out: W,
     lines: String,
     ids: IdStyle,
+    /// Clients of the 144-byte layout, whose server has a line of its own for a bad buffer type.
+    of_144: FxHashSet<ClientId>,
     /// By device: circular buffer bytes, kernel bytes.
     totals: Vec<[u64; 2]>,
 }
@@ -54,6 +58,7 @@ impl<W: Write> LegacyLog<W> {
             out,
             lines: String::new(),
             ids: IdStyle::default(),
+            of_144: FxHashSet::default(),
             totals: Vec::new(),
         }
     }
@@ -220,8 +225,22 @@ impl<W: Write> LegacyLog<W> {
 }
 
 impl<W: Write + Send + 'static> Observer for LegacyLog<W> {
-    fn on_message(&mut self, _client: ClientId, message: &Message, outcome: &Outcome) {
+    fn on_first_message(&mut self, client: ClientId, layout: Layout) {
+        if layout == Layout::V144 {
+            self.of_144.insert(client);
+        }
+    }
+
+    fn on_message(&mut self, client: ClientId, message: &Message, outcome: &Outcome) {
+        let bad_type = Outcome::Rejected(RejectReason::InvalidBufferType);
+        if *outcome == bad_type && self.of_144.contains(&client) {
+            return write_bad_type_144(&mut self.lines, message);
+        }
         self.write_outcome(message, outcome);
+    }
+
+    fn on_close(&mut self, client: ClientId) {
+        self.of_144.remove(&client);
     }
 
     fn on_unknown(&mut self, _client: ClientId, frame: &[u8]) {
@@ -341,6 +360,21 @@ fn write_unknown_free(lines: &mut String, ids: IdStyle, message: &Message) {
         lines,
         format_args!(
             "⚠ [PID {pid}] Deallocation for unknown buffer {address} on device {device} (allocated before tracking started)"
+        ),
+    );
+}
+
+fn write_bad_type_144(lines: &mut String, message: &Message) {
+    let Message {
+        address,
+        device,
+        buffer_type,
+        ..
+    } = *message;
+    line(
+        lines,
+        format_args!(
+            "⚠️  Invalid buffer_type {buffer_type} for buffer {address} on device {device}"
         ),
     );
 }

@@ -19,6 +19,9 @@ pub trait Observer: Send + 'static {
     /// It is known how a client's messages are to be read.
     fn on_layout(&mut self, _client: ClientId, _layout: Layout, _why: Detection) {}
 
+    /// The first message of a client is about to come in: of this layout.
+    fn on_first_message(&mut self, _client: ClientId, _layout: Layout) {}
+
     /// A whole message came in; what becomes of it is told next.
     fn on_received(&mut self, _client: ClientId, _message: &Message) {}
 
@@ -78,6 +81,12 @@ impl<O: Observer> Observer for Option<O> {
     fn on_layout(&mut self, client: ClientId, layout: Layout, why: Detection) {
         if let Some(observer) = self {
             observer.on_layout(client, layout, why);
+        }
+    }
+
+    fn on_first_message(&mut self, client: ClientId, layout: Layout) {
+        if let Some(observer) = self {
+            observer.on_first_message(client, layout);
         }
     }
 
@@ -163,6 +172,11 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     fn on_layout(&mut self, client: ClientId, layout: Layout, why: Detection) {
         self.0.on_layout(client, layout, why);
         self.1.on_layout(client, layout, why);
+    }
+
+    fn on_first_message(&mut self, client: ClientId, layout: Layout) {
+        self.0.on_first_message(client, layout);
+        self.1.on_first_message(client, layout);
     }
 
     #[inline]

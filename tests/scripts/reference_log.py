@@ -66,6 +66,9 @@ class Server:
             print(f"⚠️  Invalid size {size} - ignoring message")
             return
         if memory >= len(NAMES):
+            if self.layout == 144:
+                print(f"⚠️  Invalid buffer_type {memory} for buffer {key} on device {device}")
+                return
             print(f"⚠ [PID {pid}] Invalid buffer_type {memory} for buffer {key} on device {device}")
             return
         self.seen = max(self.seen, device + 1)

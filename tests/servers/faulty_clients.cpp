@@ -11,6 +11,7 @@
 //          another has closed
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
@@ -63,6 +64,9 @@ bool sent(int fd, const unsigned char* frame, int flags) {
     std::size_t done = 0;
     while (done < frame_bytes) {
         const ssize_t count = send(fd, frame + done, frame_bytes - done, flags);
+        if (count < 0 && errno == EAGAIN && done == 0 && (flags & MSG_DONTWAIT)) {
+            return true;  // dropped
+        }
         if (count <= 0) {
             return false;
         }
@@ -78,7 +82,7 @@ int alone(int flags, bool waits) {
         return 2;
     }
     timeval patience{};
-    patience.tv_sec = 1;
+    patience.tv_sec = 3;
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     if (!waits) {
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);

@@ -356,9 +356,11 @@ fn ids_are_decimal_for_older_analysers() {
 
 #[test]
 fn every_line_is_understood_by_the_importer() {
-    let (log, _) = random_messages(3, 112, 0, "hex");
+    // Also where both streams go to one file.
+    let (log, complaints) = random_messages(3, 112, 0, "hex");
+    assert!(complaints.contains("figures: ") && complaints.contains("warning: "));
     let (more, _) = meters();
-    for log in [log, more, kernels()] {
+    for log in [log, complaints, more, kernels()] {
         let mut reader = ServerLogReader::new(log.as_bytes());
         assert!(reader.by_ref().all(|record| record.is_ok()));
         let accounting = reader.into_accounting();

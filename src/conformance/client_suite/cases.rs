@@ -57,7 +57,7 @@ pub const CLIENT_CASES: &[ClientCase] = &[
     ClientCase {
         name: "server-late",
         about: "a client whose threads connect each for itself when a server comes",
-        server: "listens after a quarter of the client's time",
+        server: "listens after a quarter of the time for which the client usually has a connection",
         expected: "ends by itself, with no more connections at once than it is to have",
         run: late,
     },
@@ -243,7 +243,9 @@ fn late(theatre: &Theatre<'_>) -> Result<String, Trouble> {
     const SHORTEST: Duration = Duration::from_millis(20);
     const LONGEST: Duration = Duration::from_millis(500);
     theatre.is_fit(1)?;
-    let delay = (theatre.usual.end.ran / 4).clamp(SHORTEST, LONGEST);
+    let Performance { end, seen } = theatre.usual;
+    let first = seen.first_connect.unwrap_or_default();
+    let delay = first + (end.ran.saturating_sub(first) / 4).clamp(SHORTEST, LONGEST);
     let Performance { end, seen } = theatre.perform(Manner::Late(delay))?;
     ends_by_itself(end)?;
     theatre.has_few_connections(seen)?;

@@ -73,6 +73,8 @@ pub(super) struct SeenClient {
     pub connects: u64,
     /// Of these, those after a restart.
     pub reconnects: u64,
+    /// How long after the stage was opened the first of them came.
+    pub first_connect: Option<Duration>,
     /// The most that were open at once.
     pub most_open: usize,
     pub messages: u64,
@@ -102,6 +104,7 @@ impl Stage {
             listens_at: None,
             connections: Vec::new(),
             registry: new_registry(),
+            opened: Instant::now(),
             seen: SeenClient::default(),
             bytes: 0,
             slept: Duration::ZERO,
@@ -136,6 +139,7 @@ struct PlayedServer {
     listens_at: Option<Instant>,
     connections: Vec<HeardClient>,
     registry: Registry,
+    opened: Instant,
     seen: SeenClient,
     bytes: u64,
     slept: Duration,
@@ -270,6 +274,7 @@ impl PlayedServer {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         while let Ok(fd) = accept_with(listener, flags) {
             self.seen.connects += 1;
+            self.seen.first_connect = self.seen.first_connect.or(Some(self.opened.elapsed()));
             self.seen.reconnects += u64::from(self.is_over);
             if self.manner == Manner::TurnsAway {
                 continue;

@@ -99,6 +99,13 @@ const PATTERNS: &[(&str, OtherKind)] = &[
     ("Buffer @ on device #:", OtherKind::DoubleFreed),
     ("Total allocs: #, Total frees: #", OtherKind::DoubleFreed),
     ("Accept failed", OtherKind::AcceptFailed),
+    // What `heisenbed serve` says on stderr beside its legacy log.
+    ("listening on *", OtherKind::StartDetail),
+    ("client #: layout *", OtherKind::StartDetail),
+    ("warning: client #: *", OtherKind::StartDetail),
+    ("warning: a client *", OtherKind::StartDetail),
+    ("warning: an ALLOC *", OtherKind::StartDetail),
+    ("figures: *", OtherKind::Statistics),
 ];
 
 /// Which of those lines `text` is, with or without the prefix of a log collector.
