@@ -3,15 +3,18 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
 
+use super::args::parse_duration;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::scenario_args::word;
 use crate::numbers::{grouped, plural};
 use crate::proxy::fault::Fault;
-use crate::proxy::{Proxy, ProxyConfig, ProxyReport};
+use crate::proxy::{self, Proxy, ProxyConfig, ProxyReport};
 use crate::tracking::Layout;
 
 /// Arguments of `heisenbed proxy`.
@@ -41,6 +44,10 @@ pub struct ProxyArgs {
     /// Where the server listens
     #[arg(long, value_name = "PATH")]
     pub upstream: PathBuf,
+    /// Wait for a server that isn't there yet, so long at most or without an end; clients are
+    /// listened to from then on
+    #[arg(long, value_name = "TIME", num_args = 0..=1, value_parser = parse_duration)]
+    pub wait: Option<Option<Duration>>,
     /// Where both directions are recorded
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
@@ -72,6 +79,16 @@ pub fn run(args: &ProxyArgs, context: &Context) -> CommandOutcome {
 }
 
 fn forward(args: &ProxyArgs, context: &Context) -> Result<ProxyReport, String> {
+    if let Some(patience) = args.wait {
+        if !context.quiet {
+            crate::say!("waiting for a server at {}", args.upstream.display());
+        }
+        proxy::wait_for_server(&args.upstream, patience, &context.interrupt)
+            .map_err(|error| error.to_string())?;
+        if context.interrupt.load(Ordering::Relaxed) {
+            return Ok(ProxyReport::default());
+        }
+    }
     let record = args.record.as_deref().map(create).transpose()?;
     let proxy = Proxy::start(ProxyConfig {
         listen: args.listen.clone(),

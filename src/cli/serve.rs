@@ -1,6 +1,6 @@
 //! `heisenbed serve`: the tracking server in the foreground.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -12,9 +12,9 @@ use signal_hook::iterator::Signals;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::scenario_args::word;
 use crate::numbers::plural;
-use crate::registry::{Outcome as MessageOutcome, Registry, RejectReason, Semantics};
+use crate::registry::{Limits, Outcome as MessageOutcome, Registry, RejectReason, Semantics};
 use crate::server::journal::{Restored, ServerJournal};
-use crate::server::legacy_log::LegacyLog;
+use crate::server::legacy_log::{IdStyle, LegacyLog};
 use crate::server::listener::{
     ClientId, Counters, Observer, Refused, Server, ServerConfig, ServerReport,
 };
@@ -25,7 +25,8 @@ use crate::tracking::{Layout, Message};
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:\n  \
     heisenbed serve                                       # where the reference servers listen, as they count\n  \
-    heisenbed serve --log-style legacy --record table.hb  # their log, and a table that survives a restart\n  \
+    heisenbed serve --log-style legacy > debug.log        # their log and their answers\n  \
+    heisenbed serve --record table.hb                     # a table that survives a restart\n  \
     heisenbed serve --semantics sequenced --socket /tmp/hb.sock")]
 pub struct ServeArgs {
     /// Where to listen.
@@ -43,7 +44,8 @@ pub struct ServeArgs {
     /// was answered with survives a kill.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
-    /// Log every message to stderr as the reference servers do.
+    /// Log every message as the reference servers do, to stdout (with --format json: to stderr).
+    /// Sizes and sweeps are then theirs too.
     #[arg(long, value_enum, default_value_t = LogStyle::None)]
     pub log_style: LogStyle,
     /// The wire layout of clients that don't announce theirs.
@@ -57,9 +59,10 @@ pub struct ServeArgs {
     /// How long to take over each message: a deliberately slow server, in µs.
     #[arg(long, hide = true, default_value_t = 0)]
     pub delay_us: u64,
-    /// How many devices there are: ids from 0 to below this are accepted.
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65536))]
-    pub devices: u32,
+    /// How many devices there are: ids from 0 to below this are accepted. Without it ids to 255
+    /// are, and those that the driver shows and that messages are about are said to exist
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub devices: Option<u32>,
     /// The most clients at once; further ones are turned away.
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_clients: u32,
@@ -78,6 +81,8 @@ pub enum LogStyle {
     None,
     /// The reference servers' lines.
     Legacy,
+    /// The same with buffer ids in decimal, as the oldest ones have them.
+    LegacyDecimal,
 }
 
 /// A layout, or finding it out.
@@ -94,18 +99,22 @@ pub enum LayoutChoice {
 pub fn run(args: &ServeArgs, context: &Context) -> CommandOutcome {
     let mut config = ServerConfig::new(&args.socket, args.semantics);
     config.delay_per_message_us = args.delay_us;
-    config.limits.devices = args.devices;
+    config.device_info.num_devices = args.devices.unwrap_or_else(devices_here);
+    if let Some(devices) = args.devices {
+        config.limits.devices = devices;
+    }
+    config.like_reference = args.log_style != LogStyle::None;
+    config.limits.any_size = config.like_reference;
     config.limits.buffers = args.max_buffers;
     config.max_clients = args.max_clients as usize;
     config.max_client_buffers = args.max_client_buffers;
     config.sweeps = !args.no_sweep;
-    config.device_info.num_devices = args.devices;
     config.layout = match args.layout {
         LayoutChoice::Auto => None,
         LayoutChoice::Fixed(layout) => Some(layout),
     };
     match serve(args, config, context) {
-        Ok(summary) => summary.outcome(context.format),
+        Ok(summary) => summary.outcome(args.log_style, context.format),
         Err(error) => CommandOutcome::bad_input(error, context.format),
     }
 }
@@ -125,8 +134,20 @@ fn serve(args: &ServeArgs, config: ServerConfig, context: &Context) -> Result<Su
             (Some(restored.journal), restored.registry)
         }
     };
-    let log = (args.log_style == LogStyle::Legacy).then(|| LegacyLog::of(io::stderr(), &registry));
-    let notices = (!context.quiet).then(Notices::default);
+    let like_reference = config.like_reference;
+    let log = like_reference.then(|| {
+        let ids = match args.log_style {
+            LogStyle::LegacyDecimal => IdStyle::Decimal,
+            LogStyle::None | LogStyle::Legacy => IdStyle::Hexadecimal,
+        };
+        let mut log = LegacyLog::of(log_output(context.format), &registry).with_ids(ids);
+        log.write_start(&args.socket);
+        log
+    });
+    let notices = (!context.quiet).then(|| Notices {
+        usual: Limits::default(),
+        ..Notices::default()
+    });
     let server = Server::start_restored(config, registry, (journal, (log, notices)))
         .map_err(|error| error.to_string())?;
     if !context.quiet {
@@ -140,8 +161,33 @@ fn serve(args: &ServeArgs, config: ServerConfig, context: &Context) -> Result<Su
     });
     let report = server.wait();
     let mut summary = Summary::of(&report);
-    summary.record_error = report.observer.0.and_then(ServerJournal::end);
+    let (journal, (log, _)) = report.observer;
+    if let Some(mut log) = log {
+        log.end(&report.registry);
+    }
+    summary.record_error = journal.and_then(ServerJournal::end);
     Ok(summary)
+}
+
+/// How many devices this machine has, as far as their driver says.
+fn devices_here() -> u32 {
+    const DRIVER: &str = "/dev/tenstorrent";
+    let Ok(files) = std::fs::read_dir(DRIVER) else {
+        return 0;
+    };
+    let is_number = |name: &str| name.bytes().all(|byte| byte.is_ascii_digit());
+    let devices = files
+        .flatten()
+        .filter(|file| file.file_name().to_str().is_some_and(is_number));
+    u32::try_from(devices.count()).unwrap_or(u32::MAX)
+}
+
+/// Where the legacy log goes. An object is alone on stdout.
+fn log_output(format: Format) -> Box<dyn Write + Send> {
+    match format {
+        Format::Human => Box::new(io::stdout()),
+        Format::Json => Box::new(io::stderr()),
+    }
 }
 
 fn tell_restored(path: &Path, restored: &Restored) {
@@ -165,6 +211,9 @@ struct Notices {
     layouts: Vec<(Layout, Detection)>,
     refused: Vec<Refused>,
     rejected: Vec<RejectReason>,
+    /// What a server takes that does not answer as the reference ones do.
+    usual: Limits,
+    told_size: bool,
 }
 
 impl Observer for Notices {
@@ -209,7 +258,7 @@ impl Observer for Notices {
 
     fn on_message(&mut self, client: ClientId, message: &Message, outcome: &MessageOutcome) {
         let MessageOutcome::Rejected(reason) = outcome else {
-            return;
+            return self.tell_size(client, message, outcome);
         };
         if self.rejected.contains(reason) {
             return;
@@ -221,6 +270,28 @@ impl Observer for Notices {
             message.device,
             reason.words()
         );
+    }
+}
+
+impl Notices {
+    /// Says once that a size was taken that only the reference servers take.
+    #[inline]
+    fn tell_size(&mut self, client: ClientId, message: &Message, outcome: &MessageOutcome) {
+        let usual = 1..=self.usual.size_bytes;
+        if self.told_size || !message.kind.opens() || usual.contains(&message.size_bytes) {
+            return;
+        }
+        if let MessageOutcome::Inserted
+        | MessageOutcome::Incremented { .. }
+        | MessageOutcome::Replaced { .. } = outcome
+        {
+            self.told_size = true;
+            crate::say!(
+                "warning: client {client}: {} of {} bytes was taken, as the reference servers do; totals may wrap; further ones are not told",
+                message.kind.name(),
+                message.size_bytes
+            );
+        }
     }
 }
 
@@ -248,21 +319,28 @@ impl Summary {
         }
     }
 
-    fn outcome(&self, format: Format) -> CommandOutcome {
+    /// The figures, on stdout where that is not the log's.
+    fn outcome(&self, log_style: LogStyle, format: Format) -> CommandOutcome {
         let json = serde_json::to_value(self).expect("a summary is plain numbers");
-        let stdout = match format {
-            Format::Json => format!("{json}\n"),
-            Format::Human => {
-                let figures = json.as_object().expect("a summary is an object");
-                figures
-                    .iter()
-                    .map(|(name, figure)| format!("{:<22}{figure}\n", name.replace('_', " ")))
-                    .collect()
+        let figures = json.as_object().expect("a summary is an object").iter();
+        let figures = figures.map(|(name, figure)| (name.replace('_', " "), figure));
+        let (stdout, stderr) = match (format, log_style) {
+            (Format::Json, _) => (format!("{json}\n"), String::new()),
+            (Format::Human, LogStyle::None) => {
+                let lines = figures.map(|(name, figure)| format!("{name:<22}{figure}\n"));
+                (lines.collect(), String::new())
+            }
+            (Format::Human, LogStyle::Legacy | LogStyle::LegacyDecimal) => {
+                let figures: Vec<String> = figures
+                    .map(|(name, figure)| format!("{name} {figure}"))
+                    .collect();
+                (String::new(), format!("figures: {}\n", figures.join(", ")))
             }
         };
         CommandOutcome {
             stdout,
-            ..CommandOutcome::default()
+            stderr,
+            exit_code: 0,
         }
     }
 }

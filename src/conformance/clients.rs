@@ -69,47 +69,68 @@ fn never_reads(bench: &mut Bench<'_>) -> Result<String, Trouble> {
     let alloc = bench.alloc(&other, address, 64);
     bench.send(&mut other, &[alloc])?;
     bench.expect(&mut other, "the ALLOC", Change::dram(64))?;
+    let mut taken = 0;
+    let bound = be_greedy(bench, &mut greedy, &mut other, &mut taken);
+    // What is left is read, or the server would have to write to who is gone: another case.
+    let frame_bytes = greedy.layout.frame_bytes();
+    greedy.skip(taken / frame_bytes * frame_bytes);
+    drop(greedy);
+    if bound.is_err() {
+        // The same: the other's answer may be on its way.
+        other.skip(other.layout.frame_bytes());
+    }
+    let bounded = bound?;
+    let free = bench.free(&other, address);
+    bench.send(&mut other, &[free])?;
+    bench.expect(&mut other, "the end of that client", Change::default())?;
+    if bounded {
+        return Ok(
+            "it took no more or dropped that client; another was answered all the while".to_owned(),
+        );
+    }
+    Err(Trouble::Failed(format!(
+        "it took {} MiB of QUERYs whose answers nobody reads: its memory has no bound that shows",
+        taken >> 20
+    )))
+}
+
+/// Asks and does not read, until the server has taken enough or takes no more, while `other` is
+/// answered. Whether there was a bound.
+fn be_greedy(
+    bench: &Bench<'_>,
+    greedy: &mut Session,
+    other: &mut Session,
+    taken: &mut usize,
+) -> Result<bool, Trouble> {
     let queries = greedy
         .request(MessageKind::Query, bench.site.device)
         .repeat((64 << 10) / greedy.layout.frame_bytes());
-    let (mut taken, mut last_taken) = (0, Instant::now());
-    let bound = loop {
+    let mut last_taken = Instant::now();
+    let bounded = loop {
         // From where the last write ended: frames stay whole.
-        match greedy.write_some(&queries[taken % queries.len()..]) {
+        match greedy.write_some(&queries[*taken % queries.len()..]) {
             Ok(count) => {
-                taken += count;
+                *taken += count;
                 last_taken = Instant::now();
-                if taken >= ENOUGH_BYTES {
-                    break None;
+                if *taken >= ENOUGH_BYTES {
+                    break false;
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if last_taken.elapsed() > FULL_AFTER {
-                    break Some("it took no more");
+                    break true;
                 }
                 thread::sleep(Duration::from_millis(1));
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => break Some("it dropped that client"),
+            Err(_) => break true,
         }
-        ask(bench, &mut other)?;
+        ask(bench, other)?;
     };
     for _ in 0..LAST_QUERIES {
-        ask(bench, &mut other)?;
+        ask(bench, other)?;
     }
-    drop(greedy);
-    let free = bench.free(&other, address);
-    bench.send(&mut other, &[free])?;
-    bench.expect(&mut other, "the end of that client", Change::default())?;
-    match bound {
-        Some(bound) => Ok(format!(
-            "{bound}; another client was answered all the while"
-        )),
-        None => Err(Trouble::Failed(format!(
-            "it took {} MiB of QUERYs whose answers nobody reads: its memory has no bound that shows",
-            taken >> 20
-        ))),
-    }
+    Ok(bounded)
 }
 
 fn ask(bench: &Bench<'_>, other: &mut Session) -> Result<(), Trouble> {

@@ -4,10 +4,10 @@
 use std::thread;
 use std::time::Duration;
 
-use super::bench::{Bench, Change, write};
+use super::bench::{Bench, Change, failed, own_pid, write};
 use super::session::Session;
 use super::{Case, Trouble};
-use crate::tracking::Message;
+use crate::tracking::{Layout, Message};
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -34,9 +34,16 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "large-writes",
         about: "a partial read taken as a whole message: a write above 64 KB desynchronises the server",
-        sent: "1 MiB of ALLOCs (64 B each) in one write, then their FREEs in one write",
+        sent: "1 MiB of ALLOCs (64 B each) in one write, then their FREEs in one write; four times",
         expected: "every one counted, then as before",
         run: large_writes,
+    },
+    Case {
+        name: "longer-frames",
+        about: "frames of a longer layout cut as the server's own: a burst of them is other messages",
+        sent: "128 ALLOCs (64 B each) in one write by a client of each longer layout, then their FREEs",
+        expected: "every one counted, or, where that layout is not answered, none; then as before",
+        run: longer_frames,
     },
 ];
 
@@ -111,24 +118,74 @@ fn byte_by_byte(bench: &mut Bench<'_>) -> Result<String, Trouble> {
 fn large_writes(bench: &mut Bench<'_>) -> Result<String, Trouble> {
     const BYTES: usize = 1 << 20;
     const SIZE_BYTES: u64 = 64;
+    /// Whether a read ends inside a message is a race of reader and writer.
+    const ROUNDS: usize = 4;
     let mut session = bench.open()?;
     let count = BYTES.div_ceil(session.layout.frame_bytes()) as u64;
-    let addresses: Vec<u64> = (0..count).map(|_| bench.address()).collect();
-    let allocs: Vec<Message> = addresses
-        .iter()
-        .map(|address| bench.alloc(&session, *address, SIZE_BYTES))
-        .collect();
-    bench.send(&mut session, &allocs)?;
-    let when = format!("{count} ALLOCs in one write");
-    bench.expect(&mut session, &when, Change::dram(count * SIZE_BYTES))?;
-    let frees: Vec<Message> = addresses
-        .iter()
-        .map(|address| bench.free(&session, *address))
-        .collect();
-    bench.send(&mut session, &frees)?;
-    bench.expect(&mut session, "their FREEs in one write", Change::default())?;
+    for _ in 0..ROUNDS {
+        let addresses: Vec<u64> = (0..count).map(|_| bench.address()).collect();
+        let allocs: Vec<Message> = addresses
+            .iter()
+            .map(|address| bench.alloc(&session, *address, SIZE_BYTES))
+            .collect();
+        bench.send(&mut session, &allocs)?;
+        let when = format!("{count} ALLOCs in one write");
+        bench.expect(&mut session, &when, Change::dram(count * SIZE_BYTES))?;
+        let frees: Vec<Message> = addresses
+            .iter()
+            .map(|address| bench.free(&session, *address))
+            .collect();
+        bench.send(&mut session, &frees)?;
+        bench.expect(&mut session, "their FREEs in one write", Change::default())?;
+    }
     Ok(format!(
-        "{count} ALLOCs in a write of {} bytes, and their FREEs, all counted",
+        "{ROUNDS} times {count} ALLOCs in a write of {} bytes, and their FREEs, all counted",
         count * session.layout.frame_bytes() as u64
+    ))
+}
+
+fn longer_frames(bench: &mut Bench<'_>) -> Result<String, Trouble> {
+    const COUNT: u64 = 128;
+    const SIZE_BYTES: u64 = 64;
+    let own_bytes = bench.site.layout.frame_bytes();
+    let is_longer = |layout: &Layout| layout.frame_bytes() > own_bytes;
+    let mut layouts: Vec<Layout> = Layout::LEGACY.into_iter().filter(is_longer).collect();
+    if layouts.is_empty() {
+        layouts.push(bench.site.layout);
+    }
+    let mut other = bench.open()?;
+    let mut answered = 0;
+    for layout in &layouts {
+        let mut session = bench.connect(*layout, own_pid())?;
+        let addresses: Vec<u64> = (0..COUNT).map(|_| bench.address()).collect();
+        let of = |free: bool| -> Vec<Message> {
+            let message = |address: &u64| match free {
+                true => bench.free(&session, *address),
+                false => bench.alloc(&session, *address, SIZE_BYTES),
+            };
+            addresses.iter().map(message).collect()
+        };
+        let (allocs, frees) = (of(false), of(true));
+        bench.send(&mut session, &allocs)?;
+        // Behind them, so that an answer shows that they were taken.
+        let is_answered = session.greet(bench.site.device).is_ok();
+        answered += usize::from(is_answered);
+        let left = if is_answered { COUNT * SIZE_BYTES } else { 0 };
+        let when = match is_answered {
+            true => format!("{COUNT} ALLOCs in the {layout} layout"),
+            false => format!("{COUNT} ALLOCs in the {layout} layout, which is not answered"),
+        };
+        bench.expect(&mut other, &when, Change::dram(left))?;
+        if is_answered {
+            bench.send(&mut session, &frees)?;
+            let taken = session.query(bench.site.device);
+            taken.map_err(|error| failed("QUERY", &error))?;
+        }
+        let when = format!("their FREEs in the {layout} layout");
+        bench.expect(&mut other, &when, Change::default())?;
+    }
+    Ok(format!(
+        "{answered} of {} longer layouts answered, each message counted once",
+        layouts.len()
     ))
 }

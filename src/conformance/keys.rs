@@ -24,6 +24,13 @@ pub(super) const CASES: &[Case] = &[
         run: reused_type,
     },
     Case {
+        name: "type-2",
+        about: "buffer type 2 in a total of its neighbours: it is SYSTEM_MEMORY from C++ and L1_SMALL from Python",
+        sent: "ALLOC of type 2 (4096 B), FREE",
+        expected: "L1_SMALL +4096 B, or in no total; as before after the FREE",
+        run: type_2,
+    },
+    Case {
         name: "foreign-free",
         about: "one client's FREE releasing another's buffer",
         sent: "ALLOC by one process (4096 B), FREE of it by another that never allocated it, FREE by the first",
@@ -77,6 +84,32 @@ fn reused_type(bench: &mut Bench<'_>) -> Result<String, Trouble> {
     bench.send(&mut session, &frees)?;
     bench.expect(&mut session, "two FREEs", Change::default())?;
     Ok("DRAM +4096 B and L1 +8192 B, then as before".to_owned())
+}
+
+fn type_2(bench: &mut Bench<'_>) -> Result<String, Trouble> {
+    let mut session = bench.open()?;
+    let address = bench.address();
+    let alloc = bench.message(&session, MessageKind::Alloc, address, 4096, 2);
+    bench.send(&mut session, &[alloc])?;
+    let seen = bench.change(&mut session)?;
+    let as_small = Change {
+        l1_small: 4096,
+        ..Change::default()
+    };
+    if seen != as_small && seen != Change::default() {
+        return Err(Trouble::Failed(format!(
+            "after the ALLOC: {seen} (expected: {as_small}, or in no total)"
+        )));
+    }
+    let free = bench.message(&session, MessageKind::Free, address, 0, 2);
+    bench.send(&mut session, &[free])?;
+    bench.expect(&mut session, "the FREE", Change::default())?;
+    let how = if seen == as_small {
+        "L1_SMALL +4096 B"
+    } else {
+        "in no total"
+    };
+    Ok(format!("{how}, then as before"))
 }
 
 fn foreign_free(bench: &mut Bench<'_>) -> Result<String, Trouble> {

@@ -2,7 +2,7 @@
 //! layouts are there at once.
 
 use super::bench::{Bench, Change, failed, own_pid, write};
-use super::session::Session;
+use super::session::{Session, came};
 use super::{Case, Trouble};
 use crate::tracking::{Layout, MessageKind};
 
@@ -13,6 +13,13 @@ pub(super) const CASES: &[Case] = &[
         sent: "a lone QUERY; ALLOC in DRAM, L1, L1_SMALL and TRACE; three QUERYs in one write; their FREEs",
         expected: "a RESPONSE of the layout's size to each QUERY, with the four totals, and nothing else",
         run: answers,
+    },
+    Case {
+        name: "dump",
+        about: "a DUMP that is answered: its bytes pass for the answer to the next QUERY",
+        sent: "ALLOC (64 B), DUMP_REMAINING, in the 144 and extended layouts DUMP_KERNELS too; QUERY, FREE",
+        expected: "no byte for a DUMP, which is for the server's log; +64 B on the same connection, then as before",
+        run: dump,
     },
     Case {
         name: "own-layout",
@@ -34,6 +41,7 @@ fn answers(bench: &mut Bench<'_>) -> Result<String, Trouble> {
     let mut session = bench.connect(bench.site.layout, own_pid())?;
     let lone = session.query(bench.site.device);
     lone.map_err(|error| failed("a lone QUERY", &error))?;
+    nothing_more(&mut session)?;
     let buffers = [(0, 4096), (1, 512), (3, 64), (4, 32)]
         .map(|(buffer_type, size_bytes)| (buffer_type, size_bytes, bench.address()));
     let of = |bench: &Bench<'_>, session: &Session, kind| {
@@ -67,6 +75,33 @@ fn answers(bench: &mut Bench<'_>) -> Result<String, Trouble> {
         "answers of {} bytes, all four totals right",
         bench.site.layout.frame_bytes()
     ))
+}
+
+fn dump(bench: &mut Bench<'_>) -> Result<String, Trouble> {
+    let mut session = bench.open()?;
+    let address = bench.address();
+    let alloc = bench.alloc(&session, address, 64);
+    bench.send(&mut session, &[alloc])?;
+    let kernels = matches!(session.layout, Layout::V144 | Layout::Extended);
+    let dumps = [MessageKind::DumpRemaining, MessageKind::DumpKernels];
+    let dumps = &dumps[..1 + usize::from(kernels)];
+    for kind in dumps {
+        let request = session.request(*kind, bench.site.device);
+        write(&mut session, &request)?;
+        let unasked = session.unasked_bytes();
+        let bytes = unasked.map_err(|error| failed(kind.name(), &error))?;
+        if bytes > 0 {
+            return Err(Trouble::Failed(format!(
+                "{} was answered with {bytes} bytes",
+                kind.name()
+            )));
+        }
+    }
+    bench.expect(&mut session, "the DUMP", Change::dram(64))?;
+    let free = bench.free(&session, address);
+    bench.send(&mut session, &[free])?;
+    bench.expect(&mut session, "the FREE", Change::default())?;
+    Ok("no byte came back, and the connection went on".to_owned())
 }
 
 fn own_layout(bench: &mut Bench<'_>) -> Result<String, Trouble> {
@@ -129,9 +164,9 @@ fn nothing_more(session: &mut Session) -> Result<(), Trouble> {
     let unasked = session.unasked_bytes();
     match unasked.map_err(|error| failed("after the answer", &error))? {
         0 => Ok(()),
-        bytes => Err(Trouble::Failed(format!(
-            "{bytes} bytes more than the answer of {}",
-            session.layout.frame_bytes()
-        ))),
+        bytes => {
+            let bytes = session.layout.frame_bytes() + bytes;
+            Err(Trouble::Failed(came(bytes, session.layout, 1)))
+        }
     }
 }

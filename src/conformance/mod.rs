@@ -9,8 +9,13 @@
 //!   matter; who else changes totals of that device meanwhile does.
 //! - A case that passes leaves the server as it found it; any other releases what it allocated, as
 //!   far as the server lets it.
+//! - A case is tried several times, for what depends on a race shows at some tries only. It fails
+//!   when one of them does.
 //! - No wait is without an end. A server that is gone ends the suite: the cases that are left are
-//!   skipped and say so. Cases that a server may not survive come last.
+//!   skipped and say so. Cases that a server may not survive come last. Where the suite may restart
+//!   the server (`restart`), each try has a server of its own.
+//!
+//! [`client_suite`] does the same for clients, with cases of its own.
 //!
 //! [`suite`] runs the cases, `bench` is what they work with, `session` speaks to the server; each
 //! other file holds a group of cases. It is not for load or for races: that is what `stress
@@ -18,15 +23,18 @@
 
 mod bench;
 mod bounds;
+pub mod client_suite;
 mod clients;
 mod frames;
 mod keys;
 mod layouts;
 mod relay;
+mod restart;
 mod session;
 pub mod suite;
 mod sweeps;
 mod totals;
+mod tries;
 
 use serde::Serialize;
 
@@ -82,8 +90,12 @@ pub struct CaseResult {
     pub sent: &'static str,
     /// What a right server does.
     pub expected: &'static str,
-    /// What was seen, or why it was skipped.
+    /// What was seen the first time that it failed, else at the first try; or why it was skipped.
     pub seen: String,
+    /// How often it was tried.
+    pub tries: u32,
+    /// How often it failed.
+    pub failures: u32,
 }
 
 /// Every case, in the order in which they are run.

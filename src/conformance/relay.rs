@@ -12,10 +12,11 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use super::Trouble;
 use super::bench::{Bench, failed};
-use super::session::{encode, read_answer, request};
+use super::session::{encode, read_answers, request};
 use crate::tracking::wire::{self, decode_response};
 use crate::tracking::{Layout, Message, MessageKind};
 
@@ -84,8 +85,7 @@ impl Mortal {
         }
         // As `Session::greet`.
         mortal.write(&request(layout, MessageKind::Query, mortal.device, pid).repeat(2))?;
-        mortal.answer()?;
-        mortal.answer()?;
+        mortal.answers(2)?;
         Ok(mortal)
     }
 
@@ -99,12 +99,20 @@ impl Mortal {
             self.pid,
         ));
         self.write(&bytes)?;
-        self.answer()
+        self.answers(1)
     }
 
     /// Dies, and is seen to have.
     pub fn die(mut self) {
         self.end();
+    }
+
+    /// Dies, and stays a zombie until this value is dropped: nobody has asked how it ended.
+    pub fn die_unseen(&mut self) {
+        // Nothing to do where it has ended by itself.
+        let _ = self.child.kill();
+        let exited = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let _ = waitid(WaitId::Pid(Pid::from_child(&self.child)), exited);
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
@@ -114,10 +122,10 @@ impl Mortal {
             .map_err(|error| failed("a client in a process of its own", &error))
     }
 
-    fn answer(&mut self) -> Result<(), Trouble> {
+    fn answers(&mut self, count: usize) -> Result<(), Trouble> {
         let stdout = self.child.stdout.as_mut().expect("it was started with one");
         let mut patient = Patient(stdout, self.patience);
-        read_answer(&mut patient, self.layout, decode_response)
+        read_answers(&mut patient, self.layout, count, decode_response)
             .map(drop)
             .map_err(|error| failed("a client in a process of its own: QUERY", &error))
     }

@@ -71,20 +71,19 @@ impl Session {
     pub fn greet(&mut self, device: i32) -> io::Result<Response> {
         let queries = self.request(MessageKind::Query, device).repeat(2);
         self.write(&queries)?;
-        self.response()?;
-        self.response()
+        read_answers(&mut self.stream, self.layout, 2, wire::decode_response)
     }
 
     /// Reads an answer to a query.
     pub fn response(&mut self) -> io::Result<Response> {
-        read_answer(&mut self.stream, self.layout, wire::decode_response)
+        read_answers(&mut self.stream, self.layout, 1, wire::decode_response)
     }
 
     /// Asks for the properties of a device.
     pub fn device_info(&mut self, device: i32) -> io::Result<DeviceInfo> {
         let query = self.request(MessageKind::DeviceInfoQuery, device);
         self.write(&query)?;
-        read_answer(&mut self.stream, self.layout, wire::decode_device_info)
+        read_answers(&mut self.stream, self.layout, 1, wire::decode_device_info)
     }
 
     /// The bytes of a message that only asks.
@@ -99,6 +98,20 @@ impl Session {
         let read = self.stream.read(&mut [0; MAX_FRAME_BYTES]);
         self.stream.set_read_timeout(patience)?;
         Ok(read.unwrap_or(0))
+    }
+
+    /// Reads `bytes` bytes and throws them away, or what comes until the server has closed the
+    /// connection or said nothing for as long as this client is patient.
+    pub fn skip(&mut self, mut bytes: usize) {
+        let mut piece = vec![0; 64 << 10];
+        while bytes > 0 {
+            let wanted = bytes.min(piece.len());
+            match self.stream.read(&mut piece[..wanted]) {
+                Ok(count @ 1..) => bytes -= count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => return,
+            }
+        }
     }
 
     /// Ends what it says, and reads until the server has done the same, or for as long as it is
@@ -122,34 +135,72 @@ pub(super) fn request(layout: Layout, kind: MessageKind, device: i32, pid: i32) 
     encode(layout, &[Message::bare(kind, device, pid)])
 }
 
-/// Reads one answer; errors say how far it came.
-pub(super) fn read_answer<T>(
+/// Reads so many answers that are due and decodes the last; errors say what came instead.
+pub(super) fn read_answers<T>(
     stream: &mut impl Read,
     layout: Layout,
+    count: usize,
     decode: fn(Layout, &[u8]) -> Option<T>,
 ) -> io::Result<T> {
-    let mut frame = [0; MAX_FRAME_BYTES];
-    let frame = &mut frame[..layout.frame_bytes()];
+    let frame_bytes = layout.frame_bytes();
+    let mut frames = vec![0; frame_bytes * count];
     let mut got = 0;
-    while got < frame.len() {
-        match stream.read(&mut frame[got..]) {
+    while got < frames.len() {
+        let came = |got| came(got, layout, count);
+        match stream.read(&mut frames[got..]) {
             Ok(0) => {
+                let came = came(got);
                 return Err(io::Error::other(format!(
-                    "the server closed the connection after {got} of the answer's {} bytes",
-                    frame.len()
+                    "the server closed the connection: {came}"
                 )));
             }
             Ok(count) => got += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(io::Error::other(format!(
-                    "no answer in time ({got} of its {} bytes)",
-                    frame.len()
-                )));
+                let came = came(got);
+                return Err(io::Error::other(format!("no answer in time: {came}")));
             }
             Err(error) => return Err(error),
         }
     }
-    decode(layout, frame)
-        .ok_or_else(|| io::Error::other(format!("what came is of type {}, no answer", frame[0])))
+    let last = &frames[frames.len() - frame_bytes..];
+    decode(layout, last)
+        .ok_or_else(|| io::Error::other(format!("what came is of type {}, no answer", last[0])))
+}
+
+/// What came where `due` answers of `layout` were due.
+pub(super) fn came(bytes: usize, layout: Layout, due: usize) -> String {
+    let frame_bytes = layout.frame_bytes();
+    let due = match due {
+        1 => format!("an answer of {frame_bytes} bytes was due"),
+        due => format!("{due} answers of {frame_bytes} bytes were due"),
+    };
+    let other = Layout::from_frame_bytes(bytes).filter(|other| *other != layout);
+    let hint = other.map(|other| format!(", as many as an answer of the {other} layout has"));
+    let hint = hint.unwrap_or_default();
+    let came = match bytes {
+        0 => "nothing came".to_owned(),
+        bytes => format!("{bytes} bytes came"),
+    };
+    format!("{came} where {due}{hint}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_of_another_layout_is_told_by_its_length() {
+        let mut stream = io::Cursor::new([4; 112]);
+        let error = read_answers(&mut stream, Layout::V72, 2, wire::decode_response)
+            .expect_err("too short");
+        assert_eq!(
+            error.to_string(),
+            "the server closed the connection: 112 bytes came where 2 answers of 72 bytes were due, as many as an answer of the 112 layout has"
+        );
+        assert_eq!(
+            came(0, Layout::V144, 1),
+            "nothing came where an answer of 144 bytes was due"
+        );
+    }
 }

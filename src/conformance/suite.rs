@@ -3,12 +3,15 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
 use super::bench::{Bench, Site, own_pid};
+use super::restart::RestartedServer;
 use super::session::Session;
+use super::tries::{CaseText, Tries};
 use super::{Case, CaseOutcome, CaseResult, Trouble};
 use crate::tracking::Layout;
 use crate::tracking::wire::Response;
@@ -16,6 +19,8 @@ use crate::tracking::wire::Response;
 /// Addresses of buffers start here: where no device has memory, so that nothing that is live
 /// already is met.
 const FIRST_ADDRESS: u64 = 0x7EAD_0000_0000_0000;
+/// How often it is looked whether a server that dies is dead.
+const DEATH_POLL: Duration = Duration::from_millis(5);
 /// No more devices are looked at for one on which nothing is live.
 const DEVICES_LOOKED_AT: i32 = 8;
 
@@ -28,6 +33,10 @@ pub struct SuiteOptions {
     pub layout: Layout,
     /// The cases, in order.
     pub cases: Vec<&'static Case>,
+    /// How often each case is tried.
+    pub tries: u32,
+    /// A shell command that starts the server anew; with it each try has one of its own.
+    pub restart: Option<String>,
     /// How long an answer may take.
     pub patience: Duration,
     /// How long to wait for a sweep of dead clients.
@@ -67,6 +76,12 @@ pub enum SuiteError {
         /// Why not.
         source: io::Error,
     },
+    /// The command that starts the server does not.
+    #[error("--restart: {source}")]
+    Restart {
+        /// Why not.
+        source: io::Error,
+    },
     /// It answers no query.
     #[error(
         "{}: a QUERY in the {layout} layout is not answered ({source}): name the server's layout with --layout, or give it more \
@@ -90,6 +105,9 @@ pub fn run(
     mut progress: impl FnMut(u64),
 ) -> Result<SuiteReport, SuiteError> {
     let path = options.path.as_path();
+    let command = options.restart.as_deref();
+    let mut server = command.map(|command| RestartedServer::new(command, path));
+    restart(&mut server)?;
     let site = Site {
         path,
         layout: options.layout,
@@ -98,27 +116,90 @@ pub fn run(
         sweep: options.sweep,
         helper: options.helper.as_deref(),
     };
-    let mut report = SuiteReport {
-        device: site.device,
-        findings: Vec::new(),
+    let mut trial = Trial {
+        site,
+        server,
+        tries: options.tries.max(1),
+        // Of a run before that failed, something may be left at its addresses.
+        next_address: FIRST_ADDRESS | u64::from(std::process::id()) << 32,
+        is_gone: false,
+        interrupt,
     };
-    // Of a run before that failed, something may be left at its addresses.
-    let mut next_address = FIRST_ADDRESS | u64::from(std::process::id()) << 32;
-    let mut gone = false;
+    let mut findings = Vec::new();
     for (case, done) in options.cases.iter().zip(0..) {
         progress(done);
-        let result = if gone {
-            Err(Trouble::Skipped("server gone".to_owned()))
-        } else if interrupt.load(Ordering::Relaxed) {
-            Err(Trouble::Skipped("interrupted".to_owned()))
-        } else {
-            try_case(case, site, &mut next_address)
-        };
-        let died = !gone && !is_alive(site);
-        gone |= died;
-        report.findings.push(finding(case, result, died));
+        findings.push(trial.finding(case)?);
     }
-    Ok(report)
+    Ok(SuiteReport {
+        device: site.device,
+        findings,
+    })
+}
+
+/// A suite that runs.
+struct Trial<'a> {
+    site: Site<'a>,
+    server: Option<RestartedServer<'a>>,
+    tries: u32,
+    next_address: u64,
+    /// Whether the server is gone and nobody restarts it.
+    is_gone: bool,
+    interrupt: &'a AtomicBool,
+}
+
+impl Trial<'_> {
+    /// Tries a case as often as it is to be tried.
+    fn finding(&mut self, case: &'static Case) -> Result<CaseResult, SuiteError> {
+        let mut tries = Tries::new(CaseText {
+            case: case.name,
+            about: case.about,
+            sent: case.sent,
+            expected: case.expected,
+        });
+        while tries.made() < self.tries {
+            let why = match (self.is_gone, self.interrupt.load(Ordering::Relaxed)) {
+                (true, _) => Some("server gone"),
+                (_, true) => Some("interrupted"),
+                _ => None,
+            };
+            let result = match why {
+                Some(why) => Err(Trouble::Skipped(why.to_owned())),
+                None => self.one_try(case)?,
+            };
+            if tries.take(result) == CaseOutcome::Skipped {
+                // It cannot be tried: once more would be no better.
+                break;
+            }
+        }
+        Ok(tries.finish())
+    }
+
+    /// Tries a case once, and looks whether the server has survived it.
+    fn one_try(&mut self, case: &Case) -> Result<Result<String, Trouble>, SuiteError> {
+        restart(&mut self.server)?;
+        let result = try_case(case, self.site, &mut self.next_address);
+        let ended = self.server.as_mut().and_then(RestartedServer::ended);
+        let how = match ended {
+            Some(how) => format!("the server is gone ({how})"),
+            None => match is_gone(self.site) {
+                Some(how) => how.to_owned(),
+                None => return Ok(result),
+            },
+        };
+        self.is_gone = self.server.is_none();
+        let (Ok(seen) | Err(Trouble::Failed(seen) | Trouble::Skipped(seen))) = result;
+        Ok(Err(Trouble::Failed(format!("{seen}; {how}"))))
+    }
+}
+
+/// A server of its own for what comes next, where the suite may restart it.
+fn restart(server: &mut Option<RestartedServer<'_>>) -> Result<(), SuiteError> {
+    let Some(server) = server else {
+        return Ok(());
+    };
+    server
+        .restart()
+        .map_err(|source| SuiteError::Restart { source })
 }
 
 fn try_case(case: &Case, site: Site<'_>, next_address: &mut u64) -> Result<String, Trouble> {
@@ -128,26 +209,6 @@ fn try_case(case: &Case, site: Site<'_>, next_address: &mut u64) -> Result<Strin
         bench.release();
     }
     result
-}
-
-fn finding(case: &'static Case, result: Result<String, Trouble>, died: bool) -> CaseResult {
-    let (mut outcome, mut seen) = match result {
-        Ok(seen) => (CaseOutcome::Passed, seen),
-        Err(Trouble::Failed(seen)) => (CaseOutcome::Failed, seen),
-        Err(Trouble::Skipped(why)) => (CaseOutcome::Skipped, why),
-    };
-    if died {
-        outcome = CaseOutcome::Failed;
-        seen.push_str("; the server is gone");
-    }
-    CaseResult {
-        case: case.name,
-        outcome,
-        about: case.about,
-        sent: case.sent,
-        expected: case.expected,
-        seen,
-    }
 }
 
 /// A device on which nothing is live, the last of those that the server says it has; if there is
@@ -182,9 +243,19 @@ fn choose_device(path: &Path, layout: Layout, patience: Duration) -> Result<i32,
     Ok((0..count).rev().find(&mut is_quiet).unwrap_or(count - 1))
 }
 
-/// Whether a new client is answered.
-fn is_alive(site: Site<'_>) -> bool {
-    Session::open(site.path, site.layout, own_pid(), site.patience)
-        .and_then(|mut session| session.greet(site.device))
-        .is_ok()
+/// What a new client finds where it is not answered.
+fn is_gone(site: Site<'_>) -> Option<&'static str> {
+    let began = Instant::now();
+    loop {
+        let opened = Session::open(site.path, site.layout, own_pid(), site.patience);
+        match opened.map(|mut session| session.greet(site.device)) {
+            Err(_) => return Some("the server is gone"),
+            Ok(Ok(_)) => return None,
+            Ok(Err(_)) if began.elapsed() >= site.patience => {
+                return Some("the server no longer answers");
+            }
+            // It dies: connections are closed before the socket is.
+            Ok(Err(_)) => thread::sleep(DEATH_POLL),
+        }
+    }
 }

@@ -29,6 +29,13 @@ pub(super) const CASES: &[Case] = &[
         run: pid_reuse,
     },
     Case {
+        name: "sweep-zombie",
+        about: "a zombie held for alive: a dead process whose parent has not asked how it ended",
+        sent: "ALLOC (4096 B) by a process that dies and stays a zombie; ALLOC by a process that dies",
+        expected: "when the other dead process's buffer is swept, this one is too",
+        run: zombie,
+    },
+    Case {
         name: "sweep-shared-key",
         about: "a shared key swept with its first owner",
         sent: "ALLOC of one key (4096 B) by a process that dies, then by a client that stays; ALLOC by a process that dies",
@@ -69,6 +76,23 @@ fn pid_reuse(bench: &mut Bench<'_>) -> Result<String, Trouble> {
     after_sweep(bench, mortal, &[reused], &mut live)?;
     bench.expect(&mut live, "a sweep", Change::default())?;
     Ok("a sweep was seen, and nothing of the dead was left".to_owned())
+}
+
+fn zombie(bench: &mut Bench<'_>) -> Result<String, Trouble> {
+    let mut live = bench.open()?;
+    let mut zombie = Mortal::start(bench, bench.site.layout)?;
+    let address = bench.address();
+    let alloc = Message {
+        pid: zombie.pid,
+        ..bench.alloc(&live, address, 4096)
+    };
+    bench.owe(live.layout, std::slice::from_ref(&alloc));
+    zombie.send(&[alloc])?;
+    let mortal = Mortal::start(bench, bench.site.layout)?;
+    zombie.die_unseen();
+    after_sweep(bench, mortal, &[], &mut live)?;
+    bench.expect(&mut live, "a sweep", Change::default())?;
+    Ok("a sweep was seen, and the zombie's buffer went too".to_owned())
 }
 
 fn shared_key(bench: &mut Bench<'_>) -> Result<String, Trouble> {

@@ -24,6 +24,7 @@ const LIMITS: Limits = Limits {
     size_bytes: 200,
     sequence_window: 4,
     sequences: 3,
+    any_size: false,
 };
 /// The model scans; longer inputs only take longer.
 const MAX_MESSAGES: usize = 256;

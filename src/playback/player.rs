@@ -198,7 +198,9 @@ impl<'a> Player<'a> {
             let shown = ShownTotals {
                 before,
                 after: ComparedTotals::of_response(&response),
-                registry: ComparedTotals::of_registry(&self.registry.totals(i32::from(device))),
+                registry: ComparedTotals::of_registry(
+                    &self.registry.answered_totals(i32::from(device)),
+                ),
             };
             self.played.devices.insert(device, shown);
         }

@@ -23,10 +23,12 @@ pub mod fault;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::server::socket;
 use crate::trace::capture::FaultKind;
@@ -83,7 +85,9 @@ pub enum ProxyError {
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// There is no server.
-    #[error("{path}: {source}; start the server first, listening there")]
+    #[error(
+        "{path}: {source}; start the server first, listening there, or wait for it with --wait"
+    )]
     Upstream {
         /// Where.
         path: PathBuf,
@@ -121,5 +125,35 @@ impl Proxy {
     }
 }
 
+/// Waits until a server listens at `path`, for `patience` at most where it has an end, or until
+/// `stop` is set. It is seen by a connection that says nothing: a socket's file may be a dead
+/// server's.
+pub fn wait_for_server(
+    path: &Path,
+    patience: Option<Duration>,
+    stop: &AtomicBool,
+) -> Result<(), ProxyError> {
+    let started = Instant::now();
+    loop {
+        let source = match UnixStream::connect(path) {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        let over = patience.is_some_and(|patience| started.elapsed() >= patience);
+        if over {
+            return Err(ProxyError::Upstream {
+                path: path.to_owned(),
+                source,
+            });
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        thread::sleep(WAIT_POLL);
+    }
+}
+
+/// How often it is looked for a server that isn't there yet.
+const WAIT_POLL: Duration = Duration::from_millis(10);
 /// How long a client or server that doesn't take its bytes is waited for when the proxy stops.
 const LAST_WORDS: Duration = Duration::from_millis(200);

@@ -6,7 +6,8 @@
 //! - A release is accounted with the size that was remembered at the allocation, never with its
 //!   own.
 //! - An allocation of size 0 is rejected: no allocator hands one out, and a zero size is what a
-//!   message read in the wrong layout shows.
+//!   message read in the wrong layout shows. [`Limits::any_size`] takes it, and any other, as some
+//!   reference servers do.
 //! - What is out of [`Limits`] is rejected and changes nothing, so that totals can neither wrap nor
 //!   underflow.
 //! - A FREE without extension carries no memory. Under the typed semantics it takes the live entry
@@ -15,7 +16,9 @@
 //! - Two registries are equal, and hash alike, when they have the same limits, live table and held
 //!   messages, in whatever order these came to be.
 
+mod answer;
 mod entry;
+mod references;
 mod sequence;
 
 use std::collections::HashMap;
@@ -27,6 +30,7 @@ use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+pub use references::SweptEntries;
 pub use sequence::SequenceGap;
 
 use crate::device::DeviceId;
@@ -34,6 +38,7 @@ use crate::planted::Planted;
 use crate::tracking::Message;
 use crate::tracking::entry::{Class, Entry, MAX_BUFFER_TYPE};
 use entry::{TableKey, TableRecord, memory_of};
+use references::SharedKeys;
 use sequence::{Admission, Sequencer};
 
 /// How the registry understands ALLOC and FREE.
@@ -78,6 +83,10 @@ pub struct Limits {
     pub sequence_window: u64,
     /// How many (process, device) pairs may send stamped messages.
     pub sequences: usize,
+    /// Sizes are not looked at: 0 is taken, and so is what is above [`Limits::size_bytes`]. Sums
+    /// then wrap, as those of the reference servers do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub any_size: bool,
 }
 
 impl Default for Limits {
@@ -89,6 +98,7 @@ impl Default for Limits {
             size_bytes: 100 << 30,
             sequence_window: 1 << 16,
             sequences: 4096,
+            any_size: false,
         }
     }
 }
@@ -209,6 +219,8 @@ pub struct Registry {
     live: HashMap<TableKey, TableRecord, FxBuildHasher>,
     /// By device id, as long as the highest id that had an entry. Derived from `live`.
     totals: SmallVec<[Totals; 2]>,
+    others: SharedKeys,
+    whole_keys: bool,
     sequencer: Sequencer,
     planted: Option<Planted>,
 }
@@ -226,6 +238,8 @@ impl Registry {
             limits,
             live: HashMap::default(),
             totals: SmallVec::new(),
+            others: SharedKeys::default(),
+            whole_keys: false,
             sequencer: Sequencer::default(),
             planted: None,
         }
@@ -234,6 +248,12 @@ impl Registry {
     /// The same with a mistake of its own; see [`crate::planted`].
     pub fn with_planted(self, planted: Option<Planted>) -> Registry {
         Registry { planted, ..self }
+    }
+
+    /// The same with sweeps that ask for nobody but the process that opened an entry, as those of
+    /// the reference servers.
+    pub fn sweeping_whole_keys(self, whole_keys: bool) -> Registry {
+        Registry { whole_keys, ..self }
     }
 
     /// Takes in one message and reports its outcome to `out`. Under [`Semantics::Sequenced`] one
@@ -289,35 +309,11 @@ impl Registry {
         gaps
     }
 
-    /// Drops what the client process `owner` opened, because it is dead; returns that, sorted as
-    /// [`Registry::live`]. An entry with other references than its first one stays, as nobody's:
-    /// they may be another process's.
-    pub fn sweep(&mut self, owner: u16) -> Vec<Entry> {
-        let mut swept: Vec<(TableKey, TableRecord)> = self
-            .live
-            .extract_if(|_, record| {
-                let owned = record.owner == owner;
-                if owned && record.refcount > 1 {
-                    record.owner = 0;
-                }
-                owned && record.refcount <= 1
-            })
-            .collect();
-        swept.sort_unstable_by_key(|(key, _)| *key);
-        let swept: Vec<Entry> = swept
-            .into_iter()
-            .map(|(key, record)| record.entry(key))
-            .collect();
-        for entry in &swept {
-            self.discount(*entry);
-        }
-        swept
-    }
-
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.live.clear();
         self.totals.clear();
+        self.others.clear();
         if !self.sequencer.is_empty() {
             self.sequencer = Sequencer::default();
         }
@@ -335,6 +331,11 @@ impl Registry {
     pub fn totals(&self, device: i32) -> Totals {
         let index = usize::try_from(device).unwrap_or(usize::MAX);
         self.totals.get(index).copied().unwrap_or_default()
+    }
+
+    /// How many devices are known: ids from 0 to the highest one that had an entry.
+    pub fn devices_seen(&self) -> u32 {
+        u32::try_from(self.totals.len()).unwrap_or(u32::MAX)
     }
 
     /// How many entries are live.
@@ -422,7 +423,7 @@ impl Registry {
         if opens {
             self.open(owner, message, device, class)
         } else {
-            self.close(message, device, class)
+            self.close(owner, message, device, class)
         }
     }
 
@@ -430,6 +431,8 @@ impl Registry {
     fn open(&mut self, owner: u16, message: &Message, device: DeviceId, class: Class) -> Outcome {
         let reason = if class == Class::Plain && message.buffer_type > MAX_BUFFER_TYPE {
             Some(RejectReason::InvalidBufferType)
+        } else if self.limits.any_size {
+            None
         } else if message.size_bytes == 0 {
             Some(RejectReason::SizeZero)
         } else if message.size_bytes > self.limits.size_bytes {
@@ -458,6 +461,9 @@ impl Registry {
             Slot::Occupied(mut slot) if self.semantics == Semantics::Refcount => {
                 let key = *slot.key();
                 let kept = slot.get_mut();
+                if kept.owner != owner && !self.whole_keys && kept.refcount < u32::MAX {
+                    self.others.add(key, owner);
+                }
                 kept.refcount = kept.refcount.saturating_add(1);
                 return Outcome::Incremented {
                     kept: kept.entry(key),
@@ -480,7 +486,7 @@ impl Registry {
     }
 
     #[inline(always)]
-    fn close(&mut self, message: &Message, device: DeviceId, class: Class) -> Outcome {
+    fn close(&mut self, owner: u16, message: &Message, device: DeviceId, class: Class) -> Outcome {
         let key = |memory| TableKey::new(self.semantics, message, device, class, memory);
         let key = match (class, self.semantics, memory_of(message)) {
             (Class::Plain, Semantics::Typed | Semantics::Sequenced, None) => (0..=MAX_BUFFER_TYPE)
@@ -488,7 +494,7 @@ impl Registry {
                 .find(|key| self.live.contains_key(key)),
             (_, _, memory) => Some(key(memory.unwrap_or(0))),
         };
-        let outcome = key.map_or(Outcome::UnknownFree, |key| self.close_key(key));
+        let outcome = key.map_or(Outcome::UnknownFree, |key| self.close_key(owner, key));
         match self.planted {
             None => outcome,
             Some(planted) => self.close_wrongly(planted, message, device, class, outcome),
@@ -496,11 +502,19 @@ impl Registry {
     }
 
     #[inline(always)]
-    fn close_key(&mut self, key: TableKey) -> Outcome {
+    fn close_key(&mut self, owner: u16, key: TableKey) -> Outcome {
         let Slot::Occupied(mut slot) = self.live.entry(key) else {
             return Outcome::UnknownFree;
         };
-        if slot.get().refcount > 1 {
+        let TableRecord {
+            owner: opener,
+            refcount,
+            ..
+        } = *slot.get();
+        if !self.others.is_empty() {
+            self.others.give_back(key, owner, opener, refcount);
+        }
+        if refcount > 1 {
             slot.get_mut().refcount -= 1;
             return Outcome::Decremented {
                 left: slot.get().entry(*slot.key()),
@@ -569,14 +583,17 @@ impl Registry {
             self.totals.resize(index + 1, Totals::default());
         }
         let totals = &mut self.totals[index];
-        *totals.figure(class, buffer_type) += record.size_bytes;
+        let figure = totals.figure(class, buffer_type);
+        // Within limits it can't.
+        *figure = figure.wrapping_add(record.size_bytes);
         totals.buffers += 1;
     }
 
     #[inline]
     fn discount(&mut self, entry: Entry) {
         let totals = &mut self.totals[usize::from(entry.device.0)];
-        *totals.figure(entry.class, entry.buffer_type) -= entry.size_bytes;
+        let figure = totals.figure(entry.class, entry.buffer_type);
+        *figure = figure.wrapping_sub(entry.size_bytes);
         totals.buffers -= 1;
     }
 
@@ -593,6 +610,7 @@ impl Clone for Registry {
         Registry {
             live: self.live.clone(),
             totals: self.totals.clone(),
+            others: self.others.clone(),
             sequencer: self.sequencer.clone(),
             ..*self
         }
@@ -603,8 +621,12 @@ impl Clone for Registry {
         self.semantics = source.semantics;
         self.limits = source.limits;
         self.planted = source.planted;
+        self.whole_keys = source.whole_keys;
         self.live.clone_from(&source.live);
         self.totals.clone_from(&source.totals);
+        if !(self.others.is_empty() && source.others.is_empty()) {
+            self.others.clone_from(&source.others);
+        }
         if !(self.sequencer.is_empty() && source.sequencer.is_empty()) {
             self.sequencer.clone_from(&source.sequencer);
         }

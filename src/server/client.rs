@@ -39,7 +39,9 @@ pub(super) struct ServedClient {
 pub(super) struct ClientAccount {
     /// Its process in the registry; 0: nobody's.
     pub(super) owner: u16,
-    /// Whether it has opened a buffer.
+    /// Whether it has sent a message.
+    pub(super) has_spoken: bool,
+    /// Whether it may hold a buffer.
     pub(super) opened: bool,
     /// Buffers that it opened, less those that it closed.
     pub(super) buffers: u64,

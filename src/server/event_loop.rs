@@ -14,12 +14,13 @@ use rustix::net::{RecvFlags, SocketFlags};
 use super::client::{ClientAccount, Fate, Output, ServedClient};
 use super::listener::{ClientId, Counters, Observer, Refused, ServerConfig, ServerReport};
 use super::processes::{Owner, Processes};
+use super::reference_rules;
 use super::socket::{self, SocketFile};
 use crate::numbers::plural;
-use crate::registry::{Outcome, Registry, Totals};
+use crate::registry::{Outcome, Registry, SweptEntries};
 use crate::tracking::codec::{DecodedFrame, FrameDecoder};
 use crate::tracking::entry::Entry;
-use crate::tracking::wire::{DeviceInfo, Response, encode_device_info, encode_response};
+use crate::tracking::wire::{DeviceInfo, encode_device_info, encode_response};
 use crate::tracking::{Layout, Message, MessageKind};
 
 /// Bytes read from one client in its turn.
@@ -96,7 +97,9 @@ impl<O: Observer> ServerLoop<O> {
         } else {
             SLOW_READ_BYTES
         };
-        let registry = registry.with_planted(config.planted);
+        let registry = registry
+            .with_planted(config.planted)
+            .sweeping_whole_keys(config.like_reference);
         let core = Core {
             config,
             registry,
@@ -285,8 +288,11 @@ impl<O: Observer> ServerLoop<O> {
     /// Drops what a dead process left.
     fn sweep(&mut self, owner: Owner) {
         self.processes.forget(owner);
-        let removed = self.core.registry.sweep(owner.get());
+        let SweptEntries { removed, loosened } = self.core.registry.sweep(owner.get());
         self.core.counters.swept += removed.len() as u64;
+        if !loosened.is_empty() {
+            self.core.observer.on_loosened(&loosened);
+        }
         // A process that is several ones to others (a proxy) is as many dead ones.
         let mut pids: Vec<i32> = removed.iter().map(|entry| entry.pid).collect();
         pids.sort_unstable();
@@ -561,20 +567,31 @@ impl<O: Observer> Core<O> {
             observer.on_refused(Refused::TooManyBuffers);
             return;
         }
+        let layout = || Layout::from_frame_bytes(raw.len()).expect("a frame has its layout's size");
+        if !std::mem::replace(&mut account.has_spoken, true) {
+            observer.on_first_message(client, layout());
+        }
+        if config.like_reference
+            && let Some(reason) = reference_rules::refusal(layout(), message)
+        {
+            counters.rejected += 1;
+            return observer.on_message(client, message, &Outcome::Rejected(reason));
+        }
         observer.on_received(client, message);
         registry.apply_from(account.owner, message, &mut |message, outcome| {
             match outcome {
                 Outcome::Inserted => account.open(),
+                // It holds of it what a sweep has to drop.
+                Outcome::Replaced { .. } | Outcome::Incremented { .. } => account.opened = true,
                 Outcome::Removed { .. } => account.buffers = account.buffers.saturating_sub(1),
                 _ => {}
             }
             counters.count(&outcome);
             observer.on_message(client, message, &outcome);
         });
-        let layout = || Layout::from_frame_bytes(raw.len()).expect("a frame has its layout's size");
         match message.kind {
             MessageKind::Query => {
-                let response = response(message.device, self.registry.totals(message.device));
+                let response = self.registry.response(message.device);
                 output.push(encode_response(layout(), &response).as_bytes());
             }
             MessageKind::DeviceInfoQuery => {
@@ -593,7 +610,8 @@ impl<O: Observer> Core<O> {
     }
 
     fn device_info(&self, device: i32) -> DeviceInfo {
-        let all = self.config.device_info;
+        let mut all = self.config.device_info;
+        all.num_devices = all.num_devices.max(self.registry.devices_seen());
         if (0..i64::from(all.num_devices)).contains(&i64::from(device)) {
             DeviceInfo { device, ..all }
         } else {
@@ -615,18 +633,6 @@ impl Counters {
             Outcome::Rejected(_) => self.rejected += 1,
             _ => {}
         }
-    }
-}
-
-fn response(device: i32, totals: Totals) -> Response {
-    Response {
-        device,
-        dram_bytes: totals.dram_bytes,
-        l1_bytes: totals.l1_bytes,
-        l1_small_bytes: totals.l1_small_bytes,
-        trace_bytes: totals.trace_bytes,
-        cb_bytes: totals.cb_bytes,
-        kernel_bytes: totals.kernel_bytes,
     }
 }
 

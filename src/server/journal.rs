@@ -237,10 +237,12 @@ impl Observer for ServerJournal {
     fn on_sweep(&mut self, pid: i32, removed: &[Entry]) {
         self.write(|writer| {
             writer.record(&JournalRecord::Swept(pid, removed.len() as u64))?;
-            removed
-                .iter()
-                .try_for_each(|entry| writer.record(&JournalRecord::Dropped(entry.release())))
+            drop_references(writer, removed)
         });
+    }
+
+    fn on_loosened(&mut self, loosened: &[Entry]) {
+        self.write(|writer| drop_references(writer, loosened));
     }
 
     fn before_answers(&mut self) {
@@ -261,6 +263,16 @@ impl Observer for ServerJournal {
             .as_ref()
             .is_some_and(JournalWriter::has_unwritten)
     }
+}
+
+/// Writes a release of every reference of these entries.
+fn drop_references(writer: &mut JournalWriter, entries: &[Entry]) -> io::Result<()> {
+    for entry in entries {
+        for _ in 0..entry.refcount {
+            writer.record(&JournalRecord::Dropped(entry.release()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Plays a journal into an empty registry; returns the number of messages.

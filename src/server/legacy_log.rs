@@ -2,26 +2,41 @@
 //! too.
 //!
 //! [`LegacyLog`] is an [`Observer`] that writes what it sees. Where this server is right and the
-//! reference isn't (sizes that wrap, totals that underflow, releases in another's name) the lines
-//! tell what this server did. Two things differ: buffers in a dump are sorted, and the dump of
-//! kernels has no age, as nothing here reads a clock.
+//! reference isn't (totals that underflow) the lines tell what this server did. Besides, buffers in
+//! a dump are sorted, the dump of kernels has no age, as nothing here reads a clock, and there are
+//! no lines about the detection of devices and about the thread that sweeps: there is neither.
+//!
+//! Lines leave before any answer that shows what they tell, and else when nothing more is ready: a
+//! server that is killed leaves a log of all that anybody was told.
 
 use std::fmt::Write as _;
 use std::io::Write;
+use std::path::Path;
+
+use rustc_hash::FxHashSet;
 
 use super::listener::{ClientId, Observer};
 use crate::registry::{Outcome, Registry, RejectReason};
 use crate::tracking::entry::{BUFFER_TYPE_NAMES, Class, Entry};
-use crate::tracking::{Message, MessageKind};
+use crate::tracking::{Layout, Message, MessageKind};
+use numbers::megabytes;
 
-/// A dump lists single buffers of a memory when there are at most so many.
-const LISTED_BUFFERS: usize = 10;
+mod dumps;
+mod numbers;
+#[cfg(test)]
+mod tests;
+
 const KERNEL_TYPES: [&str; 3] = ["Application", "Fabric", "Dispatch"];
-const BANNER_WIDTH: usize = 62;
-const BANNER_TEXT_WIDTH: usize = 50;
-const BOX_WIDTH: usize = 57;
-const KIB: f64 = 1024.0;
-const MIB: f64 = 1024.0 * 1024.0;
+
+/// How buffer ids are printed in lines about messages. Dumps have them in hexadecimal always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IdStyle {
+    /// `0x18b20`.
+    #[default]
+    Hexadecimal,
+    /// `101152`, as the oldest servers do.
+    Decimal,
+}
 
 /// Writes the reference servers' lines. Totals of circular buffers and kernels are kept from the
 /// outcomes.
@@ -29,6 +44,9 @@ const MIB: f64 = 1024.0 * 1024.0;
 pub struct LegacyLog<W> {
     out: W,
     lines: String,
+    ids: IdStyle,
+    /// Clients of the 144-byte layout, whose server has a line of its own for a bad buffer type.
+    of_144: FxHashSet<ClientId>,
     /// By device: circular buffer bytes, kernel bytes.
     totals: Vec<[u64; 2]>,
 }
@@ -39,6 +57,8 @@ impl<W: Write> LegacyLog<W> {
         LegacyLog {
             out,
             lines: String::new(),
+            ids: IdStyle::default(),
+            of_144: FxHashSet::default(),
             totals: Vec::new(),
         }
     }
@@ -48,10 +68,47 @@ impl<W: Write> LegacyLog<W> {
         let mut log = LegacyLog::new(out);
         for entry in registry.live() {
             log.count(entry.device.0, entry.class, |total| {
-                total + entry.size_bytes
+                total.wrapping_add(entry.size_bytes)
             });
         }
         log
+    }
+
+    /// The same with ids in another style.
+    pub fn with_ids(self, ids: IdStyle) -> LegacyLog<W> {
+        LegacyLog { ids, ..self }
+    }
+
+    /// Appends the lines with which a server begins that listens on `path`.
+    pub fn write_start(&mut self, path: &Path) {
+        let path = path.display();
+        line(
+            &mut self.lines,
+            format_args!(
+                "🚀 Allocation Server started\n   Listening on: {path}\n   Press Ctrl+C to stop"
+            ),
+        );
+    }
+
+    /// Writes the lines with which a server ends: its statistics.
+    pub fn end(&mut self, registry: &Registry) {
+        dumps::write_statistics(&mut self.lines, &registry.live());
+        line(
+            &mut self.lines,
+            format_args!("\n🛑 Allocation Server stopped"),
+        );
+        self.write_out();
+    }
+
+    fn write_out(&mut self) {
+        if !self.lines.is_empty() {
+            // See `new`: a log that can't be written doesn't stop the server.
+            let _ = self
+                .out
+                .write_all(self.lines.as_bytes())
+                .and_then(|()| self.out.flush());
+            self.lines.clear();
+        }
     }
 
     /// Changes the total of a class that totals are kept of; returns it.
@@ -72,29 +129,41 @@ impl<W: Write> LegacyLog<W> {
 
     /// Appends the lines that the sweep of a dead process gives.
     pub fn write_sweep(&mut self, pid: i32, removed: &[Entry]) {
-        let mut bytes = 0;
         for entry in removed {
-            bytes += entry.size_bytes;
             self.count(entry.device.0, entry.class, |total| {
-                total - entry.size_bytes
+                total.wrapping_sub(entry.size_bytes)
             });
         }
-        let (count, size) = (removed.len(), megabytes(bytes));
-        for text in [
-            "⚠️  Detected dead processes, cleaning up orphaned buffers...".to_owned(),
-            format!("   PID {pid} is dead, removing its buffers..."),
-            format!("   ✓ Removed {count} buffers ({size} MB) from PID {pid}"),
+        line(
+            &mut self.lines,
+            format_args!(
+                "\n⚠️  Detected dead processes, cleaning up orphaned buffers...\n   PID {pid} is dead, removing its buffers..."
+            ),
+        );
+        for (class, name) in [
+            (Class::Plain, "buffers"),
+            (Class::Circular, "CBs"),
+            (Class::Kernel, "kernels"),
         ] {
-            line(&mut self.lines, format_args!("{text}"));
+            let of_class = removed.iter().filter(|entry| entry.class == class);
+            let count = of_class.clone().count();
+            if count > 0 {
+                let size = megabytes(dumps::sum(of_class));
+                line(
+                    &mut self.lines,
+                    format_args!("   ✓ Removed {count} {name} ({size} MB) from PID {pid}"),
+                );
+            }
         }
+        self.lines.push('\n');
     }
 
     /// Appends the lines, each with its line feed, that one outcome gives; none for most control
     /// messages.
     pub fn write_outcome(&mut self, message: &Message, outcome: &Outcome) {
         match message.kind {
-            MessageKind::Alloc => write_alloc(&mut self.lines, message, outcome),
-            MessageKind::Free => write_free(&mut self.lines, message, outcome),
+            MessageKind::Alloc => write_alloc(&mut self.lines, self.ids, message, outcome),
+            MessageKind::Free => write_free(&mut self.lines, self.ids, message, outcome),
             kind => {
                 if let Some(class) = kind.class() {
                     self.write_sum(message, outcome, class);
@@ -107,9 +176,9 @@ impl<W: Write> LegacyLog<W> {
     pub fn write_dump(&mut self, kind: MessageKind, registry: &Registry) {
         let live = registry.live();
         if kind == MessageKind::DumpKernels {
-            write_kernel_dump(&mut self.lines, &live);
+            dumps::write_kernels(&mut self.lines, &live);
         } else {
-            write_buffer_dump(&mut self.lines, &live);
+            dumps::write_buffers(&mut self.lines, &live);
         }
     }
 
@@ -124,12 +193,16 @@ impl<W: Write> LegacyLog<W> {
             Outcome::Replaced { old } => (message.size_bytes, old.size_bytes),
             Outcome::Incremented { .. } | Outcome::Decremented { .. } => (0, 0),
             Outcome::Removed { entry } => (0, entry.size_bytes),
-            Outcome::UnknownFree => return write_unknown_free(&mut self.lines, message),
+            // The reference servers take it off the total; their line has no word for what is
+            // unknown.
+            Outcome::UnknownFree => (0, 0),
             Outcome::Rejected(reason) => return write_rejected(&mut self.lines, message, reason),
             Outcome::Held | Outcome::Ignored => return,
         };
         let device = u16::try_from(message.device).expect("an effect has a device in range");
-        let total = self.count(device, class, |total| total + added - taken);
+        let total = self.count(device, class, |total| {
+            total.wrapping_add(added).wrapping_sub(taken)
+        });
         let opens = message.kind.opens();
         let (mark, sign, bytes) = if opens {
             ('✓', '+', added)
@@ -152,8 +225,22 @@ impl<W: Write> LegacyLog<W> {
 }
 
 impl<W: Write + Send + 'static> Observer for LegacyLog<W> {
-    fn on_message(&mut self, _client: ClientId, message: &Message, outcome: &Outcome) {
+    fn on_first_message(&mut self, client: ClientId, layout: Layout) {
+        if layout == Layout::V144 {
+            self.of_144.insert(client);
+        }
+    }
+
+    fn on_message(&mut self, client: ClientId, message: &Message, outcome: &Outcome) {
+        let bad_type = Outcome::Rejected(RejectReason::InvalidBufferType);
+        if *outcome == bad_type && self.of_144.contains(&client) {
+            return write_bad_type_144(&mut self.lines, message);
+        }
         self.write_outcome(message, outcome);
+    }
+
+    fn on_close(&mut self, client: ClientId) {
+        self.of_144.remove(&client);
     }
 
     fn on_unknown(&mut self, _client: ClientId, frame: &[u8]) {
@@ -172,19 +259,20 @@ impl<W: Write + Send + 'static> Observer for LegacyLog<W> {
         self.write_sweep(pid, removed);
     }
 
+    fn before_answers(&mut self) {
+        self.write_out();
+    }
+
     fn on_idle(&mut self) {
-        if !self.lines.is_empty() {
-            // See `new`: a log that can't be written doesn't stop the server.
-            let _ = self
-                .out
-                .write_all(self.lines.as_bytes())
-                .and_then(|()| self.out.flush());
-            self.lines.clear();
-        }
+        self.write_out();
+    }
+
+    fn has_unwritten(&self) -> bool {
+        !self.lines.is_empty()
     }
 }
 
-fn write_alloc(lines: &mut String, message: &Message, outcome: &Outcome) {
+fn write_alloc(lines: &mut String, ids: IdStyle, message: &Message, outcome: &Outcome) {
     let count = match *outcome {
         Outcome::Inserted => String::new(),
         Outcome::Incremented { kept } => format!(", ref_count={}", kept.refcount),
@@ -207,10 +295,11 @@ fn write_alloc(lines: &mut String, message: &Message, outcome: &Outcome) {
     let buffer_type = BUFFER_TYPE_NAMES
         .get(usize::from(message.buffer_type))
         .unwrap_or(&"UNKNOWN");
+    let address = ids.print(address);
     line(
         lines,
         format_args!(
-            "✓ [PID {pid}] Allocated {size_bytes} bytes of {buffer_type} on device {device} (buffer_id={address:#x}{count})"
+            "✓ [PID {pid}] Allocated {size_bytes} bytes of {buffer_type} on device {device} (buffer_id={address}{count})"
         ),
     );
 }
@@ -232,11 +321,14 @@ fn write_reused(lines: &mut String, message: &Message, old: Entry) {
     );
 }
 
-fn write_free(lines: &mut String, message: &Message, outcome: &Outcome) {
+fn write_free(lines: &mut String, ids: IdStyle, message: &Message, outcome: &Outcome) {
     let (entry, rest) = match *outcome {
         Outcome::Removed { entry } => (entry, "FINAL".to_owned()),
         Outcome::Decremented { left } => (left, format!("ref_count={} remaining", left.refcount)),
-        Outcome::UnknownFree => return write_unknown_free(lines, message),
+        // Releases of devices that there are not are of unknown buffers there.
+        Outcome::UnknownFree | Outcome::Rejected(RejectReason::DeviceOutOfRange) => {
+            return write_unknown_free(lines, ids, message);
+        }
         Outcome::Rejected(reason) => return write_rejected(lines, message, reason),
         _ => return,
     };
@@ -247,25 +339,42 @@ fn write_free(lines: &mut String, message: &Message, outcome: &Outcome) {
         size_bytes,
         ..
     } = entry;
+    let address = ids.print(address);
     line(
         lines,
         format_args!(
-            "✗ [PID {pid}] Freed buffer {address:#x} on device {device} ({size_bytes} bytes, {rest})"
+            "✗ [PID {pid}] Freed buffer {address} on device {device} ({size_bytes} bytes, {rest})"
         ),
     );
 }
 
-fn write_unknown_free(lines: &mut String, message: &Message) {
+fn write_unknown_free(lines: &mut String, ids: IdStyle, message: &Message) {
     let Message {
         pid,
         address,
         device,
         ..
     } = *message;
+    let address = ids.print(address);
     line(
         lines,
         format_args!(
-            "⚠ [PID {pid}] Deallocation for unknown buffer {address:#x} on device {device} (allocated before tracking started)"
+            "⚠ [PID {pid}] Deallocation for unknown buffer {address} on device {device} (allocated before tracking started)"
+        ),
+    );
+}
+
+fn write_bad_type_144(lines: &mut String, message: &Message) {
+    let Message {
+        address,
+        device,
+        buffer_type,
+        ..
+    } = *message;
+    line(
+        lines,
+        format_args!(
+            "⚠️  Invalid buffer_type {buffer_type} for buffer {address} on device {device}"
         ),
     );
 }
@@ -303,110 +412,13 @@ fn write_rejected(lines: &mut String, message: &Message, reason: RejectReason) {
     }
 }
 
-fn write_buffer_dump(lines: &mut String, live: &[Entry]) {
-    let buffers: Vec<&Entry> = live
-        .iter()
-        .filter(|entry| entry.class == Class::Plain)
-        .collect();
-    line(lines, format_args!("📋 Received DUMP_REMAINING request..."));
-    write_banner(lines, "REMAINING ALLOCATED BUFFERS");
-    line(
-        lines,
-        format_args!("Total tracked allocations: {}\n", buffers.len()),
-    );
-    for of_device in buffers.chunk_by(|a, b| a.device == b.device) {
-        line(lines, format_args!("Device {}:", of_device[0].device));
-        for (buffer_type, name) in BUFFER_TYPE_NAMES.iter().enumerate() {
-            let of_type = of_device
-                .iter()
-                .filter(|e| usize::from(e.buffer_type) == buffer_type);
-            write_buffers(lines, name, &of_type.copied().collect::<Vec<_>>());
+impl IdStyle {
+    fn print(self, address: u64) -> String {
+        match self {
+            IdStyle::Hexadecimal => format!("{address:#x}"),
+            IdStyle::Decimal => address.to_string(),
         }
-        lines.push('\n');
     }
-    if buffers.is_empty() {
-        line(
-            lines,
-            format_args!("✓ No buffers remaining - perfect cleanup!"),
-        );
-    } else {
-        line(
-            lines,
-            format_args!("Total remaining buffers: {}\n", buffers.len()),
-        );
-    }
-    line(lines, format_args!("📋 DUMP_REMAINING complete."));
-}
-
-fn write_buffers(lines: &mut String, memory: &str, buffers: &[&Entry]) {
-    if buffers.is_empty() {
-        return;
-    }
-    let total = megabytes(buffers.iter().map(|e| e.size_bytes).sum());
-    line(
-        lines,
-        format_args!("  {memory}: {} buffers, {total} MB total", buffers.len()),
-    );
-    if buffers.len() > LISTED_BUFFERS {
-        return;
-    }
-    for Entry {
-        address,
-        size_bytes,
-        pid,
-        refcount,
-        ..
-    } in buffers
-    {
-        let size = kilobytes(*size_bytes);
-        line(
-            lines,
-            format_args!("    - Buffer {address:#x}: {size} KB (PID {pid}, ref_count={refcount})"),
-        );
-    }
-}
-
-fn write_kernel_dump(lines: &mut String, live: &[Entry]) {
-    let kernels: Vec<&Entry> = live
-        .iter()
-        .filter(|entry| entry.class == Class::Kernel)
-        .collect();
-    write_banner(lines, "DETAILED KERNEL ALLOCATIONS");
-    line(
-        lines,
-        format_args!("Total kernel allocations: {}\n", kernels.len()),
-    );
-    for of_device in kernels.chunk_by(|a, b| a.device == b.device) {
-        let total = megabytes(of_device.iter().map(|e| e.size_bytes).sum());
-        let (device, count) = (of_device[0].device, of_device.len());
-        line(
-            lines,
-            format_args!("📊 Device {device} - Total: {total} MB ({count} kernels)"),
-        );
-        line(lines, format_args!("  ┌{}┐", "─".repeat(BOX_WIDTH)));
-        for Entry {
-            address,
-            size_bytes,
-            pid,
-            ..
-        } in of_device
-        {
-            let size = kilobytes(*size_bytes);
-            line(lines, format_args!("  │ Kernel ID: {address:#x}"));
-            line(lines, format_args!("  │   Size:      {size} KB"));
-            line(lines, format_args!("  │   Owner PID: {pid}\n  │"));
-        }
-        line(lines, format_args!("  └{}┘\n", "─".repeat(BOX_WIDTH)));
-    }
-    line(lines, format_args!("📋 DUMP_KERNELS complete."));
-}
-
-fn write_banner(lines: &mut String, title: &str) {
-    let edge = "═".repeat(BANNER_WIDTH);
-    line(
-        lines,
-        format_args!("\n╔{edge}╗\n║           {title:<BANNER_TEXT_WIDTH$}║\n╚{edge}╝"),
-    );
 }
 
 fn kernel_subject(buffer_type: u8) -> String {
@@ -419,44 +431,3 @@ fn kernel_subject(buffer_type: u8) -> String {
 fn line(lines: &mut String, text: std::fmt::Arguments<'_>) {
     writeln!(lines, "{text}").expect("writing to a String can't fail");
 }
-
-fn megabytes(bytes: u64) -> String {
-    general(bytes as f64 / MIB)
-}
-
-fn kilobytes(bytes: u64) -> String {
-    general(bytes as f64 / KIB)
-}
-
-/// A finite number as C's `%g` and a C++ stream print it: six significant digits, no trailing
-/// zeros, an exponent below 1e-4 and from 1e6 on.
-fn general(value: f64) -> String {
-    const DIGITS: i32 = 6;
-    let scientific = format!("{value:.5e}");
-    let (mantissa, exponent) = scientific
-        .split_once('e')
-        .expect("the format has an exponent");
-    let exponent: i32 = exponent.parse().expect("the exponent is a number");
-    if (-4..DIGITS).contains(&exponent) {
-        let decimals =
-            usize::try_from(DIGITS - 1 - exponent).expect("the exponent is below the digits");
-        return without_trailing_zeros(&format!("{value:.decimals$}")).to_owned();
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!(
-        "{}e{sign}{:02}",
-        without_trailing_zeros(mantissa),
-        exponent.abs()
-    )
-}
-
-fn without_trailing_zeros(digits: &str) -> &str {
-    if digits.contains('.') {
-        digits.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        digits
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -8,7 +8,7 @@
 //! - A message that the kernel took from a client before the shutdown is counted: shutdown drains
 //!   every socket.
 //! - Entries outlive their client, and where [`ServerConfig::sweeps`] is set not their process;
-//!   `processes` says when one is dead.
+//!   `processes` says when one is dead. What another process holds too stays for that one.
 //!
 //! QUERY and DEVICE_INFO_QUERY are answered in the client's own layout. The DUMP requests are for
 //! the log, as with the reference servers: the observer sees them, and no bytes go back, which a
@@ -55,8 +55,12 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// The layout of clients that send no hello; `None`: found out from the content.
     pub layout: Option<Layout>,
-    /// What DEVICE_INFO_QUERY tells of every device; `device` is filled in.
+    /// What DEVICE_INFO_QUERY tells of every device; `device` is filled in, and `num_devices` is
+    /// how many are known to exist: those that messages were about are added to them.
     pub device_info: DeviceInfo,
+    /// Whether it answers as the reference servers do also where they are wrong: see
+    /// `reference_rules.rs`.
+    pub like_reference: bool,
     /// How many clients are served at once; further ones are turned away.
     pub max_clients: usize,
     /// How many buffers one client may have live; further ones are rejected.
@@ -85,7 +89,7 @@ impl ServerConfig {
             dram_bytes_per_channel: 1 << 30,
             l1_bytes_per_core: 1_499_136,
             is_available: true,
-            num_devices: limits.devices,
+            num_devices: 0,
         };
         ServerConfig {
             path: path.into(),
@@ -93,6 +97,7 @@ impl ServerConfig {
             limits,
             layout: None,
             device_info,
+            like_reference: false,
             max_clients: 1024,
             max_client_buffers: limits.buffers,
             sweeps: false,

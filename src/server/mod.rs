@@ -12,6 +12,7 @@ pub mod legacy_log;
 pub mod listener;
 mod observer;
 mod processes;
+mod reference_rules;
 pub(crate) mod socket;
 
 pub use listener::{Observer, Server, ServerConfig, ServerReport, ShutdownHandle};

@@ -19,6 +19,9 @@ pub trait Observer: Send + 'static {
     /// It is known how a client's messages are to be read.
     fn on_layout(&mut self, _client: ClientId, _layout: Layout, _why: Detection) {}
 
+    /// The first message of a client is about to come in: of this layout.
+    fn on_first_message(&mut self, _client: ClientId, _layout: Layout) {}
+
     /// A whole message came in; what becomes of it is told next.
     fn on_received(&mut self, _client: ClientId, _message: &Message) {}
 
@@ -38,6 +41,10 @@ pub trait Observer: Send + 'static {
 
     /// The process with this pid is dead, and what it had left is dropped.
     fn on_sweep(&mut self, _pid: i32, _removed: &[Entry]) {}
+
+    /// A process is dead, and what it held of entries that others hold too is dropped; the counts
+    /// are those of the dropped references.
+    fn on_loosened(&mut self, _loosened: &[Entry]) {}
 
     /// Answers are about to leave: what they show must be safe by now.
     fn before_answers(&mut self) {}
@@ -77,6 +84,12 @@ impl<O: Observer> Observer for Option<O> {
         }
     }
 
+    fn on_first_message(&mut self, client: ClientId, layout: Layout) {
+        if let Some(observer) = self {
+            observer.on_first_message(client, layout);
+        }
+    }
+
     #[inline]
     fn on_received(&mut self, client: ClientId, message: &Message) {
         if let Some(observer) = self {
@@ -112,6 +125,12 @@ impl<O: Observer> Observer for Option<O> {
     fn on_sweep(&mut self, pid: i32, removed: &[Entry]) {
         if let Some(observer) = self {
             observer.on_sweep(pid, removed);
+        }
+    }
+
+    fn on_loosened(&mut self, loosened: &[Entry]) {
+        if let Some(observer) = self {
+            observer.on_loosened(loosened);
         }
     }
 
@@ -155,6 +174,11 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
         self.1.on_layout(client, layout, why);
     }
 
+    fn on_first_message(&mut self, client: ClientId, layout: Layout) {
+        self.0.on_first_message(client, layout);
+        self.1.on_first_message(client, layout);
+    }
+
     #[inline]
     fn on_received(&mut self, client: ClientId, message: &Message) {
         self.0.on_received(client, message);
@@ -185,6 +209,11 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     fn on_sweep(&mut self, pid: i32, removed: &[Entry]) {
         self.0.on_sweep(pid, removed);
         self.1.on_sweep(pid, removed);
+    }
+
+    fn on_loosened(&mut self, loosened: &[Entry]) {
+        self.0.on_loosened(loosened);
+        self.1.on_loosened(loosened);
     }
 
     fn before_answers(&mut self) {

@@ -10,9 +10,10 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, sockopt};
 use serde::{Deserialize, Serialize};
@@ -126,7 +127,8 @@ impl Connection {
         }
     }
 
-    /// Asks for the totals of a device. `timeout` bounds the wait for each piece of the answer.
+    /// Asks for the totals of a device. `timeout` bounds the wait for room for the question, and
+    /// that for each piece of the answer.
     pub fn query(&self, device: i32, timeout: Duration) -> Result<Response, RequestError> {
         self.ask(MessageKind::Query, device, timeout, wire::decode_response)
     }
@@ -146,7 +148,10 @@ impl Connection {
     /// servers take a connection's messages in order.
     pub fn dump_to_log(&self, kind: MessageKind, timeout: Duration) -> Result<(), RequestError> {
         let _request = self.request.lock();
-        self.put_request(wire::encode(self.layout, &request(kind, 0)).as_bytes())?;
+        self.put_request(
+            wire::encode(self.layout, &request(kind, 0)).as_bytes(),
+            timeout,
+        )?;
         self.ask_locked(MessageKind::Query, 0, timeout, wire::decode_response)
             .map(drop)
     }
@@ -158,7 +163,7 @@ impl Connection {
         }
         let _request = self.request.lock();
         self.stream.set_read_timeout(Some(timeout))?;
-        self.put_request(&table::encode_request())?;
+        self.put_request(&table::encode_request(), timeout)?;
         let mut reader = io::BufReader::with_capacity(TABLE_FRAME_BYTES * 512, &self.stream);
         let mut entries = Vec::new();
         loop {
@@ -202,18 +207,45 @@ impl Connection {
         decode: fn(Layout, &[u8]) -> Option<T>,
     ) -> Result<T, RequestError> {
         self.stream.set_read_timeout(Some(timeout))?;
-        self.put_request(wire::encode(self.layout, &request(kind, device)).as_bytes())?;
+        self.put_request(
+            wire::encode(self.layout, &request(kind, device)).as_bytes(),
+            timeout,
+        )?;
         let mut frame = [0; MAX_FRAME_BYTES];
         let frame = &mut frame[..self.layout.frame_bytes()];
         io::Read::read_exact(&mut &self.stream, frame)?;
         decode(self.layout, frame).ok_or(RequestError::WrongKind(frame[0]))
     }
 
-    fn put_request(&self, bytes: &[u8]) -> io::Result<()> {
-        match self.write(bytes, SendMode::Blocking) {
-            WriteOutcome::Closed { error, .. } => Err(error),
-            WriteOutcome::Sent { .. } | WriteOutcome::Dropped { .. } => Ok(()),
+    /// Writes a question, as [`Connection::write`] does, and does not wait for ever: a server that
+    /// has stopped leaves no room, neither for this write nor for one that is at it.
+    fn put_request(&self, mut bytes: &[u8], timeout: Duration) -> io::Result<()> {
+        let too_late = || io::Error::from(io::ErrorKind::TimedOut);
+        let deadline = Instant::now() + timeout.min(LONGEST_WAIT);
+        let mut versions = self.version.try_lock_until(deadline).ok_or_else(too_late)?;
+        *versions += 1;
+        while !bytes.is_empty() {
+            match rustix::net::send(
+                &self.stream,
+                bytes,
+                SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
+            ) {
+                Ok(sent) => bytes = &bytes[sent..],
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    let left = Timespec::try_from(left).map_err(io::Error::other)?;
+                    let mut room = [PollFd::new(&self.stream, PollFlags::OUT)];
+                    match poll(&mut room, Some(&left)) {
+                        Ok(0) => return Err(too_late()),
+                        Ok(_) | Err(Errno::INTR) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
+        Ok(())
     }
 
     /// A write fails that the peer leaves no room for in so long a time. Without this it waits as
@@ -252,6 +284,9 @@ impl Connection {
         Ok(true)
     }
 }
+
+/// Nobody waits for longer, whatever timeout was asked for.
+const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A message that only asks.
 fn request(kind: MessageKind, device: i32) -> Message {

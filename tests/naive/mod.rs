@@ -24,6 +24,12 @@ const SOCKET: &str = "HEISENBED_NAIVE_SOCKET";
 const FRAME_BYTES: &str = "HEISENBED_NAIVE_FRAME_BYTES";
 const SWEEP_MS: &str = "HEISENBED_NAIVE_SWEEP_MS";
 const DEVICES: usize = 8;
+const ARGUMENTS: [&str; 4] = [
+    "naive::serves_when_told_to",
+    "--exact",
+    "--ignored",
+    "--nocapture",
+];
 
 /// A naive server in a process of its own, which goes with this value.
 pub struct Naive {
@@ -43,12 +49,7 @@ impl Naive {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut command = Command::new(std::env::current_exe().expect("this test"));
         command
-            .args([
-                "naive::serves_when_told_to",
-                "--exact",
-                "--ignored",
-                "--nocapture",
-            ])
+            .args(ARGUMENTS)
             .env(SOCKET, directory.path().join("naive.sock"))
             .env(FRAME_BYTES, frame_bytes.to_string())
             .stdout(Stdio::null())
@@ -69,6 +70,19 @@ impl Naive {
             thread::sleep(Duration::from_millis(5));
         }
         naive
+    }
+
+    /// The shell command that runs one at `path`.
+    pub fn command(path: &Path, frame_bytes: usize, sweep_ms: Option<u64>) -> String {
+        let program = std::env::current_exe().expect("this test");
+        let sweep = sweep_ms.map(|ms| format!("{SWEEP_MS}={ms} "));
+        format!(
+            "{SOCKET}='{}' {FRAME_BYTES}={frame_bytes} {}exec '{}' {}",
+            path.display(),
+            sweep.unwrap_or_default(),
+            program.display(),
+            ARGUMENTS.join(" ")
+        )
     }
 
     pub fn path(&self) -> PathBuf {

@@ -134,6 +134,26 @@ void dontwait() {
     hb_close(client);
 }
 
+// Messages as a program sends them for whom tracking must not matter: it never waits, and goes on
+// whatever becomes of its server.
+void traffic() {
+    hb_client* client = nullptr;
+    if (hb_connect(socket_path, &client, HB_DONTWAIT) != HB_STATUS_OK) {
+        return;
+    }
+    for (uint64_t i = 1; i <= 1000; ++i) {
+        const hb_buffer one = buffer(HB_UNSTAMPED, i);
+        hb_alloc(client, &one);
+        hb_free(client, &one);
+        if (i % 20 == 0) {
+            usleep(1000);
+        }
+    }
+    hb_totals totals{};
+    hb_query_totals(client, 0, 1000, &totals);
+    hb_close(client);
+}
+
 // The server dies: the next calls say so, and SIGPIPE does not kill the client.
 void gone() {
     hb_client* client = connect(HB_BLOCKING);
@@ -187,6 +207,7 @@ int main(int, char** argv) {
     const struct { const char* name; void (*run)(); } cases[] = {
         {"reversed", reversed}, {"gap", gap},           {"apart", apart}, {"reconnect", reconnect},
         {"forked", forked},     {"dontwait", dontwait}, {"gone", gone},   {"misuse", misuse},
+        {"traffic", traffic},
     };
     socket_path = argv[2];
     for (const auto& one : cases) {

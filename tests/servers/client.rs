@@ -10,7 +10,7 @@ use heisenbed::tracking::Layout;
 use heisenbed::tracking::transport::Connection;
 
 /// Compiles a program of this repository against the header and the shared library.
-fn compiled(source: &str) -> (tempfile::TempDir, PathBuf) {
+pub fn compiled(source: &str) -> (tempfile::TempDir, PathBuf) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     // Cargo puts the libraries of a dependency beside the tests that need it.
     let test = std::env::current_exe().expect("a path");

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::common::{heisenbed, run_json};
 use crate::naive::Naive;
-use heisenbed::conformance::{Case, cases};
+use crate::served::Served;
+use heisenbed::conformance::cases;
 use heisenbed::registry::Semantics;
 use heisenbed::server::listener::{Server, ServerConfig, ServerReport};
 use heisenbed::tracking::transport::{Connection, SendMode};
@@ -56,7 +57,12 @@ fn snapshot(name: &str, text: &str) {
     settings.bind(|| insta::assert_snapshot!(format!("conformance_{name}"), text));
 }
 
-const SWEEPS: [&str; 3] = ["sweep-namespace", "sweep-pid-reuse", "sweep-shared-key"];
+const SWEEPS: [&str; 4] = [
+    "sweep-namespace",
+    "sweep-pid-reuse",
+    "sweep-zombie",
+    "sweep-shared-key",
+];
 
 #[test]
 fn our_own_server_passes_and_nothing_is_left_in_it() {
@@ -127,73 +133,134 @@ fn a_server_that_counts_references_fails_where_that_is_wrong() {
     assert_eq!(with_outcome(&report, "failed"), failed);
 }
 
-/// Each case on a server of its own, some at a time: a naive server does not survive all of them.
-fn each_on_a_naive_server(start: impl Fn() -> Naive + Sync, options: &str) -> String {
-    const AT_A_TIME: usize = 4;
-    let all: Vec<_> = cases().collect();
-    let on_its_own = |case: &Case| {
-        let server = start();
-        let words = format!("--only {} --timeout 1s {options}", case.name);
-        let (report, code) = conformance(&server.path(), &words);
-        let found = &report["cases"][0];
-        let outcome = found["outcome"].as_str().expect("an outcome");
-        assert_eq!(code, i32::from(outcome == "failed"), "{report}");
-        // What a torn stream is taken for depends on where the reads fell, and how a server's end
-        // is seen on when.
-        let evidence = match found["seen"].as_str().expect("evidence") {
-            _ if outcome == "failed" && UNSTEADY.contains(&case.name) => String::new(),
-            seen => format!(": {seen}"),
-        };
-        format!("{:20} {outcome}{evidence}\n", case.name)
-    };
-    let some = |cases: &[&'static Case]| -> String {
-        std::thread::scope(|scope| {
-            let running: Vec<_> = cases
-                .iter()
-                .map(|case| scope.spawn(|| on_its_own(case)))
-                .collect();
-            let lines = running
-                .into_iter()
-                .map(|line| line.join().expect("no panic"));
-            lines.collect()
-        })
-    };
-    all.chunks(AT_A_TIME).map(some).collect()
+/// The default server, with its sweeps: what the documentation says of it.
+#[test]
+fn the_default_server_fails_as_counting_references_does_and_nowhere_else() {
+    let served = Served::start(&[]);
+    let (report, code) = conformance(&served.socket(), "--sweep-wait 20s --tries 2");
+    assert_eq!(code, 1);
+    let failed = ["reused-size", "reused-type", "foreign-free", "shared-key"];
+    assert_eq!(with_outcome(&report, "failed"), failed, "{report}");
+    assert_eq!(with_outcome(&report, "skipped"), [""; 0], "{report}");
 }
 
-/// Cases whose evidence differs from run to run where they fail.
-const UNSTEADY: [&str; 10] = [
-    "own-layout",
-    "mixed-layouts",
-    "torn-end",
-    "split-frames",
-    "byte-by-byte",
-    "large-writes",
-    "unknown-types",
-    "never-reads",
-    "query-and-close",
-    "device-bounds",
-];
+/// As the reference servers answer, two more.
+#[test]
+fn in_the_legacy_style_it_fails_as_the_reference_does() {
+    let served = Served::start(&["--log-style", "legacy"]);
+    let (report, _) = conformance(&served.socket(), "--sweep-wait 20s --tries 1");
+    let failed = [
+        "reused-size",
+        "reused-type",
+        "foreign-free",
+        "shared-key",
+        "wrapping-sizes",
+        "sweep-shared-key",
+    ];
+    assert_eq!(with_outcome(&report, "failed"), failed, "{report}");
+}
+
+/// The table of a naive server that is started anew for each try.
+fn naive_table(frame_bytes: usize, sweep_ms: Option<u64>, options: &str) -> String {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("naive.sock");
+    let output = heisenbed(&[
+        "conformance",
+        "--quiet",
+        "--layout",
+        &frame_bytes.to_string(),
+    ])
+    .arg(format!("unix:{}", path.display()))
+    .arg("--restart")
+    .arg(Naive::command(&path, frame_bytes, sweep_ms))
+    .args(options.split(' '))
+    .output()
+    .expect("the program starts");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}{complaint}");
+    let text = table(&text, &path);
+    let end = text.find("TIME").expect("figures");
+    text[..end].to_owned()
+}
+
+/// Several times the same, at once.
+fn naive_tables(frame_bytes: usize, sweep_ms: Option<u64>, options: &str) -> [String; 2] {
+    std::thread::scope(|scope| {
+        let run = || scope.spawn(|| naive_table(frame_bytes, sweep_ms, options));
+        [run(), run()].map(|running| running.join().expect("no panic"))
+    })
+}
 
 #[test]
 fn a_naive_server_fails_exactly_the_expected_cases() {
-    snapshot("naive", &each_on_a_naive_server(Naive::start, ""));
+    let [once, again] = naive_tables(112, None, "--tries 2 --timeout 1s");
+    assert_eq!(once, again);
+    snapshot("naive", &once);
 }
 
 #[test]
 fn a_naive_server_of_the_144_byte_layout_that_sweeps_by_pid_fails_these_too() {
-    let start = || Naive::start_with(144, Some(50));
-    let options = "--layout 144 --sweep-wait 2s";
-    snapshot("naive_144", &each_on_a_naive_server(start, options));
+    let [once, again] = naive_tables(144, Some(50), "--tries 2 --timeout 1s --sweep-wait 20s");
+    assert_eq!(once, again);
+    snapshot("naive_144", &once);
+}
+
+#[test]
+#[ignore = "some minutes"]
+fn twenty_tries_twice_give_one_table() {
+    let [once, again] = naive_tables(112, None, "--tries 20 --timeout 1s");
+    assert_eq!(once, again);
+    let failing = once.lines().filter(|line| line.contains("FAIL"));
+    for line in failing {
+        assert!(line.contains(" 20 of 20 "), "{line}");
+    }
+}
+
+#[test]
+fn what_came_is_said_and_how_the_server_ended() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("naive.sock");
+    let output = heisenbed(&["conformance", "--quiet", "--format", "json", "--tries", "1"])
+        .arg(format!("unix:{}", path.display()))
+        .arg("--restart")
+        .arg(Naive::command(&path, 112, None))
+        .args([
+            "--timeout",
+            "1s",
+            "--only",
+            "own-layout,device-1000,device-negative",
+        ])
+        .output()
+        .expect("the program starts");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("an object");
+    let seen = |index: usize| report["cases"][index]["seen"].as_str().expect("text");
+    let came = "no answer in time: 112 bytes came where 2 answers of 72 bytes were due, as many as an answer of the 112 layout has";
+    assert!(seen(0).ends_with(came), "{report}");
+    // Each by itself, and not the second by what the first did.
+    for index in [1, 2] {
+        let end = "; the server is gone (killed by SIGABRT)";
+        assert!(seen(index).ends_with(end), "{report}");
+    }
+    assert_eq!(report["cases"][1]["failures"], 1);
+}
+
+/// A client that never reads is told apart from one that is gone.
+#[test]
+fn a_case_is_not_charged_with_the_crash_of_the_next() {
+    let server = Naive::start();
+    let words = "--only never-reads,query-and-close --tries 1 --timeout 1s";
+    let (report, _) = conformance(&server.path(), words);
+    let seen = |index: usize| report["cases"][index]["seen"].as_str().expect("text");
+    assert_eq!(with_outcome(&report, "failed").len(), 2, "{report}");
+    assert!(!seen(0).contains("server"), "{report}");
+    assert!(seen(1).ends_with("; the server is gone"), "{report}");
 }
 
 #[test]
 fn when_the_server_dies_the_later_cases_say_so() {
     let server = Naive::start();
-    let (report, code) = conformance(
-        &server.path(),
-        "--only device-bounds,answers,query-and-close",
-    );
+    let (report, code) = conformance(&server.path(), "--only device-100,answers,query-and-close");
     assert_eq!((code, &report["verdict"]), (1, &"diverged".into()));
     let cases = report["cases"].as_array().expect("a list");
     let of = |index: usize| {
@@ -204,7 +271,18 @@ fn when_the_server_dies_the_later_cases_say_so() {
     assert_eq!((of(0).0, of(0).1), ("answers", "passed"));
     assert_eq!((of(1).0, of(1).1), ("query-and-close", "failed"));
     assert!(of(1).2.ends_with("; the server is gone"), "{report}");
-    assert_eq!(of(2), ("device-bounds", "skipped", "server gone"));
+    assert_eq!(of(2), ("device-100", "skipped", "server gone"));
+}
+
+#[test]
+fn a_command_that_starts_no_server_is_bad_usage() {
+    let (error, code) = conformance(Path::new("/nonexistent/s"), "--restart false");
+    assert_eq!(code, 2);
+    let text = error["error"].as_str().expect("text");
+    assert!(
+        text.contains("--restart: the command ended: exit code 1"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -3,9 +3,11 @@
 
 mod any_server;
 mod client;
+mod client_conformance;
 #[path = "../common/mod.rs"]
 mod common;
 mod conformance;
+mod legacy_log;
 #[path = "../naive/mod.rs"]
 mod naive;
 mod proxy;

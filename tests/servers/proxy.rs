@@ -450,3 +450,46 @@ fn a_raw_file_is_imported_to_its_last_byte() {
         insta::assert_snapshot!("import_wire", text);
     });
 }
+
+#[test]
+fn a_proxy_waits_for_a_server_that_is_not_there_yet() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name);
+    let proxy = |upstream: &str| {
+        let mut command = crate::common::heisenbed(&["proxy", "--format", "json"]);
+        command.arg("--listen").arg(path("s"));
+        command.arg("--upstream").arg(path(upstream)).arg("--wait");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    // A dead server's socket is no server.
+    drop(std::os::unix::net::UnixListener::bind(path("real")).expect("a free path"));
+    let mut waiting = Running(Some(proxy("real").spawn().expect("it starts")));
+    std::thread::sleep(Duration::from_millis(100));
+    let child = waiting.0.as_mut().expect("it runs");
+    assert!(child.try_wait().expect("a child").is_none());
+    assert!(!path("s").exists(), "nobody is listened to before");
+    let server = Running::start(
+        &["serve", "--no-sweep", "--semantics", "typed"],
+        &[("--socket", &path("real"))],
+    );
+    let started = std::time::Instant::now();
+    let connection = loop {
+        match Connection::open(&path("s"), Layout::V112, None) {
+            Ok(connection) => break connection,
+            Err(error) => assert!(started.elapsed() < TIMEOUT, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    send(&connection, Layout::V112, MessageKind::Alloc, 0x1000);
+    let answer = connection.query(0, TIMEOUT).expect("an answer");
+    assert_eq!(answer.dram_bytes, 64);
+    drop(connection);
+    assert_eq!(waiting.stop()["connections"], 1);
+    drop(server);
+    // With an end of its patience it says what is missing.
+    let output = proxy("nobody").arg("0.05s").output().expect("it runs");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{complaint}");
+    assert!(complaint.contains("nobody: No such file"), "{complaint}");
+}

@@ -383,33 +383,87 @@ fn a_full_disk_ends_the_journal_and_not_the_server() {
     assert!(complaint.contains("/dev/full"), "{complaint}");
 }
 
-#[test]
-fn what_was_dropped_of_a_dead_process_stays_dropped() {
-    let folder = Folder::new();
-    let sweeping = || {
+impl Folder {
+    /// A server that drops what dead processes left.
+    fn sweeping(&self) -> Child {
         let mut command =
             crate::common::heisenbed(&["serve", "--format", "json", "--quiet", "--socket"]);
         command
-            .arg(folder.socket())
+            .arg(self.socket())
             .arg("--record")
-            .arg(folder.journal());
+            .arg(self.journal());
         command
             .stdout(Stdio::piped())
             .spawn()
             .expect("the server starts")
-    };
-    let connected = || {
+    }
+
+    /// A connection as soon as there is a server.
+    fn connected(&self) -> Connection {
         let started = std::time::Instant::now();
         loop {
-            match Connection::open(&folder.socket(), Layout::Extended, None) {
+            match Connection::open(&self.socket(), Layout::Extended, None) {
                 Ok(connection) => return connection,
                 Err(error) => assert!(started.elapsed() < TIMEOUT, "{error}"),
             }
             std::thread::sleep(Duration::from_millis(2));
         }
-    };
-    let server = sweeping();
-    let living = connected();
+    }
+}
+
+/// A key with two references of a dead process and one of a living one: both are dropped, and stay
+/// dropped; the living one's goes with its FREE.
+#[test]
+fn references_of_a_dead_process_stay_dropped() {
+    let folder = Folder::new();
+    let server = folder.sweeping();
+    let living = folder.connected();
+    let mut dying = crate::common::heisenbed(&["conformance", "--relay"])
+        .arg(format!("unix:{}", folder.socket().display()))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the relay starts");
+    let mut input = dying.stdin.take().expect("piped");
+    let mut said = Vec::new();
+    for (kind, address) in [
+        (MessageKind::Alloc, 64),
+        (MessageKind::Alloc, 64),
+        (MessageKind::Alloc, 128),
+        (MessageKind::Alloc, 128),
+        (MessageKind::Query, 0),
+        (MessageKind::Query, 0),
+    ] {
+        let frame = wire::encode(Layout::V112, &message(kind, 8, address));
+        said.extend_from_slice(frame.as_bytes());
+    }
+    std::io::Write::write_all(&mut input, &said).expect("it is taken");
+    let mut answers = [0; 2 * 112];
+    let stdout = dying.stdout.as_mut().expect("piped");
+    std::io::Read::read_exact(stdout, &mut answers).expect("answers");
+    assert!(send(&living, &message(MessageKind::Alloc, 7, 64)));
+    assert_eq!(shown(&living), [64, 128]);
+    dying.kill().expect("it lives");
+    dying.wait().expect("it ends");
+    let started = std::time::Instant::now();
+    while shown(&living) != [64] {
+        assert!(started.elapsed() < TIMEOUT, "its own key is dropped");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    kill(server);
+    let server = folder.sweeping();
+    let living = folder.connected();
+    assert_eq!(shown(&living), [64]);
+    assert!(send(&living, &message(MessageKind::Free, 7, 64)));
+    assert!(shown(&living).is_empty());
+    assert_eq!(stop(server)["unknown_frees"], 0);
+}
+
+#[test]
+fn what_was_dropped_of_a_dead_process_stays_dropped() {
+    let folder = Folder::new();
+    let server = folder.sweeping();
+    let living = folder.connected();
     assert!(send(&living, &message(MessageKind::Alloc, 7, 64)));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts/encode.py");
     let encoded = Command::new("python3")
@@ -428,7 +482,7 @@ fn what_was_dropped_of_a_dead_process_stays_dropped() {
         std::thread::sleep(Duration::from_millis(2));
     }
     kill(server);
-    let server = sweeping();
-    assert_eq!(shown(&connected()), [64]);
+    let server = folder.sweeping();
+    assert_eq!(shown(&folder.connected()), [64]);
     assert_eq!(stop(server)["live"], 1);
 }

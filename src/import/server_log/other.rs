@@ -113,6 +113,7 @@ const PATTERNS: &[(&str, OtherKind)] = &[
     ("listening on *", OtherKind::OwnNotice),
     ("client #: layout *", OtherKind::OwnNotice),
     ("warning: *", OtherKind::OwnNotice),
+    ("figures: *", OtherKind::OwnNotice),
     (
         "its end was not clean and is cut off: *",
         OtherKind::OwnNotice,

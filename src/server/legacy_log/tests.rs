@@ -1,3 +1,4 @@
+use super::numbers::general;
 use super::*;
 use crate::registry::{Limits, Semantics};
 
