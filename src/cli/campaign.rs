@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::args::parse_duration;
+use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
 use super::scenario_args::word;
@@ -294,7 +295,9 @@ fn outcome(
     proofs: Vec<crate::campaign::proof::Proof>,
     format: Format,
 ) -> CommandOutcome {
-    let of_proofs = proofs.iter().map(|proof| prove::exit_code(proof.verdict));
+    let of_proofs = proofs
+        .iter()
+        .map(|proof| ExitStatus::of(proof.verdict).code());
     let of_campaign = campaign.iter().map(|(summary, _)| summary.exit_code());
     let codes: Vec<u8> = of_campaign.chain(of_proofs).collect();
     // What diverged is certain; that something is missing comes after it.

@@ -13,7 +13,7 @@ use super::args::parse_duration;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
 use super::scenario_args::ScenarioArgs;
-use super::verdict::{VerdictSummary, divergence_table, place};
+use super::verdict::{VerdictSummary, divergence_table, headline_of, place, schedules_of};
 use crate::corpus::Reproducer;
 use crate::engine::controlled::exhaustive::{self, Goal, SearchEnd, SearchOptions, Searched};
 use crate::engine::controlled::machine::Setup;
@@ -23,14 +23,15 @@ use crate::engine::controlled::schedule::Schedule;
 use crate::numbers::{grouped, plural};
 use crate::oracle::{Strength, Verdict};
 use crate::report::Timeline;
-use crate::scenario::Scenario;
+use crate::scenario::{Condensed, Scenario};
 use crate::shrink::{self, Shrunk};
 
 /// Arguments of `heisenbed explore`.
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = "Unless the scenario is a script, its workload is condensed: one slot a thread, one size, one memory, so that addresses \
-    are used again at once; 2 threads of 4 operations (2 pairs) each where --threads and --ops say nothing.\n\n\
+    are used again at once; 2 threads of 4 operations (2 pairs) each where --threads and --ops say nothing. Memories, sizes, and up to 4 devices \
+    that the scenario names are kept, and taken in turn. The output says what was left out; a proof is about the condensed workload.\n\n\
     Examples:\n  \
     heisenbed explore --strategy exhaustive --discipline lifecycle-wide --order free-first\n  \
     heisenbed explore --strategy exhaustive --discipline my-fix.toml --threads 3 --workload handoff --publish early\n  \
@@ -105,6 +106,8 @@ pub enum ReductionArg {
 /// What a command explored, and found.
 struct Explored {
     summary: VerdictSummary,
+    /// What was left out of the scenario.
+    condensed: Condensed,
     /// What is said of how it was explored, for people.
     how: String,
     more: Value,
@@ -115,11 +118,12 @@ struct Explored {
 /// Runs the subcommand.
 pub fn run(args: &ExploreArgs, context: &Context) -> CommandOutcome {
     let scenario = if args.as_is {
-        args.scenario.resolve(context.seed)
+        let whole = args.scenario.resolve(context.seed);
+        whole.map(|whole| (whole, Condensed::default()))
     } else {
         args.scenario.resolve_small(context.seed)
     };
-    let scenario = match scenario {
+    let (scenario, condensed) = match scenario {
         Ok(scenario) => scenario,
         Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
@@ -154,6 +158,7 @@ pub fn run(args: &ExploreArgs, context: &Context) -> CommandOutcome {
         }
     }
     explored.summary.elapsed_s = started.elapsed().as_secs_f64();
+    explored.condensed = condensed;
     explored.outcome(&setup.scenario, context)
 }
 
@@ -199,6 +204,8 @@ fn search(args: &ExploreArgs, setup: &Arc<Setup>, context: &Context, started: In
     let (verdict, note) = found.verdict(args.preemptions);
     summary.verdict = verdict;
     summary.note = note;
+    // A bound on preemptions is what was asked for.
+    summary.complete = args.preemptions.is_some() && found.ended == SearchEnd::Exhausted;
     summary.states = Some(found.states);
     summary.steps = found.steps;
     summary.leaks = found.leaks;
@@ -238,6 +245,7 @@ fn search(args: &ExploreArgs, setup: &Arc<Setup>, context: &Context, started: In
     });
     Explored {
         summary,
+        condensed: Condensed::default(),
         how,
         more,
         example: found.example,
@@ -334,6 +342,7 @@ fn draw(
     }
     Explored {
         summary,
+        condensed: Condensed::default(),
         how,
         more,
         example,
@@ -373,6 +382,10 @@ impl Explored {
             Format::Json => {
                 let mut more = self.more;
                 more["imported"] = json!(scenario.workload.imported);
+                more["condensed"] = match self.condensed.is_whole() {
+                    true => Value::Null,
+                    false => json!(self.condensed),
+                };
                 if let Some(example) = &self.example {
                     let schedule = Schedule::of(&example.picks, scenario.threads);
                     more["schedule"] = json!(schedule.to_string());
@@ -389,12 +402,17 @@ impl Explored {
     }
 
     fn text(&self, scenario: &Scenario) -> String {
-        let mut text = format!("{}\n{}\n", super::verdict::headline(scenario), self.how);
+        let mut text = format!("{}\n", headline_of(scenario, &self.condensed));
+        if !self.condensed.is_whole() {
+            text.push_str("  --as-is takes the workload whole (with --strategy random: too large for a proof)\n");
+        }
+        let _ = writeln!(text, "{}", self.how);
         let summary = &self.summary;
         let verdict = match summary.verdict {
-            Verdict::Proved => {
-                "proved: no schedule makes the server's picture differ from the truth".to_owned()
-            }
+            Verdict::Proved => format!(
+                "proved: {} makes the server's picture differ from the truth",
+                schedules_of(&self.condensed)
+            ),
             Verdict::Clean => {
                 "clean: none of these schedules diverged (drawn, not all: no proof)".to_owned()
             }

@@ -13,6 +13,7 @@ pub mod conformance;
 pub mod corpus;
 pub mod diagnose;
 pub mod disciplines;
+pub mod exit;
 pub mod explore;
 pub mod fuzz;
 pub mod import;

@@ -326,9 +326,14 @@ fn changed(
         scenario.discipline = lifecycle::load(name).map_err(|error| error.to_string())?;
     }
     let discipline = &scenario.discipline;
-    // A discipline of another name keeps the form that was recorded.
-    scenario.order = args.order.unwrap_or(scenario.order);
-    scenario.publish = args.publish.unwrap_or(scenario.publish);
+    // A built-in discipline keeps the form that was recorded; one of the user's says its own.
+    let is_file = |name: &String| lifecycle::builtin::get(name).is_none();
+    let (order, publish) = match args.discipline.as_ref().is_some_and(is_file) {
+        true => (discipline.order(), discipline.publication()),
+        false => (scenario.order, scenario.publish),
+    };
+    scenario.order = args.order.unwrap_or(order);
+    scenario.publish = args.publish.unwrap_or(publish);
     let semantics = args.semantics.or(discipline.semantics);
     scenario.semantics = semantics.unwrap_or(scenario.semantics);
     scenario.discipline = discipline.with(scenario.order, scenario.publish);

@@ -9,4 +9,5 @@ mod logging;
 mod memory;
 mod one_reader;
 mod text;
+mod verdicts;
 mod weaker_checks;

@@ -138,7 +138,10 @@ impl Searched {
                 "every allocation failed: nothing is proved".to_owned()
             }
             (SearchEnd::Exhausted, None, _) => return (Verdict::Proved, None),
-            _ => format!("not the whole space: {} states were searched", self.states),
+            _ => format!(
+                "not the whole space: {} searched",
+                plural(self.states, "state") + if self.states == 1 { " was" } else { " were" }
+            ),
         };
         (Verdict::Inconclusive, Some(why))
     }
@@ -250,7 +253,7 @@ impl<'a> Search<'a> {
             }
             if self.found.states >= reported + REPORT_STATES {
                 reported = self.found.states;
-                if !keep_going(&self.found) || self.found.states >= self.options.max_states {
+                if !keep_going(&self.found) {
                     self.found.ended = SearchEnd::Abandoned;
                 }
             }
@@ -315,6 +318,10 @@ impl<'a> Search<'a> {
         let fingerprint = self.fingerprints.of(&frame.machine, current);
         if !self.seen.insert(fingerprint) {
             self.used -= 1;
+            return;
+        }
+        if self.found.states >= self.options.max_states {
+            self.found.ended = SearchEnd::Abandoned;
             return;
         }
         self.found.states += 1;
