@@ -1,5 +1,6 @@
 //! Arguments that several subcommands take: times, and servers.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,6 +10,17 @@ use crate::engine::threads::ServerChoice;
 /// `--server`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerArg(pub ServerChoice);
+
+/// As it is given.
+impl fmt::Display for ServerArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            ServerChoice::InProcess => f.write_str("inproc"),
+            ServerChoice::Spawn => f.write_str("spawn"),
+            ServerChoice::Path(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
 
 impl FromStr for ServerArg {
     type Err = String;

@@ -163,11 +163,7 @@ fn check_import(trace: &TraceFile, context: &Context) -> CommandOutcome {
     let accounting = log.into_accounting();
     let found = check.finish();
     let mut summary = VerdictSummary::new(0, 0);
-    summary.add(&report(
-        &found,
-        text.damage(),
-        "a log has no truth to compare with: its messages do not contradict each other",
-    ));
+    summary.add(&report(&found, text.damage(), "a log"));
     summary.elapsed_s = started.elapsed().as_secs_f64();
     let stdout = match context.format {
         Format::Json => {
@@ -188,15 +184,22 @@ fn check_import(trace: &TraceFile, context: &Context) -> CommandOutcome {
     }
 }
 
-/// What was found as a report: without truth nothing is ever clean (`weak` says so), and what is
-/// live at the end is no leak yet.
-fn report(found: &MessageReport, damage: Option<&str>, weak: &str) -> Report {
+/// What was found in `what` as a report: without truth nothing is ever clean, and what is live at
+/// the end is no leak yet.
+fn report(found: &MessageReport, damage: Option<&str>, what: &str) -> Report {
     let diverged = !found.findings.is_empty();
-    let weak = weak.to_owned();
+    let empty = found.messages == 0;
+    let note = match empty {
+        true => format!("there is no message in {what}: nothing was checked"),
+        false => format!(
+            "{what} has no truth to compare with: its messages do not contradict each other"
+        ),
+    };
     Report {
         events: found.lines,
         messages: found.messages,
-        note: damage.map(str::to_owned).or((!diverged).then_some(weak)),
+        note: damage.map(str::to_owned).or((!diverged).then_some(note)),
+        complete: damage.is_none() && !empty,
         ..weak_report(&found.findings, found.first.as_ref())
     }
 }
@@ -239,6 +242,7 @@ fn weak_report(findings: &BTreeMap<MessageFinding, u64>, first: Option<&FirstFin
         allocs_failed: 0,
         peak_live: 0,
         note: None,
+        complete: false,
     }
 }
 

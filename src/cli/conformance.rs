@@ -126,7 +126,7 @@ fn outcome(
     CommandOutcome {
         stdout,
         stderr: String::new(),
-        exit_code: u8::from(failed > 0),
+        exit_code: super::exit::ExitStatus::of(verdict).code(),
     }
 }
 

@@ -11,6 +11,7 @@ use super::outcome::{CommandOutcome, Context, Format};
 use super::rerun::{drawn, is_text, rerun_of};
 use crate::corpus::{Reproducer, files};
 use crate::numbers::plural;
+use crate::oracle::Verdict;
 use crate::shrink::shrink_trace;
 use crate::trace::file::TraceFile;
 
@@ -115,7 +116,10 @@ fn run_all(folder: &Path, name: Option<&str>, context: &Context) -> Result<Comma
     let stdout = match context.format {
         Format::Json => format!(
             "{}\n",
-            json!({ "reproducers": list, "failed": failed, "elapsed_s": elapsed_s })
+            json!({
+                "verdict": if failed == 0 { Verdict::Clean } else { Verdict::Diverged },
+                "reproducers": list, "failed": failed, "elapsed_s": elapsed_s,
+            })
         ),
         Format::Human => {
             let _ = writeln!(

@@ -39,7 +39,7 @@ pub struct DiagnoseArgs {
     #[arg(long, conflicts_with = "file")]
     pub calibrate: bool,
     /// Runs of each cause
-    #[arg(long, value_name = "N", default_value_t = 100, requires = "calibrate")]
+    #[arg(long, value_name = "N", default_value_t = 100, requires = "calibrate", value_parser = clap::value_parser!(u64).range(1..))]
     pub runs: u64,
 }
 
@@ -275,6 +275,18 @@ fn kind_of(format: ImportFormat) -> &'static str {
 }
 
 impl Diagnosed {
+    /// Whether that nothing wrong was found says nothing: there was no message, or not all of the
+    /// record could be read.
+    fn says_nothing(&self) -> bool {
+        self.diagnosis.messages == 0 || self.seen.damage.is_some()
+    }
+
+    fn note(&self) -> Option<String> {
+        const EMPTY: &str = "it holds no message about a buffer: nothing was looked at";
+        let empty = (self.diagnosis.messages == 0).then(|| EMPTY.to_owned());
+        self.seen.note().or(empty)
+    }
+
     /// The common part of every verdict. A leak is no divergence: where it is all that is wrong,
     /// the verdict is clean.
     fn summary(&self) -> VerdictSummary {
@@ -291,7 +303,7 @@ impl Diagnosed {
         let verdict = match named {
             Some(_) if only_leaks => Verdict::Clean,
             Some(_) => Verdict::Diverged,
-            None if diagnosis.trouble => Verdict::Inconclusive,
+            None if diagnosis.trouble || self.says_nothing() => Verdict::Inconclusive,
             None => Verdict::Clean,
         };
         let first = diagnosis.first.as_ref().map(|(kind, sighting)| Divergence {
@@ -320,7 +332,8 @@ impl Diagnosed {
             ops: 0,
             allocs_failed: 0,
             peak_live: 0,
-            note: self.seen.note(),
+            note: self.note(),
+            complete: false,
         });
         summary.elapsed_s = self.elapsed_s;
         summary

@@ -290,7 +290,20 @@ fn draw(
     }
     let mut summary = VerdictSummary::new(scenario.threads, scenario.seed);
     summary.verdict = sampled.verdict();
-    summary.note = sampled_note(&sampled, &plan, args.duration.is_some());
+    summary.note = sampled_note(&sampled, &plan);
+    if !sampled.complete && summary.verdict != Verdict::Diverged {
+        let interrupted = context.interrupt.load(Ordering::Relaxed);
+        let (what, verdict) = match interrupted {
+            true => ("interrupted", Verdict::Inconclusive),
+            false => ("the time was up", summary.verdict),
+        };
+        summary.verdict = verdict;
+        summary.note.get_or_insert(format!(
+            "{what}: {} of {} schedules were run, and none diverged",
+            grouped(sampled.schedules),
+            grouped(plan.schedules)
+        ));
+    }
     summary.divergences = sampled.divergences.clone();
     summary.leaks = sampled.leaks;
     summary.schedules = sampled.schedules;
@@ -350,21 +363,19 @@ fn draw(
     }
 }
 
-fn sampled_note(sampled: &Sampled, plan: &SamplePlan, timed: bool) -> Option<String> {
+fn sampled_note(sampled: &Sampled, plan: &SamplePlan) -> Option<String> {
     if sampled.inconclusive > 0 {
-        return Some(format!(
-            "{} not come to their end within --max-steps {}",
-            plural(sampled.inconclusive, "schedule") + " did",
-            grouped(plan.max_steps)
-        ));
+        let why = sampled.why.as_deref().unwrap_or_default();
+        return Some(match sampled.messages {
+            0 => why.to_owned(),
+            _ => format!(
+                "{} not come to their end within --max-steps {}",
+                plural(sampled.inconclusive, "schedule") + " did",
+                grouped(plan.max_steps)
+            ),
+        });
     }
-    (!sampled.complete && !timed).then(|| {
-        format!(
-            "interrupted: {} of {} schedules were run",
-            grouped(sampled.schedules),
-            grouped(plan.schedules)
-        )
-    })
+    None
 }
 
 fn save(path: &Path, setup: &Setup, smallest: Option<&mut Box<Shrunk>>) -> Result<(), String> {

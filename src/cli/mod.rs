@@ -28,6 +28,7 @@ pub mod scenario_args;
 pub mod scenarios;
 pub mod serve;
 pub mod shrink;
+mod stop_watch;
 pub mod stress;
 pub mod symptoms;
 pub mod verdict;

@@ -11,6 +11,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
+use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
 use super::rerun::{drawn, is_text, rerun_of};
@@ -131,9 +132,18 @@ fn replay_trace(path: &Path, context: &Context) -> CommandOutcome {
             text
         }
     };
+    // The replay is what was asked for: that it is the recorded run holds whatever that showed, as
+    // far as the recording goes.
+    let whole = summary.verdict != Verdict::Inconclusive || summary.complete;
+    let status = if whole {
+        ExitStatus::Holds
+    } else {
+        ExitStatus::Undecided
+    };
     CommandOutcome {
         stdout,
-        ..CommandOutcome::default()
+        stderr: String::new(),
+        exit_code: status.code(),
     }
 }
 
@@ -291,7 +301,7 @@ fn adapt(args: &ReplayArgs, context: &Context) -> Result<CommandOutcome, String>
     Ok(CommandOutcome {
         stdout,
         stderr: String::new(),
-        exit_code: u8::from(summary.verdict == Verdict::Diverged),
+        exit_code: summary.exit_code(),
     })
 }
 

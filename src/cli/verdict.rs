@@ -85,6 +85,10 @@ impl VerdictSummary {
         for (kind, count) in &report.divergences {
             *self.divergences.entry(*kind).or_default() += count;
         }
+        if report.verdict == Verdict::Inconclusive {
+            let first = self.verdict != Verdict::Inconclusive;
+            self.complete = report.complete && (first || self.complete);
+        }
         self.verdict = match (self.verdict, report.verdict) {
             (Verdict::Diverged, _) | (_, Verdict::Diverged) => Verdict::Diverged,
             (Verdict::Inconclusive, _) | (_, Verdict::Inconclusive) => Verdict::Inconclusive,
@@ -163,13 +167,21 @@ pub fn place(divergence: &Divergence) -> String {
     text
 }
 
-/// What was run, in a line.
-pub(super) fn headline(scenario: &Scenario) -> String {
-    headline_of(scenario, &Condensed::default())
+/// What was run, in a line, against `server`.
+pub(super) fn headline_with(scenario: &Scenario, server: &str) -> String {
+    headline_in_full(scenario, &Condensed::default(), server)
 }
 
 /// What was run, in a line, and what was left out of it, in another.
 pub(super) fn headline_of(scenario: &Scenario, condensed: &Condensed) -> String {
+    headline_in_full(
+        scenario,
+        condensed,
+        &format!("{} server", scenario.semantics),
+    )
+}
+
+fn headline_in_full(scenario: &Scenario, condensed: &Condensed, server: &str) -> String {
     let ops = match &scenario.workload.script {
         Some(script) => format!(
             "{} in all",
@@ -186,12 +198,11 @@ pub(super) fn headline_of(scenario: &Scenario, condensed: &Condensed) -> String 
         false => (", condensed,", format!("\ncondensed: {condensed}")),
     };
     format!(
-        "{}{small} under {} ({}, {} publication, {} server): {}, {ops}, {}{}{origin}{left_out}",
+        "{}{small} under {} ({}, {} publication, {server}): {}, {ops}, {}{}{origin}{left_out}",
         scenario.name,
         scenario.discipline.name,
         scenario.order,
         scenario.publish,
-        scenario.semantics,
         plural(u64::from(scenario.threads), "thread"),
         plural(u64::from(scenario.devices), "device"),
         if scenario.perturb { ", perturbed" } else { "" },

@@ -8,10 +8,11 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::args::parse_duration;
+use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
 use super::scenario_args::word;
-use crate::oracle::Kind;
+use crate::oracle::{Kind, Verdict};
 use crate::zoo::bench::{BenchPlan, BenchProgress, bench};
 use crate::zoo::results::Results;
 use crate::zoo::{self, Defect, Engine, ScenarioSize};
@@ -247,9 +248,20 @@ fn measure(args: &BenchArgs, context: &Context) -> CommandOutcome {
 }
 
 fn print(results: &Results, markdown: bool, format: Format) -> CommandOutcome {
+    let measured = results
+        .defects
+        .iter()
+        .flat_map(|defect| &defect.engines)
+        .any(|engine| engine.runnable && engine.seeds > 0);
+    let verdict = match (results.holds(), results.interrupted || !measured) {
+        (false, _) => Verdict::Diverged,
+        (true, true) => Verdict::Inconclusive,
+        (true, false) => Verdict::Clean,
+    };
     let stdout = match format {
         Format::Json => {
             let mut value = json!(results);
+            value["verdict"] = json!(verdict);
             value["holds"] = json!(results.holds());
             value["shortcomings"] = json!(results.shortcomings());
             format!("{value}\n")
@@ -259,13 +271,16 @@ fn print(results: &Results, markdown: bool, format: Format) -> CommandOutcome {
     };
     let stderr = if results.interrupted {
         "interrupted: this is what was measured until then\n".to_owned()
+    } else if !measured {
+        "inconclusive: no engine that was asked can run what was asked: nothing was measured\n"
+            .to_owned()
     } else {
         String::new()
     };
     CommandOutcome {
         stdout,
         stderr,
-        exit_code: u8::from(!results.holds()),
+        exit_code: ExitStatus::of(verdict).code(),
     }
 }
 

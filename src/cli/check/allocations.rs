@@ -89,7 +89,11 @@ fn report(
     lost: u64,
     damage: Option<&str>,
 ) -> Report {
-    let weak = "the records have no truth to compare with: they do not contradict each other";
+    let checked = found.allocations + found.releases;
+    let weak = match checked {
+        0 => "there is no allocation and no release in it: nothing was checked",
+        _ => "the records have no truth to compare with: they do not contradict each other",
+    };
     let findings: u64 = found.findings.values().sum();
     let report = weak_report(&found.findings, found.first.as_ref());
     let explained = findings > 0 && findings <= lost;
@@ -124,6 +128,7 @@ fn report(
         messages: found.allocations + found.releases,
         allocs_failed: found.failed,
         note: damage.map(str::to_owned).or(note),
+        complete: damage.is_none() && checked > 0,
         ..report
     }
 }

@@ -128,16 +128,14 @@ impl Searched {
                 "every schedule with at most {} was searched, and none diverged; others were not",
                 plural(bound.into(), "preemption")
             ),
-            (SearchEnd::Exhausted, None, Some(report)) if report.ops == 0 => {
-                "there was no operation to do: nothing is proved".to_owned()
+            (SearchEnd::Exhausted, None, report) => {
+                let report = report.as_ref();
+                let nothing = report.and_then(|report| report.nothing_checked(report.messages));
+                match nothing {
+                    Some(why) => why.replace("checked", "proved"),
+                    None => return (Verdict::Proved, None),
+                }
             }
-            (SearchEnd::Exhausted, None, Some(report)) if report.peak_live > 0 && report.messages == 0 => {
-                "buffers were allocated and no message was sent: nothing was tracked, and nothing is proved".to_owned()
-            }
-            (SearchEnd::Exhausted, None, Some(report)) if report.peak_live == 0 && report.allocs_failed > 0 => {
-                "every allocation failed: nothing is proved".to_owned()
-            }
-            (SearchEnd::Exhausted, None, _) => return (Verdict::Proved, None),
             _ => format!(
                 "not the whole space: {} searched",
                 plural(self.states, "state") + if self.states == 1 { " was" } else { " were" }
