@@ -44,7 +44,7 @@ pub(super) fn unix_path(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// `90s`, `10m`, `2h`, `1h 30m`, or seconds without a unit.
+/// `500ms`, `90s`, `10m`, `1h30m`, or seconds without a unit.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong =
         |why: &dyn std::fmt::Display| format!("`{text}` is no time: {why}; use 90s, 10m or 2h");
@@ -64,6 +64,8 @@ mod tests {
         assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7200)));
         assert_eq!(parse_duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(parse_duration("7.5"), Ok(Duration::from_millis(7500)));
     }

@@ -96,8 +96,8 @@ pub struct RunArgs {
     /// DIR/history.jsonl
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,
-    /// The corpus: its reproducers are run again, and a cause that one of them has is not new; `none`:
-    /// there is none [default: corpus/reproducers]
+    /// The corpus: its reproducers are run again, and a cause that one of them has is not new;
+    /// `none`: there is none [default: corpus/reproducers]
     #[arg(long, value_name = "DIR|none")]
     pub corpus: Option<PathBuf>,
     /// Where fuzz targets are built (fuzz/target/TRIPLE/release, after `cargo fuzz build

@@ -34,7 +34,7 @@ pub struct CheckArgs {
 
 /// Runs the subcommand.
 pub fn run(args: &CheckArgs, context: &Context) -> CommandOutcome {
-    let trace = match TraceFile::open(&args.trace) {
+    let trace = match super::opened::open(&args.trace) {
         Ok(trace) => trace,
         Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
@@ -72,6 +72,7 @@ fn check_run(trace: &TraceFile, header: &RunHeader, context: &Context) -> Comman
             "run": header.run,
             "events_found": trace.events(),
             "trace_bytes": trace.bytes(),
+            "trailing_bytes": trace.trailing_bytes(),
             "scenario": header.scenario.name,
             "discipline": header.scenario.discipline.name,
         })),

@@ -81,7 +81,7 @@ pub fn run(args: &DiagnoseArgs, context: &Context) -> CommandOutcome {
 fn diagnose(path: &Path, context: &Context) -> Result<Diagnosed, String> {
     let started = Instant::now();
     let at = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let mut diagnosed = match TraceFile::open(path) {
+    let mut diagnosed = match super::opened::open(path) {
         Ok(trace) => diagnose_trace(&trace, context).map_err(|error| at(&error))?,
         // What is no trace may be a text; what is not that either is told as no trace.
         Err(no_trace) => match diagnose_text(path, context) {

@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::outcome::{CommandOutcome, Context, Format};
+use super::output::{self, Beside, OutputKind};
 use super::progress::Progress;
 use super::scenario_args::word;
 use crate::import::accounting::{Accounting, UnrecognisedReason};
@@ -39,6 +40,9 @@ pub struct ImportArgs {
     /// The trace to write; without it, only the account is given
     #[arg(short, long, value_name = "TRACE")]
     pub output: Option<PathBuf>,
+    /// Replace the file of -o also where it is no trace that `import` made
+    #[arg(long, requires = "output")]
+    pub force: bool,
     /// Of `wire`: the layout, where it is known; else it is found out
     #[arg(long, value_name = "72|112|128|144|648|extended", value_parser = word::<Layout>)]
     pub layout: Option<Layout>,
@@ -111,6 +115,9 @@ fn open(args: &ImportArgs) -> Result<File, String> {
             output.display()
         ));
     }
+    if let Some(output) = &args.output {
+        output::may_replace(output, OutputKind::ImportTrace, args.force)?;
+    }
     Ok(file)
 }
 
@@ -161,8 +168,10 @@ fn import_text(
     let mut trace_bytes = None;
     if let Some(output) = &args.output {
         file.rewind().map_err(|error| at(&args.file, &error))?;
-        let trace = File::create(output).map_err(|error| at(output, &error))?;
+        let beside = Beside::create(output).map_err(|error| at(output, &error))?;
+        let trace = beside.file().map_err(|error| at(output, &error))?;
         let written = text::write(trace, header, &mut file).map_err(|error| at(output, &error))?;
+        beside.keep().map_err(|error| at(output, &error))?;
         trace_bytes = Some(written);
     }
     Ok(Imported {

@@ -19,7 +19,9 @@ pub mod fuzz;
 pub mod import;
 pub mod logging;
 pub mod matrix;
+mod opened;
 pub mod outcome;
+mod output;
 pub mod progress;
 pub mod proxy;
 pub mod replay;
@@ -31,9 +33,12 @@ pub mod shrink;
 mod stop_watch;
 pub mod stress;
 pub mod symptoms;
+mod terminal;
+mod usage;
 pub mod verdict;
 pub mod zoo;
 
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -106,6 +111,25 @@ pub enum Command {
     Scenarios(scenarios::ScenariosArgs),
     /// Defects to be found: list and show them, and measure which engine finds what
     Zoo(zoo::ZooArgs),
+}
+
+/// Runs what these arguments, of which the first is the program's name, ask for.
+pub fn start(arguments: impl IntoIterator<Item = OsString>) -> CommandOutcome {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage::outcome(&error, &arguments),
+    };
+    let format = cli.format;
+    let outcome = run(cli);
+    CommandOutcome {
+        stdout: match format {
+            Format::Human => terminal::cleaned(&outcome.stdout),
+            Format::Json => terminal::cleaned_json(&outcome.stdout),
+        },
+        stderr: terminal::cleaned(&outcome.stderr),
+        ..outcome
+    }
 }
 
 /// Runs what `cli` asks for.

@@ -29,7 +29,7 @@ use crate::playback::Pace;
 use crate::registry::Semantics;
 use crate::report::Timeline;
 use crate::scenario::Scenario;
-use crate::trace::file::{Header, TraceFile};
+use crate::trace::file::Header;
 use crate::tracking::Layout;
 
 /// Arguments of `heisenbed replay`.
@@ -93,7 +93,7 @@ pub fn run(args: &ReplayArgs, context: &Context) -> CommandOutcome {
 
 fn replay_trace(path: &Path, context: &Context) -> CommandOutcome {
     let started = Instant::now();
-    let trace = match TraceFile::open(path) {
+    let trace = match super::opened::open(path) {
         Ok(trace) => trace,
         Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
@@ -240,7 +240,7 @@ impl Recorded {
                     .collect(),
             });
         }
-        let trace = TraceFile::open(path).map_err(|error| error.to_string())?;
+        let trace = super::opened::open(path).map_err(|error| error.to_string())?;
         let Header::Run(header) = trace.header() else {
             return Err(describe(&"an imported trace has no schedule"));
         };

@@ -109,6 +109,15 @@ impl ScenarioArgs {
         self.complete(file)
     }
 
+    /// The options that name the scenario.
+    pub fn origin(&self) -> String {
+        match &self.defect {
+            Some(defect) if self.twin => format!("--defect {defect} --twin"),
+            Some(defect) => format!("--defect {defect}"),
+            None => format!("--scenario {}", self.scenario),
+        }
+    }
+
     fn complete(&self, file: ScenarioFile) -> Result<Scenario, ScenarioArgsError> {
         Ok(match self.planted() {
             Some(defect) => defect.complete(file, !self.twin, self.discipline.is_some())?,

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
+use super::output::{self, OutputKind};
 use super::rerun::{is_text, rerun_of};
 use super::scenario_args::word;
 use super::verdict::{VerdictSummary, divergence_table};
@@ -16,7 +17,6 @@ use crate::corpus::Rerun;
 use crate::oracle::{Kind, Verdict};
 use crate::report::Timeline;
 use crate::shrink::{ShrinkError, Shrunk, shrink_ops, shrink_trace};
-use crate::trace::file::TraceFile;
 
 /// Arguments of `heisenbed shrink`.
 #[derive(Clone, Debug, Args)]
@@ -31,6 +31,9 @@ pub struct ShrinkArgs {
     /// Where the reproducer goes
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Replace the file of -o also where it is no reproducer, or the one that is read
+    #[arg(long, requires = "output")]
+    pub force: bool,
     /// The kind of divergence to keep; without it, the first that shows
     #[arg(long, value_name = "KIND", value_parser = word::<Kind>)]
     pub kind: Option<Kind>,
@@ -39,6 +42,12 @@ pub struct ShrinkArgs {
 /// Runs the subcommand: exit 0 with a reproducer, 2 where nothing diverges, 3 where none was found
 /// in time.
 pub fn run(args: &ShrinkArgs, context: &Context) -> CommandOutcome {
+    if let Some(path) = &args.output {
+        let kind = OutputKind::Reproducer;
+        if let Err(error) = output::may_replace_beside(path, kind, &args.file, args.force) {
+            return CommandOutcome::bad_input(error, context.format);
+        }
+    }
     context.catch_interrupts();
     let started = Instant::now();
     let mut keep_going = || !context.interrupt.load(Ordering::Relaxed);
@@ -48,7 +57,7 @@ pub fn run(args: &ShrinkArgs, context: &Context) -> CommandOutcome {
             Err(error) => return CommandOutcome::bad_input(error, context.format),
         }
     } else {
-        match TraceFile::open(&args.file) {
+        match super::opened::open(&args.file) {
             Ok(trace) => shrink_trace(&trace, args.kind, &mut keep_going),
             Err(error) => return CommandOutcome::bad_input(error, context.format),
         }
@@ -95,9 +104,9 @@ fn report(
     reproducer.provenance.from = from.into_owned();
     let text = reproducer.to_toml();
     if let Some(output) = &args.output
-        && let Err(error) = std::fs::write(output, &text)
+        && let Err(error) = output::write(output, &text)
     {
-        return CommandOutcome::bad_input(format!("{}: {error}", output.display()), context.format);
+        return CommandOutcome::bad_input(error, context.format);
     }
     let scenario = &setup.scenario;
     let mut summary = VerdictSummary::new(scenario.threads, scenario.seed);

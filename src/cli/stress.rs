@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::args::{ServerArg, parse_duration};
 use super::outcome::{CommandOutcome, Context, Format};
+use super::output::{self, OutputKind};
 use super::progress::Progress;
 use super::scenario_args::ScenarioArgs;
 use super::stop_watch::StopWatch;
@@ -55,6 +56,9 @@ pub struct StressArgs {
     /// do not record at all
     #[arg(long, value_name = "FILE|none")]
     pub record: Option<String>,
+    /// Replace the file of --record also where it is no trace of a run
+    #[arg(long, requires = "record")]
+    pub force: bool,
     /// Append the debug log to FILE instead of a temporary one
     #[arg(long, value_name = "FILE")]
     pub debug_log_file: Option<PathBuf>,
@@ -77,6 +81,11 @@ pub fn run(args: &StressArgs, context: &Context) -> CommandOutcome {
         Ok(scenario) => scenario,
         Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
+    if let Some(path) = args.record.as_deref().filter(|path| *path != "none")
+        && let Err(error) = output::may_replace(Path::new(path), OutputKind::RunTrace, args.force)
+    {
+        return CommandOutcome::bad_input(error, context.format);
+    }
     context.catch_interrupts();
     if scenario.name == symptoms::SCENARIO {
         return symptoms::run(args, &scenario, context);

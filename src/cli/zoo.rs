@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::args::parse_duration;
 use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
+use super::output::{self, OutputKind};
 use super::progress::Progress;
 use super::scenario_args::word;
 use crate::oracle::{Kind, Verdict};
@@ -79,6 +80,9 @@ struct BenchArgs {
     /// Write the results to FILE as JSON, after each defect anew
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Replace the file of -o also where it is no measurement
+    #[arg(long, requires = "output")]
+    force: bool,
     /// Print a Markdown table
     #[arg(long)]
     markdown: bool,
@@ -223,6 +227,11 @@ fn measure(args: &BenchArgs, context: &Context) -> CommandOutcome {
         defects,
         engines,
     };
+    if let Some(path) = &args.output
+        && let Err(error) = output::may_replace(path, OutputKind::Measurement, args.force)
+    {
+        return CommandOutcome::bad_input(error, context.format);
+    }
     context.catch_interrupts();
     let steps = plan.defects.len() * plan.steps_per_defect();
     let mut progress = Progress::new(context.quiet, "zoo bench", "steps", steps as u64);
@@ -288,8 +297,7 @@ fn write(args: &BenchArgs, results: &Results) -> Result<(), String> {
     let Some(path) = &args.output else {
         return Ok(());
     };
-    std::fs::write(path, format!("{}\n", json!(results)))
-        .map_err(|error| format!("{}: {error}", path.display()))
+    output::write(path, &format!("{}\n", json!(results)))
 }
 
 fn read(files: &[PathBuf]) -> Result<Results, String> {

@@ -8,6 +8,7 @@ mod explore;
 mod logging;
 mod memory;
 mod one_reader;
+mod outputs;
 mod text;
 mod verdicts;
 mod weaker_checks;

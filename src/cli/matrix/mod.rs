@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
+use super::output::{self, OutputKind};
 use super::progress::Progress;
 use super::scenario_args::word;
 use crate::campaign::target::WORKLOADS;
@@ -78,6 +79,9 @@ pub struct MatrixArgs {
     /// share it
     #[arg(long, value_name = "DIR")]
     pub save: Option<PathBuf>,
+    /// Replace files of --save also where they are no reproducers
+    #[arg(long, requires = "save")]
+    pub force: bool,
 }
 
 /// One cell.
@@ -126,7 +130,7 @@ pub fn run(args: &MatrixArgs, context: &Context) -> CommandOutcome {
     let unsaved = args
         .save
         .as_ref()
-        .and_then(|folder| save(folder, &mut cells).err());
+        .and_then(|folder| save(folder, args.force, &mut cells).err());
     let answer = Answer {
         elapsed_s: started.elapsed().as_secs_f64(),
         interrupted: context.interrupt.load(Ordering::Relaxed),
@@ -227,8 +231,7 @@ fn search_cell(plan: &Plan, args: &MatrixArgs, context: &Context) -> Result<Cell
 }
 
 /// Writes each reproducer once.
-fn save(folder: &Path, cells: &mut [Cell]) -> Result<(), String> {
-    let describe = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+fn save(folder: &Path, force: bool, cells: &mut [Cell]) -> Result<(), String> {
     let mut written: BTreeMap<String, String> = BTreeMap::new();
     for cell in cells {
         let Some(shrunk) = &mut cell.smallest else {
@@ -251,8 +254,8 @@ fn save(folder: &Path, cells: &mut [Cell]) -> Result<(), String> {
             None => {
                 let path = folder.join(name);
                 reproducer.provenance.from = format!("the smallest run of {}", plan.workload);
-                std::fs::write(&path, reproducer.to_toml())
-                    .map_err(|error| describe(&path, error))?;
+                output::may_replace(&path, OutputKind::Reproducer, force)?;
+                output::write(&path, &reproducer.to_toml())?;
                 let path = path.display().to_string();
                 written.insert(content, path.clone());
                 path
