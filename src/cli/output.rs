@@ -4,7 +4,7 @@
 //! A trace that is recorded is written where it will be, so that a killed run leaves its prefix.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -25,6 +25,8 @@ pub(super) enum OutputKind {
     ImportTrace,
     /// What `zoo bench` measured.
     Measurement,
+    /// A debug log, to which is appended.
+    DebugLog,
 }
 
 impl OutputKind {
@@ -34,6 +36,7 @@ impl OutputKind {
             OutputKind::RunTrace => "the trace of a run",
             OutputKind::ImportTrace => "a trace that `import` made",
             OutputKind::Measurement => "a measurement of `zoo bench`",
+            OutputKind::DebugLog => "a debug log",
         }
     }
 
@@ -53,6 +56,7 @@ impl OutputKind {
             }
             OutputKind::Measurement => std::fs::read_to_string(path)
                 .is_ok_and(|text| serde_json::from_str::<Results>(&text).is_ok()),
+            OutputKind::DebugLog => begins_with_block(path),
         }
     }
 }
@@ -153,6 +157,17 @@ impl Beside {
             Beside::Direct(_) => Ok(()),
         }
     }
+}
+
+/// Whether a debug log's block begins in the first bytes.
+fn begins_with_block(path: &Path) -> bool {
+    const LOOKED_AT_BYTES: u64 = 4096;
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| {
+        let mut file = file.take(LOOKED_AT_BYTES);
+        file.read_to_end(&mut start)
+    });
+    read.is_ok() && String::from_utf8_lossy(&start).contains("BUFFER ")
 }
 
 fn plain_file(path: &Path) -> Option<Metadata> {

@@ -56,8 +56,9 @@ pub struct StressArgs {
     /// do not record at all
     #[arg(long, value_name = "FILE|none")]
     pub record: Option<String>,
-    /// Replace the file of --record also where it is no trace of a run
-    #[arg(long, requires = "record")]
+    /// Replace the file of --record also where it is no trace of a run, and append to that of
+    /// --debug-log-file also where it is no debug log
+    #[arg(long)]
     pub force: bool,
     /// Append the debug log to FILE instead of a temporary one
     #[arg(long, value_name = "FILE")]
@@ -83,6 +84,11 @@ pub fn run(args: &StressArgs, context: &Context) -> CommandOutcome {
     };
     if let Some(path) = args.record.as_deref().filter(|path| *path != "none")
         && let Err(error) = output::may_replace(Path::new(path), OutputKind::RunTrace, args.force)
+    {
+        return CommandOutcome::bad_input(error, context.format);
+    }
+    if let Some(path) = &args.debug_log_file
+        && let Err(error) = output::may_replace(path, OutputKind::DebugLog, args.force)
     {
         return CommandOutcome::bad_input(error, context.format);
     }
@@ -269,8 +275,8 @@ impl Stressed {
         }
     }
 
-    /// What it comes to where it was cut. A time that was asked for ends the work as asked, if a run
-    /// came to its end.
+    /// What it comes to where it was cut. A time that was asked for ends the work as asked, if a
+    /// run came to its end.
     fn end(&mut self, asked: Option<u64>) {
         let Some(cut) = self.cut else { return };
         if self.summary.verdict == Verdict::Diverged {

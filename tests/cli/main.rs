@@ -7,6 +7,7 @@ mod diagnose;
 mod explore;
 mod logging;
 mod memory;
+mod nothing;
 mod one_reader;
 mod outputs;
 mod text;

@@ -31,6 +31,7 @@ fn writers(folder: &Path) -> Vec<String> {
     vec![
         format!("{RACE} --save"),
         "stress --ops 50 --quiet --record".to_owned(),
+        "stress --ops 4 --threads 1 --debug-log --quiet --debug-log-file".to_owned(),
         format!("shrink {} --quiet -o", at("race.toml")),
         format!("import rmm-log {} --quiet -o", at("rmm.csv")),
         "zoo bench --defect unload-with-size-0 --engine pct --seeds 1 --twin-runs 0 --twin-schedules 0 --quiet -o"
