@@ -105,8 +105,10 @@ pub fn scenario(text: &str, discipline: Option<&str>) -> Result<Scenario, Facade
 }
 
 /// As [`scenario`], but small enough for every schedule of it to matter: 2 threads of 4 operations
-/// each, and a workload in which addresses are used again at once. The fields `threads` and `ops`
-/// of what it returns may be changed; a scenario that is a script stays as it is.
+/// each (up to 8, where what the text names needs them), and a workload in which addresses are used
+/// again at once. Memories, sizes and up to 4 devices that the text names are kept. The fields
+/// `threads` and `ops` of what it returns may be changed; a scenario that is a script stays as it
+/// is.
 ///
 /// ```
 /// use heisenbed::facade::{Schedules, Verdict, explore, small_scenario};

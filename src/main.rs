@@ -1,15 +1,50 @@
-//! The `heisenbed` binary: parse and dispatch, nothing else.
+//! The `heisenbed` binary: runs what the command line asks for, and prints what comes of it.
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::Parser;
-use heisenbed::cli::{self, Cli};
+use heisenbed::cli;
 
 fn main() -> ExitCode {
-    let outcome = cli::run(Cli::parse());
+    let outcome = cli::start(std::env::args_os());
     // A reader that has gone (`| head`) is no error of ours.
-    let _ = std::io::stderr().write_all(outcome.stderr.as_bytes());
-    let _ = std::io::stdout().write_all(outcome.stdout.as_bytes());
-    ExitCode::from(outcome.exit_code)
+    let _ = io::stderr().write_all(outcome.stderr.as_bytes());
+    match print(&outcome.stdout) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "error: stdout: {error}");
+            ExitCode::from(cli::exit::ExitStatus::BadInput.code())
+        }
+        _ => ExitCode::from(outcome.exit_code),
+    }
 }
+
+fn print(text: &str) -> io::Result<()> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    if STDOUT_IS_CLOSED.load(Ordering::Relaxed) {
+        return Err(io::Error::other("it is closed"));
+    }
+    let mut stdout = io::stdout();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+/// Whether the process was started without a stdout. The runtime opens `/dev/null` in its place
+/// before `main`, so that what is printed would be lost without a word.
+static STDOUT_IS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn look_at_stdout() {
+    let is_there = |path| rustix::fs::lstat(path).is_ok();
+    if is_there("/proc/self/fd") && !is_there("/proc/self/fd/1") {
+        STDOUT_IS_CLOSED.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Called by the loader, before the runtime: it makes two system calls and stores a flag, and needs
+/// nothing of the runtime.
+#[used]
+#[allow(unsafe_code)]
+#[unsafe(link_section = ".init_array")]
+static LOOK_AT_STDOUT: extern "C" fn() = look_at_stdout;

@@ -37,7 +37,9 @@ pub fn junit(summary: &CampaignSummary, tally: &UnitTally) -> Result<String, Ser
             "{} reproducers came out as before",
             rerun.saturating_sub(corpus.len() as u64)
         ),
-        failure: None,
+        failure: summary
+            .without_corpus
+            .then(|| "there is no corpus: no reproducer was run again".to_owned()),
     });
     let mut new: BTreeMap<&TargetName, String> = BTreeMap::new();
     for cause in summary.causes.iter().filter(|cause| cause.known.is_none()) {
@@ -51,7 +53,7 @@ pub fn junit(summary: &CampaignSummary, tally: &UnitTally) -> Result<String, Ser
             );
         }
     }
-    let targets: Vec<Case> = tally
+    let mut targets: Vec<Case> = tally
         .targets
         .keys()
         .map(|name| Case {
@@ -59,6 +61,12 @@ pub fn junit(summary: &CampaignSummary, tally: &UnitTally) -> Result<String, Ser
             failure: new.get(name).cloned(),
         })
         .collect();
+    if summary.idle {
+        targets.push(Case {
+            name: "something was looked at".to_owned(),
+            failure: Some("no unit was done, or each says nothing".to_owned()),
+        });
+    }
     let mut report = Report::new("heisenbed campaign");
     report.add_test_suites([
         suite("canaries", canaries),

@@ -67,7 +67,7 @@ pub fn text(summary: &CampaignSummary, nights: &[PastRun]) -> String {
     if let [.., last, _] = nights {
         let _ = writeln!(
             text,
-            "the night before (seed {}): {} schedules, {} states, {} chance of news, {} new causes",
+            "the night before (seed {}): {} schedules, {} states, {} chance of an unseen behaviour, {} new causes",
             last.seed,
             grouped(last.schedules),
             grouped(last.states),
@@ -210,7 +210,11 @@ fn work(summary: &CampaignSummary) -> Vec<(String, String)> {
         "behaviours told apart".to_owned(),
         grouped(summary.behaviours),
     ));
-    rows.push(("chance of news".to_owned(), chance(summary.chance_of_news)));
+    // How much there is left to see; most of it is no bug.
+    rows.push((
+        "next one behaves as none before".to_owned(),
+        chance(summary.chance_of_news),
+    ));
     for proved in &summary.proved {
         rows.push((
             format!("proved, {} threads × {} ops", proved.threads, proved.ops),
@@ -247,7 +251,7 @@ fn trend(text: &mut String, nights: &[PastRun]) {
     if nights.len() < 2 {
         return;
     }
-    text.push_str("## Nights\n\n| seed | version | hours | schedules | states | behaviours | chance of news | causes | new | |\n|---:|---|---:|---:|---:|---:|---:|---:|---:|---|\n");
+    text.push_str("## Nights\n\n| seed | version | hours | schedules | states | behaviours | next one unseen | causes | new | |\n|---:|---|---:|---:|---:|---:|---:|---:|---:|---|\n");
     for night in nights {
         let state = match (night.blind, night.complete) {
             (true, _) => "blind",

@@ -40,6 +40,9 @@ pub struct Parameters {
     pub canaries: Vec<String>,
     /// The reproducers that it runs again.
     pub corpus: Vec<String>,
+    /// No corpus was named, and the usual one is not there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_corpus: bool,
     /// The fuzz targets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fuzz: Vec<String>,
@@ -422,6 +425,7 @@ mod tests {
             targets: vec![TargetName(String::new()); targets],
             canaries: Vec::new(),
             corpus: vec![String::new(); corpus],
+            without_corpus: false,
             fuzz: vec!["registry".to_owned(), "lifecycle".to_owned()],
             digest: String::new(),
         }

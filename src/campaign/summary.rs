@@ -28,6 +28,11 @@ pub struct CampaignSummary {
     pub verdict: Verdict,
     /// Whether a canary was not found, so that silence says nothing.
     pub blind: bool,
+    /// Whether nothing was looked at: no unit was done, or each of them says nothing.
+    pub idle: bool,
+    /// Whether no corpus was named and the usual one is not there, so that no reproducer was run
+    /// again.
+    pub without_corpus: bool,
     /// Whether every shard came to its end.
     pub complete: bool,
     /// Shards that are missing or did not come to their end.
@@ -177,9 +182,12 @@ impl CampaignSummary {
             .any(|canary| !canary.not_found_by.is_empty());
         let new_causes = causes.iter().filter(|cause| cause.known.is_none()).count() as u64;
         let complete = missing.is_empty();
+        let done: u64 = tally.units.values().sum();
+        let idle = done <= tally.inconclusive.len() as u64;
+        let without_corpus = manifest.parameters.without_corpus;
         let verdict = if new_causes > 0 || !tally.regressions.is_empty() {
             Verdict::Diverged
-        } else if blind || !complete {
+        } else if blind || !complete || idle || without_corpus {
             Verdict::Inconclusive
         } else {
             Verdict::Clean
@@ -189,6 +197,8 @@ impl CampaignSummary {
         CampaignSummary {
             verdict,
             blind,
+            idle,
+            without_corpus,
             complete,
             missing,
             shard: manifest.shard,
@@ -260,7 +270,18 @@ impl CampaignSummary {
             parts.push(plural(self.regressions.len() as u64, "regression"));
         }
         if parts.is_empty() {
-            parts.push("nothing new".to_owned());
+            let what = match self.idle {
+                true => "nothing was looked at: no unit was done, or each says nothing",
+                false => "nothing new",
+            };
+            parts.push(what.to_owned());
+        }
+        if self.without_corpus {
+            parts.push(
+                "NO CORPUS: none was named and the usual one is not there, so no known reproducer was run again \
+                 (--corpus DIR, or --corpus none)"
+                    .to_owned(),
+            );
         }
         if self.blind {
             parts.push("BLIND: a planted defect was not found, so silence says nothing".to_owned());

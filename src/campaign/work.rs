@@ -174,10 +174,13 @@ impl<'a> Worker<'a> {
         record.steps = sampled.steps;
         record.messages = sampled.messages;
         if sampled.inconclusive > 0 {
-            record.problem = Some(format!(
-                "{} schedules did not come to their end",
-                sampled.inconclusive
-            ));
+            record.problem = Some(match (&sampled.why, sampled.messages) {
+                (Some(why), 0) => why.clone(),
+                _ => format!(
+                    "{} schedules did not come to their end",
+                    sampled.inconclusive
+                ),
+            });
         }
         let distinct = distinguish(&setup, strategy, seed, schedules.min(TOLD_APART), MAX_STEPS);
         record.observations = distinct.observations;

@@ -1,5 +1,6 @@
 //! Arguments that several subcommands take: times, and servers.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,6 +10,17 @@ use crate::engine::threads::ServerChoice;
 /// `--server`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerArg(pub ServerChoice);
+
+/// As it is given.
+impl fmt::Display for ServerArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            ServerChoice::InProcess => f.write_str("inproc"),
+            ServerChoice::Spawn => f.write_str("spawn"),
+            ServerChoice::Path(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
 
 impl FromStr for ServerArg {
     type Err = String;
@@ -32,7 +44,7 @@ pub(super) fn unix_path(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// `90s`, `10m`, `2h`, `1h 30m`, or seconds without a unit.
+/// `500ms`, `90s`, `10m`, `1h30m`, or seconds without a unit.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong =
         |why: &dyn std::fmt::Display| format!("`{text}` is no time: {why}; use 90s, 10m or 2h");
@@ -52,6 +64,8 @@ mod tests {
         assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7200)));
         assert_eq!(parse_duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(parse_duration("7.5"), Ok(Duration::from_millis(7500)));
     }

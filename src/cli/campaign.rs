@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::args::parse_duration;
+use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
 use super::scenario_args::word;
@@ -25,6 +26,9 @@ use crate::corpus::files;
 use crate::lifecycle::{Order, Publication};
 use crate::oracle::{Kind, Verdict};
 use crate::registry::Semantics;
+
+/// The corpus, where none is named.
+const USUAL_CORPUS: &str = "corpus/reproducers";
 
 /// Arguments of `heisenbed campaign`.
 #[derive(Clone, Debug, Args)]
@@ -55,8 +59,8 @@ pub enum CampaignCommand {
     discipline with its switches, the preemption that decides.\n\n\
     A run that was killed goes on when the same command is given again. Everything is in --out: summary.json, summary.md, junit.xml, reproducers/, \
     crashes/ (inputs on which fuzz targets fail), fuzz/ (what they begin from), history.jsonl, and journal.jsonl, from which the others follow.\n\n\
-    Exit status: 0 nothing new; 1 a new divergence, a fuzz target that fails, or a reproducer of the corpus that comes out otherwise; 2 bad usage; 3 nothing new, but a canary \
-    was not found or the work was stopped, so that silence says nothing.\n\n\
+    Exit status: 0 nothing new; 1 a new divergence, a fuzz target that fails, or a reproducer of the corpus that comes out otherwise; 2 bad usage; 3 nothing new, but \
+    silence says nothing: a canary was not found, the work was stopped, no unit was done, or the corpus is not there.\n\n\
     Examples:\n  \
     heisenbed campaign run --duration 8h --workers 4 --seed 20250131 --out night\n  \
     heisenbed campaign run --duration 8h --seed 20250131 --shard 3/8 --out night-3\n  \
@@ -92,9 +96,10 @@ pub struct RunArgs {
     /// DIR/history.jsonl
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,
-    /// The corpus: its reproducers are run again, and a cause that one of them has is not new
-    #[arg(long, value_name = "DIR", default_value = "corpus/reproducers")]
-    pub corpus: PathBuf,
+    /// The corpus: its reproducers are run again, and a cause that one of them has is not new;
+    /// `none`: there is none [default: corpus/reproducers]
+    #[arg(long, value_name = "DIR|none")]
+    pub corpus: Option<PathBuf>,
     /// Where fuzz targets are built (fuzz/target/TRIPLE/release, after `cargo fuzz build
     /// --sanitizer none`); without it, no fuzz units
     #[arg(long, value_name = "DIR")]
@@ -208,7 +213,12 @@ fn plan(args: &RunArgs, seed: Option<u64>) -> Result<(CampaignPlan, Vec<Canary>)
         semantics: args.targets.semantics.clone(),
     };
     let targets = targets(&asked)?;
-    let corpus = corpus(&args.corpus)?;
+    let (corpus, without_corpus) = match &args.corpus {
+        Some(none) if none.as_os_str() == "none" => (Vec::new(), false),
+        Some(folder) => (corpus(folder)?, false),
+        None if !Path::new(USUAL_CORPUS).exists() => (Vec::new(), true),
+        None => (corpus(Path::new(USUAL_CORPUS))?, false),
+    };
     let more = args
         .canary
         .iter()
@@ -246,6 +256,7 @@ fn plan(args: &RunArgs, seed: Option<u64>) -> Result<(CampaignPlan, Vec<Canary>)
             .collect::<Vec<TargetName>>(),
         canaries: canaries.iter().map(|canary| canary.name.clone()).collect(),
         corpus: corpus.iter().map(|(path, _)| path.clone()).collect(),
+        without_corpus,
         fuzz: fuzz
             .as_ref()
             .map_or(Vec::new(), |built| built.names.clone()),
@@ -262,12 +273,8 @@ fn plan(args: &RunArgs, seed: Option<u64>) -> Result<(CampaignPlan, Vec<Canary>)
     ))
 }
 
-/// The reproducers of a corpus, where each is in it, and its text. That there is none is no
-/// mistake.
+/// The reproducers of a corpus, where each is in it, and its text.
 fn corpus(folder: &Path) -> Result<Vec<(String, String)>, CampaignError> {
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
     let found = files(folder).map_err(|source| CampaignError::Io {
         path: folder.display().to_string(),
         source,
@@ -294,7 +301,9 @@ fn outcome(
     proofs: Vec<crate::campaign::proof::Proof>,
     format: Format,
 ) -> CommandOutcome {
-    let of_proofs = proofs.iter().map(|proof| prove::exit_code(proof.verdict));
+    let of_proofs = proofs
+        .iter()
+        .map(|proof| ExitStatus::of(proof.verdict).code());
     let of_campaign = campaign.iter().map(|(summary, _)| summary.exit_code());
     let codes: Vec<u8> = of_campaign.chain(of_proofs).collect();
     // What diverged is certain; that something is missing comes after it.

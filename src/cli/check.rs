@@ -37,7 +37,7 @@ pub struct CheckArgs {
 
 /// Runs the subcommand.
 pub fn run(args: &CheckArgs, context: &Context) -> CommandOutcome {
-    let trace = match TraceFile::open(&args.trace) {
+    let trace = match super::opened::open(&args.trace) {
         Ok(trace) => trace,
         Err(error) => {
             let error = no_trace(&args.trace, &error);
@@ -78,6 +78,7 @@ fn check_run(trace: &TraceFile, header: &RunHeader, context: &Context) -> Comman
             "run": header.run,
             "events_found": trace.events(),
             "trace_bytes": trace.bytes(),
+            "trailing_bytes": trace.trailing_bytes(),
             "scenario": header.scenario.name,
             "discipline": header.scenario.discipline.name,
         })),
@@ -169,11 +170,7 @@ fn check_import(trace: &TraceFile, context: &Context) -> CommandOutcome {
     let accounting = log.into_accounting();
     let found = check.finish();
     let mut summary = VerdictSummary::new(0, 0);
-    summary.add(&report(
-        &found,
-        text.damage(),
-        "a log has no truth to compare with: its messages do not contradict each other",
-    ));
+    summary.add(&report(&found, text.damage(), "a log"));
     summary.elapsed_s = started.elapsed().as_secs_f64();
     let stdout = match context.format {
         Format::Json => {
@@ -194,19 +191,22 @@ fn check_import(trace: &TraceFile, context: &Context) -> CommandOutcome {
     }
 }
 
-/// What was found as a report: without truth nothing is ever clean (`weak` says so), and what is
-/// live at the end is no leak yet.
-fn report(found: &MessageReport, damage: Option<&str>, weak: &str) -> Report {
+/// What was found in `what` as a report: without truth nothing is ever clean, and what is live at
+/// the end is no leak yet.
+fn report(found: &MessageReport, damage: Option<&str>, what: &str) -> Report {
     let diverged = !found.findings.is_empty();
-    let weak = match found.messages + found.unknown_messages + found.swept {
-        0 => "nothing was checked: no message about a buffer was read",
-        _ => weak,
+    let empty = found.messages + found.unknown_messages + found.swept == 0;
+    let note = match empty {
+        true => format!("there is no message in {what}: nothing was checked"),
+        false => format!(
+            "{what} has no truth to compare with: its messages do not contradict each other"
+        ),
     };
-    let weak = weak.to_owned();
     Report {
         events: found.lines,
         messages: found.messages,
-        note: damage.map(str::to_owned).or((!diverged).then_some(weak)),
+        note: damage.map(str::to_owned).or((!diverged).then_some(note)),
+        complete: damage.is_none() && !empty,
         ..weak_report(&found.findings, found.first.as_ref())
     }
 }
@@ -249,6 +249,7 @@ fn weak_report(findings: &BTreeMap<MessageFinding, u64>, first: Option<&FirstFin
         allocs_failed: 0,
         peak_live: 0,
         note: None,
+        complete: false,
     }
 }
 

@@ -8,11 +8,12 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::outcome::{CommandOutcome, Context, Format};
+use super::output;
 use super::rerun::{drawn, is_text, rerun_of};
 use crate::corpus::{Reproducer, files};
 use crate::numbers::plural;
+use crate::oracle::Verdict;
 use crate::shrink::shrink_trace;
-use crate::trace::file::TraceFile;
 
 /// Arguments of `heisenbed corpus`.
 #[derive(Clone, Debug, Args)]
@@ -115,7 +116,10 @@ fn run_all(folder: &Path, name: Option<&str>, context: &Context) -> Result<Comma
     let stdout = match context.format {
         Format::Json => format!(
             "{}\n",
-            json!({ "reproducers": list, "failed": failed, "elapsed_s": elapsed_s })
+            json!({
+                "verdict": if failed == 0 { Verdict::Clean } else { Verdict::Diverged },
+                "reproducers": list, "failed": failed, "elapsed_s": elapsed_s,
+            })
         ),
         Format::Human => {
             let _ = writeln!(
@@ -177,7 +181,7 @@ fn add(
     let mut reproducer = if is_text(file) {
         Reproducer::load(file).map_err(|error| error.to_string())?
     } else {
-        let trace = TraceFile::open(file).map_err(|error| error.to_string())?;
+        let trace = super::opened::open(file).map_err(|error| error.to_string())?;
         let shrunk = shrink_trace(&trace, None, &mut || true);
         shrunk
             .map_err(|error| format!("{}: {error}", file.display()))?
@@ -208,9 +212,8 @@ fn add(
         return Err(format!("{}: it exists; give another --name", to.display()));
     }
     let text = reproducer.to_toml();
-    std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::write(&to, text))
-        .map_err(|error| format!("{}: {error}", to.display()))?;
+    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    output::write(&to, &text)?;
     let stdout = match context.format {
         Format::Json => format!(
             "{}\n",

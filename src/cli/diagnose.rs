@@ -47,7 +47,7 @@ pub struct DiagnoseArgs {
     #[arg(long, value_name = "CAUSE", value_parser = cause, requires = "calibrate")]
     pub cause: Option<Cause>,
     /// Runs of each cause
-    #[arg(long, value_name = "N", default_value_t = 100, requires = "calibrate")]
+    #[arg(long, value_name = "N", default_value_t = 100, requires = "calibrate", value_parser = clap::value_parser!(u64).range(1..))]
     pub runs: u64,
 }
 
@@ -111,7 +111,7 @@ pub fn run(args: &DiagnoseArgs, context: &Context) -> CommandOutcome {
 fn diagnose(path: &Path, context: &Context) -> Result<Diagnosed, String> {
     let started = Instant::now();
     let at = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let mut diagnosed = match TraceFile::open(path) {
+    let mut diagnosed = match super::opened::open(path) {
         Ok(trace) => diagnose_trace(&trace, context).map_err(|error| at(&error))?,
         // What is no trace may be a text; what is not that either is told as no trace.
         Err(no_trace) => match diagnose_text(path, context) {
@@ -299,6 +299,18 @@ fn leak_places(
 }
 
 impl Diagnosed {
+    /// Whether that nothing wrong was found says nothing: there was no message, or not all of the
+    /// record could be read.
+    fn says_nothing(&self) -> bool {
+        self.diagnosis.messages == 0 || self.seen.damage.is_some()
+    }
+
+    fn note(&self) -> Option<String> {
+        const EMPTY: &str = "it holds no message about a buffer: nothing was looked at";
+        let empty = (self.diagnosis.messages == 0).then(|| EMPTY.to_owned());
+        self.seen.note().or(empty)
+    }
+
     /// The common part of every verdict. A leak is no divergence: where it is all that is wrong,
     /// the verdict is clean.
     fn summary(&self) -> VerdictSummary {
@@ -315,7 +327,7 @@ impl Diagnosed {
         let verdict = match named {
             Some(_) if only_leaks => Verdict::Clean,
             Some(_) => Verdict::Diverged,
-            None if diagnosis.trouble || diagnosis.messages == 0 => Verdict::Inconclusive,
+            None if diagnosis.trouble || self.says_nothing() => Verdict::Inconclusive,
             None => Verdict::Clean,
         };
         let first = diagnosis.first.as_ref().map(|(kind, sighting)| Divergence {
@@ -344,7 +356,8 @@ impl Diagnosed {
             ops: 0,
             allocs_failed: 0,
             peak_live: 0,
-            note: self.seen.note(),
+            note: self.note(),
+            complete: false,
         });
         summary.elapsed_s = self.elapsed_s;
         summary

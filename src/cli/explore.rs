@@ -1,36 +1,46 @@
 //! `heisenbed explore`: controlled schedules of a small scenario, drawn or all of them.
 
+mod drawn;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::args::parse_duration;
+use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
+use super::output::{self, OutputKind};
 use super::progress::Progress;
 use super::scenario_args::ScenarioArgs;
-use super::verdict::{VerdictSummary, divergence_table, place};
+use super::verdict::{VerdictSummary, divergence_table, headline_of, place, schedules_of};
 use crate::corpus::Reproducer;
 use crate::engine::controlled::exhaustive::{self, Goal, SearchEnd, SearchOptions, Searched};
 use crate::engine::controlled::machine::Setup;
 use crate::engine::controlled::observe::ObservedRun;
-use crate::engine::controlled::sample::{self, SamplePlan, Sampled, Strategy};
+use crate::engine::controlled::sample::Strategy;
 use crate::engine::controlled::schedule::Schedule;
 use crate::numbers::{grouped, plural};
 use crate::oracle::{Strength, Verdict};
 use crate::report::Timeline;
-use crate::scenario::Scenario;
+use crate::scenario::{Condensed, Scenario};
 use crate::shrink::{self, Shrunk};
+
+/// What options are where they are not given.
+const SCHEDULES: u64 = 100_000;
+const DEPTH: u32 = 3;
+const MAX_STATES: u64 = 100_000_000;
 
 /// Arguments of `heisenbed explore`.
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = "Unless the scenario is a script, its workload is condensed: one slot a thread, one size, one memory, so that addresses \
-    are used again at once; 2 threads of 4 operations (2 pairs) each where --threads and --ops say nothing.\n\n\
+    are used again at once; 2 threads of 4 operations (2 pairs) each where --threads and --ops say nothing. Memories, sizes, and up to 4 devices \
+    that the scenario names are kept, and taken in turn. The output says what was left out; a proof is about the condensed workload.\n\n\
     Examples:\n  \
     heisenbed explore --strategy exhaustive --discipline lifecycle-wide --order free-first\n  \
     heisenbed explore --strategy exhaustive --discipline my-fix.toml --threads 3 --workload handoff --publish early\n  \
@@ -40,39 +50,43 @@ pub struct ExploreArgs {
     /// Who decides which thread steps next; `exhaustive`: everybody, in turn
     #[arg(long, value_enum, default_value_t = StrategyArg::Exhaustive)]
     pub strategy: StrategyArg,
-    /// Schedules to draw
-    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub schedules: u64,
+    /// Schedules to draw [default: 100000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub schedules: Option<u64>,
     /// Stop after this long (90s, 10m, 2h), however many schedules or states are left
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub duration: Option<Duration>,
-    /// Of `pct`: how many ordering constraints the bug needs
-    #[arg(long, value_name = "D", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=16))]
-    pub depth: u32,
-    /// Threads that draw; the result is the same for any number
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub workers: u16,
+    /// Of `pct`: how many ordering constraints the bug needs [default: 3]
+    #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub depth: Option<u32>,
+    /// Threads that draw; the result is the same for any number [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: Option<u16>,
     /// Of `exhaustive`: only schedules with at most this many preemptions
     #[arg(long, value_name = "K")]
     pub preemptions: Option<u32>,
     /// Of `exhaustive`: go on after a divergence, and find every kind that there is
     #[arg(long)]
     pub all_kinds: bool,
-    /// Of `exhaustive`: give up after this many states; each takes about 32 bytes
-    #[arg(long, value_name = "N", default_value_t = 100_000_000)]
-    pub max_states: u64,
+    /// Of `exhaustive`: give up after this many states; each takes about 32 bytes [default:
+    /// 100000000]
+    #[arg(long, value_name = "N")]
+    pub max_states: Option<u64>,
     /// Of `exhaustive`: search without these reductions; the answer must be the same
     #[arg(long, value_enum, value_delimiter = ',', value_name = "NAMES")]
     pub without: Vec<ReductionArg>,
-    /// Cut a schedule short after this many steps
-    #[arg(long, value_name = "N", default_value_t = sample::MAX_STEPS)]
-    pub max_steps: u64,
+    /// Cut a drawn schedule short after this many steps [default: 10000000]
+    #[arg(long, value_name = "N")]
+    pub max_steps: Option<u64>,
     /// Take the workload as it is, with all its slots, sizes and operations
     #[arg(long)]
     pub as_is: bool,
     /// Write the smallest reproducer of what diverged to FILE
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
+    /// Replace the file of --save also where it is no reproducer
+    #[arg(long, requires = "save")]
+    pub force: bool,
     /// What to run.
     #[command(flatten)]
     pub scenario: ScenarioArgs,
@@ -105,6 +119,8 @@ pub enum ReductionArg {
 /// What a command explored, and found.
 struct Explored {
     summary: VerdictSummary,
+    /// What was left out of the scenario.
+    condensed: Condensed,
     /// What is said of how it was explored, for people.
     how: String,
     more: Value,
@@ -115,14 +131,20 @@ struct Explored {
 /// Runs the subcommand.
 pub fn run(args: &ExploreArgs, context: &Context) -> CommandOutcome {
     let scenario = if args.as_is {
-        args.scenario.resolve(context.seed)
+        let whole = args.scenario.resolve(context.seed);
+        whole.map(|whole| (whole, Condensed::default()))
     } else {
         args.scenario.resolve_small(context.seed)
     };
-    let scenario = match scenario {
+    let (scenario, condensed) = match scenario {
         Ok(scenario) => scenario,
         Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
+    if let Some(path) = &args.save
+        && let Err(error) = output::may_replace(path, OutputKind::Reproducer, args.force)
+    {
+        return CommandOutcome::bad_input(error, context.format);
+    }
     let setup = match Setup::new(scenario, 0) {
         Ok(setup) => setup,
         Err(error) => return CommandOutcome::bad_input(error, context.format),
@@ -138,23 +160,75 @@ pub fn run(args: &ExploreArgs, context: &Context) -> CommandOutcome {
     }
     context.catch_interrupts();
     let started = Instant::now();
-    let mut explored = match args.strategy.sampler(args.depth) {
+    let mut explored = match args.strategy.sampler(args.depth.unwrap_or(DEPTH)) {
         None => search(args, &setup, context, started),
-        Some(strategy) => draw(args, strategy, &setup, context, started),
+        Some(strategy) => drawn::draw(args, strategy, &setup, context, started),
     };
     if let Some(example) = &explored.example {
         let mut keep_going = || !context.interrupt.load(Ordering::Relaxed);
         let shrunk = shrink::shrink_example(&setup, example, &mut keep_going);
         explored.smallest = shrunk.ok().map(Box::new);
         if let Some(path) = &args.save {
-            match save(path, &setup, explored.smallest.as_mut()) {
+            match save(path, &args.scenario, explored.smallest.as_mut()) {
                 Ok(()) => explored.summary.reproducer = Some(path.display().to_string()),
                 Err(error) => return CommandOutcome::bad_input(error, context.format),
             }
         }
     }
     explored.summary.elapsed_s = started.elapsed().as_secs_f64();
-    explored.outcome(&setup.scenario, context)
+    explored.condensed = condensed;
+    let mut outcome = explored.outcome(&setup.scenario, context);
+    outcome.stderr.push_str(&args.unused());
+    if let Some(path) = &args.save
+        && outcome.exit_code != ExitStatus::Diverged.code()
+    {
+        let path = path.display();
+        let _ = writeln!(
+            outcome.stderr,
+            "note: nothing diverged, so {path} was not written"
+        );
+    }
+    outcome
+}
+
+impl ExploreArgs {
+    /// Options that have no effect with this strategy, for stderr.
+    fn unused(&self) -> String {
+        let searched = self.strategy == StrategyArg::Exhaustive;
+        let drawn = !searched;
+        let given = [
+            ("--schedules", searched && self.schedules.is_some()),
+            ("--workers", searched && self.workers.is_some()),
+            ("--max-steps", searched && self.max_steps.is_some()),
+            (
+                "--depth",
+                self.strategy != StrategyArg::Pct && self.depth.is_some(),
+            ),
+            ("--preemptions", drawn && self.preemptions.is_some()),
+            ("--all-kinds", drawn && self.all_kinds),
+            ("--max-states", drawn && self.max_states.is_some()),
+            ("--without", drawn && !self.without.is_empty()),
+        ];
+        let strategy = format!("{:?}", self.strategy).to_lowercase();
+        let mut text = String::new();
+        for (option, _) in given.iter().filter(|(_, unused)| *unused) {
+            let _ = writeln!(
+                text,
+                "note: {option} has no effect with --strategy {strategy}"
+            );
+        }
+        let timing = [
+            ("--perturb", self.scenario.perturb),
+            ("--debug-log", self.scenario.debug_log),
+        ];
+        for (option, _) in timing.iter().filter(|(_, given)| *given) {
+            let _ = writeln!(
+                text,
+                "note: {option} has no effect here: schedules are controlled, and take no time"
+            );
+        }
+        text
+    }
 }
 
 impl StrategyArg {
@@ -179,7 +253,7 @@ fn search(args: &ExploreArgs, setup: &Arc<Setup>, context: &Context, started: In
         } else {
             Goal::First
         },
-        max_states: args.max_states,
+        max_states: args.max_states.unwrap_or(MAX_STATES),
     };
     let mut progress = Progress::new(context.quiet, "explore", "states", 0);
     let mut keep_going = |found: &Searched| {
@@ -199,6 +273,8 @@ fn search(args: &ExploreArgs, setup: &Arc<Setup>, context: &Context, started: In
     let (verdict, note) = found.verdict(args.preemptions);
     summary.verdict = verdict;
     summary.note = note;
+    // A bound on preemptions is what was asked for.
+    summary.complete = args.preemptions.is_some() && found.ended == SearchEnd::Exhausted;
     summary.states = Some(found.states);
     summary.steps = found.steps;
     summary.leaks = found.leaks;
@@ -238,6 +314,7 @@ fn search(args: &ExploreArgs, setup: &Arc<Setup>, context: &Context, started: In
     });
     Explored {
         summary,
+        condensed: Condensed::default(),
         how,
         more,
         example: found.example,
@@ -245,126 +322,16 @@ fn search(args: &ExploreArgs, setup: &Arc<Setup>, context: &Context, started: In
     }
 }
 
-fn draw(
-    args: &ExploreArgs,
-    strategy: Strategy,
-    setup: &Arc<Setup>,
-    context: &Context,
-    started: Instant,
-) -> Explored {
-    let scenario = &setup.scenario;
-    let plan = SamplePlan {
-        strategy,
-        seed: scenario.seed,
-        schedules: args.schedules,
-        until: args.duration.map(|limit| started + limit),
-        workers: usize::from(args.workers),
-        max_steps: args.max_steps,
-    };
-    let progress = Mutex::new(Progress::new(
-        context.quiet,
-        "explore",
-        "schedules",
-        args.schedules,
-    ));
-    let most = AtomicU64::new(0);
-    let sampled = sample::sample(setup, &plan, &|done| {
-        // Workers report out of order.
-        if most.fetch_max(done, Ordering::Relaxed) < done
-            && let Ok(mut progress) = progress.try_lock()
-        {
-            progress.update(done);
-        }
-        !context.interrupt.load(Ordering::Relaxed)
-    });
-    if let Ok(mut progress) = progress.into_inner() {
-        progress.finish();
-    }
-    let mut summary = VerdictSummary::new(scenario.threads, scenario.seed);
-    summary.verdict = sampled.verdict();
-    summary.note = sampled_note(&sampled, &plan, args.duration.is_some());
-    summary.divergences = sampled.divergences.clone();
-    summary.leaks = sampled.leaks;
-    summary.schedules = sampled.schedules;
-    summary.steps = sampled.steps;
-    summary.events = sampled.events;
-    summary.messages = sampled.messages;
-    let ops: usize = setup
-        .ops()
-        .iter()
-        .flatten()
-        .filter(|op| op.counts())
-        .count();
-    summary.ops = sampled.schedules * ops as u64;
-    let mut more = json!({
-        "strategy": format!("{:?}", args.strategy).to_lowercase(),
-        "diverged": sampled.diverged,
-    });
-    let elapsed_s = started.elapsed().as_secs_f64();
-    let mut how = format!(
-        "{} in {elapsed_s:.2} s ({} a second), {} steps\n",
-        plural(sampled.schedules, "schedule"),
-        grouped((sampled.schedules as f64 / elapsed_s.max(1e-6)) as u64),
-        grouped(sampled.steps),
-    );
-    if let Strategy::Pct { depth } = strategy {
-        let pct = sample::pct(setup, plan.seed, depth);
-        let steps = pct.steps();
-        let _ = writeln!(
-            how,
-            "PCT, depth {depth}: a divergence of that depth shows in ≥ 1/(n·k^(d−1)) = 1/({}·{steps}^{}) = {:.2e} of the schedules",
-            setup.actors().len(),
-            depth - 1,
-            pct.bound(),
-        );
-        more["bound"] = json!(pct.bound());
-    }
-    let mut example = None;
-    if let Some((index, first)) = sampled.first {
-        summary.first = first.report.first;
-        summary.preemptions = Some(first.preemptions.len() as u64);
-        more["first_schedule"] = json!(index);
-        let _ = writeln!(
-            how,
-            "diverged: {} of {}, the first is number {index}",
-            grouped(sampled.diverged),
-            grouped(sampled.schedules)
-        );
-        example = Some(first);
-    }
-    Explored {
-        summary,
-        how,
-        more,
-        example,
-        smallest: None,
-    }
-}
-
-fn sampled_note(sampled: &Sampled, plan: &SamplePlan, timed: bool) -> Option<String> {
-    if sampled.inconclusive > 0 {
-        return Some(format!(
-            "{} not come to their end within --max-steps {}",
-            plural(sampled.inconclusive, "schedule") + " did",
-            grouped(plan.max_steps)
-        ));
-    }
-    (!sampled.complete && !timed).then(|| {
-        format!(
-            "interrupted: {} of {} schedules were run",
-            grouped(sampled.schedules),
-            grouped(plan.schedules)
-        )
-    })
-}
-
-fn save(path: &Path, setup: &Setup, smallest: Option<&mut Box<Shrunk>>) -> Result<(), String> {
+fn save(
+    path: &Path,
+    scenario: &ScenarioArgs,
+    smallest: Option<&mut Box<Shrunk>>,
+) -> Result<(), String> {
     let reproducer: &mut Reproducer = &mut smallest
         .ok_or("it could not be minimised: no reproducer was written")?
         .reproducer;
-    reproducer.provenance.from = format!("explore --scenario {}", setup.scenario.name);
-    std::fs::write(path, reproducer.to_toml())
-        .map_err(|error| format!("{}: {error}", path.display()))
+    reproducer.provenance.from = format!("explore {}", scenario.origin());
+    output::write(path, &reproducer.to_toml())
 }
 
 impl Explored {
@@ -373,6 +340,10 @@ impl Explored {
             Format::Json => {
                 let mut more = self.more;
                 more["imported"] = json!(scenario.workload.imported);
+                more["condensed"] = match self.condensed.is_whole() {
+                    true => Value::Null,
+                    false => json!(self.condensed),
+                };
                 if let Some(example) = &self.example {
                     let schedule = Schedule::of(&example.picks, scenario.threads);
                     more["schedule"] = json!(schedule.to_string());
@@ -389,12 +360,17 @@ impl Explored {
     }
 
     fn text(&self, scenario: &Scenario) -> String {
-        let mut text = format!("{}\n{}\n", super::verdict::headline(scenario), self.how);
+        let mut text = format!("{}\n", headline_of(scenario, &self.condensed));
+        if !self.condensed.is_whole() {
+            text.push_str("  --as-is takes the workload whole (with --strategy random: too large for a proof)\n");
+        }
+        let _ = writeln!(text, "{}", self.how);
         let summary = &self.summary;
         let verdict = match summary.verdict {
-            Verdict::Proved => {
-                "proved: no schedule makes the server's picture differ from the truth".to_owned()
-            }
+            Verdict::Proved => format!(
+                "proved: {} makes the server's picture differ from the truth",
+                schedules_of(&self.condensed)
+            ),
             Verdict::Clean => {
                 "clean: none of these schedules diverged (drawn, not all: no proof)".to_owned()
             }

@@ -18,6 +18,7 @@ use clap::{Args, ValueEnum};
 use self::account::ImportedRecords;
 use super::foreign::foreign_words;
 use super::outcome::{CommandOutcome, Context, Format};
+use super::output::{self, Beside, OutputKind};
 use super::scenario_args::word;
 use crate::import::recognise::{RECOGNISED_BYTES, Recognised, recognise};
 use crate::import::rmm_log;
@@ -38,6 +39,9 @@ pub struct ImportArgs {
     /// The trace to write; without it, only the account is given
     #[arg(short, long, value_name = "TRACE")]
     pub output: Option<PathBuf>,
+    /// Replace the file of -o also where it is no trace that `import` made
+    #[arg(long, requires = "output")]
+    pub force: bool,
     /// Of `wire`: the layout, where it is known; else it is found out
     #[arg(long, value_name = "72|112|128|144|648|extended", value_parser = word::<Layout>)]
     pub layout: Option<Layout>,
@@ -139,6 +143,16 @@ fn several_files(format: ImportFormat) -> String {
     )
 }
 
+/// Writes the trace of `output` by `write`, which returns its length: beside its place first.
+fn written(output: &Path, write: impl FnOnce(File) -> std::io::Result<u64>) -> Result<u64, String> {
+    let written = Beside::create(output).and_then(|beside| {
+        let bytes = write(beside.file()?)?;
+        beside.keep()?;
+        Ok(bytes)
+    });
+    written.map_err(|error| at(output, &error))
+}
+
 fn name_of(path: &Path) -> String {
     path.file_name()
         .map(|name| name.to_string_lossy().into_owned())
@@ -158,6 +172,9 @@ fn open(args: &ImportArgs, path: &Path) -> Result<File, String> {
             "{}: the trace would replace the recording; give another file to -o",
             output.display()
         ));
+    }
+    if let Some(output) = &args.output {
+        output::may_replace(output, OutputKind::ImportTrace, args.force)?;
     }
     match recognise(&start_of(&file)) {
         Recognised::Foreign(foreign) => Err(foreign_words(path, foreign)),

@@ -13,13 +13,16 @@ pub mod conformance;
 pub mod corpus;
 pub mod diagnose;
 pub mod disciplines;
+pub mod exit;
 pub mod explore;
 mod foreign;
 pub mod fuzz;
 pub mod import;
 pub mod logging;
 pub mod matrix;
+mod opened;
 pub mod outcome;
+mod output;
 pub mod progress;
 pub mod proxy;
 pub mod replay;
@@ -28,11 +31,15 @@ pub mod scenario_args;
 pub mod scenarios;
 pub mod serve;
 pub mod shrink;
+mod stop_watch;
 pub mod stress;
 pub mod symptoms;
+mod terminal;
+mod usage;
 pub mod verdict;
 pub mod zoo;
 
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -105,6 +112,25 @@ pub enum Command {
     Scenarios(scenarios::ScenariosArgs),
     /// Defects to be found: list and show them, and measure which engine finds what
     Zoo(zoo::ZooArgs),
+}
+
+/// Runs what these arguments, of which the first is the program's name, ask for.
+pub fn start(arguments: impl IntoIterator<Item = OsString>) -> CommandOutcome {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage::outcome(&error, &arguments),
+    };
+    let format = cli.format;
+    let outcome = run(cli);
+    CommandOutcome {
+        stdout: match format {
+            Format::Human => terminal::cleaned(&outcome.stdout),
+            Format::Json => terminal::cleaned_json(&outcome.stdout),
+        },
+        stderr: terminal::cleaned(&outcome.stderr),
+        ..outcome
+    }
 }
 
 /// Runs what `cli` asks for.

@@ -8,6 +8,9 @@ use std::sync::atomic::AtomicBool;
 
 use clap::ValueEnum;
 
+use super::exit::ExitStatus;
+use crate::oracle::Verdict;
+
 /// What every subcommand is told.
 #[derive(Clone, Debug)]
 pub struct Context {
@@ -46,8 +49,7 @@ pub enum Format {
     Json,
 }
 
-/// What a command prints, and how it exits: 0 when what was checked holds, 1 when it does not, 2 on
-/// bad input.
+/// What a command prints, and how it exits: see [`ExitStatus`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandOutcome {
     /// For stdout.
@@ -68,7 +70,27 @@ impl CommandOutcome {
         CommandOutcome {
             stdout,
             stderr: format!("error: {error}\n"),
-            exit_code: 2,
+            exit_code: ExitStatus::BadInput.code(),
+        }
+    }
+
+    /// The work was not done: `why` on stderr, and as JSON with the verdict where that was asked
+    /// for.
+    pub fn undecided(why: impl std::fmt::Display, format: Format) -> CommandOutcome {
+        let stdout = match format {
+            Format::Human => String::new(),
+            Format::Json => {
+                let why = why.to_string();
+                let object = serde_json::json!({
+                    "verdict": Verdict::Inconclusive, "note": why, "error": why,
+                });
+                format!("{object}\n")
+            }
+        };
+        CommandOutcome {
+            stdout,
+            stderr: format!("inconclusive: {why}\n"),
+            exit_code: ExitStatus::Undecided.code(),
         }
     }
 }

@@ -11,6 +11,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
+use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
 use super::rerun::{drawn, is_text, rerun_of};
@@ -28,7 +29,7 @@ use crate::playback::Pace;
 use crate::registry::Semantics;
 use crate::report::Timeline;
 use crate::scenario::Scenario;
-use crate::trace::file::{Header, TraceFile};
+use crate::trace::file::Header;
 use crate::tracking::Layout;
 
 /// Arguments of `heisenbed replay`.
@@ -92,7 +93,7 @@ pub fn run(args: &ReplayArgs, context: &Context) -> CommandOutcome {
 
 fn replay_trace(path: &Path, context: &Context) -> CommandOutcome {
     let started = Instant::now();
-    let trace = match TraceFile::open(path) {
+    let trace = match super::opened::open(path) {
         Ok(trace) => trace,
         Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
@@ -131,9 +132,18 @@ fn replay_trace(path: &Path, context: &Context) -> CommandOutcome {
             text
         }
     };
+    // The replay is what was asked for: that it is the recorded run holds whatever that showed, as
+    // far as the recording goes.
+    let whole = summary.verdict != Verdict::Inconclusive || summary.complete;
+    let status = if whole {
+        ExitStatus::Holds
+    } else {
+        ExitStatus::Undecided
+    };
     CommandOutcome {
         stdout,
-        ..CommandOutcome::default()
+        stderr: String::new(),
+        exit_code: status.code(),
     }
 }
 
@@ -230,7 +240,7 @@ impl Recorded {
                     .collect(),
             });
         }
-        let trace = TraceFile::open(path).map_err(|error| error.to_string())?;
+        let trace = super::opened::open(path).map_err(|error| error.to_string())?;
         let Header::Run(header) = trace.header() else {
             return Err(describe(&"an imported trace has no schedule"));
         };
@@ -291,7 +301,7 @@ fn adapt(args: &ReplayArgs, context: &Context) -> Result<CommandOutcome, String>
     Ok(CommandOutcome {
         stdout,
         stderr: String::new(),
-        exit_code: u8::from(summary.verdict == Verdict::Diverged),
+        exit_code: summary.exit_code(),
     })
 }
 
@@ -326,9 +336,14 @@ fn changed(
         scenario.discipline = lifecycle::load(name).map_err(|error| error.to_string())?;
     }
     let discipline = &scenario.discipline;
-    // A discipline of another name keeps the form that was recorded.
-    scenario.order = args.order.unwrap_or(scenario.order);
-    scenario.publish = args.publish.unwrap_or(scenario.publish);
+    // A built-in discipline keeps the form that was recorded; one of the user's says its own.
+    let is_file = |name: &String| lifecycle::builtin::get(name).is_none();
+    let (order, publish) = match args.discipline.as_ref().is_some_and(is_file) {
+        true => (discipline.order(), discipline.publication()),
+        false => (scenario.order, scenario.publish),
+    };
+    scenario.order = args.order.unwrap_or(order);
+    scenario.publish = args.publish.unwrap_or(publish);
     let semantics = args.semantics.or(discipline.semantics);
     scenario.semantics = semantics.unwrap_or(scenario.semantics);
     scenario.discipline = discipline.with(scenario.order, scenario.publish);

@@ -7,10 +7,10 @@ use thiserror::Error;
 
 use crate::device::{Policy, Profile};
 use crate::import::workload::{self as import, WorkloadError};
-use crate::lifecycle::{Order, Publication};
+use crate::lifecycle::{self, Order, Publication};
 use crate::registry::Semantics;
 use crate::scenario::workload::Workload;
-use crate::scenario::{Connections, Scenario, ScenarioError, ScenarioFile, Transport};
+use crate::scenario::{Condensed, Connections, Scenario, ScenarioError, ScenarioFile, Transport};
 use crate::tracking::transport::SendMode;
 use crate::zoo;
 
@@ -42,7 +42,8 @@ pub struct ScenarioArgs {
     /// The allocator: best-fit, first-fit, segregated, range
     #[arg(long, value_name = "NAME", value_parser = word::<Policy>)]
     pub allocator: Option<Policy>,
-    /// The locking protocol: a built-in discipline or a TOML file; see `heisenbed disciplines`
+    /// The locking protocol: a built-in discipline, in the form of the scenario, or a TOML file, as
+    /// it is written; see `heisenbed disciplines`
     #[arg(long, value_name = "NAME|FILE")]
     pub discipline: Option<String>,
     /// Which comes first at a release: FREE is sent, or the address is given back
@@ -87,14 +88,17 @@ const SMALL: (u16, u64) = (2, 4);
 impl ScenarioArgs {
     /// The scenario that the options describe, small enough for every schedule of it to matter:
     /// unless it is a script, its workload condensed, and unless the options say otherwise 2
-    /// threads of 4 operations.
-    pub fn resolve_small(&self, seed: Option<u64>) -> Result<Scenario, ScenarioArgsError> {
+    /// threads of 4 operations. With it comes what was left out.
+    pub fn resolve_small(
+        &self,
+        seed: Option<u64>,
+    ) -> Result<(Scenario, Condensed), ScenarioArgsError> {
         let mut file = self.file(seed)?;
         let (threads, ops) = SMALL;
         self.import(&mut file, threads, self.ops.unwrap_or(ops))?;
-        let mut file = file.condensed(self.threads, self.ops);
-        file.devices = self.devices.or(file.devices);
-        self.complete(file)
+        let small = self.complete(file.clone().condensed(self.threads, self.ops))?;
+        let condensed = Condensed::of(&file, &small);
+        Ok((small, condensed))
     }
 
     /// The scenario that the options describe.
@@ -103,6 +107,15 @@ impl ScenarioArgs {
         let (threads, ops) = (file.threads, file.ops);
         self.import(&mut file, threads, ops)?;
         self.complete(file)
+    }
+
+    /// The options that name the scenario.
+    pub fn origin(&self) -> String {
+        match &self.defect {
+            Some(defect) if self.twin => format!("--defect {defect} --twin"),
+            Some(defect) => format!("--defect {defect}"),
+            None => format!("--scenario {}", self.scenario),
+        }
     }
 
     fn complete(&self, file: ScenarioFile) -> Result<Scenario, ScenarioArgsError> {
@@ -163,12 +176,16 @@ impl ScenarioArgs {
             file.workload = other.workload;
             file.profile = other.profile;
             file.devices = other.devices;
+            file.named = other.named;
         }
         file.seed = seed.unwrap_or(file.seed);
         file.threads = self.threads.unwrap_or(file.threads);
         file.ops = self.ops.unwrap_or(file.ops);
         file.profile = self.profile.or(file.profile);
         file.devices = self.devices.or(file.devices);
+        if self.devices.is_some() {
+            file.named.name_devices();
+        }
         file.allocator = self.allocator.unwrap_or(file.allocator);
         file.order = self.order.or(file.order);
         file.publish = self.publish.or(file.publish);
@@ -177,6 +194,11 @@ impl ScenarioArgs {
         file.debug_log.enabled |= self.debug_log;
         if let Some(discipline) = &self.discipline {
             file.discipline.clone_from(discipline);
+            // A protocol of the user's says its own form; a built-in one is a lock scope, which the
+            // scenario has in a form.
+            if lifecycle::builtin::get(discipline).is_none() {
+                (file.order, file.publish) = (self.order, self.publish);
+            }
         }
         if let Some(words) = &self.transport {
             for word in words.split(',') {

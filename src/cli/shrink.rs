@@ -1,20 +1,22 @@
 //! `heisenbed shrink`: the smallest run that shows what a trace or reproducer shows.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use clap::Args;
 use serde_json::json;
 
+use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
+use super::output::{self, OutputKind};
 use super::rerun::{is_text, rerun_of};
 use super::scenario_args::word;
 use super::verdict::{VerdictSummary, divergence_table};
+use crate::corpus::Rerun;
 use crate::oracle::{Kind, Verdict};
 use crate::report::Timeline;
 use crate::shrink::{ShrinkError, Shrunk, shrink_ops, shrink_trace};
-use crate::trace::file::TraceFile;
 
 /// Arguments of `heisenbed shrink`.
 #[derive(Clone, Debug, Args)]
@@ -29,52 +31,61 @@ pub struct ShrinkArgs {
     /// Where the reproducer goes
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Replace the file of -o also where it is no reproducer, or the one that is read
+    #[arg(long, requires = "output")]
+    pub force: bool,
     /// The kind of divergence to keep; without it, the first that shows
     #[arg(long, value_name = "KIND", value_parser = word::<Kind>)]
     pub kind: Option<Kind>,
 }
 
-/// Runs the subcommand: exit 1 with the divergence that it shows, 2 where there is none.
+/// Runs the subcommand: exit 0 with a reproducer, 2 where nothing diverges, 3 where none was found
+/// in time.
 pub fn run(args: &ShrinkArgs, context: &Context) -> CommandOutcome {
+    if let Some(path) = &args.output {
+        let kind = OutputKind::Reproducer;
+        if let Err(error) = output::may_replace_beside(path, kind, &args.file, args.force) {
+            return CommandOutcome::bad_input(error, context.format);
+        }
+    }
     context.catch_interrupts();
     let started = Instant::now();
     let mut keep_going = || !context.interrupt.load(Ordering::Relaxed);
     let shrunk = if is_text(&args.file) {
-        shrink_reproducer(&args.file, args.kind, &mut keep_going)
+        match rerun_of(&args.file) {
+            Ok(rerun) => shrink_rerun(&rerun, args.kind, &mut keep_going),
+            Err(error) => return CommandOutcome::bad_input(error, context.format),
+        }
     } else {
-        TraceFile::open(&args.file)
-            .map_err(|error| error.to_string())
-            .and_then(|trace| {
-                shrink_trace(&trace, args.kind, &mut keep_going)
-                    .map_err(|error| describe(&args.file, &error))
-            })
+        match super::opened::open(&args.file) {
+            Ok(trace) => shrink_trace(&trace, args.kind, &mut keep_going),
+            Err(error) => return CommandOutcome::bad_input(error, context.format),
+        }
     };
-    let shrunk = match shrunk {
-        Ok(shrunk) => shrunk,
-        Err(error) => return CommandOutcome::bad_input(error, context.format),
-    };
-    report(args, shrunk, started, context)
+    match shrunk {
+        Ok(shrunk) => report(args, shrunk, started, context),
+        Err(error) => {
+            let text = format!("{}: {error}", args.file.display());
+            match error {
+                ShrinkError::NotReproduced { .. } | ShrinkError::Interrupted => {
+                    CommandOutcome::undecided(text, context.format)
+                }
+                _ => CommandOutcome::bad_input(text, context.format),
+            }
+        }
+    }
 }
 
-fn describe(path: &Path, error: &ShrinkError) -> String {
-    format!("{}: {error}", path.display())
-}
-
-fn shrink_reproducer(
-    path: &Path,
+fn shrink_rerun(
+    rerun: &Rerun,
     kind: Option<Kind>,
     keep_going: &mut dyn FnMut() -> bool,
-) -> Result<Shrunk, String> {
-    let rerun = rerun_of(path)?;
-    let first = rerun
-        .observed
-        .as_ref()
-        .and_then(|observed| observed.report.first);
-    let kind = kind
-        .or(first.map(|first| first.kind))
-        .ok_or_else(|| describe(path, &ShrinkError::Clean))?;
+) -> Result<Shrunk, ShrinkError> {
+    let observed = rerun.observed.as_ref();
+    let first = observed.and_then(|observed| observed.report.first);
+    let kind = kind.or(first.map(|first| first.kind));
+    let kind = kind.ok_or(ShrinkError::Clean)?;
     shrink_ops(&rerun.setup.scenario, rerun.setup.ops(), kind, keep_going)
-        .map_err(|error| describe(path, &error))
 }
 
 fn report(
@@ -93,9 +104,9 @@ fn report(
     reproducer.provenance.from = from.into_owned();
     let text = reproducer.to_toml();
     if let Some(output) = &args.output
-        && let Err(error) = std::fs::write(output, &text)
+        && let Err(error) = output::write(output, &text)
     {
-        return CommandOutcome::bad_input(format!("{}: {error}", output.display()), context.format);
+        return CommandOutcome::bad_input(error, context.format);
     }
     let scenario = &setup.scenario;
     let mut summary = VerdictSummary::new(scenario.threads, scenario.seed);
@@ -132,6 +143,6 @@ fn report(
     CommandOutcome {
         stdout,
         stderr: String::new(),
-        exit_code: summary.exit_code(),
+        exit_code: ExitStatus::Holds.code(),
     }
 }

@@ -1,8 +1,10 @@
 //! `heisenbed stress`: real threads, real sockets, a recorded run, checked.
 
+mod advice;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -10,16 +12,18 @@ use serde_json::json;
 
 use super::args::{ServerArg, parse_duration};
 use super::outcome::{CommandOutcome, Context, Format};
+use super::output::{self, OutputKind};
 use super::progress::Progress;
 use super::scenario_args::ScenarioArgs;
+use super::stop_watch::StopWatch;
 use super::symptoms;
-use super::verdict::headline;
-use super::verdict::{VerdictSummary, divergence_table, place};
+use super::verdict::{VerdictSummary, divergence_table, headline_with, place};
 use crate::engine::threads::{
-    CheckedRun, RunConfig, checked_run, recorded_and_checked, recorded_in,
+    CheckedRun, RunConfig, ServerChoice, checked_run, recorded_and_checked, recorded_in,
 };
 use crate::numbers::{grouped, plural};
 use crate::oracle::{Kind, Leak, Strength, Verdict};
+use crate::registry::Semantics;
 use crate::scenario::Scenario;
 
 /// Leaks that the text output lists.
@@ -36,10 +40,12 @@ pub struct StressArgs {
     /// What to run.
     #[command(flatten)]
     pub scenario: ScenarioArgs,
-    /// How many runs, each with other random choices
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-    pub runs: u64,
-    /// Start no new run after this long (90s, 10m, 2h); without --runs: as many runs as fit
+    /// How many runs, each with other random choices; without it 1, or with --duration as many as
+    /// fit
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub runs: Option<u64>,
+    /// Stop after this long (500ms, 90s, 1h30m), also inside a run; what was done by then is
+    /// checked
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub duration: Option<Duration>,
     /// The server: `inproc`, `spawn` (a process of its own), or `unix:PATH` (whatever listens
@@ -50,6 +56,10 @@ pub struct StressArgs {
     /// do not record at all
     #[arg(long, value_name = "FILE|none")]
     pub record: Option<String>,
+    /// Replace the file of --record also where it is no trace of a run, and append to that of
+    /// --debug-log-file also where it is no debug log
+    #[arg(long)]
+    pub force: bool,
     /// Append the debug log to FILE instead of a temporary one
     #[arg(long, value_name = "FILE")]
     pub debug_log_file: Option<PathBuf>,
@@ -72,6 +82,16 @@ pub fn run(args: &StressArgs, context: &Context) -> CommandOutcome {
         Ok(scenario) => scenario,
         Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
+    if let Some(path) = args.record.as_deref().filter(|path| *path != "none")
+        && let Err(error) = output::may_replace(Path::new(path), OutputKind::RunTrace, args.force)
+    {
+        return CommandOutcome::bad_input(error, context.format);
+    }
+    if let Some(path) = &args.debug_log_file
+        && let Err(error) = output::may_replace(path, OutputKind::DebugLog, args.force)
+    {
+        return CommandOutcome::bad_input(error, context.format);
+    }
     context.catch_interrupts();
     if scenario.name == symptoms::SCENARIO {
         return symptoms::run(args, &scenario, context);
@@ -86,6 +106,9 @@ pub fn run(args: &StressArgs, context: &Context) -> CommandOutcome {
 #[derive(Debug)]
 struct Stressed {
     summary: VerdictSummary,
+    /// Runs that came to their end, and of them those without a divergence.
+    runs_done: u64,
+    runs_clean: u64,
     runs_diverged: u64,
     first_run: Option<u64>,
     leaked: Vec<Leak>,
@@ -95,13 +118,34 @@ struct Stressed {
     trace_bytes: Option<u64>,
     allocs_failed: u64,
     peak_live: u64,
+    /// Why there are no more runs, where more were asked for.
+    cut: Option<Cut>,
+}
+
+/// What ended the work early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    /// Ctrl-C or SIGTERM.
+    Interrupted,
+    /// `--duration`.
+    TimeUp,
+}
+
+impl Cut {
+    fn words(self) -> &'static str {
+        match self {
+            Cut::Interrupted => "interrupted",
+            Cut::TimeUp => "the time was up",
+        }
+    }
 }
 
 fn stress(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<Stressed, String> {
     let started = Instant::now();
     let runs = match (args.duration, args.runs) {
-        (Some(_), 1) => u64::MAX,
-        (_, runs) => runs,
+        (_, Some(runs)) => runs,
+        (Some(_), None) => u64::MAX,
+        (None, None) => 1,
     };
     let file = args
         .record
@@ -110,6 +154,8 @@ fn stress(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<S
         .map(Path::new);
     let mut stressed = Stressed {
         summary: VerdictSummary::new(scenario.threads, scenario.seed),
+        runs_done: 0,
+        runs_clean: 0,
         runs_diverged: 0,
         first_run: None,
         leaked: Vec::new(),
@@ -119,23 +165,15 @@ fn stress(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<S
         trace_bytes: None,
         allocs_failed: 0,
         peak_live: 0,
+        cut: None,
     };
-    let total = if runs == 1 {
-        scenario.ops * u64::from(scenario.threads)
-    } else {
-        runs
+    let (total, unit) = match runs {
+        1 => (scenario.ops * u64::from(scenario.threads), "operations"),
+        u64::MAX => (0, "runs"),
+        runs => (runs, "runs"),
     };
-    let (what, unit) = if runs == 1 {
-        ("stress", "operations")
-    } else {
-        ("stress", "runs")
-    };
-    let mut progress = Progress::new(
-        context.quiet,
-        what,
-        unit,
-        if runs == u64::MAX { 0 } else { total },
-    );
+    let mut progress = Progress::new(context.quiet, "stress", unit, total);
+    let watch = StopWatch::new(context, args.duration.map(|duration| started + duration));
     for run in 0..runs {
         let record = match (file, args.record.as_deref()) {
             (_, Some("none")) => RecordTo::Nothing,
@@ -143,22 +181,24 @@ fn stress(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<S
             _ => RecordTo::Temporary,
         };
         let before = Instant::now();
-        let checked = play(args, scenario, run, record, context, |ops| {
+        let checked = play(args, scenario, run, record, watch.flag(), |ops| {
             progress.update(if runs == 1 { ops } else { run });
         })?;
         stressed.run_s += checked.result.elapsed.as_secs_f64();
         stressed.check_s +=
             (before.elapsed() - checked.result.elapsed.min(before.elapsed())).as_secs_f64();
         stressed.add(run, checked, matches!(record, RecordTo::File(_)));
-        if context.interrupt.load(Ordering::Relaxed)
-            || args
-                .duration
-                .is_some_and(|duration| started.elapsed() >= duration)
-        {
+        if watch.is_over() {
+            let more = stressed.runs_done < runs;
+            stressed.cut = more.then(|| match context.interrupt.load(Ordering::Relaxed) {
+                true => Cut::Interrupted,
+                false => Cut::TimeUp,
+            });
             break;
         }
     }
     progress.finish();
+    stressed.end(args.runs);
     stressed.summary.elapsed_s = started.elapsed().as_secs_f64();
     Ok(stressed)
 }
@@ -169,13 +209,13 @@ pub(super) fn play(
     scenario: &Scenario,
     run: u64,
     record: RecordTo<'_>,
-    context: &Context,
+    stop: &AtomicBool,
     progress: impl FnMut(u64),
 ) -> Result<CheckedRun, String> {
     let config = RunConfig {
         server: args.server.0.clone(),
         debug_log: args.debug_log_file.clone(),
-        ..RunConfig::new(scenario, run, &context.interrupt)
+        ..RunConfig::new(scenario, run, stop)
     };
     let checked = match record {
         RecordTo::Nothing => checked_run(config, Path::new(""), progress),
@@ -185,10 +225,41 @@ pub(super) fn play(
     checked.map_err(|error| error.to_string())
 }
 
+impl StressArgs {
+    /// How the server understands messages, where that is known: a server of somebody else's says
+    /// it nowhere, unless the user does.
+    fn known_semantics(&self, scenario: &Scenario) -> Option<Semantics> {
+        match self.server.0 {
+            ServerChoice::Path(_) => self.scenario.semantics,
+            ServerChoice::InProcess | ServerChoice::Spawn => Some(scenario.semantics),
+        }
+    }
+
+    pub(super) fn server_in_words(&self, scenario: &Scenario) -> String {
+        match self.known_semantics(scenario) {
+            Some(semantics) => format!("{semantics} server"),
+            None => format!("the server at {}", self.server),
+        }
+    }
+
+    /// Options that have no effect, for stderr.
+    fn unused(&self) -> String {
+        match &self.debug_log_file {
+            Some(_) if !self.scenario.debug_log => {
+                "note: --debug-log-file has no effect where the debug log is off: give --debug-log too\n"
+                    .to_owned()
+            }
+            _ => String::new(),
+        }
+    }
+}
+
 impl Stressed {
     fn add(&mut self, run: u64, checked: CheckedRun, kept: bool) {
         let CheckedRun { report, result, .. } = checked;
         self.summary.add(&report);
+        self.runs_done += u64::from(result.completed || result.deadlocked);
+        self.runs_clean += u64::from(result.completed && report.verdict == Verdict::Clean);
         if report.verdict == Verdict::Diverged {
             self.runs_diverged += 1;
             self.first_run.get_or_insert(run);
@@ -204,11 +275,51 @@ impl Stressed {
         }
     }
 
+    /// What it comes to where it was cut. A time that was asked for ends the work as asked, if a
+    /// run came to its end.
+    fn end(&mut self, asked: Option<u64>) {
+        let Some(cut) = self.cut else { return };
+        if self.summary.verdict == Verdict::Diverged {
+            return;
+        }
+        if cut == Cut::TimeUp && self.runs_done > 0 && self.runs_clean == self.runs_done {
+            self.summary.verdict = Verdict::Clean;
+            self.summary.note = None;
+            return;
+        }
+        self.summary.verdict = Verdict::Inconclusive;
+        self.summary.complete = false;
+        if self.runs_done == 0 {
+            // That the run did not come to its end says it.
+            return;
+        }
+        let of = asked.map_or(String::new(), |asked| format!(" of {}", grouped(asked)));
+        let done = plural(self.runs_done, "run");
+        let done = match (self.runs_done, self.runs_clean) {
+            (1, 1) => format!("{done}{of} came to its end, and it was clean"),
+            (done_runs, clean) if done_runs == clean => {
+                format!("{done}{of} came to their end, all clean")
+            }
+            (_, clean) => format!("{done}{of} came to their end, {} clean", grouped(clean)),
+        };
+        self.summary.note = Some(format!("{}: {done}{}", cut.words(), self.cut_run()));
+    }
+
+    /// What is said of a run that was cut.
+    fn cut_run(&self) -> &'static str {
+        match self.summary.schedules > self.runs_done {
+            true => "; the one that was cut was checked as far as it went",
+            false => "",
+        }
+    }
+
     fn outcome(&self, args: &StressArgs, scenario: &Scenario, context: &Context) -> CommandOutcome {
         let stdout = match context.format {
             Format::Json => self.summary.json(&json!({
                 "runs": self.summary.schedules,
+                "runs_clean": self.runs_clean,
                 "runs_diverged": self.runs_diverged,
+                "interrupted": self.cut == Some(Cut::Interrupted),
                 "first_run": self.first_run,
                 "client_dropped": self.client_dropped,
                 "leaked": self.leaked,
@@ -220,7 +331,8 @@ impl Stressed {
                 "discipline": scenario.discipline.name,
                 "order": scenario.order,
                 "publish": scenario.publish,
-                "semantics": scenario.semantics,
+                "semantics": args.known_semantics(scenario),
+                "server": args.server.to_string(),
                 "imported": scenario.workload.imported,
                 "workload": args.scenario.workload.as_deref().unwrap_or(&scenario.name),
             })),
@@ -228,7 +340,7 @@ impl Stressed {
         };
         CommandOutcome {
             stdout,
-            stderr: String::new(),
+            stderr: args.unused(),
             exit_code: self.summary.exit_code(),
         }
     }
@@ -236,7 +348,8 @@ impl Stressed {
     fn human(&self, args: &StressArgs, scenario: &Scenario) -> String {
         let summary = &self.summary;
         let mut text = String::new();
-        let _ = writeln!(text, "{}", headline(scenario));
+        let server = args.server_in_words(scenario);
+        let _ = writeln!(text, "{}", headline_with(scenario, &server));
         let _ = writeln!(
             text,
             "{}: {} through a Unix socket in {:.2} s ({} a second); {} checked in {:.2} s",
@@ -259,6 +372,20 @@ impl Stressed {
             }
             Verdict::Clean | Verdict::Proved => text.push_str(clean_words(summary.check)),
         }
+        if let Some(cut) = self.cut
+            && (summary.verdict != Verdict::Inconclusive || self.runs_done == 0)
+        {
+            let _ = writeln!(
+                text,
+                "{}: {} came to the end{}",
+                cut.words(),
+                match self.runs_done {
+                    0 => "no run".to_owned(),
+                    done => plural(done, "run"),
+                },
+                self.cut_run()
+            );
+        }
         self.write_leaks(&mut text);
         if self.allocs_failed > 0 {
             let _ = writeln!(
@@ -274,7 +401,7 @@ impl Stressed {
                 grouped(self.trace_bytes.unwrap_or(0))
             );
         }
-        self.write_advice(&mut text, scenario);
+        text.push_str(&advice::of(args, scenario, summary));
         text
     }
 
@@ -329,23 +456,6 @@ impl Stressed {
         if self.summary.leaks > LEAKS_SHOWN as u64 && self.leaked.len() > LEAKS_SHOWN {
             let _ = writeln!(text, "  … (all in --format json)");
         }
-    }
-
-    fn write_advice(&self, text: &mut String, scenario: &Scenario) {
-        text.push('\n');
-        text.push_str(match self.summary.verdict {
-            Verdict::Diverged if scenario.discipline.name == "claimed-wide" => {
-                "See the messages themselves: add --record race.hb, then heisenbed check race.hb\n"
-            }
-            Verdict::Diverged => {
-                "Does another lock scope fix it? Try: the same with --discipline claimed-wide\n\
-                 Keep the evidence: the same with --record race.hb, then heisenbed check race.hb\n"
-            }
-            _ => {
-                "To see a race, try:\n  heisenbed stress --discipline lifecycle-narrow --order free-first --perturb \
-                 --threads 2 --ops 2000\n"
-            }
-        });
     }
 }
 

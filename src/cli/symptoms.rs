@@ -17,7 +17,7 @@ use super::verdict::VerdictSummary;
 use crate::engine::threads::CheckedRun;
 use crate::lifecycle::{self, Order, Publication};
 use crate::numbers::grouped;
-use crate::oracle::Kind;
+use crate::oracle::{Kind, Verdict};
 use crate::scenario::Scenario;
 use crate::tracking::transport::SendMode;
 
@@ -48,16 +48,29 @@ pub fn run(args: &StressArgs, scenario: &Scenario, context: &Context) -> Command
         Ok((summary, columns, cost)) => {
             let stdout = match context.format {
                 Format::Json => json(&summary, &columns, cost),
-                Format::Human => human(scenario, &columns, cost),
+                Format::Human => human(args, scenario, &summary, &columns, cost),
             };
             CommandOutcome {
                 stdout,
-                stderr: String::new(),
+                stderr: unused(args),
                 exit_code: summary.exit_code(),
             }
         }
         Err(error) => CommandOutcome::bad_input(error, context.format),
     }
+}
+
+/// Options that have no effect on a comparison of fixed runs, for stderr.
+fn unused(args: &StressArgs) -> String {
+    let given = [
+        ("--runs", args.runs.is_some()),
+        ("--duration", args.duration.is_some()),
+        ("--record", args.record.is_some()),
+    ];
+    let unused = given.into_iter().filter(|(_, given)| *given);
+    unused
+        .map(|(option, _)| format!("note: {option} has no effect on {SCENARIO}\n"))
+        .collect()
 }
 
 type Compared = (VerdictSummary, Vec<Column>, f64);
@@ -80,9 +93,14 @@ fn compare(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<
                 if debug_log { "on" } else { "off" }
             );
             let mut progress = Progress::new(context.quiet, what, "operations", total);
-            let checked = play(args, &scenario, 0, RecordTo::Temporary, context, |ops| {
-                progress.update(ops)
-            })?;
+            let checked = play(
+                args,
+                &scenario,
+                0,
+                RecordTo::Temporary,
+                &context.interrupt,
+                |ops| progress.update(ops),
+            )?;
             progress.finish();
             summary.add(&checked.report);
             summary.elapsed_s += checked.result.elapsed.as_secs_f64();
@@ -136,7 +154,14 @@ fn lock_cost(args: &StressArgs, scenario: &Scenario, context: &Context) -> Resul
             timed.discipline = lifecycle::load(discipline)
                 .map_err(|error| error.to_string())?
                 .with(Order::TrackFirst, Publication::Late);
-            let checked = play(args, &timed, run, RecordTo::Temporary, context, |_| ())?;
+            let checked = play(
+                args,
+                &timed,
+                run,
+                RecordTo::Temporary,
+                &context.interrupt,
+                |_| (),
+            )?;
             speeds.push(checked.report.ops as f64 / checked.result.elapsed.as_secs_f64());
         }
     }
@@ -187,13 +212,19 @@ fn json(summary: &VerdictSummary, columns: &[Column], cost: f64) -> String {
     }))
 }
 
-fn human(scenario: &Scenario, columns: &[Column], cost: f64) -> String {
+fn human(
+    args: &StressArgs,
+    scenario: &Scenario,
+    summary: &VerdictSummary,
+    columns: &[Column],
+    cost: f64,
+) -> String {
     let mut text = format!(
         "Reported: debug log off, 50 to 200 \"unknown buffer\" warnings and 87+ leaked buffers; on, 0 to 1 warning and 1 leaked buffer.\n\
-         Here: {} threads, {} operations each, {} server; each suspect alone, debug log off and on.\n\n",
+         Here: {} threads, {} operations each, {}; each suspect alone, debug log off and on.\n\n",
         scenario.threads,
         grouped(scenario.ops),
-        scenario.semantics,
+        args.server_in_words(scenario),
     );
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
@@ -229,6 +260,11 @@ fn human(scenario: &Scenario, columns: &[Column], cost: f64) -> String {
         text,
         "cost of the wide lock: {cost:.1} % of the operations a second (median of {COST_RUNS} runs each, no debug log,\n  in threads that do nothing but allocate and release; claimed: below 0.1 %)"
     );
+    if summary.verdict == Verdict::Inconclusive {
+        let why = summary.note.as_deref().unwrap_or_default();
+        let _ = writeln!(text, "inconclusive: {why}");
+        return text;
+    }
     let vanish: Vec<&str> = columns
         .chunks_exact(2)
         .filter(|pair| {

@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::exit::ExitStatus;
 use crate::numbers::{grouped, plural};
 use crate::oracle::{Divergence, Kind, Report, Strength, Verdict};
-use crate::scenario::Scenario;
+use crate::scenario::{Condensed, Scenario};
 
 /// A verdict over one run or many.
 #[derive(Clone, Debug, Serialize)]
@@ -48,6 +49,10 @@ pub struct VerdictSummary {
     /// Why the verdict is inconclusive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Whether all that was asked for was looked at, although the verdict is inconclusive: the
+    /// check was a weak one, or an option bounded it.
+    #[serde(skip)]
+    pub complete: bool,
 }
 
 impl VerdictSummary {
@@ -71,6 +76,7 @@ impl VerdictSummary {
             reproducer: None,
             check: Strength::Exact,
             note: None,
+            complete: false,
         }
     }
 
@@ -78,6 +84,10 @@ impl VerdictSummary {
     pub fn add(&mut self, report: &Report) {
         for (kind, count) in &report.divergences {
             *self.divergences.entry(*kind).or_default() += count;
+        }
+        if report.verdict == Verdict::Inconclusive {
+            let first = self.verdict != Verdict::Inconclusive;
+            self.complete = report.complete && (first || self.complete);
         }
         self.verdict = match (self.verdict, report.verdict) {
             (Verdict::Diverged, _) | (_, Verdict::Diverged) => Verdict::Diverged,
@@ -97,9 +107,13 @@ impl VerdictSummary {
         }
     }
 
-    /// 0 when what was checked holds, 1 when it diverged.
+    /// 0 where all that was asked for was checked and holds, 1 where it diverged, 3 where it is
+    /// undecided.
     pub fn exit_code(&self) -> u8 {
-        u8::from(self.verdict == Verdict::Diverged)
+        match (self.verdict, self.complete) {
+            (Verdict::Inconclusive, true) => ExitStatus::Holds.code(),
+            (verdict, _) => ExitStatus::of(verdict).code(),
+        }
     }
 
     /// The JSON object, with the keys of `more` after the common ones.
@@ -161,8 +175,21 @@ pub fn place(divergence: &Divergence) -> String {
     text
 }
 
-/// What was run, in a line.
-pub(super) fn headline(scenario: &Scenario) -> String {
+/// What was run, in a line, against `server`.
+pub(super) fn headline_with(scenario: &Scenario, server: &str) -> String {
+    headline_in_full(scenario, &Condensed::default(), server)
+}
+
+/// What was run, in a line, and what was left out of it, in another.
+pub(super) fn headline_of(scenario: &Scenario, condensed: &Condensed) -> String {
+    headline_in_full(
+        scenario,
+        condensed,
+        &format!("{} server", scenario.semantics),
+    )
+}
+
+fn headline_in_full(scenario: &Scenario, condensed: &Condensed, server: &str) -> String {
     let ops = match &scenario.workload.script {
         Some(script) => format!(
             "{} in all",
@@ -174,15 +201,26 @@ pub(super) fn headline(scenario: &Scenario) -> String {
         Some(imported) => format!("\n{imported}"),
         None => String::new(),
     };
+    let (small, left_out) = match condensed.is_whole() {
+        true => ("", String::new()),
+        false => (", condensed,", format!("\ncondensed: {condensed}")),
+    };
     format!(
-        "{} under {} ({}, {} publication, {} server): {}, {ops}, {}{}{origin}",
+        "{}{small} under {} ({}, {} publication, {server}): {}, {ops}, {}{}{origin}{left_out}",
         scenario.name,
         scenario.discipline.name,
         scenario.order,
         scenario.publish,
-        scenario.semantics,
         plural(u64::from(scenario.threads), "thread"),
         plural(u64::from(scenario.devices), "device"),
         if scenario.perturb { ", perturbed" } else { "" },
     )
+}
+
+/// What a proof is about: a condensed workload is not the one that the scenario's name stands for.
+pub(super) fn schedules_of(condensed: &Condensed) -> &'static str {
+    match condensed.is_whole() {
+        true => "no schedule",
+        false => "no schedule of the condensed workload",
+    }
 }

@@ -8,10 +8,12 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::args::parse_duration;
+use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
+use super::output::{self, OutputKind};
 use super::progress::Progress;
 use super::scenario_args::word;
-use crate::oracle::Kind;
+use crate::oracle::{Kind, Verdict};
 use crate::zoo::bench::{BenchPlan, BenchProgress, bench};
 use crate::zoo::results::Results;
 use crate::zoo::{self, Defect, Engine, ScenarioSize};
@@ -78,6 +80,9 @@ struct BenchArgs {
     /// Write the results to FILE as JSON, after each defect anew
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Replace the file of -o also where it is no measurement
+    #[arg(long, requires = "output")]
+    force: bool,
     /// Print a Markdown table
     #[arg(long)]
     markdown: bool,
@@ -222,6 +227,11 @@ fn measure(args: &BenchArgs, context: &Context) -> CommandOutcome {
         defects,
         engines,
     };
+    if let Some(path) = &args.output
+        && let Err(error) = output::may_replace(path, OutputKind::Measurement, args.force)
+    {
+        return CommandOutcome::bad_input(error, context.format);
+    }
     context.catch_interrupts();
     let steps = plan.defects.len() * plan.steps_per_defect();
     let mut progress = Progress::new(context.quiet, "zoo bench", "steps", steps as u64);
@@ -247,9 +257,20 @@ fn measure(args: &BenchArgs, context: &Context) -> CommandOutcome {
 }
 
 fn print(results: &Results, markdown: bool, format: Format) -> CommandOutcome {
+    let measured = results
+        .defects
+        .iter()
+        .flat_map(|defect| &defect.engines)
+        .any(|engine| engine.runnable && engine.seeds > 0);
+    let verdict = match (results.holds(), results.interrupted || !measured) {
+        (false, _) => Verdict::Diverged,
+        (true, true) => Verdict::Inconclusive,
+        (true, false) => Verdict::Clean,
+    };
     let stdout = match format {
         Format::Json => {
             let mut value = json!(results);
+            value["verdict"] = json!(verdict);
             value["holds"] = json!(results.holds());
             value["shortcomings"] = json!(results.shortcomings());
             format!("{value}\n")
@@ -259,13 +280,16 @@ fn print(results: &Results, markdown: bool, format: Format) -> CommandOutcome {
     };
     let stderr = if results.interrupted {
         "interrupted: this is what was measured until then\n".to_owned()
+    } else if !measured {
+        "inconclusive: no engine that was asked can run what was asked: nothing was measured\n"
+            .to_owned()
     } else {
         String::new()
     };
     CommandOutcome {
         stdout,
         stderr,
-        exit_code: u8::from(!results.holds()),
+        exit_code: ExitStatus::of(verdict).code(),
     }
 }
 
@@ -273,8 +297,7 @@ fn write(args: &BenchArgs, results: &Results) -> Result<(), String> {
     let Some(path) = &args.output else {
         return Ok(());
     };
-    std::fs::write(path, format!("{}\n", json!(results)))
-        .map_err(|error| format!("{}: {error}", path.display()))
+    output::write(path, &format!("{}\n", json!(results)))
 }
 
 fn read(files: &[PathBuf]) -> Result<Results, String> {

@@ -182,11 +182,6 @@ impl Checker {
             }
             (None, true, _) => None,
         };
-        let verdict = match (diverged, &note) {
-            (true, _) => Verdict::Diverged,
-            (false, None) => Verdict::Clean,
-            (false, Some(_)) => Verdict::Inconclusive,
-        };
         let mut leaked: Vec<Leak> = if completed {
             self.judge.truth.leaks().collect()
         } else {
@@ -195,8 +190,8 @@ impl Checker {
         leaked.sort_unstable();
         let leaks = leaked.len() as u64;
         leaked.truncate(MAX_LEAKS_LISTED);
-        Report {
-            verdict,
+        let mut report = Report {
+            verdict: Verdict::Clean,
             strength,
             divergences: self.judge.divergences,
             first: self.judge.first,
@@ -208,7 +203,21 @@ impl Checker {
             allocs_failed: self.allocs_failed,
             peak_live: self.judge.truth.peak_live(),
             note,
+            complete: completed,
+        };
+        // What a server elsewhere received is not in the trace.
+        let sent = end.map_or(0, |end| end.client_sent + end.client_dropped);
+        let sent = sent.max(report.messages);
+        if completed && let Some(why) = report.nothing_checked(sent) {
+            report.note = Some(why.to_owned());
+            report.complete = false;
         }
+        report.verdict = match (diverged, &report.note) {
+            (true, _) => Verdict::Diverged,
+            (false, None) => Verdict::Clean,
+            (false, Some(_)) => Verdict::Inconclusive,
+        };
+        report
     }
 
     /// Whether the messages can be put in the order in which the server got them.

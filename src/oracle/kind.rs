@@ -196,9 +196,26 @@ pub struct Report {
     pub peak_live: u64,
     /// Why the verdict is inconclusive.
     pub note: Option<String>,
+    /// Whether all of the run was checked, however weakly, and there was something to check.
+    pub complete: bool,
 }
 
 impl Report {
+    /// Why a run that came to its end, and sent so many messages, shows nothing, if it does not.
+    pub fn nothing_checked(&self, sent: u64) -> Option<&'static str> {
+        if self.ops == 0 {
+            Some("there was no operation to do: nothing was checked")
+        } else if self.peak_live > 0 && sent == 0 {
+            Some(
+                "buffers were allocated and no message was sent: nothing was tracked, and nothing was checked",
+            )
+        } else if self.peak_live == 0 && self.allocs_failed > 0 {
+            Some("every allocation failed: nothing was checked")
+        } else {
+            None
+        }
+    }
+
     /// How many divergences of `kind`.
     pub fn count(&self, kind: Kind) -> u64 {
         self.divergences.get(&kind).copied().unwrap_or(0)

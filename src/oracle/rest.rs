@@ -63,6 +63,8 @@ pub struct Unrecorded<'a> {
     pub at_rest: &'a AtRest,
     /// How the server took the messages, by [`ReceiveCode`], where it is one that says so.
     pub received: Option<&'a [u64; ReceiveCode::ALL.len()]>,
+    /// Messages that the client counted as sent.
+    pub sent: u64,
     /// Messages that the client counted as dropped.
     pub dropped: u64,
     /// Times a lock table was indexed out of its bounds.
@@ -80,6 +82,7 @@ pub fn check_unrecorded(scenario: &Scenario, seen: &Unrecorded<'_>) -> Report {
         live,
         at_rest,
         received,
+        sent,
         dropped,
         out_of_bounds,
         double_frees,
@@ -131,8 +134,10 @@ pub fn check_unrecorded(scenario: &Scenario, seen: &Unrecorded<'_>) -> Report {
     }
     let diverged = !judge.divergences.is_empty();
     let silent = *at_rest == AtRest::Unknown;
+    let nothing = sent == 0 && dropped == 0;
     let note = match (completed, silent) {
         (false, _) => Some("the run did not come to its end".to_owned()),
+        (true, _) if nothing => Some("no message was sent: nothing was checked".to_owned()),
         (true, true) => Some("the server did not say what it shows at rest".to_owned()),
         (true, false) => None,
     };
@@ -157,5 +162,6 @@ pub fn check_unrecorded(scenario: &Scenario, seen: &Unrecorded<'_>) -> Report {
         allocs_failed: 0,
         peak_live: 0,
         note,
+        complete: completed && !nothing,
     }
 }

@@ -3,8 +3,8 @@
 //! A [`ScenarioFile`] is what people write (TOML, most of it optional); resolving it gives a
 //! [`Scenario`], complete and checked, which is what engines run and what a trace's header holds.
 //! [`op`] are the operations, [`workload`] says which are wanted, [`op_stream`] draws them,
-//! [`random`] is where all randomness comes from, and [`builtin`] holds the scenarios that ship
-//! with heisenbed.
+//! [`random`] is where all randomness comes from, [`builtin`] holds the scenarios that ship with
+//! heisenbed, and `condensed` makes them small enough for every schedule to matter.
 
 use std::path::Path;
 
@@ -23,6 +23,7 @@ use crate::tracking::transport::SendMode;
 
 pub mod builtin;
 mod check;
+mod condensed;
 pub mod imported;
 pub mod objects;
 pub mod op;
@@ -31,6 +32,7 @@ pub mod random;
 pub mod workload;
 
 pub use check::{MAX_DEVICES, MAX_THREADS};
+pub use condensed::{Condensed, NamedParts};
 
 use op::Op;
 use op_stream::{OpStream, SlotLayout};
@@ -222,6 +224,9 @@ pub struct ScenarioFile {
     /// Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub planted: Option<Planted>,
+    /// What of its workload the text names.
+    #[serde(skip)]
+    pub named: NamedParts,
 }
 
 fn default_threads() -> u16 {
@@ -299,30 +304,15 @@ impl ScenarioFile {
         ScenarioFile::from_toml(name_or_path, &text)
     }
 
-    /// The same with its workload condensed, small enough for every schedule of it to matter: 2
-    /// threads of 4 operations where nothing else is asked for, and room for one frame where
-    /// messages are dropped. A script is taken as it is.
-    pub fn condensed(mut self, threads: Option<u16>, ops: Option<u64>) -> ScenarioFile {
-        if self.workload.script.is_none() {
-            self.threads = threads.unwrap_or(2);
-            self.ops = ops.unwrap_or(4);
-            if self.workload.mesh_percent > 0 || self.workload.close {
-                self.devices = Some(2);
-            }
-            self.workload = self.workload.condensed();
-        }
-        if self.transport.mode == SendMode::DontWait {
-            self.transport.send_buffer_bytes = 1;
-        }
-        self
-    }
-
     /// The scenario in this text; `file` is what errors call it.
     pub fn from_toml(file: &str, text: &str) -> Result<ScenarioFile, ScenarioError> {
-        toml::from_str(text).map_err(|source| ScenarioError::Parse {
-            path: file.to_owned(),
-            source: Box::new(source),
-        })
+        let mut parsed: ScenarioFile =
+            toml::from_str(text).map_err(|source| ScenarioError::Parse {
+                path: file.to_owned(),
+                source: Box::new(source),
+            })?;
+        parsed.named = NamedParts::of(text, builtin::text(file) == Some(text));
+        Ok(parsed)
     }
 
     /// Completes and checks it.

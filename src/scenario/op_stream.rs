@@ -11,6 +11,10 @@ use super::op::{MAX_PARTS, Op, Request, SlotId};
 use super::random::{Purpose, Random};
 use super::workload::Workload;
 
+/// More devices are drawn even where all else is taken in turn: too few operations would be on the
+/// same one.
+pub(super) const MOST_DEVICES_IN_TURN: u16 = 4;
+
 /// Where the slots of a workload are: each thread has a region of its own, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotLayout {
@@ -103,6 +107,9 @@ pub struct OpStream {
     private: Vec<(u32, bool)>,
     open: u64,
     done: u64,
+    /// Buffers that were asked for in turn, and about how many there will be.
+    requests: usize,
+    pairs: usize,
     tail: Tail,
 }
 
@@ -166,6 +173,8 @@ impl OpStream {
             private: vec![(0, false); workload.private_slots as usize],
             open: 0,
             done: 0,
+            requests: 0,
+            pairs: usize::try_from(ops / 2).unwrap_or(usize::MAX),
             tail,
         };
         stream.begin_round();
@@ -236,6 +245,9 @@ impl OpStream {
     }
 
     fn request(&mut self, releases: u8) -> Request {
+        if self.workload.in_turn {
+            return self.next_in_turn(releases);
+        }
         let (workload, random) = (&self.workload, &mut self.random);
         let device = DeviceId(random.below(u64::from(self.devices)) as u16);
         let kind = if random.percent(workload.mesh_percent) {
@@ -247,11 +259,7 @@ impl OpStream {
         } else {
             BufferKind::Owned
         };
-        let parts = if kind == BufferKind::Mesh {
-            mesh_parts(self.devices)
-        } else {
-            1
-        };
+        let parts = parts_of(kind, self.devices);
         let memory = if kind == BufferKind::Circular {
             Memory::L1
         } else {
@@ -263,6 +271,42 @@ impl OpStream {
             parts,
             memory,
             size_bytes: workload.sizes.draw(random),
+            releases,
+        }
+    }
+
+    /// The next kind, memory, size and device: every combination where a thread has operations
+    /// enough for that, and else the next of each.
+    fn next_in_turn(&mut self, releases: u8) -> Request {
+        let (kinds, sizes) = (self.workload.kinds(), self.workload.sizes.ends());
+        let memories = self.workload.memories.weighted();
+        let devices = match self.devices {
+            devices @ 1..=MOST_DEVICES_IN_TURN => usize::from(devices),
+            _ => 1,
+        };
+        let counts = [kinds.len(), memories.len(), sizes.len(), devices];
+        let all = counts.iter().product::<usize>() <= self.pairs;
+        let index = self.requests;
+        self.requests += 1;
+        let mut rest = index;
+        let [kind, memory, size, device] = counts.map(|count| {
+            let one = if all { rest % count } else { index % count };
+            rest /= count;
+            one
+        });
+        let kind = kinds[kind];
+        Request {
+            kind,
+            device: DeviceId(match self.devices {
+                0..=MOST_DEVICES_IN_TURN => device as u16,
+                devices => self.random.below(u64::from(devices)) as u16,
+            }),
+            parts: parts_of(kind, self.devices),
+            memory: match kind {
+                BufferKind::Circular => Memory::L1,
+                _ => memories[memory],
+            },
+            size_bytes: sizes[size],
             releases,
         }
     }
@@ -394,6 +438,13 @@ impl Iterator for OpStream {
 fn leaks_of(leaks: u32, threads: u16, thread: u16) -> u32 {
     let (threads, thread) = (u32::from(threads), u32::from(thread));
     leaks / threads + u32::from(thread < leaks % threads)
+}
+
+fn parts_of(kind: BufferKind, devices: u16) -> u8 {
+    match kind {
+        BufferKind::Mesh => mesh_parts(devices),
+        _ => 1,
+    }
 }
 
 /// How many parts a mesh buffer has on a system of `devices`.

@@ -3,9 +3,11 @@
 //! A workload is a handful of figures, from which [`OpStream`](super::op_stream::OpStream) draws;
 //! or it is a script: the operations themselves, as in a reproducer.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use crate::device::Memory;
+use crate::device::{BufferKind, Memory};
 
 use super::imported::Imported;
 use super::random::Random;
@@ -41,6 +43,10 @@ pub struct Workload {
     pub throwing_threads: u16,
     /// Leave buffers live, and let the first thread close every device when the others have ended.
     pub close: bool,
+    /// Take kinds, memories, the ends of the sizes, and a few devices in turn rather than draw
+    /// them, so that a few operations have them all. Condensing sets it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub in_turn: bool,
     /// The operations of each thread, instead of drawn ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub script: Option<Vec<Vec<String>>>,
@@ -69,6 +75,7 @@ impl Default for Workload {
             throw_after: None,
             throwing_threads: 0,
             close: false,
+            in_turn: false,
             script: None,
             import: None,
             imported: None,
@@ -77,37 +84,37 @@ impl Default for Workload {
 }
 
 impl Workload {
-    /// The same pattern with as few choices as it can have: one slot where there were many, one
-    /// size and one memory, every buffer of the special kind. So addresses are used again at once,
-    /// and a few operations show what the pattern can. A script stays as it is.
-    pub fn condensed(&self) -> Workload {
-        if self.script.is_some() {
-            return self.clone();
+    /// The kinds that its buffers may have.
+    pub(super) fn kinds(&self) -> Vec<BufferKind> {
+        let drawn = [
+            (BufferKind::Mesh, self.mesh_percent),
+            (BufferKind::Circular, self.circular_percent),
+            (BufferKind::Preallocated, self.preallocated_percent),
+            (BufferKind::Owned, 100),
+        ];
+        let mut kinds = Vec::new();
+        for (kind, percent) in drawn {
+            if percent > 0 {
+                kinds.push(kind);
+            }
+            // Drawn in this order: what comes after a certain one never does.
+            if percent >= 100 {
+                break;
+            }
         }
-        let all = |percent: u8| if percent > 0 { 100 } else { 0 };
-        Workload {
-            private_slots: u32::from(self.handoff == 0 && self.shared == 0),
-            round_ops: 0,
-            handoff: self.handoff.min(1),
-            shared: self.shared.min(1),
-            sizes: Sizes::Fixed { bytes: 4096 },
-            memories: Memories {
-                dram: 0,
-                l1: 1,
-                l1_small: 0,
-                trace: 0,
-            },
-            mesh_percent: all(self.mesh_percent),
-            circular_percent: all(self.circular_percent),
-            preallocated_percent: all(self.preallocated_percent),
-            leaks: self.leaks.min(1),
-            throw_after: self.throw_after.map(|after| after.min(1)),
-            throwing_threads: self.throwing_threads.min(1),
-            close: self.close,
-            script: None,
-            import: None,
-            imported: None,
-        }
+        kinds
+    }
+
+    /// The memories in which its buffers may be.
+    pub(super) fn reached_memories(&self) -> Vec<Memory> {
+        let kinds = self.kinds();
+        let circular = kinds.contains(&BufferKind::Circular);
+        let others = !circular || kinds.len() > 1;
+        let weighted = self.memories.weighted();
+        let reached = |memory: &Memory| {
+            (circular && *memory == Memory::L1) || (others && weighted.contains(memory))
+        };
+        Memory::ALL.into_iter().filter(reached).collect()
     }
 }
 
@@ -160,6 +167,32 @@ impl Sizes {
         }
     }
 
+    /// Whether it lies between the smallest and the largest that can be drawn.
+    pub fn has(self, bytes: u64) -> bool {
+        let ends = self.ends();
+        ends.iter().min() <= Some(&bytes) && Some(&bytes) <= ends.iter().max()
+    }
+
+    /// The smallest and the largest that can be drawn, once where they are the same.
+    pub(super) fn ends(self) -> Vec<u64> {
+        let (min, max) = match self {
+            Sizes::Fixed { bytes } => (bytes, bytes),
+            Sizes::Uniform {
+                min_bytes,
+                max_bytes,
+            }
+            | Sizes::PowerLaw {
+                min_bytes,
+                max_bytes,
+            } => (min_bytes, max_bytes),
+            Sizes::ReuseMix => (4096, 131_072),
+        };
+        match min == max {
+            true => vec![min],
+            false => vec![min, max],
+        }
+    }
+
     pub(super) fn draw(self, random: &mut Random) -> u64 {
         match self {
             Sizes::Fixed { bytes } => bytes,
@@ -183,6 +216,14 @@ impl Sizes {
                 REPORTED[random.below(REPORTED.len() as u64) as usize]
             }
         }
+    }
+}
+
+/// As `4096`, or `4096 to 131072`.
+impl fmt::Display for Sizes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ends: Vec<String> = self.ends().iter().map(u64::to_string).collect();
+        f.write_str(&ends.join(" to "))
     }
 }
 
@@ -212,6 +253,24 @@ impl Default for Memories {
 }
 
 impl Memories {
+    /// L1 alone.
+    pub const ONLY_L1: Memories = Memories {
+        dram: 0,
+        l1: 1,
+        l1_small: 0,
+        trace: 0,
+    };
+
+    /// Those that have a weight.
+    pub fn weighted(&self) -> Vec<Memory> {
+        let weights = [self.dram, self.l1, self.l1_small, self.trace];
+        let weighed = Memory::ALL.into_iter().zip(weights);
+        weighed
+            .filter(|(_, weight)| *weight > 0)
+            .map(|(memory, _)| memory)
+            .collect()
+    }
+
     /// The sum of the weights.
     pub fn total(&self) -> u64 {
         [self.dram, self.l1, self.l1_small, self.trace]

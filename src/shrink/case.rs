@@ -17,6 +17,9 @@ use crate::scenario::workload::Workload;
 
 use super::ShrinkError;
 
+/// The plainest size.
+const PLAIN_BYTES: u64 = 4096;
+
 /// See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ShrinkCase {
@@ -166,8 +169,13 @@ impl ShrinkCase {
             request.kind = BufferKind::Owned;
             request.parts = 1;
         });
-        requests(&|request| request.size_bytes = 4096);
-        requests(&|request| request.memory = Memory::L1);
+        // What the workload never asks for would be another workload's run.
+        let (size, memory) = (self.plain_size(), self.plain_memory());
+        requests(&|request| request.size_bytes = size.unwrap_or(request.size_bytes));
+        requests(&|request| {
+            let is_l1 = request.kind == BufferKind::Circular;
+            request.memory = memory.filter(|_| !is_l1).unwrap_or(request.memory);
+        });
         requests(&|request| request.device = DeviceId(0));
         let used = self.used_devices();
         let needed = used.iter().map(|device| device.0 + 1).max().unwrap_or(1);
@@ -191,6 +199,17 @@ impl ShrinkCase {
         let mut case = self.clone();
         case.scenario.transport.send_buffer_bytes = 1;
         case
+    }
+
+    fn plain_size(&self) -> Option<u64> {
+        let sizes = self.scenario.workload.sizes;
+        sizes.has(PLAIN_BYTES).then_some(PLAIN_BYTES)
+    }
+
+    fn plain_memory(&self) -> Option<Memory> {
+        let memories = self.scenario.workload.memories.weighted();
+        let plain = memories.iter().find(|memory| **memory == Memory::L1);
+        plain.or(memories.first()).copied()
     }
 
     fn used_devices(&self) -> Vec<DeviceId> {

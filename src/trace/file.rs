@@ -229,6 +229,7 @@ pub struct TraceFile {
     bytes: u64,
     sound_bytes: u64,
     ends: Ends,
+    trailing_bytes: u64,
 }
 
 /// How the readable part of a file ends.
@@ -315,6 +316,7 @@ impl TraceFile {
             bytes,
             sound_bytes: 0,
             ends: Ends::Torn,
+            trailing_bytes: 0,
         };
         trace.scan(16 + u64::from(length));
         Ok(trace)
@@ -349,6 +351,11 @@ impl TraceFile {
     /// block that never became whole, is behind them.
     pub fn can_be_continued(&self) -> bool {
         self.ends != Ends::Inside
+    }
+
+    /// Bytes behind the end block: they belong to nothing, and are not read.
+    pub fn trailing_bytes(&self) -> u64 {
+        self.trailing_bytes
     }
 
     /// Events in all blocks found.
@@ -421,6 +428,9 @@ impl TraceFile {
                 self.read_end(offset, &head);
                 if self.end.is_some() && next == self.bytes {
                     self.ends = Ends::WithEnd;
+                }
+                if self.end.is_some() {
+                    self.trailing_bytes = self.bytes - next;
                 }
                 break;
             }

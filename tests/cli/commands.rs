@@ -498,7 +498,7 @@ fn an_interrupted_run_is_inconclusive_and_keeps_what_it_has() {
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(
         (json["verdict"].as_str(), output.status.code()),
-        (Some("inconclusive"), Some(0))
+        (Some("inconclusive"), Some(3))
     );
     assert!(
         json["note"]

@@ -462,9 +462,8 @@ impl Night {
     /// Six units, all of fuzz targets.
     fn fuzzing(&self) -> String {
         format!(
-            "--weights fuzz=1 --fuzz {} --corpus {} --units 6 --unit-steps 20000",
+            "--weights fuzz=1 --fuzz {} --corpus none --units 6 --unit-steps 20000",
             self.shown("built"),
-            self.shown("no-corpus")
         )
     }
 }
@@ -837,11 +836,7 @@ fn a_part_that_was_given_up_proves_nothing() {
 #[test]
 fn the_page_of_a_night_is_as_reviewed() {
     let night = Night::new();
-    let words = format!(
-        "{} --units 300 --seed 4 --corpus {}",
-        night.looking(),
-        night.shown("none")
-    );
+    let words = format!("{} --units 300 --seed 4 --corpus none", night.looking(),);
     let output = night.run("a", &words);
     assert_code(&output, 1);
     let page = std::fs::read_to_string(night.path("a").join("summary.md")).expect("a page");
@@ -855,4 +850,41 @@ fn the_page_of_a_night_is_as_reviewed() {
         insta::assert_snapshot!("campaign_page", page);
         insta::assert_snapshot!("campaign_text", String::from_utf8_lossy(&output.stdout));
     });
+}
+
+#[test]
+fn a_night_that_looked_at_nothing_is_not_green() {
+    let night = Night::new();
+    for (out, words) in [
+        ("time", "--duration 0s --corpus none"),
+        ("units", "--units 0 --corpus none"),
+        ("shard", "--units 1 --shard 2/2 --corpus none"),
+    ] {
+        let output = night.run(out, words);
+        assert_eq!(code(&output), 3, "{words}: {}", said(&output));
+        assert!(said(&output).contains("nothing was looked at"), "{words}");
+        let summary = night.summary(out);
+        assert_eq!(summary["verdict"], json!("inconclusive"), "{words}");
+        assert_eq!(summary["idle"], json!(true), "{words}");
+        let junit = std::fs::read_to_string(night.path(out).join("junit.xml")).expect("a page");
+        assert!(junit.contains("no unit was done"), "{junit}");
+    }
+    let output = night.run(
+        "named",
+        &format!("--units 1 --corpus {}", night.shown("nodir")),
+    );
+    assert_eq!(code(&output), 2, "{}", said(&output));
+    assert!(said(&output).contains("nodir"), "{}", said(&output));
+}
+
+#[test]
+fn a_usual_corpus_that_is_not_there_is_said() {
+    let night = Night::new();
+    let out = night.shown("out");
+    let output = heisenbed(&["campaign", "run", "--units", "1", "--quiet", "--out", &out])
+        .current_dir(night.folder.path())
+        .output()
+        .expect("the program starts");
+    assert_eq!(code(&output), 3, "{}", said(&output));
+    assert!(said(&output).contains("NO CORPUS"), "{}", said(&output));
 }

@@ -258,7 +258,7 @@ fn a_measurement_that_is_interrupted_gives_what_it_has() {
     kill_process(pid, Signal::INT).expect("it runs");
     let output = child.wait_with_output().expect("it ends");
     let measured: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
-    assert_eq!(output.status.code(), Some(0), "{measured}");
+    assert_eq!(output.status.code(), Some(3), "{measured}");
     assert_eq!(measured["interrupted"], true);
     let told: Vec<_> = ["interrupted", "defect"]
         .iter()

@@ -97,7 +97,12 @@ fn what_the_oracle_finds_raises_the_alarm() {
                 end == RunEnd::Completed && !machine.alarmed() && !machine.differs_at_rest();
             let (observed, _) = observe(&setup, walk.clone(), index, u64::MAX);
             let report = &observed.report;
-            assert_ne!(report.verdict, Verdict::Inconclusive, "{:?}", report.note);
+            let empty = report.nothing_checked(report.messages).is_some();
+            assert!(
+                empty || report.verdict != Verdict::Inconclusive,
+                "{:?}",
+                report.note
+            );
             if report.divergences.is_empty() {
                 clean += 1;
             } else {

@@ -12,13 +12,15 @@ use crate::campaign::folder::{Folder, write_whole};
 use crate::campaign::proof::{Proof, ProofPart, prove, write_merged};
 use crate::campaign::{CampaignError, Shard};
 use crate::cli::args::parse_duration;
+use crate::cli::exit::ExitStatus;
 use crate::cli::outcome::{CommandOutcome, Context, Format};
 use crate::cli::progress::Progress;
 use crate::cli::scenario_args::ScenarioArgs;
-use crate::cli::verdict::{VerdictSummary, divergence_table, headline};
+use crate::cli::verdict::{VerdictSummary, divergence_table, headline_of};
 use crate::engine::controlled::machine::Setup;
 use crate::numbers::{grouped, plural};
 use crate::oracle::Verdict;
+use crate::scenario::Condensed;
 
 /// Arguments of `heisenbed campaign prove`.
 #[derive(Clone, Debug, Args)]
@@ -54,7 +56,7 @@ pub struct ProveArgs {
 
 /// Runs the subcommand.
 pub(super) fn run(args: &ProveArgs, context: &Context) -> Result<CommandOutcome, CampaignError> {
-    let scenario = match args.scenario.resolve_small(context.seed) {
+    let (scenario, condensed) = match args.scenario.resolve_small(context.seed) {
         Ok(scenario) => scenario,
         Err(error) => return Ok(CommandOutcome::bad_input(error, context.format)),
     };
@@ -64,7 +66,7 @@ pub(super) fn run(args: &ProveArgs, context: &Context) -> Result<CommandOutcome,
     let mut progress = Progress::new(context.quiet, "prove", "states", 0);
     let part = prove(
         &setup,
-        headline(&setup.scenario),
+        headline_of(&setup.scenario, &condensed),
         args.shard,
         args.partition_depth,
         args.max_states,
@@ -86,23 +88,14 @@ pub(super) fn run(args: &ProveArgs, context: &Context) -> Result<CommandOutcome,
         write_merged(&Folder::take(&args.out)?, vec![part.clone()])?;
     }
     let stdout = match context.format {
-        Format::Json => json_of(&part, &setup, &path, elapsed_s),
+        Format::Json => json_of(&part, &setup, &condensed, &path, elapsed_s),
         Format::Human => text_of(&part, &path, elapsed_s),
     };
     Ok(CommandOutcome {
         stdout,
         stderr: String::new(),
-        exit_code: exit_code(part.verdict),
+        exit_code: ExitStatus::of(part.verdict).code(),
     })
-}
-
-/// 0: nothing diverges. 1: something does. 3: nothing is known.
-pub(super) fn exit_code(verdict: Verdict) -> u8 {
-    match verdict {
-        Verdict::Proved | Verdict::Clean => 0,
-        Verdict::Diverged => 1,
-        Verdict::Inconclusive => 3,
-    }
 }
 
 /// Of several proofs: diverged if one is, proved if all are.
@@ -140,7 +133,7 @@ pub(super) fn in_words(proof: &Proof) -> String {
         ),
         Verdict::Proved | Verdict::Clean => writeln!(
             text,
-            "proved: every part was searched, and no schedule makes the server's picture differ from the truth"
+            "proved: every part was searched, and no schedule of it makes the server's picture differ from the truth"
         ),
     };
     text.push_str(&divergence_table(&proof.divergences));
@@ -177,7 +170,13 @@ fn text_of(part: &ProofPart, path: &str, elapsed_s: f64) -> String {
     text
 }
 
-fn json_of(part: &ProofPart, setup: &Setup, path: &str, elapsed_s: f64) -> String {
+fn json_of(
+    part: &ProofPart,
+    setup: &Setup,
+    condensed: &Condensed,
+    path: &str,
+    elapsed_s: f64,
+) -> String {
     let mut summary = VerdictSummary::new(setup.scenario.threads, setup.scenario.seed);
     summary.verdict = match part.verdict {
         // A part proves nothing of the whole.
@@ -192,6 +191,7 @@ fn json_of(part: &ProofPart, setup: &Setup, path: &str, elapsed_s: f64) -> Strin
     summary.elapsed_s = elapsed_s;
     summary.json(&json!({
         "part": part.shard,
+        "condensed": (!condensed.is_whole()).then_some(condensed),
         "part_file": path,
         "exhausted": part.exhausted,
         "trunk": part.trunk,

@@ -24,7 +24,7 @@ pub(super) fn check_capture(
     summary.add(&super::report(
         &found,
         account.damage.as_deref(),
-        "a capture has no truth to compare with: its messages do not contradict each other",
+        "a capture",
     ));
     summary.elapsed_s = started.elapsed().as_secs_f64();
     let stdout = match context.format {
@@ -56,11 +56,7 @@ pub(super) fn check_journal(trace: &TraceFile, context: &Context) -> CommandOutc
     let damage = journal::observations(trace, &mut |seen| check.observe(&seen));
     let found = check.finish();
     let mut summary = VerdictSummary::new(0, 0);
-    summary.add(&super::report(
-        &found,
-        damage.as_deref(),
-        "a journal has no truth to compare with: its messages do not contradict each other",
-    ));
+    summary.add(&super::report(&found, damage.as_deref(), "a journal"));
     summary.elapsed_s = started.elapsed().as_secs_f64();
     let stdout = match context.format {
         Format::Json => summary.json(&super::found_json(&found, "message")),

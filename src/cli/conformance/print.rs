@@ -6,6 +6,7 @@ use std::time::Duration;
 use comfy_table::{ColumnConstraint, Table, Width, presets};
 use serde_json::{Value, json};
 
+use super::super::exit::ExitStatus;
 use super::super::outcome::{CommandOutcome, Format};
 use crate::conformance::{CaseOutcome, CaseResult};
 use crate::oracle::Verdict;
@@ -23,7 +24,7 @@ pub(super) struct Tried<'a> {
 }
 
 impl Tried<'_> {
-    /// Exit 0 when no case failed, else 1.
+    /// Exits by the verdict.
     pub fn outcome(&self, format: Format) -> CommandOutcome {
         let stdout = match format {
             Format::Human => self.human(),
@@ -32,13 +33,22 @@ impl Tried<'_> {
         CommandOutcome {
             stdout,
             stderr: String::new(),
-            exit_code: u8::from(self.count(CaseOutcome::Failed) > 0),
+            exit_code: ExitStatus::of(self.verdict()).code(),
         }
     }
 
     fn count(&self, outcome: CaseOutcome) -> usize {
         let of = |finding: &&CaseResult| finding.outcome == outcome;
         self.findings.iter().filter(of).count()
+    }
+
+    fn verdict(&self) -> Verdict {
+        let passed = self.count(CaseOutcome::Passed);
+        match (passed, self.count(CaseOutcome::Failed)) {
+            (_, 1..) => Verdict::Diverged,
+            (0, 0) => Verdict::Inconclusive,
+            _ => Verdict::Clean,
+        }
     }
 
     fn object(&self) -> Value {
@@ -48,13 +58,8 @@ impl Tried<'_> {
             CaseOutcome::Skipped,
         ]
         .map(|outcome| self.count(outcome));
-        let verdict = match (passed, failed) {
-            (_, 1..) => Verdict::Diverged,
-            (0, 0) => Verdict::Inconclusive,
-            _ => Verdict::Clean,
-        };
         let mut object = json!({
-            "verdict": verdict,
+            "verdict": self.verdict(),
             "passed": passed,
             "failed": failed,
             "skipped": skipped,

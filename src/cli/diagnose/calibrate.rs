@@ -5,6 +5,7 @@ use std::time::Instant;
 use comfy_table::{Table, presets};
 use serde_json::json;
 
+use super::super::exit::ExitStatus;
 use super::super::outcome::{CommandOutcome, Context, Format};
 use super::super::progress::Progress;
 use crate::calibration::{CalibrationPlan, Confusion, Engine, Row, calibrate};
@@ -47,22 +48,56 @@ pub(super) fn run(
         Ok(confusion) => confusion,
         Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
-    let holds = confusion.rows.len() == rows && confusion.rows.iter().all(holds);
+    let interrupted = context.interrupt.load(std::sync::atomic::Ordering::Relaxed);
+    let all = !interrupted && confusion.rows.len() == rows;
+    let broken = confusion.rows.iter().any(|row| !holds(row));
+    let outcome = match (all, broken) {
+        (true, false) => Calibrated::Yes,
+        (true, true) => Calibrated::No,
+        (false, _) => Calibrated::Interrupted,
+    };
     let stdout = match context.format {
         Format::Json => format!(
             "{}\n",
             json!({
-                "verdict": if holds { "calibrated" } else { "not calibrated" },
+                "verdict": outcome.word(), "interrupted": interrupted,
                 "runs": runs, "seed": seed, "confident_from": CONFIDENT, "rows": confusion.rows,
                 "elapsed_s": started.elapsed().as_secs_f64(),
             })
         ),
-        Format::Human => human(&confusion, runs, seed, holds),
+        Format::Human => human(&confusion, runs, seed, outcome),
     };
     CommandOutcome {
         stdout,
         stderr: String::new(),
-        exit_code: u8::from(!holds),
+        exit_code: outcome.status().code(),
+    }
+}
+
+/// What the matrix comes to.
+#[derive(Clone, Copy)]
+enum Calibrated {
+    Yes,
+    No,
+    /// Not all rows are whole.
+    Interrupted,
+}
+
+impl Calibrated {
+    fn word(self) -> &'static str {
+        match self {
+            Calibrated::Yes => "calibrated",
+            Calibrated::No => "not calibrated",
+            Calibrated::Interrupted => "inconclusive",
+        }
+    }
+
+    fn status(self) -> ExitStatus {
+        match self {
+            Calibrated::Yes => ExitStatus::Holds,
+            Calibrated::No => ExitStatus::Diverged,
+            Calibrated::Interrupted => ExitStatus::Undecided,
+        }
     }
 }
 
@@ -73,7 +108,7 @@ fn holds(row: &Row) -> bool {
     row.wrong_confident == 0 && row.right as f64 >= least * (row.runs - row.cannot_tell) as f64
 }
 
-fn human(confusion: &Confusion, runs: u64, seed: u64, holds: bool) -> String {
+fn human(confusion: &Confusion, runs: u64, seed: u64, outcome: Calibrated) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     let mut head = vec!["planted \\ first".to_owned(), "nothing".to_owned()];
@@ -123,10 +158,16 @@ fn human(confusion: &Confusion, runs: u64, seed: u64, holds: bool) -> String {
     }
     text += "right: the planted cause is first. confident: of those, with a score of at least ";
     text += &format!("{CONFIDENT}. wrong: another cause has such a score.\n");
-    text += if holds {
-        "calibrated: right in at least 95 % of each cause, nothing where there is nothing, and no confident wrong cause\n"
-    } else {
-        "not calibrated: below 95 % of a cause, something where there is nothing, or a confident wrong cause\n"
+    text += match outcome {
+        Calibrated::Yes => {
+            "calibrated: right in at least 95 % of each cause, nothing where there is nothing, and no confident wrong cause\n"
+        }
+        Calibrated::No => {
+            "not calibrated: below 95 % of a cause, something where there is nothing, or a confident wrong cause\n"
+        }
+        Calibrated::Interrupted => {
+            "inconclusive: interrupted; the rows above are what was run by then\n"
+        }
     };
     text
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::super::exit::ExitStatus;
 use super::super::outcome::{CommandOutcome, Context, Format};
 use super::{Diagnosed, LeakPlace};
 use crate::diagnosis::{CONFIDENT, Cause, Exhibit, PROBABLE, Suspect};
@@ -21,14 +22,18 @@ const SHOWN_FRAMES: usize = 8;
 
 pub(super) fn outcome(path: &Path, diagnosed: &Diagnosed, context: &Context) -> CommandOutcome {
     let diagnosis = &diagnosed.diagnosis;
-    let found = diagnosis.named().is_some() || diagnosis.trouble;
+    let status = match diagnosis.named().is_some() || diagnosis.trouble {
+        true => ExitStatus::Diverged,
+        false if diagnosed.says_nothing() => ExitStatus::Undecided,
+        false => ExitStatus::Holds,
+    };
     CommandOutcome {
         stdout: match context.format {
             Format::Json => diagnosed.summary().json(&json_of(diagnosed)),
             Format::Human => human(path, diagnosed),
         },
         stderr: String::new(),
-        exit_code: u8::from(found),
+        exit_code: status.code(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 
+use super::super::output::Beside;
 use super::account::{self, ImportedRecords, entries_word};
 use super::{ImportArgs, at, start_of};
 use crate::cli::foreign::other_format;
@@ -23,14 +24,17 @@ pub(super) fn import(
     let mut trace = match &args.output {
         None => None,
         Some(output) => {
-            let created = File::create(output).and_then(|trace| TextWriter::create(trace, header));
-            Some((output, created.map_err(|error| at(output, &error))?))
+            let created = Beside::create(output).and_then(|beside| {
+                let writer = TextWriter::create(beside.file()?, header)?;
+                Ok((output, beside, writer))
+            });
+            Some(created.map_err(|error| at(output, &error))?)
         }
     };
     let start = start_of(&file);
     let length = file.metadata().map_or(0, |data| data.len());
     let mut progress = Progress::new(context.quiet, "import", "bytes", length);
-    let writer = trace.as_mut().map(|(_, writer)| writer);
+    let writer = trace.as_mut().map(|(_, _, writer)| writer);
     let (converted, read) =
         torch_snapshot::convert(file, writer, &mut |bytes| progress.update(bytes));
     progress.finish();
@@ -38,9 +42,6 @@ pub(super) fn import(
         && converted.accounting.unrecognised > 0
         && converted.blocks + converted.awaiting == 0;
     if nothing && read.is_ok() {
-        if let Some((output, _)) = trace {
-            let _ = std::fs::remove_file(output);
-        }
         return Err(account::not_understood(
             &args.files[0],
             ImportFormat::TorchSnapshot,
@@ -60,8 +61,10 @@ pub(super) fn import(
         }
     };
     let mut trace_bytes = None;
-    if let Some((output, writer)) = trace {
-        trace_bytes = Some(writer.end().map_err(|error| at(output, &error))?);
+    if let Some((output, beside, writer)) = trace {
+        let bytes = writer.end().map_err(|error| at(output, &error))?;
+        beside.keep().map_err(|error| at(output, &error))?;
+        trace_bytes = Some(bytes);
     }
     Ok(ImportedRecords {
         accounting: converted.accounting.clone(),
@@ -75,18 +78,15 @@ pub(super) fn import(
 fn unreadable(
     args: &ImportArgs,
     error: &pickle::PickleError,
-    trace: Option<(&PathBuf, TextWriter)>,
+    trace: Option<(&PathBuf, Beside, TextWriter)>,
     entries: u64,
 ) -> String {
     let what = at(&args.files[0], error);
-    let Some((output, writer)) = trace else {
+    let Some((output, beside, writer)) = trace.filter(|_| entries > 0) else {
         return what;
     };
-    if entries == 0 {
-        let _ = std::fs::remove_file(output);
-        return what;
-    }
-    match writer.cut_short() {
+    let kept = writer.cut_short().and_then(|_| beside.keep());
+    match kept {
         Ok(_) => format!(
             "{what}\n{}: holds the {} before that",
             output.display(),

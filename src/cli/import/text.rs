@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, Seek};
 
 use super::account::{ImportedRecords, not_understood};
-use super::{ImportArgs, READ_BYTES, at, name_of, open, start_of};
+use super::{ImportArgs, READ_BYTES, at, name_of, open, start_of, written};
 use crate::import::accounting::Accounting;
 use crate::import::server_log::ServerLogReader;
 use crate::import::{allocation, rmm_log, rocprof};
@@ -23,16 +23,15 @@ pub(super) fn import(
     let mut trace_bytes = None;
     if let Some(output) = &args.output {
         file.rewind().map_err(|error| at(path, &error))?;
-        let trace = File::create(output).map_err(|error| at(output, &error))?;
-        let written = if header.format == ImportFormat::Rocprof && !is_by_time {
-            TextWriter::create(trace, header).and_then(|mut writer| {
-                rocprof::sort(BufReader::with_capacity(READ_BYTES, file), &mut writer)?;
-                writer.end()
-            })
-        } else {
-            text::write(trace, header, &mut file)
-        };
-        trace_bytes = Some(written.map_err(|error| at(output, &error))?);
+        let bytes = written(output, |trace| {
+            if header.format != ImportFormat::Rocprof || is_by_time {
+                return text::write(trace, header, &mut file);
+            }
+            let mut writer = TextWriter::create(trace, header)?;
+            rocprof::sort(BufReader::with_capacity(READ_BYTES, file), &mut writer)?;
+            writer.end()
+        })?;
+        trace_bytes = Some(bytes);
     }
     Ok(ImportedRecords {
         accounting,
@@ -59,12 +58,12 @@ pub(super) fn import_merged(
     }
     let mut trace_bytes = None;
     if let Some(output) = &args.output {
-        let written = File::create(output).and_then(|trace| {
+        let bytes = written(output, |trace| {
             let mut writer = TextWriter::create(trace, header)?;
             rmm_log::merge(files, &mut writer)?;
             writer.end()
-        });
-        trace_bytes = Some(written.map_err(|error| at(output, &error))?);
+        })?;
+        trace_bytes = Some(bytes);
     }
     Ok(ImportedRecords {
         accounting,

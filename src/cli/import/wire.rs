@@ -1,12 +1,12 @@
 //! `heisenbed import wire`: a client's raw bytes as a capture of one connection.
 
-use std::fs::File;
 use std::path::Path;
 
 use serde_json::json;
 
 use super::super::captured;
 use super::super::outcome::Format;
+use super::super::output::Beside;
 use super::{ImportArgs, at, open};
 use crate::import::wire::{self, WireError};
 use crate::numbers::grouped;
@@ -20,20 +20,20 @@ pub(super) fn import(args: &ImportArgs, format: Format) -> Result<String, String
     };
     let source_path = path;
     let mut source = open(args, source_path)?;
-    let (file, path) = match &args.output {
-        Some(output) => {
-            let file = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .open(output);
-            (file.map_err(|error| at(output, &error))?, output.as_path())
-        }
-        None => {
-            let file = tempfile::tempfile().map_err(|error| error.to_string())?;
-            (file, Path::new("(temporary)"))
-        }
+    let beside = args.output.as_ref().map(|output| {
+        let created = Beside::create(output).and_then(|beside| Ok((beside.file()?, beside)));
+        created.map_err(|error| at(output, &error))
+    });
+    let (file, beside) = match beside.transpose()? {
+        Some((file, beside)) => (file, Some(beside)),
+        None => (
+            tempfile::tempfile().map_err(|error| error.to_string())?,
+            None,
+        ),
+    };
+    let path = match &args.output {
+        Some(output) => output.as_path(),
+        None => Path::new("(temporary)"),
     };
     let header = CaptureHeader {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -53,10 +53,10 @@ pub(super) fn import(args: &ImportArgs, format: Format) -> Result<String, String
     };
     let account = capture::messages(&trace, header, &mut |_| ());
     if account.messages + account.table_requests == 0 {
-        if let Some(output) = &args.output {
-            let _ = std::fs::remove_file(output);
-        }
         return Err(nothing(source_path, &account));
+    }
+    if let Some(beside) = beside {
+        beside.keep().map_err(|error| at(path, &error))?;
     }
     let trace_bytes = args.output.is_some().then_some(trace_bytes);
     Ok(match format {

@@ -1,7 +1,9 @@
 //! `heisenbed matrix`: every discipline under every switch, workload and server, each proved or
-//! refuted.
+//! refuted. Which cells there are and which are judged is in `plan`, what they come to in `answer`.
 
 mod answer;
+mod plan;
+mod standing;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,23 +15,29 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
+use super::output::{self, OutputKind};
 use super::progress::Progress;
 use super::scenario_args::word;
-use crate::campaign::target::{WORKLOADS, pairs};
+use crate::campaign::target::WORKLOADS;
 use crate::engine::controlled::exhaustive::{Goal, SearchOptions, search};
 use crate::engine::controlled::machine::Setup;
-use crate::lifecycle::{self, Discipline, Order, Publication};
+use crate::lifecycle::{Order, Publication};
 use crate::oracle::{Kind, Verdict};
 use crate::registry::Semantics;
-use crate::scenario::{Scenario, ScenarioFile};
 use crate::shrink::{self, Shrunk, ShrunkSize};
+use answer::Answer;
+use plan::{Plan, plans};
+use standing::standings;
 
 /// Arguments of `heisenbed matrix`.
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = "Each cell searches every schedule of 2 threads with 2 pairs each (--threads, --ops) of the condensed workload. A cell \
     that diverges is minimised.\n\n\
+    A discipline of yours is judged as its file is written; its other orders and publications are shown as what-if. A built-in one is a lock scope, \
+    judged in all its forms. Exit status: 1 where a judged cell diverges, 3 where none does but one is not decided.\n\n\
     Examples:\n  \
     heisenbed matrix\n  \
     heisenbed matrix --discipline my-fix.toml,lifecycle-wide --list\n  \
@@ -39,10 +47,11 @@ pub struct MatrixArgs {
     /// Disciplines, built-in or files; without it, all that are built in
     #[arg(long, value_delimiter = ',', value_name = "NAMES|FILES")]
     pub discipline: Vec<String>,
-    /// Orders of release; without it, both
+    /// Orders of release; without it, both: of a discipline of yours, the one it is written in is
+    /// judged
     #[arg(long, value_enum, value_delimiter = ',')]
     pub order: Vec<Order>,
-    /// Publications; without it, both
+    /// Publications; without it, both: of a discipline of yours, the one it is written in is judged
     #[arg(long, value_enum, value_delimiter = ',')]
     pub publish: Vec<Publication>,
     /// Workloads: names of scenarios, or files
@@ -55,7 +64,7 @@ pub struct MatrixArgs {
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub threads: u16,
     /// Operations a thread; an allocate and a release are one each
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]
     pub ops: u64,
     /// Give up on a cell after this many states
     #[arg(long, value_name = "N", default_value_t = 5_000_000)]
@@ -70,17 +79,9 @@ pub struct MatrixArgs {
     /// share it
     #[arg(long, value_name = "DIR")]
     pub save: Option<PathBuf>,
-}
-
-/// One cell before it is searched.
-#[derive(Clone, Debug)]
-struct Plan {
-    discipline: Discipline,
-    order: Order,
-    publish: Publication,
-    workload: String,
-    semantics: Semantics,
-    scenario: Scenario,
+    /// Replace files of --save also where they are no reproducers
+    #[arg(long, requires = "save")]
+    pub force: bool,
 }
 
 /// One cell.
@@ -88,6 +89,8 @@ struct Plan {
 struct Cell {
     plan: Plan,
     verdict: Verdict,
+    /// Why it is not decided.
+    note: Option<String>,
     states: u64,
     divergences: BTreeMap<Kind, u64>,
     leaks: u64,
@@ -107,7 +110,7 @@ impl Cell {
     }
 }
 
-/// Runs the subcommand: exit 1 when a cell diverges.
+/// Runs the subcommand: exit 1 when a cell that is judged diverges, 3 when one is not decided.
 pub fn run(args: &MatrixArgs, context: &Context) -> CommandOutcome {
     let started = Instant::now();
     let plans = match plans(args, context.seed) {
@@ -127,18 +130,22 @@ pub fn run(args: &MatrixArgs, context: &Context) -> CommandOutcome {
     let unsaved = args
         .save
         .as_ref()
-        .and_then(|folder| save(folder, &mut cells).err());
-    let elapsed_s = started.elapsed().as_secs_f64();
-    let diverged = cells.iter().any(|cell| cell.verdict == Verdict::Diverged);
+        .and_then(|folder| save(folder, args.force, &mut cells).err());
+    let answer = Answer {
+        elapsed_s: started.elapsed().as_secs_f64(),
+        interrupted: context.interrupt.load(Ordering::Relaxed),
+        standings: standings(&cells),
+        cells: &cells,
+    };
     let stdout = match context.format {
-        Format::Json => json_of(&cells, elapsed_s),
+        Format::Json => json_of(&answer),
         Format::Human => {
             let mut text = if args.list {
                 table::list(&cells)
             } else {
-                table::table(&cells)
+                table::table(args, &cells)
             };
-            text.push_str(&answer::answer(&cells, elapsed_s));
+            text.push_str(&answer.in_words());
             text
         }
     };
@@ -147,63 +154,13 @@ pub fn run(args: &MatrixArgs, context: &Context) -> CommandOutcome {
         Some(error) => CommandOutcome {
             stdout,
             stderr: format!("error: {error}\n"),
-            exit_code: 2,
+            exit_code: ExitStatus::BadInput.code(),
         },
         None => CommandOutcome {
             stdout,
             stderr: String::new(),
-            exit_code: u8::from(diverged),
+            exit_code: ExitStatus::of(answer.verdict()).code(),
         },
-    }
-}
-
-fn plans(args: &MatrixArgs, seed: Option<u64>) -> Result<Vec<Plan>, String> {
-    let disciplines: Vec<String> = if args.discipline.is_empty() {
-        lifecycle::builtin::all()
-            .iter()
-            .map(|discipline| discipline.name.clone())
-            .collect()
-    } else {
-        args.discipline.clone()
-    };
-    let orders = or_all(&args.order, [Order::TrackFirst, Order::FreeFirst]);
-    let publications = or_all(&args.publish, [Publication::Late, Publication::Early]);
-    let mut plans = Vec::new();
-    for name in &disciplines {
-        let discipline = lifecycle::load(name).map_err(|error| error.to_string())?;
-        let semantics = discipline
-            .semantics
-            .map_or(args.semantics.clone(), |own| vec![own]);
-        for (semantics, workload) in pairs(&semantics, &args.workload) {
-            for (order, publish) in pairs(&orders, &publications) {
-                let mut file = ScenarioFile::load(&workload).map_err(|error| error.to_string())?;
-                file.discipline.clone_from(name);
-                file.seed = seed.unwrap_or(file.seed);
-                (file.order, file.publish) = (Some(order), Some(publish));
-                file.semantics = Some(semantics);
-                let scenario = file
-                    .condensed(Some(args.threads), Some(args.ops))
-                    .resolve()
-                    .map_err(|error| error.to_string())?;
-                plans.push(Plan {
-                    discipline: discipline.clone(),
-                    order,
-                    publish,
-                    workload: workload.clone(),
-                    semantics,
-                    scenario,
-                });
-            }
-        }
-    }
-    Ok(plans)
-}
-
-fn or_all<T: Copy>(asked: &[T], all: [T; 2]) -> Vec<T> {
-    if asked.is_empty() {
-        all.to_vec()
-    } else {
-        asked.to_vec()
     }
 }
 
@@ -251,7 +208,7 @@ fn search_cell(plan: &Plan, args: &MatrixArgs, context: &Context) -> Result<Cell
         ..SearchOptions::default()
     };
     let found = search(&setup, &options, &mut |_| keep_going());
-    let (verdict, _) = found.verdict(None);
+    let (verdict, note) = found.verdict(None);
     let first = found
         .example
         .as_ref()
@@ -264,6 +221,7 @@ fn search_cell(plan: &Plan, args: &MatrixArgs, context: &Context) -> Result<Cell
     Ok(Cell {
         plan: plan.clone(),
         verdict,
+        note,
         states: found.states,
         divergences: found.divergences,
         leaks: found.leaks,
@@ -273,8 +231,7 @@ fn search_cell(plan: &Plan, args: &MatrixArgs, context: &Context) -> Result<Cell
 }
 
 /// Writes each reproducer once.
-fn save(folder: &Path, cells: &mut [Cell]) -> Result<(), String> {
-    let describe = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+fn save(folder: &Path, force: bool, cells: &mut [Cell]) -> Result<(), String> {
     let mut written: BTreeMap<String, String> = BTreeMap::new();
     for cell in cells {
         let Some(shrunk) = &mut cell.smallest else {
@@ -287,7 +244,7 @@ fn save(folder: &Path, cells: &mut [Cell]) -> Result<(), String> {
         let content = reproducer.to_toml();
         let name = format!(
             "{}-{}-{}-{}-{}",
-            plan.discipline.name, plan.order, plan.publish, plan.workload, plan.semantics
+            plan.label, plan.order, plan.publish, plan.workload, plan.semantics
         );
         // A workload or discipline of one's own may be named by its path.
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -297,8 +254,8 @@ fn save(folder: &Path, cells: &mut [Cell]) -> Result<(), String> {
             None => {
                 let path = folder.join(name);
                 reproducer.provenance.from = format!("the smallest run of {}", plan.workload);
-                std::fs::write(&path, reproducer.to_toml())
-                    .map_err(|error| describe(&path, error))?;
+                output::may_replace(&path, OutputKind::Reproducer, force)?;
+                output::write(&path, &reproducer.to_toml())?;
                 let path = path.display().to_string();
                 written.insert(content, path.clone());
                 path
@@ -309,16 +266,20 @@ fn save(folder: &Path, cells: &mut [Cell]) -> Result<(), String> {
     Ok(())
 }
 
-fn json_of(cells: &[Cell], elapsed_s: f64) -> String {
+fn json_of(answer: &Answer<'_>) -> String {
     let cell = |cell: &Cell| -> Value {
         let size = cell.size();
+        let condensed = &cell.plan.condensed;
         json!({
-            "discipline": cell.plan.discipline.name,
+            "discipline": cell.plan.label,
             "order": cell.plan.order,
             "publish": cell.plan.publish,
             "workload": cell.plan.workload,
+            "condensed": (!condensed.is_whole()).then_some(condensed),
             "semantics": cell.plan.semantics,
+            "what_if": cell.plan.what_if,
             "verdict": cell.verdict,
+            "note": cell.note,
             "states": cell.states,
             "divergences": cell.divergences,
             "leaks": cell.leaks,
@@ -329,6 +290,13 @@ fn json_of(cells: &[Cell], elapsed_s: f64) -> String {
             "schedule": cell.smallest.as_ref().and_then(|shrunk| shrunk.reproducer.schedule.clone()),
         })
     };
-    let cells: Vec<Value> = cells.iter().map(cell).collect();
-    format!("{}\n", json!({ "cells": cells, "elapsed_s": elapsed_s }))
+    let cells: Vec<Value> = answer.cells.iter().map(cell).collect();
+    let object = json!({
+        "verdict": answer.verdict(),
+        "interrupted": answer.interrupted,
+        "answer": answer.json(),
+        "cells": cells,
+        "elapsed_s": answer.elapsed_s,
+    });
+    format!("{object}\n")
 }

@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::{Cell, Plan};
+use super::plan::Plan;
+use super::{Cell, MatrixArgs};
 use crate::lifecycle::{Order, Publication};
-use crate::numbers::grouped;
+use crate::numbers::{grouped, plural};
 use crate::oracle::Verdict;
 
 /// The forms of a discipline, in the order of the marks of a table's cell.
@@ -19,11 +20,17 @@ pub(super) const FORMS: [(Order, Publication); 4] = [
 ];
 
 /// One table a server semantics.
-pub(super) fn table(cells: &[Cell]) -> String {
-    let mut text = String::from(
+pub(super) fn table(args: &MatrixArgs, cells: &[Cell]) -> String {
+    let mut text = format!(
         "Each cell: track-first late, track-first early, free-first late, free-first early\n\
-         + proved: every schedule was searched, none diverges   X diverges   ? not decided   · not asked\n",
+         + proved: every schedule was searched, none diverges   X diverges   ? not decided   · not asked\n\
+         Searched: {} of {} each, of each workload condensed\n",
+        plural(args.threads.into(), "thread"),
+        plural(args.ops, "operation"),
     );
+    if cells.iter().any(|cell| cell.plan.what_if) {
+        text.push_str("[ ] as the file is written: this is judged; the others are what-if\n");
+    }
     let mut semantics = Vec::new();
     for cell in cells {
         if !semantics.contains(&cell.plan.semantics) {
@@ -49,20 +56,20 @@ fn one_table(cells: &[&Cell]) -> Table {
         comfy_table::Cell::new(short(workload)).set_alignment(CellAlignment::Center)
     }));
     table.set_header(header);
-    for discipline in distinct(cells, |plan| &plan.discipline.name) {
+    for discipline in distinct(cells, |plan| &plan.label) {
         let mut row = vec![comfy_table::Cell::new(discipline)];
         for workload in &workloads {
-            let marks: Vec<&str> = FORMS
+            let marks: Vec<String> = FORMS
                 .iter()
                 .map(|form| {
                     cells
                         .iter()
                         .find(|cell| {
-                            cell.plan.discipline.name == discipline
+                            cell.plan.label == discipline
                                 && cell.plan.workload == *workload
                                 && (cell.plan.order, cell.plan.publish) == *form
                         })
-                        .map_or("·", |cell| mark(cell.verdict))
+                        .map_or("·".to_owned(), mark)
                 })
                 .collect();
             row.push(comfy_table::Cell::new(marks.concat()).set_alignment(CellAlignment::Center));
@@ -97,11 +104,16 @@ fn short(workload: &str) -> &str {
     }
 }
 
-fn mark(verdict: Verdict) -> &'static str {
-    match verdict {
+fn mark(cell: &&Cell) -> String {
+    let mark = match cell.verdict {
         Verdict::Proved | Verdict::Clean => "+",
         Verdict::Diverged => "X",
         Verdict::Inconclusive => "?",
+    };
+    // Only where a discipline has what-if cells does it matter which one is judged.
+    match cell.plan.written {
+        Some(_) if !cell.plan.what_if && cell.plan.has_what_ifs => format!("[{mark}]"),
+        _ => mark.to_owned(),
     }
 }
 
@@ -113,20 +125,23 @@ pub(super) fn list(cells: &[Cell]) -> String {
         let _ = write!(
             text,
             "{:16} {:11} {:5} {:12} {:9} ",
-            plan.discipline.name, plan.order, plan.publish, plan.workload, plan.semantics
+            plan.label, plan.order, plan.publish, plan.workload, plan.semantics
         );
+        let what_if = if plan.what_if { " (what if)" } else { "" };
         let kinds: Vec<&str> = cell.kinds().iter().map(|kind| kind.name()).collect();
         let _ = match (cell.verdict, cell.size()) {
             (Verdict::Diverged, Some(size)) => writeln!(
                 text,
-                "diverged ({} threads, {} ops, {} preemptions): {}",
+                "diverged ({} threads, {} ops, {} preemptions): {}{what_if}",
                 size.threads,
                 size.ops,
                 size.preemptions,
                 kinds.join(", ")
             ),
-            (Verdict::Diverged, None) => writeln!(text, "diverged: {}", kinds.join(", ")),
-            (verdict, _) => writeln!(text, "{verdict} ({} states)", grouped(cell.states)),
+            (Verdict::Diverged, None) => writeln!(text, "diverged: {}{what_if}", kinds.join(", ")),
+            (verdict, _) => {
+                writeln!(text, "{verdict} ({} states){what_if}", grouped(cell.states))
+            }
         };
     }
     text.push('\n');

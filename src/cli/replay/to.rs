@@ -37,7 +37,7 @@ pub(super) fn run(args: &ReplayArgs, path: &Path, context: &Context) -> CommandO
             context.format,
         );
     }
-    let trace = match TraceFile::open(&args.file) {
+    let trace = match super::super::opened::open(&args.file) {
         Ok(trace) => trace,
         Err(error) => return CommandOutcome::bad_input(error, context.format),
     };

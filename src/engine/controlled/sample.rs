@@ -67,6 +67,8 @@ pub struct Sampled {
     pub diverged: u64,
     /// Schedules that were cut short, or of which nothing can be said for another reason.
     pub inconclusive: u64,
+    /// Why the first of these is.
+    pub why: Option<String>,
     /// Divergences of each kind, over all schedules.
     pub divergences: BTreeMap<Kind, u64>,
     /// Most buffers live at rest: real leaks.
@@ -215,12 +217,17 @@ impl Sampled {
         self.messages += machine.server().messages();
         if end == RunEnd::Completed {
             self.leaks = self.leaks.max(machine.live() as u64);
-            if !machine.alarmed() && !machine.differs_at_rest() {
+            // A first one that sent nothing is looked at: there may be nothing to check.
+            let silent = index == 0 && machine.server().messages() == 0;
+            if !machine.alarmed() && !machine.differs_at_rest() && !silent {
                 return;
             }
         }
         let (observed, _) = observe(setup, scheduler.clone(), index, plan.max_steps);
-        self.inconclusive += u64::from(observed.report.verdict == Verdict::Inconclusive);
+        if observed.report.verdict == Verdict::Inconclusive {
+            self.inconclusive += 1;
+            self.why = self.why.take().or(observed.report.note.clone());
+        }
         for (kind, count) in &observed.report.divergences {
             *self.divergences.entry(*kind).or_default() += count;
         }
@@ -239,6 +246,7 @@ impl Sampled {
         self.messages += other.messages;
         self.diverged += other.diverged;
         self.inconclusive += other.inconclusive;
+        self.why = self.why.take().or(other.why);
         for (kind, count) in other.divergences {
             *self.divergences.entry(kind).or_default() += count;
         }

@@ -92,7 +92,14 @@ pub fn recorded_in(
         record: Some(file),
         ..config
     };
-    checked_run(config, path, progress)
+    let checked = checked_run(config, path, progress);
+    if checked.is_err()
+        && std::fs::metadata(path).is_ok_and(|data| data.is_file() && data.len() == 0)
+    {
+        // Nothing of the run could be written: an empty file would look like a recording.
+        let _ = std::fs::remove_file(path);
+    }
+    checked
 }
 
 /// As [`checked_run`], recorded in a file that goes when nobody holds it.

@@ -136,6 +136,7 @@ impl RunResult {
             live: &self.live,
             at_rest: &self.at_rest,
             received: self.received.as_ref(),
+            sent: self.client_sent,
             dropped: self.client_dropped,
             out_of_bounds: self.out_of_bounds,
             double_frees: self.double_frees,

@@ -128,17 +128,18 @@ impl Searched {
                 "every schedule with at most {} was searched, and none diverged; others were not",
                 plural(bound.into(), "preemption")
             ),
-            (SearchEnd::Exhausted, None, Some(report)) if report.ops == 0 => {
-                "there was no operation to do: nothing is proved".to_owned()
+            (SearchEnd::Exhausted, None, report) => {
+                let report = report.as_ref();
+                let nothing = report.and_then(|report| report.nothing_checked(report.messages));
+                match nothing {
+                    Some(why) => why.replace("checked", "proved"),
+                    None => return (Verdict::Proved, None),
+                }
             }
-            (SearchEnd::Exhausted, None, Some(report)) if report.peak_live > 0 && report.messages == 0 => {
-                "buffers were allocated and no message was sent: nothing was tracked, and nothing is proved".to_owned()
-            }
-            (SearchEnd::Exhausted, None, Some(report)) if report.peak_live == 0 && report.allocs_failed > 0 => {
-                "every allocation failed: nothing is proved".to_owned()
-            }
-            (SearchEnd::Exhausted, None, _) => return (Verdict::Proved, None),
-            _ => format!("not the whole space: {} states were searched", self.states),
+            _ => format!(
+                "not the whole space: {} searched",
+                plural(self.states, "state") + if self.states == 1 { " was" } else { " were" }
+            ),
         };
         (Verdict::Inconclusive, Some(why))
     }
@@ -250,7 +251,7 @@ impl<'a> Search<'a> {
             }
             if self.found.states >= reported + REPORT_STATES {
                 reported = self.found.states;
-                if !keep_going(&self.found) || self.found.states >= self.options.max_states {
+                if !keep_going(&self.found) {
                     self.found.ended = SearchEnd::Abandoned;
                 }
             }
@@ -315,6 +316,10 @@ impl<'a> Search<'a> {
         let fingerprint = self.fingerprints.of(&frame.machine, current);
         if !self.seen.insert(fingerprint) {
             self.used -= 1;
+            return;
+        }
+        if self.found.states >= self.options.max_states {
+            self.found.ended = SearchEnd::Abandoned;
             return;
         }
         self.found.states += 1;

@@ -91,10 +91,7 @@ impl Search<'_> {
             let mut next = Vec::new();
             for root in layer {
                 self.expand(root, &mut next);
-                let too_many = self.found.states >= self.options.max_states;
-                if self.found.ended == SearchEnd::Exhausted
-                    && (too_many || !keep_going(&self.found))
-                {
+                if self.found.ended == SearchEnd::Exhausted && !keep_going(&self.found) {
                     self.found.ended = SearchEnd::Abandoned;
                 }
                 if self.found.ended != SearchEnd::Exhausted {

@@ -1,0 +1,253 @@
+//! What commands write: nothing of the user's is replaced by something else, nothing that was to be
+//! written is lost without a word, and nothing that was read moves a terminal's cursor.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Stdio;
+
+use crate::common::{heisenbed, run, run_json};
+
+const MINE: &str = "name = \"mine\"\n";
+const RACE: &str = "explore --discipline unlocked --order free-first --quiet";
+
+fn code(words: &str) -> Option<i32> {
+    run(words).status.code()
+}
+
+/// Each command with an option for a file that it writes.
+fn writers(folder: &Path) -> Vec<String> {
+    let at = |name: &str| folder.join(name).display().to_string();
+    run(&format!("{RACE} --save {}", at("race.toml")));
+    run(&format!(
+        "stress --ops 50 --quiet --record {}",
+        at("run.hb")
+    ));
+    fs::write(
+        folder.join("rmm.csv"),
+        "Thread,Time,Action,Pointer,Size,Stream\n1,10:00:00.000001,allocate,0x10,16,0\n\
+         1,10:00:00.000002,free,0x10,16,0\n",
+    )
+    .expect("writable");
+    vec![
+        format!("{RACE} --save"),
+        "stress --ops 50 --quiet --record".to_owned(),
+        "stress --ops 4 --threads 1 --debug-log --quiet --debug-log-file".to_owned(),
+        format!("shrink {} --quiet -o", at("race.toml")),
+        format!("import rmm-log {} --quiet -o", at("rmm.csv")),
+        "zoo bench --defect unload-with-size-0 --engine pct --seeds 1 --twin-runs 0 --twin-schedules 0 --quiet -o"
+            .to_owned(),
+    ]
+}
+
+#[test]
+fn a_file_of_another_kind_is_replaced_only_by_force() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mine = folder.path().join("my-fix.toml");
+    for writer in writers(folder.path()) {
+        fs::write(&mine, MINE).expect("writable");
+        let words = format!("{writer} {}", mine.display());
+        let refused = run(&words);
+        assert_eq!(refused.status.code(), Some(2), "{words}");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(
+            said.contains("my-fix.toml") && said.contains("--force"),
+            "{said}"
+        );
+        assert_eq!(fs::read_to_string(&mine).expect("it is there"), MINE);
+        let forced = run(&format!("{words} --force"));
+        assert_ne!(forced.status.code(), Some(2), "{words} --force");
+        assert_ne!(fs::read(&mine).expect("it is there"), MINE.as_bytes());
+        // More of its kind is no loss that needs a word.
+        assert_ne!(code(&words), Some(2), "{words}, once more");
+    }
+}
+
+#[test]
+fn what_is_read_is_not_replaced_by_what_comes_of_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("race.toml").display().to_string();
+    run(&format!("{RACE} --save {file}"));
+    let before = fs::read(&file).expect("it is there");
+    assert_eq!(code(&format!("shrink {file} -o {file} --quiet")), Some(2));
+    assert_eq!(fs::read(&file).expect("it is there"), before);
+    let other = folder.path().join("smaller.toml").display().to_string();
+    assert_eq!(code(&format!("shrink {file} -o {other} --quiet")), Some(0));
+}
+
+#[test]
+fn the_matrix_replaces_reproducers_only() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let words = format!(
+        "matrix --quiet --discipline unlocked --order free-first --publish late --workload own-buffers --semantics typed --save {}",
+        folder.path().display()
+    );
+    assert_eq!(code(&words), Some(1));
+    let files: Vec<_> = fs::read_dir(folder.path()).expect("a folder").collect();
+    let path = files[0].as_ref().expect("a file").path();
+    assert_eq!(code(&words), Some(1), "once more");
+    fs::write(&path, MINE).expect("writable");
+    assert_eq!(code(&words), Some(2));
+    assert_eq!(fs::read_to_string(&path).expect("it is there"), MINE);
+}
+
+#[test]
+fn output_that_cannot_be_written_is_no_success() {
+    for words in ["explore --quiet", "scenarios", "--help", "--version"] {
+        let arguments: Vec<&str> = words.split(' ').collect();
+        let full = File::options()
+            .write(true)
+            .open("/dev/full")
+            .expect("Linux");
+        let status = heisenbed(&arguments)
+            .stdout(full)
+            .stderr(Stdio::null())
+            .status()
+            .expect("it starts");
+        assert_eq!(status.code(), Some(2), "{words} > /dev/full");
+        let program = env!("CARGO_BIN_EXE_heisenbed");
+        let closed = std::process::Command::new("sh")
+            .args(["-c", &format!("{program} {words} >&- 2>/dev/null")])
+            .status()
+            .expect("a shell");
+        assert_eq!(closed.code(), Some(2), "{words} >&-");
+    }
+    let arguments: Vec<&str> = "explore --quiet".split(' ').collect();
+    let status = heisenbed(&arguments).stdout(Stdio::null()).status();
+    assert_eq!(status.expect("it starts").code(), Some(0), "> /dev/null");
+    assert_eq!(code(&format!("{RACE} --save /dev/full")), Some(2));
+}
+
+#[test]
+fn nothing_is_left_where_nothing_could_be_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let inside = folder.path().join("no-folder/race.toml");
+    assert_eq!(
+        code(&format!("{RACE} --save {}", inside.display())),
+        Some(2)
+    );
+    let file = folder.path().join("race.toml");
+    assert_eq!(code(&format!("{RACE} --save {}", file.display())), Some(1));
+    let names: Vec<_> = fs::read_dir(folder.path())
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
+    assert_eq!(names, ["race.toml"], "no file beside it stays");
+}
+
+#[test]
+fn what_is_behind_the_end_of_a_trace_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("run.hb").display().to_string();
+    run(&format!("stress --ops 50 --quiet --record {file}"));
+    let silent = run(&format!("check {file} --quiet"));
+    assert!(silent.stderr.is_empty());
+    let mut bytes = fs::read(&file).expect("it is there");
+    bytes.extend_from_within(..);
+    let once = bytes.len() / 2;
+    fs::write(&file, bytes).expect("writable");
+    for command in ["check", "replay", "diagnose"] {
+        let output = run(&format!("{command} {file} --quiet"));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            said.contains("behind the end of the trace"),
+            "{command}: {said}"
+        );
+    }
+    let (checked, _) = run_json(&format!("check {file}"));
+    assert_eq!(checked["trailing_bytes"], once);
+}
+
+#[test]
+fn control_characters_do_not_reach_the_terminal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("server.log");
+    let text = "✓ [PID 7] Allocated 64 bytes of L1 on device 0 (buffer_id=0x10)\n\
+                \u{1b}]0;title\u{7}\u{1b}[2Jnot understood \u{9b}1m\u{202e}\n";
+    fs::write(&log, text).expect("writable");
+    let hostile = |character: char| {
+        (character.is_control() && character != '\n' && character != '\t')
+            || character == '\u{202e}'
+    };
+    for words in ["import server-log", "diagnose"] {
+        for format in ["human", "json"] {
+            let output = run(&format!("{words} {} --format {format}", log.display()));
+            for bytes in [output.stdout, output.stderr] {
+                let said = String::from_utf8(bytes).expect("text");
+                assert!(!said.contains(hostile), "{words}: {said:?}");
+            }
+        }
+    }
+    let output = run("explore --scenario a\u{1b}[2Jb");
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert!(!said.contains(hostile), "{said:?}");
+}
+
+#[test]
+fn usage_errors_are_json_where_json_was_asked_for() {
+    for words in [
+        "explore --nonsense",
+        "stress --ops none",
+        "nonsense",
+        "explore --max-states -1",
+        "matrix --ops 0",
+        "diagnose --calibrate --runs 0",
+    ] {
+        let (found, code) = run_json(words);
+        assert_eq!(code, 2, "{words}");
+        assert!(found["error"].as_str().is_some_and(|text| !text.is_empty()));
+    }
+}
+
+#[test]
+fn options_that_have_no_effect_are_said() {
+    for (words, option) in [
+        ("explore --schedules 5", "--schedules"),
+        ("explore --depth 2", "--depth"),
+        ("explore --workers 2", "--workers"),
+        ("explore --perturb", "--perturb"),
+        (
+            "explore --strategy random --schedules 5 --depth 2",
+            "--depth",
+        ),
+        (
+            "explore --strategy random --schedules 5 --max-states 5",
+            "--max-states",
+        ),
+        (
+            "explore --strategy urw --schedules 5 --all-kinds",
+            "--all-kinds",
+        ),
+        (
+            "explore --strategy pct --schedules 5 --preemptions 1",
+            "--preemptions",
+        ),
+        (
+            "stress --ops 10 --debug-log-file /dev/null",
+            "--debug-log-file",
+        ),
+    ] {
+        let output = run(&format!("{words} --quiet"));
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert!(
+            said.contains(&format!("note: {option} has no effect")),
+            "{words}: {said}"
+        );
+    }
+    let output = run("explore --strategy pct --schedules 5 --depth 2 --workers 2 --quiet");
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn a_reproducer_says_which_defect_it_comes_from() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("race.toml");
+    run(&format!(
+        "explore --defect double-release --quiet --save {}",
+        file.display()
+    ));
+    let text = fs::read_to_string(&file).expect("it was written");
+    assert!(
+        text.contains("from = \"explore --defect double-release\""),
+        "{text}"
+    );
+}
