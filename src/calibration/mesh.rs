@@ -1,8 +1,9 @@
-//! Mesh-shaped traffic, as a runtime sends it whose mesh buffers have a backing buffer: that one owns
-//! the address and is not reported; the views on each device are, and outlive it.
+//! Mesh-shaped traffic, as a runtime sends it whose mesh buffers have a backing buffer: that one
+//! owns the address and is not reported; the views on each device are, and outlive it.
 //!
-//! A thread takes an address, sends an ALLOC for each device, and, to release, gives the address back
-//! first and then sends a FREE for each device. In between another thread may take the address.
+//! A thread takes an address, sends an ALLOC for each device, and, to release, gives the address
+//! back first and then sends a FREE for each device. In between another thread may take the
+//! address.
 
 use crate::scenario::random::Random;
 use crate::trace::observation::{Observation, Observed};

@@ -1,6 +1,6 @@
 //! Calibration of the diagnosis: runs with one known cause, and what the diagnosis makes of them.
 //!
-//! [`runs`] makes them, under control or on real threads ([`Engine`]) in several states of the
+//! [`runs`] makes them, under control or on real threads ([`RunsOn`]) in several states of the
 //! [`machine`], with the engine's own faults where it has them and by changing recorded messages
 //! where it has not; [`forms`] shows each as one of the records that people have: extended
 //! messages, messages of the plain wire, the lines of a server's log. [`calibrate`] diagnoses them
@@ -20,8 +20,8 @@ use serde::Serialize;
 
 use crate::diagnosis::{CONFIDENT, Cause};
 use forms::Form;
-pub use runs::Engine;
 use runs::PlantedRun;
+pub use runs::RunsOn;
 
 /// What to calibrate with.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ pub struct CalibrationPlan {
     /// Where they come from.
     pub seed: u64,
     /// Who runs them.
-    pub engine: Engine,
+    pub engine: RunsOn,
     /// Only runs of this cause.
     pub only: Option<Cause>,
 }

@@ -63,9 +63,9 @@ pub enum PlantError {
 
 /// Who runs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Engine {
+pub enum RunsOn {
     /// The controlled engine: a run is the same each time.
-    Controlled,
+    Control,
     /// Real threads and sockets: what is drawn is the same each time, what the threads make of it
     /// is not.
     Threads,
@@ -90,7 +90,7 @@ impl PlantedRun {
     /// Run `run` of `seed` with `cause`.
     pub fn new(
         cause: Option<Cause>,
-        engine: Engine,
+        engine: RunsOn,
         seed: u64,
         run: u64,
     ) -> Result<PlantedRun, PlantError> {
@@ -142,11 +142,11 @@ struct Drawn {
 }
 
 impl Drawn {
-    fn new(engine: Engine, seed: u64, run: u64, stream: u64) -> Drawn {
+    fn new(engine: RunsOn, seed: u64, run: u64, stream: u64) -> Drawn {
         let mut random = Random::new(seed, run, Purpose::Calibration, stream);
         let seed = random.bits();
         let form = [Form::Extended, Form::Plain, Form::Log][random.below(3) as usize];
-        let machine = (engine == Engine::Threads).then(|| MachineState::draw(&mut random));
+        let machine = (engine == RunsOn::Threads).then(|| MachineState::draw(&mut random));
         Drawn {
             seed,
             run,

@@ -164,9 +164,9 @@ pub(super) fn misread(seen: &[Observation], written: Layout, read: Layout) -> Ve
     misread
 }
 
-/// A loss begins at each message with a probability of `per_10k` in 10,000 over `most`, and takes up
-/// to `most` messages: one alone, or as many as a full socket does until the server reads on. `None`:
-/// nothing was lost that can be seen.
+/// A loss begins at each message with a probability of `per_10k` in 10,000 over `most`, and takes
+/// up to `most` messages: one alone, or as many as a full socket does until the server reads on.
+/// `None`: nothing was lost that can be seen.
 pub(super) fn lossy(
     seen: Vec<Observation>,
     per_10k: u64,

@@ -17,7 +17,7 @@ use super::foreign;
 use super::outcome::{CommandOutcome, Context};
 use super::progress::Progress;
 use super::verdict::VerdictSummary;
-use crate::calibration::Engine;
+use crate::calibration::RunsOn;
 use crate::diagnosis::{Cause, Circumstances, Diagnoser, Diagnosis};
 use crate::import::allocation::{self, AllocationEvent, AllocationSource};
 use crate::import::recognise::{RECOGNISED_BYTES, Recognised, recognise};
@@ -97,8 +97,8 @@ struct LeakPlace {
 pub fn run(args: &DiagnoseArgs, context: &Context) -> CommandOutcome {
     let Some(file) = &args.file else {
         let engine = match args.engine {
-            CalibrationEngine::Controlled => Engine::Controlled,
-            CalibrationEngine::Threads => Engine::Threads,
+            CalibrationEngine::Controlled => RunsOn::Control,
+            CalibrationEngine::Threads => RunsOn::Threads,
         };
         return calibrate::run(args.runs, engine, args.cause, context);
     };

@@ -6,10 +6,10 @@
 //! them as they came, they are put into that order: one queue a process and device. A number that
 //! never comes is a message that never came.
 //!
-//! No process uses a number twice, neither a stamp nor the generation of an allocation, however late
-//! a thread sends it. So a number that comes again is a message that came twice, or a new process
-//! that counts from the beginning: then what follows comes again, too. Messages of a process whose
-//! numbers come again are kept back until that is decided.
+//! No process uses a number twice, neither a stamp nor the generation of an allocation, however
+//! late a thread sends it. So a number that comes again is a message that came twice, or a new
+//! process that counts from the beginning: then what follows comes again, too. Messages of a
+//! process whose numbers come again are kept back until that is decided.
 //!
 //! Memory is bounded: [`MAX_QUEUES`] queues of [`WINDOW`] messages at most; what is beyond is taken
 //! as it comes.
@@ -83,9 +83,9 @@ struct DeviceArrivals {
 }
 
 impl Arrivals {
-    /// Takes a message that carries a number ([`is_numbered`]), or of a process of which some are kept
-    /// back. What can be said then is put into `out`, in order. `is_new_connection`: every earlier
-    /// connection of its process was closed.
+    /// Takes a message that carries a number ([`is_numbered`]), or of a process of which some are
+    /// kept back. What can be said then is put into `out`, in order. `is_new_connection`: every
+    /// earlier connection of its process was closed.
     pub fn take(
         &mut self,
         seen: &SeenMessage<'_>,
@@ -201,8 +201,8 @@ pub(super) fn is_numbered(seen: &SeenMessage<'_>) -> bool {
     stamp(seen).is_some() || (seen.opens() && seen.generation().is_some())
 }
 
-/// The stamp of a message, where the order of stamps counts: where the server said of it, it took it
-/// as it came.
+/// The stamp of a message, where the order of stamps counts: where the server said of it, it took
+/// it as it came.
 fn stamp(seen: &SeenMessage<'_>) -> Option<u64> {
     let stamp = seen.message.extension?.sequence;
     (stamp > 0 && seen.server_answer.is_none()).then_some(stamp)

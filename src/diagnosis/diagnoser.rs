@@ -1,7 +1,8 @@
 //! The diagnoser: reads a record, observation by observation, and notes what each one shows.
 //!
 //! A message that no client can have meant is noted as odd and not followed. Each other one goes to
-//! its address, in the order that its own numbers give (`arrivals`). At the end, what is open is decided and the causes are weighed.
+//! its address, in the order that its own numbers give (`arrivals`). At the end, what is open is
+//! decided and the causes are weighed.
 
 use std::collections::VecDeque;
 

@@ -59,8 +59,8 @@ pub(super) struct Facts {
     /// A FREE of what is not live, and an ALLOC too many several lives later: its ALLOC was late,
     /// or an ALLOC and then a FREE are lost.
     pub far_early_frees: Sightings,
-    /// Messages that were late, near or far; and of those, the ones beside which one was late at the
-    /// same address of another device.
+    /// Messages that were late, near or far; and of those, the ones beside which one was late at
+    /// the same address of another device.
     pub late_messages: u64,
     pub late_views: u64,
     recently_late: VecDeque<LateMessage>,

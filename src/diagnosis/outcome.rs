@@ -43,8 +43,8 @@ impl Diagnosis {
         self.causes.first().filter(|first| first.score >= PROBABLE)
     }
 
-    /// The causes that the record does not tell apart: none is sure, and one is hardly likelier than
-    /// the other. Empty where one stands out.
+    /// The causes that the record does not tell apart: none is sure, and one is hardly likelier
+    /// than the other. Empty where one stands out.
     pub fn undecided_between(&self) -> Vec<Cause> {
         let Some(first) = self.causes.first().filter(|first| first.score < CONFIDENT) else {
             return Vec::new();

@@ -65,7 +65,7 @@ fn a_server_that_nobody_talked_to_is_an_import_of_which_nothing_was_checked() {
     let account = log.import();
     assert_eq!(account["parsed"], 0, "{account}");
     let (checked, code) = log.said("check");
-    assert_eq!((code, &checked["verdict"]), (0, &"inconclusive".into()));
+    assert_eq!((code, &checked["verdict"]), (3, &"inconclusive".into()));
     let note = checked["note"].as_str().expect("a note");
     assert!(note.starts_with("nothing was checked"), "{note}");
     let (diagnosed, code) = log.said("diagnose");
@@ -88,7 +88,7 @@ fn a_log_with_a_header_and_no_rows_is_an_import_of_which_nothing_was_checked() {
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.contains("nothing in it says"), "{shown}");
     let (checked, code) = log.said("check");
-    assert_eq!((code, &checked["verdict"]), (0, &"inconclusive".into()));
+    assert_eq!((code, &checked["verdict"]), (3, &"inconclusive".into()));
     let note = checked["note"].as_str().expect("a note");
     assert!(note.starts_with("nothing was checked"), "{note}");
     let (diagnosed, _) = log.said("diagnose");

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::super::exit::ExitStatus;
 use super::super::outcome::{CommandOutcome, Context, Format};
 use super::super::progress::Progress;
-use crate::calibration::{CalibrationPlan, Confusion, Engine, Row, calibrate};
+use crate::calibration::{CalibrationPlan, Confusion, Row, RunsOn, calibrate};
 use crate::diagnosis::{CONFIDENT, Cause};
 use crate::numbers::plural;
 
@@ -19,7 +19,7 @@ const SHOWN: usize = 5;
 
 pub(super) fn run(
     runs: u64,
-    engine: Engine,
+    engine: RunsOn,
     only: Option<Cause>,
     context: &Context,
 ) -> CommandOutcome {

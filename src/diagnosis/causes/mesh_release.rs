@@ -1,9 +1,10 @@
 //! Mesh release: a mesh buffer's address is given back before its views are released, so that
 //! another thread takes it while their FREEs are still to come.
 //!
-//! It leaves late messages as a reordering does, but at the same address of several devices at once:
-//! the views' messages follow each other. What is late at one device only is none of it. No lock
-//! around a view's message helps, since the backing buffer took and gave the address outside of it.
+//! It leaves late messages as a reordering does, but at the same address of several devices at
+//! once: the views' messages follow each other. What is late at one device only is none of it. No
+//! lock around a view's message helps, since the backing buffer took and gave the address outside
+//! of it.
 
 use super::super::facts::Facts;
 use super::MENTIONED;

@@ -1,9 +1,9 @@
 //! Evidence that two causes leave alike, divided between them by what else there is.
 //!
 //! - A FREE too many, long after an ALLOC too many of its address, or the other way round, is a
-//!   message that was late, or two that are lost. A loss moves an address away from balance as often
-//!   as back, and leaves some out of balance; a late message always moves it back, and at the end no
-//!   more are out of balance than were on their way.
+//!   message that was late, or two that are lost. A loss moves an address away from balance as
+//!   often as back, and leaves some out of balance; a late message always moves it back, and at the
+//!   end no more are out of balance than were on their way.
 //! - A FREE after a FREE is a double release or has lost its ALLOC. A second release comes soon
 //!   after the first, a life without ALLOC lasts as long as any other: the shorter the gap,
 //!   compared with what is normal between two FREEs of an address, the more it is a double release.
@@ -125,8 +125,8 @@ impl Shares {
                 (lives + cut.lives.len() as f64, left + cut.left as f64)
             })
         };
-        // Connections that were closed and opened again show the moment; that no life reaches across
-        // it is the surer the more there are that might.
+        // Connections that were closed and opened again show the moment; that no life reaches
+        // across it is the surer the more there are that might.
         let (shown, shown_left) = of_cuts(true);
         let credible = 1.0 - 0.5_f64.powf(shown + shown_left);
         self.cut = (shown + shown_left) * credible;

@@ -23,7 +23,8 @@ mod walk;
 
 pub use input::Timeline;
 
-/// A table of up to three threads is no wider than this, in characters, where nothing else is asked.
+/// A table of up to three threads is no wider than this, in characters, where nothing else is
+/// asked.
 pub const DEFAULT_WIDTH: usize = 110;
 /// The paragraph is no wider than this.
 const TEXT_WIDTH: usize = 100;
@@ -36,8 +37,8 @@ impl Timeline<'_> {
         self.page(&table, &explain::explain(&history, TEXT_WIDTH))
     }
 
-    /// As [`Timeline::render`], in lines of at most `width` characters, as far as its columns can be
-    /// narrowed to that.
+    /// As [`Timeline::render`], in lines of at most `width` characters, as far as its columns can
+    /// be narrowed to that.
     pub fn render_within(&self, width: usize) -> String {
         let history = walk::history(self);
         let table = table::table_within(&history, self.deciding, width);
