@@ -67,11 +67,11 @@ fn a_server_that_nobody_talked_to_is_an_import_of_which_nothing_was_checked() {
     let (checked, code) = log.said("check");
     assert_eq!((code, &checked["verdict"]), (3, &"inconclusive".into()));
     let note = checked["note"].as_str().expect("a note");
-    assert!(note.starts_with("nothing was checked"), "{note}");
+    assert!(note.contains("nothing was checked"), "{note}");
     let (diagnosed, code) = log.said("diagnose");
     assert_eq!(
         (code, &diagnosed["verdict"]),
-        (0, &"inconclusive".into()),
+        (3, &"inconclusive".into()),
         "{diagnosed}"
     );
 }
@@ -90,7 +90,7 @@ fn a_log_with_a_header_and_no_rows_is_an_import_of_which_nothing_was_checked() {
     let (checked, code) = log.said("check");
     assert_eq!((code, &checked["verdict"]), (3, &"inconclusive".into()));
     let note = checked["note"].as_str().expect("a note");
-    assert!(note.starts_with("nothing was checked"), "{note}");
+    assert!(note.contains("nothing was checked"), "{note}");
     let (diagnosed, _) = log.said("diagnose");
     assert_eq!(diagnosed["verdict"], "inconclusive", "{diagnosed}");
 }
