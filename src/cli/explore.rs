@@ -17,6 +17,7 @@ use super::outcome::{CommandOutcome, Context, Format};
 use super::output::{self, OutputKind};
 use super::progress::Progress;
 use super::scenario_args::ScenarioArgs;
+use super::terminal_style;
 use super::verdict::{VerdictSummary, divergence_table, headline_of, place, schedules_of};
 use crate::corpus::Reproducer;
 use crate::engine::controlled::exhaustive::{self, Goal, SearchEnd, SearchOptions, Searched};
@@ -415,7 +416,7 @@ impl Explored {
             let _ = write!(
                 text,
                 "\nThe smallest run that shows it: {size}{written}\n\n{}",
-                Timeline::of(&setup.scenario, observed).render()
+                terminal_style::timeline(&Timeline::of(&setup.scenario, observed))
             );
         }
         debug_assert_eq!(summary.check, Strength::Exact);

@@ -14,6 +14,7 @@ pub mod corpus;
 pub mod diagnose;
 pub mod disciplines;
 pub mod exit;
+pub mod explain;
 pub mod explore;
 mod foreign;
 pub mod fuzz;
@@ -35,6 +36,7 @@ mod stop_watch;
 pub mod stress;
 pub mod symptoms;
 mod terminal;
+mod terminal_style;
 mod usage;
 pub mod verdict;
 pub mod zoo;
@@ -112,6 +114,8 @@ pub enum Command {
     Scenarios(scenarios::ScenariosArgs),
     /// Defects to be found: list and show them, and measure which engine finds what
     Zoo(zoo::ZooArgs),
+    /// Say what a divergence, a cause or a verdict means, and what to do about it
+    Explain(explain::ExplainArgs),
 }
 
 /// Runs what these arguments, of which the first is the program's name, ask for.
@@ -125,7 +129,7 @@ pub fn start(arguments: impl IntoIterator<Item = OsString>) -> CommandOutcome {
     let outcome = run(cli);
     CommandOutcome {
         stdout: match format {
-            Format::Human => terminal::cleaned(&outcome.stdout),
+            Format::Human => terminal_style::styled(terminal::cleaned(&outcome.stdout)),
             Format::Json => terminal::cleaned_json(&outcome.stdout),
         },
         stderr: terminal::cleaned(&outcome.stderr),
@@ -162,5 +166,6 @@ pub fn run(cli: Cli) -> CommandOutcome {
         Command::Disciplines(args) => disciplines::run(args, context.format),
         Command::Scenarios(args) => scenarios::run(args, context.format),
         Command::Zoo(args) => zoo::run(args, &context),
+        Command::Explain(args) => explain::run(args, &context),
     }
 }

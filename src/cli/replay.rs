@@ -15,6 +15,7 @@ use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
 use super::rerun::{drawn, is_text, rerun_of};
+use super::terminal_style;
 use super::verdict::{VerdictSummary, divergence_table, place};
 use crate::corpus::{Reproducer, Rerun};
 use crate::engine::controlled::machine::{ActorName, Setup};
@@ -320,7 +321,7 @@ fn adapted_text(
         let _ = write!(
             text,
             "\n{}",
-            Timeline::of(&setup.scenario, observed).render()
+            terminal_style::timeline(&Timeline::of(&setup.scenario, observed))
         );
     }
     text

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::terminal_style;
 use crate::corpus::{Reproducer, Rerun};
 use crate::report::Timeline;
 
@@ -24,7 +25,7 @@ pub(super) fn drawn(rerun: &Rerun) -> String {
     rerun.observed.as_ref().map_or(String::new(), |observed| {
         format!(
             "\n{}\n",
-            Timeline::of(&rerun.setup.scenario, observed).render()
+            terminal_style::timeline(&Timeline::of(&rerun.setup.scenario, observed))
         )
     })
 }

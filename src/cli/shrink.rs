@@ -12,6 +12,7 @@ use super::outcome::{CommandOutcome, Context, Format};
 use super::output::{self, OutputKind};
 use super::rerun::{is_text, rerun_of};
 use super::scenario_args::word;
+use super::terminal_style;
 use super::verdict::{VerdictSummary, divergence_table};
 use crate::corpus::Rerun;
 use crate::oracle::{Kind, Verdict};
@@ -136,7 +137,7 @@ fn report(
                 size.kind,
                 summary.elapsed_s,
                 divergence_table(&summary.divergences),
-                Timeline::of(scenario, &observed).render(),
+                terminal_style::timeline(&Timeline::of(scenario, &observed)),
             )
         }
     };

@@ -25,7 +25,7 @@ pub use input::Timeline;
 
 /// A table of up to three threads is no wider than this, in characters, where nothing else is
 /// asked.
-pub const DEFAULT_WIDTH: usize = 110;
+const DEFAULT_WIDTH: usize = 110;
 /// The paragraph is no wider than this.
 const TEXT_WIDTH: usize = 100;
 

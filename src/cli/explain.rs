@@ -1,0 +1,269 @@
+//! `heisenbed explain`: what a divergence, a cause or a verdict means, what leaves it, and what to do
+//! next.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde_json::json;
+
+use super::outcome::{CommandOutcome, Context, Format};
+use crate::diagnosis::Cause;
+use crate::oracle::{Kind, Verdict};
+
+/// Arguments of `heisenbed explain`.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// A divergence (unknown-free), a cause (reordering) or a verdict (inconclusive); without it, all
+    /// of them in a line each
+    #[arg(value_name = "KIND|CAUSE|VERDICT")]
+    pub name: Option<String>,
+}
+
+/// A word that reports use.
+struct Explained {
+    name: &'static str,
+    /// What it is a kind of.
+    what: &'static str,
+    means: &'static str,
+    /// What leaves it, and what to do next.
+    next: &'static str,
+}
+
+/// Runs the subcommand.
+pub fn run(args: &ExplainArgs, context: &Context) -> CommandOutcome {
+    let all = all();
+    let Some(name) = &args.name else {
+        return CommandOutcome {
+            stdout: match context.format {
+                Format::Human => list(&all),
+                Format::Json => format!("{}\n", json!({ "words": names(&all) })),
+            },
+            ..CommandOutcome::default()
+        };
+    };
+    let Some(found) = all.iter().find(|word| word.name == name) else {
+        let known = names(&all).join(", ");
+        let error = format!("{name} is no divergence, cause or verdict; there are: {known}");
+        return CommandOutcome::bad_input(error, context.format);
+    };
+    CommandOutcome {
+        stdout: match context.format {
+            Format::Human => format!(
+                "{} ({}): {}.\n\n{}\n",
+                found.name, found.what, found.means, found.next
+            ),
+            Format::Json => format!(
+                "{}\n",
+                json!({
+                    "name": found.name, "what": found.what, "means": found.means,
+                    "next": found.next,
+                })
+            ),
+        },
+        ..CommandOutcome::default()
+    }
+}
+
+fn names(all: &[Explained]) -> Vec<&'static str> {
+    all.iter().map(|word| word.name).collect()
+}
+
+fn list(all: &[Explained]) -> String {
+    let mut text = String::new();
+    let mut what = "";
+    for word in all {
+        if word.what != what {
+            let _ = writeln!(
+                text,
+                "{}{}s",
+                if what.is_empty() { "" } else { "\n" },
+                word.what
+            );
+            what = word.what;
+        }
+        let _ = writeln!(text, "  {:18} {}", word.name, word.means);
+    }
+    text
+}
+
+fn all() -> Vec<Explained> {
+    let kinds = Kind::ALL.into_iter().map(|kind| Explained {
+        name: kind.name(),
+        what: "divergence",
+        means: kind.explain(),
+        next: after_kind(kind),
+    });
+    let causes = Cause::ALL.into_iter().map(|cause| Explained {
+        name: cause.name(),
+        what: "cause",
+        means: meaning_of_cause(cause),
+        next: after_cause(cause),
+    });
+    let verdicts = [
+        Verdict::Clean,
+        Verdict::Proved,
+        Verdict::Diverged,
+        Verdict::Inconclusive,
+    ];
+    let verdicts = verdicts.into_iter().map(verdict);
+    kinds.chain(causes).chain(verdicts).collect()
+}
+
+fn after_kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::UnknownFree | Kind::DuplicateAlloc => {
+            "A message came out of order, was lost, or a buffer was released twice: `heisenbed \
+             diagnose FILE` says which the record shows. `heisenbed matrix --discipline FILE` says \
+             under which protocol it cannot happen."
+        }
+        Kind::StaleMetadata => {
+            "A server that counts references keeps the first entry of a key. The warnings go, the \
+             numbers are wrong. Look for the ALLOC that came while the old entry was live."
+        }
+        Kind::PhantomLive => {
+            "The buffer's FREE was lost, or came before its own ALLOC, or ended another entry of the \
+             key. It is a leak of the server's picture, not of the program."
+        }
+        Kind::MissingLive => {
+            "Another buffer's FREE ended this one's entry, or its ALLOC was lost. Compare the \
+             messages at its address: `heisenbed replay FILE` draws them."
+        }
+        Kind::Misattributed => {
+            "The server's key lacks the memory or the device: DRAM and L1 begin at the same \
+             addresses. Use a server that keys by memory (`--semantics typed`), or name it in FREE."
+        }
+        Kind::LostMessage => {
+            "A client that does not wait drops what a full socket has no room for. No lock helps: \
+             wait (blocking send), or count what was dropped and send it again."
+        }
+        Kind::TornFrame => {
+            "Two threads wrote one frame in pieces, or a connection was read in another layout. Send \
+             each frame in one write, under one lock where it can be cut."
+        }
+        Kind::DoubleFree => {
+            "Two threads found the buffer live before either marked it. A lock after the check does \
+             not help: claim it (compare and swap live to dying) before the release."
+        }
+        Kind::Deadlock => {
+            "Two locks are taken in opposite orders, or one is never released. The timeline names \
+             the cycle: take them in one order everywhere."
+        }
+        Kind::LockOutOfBounds => {
+            "The lock table has fewer entries than there are devices (galaxy 32, tg 36). Use a map \
+             that grows, filled under its own lock."
+        }
+    }
+}
+
+fn meaning_of_cause(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Reordering => "a message overtook another one about the same address",
+        Cause::Loss => "messages did not arrive",
+        Cause::DoubleRelease => "a buffer was released twice",
+        Cause::TypeAliasing => "two memories share an address that nothing tells apart",
+        Cause::LateAttach => "the server, or the record, began when buffers were live",
+        Cause::PidReuse => "a process got the id of one that ended with live buffers",
+        Cause::LayoutMismatch => "frames were read in another layout than they were written in",
+        Cause::DeadClientSweep => "the server swept the buffers of a process that was not dead",
+        Cause::RealLeak => "the program did not release what it allocated",
+        Cause::MeshRelease => {
+            "a mesh buffer's address was given back before its views were released"
+        }
+    }
+}
+
+fn after_cause(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Reordering => {
+            "Between taking (or giving back) an address and the message about it another thread did \
+             both. Hold one lock from the allocator's step to the message (`lifecycle-wide`), or \
+             stamp messages inside the allocator and let the server order them (`sequenced`). \
+             `heisenbed explore` shows the smallest case."
+        }
+        Cause::Loss => {
+            "Look at the client's own count of what it sent and dropped, and at the socket's mode: \
+             MSG_DONTWAIT drops when the server is slow. A lock does not help."
+        }
+        Cause::DoubleRelease => {
+            "The status is read, and only later marked: two threads pass. Claim the buffer by \
+             compare and swap before the release (`claimed-wide`)."
+        }
+        Cause::TypeAliasing => {
+            "DRAM and L1 are separate address spaces and FREE names neither. Key the server's table \
+             by memory, or send it."
+        }
+        Cause::LateAttach => {
+            "Start the server, and the record, before the clients; what was live before is unknown \
+             and no fault of the program."
+        }
+        Cause::PidReuse => {
+            "Key clients by something that is not given out again (a pidfd, a connection), and drop \
+             what a process held when it ends."
+        }
+        Cause::LayoutMismatch => {
+            "Client and server were built from different revisions. `heisenbed proxy --record` shows \
+             each connection's layout."
+        }
+        Cause::DeadClientSweep => {
+            "A server in another pid namespace takes living clients for dead. Let it share the \
+             namespace, or sweep by connections."
+        }
+        Cause::RealLeak => {
+            "It is the program's: the call stacks of the debug log or the snapshot name the place \
+             that allocates and never releases."
+        }
+        Cause::MeshRelease => {
+            "The backing buffer gives the address back, and only then the views send their FREEs. No \
+             lock around a view's message covers that: release the views first, or hold the lock \
+             over the whole mesh buffer."
+        }
+    }
+}
+
+fn verdict(verdict: Verdict) -> Explained {
+    let (name, means, next) = match verdict {
+        Verdict::Clean => (
+            "clean",
+            "nothing diverged in what was run",
+            "It says nothing of other schedules: `heisenbed explore` searches them all for a small \
+             workload. Exit code 0.",
+        ),
+        Verdict::Proved => (
+            "proved",
+            "no schedule of what was searched diverges",
+            "It holds for the workload that the report names, with so many threads and operations. \
+             Exit code 0.",
+        ),
+        Verdict::Diverged => (
+            "diverged",
+            "the server's picture differs from what the allocator did",
+            "The report names the first divergence; `heisenbed shrink` makes it small. Exit code 1.",
+        ),
+        Verdict::Inconclusive => (
+            "inconclusive",
+            "undecided: it was cut short, or there was nothing to check, or no truth to compare with",
+            "The report says which, and what would decide it. Exit code 3.",
+        ),
+    };
+    Explained {
+        name,
+        what: "verdict",
+        means,
+        next,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_explained_once() {
+        let mut words = names(&all());
+        let count = words.len();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), count);
+        assert_eq!(count, Kind::ALL.len() + Cause::ALL.len() + 4);
+    }
+}

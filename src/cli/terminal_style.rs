@@ -1,0 +1,83 @@
+//! What a terminal gets that a pipe does not: verdicts in colour, and timelines of its width.
+//!
+//! Colour is only on a terminal, and not where `NO_COLOR` is set. Timelines keep to the width of the
+//! terminal, or to `COLUMNS` where that is set; else they are as wide as in files.
+
+use console::{Style, Term, colors_enabled};
+
+use crate::report::Timeline;
+
+/// Narrower than the first nothing is set, nor wider than the second.
+const NARROWEST: usize = 60;
+const WIDEST: usize = 200;
+
+/// Words that are coloured wherever they stand alone.
+const COLOURED: [(&str, fn(Style) -> Style); 5] = [
+    ("diverged", Style::red),
+    ("failed", Style::red),
+    ("inconclusive", Style::yellow),
+    ("clean", Style::green),
+    ("proved", Style::green),
+];
+
+/// `text` with its verdicts in colour, if stdout takes that.
+pub(super) fn styled(text: String) -> String {
+    if colors_enabled() {
+        coloured(&text)
+    } else {
+        text
+    }
+}
+
+/// A timeline as text of the width that there is.
+pub(super) fn timeline(timeline: &Timeline<'_>) -> String {
+    match width() {
+        Some(width) => timeline.render_within(width),
+        None => timeline.render(),
+    }
+}
+
+fn width() -> Option<usize> {
+    let of_terminal = Term::stdout()
+        .size_checked()
+        .map(|(_, columns)| usize::from(columns));
+    let of_variable = || std::env::var("COLUMNS").ok()?.parse().ok();
+    let width = of_terminal.or_else(of_variable)?;
+    Some(width.clamp(NARROWEST, WIDEST))
+}
+
+fn coloured(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let is_part = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        match COLOURED.iter().find(|(coloured, _)| *coloured == word) {
+            Some((_, style)) => {
+                let style = style(Style::new()).force_styling(true);
+                result.push_str(&style.apply_to(word).to_string());
+            }
+            None => result.push_str(word),
+        }
+        let between = after.find(is_part).unwrap_or(after.len());
+        result.push_str(&after[..between]);
+        rest = &after[between..];
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_are_coloured_where_they_stand_alone() {
+        assert_eq!(
+            coloured("diverged: 3\n"),
+            "\u{1b}[31mdiverged\u{1b}[0m: 3\n"
+        );
+        let untouched = "undiverged un-clean ✗ proven\n";
+        assert_eq!(coloured(untouched), untouched);
+    }
+}
