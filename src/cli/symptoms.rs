@@ -188,7 +188,23 @@ fn column(suspect: &'static str, debug_log: bool, checked: &CheckedRun) -> Colum
     }
 }
 
+/// The suspects that do what was reported: many when nobody watches, none when the debug log does.
+fn behaves_as_reported(columns: &[Column]) -> Vec<&'static str> {
+    columns
+        .chunks_exact(2)
+        .filter(|pair| {
+            let (off, on) = (&pair[0], &pair[1]);
+            off.unknown_frees >= 50
+                && off.false_leaks >= 50
+                && on.unknown_frees <= 1
+                && on.false_leaks == 0
+        })
+        .map(|pair| pair[0].suspect)
+        .collect()
+}
+
 fn json(summary: &VerdictSummary, columns: &[Column], cost: f64) -> String {
+    let vanish = behaves_as_reported(columns);
     let columns: Vec<_> = columns
         .iter()
         .map(|column| {
@@ -206,6 +222,7 @@ fn json(summary: &VerdictSummary, columns: &[Column], cost: f64) -> String {
         .collect();
     summary.json(&json!({
         "columns": columns,
+        "behaves_as_reported": vanish,
         "lock_cost_percent": cost,
         "runs": columns.len(),
         "runs_diverged": columns.iter().filter(|column| column["unknown_frees"] != 0 || column["false_leaks"] != 0).count(),
@@ -265,17 +282,7 @@ fn human(
         let _ = writeln!(text, "inconclusive: {why}");
         return text;
     }
-    let vanish: Vec<&str> = columns
-        .chunks_exact(2)
-        .filter(|pair| {
-            let (off, on) = (&pair[0], &pair[1]);
-            off.unknown_frees >= 50
-                && off.false_leaks >= 50
-                && on.unknown_frees <= 1
-                && on.false_leaks == 0
-        })
-        .map(|pair| pair[0].suspect)
-        .collect();
+    let vanish = behaves_as_reported(columns);
     let _ = writeln!(
         text,
         "behaves as reported (many when unwatched, none when watched): {}",
