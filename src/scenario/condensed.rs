@@ -61,17 +61,19 @@ impl NamedParts {
 }
 
 impl ScenarioFile {
-    /// The same with its workload condensed: 2 threads of 4 operations where nothing else is asked
-    /// for (up to 8, where what is named needs them), and room for one frame where messages are
-    /// dropped. A script is taken as it is.
+    /// The same with its workload condensed: 2 threads of 4 operations where it has as many and
+    /// nothing else is asked for (up to 8, where what is named needs them), and room for one frame
+    /// where messages are dropped. A script is taken as it is.
     pub fn condensed(mut self, threads: Option<u16>, ops: Option<u64>) -> ScenarioFile {
         if self.workload.script.is_none() {
             if self.workload.mesh_percent > 0 || self.workload.close {
                 self.devices = self.devices.or(Some(SEVERAL_DEVICES));
             }
             let pairs = self.condense_workload();
-            self.threads = threads.unwrap_or(SMALL.0);
-            self.ops = ops.unwrap_or(SMALL.1.max(2 * pairs.min(MOST_PAIRS) as u64));
+            // No more than the scenario itself has: that would be another one, too.
+            let small = SMALL.1.max(2 * pairs.min(MOST_PAIRS) as u64);
+            self.threads = threads.unwrap_or(SMALL.0.min(self.threads));
+            self.ops = ops.unwrap_or(small.min(self.ops));
         }
         if self.transport.mode == SendMode::DontWait {
             self.transport.send_buffer_bytes = 1;

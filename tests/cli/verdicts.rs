@@ -227,6 +227,19 @@ fn the_devices_that_a_scenario_names_are_kept() {
 }
 
 #[test]
+fn a_search_is_never_of_more_than_the_scenario_has() {
+    let folder = Folder::new();
+    let text =
+        "name = \"one\"\nthreads = 1\nops = 2\ndiscipline = \"unlocked\"\norder = \"free-first\"\n";
+    let file = folder.file("one.toml", text);
+    let (found, code) = run_json(&format!("explore --scenario {file}"));
+    assert_eq!((code, &found["verdict"]), (0, &json!("proved")), "{found}");
+    assert_eq!((&found["threads"], &found["ops"]), (&json!(1), &json!(2)));
+    let (found, _) = run_json(&format!("explore --scenario {file} --threads 2"));
+    assert_eq!(found["verdict"], json!("diverged"));
+}
+
+#[test]
 fn a_search_that_was_cut_exits_3() {
     let (cut, code) =
         run_json("explore --discipline unlocked --threads 4 --ops 8 --max-states 1000");

@@ -21,7 +21,7 @@ use super::output::{self, OutputKind};
 use super::progress::Progress;
 use super::scenario_args::word;
 use crate::campaign::target::WORKLOADS;
-use crate::engine::controlled::exhaustive::{Goal, SearchOptions, search};
+use crate::engine::controlled::exhaustive::{Goal, SearchEnd, SearchOptions, search};
 use crate::engine::controlled::machine::Setup;
 use crate::lifecycle::{Order, Publication};
 use crate::oracle::{Kind, Verdict};
@@ -209,6 +209,11 @@ fn search_cell(plan: &Plan, args: &MatrixArgs, context: &Context) -> Result<Cell
     };
     let found = search(&setup, &options, &mut |_| keep_going());
     let (verdict, note) = found.verdict(None);
+    let interrupted = found.ended == SearchEnd::Abandoned && !keep_going();
+    let note = note.map(|note| match interrupted {
+        true => format!("interrupted: {note}"),
+        false => note,
+    });
     let first = found
         .example
         .as_ref()
