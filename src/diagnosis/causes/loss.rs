@@ -31,7 +31,7 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
         });
     }
     if dropped > 0 {
-        says.push(format!("the client dropped {}", plural(dropped, "message")));
+        says.push(format!("{} dropped on the way", plural(dropped, "message")));
     }
     let proven = proven_frees.min(shares.lost_frees) + (facts.lost_allocs.count + dropped) as f64;
     let mut evidence = Evidence {
@@ -62,6 +62,6 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     if shares.first_lost > shares.first_late {
         evidence.exhibit(&facts.first_frees, "FREE of an address that no ALLOC named");
     }
-    evidence.exhibit(&facts.dropped, "the client dropped this message");
+    evidence.exhibit(&facts.dropped, "this message was dropped on its way");
     evidence
 }
