@@ -375,7 +375,7 @@ impl Explored {
     fn text(&self, scenario: &Scenario) -> String {
         let mut text = format!("{}\n", headline_of(scenario, &self.condensed));
         if !self.condensed.is_whole() {
-            text.push_str("  --as-is takes the workload whole (with --strategy random: too large for a proof)\n");
+            text.push_str("  --as-is takes the workload whole; where that is too large for a proof, with --strategy random\n");
         }
         let _ = writeln!(text, "{}", self.how);
         let summary = &self.summary;

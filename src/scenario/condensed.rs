@@ -179,6 +179,10 @@ impl Condensed {
     /// What `small` has not of `whole`, of which it was made.
     pub fn of(whole: &ScenarioFile, small: &Scenario) -> Condensed {
         let mut condensed = Condensed::default();
+        if let Some(imported) = &small.workload.imported {
+            let (some, all) = (imported.allocations, imported.allocations_in_source);
+            condensed.add("imported allocations", grouped(some), grouped(all));
+        }
         if whole.workload.script.is_some() || small.workload.script.is_some() {
             return condensed;
         }
