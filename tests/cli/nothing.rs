@@ -164,7 +164,7 @@ fn what_is_cut_is_not_clean() {
     let cuts = (0..24).map(|k| bytes.len() * k / 24);
     for length in cuts.chain([bytes.len() - 1, bytes.len() - 40]) {
         let cut = write(folder, "cut.hb", &bytes[..length]);
-        for command in ["check", "diagnose", "replay"] {
+        for command in ["check", "diagnose", "replay", "shrink"] {
             assert_nothing(&format!("{command} {cut}"));
         }
     }
