@@ -35,8 +35,13 @@ impl Folder {
     /// Takes the folder, which need not exist.
     pub fn take(path: &Path) -> Result<Folder, CampaignError> {
         std::fs::create_dir_all(path).map_err(CampaignError::io(path))?;
+        refuse_foreign(path)?;
         let lock_path = path.join("lock");
-        let lock = File::create(&lock_path).map_err(CampaignError::io(&lock_path))?;
+        let mut open = File::options();
+        let lock = open.write(true).create(true).truncate(false);
+        let lock = lock
+            .open(&lock_path)
+            .map_err(CampaignError::io(&lock_path))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Folder {
                 path: path.to_owned(),
@@ -78,6 +83,24 @@ impl Folder {
     /// Writes a file in it, whole.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<(), CampaignError> {
         write_whole(&self.path.join(name), content)
+    }
+}
+
+/// Refuses a folder that holds files of the names that are written, and is none of a campaign's:
+/// they would be lost.
+fn refuse_foreign(folder: &Path) -> Result<(), CampaignError> {
+    let size = |name: &str| std::fs::metadata(folder.join(name)).map_or(0, |data| data.len());
+    if size(MANIFEST) > 0 {
+        return Ok(());
+    }
+    let written = ["summary.json", "summary.md", "junit.xml", JOURNAL, "lock"];
+    match written.into_iter().find(|name| size(name) > 0) {
+        None => Ok(()),
+        Some(name) => Err(CampaignError::File {
+            path: folder.join(name).display().to_string(),
+            problem: "it is there, in a folder that is no campaign's; give another --out"
+                .to_owned(),
+        }),
     }
 }
 

@@ -236,15 +236,6 @@ impl CampaignSummary {
         }
     }
 
-    /// 0: nothing new. 1: something is. 3: nothing is, which says nothing.
-    pub fn exit_code(&self) -> u8 {
-        match self.verdict {
-            Verdict::Diverged => 1,
-            Verdict::Inconclusive => 3,
-            Verdict::Clean | Verdict::Proved => 0,
-        }
-    }
-
     /// Whether a fuzz target failed otherwise than by a divergence.
     pub fn has_crashes(&self) -> bool {
         let mut files = self

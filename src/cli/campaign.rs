@@ -301,13 +301,10 @@ fn outcome(
     proofs: Vec<crate::campaign::proof::Proof>,
     format: Format,
 ) -> CommandOutcome {
-    let of_proofs = proofs
-        .iter()
-        .map(|proof| ExitStatus::of(proof.verdict).code());
-    let of_campaign = campaign.iter().map(|(summary, _)| summary.exit_code());
-    let codes: Vec<u8> = of_campaign.chain(of_proofs).collect();
-    // What diverged is certain; that something is missing comes after it.
-    let worst = [1, 3].into_iter().find(|code| codes.contains(code));
+    let of_proofs = proofs.iter().map(|proof| proof.verdict);
+    let of_campaign = campaign.iter().map(|(summary, _)| summary.verdict);
+    // Of several the worst counts, and there is one at least.
+    let status = of_campaign.chain(of_proofs).map(ExitStatus::of).max();
     let stdout = match format {
         Format::Human => {
             let mut text = campaign.map_or(String::new(), |(_, text)| text);
@@ -330,7 +327,7 @@ fn outcome(
     CommandOutcome {
         stdout,
         stderr: String::new(),
-        exit_code: worst.unwrap_or(0),
+        exit_code: status.unwrap_or(ExitStatus::Undecided).code(),
     }
 }
 

@@ -273,7 +273,19 @@ fn search(args: &ExploreArgs, setup: &Arc<Setup>, context: &Context, started: In
     let mut summary = VerdictSummary::new(scenario.threads, scenario.seed);
     let (verdict, note) = found.verdict(args.preemptions);
     summary.verdict = verdict;
-    summary.note = note;
+    let interrupted = context.interrupt.load(Ordering::Relaxed);
+    let why = match (&note, found.ended) {
+        (Some(_), SearchEnd::Abandoned) if interrupted => "interrupted: ",
+        (Some(_), SearchEnd::Abandoned)
+            if args
+                .duration
+                .is_some_and(|limit| started.elapsed() >= limit) =>
+        {
+            "the time was up: "
+        }
+        _ => "",
+    };
+    summary.note = note.map(|note| format!("{why}{note}"));
     // A bound on preemptions is what was asked for.
     summary.complete = args.preemptions.is_some() && found.ended == SearchEnd::Exhausted;
     summary.states = Some(found.states);
@@ -341,6 +353,7 @@ impl Explored {
             Format::Json => {
                 let mut more = self.more;
                 more["imported"] = json!(scenario.workload.imported);
+                more["interrupted"] = json!(context.interrupt.load(Ordering::Relaxed));
                 more["condensed"] = match self.condensed.is_whole() {
                     true => Value::Null,
                     false => json!(self.condensed),
@@ -363,7 +376,7 @@ impl Explored {
     fn text(&self, scenario: &Scenario) -> String {
         let mut text = format!("{}\n", headline_of(scenario, &self.condensed));
         if !self.condensed.is_whole() {
-            text.push_str("  --as-is takes the workload whole (with --strategy random: too large for a proof)\n");
+            text.push_str("  --as-is takes the workload whole; where that is too large for a proof, with --strategy random\n");
         }
         let _ = writeln!(text, "{}", self.how);
         let summary = &self.summary;

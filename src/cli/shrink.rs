@@ -52,6 +52,7 @@ pub fn run(args: &ShrinkArgs, context: &Context) -> CommandOutcome {
     context.catch_interrupts();
     let started = Instant::now();
     let mut keep_going = || !context.interrupt.load(Ordering::Relaxed);
+    let mut damage = None;
     let shrunk = if is_text(&args.file) {
         match rerun_of(&args.file) {
             Ok(rerun) => shrink_rerun(&rerun, args.kind, &mut keep_going),
@@ -59,7 +60,10 @@ pub fn run(args: &ShrinkArgs, context: &Context) -> CommandOutcome {
         }
     } else {
         match super::opened::open(&args.file) {
-            Ok(trace) => shrink_trace(&trace, args.kind, &mut keep_going),
+            Ok(trace) => {
+                damage = trace.damage().map(str::to_owned);
+                shrink_trace(&trace, args.kind, &mut keep_going)
+            }
             Err(error) => return CommandOutcome::bad_input(error, context.format),
         }
     };
@@ -68,6 +72,10 @@ pub fn run(args: &ShrinkArgs, context: &Context) -> CommandOutcome {
         Err(error) => {
             let text = format!("{}: {error}", args.file.display());
             match error {
+                ShrinkError::Clean if damage.is_some() => CommandOutcome::undecided(
+                    format!("{text} in what can be read: {}", damage.unwrap_or_default()),
+                    context.format,
+                ),
                 ShrinkError::NotReproduced { .. } | ShrinkError::Interrupted => {
                     CommandOutcome::undecided(text, context.format)
                 }

@@ -187,7 +187,8 @@ fn stress(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<S
         stressed.run_s += checked.result.elapsed.as_secs_f64();
         stressed.check_s +=
             (before.elapsed() - checked.result.elapsed.min(before.elapsed())).as_secs_f64();
-        stressed.add(run, checked, matches!(record, RecordTo::File(_)));
+        let time_up = watch.is_over() && !context.interrupt.load(Ordering::Relaxed);
+        stressed.add(run, checked, matches!(record, RecordTo::File(_)), time_up);
         if watch.is_over() {
             let more = stressed.runs_done < runs;
             stressed.cut = more.then(|| match context.interrupt.load(Ordering::Relaxed) {
@@ -255,11 +256,21 @@ impl StressArgs {
 }
 
 impl Stressed {
-    fn add(&mut self, run: u64, checked: CheckedRun, kept: bool) {
-        let CheckedRun { report, result, .. } = checked;
+    fn add(&mut self, run: u64, checked: CheckedRun, kept: bool, time_up: bool) {
+        let CheckedRun {
+            mut report, result, ..
+        } = checked;
+        let done = result.completed || result.deadlocked;
+        let sound = report.verdict == Verdict::Clean || report.complete;
+        self.runs_done += u64::from(done);
+        self.runs_clean +=
+            u64::from(result.completed && sound && report.verdict != Verdict::Diverged);
+        if time_up && !done && self.runs_done > 0 && report.verdict == Verdict::Inconclusive {
+            // The time that was asked for ends the work as asked: the others decide.
+            report.verdict = Verdict::Clean;
+            report.note = None;
+        }
         self.summary.add(&report);
-        self.runs_done += u64::from(result.completed || result.deadlocked);
-        self.runs_clean += u64::from(result.completed && report.verdict == Verdict::Clean);
         if report.verdict == Verdict::Diverged {
             self.runs_diverged += 1;
             self.first_run.get_or_insert(run);
@@ -282,9 +293,7 @@ impl Stressed {
         if self.summary.verdict == Verdict::Diverged {
             return;
         }
-        if cut == Cut::TimeUp && self.runs_done > 0 && self.runs_clean == self.runs_done {
-            self.summary.verdict = Verdict::Clean;
-            self.summary.note = None;
+        if cut == Cut::TimeUp && self.runs_done > 0 {
             return;
         }
         self.summary.verdict = Verdict::Inconclusive;

@@ -61,17 +61,19 @@ impl NamedParts {
 }
 
 impl ScenarioFile {
-    /// The same with its workload condensed: 2 threads of 4 operations where nothing else is asked
-    /// for (up to 8, where what is named needs them), and room for one frame where messages are
-    /// dropped. A script is taken as it is.
+    /// The same with its workload condensed: 2 threads of 4 operations where it has as many and
+    /// nothing else is asked for (up to 8, where what is named needs them), and room for one frame
+    /// where messages are dropped. A script is taken as it is.
     pub fn condensed(mut self, threads: Option<u16>, ops: Option<u64>) -> ScenarioFile {
         if self.workload.script.is_none() {
             if self.workload.mesh_percent > 0 || self.workload.close {
                 self.devices = self.devices.or(Some(SEVERAL_DEVICES));
             }
             let pairs = self.condense_workload();
-            self.threads = threads.unwrap_or(SMALL.0);
-            self.ops = ops.unwrap_or(SMALL.1.max(2 * pairs.min(MOST_PAIRS) as u64));
+            // No more than the scenario itself has: that would be another one, too.
+            let small = SMALL.1.max(2 * pairs.min(MOST_PAIRS) as u64);
+            self.threads = threads.unwrap_or(SMALL.0.min(self.threads));
+            self.ops = ops.unwrap_or(small.min(self.ops));
         }
         if self.transport.mode == SendMode::DontWait {
             self.transport.send_buffer_bytes = 1;
@@ -177,6 +179,10 @@ impl Condensed {
     /// What `small` has not of `whole`, of which it was made.
     pub fn of(whole: &ScenarioFile, small: &Scenario) -> Condensed {
         let mut condensed = Condensed::default();
+        if let Some(imported) = &small.workload.imported {
+            let (some, all) = (imported.allocations, imported.allocations_in_source);
+            condensed.add("imported allocations", grouped(some), grouped(all));
+        }
         if whole.workload.script.is_some() || small.workload.script.is_some() {
             return condensed;
         }
@@ -314,5 +320,82 @@ fn join<T: Into<String>>(words: impl Iterator<Item = T>) -> String {
     match words.is_empty() {
         true => "none".to_owned(),
         false => words.join(" and "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small(text: &str) -> (ScenarioFile, Scenario) {
+        let file = ScenarioFile::from_toml("test.toml", text).expect("it parses");
+        let small = file.clone().condensed(None, None).resolve();
+        (file, small.expect("it resolves"))
+    }
+
+    /// Memory, size and device of each buffer of a thread.
+    fn buffers(scenario: &Scenario, thread: u16) -> Vec<(Memory, u64, u16)> {
+        let ops = scenario.ops_of(thread, 0);
+        ops.filter_map(|op| match op {
+            Op::Allocate { request, .. } => {
+                Some((request.memory, request.size_bytes, request.device.0))
+            }
+            _ => None,
+        })
+        .collect()
+    }
+
+    #[test]
+    fn every_thread_has_every_combination_of_what_is_named() {
+        let text = "name = 'a'\n[workload]\nmemories = { dram = 1, l1 = 0, trace = 9 }\n\
+                    sizes = { draw = 'uniform', min-bytes = 64, max-bytes = 256 }\n";
+        let (file, small) = small(text);
+        for thread in 0..2 {
+            let mut buffers = buffers(&small, thread);
+            buffers.sort();
+            let both = [Memory::Dram, Memory::Trace];
+            let all: Vec<_> = both
+                .into_iter()
+                .flat_map(|memory| [(memory, 64, 0), (memory, 256, 0)])
+                .collect();
+            assert_eq!(buffers, all);
+        }
+        let said = Condensed::of(&file, &small).to_string();
+        assert!(!said.contains("memories"), "{said}");
+        assert!(said.contains("sizes 64 and 256 (of 64 to 256)"), "{said}");
+    }
+
+    #[test]
+    fn named_devices_are_shared_by_the_threads() {
+        let (_, small) = small("name = 'a'\ndevices = 2\n");
+        for thread in 0..2 {
+            let devices: BTreeSet<u16> = buffers(&small, thread)
+                .into_iter()
+                .map(|(_, _, device)| device)
+                .collect();
+            assert_eq!(devices.len(), 2, "thread {thread}");
+        }
+    }
+
+    #[test]
+    fn what_names_nothing_is_drawn_as_before() {
+        let (_, small) = small("name = 'a'\n[workload]\nprivate-slots = 3\n");
+        assert!(!small.workload.in_turn);
+        let (_, small) = {
+            let text = super::super::builtin::text("circular").expect("built in");
+            let file = ScenarioFile::from_toml("circular", text).expect("it parses");
+            let small = file.clone().condensed(None, None).resolve();
+            (file, small.expect("it resolves"))
+        };
+        assert!(!small.workload.in_turn && small.workload.circular_percent == 100);
+    }
+
+    #[test]
+    fn what_is_kept_whole_is_not_called_condensed() {
+        let text = "name = 'a'\nthreads = 2\nops = 4\n[workload]\nprivate-slots = 1\n\
+                    memories = { l1 = 1, dram = 0 }\nsizes = { draw = 'fixed', bytes = 64 }\n";
+        let (file, small) = small(text);
+        let condensed = Condensed::of(&file, &small);
+        assert!(condensed.is_whole(), "{condensed}");
     }
 }

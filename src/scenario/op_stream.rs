@@ -5,15 +5,14 @@
 //! so a workload never blocks for good. In each round a thread allocates what its neighbour will
 //! release in the next one; the slots for that are double-buffered by the parity of the round.
 
+mod in_turn;
+
 use crate::device::{BufferKind, DeviceId, Memory};
 
 use super::op::{MAX_PARTS, Op, Request, SlotId};
 use super::random::{Purpose, Random};
 use super::workload::Workload;
-
-/// More devices are drawn even where all else is taken in turn: too few operations would be on the
-/// same one.
-pub(super) const MOST_DEVICES_IN_TURN: u16 = 4;
+pub(super) use in_turn::MOST_DEVICES_IN_TURN;
 
 /// Where the slots of a workload are: each thread has a region of its own, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -271,42 +270,6 @@ impl OpStream {
             parts,
             memory,
             size_bytes: workload.sizes.draw(random),
-            releases,
-        }
-    }
-
-    /// The next kind, memory, size and device: every combination where a thread has operations
-    /// enough for that, and else the next of each.
-    fn next_in_turn(&mut self, releases: u8) -> Request {
-        let (kinds, sizes) = (self.workload.kinds(), self.workload.sizes.ends());
-        let memories = self.workload.memories.weighted();
-        let devices = match self.devices {
-            devices @ 1..=MOST_DEVICES_IN_TURN => usize::from(devices),
-            _ => 1,
-        };
-        let counts = [kinds.len(), memories.len(), sizes.len(), devices];
-        let all = counts.iter().product::<usize>() <= self.pairs;
-        let index = self.requests;
-        self.requests += 1;
-        let mut rest = index;
-        let [kind, memory, size, device] = counts.map(|count| {
-            let one = if all { rest % count } else { index % count };
-            rest /= count;
-            one
-        });
-        let kind = kinds[kind];
-        Request {
-            kind,
-            device: DeviceId(match self.devices {
-                0..=MOST_DEVICES_IN_TURN => device as u16,
-                devices => self.random.below(u64::from(devices)) as u16,
-            }),
-            parts: parts_of(kind, self.devices),
-            memory: match kind {
-                BufferKind::Circular => Memory::L1,
-                _ => memories[memory],
-            },
-            size_bytes: sizes[size],
             releases,
         }
     }

@@ -1,5 +1,6 @@
 //! The program as a user starts it: its commands, what they print, and the pages that people read.
 
+mod advice;
 mod commands;
 #[path = "../common/mod.rs"]
 mod common;

@@ -89,6 +89,10 @@ fn work_without_anything_to_check_is_not_clean() {
         "campaign run --units 1 --corpus nodir --out {}",
         out("c")
     ));
+    assert_nothing(&format!(
+        "campaign run --units 4 --corpus none --workload {full} --discipline claimed-wide --out {}",
+        out("d")
+    ));
     assert_nothing("matrix --ops 0");
     assert_nothing("matrix --ops 1 --workload own-buffers --discipline claimed-wide");
     assert_nothing("diagnose --calibrate --runs 0");
@@ -160,13 +164,13 @@ fn what_is_cut_is_not_clean() {
     let cuts = (0..24).map(|k| bytes.len() * k / 24);
     for length in cuts.chain([bytes.len() - 1, bytes.len() - 40]) {
         let cut = write(folder, "cut.hb", &bytes[..length]);
-        for command in ["check", "diagnose", "replay"] {
+        for command in ["check", "diagnose", "replay", "shrink"] {
             assert_nothing(&format!("{command} {cut}"));
         }
     }
     for words in [
         "explore --max-states 10",
-        "explore --threads 5 --ops 24 --discipline unlocked --duration 100ms",
+        "explore --threads 8 --ops 60 --discipline unlocked --duration 100ms",
         "explore --strategy random --schedules 5 --max-steps 10",
         "matrix --workload handoff --discipline claimed-wide --max-states 10",
         "stress --ops 50000000 --duration 200ms",
@@ -188,13 +192,13 @@ fn what_is_interrupted_is_not_clean() {
         "stress --ops 100000000".to_owned(),
         "stress --ops 1000 --runs 10000000".to_owned(),
         "stress --ops 1000 --duration 1h30m".to_owned(),
-        "explore --threads 4 --ops 16".to_owned(),
+        "explore --threads 8 --ops 60 --discipline unlocked".to_owned(),
         "explore --strategy random --schedules 1000000000".to_owned(),
         "explore --strategy pct --schedules 1000000000 --workers 2".to_owned(),
         "matrix --threads 3 --ops 8 --discipline claimed-wide".to_owned(),
         "diagnose --calibrate --runs 100000".to_owned(),
         format!("campaign run --duration 1h --corpus none --out {}", at("night")),
-        format!("campaign prove --threads 4 --ops 16 --out {}", at("part")),
+        format!("campaign prove --threads 8 --ops 60 --discipline unlocked --out {}", at("part")),
         "zoo bench --engine pct --defect unsynchronised-lazy-connect --budget 1h --twin-schedules 0 --twin-runs 0"
             .to_owned(),
     ];

@@ -91,6 +91,22 @@ fn the_matrix_replaces_reproducers_only() {
 }
 
 #[test]
+fn a_folder_with_files_of_the_user_s_is_no_campaign_s() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["summary.md", "lock"] {
+        let mine = folder.path().join(name);
+        fs::write(&mine, MINE).expect("writable");
+        let words = format!(
+            "campaign run --units 0 --corpus none --quiet --out {}",
+            folder.path().display()
+        );
+        assert_eq!(code(&words), Some(2), "{name}");
+        assert_eq!(fs::read_to_string(&mine).expect("it is there"), MINE);
+        fs::remove_file(&mine).expect("it is there");
+    }
+}
+
+#[test]
 fn output_that_cannot_be_written_is_no_success() {
     for words in ["explore --quiet", "scenarios", "--help", "--version"] {
         let arguments: Vec<&str> = words.split(' ').collect();

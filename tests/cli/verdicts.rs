@@ -227,6 +227,22 @@ fn the_devices_that_a_scenario_names_are_kept() {
 }
 
 #[test]
+fn a_search_is_never_of_more_than_the_scenario_has() {
+    let folder = Folder::new();
+    let text =
+        "name = \"one\"\nthreads = 1\nops = 2\ndiscipline = \"unlocked\"\norder = \"free-first\"\n";
+    let file = folder.file("one.toml", text);
+    let (found, code) = run_json(&format!("explore --scenario {file}"));
+    assert_eq!((code, &found["verdict"]), (0, &json!("proved")), "{found}");
+    assert_eq!((&found["threads"], &found["ops"]), (&json!(1), &json!(2)));
+    let (found, _) = run_json(&format!("explore --scenario {file} --threads 2"));
+    assert_eq!(found["verdict"], json!("diverged"));
+    let words = format!("matrix --workload {file} --discipline unlocked --order free-first");
+    let (found, code) = run_json(&words);
+    assert_eq!((code, &found["verdict"]), (0, &json!("proved")), "{found}");
+}
+
+#[test]
 fn a_search_that_was_cut_exits_3() {
     let (cut, code) =
         run_json("explore --discipline unlocked --threads 4 --ops 8 --max-states 1000");
@@ -289,4 +305,26 @@ fn a_discipline_file_keeps_its_form_in_every_scenario() {
         json!("diverged"),
         "a lock scope has the scenario's form"
     );
+}
+
+#[test]
+fn a_part_of_an_import_is_not_the_whole() {
+    let folder = Folder::new();
+    let mut rows = "Thread,Time,Action,Pointer,Size,Stream\n".to_owned();
+    for (second, action) in [(1, "allocate"), (2, "free")] {
+        for address in 1..=5 {
+            rows += &format!("1,10:00:0{second}.00000{address},{action},0x{address}000,64,0\n");
+        }
+    }
+    let log = folder.file("rmm.csv", &rows);
+    let trace = folder.path("rmm.hb").display().to_string();
+    said(&format!("import rmm-log {log} -o {trace}"));
+    let (text, _) = said(&format!("explore --workload import:{trace}"));
+    assert!(
+        text.contains("\ncondensed: 2 of 5 imported allocations\n"),
+        "{text}"
+    );
+    assert!(text.contains("of the condensed workload"), "{text}");
+    let (text, _) = said(&format!("explore --as-is --workload import:{trace}"));
+    assert!(text.contains("proved: no schedule makes"), "{text}");
 }

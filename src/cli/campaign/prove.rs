@@ -151,7 +151,9 @@ fn text_of(part: &ProofPart, path: &str, elapsed_s: f64) -> String {
         plural(part.frontier, "state"),
     );
     let _ = match part.verdict {
-        Verdict::Proved if part.shard.of() == 1 => writeln!(text, "proved: no schedule diverges"),
+        Verdict::Proved if part.shard.of() == 1 => {
+            writeln!(text, "proved: no schedule of it diverges")
+        }
         Verdict::Proved | Verdict::Clean => {
             writeln!(
                 text,

@@ -157,6 +157,7 @@ fn report(
         messages: found.allocations + found.releases,
         allocs_failed: found.failed,
         note: damage.map(str::to_owned).or(note),
+        complete: damage.is_none() && has_history,
         ..report
     }
 }

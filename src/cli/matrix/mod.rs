@@ -21,7 +21,7 @@ use super::output::{self, OutputKind};
 use super::progress::Progress;
 use super::scenario_args::word;
 use crate::campaign::target::WORKLOADS;
-use crate::engine::controlled::exhaustive::{Goal, SearchOptions, search};
+use crate::engine::controlled::exhaustive::{Goal, SearchEnd, SearchOptions, search};
 use crate::engine::controlled::machine::Setup;
 use crate::lifecycle::{Order, Publication};
 use crate::oracle::{Kind, Verdict};
@@ -60,12 +60,13 @@ pub struct MatrixArgs {
     /// How the server understands messages; a discipline that counts on one of its own keeps it
     #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = word::<Semantics>, default_values = ["typed", "refcount"])]
     pub semantics: Vec<Semantics>,
-    /// Threads
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    pub threads: u16,
-    /// Operations a thread; an allocate and a release are one each
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]
-    pub ops: u64,
+    /// Threads [default: 2, where the workload has as many]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<u16>,
+    /// Operations a thread; an allocate and a release are one each [default: 4, or up to 8 where
+    /// the memories, sizes and devices that a file names need them]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub ops: Option<u64>,
     /// Give up on a cell after this many states
     #[arg(long, value_name = "N", default_value_t = 5_000_000)]
     pub max_states: u64,
@@ -143,7 +144,7 @@ pub fn run(args: &MatrixArgs, context: &Context) -> CommandOutcome {
             let mut text = if args.list {
                 table::list(&cells)
             } else {
-                table::table(args, &cells)
+                table::table(&cells)
             };
             text.push_str(&answer.in_words());
             text
@@ -209,6 +210,11 @@ fn search_cell(plan: &Plan, args: &MatrixArgs, context: &Context) -> Result<Cell
     };
     let found = search(&setup, &options, &mut |_| keep_going());
     let (verdict, note) = found.verdict(None);
+    let interrupted = found.ended == SearchEnd::Abandoned && !keep_going();
+    let note = note.map(|note| match interrupted {
+        true => format!("interrupted: {note}"),
+        false => note,
+    });
     let first = found
         .example
         .as_ref()

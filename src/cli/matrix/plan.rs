@@ -85,10 +85,11 @@ pub(super) fn plans(args: &MatrixArgs, seed: Option<u64>) -> Result<Vec<Plan>, S
                 file.seed = seed.unwrap_or(file.seed);
                 (file.order, file.publish) = (Some(order), Some(publish));
                 file.semantics = Some(semantics);
-                let small = file.clone().condensed(Some(args.threads), Some(args.ops));
+                let small = file.clone().condensed(args.threads, args.ops);
                 let scenario = small.resolve().map_err(|error| error.to_string())?;
-                file.threads = args.threads;
-                file.ops = args.ops;
+                // What was asked for is not left out.
+                file.threads = args.threads.unwrap_or(file.threads);
+                file.ops = args.ops.unwrap_or(file.ops);
                 plans.push(Plan {
                     label: label.clone(),
                     discipline: discipline.clone(),

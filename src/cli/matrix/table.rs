@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use super::Cell;
 use super::plan::Plan;
-use super::{Cell, MatrixArgs};
 use crate::lifecycle::{Order, Publication};
 use crate::numbers::{grouped, plural};
 use crate::oracle::Verdict;
@@ -20,13 +20,16 @@ pub(super) const FORMS: [(Order, Publication); 4] = [
 ];
 
 /// One table a server semantics.
-pub(super) fn table(args: &MatrixArgs, cells: &[Cell]) -> String {
+pub(super) fn table(cells: &[Cell]) -> String {
     let mut text = format!(
         "Each cell: track-first late, track-first early, free-first late, free-first early\n\
          + proved: every schedule was searched, none diverges   X diverges   ? not decided   · not asked\n\
          Searched: {} of {} each, of each workload condensed\n",
-        plural(args.threads.into(), "thread"),
-        plural(args.ops, "operation"),
+        most(
+            cells.iter().map(|cell| cell.plan.scenario.threads.into()),
+            "thread"
+        ),
+        most(cells.iter().map(|cell| cell.plan.scenario.ops), "operation"),
     );
     if cells.iter().any(|cell| cell.plan.what_if) {
         text.push_str("[ ] as the file is written: this is judged; the others are what-if\n");
@@ -45,6 +48,16 @@ pub(super) fn table(args: &MatrixArgs, cells: &[Cell]) -> String {
         let _ = writeln!(text, "\n{semantics} server\n{}", one_table(&of_server));
     }
     text
+}
+
+/// As `2 threads`, or `up to 8 operations` where not all have as many.
+fn most(counts: impl Iterator<Item = u64> + Clone, noun: &str) -> String {
+    let most = counts.clone().max().unwrap_or(0);
+    let all = plural(most, noun);
+    match counts.min() == Some(most) {
+        true => all,
+        false => format!("up to {all}"),
+    }
 }
 
 fn one_table(cells: &[&Cell]) -> Table {

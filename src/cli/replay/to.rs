@@ -274,7 +274,7 @@ impl PlaybackReport<'_> {
             (*torn, "not played: cut off by the end of their connection"),
             (
                 *dropped,
-                "not played: dropped by the client when it was recorded",
+                "not played: dropped on their way when it was recorded",
             ),
         ] {
             if count > 0 {

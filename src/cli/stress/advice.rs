@@ -30,7 +30,7 @@ fn after_divergence(
     summary: &VerdictSummary,
 ) -> Vec<String> {
     let mut lines = Vec::new();
-    lines.extend(remedy(scenario, summary).map(str::to_owned));
+    lines.extend(remedy(args, scenario, summary).map(str::to_owned));
     lines.push(match args.record.as_deref() {
         Some("none") => {
             "Keep the evidence: the same with --record race.hb, then heisenbed check race.hb"
@@ -45,10 +45,17 @@ fn after_divergence(
 
 /// What could help. A lock orders messages; it brings back none that is lost, mends no frame that
 /// is torn, and no mistake of the server.
-fn remedy(scenario: &Scenario, summary: &VerdictSummary) -> Option<&'static str> {
+fn remedy(
+    args: &StressArgs,
+    scenario: &Scenario,
+    summary: &VerdictSummary,
+) -> Option<&'static str> {
     let shows = |kind| summary.divergences.contains_key(&kind);
+    if args.scenario.defect.is_some() && !args.scenario.twin {
+        return Some("The defect is there on purpose: the same with --twin is without it");
+    }
     if scenario.planted.is_some() {
-        return Some("The defect is planted: the same with --twin is without it");
+        return None;
     }
     if shows(Kind::LostMessage) {
         return Some(
@@ -66,9 +73,10 @@ fn remedy(scenario: &Scenario, summary: &VerdictSummary) -> Option<&'static str>
         );
     }
     if shows(Kind::Misattributed) {
-        return Some(
-            "The server took a message for one about another buffer. Try: the same with --semantics typed",
-        );
+        // How a server elsewhere understands messages is not ours to choose.
+        return args.known_semantics(scenario).map(|_| {
+            "The server took a message for one about another buffer. Try: the same with --semantics typed"
+        });
     }
     (scenario.discipline.name != "claimed-wide")
         .then_some("Does another lock scope fix it? Try: the same with --discipline claimed-wide")

@@ -31,7 +31,7 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
         });
     }
     if dropped > 0 {
-        says.push(format!("the client dropped {}", plural(dropped, "message")));
+        says.push(format!("{} dropped on the way", plural(dropped, "message")));
     }
     if facts.missing > 0 {
         says.push(format!(
@@ -85,6 +85,6 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
         &facts.missing_stamps,
         "the sequence numbers before this one's were skipped",
     );
-    evidence.exhibit(&facts.dropped, "the client dropped this message");
+    evidence.exhibit(&facts.dropped, "this message was dropped on its way");
     evidence
 }
