@@ -13,6 +13,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
+use super::foreign::no_trace;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
 use super::verdict::{VerdictSummary, divergence_table, place};
@@ -38,7 +39,10 @@ pub struct CheckArgs {
 pub fn run(args: &CheckArgs, context: &Context) -> CommandOutcome {
     let trace = match TraceFile::open(&args.trace) {
         Ok(trace) => trace,
-        Err(error) => return CommandOutcome::bad_input(error, context.format),
+        Err(error) => {
+            let error = no_trace(&args.trace, &error);
+            return CommandOutcome::bad_input(error, context.format);
+        }
     };
     match trace.header() {
         Header::Run(header) => check_run(&trace, header, context),
@@ -194,6 +198,10 @@ fn check_import(trace: &TraceFile, context: &Context) -> CommandOutcome {
 /// live at the end is no leak yet.
 fn report(found: &MessageReport, damage: Option<&str>, weak: &str) -> Report {
     let diverged = !found.findings.is_empty();
+    let weak = match found.messages + found.unknown_messages + found.swept {
+        0 => "nothing was checked: no message about a buffer was read",
+        _ => weak,
+    };
     let weak = weak.to_owned();
     Report {
         events: found.lines,

@@ -13,11 +13,13 @@ use std::time::Instant;
 
 use clap::Args;
 
+use super::foreign;
 use super::outcome::{CommandOutcome, Context};
 use super::progress::Progress;
 use super::verdict::VerdictSummary;
 use crate::diagnosis::{Cause, Circumstances, Diagnoser, Diagnosis};
 use crate::import::allocation::{self, AllocationEvent, AllocationSource};
+use crate::import::recognise::{RECOGNISED_BYTES, Recognised, recognise};
 use crate::import::stacks::StackId;
 use crate::numbers::{grouped, plural};
 use crate::observe::{self, Seen, Visit};
@@ -26,8 +28,6 @@ use crate::oracle::{Divergence, Report, Strength, Verdict};
 use crate::trace::file::{Header, ImportFormat, ImportHeader, TraceFile};
 use crate::trace::text::TextReader;
 
-/// Bytes of a text by which its format is told.
-const SNIFFED_BYTES: u64 = 64 << 10;
 const READ_BYTES: usize = 256 << 10;
 
 /// Arguments of `heisenbed diagnose`.
@@ -87,7 +87,7 @@ fn diagnose(path: &Path, context: &Context) -> Result<Diagnosed, String> {
         // What is no trace may be a text; what is not that either is told as no trace.
         Err(no_trace) => match diagnose_text(path, context) {
             Some(result) => result.map_err(|error| at(&error))?,
-            None => return Err(no_trace.to_string()),
+            None => return Err(foreign::no_trace(path, &no_trace)),
         },
     };
     diagnosed.elapsed_s = started.elapsed().as_secs_f64();
@@ -107,7 +107,7 @@ fn diagnose_trace(trace: &TraceFile, context: &Context) -> Result<Diagnosed, Str
     }
     let what = match trace.header() {
         Header::Run(run) => format!("a recorded run of {}", run.scenario.name),
-        Header::Import(header) => format!("{}, {}", kind_of(header.format), header.source),
+        Header::Import(header) => format!("{}, {}", header.format.a_noun(), header.source),
         other => other.what().to_owned(),
     };
     diagnose_messages(what, trace.events(), context, |visit| {
@@ -119,50 +119,27 @@ fn diagnose_trace(trace: &TraceFile, context: &Context) -> Result<Diagnosed, Str
 fn diagnose_text(path: &Path, context: &Context) -> Option<Result<Diagnosed, String>> {
     let mut file = File::open(path).ok()?;
     let mut start = Vec::new();
-    (&file).take(SNIFFED_BYTES).read_to_end(&mut start).ok()?;
+    (&file)
+        .take(RECOGNISED_BYTES as u64)
+        .read_to_end(&mut start)
+        .ok()?;
     file.rewind().ok()?;
-    let header = ImportHeader {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        format: sniff(&start)?,
-        source: path.file_name()?.to_string_lossy().into_owned(),
+    let format = match recognise(&start) {
+        // A pickle is no text.
+        Recognised::Recording(ImportFormat::TorchSnapshot) => return None,
+        Recognised::Recording(format) => format,
+        _ => return None,
     };
+    let header = ImportHeader::new(format, path.file_name()?.to_string_lossy());
     let text = BufReader::with_capacity(READ_BYTES, file);
     if header.format != ImportFormat::ServerLog {
         return Some(diagnose_records(&header, text, 0, context));
     }
-    let what = kind_of(header.format).to_owned();
+    let what = header.format.a_noun();
     let diagnosed = diagnose_messages(what, 0, context, |visit| {
         observe::each_line(text, visit).map_err(|error| error.to_string())
     });
     Some(diagnosed)
-}
-
-/// What a text that begins so is. A server's log is told by one line in its beginning that such a
-/// server prints.
-fn sniff(start: &[u8]) -> Option<ImportFormat> {
-    let text = String::from_utf8_lossy(start);
-    let records = |format| {
-        let header = ImportHeader {
-            version: String::new(),
-            format,
-            source: String::new(),
-        };
-        let mut source = allocation::source(&header, start)?;
-        source.next()?.ok()
-    };
-    if text.contains("BUFFER ") && records(ImportFormat::DebugLog).is_some() {
-        return Some(ImportFormat::DebugLog);
-    }
-    if text.starts_with("Thread,Time,Action") {
-        return Some(ImportFormat::RmmLog);
-    }
-    let mut known = false;
-    let seen = observe::each_line(start, &mut |_| {
-        known = true;
-        ControlFlow::Continue(())
-    })
-    .ok()?;
-    (known && seen.positions > 0).then_some(ImportFormat::ServerLog)
 }
 
 fn diagnose_messages(
@@ -245,7 +222,7 @@ fn diagnose_records(
         knows_stacks: !source.stacks().is_empty(),
     });
     Ok(Diagnosed {
-        what: format!("{}, {}", kind_of(format), header.source),
+        what: format!("{}, {}", format.a_noun(), header.source),
         seen,
         diagnosis,
         places,
@@ -292,15 +269,6 @@ fn leak_places(
     found.groups.iter().filter_map(with_stack).collect()
 }
 
-fn kind_of(format: ImportFormat) -> &'static str {
-    match format {
-        ImportFormat::ServerLog => "a server's log",
-        ImportFormat::DebugLog => "a debug log",
-        ImportFormat::RmmLog => "an RMM log",
-        ImportFormat::TorchSnapshot => "a memory snapshot",
-    }
-}
-
 impl Diagnosed {
     /// The common part of every verdict. A leak is no divergence: where it is all that is wrong,
     /// the verdict is clean.
@@ -318,7 +286,7 @@ impl Diagnosed {
         let verdict = match named {
             Some(_) if only_leaks => Verdict::Clean,
             Some(_) => Verdict::Diverged,
-            None if diagnosis.trouble => Verdict::Inconclusive,
+            None if diagnosis.trouble || diagnosis.messages == 0 => Verdict::Inconclusive,
             None => Verdict::Clean,
         };
         let first = diagnosis.first.as_ref().map(|(kind, sighting)| Divergence {

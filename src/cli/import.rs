@@ -1,32 +1,29 @@
 //! `heisenbed import`: turns what another tool recorded into a trace, and accounts for every line
 //! of it.
+//!
+//! What is no recording of the format is refused: a file of another kind is named, and one of which
+//! not a line is understood is no import.
 
+mod account;
+mod snapshot;
+mod text;
 mod wire;
 
-use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{BufReader, Seek};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use serde_json::json;
 
-use super::check::NO_HISTORY;
+use self::account::Imported;
+use super::foreign::foreign_words;
 use super::outcome::{CommandOutcome, Context, Format};
-use super::progress::Progress;
 use super::scenario_args::word;
-use crate::import::accounting::{Accounting, UnrecognisedReason};
-use crate::import::server_log::ServerLogReader;
-use crate::import::torch_snapshot::{self, ConvertedSnapshot};
-use crate::import::{allocation, pickle};
-use crate::numbers::{grouped, plural};
+use crate::import::recognise::{RECOGNISED_BYTES, Recognised, recognise};
+use crate::import::rmm_log;
 use crate::trace::file::{ImportFormat, ImportHeader};
-use crate::trace::text::{self, TextWriter};
 use crate::tracking::Layout;
 
-/// Lines not understood that the text output lists.
-const SHOWN: usize = 10;
 const READ_BYTES: usize = 256 << 10;
 
 /// Arguments of `heisenbed import`.
@@ -35,9 +32,9 @@ pub struct ImportArgs {
     /// What recorded it
     #[arg(value_enum, value_name = "FORMAT")]
     pub source: ImportSource,
-    /// The recording
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    /// The recording; of `rmm-log` also several, of one process and a device each
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
     /// The trace to write; without it, only the account is given
     #[arg(short, long, value_name = "TRACE")]
     pub output: Option<PathBuf>,
@@ -53,10 +50,22 @@ pub enum ImportSource {
     ServerLog,
     /// The runtime's debug log (TT_BUFFER_DEBUG_LOG): blocks with call stacks
     DebugLog,
-    /// An RMM allocation log: CSV
+    /// An RMM allocation log: CSV; several, of one process and a device each, become one by time
     RmmLog,
     /// A PyTorch CUDA memory snapshot: a pickle, of which nothing is executed
     TorchSnapshot,
+    /// Your own log as CSV, with the header time,op,device,memory,address,size,thread,process
+    Csv,
+    /// Your own log as JSON Lines, with the same names as keys
+    Jsonl,
+    /// A graph capture of TT-Metal: JSON with buffer_allocate and buffer_deallocate
+    GraphCapture,
+    /// An Umpire replay log (UMPIRE_REPLAY): JSON Lines
+    Umpire,
+    /// Memory allocations traced by rocprofv3: CSV
+    Rocprof,
+    /// Calls recorded by the Vulkan Memory Allocator: CSV
+    VmaReplay,
     /// What a client sent over its socket, as raw bytes of any layout, also with a damaged start
     Wire,
 }
@@ -69,25 +78,23 @@ impl ImportSource {
             ImportSource::DebugLog => ImportFormat::DebugLog,
             ImportSource::RmmLog => ImportFormat::RmmLog,
             ImportSource::TorchSnapshot => ImportFormat::TorchSnapshot,
+            ImportSource::Csv => ImportFormat::Csv,
+            ImportSource::Jsonl => ImportFormat::Jsonl,
+            ImportSource::GraphCapture => ImportFormat::GraphCapture,
+            ImportSource::Umpire => ImportFormat::Umpire,
+            ImportSource::Rocprof => ImportFormat::Rocprof,
+            ImportSource::VmaReplay => ImportFormat::VmaReplay,
             ImportSource::Wire => return None,
         })
     }
-}
-
-/// What came of an import.
-struct Imported {
-    accounting: Accounting,
-    trace_bytes: Option<u64>,
-    /// Of a pickle.
-    snapshot: Option<(ConvertedSnapshot, pickle::SnapshotSummary)>,
 }
 
 /// Runs the subcommand.
 pub fn run(args: &ImportArgs, context: &Context) -> CommandOutcome {
     let stdout = match args.source.format() {
         Some(format) => import(args, format, context).map(|imported| match context.format {
-            Format::Json => format!("{}\n", account_json(args, format, &imported)),
-            Format::Human => account(args, &imported),
+            Format::Json => format!("{}\n", account::json(args, format, &imported)),
+            Format::Human => account::words(args, format, &imported),
         }),
         None => wire::import(args, context.format),
     };
@@ -100,273 +107,81 @@ pub fn run(args: &ImportArgs, context: &Context) -> CommandOutcome {
     }
 }
 
-/// Opens the recording, which must not be the trace too.
-fn open(args: &ImportArgs) -> Result<File, String> {
-    let file = File::open(&args.file).map_err(|error| at(&args.file, &error))?;
+fn import(args: &ImportArgs, format: ImportFormat, context: &Context) -> Result<Imported, String> {
+    if args.layout.is_some() {
+        return Err("--layout is for `import wire`: other recordings have none".to_owned());
+    }
+    let names: Vec<String> = args.files.iter().map(|file| name_of(file)).collect();
+    let mut header = ImportHeader::new(format, names.join(", "));
+    if let [file] = args.files.as_slice() {
+        let file = open(args, file)?;
+        return match format {
+            ImportFormat::TorchSnapshot => snapshot::import(args, file, header, context),
+            _ => text::import(args, file, header),
+        };
+    }
+    if format != ImportFormat::RmmLog {
+        return Err(several_files(format));
+    }
+    rmm_log::devices_of(&names)?;
+    header.files = names;
+    text::import_merged(args, header)
+}
+
+fn several_files(format: ImportFormat) -> String {
+    format!(
+        "several files become one trace for `rmm-log` only, which has a file a device; import each {} by itself",
+        format.noun()
+    )
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+/// Opens a recording, which must not be the trace too, and is refused where it is known to be
+/// something else.
+fn open(args: &ImportArgs, path: &Path) -> Result<File, String> {
+    let file = File::open(path).map_err(|error| at(path, &error))?;
     if let Some(output) = args
         .output
         .as_ref()
-        .filter(|output| same_file(&args.file, output))
+        .filter(|output| same_file(path, output))
     {
         return Err(format!(
             "{}: the trace would replace the recording; give another file to -o",
             output.display()
         ));
     }
-    Ok(file)
-}
-
-fn import(args: &ImportArgs, format: ImportFormat, context: &Context) -> Result<Imported, String> {
-    if args.layout.is_some() {
-        return Err("--layout is for `import wire`: other recordings have none".to_owned());
-    }
-    let file = open(args)?;
-    let header = ImportHeader {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        format,
-        source: args
-            .file
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default(),
-    };
-    match format {
-        ImportFormat::TorchSnapshot => import_pickle(args, file, header, context),
-        ImportFormat::ServerLog | ImportFormat::DebugLog | ImportFormat::RmmLog => {
-            import_text(args, file, header)
-        }
+    match recognise(&start_of(&file)) {
+        Recognised::Foreign(foreign) => Err(foreign_words(path, foreign)),
+        Recognised::Trace => Err(format!(
+            "{}: it is a trace of heisenbed already; see it with: heisenbed check {0}",
+            path.display()
+        )),
+        Recognised::Empty | Recognised::Recording(_) | Recognised::Unknown => Ok(file),
     }
 }
 
-/// A text is kept as it is, and read before for the account.
-fn import_text(
-    args: &ImportArgs,
-    mut file: File,
-    header: ImportHeader,
-) -> Result<Imported, String> {
-    let text = BufReader::with_capacity(READ_BYTES, &file);
-    let accounting = match allocation::source(&header, text) {
-        Some(mut records) => {
-            for record in records.by_ref() {
-                record.map_err(|error| at(&args.file, &error))?;
-            }
-            records.accounting().clone()
-        }
-        None => {
-            let mut lines = ServerLogReader::new(BufReader::with_capacity(READ_BYTES, &file));
-            for record in lines.by_ref() {
-                record.map_err(|error| at(&args.file, &error))?;
-            }
-            lines.into_accounting()
-        }
-    };
-    let mut trace_bytes = None;
-    if let Some(output) = &args.output {
-        file.rewind().map_err(|error| at(&args.file, &error))?;
-        let trace = File::create(output).map_err(|error| at(output, &error))?;
-        let written = text::write(trace, header, &mut file).map_err(|error| at(output, &error))?;
-        trace_bytes = Some(written);
+/// The beginning of a file, which is not read by that; nothing of a pipe.
+fn start_of(file: &File) -> Vec<u8> {
+    let mut start = vec![0; RECOGNISED_BYTES];
+    let mut length = 0;
+    while let Ok(read @ 1..) = file.read_at(&mut start[length..], length as u64) {
+        length += read;
     }
-    Ok(Imported {
-        accounting,
-        trace_bytes,
-        snapshot: None,
-    })
-}
-
-/// Of a pickle the entries are kept, as they are read. Where it is damaged, the trace holds what
-/// came before, and has no end.
-fn import_pickle(
-    args: &ImportArgs,
-    file: File,
-    header: ImportHeader,
-    context: &Context,
-) -> Result<Imported, String> {
-    let mut trace = match &args.output {
-        None => None,
-        Some(output) => {
-            let created = File::create(output).and_then(|trace| TextWriter::create(trace, header));
-            Some((output, created.map_err(|error| at(output, &error))?))
-        }
-    };
-    let length = file.metadata().map_or(0, |data| data.len());
-    let mut progress = Progress::new(context.quiet, "import", "bytes", length);
-    let writer = trace.as_mut().map(|(_, writer)| writer);
-    let (converted, read) =
-        torch_snapshot::convert(file, writer, &mut |bytes| progress.update(bytes));
-    progress.finish();
-    let summary = match read {
-        Ok(summary) => summary,
-        Err(error) => {
-            let entries = converted.accounting.lines;
-            return Err(unreadable(args, &error, trace, entries));
-        }
-    };
-    let mut trace_bytes = None;
-    if let Some((output, writer)) = trace {
-        trace_bytes = Some(writer.end().map_err(|error| at(output, &error))?);
-    }
-    Ok(Imported {
-        accounting: converted.accounting.clone(),
-        trace_bytes,
-        snapshot: Some((converted, summary)),
-    })
-}
-
-/// What is said of a pickle that cannot be read to its end. What was read of it is kept, if it is
-/// anything.
-fn unreadable(
-    args: &ImportArgs,
-    error: &pickle::PickleError,
-    trace: Option<(&PathBuf, TextWriter)>,
-    entries: u64,
-) -> String {
-    let what = at(&args.file, error);
-    let Some((output, writer)) = trace else {
-        return what;
-    };
-    if entries == 0 {
-        let _ = std::fs::remove_file(output);
-        return what;
-    }
-    match writer.cut_short() {
-        Ok(_) => format!(
-            "{what}\n{}: holds the {} before that",
-            output.display(),
-            entries_word(entries)
-        ),
-        Err(error) => format!("{what}\n{}", at(output, &error)),
-    }
+    start.truncate(length);
+    start
 }
 
 fn at(path: &Path, error: &dyn std::fmt::Display) -> String {
     format!("{}: {error}", path.display())
 }
 
-fn entries_word(count: u64) -> String {
-    match count {
-        1 => "1 entry".to_owned(),
-        _ => format!("{} entries", grouped(count)),
-    }
-}
-
 /// Whether two paths lead to one file.
 fn same_file(a: &Path, b: &Path) -> bool {
     let id = |path: &Path| std::fs::metadata(path).map(|data| (data.dev(), data.ino()));
     matches!((id(a), id(b)), (Ok(a), Ok(b)) if a == b)
-}
-
-fn account_json(args: &ImportArgs, format: ImportFormat, imported: &Imported) -> serde_json::Value {
-    let accounting = &imported.accounting;
-    let unrecognised: Vec<_> = accounting
-        .first_unrecognised
-        .iter()
-        .map(|line| json!({ "line": line.line, "reason": format!("{:?}", line.reason), "excerpt": line.excerpt }))
-        .collect();
-    let mut value = json!({
-        "format": format.name(),
-        "lines": accounting.lines,
-        "parsed": accounting.parsed,
-        "known_other": accounting.known_other,
-        "unrecognised": accounting.unrecognised,
-        "unrecognised_lines": unrecognised,
-        "overlong": accounting.overlong,
-        "forms": accounting.forms,
-        "trace": args.output.as_ref().map(|path| path.display().to_string()),
-        "trace_bytes": imported.trace_bytes,
-    });
-    if let Some((converted, summary)) = &imported.snapshot {
-        value["segments"] = summary.segments.into();
-        value["blocks"] = converted.blocks.into();
-        value["blocks_bytes"] = converted.blocks_bytes.into();
-        value["history"] = converted.has_history().into();
-        value["pickle_bytes"] = summary.bytes.into();
-        value["devices"] = summary.devices.into();
-        value["dropped"] = summary.dropped.into();
-        value["trailing_bytes"] = summary.trailing_bytes.into();
-    }
-    value
-}
-
-fn account(args: &ImportArgs, imported: &Imported) -> String {
-    let mut text = String::new();
-    let accounting = &imported.accounting;
-    let records = match imported.snapshot {
-        Some(_) => entries_word(accounting.lines),
-        None => plural(accounting.lines, "line"),
-    };
-    let _ = writeln!(
-        text,
-        "{}: {records}: {} parsed, {} known other, {} not understood",
-        args.file.display(),
-        grouped(accounting.parsed),
-        grouped(accounting.known_other),
-        grouped(accounting.unrecognised),
-    );
-    let width = accounting
-        .forms
-        .keys()
-        .map(|form| form.len())
-        .max()
-        .unwrap_or(0);
-    for (form, count) in &accounting.forms {
-        let _ = writeln!(text, "  {form:width$}  {}", grouped(*count));
-    }
-    for line in accounting.first_unrecognised.iter().take(SHOWN) {
-        let why = match line.reason {
-            UnrecognisedReason::CutBlock => format!(" ({})", line.reason.explain()),
-            _ => String::new(),
-        };
-        let _ = writeln!(
-            text,
-            "{}:{}: not understood{why}: {}",
-            args.file.display(),
-            line.line,
-            line.excerpt
-        );
-    }
-    if let Some((converted, summary)) = &imported.snapshot {
-        if summary.segments.is_some() {
-            let _ = writeln!(
-                text,
-                "in use when the snapshot was taken: {}, {} bytes",
-                plural(converted.blocks, "block"),
-                grouped(converted.blocks_bytes)
-            );
-        }
-        if summary.odd_blocks > 0 {
-            let _ = writeln!(
-                text,
-                "{} or segments not understood, or too many: the allocator's table is not kept",
-                plural(summary.odd_blocks, "block")
-            );
-        }
-        if !converted.has_history() {
-            let _ = writeln!(text, "{NO_HISTORY}");
-        }
-        if summary.dropped > 0 {
-            let _ = writeln!(
-                text,
-                "{} texts or frames were too many or too long to keep",
-                grouped(summary.dropped)
-            );
-        }
-        if summary.trailing_bytes > 0 {
-            let _ = writeln!(
-                text,
-                "{} bytes after the snapshot's end (byte {}) were not read",
-                grouped(summary.trailing_bytes),
-                summary.bytes
-            );
-        }
-    }
-    if let Some((output, bytes)) = args.output.as_ref().zip(imported.trace_bytes) {
-        let _ = writeln!(
-            text,
-            "trace: {} ({} bytes)\n\nNext: heisenbed check {0}",
-            output.display(),
-            grouped(bytes)
-        );
-    }
-    text
 }

@@ -14,6 +14,7 @@ pub mod corpus;
 pub mod diagnose;
 pub mod disciplines;
 pub mod explore;
+mod foreign;
 pub mod fuzz;
 pub mod import;
 pub mod logging;

@@ -76,11 +76,7 @@ fn through_a_trace(
     converted: &ConvertedSnapshot,
 ) -> (Vec<AllocationRecord>, Option<LiveTable>) {
     let expected = &converted.accounting;
-    let header = ImportHeader {
-        version: "0".to_owned(),
-        format: ImportFormat::TorchSnapshot,
-        source: "fuzz".to_owned(),
-    };
+    let header = ImportHeader::new(ImportFormat::TorchSnapshot, "fuzz");
     let mut file = tempfile::tempfile().expect("a temporary file");
     let copy = file.try_clone().expect("a second handle");
     let mut writer = TextWriter::create(copy, header.clone()).expect("writable");

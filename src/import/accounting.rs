@@ -97,6 +97,25 @@ impl Accounting {
         }
     }
 
+    /// Adds the account of another file, whose lines that were not recognised get its name.
+    pub fn add(&mut self, other: &Accounting, name: &str) {
+        self.lines += other.lines;
+        self.parsed += other.parsed;
+        self.known_other += other.known_other;
+        self.unrecognised += other.unrecognised;
+        self.overlong += other.overlong;
+        for (form, count) in &other.forms {
+            *self.forms.entry(form).or_default() += count;
+        }
+        let room = MAX_EXCERPTS.saturating_sub(self.first_unrecognised.len());
+        for line in other.first_unrecognised.iter().take(room) {
+            self.first_unrecognised.push(UnrecognisedLine {
+                excerpt: format!("{name}: {}", line.excerpt),
+                ..line.clone()
+            });
+        }
+    }
+
     fn count_unrecognised(&mut self, line: u64, reason: UnrecognisedReason, text: &[u8]) {
         self.unrecognised += 1;
         self.overlong += u64::from(reason == UnrecognisedReason::Overlong);

@@ -9,10 +9,16 @@ use std::io;
 
 use super::accounting::Accounting;
 use super::debug_log::DebugLogReader;
+use super::generic::{CsvReader, JsonlReader};
+use super::graph_capture::GraphReader;
 use super::live_table::LiveTable;
 use super::rmm_log::RmmLogReader;
+use super::rocprof::RocprofReader;
 use super::stacks::{StackId, StackTable};
 use super::torch_snapshot::EntryReader;
+use super::umpire::UmpireReader;
+use super::vma_replay::VmaReader;
+use super::without_empty::WithoutEmpty;
 use crate::trace::file::{ImportFormat, ImportHeader};
 use crate::trace::observation::{Observation, Observed};
 use crate::tracking::{Message, MessageKind};
@@ -52,8 +58,10 @@ pub enum AllocationEvent {
 }
 
 /// A buffer, as far as a record states it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Buffer {
+    /// The process that it belongs to: each has addresses of its own.
+    pub process: Option<u32>,
     /// Device id.
     pub device: i32,
     /// The C++ buffer type of its memory: an address space of its own.
@@ -81,20 +89,35 @@ pub trait AllocationSource: Iterator<Item = io::Result<AllocationRecord>> {
     fn table(&self) -> Option<&LiveTable> {
         None
     }
+
+    /// How many records were left out because they are about buffers of no bytes.
+    fn left_out(&self) -> u64 {
+        0
+    }
 }
 
-/// Reads the text that an imported trace keeps, or the recording itself where that is a text.
-/// `None` for a server's log, which is about messages.
+/// Reads the text that an imported trace keeps, or the recording itself where that is a text; of
+/// buffers with bytes (`without_empty`). `None` for a server's log, which is about messages.
 pub fn source<'a>(
     header: &ImportHeader,
     text: impl io::BufRead + 'a,
 ) -> Option<Box<dyn AllocationSource + 'a>> {
-    match header.format {
-        ImportFormat::ServerLog => None,
-        ImportFormat::DebugLog => Some(Box::new(DebugLogReader::new(text))),
-        ImportFormat::RmmLog => Some(Box::new(RmmLogReader::new(text, &header.source))),
-        ImportFormat::TorchSnapshot => Some(Box::new(EntryReader::new(text))),
-    }
+    Some(match header.format {
+        ImportFormat::ServerLog => return None,
+        ImportFormat::DebugLog => boxed(DebugLogReader::new(text)),
+        ImportFormat::RmmLog => boxed(RmmLogReader::new(text, header)),
+        ImportFormat::TorchSnapshot => boxed(EntryReader::new(text)),
+        ImportFormat::Csv => boxed(CsvReader::new(text)),
+        ImportFormat::Jsonl => boxed(JsonlReader::new(text)),
+        ImportFormat::GraphCapture => boxed(GraphReader::new(text)),
+        ImportFormat::Umpire => boxed(UmpireReader::new(text)),
+        ImportFormat::Rocprof => boxed(RocprofReader::new(text)),
+        ImportFormat::VmaReplay => boxed(VmaReader::new(text)),
+    })
+}
+
+fn boxed<'a>(source: impl AllocationSource + 'a) -> Box<dyn AllocationSource + 'a> {
+    Box::new(WithoutEmpty::new(source))
 }
 
 impl AllocationRecord {
@@ -131,7 +154,7 @@ impl AllocationRecord {
                     device: buffer.device,
                     size_bytes: buffer.size_bytes.filter(|_| allocates).unwrap_or(0),
                     buffer_type: buffer.buffer_type,
-                    pid: 0,
+                    pid: buffer.process.map_or(0, |process| process as i32),
                     address: buffer.address,
                     timestamp_ns: self.at_ns.filter(|_| allocates).unwrap_or(0),
                     extension: None,
@@ -151,6 +174,20 @@ pub fn observations<'a>(
 }
 
 impl ImportFormat {
+    /// Every format.
+    pub const ALL: [ImportFormat; 10] = [
+        ImportFormat::ServerLog,
+        ImportFormat::DebugLog,
+        ImportFormat::RmmLog,
+        ImportFormat::TorchSnapshot,
+        ImportFormat::GraphCapture,
+        ImportFormat::Umpire,
+        ImportFormat::Rocprof,
+        ImportFormat::VmaReplay,
+        ImportFormat::Csv,
+        ImportFormat::Jsonl,
+    ];
+
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
@@ -158,20 +195,56 @@ impl ImportFormat {
             ImportFormat::DebugLog => "debug-log",
             ImportFormat::RmmLog => "rmm-log",
             ImportFormat::TorchSnapshot => "torch-snapshot",
+            ImportFormat::Csv => "csv",
+            ImportFormat::Jsonl => "jsonl",
+            ImportFormat::GraphCapture => "graph-capture",
+            ImportFormat::Umpire => "umpire",
+            ImportFormat::Rocprof => "rocprof",
+            ImportFormat::VmaReplay => "vma-replay",
         }
+    }
+
+    /// What such a recording is.
+    pub fn noun(self) -> &'static str {
+        match self {
+            ImportFormat::ServerLog => "server's log",
+            ImportFormat::DebugLog => "debug log",
+            ImportFormat::RmmLog => "RMM log",
+            ImportFormat::TorchSnapshot => "memory snapshot",
+            ImportFormat::Csv => "CSV log",
+            ImportFormat::Jsonl => "JSON Lines log",
+            ImportFormat::GraphCapture => "graph capture",
+            ImportFormat::Umpire => "Umpire replay log",
+            ImportFormat::Rocprof => "rocprofv3 trace",
+            ImportFormat::VmaReplay => "recording of the Vulkan Memory Allocator",
+        }
+    }
+
+    /// The same with its article.
+    pub fn a_noun(self) -> String {
+        let article = match self {
+            ImportFormat::RmmLog | ImportFormat::Umpire => "an",
+            _ => "a",
+        };
+        format!("{article} {}", self.noun())
     }
 
     /// What positions in it count.
     pub fn position_word(self) -> &'static str {
         match self {
             ImportFormat::TorchSnapshot => "entry",
+            ImportFormat::GraphCapture => "node",
             _ => "line",
         }
     }
 
-    /// Whether records may be about buffers that were allocated before the first record. A snapshot
-    /// keeps only the last entries of a ring buffer; the others begin with the program.
+    /// Whether records may be about buffers that were allocated before the first record, and end
+    /// before the program does. A snapshot keeps only the last entries of a ring buffer, a capture is
+    /// of a part of the program; the others begin and end with the program.
     pub fn begins_in_the_middle(self) -> bool {
-        self == ImportFormat::TorchSnapshot
+        matches!(
+            self,
+            ImportFormat::TorchSnapshot | ImportFormat::GraphCapture
+        )
     }
 }

@@ -13,6 +13,15 @@ pub(super) struct DayClock {
 }
 
 impl DayClock {
+    /// Before its first time: the first time of another clock that runs beside this one. Both count
+    /// from the midnight before the day of it.
+    pub fn begin_near(&mut self, of_day_ns: u64) {
+        if self.last_ns.is_none() {
+            self.day_ns = DAY_NS;
+            self.last_ns = Some(of_day_ns);
+        }
+    }
+
     /// The time since the midnight before the first time.
     pub fn at(&mut self, of_day_ns: u64) -> u64 {
         let last_ns = self.last_ns.unwrap_or(of_day_ns);

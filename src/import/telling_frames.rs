@@ -1,7 +1,7 @@
 //! Which frames of call stacks to show people: those that tell the stacks apart.
 //!
-//! The innermost frames of an allocation are the allocator's own, the same for all. Frames are texts
-//! like `forward (model.py:42)`, innermost first.
+//! The innermost frames of an allocation are the allocator's own, the same for all. Frames are
+//! texts like `forward (model.py:42)`, innermost first.
 //!
 //! The rules, for stacks that are shown together:
 //! - The allocator's own leading frames are left out, unless there are no others.

@@ -4,8 +4,8 @@
 //! [`convert`] writes what it says of allocations as lines (module `lines`), which is what an
 //! imported trace keeps, and [`EntryReader`] reads those.
 //!
-//! `device_traces` is the history: a ring buffer for each device, which holds the last entries only,
-//! so releases without an allocation are normal in it. It has no thread ids. The trace has the
+//! `device_traces` is the history: a ring buffer for each device, which holds the last entries
+//! only, so releases without an allocation are normal in it. It has no thread ids. The trace has the
 //! entries of all devices by time. `segments` is the allocator's own table when the snapshot was
 //! taken: of it the blocks in use are kept ([`LiveTable`](super::live_table::LiveTable)).
 //!

@@ -7,7 +7,8 @@
 //! nothing is ever clean. There is no cause in them: diagnosis ranks suspects.
 //!
 //! What holds:
-//! - An address space is a device and a buffer type: one address may be live in each.
+//! - An address space is a device and a buffer type of a process, where processes are told: one
+//!   address may be live in each.
 //! - A release yields at most one of `unknown-free` and `double-free`: the latter when the records
 //!   show the address given back before, with no allocation since. In a source that begins in the
 //!   middle, the first release of an address that was never seen is no finding: it is noted as
@@ -125,7 +126,7 @@ pub struct AllocationReport {
     pub table: Option<TableComparison>,
 }
 
-type Key = (i32, u8, u64);
+type Key = (u32, i32, u8, u64);
 
 /// Checks a stream of records; see the [module](self) for what it finds.
 #[derive(Default)]
@@ -433,7 +434,8 @@ fn grouped_by_place(buffers: &[LiveRecord]) -> Vec<LiveGroup> {
 }
 
 fn key(buffer: &Buffer) -> Key {
-    (buffer.device, buffer.buffer_type, buffer.address)
+    let process = buffer.process.unwrap_or(0);
+    (process, buffer.device, buffer.buffer_type, buffer.address)
 }
 
 fn size(buffer: &Buffer) -> u64 {

@@ -40,8 +40,23 @@ pub struct ImportHeader {
     pub version: String,
     /// The format of the text.
     pub format: ImportFormat,
-    /// The name of the file that was imported, without its folder.
+    /// The name of the file that was imported, without its folder; of several, all of them.
     pub source: String,
+    /// The names of the files, where several became one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
+}
+
+impl ImportHeader {
+    /// Of one file.
+    pub fn new(format: ImportFormat, source: impl Into<String>) -> ImportHeader {
+        ImportHeader {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            format,
+            source: source.into(),
+            files: Vec::new(),
+        }
+    }
 }
 
 /// Formats that other tools record in.
@@ -56,6 +71,18 @@ pub enum ImportFormat {
     RmmLog,
     /// A PyTorch CUDA memory snapshot: a pickle.
     TorchSnapshot,
+    /// Anybody's own log: CSV with a header.
+    Csv,
+    /// Anybody's own log: JSON Lines.
+    Jsonl,
+    /// A graph capture of TT-Metal: a JSON array of nodes.
+    GraphCapture,
+    /// An Umpire replay log: JSON Lines.
+    Umpire,
+    /// Memory allocations traced by rocprofv3: CSV.
+    Rocprof,
+    /// Calls recorded by the Vulkan Memory Allocator: CSV.
+    VmaReplay,
 }
 
 /// What a capture says of itself.

@@ -180,11 +180,7 @@ mod tests {
 
     fn imported(text: &[u8]) -> TraceFile {
         let file = tempfile::tempfile().expect("a temporary file");
-        let header = ImportHeader {
-            version: "0".to_owned(),
-            format: ImportFormat::ServerLog,
-            source: "a.log".to_owned(),
-        };
+        let header = ImportHeader::new(ImportFormat::ServerLog, "a.log");
         let copy = file.try_clone().expect("a second handle");
         write(copy, header, &mut &*text).expect("writable");
         TraceFile::from_file(file, "imported".as_ref()).expect("readable")

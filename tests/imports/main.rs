@@ -7,6 +7,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod debug_log;
+mod nothing;
+mod rmm_devices;
 mod rmm_log;
 mod torch_snapshot;
 mod torch_table;
@@ -93,11 +95,7 @@ fn reported(account: &Value) -> Vec<(u64, &str)> {
 
 /// The records of a text and its account, which must add up.
 fn records(format: ImportFormat, text: &[u8]) -> (Vec<AllocationRecord>, Accounting) {
-    let header = ImportHeader {
-        version: "0".to_owned(),
-        format,
-        source: "a test".to_owned(),
-    };
+    let header = ImportHeader::new(format, "a test");
     let mut source = allocation::source(&header, text).expect("it is about allocations");
     let records = source
         .by_ref()

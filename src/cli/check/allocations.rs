@@ -72,9 +72,9 @@ pub(super) fn check(trace: &TraceFile, header: &ImportHeader, context: &Context)
         Format::Json => summary.json(&json),
         Format::Human => {
             let mut text = format!(
-                "{}: {} of {}: {words}\n{} ({})\n",
+                "{}: the {} of {}: {words}\n{} ({})\n",
                 trace.path().display(),
-                kind_of(header.format),
+                header.format.noun(),
                 header.source,
                 summary.verdict,
                 match summary.check {
@@ -170,15 +170,6 @@ fn lost_records(format: ImportFormat, accounting: &Accounting) -> u64 {
     }
 }
 
-fn kind_of(format: ImportFormat) -> &'static str {
-    match format {
-        ImportFormat::ServerLog => "a server's log",
-        ImportFormat::DebugLog => "the debug log",
-        ImportFormat::RmmLog => "the RMM log",
-        ImportFormat::TorchSnapshot => "the memory snapshot",
-    }
-}
-
 /// What the records are, in one line.
 fn words(format: ImportFormat, found: &AllocationReport, source: &dyn AllocationSource) -> String {
     let mut text = format!(
@@ -192,6 +183,10 @@ fn words(format: ImportFormat, found: &AllocationReport, source: &dyn Allocation
     let _ = write!(text, ", {}", plural(found.devices, "device"));
     if found.threads > 0 {
         let _ = write!(text, ", {}", plural(found.threads, "thread"));
+    }
+    if source.left_out() > 0 {
+        let records = plural(source.left_out(), "record");
+        let _ = write!(text, ", {records} of buffers of no bytes left out");
     }
     let unrecognised = source.accounting().unrecognised;
     let position = format.position_word();
@@ -361,6 +356,7 @@ fn json_of(format: ImportFormat, found: &AllocationReport, source: &dyn Allocati
         "unrecognised": accounting.unrecognised,
         "position": format.position_word(),
         "first_line": found.first.as_ref().map(|first| first.line),
+        "left_out": source.left_out(),
         "allocations": found.allocations,
         "releases": found.releases,
         "failed": found.failed,

@@ -15,7 +15,11 @@ use crate::trace::file::{CaptureHeader, CaptureSource, Header, TraceFile};
 
 /// Writes the capture, reads it again, and says what became of every byte.
 pub(super) fn import(args: &ImportArgs, format: Format) -> Result<String, String> {
-    let source = open(args)?;
+    let [path] = args.files.as_slice() else {
+        return Err("several files become one trace for `rmm-log` only".to_owned());
+    };
+    let source_path = path;
+    let source = open(args, source_path)?;
     let (file, path) = match &args.output {
         Some(output) => {
             let file = File::options()
@@ -38,7 +42,7 @@ pub(super) fn import(args: &ImportArgs, format: Format) -> Result<String, String
         started_unix_ns: 0,
     };
     let copy = file.try_clone().map_err(|error| at(path, &error))?;
-    let trace_bytes = write(copy, path, &header, source, &args.file)?;
+    let trace_bytes = write(copy, path, &header, source, source_path)?;
     let trace = TraceFile::from_file(file, path).map_err(|error| error.to_string())?;
     let Header::Capture(header) = trace.header() else {
         unreachable!("it was just written as a capture")
@@ -99,7 +103,7 @@ fn account_json(args: &ImportArgs, account: &CaptureAccount, trace_bytes: Option
 }
 
 fn account_human(args: &ImportArgs, account: &CaptureAccount, trace_bytes: Option<u64>) -> String {
-    let mut text = format!("{}: {}", args.file.display(), captured::human(account));
+    let mut text = format!("{}: {}", args.files[0].display(), captured::human(account));
     if let Some((output, bytes)) = args.output.as_ref().zip(trace_bytes) {
         text += &format!(
             "trace: {} ({} bytes)\n\nNext: heisenbed check {0}\n",

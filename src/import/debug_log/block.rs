@@ -105,6 +105,7 @@ impl DebugBlock {
             second_ns: None,
             frames: Vec::new(),
             buffer: Buffer {
+                process: None,
                 device: 0,
                 buffer_type: 0,
                 address: 0,
@@ -140,6 +141,7 @@ impl DebugBlock {
     /// What it says.
     pub fn event(&self, stacks: &mut StackTable) -> Option<AllocationEvent> {
         let buffer = Buffer {
+            process: None,
             stack: match self.frames.as_slice() {
                 [] => None,
                 frames => stacks.stack(frames),

@@ -17,8 +17,8 @@
 //! - Any bytes yield entries and then the end or one error with its offset.
 //!
 //! Entries are known by where they stand while they are read: in a list, in the list that is the
-//! value of `device_traces`, in the outermost dict; segments likewise, in the list that is the value
-//! of `segments`. That is how `pickle.dump` writes them.
+//! value of `device_traces`, in the outermost dict; segments likewise, in the list that is the
+//! value of `segments`. That is how `pickle.dump` writes them.
 
 mod containers;
 mod error;

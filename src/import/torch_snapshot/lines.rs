@@ -10,9 +10,9 @@
 //! | `ACTION ADDR SIZE STREAM TIME STACK` | an entry: hexadecimal address and stream, µs since 1970, `-` for what it does not have |
 //! | `? …` | an entry that was not understood |
 //!
-//! Frames and stacks come before the first block or entry that needs them, blocks before entries. A frame's text is one line
-//! already where it is read from the pickle, so that frames which are told apart there are told
-//! apart here.
+//! Frames and stacks come before the first block or entry that needs them, blocks before entries. A
+//! frame's text is one line already where it is read from the pickle, so that frames which are told
+//! apart there are told apart here.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, BufRead};
@@ -332,6 +332,7 @@ fn entry(
         return None;
     }
     let buffer = Buffer {
+        process: None,
         device,
         buffer_type: 0,
         address: addr.unwrap_or(0),

@@ -67,7 +67,7 @@ pub(super) struct EndOfLife {
     pub thread: u16,
 }
 
-type Key = (i32, u8, u64, Option<u64>);
+type Key = (Option<u32>, i32, u8, u64, Option<u64>);
 
 /// Takes lives until every thread has its operations.
 pub(super) struct Lives<'a> {
@@ -204,6 +204,7 @@ impl<'a> Lives<'a> {
 
 fn key(buffer: &Buffer) -> Key {
     (
+        buffer.process,
         buffer.device,
         buffer.buffer_type,
         buffer.address,

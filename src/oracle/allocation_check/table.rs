@@ -190,6 +190,7 @@ impl LiveBlock {
     fn record(&self, said: Option<&LiveRecord>) -> LiveRecord {
         LiveRecord {
             buffer: Buffer {
+                process: None,
                 device: self.device,
                 buffer_type: 0,
                 address: self.address,

@@ -1,0 +1,106 @@
+//! `heisenbed import` of texts: they are kept as they are, and read before for the account.
+
+use std::fs::File;
+use std::io::{BufReader, Seek};
+
+use super::account::{Imported, not_understood};
+use super::{ImportArgs, READ_BYTES, at, name_of, open, start_of};
+use crate::import::accounting::Accounting;
+use crate::import::server_log::ServerLogReader;
+use crate::import::{allocation, rmm_log};
+use crate::trace::file::{ImportFormat, ImportHeader};
+use crate::trace::text::{self, TextWriter};
+
+/// Imports one file.
+pub(super) fn import(
+    args: &ImportArgs,
+    mut file: File,
+    header: ImportHeader,
+) -> Result<Imported, String> {
+    let path = &args.files[0];
+    let accounting = account_for(&file, &header).map_err(|error| at(path, &error))?;
+    understood(&file, path, header.format, &accounting)?;
+    let mut trace_bytes = None;
+    if let Some(output) = &args.output {
+        file.rewind().map_err(|error| at(path, &error))?;
+        let trace = File::create(output).map_err(|error| at(output, &error))?;
+        let written = text::write(trace, header, &mut file).map_err(|error| at(output, &error))?;
+        trace_bytes = Some(written);
+    }
+    Ok(Imported {
+        accounting,
+        trace_bytes,
+        snapshot: None,
+    })
+}
+
+/// Imports the logs of several devices, of one process.
+pub(super) fn import_merged(args: &ImportArgs, header: ImportHeader) -> Result<Imported, String> {
+    let mut accounting = Accounting::default();
+    let mut files = Vec::new();
+    for path in &args.files {
+        let mut file = open(args, path)?;
+        let of_one = ImportHeader::new(header.format, name_of(path));
+        let counted = account_for(&file, &of_one).map_err(|error| at(path, &error))?;
+        understood(&file, path, header.format, &counted)?;
+        accounting.add(&counted, &of_one.source);
+        file.rewind().map_err(|error| at(path, &error))?;
+        files.push((of_one.source, BufReader::with_capacity(READ_BYTES, file)));
+    }
+    let mut trace_bytes = None;
+    if let Some(output) = &args.output {
+        let written = File::create(output).and_then(|trace| {
+            let mut writer = TextWriter::create(trace, header)?;
+            rmm_log::merge(files, &mut writer)?;
+            writer.end()
+        });
+        trace_bytes = Some(written.map_err(|error| at(output, &error))?);
+    }
+    Ok(Imported {
+        accounting,
+        trace_bytes,
+        snapshot: None,
+    })
+}
+
+fn account_for(file: &File, header: &ImportHeader) -> std::io::Result<Accounting> {
+    let text = BufReader::with_capacity(READ_BYTES, file);
+    match allocation::source(header, text) {
+        Some(mut records) => {
+            for record in records.by_ref() {
+                record?;
+            }
+            Ok(records.accounting().clone())
+        }
+        None => {
+            let mut lines = ServerLogReader::new(BufReader::with_capacity(READ_BYTES, file));
+            for record in lines.by_ref() {
+                record?;
+            }
+            Ok(lines.into_accounting())
+        }
+    }
+}
+
+/// Refuses a file that holds nothing, or of which nothing was understood. A server that nobody
+/// talked to says that it was started.
+fn understood(
+    file: &File,
+    path: &std::path::Path,
+    format: ImportFormat,
+    accounting: &Accounting,
+) -> Result<(), String> {
+    let blank = accounting.forms.get("other-blank").copied().unwrap_or(0);
+    if accounting.lines == blank {
+        return Err(format!(
+            "{}: there is nothing in it to import: it is empty",
+            path.display()
+        ));
+    }
+    let started =
+        format == ImportFormat::ServerLog && accounting.forms.contains_key("other-started");
+    if accounting.parsed == 0 && accounting.unrecognised > 0 && !started {
+        return Err(not_understood(path, format, accounting, &start_of(file)));
+    }
+    Ok(())
+}

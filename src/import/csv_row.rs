@@ -1,0 +1,154 @@
+//! One row of a CSV text, split at its commas, and the numbers in it.
+
+use csv_core::{ReadRecordResult, Reader};
+
+use super::accounting::UnrecognisedReason;
+
+/// Columns that a row has at most; what is beyond is no row.
+const MAX_COLUMNS: usize = 64;
+
+/// A row; its buffers are used again for the next.
+#[derive(Debug, Default)]
+pub(super) struct Row {
+    text: String,
+    /// Where each field ends in the text, and where the next begins.
+    fields: Vec<(usize, usize)>,
+    /// For rows with quotes.
+    quoted: Quoted,
+}
+
+#[derive(Debug, Default)]
+struct Quoted {
+    reader: Option<Box<Reader>>,
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Row {
+    /// Splits a line. `None` where it is no whole row of text.
+    pub fn split(&mut self, line: &[u8]) -> Option<()> {
+        self.text.clear();
+        self.fields.clear();
+        let line = line.trim_ascii_end();
+        if memchr::memchr(b'"', line).is_some() {
+            return self.split_quoted(line);
+        }
+        self.text.push_str(std::str::from_utf8(line).ok()?);
+        let mut start = 0;
+        for comma in memchr::memchr_iter(b',', line) {
+            self.fields.push((start, comma));
+            start = comma + 1;
+        }
+        self.fields.push((start, line.len()));
+        (self.fields.len() <= MAX_COLUMNS).then_some(())
+    }
+
+    fn split_quoted(&mut self, line: &[u8]) -> Option<()> {
+        let Quoted { reader, text, ends } = &mut self.quoted;
+        let reader = reader.get_or_insert_with(|| Box::new(Reader::new()));
+        reader.reset();
+        text.resize(line.len() + 1, 0);
+        ends.resize(MAX_COLUMNS, 0);
+        let (mut result, mut read, mut written, mut fields) = reader.read_record(line, text, ends);
+        while result == ReadRecordResult::InputEmpty {
+            // The end of the input, which the line's end is.
+            let rest = (&mut text[written..], &mut ends[fields..]);
+            let more = reader.read_record(&[], rest.0, rest.1);
+            result = more.0;
+            read += more.1;
+            written += more.2;
+            fields += more.3;
+        }
+        if result != ReadRecordResult::Record || read < line.len() {
+            return None;
+        }
+        self.text
+            .push_str(std::str::from_utf8(&text[..written]).ok()?);
+        let mut start = 0;
+        for end in &ends[..fields] {
+            self.fields.push((start, *end));
+            start = *end;
+        }
+        Some(())
+    }
+
+    pub fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// The field of a column, without blanks around it.
+    pub fn field(&self, column: usize) -> Option<&str> {
+        let (start, end) = *self.fields.get(column)?;
+        self.text.get(start..end).map(str::trim)
+    }
+
+    /// The column whose field is one of `names`, in any case.
+    pub fn find(&self, names: &[&str]) -> Option<usize> {
+        (0..self.len()).find(|column| {
+            self.field(*column)
+                .is_some_and(|text| names.iter().any(|name| text.eq_ignore_ascii_case(name)))
+        })
+    }
+}
+
+/// A number of digits only.
+pub(super) fn number(digits: &str, radix: u32) -> Result<u64, UnrecognisedReason> {
+    if digits.is_empty() || !digits.bytes().all(|byte| (byte as char).is_digit(radix)) {
+        return Err(UnrecognisedReason::NoKnownForm);
+    }
+    u64::from_str_radix(digits, radix).map_err(|_| UnrecognisedReason::NumberOutOfRange)
+}
+
+/// A number, decimal, or hexadecimal after `0x`.
+pub(super) fn any_number(text: &str) -> Result<u64, UnrecognisedReason> {
+    match text.strip_prefix("0x").or(text.strip_prefix("0X")) {
+        Some(digits) => number(digits, 16),
+        None => number(text, 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(line: &str) -> Option<Vec<String>> {
+        let mut row = Row::default();
+        row.split(b"left,over")?;
+        row.split(line.as_bytes())?;
+        let of = |column| row.field(column).map(str::to_owned);
+        Some((0..row.len()).filter_map(of).collect())
+    }
+
+    #[test]
+    fn a_row_with_quotes_is_the_same_row() {
+        for line in ["a, b ,c", "\"a\",b,c", "a,\"b\",\"c\"\r", "a,b,c\r\n"] {
+            assert_eq!(
+                fields(line).as_deref(),
+                Some(&["a", "b", "c"].map(str::to_owned)[..])
+            );
+        }
+        assert_eq!(
+            fields("\"a,b\",\"say \"\"c\"\"\""),
+            Some(vec!["a,b".to_owned(), "say \"c\"".to_owned()])
+        );
+        assert_eq!(fields("a,\"b"), Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(fields(&",".repeat(MAX_COLUMNS)), None);
+    }
+
+    #[test]
+    fn numbers_have_digits_only() {
+        assert_eq!(any_number("0x1F"), Ok(31));
+        assert_eq!(any_number("31"), Ok(31));
+        for wrong in ["", "0x", "+3", "-3", "3.0", "1e3", "١"] {
+            assert_eq!(
+                any_number(wrong),
+                Err(UnrecognisedReason::NoKnownForm),
+                "{wrong}"
+            );
+        }
+        assert_eq!(
+            any_number("18446744073709551616"),
+            Err(UnrecognisedReason::NumberOutOfRange)
+        );
+    }
+}

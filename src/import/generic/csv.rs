@@ -1,0 +1,69 @@
+//! The rows of a CSV log. Its first row that is no comment names the columns, in any order.
+
+use std::io::BufRead;
+
+use super::super::accounting::UnrecognisedReason;
+use super::super::csv_row::Row;
+use super::super::line_records::{LineParser, LineRecords, ParsedLine};
+use super::fields::{Field, Fields, Meaning, field};
+
+/// Iterates over the rows of a CSV log.
+pub type CsvReader<R> = LineRecords<R, CsvParser>;
+
+/// Reads rows.
+#[derive(Debug, Default)]
+pub struct CsvParser {
+    row: Row,
+    /// What the columns mean; none before the header.
+    columns: Vec<Option<Field>>,
+    meaning: Meaning,
+}
+
+impl<R: BufRead> CsvReader<R> {
+    /// Reads from `source`, which is at the start of a line.
+    pub fn new(source: R) -> CsvReader<R> {
+        LineRecords::of(source, CsvParser::default())
+    }
+}
+
+impl LineParser for CsvParser {
+    fn parse(&mut self, line: &[u8], position: u64) -> Result<ParsedLine, UnrecognisedReason> {
+        if line.first() == Some(&b'#') {
+            return Ok(ParsedLine::Other("other-comment"));
+        }
+        let CsvParser {
+            row,
+            columns,
+            meaning,
+        } = self;
+        row.split(line).ok_or(UnrecognisedReason::NoKnownForm)?;
+        if columns.len() == row.len() {
+            let mut fields = Fields::default();
+            for (column, field) in columns.iter().enumerate() {
+                if let (Some(field), Some(text)) = (field, row.field(column)) {
+                    fields.set(*field, text);
+                }
+            }
+            match meaning.record(&fields, position) {
+                Err(reason) if !is_header(row) => return Err(reason),
+                Err(_) => {}
+                read => return read,
+            }
+        } else if !is_header(row) {
+            return Err(UnrecognisedReason::NoKnownForm);
+        }
+        columns.clear();
+        columns.extend((0..row.len()).map(|column| row.field(column).and_then(field)));
+        Ok(ParsedLine::Other("other-header"))
+    }
+}
+
+/// Whether a row names the columns that are needed, each once.
+fn is_header(row: &Row) -> bool {
+    let named = |wanted: Field| {
+        (0..row.len())
+            .filter(|column| row.field(*column).and_then(field) == Some(wanted))
+            .count()
+    };
+    named(Field::Op) == 1 && named(Field::Address) == 1 && named(Field::Size) <= 1
+}

@@ -1,0 +1,309 @@
+//! What the fields of a row mean, by their names, whatever text they came from.
+
+use rustc_hash::FxHashMap;
+
+use super::super::accounting::UnrecognisedReason;
+use super::super::allocation::{AllocationEvent, AllocationRecord, Buffer};
+use super::super::clock::{DayClock, epoch_ns, time_of_day};
+use super::super::csv_row::any_number;
+use super::super::line_records::ParsedLine;
+use super::MAX_NAMES;
+
+const NO_FORM: UnrecognisedReason = UnrecognisedReason::NoKnownForm;
+
+/// A field that has a meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    /// With what its numbers without a point are to be multiplied by to be ns.
+    Time(u64),
+    Op,
+    Device,
+    Memory,
+    Address,
+    Size,
+    Thread,
+    Process,
+}
+
+/// Names of fields; the documented one of each first.
+const NAMES: [(&str, Field); 41] = [
+    ("time", Field::Time(1)),
+    ("op", Field::Op),
+    ("device", Field::Device),
+    ("memory", Field::Memory),
+    ("address", Field::Address),
+    ("size", Field::Size),
+    ("thread", Field::Thread),
+    ("process", Field::Process),
+    ("time_ns", Field::Time(1)),
+    ("time_us", Field::Time(1000)),
+    ("time_ms", Field::Time(1_000_000)),
+    ("time_s", Field::Time(1_000_000_000)),
+    ("timestamp", Field::Time(1)),
+    ("timestamp_ns", Field::Time(1)),
+    ("timestamp_us", Field::Time(1000)),
+    ("timestamp_ms", Field::Time(1_000_000)),
+    ("timestamp_s", Field::Time(1_000_000_000)),
+    ("ts", Field::Time(1)),
+    ("operation", Field::Op),
+    ("action", Field::Op),
+    ("event", Field::Op),
+    ("device_id", Field::Device),
+    ("gpu", Field::Device),
+    ("memory_type", Field::Memory),
+    ("buffer_type", Field::Memory),
+    ("pool", Field::Memory),
+    ("heap", Field::Memory),
+    ("addr", Field::Address),
+    ("pointer", Field::Address),
+    ("ptr", Field::Address),
+    ("buffer_id", Field::Address),
+    ("size_bytes", Field::Size),
+    ("bytes", Field::Size),
+    ("nbytes", Field::Size),
+    ("thread_id", Field::Thread),
+    ("tid", Field::Thread),
+    ("process_id", Field::Process),
+    ("pid", Field::Process),
+    ("device_index", Field::Device),
+    ("thread_name", Field::Thread),
+    ("length", Field::Size),
+];
+
+/// The field of that name, in any case.
+pub(super) fn field(name: &str) -> Option<Field> {
+    let name = name.trim();
+    NAMES
+        .into_iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+        .map(|(_, field)| field)
+}
+
+/// The fields of a row that have a meaning, as texts. Empty: it does not have it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Fields<'a> {
+    pub time: &'a str,
+    /// ns of a time without a point.
+    pub time_unit_ns: u64,
+    pub op: &'a str,
+    pub device: &'a str,
+    pub memory: &'a str,
+    pub address: &'a str,
+    pub size: &'a str,
+    pub thread: &'a str,
+    pub process: &'a str,
+}
+
+impl<'a> Fields<'a> {
+    pub fn set(&mut self, field: Field, text: &'a str) {
+        match field {
+            Field::Time(unit_ns) => (self.time, self.time_unit_ns) = (text, unit_ns),
+            Field::Op => self.op = text,
+            Field::Device => self.device = text,
+            Field::Memory => self.memory = text,
+            Field::Address => self.address = text,
+            Field::Size => self.size = text,
+            Field::Thread => self.thread = text,
+            Field::Process => self.process = text,
+        }
+    }
+}
+
+/// What a row does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Op {
+    Alloc,
+    Free,
+    ReleaseRequested,
+    Fail,
+}
+
+const OPS: [(&str, Op); 17] = [
+    ("alloc", Op::Alloc),
+    ("free", Op::Free),
+    ("release-requested", Op::ReleaseRequested),
+    ("fail", Op::Fail),
+    ("allocate", Op::Alloc),
+    ("allocated", Op::Alloc),
+    ("malloc", Op::Alloc),
+    ("dealloc", Op::Free),
+    ("deallocate", Op::Free),
+    ("deallocated", Op::Free),
+    ("release", Op::Free),
+    ("freed", Op::Free),
+    ("free_requested", Op::ReleaseRequested),
+    ("free_completed", Op::Free),
+    ("failed", Op::Fail),
+    ("allocate failure", Op::Fail),
+    ("oom", Op::Fail),
+];
+
+fn op(text: &str) -> Option<Op> {
+    OPS.into_iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(text))
+        .map(|(_, op)| op)
+}
+
+/// What earlier rows said that later ones need.
+#[derive(Debug, Default)]
+pub(super) struct Meaning {
+    clock: DayClock,
+    memories: FxHashMap<Box<str>, u8>,
+    threads: FxHashMap<Box<str>, u64>,
+}
+
+/// Memories of the C++ runtime, by their buffer type.
+const MEMORIES: [(&str, u8); 14] = [
+    ("dram", 0),
+    ("l1", 1),
+    ("system", 2),
+    ("l1_small", 3),
+    ("trace", 4),
+    ("system_memory", 2),
+    ("host", 2),
+    ("0", 0),
+    ("1", 1),
+    ("2", 2),
+    ("3", 3),
+    ("4", 4),
+    ("device", 0),
+    ("vram", 0),
+];
+/// Memories of other names have buffer types from here on.
+const OWN_MEMORY: u8 = 64;
+
+impl Meaning {
+    /// The record that a row is.
+    pub fn record(
+        &mut self,
+        fields: &Fields<'_>,
+        position: u64,
+    ) -> Result<ParsedLine, UnrecognisedReason> {
+        let op = op(fields.op).ok_or(NO_FORM)?;
+        let device = match fields.device {
+            "" => 0,
+            text => device(text)?,
+        };
+        let size_bytes = match fields.size {
+            "" => None,
+            text => Some(any_number(text)?),
+        };
+        let address = match fields.address {
+            "" if op != Op::Fail => return Err(NO_FORM),
+            "" | "null" | "None" | "(nil)" | "nil" | "NULL" => None,
+            text => Some(any_number(text)?),
+        };
+        let process = match fields.process {
+            "" => None,
+            text => {
+                let number = any_number(text)?;
+                Some(u32::try_from(number).map_err(|_| UnrecognisedReason::NumberOutOfRange)?)
+            }
+        };
+        let buffer_type = self.memory(fields.memory)?;
+        let thread = self.thread(fields.thread)?;
+        // Last: only a row that is used sets the clock.
+        let at_ns = self.time(fields.time, fields.time_unit_ns)?;
+        let record = |what| AllocationRecord {
+            position,
+            at_ns,
+            thread,
+            what,
+        };
+        if op == Op::Fail {
+            let size_bytes = size_bytes.unwrap_or(0);
+            let what = AllocationEvent::Failed { device, size_bytes };
+            return Ok(ParsedLine::Record("fail", record(what)));
+        }
+        let Some(address) = address else {
+            return Ok(ParsedLine::Other("other-null"));
+        };
+        let buffer = Buffer {
+            process,
+            device,
+            buffer_type,
+            address,
+            size_bytes: size_bytes.filter(|bytes| *bytes > 0 || op == Op::Alloc),
+            ..Buffer::default()
+        };
+        let (form, what) = match op {
+            Op::Alloc => ("alloc", AllocationEvent::Allocated(buffer)),
+            Op::Free => ("free", AllocationEvent::Released(buffer)),
+            Op::ReleaseRequested | Op::Fail => (
+                "release-requested",
+                AllocationEvent::ReleaseRequested(buffer),
+            ),
+        };
+        Ok(ParsedLine::Record(form, record(what)))
+    }
+
+    fn time(&mut self, text: &str, unit_ns: u64) -> Result<Option<u64>, UnrecognisedReason> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        if text.as_bytes().get(2) == Some(&b':') {
+            let of_day_ns = time_of_day(text).ok_or(NO_FORM)?;
+            return Ok(Some(self.clock.at(of_day_ns)));
+        }
+        if text.contains('.') {
+            // Of a unit that is named, the part after the point is of that unit.
+            let seconds_ns = epoch_ns(text).ok_or(NO_FORM)?;
+            return Ok(Some(match unit_ns {
+                0 | 1 => seconds_ns,
+                unit => seconds_ns / (1_000_000_000 / unit),
+            }));
+        }
+        let number = any_number(text)?;
+        match number.checked_mul(unit_ns.max(1)) {
+            Some(ns) => Ok(Some(ns)),
+            None => Err(UnrecognisedReason::NumberOutOfRange),
+        }
+    }
+
+    fn memory(&mut self, text: &str) -> Result<u8, UnrecognisedReason> {
+        if text.is_empty() {
+            return Ok(0);
+        }
+        let known = MEMORIES
+            .into_iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(text));
+        if let Some((_, number)) = known {
+            return Ok(number);
+        }
+        if let Some(number) = self.memories.get(text) {
+            return Ok(*number);
+        }
+        let number = u8::try_from(usize::from(OWN_MEMORY) + self.memories.len());
+        let number = number.map_err(|_| UnrecognisedReason::NumberOutOfRange)?;
+        self.memories.insert(text.into(), number);
+        Ok(number)
+    }
+
+    /// A thread that has a name gets a number, in the order in which names appear.
+    fn thread(&mut self, text: &str) -> Result<Option<u64>, UnrecognisedReason> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        if let Ok(number) = any_number(text) {
+            return Ok(Some(number));
+        }
+        if let Some(number) = self.threads.get(text) {
+            return Ok(Some(*number));
+        }
+        if self.threads.len() >= MAX_NAMES {
+            return Ok(None);
+        }
+        let number = self.threads.len() as u64;
+        self.threads.insert(text.into(), number);
+        Ok(Some(number))
+    }
+}
+
+/// `1`, `cuda:1`, `gpu1`.
+fn device(text: &str) -> Result<i32, UnrecognisedReason> {
+    let digits = text
+        .trim_start_matches(|c: char| c.is_ascii_alphabetic() || c == ' ' || c == '_')
+        .trim_start_matches(':');
+    let number = any_number(digits)?;
+    i32::try_from(number).map_err(|_| UnrecognisedReason::NumberOutOfRange)
+}

@@ -1,0 +1,116 @@
+//! Records of a text of which each line stands for itself: what the importers of such texts share.
+//!
+//! A [`LineParser`] says what one line is; [`LineRecords`] reads the lines and accounts for them.
+//!
+//! What holds:
+//! - Every line is counted once: as parsed, as known-other (blank lines among them) or as
+//!   unrecognised.
+//! - Memory does not grow with the length of the text, but by what the parser remembers.
+
+use std::io::{self, BufRead};
+
+use super::accounting::{Accounting, LineClass, UnrecognisedReason};
+use super::allocation::{AllocationRecord, AllocationSource};
+use super::lines::{ReadLine, read_line};
+use super::stacks::StackTable;
+
+/// What a line is.
+#[derive(Clone, Debug)]
+pub enum ParsedLine {
+    /// A record, by the name of its form.
+    Record(&'static str, AllocationRecord),
+    /// Several records: what was at one address is at another, or many are named at once.
+    Several(&'static str, Vec<AllocationRecord>),
+    /// A line that says something, which later lines complete.
+    Part(&'static str),
+    /// Known, and no record.
+    Other(&'static str),
+    /// A line that was added when texts were merged: it is not counted.
+    Added,
+}
+
+/// Says what one line is.
+pub trait LineParser {
+    /// `position` is the number of the line.
+    fn parse(&mut self, line: &[u8], position: u64) -> Result<ParsedLine, UnrecognisedReason>;
+}
+
+/// Iterates over the records of a text.
+pub struct LineRecords<R, P> {
+    source: R,
+    parser: P,
+    accounting: Accounting,
+    no_stacks: StackTable,
+    line: Vec<u8>,
+    /// More records of the last line, in order.
+    more: std::vec::IntoIter<AllocationRecord>,
+    ended: bool,
+}
+
+impl<R: BufRead, P: LineParser> LineRecords<R, P> {
+    pub(super) fn of(source: R, parser: P) -> LineRecords<R, P> {
+        LineRecords {
+            source,
+            parser,
+            accounting: Accounting::default(),
+            no_stacks: StackTable::default(),
+            line: Vec::new(),
+            more: Vec::new().into_iter(),
+            ended: false,
+        }
+    }
+
+    fn next_record(&mut self) -> io::Result<Option<AllocationRecord>> {
+        if let Some(record) = self.more.next() {
+            return Ok(Some(record));
+        }
+        loop {
+            let read = match read_line(&mut self.source, &mut self.line)? {
+                ReadLine::End => return Ok(None),
+                ReadLine::Overlong => Err(UnrecognisedReason::Overlong),
+                ReadLine::Whole { .. } if self.line.trim_ascii().is_empty() => {
+                    Ok(ParsedLine::Other("other-blank"))
+                }
+                ReadLine::Whole { .. } => self.parser.parse(&self.line, self.accounting.lines + 1),
+            };
+            let (form, class, record) = match read {
+                Ok(ParsedLine::Record(form, record)) => (form, LineClass::Parsed, Some(record)),
+                Ok(ParsedLine::Several(form, records)) => {
+                    self.more = records.into_iter();
+                    (form, LineClass::Parsed, self.more.next())
+                }
+                Ok(ParsedLine::Part(form)) => (form, LineClass::Parsed, None),
+                Ok(ParsedLine::Other(form)) => (form, LineClass::KnownOther, None),
+                Ok(ParsedLine::Added) => continue,
+                Err(reason) => ("unrecognised", LineClass::Unrecognised(reason), None),
+            };
+            self.accounting.count(form, class, &self.line);
+            if record.is_some() {
+                return Ok(record);
+            }
+        }
+    }
+}
+
+impl<R: BufRead, P: LineParser> Iterator for LineRecords<R, P> {
+    type Item = io::Result<AllocationRecord>;
+
+    fn next(&mut self) -> Option<io::Result<AllocationRecord>> {
+        if self.ended {
+            return None;
+        }
+        let next = self.next_record().transpose();
+        self.ended = !matches!(next, Some(Ok(_)));
+        next
+    }
+}
+
+impl<R: BufRead, P: LineParser> AllocationSource for LineRecords<R, P> {
+    fn accounting(&self) -> &Accounting {
+        &self.accounting
+    }
+
+    fn stacks(&self) -> &StackTable {
+        &self.no_stacks
+    }
+}

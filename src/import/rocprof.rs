@@ -1,0 +1,156 @@
+//! Reads the memory allocations that rocprofv3 traces: CSV, a row for each allocation and release.
+//!
+//! Columns are found by the names in the first row: `Kind`, `Operation`, `Agent_Id`,
+//! `Allocation_Size`, `Address`, `Start_Timestamp`, and `Thread_Id` where there is one. A release
+//! says neither agent nor size: it is of the agent that its address was allocated on. Handles of
+//! virtual memory (`VMEM`) are an address space of their own.
+//!
+//! What holds:
+//! - Every row is counted once: as parsed, as known-other (the header, blank lines, null pointers,
+//!   rows of other kinds) or as unrecognised.
+//! - Memory grows with what is live at once, not with the length of the trace.
+
+use std::io::BufRead;
+
+use rustc_hash::FxHashMap;
+
+use super::accounting::UnrecognisedReason;
+use super::allocation::{AllocationEvent, AllocationRecord, Buffer};
+use super::csv_row::{Row, any_number, number};
+use super::line_records::{LineParser, LineRecords, ParsedLine};
+
+const NO_FORM: UnrecognisedReason = UnrecognisedReason::NoKnownForm;
+/// The buffer type of handles of virtual memory: none of the C++ runtime's.
+const VIRTUAL: u8 = 64;
+
+/// Iterates over the rows of a trace of allocations.
+pub type RocprofReader<R> = LineRecords<R, RocprofParser>;
+
+/// Reads rows.
+#[derive(Debug, Default)]
+pub struct RocprofParser {
+    row: Row,
+    columns: Option<RocprofColumns>,
+    /// The agent of each address that is live.
+    agents: FxHashMap<(u8, u64), i32>,
+}
+
+/// Where the columns are.
+#[derive(Clone, Copy, Debug)]
+struct RocprofColumns {
+    count: usize,
+    kind: Option<usize>,
+    operation: usize,
+    agent: usize,
+    size: usize,
+    address: usize,
+    start: Option<usize>,
+    thread: Option<usize>,
+}
+
+impl<R: BufRead> RocprofReader<R> {
+    /// Reads from `source`, which is at the start of a line.
+    pub fn new(source: R) -> RocprofReader<R> {
+        LineRecords::of(source, RocprofParser::default())
+    }
+}
+
+impl LineParser for RocprofParser {
+    fn parse(&mut self, line: &[u8], position: u64) -> Result<ParsedLine, UnrecognisedReason> {
+        self.row.split(line).ok_or(NO_FORM)?;
+        if let Some(columns) = columns_in(&self.row) {
+            self.columns = Some(columns);
+            return Ok(ParsedLine::Other("other-header"));
+        }
+        let columns = self.columns.ok_or(NO_FORM)?;
+        if self.row.len() != columns.count {
+            return Err(NO_FORM);
+        }
+        let field = |column: usize| self.row.field(column).ok_or(NO_FORM);
+        if let Some(kind) = columns.kind
+            && field(kind)? != "MEMORY_ALLOCATION"
+        {
+            let known = field(kind)?.ends_with("_MEMORY") || field(kind)?.starts_with("SCRATCH");
+            return match known {
+                true => Ok(ParsedLine::Other("other-kind")),
+                false => Err(NO_FORM),
+            };
+        }
+        let operation = field(columns.operation)?;
+        let operation = operation
+            .strip_prefix("MEMORY_ALLOCATION_")
+            .unwrap_or(operation);
+        let (form, buffer_type, releases) = match operation {
+            "ALLOCATE" | "ALLOC" => ("allocate", 0, false),
+            "VMEM_ALLOCATE" => ("vmem-allocate", VIRTUAL, false),
+            "FREE" => ("free", 0, true),
+            "VMEM_FREE" => ("vmem-free", VIRTUAL, true),
+            "NONE" | "RECLAIM" => return Ok(ParsedLine::Other("other-operation")),
+            _ => return Err(NO_FORM),
+        };
+        let address = any_number(field(columns.address)?)?;
+        let at_ns = match columns.start {
+            Some(column) => Some(number(field(column)?, 10)?),
+            None => None,
+        };
+        let thread = match columns.thread.map(field).transpose()? {
+            None | Some("") => None,
+            Some(text) => Some(any_number(text)?),
+        };
+        let (device, size_bytes) = match releases {
+            true => (0, None),
+            false => {
+                let agent = agent(field(columns.agent)?)?;
+                (agent, Some(number(field(columns.size)?, 10)?))
+            }
+        };
+        if address == 0 {
+            return Ok(ParsedLine::Other("other-null"));
+        }
+        let device = match releases {
+            true => self.agents.remove(&(buffer_type, address)).unwrap_or(0),
+            false => {
+                self.agents.insert((buffer_type, address), device);
+                device
+            }
+        };
+        let buffer = Buffer {
+            device,
+            buffer_type,
+            address,
+            size_bytes,
+            ..Buffer::default()
+        };
+        let what = match releases {
+            true => AllocationEvent::Released(buffer),
+            false => AllocationEvent::Allocated(buffer),
+        };
+        let record = AllocationRecord {
+            position,
+            at_ns,
+            thread,
+            what,
+        };
+        Ok(ParsedLine::Record(form, record))
+    }
+}
+
+/// The columns, if this row names them.
+fn columns_in(row: &Row) -> Option<RocprofColumns> {
+    Some(RocprofColumns {
+        count: row.len(),
+        kind: row.find(&["Kind"]),
+        operation: row.find(&["Operation"])?,
+        agent: row.find(&["Agent_Id"])?,
+        size: row.find(&["Allocation_Size"])?,
+        address: row.find(&["Address"])?,
+        start: row.find(&["Start_Timestamp"]),
+        thread: row.find(&["Thread_Id"]),
+    })
+}
+
+/// `4`, `Agent 4`, `GPU 4`.
+fn agent(text: &str) -> Result<i32, UnrecognisedReason> {
+    let digits = text.trim_start_matches(|c: char| c.is_ascii_alphabetic() || " -_:".contains(c));
+    i32::try_from(number(digits, 10)?).map_err(|_| UnrecognisedReason::NumberOutOfRange)
+}
