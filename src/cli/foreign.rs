@@ -9,8 +9,8 @@ use std::path::Path;
 use crate::import::recognise::{ForeignFile, RECOGNISED_BYTES, Recognised, recognise};
 use crate::trace::file::{ImportFormat, TraceError};
 
-/// Characters of the file's beginning that are shown.
-const SHOWN_CHARS: usize = 60;
+/// Characters of the file's beginning, and of a sample, that are shown.
+const SHOWN_CHARS: usize = 72;
 
 /// What is said of a file that is known to be something else.
 pub(super) fn foreign_words(path: &Path, foreign: ForeignFile) -> String {
@@ -64,7 +64,7 @@ pub(super) fn no_trace(path: &Path, error: &TraceError) -> String {
 /// Which forms were tried, each with a line of it.
 fn unknown(path: &Path, start: &[u8]) -> String {
     let mut text = format!(
-        "{}: it has no form that is known: it begins with `{}`; tried were\n",
+        "{}: not a heisenbed trace, nor of another form that is known; it begins with `{}`; tried were\n",
         path.display(),
         beginning(start)
     );
@@ -76,7 +76,13 @@ fn unknown(path: &Path, start: &[u8]) -> String {
         "trace"
     );
     for format in ImportFormat::ALL {
-        let _ = writeln!(text, "  {:width$}  {}", format.name(), format.sample_line());
+        let line: String = format.sample_line().chars().take(SHOWN_CHARS).collect();
+        let more = if line.len() < format.sample_line().len() {
+            "…"
+        } else {
+            ""
+        };
+        let _ = writeln!(text, "  {:width$}  {line}{more}", format.name());
     }
     text.push_str("docs/formats.md says what each holds; your own log is read as csv or jsonl");
     text

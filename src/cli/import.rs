@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use self::account::Imported;
+use self::account::ImportedRecords;
 use super::foreign::foreign_words;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::scenario_args::word;
@@ -50,7 +50,7 @@ pub enum ImportSource {
     ServerLog,
     /// The runtime's debug log (TT_BUFFER_DEBUG_LOG): blocks with call stacks
     DebugLog,
-    /// An RMM allocation log: CSV; several, of one process and a device each, become one by time
+    /// An RMM allocation log: CSV
     RmmLog,
     /// A PyTorch CUDA memory snapshot: a pickle, of which nothing is executed
     TorchSnapshot,
@@ -107,7 +107,11 @@ pub fn run(args: &ImportArgs, context: &Context) -> CommandOutcome {
     }
 }
 
-fn import(args: &ImportArgs, format: ImportFormat, context: &Context) -> Result<Imported, String> {
+fn import(
+    args: &ImportArgs,
+    format: ImportFormat,
+    context: &Context,
+) -> Result<ImportedRecords, String> {
     if args.layout.is_some() {
         return Err("--layout is for `import wire`: other recordings have none".to_owned());
     }

@@ -239,8 +239,8 @@ impl ImportFormat {
     }
 
     /// Whether records may be about buffers that were allocated before the first record, and end
-    /// before the program does. A snapshot keeps only the last entries of a ring buffer, a capture is
-    /// of a part of the program; the others begin and end with the program.
+    /// before the program does. A snapshot keeps only the last entries of a ring buffer, a capture
+    /// is of a part of the program; the others begin and end with the program.
     pub fn begins_in_the_middle(self) -> bool {
         matches!(
             self,

@@ -9,7 +9,7 @@ const MAX_COLUMNS: usize = 64;
 
 /// A row; its buffers are used again for the next.
 #[derive(Debug, Default)]
-pub(super) struct Row {
+pub(super) struct CsvRow {
     text: String,
     /// Where each field ends in the text, and where the next begins.
     fields: Vec<(usize, usize)>,
@@ -24,7 +24,7 @@ struct Quoted {
     ends: Vec<usize>,
 }
 
-impl Row {
+impl CsvRow {
     /// Splits a line. `None` where it is no whole row of text.
     pub fn split(&mut self, line: &[u8]) -> Option<()> {
         self.text.clear();
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     fn fields(line: &str) -> Option<Vec<String>> {
-        let mut row = Row::default();
+        let mut row = CsvRow::default();
         row.split(b"left,over")?;
         row.split(line.as_bytes())?;
         let of = |column| row.field(column).map(str::to_owned);

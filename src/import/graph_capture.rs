@@ -1,9 +1,9 @@
 //! Reads graph captures of TT-Metal: a JSON array of nodes, of which some say that a buffer was
 //! allocated or deallocated.
 //!
-//! `buffer_allocate` says address, size, type and device. `buffer_deallocate` says no address: it is
-//! connected to the node of its buffer, as the allocation is. Values are texts. A capture begins and
-//! ends in the middle of a program.
+//! `buffer_allocate` says address, size, type and device. `buffer_deallocate` says no address: it
+//! is connected to the node of its buffer, as the allocation is. Values are texts. A capture begins
+//! and ends in the middle of a program.
 //!
 //! What holds:
 //! - Every node is counted once: as parsed, as known-other (nodes of other types, deallocations of

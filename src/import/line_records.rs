@@ -1,6 +1,6 @@
 //! Records of a text of which each line stands for itself: what the importers of such texts share.
 //!
-//! A [`LineParser`] says what one line is; [`LineRecords`] reads the lines and accounts for them.
+//! A [`LineFormat`] says what one line is; [`LineRecords`] reads the lines and accounts for them.
 //!
 //! What holds:
 //! - Every line is counted once: as parsed, as known-other (blank lines among them) or as
@@ -30,7 +30,7 @@ pub enum ParsedLine {
 }
 
 /// Says what one line is.
-pub trait LineParser {
+pub trait LineFormat {
     /// `position` is the number of the line.
     fn parse(&mut self, line: &[u8], position: u64) -> Result<ParsedLine, UnrecognisedReason>;
 }
@@ -47,7 +47,7 @@ pub struct LineRecords<R, P> {
     ended: bool,
 }
 
-impl<R: BufRead, P: LineParser> LineRecords<R, P> {
+impl<R: BufRead, P: LineFormat> LineRecords<R, P> {
     pub(super) fn of(source: R, parser: P) -> LineRecords<R, P> {
         LineRecords {
             source,
@@ -92,7 +92,7 @@ impl<R: BufRead, P: LineParser> LineRecords<R, P> {
     }
 }
 
-impl<R: BufRead, P: LineParser> Iterator for LineRecords<R, P> {
+impl<R: BufRead, P: LineFormat> Iterator for LineRecords<R, P> {
     type Item = io::Result<AllocationRecord>;
 
     fn next(&mut self) -> Option<io::Result<AllocationRecord>> {
@@ -105,7 +105,7 @@ impl<R: BufRead, P: LineParser> Iterator for LineRecords<R, P> {
     }
 }
 
-impl<R: BufRead, P: LineParser> AllocationSource for LineRecords<R, P> {
+impl<R: BufRead, P: LineFormat> AllocationSource for LineRecords<R, P> {
     fn accounting(&self) -> &Accounting {
         &self.accounting
     }

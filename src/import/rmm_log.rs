@@ -20,8 +20,8 @@ use std::io::BufRead;
 use super::accounting::UnrecognisedReason;
 use super::allocation::{AllocationEvent, AllocationRecord, Buffer};
 use super::clock::{DayClock, epoch_ns, time_of_day};
-use super::csv_row::{Row, any_number, number};
-use super::line_records::{LineParser, LineRecords, ParsedLine};
+use super::csv_row::{CsvRow, any_number, number};
+use super::line_records::{LineFormat, LineRecords, ParsedLine};
 use crate::trace::file::ImportHeader;
 pub use merge::{devices_of, merge};
 
@@ -39,7 +39,7 @@ pub struct RmmParser {
     /// One for each file; the first only, unless several were merged.
     files: Vec<LogFile>,
     current: usize,
-    row: Row,
+    row: CsvRow,
 }
 
 /// What is known of a file.
@@ -82,7 +82,7 @@ impl<R: BufRead> RmmLogReader<R> {
             RmmParser {
                 files,
                 current: 0,
-                row: Row::default(),
+                row: CsvRow::default(),
             },
         )
     }
@@ -118,7 +118,7 @@ impl RmmParser {
     }
 }
 
-impl LineParser for RmmParser {
+impl LineFormat for RmmParser {
     fn parse(&mut self, line: &[u8], position: u64) -> Result<ParsedLine, UnrecognisedReason> {
         if self.files.len() > 1 && self.marked(line).is_some() {
             return Ok(ParsedLine::Added);
@@ -195,7 +195,7 @@ enum Action {
 }
 
 /// The columns, if this row names them.
-fn columns_in(row: &Row) -> Option<RmmColumns> {
+fn columns_in(row: &CsvRow) -> Option<RmmColumns> {
     let action = row.find(&["action"])?;
     Some(RmmColumns {
         count: row.len(),

@@ -16,8 +16,8 @@ use rustc_hash::FxHashMap;
 
 use super::accounting::UnrecognisedReason;
 use super::allocation::{AllocationEvent, AllocationRecord, Buffer};
-use super::csv_row::{Row, any_number, number};
-use super::line_records::{LineParser, LineRecords, ParsedLine};
+use super::csv_row::{CsvRow, any_number, number};
+use super::line_records::{LineFormat, LineRecords, ParsedLine};
 
 const NO_FORM: UnrecognisedReason = UnrecognisedReason::NoKnownForm;
 /// The buffer type of handles of virtual memory: none of the C++ runtime's.
@@ -29,7 +29,7 @@ pub type RocprofReader<R> = LineRecords<R, RocprofParser>;
 /// Reads rows.
 #[derive(Debug, Default)]
 pub struct RocprofParser {
-    row: Row,
+    row: CsvRow,
     columns: Option<RocprofColumns>,
     /// The agent of each address that is live.
     agents: FxHashMap<(u8, u64), i32>,
@@ -55,7 +55,7 @@ impl<R: BufRead> RocprofReader<R> {
     }
 }
 
-impl LineParser for RocprofParser {
+impl LineFormat for RocprofParser {
     fn parse(&mut self, line: &[u8], position: u64) -> Result<ParsedLine, UnrecognisedReason> {
         self.row.split(line).ok_or(NO_FORM)?;
         if let Some(columns) = columns_in(&self.row) {
@@ -136,7 +136,7 @@ impl LineParser for RocprofParser {
 }
 
 /// The columns, if this row names them.
-fn columns_in(row: &Row) -> Option<RocprofColumns> {
+fn columns_in(row: &CsvRow) -> Option<RocprofColumns> {
     Some(RocprofColumns {
         count: row.len(),
         kind: row.find(&["Kind"]),

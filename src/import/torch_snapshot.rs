@@ -5,9 +5,9 @@
 //! imported trace keeps, and [`EntryReader`] reads those.
 //!
 //! `device_traces` is the history: a ring buffer for each device, which holds the last entries
-//! only, so releases without an allocation are normal in it. It has no thread ids. The trace has the
-//! entries of all devices by time. `segments` is the allocator's own table when the snapshot was
-//! taken: of it the blocks in use are kept ([`LiveTable`](super::live_table::LiveTable)).
+//! only, so releases without an allocation are normal in it. It has no thread ids. The trace has
+//! the entries of all devices by time. `segments` is the allocator's own table when the snapshot
+//! was taken: of it the blocks in use are kept ([`LiveTable`](super::live_table::LiveTable)).
 //!
 //! What holds:
 //! - Every entry is counted once: as parsed, as known-other (segments, snapshots) or as

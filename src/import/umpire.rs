@@ -23,7 +23,7 @@ use serde::de::IgnoredAny;
 use super::accounting::UnrecognisedReason;
 use super::allocation::{AllocationEvent, AllocationRecord, Buffer};
 use super::generic::Scalar;
-use super::line_records::{LineParser, LineRecords, ParsedLine};
+use super::line_records::{LineFormat, LineRecords, ParsedLine};
 
 /// Reallocations of which the first line was read and not the second: threads have one each.
 const MAX_UNDER_WAY: usize = 4096;
@@ -120,7 +120,7 @@ struct Said {
     size_bytes: Option<u64>,
 }
 
-impl LineParser for UmpireParser {
+impl LineFormat for UmpireParser {
     fn parse(&mut self, line: &[u8], position: u64) -> Result<ParsedLine, UnrecognisedReason> {
         let line = std::str::from_utf8(line).map_err(|_| NO_FORM)?;
         if line.starts_with('#') {

@@ -2,8 +2,8 @@
 //!
 //! The first line names the format, the second its version; a section of configuration follows.
 //! A call is `thread,time,frame,function,…`: the pointer of the allocation, in hexadecimal without
-//! a prefix, stands for its address. Of images the size is not recorded. A text of the user's, which
-//! may have commas, comes last.
+//! a prefix, stands for its address. Of images the size is not recorded. A text of the user's,
+//! which may have commas, comes last.
 //!
 //! What holds:
 //! - Every line is counted once: as parsed, as known-other (the head, the configuration, calls that
@@ -16,7 +16,7 @@ use super::accounting::UnrecognisedReason;
 use super::allocation::{AllocationEvent, AllocationRecord, Buffer};
 use super::clock::epoch_ns;
 use super::csv_row::number;
-use super::line_records::{LineParser, LineRecords, ParsedLine};
+use super::line_records::{LineFormat, LineRecords, ParsedLine};
 
 /// What such a recording begins with.
 pub const FIRST_LINE: &str = "Vulkan Memory Allocator,Calls recording";
@@ -60,7 +60,7 @@ impl<R: BufRead> VmaReader<R> {
     }
 }
 
-impl LineParser for VmaParser {
+impl LineFormat for VmaParser {
     fn parse(&mut self, line: &[u8], position: u64) -> Result<ParsedLine, UnrecognisedReason> {
         // A text of the user's may be in any encoding.
         let text = String::from_utf8_lossy(line);

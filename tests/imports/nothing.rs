@@ -99,7 +99,7 @@ fn a_log_with_a_header_and_no_rows_is_an_import_of_which_nothing_was_checked() {
 fn what_is_known_to_be_something_else_is_named_with_its_remedy() {
     let mut tar = vec![b'a'; 600];
     tar[257..262].copy_from_slice(b"ustar");
-    let rmm_debug = include_bytes!("../../corpus/imports/rmm-debug.txt");
+    let rmm_debug = include_bytes!("fixtures/rmm-debug.txt");
     let cases: [(&[u8], &str, &str); 8] = [
         (b"\x1f\x8b\x08\x00\x00", "gzip", "gunzip -k"),
         (b"\x28\xb5\x2f\xfd\x04", "zstd", "zstd -d"),

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use super::Recording;
 use super::torch_snapshot::pickled;
 
-/// A snapshot of the corpus.
+/// A kept snapshot.
 fn kept(name: &str) -> Recording {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/imports/torch");
-    let bytes = std::fs::read(folder.join(name)).expect("a snapshot of the corpus");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/imports/fixtures");
+    let bytes = std::fs::read(folder.join(name)).expect("a kept snapshot");
     Recording::new("torch-snapshot", name, bytes)
 }
 

@@ -18,7 +18,7 @@ use crate::trace::file::ImportFormat;
 const SHOWN: usize = 10;
 
 /// What came of an import.
-pub(super) struct Imported {
+pub(super) struct ImportedRecords {
     pub accounting: Accounting,
     pub trace_bytes: Option<u64>,
     /// Of a pickle.
@@ -83,7 +83,7 @@ pub(super) fn entries_word(count: u64) -> String {
 pub(super) fn json(
     args: &ImportArgs,
     format: ImportFormat,
-    imported: &Imported,
+    imported: &ImportedRecords,
 ) -> serde_json::Value {
     let accounting = &imported.accounting;
     let unrecognised: Vec<_> = accounting
@@ -116,7 +116,7 @@ pub(super) fn json(
     value
 }
 
-pub(super) fn words(args: &ImportArgs, format: ImportFormat, imported: &Imported) -> String {
+pub(super) fn words(args: &ImportArgs, format: ImportFormat, imported: &ImportedRecords) -> String {
     let mut text = String::new();
     let accounting = &imported.accounting;
     let records = match format.position_word() {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use super::account::{self, Imported, entries_word};
+use super::account::{self, ImportedRecords, entries_word};
 use super::{ImportArgs, at, start_of};
 use crate::cli::foreign::other_format;
 use crate::cli::outcome::Context;
@@ -19,7 +19,7 @@ pub(super) fn import(
     file: File,
     header: ImportHeader,
     context: &Context,
-) -> Result<Imported, String> {
+) -> Result<ImportedRecords, String> {
     let mut trace = match &args.output {
         None => None,
         Some(output) => {
@@ -63,7 +63,7 @@ pub(super) fn import(
     if let Some((output, writer)) = trace {
         trace_bytes = Some(writer.end().map_err(|error| at(output, &error))?);
     }
-    Ok(Imported {
+    Ok(ImportedRecords {
         accounting: converted.accounting.clone(),
         trace_bytes,
         snapshot: Some((converted, summary)),

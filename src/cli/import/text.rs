@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufReader, Seek};
 
-use super::account::{Imported, not_understood};
+use super::account::{ImportedRecords, not_understood};
 use super::{ImportArgs, READ_BYTES, at, name_of, open, start_of};
 use crate::import::accounting::Accounting;
 use crate::import::server_log::ServerLogReader;
@@ -16,7 +16,7 @@ pub(super) fn import(
     args: &ImportArgs,
     mut file: File,
     header: ImportHeader,
-) -> Result<Imported, String> {
+) -> Result<ImportedRecords, String> {
     let path = &args.files[0];
     let accounting = account_for(&file, &header).map_err(|error| at(path, &error))?;
     understood(&file, path, header.format, &accounting)?;
@@ -27,7 +27,7 @@ pub(super) fn import(
         let written = text::write(trace, header, &mut file).map_err(|error| at(output, &error))?;
         trace_bytes = Some(written);
     }
-    Ok(Imported {
+    Ok(ImportedRecords {
         accounting,
         trace_bytes,
         snapshot: None,
@@ -35,7 +35,10 @@ pub(super) fn import(
 }
 
 /// Imports the logs of several devices, of one process.
-pub(super) fn import_merged(args: &ImportArgs, header: ImportHeader) -> Result<Imported, String> {
+pub(super) fn import_merged(
+    args: &ImportArgs,
+    header: ImportHeader,
+) -> Result<ImportedRecords, String> {
     let mut accounting = Accounting::default();
     let mut files = Vec::new();
     for path in &args.files {
@@ -56,7 +59,7 @@ pub(super) fn import_merged(args: &ImportArgs, header: ImportHeader) -> Result<I
         });
         trace_bytes = Some(written.map_err(|error| at(output, &error))?);
     }
-    Ok(Imported {
+    Ok(ImportedRecords {
         accounting,
         trace_bytes,
         snapshot: None,

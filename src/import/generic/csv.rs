@@ -3,8 +3,8 @@
 use std::io::BufRead;
 
 use super::super::accounting::UnrecognisedReason;
-use super::super::csv_row::Row;
-use super::super::line_records::{LineParser, LineRecords, ParsedLine};
+use super::super::csv_row::CsvRow;
+use super::super::line_records::{LineFormat, LineRecords, ParsedLine};
 use super::fields::{Field, Fields, Meaning, field};
 
 /// Iterates over the rows of a CSV log.
@@ -13,7 +13,7 @@ pub type CsvReader<R> = LineRecords<R, CsvParser>;
 /// Reads rows.
 #[derive(Debug, Default)]
 pub struct CsvParser {
-    row: Row,
+    row: CsvRow,
     /// What the columns mean; none before the header.
     columns: Vec<Option<Field>>,
     meaning: Meaning,
@@ -26,7 +26,7 @@ impl<R: BufRead> CsvReader<R> {
     }
 }
 
-impl LineParser for CsvParser {
+impl LineFormat for CsvParser {
     fn parse(&mut self, line: &[u8], position: u64) -> Result<ParsedLine, UnrecognisedReason> {
         if line.first() == Some(&b'#') {
             return Ok(ParsedLine::Other("other-comment"));
@@ -59,7 +59,7 @@ impl LineParser for CsvParser {
 }
 
 /// Whether a row names the columns that are needed, each once.
-fn is_header(row: &Row) -> bool {
+fn is_header(row: &CsvRow) -> bool {
     let named = |wanted: Field| {
         (0..row.len())
             .filter(|column| row.field(*column).and_then(field) == Some(wanted))

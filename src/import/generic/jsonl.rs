@@ -6,7 +6,7 @@ use std::io::BufRead;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::super::accounting::UnrecognisedReason;
-use super::super::line_records::{LineParser, LineRecords, ParsedLine};
+use super::super::line_records::{LineFormat, LineRecords, ParsedLine};
 use super::Scalar;
 use super::fields::{Field, Fields, Meaning, field};
 
@@ -26,7 +26,7 @@ impl<R: BufRead> JsonlReader<R> {
     }
 }
 
-impl LineParser for JsonlParser {
+impl LineFormat for JsonlParser {
     fn parse(&mut self, line: &[u8], position: u64) -> Result<ParsedLine, UnrecognisedReason> {
         const NO_FORM: UnrecognisedReason = UnrecognisedReason::NoKnownForm;
         let line = std::str::from_utf8(line).map_err(|_| NO_FORM)?;

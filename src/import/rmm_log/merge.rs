@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::io::{self, BufRead};
 
 use super::super::allocation::AllocationRecord;
-use super::super::line_records::{LineParser, ParsedLine};
+use super::super::line_records::{LineFormat, ParsedLine};
 use super::super::lines::{ReadLine, read_line};
-use super::{FILE_MARK, LogFile, RmmParser, Row, device_in};
+use super::{CsvRow, FILE_MARK, LogFile, RmmParser, device_in};
 use crate::trace::text::TextWriter;
 
 /// The devices of several files, by their names: each must name another. Else the reason.
@@ -38,7 +38,7 @@ pub fn merge<R: BufRead>(files: Vec<(String, R)>, write: &mut TextWriter) -> io:
     let mut parser = RmmParser {
         files: names.iter().map(|name| LogFile::new(name)).collect(),
         current: 0,
-        row: Row::default(),
+        row: CsvRow::default(),
     };
     let mut sources: Vec<MergedFile<R>> = Vec::new();
     let mut queue = BinaryHeap::new();
