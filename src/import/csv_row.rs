@@ -29,6 +29,8 @@ impl CsvRow {
     pub fn split(&mut self, line: &[u8]) -> Option<()> {
         self.text.clear();
         self.fields.clear();
+        // Spreadsheets put a mark before the first row.
+        let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
         let line = line.trim_ascii_end();
         if memchr::memchr(b'"', line).is_some() {
             return self.split_quoted(line);

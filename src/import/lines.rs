@@ -38,7 +38,7 @@ pub(super) fn read_line(source: &mut impl BufRead, line: &mut Vec<u8>) -> io::Re
             break;
         }
         seen_any = true;
-        let end = available.iter().position(|&byte| byte == b'\n');
+        let end = memchr::memchr(b'\n', available);
         let part = &available[..end.unwrap_or(available.len())];
         let room = MAX_LINE_BYTES - line.len();
         overlong |= part.len() > room;

@@ -9,6 +9,7 @@
 
 pub mod accounting;
 pub mod allocation;
+mod by_time;
 mod clock;
 mod csv_row;
 pub mod debug_log;

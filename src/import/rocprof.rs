@@ -3,25 +3,33 @@
 //! Columns are found by the names in the first row: `Kind`, `Operation`, `Agent_Id`,
 //! `Allocation_Size`, `Address`, `Start_Timestamp`, and `Thread_Id` where there is one. A release
 //! says neither agent nor size: it is of the agent that its address was allocated on. Handles of
-//! virtual memory (`VMEM`) are an address space of their own.
+//! virtual memory (`VMEM`) are an address space of their own. The profiler writes rows as threads
+//! hand them over: where they are not by time, [`sort`] sorts them.
 //!
 //! What holds:
 //! - Every row is counted once: as parsed, as known-other (the header, blank lines, null pointers,
 //!   rows of other kinds) or as unrecognised.
-//! - Memory grows with what is live at once, not with the length of the trace.
+//! - Memory grows with what is live at once, not with the length of the trace; sorting takes
+//!   [`CHUNK_BYTES`] of rows at a time.
 
-use std::io::BufRead;
+use std::io::{self, BufRead};
 
 use rustc_hash::FxHashMap;
 
 use super::accounting::UnrecognisedReason;
 use super::allocation::{AllocationEvent, AllocationRecord, Buffer};
+use super::by_time::ByTime;
 use super::csv_row::{CsvRow, any_number, number};
 use super::line_records::{LineFormat, LineRecords, ParsedLine};
+use super::lines::{ReadLine, read_line};
+use crate::trace::text::TextWriter;
 
 const NO_FORM: UnrecognisedReason = UnrecognisedReason::NoKnownForm;
 /// The buffer type of handles of virtual memory: none of the C++ runtime's.
 const VIRTUAL: u8 = 64;
+
+/// Rows that are sorted at once.
+pub const CHUNK_BYTES: usize = 8 << 20;
 
 /// Iterates over the rows of a trace of allocations.
 pub type RocprofReader<R> = LineRecords<R, RocprofParser>;
@@ -132,6 +140,40 @@ impl LineFormat for RocprofParser {
             what,
         };
         Ok(ParsedLine::Record(form, record))
+    }
+}
+
+/// Writes all lines of `source` by time; lines that say none go with the one before.
+pub fn sort(mut source: impl BufRead, trace: &mut TextWriter) -> io::Result<()> {
+    let mut parser = RocprofParser::default();
+    let mut sorted = ByTime::new();
+    let mut chunk: Vec<(u64, Vec<u8>)> = Vec::new();
+    let (mut chunks, mut bytes, mut last) = (0, 0, 0);
+    let mut line = Vec::new();
+    loop {
+        let read = read_line(&mut source, &mut line)?;
+        match read {
+            // It stays one that is too long.
+            ReadLine::Overlong => line.push(b'.'),
+            ReadLine::Whole { .. } => {
+                if let Ok(ParsedLine::Record(_, record)) = parser.parse(&line, 0) {
+                    last = record.at_ns.unwrap_or(last);
+                }
+            }
+            ReadLine::End => {}
+        }
+        if bytes > CHUNK_BYTES || read == ReadLine::End {
+            chunk.sort_by_key(|(at_ns, _)| *at_ns);
+            for (at_ns, line) in chunk.drain(..) {
+                sorted.take(chunks, Some(at_ns), &line)?;
+            }
+            (chunks, bytes) = (chunks + 1, 0);
+        }
+        if read == ReadLine::End {
+            return sorted.write(trace, None);
+        }
+        bytes += line.len();
+        chunk.push((last, line.clone()));
     }
 }
 

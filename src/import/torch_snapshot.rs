@@ -15,17 +15,16 @@
 //! - Memory does not grow with the length of a trace: see [`pickle`](super::pickle). Who reads the
 //!   trace keeps the blocks that were in use.
 
-mod by_time;
 mod lines;
 
 use std::io::{self, Read};
 
 use super::accounting::{Accounting, LineClass, UnrecognisedReason};
+use super::by_time::ByTime;
 use super::live_table::LiveBlock;
 use super::pickle::{PickleError, Sink, SnapshotEntry, SnapshotSegment, SnapshotSummary};
 use super::stacks::StackTable;
 use crate::trace::text::TextWriter;
-use by_time::ByTime;
 use lines::EntryAction;
 pub use lines::EntryReader;
 
@@ -87,7 +86,7 @@ pub fn convert(
                 }
                 _ => Ok(()),
             };
-            match table.and_then(|()| entries.write(trace)) {
+            match table.and_then(|()| entries.write(trace, Some(lines::write_device))) {
                 Ok(()) => result,
                 Err(error) => Err(PickleError::Sink(error)),
             }
@@ -131,7 +130,7 @@ impl Sink for Converter<'_> {
             return Ok(());
         };
         lines::write_entry(&mut self.line, entry, action);
-        entries.take(entry.device, entry.time_us, &self.line)
+        entries.take(entry.device, entry.time_us, self.line.as_bytes())
     }
 
     fn segment(&mut self, segment: &SnapshotSegment<'_>, stacks: &StackTable) -> io::Result<()> {

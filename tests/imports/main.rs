@@ -7,11 +7,16 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod debug_log;
+mod graph_capture;
 mod nothing;
+mod own_log;
 mod rmm_devices;
 mod rmm_log;
+mod rocprof;
 mod torch_snapshot;
 mod torch_table;
+mod umpire;
+mod vma_replay;
 mod wire;
 mod workload;
 
@@ -109,6 +114,29 @@ fn records(format: ImportFormat, text: &[u8]) -> (Vec<AllocationRecord>, Account
     let listed = accounting.first_unrecognised.len() as u64;
     assert_eq!(accounting.unrecognised.min(100), listed);
     (records, accounting)
+}
+
+/// Cuts a text at every byte: what is read is what was read of the whole text up to there, but for
+/// the line that was cut.
+fn cut_anywhere(format: ImportFormat, text: &str) {
+    let (whole, _) = records(format, text.as_bytes());
+    for end in 0..text.len() {
+        let bytes = &text.as_bytes()[..end];
+        let lines = bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let (read, _) = records(format, bytes);
+        let complete = |records: &[AllocationRecord]| -> Vec<AllocationRecord> {
+            let ended = records.iter().filter(|record| record.position <= lines);
+            ended.copied().collect()
+        };
+        assert_eq!(complete(&read), complete(&whole), "cut at {end}");
+    }
+}
+
+/// The lines of a text that are not understood.
+fn refused_lines(format: ImportFormat, text: &str) -> Vec<u64> {
+    let (_, accounting) = records(format, text.as_bytes());
+    let lines = accounting.first_unrecognised.iter();
+    lines.map(|line| line.line).collect()
 }
 
 /// What a record is about.

@@ -7,7 +7,7 @@ use super::account::{ImportedRecords, not_understood};
 use super::{ImportArgs, READ_BYTES, at, name_of, open, start_of};
 use crate::import::accounting::Accounting;
 use crate::import::server_log::ServerLogReader;
-use crate::import::{allocation, rmm_log};
+use crate::import::{allocation, rmm_log, rocprof};
 use crate::trace::file::{ImportFormat, ImportHeader};
 use crate::trace::text::{self, TextWriter};
 
@@ -18,14 +18,21 @@ pub(super) fn import(
     header: ImportHeader,
 ) -> Result<ImportedRecords, String> {
     let path = &args.files[0];
-    let accounting = account_for(&file, &header).map_err(|error| at(path, &error))?;
+    let (accounting, is_by_time) = account_for(&file, &header).map_err(|error| at(path, &error))?;
     understood(&file, path, header.format, &accounting)?;
     let mut trace_bytes = None;
     if let Some(output) = &args.output {
         file.rewind().map_err(|error| at(path, &error))?;
         let trace = File::create(output).map_err(|error| at(output, &error))?;
-        let written = text::write(trace, header, &mut file).map_err(|error| at(output, &error))?;
-        trace_bytes = Some(written);
+        let written = if header.format == ImportFormat::Rocprof && !is_by_time {
+            TextWriter::create(trace, header).and_then(|mut writer| {
+                rocprof::sort(BufReader::with_capacity(READ_BYTES, file), &mut writer)?;
+                writer.end()
+            })
+        } else {
+            text::write(trace, header, &mut file)
+        };
+        trace_bytes = Some(written.map_err(|error| at(output, &error))?);
     }
     Ok(ImportedRecords {
         accounting,
@@ -44,7 +51,7 @@ pub(super) fn import_merged(
     for path in &args.files {
         let mut file = open(args, path)?;
         let of_one = ImportHeader::new(header.format, name_of(path));
-        let counted = account_for(&file, &of_one).map_err(|error| at(path, &error))?;
+        let (counted, _) = account_for(&file, &of_one).map_err(|error| at(path, &error))?;
         understood(&file, path, header.format, &counted)?;
         accounting.add(&counted, &of_one.source);
         file.rewind().map_err(|error| at(path, &error))?;
@@ -66,21 +73,25 @@ pub(super) fn import_merged(
     })
 }
 
-fn account_for(file: &File, header: &ImportHeader) -> std::io::Result<Accounting> {
+/// The account, and whether the records are by time.
+fn account_for(file: &File, header: &ImportHeader) -> std::io::Result<(Accounting, bool)> {
     let text = BufReader::with_capacity(READ_BYTES, file);
     match allocation::source(header, text) {
         Some(mut records) => {
+            let (mut last_ns, mut is_by_time) = (0, true);
             for record in records.by_ref() {
-                record?;
+                let at_ns = record?.at_ns.unwrap_or(last_ns);
+                is_by_time &= at_ns >= last_ns;
+                last_ns = at_ns;
             }
-            Ok(records.accounting().clone())
+            Ok((records.accounting().clone(), is_by_time))
         }
         None => {
             let mut lines = ServerLogReader::new(BufReader::with_capacity(READ_BYTES, file));
             for record in lines.by_ref() {
                 record?;
             }
-            Ok(lines.into_accounting())
+            Ok((lines.into_accounting(), true))
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The entries of several devices by time.
+//! Lines of several sections by time.
 //!
-//! A snapshot has one device's trace after the other. Each is in the order in which it happened, so
-//! they are merged: what is read back is in the order of time. Lines wait in a temporary file, in a
-//! section for each device; memory does not grow with their number.
+//! A snapshot has one device's trace after the other, a profiler one thread's rows after the
+//! other's. Each section is in the order in which it happened, so they are merged: what is read back
+//! is in the order of time. Lines wait in a temporary file; memory does not grow with their number.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,31 +11,30 @@ use std::ops::Range;
 
 use tempfile::SpooledTempFile;
 
-use super::lines;
 use crate::trace::text::TextWriter;
 
 /// What is kept in memory before there is a file.
 const IN_MEMORY_BYTES: usize = 1 << 20;
-/// Devices that are told apart by time; what comes after them follows them.
+/// Sections that are told apart by time; what comes after them follows them.
 const MAX_SECTIONS: usize = 1024;
 /// What is read ahead, of all sections together.
 const READ_BYTES: usize = 4 << 20;
 
-/// Takes lines in the order of the snapshot.
+/// Takes lines in the order of their source.
 pub(super) struct ByTime {
     waiting: SpooledTempFile,
     at: u64,
     sections: Vec<Section>,
 }
 
-/// The lines of one device, one after the other.
+/// The lines of one key, one after the other.
 #[derive(Clone, Copy)]
 struct Section {
-    device: u32,
+    key: u32,
     start: u64,
     end: u64,
-    /// The latest time: within a device it never goes back here.
-    last_us: u64,
+    /// The latest time: within a section it never goes back here.
+    last: u64,
 }
 
 impl ByTime {
@@ -47,31 +46,37 @@ impl ByTime {
         }
     }
 
-    /// Takes a line that has no line end.
-    pub fn take(&mut self, device: u32, time_us: Option<u64>, line: &str) -> io::Result<()> {
+    /// Takes a line that has no line end. Times have any unit; without one, it is that of the line
+    /// before.
+    pub fn take(&mut self, key: u32, time: Option<u64>, line: &[u8]) -> io::Result<()> {
         let room = self.sections.len() < MAX_SECTIONS;
         match self.sections.last() {
-            Some(last) if last.device == device || !room => {}
+            Some(last) if last.key == key || !room => {}
             _ => self.sections.push(Section {
-                device,
+                key,
                 start: self.at,
                 end: self.at,
-                last_us: 0,
+                last: 0,
             }),
         }
         let section = self.sections.last_mut().expect("there is one by now");
-        section.last_us = section.last_us.max(time_us.unwrap_or(0));
-        let head = format!("{} {device} ", section.last_us);
+        section.last = section.last.max(time.unwrap_or(0));
+        let head = format!("{} {key} ", section.last);
         self.waiting.write_all(head.as_bytes())?;
-        self.waiting.write_all(line.as_bytes())?;
+        self.waiting.write_all(line)?;
         self.waiting.write_all(b"\n")?;
         self.at += (head.len() + line.len() + 1) as u64;
         section.end = self.at;
         Ok(())
     }
 
-    /// Writes all lines by time; those of one time in the order of the snapshot.
-    pub fn write(mut self, trace: &mut TextWriter) -> io::Result<()> {
+    /// Writes all lines by time; those of one time in the order of their source. `mark` makes a line
+    /// that comes before the first of a key, and before those that follow another key's.
+    pub fn write(
+        mut self,
+        trace: &mut TextWriter,
+        mark: Option<fn(&mut String, u32)>,
+    ) -> io::Result<()> {
         let ahead_bytes = READ_BYTES / self.sections.len().max(1);
         let mut queue = BinaryHeap::new();
         let mut readers: Vec<SectionReader> = Vec::new();
@@ -83,20 +88,22 @@ impl ByTime {
                 ..SectionReader::default()
             };
             if reader.advance(&mut self.waiting)? {
-                queue.push(Reverse((reader.time_us, index)));
+                queue.push(Reverse((reader.time, index)));
             }
             readers.push(reader);
         }
-        let (mut device, mut line) = (None, String::new());
+        let (mut key, mut line) = (None, String::new());
         while let Some(Reverse((_, index))) = queue.pop() {
             let reader = &mut readers[index];
-            if device.replace(reader.device) != Some(reader.device) {
-                lines::write_device(&mut line, reader.device);
+            if key.replace(reader.key) != Some(reader.key)
+                && let Some(mark) = mark
+            {
+                mark(&mut line, reader.key);
                 trace.line(&line)?;
             }
             trace.text(&reader.ahead[reader.line.clone()])?;
             if reader.advance(&mut self.waiting)? {
-                queue.push(Reverse((reader.time_us, index)));
+                queue.push(Reverse((reader.time, index)));
             }
         }
         Ok(())
@@ -111,8 +118,8 @@ struct SectionReader {
     end: u64,
     ahead_bytes: usize,
     ahead: Vec<u8>,
-    time_us: u64,
-    device: u32,
+    time: u64,
+    key: u32,
     /// The line after them, with its end, in what was read ahead.
     line: Range<usize>,
 }
@@ -136,11 +143,11 @@ impl SectionReader {
             file.take(more).read_to_end(&mut self.ahead)?;
             self.at += more;
         };
-        let (time_us, after_time) = self.number(from);
-        let (device, after_device) = self.number(after_time);
-        self.time_us = time_us;
-        self.device = device as u32;
-        self.line = after_device..end;
+        let (time, after_time) = self.number(from);
+        let (key, after_key) = self.number(after_time);
+        self.time = time;
+        self.key = key as u32;
+        self.line = after_key..end;
         Ok(true)
     }
 
