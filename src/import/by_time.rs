@@ -1,8 +1,9 @@
 //! Lines of several sections by time.
 //!
 //! A snapshot has one device's trace after the other, a profiler one thread's rows after the
-//! other's. Each section is in the order in which it happened, so they are merged: what is read back
-//! is in the order of time. Lines wait in a temporary file; memory does not grow with their number.
+//! other's. Each section is in the order in which it happened, so they are merged: what is read
+//! back is in the order of time. Lines wait in a temporary file; memory does not grow with their
+//! number.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -70,8 +71,8 @@ impl ByTime {
         Ok(())
     }
 
-    /// Writes all lines by time; those of one time in the order of their source. `mark` makes a line
-    /// that comes before the first of a key, and before those that follow another key's.
+    /// Writes all lines by time; those of one time in the order of their source. `mark` makes a
+    /// line that comes before the first of a key, and before those that follow another key's.
     pub fn write(
         mut self,
         trace: &mut TextWriter,

@@ -277,8 +277,10 @@ pub enum OtherKind {
     History,
     /// What the server says about buffers freed more often than allocated.
     DoubleFreed,
-    /// A connection could not be accepted.
+    /// A connection could not be accepted, or an error beside the messages.
     AcceptFailed,
+    /// What `heisenbed serve` says beside the reference servers' lines.
+    OwnNotice,
 }
 
 impl OtherKind {
@@ -303,6 +305,7 @@ impl OtherKind {
             OtherKind::History => "other-history",
             OtherKind::DoubleFreed => "other-double-freed",
             OtherKind::AcceptFailed => "other-accept-failed",
+            OtherKind::OwnNotice => "other-own-notice",
         }
     }
 }

@@ -99,6 +99,38 @@ const PATTERNS: &[(&str, OtherKind)] = &[
     ("Buffer @ on device #:", OtherKind::DoubleFreed),
     ("Total allocs: #, Total frees: #", OtherKind::DoubleFreed),
     ("Accept failed", OtherKind::AcceptFailed),
+    // Servers differ in the details of what follows.
+    ("Accept failed*", OtherKind::AcceptFailed),
+    ("Accept error*", OtherKind::AcceptFailed),
+    ("Too many consecutive errors*", OtherKind::AcceptFailed),
+    ("Error: *", OtherKind::AcceptFailed),
+    ("Device detection*", OtherKind::DeviceDetection),
+    ("Detecting devices*", OtherKind::DeviceDetection),
+    ("Detected # device*", OtherKind::DeviceDetection),
+    ("Found # device*", OtherKind::DeviceDetection),
+    ("Device #: % (*", OtherKind::DeviceDetection),
+    ("Total: # device*", OtherKind::DeviceDetection),
+    ("listening on *", OtherKind::OwnNotice),
+    ("client #: layout *", OtherKind::OwnNotice),
+    ("warning: *", OtherKind::OwnNotice),
+    ("its end was not clean and is cut off: *", OtherKind::OwnNotice),
+];
+
+/// The figures that `heisenbed serve` ends with.
+const OWN_FIGURES: [&str; 13] = [
+    "bytes",
+    "connections",
+    "dropped clients",
+    "duplicate allocs",
+    "live",
+    "lost sequence numbers",
+    "messages",
+    "refused",
+    "rejected",
+    "swept",
+    "torn frames",
+    "unknown frames",
+    "unknown frees",
 ];
 
 /// Which of those lines `text` is, with or without the prefix of a log collector.
@@ -135,7 +167,24 @@ fn classify_bare(text: &str) -> Parsed<Other> {
             Err(reason) => result = Err(reason),
         }
     }
+    if result.is_err() && is_own_figure(words) {
+        return Ok(Other {
+            kind: OtherKind::OwnNotice,
+            device: None,
+        });
+    }
     result
+}
+
+/// `messages              2721`, or what a server has from its journal: `PATH: 3 buffers live, from
+/// 7 messages`.
+fn is_own_figure(words: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if let Some((name, figure)) = words.rsplit_once(' ') {
+        return OWN_FIGURES.contains(&name.trim_end()) && is_number(figure)
+            || words.contains(" live, from ") && figure.starts_with("message");
+    }
+    false
 }
 
 fn matches(pattern: &str, mut c: Cursor) -> Parsed<()> {

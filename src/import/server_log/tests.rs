@@ -307,6 +307,53 @@ fn numbers_out_of_range_are_unrecognised_with_that_reason() {
 }
 
 #[test]
+fn details_that_servers_differ_in_are_known() {
+    for line in [
+        "🔍 Device detection:",
+        "🔍 Device detection (using TT-Metal APIs):",
+        "   Device detection failed: no driver",
+        "   Device 0: Wormhole_B0 (12GB DRAM, 93MB L1)",
+        "   Device 0: Blackhole (32 GB DRAM, 8 channels, 180.5 MB L1, grid 13x10)",
+        "   Detected 2 device(s)",
+        "   Total: 2 devices",
+        "❌ Too many consecutive errors (10), stopping server",
+        "Too many consecutive errors (10)",
+        "Accept failed: Too many open files (24)",
+        "Error: Failed to bind socket",
+    ] {
+        let event = event(line);
+        assert!(
+            matches!(
+                event,
+                LogEvent::KnownOther(OtherKind::DeviceDetection | OtherKind::AcceptFailed)
+            ),
+            "{line}: {event:?}"
+        );
+    }
+}
+
+#[test]
+fn what_our_own_server_says_beside_the_log_is_known() {
+    for line in [
+        "listening on /tmp/a b/tt.sock",
+        "client 0: layout 72 (by whole frames before a pause)",
+        "client 3: layout extended (by its hello); if that is wrong, give --layout",
+        "warning: a client was turned away: --max-clients are connected; further ones are counted as refused",
+        "run.journal: 3 buffers live, from 7 messages",
+        "run.journal: 1 buffer live, from 1 message",
+        "  its end was not clean and is cut off: a block is damaged",
+        "bytes                 297496",
+        "lost sequence numbers 0",
+        "unknown frees         27",
+    ] {
+        assert_eq!(event(line), LogEvent::KnownOther(OtherKind::OwnNotice), "{line}");
+    }
+    for line in ["bytes", "bytes many", "other figures 3", "from 3 messages"] {
+        assert!(matches!(event(line), LogEvent::Unrecognised(_)), "{line}");
+    }
+}
+
+#[test]
 fn overlong_lines_are_skipped_and_counted() {
     let mut bytes = vec![b'x'; MAX_LINE_BYTES + 1];
     bytes.extend_from_slice(b"\nUnknown message type: 1\n");
