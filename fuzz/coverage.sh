@@ -20,6 +20,15 @@ modules() {
         trace_file) echo 'src/trace/(codec|event|file|header|merge|recorder|records)' ;;
         import_log) echo 'src/import/server_log' ;;
         import_pickle) echo 'src/import/(torch_snapshot|pickle)' ;;
+        import_debug_log) echo 'src/import/debug_log' ;;
+        import_rmm) echo 'src/import/(rmm_log|csv_row|line_records)' ;;
+        import_csv | import_jsonl) echo 'src/import/(generic|csv_row|line_records)' ;;
+        import_graph) echo 'src/import/(graph_capture|json_elements)' ;;
+        import_umpire) echo 'src/import/umpire' ;;
+        import_rocprof) echo 'src/import/(rocprof|by_time)' ;;
+        import_vma) echo 'src/import/vma_replay' ;;
+        import_wire) echo 'src/trace/capture' ;;
+        observations) echo 'src/(diagnosis|oracle/(observation|allocation)_check)' ;;
         reproducer) echo 'src/(corpus|scenario)/' ;;
         *) echo "fuzz/coverage.sh: say which module $1 aims at" >&2; return 1 ;;
     esac

@@ -9,14 +9,18 @@
 //! decode` prints.
 //!
 //! Rooms: [`wire_stream`], [`registry`], [`allocator`], [`lifecycle`], [`discipline_lint`],
-//! [`trace_file`], [`import_log`], [`import_pickle`] and [`mod@reproducer`]. Nothing outside of
-//! tests, fuzz targets, `heisenbed fuzz` and campaigns may use them.
+//! [`trace_file`], [`import_log`], [`import_pickle`], [`import_text`] (a target for each format),
+//! [`import_wire`], [`observations`] and [`mod@reproducer`]. Nothing outside of tests, fuzz
+//! targets, `heisenbed fuzz` and campaigns may use them.
 
 pub mod allocator;
 pub mod discipline_lint;
 pub mod import_log;
 pub mod import_pickle;
+pub mod import_text;
+pub mod import_wire;
 pub mod lifecycle;
+pub mod observations;
 pub mod registry;
 pub mod reproducer;
 pub mod trace_file;
@@ -36,7 +40,7 @@ pub struct FuzzTarget {
 }
 
 /// Every target.
-pub const TARGETS: [FuzzTarget; 9] = [
+pub const TARGETS: [FuzzTarget; 19] = [
     FuzzTarget {
         name: "wire_stream",
         about: "bytes of a connection, cut anyhow, to frames and a registry",
@@ -84,6 +88,66 @@ pub const TARGETS: [FuzzTarget; 9] = [
         about: "bytes as a PyTorch memory snapshot",
         run: import_pickle::run,
         decode: import_pickle::decode,
+    },
+    FuzzTarget {
+        name: "import_debug_log",
+        about: "bytes as the runtime's debug log",
+        run: import_text::debug_log,
+        decode: as_text,
+    },
+    FuzzTarget {
+        name: "import_rmm",
+        about: "bytes as RMM's logs, of one device and of several",
+        run: import_text::rmm,
+        decode: as_text,
+    },
+    FuzzTarget {
+        name: "import_csv",
+        about: "bytes as anybody's own log in CSV",
+        run: import_text::csv,
+        decode: as_text,
+    },
+    FuzzTarget {
+        name: "import_jsonl",
+        about: "bytes as anybody's own log in JSON Lines",
+        run: import_text::jsonl,
+        decode: as_text,
+    },
+    FuzzTarget {
+        name: "import_graph",
+        about: "bytes as a graph capture of TT-Metal",
+        run: import_text::graph,
+        decode: as_text,
+    },
+    FuzzTarget {
+        name: "import_umpire",
+        about: "bytes as an Umpire replay log",
+        run: import_text::umpire,
+        decode: as_text,
+    },
+    FuzzTarget {
+        name: "import_rocprof",
+        about: "bytes as allocations traced by rocprofv3",
+        run: import_text::rocprof,
+        decode: as_text,
+    },
+    FuzzTarget {
+        name: "import_vma",
+        about: "bytes as a recording of the Vulkan Memory Allocator",
+        run: import_text::vma,
+        decode: as_text,
+    },
+    FuzzTarget {
+        name: "import_wire",
+        about: "bytes as what a client sent over its socket",
+        run: import_wire::run,
+        decode: import_wire::decode,
+    },
+    FuzzTarget {
+        name: "observations",
+        about: "observations to the checks without truth and to the diagnosis",
+        run: observations::run,
+        decode: observations::decode,
     },
     FuzzTarget {
         name: "reproducer",

@@ -29,5 +29,6 @@ pub mod telling_frames;
 pub mod torch_snapshot;
 pub mod umpire;
 pub mod vma_replay;
+pub mod wire;
 mod without_empty;
 pub mod workload;

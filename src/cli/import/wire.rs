@@ -1,16 +1,16 @@
 //! `heisenbed import wire`: a client's raw bytes as a capture of one connection.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use serde_json::json;
 
 use super::super::captured;
 use super::super::outcome::Format;
-use super::{ImportArgs, READ_BYTES, at, open};
+use super::{ImportArgs, at, open};
+use crate::import::wire::{self, WireError};
 use crate::numbers::grouped;
-use crate::trace::capture::{self, CaptureAccount, CaptureEvent, CaptureRecord, CaptureWriter};
+use crate::trace::capture::{self, CaptureAccount};
 use crate::trace::file::{CaptureHeader, CaptureSource, Header, TraceFile};
 
 /// Writes the capture, reads it again, and says what became of every byte.
@@ -19,7 +19,7 @@ pub(super) fn import(args: &ImportArgs, format: Format) -> Result<String, String
         return Err("several files become one trace for `rmm-log` only".to_owned());
     };
     let source_path = path;
-    let source = open(args, source_path)?;
+    let mut source = open(args, source_path)?;
     let (file, path) = match &args.output {
         Some(output) => {
             let file = File::options()
@@ -42,12 +42,22 @@ pub(super) fn import(args: &ImportArgs, format: Format) -> Result<String, String
         started_unix_ns: 0,
     };
     let copy = file.try_clone().map_err(|error| at(path, &error))?;
-    let trace_bytes = write(copy, path, &header, source, source_path)?;
+    let written = wire::capture(copy, header, &mut source);
+    let trace_bytes = written.map_err(|error| match error {
+        WireError::Source(error) => at(source_path, &error),
+        WireError::Capture(error) => at(path, &error),
+    })?;
     let trace = TraceFile::from_file(file, path).map_err(|error| error.to_string())?;
     let Header::Capture(header) = trace.header() else {
         unreachable!("it was just written as a capture")
     };
     let account = capture::messages(&trace, header, &mut |_| ());
+    if account.messages + account.table_requests == 0 {
+        if let Some(output) = &args.output {
+            let _ = std::fs::remove_file(output);
+        }
+        return Err(nothing(source_path, &account));
+    }
     let trace_bytes = args.output.is_some().then_some(trace_bytes);
     Ok(match format {
         Format::Json => account_json(args, &account, trace_bytes),
@@ -55,41 +65,18 @@ pub(super) fn import(args: &ImportArgs, format: Format) -> Result<String, String
     })
 }
 
-fn write(
-    file: File,
-    path: &Path,
-    header: &CaptureHeader,
-    mut source: File,
-    source_path: &Path,
-) -> Result<u64, String> {
-    let failed = |error: std::io::Error| at(path, &error);
-    let mut capture = CaptureWriter::create(file, header.clone()).map_err(failed)?;
-    capture
-        .record(&at_once(CaptureEvent::Opened))
-        .map_err(failed)?;
-    let mut piece = vec![0; READ_BYTES];
-    loop {
-        match source.read(&mut piece) {
-            Ok(0) => break,
-            Ok(count) => capture
-                .record(&at_once(CaptureEvent::ToServer(&piece[..count])))
-                .map_err(failed)?,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(at(source_path, &error)),
-        }
-    }
-    capture
-        .record(&at_once(CaptureEvent::Closed))
-        .map_err(failed)?;
-    capture.end().map_err(failed)
-}
-
-/// A raw file has one connection and no times.
-fn at_once(what: CaptureEvent<'_>) -> CaptureRecord<'_> {
-    CaptureRecord {
-        at_ns: 0,
-        conn: 0,
-        what,
+/// What is said of bytes that hold no message.
+fn nothing(path: &Path, account: &CaptureAccount) -> String {
+    match account.to_server_bytes {
+        0 => format!(
+            "{}: there is nothing in it to import: it is empty",
+            path.display()
+        ),
+        bytes => format!(
+            "{}: none of its {} bytes is understood as part of a message: is it the right FORMAT, and the right --layout?",
+            path.display(),
+            grouped(bytes)
+        ),
     }
 }
 

@@ -113,7 +113,10 @@ const PATTERNS: &[(&str, OtherKind)] = &[
     ("listening on *", OtherKind::OwnNotice),
     ("client #: layout *", OtherKind::OwnNotice),
     ("warning: *", OtherKind::OwnNotice),
-    ("its end was not clean and is cut off: *", OtherKind::OwnNotice),
+    (
+        "its end was not clean and is cut off: *",
+        OtherKind::OwnNotice,
+    ),
 ];
 
 /// The figures that `heisenbed serve` ends with.

@@ -346,7 +346,11 @@ fn what_our_own_server_says_beside_the_log_is_known() {
         "lost sequence numbers 0",
         "unknown frees         27",
     ] {
-        assert_eq!(event(line), LogEvent::KnownOther(OtherKind::OwnNotice), "{line}");
+        assert_eq!(
+            event(line),
+            LogEvent::KnownOther(OtherKind::OwnNotice),
+            "{line}"
+        );
     }
     for line in ["bytes", "bytes many", "other figures 3", "from 3 messages"] {
         assert!(matches!(event(line), LogEvent::Unrecognised(_)), "{line}");
