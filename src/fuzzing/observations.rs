@@ -2,8 +2,10 @@
 //! the check of what an allocator recorded, with and without its table.
 //!
 //! Input: one byte for the circumstances, then observations, drawn by [`arbitrary`] from small
-//! ranges, so that keys meet. Demanded: no panic, messages counted once, no more live than was
+//! ranges, so that keys meet; a message takes effect late only where it was held. Demanded: no panic, messages counted once, no more live than was
 //! allocated, and of the table no more differences than buffers.
+
+use std::collections::VecDeque;
 
 use arbitrary::{Arbitrary, Unstructured};
 
@@ -45,8 +47,7 @@ pub fn run(bytes: &[u8]) {
     let mut check = ObservationCheck::default();
     let mut diagnoser = Diagnoser::default();
     let mut messages = 0;
-    for (index, one) in drawn.iter().enumerate() {
-        let observation = one.observation(index as u64 + 1);
+    for observation in observations(&drawn) {
         messages += u64::from(matches!(observation.what, Observed::Message { .. }));
         check.observe(&observation);
         diagnoser.observe(&observation);
@@ -64,10 +65,16 @@ pub fn decode(bytes: &[u8]) -> String {
         return String::new();
     };
     let mut text = format!("{circumstances:?}\n");
-    for (index, one) in drawn.iter().enumerate() {
-        text += &format!("{:?}\n", one.observation(index as u64 + 1));
+    for observation in observations(&drawn) {
+        text += &format!("{observation:?}\n");
     }
     text
+}
+
+fn observations(drawn: &[Drawn]) -> impl Iterator<Item = Observation> {
+    let mut held = VecDeque::new();
+    let numbered = drawn.iter().enumerate();
+    numbered.map(move |(index, one)| one.observation(index as u64 + 1, &mut held))
 }
 
 fn drawn(bytes: &[u8]) -> Option<(Circumstances, Vec<Drawn>)> {
@@ -115,17 +122,24 @@ fn check_records(drawn: &[Drawn], begins_in_the_middle: bool) {
 }
 
 impl Drawn {
-    fn observation(self, position: u64) -> Observation {
+    fn observation(self, position: u64, held: &mut VecDeque<Message>) -> Observation {
         let message = self.message();
+        let takes_effect = (self.what % 12 == 6).then(|| held.pop_front()).flatten();
+        if self.what % 12 <= 5 && self.answer() == Some(ServerAnswer::Held) {
+            held.push_back(message.clone());
+        }
         let what = match self.what % 12 {
             0..=5 => Observed::Message {
                 message,
                 complete: self.what & 64 == 0,
                 server_answer: self.answer(),
             },
-            6 => Observed::TookEffect {
-                message,
-                server_answer: self.answer(),
+            6 => match takes_effect {
+                Some(message) => Observed::TookEffect {
+                    message,
+                    server_answer: self.answer(),
+                },
+                None => Observed::Opened,
             },
             7 => match self.kind % 2 {
                 0 => Observed::MixedFrame,
