@@ -33,7 +33,7 @@ const READ_BYTES: usize = 256 << 10;
 /// Arguments of `heisenbed diagnose`.
 #[derive(Clone, Debug, Args)]
 pub struct DiagnoseArgs {
-    /// A trace of any kind, or the text of a server's log, a debug log or an RMM log as it is
+    /// A trace of any kind, or the text of a recording as it is: see docs/formats.md
     #[arg(value_name = "FILE", required_unless_present = "calibrate")]
     pub file: Option<PathBuf>,
     /// Diagnose runs with a known cause instead, and print how often the diagnosis is right

@@ -2,8 +2,9 @@
 //! the check of what an allocator recorded, with and without its table.
 //!
 //! Input: one byte for the circumstances, then observations, drawn by [`arbitrary`] from small
-//! ranges, so that keys meet; a message takes effect late only where it was held. Demanded: no panic, messages counted once, no more live than was
-//! allocated, and of the table no more differences than buffers.
+//! ranges, so that keys meet; a message takes effect late only where it was held. Demanded: no
+//! panic, messages counted once, no more live than was allocated, and of the table no more
+//! differences than buffers.
 
 use std::collections::VecDeque;
 

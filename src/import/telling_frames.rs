@@ -36,6 +36,9 @@ const OWN: [&str; 22] = [
     "void at::",
 ];
 
+/// Python packages that are the allocator's own.
+const OWN_PACKAGES: [&str; 2] = ["site-packages/torch/", "dist-packages/torch/"];
+
 /// Frames of one stack, chosen for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TellingFrames<'a> {
@@ -85,13 +88,21 @@ pub fn choose<'a>(stacks: &[Vec<&'a str>], most: usize) -> Vec<TellingFrames<'a>
     stacks.iter().zip(shown).map(left_out).collect()
 }
 
-/// The frames of Python files, else those after the allocator's own leading ones, else all.
+/// The frames of Python files, the user's where there are some, else those after the allocator's own leading ones, else all.
 fn users_part<'a>(stack: &[&'a str]) -> Vec<&'a str> {
     let python: Vec<&str> = stack
         .iter()
         .copied()
         .filter(|frame| is_python(frame))
         .collect();
+    let users: Vec<&str> = python
+        .iter()
+        .copied()
+        .filter(|frame| !OWN_PACKAGES.iter().any(|own| frame.contains(own)))
+        .collect();
+    if !users.is_empty() {
+        return users;
+    }
     if !python.is_empty() {
         return python;
     }
@@ -140,6 +151,11 @@ mod tests {
         assert_eq!(
             chosen(&[&["at::empty (??:0)", "other (a.cpp:1)", "step (train.py:42)"]]),
             [["step (train.py:42)"]]
+        );
+        let torch = "_call_impl (/usr/lib/python3/dist-packages/torch/nn/module.py:9)";
+        assert_eq!(
+            chosen(&[&[torch, torch, torch, "step (train.py:42)"], &[torch]]),
+            [vec!["step (train.py:42)"], vec![torch]]
         );
     }
 

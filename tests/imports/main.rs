@@ -10,6 +10,7 @@ mod debug_log;
 mod graph_capture;
 mod nothing;
 mod own_log;
+mod own_server;
 mod rmm_devices;
 mod rmm_log;
 mod rocprof;

@@ -164,6 +164,22 @@ fn a_file_of_no_known_form_is_told_which_were_tried() {
 }
 
 #[test]
+fn every_format_has_its_sample_in_the_documentation() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/formats.md")).expect("a page");
+    for format in heisenbed::trace::file::ImportFormat::ALL {
+        assert!(
+            page.contains(&format!("`{}`", format.name())),
+            "{}",
+            format.name()
+        );
+        for line in format.sample().lines() {
+            assert!(page.contains(&format!("    {line}\n")), "{line}");
+        }
+    }
+}
+
+#[test]
 fn a_recording_that_was_not_imported_is_told_how() {
     let rmm = "Thread,Time,Action,Pointer,Size,Stream\n1,10:00:00.000001,allocate,0x1000,4096,0\n";
     let log = Recording::new("rmm-log", "rmm.csv", rmm);
@@ -178,4 +194,15 @@ fn a_recording_that_was_not_imported_is_told_how() {
         std::fs::read(log.trace()).expect("a trace"),
     );
     assert!(again.refused().contains("a trace of heisenbed already"));
+}
+
+#[test]
+fn bytes_without_a_message_are_no_import_either() {
+    for (bytes, says) in [
+        (&b""[..], "it is empty"),
+        (b"GET / HTTP/1.1\r\nHost: somewhere\r\n\r\n", "right FORMAT"),
+    ] {
+        let error = refused("wire", "raw", bytes);
+        assert!(error.contains(says), "{error}");
+    }
 }

@@ -164,6 +164,10 @@ def main():
         what = {"ranks": [{"rank": 0}, {"rank": 1, "snapshot": what}]}
     elif kind == "rank-dict":
         what = {0: what, 1: what}
+    elif kind == "rank-pair":
+        what = (what, what)
+    elif kind == "rank-tuple":
+        what = ({"rank": 0}, what, what, what)
     elif kind == "one-key":
         what = {"memory": {"snapshot": what}}
     elif kind == "segments":

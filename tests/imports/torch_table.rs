@@ -214,6 +214,8 @@ fn a_snapshot_inside_of_something_is_named_with_its_place() {
         (pickled("ranks", 4), "`['ranks'][1]['snapshot']`"),
         (pickled("ranks", 2), "`['ranks'][1]['snapshot']`"),
         (pickled("rank-dict", 4), "`[0]`"),
+        (pickled("rank-pair", 4), "`[0]`"),
+        (pickled("rank-tuple", 4), "`[1]`"),
         (pickled("one-key", 4), "`['memory']['snapshot']`"),
     ];
     for (snapshot, place) in cases {

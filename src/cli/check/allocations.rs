@@ -350,12 +350,17 @@ fn json_of(format: ImportFormat, found: &AllocationReport, source: &dyn Allocati
         })
         .collect();
     let accounting = source.accounting();
+    let first_line = match (&found.first, &found.table) {
+        (Some(first), _) => Some(first.line),
+        (None, Some(compared)) => table::first_position(compared),
+        (None, None) => None,
+    };
     let mut value = json!({
         "format": format.name(),
         "lines": accounting.lines,
         "unrecognised": accounting.unrecognised,
         "position": format.position_word(),
-        "first_line": found.first.as_ref().map(|first| first.line),
+        "first_line": first_line,
         "left_out": source.left_out(),
         "allocations": found.allocations,
         "releases": found.releases,

@@ -116,7 +116,8 @@ impl<R: Read, S: Sink> PickleMachine<'_, R, S> {
                 for index in (at..self.stack.len()).step_by(2) {
                     if let Value::Text(key) = self.stack[index] {
                         let value = self.stack[index + 1];
-                        if key == texts::DEVICE_TRACES && at > 1 && self.inside.is_none() {
+                        let is_outermost = at == 1 && self.marks.is_empty();
+                        if key == texts::DEVICE_TRACES && !is_outermost && self.inside.is_none() {
                             self.inside = Some(self.path_to(at - 1));
                         }
                         self.set(dict, key, value);

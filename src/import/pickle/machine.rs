@@ -77,6 +77,13 @@ impl<'a, R: Read, S: Sink> PickleMachine<'a, R, S> {
         self.begin()?;
         while self.step()? {}
         let bytes = self.source.offset();
+        let is_dict = matches!(self.stack.first(), Some(Value::Dict(_)));
+        if self.devices.is_some() && !is_dict {
+            // It was the first of a tuple.
+            return Err(PickleError::SnapshotInside {
+                path: "[0]".to_owned(),
+            });
+        }
         let devices = match self.devices {
             Some(devices) => devices,
             None if self.segments.is_some() => 0,

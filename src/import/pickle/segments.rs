@@ -70,6 +70,10 @@ impl<R: Read, S: Sink> PickleMachine<'_, R, S> {
             steps.push(step);
             at = parent;
         }
+        if at > 0 || self.marks.first() == Some(&0) {
+            // The outermost is a tuple, which is made when all of it was read.
+            steps.push(format!("[{at}]"));
+        }
         steps.reverse();
         steps.concat()
     }

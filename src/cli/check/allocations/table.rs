@@ -72,6 +72,12 @@ fn first(compared: &TableComparison) -> Option<FirstDifference> {
     lost.or(other).or(missing)
 }
 
+/// Where the first difference is, where a record says so.
+pub(super) fn first_position(compared: &TableComparison) -> Option<u64> {
+    let position = first(compared)?.position;
+    (position > 0).then_some(position)
+}
+
 /// What the table says, in lines. What the records say by themselves comes first.
 pub(super) fn words(
     compared: &TableComparison,
