@@ -11,6 +11,8 @@ use crate::trace::file::{ImportFormat, TraceError};
 
 /// Characters of the file's beginning, and of a sample, that are shown.
 const SHOWN_CHARS: usize = 72;
+/// The same of a file that is no text.
+const SHOWN_BYTES: usize = 16;
 
 /// What is said of a file that is known to be something else.
 pub(super) fn foreign_words(path: &Path, foreign: ForeignFile) -> String {
@@ -64,7 +66,7 @@ pub(super) fn no_trace(path: &Path, error: &TraceError) -> String {
 /// Which forms were tried, each with a line of it.
 fn unknown(path: &Path, start: &[u8]) -> String {
     let mut text = format!(
-        "{}: not a heisenbed trace, nor of another form that is known; it begins with `{}`; tried were\n",
+        "{}: not a heisenbed trace, nor of another form that is known; it begins with `{}`; tried were:\n",
         path.display(),
         beginning(start)
     );
@@ -96,6 +98,13 @@ fn beginning(start: &[u8]) -> String {
         .unwrap_or_default();
     let line = &line[..line.len().min(4 * SHOWN_CHARS)];
     let mut shown = String::new();
+    let is_text = |error: std::str::Utf8Error| error.error_len().is_none();
+    if !std::str::from_utf8(line).map_or_else(is_text, |_| true) {
+        for byte in start.iter().take(SHOWN_BYTES) {
+            let _ = write!(shown, "{byte:02x} ");
+        }
+        return shown + "…";
+    }
     for c in String::from_utf8_lossy(line).chars().take(SHOWN_CHARS) {
         if c.is_control() {
             shown.extend(c.escape_default());

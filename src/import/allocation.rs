@@ -1,5 +1,5 @@
 //! What an allocator's own records say of buffers, whoever recorded them: the runtime's debug log,
-//! RMM, PyTorch.
+//! RMM, PyTorch, and others of [`ImportFormat`].
 //!
 //! An [`AllocationSource`] yields one [`AllocationRecord`] for each thing that happened to a
 //! buffer, in the order of its source. [`AllocationRecord::observation`] is the same as a tracking

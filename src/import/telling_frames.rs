@@ -88,7 +88,8 @@ pub fn choose<'a>(stacks: &[Vec<&'a str>], most: usize) -> Vec<TellingFrames<'a>
     stacks.iter().zip(shown).map(left_out).collect()
 }
 
-/// The frames of Python files, the user's where there are some, else those after the allocator's own leading ones, else all.
+/// The frames of Python files, the user's where there are some, else those after the allocator's
+/// own leading ones, else all.
 fn users_part<'a>(stack: &[&'a str]) -> Vec<&'a str> {
     let python: Vec<&str> = stack
         .iter()

@@ -73,7 +73,7 @@ pub enum WorkloadError {
     NotATrace(#[from] TraceError),
     /// The trace is of something else.
     #[error(
-        "{path}: {what} holds no allocations to run again; use what `heisenbed import debug-log`, `rmm-log` or `torch-snapshot` made"
+        "{path}: {what} holds no allocations to run again; use what `heisenbed import` made of an allocator's recording (docs/formats.md)"
     )]
     NotAllocations {
         /// The file.
