@@ -32,16 +32,23 @@ impl CsvRow {
         // Spreadsheets put a mark before the first row.
         let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
         let line = line.trim_ascii_end();
-        if memchr::memchr(b'"', line).is_some() {
-            return self.split_quoted(line);
-        }
-        self.text.push_str(std::str::from_utf8(line).ok()?);
+        // Fields are short: a search for each comma would cost more than to look at every byte.
         let mut start = 0;
-        for comma in memchr::memchr_iter(b',', line) {
-            self.fields.push((start, comma));
-            start = comma + 1;
+        for (at, byte) in line.iter().enumerate() {
+            match byte {
+                b',' => {
+                    self.fields.push((start, at));
+                    start = at + 1;
+                }
+                b'"' => {
+                    self.fields.clear();
+                    return self.split_quoted(line);
+                }
+                _ => {}
+            }
         }
         self.fields.push((start, line.len()));
+        self.text.push_str(std::str::from_utf8(line).ok()?);
         (self.fields.len() <= MAX_COLUMNS).then_some(())
     }
 
@@ -81,7 +88,13 @@ impl CsvRow {
     /// The field of a column, without blanks around it.
     pub fn field(&self, column: usize) -> Option<&str> {
         let (start, end) = *self.fields.get(column)?;
-        self.text.get(start..end).map(str::trim)
+        let text = self.text.get(start..end)?;
+        let is_bare = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_graphic);
+        let bytes = text.as_bytes();
+        match is_bare(bytes.first()) && is_bare(bytes.last()) {
+            true => Some(text),
+            false => Some(text.trim()),
+        }
     }
 
     /// The column whose field is one of `names`, in any case.
@@ -95,10 +108,26 @@ impl CsvRow {
 
 /// A number of digits only.
 pub(super) fn number(digits: &str, radix: u32) -> Result<u64, UnrecognisedReason> {
-    if digits.is_empty() || !digits.bytes().all(|byte| (byte as char).is_digit(radix)) {
-        return Err(UnrecognisedReason::NoKnownForm);
+    let mut value = 0_u64;
+    let mut is_out_of_range = false;
+    for byte in digits.bytes() {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' if radix == 16 => byte - b'a' + 10,
+            b'A'..=b'F' if radix == 16 => byte - b'A' + 10,
+            _ => return Err(UnrecognisedReason::NoKnownForm),
+        };
+        let next = value.checked_mul(radix.into());
+        match next.and_then(|next| next.checked_add(digit.into())) {
+            Some(next) => value = next,
+            None => is_out_of_range = true,
+        }
     }
-    u64::from_str_radix(digits, radix).map_err(|_| UnrecognisedReason::NumberOutOfRange)
+    match is_out_of_range {
+        _ if digits.is_empty() => Err(UnrecognisedReason::NoKnownForm),
+        true => Err(UnrecognisedReason::NumberOutOfRange),
+        false => Ok(value),
+    }
 }
 
 /// A number, decimal, or hexadecimal after `0x`.

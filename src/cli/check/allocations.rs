@@ -382,6 +382,7 @@ fn json_of(format: ImportFormat, found: &AllocationReport, source: &dyn Allocati
 
 fn live_json(live: &LiveRecord) -> Value {
     json!({
+        "process": live.buffer.process,
         "device": live.buffer.device,
         "memory": type_word(live),
         "address": live.buffer.address,

@@ -301,9 +301,12 @@ impl Meaning {
 
 /// `1`, `cuda:1`, `gpu1`.
 fn device(text: &str) -> Result<i32, UnrecognisedReason> {
-    let digits = text
-        .trim_start_matches(|c: char| c.is_ascii_alphabetic() || c == ' ' || c == '_')
-        .trim_start_matches(':');
-    let number = any_number(digits)?;
+    let is_number = text.starts_with(|c: char| c.is_ascii_digit());
+    let number = any_number(match is_number {
+        true => text,
+        false => text
+            .trim_start_matches(|c: char| c.is_ascii_alphabetic() || c == ' ' || c == '_')
+            .trim_start_matches(':'),
+    })?;
     i32::try_from(number).map_err(|_| UnrecognisedReason::NumberOutOfRange)
 }
