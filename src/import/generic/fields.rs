@@ -189,6 +189,7 @@ impl Meaning {
             text => Some(any_number(text)?),
         };
         let address = match fields.address {
+            text if text.starts_with(|c: char| c.is_ascii_digit()) => Some(any_number(text)?),
             "" if op != Op::Fail => return Err(NO_FORM),
             "" | "null" | "None" | "(nil)" | "nil" | "NULL" => None,
             text => Some(any_number(text)?),
