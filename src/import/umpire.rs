@@ -26,7 +26,7 @@ use super::generic::Scalar;
 use super::line_records::{LineFormat, LineRecords, ParsedLine};
 
 /// Reallocations of which the first line was read and not the second: threads have one each.
-const MAX_UNDER_WAY: usize = 4096;
+pub const MAX_UNDER_WAY: usize = 4096;
 const NO_FORM: UnrecognisedReason = UnrecognisedReason::NoKnownForm;
 
 /// Iterates over the events of a replay log.

@@ -4,7 +4,7 @@ use heisenbed::import::allocation::{AllocationEvent, AllocationRecord};
 use heisenbed::trace::file::ImportFormat;
 use proptest::prelude::*;
 
-use super::{Recording, buffer, cut_anywhere, records, refused_lines};
+use super::{Recording, buffer, common, cut_anywhere, records, refused_lines};
 
 const HEADER: &str = "time,op,device,memory,address,size,thread,process\n";
 const CSV: &str = "time,op,device,memory,address,size,thread,process\n\
@@ -167,6 +167,34 @@ fn rows_that_are_no_rows_are_reported() {
     // Before the header nothing has a meaning.
     assert_eq!(refused_lines(ImportFormat::Csv, "1,alloc,0x1000\n"), [1]);
     assert_eq!(refused_lines(ImportFormat::Csv, "op,op,address\n"), [1]);
+}
+
+#[test]
+fn a_long_log_takes_no_more_memory_than_a_short_one() {
+    let mut text = HEADER.to_owned();
+    for row in 0..150_000_u64 {
+        let (address, op) = (0x1000 * (row / 2 + 1), ["alloc", "free"][row as usize % 2]);
+        text += &format!(
+            "{row},{op},{},dram,{address:#x},4096,{},4711\n",
+            row % 2,
+            row % 5
+        );
+    }
+    // A release is on the device of its allocation.
+    let text = text.replace(",free,1,", ",free,0,");
+    assert!(text.len() > 5 << 20);
+    let log = Recording::new("csv", "own.csv", text);
+    let words = log.words();
+    let arguments: Vec<&str> = words.split_whitespace().collect();
+    let (peak_kib, account) = common::watch(&mut common::piped(&arguments));
+    assert_eq!(account["parsed"], 150_000, "{account}");
+    assert!(peak_kib < 32 << 10, "{peak_kib} KiB");
+    let (checked, code) = log.said("check");
+    assert_eq!(
+        (code, &checked["divergences"]),
+        (0, &serde_json::json!({})),
+        "{checked}"
+    );
 }
 
 #[test]
