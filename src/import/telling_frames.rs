@@ -117,11 +117,16 @@ fn users_part<'a>(stack: &[&'a str]) -> Vec<&'a str> {
     }
 }
 
-/// `NAME (FILE.py:LINE)`.
+/// `NAME (FILE.py:LINE)`, or of what was typed in: `NAME (<stdin>:LINE)`.
 fn is_python(frame: &str) -> bool {
-    frame
-        .rsplit_once(':')
-        .is_some_and(|(before, _)| before.ends_with(".py"))
+    let file = frame.rsplit_once(':').map(|(before, _)| before);
+    file.is_some_and(|file| {
+        file.ends_with(".py")
+            || file.ends_with('>')
+                && file
+                    .rsplit_once('(')
+                    .is_some_and(|(_, name)| name.starts_with('<'))
+    })
 }
 
 #[cfg(test)]
@@ -152,6 +157,10 @@ mod tests {
         assert_eq!(
             chosen(&[&["at::empty (??:0)", "other (a.cpp:1)", "step (train.py:42)"]]),
             [["step (train.py:42)"]]
+        );
+        assert_eq!(
+            chosen(&[&["c10::List<at::Tensor> (??:0)", "<module> (<stdin>:3)"]]),
+            [["<module> (<stdin>:3)"]]
         );
         let torch = "_call_impl (/usr/lib/python3/dist-packages/torch/nn/module.py:9)";
         assert_eq!(

@@ -134,7 +134,7 @@ def main():
             block(0, 512, "active_allocated"),
         ]
         for made in blocks:
-            del made["address"]
+            del made["address"], made["requested_size"]
         what["segments"] = [one_segment(0, BASE, blocks)]
         history = used((1, "+", BASE, 1024), (2, "+", BASE + 1024, 500), (3, "-", BASE, 1024))
         what["device_traces"] = [history + [entry("free_requested", BASE + 1536, 2048, 4)]]

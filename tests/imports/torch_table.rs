@@ -137,7 +137,7 @@ fn old_blocks_have_the_addresses_that_their_segment_gives_them() {
         assert_eq!(table["in_use"], sum(2, 1024), "{checked}");
         assert_eq!(table["awaiting_release"], sum(1, 2048));
         assert_eq!(table["older_than_history"], sum(1, 512));
-        assert_eq!(table["requested_bytes"], 1012);
+        assert_eq!(table["requested_bytes"], Value::Null);
     }
 }
 

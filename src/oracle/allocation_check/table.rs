@@ -179,11 +179,14 @@ impl BufferSum {
 }
 
 impl LiveBlock {
-    /// Whether it has the size that an allocation says, as it was asked for or as it was given.
+    /// Whether it has the size that an allocation says, as it was asked for or as it was given. An
+    /// allocator gives no less than what was asked for.
     fn is_of(&self, buffer: &Buffer) -> bool {
-        buffer
-            .size_bytes
-            .is_none_or(|bytes| bytes == self.size_bytes || Some(bytes) == self.requested_bytes)
+        match (buffer.size_bytes, self.requested_bytes) {
+            (None, _) => true,
+            (Some(bytes), Some(requested)) => bytes == self.size_bytes || bytes == requested,
+            (Some(bytes), None) => bytes <= self.size_bytes,
+        }
     }
 
     /// As a record, with what the records say of it.
