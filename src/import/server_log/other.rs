@@ -105,6 +105,7 @@ const PATTERNS: &[(&str, OtherKind)] = &[
     ("warning: client #: *", OtherKind::StartDetail),
     ("warning: a client *", OtherKind::StartDetail),
     ("warning: an ALLOC *", OtherKind::StartDetail),
+    ("warning: lines of the log *", OtherKind::StartDetail),
     ("figures: *", OtherKind::Statistics),
 ];
 
