@@ -4,8 +4,8 @@ use super::{Registry, Semantics, Totals};
 use crate::tracking::wire::Response;
 
 impl Registry {
-    /// Totals as a server answers them: the reference servers have no place for SYSTEM_MEMORY, which
-    /// is a Python client's L1_SMALL, and add it there.
+    /// Totals as a server answers them: the reference servers have no place for SYSTEM_MEMORY,
+    /// which is a Python client's L1_SMALL, and add it there.
     pub fn answered_totals(&self, device: i32) -> Totals {
         let totals = self.totals(device);
         if self.semantics() != Semantics::Refcount && !self.like_reference {
