@@ -59,6 +59,11 @@ fn unknown_types(bench: &mut Bench<'_>) -> Result<String, Trouble> {
 const LAST_QUERIES: u32 = 10;
 /// A server that takes so much has no bound that shows.
 const ENOUGH_BYTES: usize = 32 << 20;
+/// So little at a time, as long as each piece is answered before the next: no server has to read in
+/// the middle of a message, which is another case.
+const PIECE_BYTES: usize = 16 << 10;
+/// No further answers come when none has come for so long: there is no room for them.
+const STALLED_AFTER: Duration = Duration::from_millis(200);
 /// The server takes no more after it has taken nothing for so long.
 const FULL_AFTER: Duration = Duration::from_millis(300);
 
@@ -71,15 +76,16 @@ fn never_reads(bench: &mut Bench<'_>) -> Result<String, Trouble> {
     bench.expect(&mut other, "the ALLOC", Change::dram(64))?;
     let mut taken = 0;
     let bound = be_greedy(bench, &mut greedy, &mut other, &mut taken);
-    // What is left is read, or the server would have to write to who is gone: another case.
-    let frame_bytes = greedy.layout.frame_bytes();
-    greedy.skip(taken / frame_bytes * frame_bytes);
-    drop(greedy);
-    if bound.is_err() {
-        // The same: the other's answer may be on its way.
-        other.skip(other.layout.frame_bytes());
-    }
-    let bounded = bound?;
+    // All that is left is read, or the server would have to write to who is gone: another case.
+    greedy.end();
+    let bounded = match bound {
+        Ok(bounded) => bounded,
+        Err(trouble) => {
+            // The same: its answer may be on its way.
+            other.end();
+            return Err(trouble);
+        }
+    };
     let free = bench.free(&other, address);
     bench.send(&mut other, &[free])?;
     bench.expect(&mut other, "the end of that client", Change::default())?;
@@ -104,13 +110,15 @@ fn be_greedy(
 ) -> Result<bool, Trouble> {
     let queries = greedy
         .request(MessageKind::Query, bench.site.device)
-        .repeat((64 << 10) / greedy.layout.frame_bytes());
+        .repeat(PIECE_BYTES / greedy.layout.frame_bytes());
     let mut last_taken = Instant::now();
+    let mut has_room = true;
     let bounded = loop {
         // From where the last write ended: frames stay whole.
         match greedy.write_some(&queries[*taken % queries.len()..]) {
             Ok(count) => {
                 *taken += count;
+                has_room = has_room && is_answered(greedy, *taken as u64);
                 last_taken = Instant::now();
                 if *taken >= ENOUGH_BYTES {
                     break false;
@@ -131,6 +139,23 @@ fn be_greedy(
         ask(bench, other)?;
     }
     Ok(bounded)
+}
+
+/// Waits until all that was asked is answered, or until no more answers come.
+fn is_answered(greedy: &Session, taken: u64) -> bool {
+    let (mut came, mut last_came) = (0, Instant::now());
+    let frame_bytes = greedy.layout.frame_bytes() as u64;
+    while came < taken / frame_bytes * frame_bytes {
+        let now = greedy.unread_bytes();
+        if now > came {
+            (came, last_came) = (now, Instant::now());
+        } else if last_came.elapsed() > STALLED_AFTER {
+            return false;
+        } else {
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+    true
 }
 
 fn ask(bench: &Bench<'_>, other: &mut Session) -> Result<(), Trouble> {

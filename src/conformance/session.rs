@@ -100,18 +100,9 @@ impl Session {
         Ok(read.unwrap_or(0))
     }
 
-    /// Reads `bytes` bytes and throws them away, or what comes until the server has closed the
-    /// connection or said nothing for as long as this client is patient.
-    pub fn skip(&mut self, mut bytes: usize) {
-        let mut piece = vec![0; 64 << 10];
-        while bytes > 0 {
-            let wanted = bytes.min(piece.len());
-            match self.stream.read(&mut piece[..wanted]) {
-                Ok(count @ 1..) => bytes -= count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(0) | Err(_) => return,
-            }
-        }
+    /// How many bytes have come that were not read.
+    pub fn unread_bytes(&self) -> u64 {
+        rustix::io::ioctl_fionread(&self.stream).unwrap_or(0)
     }
 
     /// Ends what it says, and reads until the server has done the same, or for as long as it is

@@ -128,7 +128,7 @@ pub fn run(
     let mut findings = Vec::new();
     for (case, done) in options.cases.iter().zip(0..) {
         progress(done);
-        findings.push(trial.finding(case)?);
+        findings.push(trial.finding(case));
     }
     Ok(SuiteReport {
         device: site.device,
@@ -149,7 +149,7 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     /// Tries a case as often as it is to be tried.
-    fn finding(&mut self, case: &'static Case) -> Result<CaseResult, SuiteError> {
+    fn finding(&mut self, case: &'static Case) -> CaseResult {
         let mut tries = Tries::new(CaseText {
             case: case.name,
             about: case.about,
@@ -164,31 +164,31 @@ impl Trial<'_> {
             };
             let result = match why {
                 Some(why) => Err(Trouble::Skipped(why.to_owned())),
-                None => self.one_try(case)?,
+                None => self.one_try(case),
             };
             if tries.take(result) == CaseOutcome::Skipped {
                 // It cannot be tried: once more would be no better.
                 break;
             }
         }
-        Ok(tries.finish())
+        tries.finish()
     }
 
     /// Tries a case once, and looks whether the server has survived it.
-    fn one_try(&mut self, case: &Case) -> Result<Result<String, Trouble>, SuiteError> {
-        restart(&mut self.server)?;
+    fn one_try(&mut self, case: &Case) -> Result<String, Trouble> {
+        restart(&mut self.server).map_err(|error| Trouble::Skipped(error.to_string()))?;
         let result = try_case(case, self.site, &mut self.next_address);
         let ended = self.server.as_mut().and_then(RestartedServer::ended);
         let how = match ended {
             Some(how) => format!("the server is gone ({how})"),
             None => match is_gone(self.site) {
                 Some(how) => how.to_owned(),
-                None => return Ok(result),
+                None => return result,
             },
         };
         self.is_gone = self.server.is_none();
         let (Ok(seen) | Err(Trouble::Failed(seen) | Trouble::Skipped(seen))) = result;
-        Ok(Err(Trouble::Failed(format!("{seen}; {how}"))))
+        Err(Trouble::Failed(format!("{seen}; {how}")))
     }
 }
 

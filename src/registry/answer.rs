@@ -4,11 +4,11 @@ use super::{Registry, Semantics, Totals};
 use crate::tracking::wire::Response;
 
 impl Registry {
-    /// Totals as a server answers them: one that counts references has no place for SYSTEM_MEMORY,
-    /// which is a Python client's L1_SMALL, and adds it there.
+    /// Totals as a server answers them: the reference servers have no place for SYSTEM_MEMORY,
+    /// which is a Python client's L1_SMALL, and add it there.
     pub fn answered_totals(&self, device: i32) -> Totals {
         let totals = self.totals(device);
-        if self.semantics() != Semantics::Refcount {
+        if self.semantics() != Semantics::Refcount && !self.like_reference {
             return totals;
         }
         Totals {
@@ -29,6 +29,33 @@ impl Registry {
             trace_bytes: totals.trace_bytes,
             cb_bytes: totals.cb_bytes,
             kernel_bytes: totals.kernel_bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Limits;
+    use super::*;
+    use crate::tracking::{Message, MessageKind};
+
+    #[test]
+    fn system_memory_is_answered_as_l1_small_where_the_reference_does_so() {
+        for (semantics, like_reference, small) in [
+            (Semantics::Refcount, false, 4096),
+            (Semantics::Typed, false, 0),
+            (Semantics::Typed, true, 4096),
+        ] {
+            let registry = Registry::new(semantics, Limits::default());
+            let mut registry = registry.like_reference(like_reference);
+            let alloc = Message {
+                size_bytes: 4096,
+                buffer_type: 2,
+                ..Message::bare(MessageKind::Alloc, 0, 7)
+            };
+            registry.apply(&alloc, &mut |_, _| ());
+            assert_eq!(registry.response(0).l1_small_bytes, small, "{semantics}");
+            assert_eq!(registry.totals(0).system_bytes, 4096);
         }
     }
 }

@@ -220,7 +220,7 @@ pub struct Registry {
     /// By device id, as long as the highest id that had an entry. Derived from `live`.
     totals: SmallVec<[Totals; 2]>,
     others: SharedKeys,
-    whole_keys: bool,
+    like_reference: bool,
     sequencer: Sequencer,
     planted: Option<Planted>,
 }
@@ -239,7 +239,7 @@ impl Registry {
             live: HashMap::default(),
             totals: SmallVec::new(),
             others: SharedKeys::default(),
-            whole_keys: false,
+            like_reference: false,
             sequencer: Sequencer::default(),
             planted: None,
         }
@@ -250,10 +250,13 @@ impl Registry {
         Registry { planted, ..self }
     }
 
-    /// The same with sweeps that ask for nobody but the process that opened an entry, as those of
-    /// the reference servers.
-    pub fn sweeping_whole_keys(self, whole_keys: bool) -> Registry {
-        Registry { whole_keys, ..self }
+    /// The same as the reference servers have it also where they are wrong: sweeps ask for nobody
+    /// but the process that opened an entry, and SYSTEM_MEMORY is L1_SMALL in every answer.
+    pub fn like_reference(self, like_reference: bool) -> Registry {
+        Registry {
+            like_reference,
+            ..self
+        }
     }
 
     /// Takes in one message and reports its outcome to `out`. Under [`Semantics::Sequenced`] one
@@ -461,7 +464,7 @@ impl Registry {
             Slot::Occupied(mut slot) if self.semantics == Semantics::Refcount => {
                 let key = *slot.key();
                 let kept = slot.get_mut();
-                if kept.owner != owner && !self.whole_keys && kept.refcount < u32::MAX {
+                if kept.owner != owner && !self.like_reference && kept.refcount < u32::MAX {
                     self.others.add(key, owner);
                 }
                 kept.refcount = kept.refcount.saturating_add(1);
@@ -621,7 +624,7 @@ impl Clone for Registry {
         self.semantics = source.semantics;
         self.limits = source.limits;
         self.planted = source.planted;
-        self.whole_keys = source.whole_keys;
+        self.like_reference = source.like_reference;
         self.live.clone_from(&source.live);
         self.totals.clone_from(&source.totals);
         if !(self.others.is_empty() && source.others.is_empty()) {

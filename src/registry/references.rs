@@ -25,10 +25,10 @@ pub struct SweptEntries {
 impl Registry {
     /// Drops what the client process `owner` holds, because it is dead. An entry that another
     /// process holds too stays, with that one's references; under
-    /// [`Registry::sweeping_whole_keys`] it goes with the process that opened it.
+    /// [`Registry::like_reference`] it goes with the process that opened it.
     pub fn sweep(&mut self, owner: u16) -> SweptEntries {
         let mut loosened = Vec::new();
-        let (others, whole_keys) = (&mut self.others, self.whole_keys);
+        let (others, whole_keys) = (&mut self.others, self.like_reference);
         let mut removed: Vec<(TableKey, TableRecord)> = self
             .live
             .extract_if(|key, record| {
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn whole_keys_go_with_who_opened_them() {
-        let mut registry = counting().sweeping_whole_keys(true);
+        let mut registry = counting().like_reference(true);
         alloc(&mut registry, FIRST);
         alloc(&mut registry, SECOND);
         assert_eq!(registry.sweep(SECOND), SweptEntries::default());

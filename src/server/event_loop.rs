@@ -99,7 +99,7 @@ impl<O: Observer> ServerLoop<O> {
         };
         let registry = registry
             .with_planted(config.planted)
-            .sweeping_whole_keys(config.like_reference);
+            .like_reference(config.like_reference);
         let core = Core {
             config,
             registry,

@@ -44,6 +44,8 @@ pub enum IdStyle {
 pub struct LegacyLog<W> {
     out: W,
     lines: String,
+    /// Whether lines were lost.
+    has_failed: bool,
     ids: IdStyle,
     /// Clients of the 144-byte layout, whose server has a line of its own for a bad buffer type.
     of_144: FxHashSet<ClientId>,
@@ -52,11 +54,13 @@ pub struct LegacyLog<W> {
 }
 
 impl<W: Write> LegacyLog<W> {
-    /// A log into `out`. A reader that goes away is no reason to stop: errors of `out` are ignored.
+    /// A log into `out`. A reader that goes away is no reason to stop: the first error of `out` is
+    /// said, and lines are written on.
     pub fn new(out: W) -> LegacyLog<W> {
         LegacyLog {
             out,
             lines: String::new(),
+            has_failed: false,
             ids: IdStyle::default(),
             of_144: FxHashSet::default(),
             totals: Vec::new(),
@@ -102,11 +106,12 @@ impl<W: Write> LegacyLog<W> {
 
     fn write_out(&mut self) {
         if !self.lines.is_empty() {
-            // See `new`: a log that can't be written doesn't stop the server.
-            let _ = self
-                .out
-                .write_all(self.lines.as_bytes())
-                .and_then(|()| self.out.flush());
+            let written = self.out.write_all(self.lines.as_bytes());
+            if let Err(error) = written.and_then(|()| self.out.flush())
+                && !std::mem::replace(&mut self.has_failed, true)
+            {
+                crate::say!("warning: lines of the log are lost, serving goes on: {error}");
+            }
             self.lines.clear();
         }
     }

@@ -5,7 +5,8 @@
 //! - Sizes: servers of the 144-byte layout refuse an ALLOC of no bytes or of more than 100 GiB, all
 //!   others take any size, and their totals wrap ([`crate::registry::Limits::any_size`]).
 //! - A sweep drops a key with the process that opened it, whoever holds it besides
-//!   ([`crate::registry::Registry::sweeping_whole_keys`]).
+//!   ([`crate::registry::Registry::like_reference`]).
+//! - Buffers of type 2 are in the total of L1_SMALL, under any semantics (the same).
 //!
 //! What they die of is not among them.
 

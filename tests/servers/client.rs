@@ -163,7 +163,7 @@ fn a_child_of_fork_is_kept_off_its_parents_connection() {
 fn what_a_full_socket_drops_is_counted() {
     check(
         "dontwait",
-        &Served::start(&["--no-sweep", "--delay-us", "1000"]),
+        &Served::start(&["--no-sweep", "--delay-us", "20000"]),
     );
 }
 

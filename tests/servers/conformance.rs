@@ -194,14 +194,14 @@ fn naive_tables(frame_bytes: usize, sweep_ms: Option<u64>, options: &str) -> [St
 
 #[test]
 fn a_naive_server_fails_exactly_the_expected_cases() {
-    let [once, again] = naive_tables(112, None, "--tries 2 --timeout 1s");
+    let [once, again] = naive_tables(112, None, "--tries 2 --timeout 2s");
     assert_eq!(once, again);
     snapshot("naive", &once);
 }
 
 #[test]
 fn a_naive_server_of_the_144_byte_layout_that_sweeps_by_pid_fails_these_too() {
-    let [once, again] = naive_tables(144, Some(50), "--tries 2 --timeout 1s --sweep-wait 20s");
+    let [once, again] = naive_tables(144, Some(50), "--tries 2 --timeout 2s --sweep-wait 20s");
     assert_eq!(once, again);
     snapshot("naive_144", &once);
 }
@@ -227,7 +227,7 @@ fn what_came_is_said_and_how_the_server_ended() {
         .arg(Naive::command(&path, 112, None))
         .args([
             "--timeout",
-            "1s",
+            "2s",
             "--only",
             "own-layout,device-1000,device-negative",
         ])
@@ -249,7 +249,7 @@ fn what_came_is_said_and_how_the_server_ended() {
 #[test]
 fn a_case_is_not_charged_with_the_crash_of_the_next() {
     let server = Naive::start();
-    let words = "--only never-reads,query-and-close --tries 1 --timeout 1s";
+    let words = "--only never-reads,query-and-close --tries 1 --timeout 2s";
     let (report, _) = conformance(&server.path(), words);
     let seen = |index: usize| report["cases"][index]["seen"].as_str().expect("text");
     assert_eq!(with_outcome(&report, "failed").len(), 2, "{report}");

@@ -476,3 +476,29 @@ fn with_an_object_on_stdout_the_log_is_on_stderr() {
     serde_json::from_slice::<serde_json::Value>(&output.stdout).expect("an object");
     assert!(text.contains("🛑 Allocation Server stopped"), "{text}");
 }
+
+#[test]
+fn a_log_that_cannot_be_written_is_said_and_does_not_stop_the_server() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let full = File::options().write(true).open("/dev/full");
+    let server = heisenbed(&["serve", "--log-style", "legacy", "--socket"])
+        .arg(folder.path().join("s"))
+        .stdout(full.expect("it is there"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the server starts");
+    let started = Instant::now();
+    while UnixStream::connect(folder.path().join("s")).is_err() {
+        assert!(started.elapsed() < TIMEOUT, "it does not listen");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    kill_process(Pid::from_child(&server), Signal::TERM).expect("it runs");
+    let output = server.wait_with_output().expect("it ends");
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        complaints.matches("lines of the log are lost").count(),
+        1,
+        "{complaints}"
+    );
+    assert!(complaints.contains("figures: "), "{complaints}");
+}

@@ -1,6 +1,7 @@
 //! The cases: what the server does, and what its client must not do of it.
 
 use std::io;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::super::Trouble;
@@ -94,6 +95,7 @@ pub const CLIENT_CASES: &[ClientCase] = &[
 /// What all cases share.
 pub(super) struct Theatre<'a> {
     options: &'a ClientSuiteOptions,
+    interrupt: &'a AtomicBool,
     /// What the client does with a server that lives.
     usual: Performance,
 }
@@ -107,13 +109,20 @@ struct Performance {
 
 impl<'a> Theatre<'a> {
     /// Runs the client once, to know what is usual.
-    pub fn new(options: &'a ClientSuiteOptions) -> io::Result<Theatre<'a>> {
-        let usual = perform(options, Manner::Serves, options.patience)?;
-        Ok(Theatre { options, usual })
+    pub fn new(
+        options: &'a ClientSuiteOptions,
+        interrupt: &'a AtomicBool,
+    ) -> io::Result<Theatre<'a>> {
+        let usual = perform(options, Manner::Serves, options.patience, interrupt)?;
+        Ok(Theatre {
+            options,
+            interrupt,
+            usual,
+        })
     }
 
     fn perform(&self, manner: Manner) -> Result<Performance, Trouble> {
-        perform(self.options, manner, self.limit()).map_err(|error| skipped(&error))
+        perform(self.options, manner, self.limit(), self.interrupt).map_err(|error| skipped(&error))
     }
 
     /// How long the client may run.
@@ -169,10 +178,11 @@ fn perform(
     options: &ClientSuiteOptions,
     manner: Manner,
     limit: Duration,
+    interrupt: &AtomicBool,
 ) -> io::Result<Performance> {
     let stage = Stage::open(&options.path, manner)?;
-    let end =
-        RunningClient::start(&options.command, &options.path).and_then(|client| client.wait(limit));
+    let end = RunningClient::start(&options.command, &options.path)
+        .and_then(|client| client.wait(limit, interrupt));
     let seen = stage.close();
     Ok(Performance { end: end?, seen })
 }
@@ -204,11 +214,11 @@ fn no_server(theatre: &Theatre<'_>) -> Result<String, Trouble> {
     let ClientSuiteOptions { command, path, .. } = theatre.options;
     // Followed it runs more slowly.
     let limit = theatre.limit();
-    let (end, counts) = match run_traced(command, path, limit) {
+    let (end, counts) = match run_traced(command, path, limit, theatre.interrupt) {
         Ok((end, counts)) => (end, Some(counts)),
         Err(error) if error.raw_os_error().is_some() => {
             let client = RunningClient::start(command, path);
-            let end = client.and_then(|client| client.wait(limit));
+            let end = client.and_then(|client| client.wait(limit, theatre.interrupt));
             (end.map_err(|error| skipped(&error))?, None)
         }
         Err(error) => return Err(skipped(&error)),

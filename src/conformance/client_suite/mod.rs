@@ -77,7 +77,7 @@ pub fn run(
         });
     }
     progress(0);
-    let theatre = Theatre::new(options)?;
+    let theatre = Theatre::new(options, interrupt)?;
     let mut findings = Vec::new();
     for (case, done) in options.cases.iter().zip(0..) {
         progress(done);

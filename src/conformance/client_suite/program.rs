@@ -48,6 +48,8 @@ impl ProgramEnd {
 
 /// How often it is looked whether the client has ended.
 const POLL: Duration = Duration::from_millis(2);
+/// How often it is looked whether one that is followed runs for too long.
+const TRACED_POLL: Duration = Duration::from_millis(50);
 
 /// A client that runs.
 #[derive(Debug)]
@@ -65,12 +67,15 @@ impl RunningClient {
         })
     }
 
-    /// Waits until it has ended, for `limit` since its start.
-    pub fn wait(mut self, limit: Duration) -> io::Result<ProgramEnd> {
+    /// Waits until it has ended, for `limit` since its start, or until `interrupt` is set.
+    pub fn wait(mut self, limit: Duration, interrupt: &AtomicBool) -> io::Result<ProgramEnd> {
         let mut is_hung = false;
         let status = loop {
             if let Some(status) = self.child.try_wait()? {
                 break status;
+            }
+            if interrupt.load(Ordering::Relaxed) {
+                return Err(interrupted());
             }
             if self.started.elapsed() > limit {
                 is_hung = true;
@@ -104,6 +109,7 @@ pub(super) fn run_traced(
     command: &str,
     socket: &Path,
     limit: Duration,
+    interrupt: &AtomicBool,
 ) -> io::Result<(ProgramEnd, CallCounts)> {
     // It waits for a line until it is followed.
     let mut child = shell(&format!("read -r _\n{command}"), socket)
@@ -124,9 +130,13 @@ pub(super) fn run_traced(
         let (ended, at_end) = channel::<()>();
         let is_hung = &is_hung;
         scope.spawn(move || {
-            if at_end.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-                is_hung.store(true, Ordering::Relaxed);
-                let _ = kill_process_group(leader, Signal::KILL);
+            while at_end.recv_timeout(TRACED_POLL) == Err(RecvTimeoutError::Timeout) {
+                let is_late = started.elapsed() > limit;
+                if is_late || interrupt.load(Ordering::Relaxed) {
+                    is_hung.store(true, Ordering::Relaxed);
+                    let _ = kill_process_group(leader, Signal::KILL);
+                    return;
+                }
             }
         });
         let followed = trace::follow(leader);
@@ -136,12 +146,19 @@ pub(super) fn run_traced(
     // Whatever it left behind.
     let _ = kill_process_group(leader, Signal::KILL);
     let (status, counts) = followed?;
+    if interrupt.load(Ordering::Relaxed) {
+        return Err(interrupted());
+    }
     let end = ProgramEnd {
         status,
         is_hung: is_hung.load(Ordering::Relaxed),
         ran: started.elapsed(),
     };
     Ok((end, counts))
+}
+
+fn interrupted() -> io::Error {
+    io::Error::other("interrupted")
 }
 
 fn shell(command: &str, socket: &Path) -> Command {

@@ -9,7 +9,7 @@
     reason = "ptrace is a system call that rustix does not have"
 )]
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::ffi::c_long;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -23,7 +23,7 @@ use rustix::process::{Pid, WaitOptions, WaitStatus, waitpgid};
 pub(super) struct CallCounts {
     /// Calls of connect.
     pub connects: u64,
-    /// Calls of close of a descriptor that is not open.
+    /// Calls of close of a descriptor that is not open. -1 is none: shells close that.
     pub closed_twice: u64,
 }
 
@@ -44,8 +44,8 @@ pub(super) fn seize(leader: Pid) -> io::Result<()> {
 /// whatever it starts.
 pub(super) fn follow(leader: Pid) -> io::Result<(ExitStatus, CallCounts)> {
     let mut counts = CallCounts::default();
-    // By thread: the call that it is in.
-    let mut calls: HashMap<Pid, u64> = HashMap::new();
+    // Threads that are about to close something.
+    let mut closing: HashSet<Pid> = HashSet::new();
     let all = WaitOptions::from_bits_retain(libc::__WALL.cast_unsigned());
     loop {
         let (pid, status) = match waitpgid(leader, all) {
@@ -57,12 +57,12 @@ pub(super) fn follow(leader: Pid) -> io::Result<(ExitStatus, CallCounts)> {
             if pid == leader {
                 return Ok((ExitStatus::from_raw(status.as_raw()), counts));
             }
-            calls.remove(&pid);
+            closing.remove(&pid);
             continue;
         };
         let next = match stop_of(status, signal) {
             Stop::Call => {
-                note_call(pid, &mut calls, &mut counts);
+                note_call(pid, &mut closing, &mut counts);
                 (libc::PTRACE_SYSCALL, 0)
             }
             Stop::Event => (libc::PTRACE_SYSCALL, 0),
@@ -99,7 +99,7 @@ fn stop_of(status: WaitStatus, signal: i32) -> Stop {
     }
 }
 
-fn note_call(pid: Pid, calls: &mut HashMap<Pid, u64>, counts: &mut CallCounts) {
+fn note_call(pid: Pid, closing: &mut HashSet<Pid>, counts: &mut CallCounts) {
     const ENTRY: u8 = libc::PTRACE_SYSCALL_INFO_ENTRY;
     const EXIT: u8 = libc::PTRACE_SYSCALL_INFO_EXIT;
     const CONNECT: u64 = libc::SYS_connect.cast_unsigned();
@@ -109,10 +109,13 @@ fn note_call(pid: Pid, calls: &mut HashMap<Pid, u64>, counts: &mut CallCounts) {
     };
     match info.op {
         ENTRY => {
-            calls.insert(pid, info.value);
             counts.connects += u64::from(info.value == CONNECT);
+            let descriptor = info.argument as u32;
+            if info.value == CLOSE && descriptor.cast_signed() >= 0 {
+                closing.insert(pid);
+            }
         }
-        EXIT if calls.remove(&pid) == Some(CLOSE) => {
+        EXIT if closing.remove(&pid) => {
             let bad = (-i64::from(libc::EBADF)).cast_unsigned();
             counts.closed_twice += u64::from(info.value == bad);
         }
@@ -125,6 +128,8 @@ struct CallInfo {
     op: u8,
     /// At the entry the number of the call, at the exit what it returns.
     value: u64,
+    /// At the entry the call's first argument.
+    argument: u64,
 }
 
 fn call_info(pid: Pid) -> io::Result<CallInfo> {
@@ -140,6 +145,7 @@ fn call_info(pid: Pid) -> io::Result<CallInfo> {
     Ok(CallInfo {
         op: words[0].to_ne_bytes()[0],
         value: words[VALUE_AT],
+        argument: words[VALUE_AT + 1],
     })
 }
 
