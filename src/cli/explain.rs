@@ -1,5 +1,5 @@
-//! `heisenbed explain`: what a divergence, a cause or a verdict means, what leaves it, and what to do
-//! next.
+//! `heisenbed explain`: what a divergence, a cause or a verdict means, what leaves it, and what to
+//! do next.
 
 use std::fmt::Write as _;
 
@@ -13,8 +13,8 @@ use crate::oracle::{Kind, Verdict};
 /// Arguments of `heisenbed explain`.
 #[derive(Clone, Debug, Args)]
 pub struct ExplainArgs {
-    /// A divergence (unknown-free), a cause (reordering) or a verdict (inconclusive); without it, all
-    /// of them in a line each
+    /// A divergence (unknown-free), a cause (reordering) or a verdict (inconclusive); without it,
+    /// all of them in a line each
     #[arg(value_name = "KIND|CAUSE|VERDICT")]
     pub name: Option<String>,
 }

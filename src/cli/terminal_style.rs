@@ -1,9 +1,9 @@
 //! What a terminal gets that a pipe does not: verdicts in colour, and timelines of its width.
 //!
-//! Colour is only on a terminal, and not where `NO_COLOR` is set. Timelines keep to the width of the
-//! terminal, or to `COLUMNS` where that is set; else they are as wide as in files.
+//! Colour is only on a terminal, and not where `NO_COLOR` is set. Timelines keep to the width of
+//! the terminal, or to `COLUMNS` where that is set; else they are as wide as in files.
 
-use console::{Style, Term, colors_enabled};
+use console::{Color, Style, Term, colors_enabled};
 
 use crate::report::Timeline;
 
@@ -12,12 +12,12 @@ const NARROWEST: usize = 60;
 const WIDEST: usize = 200;
 
 /// Words that are coloured wherever they stand alone.
-const COLOURED: [(&str, fn(Style) -> Style); 5] = [
-    ("diverged", Style::red),
-    ("failed", Style::red),
-    ("inconclusive", Style::yellow),
-    ("clean", Style::green),
-    ("proved", Style::green),
+const COLOURED: [(&str, Color); 5] = [
+    ("diverged", Color::Red),
+    ("failed", Color::Red),
+    ("inconclusive", Color::Yellow),
+    ("clean", Color::Green),
+    ("proved", Color::Green),
 ];
 
 /// `text` with its verdicts in colour, if stdout takes that.
@@ -54,8 +54,8 @@ fn coloured(text: &str) -> String {
         let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
         let (word, after) = rest.split_at(end);
         match COLOURED.iter().find(|(coloured, _)| *coloured == word) {
-            Some((_, style)) => {
-                let style = style(Style::new()).force_styling(true);
+            Some((_, color)) => {
+                let style = Style::new().fg(*color).force_styling(true);
                 result.push_str(&style.apply_to(word).to_string());
             }
             None => result.push_str(word),

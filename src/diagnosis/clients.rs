@@ -91,9 +91,8 @@ struct PossibleCut {
 /// A life that never got its FREE.
 #[derive(Debug)]
 struct LifeWithoutFree {
-    /// The number of its ALLOC.
+    /// The numbers of its ALLOC and of the next one at its address, the lower first.
     from: u64,
-    /// The number of the next ALLOC at its address.
     to: u64,
     sighting: Sighting,
 }
@@ -175,8 +174,9 @@ impl Clients {
         client.drop_live(life.epoch);
         if room {
             client.lost.push(LifeWithoutFree {
-                from: life.at.number,
-                to: next.number,
+                // Generations may have another order than messages.
+                from: life.at.number.min(next.number),
+                to: life.at.number.max(next.number),
                 sighting,
             });
             self.points += 1;

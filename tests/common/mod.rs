@@ -162,7 +162,8 @@ pub fn heisenbed(arguments: &[&str]) -> Command {
     command
         .args(arguments)
         .env_remove("RUST_BACKTRACE")
-        .env_remove("HEISENBED_LOG");
+        .env_remove("HEISENBED_LOG")
+        .env_remove("COLUMNS");
     command
 }
 

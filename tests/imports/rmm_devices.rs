@@ -62,7 +62,7 @@ fn the_logs_of_several_devices_become_one_by_time() {
         let (checked, code) = said(&folder, "check");
         assert_eq!(
             (code, &checked["divergences"]),
-            (3, &serde_json::json!({})),
+            (0, &serde_json::json!({})),
             "{checked}"
         );
         assert_eq!(
@@ -148,7 +148,7 @@ fn allocations_of_no_bytes_may_share_a_pointer() {
     let (checked, code) = log.said("check");
     assert_eq!(
         (code, &checked["divergences"]),
-        (3, &serde_json::json!({})),
+        (0, &serde_json::json!({})),
         "{checked}"
     );
     assert_eq!(
@@ -187,7 +187,7 @@ fn allocations_of_no_bytes_may_share_a_pointer() {
     let (checked, code) = log.said("check");
     assert_eq!(
         (code, &checked["divergences"]),
-        (3, &serde_json::json!({})),
+        (0, &serde_json::json!({})),
         "{checked}"
     );
     assert_eq!(checked["leaks"], 0);
