@@ -13,20 +13,8 @@ use super::reordering;
 use super::shares::Shares;
 use crate::numbers::plural;
 
-/// From this share of the late messages on they are those of views.
-const NEARLY_ALL: f64 = 0.6;
-/// Below this share they are not, but by chance.
-const FEW: f64 = 0.2;
-
-/// How much of what is late belongs to mesh buffers, from 0 to 1.
-pub(super) fn share(facts: &Facts) -> f64 {
-    let late = facts.late_messages.max(1) as f64;
-    let of_views = facts.late_views as f64 / late;
-    ((of_views - FEW) / (NEARLY_ALL - FEW)).clamp(0.0, 1.0)
-}
-
 pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
-    let share = share(facts);
+    let share = shares.of_views;
     if share < MENTIONED {
         return Evidence::default();
     }

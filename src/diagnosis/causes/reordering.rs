@@ -8,9 +8,9 @@
 //! thousands of lives (a far pair). Against it speak ALLOCs or FREEs that stay without counterpart.
 
 use super::super::facts::Facts;
+use super::MENTIONED;
 use super::evidence::{Evidence, at_least_one};
 use super::shares::Shares;
-use super::{MENTIONED, mesh_release};
 use crate::numbers::plural;
 
 /// The weight of a late FREE that is no earlier than a FREE of the life after it would be.
@@ -18,7 +18,7 @@ const LATE_AS_ANY: f64 = 0.25;
 
 pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     let all = late_messages(facts, shares);
-    let own = 1.0 - mesh_release::share(facts);
+    let own = 1.0 - shares.of_views;
     if own < MENTIONED {
         return Evidence::default();
     }

@@ -17,6 +17,11 @@
 
 use super::super::facts::Facts;
 
+/// From the second share of the late messages on they are those of views, below the first only by
+/// chance.
+const FEW_VIEWS: f64 = 0.2;
+const MANY_VIEWS: f64 = 0.6;
+
 /// What FREEs are worth to each cause where the record has no ALLOC.
 const FREES_ONLY: f64 = 0.4;
 /// FREEs of known buffers that may come for one of an earlier buffer, up to the middle one of
@@ -63,6 +68,8 @@ fn poisson(number: f64, expected: f64) -> f64 {
 /// The counts that belong to each cause, in pieces.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Shares {
+    /// How much of what is late belongs to the views of mesh buffers, from 0 to 1.
+    pub of_views: f64,
     /// Far pairs that are one late message each.
     pub far_late: f64,
     /// Far pairs that are a lost FREE and a lost ALLOC each.
@@ -82,7 +89,12 @@ pub(super) struct Shares {
 
 impl Shares {
     pub fn of(facts: &Facts) -> Shares {
-        let mut shares = Shares::default();
+        let late = facts.late_messages.max(1) as f64;
+        let of_views = (facts.late_views as f64 / late - FEW_VIEWS) / (MANY_VIEWS - FEW_VIEWS);
+        let mut shares = Shares {
+            of_views: of_views.clamp(0.0, 1.0),
+            ..Shares::default()
+        };
         shares.divide_far_pairs(facts);
         shares.divide_lives_without_free(facts);
         shares.divide_second_frees(facts);
