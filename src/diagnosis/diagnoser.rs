@@ -166,7 +166,9 @@ impl Diagnoser {
         };
         let facts = &mut self.ledger.facts;
         facts.messages += 1;
-        facts.allocs += u64::from(seen.opens());
+        if seen.opens() {
+            facts.see_alloc(key);
+        }
         if seen.opens()
             && let Some(generation) = seen.generation()
         {

@@ -64,6 +64,10 @@ pub(super) struct Facts {
     pub late_messages: u64,
     pub late_views: u64,
     recently_late: VecDeque<LateMessage>,
+    /// ALLOCs of an address that was allocated on another device just before: those of views, or of
+    /// devices that are used alike.
+    pub lockstep_allocs: u64,
+    recent_allocs: VecDeque<AddressKey>,
     /// By how many messages those were late, in all.
     pub far_lateness: u64,
     /// An ALLOC of an address that had one too many, a FREE of one that had one too few: further
@@ -157,12 +161,26 @@ struct LateMessage {
     is_view: bool,
 }
 
+/// ALLOCs in which one of the same address is looked for.
+const RECENT_ALLOCS: usize = 16;
 /// Late messages in which one of the same address is looked for.
 const RECENTLY_LATE: usize = 256;
 /// The ALLOCs of the views of one mesh buffer are so close together.
 const VIEWS_WITHIN: u64 = 512;
 
 impl Facts {
+    /// An ALLOC of `key`.
+    pub fn see_alloc(&mut self, key: AddressKey) {
+        self.allocs += 1;
+        let beside =
+            |other: &AddressKey| other.address == key.address && other.device != key.device;
+        self.lockstep_allocs += u64::from(self.recent_allocs.iter().any(beside));
+        if self.recent_allocs.len() >= RECENT_ALLOCS {
+            self.recent_allocs.pop_front();
+        }
+        self.recent_allocs.push_back(key);
+    }
+
     /// A message about `key` was late: it came after the next ALLOC of the address, at `next`.
     pub fn see_late(&mut self, key: AddressKey, next: RecordPoint) {
         self.late_messages += 1;

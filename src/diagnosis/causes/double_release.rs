@@ -17,6 +17,8 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     // The pieces are judged together: many of them are no surer than the judgement is.
     let inferred = facts.second_frees.inferred();
     let sure = shares.second_double / inferred.max(1) as f64;
+    // A few lost ALLOCs leave the same, where by chance no FREE is lost.
+    let sure = sure.min(1.0 - 1.0 / (inferred as f64 + 2.0));
     let mut evidence = Evidence {
         at_most: (proven == 0.0).then_some(sure),
         amount: proven + shares.second_double,

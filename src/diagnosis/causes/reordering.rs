@@ -13,6 +13,11 @@ use super::evidence::{Evidence, at_least_one};
 use super::shares::Shares;
 use crate::numbers::plural;
 
+/// The share of ALLOCs in lockstep from which on traffic has the shape of mesh buffers'.
+const LOCKSTEP: f64 = 0.4;
+/// The highest score where what is late may be a view.
+const BESIDE_VIEWS: f64 = 0.8;
+
 /// The weight of a late FREE that is no earlier than a FREE of the life after it would be.
 const LATE_AS_ANY: f64 = 0.25;
 
@@ -22,9 +27,13 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     if own < MENTIONED {
         return Evidence::default();
     }
+    // Where addresses are used on several devices at once, what is late may be a view.
+    let in_lockstep = facts.lockstep_allocs as f64 >= LOCKSTEP * facts.allocs as f64;
+    let may_be_view = shares.of_views > 0.0 || (facts.allocs > 0 && in_lockstep);
     Evidence {
         amount: all.amount * own,
         proven: all.proven * own,
+        at_most: may_be_view.then_some(BESIDE_VIEWS),
         ..all
     }
 }
