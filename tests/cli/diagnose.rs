@@ -318,7 +318,7 @@ fn recorded_runs_are_diagnosed_by_what_the_server_saw() {
         );
         assert!(first.is_none_or(|first| first.1 >= CONFIDENT), "{scenario}");
         assert_eq!(code, i32::from(cause.is_some()), "{scenario}");
-        assert_eq!(diagnosis["complete"], true);
+        assert_eq!(diagnosis["complete"], true, "{scenario}: {diagnosis:#}");
     }
 }
 

@@ -74,6 +74,7 @@ impl<'run> ThreadBackend<'run> {
             if let Some(guard) = mutex.try_lock_for(LOCK_TIMEOUT) {
                 break Flow::Done(guard);
             }
+            self.world.waiting.looked(self.thread);
             if let Some(reason) = self.world.stopped() {
                 if reason == StopReason::Deadlock {
                     // Hold on until the others have noticed too: a lock released now would let one
@@ -130,7 +131,10 @@ impl<'run> ThreadBackend<'run> {
             match looks {
                 0..SPINS => std::hint::spin_loop(),
                 SPINS..YIELDS => std::thread::yield_now(),
-                _ => std::thread::sleep(POLL_INTERVAL),
+                _ => {
+                    self.world.waiting.looked(self.thread);
+                    std::thread::sleep(POLL_INTERVAL);
+                }
             }
         };
         self.world.waiting.waits_for_slot(self.thread, false);

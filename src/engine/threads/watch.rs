@@ -1,4 +1,8 @@
 //! Notices when threads wait for each other for good.
+//!
+//! A thread that is not scheduled still counts as waiting, although what it waits for has come. So
+//! a suspicion counts only when each waiting thread has looked again, in vain, since it began, and
+//! none stopped waiting: then nothing can change any more, however loaded the machine is.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -17,9 +21,46 @@ const DEADLOCK_LOOKS: u32 = 40;
 /// Notices when nothing can go on.
 #[derive(Debug, Default)]
 pub(super) struct DeadlockWatch {
-    suspected: Option<(Suspicion, Instant)>,
+    suspected: Option<Suspected>,
     looks: u32,
 }
+
+/// A suspicion, and what was so when it began.
+#[derive(Debug)]
+struct Suspected {
+    what: Suspicion,
+    since: Instant,
+    /// How often each thread had looked in vain, and how often one had stopped waiting.
+    progress: (Vec<u32>, u32),
+}
+
+impl Suspected {
+    /// Whether it is the same that is suspected now, when so many waits have ended.
+    fn stays(&self, now: &Suspicion, moves: u32) -> bool {
+        // Beside a cycle other threads go on.
+        let is_still = matches!(now, Suspicion::Cycle(_)) || moves == self.progress.1;
+        *now == self.what && is_still
+    }
+
+    /// Whether every thread that it is about has looked in vain since it began.
+    fn is_certain(&self, world: &ThreadsWorld) -> bool {
+        let concerns = |thread: u16| match &self.what {
+            Suspicion::Cycle(threads) => threads.contains(&thread),
+            Suspicion::AllWait => true,
+        };
+        let before = (0u16..).zip(&self.progress.0);
+        before
+            .filter(|(thread, _)| concerns(*thread))
+            .all(|(thread, looks)| {
+                world
+                    .waiting
+                    .has_looked_in_vain(thread, *looks, LOOKS_IN_VAIN)
+            })
+    }
+}
+
+/// How often each waiting thread must look in vain: the first look may have begun before.
+const LOOKS_IN_VAIN: u32 = 2;
 
 #[derive(Debug, PartialEq, Eq)]
 enum Suspicion {
@@ -47,11 +88,14 @@ impl DeadlockWatch {
             None if running > 0 && world.waiting.all_wait(running) => Some(Suspicion::AllWait),
             None => None,
         };
+        let progress = world.waiting.progress();
         match (suspicion, &self.suspected) {
             (None, _) => self.suspected = None,
-            (Some(now), Some((before, since))) if now == *before => {
+            (Some(now), Some(before)) if before.stays(&now, progress.1) => {
                 self.looks += 1;
-                if since.elapsed() > DEADLOCK_AFTER && self.looks > DEADLOCK_LOOKS {
+                let is_long =
+                    before.since.elapsed() > DEADLOCK_AFTER && self.looks > DEADLOCK_LOOKS;
+                if is_long && before.is_certain(world) {
                     if world.stopped().is_none() {
                         log::warn!("stuck for good: {now}");
                     }
@@ -60,7 +104,11 @@ impl DeadlockWatch {
             }
             (Some(now), _) => {
                 log::trace!("stuck for now: {now}");
-                self.suspected = Some((now, Instant::now()));
+                self.suspected = Some(Suspected {
+                    what: now,
+                    since: Instant::now(),
+                    progress,
+                });
                 self.looks = 0;
             }
         }

@@ -276,6 +276,10 @@ pub(super) struct Waiting {
     holders: Vec<AtomicU32>,
     /// Per thread: whether it waits for a slot.
     on_slot: Vec<AtomicBool>,
+    /// Per thread: how often it has looked in vain at what it waits for.
+    looks: Vec<AtomicU32>,
+    /// How often a thread stopped waiting.
+    moves: AtomicU32,
 }
 
 impl Waiting {
@@ -284,17 +288,47 @@ impl Waiting {
             wants: (0..threads).map(|_| AtomicU32::new(0)).collect(),
             holders: (0..locks).map(|_| AtomicU32::new(0)).collect(),
             on_slot: (0..threads).map(|_| AtomicBool::new(false)).collect(),
+            looks: (0..threads).map(|_| AtomicU32::new(0)).collect(),
+            moves: AtomicU32::new(0),
         }
     }
 
     pub fn waits(&self, thread: u16, lock: Option<LockId>) {
+        if lock.is_none() {
+            self.moves.fetch_add(1, Ordering::Release);
+        }
         self.wants[usize::from(thread)].store(
             lock.map_or(0, |lock| u32::from(lock.0) + 1),
             Ordering::Relaxed,
         );
     }
 
+    /// `thread`, which waits, has looked again: it still must.
+    pub fn looked(&self, thread: u16) {
+        self.looks[usize::from(thread)].fetch_add(1, Ordering::Release);
+    }
+
+    /// How often each thread has looked in vain, and how often one stopped waiting.
+    pub fn progress(&self) -> (Vec<u32>, u32) {
+        let moves = self.moves.load(Ordering::Acquire);
+        let looks = self.looks.iter().map(|looks| looks.load(Ordering::Acquire));
+        (looks.collect(), moves)
+    }
+
+    /// Whether `thread` has looked in vain `times` more than `before`; true of one that does not
+    /// wait.
+    pub fn has_looked_in_vain(&self, thread: u16, before: u32, times: u32) -> bool {
+        let index = usize::from(thread);
+        let waits = self.wants[index].load(Ordering::Relaxed) != 0
+            || self.on_slot[index].load(Ordering::Relaxed);
+        let looks = self.looks[index].load(Ordering::Acquire);
+        !waits || looks.wrapping_sub(before) >= times
+    }
+
     pub fn waits_for_slot(&self, thread: u16, waits: bool) {
+        if !waits {
+            self.moves.fetch_add(1, Ordering::Release);
+        }
         self.on_slot[usize::from(thread)].store(waits, Ordering::Relaxed);
     }
 
