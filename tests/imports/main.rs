@@ -89,6 +89,15 @@ impl Recording {
     }
 }
 
+/// A check without truth came to its end and found nothing.
+fn assert_uncontradicted(checked: &Value, code: i32) {
+    assert_eq!(
+        (code, &checked["divergences"]),
+        (0, &serde_json::json!({})),
+        "{checked}"
+    );
+}
+
 /// The lines that an account reports, and their beginnings.
 fn reported(account: &Value) -> Vec<(u64, &str)> {
     let lines = account["unrecognised_lines"].as_array().expect("a list");
