@@ -18,6 +18,9 @@ const DEADLOCK_AFTER: Duration = Duration::from_millis(400);
 /// nothing.
 const DEADLOCK_LOOKS: u32 = 40;
 
+/// How often each waiting thread must look in vain: the first look may have begun before.
+const LOOKS_IN_VAIN: u32 = 2;
+
 /// Notices when nothing can go on.
 #[derive(Debug, Default)]
 pub(super) struct DeadlockWatch {
@@ -30,15 +33,17 @@ pub(super) struct DeadlockWatch {
 struct Suspected {
     what: Suspicion,
     since: Instant,
-    /// How often each thread had looked in vain, and how often one had stopped waiting.
-    progress: (Vec<u32>, u32),
+    /// How often each thread had looked in vain.
+    looks: Vec<u32>,
+    /// How often one had stopped waiting.
+    moves: u32,
 }
 
 impl Suspected {
     /// Whether it is the same that is suspected now, when so many waits have ended.
     fn stays(&self, now: &Suspicion, moves: u32) -> bool {
         // Beside a cycle other threads go on.
-        let is_still = matches!(now, Suspicion::Cycle(_)) || moves == self.progress.1;
+        let is_still = matches!(now, Suspicion::Cycle(_)) || moves == self.moves;
         *now == self.what && is_still
     }
 
@@ -48,7 +53,7 @@ impl Suspected {
             Suspicion::Cycle(threads) => threads.contains(&thread),
             Suspicion::AllWait => true,
         };
-        let before = (0u16..).zip(&self.progress.0);
+        let before = (0u16..).zip(&self.looks);
         before
             .filter(|(thread, _)| concerns(*thread))
             .all(|(thread, looks)| {
@@ -58,9 +63,6 @@ impl Suspected {
             })
     }
 }
-
-/// How often each waiting thread must look in vain: the first look may have begun before.
-const LOOKS_IN_VAIN: u32 = 2;
 
 #[derive(Debug, PartialEq, Eq)]
 enum Suspicion {
@@ -88,10 +90,10 @@ impl DeadlockWatch {
             None if running > 0 && world.waiting.all_wait(running) => Some(Suspicion::AllWait),
             None => None,
         };
-        let progress = world.waiting.progress();
+        let moves = world.waiting.moves();
         match (suspicion, &self.suspected) {
             (None, _) => self.suspected = None,
-            (Some(now), Some(before)) if before.stays(&now, progress.1) => {
+            (Some(now), Some(before)) if before.stays(&now, moves) => {
                 self.looks += 1;
                 let is_long =
                     before.since.elapsed() > DEADLOCK_AFTER && self.looks > DEADLOCK_LOOKS;
@@ -107,7 +109,8 @@ impl DeadlockWatch {
                 self.suspected = Some(Suspected {
                     what: now,
                     since: Instant::now(),
-                    progress,
+                    looks: world.waiting.looks_in_vain(),
+                    moves,
                 });
                 self.looks = 0;
             }

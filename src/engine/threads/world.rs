@@ -308,11 +308,15 @@ impl Waiting {
         self.looks[usize::from(thread)].fetch_add(1, Ordering::Release);
     }
 
-    /// How often each thread has looked in vain, and how often one stopped waiting.
-    pub fn progress(&self) -> (Vec<u32>, u32) {
-        let moves = self.moves.load(Ordering::Acquire);
-        let looks = self.looks.iter().map(|looks| looks.load(Ordering::Acquire));
-        (looks.collect(), moves)
+    /// How often each thread has looked in vain.
+    pub fn looks_in_vain(&self) -> Vec<u32> {
+        let looks = self.looks.iter();
+        looks.map(|looks| looks.load(Ordering::Acquire)).collect()
+    }
+
+    /// How often a thread stopped waiting.
+    pub fn moves(&self) -> u32 {
+        self.moves.load(Ordering::Acquire)
     }
 
     /// Whether `thread` has looked in vain `times` more than `before`; true of one that does not
