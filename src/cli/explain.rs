@@ -96,7 +96,7 @@ fn all() -> Vec<Explained> {
     let causes = Cause::ALL.into_iter().map(|cause| Explained {
         name: cause.name(),
         what: "cause",
-        means: meaning_of_cause(cause),
+        means: cause.explain(),
         next: after_cause(cause),
     });
     let verdicts = [
@@ -151,23 +151,6 @@ fn after_kind(kind: Kind) -> &'static str {
         Kind::LockOutOfBounds => {
             "The lock table has fewer entries than there are devices (galaxy 32, tg 36). Use a map \
              that grows, filled under its own lock."
-        }
-    }
-}
-
-fn meaning_of_cause(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Reordering => "a message overtook another one about the same address",
-        Cause::Loss => "messages did not arrive",
-        Cause::DoubleRelease => "a buffer was released twice",
-        Cause::TypeAliasing => "two memories share an address that nothing tells apart",
-        Cause::LateAttach => "the server, or the record, began when buffers were live",
-        Cause::PidReuse => "a process got the id of one that ended with live buffers",
-        Cause::LayoutMismatch => "frames were read in another layout than they were written in",
-        Cause::DeadClientSweep => "the server swept the buffers of a process that was not dead",
-        Cause::RealLeak => "the program did not release what it allocated",
-        Cause::MeshRelease => {
-            "a mesh buffer's address was given back before its views were released"
         }
     }
 }
@@ -242,7 +225,8 @@ fn verdict(verdict: Verdict) -> Explained {
         Verdict::Inconclusive => (
             "inconclusive",
             "undecided: it was cut short, or there was nothing to check, or no truth to compare with",
-            "The report says which, and what would decide it. Exit code 3.",
+            "The report says which, and what would decide it. Exit code 3; or 0, where all was looked \
+             at and there is only no truth to compare with.",
         ),
     };
     Explained {

@@ -63,6 +63,24 @@ impl Cause {
             Cause::MeshRelease => "mesh-release",
         }
     }
+
+    /// One sentence for a newcomer.
+    pub fn explain(self) -> &'static str {
+        match self {
+            Cause::Reordering => "a message overtook another one about the same address",
+            Cause::Loss => "messages did not arrive",
+            Cause::DoubleRelease => "a buffer was released twice",
+            Cause::TypeAliasing => "two memories share an address that nothing tells apart",
+            Cause::LateAttach => "the server, or the record, began when buffers were live",
+            Cause::PidReuse => "a process got the id of one that ended with live buffers",
+            Cause::LayoutMismatch => "frames were read in another layout than they were written in",
+            Cause::DeadClientSweep => "the server swept the buffers of a process that was not dead",
+            Cause::RealLeak => "the program did not release what it allocated",
+            Cause::MeshRelease => {
+                "a mesh buffer's address was given back before its views were released"
+            }
+        }
+    }
 }
 
 impl fmt::Display for Cause {
