@@ -1,0 +1,100 @@
+//! Builds the library that is preloaded into programs (`c/`, and the samplers in Rust), and the
+//! archive that instrumented programs link with (`access/`).
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const SOURCES: [&str; 10] = [
+    "access", "core", "futex", "io", "observe", "process", "random", "sync", "threads", "time",
+];
+
+fn main() {
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+    for changed in ["c", "access", "src/samplers.rs", "../sampling/src"] {
+        println!("cargo::rerun-if-changed={changed}");
+    }
+    let samplers = build_samplers(&out);
+    build_runtime(&out, &samplers);
+    build_access(&out);
+}
+
+/// The samplers, as an archive that stands on nothing but `core`: so `rustc` alone builds it.
+fn build_samplers(out: &Path) -> PathBuf {
+    let archive = out.join("libsamplers.a");
+    let rustc = env::var_os("RUSTC").expect("cargo sets it");
+    run(Command::new(rustc)
+        .args(["--edition", "2024", "--crate-type", "staticlib"])
+        .args([
+            "-C",
+            "panic=abort",
+            "-C",
+            "opt-level=3",
+            "-C",
+            "relocation-model=pic",
+        ])
+        .args(["-A", "dead_code"])
+        .arg("--target")
+        .arg(env::var_os("TARGET").expect("cargo sets it"))
+        .arg("src/samplers.rs")
+        .arg("-o")
+        .arg(&archive));
+    archive
+}
+
+fn build_runtime(out: &Path, samplers: &Path) {
+    let compiler = cc::Build::new()
+        .opt_level(2)
+        .debug(false)
+        .warnings(false)
+        .get_compiler();
+    let mut command = compiler.to_command();
+    command
+        .args([
+            "-std=gnu11",
+            "-O2",
+            "-fPIC",
+            "-shared",
+            "-fvisibility=hidden",
+            "-fexceptions",
+        ])
+        .args([
+            "-Wall",
+            "-Wextra",
+            "-Wno-missing-field-initializers",
+            "-ftls-model=initial-exec",
+        ])
+        .args(SOURCES.iter().map(|name| format!("c/{name}.c")))
+        .arg(samplers)
+        .args([
+            "-static-libgcc",
+            "-Wl,--gc-sections",
+            "-Wl,--exclude-libs,ALL",
+            "-Wl,-z,now",
+            "-Wl,-z,defs",
+        ])
+        .args(["-Wl,-s", "-lpthread", "-ldl", "-o"])
+        .arg(out.join("libheisenbed_run.so"));
+    run(&mut command);
+}
+
+fn build_access(out: &Path) {
+    cc::Build::new()
+        .file("access/access.c")
+        .opt_level(2)
+        .debug(false)
+        .pic(true)
+        .cargo_metadata(false)
+        .out_dir(out)
+        .compile("heisenbed_access");
+}
+
+fn run(command: &mut Command) {
+    let status = command.status();
+    assert!(
+        status.as_ref().is_ok_and(std::process::ExitStatus::success),
+        "{:?} {:?}: {status:?}",
+        command.get_program(),
+        command.get_args().collect::<Vec<_>>()
+    );
+}

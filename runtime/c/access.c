@@ -1,0 +1,116 @@
+/* Loads and stores of programs that were compiled with -fsanitize=thread, as `heisenbed cc` does.
+ *
+ * An access is a choice only if its instruction was ever seen to touch memory that two threads
+ * touch, one of them writing: the others only count as steps. Which instructions those are is
+ * learnt from schedule to schedule, in the page. So decisions, which count all steps, mean the same
+ * whatever was learnt before.
+ */
+#include "runtime.h"
+
+#include <string.h>
+
+#define GRANULES (1u << 15)
+#define PATIENCE_ATOMIC 4
+#define PATIENCE_PLAIN 32
+#define MOST_UNBROKEN (1u << 16)
+
+/* Who touched eight bytes of memory last. One entry for many: one that is driven out is missed in
+ * this schedule only. */
+static struct granule {
+    uint64_t address, pc;
+    uint32_t thread;
+    bool written, shared;
+} granules[GRANULES];
+
+static unsigned char *hot_bits(void) { return (unsigned char *)hb.config + HB_AT_HOT; }
+
+static uint32_t place_of(uint64_t pc)
+{
+    return (uint32_t)((pc * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - HB_HOT_BITS));
+}
+
+static bool is_hot(uint64_t pc)
+{
+    uint32_t at = place_of(pc);
+    return hot_bits()[at / 8] >> (at % 8) & 1;
+}
+
+static void make_hot(uint64_t pc)
+{
+    uint32_t at = place_of(pc);
+    hot_bits()[at / 8] |= (unsigned char)(1 << (at % 8));
+}
+
+/* Whether other threads touch this memory, too; learns it if it is new. */
+static void learn(struct hb_thread *me, uint64_t address, bool writes, uint64_t pc)
+{
+    uint64_t key = address >> 3;
+    struct granule *granule =
+        &granules[(key * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - 15) & (GRANULES - 1)];
+    if (granule->address != key) {
+        *granule = (struct granule){
+            .address = key, .pc = pc, .thread = me->id, .written = writes};
+        return;
+    }
+    if (granule->thread != me->id && (writes || granule->written || granule->shared)) {
+        granule->shared = true;
+        make_hot(granule->pc);
+    }
+    if (granule->shared)
+        make_hot(pc);
+    granule->thread = me->id;
+    granule->written |= writes;
+    granule->pc = pc;
+}
+
+/* A loop that reads the same again and again waits for another thread. */
+static bool waits_in_a_loop(struct hb_thread *me, uint64_t address, unsigned size, uint64_t pc,
+                            uint32_t patience)
+{
+    uint64_t value = 0;
+    memcpy(&value, (const void *)(uintptr_t)address, size > 8 ? 8 : size);
+    __typeof__(me->spin[0]) *spin = &me->spin[(pc >> 2) & 3];
+    if (spin->pc == pc && spin->address == address && spin->value == value)
+        return ++spin->count >= patience;
+    spin->pc = pc;
+    spin->address = address;
+    spin->value = value;
+    spin->count = 0;
+    return false;
+}
+
+static bool is_load(unsigned kind) { return kind == HB_K_READ || kind == HB_K_ATOMIC_LOAD; }
+
+HB_HOOK void hb_access_v1(unsigned kind, void *address, unsigned size, uint64_t pc)
+{
+    struct hb_thread *me = hb_controlled();
+    if (!me)
+        return;
+    bool atomic = kind != HB_K_READ && kind != HB_K_WRITE;
+    uint64_t at = (uint64_t)(uintptr_t)address;
+    bool waits = false;
+    if (kind == HB_K_FENCE)
+        at = 0;
+    else if (is_load(kind))
+        waits = waits_in_a_loop(me, at, size, pc, atomic ? PATIENCE_ATOMIC : PATIENCE_PLAIN);
+    else if (kind != HB_K_ATOMIC_UPDATE)
+        memset(me->spin, 0, sizeof me->spin);
+    hb.result->access_count++;
+    if (at)
+        learn(me, at, !is_load(kind), pc);
+    bool choice = atomic || waits || is_hot(pc) || ++me->unbroken > MOST_UNBROKEN;
+    if (!choice) {
+        hb_count(me);
+        if (hb.config->flags & HB_RACES)
+            hb_record(me, (uint16_t)kind, address, pc, size);
+        return;
+    }
+    if (waits || me->unbroken > MOST_UNBROKEN) {
+        me->yielded = true;
+        hb_sampler_falls(me->id);
+    }
+    me->unbroken = 0;
+    hb_turn(me, (struct hb_action){
+                    .kind = (uint16_t)kind, .address = address, .pc = pc, .deadline = HB_NEVER});
+    hb_record(me, (uint16_t)kind, address, pc, size);
+}

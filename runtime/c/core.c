@@ -1,0 +1,510 @@
+/* Turns: who goes on, and how it is told. */
+#include "runtime.h"
+
+#include <dlfcn.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+struct hb_state hb;
+__thread struct hb_thread *hb_self __attribute__((tls_model("initial-exec")));
+
+static void choose(struct hb_thread *me);
+static bool leave_turn(void);
+static bool ready(struct hb_thread *thread);
+static void hand_over(struct hb_thread *me, uint32_t next);
+static void wait_for_turn(struct hb_thread *me);
+static uint32_t follow(struct hb_thread *me, const uint32_t *able, uint32_t count);
+static uint32_t nobody_is_ready(struct hb_thread *me);
+static void note_step(uint32_t thread);
+static void go(struct hb_thread *thread);
+
+/* Held for a moment by who leaves control or comes back, and by who finds nobody to go on. */
+static uint32_t outside_lock;
+
+static void lock_outside(void)
+{
+    while (__atomic_exchange_n(&outside_lock, 1, __ATOMIC_ACQUIRE))
+        hb_syscall(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+}
+
+static void unlock_outside(void) { __atomic_store_n(&outside_lock, 0, __ATOMIC_RELEASE); }
+
+/* ---- What hooks ask for ---- */
+
+enum hb_turn hb_turn(struct hb_thread *me, struct hb_action action)
+{
+    me->next = action;
+    me->early = false;
+    if (action.deadline != HB_NEVER || action.spurious)
+        me->early = hb_sampler_bits() % 100 < hb.config->early_percent;
+    choose(me);
+    me->next.kind = HB_K_NONE;
+    return me->how;
+}
+
+void hb_after(struct hb_thread *me, uint16_t kind, void *address, uint64_t pc, uint32_t value)
+{
+    hb_record(me, kind, address, pc, value);
+    struct hb_action action = {.kind = kind, .address = address, .pc = pc, .deadline = HB_NEVER};
+    hb_turn(me, action);
+}
+
+void hb_let_others(struct hb_thread *me, uint16_t kind, uint64_t pc)
+{
+    me->yielded = true;
+    hb_sampler_falls(me->id);
+    hb_record(me, kind, NULL, pc, 0);
+    struct hb_action action = {.kind = kind, .pc = pc, .deadline = HB_NEVER};
+    hb_turn(me, action);
+}
+
+void hb_count(struct hb_thread *me)
+{
+    /* A decision that ends within steps that are no choice ends here all the same. */
+    if (hb.following && hb.decision_left == 0) {
+        struct hb_action action = {.kind = HB_K_YIELD, .deadline = HB_NEVER};
+        hb_turn(me, action);
+        return;
+    }
+    if (hb.following)
+        hb.decision_left--;
+    note_step(me->id);
+}
+
+void hb_finish(struct hb_thread *me)
+{
+    hb_record(me, HB_K_END, me, 0, 0);
+    me->finished = true;
+    choose(me);
+}
+
+void hb_record(struct hb_thread *me, uint16_t kind, void *address, uint64_t pc, uint32_t value)
+{
+    struct hb_result *result = hb.result;
+    uint32_t at = result->events++;
+    if (at >= HB_MAX_EVENTS)
+        return;
+    struct hb_event *event = &hb.events[at];
+    struct hb_object *object =
+        address && kind != HB_K_READ && kind != HB_K_WRITE ? hb_object(address) : NULL;
+    *event = (struct hb_event){
+        .kind = kind,
+        .thread = (uint16_t)me->id,
+        .object = object ? object->id : HB_NOBODY,
+        .pc = pc,
+        .address = (uint64_t)(uintptr_t)address,
+        .value = value,
+        .stack = UINT32_MAX,
+    };
+    if (hb.config->flags & HB_STACKS && result->stacks < HB_MAX_STACKS) {
+        extern int hb_stack(uint64_t *frames, int most);
+        uint64_t *frames = hb.stacks[result->stacks];
+        int depth = hb_stack(frames, HB_MAX_FRAMES);
+        memset(frames + depth, 0, (HB_MAX_FRAMES - (size_t)depth) * sizeof *frames);
+        event->stack = result->stacks++;
+    }
+}
+
+/* ---- Who goes on ---- */
+
+static void choose(struct hb_thread *me)
+{
+    static uint32_t able[HB_MAX_THREADS];
+    uint32_t count, waiting_politely;
+again:
+    count = waiting_politely = 0;
+    if (hb.result->steps >= hb.config->max_steps)
+        hb_end(HB_LIVELOCK, me, "");
+    for (uint32_t id = 0; id < hb.thread_count; id++) {
+        struct hb_thread *thread = &hb.threads[id];
+        if (thread->finished || !ready(thread))
+            continue;
+        if (thread->yielded && !hb.following) {
+            waiting_politely++;
+            continue;
+        }
+        able[count++] = id;
+    }
+    if (count == 0 && waiting_politely) {
+        for (uint32_t id = 0; id < hb.thread_count; id++) {
+            struct hb_thread *thread = &hb.threads[id];
+            if (!thread->finished && thread->yielded && ready(thread))
+                able[count++] = id;
+        }
+    }
+    uint32_t next;
+    if (hb.following)
+        next = follow(me, able, count);
+    else if (count == 0)
+        next = nobody_is_ready(me);
+    else if (count == 1)
+        next = able[0];
+    else
+        next = hb_sampler_pick(able, count, me->id);
+    if (next == HB_NOBODY) {
+        if (!leave_turn())
+            goto again;
+        if (!me->finished && !me->inside)
+            wait_for_turn(me);
+        return;
+    }
+    go(&hb.threads[next]);
+    hand_over(me, next);
+}
+
+/* Only somebody who is outside can go on: it takes the turn when it comes back. False: it is back
+ * already. */
+static bool leave_turn(void)
+{
+    bool left = true;
+    lock_outside();
+    for (uint32_t id = 0; id < hb.thread_count; id++)
+        left &= hb.threads[id].finished || !ready(&hb.threads[id]);
+    if (left)
+        hb.current = HB_NOBODY;
+    unlock_outside();
+    return left;
+}
+
+/* Whether the thread's next action can be taken now, or it may give up waiting for it. */
+static bool ready(struct hb_thread *thread)
+{
+    if (thread->inside)
+        return false;
+    const struct hb_action *next = &thread->next;
+    if (!next->can || next->can(thread))
+        return true;
+    if (next->cancellable && thread->cancelled)
+        return true;
+    return thread->early;
+}
+
+/* Settles how the turn came to it, and what that means for the others. */
+static void go(struct hb_thread *thread)
+{
+    const struct hb_action *next = &thread->next;
+    if (next->cancellable && thread->cancelled)
+        thread->how = HB_CANCELLED;
+    else if (!next->can || next->can(thread))
+        thread->how = HB_CAN;
+    else if (next->deadline != HB_NEVER) {
+        thread->how = HB_TIMED_OUT;
+        if (hb.now < next->deadline)
+            hb.now = next->deadline;
+    } else
+        thread->how = HB_SPURIOUSLY;
+    uint32_t id = thread->id;
+    note_step(id);
+    hb_sampler_took(id);
+    for (uint32_t other = 0; other < hb.thread_count; other++) {
+        struct hb_thread *waiting = &hb.threads[other];
+        if (other == id || waiting->finished)
+            continue;
+        waiting->yielded = false;
+        if (next->address && waiting->next.address == next->address &&
+            !(next->kind == HB_K_READ && waiting->next.kind == HB_K_READ))
+            hb_sampler_depends(other);
+    }
+    thread->yielded = false;
+    hb.now += 1000;
+}
+
+/* The thread that a decision names; none if it cannot. */
+static uint32_t follow(struct hb_thread *me, const uint32_t *able, uint32_t count)
+{
+    while (hb.decision_left == 0) {
+        if (hb.decision >= hb.config->decisions || hb.decision >= HB_MAX_DECISIONS) {
+            hb.following = false;
+            if (count == 0)
+                return nobody_is_ready(me);
+            return count == 1 ? able[0] : hb_sampler_pick(able, count, me->id);
+        }
+        hb.decision_left = hb.decisions[hb.decision++].count;
+    }
+    uint32_t wanted = hb.decisions[hb.decision - 1].thread;
+    bool possible = false;
+    for (uint32_t at = 0; at < count; at++)
+        possible |= able[at] == wanted;
+    struct hb_thread *thread = wanted < hb.thread_count ? &hb.threads[wanted] : NULL;
+    if (!possible && thread && !thread->finished && !thread->inside &&
+        (thread->next.deadline != HB_NEVER || thread->next.spurious))
+        possible = true; /* It gave up waiting. */
+    if (!possible && thread && !thread->finished && !thread->inside && thread->next.outside)
+        possible = nobody_is_ready(me) == wanted;
+    if (possible) {
+        hb.decision_left--;
+        return wanted;
+    }
+    if (hb.config->flags & HB_STRICT)
+        hb_end(HB_STRAYED, thread, "");
+    hb.decision_left = 0;
+    return count == 0   ? nobody_is_ready(me)
+           : count == 1 ? able[0]
+                        : hb_sampler_pick(able, count, me->id);
+}
+
+/* Nobody can: time leaps to the first deadline, or something from outside must come; else it is a
+ * deadlock. */
+static uint32_t nobody_is_ready(struct hb_thread *me)
+{
+    for (;;) {
+        uint32_t first = HB_NOBODY, outside = 0, unfinished = 0;
+        for (uint32_t id = 0; id < hb.thread_count; id++) {
+            const struct hb_thread *thread = &hb.threads[id];
+            if (thread->finished)
+                continue;
+            unfinished++;
+            if (thread->inside || thread->next.outside)
+                outside++;
+            if (!thread->inside && thread->next.deadline != HB_NEVER &&
+                (first == HB_NOBODY || thread->next.deadline < hb.threads[first].next.deadline))
+                first = id;
+        }
+        if (first != HB_NOBODY)
+            return first;
+        if (unfinished == 0)
+            return HB_NOBODY;
+        if (outside == 0)
+            hb_end(HB_DEADLOCK, me, "");
+        /* Something from outside: a descriptor, or a call that was left to the system. */
+        hb_note_waiting();
+        hb.result->waits_outside = 1;
+        struct pollfd fds[64];
+        uint32_t owners[64], polled = 0, inside = 0;
+        for (uint32_t id = 0; id < hb.thread_count; id++) {
+            const struct hb_thread *thread = &hb.threads[id];
+            inside += !thread->finished && thread->inside;
+            if (thread->finished || thread->inside || !thread->next.outside || polled >= 60)
+                continue;
+            extern uint32_t hb_poll_for(const struct hb_thread *, struct pollfd *, uint32_t);
+            uint32_t added = hb_poll_for(thread, &fds[polled], 64 - polled);
+            for (uint32_t at = 0; at < added; at++)
+                owners[polled + at] = id;
+            polled += added;
+        }
+        if (polled == 0 && inside)
+            return HB_NOBODY;
+        struct timespec slice = {.tv_nsec = 2000000};
+        hb_syscall(SYS_ppoll, (long)fds, polled, inside || polled == 0 ? (long)&slice : 0, 0, 8, 0);
+        hb.result->waits_outside = 0;
+        for (uint32_t at = 0; at < polled; at++)
+            if (ready(&hb.threads[owners[at]]))
+                return owners[at];
+        for (uint32_t id = 0; id < hb.thread_count; id++)
+            if (!hb.threads[id].finished && ready(&hb.threads[id]))
+                return id;
+    }
+}
+
+static void note_step(uint32_t thread)
+{
+    struct hb_result *result = hb.result;
+    result->steps++;
+    hb.threads[thread].steps++;
+    result->thread_steps[thread] = hb.threads[thread].steps;
+    uint32_t last = result->taken;
+    if (last > 0 && last <= HB_MAX_DECISIONS && hb.taken[last - 1].thread == thread) {
+        hb.taken[last - 1].count++;
+        return;
+    }
+    if (last < HB_MAX_DECISIONS)
+        hb.taken[last] = (struct hb_decision){.thread = thread, .count = 1};
+    result->taken++;
+}
+
+/* ---- Handing over ---- */
+
+static void hand_over(struct hb_thread *me, uint32_t next)
+{
+    hb.current = next;
+    if (next == me->id)
+        return;
+    struct hb_thread *other = &hb.threads[next];
+    __atomic_store_n(&other->turn, 1, __ATOMIC_RELEASE);
+    hb_syscall(SYS_futex, (long)&other->turn, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
+    if (!me->finished && !me->inside)
+        wait_for_turn(me);
+}
+
+static void wait_for_turn(struct hb_thread *me)
+{
+    while (!__atomic_load_n(&me->turn, __ATOMIC_ACQUIRE))
+        hb_syscall(SYS_futex, (long)&me->turn, FUTEX_WAIT_PRIVATE, 0, 0, 0, 0);
+    __atomic_store_n(&me->turn, 0, __ATOMIC_RELAXED);
+}
+
+/* A thread that was just made waits for its first turn. */
+void hb_first_turn(struct hb_thread *me)
+{
+    wait_for_turn(me);
+}
+
+/* ---- Outside ---- */
+
+void hb_outside_begin(struct hb_thread *me, uint16_t kind, uint64_t pc)
+{
+    hb_record(me, kind, NULL, pc, 0);
+    hb.result->outside++;
+    lock_outside();
+    me->inside = true;
+    me->next = (struct hb_action){.kind = kind, .pc = pc, .deadline = HB_NEVER, .outside = true};
+    unlock_outside();
+    /* The others go on; whoever is chosen gets the turn, and this thread does not wait for it. */
+    choose(me);
+}
+
+void hb_outside_end(struct hb_thread *me)
+{
+    lock_outside();
+    me->inside = false;
+    bool take = hb.current == HB_NOBODY;
+    if (take) {
+        go(me);
+        hb.current = me->id;
+    }
+    unlock_outside();
+    if (!take)
+        wait_for_turn(me);
+    me->next.kind = HB_K_NONE;
+}
+
+/* ---- The end ---- */
+
+void hb_note_waiting(void)
+{
+    struct hb_result *result = hb.result;
+    uint32_t count = 0;
+    for (uint32_t id = 0; id < hb.thread_count && count < HB_MAX_WAITING; id++) {
+        struct hb_thread *thread = &hb.threads[id];
+        if (thread->finished || thread->next.kind == HB_K_NONE)
+            continue;
+        const struct hb_action *next = &thread->next;
+        struct hb_object *object = next->address ? hb_object(next->address) : NULL;
+        struct hb_waiting *wait = &result->waits[count++];
+        *wait = (struct hb_waiting){
+            .kind = next->kind,
+            .thread = (uint16_t)id,
+            .object = object ? object->id : HB_NOBODY,
+            .address = (uint64_t)(uintptr_t)next->address,
+            .pc = next->pc,
+            .holder = hb_holder(thread),
+        };
+    }
+    result->waiting = count;
+}
+
+void hb_end(enum hb_outcome outcome, struct hb_thread *culprit, const char *text)
+{
+    struct hb_result *result = hb.result;
+    hb_note_waiting();
+    result->culprit = culprit ? culprit->id : HB_NOBODY;
+    size_t length = 0;
+    while (text[length] && length < sizeof result->text - 1)
+        length++;
+    memcpy(result->text, text, length);
+    result->text[length] = 0;
+    __atomic_store_n(&result->outcome, outcome, __ATOMIC_RELEASE);
+    hb_syscall(SYS_exit_group, 86, 0, 0, 0, 0, 0);
+    __builtin_unreachable();
+}
+
+_Noreturn void hb_sampler_panicked(void)
+{
+    hb_end(HB_TOO_MUCH, NULL, "a sampler broke an invariant of its own");
+}
+
+/* ---- Objects ---- */
+
+#define OBJECTS (1u << 16)
+
+static struct hb_object objects[OBJECTS];
+
+static struct hb_object *place(void *address)
+{
+    uint64_t hash = (uint64_t)(uintptr_t)address * UINT64_C(0x9e3779b97f4a7c15);
+    uint32_t at = (uint32_t)(hash >> 48);
+    while (objects[at].address && objects[at].address != address)
+        at = (at + 1) % OBJECTS;
+    return &objects[at];
+}
+
+struct hb_object *hb_find(void *address)
+{
+    struct hb_object *object = place(address);
+    return object->address ? object : NULL;
+}
+
+struct hb_object *hb_object(void *address)
+{
+    struct hb_object *object = place(address);
+    if (object->address)
+        return object;
+    if (hb.result->objects >= OBJECTS / 2)
+        hb_end(HB_TOO_MUCH, NULL, "more than 32,768 locks and other objects");
+    *object = (struct hb_object){
+        .address = address, .id = hb.result->objects++, .holder = HB_NOBODY};
+    return object;
+}
+
+/* The object ends: what has its address next is another one. */
+void hb_forget(void *address)
+{
+    struct hb_object *object = hb_find(address);
+    if (object)
+        *object = (struct hb_object){
+            .address = address, .id = hb.result->objects++, .holder = HB_NOBODY};
+}
+
+struct hb_thread *hb_new_thread(struct hb_thread *creator)
+{
+    if (hb.thread_count >= HB_MAX_THREADS)
+        hb_end(HB_TOO_MUCH, creator, "more than 1,024 threads");
+    struct hb_thread *thread = &hb.threads[hb.thread_count];
+    *thread = (struct hb_thread){.id = hb.thread_count, .used = true};
+    thread->creator = creator ? creator->id : HB_NOBODY;
+    hb.thread_count++;
+    hb.result->threads = hb.thread_count;
+    return thread;
+}
+
+/* ---- Real functions ---- */
+
+void *hb_real(const char *name, const char *version)
+{
+    void *found = version ? dlvsym(RTLD_NEXT, name, version) : NULL;
+    return found ? found : dlsym(RTLD_NEXT, name);
+}
+
+/* Returns -errno where the system call fails: the program's errno is not touched. */
+long hb_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+#if defined(__x86_64__)
+    long result;
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+    register long r9 __asm__("r9") = f;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return result;
+#elif defined(__aarch64__)
+    register long x8 __asm__("x8") = number;
+    register long x0 __asm__("x0") = a;
+    register long x1 __asm__("x1") = b;
+    register long x2 __asm__("x2") = c;
+    register long x3 __asm__("x3") = d;
+    register long x4 __asm__("x4") = e;
+    register long x5 __asm__("x5") = f;
+    __asm__ volatile("svc 0"
+                     : "+r"(x0)
+                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+                     : "memory");
+    return x0;
+#else
+#error "the runtime knows x86-64 and 64-bit ARM"
+#endif
+}

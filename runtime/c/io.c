@@ -1,0 +1,531 @@
+/* Descriptors that may keep a thread waiting: sockets, pipes, terminals, events.
+ *
+ * Whether a call would wait is asked of poll(); the call itself is made when it does not. Files on
+ * disk are no visible action. A descriptor whose other end is another process is waited for outside
+ * of all schedules, when nobody else can go on.
+ */
+#include "runtime.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* What a thread waits for. */
+struct waits {
+    struct pollfd *fds;
+    nfds_t count;
+};
+
+static int poll_now(struct pollfd *fds, nfds_t count)
+{
+    struct timespec none = {0};
+    return (int)hb_syscall(SYS_ppoll, (long)fds, (long)count, (long)&none, 0, 8, 0);
+}
+
+static bool is_prepared(const struct hb_thread *thread)
+{
+    const struct waits *waits = thread->next.with;
+    return poll_now(waits->fds, waits->count) != 0;
+}
+
+uint32_t hb_poll_for(const struct hb_thread *thread, struct pollfd *into, uint32_t room)
+{
+    if (thread->next.can != is_prepared)
+        return 0;
+    const struct waits *waits = thread->next.with;
+    uint32_t count = waits->count < room ? (uint32_t)waits->count : room;
+    memcpy(into, waits->fds, count * sizeof *into);
+    return count;
+}
+
+static bool may_wait(int fd)
+{
+    struct stat about;
+    if (fstat(fd, &about) != 0)
+        return false;
+    return !S_ISREG(about.st_mode) && !S_ISDIR(about.st_mode) && !S_ISBLK(about.st_mode);
+}
+
+static bool never_waits(int fd)
+{
+    return fcntl(fd, F_GETFL) & O_NONBLOCK;
+}
+
+/* An object of its own for each descriptor, at an address that nothing else has. */
+static void *object_of(int fd) { return (void *)(uintptr_t)(fd + 1); }
+
+/* Waits for the turn to use `fd`; true when the call will not wait. */
+static bool prepared(struct hb_thread *me, uint16_t kind, int fd, short events, bool waits,
+                     uint64_t pc)
+{
+    struct pollfd one = {.fd = fd, .events = events};
+    struct waits all = {&one, 1};
+    enum hb_turn how = hb_turn(me, (struct hb_action){.kind = kind,
+                                                      .address = object_of(fd),
+                                                      .pc = pc,
+                                                      .can = waits ? is_prepared : NULL,
+                                                      .with = &all,
+                                                      .deadline = HB_NEVER,
+                                                      .cancellable = true,
+                                                      .outside = waits});
+    if (how == HB_CANCELLED)
+        pthread_testcancel();
+    return true;
+}
+
+/* A call that came back without anything, at once: loops of them must let others go on. */
+static void done(struct hb_thread *me, uint16_t kind, int fd, ssize_t result, uint64_t pc)
+{
+    int kept = errno;
+    hb_record(me, kind, object_of(fd), pc, (uint32_t)result);
+    if (result < 0 && (kept == EAGAIN || kept == EWOULDBLOCK))
+        hb_let_others(me, HB_K_YIELD, pc);
+    errno = kept;
+}
+
+#define RECEIVES(type, name, parameters, arguments, fd, dontwait)                                  \
+    HB_HOOK type name parameters                                                                   \
+    {                                                                                              \
+        struct hb_thread *me = hb_controlled();                                                    \
+        if (!me || !may_wait(fd)) {                                                                \
+            if (!me)                                                                               \
+                hb_observe(HB_K_RECEIVE, NULL, HB_PC);                                             \
+            return REAL(name) arguments;                                                           \
+        }                                                                                          \
+        prepared(me, HB_K_RECEIVE, fd, POLLIN, !never_waits(fd) && !(dontwait), HB_PC);            \
+        type result = REAL(name) arguments;                                                        \
+        done(me, HB_K_RECEIVE, fd, result, HB_PC);                                                 \
+        return result;                                                                             \
+    }
+
+RECEIVES(ssize_t, read, (int fd, void *into, size_t size), (fd, into, size), fd, false)
+RECEIVES(ssize_t, readv, (int fd, const struct iovec *parts, int count), (fd, parts, count), fd,
+         false)
+RECEIVES(ssize_t, recv, (int fd, void *into, size_t size, int flags), (fd, into, size, flags), fd,
+         flags &MSG_DONTWAIT)
+RECEIVES(ssize_t, recvfrom,
+         (int fd, void *restrict into, size_t size, int flags, struct sockaddr *restrict from,
+          socklen_t *restrict length),
+         (fd, into, size, flags, from, length), fd, flags &MSG_DONTWAIT)
+RECEIVES(ssize_t, recvmsg, (int fd, struct msghdr *message, int flags), (fd, message, flags), fd,
+         flags &MSG_DONTWAIT)
+RECEIVES(int, accept,
+         (int fd, struct sockaddr *restrict from, socklen_t *restrict length), (fd, from, length),
+         fd, false)
+RECEIVES(int, accept4,
+         (int fd, struct sockaddr *restrict from, socklen_t *restrict length, int flags),
+         (fd, from, length, flags), fd, false)
+
+/* ---- Sending ---- */
+
+/* The tracking socket: what goes through it is kept for the oracle. */
+static uint64_t tracked[16]; /* A bit for each of the first 1,024 descriptors. */
+
+static bool is_tracked(int fd)
+{
+    return fd >= 0 && fd < 1024 && tracked[fd / 64] >> (fd % 64) & 1;
+}
+
+static void keep(struct hb_thread *me, int fd, const struct iovec *parts, int count, ssize_t sent,
+                 uint64_t pc)
+{
+    struct hb_result *result = hb.result;
+    uint32_t begin = result->payload, left = (uint32_t)(sent > 0 ? sent : 0);
+    /* Length, descriptor, bytes. */
+    if (left == 0 || left > HB_MAX_PAYLOAD || begin > HB_MAX_PAYLOAD - 8 - left)
+        return;
+    memcpy(hb.payload + begin, &left, 4);
+    uint32_t from = (uint32_t)fd;
+    memcpy(hb.payload + begin + 4, &from, 4);
+    uint32_t at = begin + 8;
+    for (int part = 0; part < count && left > 0; part++) {
+        uint32_t bytes = parts[part].iov_len < left ? (uint32_t)parts[part].iov_len : left;
+        memcpy(hb.payload + at, parts[part].iov_base, bytes);
+        at += bytes;
+        left -= bytes;
+    }
+    result->payload = at;
+    hb_record(me, HB_K_TRACK, object_of(fd), pc, begin);
+}
+
+/* The other end of a tracking connection is ours: it takes everything. */
+static void drain(int fd)
+{
+    char bytes[4096];
+    while (hb_syscall(SYS_recvfrom, fd, (long)bytes, sizeof bytes, MSG_DONTWAIT, 0, 0) > 0) {
+    }
+}
+
+static int other_end[1024];
+
+static ssize_t send_parts(struct hb_thread *me, int fd, const struct iovec *parts, int count,
+                          const struct msghdr *message, int flags, bool is_write, uint64_t pc)
+{
+    bool dontwait = flags & MSG_DONTWAIT || never_waits(fd);
+    bool tracking = is_tracked(fd);
+    prepared(me, HB_K_SEND, fd, POLLOUT, !dontwait && !tracking, pc);
+    ssize_t result;
+    struct msghdr own = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
+    const struct msghdr *what = message ? message : &own;
+    size_t total = 0;
+    for (int part = 0; part < count; part++)
+        total += parts[part].iov_len;
+    if (!is_write && !dontwait) {
+        /* Never waits inside: what does not fit waits here. */
+        size_t sent = 0;
+        for (;;) {
+            result = REAL(sendmsg)(fd, what, flags | MSG_DONTWAIT);
+            if (result >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
+                break;
+            if (tracking)
+                drain(other_end[fd]);
+            else
+                prepared(me, HB_K_SEND, fd, POLLOUT, true, pc);
+        }
+        (void)sent;
+    } else if (is_write && !dontwait && total > 4096) {
+        /* A pipe takes a page without waiting; the program sees a short write, as it may. */
+        struct iovec first = parts[0];
+        if (first.iov_len > 4096)
+            first.iov_len = 4096;
+        result = REAL(write)(fd, first.iov_base, first.iov_len);
+    } else if (is_write)
+        result = REAL(writev)(fd, parts, count);
+    else
+        result = REAL(sendmsg)(fd, what, flags);
+    if (tracking) {
+        keep(me, fd, parts, count, result, pc);
+        drain(other_end[fd]);
+    }
+    done(me, HB_K_SEND, fd, result, pc);
+    return result;
+}
+
+/* A blocking write is whole or fails: programs do not look. */
+static ssize_t write_all(struct hb_thread *me, int fd, const void *from, size_t size, uint64_t pc)
+{
+    size_t written = 0;
+    for (;;) {
+        struct iovec part = {(char *)from + written, size - written};
+        ssize_t result = send_parts(me, fd, &part, 1, NULL, 0, true, pc);
+        if (result < 0)
+            return written ? (ssize_t)written : result;
+        written += (size_t)result;
+        if (written >= size || result == 0 || never_waits(fd))
+            return (ssize_t)written;
+    }
+}
+
+HB_HOOK ssize_t write(int fd, const void *from, size_t size)
+{
+    struct hb_thread *me = hb_controlled();
+    if (!me || !may_wait(fd)) {
+        if (!me)
+            hb_observe(HB_K_SEND, NULL, HB_PC);
+        return REAL(write)(fd, from, size);
+    }
+    if (is_tracked(fd)) {
+        struct iovec part = {(void *)from, size};
+        return send_parts(me, fd, &part, 1, NULL, MSG_NOSIGNAL, false, HB_PC);
+    }
+    return write_all(me, fd, from, size, HB_PC);
+}
+
+HB_HOOK ssize_t writev(int fd, const struct iovec *parts, int count)
+{
+    struct hb_thread *me = hb_controlled();
+    if (!me || !may_wait(fd) || count < 1)
+        return REAL(writev)(fd, parts, count);
+    return send_parts(me, fd, parts, count, NULL, is_tracked(fd) ? MSG_NOSIGNAL : 0,
+                      !is_tracked(fd), HB_PC);
+}
+
+HB_HOOK ssize_t send(int fd, const void *from, size_t size, int flags)
+{
+    struct hb_thread *me = hb_controlled();
+    if (!me) {
+        hb_observe(HB_K_SEND, NULL, HB_PC);
+        return REAL(send)(fd, from, size, flags);
+    }
+    struct iovec part = {(void *)from, size};
+    return send_parts(me, fd, &part, 1, NULL, flags, false, HB_PC);
+}
+
+HB_HOOK ssize_t sendto(int fd, const void *from, size_t size, int flags,
+                       const struct sockaddr *to, socklen_t length)
+{
+    struct hb_thread *me = hb_controlled();
+    if (!me)
+        return REAL(sendto)(fd, from, size, flags, to, length);
+    struct iovec part = {(void *)from, size};
+    struct msghdr message = {
+        .msg_name = (void *)to, .msg_namelen = length, .msg_iov = &part, .msg_iovlen = 1};
+    return send_parts(me, fd, &part, 1, &message, flags, false, HB_PC);
+}
+
+HB_HOOK ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    struct hb_thread *me = hb_controlled();
+    if (!me)
+        return REAL(sendmsg)(fd, message, flags);
+    return send_parts(me, fd, message->msg_iov, (int)message->msg_iovlen, message, flags, false,
+                      HB_PC);
+}
+
+HB_HOOK int eventfd_write(int fd, eventfd_t value)
+{
+    return write(fd, &value, sizeof value) == sizeof value ? 0 : -1;
+}
+
+HB_HOOK int eventfd_read(int fd, eventfd_t *value)
+{
+    return read(fd, value, sizeof *value) == sizeof *value ? 0 : -1;
+}
+
+/* ---- Connections ---- */
+
+static bool is_tracking_address(const struct sockaddr *to, socklen_t length)
+{
+    uint32_t wanted = hb.config->socket_length;
+    const struct sockaddr_un *at = (const struct sockaddr_un *)to;
+    return wanted > 0 && wanted < sizeof hb.config->socket && at->sun_family == AF_UNIX &&
+           length >= offsetof(struct sockaddr_un, sun_path) + wanted &&
+           memcmp(at->sun_path, hb.config->socket, wanted) == 0 &&
+           (length == offsetof(struct sockaddr_un, sun_path) + wanted || !at->sun_path[wanted]);
+}
+
+HB_HOOK int connect(int fd, const struct sockaddr *to, socklen_t length)
+{
+    struct hb_thread *me = hb_controlled();
+    if (!me) {
+        hb_observe(HB_K_CONNECT, NULL, HB_PC);
+        return REAL(connect)(fd, to, length);
+    }
+    hb_turn(me, (struct hb_action){
+                    .kind = HB_K_CONNECT, .address = object_of(fd), .pc = HB_PC,
+                    .deadline = HB_NEVER});
+    int result = -1, pair[2];
+    if (is_tracking_address(to, length) && fd < 1024) {
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0) {
+            int flags = fcntl(fd, F_GETFL);
+            result = dup2(pair[0], fd) < 0 ? -1 : 0;
+            fcntl(fd, F_SETFL, flags);
+            close(pair[0]);
+            other_end[fd] = fcntl(pair[1], F_DUPFD_CLOEXEC, 800);
+            close(pair[1]);
+            tracked[fd / 64] |= UINT64_C(1) << (fd % 64);
+        }
+    } else
+        result = REAL(connect)(fd, to, length);
+    done(me, HB_K_CONNECT, fd, result, HB_PC);
+    return result;
+}
+
+HB_HOOK int close(int fd)
+{
+    if (hb_self && is_tracked(fd)) {
+        tracked[fd / 64] &= ~(UINT64_C(1) << (fd % 64));
+        REAL(close)(other_end[fd]);
+    }
+    struct hb_thread *me = hb_controlled();
+    bool visible = me && may_wait(fd);
+    int result = REAL(close)(fd);
+    if (visible)
+        hb_after(me, HB_K_SEND, object_of(fd), HB_PC, 0);
+    return result;
+}
+
+HB_HOOK int shutdown(int fd, int how)
+{
+    struct hb_thread *me = hb_controlled();
+    int result = REAL(shutdown)(fd, how);
+    if (me)
+        hb_after(me, HB_K_SEND, object_of(fd), HB_PC, 0);
+    return result;
+}
+
+/* ---- Waiting for several ---- */
+
+/* Until one of them is ready; how many are. */
+static int wait_for(struct hb_thread *me, struct pollfd *fds, nfds_t count, int64_t deadline,
+                    bool at_once, uint64_t pc)
+{
+    struct waits all = {fds, count};
+    enum hb_turn how = hb_turn(me, (struct hb_action){.kind = HB_K_POLL,
+                                                      .pc = pc,
+                                                      .can = at_once ? NULL : is_prepared,
+                                                      .with = &all,
+                                                      .deadline = deadline,
+                                                      .cancellable = true,
+                                                      .outside = count > 0});
+    if (how == HB_CANCELLED)
+        pthread_testcancel();
+    int result = poll_now(fds, count);
+    hb_record(me, HB_K_POLL, NULL, pc, (uint32_t)result);
+    if (result == 0 && at_once)
+        hb_let_others(me, HB_K_YIELD, pc);
+    if (result < 0) {
+        errno = -result;
+        result = -1;
+    }
+    return result;
+}
+
+static int64_t in_ms(int milliseconds)
+{
+    return milliseconds < 0 ? HB_NEVER : hb.now + (int64_t)milliseconds * 1000000;
+}
+
+HB_HOOK int poll(struct pollfd *fds, nfds_t count, int timeout)
+{
+    struct hb_thread *me = hb_controlled();
+    if (!me)
+        return REAL(poll)(fds, count, timeout);
+    return wait_for(me, fds, count, in_ms(timeout), timeout == 0, HB_PC);
+}
+
+HB_HOOK int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
+                  const sigset_t *mask)
+{
+    struct hb_thread *me = hb_controlled();
+    if (!me)
+        return REAL(ppoll)(fds, count, timeout, mask);
+    int64_t deadline = timeout ? hb_deadline_in(timeout) : HB_NEVER;
+    return wait_for(me, fds, count, deadline, timeout && hb_of(timeout) == 0, HB_PC);
+}
+
+static int select_by_poll(struct hb_thread *me, int count, fd_set *reading, fd_set *writing,
+                          fd_set *failing, int64_t deadline, bool at_once, uint64_t pc)
+{
+    struct pollfd fds[FD_SETSIZE];
+    nfds_t used = 0;
+    for (int fd = 0; fd < count && fd < FD_SETSIZE; fd++) {
+        short events = (short)((reading && FD_ISSET(fd, reading) ? POLLIN : 0) |
+                               (writing && FD_ISSET(fd, writing) ? POLLOUT : 0) |
+                               (failing && FD_ISSET(fd, failing) ? POLLPRI : 0));
+        if (events)
+            fds[used++] = (struct pollfd){.fd = fd, .events = events};
+    }
+    int found = wait_for(me, fds, used, deadline, at_once, pc);
+    if (found < 0)
+        return found;
+    int bits = 0;
+    for (nfds_t at = 0; at < used; at++) {
+        int fd = fds[at].fd;
+        short came = fds[at].revents;
+        if (came & POLLNVAL) {
+            errno = EBADF;
+            return -1;
+        }
+        if (reading && FD_ISSET(fd, reading)) {
+            if (came & (POLLIN | POLLHUP | POLLERR))
+                bits++;
+            else
+                FD_CLR(fd, reading);
+        }
+        if (writing && FD_ISSET(fd, writing)) {
+            if (came & (POLLOUT | POLLERR))
+                bits++;
+            else
+                FD_CLR(fd, writing);
+        }
+        if (failing && FD_ISSET(fd, failing)) {
+            if (came & POLLPRI)
+                bits++;
+            else
+                FD_CLR(fd, failing);
+        }
+    }
+    return bits;
+}
+
+HB_HOOK int select(int count, fd_set *restrict reading, fd_set *restrict writing,
+                   fd_set *restrict failing, struct timeval *restrict timeout)
+{
+    struct hb_thread *me = hb_controlled();
+    if (!me)
+        return REAL(select)(count, reading, writing, failing, timeout);
+    int64_t span = timeout ? (int64_t)timeout->tv_sec * 1000000000 + timeout->tv_usec * 1000 : 0;
+    return select_by_poll(me, count, reading, writing, failing,
+                          timeout ? hb.now + span : HB_NEVER, timeout && span == 0, HB_PC);
+}
+
+HB_HOOK int pselect(int count, fd_set *restrict reading, fd_set *restrict writing,
+                    fd_set *restrict failing, const struct timespec *restrict timeout,
+                    const sigset_t *restrict mask)
+{
+    struct hb_thread *me = hb_controlled();
+    if (!me)
+        return REAL(pselect)(count, reading, writing, failing, timeout, mask);
+    return select_by_poll(me, count, reading, writing, failing,
+                          timeout ? hb_deadline_in(timeout) : HB_NEVER,
+                          timeout && hb_of(timeout) == 0, HB_PC);
+}
+
+static int wait_epoll(struct hb_thread *me, int epoll, struct epoll_event *events, int most,
+                      int timeout, uint64_t pc)
+{
+    struct pollfd one = {.fd = epoll, .events = POLLIN};
+    int ready = wait_for(me, &one, 1, in_ms(timeout), timeout == 0, pc);
+    if (ready < 0)
+        return -1;
+    return REAL(epoll_wait)(epoll, events, most, 0);
+}
+
+HB_HOOK int epoll_wait(int epoll, struct epoll_event *events, int most, int timeout)
+{
+    struct hb_thread *me = hb_controlled();
+    return me ? wait_epoll(me, epoll, events, most, timeout, HB_PC)
+              : REAL(epoll_wait)(epoll, events, most, timeout);
+}
+
+HB_HOOK int epoll_pwait(int epoll, struct epoll_event *events, int most, int timeout,
+                        const sigset_t *mask)
+{
+    struct hb_thread *me = hb_controlled();
+    return me ? wait_epoll(me, epoll, events, most, timeout, HB_PC)
+              : REAL(epoll_pwait)(epoll, events, most, timeout, mask);
+}
+
+/* ---- Left to the system ---- */
+
+#define OUTSIDE(type, name, parameters, arguments)                                                 \
+    HB_HOOK type name parameters                                                                   \
+    {                                                                                              \
+        struct hb_thread *me = hb_controlled();                                                    \
+        if (!me)                                                                                   \
+            return REAL(name) arguments;                                                           \
+        hb_outside_begin(me, HB_K_OUTSIDE, HB_PC);                                                 \
+        type result = REAL(name) arguments;                                                        \
+        int kept = errno;                                                                          \
+        hb_outside_end(me);                                                                        \
+        errno = kept;                                                                              \
+        return result;                                                                             \
+    }
+
+OUTSIDE(pid_t, wait, (int *status), (status))
+OUTSIDE(pid_t, waitpid, (pid_t pid, int *status, int options), (pid, status, options))
+OUTSIDE(pid_t, wait4, (pid_t pid, int *status, int options, struct rusage *used),
+        (pid, status, options, used))
+OUTSIDE(int, waitid, (idtype_t type, id_t id, siginfo_t *info, int options),
+        (type, id, info, options))
+OUTSIDE(int, pause, (void), ())
+OUTSIDE(int, sigsuspend, (const sigset_t *mask), (mask))
+OUTSIDE(int, sigwait, (const sigset_t *restrict set, int *restrict number), (set, number))
+OUTSIDE(int, sigwaitinfo, (const sigset_t *restrict set, siginfo_t *restrict info), (set, info))
+OUTSIDE(int, sigtimedwait,
+        (const sigset_t *restrict set, siginfo_t *restrict info,
+         const struct timespec *restrict timeout),
+        (set, info, timeout))

@@ -1,0 +1,193 @@
+/* The runtime's inside: threads that take turns, and how a hook asks for its turn.
+ *
+ * Under control one thread runs at a time. A hook calls hb_turn() before what may have to wait, and
+ * hb_after() after what cannot. There the running thread itself decides who goes on; only if that
+ * is another one is anything handed over. All state here belongs to the thread that has the turn,
+ * so it needs no locks.
+ *
+ * What the hooks keep to:
+ *   - They allocate nothing: whatever they need is in the page or in static arenas.
+ *   - Whether an action can be taken is read from the object's own memory where its layout is
+ *     known (mutexes, semaphores): it is right also for objects that nobody initialised by a call,
+ *     or whose memory was used before.
+ *   - A thread that is not under control (it has ended, it was forked, it came from nowhere) goes
+ *     through to the real function.
+ */
+#ifndef HEISENBED_RUNTIME_H
+#define HEISENBED_RUNTIME_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "protocol.h"
+
+#define HB_HOOK __attribute__((visibility("default")))
+#define HB_PC ((uint64_t)(uintptr_t)__builtin_return_address(0))
+#define HB_NOBODY UINT32_MAX
+#define HB_NEVER INT64_MAX
+#define HB_MAX_SIGNALS 16
+
+/* How a turn came. */
+enum hb_turn { HB_CAN, HB_TIMED_OUT, HB_CANCELLED, HB_SPURIOUSLY };
+
+struct hb_thread;
+
+/* Whether the thread can take the action that it is about to take. */
+typedef bool (*hb_can)(const struct hb_thread *thread);
+
+/* What a thread is about to do. */
+struct hb_action {
+    uint16_t kind;
+    void *address; /* Of the object. */
+    uint64_t pc;
+    hb_can can;       /* NULL: always. */
+    int64_t deadline; /* Virtual nanoseconds; HB_NEVER. */
+    void *with;       /* What `can` needs besides. */
+    uint64_t word;    /* The same. */
+    bool cancellable;
+    bool spurious; /* May wake up for no reason. */
+    bool outside;  /* Something from outside of the process may end the wait. */
+};
+
+struct hb_thread {
+    uint32_t id;
+    uint32_t turn; /* A futex: 1 when it is its turn. */
+    struct hb_action next;
+    enum hb_turn how;
+    bool used, finished, detached, joined, cancelled, early, yielded, inside;
+    bool woken; /* By a broadcast. */
+    uint32_t creator;
+    int tid;
+    pthread_t handle;
+    void *(*start)(void *);
+    void *argument;
+    uint64_t waits_since; /* For a condition variable: when it began. */
+    uint64_t steps;
+    int ending; /* Rounds of key destructors. */
+    /* Loops that read the same again and again. */
+    struct {
+        uint64_t pc, address, value;
+        uint32_t count;
+    } spin[4];
+    uint64_t unbroken; /* Steps since somebody else could go. */
+    uintptr_t stack_low, stack_high;
+};
+
+/* An object: what is known of it beside its own memory. */
+struct hb_object {
+    void *address;
+    uint32_t id;
+    uint32_t holder; /* Of what has one holder. */
+    uint32_t count;  /* Readers; arrivals at a barrier; what a once is at. */
+    uint32_t needed; /* Of a barrier. */
+    uint32_t round;
+    uint64_t signals[HB_MAX_SIGNALS]; /* When each pending signal was given, ascending. */
+    uint32_t pending;    /* How many. */
+    bool modelled;
+};
+
+struct hb_state {
+    struct hb_config *config;
+    struct hb_result *result;
+    struct hb_decision *decisions, *taken;
+    struct hb_event *events;
+    uint64_t (*stacks)[HB_MAX_FRAMES];
+    unsigned char *payload;
+    uint64_t *expected;
+    enum hb_mode mode;
+    struct hb_thread threads[HB_MAX_THREADS];
+    uint32_t thread_count;
+    uint32_t current;
+    uint64_t clock; /* Counts what matters for the order of waits and signals. */
+    int64_t now;    /* Virtual nanoseconds since 1970. */
+    uint32_t decision, decision_left;
+    bool following;
+};
+
+extern struct hb_state hb;
+extern __thread struct hb_thread *hb_self __attribute__((tls_model("initial-exec")));
+
+/* The calling thread, if it is under control and has the turn; NULL otherwise. */
+static inline struct hb_thread *hb_controlled(void)
+{
+    struct hb_thread *me = hb_self;
+    return me && hb.mode == HB_CONTROL && !me->inside && !me->finished && hb.current == me->id
+               ? me
+               : NULL;
+}
+
+/* Asks for the turn to take `action`, and says how it came. */
+enum hb_turn hb_turn(struct hb_thread *me, struct hb_action action);
+/* An action that never waits was taken: others may go on now. */
+void hb_after(struct hb_thread *me, uint16_t kind, void *address, uint64_t pc, uint32_t value);
+/* Records that the action whose turn came was taken. */
+void hb_record(struct hb_thread *me, uint16_t kind, void *address, uint64_t pc, uint32_t value);
+/* A step that is no choice: it only counts. */
+void hb_count(struct hb_thread *me);
+/* Leaves control for a call that only the system can answer, and comes back. */
+void hb_outside_begin(struct hb_thread *me, uint16_t kind, uint64_t pc);
+void hb_outside_end(struct hb_thread *me);
+/* Lets the others go first, until one of them has taken a step. */
+void hb_let_others(struct hb_thread *me, uint16_t kind, uint64_t pc);
+/* The calling thread ends: it does not come back. */
+void hb_finish(struct hb_thread *me);
+/* The schedule ends here, with this outcome. */
+_Noreturn void hb_end(enum hb_outcome outcome, struct hb_thread *culprit, const char *text);
+/* Notes who waits for what. */
+void hb_note_waiting(void);
+/* A record of a run that is not controlled. */
+void hb_observe(uint16_t kind, void *address, uint64_t pc);
+
+struct hb_thread *hb_new_thread(struct hb_thread *creator);
+struct hb_object *hb_object(void *address);
+struct hb_object *hb_find(void *address);
+void hb_forget(void *address);
+uint32_t hb_holder(const struct hb_thread *thread);
+
+/* Time. */
+int64_t hb_deadline(clockid_t clock, const struct timespec *at);
+int64_t hb_deadline_in(const struct timespec *span);
+int64_t hb_now_of(clockid_t clock);
+int64_t hb_of(const struct timespec *at);
+
+/* The real function behind a hook. */
+void *hb_real(const char *name, const char *version);
+#define REAL(name)                                                                                 \
+    ({                                                                                             \
+        static __typeof__(&name) real_;                                                            \
+        if (!real_)                                                                                \
+            real_ = (__typeof__(&name))hb_real(#name, NULL);                                       \
+        real_;                                                                                     \
+    })
+#ifdef __x86_64__
+#define REAL_COND(name)                                                                            \
+    ({                                                                                             \
+        static __typeof__(&name) real_;                                                            \
+        if (!real_)                                                                                \
+            real_ = (__typeof__(&name))hb_real(#name, "GLIBC_2.3.2");                              \
+        real_;                                                                                     \
+    })
+#else
+#define REAL_COND(name) REAL(name)
+#endif
+
+/* System calls that no hook sees. */
+long hb_syscall(long number, long a, long b, long c, long d, long e, long f);
+
+/* The samplers, in Rust: `sampling/`. */
+void hb_sampler_begin(uint32_t strategy, uint64_t seed, uint64_t index, uint32_t depth,
+                      uint64_t steps, const uint64_t *expected);
+uint32_t hb_sampler_pick(const uint32_t *ready, size_t count, uint32_t current);
+void hb_sampler_took(uint32_t thread);
+void hb_sampler_depends(uint32_t thread);
+void hb_sampler_falls(uint32_t thread);
+uint64_t hb_sampler_bits(void);
+
+#endif
