@@ -26,6 +26,7 @@
 //! - [`corpus`]: reproducers. [`playback`]: recorded messages, sent to any server. [`calibration`]:
 //!   how often the diagnosis is right. [`conformance`]: a suite of cases for any server.
 //! - [`shrink`]: the smallest run that shows it. [`fuzzing`]: what the fuzz targets do.
+//!   [`native`]: the user's own program, its threads under control.
 //! - [`campaign`]: nightly work, resumable. [`zoo`]: planted defects, and who finds them.
 //!   [`facade`]: the few functions that most programs want of all this.
 //! - [`cli`]: one file a subcommand.
@@ -98,6 +99,8 @@ pub mod playback;
 
 #[cfg(feature = "full")]
 pub mod fuzzing;
+#[cfg(feature = "full")]
+pub mod native;
 #[cfg(feature = "full")]
 pub mod shrink;
 

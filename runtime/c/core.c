@@ -71,6 +71,8 @@ void hb_count(struct hb_thread *me)
     }
     if (hb.following)
         hb.decision_left--;
+    if (hb.config->flags & HB_ABLE && hb.result->steps < HB_MAX_ABLE)
+        hb.able[hb.result->steps] = 0;
     note_step(me->id);
 }
 
@@ -92,13 +94,14 @@ void hb_record(struct hb_thread *me, uint16_t kind, void *address, uint64_t pc, 
         address && kind != HB_K_READ && kind != HB_K_WRITE ? hb_object(address) : NULL;
     *event = (struct hb_event){
         .kind = kind,
-        .thread = (uint16_t)me->id,
+        .thread = (uint16_t)(me->id | (hb.mark ? HB_AFTER_PREEMPTION : 0)),
         .object = object ? object->id : HB_NOBODY,
         .pc = pc,
         .address = (uint64_t)(uintptr_t)address,
         .value = value,
         .stack = UINT32_MAX,
     };
+    hb.mark = false;
     if (hb.config->flags & HB_STACKS && result->stacks < HB_MAX_STACKS) {
         extern int hb_stack(uint64_t *frames, int most);
         uint64_t *frames = hb.stacks[result->stacks];
@@ -151,6 +154,16 @@ again:
             wait_for_turn(me);
         return;
     }
+    hb.preempts = false;
+    uint64_t could = 0;
+    for (uint32_t at = 0; at < count; at++) {
+        hb.preempts |= able[at] == me->id && !me->yielded;
+        could |= able[at] < 64 ? UINT64_C(1) << able[at] : 0;
+    }
+    hb.preempts &= next != me->id;
+    hb.mark |= hb.preempts;
+    if (hb.config->flags & HB_ABLE && hb.result->steps < HB_MAX_ABLE)
+        hb.able[hb.result->steps] = could;
     go(&hb.threads[next]);
     hand_over(me, next);
 }
@@ -306,12 +319,14 @@ static void note_step(uint32_t thread)
     hb.threads[thread].steps++;
     result->thread_steps[thread] = hb.threads[thread].steps;
     uint32_t last = result->taken;
-    if (last > 0 && last <= HB_MAX_DECISIONS && hb.taken[last - 1].thread == thread) {
+    if (last > 0 && last <= HB_MAX_DECISIONS &&
+        (hb.taken[last - 1].thread & ~HB_PREEMPTED) == thread) {
         hb.taken[last - 1].count++;
         return;
     }
     if (last < HB_MAX_DECISIONS)
-        hb.taken[last] = (struct hb_decision){.thread = thread, .count = 1};
+        hb.taken[last] = (struct hb_decision){
+            .thread = thread | (hb.preempts ? HB_PREEMPTED : 0), .count = 1};
     result->taken++;
 }
 

@@ -106,6 +106,7 @@ static void serve(int control)
     hb.events = (struct hb_event *)(base + HB_AT_EVENTS);
     hb.stacks = (uint64_t (*)[HB_MAX_FRAMES])(base + HB_AT_STACKS);
     hb.payload = base + HB_AT_PAYLOAD;
+    hb.able = (uint64_t *)(base + HB_AT_ABLE);
     if (hb.config->magic != HB_MAGIC || hb.config->version != HB_VERSION)
         _exit(88);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -320,7 +321,14 @@ int hb_stack(uint64_t *frames, int most)
     if (own_low == 0)
         find_own_image();
     struct walk walk = {frames, 0, most};
+    /* The unwinder takes locks of its own. */
+    struct hb_thread *me = hb_self;
+    bool before = me && me->busy;
+    if (me)
+        me->busy = true;
     _Unwind_Backtrace(visit, &walk);
+    if (me)
+        me->busy = before;
     return walk.count;
 }
 

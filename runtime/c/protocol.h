@@ -18,6 +18,7 @@
 #define HB_MAX_FRAMES 16u
 #define HB_MAX_STACKS (1u << 16)
 #define HB_MAX_PAYLOAD (1u << 22)
+#define HB_MAX_ABLE (1u << 20)
 
 /* Where things are in the page. */
 #define HB_AT_CONFIG 0u
@@ -30,7 +31,8 @@
 #define HB_AT_EVENTS (HB_AT_DECISIONS + HB_MAX_DECISIONS * 8u)
 #define HB_AT_STACKS (HB_AT_EVENTS + HB_MAX_EVENTS * 32u)
 #define HB_AT_PAYLOAD (HB_AT_STACKS + HB_MAX_STACKS * HB_MAX_FRAMES * 8u)
-#define HB_PAGE_SIZE (HB_AT_PAYLOAD + HB_MAX_PAYLOAD)
+#define HB_AT_ABLE (HB_AT_PAYLOAD + HB_MAX_PAYLOAD)
+#define HB_PAGE_SIZE (HB_AT_ABLE + HB_MAX_ABLE * 8u)
 
 enum hb_mode {
     HB_OFF = 0,     /* The program runs as if the runtime were not there. */
@@ -53,6 +55,7 @@ enum hb_flag {
     HB_STRICT = 4,      /* The decisions must be possible: it is a replay. */
     HB_PIN = 8,         /* All threads of the program share one core. */
     HB_RACES = 16,      /* Record accesses that are no choice, too, for happens-before. */
+    HB_ABLE = 32,       /* Record who could go on at each step, of the first 64 threads. */
 };
 
 /* Written by heisenbed. */
@@ -75,7 +78,11 @@ struct hb_config {
     char socket[108];
 };
 
-/* So many steps of one thread. */
+/* So many steps of one thread. In what was taken, the number of the thread has HB_PREEMPTED set if
+ * the one before could have gone on. */
+#define HB_PREEMPTED 0x80000000u
+#define HB_AFTER_PREEMPTION 0x8000u
+
 struct hb_decision {
     uint32_t thread;
     uint32_t count;
@@ -134,7 +141,7 @@ struct hb_result {
 
 struct hb_event {
     uint16_t kind;
-    uint16_t thread;
+    uint16_t thread; /* With HB_AFTER_PREEMPTION, if it is the first after one. */
     uint32_t object;
     uint64_t pc;
     uint64_t address; /* Of the object, or of the access. */

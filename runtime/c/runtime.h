@@ -63,6 +63,7 @@ struct hb_thread {
     enum hb_turn how;
     bool used, finished, detached, joined, cancelled, early, yielded, inside;
     bool woken; /* By a broadcast. */
+    bool busy;  /* In the runtime itself: what that calls is no action of the program. */
     uint32_t creator;
     int tid;
     pthread_t handle;
@@ -100,7 +101,7 @@ struct hb_state {
     struct hb_event *events;
     uint64_t (*stacks)[HB_MAX_FRAMES];
     unsigned char *payload;
-    uint64_t *expected;
+    uint64_t *expected, *able;
     enum hb_mode mode;
     struct hb_thread threads[HB_MAX_THREADS];
     uint32_t thread_count;
@@ -108,7 +109,7 @@ struct hb_state {
     uint64_t clock; /* Counts what matters for the order of waits and signals. */
     int64_t now;    /* Virtual nanoseconds since 1970. */
     uint32_t decision, decision_left;
-    bool following;
+    bool following, preempts, mark;
 };
 
 extern struct hb_state hb;
@@ -118,7 +119,7 @@ extern __thread struct hb_thread *hb_self __attribute__((tls_model("initial-exec
 static inline struct hb_thread *hb_controlled(void)
 {
     struct hb_thread *me = hb_self;
-    return me && hb.mode == HB_CONTROL && !me->inside && !me->finished && hb.current == me->id
+    return me && hb.mode == HB_CONTROL && !me->inside && !me->busy && !me->finished && hb.current == me->id
                ? me
                : NULL;
 }

@@ -20,6 +20,12 @@ pub const MAX_FRAMES: usize = 16;
 pub const MAX_STACKS: usize = 1 << 16;
 /// `HB_MAX_PAYLOAD`.
 pub const MAX_PAYLOAD: usize = 1 << 22;
+/// `HB_MAX_ABLE`.
+pub const MAX_ABLE: usize = 1 << 20;
+/// `HB_PREEMPTED`.
+pub const PREEMPTED: u32 = 0x8000_0000;
+/// `HB_AFTER_PREEMPTION`.
+pub const AFTER_PREEMPTION: u16 = 0x8000;
 /// `HB_MAX_WAITING`.
 pub const MAX_WAITING: usize = 64;
 
@@ -43,8 +49,10 @@ pub const AT_EVENTS: u64 = AT_DECISIONS + MAX_DECISIONS as u64 * 8;
 pub const AT_STACKS: u64 = AT_EVENTS + MAX_EVENTS as u64 * EVENT_BYTES as u64;
 /// `HB_AT_PAYLOAD`.
 pub const AT_PAYLOAD: u64 = AT_STACKS + (MAX_STACKS * MAX_FRAMES * 8) as u64;
+/// `HB_AT_ABLE`.
+pub const AT_ABLE: u64 = AT_PAYLOAD + MAX_PAYLOAD as u64;
 /// `HB_PAGE_SIZE`.
-pub const PAGE_SIZE: u64 = AT_PAYLOAD + MAX_PAYLOAD as u64;
+pub const PAGE_SIZE: u64 = AT_ABLE + MAX_ABLE as u64 * 8;
 
 /// Size of `struct hb_config`.
 pub const CONFIG_BYTES: usize = 192;
@@ -108,6 +116,8 @@ pub mod flag {
     pub const PIN: u32 = 8;
     /// Record every access.
     pub const RACES: u32 = 16;
+    /// Record who could go on at each step.
+    pub const ABLE: u32 = 32;
 }
 
 /// Numbers of `enum hb_outcome`.
@@ -217,7 +227,7 @@ int main(void) {
     SAY(offsetof(struct hb_result, text)); SAY(offsetof(struct hb_result, waits));
     SAY(offsetof(struct hb_result, thread_steps)); SAY(sizeof(struct hb_waiting));
     SAY(sizeof(struct hb_event)); SAY(sizeof(struct hb_reply)); SAY(HB_K_COUNT);
-    SAY(HB_K_OUTSIDE); SAY(HB_K_DESTROY); SAY((1u << HB_HOT_BITS) / 8);
+    SAY(HB_K_OUTSIDE); SAY(HB_AT_ABLE); SAY(HB_PREEMPTED); SAY(HB_K_DESTROY); SAY((1u << HB_HOT_BITS) / 8);
 }
 "#,
         )
@@ -266,6 +276,8 @@ int main(void) {
             REPLY_BYTES as u64,
             KINDS.len() as u64,
             kind("outside"),
+            AT_ABLE,
+            u64::from(PREEMPTED),
             kind("destroy"),
             HOT_BYTES as u64,
         ];

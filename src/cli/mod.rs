@@ -28,6 +28,7 @@ pub mod progress;
 pub mod proxy;
 pub mod replay;
 mod rerun;
+pub mod run;
 pub mod scenario_args;
 pub mod scenarios;
 pub mod serve;
@@ -85,6 +86,9 @@ pub enum Command {
     /// The verdict table: every locking protocol under every switch, workload and server, proved or
     /// refuted
     Matrix(matrix::MatrixArgs),
+    /// Run a program of yours under heisenbed's schedulers: find the interleaving that fails, with
+    /// source lines
+    Run(run::RunArgs),
     /// Check a trace: what the server reconstructed against the truth
     Check(check::CheckArgs),
     /// Say what went wrong in a trace or a log, by its messages alone: ranked causes with their
@@ -152,6 +156,7 @@ pub fn run(cli: Cli) -> CommandOutcome {
         Command::Stress(args) => stress::run(args, &context),
         Command::Explore(args) => explore::run(args, &context),
         Command::Matrix(args) => matrix::run(args, &context),
+        Command::Run(args) => run::run(args, &context),
         Command::Check(args) => check::run(args, &context),
         Command::Diagnose(args) => diagnose::run(args, &context),
         Command::Replay(args) => replay::run(args, &context),

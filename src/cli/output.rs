@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use crate::corpus::Reproducer;
+use crate::native::RunReproducer;
 use crate::trace::file::{CaptureSource, Header, TraceFile};
 use crate::zoo::results::Results;
 
@@ -19,6 +20,8 @@ use crate::zoo::results::Results;
 pub(super) enum OutputKind {
     /// A reproducer.
     Reproducer,
+    /// A reproducer of a program's schedule.
+    RunReproducer,
     /// The trace of a run.
     RunTrace,
     /// A trace that an import made.
@@ -33,6 +36,7 @@ impl OutputKind {
     fn name(self) -> &'static str {
         match self {
             OutputKind::Reproducer => "a reproducer",
+            OutputKind::RunReproducer => "a reproducer of `run`",
             OutputKind::RunTrace => "the trace of a run",
             OutputKind::ImportTrace => "a trace that `import` made",
             OutputKind::Measurement => "a measurement of `zoo bench`",
@@ -45,6 +49,7 @@ impl OutputKind {
         let header = || Some(TraceFile::open(path).ok()?.header().clone());
         match self {
             OutputKind::Reproducer => Reproducer::load(path).is_ok(),
+            OutputKind::RunReproducer => RunReproducer::read(path).is_ok(),
             OutputKind::RunTrace => matches!(header(), Some(Header::Run(_))),
             OutputKind::ImportTrace => {
                 match header() {

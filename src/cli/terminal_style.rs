@@ -37,7 +37,8 @@ pub(super) fn timeline(timeline: &Timeline<'_>) -> String {
     }
 }
 
-fn width() -> Option<usize> {
+/// How wide what people read may be, where a terminal or COLUMNS says.
+pub(super) fn width() -> Option<usize> {
     let of_terminal = Term::stdout()
         .size_checked()
         .map(|(_, columns)| usize::from(columns));

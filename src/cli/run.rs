@@ -1,0 +1,454 @@
+//! `heisenbed run`: the user's own program, under heisenbed's schedulers.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::args::parse_duration;
+use super::exit::ExitStatus;
+use super::outcome::{CommandOutcome, Context, Format};
+use super::output::{self, OutputKind};
+use super::progress::Progress;
+use super::terminal_style;
+use crate::native::launcher::LaunchOptions;
+use crate::native::minimise::{Minimised, minimise};
+use crate::native::plan::Strategy;
+use crate::native::{
+    Execution, Explained, LaunchError, Launcher, Plan, Program, RunReproducer, Search, SearchPlan,
+    Symbols,
+};
+use crate::numbers::{grouped, plural};
+use crate::oracle::Verdict;
+
+const SCHEDULES: u64 = 1_000;
+const MAX_STEPS: u64 = 1_000_000;
+
+/// Arguments of `heisenbed run`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "The program is not changed: a library is preloaded that lets one thread run at a time and switches only at visible actions: \
+    calls of pthreads, C11 threads, semaphores, futexes (std::thread, std::mutex and Rust's std come down to these), sockets, pipes, sleeps. \
+    Time is virtual. What a plain load or store does between two such calls is seen only in programs built by `heisenbed cc`.\n\n\
+    What it prints in a schedule that fails is kept and shown; in others it is dropped. With --strategy observe or perturb it runs as it always does, \
+    its threads in parallel, and prints where heisenbed prints.\n\n\
+    Examples:\n  \
+    heisenbed run -- ./my_test\n  \
+    heisenbed run --schedules 10000 --save race.toml -- ./my_test --rounds 2\n  \
+    heisenbed replay race.toml\n  \
+    heisenbed run --strategy observe -- pigz -k file"
+)]
+pub struct RunArgs {
+    /// Who decides which thread goes on
+    #[arg(long, value_enum, default_value_t = StrategyArg::Pos)]
+    pub strategy: StrategyArg,
+    /// Schedules to draw [default: 1000; 1 for observe and perturb]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub schedules: Option<u64>,
+    /// The number of the first schedule
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub first: u64,
+    /// Stop after this long (90s, 10m, 2h), however many schedules are left
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub duration: Option<Duration>,
+    /// Of `pct`: how many ordering constraints the bug needs [default: 3]
+    #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub depth: Option<u32>,
+    /// How long one schedule may take: longer is a livelock
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10s")]
+    pub timeout: Duration,
+    /// How many steps one schedule may have: more is a livelock
+    #[arg(long, value_name = "N", default_value_t = MAX_STEPS,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub steps: u64,
+    /// Let condition variables and futexes wake up without a signal, as they may
+    #[arg(long)]
+    pub spurious: bool,
+    /// How often a timed wait may end before it must, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = crate::native::plan::EARLY_PERCENT,
+          value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub early_timeouts: u32,
+    /// Go on after a failure, and count how many schedules fail
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Leave the failing schedule as it was found
+    #[arg(long)]
+    pub no_shrink: bool,
+    /// Write a reproducer of the failing schedule to FILE
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Replace the file of --save also where it is no reproducer
+    #[arg(long, requires = "save")]
+    pub force: bool,
+    /// The program, and its arguments
+    #[arg(last = true, required = true, value_name = "PROGRAM")]
+    pub program: Vec<OsString>,
+}
+
+/// `--strategy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StrategyArg {
+    /// Threads run in parallel as they like; what they do is recorded
+    Observe,
+    /// In parallel, with delays before visible actions
+    Perturb,
+    /// Any thread that can go on, each as likely
+    Random,
+    /// Random, with the order of dependent actions drawn afresh each time
+    Pos,
+    /// Priorities that change at random steps
+    Pct,
+    /// Random, weighted so that every interleaving is about as likely
+    Surw,
+}
+
+/// Runs the subcommand.
+pub fn run(args: &RunArgs, context: &Context) -> CommandOutcome {
+    match try_run(args, context) {
+        Ok(outcome) => outcome,
+        Err(error) => CommandOutcome::bad_input(error, context.format),
+    }
+}
+
+fn try_run(
+    args: &RunArgs,
+    context: &Context,
+) -> Result<CommandOutcome, Box<dyn std::error::Error>> {
+    let Some((name, rest)) = args.program.split_first() else {
+        return Err("no program was given".into());
+    };
+    let program = Program::find(name, rest)?;
+    if let Some(path) = &args.save {
+        output::may_replace(path, OutputKind::RunReproducer, args.force)?;
+    }
+    let strategy = args.strategy.strategy(args.depth.unwrap_or(3));
+    let controlled = strategy.is_controlled();
+    let options = LaunchOptions {
+        timeout: args.timeout,
+        capture: controlled,
+        core: 0,
+    };
+    context.catch_interrupts();
+    let started = Instant::now();
+    let mut launcher = Launcher::start(&program, options)?;
+    let schedules = args
+        .schedules
+        .unwrap_or(if controlled { SCHEDULES } else { 1 });
+    let plan = Plan {
+        max_steps: args.steps,
+        spurious: args.spurious,
+        early_percent: args.early_timeouts,
+        ..Plan::new(strategy, context.seed.unwrap_or(1), args.first)
+    };
+    let search = SearchPlan {
+        plan,
+        schedules,
+        first: args.first,
+        duration: args.duration,
+        keep_going: args.keep_going,
+    };
+    let mut progress = Progress::new(context.quiet, "run", "schedules", schedules);
+    let found = Search::run(&mut launcher, &search, |found| {
+        progress.update(found.schedules);
+        !context.interrupt.load(Ordering::Relaxed)
+    })?;
+    progress.finish();
+    let failed = match &found.failed {
+        Some((plan, execution)) if controlled => {
+            Some(Failed::new(&mut launcher, args, plan, execution, context)?)
+        }
+        _ => None,
+    };
+    let mut reproducer = None;
+    if let (Some(path), Some(failed)) = (&args.save, &failed)
+        && let Some(failure) = &failed.shown.failure
+    {
+        let text = RunReproducer::new(&program, &failed.minimised.plan, &failed.shown, failure)
+            .to_text()?;
+        output::write(path, &text)?;
+        reproducer = Some(path.as_path());
+    }
+    let report = RunReport {
+        args,
+        program: &program,
+        found: &found,
+        failed: failed.as_ref(),
+        reproducer,
+        seed: context.seed.unwrap_or(1),
+        strategy,
+        elapsed: started.elapsed(),
+        interrupted: context.interrupt.load(Ordering::Relaxed),
+    };
+    Ok(report.outcome(context))
+}
+
+impl StrategyArg {
+    fn strategy(self, depth: u32) -> Strategy {
+        match self {
+            StrategyArg::Observe => Strategy::Observe,
+            StrategyArg::Perturb => Strategy::Perturb,
+            StrategyArg::Random => Strategy::Random,
+            StrategyArg::Pos => Strategy::Pos,
+            StrategyArg::Pct => Strategy::Pct { depth },
+            StrategyArg::Surw => Strategy::Urw,
+        }
+    }
+}
+
+/// A failing schedule, made small, and run once more to be shown.
+struct Failed {
+    minimised: Minimised,
+    shown: Execution,
+    story: String,
+    /// Running it again came to the same.
+    repeats: bool,
+}
+
+impl Failed {
+    fn new(
+        launcher: &mut Launcher,
+        args: &RunArgs,
+        plan: &Plan,
+        execution: &Execution,
+        context: &Context,
+    ) -> Result<Failed, LaunchError> {
+        let mut progress = Progress::new(context.quiet, "shrink", "schedules", 0);
+        let minimised = minimise(launcher, plan, execution, |tried| {
+            progress.update(tried);
+            !args.no_shrink && !context.interrupt.load(Ordering::Relaxed)
+        })?;
+        progress.finish();
+        let again = Plan {
+            stacks: true,
+            ..minimised.plan.clone()
+        };
+        let shown = launcher.run(&again)?;
+        let kind = |execution: &Execution| execution.failure.as_ref().map(|failure| failure.kind);
+        let repeats = shown.strayed.is_none()
+            && kind(&shown) == kind(&minimised.execution)
+            && shown.step_count == minimised.execution.step_count;
+        let events = launcher.events(&shown)?;
+        let symbols = Symbols::new(launcher.maps());
+        let story = Explained::new(&shown, &events, &symbols)
+            .render(terminal_style::width().unwrap_or(100));
+        Ok(Failed {
+            minimised,
+            shown,
+            story,
+            repeats,
+        })
+    }
+}
+
+struct RunReport<'a> {
+    args: &'a RunArgs,
+    program: &'a Program,
+    found: &'a Search,
+    failed: Option<&'a Failed>,
+    reproducer: Option<&'a Path>,
+    seed: u64,
+    strategy: Strategy,
+    elapsed: Duration,
+    interrupted: bool,
+}
+
+impl RunReport<'_> {
+    fn verdict(&self) -> (Verdict, Option<String>) {
+        let found = self.found;
+        if found.failures > 0 {
+            return (Verdict::Diverged, None);
+        }
+        let note = if self.interrupted {
+            Some("interrupted".to_owned())
+        } else if found.schedules == 0 {
+            let why = found.unusable_why.clone();
+            Some(why.unwrap_or_else(|| "the time was up before the first schedule".to_owned()))
+        } else if !found.complete {
+            Some("the time was up".to_owned())
+        } else if found.unusable > 0 {
+            let why = found.unusable_why.as_deref().unwrap_or_default();
+            Some(format!(
+                "{} came to no end of their own: {why}",
+                plural(found.unusable, "schedule")
+            ))
+        } else {
+            None
+        };
+        let verdict = if note.is_some() {
+            Verdict::Inconclusive
+        } else {
+            Verdict::Clean
+        };
+        (verdict, note)
+    }
+
+    fn outcome(&self, context: &Context) -> CommandOutcome {
+        let (verdict, note) = self.verdict();
+        let stdout = match context.format {
+            Format::Json => format!("{}\n", self.json(verdict, note.as_deref())),
+            Format::Human => self.text(verdict, note.as_deref()),
+        };
+        let mut stderr = String::new();
+        for warning in self.warnings() {
+            let _ = writeln!(stderr, "note: {warning}");
+        }
+        if let Some(path) = &self.args.save
+            && self.reproducer.is_none()
+        {
+            let path = path.display();
+            let _ = writeln!(stderr, "note: nothing failed, so {path} was not written");
+        }
+        CommandOutcome {
+            stdout,
+            stderr,
+            exit_code: ExitStatus::of(verdict).code(),
+        }
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.program.warnings.clone();
+        let found = self.found;
+        if self.strategy.is_controlled() && found.schedules > 0 && found.threads < 2 {
+            warnings.push("it had one thread only: there was nothing to schedule".to_owned());
+        }
+        if found.children > 0 {
+            warnings.push(format!(
+                "it started processes ({}): they were not controlled",
+                grouped(found.children)
+            ));
+        }
+        if found.swept > 0 {
+            warnings.push(format!(
+                "it left processes behind ({}): they were ended",
+                grouped(found.swept)
+            ));
+        }
+        if found.outside > 0 {
+            warnings.push(format!(
+                "{} were left to the system (waiting for processes or signals): what came between \
+                 is not part of the schedule",
+                plural(found.outside, "call")
+            ));
+        }
+        warnings
+    }
+
+    fn json(&self, verdict: Verdict, note: Option<&str>) -> serde_json::Value {
+        let found = self.found;
+        let failure = found
+            .failed
+            .as_ref()
+            .and_then(|(_, execution)| execution.failure.as_ref());
+        let shown = self.failed.map(|failed| &failed.shown);
+        json!({
+            "verdict": verdict,
+            "note": note,
+            "program": self.program.path,
+            "strategy": self.strategy.name(),
+            "schedules": found.schedules,
+            "failures": found.failures,
+            "unusable": found.unusable,
+            "steps": found.steps,
+            "threads": found.threads,
+            "failure": failure.map(|failure| json!({
+                "kind": failure.kind,
+                "summary": failure.summary,
+                "thread": failure.thread,
+                "schedule": found.failed.as_ref().map(|(plan, _)| plan.index),
+            })),
+            "preemptions": shown.map(|shown| shown.preempted.len()),
+            "repeats": self.failed.map(|failed| failed.repeats),
+            "accesses": found.accesses,
+            "children": found.children,
+            "outside": found.outside,
+            "elapsed_s": self.elapsed.as_secs_f64(),
+            "seed": self.seed,
+            "reproducer": self.reproducer,
+        })
+    }
+
+    fn text(&self, verdict: Verdict, note: Option<&str>) -> String {
+        let found = self.found;
+        let mut text = String::new();
+        let rate = found.schedules as f64 / found.elapsed.as_secs_f64().max(1e-6);
+        let drawn = format!(
+            "{} drawn by {} (seed {}), {}, at most {} of {}, in {:.1} s ({} a second)",
+            plural(found.schedules, "schedule"),
+            self.strategy.name(),
+            self.seed,
+            plural(found.steps, "step"),
+            plural(found.longest, "step"),
+            plural(found.threads.into(), "thread"),
+            found.elapsed.as_secs_f64(),
+            grouped(rate as u64),
+        );
+        match (verdict, &found.failed) {
+            (Verdict::Diverged, Some((plan, execution))) => {
+                let failure = execution.failure.as_ref();
+                let (kind, summary) = failure.map_or(("failure", ""), |failure| {
+                    (failure.kind.name(), failure.summary.as_str())
+                });
+                let _ = writeln!(text, "{kind}: {summary}");
+                let _ = writeln!(
+                    text,
+                    "  in schedule {}; {} failed of {drawn}",
+                    plan.index, found.failures
+                );
+            }
+            (Verdict::Inconclusive, _) => {
+                let _ = writeln!(text, "inconclusive: {}", note.unwrap_or_default());
+                let _ = writeln!(text, "  nothing failed in {drawn}");
+            }
+            _ => {
+                let _ = writeln!(text, "clean: nothing failed in {drawn}");
+            }
+        }
+        if let Some(failed) = self.failed {
+            self.write_failed(&mut text, failed);
+        }
+        text
+    }
+
+    fn write_failed(&self, text: &mut String, failed: &Failed) {
+        let (before, after) = (
+            failed.minimised.preemptions_before,
+            failed.shown.preempted.len(),
+        );
+        if before > after {
+            let _ = writeln!(
+                text,
+                "  shrunk from {} to {after} ({} tried); no single one of them can be left out",
+                plural(before as u64, "preemption"),
+                plural(failed.minimised.tried, "schedule")
+            );
+        }
+        if !failed.repeats {
+            let _ = writeln!(
+                text,
+                "  run again it did not come to the same: something in it is not controlled"
+            );
+        }
+        text.push_str(&failed.story);
+        for (name, said) in [
+            ("stdout", &failed.shown.stdout),
+            ("stderr", &failed.shown.stderr),
+        ] {
+            let lines: Vec<&str> = said.lines().collect();
+            if lines.is_empty() {
+                continue;
+            }
+            let _ = writeln!(text, "\nThe end of its {name}:");
+            for line in &lines[lines.len().saturating_sub(8)..] {
+                let _ = writeln!(text, "  {line}");
+            }
+        }
+        if let Some(path) = self.reproducer {
+            let path = path.display();
+            let _ = writeln!(text, "\nTo see it again: heisenbed replay {path}");
+        }
+    }
+}

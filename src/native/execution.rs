@@ -1,0 +1,321 @@
+//! One execution of a program: what was done, and how it ended.
+
+use std::fmt;
+
+use heisenbed_runtime::protocol::{KINDS, outcome};
+use serde::{Deserialize, Serialize};
+
+use super::page::PageResult;
+use super::steps::Steps;
+
+/// One execution of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Execution {
+    /// Its number: see [`Plan::index`](super::Plan).
+    pub index: u64,
+    /// Who took the steps.
+    pub steps: Steps,
+    /// The runs of steps that began by a preemption: the thread before could have gone on.
+    pub preempted: Vec<usize>,
+    /// How many steps there were.
+    pub step_count: u64,
+    /// How many each thread took.
+    pub thread_steps: Vec<u64>,
+    /// How many threads there were, the main one included.
+    pub threads: u32,
+    /// What went wrong, if anything.
+    pub failure: Option<Failure>,
+    /// It did not follow the steps that it was to take: the thread that could not.
+    pub strayed: Option<u32>,
+    /// How the process ended.
+    pub status: ExitKind,
+    /// Calls that were left to the system.
+    pub outside: u32,
+    /// Processes that it started: they are not controlled.
+    pub children: u32,
+    /// Processes that it left behind, and that were ended.
+    pub swept: u32,
+    /// Loads and stores that were seen.
+    pub accesses: u64,
+    /// The end of what it printed.
+    pub stdout: String,
+    /// The same of stderr.
+    pub stderr: String,
+    /// Processor time.
+    pub cpu_us: u64,
+    pub(super) page: PageResult,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitKind {
+    /// With this status.
+    Exited(i32),
+    /// By this signal.
+    Killed(i32),
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Of which kind.
+    pub kind: FailureKind,
+    /// In one line.
+    pub summary: String,
+    /// The thread in which it showed.
+    pub thread: Option<u32>,
+    /// Who waited for what when it ended.
+    pub waits: Vec<Waiting>,
+    /// The stack of the thread in which it showed: the innermost first.
+    pub stack: Vec<u64>,
+}
+
+/// Kinds of failures of a program.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureKind {
+    /// A signal ended it.
+    Crash,
+    /// It ended itself: an assertion, an uncaught exception.
+    Abort,
+    /// It exited with another status than 0.
+    ExitStatus,
+    /// Nobody could go on.
+    Deadlock,
+    /// It came to no end.
+    Livelock,
+    /// Two accesses to the same memory, one of them a write, that nothing orders.
+    DataRace,
+    /// A lock was unlocked or destroyed by who must not.
+    LockMisuse,
+}
+
+impl Execution {
+    /// Why it says nothing, if it does not.
+    pub fn unusable(&self) -> Option<String> {
+        if self.page.outcome == outcome::TOO_MUCH {
+            return Some(self.page.text.clone());
+        }
+        (!self.page.started).then(|| "it ended before `main`".to_owned())
+    }
+}
+
+impl FailureKind {
+    /// All of them.
+    pub const ALL: [FailureKind; 7] = [
+        FailureKind::Crash,
+        FailureKind::Abort,
+        FailureKind::ExitStatus,
+        FailureKind::Deadlock,
+        FailureKind::Livelock,
+        FailureKind::DataRace,
+        FailureKind::LockMisuse,
+    ];
+
+    /// As it is written everywhere.
+    pub fn name(self) -> &'static str {
+        match self {
+            FailureKind::Crash => "crash",
+            FailureKind::Abort => "abort",
+            FailureKind::ExitStatus => "exit-status",
+            FailureKind::Deadlock => "deadlock",
+            FailureKind::Livelock => "livelock",
+            FailureKind::DataRace => "data-race",
+            FailureKind::LockMisuse => "lock-misuse",
+        }
+    }
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A thread that waits, or is about to do something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    pub(super) kind: u16,
+    /// Which thread.
+    pub thread: u32,
+    /// For which object.
+    pub object: Option<u32>,
+    /// Where that is.
+    pub address: u64,
+    /// The call.
+    pub pc: u64,
+    /// Who holds it.
+    pub holder: Option<u32>,
+}
+
+impl Waiting {
+    /// What it waits for or is about to do: see `docs/native.md`.
+    pub fn action(&self) -> &'static str {
+        kind_name(self.kind)
+    }
+}
+
+/// A visible action that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub(super) kind: u16,
+    /// Who took it.
+    pub thread: u32,
+    /// The thread that ran before could have gone on, and this is the first that was done instead.
+    pub after_preemption: bool,
+    /// On which object.
+    pub object: Option<u32>,
+    /// The call, or the instruction.
+    pub pc: u64,
+    /// Where the object is, or the memory.
+    pub address: u64,
+    /// What came of it.
+    pub value: u32,
+    /// Innermost first; empty unless stacks were asked for.
+    pub stack: Vec<u64>,
+}
+
+impl Event {
+    /// What was done: see `docs/native.md`.
+    pub fn action(&self) -> &'static str {
+        kind_name(self.kind)
+    }
+
+    /// Whether it is the same action: addresses differ from process to process.
+    pub fn is_same(&self, other: &Event) -> bool {
+        self.kind == other.kind
+            && self.thread == other.thread
+            && self.object == other.object
+            && self.value == other.value
+    }
+}
+
+fn kind_name(kind: u16) -> &'static str {
+    KINDS.get(usize::from(kind)).copied().unwrap_or("unknown")
+}
+
+/// How an execution ended, from what the runtime and the system say of it.
+pub(super) fn failure_of(
+    page: &PageResult,
+    status: ExitKind,
+    timed_out: Option<std::time::Duration>,
+    stderr: &str,
+) -> Option<Failure> {
+    let failure = |kind, summary: String| {
+        Some(Failure {
+            kind,
+            summary,
+            thread: page.culprit,
+            waits: page.waits.clone(),
+            stack: page.crash.clone(),
+        })
+    };
+    if let Some(limit) = timed_out {
+        let limit = humantime::format_duration(limit);
+        return if page.waits_outside {
+            failure(
+                FailureKind::Deadlock,
+                format!("everybody waits, and nothing came from outside for {limit}"),
+            )
+        } else {
+            failure(
+                FailureKind::Livelock,
+                format!("no end within {limit}, after {} steps", page.steps),
+            )
+        };
+    }
+    match page.outcome {
+        outcome::DEADLOCK => failure(FailureKind::Deadlock, deadlock_summary(&page.waits)),
+        outcome::LIVELOCK => failure(
+            FailureKind::Livelock,
+            format!("no end within {} steps", page.steps),
+        ),
+        outcome::MISUSE => failure(FailureKind::LockMisuse, page.text.clone()),
+        outcome::STRAYED | outcome::TOO_MUCH => None,
+        _ => match status {
+            ExitKind::Killed(signal) if signal == rustix::process::Signal::ABORT.as_raw() => {
+                failure(FailureKind::Abort, abort_summary(stderr))
+            }
+            ExitKind::Killed(signal) => failure(FailureKind::Crash, crash_summary(page, signal)),
+            ExitKind::Exited(0) => None,
+            ExitKind::Exited(status) => failure(
+                FailureKind::ExitStatus,
+                format!("exited with status {status}"),
+            ),
+        },
+    }
+}
+
+fn deadlock_summary(waits: &[Waiting]) -> String {
+    match waits {
+        [only] if only.holder == Some(only.thread) => {
+            format!(
+                "thread {} waits for a lock that it holds itself",
+                only.thread
+            )
+        }
+        [only] => format!(
+            "thread {} waits, and nobody is left to go on ({})",
+            only.thread,
+            only.action()
+        ),
+        _ => format!("{} threads wait, and nobody can go on", waits.len()),
+    }
+}
+
+fn crash_summary(page: &PageResult, signal: i32) -> String {
+    let name = signal_name(signal);
+    let what = match signal {
+        _ if page.signal != signal as u32 => String::new(),
+        11 | 7 => format!(" at address {:#x}", page.fault_address),
+        _ => String::new(),
+    };
+    format!("{name}{what}")
+}
+
+/// What a program says before it ends itself is the last that it says.
+fn abort_summary(stderr: &str) -> String {
+    let line = stderr.lines().rfind(|line| !line.trim().is_empty());
+    line.map_or_else(
+        || "SIGABRT, without a word on stderr".to_owned(),
+        |line| line.trim().chars().take(200).collect(),
+    )
+}
+
+/// The name of a signal.
+pub fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        5 => "SIGTRAP",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        10 => "SIGUSR1",
+        11 => "SIGSEGV",
+        12 => "SIGUSR2",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
+        31 => "SIGSYS",
+        _ => return format!("signal {signal}"),
+    };
+    name.to_owned()
+}

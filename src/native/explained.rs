@@ -1,0 +1,270 @@
+//! A failing execution as people read it: what was done in which order, with source lines, who
+//! waited for whom, and where the thread that failed was.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::numbers::plural;
+
+use super::execution::{Event, Execution, Failure, FailureKind, Waiting};
+use super::symbols::{Place, Symbols};
+
+/// See the [module](self).
+pub struct Explained<'a> {
+    execution: &'a Execution,
+    events: &'a [Event],
+    symbols: &'a Symbols,
+    names: BTreeMap<u32, String>,
+}
+
+/// The most rows of a timeline: the first few, and those before the end.
+const FIRST_ROWS: usize = 8;
+const LAST_ROWS: usize = 40;
+
+impl<'a> Explained<'a> {
+    /// Of an execution whose events have stacks.
+    pub fn new(execution: &'a Execution, events: &'a [Event], symbols: &'a Symbols) -> Self {
+        let mut counts = BTreeMap::new();
+        let mut names = BTreeMap::new();
+        for event in events {
+            let Some(object) = event.object else { continue };
+            if names.contains_key(&object) {
+                continue;
+            }
+            let name = match event.action() {
+                "create" => Some(format!("thread {}", event.value)),
+                _ => symbols.variable(event.address),
+            };
+            let name = name.unwrap_or_else(|| {
+                let kind = noun(event.action());
+                let count: &mut u32 = counts.entry(kind).or_default();
+                *count += 1;
+                format!("{kind} {count}")
+            });
+            names.insert(object, name);
+        }
+        Explained {
+            execution,
+            events,
+            symbols,
+            names,
+        }
+    }
+
+    /// All of it, in lines of about `width` columns.
+    pub fn render(&self, width: usize) -> String {
+        let mut text = String::new();
+        self.write_timeline(&mut text, width);
+        if let Some(failure) = &self.execution.failure {
+            self.write_stack(&mut text, failure);
+            self.write_waits(&mut text, failure);
+            let _ = writeln!(text, "\n{}", self.paragraph(failure));
+        }
+        text
+    }
+
+    fn write_timeline(&self, text: &mut String, width: usize) {
+        let threads = self.execution.threads.max(1) as usize;
+        let columns = if threads <= 4 { threads } else { 1 };
+        let room = (width.saturating_sub(6) / columns).max(24);
+        let _ = write!(text, "\n      ");
+        if columns > 1 {
+            for thread in 0..threads {
+                let _ = write!(text, "{:room$}", format!("thread {thread}"));
+            }
+        }
+        trim_line(text);
+        text.push('\n');
+        let rows = self.rows();
+        let hidden = rows.len().saturating_sub(FIRST_ROWS + LAST_ROWS);
+        for (number, (event, row)) in rows.iter().enumerate() {
+            if hidden > 0 && number == FIRST_ROWS {
+                let _ = writeln!(text, "      … {} …", plural(hidden as u64, "more action"));
+            }
+            if hidden > 0 && (FIRST_ROWS..FIRST_ROWS + hidden).contains(&number) {
+                continue;
+            }
+            let mark = if event.after_preemption { '>' } else { ' ' };
+            let indent = if columns > 1 {
+                " ".repeat(room * event.thread as usize)
+            } else {
+                format!("t{:<4}", event.thread)
+            };
+            let _ = writeln!(text, "{mark}{:>4} {indent}{row}", number + 1);
+        }
+        if rows.iter().any(|(event, _)| event.after_preemption) {
+            let _ = writeln!(
+                text,
+                "\n> marks where the thread that ran before could have gone on, and did not"
+            );
+        }
+    }
+
+    /// The actions worth a row. What a thread does when it begins and ends is one.
+    fn rows(&self) -> Vec<(&Event, String)> {
+        self.events
+            .iter()
+            .filter(|event| event.action() != "yield" || event.after_preemption)
+            .map(|event| (event, self.row(event)))
+            .collect()
+    }
+
+    fn row(&self, event: &Event) -> String {
+        let what = match event.action() {
+            "start" => {
+                let place = self.symbols.place(event.pc);
+                return match place.is_own {
+                    true => format!("starts: {place}"),
+                    false => "starts".to_owned(),
+                };
+            }
+            "end" => return "ends".to_owned(),
+            "create" => return format!("creates thread {}  {}", event.value, self.place_of(event)),
+            action @ ("read" | "write" | "atomic-load" | "atomic-store" | "atomic-update") => {
+                let name = self.symbols.variable(event.address);
+                let name = name.unwrap_or_else(|| format!("{:#x}", event.address));
+                format!("{action} {name}")
+            }
+            action => match event.object.and_then(|object| self.names.get(&object)) {
+                Some(name) => format!("{action} {name}"),
+                None => action.to_owned(),
+            },
+        };
+        let refused = match event.action() {
+            "lock" | "try-lock" | "read-lock" | "write-lock" | "sem-wait" | "wake" | "join"
+                if event.value != 0 =>
+            {
+                " (refused)"
+            }
+            _ => "",
+        };
+        format!("{what}{refused}  {}", self.place_of(event))
+    }
+
+    /// Where the program itself did it: the innermost of its own functions.
+    fn place_of(&self, event: &Event) -> Place {
+        event
+            .stack
+            .iter()
+            .map(|pc| self.symbols.place(*pc))
+            .find(|place| place.is_own)
+            .unwrap_or_else(|| self.symbols.place(event.pc.saturating_sub(1)))
+    }
+
+    fn write_stack(&self, text: &mut String, failure: &Failure) {
+        if failure.stack.is_empty() {
+            return;
+        }
+        let thread = failure
+            .thread
+            .map_or_else(String::new, |thread| format!(" of thread {thread}"));
+        let _ = writeln!(text, "\nStack{thread}, innermost first:");
+        let places: Vec<Place> = failure
+            .stack
+            .iter()
+            .map(|pc| self.symbols.place(*pc))
+            .collect();
+        // What abort() and the handlers of signals do inside is nobody's business.
+        let first = places.iter().position(|place| place.is_own).unwrap_or(0);
+        let last = places.iter().rposition(|place| place.is_own);
+        let last = last.unwrap_or(places.len().saturating_sub(1));
+        for place in &places[first..=last.min(first + 11).max(first).min(places.len() - 1)] {
+            let _ = writeln!(text, "  {place}");
+        }
+    }
+
+    fn write_waits(&self, text: &mut String, failure: &Failure) {
+        if failure.kind != FailureKind::Deadlock && failure.kind != FailureKind::LockMisuse {
+            return;
+        }
+        let _ = writeln!(text);
+        for wait in &failure.waits {
+            let _ = writeln!(text, "  {}", self.wait(wait));
+        }
+    }
+
+    fn wait(&self, wait: &Waiting) -> String {
+        let name = wait
+            .object
+            .and_then(|object| self.names.get(&object).cloned())
+            .or_else(|| self.symbols.variable(wait.address));
+        let what = match (wait.action(), name) {
+            ("wake", Some(name)) => format!("waits for a signal of {name}"),
+            ("join", _) => match wait.holder {
+                Some(thread) => format!("waits for thread {thread} to end"),
+                None => "waits for a thread to end".to_owned(),
+            },
+            ("unlock" | "rw-unlock" | "destroy", Some(name)) => {
+                format!("is at the {} of {name}", wait.action())
+            }
+            (action, Some(name)) => format!("waits for {name} ({action})"),
+            (action, None) => format!("waits ({action})"),
+        };
+        let holder = match wait.holder {
+            Some(holder) if holder == wait.thread => ", which it holds itself".to_owned(),
+            Some(holder) if wait.action() != "join" => {
+                let since = self.last_taken(holder, wait.object);
+                format!(", which thread {holder} holds{since}")
+            }
+            _ => String::new(),
+        };
+        // The last that it did was on the way there.
+        let place = self.symbols.place(wait.pc.saturating_sub(1));
+        format!("thread {} {what}{holder}  {place}", wait.thread)
+    }
+
+    /// Where the holder took it.
+    fn last_taken(&self, holder: u32, object: Option<u32>) -> String {
+        let taken = self.events.iter().rfind(|event| {
+            event.thread == holder
+                && event.object == object
+                && object.is_some()
+                && event.value == 0
+                && matches!(
+                    event.action(),
+                    "lock" | "try-lock" | "write-lock" | "spin-lock"
+                )
+        });
+        taken.map_or_else(String::new, |event| {
+            format!(", taken at {}", self.place_of(event))
+        })
+    }
+
+    fn paragraph(&self, failure: &Failure) -> String {
+        let preemptions = self.execution.preempted.len() as u64;
+        let how = match preemptions {
+            0 => "without any preemption: whoever runs goes on until it waits or ends".to_owned(),
+            _ => format!("with {}", plural(preemptions, "preemption")),
+        };
+        format!(
+            "It fails ({}: {}) {how}, in {} of {}.",
+            failure.kind,
+            failure.summary,
+            plural(self.execution.step_count, "step"),
+            plural(self.execution.threads.into(), "thread"),
+        )
+    }
+}
+
+/// What kind of object an action is on.
+fn noun(action: &str) -> &'static str {
+    match action {
+        "lock" | "try-lock" | "unlock" | "destroy" => "mutex",
+        "read-lock" | "write-lock" | "rw-unlock" => "rwlock",
+        "wait" | "wake" | "signal" | "broadcast" => "condition",
+        "sem-wait" | "sem-post" => "semaphore",
+        "barrier" | "barrier-leave" => "barrier",
+        "spin-lock" | "spin-unlock" => "spin lock",
+        "once" | "once-done" => "once",
+        "futex-wait" | "futex-wake" => "futex",
+        "send" | "receive" | "connect" | "accept" | "track" => "descriptor",
+        "create" | "start" | "end" | "join" | "detach" | "cancel" => "thread object",
+        _ => "object",
+    }
+}
+
+fn trim_line(text: &mut String) {
+    while text.ends_with(' ') {
+        text.pop();
+    }
+}

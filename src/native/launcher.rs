@@ -1,0 +1,374 @@
+//! The other end of the runtime's fork server: a program, started once, that runs any number of
+//! schedules.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use heisenbed_runtime::protocol as wire;
+use rustix::fs::MemfdFlags;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::process::{Pid, Signal, kill_process};
+use thiserror::Error;
+
+use super::execution::{Event, Execution, ExitKind, failure_of};
+use super::page::Page;
+use super::plan::Plan;
+use super::program::Program;
+
+/// A started program.
+#[derive(Debug)]
+pub struct Launcher {
+    page: Page,
+    control: UnixStream,
+    server: Child,
+    /// Of the fork server.
+    pid: i32,
+    stdout: Option<File>,
+    stderr: Option<File>,
+    timeout: Duration,
+    maps: String,
+    /// Where the runtime was written to; removed at the end.
+    _library: tempfile::TempDir,
+}
+
+/// How a program is started.
+#[derive(Clone, Copy, Debug)]
+pub struct LaunchOptions {
+    /// How long one execution may take.
+    pub timeout: Duration,
+    /// Keep what it prints; else it prints where heisenbed prints.
+    pub capture: bool,
+    /// The core that its threads share.
+    pub core: u32,
+}
+
+/// Why a program does not run under control.
+#[derive(Debug, Error)]
+pub enum LaunchError {
+    /// The system refused something.
+    #[error("{what}: {error}")]
+    System {
+        /// What.
+        what: &'static str,
+        /// How.
+        error: io::Error,
+    },
+    /// The program ended before `main`, and the runtime did not come up.
+    #[error("{}: it ended before heisenbed had control of it: {what}", program.display())]
+    NoRuntime {
+        /// Which program.
+        program: PathBuf,
+        /// What it said.
+        what: String,
+    },
+}
+
+/// How much of what a program prints is kept.
+const KEPT_OUTPUT: u64 = 64 * 1024;
+
+/// How long a program may take to load.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Launcher {
+    /// Starts `program`, up to where its `main` would begin.
+    pub fn start(program: &Program, options: LaunchOptions) -> Result<Launcher, LaunchError> {
+        let library = tempfile::tempdir().map_err(system("a folder for the runtime"))?;
+        let runtime = library.path().join("libheisenbed_run.so");
+        std::fs::write(&runtime, heisenbed_runtime::RUNTIME).map_err(system("the runtime"))?;
+        let page = Page::new(options.core).map_err(system("shared memory"))?;
+        page.write(&Plan::new(super::plan::Strategy::First, 0, 0))
+            .map_err(system("shared memory"))?;
+        let (control, theirs) = UnixStream::pair().map_err(system("a control socket"))?;
+        let before = std::env::var_os("LD_PRELOAD").unwrap_or_default();
+        let mut preload = OsString::from(&runtime);
+        if !before.is_empty() {
+            preload.push(":");
+            preload.push(&before);
+        }
+        // What the dynamic linker says where it cannot start the program.
+        let said = memory_file().map_err(system("memory for output"))?;
+        let server = Command::new(&program.path)
+            .args(&program.args)
+            .envs(program.env.iter().map(|(name, value)| (name, value)))
+            .env("LD_PRELOAD", preload)
+            .env("HEISENBED_PRELOAD_BEFORE", before)
+            .env("HEISENBED_RUN", "1")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::from(
+                said.try_clone().map_err(system("memory for output"))?,
+            ))
+            .spawn()
+            .map_err(system("the program"))?;
+        let (stdout, stderr) = if options.capture {
+            (
+                Some(memory_file().map_err(system("memory for output"))?),
+                Some(memory_file().map_err(system("memory for output"))?),
+            )
+        } else {
+            (None, None)
+        };
+        let sent = send_descriptors(&control, &page, stdout.as_ref(), stderr.as_ref());
+        let mut launcher = Launcher {
+            page,
+            control,
+            pid: server.id() as i32,
+            stdout,
+            stderr,
+            timeout: options.timeout,
+            maps: String::new(),
+            _library: library,
+            server,
+        };
+        sent.map_err(system("the control socket"))?;
+        match launcher.reply(START_TIMEOUT) {
+            Ok(Some(reply)) if reply.kind == wire::reply::READY => {}
+            _ => {
+                return Err(LaunchError::NoRuntime {
+                    program: program.path.clone(),
+                    what: launcher.why_not(&said),
+                });
+            }
+        }
+        launcher.maps =
+            std::fs::read_to_string(format!("/proc/{}/maps", launcher.pid)).unwrap_or_default();
+        Ok(launcher)
+    }
+
+    /// Where the program's files are in its memory: `/proc/PID/maps`.
+    pub fn maps(&self) -> &str {
+        &self.maps
+    }
+
+    /// Forgets what was learnt of the program in earlier executions.
+    pub fn forget(&self) -> Result<(), LaunchError> {
+        self.page.forget_hot().map_err(system("shared memory"))
+    }
+
+    /// Runs the program once.
+    pub fn run(&mut self, plan: &Plan) -> Result<Execution, LaunchError> {
+        self.page.write(plan).map_err(system("shared memory"))?;
+        for file in [&mut self.stdout, &mut self.stderr].into_iter().flatten() {
+            file.set_len(0)
+                .and_then(|()| file.seek(SeekFrom::Start(0)))
+                .map_err(system("memory for output"))?;
+        }
+        self.control
+            .write_all(&[wire::DO_RUN])
+            .map_err(system("the fork server"))?;
+        let started = self.expect_reply(START_TIMEOUT)?;
+        if started.kind != wire::reply::STARTED {
+            return Err(LaunchError::System {
+                what: "a process for the program",
+                error: io::Error::from_raw_os_error(started.status),
+            });
+        }
+        let mut timed_out = None;
+        let ended = match self
+            .reply(self.timeout)
+            .map_err(system("the fork server"))?
+        {
+            Some(reply) => reply,
+            None => {
+                timed_out = Some(self.timeout);
+                if let Some(pid) = Pid::from_raw(started.pid) {
+                    let _ = kill_process(pid, Signal::KILL);
+                }
+                self.expect_reply(START_TIMEOUT)?
+            }
+        };
+        self.read(plan, ended, timed_out)
+            .map_err(system("shared memory"))
+    }
+
+    /// What was done in the last execution.
+    pub fn events(&self, execution: &Execution) -> Result<Vec<Event>, LaunchError> {
+        self.page
+            .events(&execution.page)
+            .map_err(system("shared memory"))
+    }
+
+    /// What was sent over the tracking socket in the last execution: the descriptor, and the bytes.
+    pub fn tracked(&self, execution: &Execution) -> Result<Vec<(u32, Vec<u8>)>, LaunchError> {
+        self.page
+            .payload(&execution.page)
+            .map_err(system("shared memory"))
+    }
+
+    /// Who could go on at each step of the last execution, a bit a thread; 0 where nobody was
+    /// asked. Only if [`Plan::able`] was set.
+    pub fn able(&self, execution: &Execution) -> Result<Vec<u64>, LaunchError> {
+        self.page
+            .able(execution.step_count)
+            .map_err(system("shared memory"))
+    }
+
+    fn read(
+        &mut self,
+        plan: &Plan,
+        ended: Reply,
+        timed_out: Option<Duration>,
+    ) -> io::Result<Execution> {
+        let page = self.page.result()?;
+        let status = exit_kind(ended.status);
+        let stdout = tail(self.stdout.as_ref())?;
+        let stderr = tail(self.stderr.as_ref())?;
+        let (steps, preempted) = self.page.taken(&page)?;
+        let strayed = (page.outcome == wire::outcome::STRAYED).then(|| page.culprit.unwrap_or(0));
+        Ok(Execution {
+            index: plan.index,
+            steps,
+            preempted,
+            step_count: page.steps,
+            thread_steps: self.page.thread_steps(&page)?,
+            threads: page.threads,
+            failure: failure_of(&page, status, timed_out, &stderr),
+            strayed,
+            status,
+            outside: page.outside,
+            children: page.children,
+            swept: ended.swept,
+            accesses: page.accesses,
+            stdout,
+            stderr,
+            cpu_us: ended.cpu_us,
+            page,
+        })
+    }
+
+    fn expect_reply(&mut self, limit: Duration) -> Result<Reply, LaunchError> {
+        self.reply(limit)
+            .and_then(|reply| reply.ok_or_else(|| io::ErrorKind::TimedOut.into()))
+            .map_err(system("the fork server"))
+    }
+
+    /// The next reply; none if it does not come in time.
+    fn reply(&mut self, limit: Duration) -> io::Result<Option<Reply>> {
+        self.control.set_read_timeout(Some(limit))?;
+        let mut bytes = [0; wire::REPLY_BYTES];
+        let mut got = 0;
+        while got < bytes.len() {
+            match self.control.read(&mut bytes[got..]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(more) => got += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(Reply::parse(&bytes)))
+    }
+
+    fn why_not(&mut self, said: &File) -> String {
+        let _ = self.server.kill();
+        let said = tail(Some(said)).unwrap_or_default();
+        match (said.trim(), self.server.wait()) {
+            ("", Ok(status)) => format!(
+                "{status}; is it setuid, or has it capabilities? Then the system preloads nothing"
+            ),
+            ("", Err(error)) => error.to_string(),
+            (said, _) => said.to_owned(),
+        }
+    }
+}
+
+impl Drop for Launcher {
+    fn drop(&mut self) {
+        let _ = self.control.shutdown(std::net::Shutdown::Both);
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+struct Reply {
+    kind: u32,
+    pid: i32,
+    status: i32,
+    swept: u32,
+    cpu_us: u64,
+}
+
+impl Reply {
+    fn parse(bytes: &[u8; wire::REPLY_BYTES]) -> Reply {
+        let word = |at: usize| {
+            let word = bytes[at..].first_chunk().copied();
+            u32::from_le_bytes(word.unwrap_or_default())
+        };
+        Reply {
+            kind: word(0),
+            pid: word(4) as i32,
+            status: word(8) as i32,
+            swept: word(12),
+            cpu_us: u64::from(word(16)) | u64::from(word(20)) << 32,
+        }
+    }
+}
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> LaunchError {
+    move |error| LaunchError::System { what, error }
+}
+
+/// As `waitpid` encodes it.
+fn exit_kind(status: i32) -> ExitKind {
+    match status & 0x7f {
+        0 => ExitKind::Exited(status >> 8 & 0xff),
+        signal => ExitKind::Killed(signal),
+    }
+}
+
+fn memory_file() -> io::Result<File> {
+    Ok(File::from(rustix::fs::memfd_create(
+        "heisenbed-output",
+        MemfdFlags::CLOEXEC,
+    )?))
+}
+
+fn tail(file: Option<&File>) -> io::Result<String> {
+    let Some(file) = file else {
+        return Ok(String::new());
+    };
+    let length = file.metadata()?.len();
+    let from = length.saturating_sub(KEPT_OUTPUT);
+    let mut bytes = vec![0; (length - from) as usize];
+    file.read_exact_at(&mut bytes, from)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The page, and what the program reads and writes.
+fn send_descriptors(
+    control: &UnixStream,
+    page: &Page,
+    stdout: Option<&File>,
+    stderr: Option<&File>,
+) -> io::Result<()> {
+    let null = File::open("/dev/null")?;
+    let (own_in, own_out, own_err) = (io::stdin(), io::stdout(), io::stderr());
+    let descriptors: [BorrowedFd<'_>; 4] = [
+        page.file().as_fd(),
+        if stdout.is_some() {
+            null.as_fd()
+        } else {
+            own_in.as_fd()
+        },
+        stdout.map_or(own_out.as_fd(), AsFd::as_fd),
+        stderr.map_or(own_err.as_fd(), AsFd::as_fd),
+    ];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut with = SendAncillaryBuffer::new(&mut space);
+    with.push(SendAncillaryMessage::ScmRights(&descriptors));
+    sendmsg(
+        control,
+        &[IoSlice::new(b"f")],
+        &mut with,
+        SendFlags::NOSIGNAL,
+    )?;
+    Ok(())
+}

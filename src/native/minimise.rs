@@ -1,0 +1,121 @@
+//! A failing schedule with fewer preemptions: fewer places to look at.
+//!
+//! A candidate is a prefix of steps, after which whoever runs goes on as long as it can. It is
+//! taken if the program fails in the same way with fewer preemptions. What is left is a local
+//! minimum: no single preemption can be left out.
+
+use super::execution::{Execution, FailureKind};
+use super::launcher::{LaunchError, Launcher};
+use super::plan::{Plan, Strategy};
+use super::steps::Steps;
+
+/// What became of a failing schedule.
+#[derive(Clone, Debug)]
+pub struct Minimised {
+    /// The plan that gives it.
+    pub plan: Plan,
+    /// The execution.
+    pub execution: Execution,
+    /// Preemptions that it had before.
+    pub preemptions_before: usize,
+    /// Executions that it took.
+    pub tried: u64,
+}
+
+/// The most executions that are tried.
+const MAX_TRIED: u64 = 3_000;
+
+/// Takes preemptions out of `failed`, which came from `plan`.
+pub fn minimise(
+    launcher: &mut Launcher,
+    plan: &Plan,
+    failed: &Execution,
+    mut keep_going: impl FnMut(u64) -> bool,
+) -> Result<Minimised, LaunchError> {
+    let kind = failed.failure.as_ref().map(|failure| failure.kind);
+    let mut best = Minimised {
+        plan: plan.again(failed.steps.clone()),
+        execution: failed.clone(),
+        preemptions_before: failed.preempted.len(),
+        tried: 0,
+    };
+    let mut improved = true;
+    while improved && !best.execution.preempted.is_empty() {
+        improved = false;
+        for candidate in candidates(&best.execution) {
+            if best.tried >= MAX_TRIED || !keep_going(best.tried) {
+                return Ok(best);
+            }
+            let tried = Plan {
+                strategy: Strategy::First,
+                steps: candidate,
+                strict: false,
+                ..plan.clone()
+            };
+            best.tried += 1;
+            let execution = launcher.run(&tried)?;
+            if is_better(&execution, &best.execution, kind) {
+                best.plan = plan.again(execution.steps.clone());
+                best.execution = execution;
+                improved = true;
+                break;
+            }
+        }
+    }
+    Ok(best)
+}
+
+fn is_better(execution: &Execution, best: &Execution, kind: Option<FailureKind>) -> bool {
+    let same = execution.failure.as_ref().map(|failure| failure.kind) == kind;
+    same && execution.preempted.len() < best.preempted.len()
+}
+
+/// Schedules with fewer preemptions than this one, the greatest changes first.
+fn candidates(execution: &Execution) -> impl Iterator<Item = Steps> + use<> {
+    let runs = execution.steps.runs().to_vec();
+    let preempted = execution.preempted.clone();
+    let ends = preempted.clone();
+    let prefixes = {
+        let runs = runs.clone();
+        // As far as some preemption; after it whoever runs goes on.
+        std::iter::once(0)
+            .chain(ends)
+            .map(move |run| runs.iter().copied().take(run + 1).collect())
+    };
+    let removed = preempted.into_iter().rev().flat_map(move |run| {
+        [without(&runs, run, true), without(&runs, run, false)]
+            .into_iter()
+            .flatten()
+    });
+    prefixes.chain(removed)
+}
+
+/// The thread that lost its turn at the start of `run` goes on with what it did next; or it goes on
+/// to its end.
+fn without(runs: &[(u32, u32)], run: usize, only_next: bool) -> Option<Steps> {
+    // Before the first run there is only the main thread.
+    let thread = match run.checked_sub(1) {
+        Some(before) => runs.get(before)?.0,
+        None => 0,
+    };
+    let later: Vec<usize> = (run..runs.len())
+        .filter(|at| runs[*at].0 == thread)
+        .collect();
+    let moved: &[usize] = if only_next {
+        later.get(..1)?
+    } else {
+        later
+            .get(..later.len().max(2))
+            .filter(|_| later.len() > 1)?
+    };
+    let mut steps: Steps = runs[..run].iter().copied().collect();
+    for at in moved {
+        steps.push(thread, runs[*at].1);
+    }
+    for (at, (thread, count)) in runs.iter().enumerate().skip(run) {
+        if !moved.contains(&at) {
+            steps.push(*thread, *count);
+        }
+    }
+    Some(steps)
+}

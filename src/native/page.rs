@@ -1,0 +1,286 @@
+//! The page that heisenbed and the program share, read and written as a file: nothing of it is
+//! mapped here, and what the program wrote is checked before it means anything.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use heisenbed_runtime::protocol as wire;
+use rustix::fs::MemfdFlags;
+
+use super::execution::{Event, Waiting};
+use super::plan::{Plan, Strategy};
+use super::steps::Steps;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Page {
+    file: File,
+    core: u32,
+}
+
+/// What the runtime says of an execution, as it stands in the page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PageResult {
+    pub(super) started: bool,
+    pub(super) outcome: u32,
+    pub(super) steps: u64,
+    pub(super) threads: u32,
+    pub(super) taken: u32,
+    pub(super) events: u32,
+    pub(super) payload: u32,
+    pub(super) culprit: Option<u32>,
+    pub(super) signal: u32,
+    pub(super) fault_address: u64,
+    pub(super) outside: u32,
+    pub(super) children: u32,
+    pub(super) waits_outside: bool,
+    pub(super) accesses: u64,
+    pub(super) crash: Vec<u64>,
+    pub(super) text: String,
+    pub(super) waits: Vec<Waiting>,
+}
+
+impl Page {
+    /// A page for a program whose threads are to share core number `core`.
+    pub fn new(core: u32) -> io::Result<Page> {
+        let memory = rustix::fs::memfd_create("heisenbed-run", MemfdFlags::CLOEXEC)?;
+        rustix::fs::ftruncate(&memory, wire::PAGE_SIZE)?;
+        let file = File::from(memory);
+        Ok(Page { file, core })
+    }
+
+    /// For the program.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Writes what the next execution is to do.
+    pub fn write(&self, plan: &Plan) -> io::Result<()> {
+        self.file
+            .write_all_at(&self.config(plan), wire::AT_CONFIG)?;
+        if matches!(plan.strategy, Strategy::Urw) {
+            let mut expected = vec![0; wire::MAX_THREADS * 8];
+            for (bytes, steps) in expected.chunks_exact_mut(8).zip(&plan.expected) {
+                bytes.copy_from_slice(&steps.to_le_bytes());
+            }
+            self.file.write_all_at(&expected, wire::AT_EXPECTED)?;
+        }
+        let mut decisions = Vec::with_capacity(plan.steps.runs().len() * 8);
+        for (thread, count) in plan.steps.runs().iter().take(wire::MAX_DECISIONS) {
+            decisions.extend(thread.to_le_bytes());
+            decisions.extend(count.to_le_bytes());
+        }
+        self.file.write_all_at(&decisions, wire::AT_DECISIONS)?;
+        self.file
+            .write_all_at(&[0; wire::RESULT_WAITS], wire::AT_RESULT)
+    }
+
+    fn config(&self, plan: &Plan) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(wire::CONFIG_BYTES);
+        let runs = plan.steps.runs().len().min(wire::MAX_DECISIONS) as u32;
+        let depth = match plan.strategy {
+            Strategy::Pct { depth } => depth,
+            _ => 1,
+        };
+        let socket = plan.socket.as_bytes();
+        let socket = &socket[..socket.len().min(wire::MAX_SOCKET)];
+        bytes.extend(wire::MAGIC.to_le_bytes());
+        for number in [
+            wire::VERSION,
+            plan.strategy.mode(),
+            plan.strategy.number(),
+            plan.flags(),
+        ] {
+            bytes.extend(number.to_le_bytes());
+        }
+        for number in [
+            plan.seed,
+            plan.index,
+            plan.max_steps,
+            plan.expected_steps,
+            plan.start_time_ns,
+        ] {
+            bytes.extend(number.to_le_bytes());
+        }
+        for number in [
+            depth,
+            runs,
+            plan.early_percent,
+            self.core,
+            socket.len() as u32,
+        ] {
+            bytes.extend(number.to_le_bytes());
+        }
+        bytes.extend(socket);
+        bytes.resize(wire::CONFIG_BYTES, 0);
+        bytes
+    }
+
+    /// Reads what became of it.
+    pub fn result(&self) -> io::Result<PageResult> {
+        let mut bytes = vec![0; wire::RESULT_THREAD_STEPS];
+        self.file.read_exact_at(&mut bytes, wire::AT_RESULT)?;
+        let bytes = Bytes(&bytes);
+        let frames = bytes.u32(84).min(2 * wire::MAX_FRAMES as u32);
+        let text = &bytes.0[wire::RESULT_TEXT..wire::RESULT_WAITS];
+        let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+        let waiting = (bytes.u32(80) as usize).min(wire::MAX_WAITING);
+        Ok(PageResult {
+            started: bytes.u32(0) != 0,
+            outcome: bytes.u32(4),
+            steps: bytes.u64(8),
+            threads: bytes.u32(16).min(wire::MAX_THREADS as u32),
+            taken: bytes.u32(20),
+            events: bytes.u32(24),
+            payload: bytes.u32(32).min(wire::MAX_PAYLOAD as u32),
+            culprit: Some(bytes.u32(40)).filter(|thread| (*thread as usize) < wire::MAX_THREADS),
+            signal: bytes.u32(44),
+            fault_address: bytes.u64(48),
+            outside: bytes.u32(56),
+            children: bytes.u32(60),
+            waits_outside: bytes.u32(68) != 0,
+            accesses: bytes.u64(72),
+            crash: (0..frames)
+                .map(|at| bytes.u64(wire::RESULT_CRASH + 8 * at as usize))
+                .collect(),
+            text: String::from_utf8_lossy(text).into_owned(),
+            waits: (0..waiting)
+                .map(|at| waiting_at(&bytes, wire::RESULT_WAITS + at * wire::WAITING_BYTES))
+                .collect(),
+        })
+    }
+
+    /// Who took the steps, and the runs that began by a preemption. Less than all, if there were
+    /// more runs than the page holds.
+    pub fn taken(&self, result: &PageResult) -> io::Result<(Steps, Vec<usize>)> {
+        let count = (result.taken as usize).min(wire::MAX_DECISIONS);
+        let mut bytes = vec![0; count * 8];
+        self.file.read_exact_at(&mut bytes, wire::AT_TAKEN)?;
+        let bytes = Bytes(&bytes);
+        let (mut steps, mut preempted) = (Steps::new(), Vec::new());
+        for at in 0..count {
+            let thread = bytes.u32(at * 8);
+            let number = thread & !wire::PREEMPTED;
+            if number as usize >= wire::MAX_THREADS {
+                break;
+            }
+            steps.push(number, bytes.u32(at * 8 + 4));
+            if thread != number {
+                preempted.push(steps.runs().len() - 1);
+            }
+        }
+        Ok((steps, preempted))
+    }
+
+    /// Who could go on at each of the first `steps` steps, a bit a thread; 0 where nobody was
+    /// asked.
+    pub fn able(&self, steps: u64) -> io::Result<Vec<u64>> {
+        let count = (steps as usize).min(wire::MAX_ABLE);
+        let mut bytes = vec![0; count * 8];
+        self.file.read_exact_at(&mut bytes, wire::AT_ABLE)?;
+        let bytes = Bytes(&bytes);
+        Ok((0..count).map(|at| bytes.u64(at * 8)).collect())
+    }
+
+    /// How many steps each thread took.
+    pub fn thread_steps(&self, result: &PageResult) -> io::Result<Vec<u64>> {
+        let mut bytes = vec![0; result.threads as usize * 8];
+        let at = wire::AT_RESULT + wire::RESULT_THREAD_STEPS as u64;
+        self.file.read_exact_at(&mut bytes, at)?;
+        let bytes = Bytes(&bytes);
+        Ok((0..result.threads as usize)
+            .map(|thread| bytes.u64(thread * 8))
+            .collect())
+    }
+
+    /// What was done, in order. Less than all, if there was more than the page holds.
+    pub fn events(&self, result: &PageResult) -> io::Result<Vec<Event>> {
+        let count = (result.events as usize).min(wire::MAX_EVENTS);
+        let mut bytes = vec![0; count * wire::EVENT_BYTES];
+        self.file.read_exact_at(&mut bytes, wire::AT_EVENTS)?;
+        let bytes = Bytes(&bytes);
+        let mut events = Vec::with_capacity(count);
+        for at in (0..count).map(|at| at * wire::EVENT_BYTES) {
+            events.push(Event {
+                kind: bytes.u16(at),
+                thread: (bytes.u16(at + 2) & !wire::AFTER_PREEMPTION).into(),
+                after_preemption: bytes.u16(at + 2) & wire::AFTER_PREEMPTION != 0,
+                object: Some(bytes.u32(at + 4)).filter(|object| *object != u32::MAX),
+                pc: bytes.u64(at + 8),
+                address: bytes.u64(at + 16),
+                value: bytes.u32(at + 24),
+                stack: self.stack(bytes.u32(at + 28))?,
+            });
+        }
+        Ok(events)
+    }
+
+    fn stack(&self, number: u32) -> io::Result<Vec<u64>> {
+        if number as usize >= wire::MAX_STACKS {
+            return Ok(Vec::new());
+        }
+        let mut bytes = [0; wire::MAX_FRAMES * 8];
+        let at = wire::AT_STACKS + u64::from(number) * bytes.len() as u64;
+        self.file.read_exact_at(&mut bytes, at)?;
+        let bytes = Bytes(&bytes);
+        let frames = (0..wire::MAX_FRAMES).map(|at| bytes.u64(at * 8));
+        Ok(frames.take_while(|frame| *frame != 0).collect())
+    }
+
+    /// What was sent over the tracking socket: the descriptor, and the bytes, in order.
+    pub fn payload(&self, result: &PageResult) -> io::Result<Vec<(u32, Vec<u8>)>> {
+        let mut bytes = vec![0; result.payload as usize];
+        self.file.read_exact_at(&mut bytes, wire::AT_PAYLOAD)?;
+        let mut sends = Vec::new();
+        let mut rest = &bytes[..];
+        while rest.len() >= 8 {
+            let length = Bytes(rest).u32(0) as usize;
+            let from = Bytes(rest).u32(4);
+            let Some(sent) = rest.get(8..8 + length) else {
+                break;
+            };
+            sends.push((from, sent.to_vec()));
+            rest = &rest[8 + length..];
+        }
+        Ok(sends)
+    }
+
+    /// Forgets which instructions touch shared memory.
+    pub fn forget_hot(&self) -> io::Result<()> {
+        self.file.write_all_at(&[0; wire::HOT_BYTES], wire::AT_HOT)
+    }
+}
+
+fn waiting_at(bytes: &Bytes<'_>, at: usize) -> Waiting {
+    Waiting {
+        kind: bytes.u16(at),
+        thread: bytes.u16(at + 2).into(),
+        object: Some(bytes.u32(at + 4)).filter(|object| *object != u32::MAX),
+        address: bytes.u64(at + 8),
+        pc: bytes.u64(at + 16),
+        holder: Some(bytes.u32(at + 24)).filter(|thread| (*thread as usize) < wire::MAX_THREADS),
+    }
+}
+
+/// Little-endian numbers at an offset; zero beyond the end.
+struct Bytes<'a>(&'a [u8]);
+
+impl Bytes<'_> {
+    fn array<const N: usize>(&self, at: usize) -> [u8; N] {
+        let bytes = self.0.get(at..).and_then(|rest| rest.first_chunk());
+        bytes.copied().unwrap_or([0; N])
+    }
+
+    fn u16(&self, at: usize) -> u16 {
+        u16::from_le_bytes(self.array(at))
+    }
+
+    fn u32(&self, at: usize) -> u32 {
+        u32::from_le_bytes(self.array(at))
+    }
+
+    fn u64(&self, at: usize) -> u64 {
+        u64::from_le_bytes(self.array(at))
+    }
+}

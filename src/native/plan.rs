@@ -1,0 +1,145 @@
+//! What one execution is to do.
+
+use heisenbed_runtime::protocol::{flag, mode, strategy};
+
+use super::steps::Steps;
+
+/// How a program's threads are scheduled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// In parallel, as they like; recorded.
+    Observe,
+    /// In parallel, with delays drawn from the seed.
+    Perturb,
+    /// Whoever can go on is as likely as another.
+    Random,
+    /// Partial order sampling.
+    Pos,
+    /// Priorities that change at `depth - 1` of the steps.
+    Pct {
+        /// How many ordering constraints the bug needs.
+        depth: u32,
+    },
+    /// As uniform over interleavings as a first execution lets it be.
+    Urw,
+    /// Whoever runs goes on as long as it can; then the lowest.
+    First,
+}
+
+impl Strategy {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Strategy::Observe => "observe",
+            Strategy::Perturb => "perturb",
+            Strategy::Random => "random",
+            Strategy::Pos => "pos",
+            Strategy::Pct { .. } => "pct",
+            Strategy::Urw => "surw",
+            Strategy::First => "first",
+        }
+    }
+
+    /// Whether one thread runs at a time.
+    pub fn is_controlled(self) -> bool {
+        !matches!(self, Strategy::Observe | Strategy::Perturb)
+    }
+
+    pub(super) fn mode(self) -> u32 {
+        match self {
+            Strategy::Observe => mode::OBSERVE,
+            Strategy::Perturb => mode::PERTURB,
+            _ => mode::CONTROL,
+        }
+    }
+
+    pub(super) fn number(self) -> u32 {
+        match self {
+            Strategy::Observe | Strategy::Perturb | Strategy::First => strategy::FIRST,
+            Strategy::Random => strategy::RANDOM,
+            Strategy::Pos => strategy::POS,
+            Strategy::Pct { .. } => strategy::PCT,
+            Strategy::Urw => strategy::URW,
+        }
+    }
+}
+
+/// What one execution is to do. The same plan for the same program gives the same execution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Who decides, after `steps`.
+    pub strategy: Strategy,
+    /// Where the draws come from.
+    pub seed: u64,
+    /// The number of the schedule: another one draws others.
+    pub index: u64,
+    /// Steps to take first.
+    pub steps: Steps,
+    /// Whether an execution that cannot take them ends there.
+    pub strict: bool,
+    /// How often a timed wait may end before it must, in percent.
+    pub early_percent: u32,
+    /// Whether condition variables may wake up without a signal.
+    pub spurious: bool,
+    /// Record the stack of each visible action.
+    pub stacks: bool,
+    /// Record who could go on at each step.
+    pub able: bool,
+    /// More steps are a livelock.
+    pub max_steps: u64,
+    /// About how many steps an execution has.
+    pub expected_steps: u64,
+    /// About how many steps each thread takes.
+    pub expected: Vec<u64>,
+    /// Where virtual time begins: nanoseconds since 1970.
+    pub start_time_ns: u64,
+    /// The tracking socket's path; empty for none.
+    pub socket: String,
+}
+
+/// How often a timed wait ends early where nothing else was asked for.
+pub const EARLY_PERCENT: u32 = 10;
+
+/// Virtual time begins here where nothing else was asked for: 2025-01-01.
+pub const START_TIME_NS: u64 = 1_735_689_600_000_000_000;
+
+impl Plan {
+    /// Schedule `index` of `seed`.
+    pub fn new(strategy: Strategy, seed: u64, index: u64) -> Plan {
+        Plan {
+            strategy,
+            seed,
+            index,
+            steps: Steps::new(),
+            strict: false,
+            early_percent: EARLY_PERCENT,
+            spurious: false,
+            stacks: false,
+            able: false,
+            max_steps: 1_000_000,
+            expected_steps: 100,
+            expected: Vec::new(),
+            start_time_ns: START_TIME_NS,
+            socket: String::new(),
+        }
+    }
+
+    /// The same steps again, and nothing else.
+    pub fn again(&self, steps: Steps) -> Plan {
+        Plan {
+            strategy: Strategy::First,
+            steps,
+            strict: true,
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn flags(&self) -> u32 {
+        let bit = |set: bool, flag: u32| if set { flag } else { 0 };
+        bit(self.stacks, flag::STACKS)
+            | bit(self.spurious, flag::SPURIOUS)
+            | bit(self.strict, flag::STRICT)
+            | bit(self.able, flag::ABLE)
+            | bit(self.strategy.is_controlled(), flag::PIN)
+    }
+}

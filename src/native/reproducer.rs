@@ -1,0 +1,202 @@
+//! A failing schedule of a program as a file: text, small enough for a review, complete enough to
+//! be run elsewhere.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::execution::{Execution, Failure, FailureKind};
+use super::plan::{Plan, Strategy};
+use super::program::{Program, ProgramError};
+use super::steps::Steps;
+
+/// See the [module](self).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunReproducer {
+    /// Always `run`: other reproducers have no such key.
+    pub kind: Kind,
+    /// The version of this format: 1.
+    pub version: u32,
+    /// The program, its arguments, and what it was built from.
+    pub program: ProgramRecord,
+    /// How its threads were scheduled.
+    pub schedule: ScheduleRecord,
+    /// What must come of it.
+    pub expect: Expected,
+}
+
+/// `kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A schedule of a program.
+    Run,
+}
+
+/// `[program]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProgramRecord {
+    /// Where it was.
+    pub path: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// The build id that the linker gave it, or a digest of its file.
+    pub build_id: String,
+}
+
+/// `[schedule]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduleRecord {
+    /// Who took the steps.
+    pub steps: Steps,
+    /// Where its random numbers come from.
+    pub seed: u64,
+    /// The same.
+    pub index: u64,
+    /// Where its clock begins: nanoseconds since 1970.
+    pub start_time_ns: u64,
+    /// Whether condition variables might wake up without a signal.
+    pub spurious: bool,
+    /// Steps that were a livelock.
+    pub max_steps: u64,
+    /// The tracking socket.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub socket: String,
+}
+
+/// `[expect]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expected {
+    /// The kind of failure.
+    pub failure: FailureKind,
+    /// In one line.
+    pub summary: String,
+    /// How many preemptions it takes.
+    pub preemptions: u64,
+}
+
+/// Why a file is no reproducer of a run.
+#[derive(Debug, Error)]
+pub enum RunReproducerError {
+    /// It cannot be read.
+    #[error("{}: {error}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// It is none.
+    #[error("{}: {error}", path.display())]
+    Malformed {
+        /// Which.
+        path: PathBuf,
+        /// Where and why.
+        error: Box<toml::de::Error>,
+    },
+    /// It is newer than this heisenbed.
+    #[error("{}: version {version} of the format; this heisenbed reads version 1", path.display())]
+    TooNew {
+        /// Which.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+}
+
+impl RunReproducer {
+    /// Of a failing execution.
+    pub fn new(
+        program: &Program,
+        plan: &Plan,
+        execution: &Execution,
+        failure: &Failure,
+    ) -> RunReproducer {
+        RunReproducer {
+            kind: Kind::Run,
+            version: 1,
+            program: ProgramRecord {
+                path: program.path.clone(),
+                args: program
+                    .args
+                    .iter()
+                    .map(|arg| arg.to_string_lossy().into_owned())
+                    .collect(),
+                build_id: program.build_id.clone(),
+            },
+            schedule: ScheduleRecord {
+                steps: execution.steps.clone(),
+                seed: plan.seed,
+                index: plan.index,
+                start_time_ns: plan.start_time_ns,
+                spurious: plan.spurious,
+                max_steps: plan.max_steps,
+                socket: plan.socket.clone(),
+            },
+            expect: Expected {
+                failure: failure.kind,
+                summary: failure.summary.clone(),
+                preemptions: execution.preempted.len() as u64,
+            },
+        }
+    }
+
+    /// Whether a text is one, as far as its first lines say.
+    pub fn is_one(text: &str) -> bool {
+        text.lines().any(|line| {
+            let line: String = line.split_whitespace().collect();
+            line == "kind=\"run\""
+        })
+    }
+
+    /// Reads one.
+    pub fn read(path: &Path) -> Result<RunReproducer, RunReproducerError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| RunReproducerError::Unreadable {
+                path: path.to_owned(),
+                error,
+            })?;
+        let reproducer: RunReproducer =
+            toml::from_str(&text).map_err(|error| RunReproducerError::Malformed {
+                path: path.to_owned(),
+                error: Box::new(error),
+            })?;
+        if reproducer.version > 1 {
+            return Err(RunReproducerError::TooNew {
+                path: path.to_owned(),
+                version: reproducer.version,
+            });
+        }
+        Ok(reproducer)
+    }
+
+    /// As text.
+    pub fn to_text(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+
+    /// The program that it names, as it is now.
+    pub fn program(&self) -> Result<Program, ProgramError> {
+        let args: Vec<OsString> = self.program.args.iter().map(OsString::from).collect();
+        Program::find(&self.program.path.clone().into_os_string(), &args)
+    }
+
+    /// The plan that gives the schedule again.
+    pub fn plan(&self) -> Plan {
+        let schedule = &self.schedule;
+        Plan {
+            spurious: schedule.spurious,
+            start_time_ns: schedule.start_time_ns,
+            max_steps: schedule.max_steps,
+            socket: schedule.socket.clone(),
+            ..Plan::new(Strategy::First, schedule.seed, schedule.index)
+        }
+        .again(schedule.steps.clone())
+    }
+}

@@ -1,0 +1,136 @@
+//! Schedules of a program, drawn one after another until one fails.
+
+use std::time::{Duration, Instant};
+
+use super::execution::Execution;
+use super::launcher::{LaunchError, Launcher};
+use super::plan::{Plan, Strategy};
+
+/// What is searched for, and how long.
+#[derive(Clone, Debug)]
+pub struct SearchPlan {
+    /// What each schedule is made of.
+    pub plan: Plan,
+    /// How many to draw.
+    pub schedules: u64,
+    /// The number of the first.
+    pub first: u64,
+    /// How long to draw.
+    pub duration: Option<Duration>,
+    /// Go on after a failure.
+    pub keep_going: bool,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Search {
+    /// Executions that came to an end of their own, or failed.
+    pub schedules: u64,
+    /// Steps of all of them.
+    pub steps: u64,
+    /// The most threads that one had.
+    pub threads: u32,
+    /// The most steps that one had.
+    pub longest: u64,
+    /// Executions that failed.
+    pub failures: u64,
+    /// The first that did, and how it was made.
+    pub failed: Option<(Plan, Execution)>,
+    /// Executions that a limit of the runtime ended: they say nothing.
+    pub unusable: u64,
+    /// Why, for the first of them.
+    pub unusable_why: Option<String>,
+    /// Calls that were left to the system.
+    pub outside: u64,
+    /// Processes that the program started.
+    pub children: u64,
+    /// Processes that it left behind.
+    pub swept: u64,
+    /// Loads and stores that were seen.
+    pub accesses: u64,
+    /// All that were asked for were drawn.
+    pub complete: bool,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+impl Search {
+    /// Draws schedules. `keep_going` is told how many were drawn, and says whether to go on.
+    pub fn run(
+        launcher: &mut Launcher,
+        search: &SearchPlan,
+        mut keep_going: impl FnMut(&Search) -> bool,
+    ) -> Result<Search, LaunchError> {
+        let started = Instant::now();
+        let mut found = Search::default();
+        let mut plan = search.plan.clone();
+        let last = search.first.saturating_add(search.schedules);
+        for index in search.first..last {
+            let in_time = search
+                .duration
+                .is_none_or(|limit| started.elapsed() < limit);
+            found.elapsed = started.elapsed();
+            if !in_time || !keep_going(&found) {
+                return Ok(found);
+            }
+            plan.index = index;
+            // Some need to know how long schedules are: the first one tells.
+            if index == search.first
+                && matches!(plan.strategy, Strategy::Pct { .. } | Strategy::Urw)
+            {
+                let profile = Plan {
+                    strategy: Strategy::First,
+                    ..plan.clone()
+                };
+                let execution = launcher.run(&profile)?;
+                plan.expected_steps = execution.step_count.max(1);
+                plan.expected.clone_from(&execution.thread_steps);
+                if found.add(&profile, execution) && !search.keep_going {
+                    break;
+                }
+                continue;
+            }
+            let execution = launcher.run(&plan)?;
+            if plan.strategy == Strategy::Urw && found.failed.is_none() {
+                for (expected, steps) in plan.expected.iter_mut().zip(&execution.thread_steps) {
+                    *expected = (*expected).max(*steps);
+                }
+                for steps in execution.thread_steps.iter().skip(plan.expected.len()) {
+                    plan.expected.push(*steps);
+                }
+            }
+            plan.expected_steps = plan.expected_steps.max(execution.step_count);
+            if found.add(&plan, execution) && !search.keep_going {
+                break;
+            }
+        }
+        found.complete = true;
+        found.elapsed = started.elapsed();
+        Ok(found)
+    }
+
+    /// Whether it failed.
+    fn add(&mut self, plan: &Plan, execution: Execution) -> bool {
+        self.steps += execution.step_count;
+        self.threads = self.threads.max(execution.threads);
+        self.longest = self.longest.max(execution.step_count);
+        self.outside += u64::from(execution.outside);
+        self.children += u64::from(execution.children);
+        self.swept += u64::from(execution.swept);
+        self.accesses += execution.accesses;
+        if let Some(why) = execution.unusable() {
+            self.unusable += 1;
+            self.unusable_why.get_or_insert(why);
+            return false;
+        }
+        self.schedules += 1;
+        let failed = execution.failure.is_some();
+        if failed {
+            self.failures += 1;
+            if self.failed.is_none() {
+                self.failed = Some((plan.clone(), execution));
+            }
+        }
+        failed
+    }
+}

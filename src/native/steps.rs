@@ -1,0 +1,149 @@
+//! Who took each step of an execution, as data and as text: `t0*3 t1 t0*2`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use heisenbed_runtime::protocol::{MAX_DECISIONS, MAX_THREADS};
+
+/// Runs of steps: a thread, and how many it took. Adjacent runs have different threads, and none is
+/// empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Steps(Vec<(u32, u32)>);
+
+/// Why a text is none.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("`{word}` is no run of steps: expected `t0*3` (thread 0, three steps)")]
+pub struct StepsError {
+    word: String,
+}
+
+impl Steps {
+    /// No step.
+    pub fn new() -> Steps {
+        Steps::default()
+    }
+
+    /// The runs, in order.
+    pub fn runs(&self) -> &[(u32, u32)] {
+        &self.0
+    }
+
+    /// Adds steps of a thread at the end.
+    pub fn push(&mut self, thread: u32, count: u32) {
+        match self.0.last_mut() {
+            _ if count == 0 => {}
+            Some((last, so_far)) if *last == thread => *so_far = so_far.saturating_add(count),
+            _ => self.0.push((thread, count)),
+        }
+    }
+
+    /// How many there are.
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(|(_, count)| u64::from(*count)).sum()
+    }
+
+    /// The first steps.
+    pub fn truncated(&self, steps: u64) -> Steps {
+        let mut left = steps;
+        let mut result = Steps::new();
+        for (thread, count) in &self.0 {
+            let taken = u64::from(*count).min(left);
+            result.push(*thread, taken as u32);
+            left -= taken;
+        }
+        result
+    }
+}
+
+impl FromIterator<(u32, u32)> for Steps {
+    fn from_iter<I: IntoIterator<Item = (u32, u32)>>(runs: I) -> Steps {
+        let mut steps = Steps::new();
+        for (thread, count) in runs {
+            steps.push(thread, count);
+        }
+        steps
+    }
+}
+
+impl fmt::Display for Steps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (thread, count)) in self.0.iter().enumerate() {
+            let space = if index > 0 { " " } else { "" };
+            write!(f, "{space}t{thread}")?;
+            if *count > 1 {
+                write!(f, "*{count}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Steps {
+    type Err = StepsError;
+
+    fn from_str(text: &str) -> Result<Steps, StepsError> {
+        let mut steps = Steps::new();
+        for word in text.split_ascii_whitespace() {
+            let (thread, count) = parse(word)
+                .filter(|(thread, count)| (*thread as usize) < MAX_THREADS && *count > 0)
+                .ok_or_else(|| StepsError {
+                    word: word.to_owned(),
+                })?;
+            steps.push(thread, count);
+            if steps.0.len() > MAX_DECISIONS {
+                return Err(StepsError {
+                    word: "…".to_owned(),
+                });
+            }
+        }
+        Ok(steps)
+    }
+}
+
+fn parse(word: &str) -> Option<(u32, u32)> {
+    let (thread, count) = word.strip_prefix('t')?.split_once('*').map_or_else(
+        || Some((word.strip_prefix('t')?, 1)),
+        |(thread, count)| Some((thread, count.parse().ok()?)),
+    )?;
+    Some((thread.parse().ok()?, count))
+}
+
+impl From<Steps> for String {
+    fn from(steps: Steps) -> String {
+        steps.to_string()
+    }
+}
+
+impl TryFrom<String> for Steps {
+    type Error = StepsError;
+
+    fn try_from(text: String) -> Result<Steps, StepsError> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_read_as_they_are_written() {
+        let steps: Steps = "t0*3 t1 t1*2 t700".parse().unwrap();
+        assert_eq!(steps.runs(), [(0, 3), (1, 3), (700, 1)]);
+        assert_eq!(steps.to_string(), "t0*3 t1*3 t700");
+        assert_eq!(steps.total(), 7);
+        assert_eq!(steps.truncated(4).to_string(), "t0*3 t1");
+    }
+
+    #[test]
+    fn what_is_no_run_of_steps_is_named() {
+        for word in ["x1", "t", "t1*", "t1*0", "t1024", "t1*-1", "t99999999999"] {
+            let error = format!("t0 {word}").parse::<Steps>().unwrap_err();
+            assert!(error.to_string().contains(word), "{error}");
+        }
+    }
+}
