@@ -4,11 +4,16 @@
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
+static volatile int endless = 1; // the compiler warns of a recursion that it sees no end of
+
 static int deeper(volatile char *above) {
     volatile char here[4096];
     here[0] = above[0];
     pthread_mutex_lock(&mutex);
     pthread_mutex_unlock(&mutex);
+    if (!endless) {
+        return 0;
+    }
     return deeper(here) + here[0];
 }
 
