@@ -54,8 +54,9 @@ static int child(void) {
             pause();
         }
         return 5;
+    default:
+        return 6;
     }
-    return 6;
 }
 
 static int end_of(pid_t pid) {

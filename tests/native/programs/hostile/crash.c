@@ -74,6 +74,8 @@ static void *body(void *unused) {
         }
         crash();
         break;
+    default:
+        break;
     }
     return NULL;
 }
