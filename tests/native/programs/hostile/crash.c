@@ -16,7 +16,7 @@ static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static int flag; // under the mutex
 
 static void crash(void) {
-    volatile int *nowhere = NULL;
+    volatile int *volatile nowhere = NULL; // or the compiler drops the store
     *nowhere = 1;
 }
 

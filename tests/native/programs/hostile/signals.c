@@ -81,7 +81,7 @@ int main(void) {
     action.sa_handler = on_crash;
     sigaction(SIGSEGV, &action, NULL);
     if (sigsetjmp(back, 1) == 0) {
-        volatile int *nowhere = NULL;
+        volatile int *volatile nowhere = NULL; // or the compiler drops the store
         *nowhere = 1;
         puts("no crash");
     } else {
