@@ -1,7 +1,7 @@
 // Idiom: a bounded buffer with one condition variable for "not full" and "not empty".
 // Bug: pthread_cond_signal can wake a thread that waits for the other condition; it sleeps again,
 // and the wake-up is lost.
-// Fewest preemptions: see the table.
+// Fewest preemptions: 0, only an order of those who are woken.
 // Failure: deadlock: all who are left wait for the condition variable.
 #include "common.h"
 

@@ -2,7 +2,7 @@
 // compare-and-swap only.
 // Bug: a thief reads its item after the exchange that freed the slot; the owner may have pushed
 // another item there.
-// Fewest preemptions: see the table.
+// Fewest preemptions: 2.
 // Failure: an assertion that an item is done once: abort.
 #include "common.h"
 #include <stdatomic.h>

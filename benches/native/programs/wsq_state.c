@@ -1,6 +1,6 @@
 // Idiom: a work-stealing queue whose head and tail are one word of state.
 // Bug: the owner's pop loads the state, computes and stores it: a theft in between is undone.
-// Fewest preemptions: see the table.
+// Fewest preemptions: 1, of the owner between its load and its store.
 // Failure: an assertion that an item is done once: abort.
 #include "common.h"
 #include <stdatomic.h>

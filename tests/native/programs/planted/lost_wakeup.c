@@ -1,6 +1,6 @@
 // Planted: a lost wake-up. The waiter looks at the flag in one section and waits in another one;
 // the signal comes in between.
-// Fewest preemptions: 1, of the waiter between the two.
+// Fewest preemptions: 2, of main before its section and of the waiter between its two.
 // Failure: deadlock.
 #include "../threads.h"
 

@@ -1,6 +1,6 @@
 // Planted: a self-deadlock. A function locks a normal mutex that its caller holds, but only when
 // the other thread came first.
-// Fewest preemptions: 0, only an order: the helper before main's section.
+// Fewest preemptions: 1, of main before its section.
 // Failure: lock-misuse (a thread waits for its own lock); a hang when run free.
 #include "../threads.h"
 
