@@ -1,0 +1,54 @@
+// Idiom: a work-stealing queue whose head and tail are one word of state.
+// Bug: the owner's pop loads the state, computes and stores it: a theft in between is undone.
+// Fewest preemptions: 1, of the owner between its load and its store.
+// Failure: an assertion that an item is done once: abort.
+#include "common.h"
+#include <stdatomic.h>
+
+enum { ITEMS = 4, SLOTS = 4, NOTHING = -1, TAIL = 1, HEAD = 256 };
+
+static _Atomic int state; // HEAD * the next to steal + TAIL * where the next push goes
+static _Atomic int slots[SLOTS];
+
+static int head_of(int seen) {
+    return seen / HEAD;
+}
+
+static int tail_of(int seen) {
+    return seen % HEAD;
+}
+
+static void push(int item) {
+    slots[tail_of(state) % SLOTS] = item;
+    atomic_fetch_add(&state, TAIL);
+}
+
+static int pop(void) {
+    int seen = state;
+    for (;;) {
+        if (head_of(seen) == tail_of(seen)) {
+            return NOTHING;
+        }
+#ifdef FIXED
+        // A failed exchange means that a thief took something: at most ITEMS times.
+        if (atomic_compare_exchange_strong(&state, &seen, seen - TAIL)) {
+            break;
+        }
+#else
+        state = seen - TAIL;
+        break;
+#endif
+    }
+    return slots[(tail_of(seen) - 1) % SLOTS];
+}
+
+static int steal(void) {
+    int seen = state;
+    if (head_of(seen) == tail_of(seen)) {
+        return NOTHING;
+    }
+    int item = slots[head_of(seen) % SLOTS];
+    return atomic_compare_exchange_strong(&state, &seen, seen + HEAD) ? item : NOTHING;
+}
+
+#include "wsq_driver.h"
