@@ -40,6 +40,8 @@ enum hb_turn hb_turn(struct hb_thread *me, struct hb_action action)
     me->early = false;
     if (action.deadline != HB_NEVER || action.spurious)
         me->early = hb_sampler_bits() % 100 < hb.config->early_percent;
+    if (hb.config->flags & HB_STACKS)
+        me->depth = (uint32_t)hb_stack(me->frames, HB_MAX_FRAMES);
     choose(me);
     me->next.kind = HB_K_NONE;
     return me->how;
@@ -103,7 +105,6 @@ void hb_record(struct hb_thread *me, uint16_t kind, void *address, uint64_t pc, 
     };
     hb.mark = false;
     if (hb.config->flags & HB_STACKS && result->stacks < HB_MAX_STACKS) {
-        extern int hb_stack(uint64_t *frames, int most);
         uint64_t *frames = hb.stacks[result->stacks];
         int depth = hb_stack(frames, HB_MAX_FRAMES);
         memset(frames + depth, 0, (HB_MAX_FRAMES - (size_t)depth) * sizeof *frames);
@@ -406,7 +407,9 @@ void hb_note_waiting(void)
             .address = (uint64_t)(uintptr_t)next->address,
             .pc = next->pc,
             .holder = hb_holder(thread),
+            .stack = thread->depth,
         };
+        memcpy(wait->frames, thread->frames, sizeof wait->frames);
     }
     result->waiting = count;
 }

@@ -78,7 +78,8 @@ struct hb_thread {
         uint32_t count;
     } spin[4];
     uint64_t unbroken; /* Steps since somebody else could go. */
-    uintptr_t stack_low, stack_high;
+    uint64_t frames[HB_MAX_FRAMES]; /* Where it is about to act; with HB_STACKS. */
+    uint32_t depth;
 };
 
 /* An object: what is known of it beside its own memory. */
@@ -143,6 +144,8 @@ void hb_finish(struct hb_thread *me);
 _Noreturn void hb_end(enum hb_outcome outcome, struct hb_thread *culprit, const char *text);
 /* Notes who waits for what. */
 void hb_note_waiting(void);
+/* The stack of the calling thread; how deep it is. */
+int hb_stack(uint64_t *frames, int most);
 /* A record of a run that is not controlled. */
 void hb_observe(uint16_t kind, void *address, uint64_t pc);
 

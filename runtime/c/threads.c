@@ -25,20 +25,6 @@ static void end_thread(void *value)
         hb_finish(me);
 }
 
-void hb_know_stack(struct hb_thread *me)
-{
-    pthread_attr_t attributes;
-    if (pthread_getattr_np(pthread_self(), &attributes) != 0)
-        return;
-    void *low = NULL;
-    size_t size = 0;
-    if (pthread_attr_getstack(&attributes, &low, &size) == 0) {
-        me->stack_low = (uintptr_t)low;
-        me->stack_high = (uintptr_t)low + size;
-    }
-    pthread_attr_destroy(&attributes);
-}
-
 /* The main thread comes under control. */
 void hb_begin_main(void)
 {
@@ -50,7 +36,6 @@ void hb_begin_main(void)
     hb_self = me;
     hb.current = me->id;
     pthread_setspecific(end_key, me);
-    hb_know_stack(me);
 }
 
 static void *run_thread(void *argument)
@@ -62,7 +47,6 @@ static void *run_thread(void *argument)
     extern void hb_alternate_stack(void);
     hb_alternate_stack();
     hb_first_turn(me);
-    hb_know_stack(me);
     hb_self = me;
     pthread_setspecific(end_key, me);
     hb_record(me, HB_K_START, me, (uint64_t)(uintptr_t)me->start, 0);

@@ -8,6 +8,7 @@
 mod args;
 pub mod campaign;
 mod captured;
+pub mod cc;
 pub mod check;
 pub mod conformance;
 pub mod corpus;
@@ -89,6 +90,16 @@ pub enum Command {
     /// Run a program of yours under heisenbed's schedulers: find the interleaving that fails, with
     /// source lines
     Run(run::RunArgs),
+    /// Compile C for `run`, so that loads and stores are seen: takes what your C compiler takes
+    #[command(disable_help_flag = true)]
+    Cc(CompilerArgs),
+    /// The same for C++
+    #[command(name = "c++", disable_help_flag = true)]
+    Cpp(CompilerArgs),
+    /// Print the flags with which `cc` compiles, for build systems of your own
+    Cflags,
+    /// Print what `cc` adds when it links
+    Ldflags,
     /// Check a trace: what the server reconstructed against the truth
     Check(check::CheckArgs),
     /// Say what went wrong in a trace or a log, by its messages alone: ranked causes with their
@@ -122,9 +133,30 @@ pub enum Command {
     Explain(explain::ExplainArgs),
 }
 
+/// Arguments for a compiler.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CompilerArgs {
+    /// For the compiler: `cc`, `c++`, or what HEISENBED_CC and HEISENBED_CXX name
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARGS"
+    )]
+    pub arguments: Vec<OsString>,
+}
+
 /// Runs what these arguments, of which the first is the program's name, ask for.
 pub fn start(arguments: impl IntoIterator<Item = OsString>) -> CommandOutcome {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // What a compiler understands is not for us to understand.
+    let compiler = match arguments.get(1).and_then(|name| name.to_str()) {
+        Some("cc") => Some(cc::Language::C),
+        Some("c++") => Some(cc::Language::Cpp),
+        _ => None,
+    };
+    if let Some(language) = compiler {
+        return cc::run(language, &arguments[2..]);
+    }
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => return usage::outcome(&error, &arguments),
@@ -156,6 +188,10 @@ pub fn run(cli: Cli) -> CommandOutcome {
         Command::Stress(args) => stress::run(args, &context),
         Command::Explore(args) => explore::run(args, &context),
         Command::Matrix(args) => matrix::run(args, &context),
+        Command::Cc(args) => cc::run(cc::Language::C, &args.arguments),
+        Command::Cpp(args) => cc::run(cc::Language::Cpp, &args.arguments),
+        Command::Cflags => cc::cflags(),
+        Command::Ldflags => cc::ldflags(),
         Command::Run(args) => run::run(args, &context),
         Command::Check(args) => check::run(args, &context),
         Command::Diagnose(args) => diagnose::run(args, &context),

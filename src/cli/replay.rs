@@ -15,6 +15,7 @@ use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
 use super::rerun::{drawn, is_text, rerun_of};
+use super::run::again;
 use super::terminal_style;
 use super::verdict::{VerdictSummary, divergence_table, place};
 use crate::corpus::{Reproducer, Rerun};
@@ -81,6 +82,9 @@ pub struct ReplayArgs {
 pub fn run(args: &ReplayArgs, context: &Context) -> CommandOutcome {
     if let Some(path) = &args.to {
         return to::run(args, path, context);
+    }
+    if again::is_run(&args.file) {
+        return again::replay(&args.file, args.adapt, context);
     }
     if args.adapt {
         return adapt(args, context)

@@ -1,5 +1,7 @@
 //! `heisenbed run`: the user's own program, under heisenbed's schedulers.
 
+pub(super) mod again;
+
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

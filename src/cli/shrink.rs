@@ -11,6 +11,7 @@ use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::output::{self, OutputKind};
 use super::rerun::{is_text, rerun_of};
+use super::run::again;
 use super::scenario_args::word;
 use super::terminal_style;
 use super::verdict::{VerdictSummary, divergence_table};
@@ -44,12 +45,18 @@ pub struct ShrinkArgs {
 /// in time.
 pub fn run(args: &ShrinkArgs, context: &Context) -> CommandOutcome {
     if let Some(path) = &args.output {
-        let kind = OutputKind::Reproducer;
+        let kind = match again::is_run(&args.file) {
+            true => OutputKind::RunReproducer,
+            false => OutputKind::Reproducer,
+        };
         if let Err(error) = output::may_replace_beside(path, kind, &args.file, args.force) {
             return CommandOutcome::bad_input(error, context.format);
         }
     }
     context.catch_interrupts();
+    if again::is_run(&args.file) {
+        return again::shrink(&args.file, args.output.as_deref(), context);
+    }
     let started = Instant::now();
     let mut keep_going = || !context.interrupt.load(Ordering::Relaxed);
     let mut damage = None;

@@ -158,6 +158,8 @@ pub struct Waiting {
     pub pc: u64,
     /// Who holds it.
     pub holder: Option<u32>,
+    /// Innermost first; empty unless stacks were asked for.
+    pub stack: Vec<u64>,
 }
 
 impl Waiting {

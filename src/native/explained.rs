@@ -143,12 +143,15 @@ impl<'a> Explained<'a> {
 
     /// Where the program itself did it: the innermost of its own functions.
     fn place_of(&self, event: &Event) -> Place {
-        event
-            .stack
+        self.own_place(&event.stack, event.pc)
+    }
+
+    fn own_place(&self, stack: &[u64], pc: u64) -> Place {
+        stack
             .iter()
             .map(|pc| self.symbols.place(*pc))
             .find(|place| place.is_own)
-            .unwrap_or_else(|| self.symbols.place(event.pc.saturating_sub(1)))
+            .unwrap_or_else(|| self.symbols.place(pc.saturating_sub(1)))
     }
 
     fn write_stack(&self, text: &mut String, failure: &Failure) {
@@ -208,8 +211,7 @@ impl<'a> Explained<'a> {
             }
             _ => String::new(),
         };
-        // The last that it did was on the way there.
-        let place = self.symbols.place(wait.pc.saturating_sub(1));
+        let place = self.own_place(&wait.stack, wait.pc);
         format!("thread {} {what}{holder}  {place}", wait.thread)
     }
 

@@ -260,6 +260,9 @@ fn waiting_at(bytes: &Bytes<'_>, at: usize) -> Waiting {
         address: bytes.u64(at + 8),
         pc: bytes.u64(at + 16),
         holder: Some(bytes.u32(at + 24)).filter(|thread| (*thread as usize) < wire::MAX_THREADS),
+        stack: (0..(bytes.u32(at + 28) as usize).min(wire::MAX_FRAMES))
+            .map(|frame| bytes.u64(at + 32 + 8 * frame))
+            .collect(),
     }
 }
 

@@ -262,7 +262,11 @@ fn short(name: &str) -> String {
         match letter {
             '<' => depth += 1,
             '>' => depth -= 1,
-            '(' if depth == 0 && at > 0 && !name[at..].starts_with("(anonymous") => {
+            '(' if depth == 0
+                && at > 0
+                && !name[at..].starts_with("(anonymous")
+                && !name[..at].ends_with("operator") =>
+            {
                 end = at;
                 break;
             }

@@ -1,0 +1,229 @@
+//! A reproducer of `run`, run again: for `replay` and `shrink`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::super::exit::ExitStatus;
+use super::super::outcome::{CommandOutcome, Context, Format};
+use super::super::output;
+use super::super::progress::Progress;
+use super::super::terminal_style;
+use crate::native::launcher::LaunchOptions;
+use crate::native::minimise::minimise;
+use crate::native::plan::Strategy;
+use crate::native::{Execution, Explained, Launcher, Plan, Program, RunReproducer, Symbols};
+use crate::numbers::plural;
+
+/// What `replay` and `shrink` run once more takes no longer than this.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Whether the file is a reproducer of `run`.
+pub(in crate::cli) fn is_run(path: &Path) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|text| RunReproducer::is_one(&text))
+}
+
+/// `replay` of a reproducer of `run`: exit 0 when the program fails as it did, 1 when it does not.
+/// With `adapt`, what the schedule leaves open is filled in, as after a change of the program.
+pub(in crate::cli) fn replay(path: &Path, adapt: bool, context: &Context) -> CommandOutcome {
+    try_replay(path, adapt, context)
+        .unwrap_or_else(|error| CommandOutcome::bad_input(error, context.format))
+}
+
+fn try_replay(
+    path: &Path,
+    adapt: bool,
+    context: &Context,
+) -> Result<CommandOutcome, Box<dyn std::error::Error>> {
+    let started = Instant::now();
+    let reproducer = RunReproducer::read(path)?;
+    let (program, mut launcher) = launch(&reproducer)?;
+    let changed = program.build_id != reproducer.program.build_id;
+    let plan = Plan {
+        stacks: true,
+        strict: !adapt,
+        ..reproducer.plan()
+    };
+    let execution = launcher.run(&plan)?;
+    let events = launcher.events(&execution)?;
+    let symbols = Symbols::new(launcher.maps());
+    let story = Explained::new(&execution, &events, &symbols)
+        .render(terminal_style::width().unwrap_or(100));
+    let difference = difference(&reproducer, &execution);
+    let mut stderr = String::new();
+    if changed {
+        let _ = writeln!(
+            stderr,
+            "note: {} was changed since: its build id is {}, not {}",
+            program.path.display(),
+            program.build_id,
+            reproducer.program.build_id
+        );
+    }
+    let name = path.display();
+    let stdout = match context.format {
+        Format::Json => format!(
+            "{}\n",
+            json!({
+                "replayed": difference.is_none(),
+                "error": difference,
+                "program_changed": changed,
+                "failure": execution.failure.as_ref().map(|failure| json!({
+                    "kind": failure.kind, "summary": failure.summary,
+                })),
+                "steps": execution.step_count,
+                "threads": execution.threads,
+                "preemptions": execution.preempted.len(),
+                "elapsed_s": started.elapsed().as_secs_f64(),
+            })
+        ),
+        Format::Human => {
+            let how = match &difference {
+                None => format!(
+                    "{name}: as expected ({}), in {:.2} s\n",
+                    reproducer.expect.failure,
+                    started.elapsed().as_secs_f64()
+                ),
+                Some(difference) => format!("{name}: {difference}\n{}", advice(changed, adapt)),
+            };
+            format!("{how}{story}")
+        }
+    };
+    let status = match difference {
+        None => ExitStatus::Holds,
+        Some(_) => ExitStatus::Diverged,
+    };
+    Ok(CommandOutcome {
+        stdout,
+        stderr,
+        exit_code: status.code(),
+    })
+}
+
+fn advice(changed: bool, adapt: bool) -> &'static str {
+    match (changed, adapt) {
+        (true, false) => {
+            "  The program was changed since; --adapt follows the schedule as far as it can\n"
+        }
+        (false, false) => {
+            "  The program is the same: something that it reads (files, the network, another \
+             process) is not\n"
+        }
+        _ => "",
+    }
+}
+
+/// How it is not what was recorded.
+fn difference(reproducer: &RunReproducer, execution: &Execution) -> Option<String> {
+    let expected = reproducer.expect.failure;
+    if let Some(thread) = execution.strayed {
+        return Some(format!(
+            "after {} thread {thread} could not take the step that it took when this was recorded",
+            plural(execution.step_count, "step")
+        ));
+    }
+    match &execution.failure {
+        Some(failure) if failure.kind == expected => None,
+        Some(failure) => Some(format!(
+            "it failed otherwise: {} ({}), not {expected}",
+            failure.kind, failure.summary
+        )),
+        None => Some(format!(
+            "it did not fail; {expected} ({}) was recorded",
+            reproducer.expect.summary
+        )),
+    }
+}
+
+fn launch(reproducer: &RunReproducer) -> Result<(Program, Launcher), Box<dyn std::error::Error>> {
+    let program = reproducer.program()?;
+    let options = LaunchOptions {
+        timeout: TIMEOUT,
+        capture: true,
+        core: 0,
+    };
+    let launcher = Launcher::start(&program, options)?;
+    Ok((program, launcher))
+}
+
+/// `shrink` of a reproducer of `run`.
+pub(in crate::cli) fn shrink(
+    path: &Path,
+    output: Option<&Path>,
+    context: &Context,
+) -> CommandOutcome {
+    try_shrink(path, output, context)
+        .unwrap_or_else(|error| CommandOutcome::bad_input(error, context.format))
+}
+
+fn try_shrink(
+    path: &Path,
+    output: Option<&Path>,
+    context: &Context,
+) -> Result<CommandOutcome, Box<dyn std::error::Error>> {
+    let reproducer = RunReproducer::read(path)?;
+    let (program, mut launcher) = launch(&reproducer)?;
+    let plan = reproducer.plan();
+    let execution = launcher.run(&plan)?;
+    if let Some(difference) = difference(&reproducer, &execution) {
+        return Ok(CommandOutcome::undecided(
+            format!("{}: {difference}", path.display()),
+            context.format,
+        ));
+    }
+    let mut progress = Progress::new(context.quiet, "shrink", "schedules", 0);
+    let found = Plan {
+        strategy: Strategy::First,
+        ..plan
+    };
+    let small = minimise(&mut launcher, &found, &execution, |tried| {
+        progress.update(tried);
+        !context.interrupt.load(Ordering::Relaxed)
+    })?;
+    progress.finish();
+    let shown = launcher.run(&Plan {
+        stacks: true,
+        ..small.plan.clone()
+    })?;
+    let Some(failure) = &shown.failure else {
+        return Ok(CommandOutcome::undecided(
+            format!("{}: it does not fail each time", path.display()),
+            context.format,
+        ));
+    };
+    if let Some(output) = output {
+        let text = RunReproducer::new(&program, &small.plan, &shown, failure).to_text()?;
+        output::write(output, &text)?;
+    }
+    let events = launcher.events(&shown)?;
+    let symbols = Symbols::new(launcher.maps());
+    let stdout = match context.format {
+        Format::Json => format!(
+            "{}\n",
+            json!({
+                "verdict": crate::oracle::Verdict::Diverged,
+                "failure": { "kind": failure.kind, "summary": failure.summary },
+                "preemptions": shown.preempted.len(),
+                "preemptions_before": small.preemptions_before,
+                "tried": small.tried,
+                "reproducer": output,
+            })
+        ),
+        Format::Human => format!(
+            "{}, before {} ({} tried)\n{}",
+            plural(shown.preempted.len() as u64, "preemption"),
+            small.preemptions_before,
+            plural(small.tried, "schedule"),
+            Explained::new(&shown, &events, &symbols)
+                .render(terminal_style::width().unwrap_or(100))
+        ),
+    };
+    Ok(CommandOutcome {
+        stdout,
+        stderr: String::new(),
+        exit_code: ExitStatus::Holds.code(),
+    })
+}
