@@ -17,7 +17,7 @@ struct worker {
 };
 
 static struct worker workers[WORKERS];
-static int array[LENGTH] = {1, 10, 8, 4, 0, 2, 11, 5, 7, 9, 3, 6};
+static int array[LENGTH] = {5, 9, 2, 8, 3, 0, 1, 6, 11, 10, 4, 7};
 
 static pthread_mutex_t count_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t all_idle = PTHREAD_COND_INITIALIZER;

@@ -1,49 +1,41 @@
-// Idiom: a token ring. Three threads hand a number on, each under the lock; a fourth compares.
-// Bug: the comparison is right only before the first or after the last hand-over, and nothing
-// makes it wait.
-// Fewest preemptions: 0, only an order: the fourth between the first and the third.
+// Idiom: a token ring. Three threads hand a number on, each under the lock; a fourth compares the
+// three copies when all were handed on.
+// Bug: nothing makes a thread wait for the one before it in the ring.
+// Fewest preemptions: 0, only an order: a later station before an earlier one, the fourth last.
 // Failure: an assertion in the fourth thread: abort.
 #include "common.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static int station[3]; // under the mutex
+static int passed;     // under the mutex: how many stations have handed on
 #ifdef FIXED
 static pthread_cond_t moved = PTHREAD_COND_INITIALIZER;
-static int turn; // under the mutex: who may go on
 #endif
-
-static void enter(int place) {
-    pthread_mutex_lock(&mutex);
-#ifdef FIXED
-    while (turn != place) {
-        pthread_cond_wait(&moved, &mutex);
-    }
-#else
-    (void)place;
-#endif
-}
-
-static void leave(void) {
-#ifdef FIXED
-    turn++;
-    pthread_cond_broadcast(&moved);
-#endif
-    pthread_mutex_unlock(&mutex);
-}
 
 static void *pass(void *position) {
     int here = *(const int *)position;
-    enter(here);
+    pthread_mutex_lock(&mutex);
+#ifdef FIXED
+    while (passed != here) {
+        pthread_cond_wait(&moved, &mutex);
+    }
+#endif
     station[here] = here == 0 ? (station[2] + 1) % 4 : station[here - 1];
-    leave();
+    passed++;
+#ifdef FIXED
+    pthread_cond_broadcast(&moved);
+#endif
+    pthread_mutex_unlock(&mutex);
     return NULL;
 }
 
 static void *compare(void *unused) {
     (void)unused;
-    enter(3);
-    assert(station[0] == station[1] && station[1] == station[2]);
-    leave();
+    pthread_mutex_lock(&mutex);
+    if (passed == 3) {
+        assert(station[0] == station[1] && station[1] == station[2]);
+    }
+    pthread_mutex_unlock(&mutex);
     return NULL;
 }
 

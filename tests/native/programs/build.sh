@@ -72,6 +72,11 @@ build() {
     esac
 }
 
+for name in $names; do
+    # shellcheck disable=SC2086 # one table where there are names
+    programs $tables | grep -q "^$name|" || { echo "build.sh: no program $name" >&2; exit 2; }
+done
+
 for table in $tables; do
     folder=$(cd "$(dirname "$table")" && pwd)
     programs "$table" | while IFS='|' read -r name file twin flags; do

@@ -1,6 +1,7 @@
 // Features: every kind of lock, condition variable, semaphore, barrier, once and key, in C.
 // Each section prints a line, the same in every schedule; locks.c.out has them.
 // Ends: exit 0.
+// The errors of error-checking and robust mutexes are asked for here: no misuse.
 #define _GNU_SOURCE
 #include "features.h"
 #include <fcntl.h>
