@@ -67,7 +67,7 @@ fn build_runtime(out: &Path, samplers: &Path) {
         .args(SOURCES.iter().map(|name| format!("c/{name}.c")))
         .arg(samplers)
         .args([
-            "-static-libgcc",
+            "-shared-libgcc",
             "-Wl,--gc-sections",
             "-Wl,--exclude-libs,ALL",
             "-Wl,-z,now",

@@ -281,7 +281,8 @@ static uint32_t nobody_is_ready(struct hb_thread *me)
             return first;
         if (unfinished == 0)
             return HB_NOBODY;
-        if (outside == 0)
+        /* A handler may post a semaphore: a signal comes from outside, too. */
+        if (outside == 0 && !hb.handles_signals)
             hb_end(HB_DEADLOCK, me, "");
         /* Something from outside: a descriptor, or a call that was left to the system. */
         hb_note_waiting();
@@ -302,7 +303,7 @@ static uint32_t nobody_is_ready(struct hb_thread *me)
         if (polled == 0 && inside)
             return HB_NOBODY;
         struct timespec slice = {.tv_nsec = 2000000};
-        hb_syscall(SYS_ppoll, (long)fds, polled, inside || polled == 0 ? (long)&slice : 0, 0, 8, 0);
+        hb_syscall(SYS_ppoll, (long)fds, polled, inside || polled == 0 || hb.handles_signals ? (long)&slice : 0, 0, 8, 0);
         hb.result->waits_outside = 0;
         for (uint32_t at = 0; at < polled; at++)
             if (ready(&hb.threads[owners[at]]))

@@ -361,6 +361,34 @@ static void on_crash(int signal, siginfo_t *info, void *context)
                    hb_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0), signal, 0, 0, 0);
 }
 
+/* Handlers of signals that a program may wait for. */
+static void note_handler(int signal, const void *handler)
+{
+    static const int USUAL[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGCHLD, SIGWINCH};
+    if (handler == (const void *)SIG_DFL || handler == (const void *)SIG_IGN)
+        return;
+    for (size_t at = 0; at < sizeof FATAL / sizeof *FATAL; at++)
+        if (FATAL[at] == signal)
+            return;
+    for (size_t at = 0; at < sizeof USUAL / sizeof *USUAL; at++)
+        if (USUAL[at] == signal)
+            return;
+    hb.handles_signals = true;
+}
+
+HB_HOOK int sigaction(int signal, const struct sigaction *new, struct sigaction *old)
+{
+    if (new)
+        note_handler(signal, (const void *)new->sa_handler);
+    return REAL(sigaction)(signal, new, old);
+}
+
+HB_HOOK sighandler_t signal(int number, sighandler_t handler)
+{
+    note_handler(number, (const void *)handler);
+    return REAL(signal)(number, handler);
+}
+
 /* A stack that has overflown leaves no room for a handler. */
 void hb_alternate_stack(void)
 {

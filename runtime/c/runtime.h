@@ -111,6 +111,7 @@ struct hb_state {
     int64_t now;    /* Virtual nanoseconds since 1970. */
     uint32_t decision, decision_left;
     bool following, preempts, mark;
+    bool handles_signals; /* Others than those that end a program, or its children. */
 };
 
 extern struct hb_state hb;

@@ -16,6 +16,10 @@
 /* ---- Mutexes ---- */
 
 #define KIND(mutex) ((mutex)->__data.__kind & 3)
+/* Refuses what others take for granted: the program gets an error instead of a surprise. */
+#define IS_CHECKED(mutex)                                                                          \
+    (KIND(mutex) == PTHREAD_MUTEX_RECURSIVE || KIND(mutex) == PTHREAD_MUTEX_ERRORCHECK ||          \
+     (mutex)->__data.__kind & 16 /* robust */)
 #define OWNER_DIED 0x40000000
 
 static bool mutex_is_free(const pthread_mutex_t *mutex, const struct hb_thread *thread)
@@ -57,6 +61,13 @@ uint32_t hb_holder(const struct hb_thread *thread)
 
 static int lock_mutex(struct hb_thread *me, pthread_mutex_t *mutex, int64_t deadline, uint64_t pc)
 {
+    if (deadline == HB_NEVER && KIND(mutex) != PTHREAD_MUTEX_RECURSIVE &&
+        KIND(mutex) != PTHREAD_MUTEX_ERRORCHECK && mutex->__data.__lock != 0 &&
+        mutex->__data.__owner == me->tid) {
+        me->next = (struct hb_action){
+            .kind = HB_K_LOCK, .address = mutex, .pc = pc, .deadline = HB_NEVER};
+        hb_end(HB_MISUSE, me, "locks a mutex that it holds itself, and waits for ever");
+    }
     enum hb_turn how = hb_turn(me, (struct hb_action){.kind = HB_K_LOCK,
                                                       .address = mutex,
                                                       .pc = pc,
@@ -113,8 +124,8 @@ HB_HOOK int pthread_mutex_clocklock(pthread_mutex_t *mutex, clockid_t clock,
 
 static void check_unlock(struct hb_thread *me, pthread_mutex_t *mutex)
 {
-    if (KIND(mutex) == PTHREAD_MUTEX_RECURSIVE || KIND(mutex) == PTHREAD_MUTEX_ERRORCHECK)
-        return; /* The real call refuses. */
+    if (IS_CHECKED(mutex))
+        return;
     if (mutex->__data.__lock == 0)
         hb_end(HB_MISUSE, me, "unlocks a mutex that nobody holds");
     if (mutex->__data.__owner != me->tid)

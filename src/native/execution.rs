@@ -105,6 +105,9 @@ pub enum FailureKind {
 impl Execution {
     /// Why it says nothing, if it does not.
     pub fn unusable(&self) -> Option<String> {
+        if let Some(why) = &self.page.unusable {
+            return Some(why.clone());
+        }
         if self.page.outcome == outcome::TOO_MUCH {
             return Some(self.page.text.clone());
         }
@@ -224,6 +227,9 @@ pub(super) fn failure_of(
             stack: page.crash.clone(),
         })
     };
+    if page.unusable.is_some() {
+        return None;
+    }
     if let Some(limit) = timed_out {
         let limit = humantime::format_duration(limit);
         return if page.waits_outside {

@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use thiserror::Error;
 
 use super::execution::{Event, Execution, ExitKind, failure_of};
-use super::page::Page;
+use super::page::{Page, PageResult};
 use super::plan::Plan;
 use super::program::Program;
 
@@ -70,6 +70,11 @@ pub enum LaunchError {
         what: String,
     },
 }
+
+/// What is said of a thread that has its turn and sleeps.
+const UNCONTROLLED_WAIT: &str = "a thread that had its turn waits in a system call that heisenbed \
+    does not see (a futex of its own, as OpenMP and Go have, or a lock inside of the C library); \
+    --strategy perturb runs such programs";
 
 /// How much of what a program prints is kept.
 const KEPT_OUTPUT: u64 = 64 * 1024;
@@ -171,7 +176,7 @@ impl Launcher {
                 error: io::Error::from_raw_os_error(started.status),
             });
         }
-        let mut timed_out = None;
+        let (mut timed_out, mut sleeps) = (None, false);
         let ended = match self
             .reply(self.timeout)
             .map_err(system("the fork server"))?
@@ -179,13 +184,14 @@ impl Launcher {
             Some(reply) => reply,
             None => {
                 timed_out = Some(self.timeout);
+                sleeps = all_sleep(started.pid);
                 if let Some(pid) = Pid::from_raw(started.pid) {
                     let _ = kill_process(pid, Signal::KILL);
                 }
                 self.expect_reply(START_TIMEOUT)?
             }
         };
-        self.read(plan, ended, timed_out)
+        self.read(plan, ended, timed_out, sleeps)
             .map_err(system("shared memory"))
     }
 
@@ -216,8 +222,17 @@ impl Launcher {
         plan: &Plan,
         ended: Reply,
         timed_out: Option<Duration>,
+        sleeps: bool,
     ) -> io::Result<Execution> {
-        let page = self.page.result()?;
+        let mut page = self.page.result()?;
+        if !self.page.is_intact(plan)? {
+            page = PageResult {
+                unusable: Some("it wrote over the memory that it shares with heisenbed".to_owned()),
+                ..PageResult::default()
+            };
+        } else if sleeps && !page.waits_outside && plan.strategy.is_controlled() {
+            page.unusable = Some(UNCONTROLLED_WAIT.to_owned());
+        }
         let status = exit_kind(ended.status);
         let stdout = tail(self.stdout.as_ref())?;
         let stderr = tail(self.stderr.as_ref())?;
@@ -310,6 +325,19 @@ impl Reply {
             cpu_us: u64::from(word(16)) | u64::from(word(20)) << 32,
         }
     }
+}
+
+/// Whether no thread of the process runs.
+fn all_sleep(pid: i32) -> bool {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return false;
+    };
+    tasks.flatten().all(|task| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        // The name may hold anything, but the state follows its last bracket.
+        let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
+        state.is_none_or(|state| state.starts_with(['S', 'T', 'Z', 'X']))
+    })
 }
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> LaunchError {

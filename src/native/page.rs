@@ -39,6 +39,8 @@ pub struct PageResult {
     pub(super) crash: Vec<u64>,
     pub(super) text: String,
     pub(super) waits: Vec<Waiting>,
+    /// Why nothing of this is to be believed.
+    pub(super) unusable: Option<String>,
 }
 
 impl Page {
@@ -117,6 +119,13 @@ impl Page {
         bytes
     }
 
+    /// Whether what was written for this plan is still there. If not, the program wrote over it.
+    pub fn is_intact(&self, plan: &Plan) -> io::Result<bool> {
+        let mut there = vec![0; wire::CONFIG_BYTES];
+        self.file.read_exact_at(&mut there, wire::AT_CONFIG)?;
+        Ok(there == self.config(plan))
+    }
+
     /// Reads what became of it.
     pub fn result(&self) -> io::Result<PageResult> {
         let mut bytes = vec![0; wire::RESULT_THREAD_STEPS];
@@ -145,6 +154,7 @@ impl Page {
                 .map(|at| bytes.u64(wire::RESULT_CRASH + 8 * at as usize))
                 .collect(),
             text: String::from_utf8_lossy(text).into_owned(),
+            unusable: None,
             waits: (0..waiting)
                 .map(|at| waiting_at(&bytes, wire::RESULT_WAITS + at * wire::WAITING_BYTES))
                 .collect(),

@@ -54,6 +54,9 @@ pub struct Search {
     pub elapsed: Duration,
 }
 
+/// After so many executions in a row that say nothing, no other will.
+const MAX_UNUSABLE: u64 = 3;
+
 impl Search {
     /// Draws schedules. `keep_going` is told how many were drawn, and says whether to go on.
     pub fn run(
@@ -71,6 +74,9 @@ impl Search {
                 .is_none_or(|limit| started.elapsed() < limit);
             found.elapsed = started.elapsed();
             if !in_time || !keep_going(&found) {
+                return Ok(found);
+            }
+            if found.schedules == 0 && found.unusable >= MAX_UNUSABLE {
                 return Ok(found);
             }
             plan.index = index;

@@ -1,0 +1,75 @@
+//! Programs that crash, hang, fork, and write where they must not: each ends in time, with a word
+//! that is right, and leaves nothing behind.
+
+use std::time::{Duration, Instant};
+
+use super::programs::{path, plain, rows, run};
+
+/// What `run` says of each: the verdict, the kind of failure, and what its note has in it.
+const EXPECTED: [(&str, &str, &str, &str); 20] = [
+    ("crash-", "diverged", "crash", ""),
+    ("exit-locked-signal", "diverged", "crash", ""),
+    ("exit-locked-", "diverged", "exit-status", ""),
+    ("spin-", "diverged", "livelock", ""),
+    ("fork-bomb", "clean", "", ""),
+    ("exhaust-memory", "clean", "", ""),
+    ("close-", "clean", "", ""),
+    ("never-starts", "clean", "", ""),
+    ("signals", "clean", "", ""),
+    ("stack-overflow", "diverged", "crash", ""),
+    ("many-threads", "clean", "", ""),
+    ("preload-", "clean", "", ""),
+    ("scribble", "inconclusive", "", "wrote over"),
+    ("change-uid", "clean", "", ""),
+    ("exec-self", "clean", "", ""),
+    ("child-", "clean", "", ""),
+    ("inline-futex", "inconclusive", "", "does not see"),
+    ("plain", "clean", "", ""),
+    ("static", "", "", "linked statically"),
+    ("openmp", "inconclusive", "", "does not see"),
+];
+
+#[test]
+fn hostile_programs_end_in_time_with_a_word_that_is_right() {
+    for row in rows("hostile") {
+        let started = Instant::now();
+        let options = ["--schedules", "2", "--timeout", "1s", "--no-shrink"];
+        let ran = run(&options, &[&path(plain(), &row.name)]);
+        let (_, verdict, kind, note) = EXPECTED
+            .iter()
+            .find(|(name, ..)| row.name.starts_with(name))
+            .unwrap_or_else(|| panic!("{} is in no row", row.name));
+        let name = &row.name;
+        assert_eq!(
+            ran.json["verdict"].as_str().unwrap_or(""),
+            *verdict,
+            "{name}: {}",
+            ran.json
+        );
+        assert_eq!(ran.kind().unwrap_or(""), *kind, "{name}: {}", ran.json);
+        let said = format!("{}{}", ran.json["note"], ran.json["error"]);
+        assert!(said.contains(note), "{name}: {}", ran.json);
+        let code = match *verdict {
+            "clean" => 0,
+            "diverged" => 1,
+            "inconclusive" => 3,
+            _ => 2,
+        };
+        assert_eq!(ran.code, code, "{name}");
+        // A livelock by steps takes as long as so many steps take.
+        assert!(started.elapsed() < Duration::from_secs(60), "{name}");
+        assert!(left_of(name).is_empty(), "{name}: {:?}", left_of(name));
+    }
+}
+
+/// Processes of this program that are still there.
+fn left_of(name: &str) -> Vec<String> {
+    let program = path(plain(), name);
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| std::fs::read_link(entry.path().join("exe")).ok())
+        .filter(|exe| exe.as_os_str() == program.as_str())
+        .map(|exe| exe.display().to_string())
+        .collect()
+}
