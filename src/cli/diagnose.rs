@@ -302,13 +302,21 @@ impl Diagnosed {
     /// Whether that nothing wrong was found says nothing: there was no message, or not all of the
     /// record could be read.
     fn says_nothing(&self) -> bool {
-        self.diagnosis.messages == 0 || self.seen.damage.is_some()
+        self.diagnosis.messages == 0 || self.seen.damage.is_some() || self.seen.lost > 0
     }
 
     fn note(&self) -> Option<String> {
         const EMPTY: &str = "it holds no message about a buffer: nothing was looked at";
         let empty = (self.diagnosis.messages == 0).then(|| EMPTY.to_owned());
-        self.seen.note().or(empty)
+        self.seen.note().or_else(|| self.lost()).or(empty)
+    }
+
+    /// What could not be read, in words.
+    fn lost(&self) -> Option<String> {
+        (self.seen.lost > 0).then(|| {
+            let records = plural(self.seen.lost, "record");
+            format!("{records} not understood: what they say is not known")
+        })
     }
 
     /// The common part of every verdict. A leak is no divergence: where it is all that is wrong,

@@ -47,7 +47,7 @@ fn human(path: &Path, diagnosed: &Diagnosed) -> String {
         plural(diagnosis.messages, "message"),
         grouped(seen.unrecognised),
     );
-    if let Some(note) = seen.note() {
+    if let Some(note) = seen.note().or_else(|| diagnosed.lost()) {
         let _ = writeln!(text, "  {note}");
     }
     let _ = writeln!(text, "\n{}", headline(diagnosed));
