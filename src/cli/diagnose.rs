@@ -146,6 +146,10 @@ fn diagnose_trace(trace: &TraceFile, context: &Context) -> Result<Diagnosed, Str
 
 /// Diagnoses a text that no import has made a trace of. `None`: it is none that is known.
 fn diagnose_text(path: &Path, context: &Context) -> Option<Result<Diagnosed, String>> {
+    // A pipe cannot be read from its start again.
+    if super::opened::not_a_file(path).is_some() {
+        return None;
+    }
     let mut file = File::open(path).ok()?;
     let mut start = Vec::new();
     (&file)

@@ -7,6 +7,7 @@ use std::thread;
 
 use super::account::{ImportedRecords, not_understood};
 use super::{ImportArgs, READ_BYTES, at, name_of, open, start_of, written};
+use crate::cli::opened::not_a_file;
 use crate::import::accounting::Accounting;
 use crate::import::server_log::{LogEvent, ServerLogReader};
 use crate::import::{allocation, rmm_log, rocprof};
@@ -22,6 +23,9 @@ pub(super) fn import(
 ) -> Result<ImportedRecords, String> {
     let path = &args.files[0];
     let length = length_of(&file);
+    if let (Some(_), Some(why)) = (&args.output, not_a_file(path)) {
+        return Err(at(path, &why));
+    }
     let beside = args
         .output
         .as_ref()
