@@ -194,7 +194,7 @@ fn check_import(trace: &TraceFile, context: &Context) -> CommandOutcome {
 
 /// What was found in `what` as a report: without truth nothing is ever clean, and what is live at
 /// the end is no leak yet.
-fn report(found: &MessageReport, what: &str) -> Report {
+pub(super) fn report(found: &MessageReport, what: &str) -> Report {
     let diverged = !found.findings.is_empty();
     let empty = found.messages + found.unknown_messages + found.swept == 0;
     let note = match empty {
@@ -215,7 +215,7 @@ fn report(found: &MessageReport, what: &str) -> Report {
 /// The same, with what could not be read. Each of `lost` records makes the others contradict each
 /// other, once at most: so many findings say nothing of the program. And that nothing was found
 /// says nothing, where not all could be read.
-fn with_damage(report: Report, lost: u64, damage: Option<&str>) -> Report {
+pub(super) fn with_damage(report: Report, lost: u64, damage: Option<&str>) -> Report {
     let findings: u64 = report.divergences.values().sum();
     let explained = findings <= lost;
     let lost_note = (lost > 0).then(|| {
@@ -238,7 +238,10 @@ fn with_damage(report: Report, lost: u64, damage: Option<&str>) -> Report {
 }
 
 /// What was found without truth, as a report.
-fn weak_report(findings: &BTreeMap<MessageFinding, u64>, first: Option<&FirstFinding>) -> Report {
+pub(super) fn weak_report(
+    findings: &BTreeMap<MessageFinding, u64>,
+    first: Option<&FirstFinding>,
+) -> Report {
     let divergences: BTreeMap<Kind, u64> = findings
         .iter()
         .filter_map(|(finding, count)| Some((kind(finding.name())?, *count)))

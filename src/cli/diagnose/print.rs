@@ -21,8 +21,7 @@ const SHOWN_PLACES: usize = 5;
 const SHOWN_FRAMES: usize = 8;
 
 pub(super) fn outcome(path: &Path, diagnosed: &Diagnosed, context: &Context) -> CommandOutcome {
-    let diagnosis = &diagnosed.diagnosis;
-    let status = match diagnosis.named().is_some() || diagnosis.trouble {
+    let status = match diagnosed.is_wrong() {
         true => ExitStatus::Diverged,
         false if diagnosed.says_nothing() => ExitStatus::Undecided,
         false => ExitStatus::Holds,
@@ -54,6 +53,9 @@ fn human(path: &Path, diagnosed: &Diagnosed) -> String {
     for suspect in &diagnosis.causes {
         cause(&mut text, suspect, diagnosed);
     }
+    if let Some(missed) = diagnosed.missed_words() {
+        let _ = writeln!(text, "\nnote: {missed}");
+    }
     for note in &diagnosis.notes {
         let _ = writeln!(text, "\nnote: {note}");
     }
@@ -81,7 +83,7 @@ fn headline(diagnosed: &Diagnosed) -> String {
     }
     let named: Vec<&Suspect> = diagnosis.all_named().collect();
     match named.as_slice() {
-        [] if diagnosis.trouble => {
+        [] if diagnosed.is_wrong() => {
             "something is wrong, and this record does not tell what".to_owned()
         }
         [] if diagnosis.messages == 0 => {
