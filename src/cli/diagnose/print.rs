@@ -43,7 +43,11 @@ fn human(path: &Path, diagnosed: &Diagnosed) -> String {
         path.display(),
         diagnosed.what,
         many(seen.positions, seen.position_word),
-        plural(diagnosis.messages, "message"),
+        match seen.position_word {
+            // Positions count all of them.
+            "message" => format!("{} about a buffer", grouped(diagnosis.messages)),
+            _ => plural(diagnosis.messages, "message"),
+        },
         grouped(seen.unrecognised),
     );
     if let Some(note) = seen.note().or_else(|| diagnosed.lost()) {
@@ -97,7 +101,7 @@ fn headline(diagnosed: &Diagnosed) -> String {
                 "{} {}, and {}",
                 certainty(first.score),
                 first.cause,
-                others.join(", ")
+                others.join(", and ")
             )
         }
     }
