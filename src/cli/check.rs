@@ -170,7 +170,8 @@ fn check_import(trace: &TraceFile, context: &Context) -> CommandOutcome {
     let accounting = log.into_accounting();
     let found = check.finish();
     let mut summary = VerdictSummary::new(0, 0);
-    summary.add(&report(&found, text.damage(), "a log"));
+    let lost = accounting.lost(ImportFormat::ServerLog);
+    summary.add(&with_damage(report(&found, "a log"), lost, text.damage()));
     summary.elapsed_s = started.elapsed().as_secs_f64();
     let stdout = match context.format {
         Format::Json => {
@@ -193,7 +194,7 @@ fn check_import(trace: &TraceFile, context: &Context) -> CommandOutcome {
 
 /// What was found in `what` as a report: without truth nothing is ever clean, and what is live at
 /// the end is no leak yet.
-fn report(found: &MessageReport, damage: Option<&str>, what: &str) -> Report {
+pub(super) fn report(found: &MessageReport, what: &str) -> Report {
     let diverged = !found.findings.is_empty();
     let empty = found.messages + found.unknown_messages + found.swept == 0;
     let note = match empty {
@@ -205,14 +206,42 @@ fn report(found: &MessageReport, damage: Option<&str>, what: &str) -> Report {
     Report {
         events: found.lines,
         messages: found.messages,
-        note: damage.map(str::to_owned).or((!diverged).then_some(note)),
-        complete: damage.is_none() && !empty,
+        note: (!diverged).then_some(note),
+        complete: !empty,
         ..weak_report(&found.findings, found.first.as_ref())
     }
 }
 
+/// The same, with what could not be read. Each of `lost` records makes the others contradict each
+/// other, once at most: so many findings say nothing of the program. And that nothing was found
+/// says nothing, where not all could be read.
+pub(super) fn with_damage(report: Report, lost: u64, damage: Option<&str>) -> Report {
+    let findings: u64 = report.divergences.values().sum();
+    let explained = findings <= lost;
+    let lost_note = (lost > 0).then(|| {
+        let rest = match findings {
+            0 => "what they say is not known; the others do not contradict each other",
+            _ if explained => "what contradicts the others may be no more than what is missing",
+            _ => "the others contradict each other more often than that explains",
+        };
+        format!("{} not understood: {rest}", plural(lost, "record"))
+    });
+    Report {
+        verdict: match findings > 0 && explained {
+            true => Verdict::Inconclusive,
+            false => report.verdict,
+        },
+        note: damage.map(str::to_owned).or(lost_note).or(report.note),
+        complete: report.complete && damage.is_none() && lost == 0,
+        ..report
+    }
+}
+
 /// What was found without truth, as a report.
-fn weak_report(findings: &BTreeMap<MessageFinding, u64>, first: Option<&FirstFinding>) -> Report {
+pub(super) fn weak_report(
+    findings: &BTreeMap<MessageFinding, u64>,
+    first: Option<&FirstFinding>,
+) -> Report {
     let divergences: BTreeMap<Kind, u64> = findings
         .iter()
         .filter_map(|(finding, count)| Some((kind(finding.name())?, *count)))

@@ -3,6 +3,7 @@
 
 mod calibrate;
 mod print;
+mod second_look;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -28,6 +29,7 @@ use crate::oracle::allocation_check::{AllocationCheck, AllocationReport, TableCo
 use crate::oracle::{Divergence, Report, Strength, Verdict};
 use crate::trace::file::{Header, ImportFormat, ImportHeader, TraceFile};
 use crate::trace::text::TextReader;
+use second_look::Divergences;
 
 const READ_BYTES: usize = 256 << 10;
 
@@ -77,6 +79,8 @@ struct Diagnosed {
     diagnosis: Diagnosis,
     /// Where buffers come from that were never released, where the source knows.
     places: Vec<LeakPlace>,
+    /// What `check` finds, where the diagnosis finds nothing wrong.
+    missed: Divergences,
     elapsed_s: f64,
 }
 
@@ -139,13 +143,18 @@ fn diagnose_trace(trace: &TraceFile, context: &Context) -> Result<Diagnosed, Str
         Header::Import(header) => format!("{}, {}", header.format.a_noun(), header.source),
         other => other.what().to_owned(),
     };
-    diagnose_messages(what, trace.events(), context, |visit| {
+    let diagnosed = diagnose_messages(what, trace.events(), context, |visit| {
         observe::each(trace, visit).map_err(|error| error.to_string())
-    })
+    })?;
+    Ok(diagnosed.looked_at_again(|| second_look::of_trace(trace)))
 }
 
 /// Diagnoses a text that no import has made a trace of. `None`: it is none that is known.
 fn diagnose_text(path: &Path, context: &Context) -> Option<Result<Diagnosed, String>> {
+    // A pipe cannot be read from its start again.
+    if super::opened::not_a_file(path).is_some() {
+        return None;
+    }
     let mut file = File::open(path).ok()?;
     let mut start = Vec::new();
     (&file)
@@ -168,7 +177,14 @@ fn diagnose_text(path: &Path, context: &Context) -> Option<Result<Diagnosed, Str
     let diagnosed = diagnose_messages(what, 0, context, |visit| {
         observe::each_line(text, visit).map_err(|error| error.to_string())
     });
-    Some(diagnosed)
+    let again = || {
+        let file = File::open(path);
+        file.map_or_else(
+            |_| Divergences::new(),
+            |file| second_look::of_log(BufReader::with_capacity(READ_BYTES, file)),
+        )
+    };
+    Some(diagnosed.map(|diagnosed| diagnosed.looked_at_again(again)))
 }
 
 fn diagnose_messages(
@@ -195,6 +211,7 @@ fn diagnose_messages(
         seen,
         diagnosis,
         places: Vec::new(),
+        missed: Divergences::new(),
         elapsed_s: 0.0,
     })
 }
@@ -250,13 +267,16 @@ fn diagnose_records(
         never_released,
         knows_stacks: !source.stacks().is_empty(),
     });
-    Ok(Diagnosed {
+    let missed = second_look::of_records(format, &found, source.accounting());
+    let diagnosed = Diagnosed {
         what: format!("{}, {}", format.a_noun(), header.source),
         seen,
         diagnosis,
         places,
+        missed: Divergences::new(),
         elapsed_s: 0.0,
-    })
+    };
+    Ok(diagnosed.looked_at_again(|| missed))
 }
 
 /// What a history lacks, by the allocator's own table.
@@ -299,16 +319,53 @@ fn leak_places(
 }
 
 impl Diagnosed {
+    /// The same, with what `check` finds where the diagnosis finds nothing wrong.
+    fn looked_at_again(self, look: impl FnOnce() -> Divergences) -> Diagnosed {
+        let silent = self.diagnosis.named().is_none() && !self.diagnosis.trouble;
+        Diagnosed {
+            missed: if silent { look() } else { Divergences::new() },
+            ..self
+        }
+    }
+
+    /// Whether something is wrong, with a cause or without one.
+    fn is_wrong(&self) -> bool {
+        self.diagnosis.named().is_some() || self.diagnosis.trouble || !self.missed.is_empty()
+    }
+
     /// Whether that nothing wrong was found says nothing: there was no message, or not all of the
     /// record could be read.
     fn says_nothing(&self) -> bool {
-        self.diagnosis.messages == 0 || self.seen.damage.is_some()
+        self.diagnosis.messages == 0 || self.seen.damage.is_some() || self.seen.lost > 0
     }
 
     fn note(&self) -> Option<String> {
         const EMPTY: &str = "it holds no message about a buffer: nothing was looked at";
         let empty = (self.diagnosis.messages == 0).then(|| EMPTY.to_owned());
-        self.seen.note().or(empty)
+        let missed = self.missed_words();
+        let note = self.seen.note().or_else(|| self.lost());
+        note.or(missed).or(empty)
+    }
+
+    /// What `check` finds and no cause explains, in words.
+    fn missed_words(&self) -> Option<String> {
+        let kinds: Vec<String> = self
+            .missed
+            .iter()
+            .map(|(kind, count)| format!("{} {}", grouped(*count), kind.name()))
+            .collect();
+        (!kinds.is_empty()).then(|| {
+            let kinds = kinds.join(", ");
+            format!("no cause that is known here explains what `heisenbed check` finds: {kinds}")
+        })
+    }
+
+    /// What could not be read, in words.
+    fn lost(&self) -> Option<String> {
+        (self.seen.lost > 0).then(|| {
+            let records = plural(self.seen.lost, "record");
+            format!("{records} not understood: what they say is not known")
+        })
     }
 
     /// The common part of every verdict. A leak is no divergence: where it is all that is wrong,
@@ -327,6 +384,7 @@ impl Diagnosed {
         let verdict = match named {
             Some(_) if only_leaks => Verdict::Clean,
             Some(_) => Verdict::Diverged,
+            None if !self.missed.is_empty() => Verdict::Diverged,
             None if diagnosis.trouble || self.says_nothing() => Verdict::Inconclusive,
             None => Verdict::Clean,
         };
@@ -347,7 +405,10 @@ impl Diagnosed {
         summary.add(&Report {
             verdict,
             strength: Strength::Messages,
-            divergences: diagnosis.divergences.clone(),
+            divergences: match self.missed.is_empty() {
+                true => diagnosis.divergences.clone(),
+                false => self.missed.clone(),
+            },
             first,
             leaks,
             leaked: Vec::new(),

@@ -43,7 +43,10 @@ pub fn run(args: &ExplainArgs, context: &Context) -> CommandOutcome {
     };
     let Some(found) = all.iter().find(|word| word.name == name) else {
         let known = names(&all).join(", ");
-        let error = format!("{name} is no divergence, cause or verdict; there are: {known}");
+        let error = format!(
+            "{name} is no divergence, cause or verdict; there are: {known} (other words are in \
+             docs/glossary.md)"
+        );
         return CommandOutcome::bad_input(error, context.format);
     };
     CommandOutcome {

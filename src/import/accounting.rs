@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::trace::file::ImportFormat;
+
 /// How many unrecognised records are kept with an excerpt; more are only counted.
 pub const MAX_EXCERPTS: usize = 100;
 
@@ -49,6 +51,8 @@ pub enum UnrecognisedReason {
     Overlong,
     /// It belongs to a block that was cut, or that another writer's lines are mixed into.
     CutBlock,
+    /// It begins as a message does, and does not go on as one.
+    CutMessage,
 }
 
 impl UnrecognisedReason {
@@ -59,6 +63,9 @@ impl UnrecognisedReason {
             UnrecognisedReason::NumberOutOfRange => "a number in it is out of range",
             UnrecognisedReason::Overlong => "it is too long",
             UnrecognisedReason::CutBlock => "its block was cut or mixed with another",
+            UnrecognisedReason::CutMessage => {
+                "it was cut, mixed with another, or is of another form"
+            }
         }
     }
 }
@@ -113,6 +120,17 @@ impl Accounting {
                 excerpt: format!("{name}: {}", line.excerpt),
                 ..line.clone()
             });
+        }
+    }
+
+    /// How many records there were, at least, that could not be read: what they say is not known.
+    /// Logs of programs stand among other output: lines of others are no records.
+    pub fn lost(&self, format: ImportFormat) -> u64 {
+        let of_form = |form| self.forms.get(form).copied().unwrap_or(0);
+        match format {
+            ImportFormat::DebugLog => of_form("cut-block"),
+            ImportFormat::ServerLog => of_form("cut-message"),
+            _ => self.unrecognised,
         }
     }
 

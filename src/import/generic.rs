@@ -18,8 +18,8 @@
 //! What holds:
 //! - Every line is counted once: as parsed, as known-other (headers, comments, blank lines, null
 //!   addresses) or as unrecognised.
-//! - Memory does not grow with the length of the log, but by the names of threads and memories, of
-//!   which there are [`MAX_NAMES`] at most.
+//! - Memory does not grow with the length of the log, but by the names of threads, of which there
+//!   are [`MAX_NAMES`] at most, and of memories, of which there are 192.
 
 mod csv;
 mod fields;
@@ -30,5 +30,5 @@ pub use csv::{CsvParser, CsvReader};
 pub use jsonl::{JsonlParser, JsonlReader};
 pub(super) use scalar::Scalar;
 
-/// Names of threads, and of memories, that are told apart.
+/// Names of threads that are told apart.
 pub const MAX_NAMES: usize = 1 << 16;

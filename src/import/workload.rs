@@ -123,7 +123,7 @@ pub fn load(path: &Path, frame: &WorkloadLimits) -> Result<ImportedWorkload, Wor
         other => return Err(not_allocations(other.what())),
     };
     let mut census = Census::default();
-    for_each(&trace, header, |record| census.count(record))
+    let damaged = for_each(&trace, header, |record| census.count(record))
         .ok_or_else(|| not_allocations("a server's log"))?
         .map_err(|source| WorkloadError::Io {
             path: path.display().to_string(),
@@ -164,6 +164,7 @@ pub fn load(path: &Path, frame: &WorkloadLimits) -> Result<ImportedWorkload, Wor
         never_released: lives.iter().filter(|life| life.end.is_none()).count() as u64,
         threads_in_source: census.threads.len() as u64,
         devices_in_source: census.devices.len() as u64,
+        damaged,
         ..Imported::default()
     };
     let steps = schedule(&lives, &plan, &mut imported);
@@ -177,20 +178,22 @@ pub fn load(path: &Path, frame: &WorkloadLimits) -> Result<ImportedWorkload, Wor
     })
 }
 
-/// Hands every record of a trace to `take`; `None` for a server's log.
+/// Hands every record of a trace to `take`, and says whether it is damaged; `None` for a server's
+/// log.
 fn for_each(
     trace: &TraceFile,
     header: &ImportHeader,
     mut take: impl FnMut(&allocation::AllocationRecord),
-) -> Option<std::io::Result<()>> {
-    let records = allocation::source(header, TextReader::new(trace))?;
+) -> Option<std::io::Result<bool>> {
+    let mut text = TextReader::new(trace);
+    let records = allocation::source(header, &mut text)?;
     for record in records {
         match record {
             Ok(record) => take(&record),
             Err(error) => return Some(Err(error)),
         }
     }
-    Some(Ok(()))
+    Some(Ok(text.damage().is_some()))
 }
 
 /// How many threads, devices and operations there are.

@@ -44,6 +44,8 @@ pub struct Seen {
     pub positions: u64,
     /// How many of them were not understood.
     pub unrecognised: u64,
+    /// How many of these were records, at least, whose meaning is not known.
+    pub lost: u64,
     /// What keeps the observations from being all.
     pub damage: Option<String>,
     /// What keeps them from being in the order in which the server took them.
@@ -133,6 +135,7 @@ pub fn each_line(log: impl io::BufRead, visit: &mut Visit) -> Result<Seen, Obser
         position_word: ImportFormat::ServerLog.position_word(),
         positions: accounting.lines,
         unrecognised: accounting.unrecognised,
+        lost: accounting.lost(ImportFormat::ServerLog),
         ..Seen::default()
     })
 }
@@ -147,6 +150,7 @@ impl Seen {
             begins_in_the_middle: format.begins_in_the_middle(),
             positions: accounting.lines,
             unrecognised: accounting.unrecognised,
+            lost: accounting.lost(format),
             ..Seen::default()
         }
     }

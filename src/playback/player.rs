@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
-use crate::registry::{Limits, Registry, Semantics};
+use crate::registry::{Limits, Outcome, Registry, Semantics};
 use crate::trace::observation::{Observation, Observed};
 use crate::tracking::transport::{Connection, SendMode, WriteOutcome};
 use crate::tracking::wire::{self, FrameBuffer, Response};
@@ -57,6 +57,8 @@ pub struct Played {
     pub dropped: u64,
     /// Whether connections of the recording had to share one.
     pub shared: bool,
+    /// How many messages about buffers our registry took; it rejects what no server can take.
+    pub taken: u64,
     /// Whether there were more devices than are compared.
     pub more_devices: bool,
     /// What was shown of each device.
@@ -130,6 +132,7 @@ impl<'a> Player<'a> {
             played: Played {
                 messages: 0,
                 connections: 0,
+                taken: 0,
                 incomplete: 0,
                 torn: 0,
                 mixed: 0,
@@ -262,7 +265,11 @@ impl<'a> Player<'a> {
                 }
                 let frame: FrameBuffer = wire::encode(self.layout, &message);
                 self.write(conn, frame.as_bytes(), observation, what)?;
-                self.registry.apply(&message, &mut |_, _| ());
+                let taken = &mut self.played.taken;
+                self.registry.apply(&message, &mut |message, outcome| {
+                    let takes = !matches!(outcome, Outcome::Rejected(_) | Outcome::UnknownFree);
+                    *taken += u64::from(message.kind.class().is_some() && takes);
+                });
                 Ok(())
             }
         }

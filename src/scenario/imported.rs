@@ -34,6 +34,9 @@ pub struct Imported {
     pub divided_by: [u64; 4],
     /// Whether even then more may be live at once: allocations may fail.
     pub crowded: bool,
+    /// Whether the trace is cut or damaged, and only its sound beginning was taken.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub damaged: bool,
 }
 
 impl fmt::Display for Imported {
@@ -43,6 +46,9 @@ impl fmt::Display for Imported {
             "imported from {} ({}): {} of {} allocations",
             self.source, self.format, self.allocations, self.allocations_in_source
         )?;
+        if self.damaged {
+            f.write_str(" (the trace is damaged: as far as it could be read)")?;
+        }
         if self.never_released > 0 {
             write!(f, ", {} never released", self.never_released)?;
         }

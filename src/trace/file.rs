@@ -112,6 +112,17 @@ pub enum TraceError {
         /// What gave it away.
         why: String,
     },
+    /// The file is several traces, one behind the other.
+    #[error(
+        "{}: another trace begins at byte {at}, behind the end of the first; give each by itself",
+        path.display()
+    )]
+    Several {
+        /// The file.
+        path: PathBuf,
+        /// Where the second begins.
+        at: u64,
+    },
 }
 
 /// Writes blocks to a file, one after the other.
@@ -356,6 +367,14 @@ impl TraceFile {
     /// Bytes behind the end block: they belong to nothing, and are not read.
     pub fn trailing_bytes(&self) -> u64 {
         self.trailing_bytes
+    }
+
+    /// Where another trace begins behind the end of this one, as in files that were joined.
+    pub fn another_begins_at(&self) -> Option<u64> {
+        let at = self.bytes - self.trailing_bytes;
+        let mut start = [0; 7];
+        self.file.read_exact_at(&mut start, at).ok()?;
+        (self.trailing_bytes > 0 && start[..] == MAGIC[..7]).then_some(at)
     }
 
     /// Events in all blocks found.

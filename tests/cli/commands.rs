@@ -304,6 +304,7 @@ fn what_cannot_be_run_is_refused_with_the_remedy() {
     refused("stress --server tcp:1", &["inproc, spawn or unix:PATH"]);
     refused("stress --server unix:/nonexistent/s", &["/nonexistent/s"]);
     refused("stress --threads 0", &["threads", "1 to 256"]);
+    refused("matrix --threads 1 --discipline unlocked", &["2.."]);
     refused("stress --semantics guess", &["typed", "refcount"]);
     refused("stress --duration soon", &["use 90s, 10m or 2h"]);
     refused(

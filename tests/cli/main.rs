@@ -1,6 +1,7 @@
 //! The program as a user starts it: its commands, what they print, and the pages that people read.
 
 mod advice;
+mod agreement;
 mod commands;
 #[path = "../common/mod.rs"]
 mod common;

@@ -158,8 +158,8 @@ fn what_is_behind_the_end_of_a_trace_is_said() {
     let silent = run(&format!("check {file} --quiet"));
     assert!(silent.stderr.is_empty());
     let mut bytes = fs::read(&file).expect("it is there");
-    bytes.extend_from_within(..);
-    let once = bytes.len() / 2;
+    let once = bytes.len();
+    bytes.extend_from_within(1..);
     fs::write(&file, bytes).expect("writable");
     for command in ["check", "replay", "diagnose"] {
         let output = run(&format!("{command} {file} --quiet"));
@@ -170,7 +170,55 @@ fn what_is_behind_the_end_of_a_trace_is_said() {
         );
     }
     let (checked, _) = run_json(&format!("check {file}"));
-    assert_eq!(checked["trailing_bytes"], once);
+    assert_eq!(checked["trailing_bytes"], once - 1);
+}
+
+#[test]
+fn a_trace_behind_a_trace_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [clean, diverged, both] = ["clean.hb", "diverged.hb", "both.hb"]
+        .map(|name| folder.path().join(name).display().to_string());
+    run(&format!("stress --ops 50 --quiet --record {clean}"));
+    run(&format!(
+        "stress --defect free-to-device-0 --quiet --record {diverged}"
+    ));
+    let bytes = [&clean, &diverged].map(|file| fs::read(file).expect("it is there"));
+    fs::write(&both, bytes.concat()).expect("writable");
+    for command in ["check", "replay", "diagnose", "shrink"] {
+        let (answer, code) = run_json(&format!("{command} {both}"));
+        let error = answer["error"].as_str().unwrap_or_default();
+        let at = format!("another trace begins at byte {}", bytes[0].len());
+        assert!(code == 2 && error.contains(&at), "{command}: {answer}");
+    }
+}
+
+#[test]
+fn what_can_be_read_only_once_is_refused_in_words() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).expect("a pipe");
+    let output = folder.path().join("out.hb").display().to_string();
+    let places = [
+        (folder.path().display().to_string(), "a folder"),
+        (
+            pipe.display().to_string(),
+            "a pipe, which cannot be read twice",
+        ),
+        (
+            "/dev/zero".to_owned(),
+            "a device, which cannot be read twice",
+        ),
+    ];
+    for (place, why) in &places {
+        for command in ["check", "diagnose", "replay", "shrink"] {
+            let (answer, code) = run_json(&format!("{command} {place}"));
+            let error = answer["error"].as_str().unwrap_or_default();
+            assert!(code == 2 && error.contains(why), "{command}: {answer}");
+        }
+    }
+    let (answer, code) = run_json(&format!("import csv /dev/zero -o {output}"));
+    let error = answer["error"].as_str().unwrap_or_default();
+    assert!(code == 2 && error.contains(places[2].1), "{answer}");
 }
 
 #[test]

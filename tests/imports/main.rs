@@ -8,6 +8,7 @@
 mod common;
 mod debug_log;
 mod graph_capture;
+mod lost;
 mod nothing;
 mod own_log;
 mod own_server;
@@ -80,6 +81,11 @@ impl Recording {
     /// What another command says of the trace.
     fn said(&self, command: &str) -> (Value, i32) {
         run_json(&format!("{command} {}", self.trace().display()))
+    }
+
+    /// What `diagnose` says of the recording as it is.
+    fn diagnosed(&self) -> (Value, i32) {
+        run_json(&format!("diagnose {}", self.file.display()))
     }
 
     /// As [`Recording::said`], for people.

@@ -227,3 +227,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_line_that_says_a_field_twice_is_not_understood() {
+    let fields = ["\"op\":\"alloc\"", "\"address\":1", "\"size\":64"];
+    let line = |more: &str| format!("{{{}{more}}}\n", fields.join(","));
+    assert_eq!(records(ImportFormat::Jsonl, line("").as_bytes()).0.len(), 1);
+    for more in [
+        "\"op\":\"free\"",
+        "\"address\":2",
+        "\"ptr\":1",
+        "\"bytes\":4",
+    ] {
+        let (read, accounting) = records(ImportFormat::Jsonl, line(&format!(",{more}")).as_bytes());
+        assert_eq!((read.len(), accounting.unrecognised), (0, 1), "{more}");
+    }
+}

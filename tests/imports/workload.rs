@@ -151,3 +151,24 @@ fn a_recording_without_allocations_is_no_workload() {
         "{said}"
     );
 }
+
+#[test]
+fn a_workload_of_a_damaged_trace_says_so() {
+    let rows: String = (0..20_000)
+        .map(|n| format!("alloc,{0},64\nfree,{0},64\n", 64 + n * 64))
+        .collect();
+    let log = Recording::new("csv", "own.csv", format!("op,address,size\n{rows}"));
+    log.import();
+    let whole = std::fs::read(log.trace()).expect("it was written");
+    let shown = || {
+        let trace = log.trace();
+        let output = super::run(&format!(
+            "stress --workload import:{} --ops 10 --quiet",
+            trace.display()
+        ));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    assert!(!shown().contains("damaged"), "{}", shown());
+    std::fs::write(log.trace(), &whole[..whole.len() / 2]).expect("writable");
+    assert!(shown().contains("the trace is damaged"), "{}", shown());
+}

@@ -409,3 +409,18 @@ fn totals_that_fall_below_what_was_there_before_are_no_match() {
         "{report}"
     );
 }
+
+#[test]
+fn totals_agree_about_nothing_where_no_message_is_one_that_servers_take() {
+    let bench = Bench::new(Semantics::Typed);
+    let (log, trace) = (bench.file("own.csv"), bench.file("own.hb"));
+    for (memory, expected) in [("hbm", (3, "inconclusive")), ("dram", (0, "clean"))] {
+        let text = format!("op,address,size,memory\nalloc,0x1000,64,{memory}\n");
+        std::fs::write(&log, text).expect("writable");
+        let (log, output) = (log.display(), trace.display());
+        run(&format!("import csv {log} -o {output} --quiet"));
+        let (report, code) = bench.replay(&trace, "");
+        let verdict = report["verdict"].as_str().expect("a word");
+        assert_eq!((code, verdict), expected, "{memory}: {report}");
+    }
+}

@@ -15,13 +15,12 @@ use super::super::progress::Progress;
 use super::super::verdict::{VerdictSummary, explained_table};
 use super::{SHOWN, weak_report};
 use crate::device::Memory;
-use crate::import::accounting::Accounting;
 use crate::import::allocation::{self, AllocationSource};
 use crate::import::stacks::{StackId, StackTable};
 use crate::import::telling_frames;
 use crate::numbers::{grouped, plural};
 use crate::oracle::allocation_check::{AllocationCheck, AllocationReport, LiveGroup, LiveRecord};
-use crate::oracle::{Kind, Report, Strength, Verdict};
+use crate::oracle::{Kind, Report, Strength};
 use crate::trace::file::{ImportFormat, ImportHeader, TraceFile};
 use crate::trace::text::TextReader;
 
@@ -62,7 +61,7 @@ pub(super) fn check(trace: &TraceFile, header: &ImportHeader, context: &Context)
     let json = json_of(header.format, &found, source.as_ref());
     let words = words(header.format, &found, source.as_ref());
     let findings = findings(header.format, &found, source.stacks());
-    let lost = lost_records(header.format, source.accounting());
+    let lost = source.accounting().lost(header.format);
     drop(source);
     let report = report(header.format, &found, lost, text.damage());
     let mut summary = VerdictSummary::new(u16::try_from(found.threads).unwrap_or(u16::MAX), 0);
@@ -98,8 +97,7 @@ pub(super) fn check(trace: &TraceFile, header: &ImportHeader, context: &Context)
 }
 
 /// The findings as a report: without truth nothing is ever clean. What was never released is a leak
-/// where the records end with the program. A record that could not be read makes the others
-/// contradict each other, once at most: so many findings say nothing of the program.
+/// where the records end with the program.
 fn report(
     format: ImportFormat,
     found: &AllocationReport,
@@ -124,30 +122,7 @@ fn report(
                 .to_owned(),
         ),
     };
-    let findings: u64 = report.divergences.values().sum();
-    let explained = findings > 0 && findings <= lost;
-    let lost_note = || {
-        let records = plural(lost, "record");
-        match explained {
-            true => format!(
-                "{records} not understood: what contradicts the others may be no more than what is missing"
-            ),
-            false => format!(
-                "{records} not understood: the others contradict each other more often than that explains"
-            ),
-        }
-    };
-    let note = match (findings, lost) {
-        (0, _) => weak,
-        (_, 0) => None,
-        _ => Some(lost_note()),
-    };
-    Report {
-        verdict: if explained {
-            Verdict::Inconclusive
-        } else {
-            report.verdict
-        },
+    let report = Report {
         leaks: if format.begins_in_the_middle() {
             0
         } else {
@@ -156,19 +131,11 @@ fn report(
         events: found.records,
         messages: found.allocations + found.releases,
         allocs_failed: found.failed,
-        note: damage.map(str::to_owned).or(note),
-        complete: damage.is_none() && has_history,
+        note: weak.filter(|_| report.divergences.is_empty()),
+        complete: has_history,
         ..report
-    }
-}
-
-/// How many records there were, at least, that could not be read. Lines between the blocks of a
-/// debug log are none.
-fn lost_records(format: ImportFormat, accounting: &Accounting) -> u64 {
-    match format {
-        ImportFormat::DebugLog => accounting.forms.get("cut-block").copied().unwrap_or(0),
-        _ => accounting.unrecognised,
-    }
+    };
+    super::with_damage(report, lost, damage)
 }
 
 /// What the records are, in one line.

@@ -21,11 +21,8 @@ pub(super) fn check_capture(
     let account = capture::messages(trace, header, &mut |seen| check.observe(&seen));
     let found = check.finish();
     let mut summary = VerdictSummary::new(0, 0);
-    summary.add(&super::report(
-        &found,
-        account.damage.as_deref(),
-        "a capture",
-    ));
+    let report = super::report(&found, "a capture");
+    summary.add(&super::with_damage(report, 0, account.damage.as_deref()));
     summary.elapsed_s = started.elapsed().as_secs_f64();
     let stdout = match context.format {
         Format::Json => {
@@ -56,7 +53,8 @@ pub(super) fn check_journal(trace: &TraceFile, context: &Context) -> CommandOutc
     let damage = journal::observations(trace, &mut |seen| check.observe(&seen));
     let found = check.finish();
     let mut summary = VerdictSummary::new(0, 0);
-    summary.add(&super::report(&found, damage.as_deref(), "a journal"));
+    let report = super::report(&found, "a journal");
+    summary.add(&super::with_damage(report, 0, damage.as_deref()));
     summary.elapsed_s = started.elapsed().as_secs_f64();
     let stdout = match context.format {
         Format::Json => summary.json(&super::found_json(&found, "message")),

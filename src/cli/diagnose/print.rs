@@ -21,8 +21,7 @@ const SHOWN_PLACES: usize = 5;
 const SHOWN_FRAMES: usize = 8;
 
 pub(super) fn outcome(path: &Path, diagnosed: &Diagnosed, context: &Context) -> CommandOutcome {
-    let diagnosis = &diagnosed.diagnosis;
-    let status = match diagnosis.named().is_some() || diagnosis.trouble {
+    let status = match diagnosed.is_wrong() {
         true => ExitStatus::Diverged,
         false if diagnosed.says_nothing() => ExitStatus::Undecided,
         false => ExitStatus::Holds,
@@ -44,15 +43,22 @@ fn human(path: &Path, diagnosed: &Diagnosed) -> String {
         path.display(),
         diagnosed.what,
         many(seen.positions, seen.position_word),
-        plural(diagnosis.messages, "message"),
+        match seen.position_word {
+            // Positions count all of them.
+            "message" => format!("{} about a buffer", grouped(diagnosis.messages)),
+            _ => plural(diagnosis.messages, "message"),
+        },
         grouped(seen.unrecognised),
     );
-    if let Some(note) = seen.note() {
+    if let Some(note) = seen.note().or_else(|| diagnosed.lost()) {
         let _ = writeln!(text, "  {note}");
     }
     let _ = writeln!(text, "\n{}", headline(diagnosed));
     for suspect in &diagnosis.causes {
         cause(&mut text, suspect, diagnosed);
+    }
+    if let Some(missed) = diagnosed.missed_words() {
+        let _ = writeln!(text, "\nnote: {missed}");
     }
     for note in &diagnosis.notes {
         let _ = writeln!(text, "\nnote: {note}");
@@ -81,7 +87,7 @@ fn headline(diagnosed: &Diagnosed) -> String {
     }
     let named: Vec<&Suspect> = diagnosis.all_named().collect();
     match named.as_slice() {
-        [] if diagnosis.trouble => {
+        [] if diagnosed.is_wrong() => {
             "something is wrong, and this record does not tell what".to_owned()
         }
         [] if diagnosis.messages == 0 => {
@@ -95,7 +101,7 @@ fn headline(diagnosed: &Diagnosed) -> String {
                 "{} {}, and {}",
                 certainty(first.score),
                 first.cause,
-                others.join(", ")
+                others.join(", and ")
             )
         }
     }

@@ -1,12 +1,13 @@
 //! `heisenbed import` of texts: they are kept as they are, and read before for the account.
 
 use std::fs::File;
-use std::io::{self, BufReader, Seek};
+use std::io::{self, BufReader, Read, Seek, Take};
 use std::path::Path;
 use std::thread;
 
 use super::account::{ImportedRecords, not_understood};
 use super::{ImportArgs, READ_BYTES, at, name_of, open, start_of, written};
+use crate::cli::opened::not_a_file;
 use crate::import::accounting::Accounting;
 use crate::import::server_log::{LogEvent, ServerLogReader};
 use crate::import::{allocation, rmm_log, rocprof};
@@ -21,16 +22,19 @@ pub(super) fn import(
     header: ImportHeader,
 ) -> Result<ImportedRecords, String> {
     let path = &args.files[0];
-    let can_read_twice = file.metadata().is_ok_and(|data| data.is_file());
+    let length = length_of(&file);
+    if let (Some(_), Some(why)) = (&args.output, not_a_file(path)) {
+        return Err(at(path, &why));
+    }
     let beside = args
         .output
         .as_ref()
-        .filter(|_| can_read_twice && header.format != ImportFormat::Rocprof);
+        .filter(|_| length.is_some() && header.format != ImportFormat::Rocprof);
     let (counted, mut kept) = thread::scope(|scope| {
         let mut writer = None;
-        let counted = account_for(&file, &header, &mut || {
+        let counted = account_for(&file, length, &header, &mut || {
             if let (Some(output), None) = (beside, &writer) {
-                writer = Some(scope.spawn(|| keep(path, output, &header)));
+                writer = Some(scope.spawn(|| keep(path, length, output, &header)));
             }
         });
         let join = |writer: thread::ScopedJoinHandle<'_, _>| match writer.join() {
@@ -44,11 +48,14 @@ pub(super) fn import(
     if let Some(output) = args.output.as_ref().filter(|_| kept.is_none()) {
         file.rewind().map_err(|error| at(path, &error))?;
         kept = Some(written(output, |trace| {
+            let mut source = part(&file, length);
             if header.format != ImportFormat::Rocprof || is_by_time {
-                return text::write(trace, header, &mut file);
+                let bytes = text::write(trace, header, &mut source)?;
+                return still_whole(&file, length).map(|()| bytes);
             }
             let mut writer = TextWriter::create(trace, header)?;
-            rocprof::sort(BufReader::with_capacity(READ_BYTES, file), &mut writer)?;
+            rocprof::sort(BufReader::with_capacity(READ_BYTES, source), &mut writer)?;
+            still_whole(&file, length)?;
             writer.end()
         }));
     }
@@ -60,11 +67,39 @@ pub(super) fn import(
 }
 
 /// Writes a file into a trace as it is; returns the bytes written.
-fn keep(path: &Path, output: &Path, header: &ImportHeader) -> Result<u64, String> {
-    let mut file = File::open(path).map_err(|error| at(path, &error))?;
+fn keep(
+    path: &Path,
+    length: Option<u64>,
+    output: &Path,
+    header: &ImportHeader,
+) -> Result<u64, String> {
+    let file = File::open(path).map_err(|error| at(path, &error))?;
     written(output, |trace| {
-        text::write(trace, header.clone(), &mut file)
+        let bytes = text::write(trace, header.clone(), &mut part(&file, length))?;
+        still_whole(&file, length).map(|()| bytes)
     })
+}
+
+/// How long a file is now; `None` where it has no length, as a pipe.
+fn length_of(file: &File) -> Option<u64> {
+    let data = file.metadata().ok().filter(|data| data.is_file());
+    data.map(|data| data.len())
+}
+
+/// A file up to the length that it had: it is read twice, and a log may grow in between.
+fn part(file: &File, length: Option<u64>) -> Take<&File> {
+    file.take(length.unwrap_or(u64::MAX))
+}
+
+/// Refuses a file that is shorter than it was, as one that was rotated: two readings of it may
+/// have seen different ones.
+fn still_whole(file: &File, length: Option<u64>) -> io::Result<()> {
+    match length_of(file) < length {
+        true => Err(io::Error::other(
+            "the recording became shorter while it was read; import it again",
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Imports the logs of several devices, of one process.
@@ -77,12 +112,14 @@ pub(super) fn import_merged(
     for path in &args.files {
         let mut file = open(args, path)?;
         let of_one = ImportHeader::new(header.format, name_of(path));
-        let counted = account_for(&file, &of_one, &mut || ());
+        let length = length_of(&file);
+        let counted = account_for(&file, length, &of_one, &mut || ());
         let (counted, _) = counted.map_err(|error| at(path, &error))?;
         understood(&file, path, header.format, &counted)?;
         accounting.add(&counted, &of_one.source);
         file.rewind().map_err(|error| at(path, &error))?;
-        files.push((of_one.source, BufReader::with_capacity(READ_BYTES, file)));
+        let source = file.take(length.unwrap_or(u64::MAX));
+        files.push((of_one.source, BufReader::with_capacity(READ_BYTES, source)));
     }
     let mut trace_bytes = None;
     if let Some(output) = &args.output {
@@ -104,12 +141,13 @@ pub(super) fn import_merged(
 /// understood.
 fn account_for(
     file: &File,
+    length: Option<u64>,
     header: &ImportHeader,
     on_record: &mut dyn FnMut(),
 ) -> io::Result<(Accounting, bool)> {
-    let text = BufReader::with_capacity(READ_BYTES, file);
+    let text = || BufReader::with_capacity(READ_BYTES, part(file, length));
     let (mut last_ns, mut is_by_time) = (0, true);
-    match allocation::source(header, text) {
+    let counted = match allocation::source(header, text()) {
         Some(mut records) => {
             for record in records.by_ref() {
                 let at_ns = record?.at_ns.unwrap_or(last_ns);
@@ -117,19 +155,20 @@ fn account_for(
                 last_ns = at_ns;
                 on_record();
             }
-            Ok((records.accounting().clone(), is_by_time))
+            (records.accounting().clone(), is_by_time)
         }
         None => {
-            let mut lines = ServerLogReader::new(BufReader::with_capacity(READ_BYTES, file));
+            let mut lines = ServerLogReader::new(text());
             for record in lines.by_ref() {
                 let what = record?.what;
                 if !matches!(what, LogEvent::KnownOther(_) | LogEvent::Unrecognised(_)) {
                     on_record();
                 }
             }
-            Ok((lines.into_accounting(), true))
+            (lines.into_accounting(), true)
         }
-    }
+    };
+    still_whole(file, length).map(|()| counted)
 }
 
 /// Refuses a file that holds nothing, or of which nothing was understood. A server that nobody
@@ -153,4 +192,41 @@ fn understood(
         return Err(not_understood(path, format, accounting, &start_of(file)));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "op,address,size\nalloc,0x1000,64\nfree,0x1000,64\n";
+
+    /// What is written of a file that had `length` bytes when it was opened, and its account.
+    fn read(length: usize) -> (Result<u64, String>, io::Result<u64>) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log.csv");
+        std::fs::write(&path, TEXT).expect("writable");
+        let header = ImportHeader::new(ImportFormat::Csv, "log.csv");
+        let output = folder.path().join("log.hb");
+        let length = Some(length as u64);
+        let kept = keep(&path, length, &output, &header);
+        assert_eq!(kept.is_ok(), output.exists(), "whole or not at all");
+        let file = File::open(&path).expect("it is there");
+        let counted = account_for(&file, length, &header, &mut || ());
+        (kept, counted.map(|(accounting, _)| accounting.lines))
+    }
+
+    #[test]
+    fn what_a_log_grew_by_while_it_was_read_is_no_part_of_it() {
+        let (kept, lines) = read(TEXT.len() - "free,0x1000,64\n".len());
+        assert!(kept.is_ok(), "{kept:?}");
+        assert_eq!(lines.expect("readable"), 2);
+    }
+
+    #[test]
+    fn a_file_that_became_shorter_while_it_was_read_is_refused() {
+        let (kept, lines) = read(TEXT.len() + 1);
+        assert!(kept.is_err_and(|error| error.contains("shorter")));
+        assert!(lines.is_err());
+        assert!(read(TEXT.len()).0.is_ok());
+    }
 }

@@ -39,6 +39,14 @@ impl LineFormat for JsonlParser {
             .into_iter()
             .map(|(field, value)| (field, text(value)))
             .collect();
+        // Which of two is meant nobody knows: as with columns of a CSV log.
+        let twice = |wanted| texts.iter().filter(|(field, _)| *field == wanted).count() > 1;
+        if [Field::Op, Field::Address, Field::Size]
+            .into_iter()
+            .any(twice)
+        {
+            return Err(NO_FORM);
+        }
         let mut fields = Fields::default();
         for (field, text) in &texts {
             fields.set(*field, text.trim());

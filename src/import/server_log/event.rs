@@ -209,6 +209,9 @@ impl LogEvent {
             LogEvent::RemainingTotal(_) => "remaining-total",
             LogEvent::ActiveAllocations(_) => "active-allocations",
             LogEvent::KnownOther(kind) => kind.form(),
+            LogEvent::Unrecognised(
+                UnrecognisedReason::CutMessage | UnrecognisedReason::NumberOutOfRange,
+            ) => "cut-message",
             LogEvent::Unrecognised(_) => "unrecognised",
         }
     }

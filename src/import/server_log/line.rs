@@ -121,7 +121,10 @@ const DEAD: &str = " is dead, removing its buffers...";
 fn parse_forms(text: &str) -> Parsed<LogEvent> {
     if text.contains(FROM_PID) {
         // Nothing else may be tried: without its pid, such a line would be read as another one.
-        return parse_at(text, FROM_PID, from_pid);
+        return parse_at(text, FROM_PID, from_pid).map_err(|reason| match reason {
+            UnrecognisedReason::NoKnownForm => UnrecognisedReason::CutMessage,
+            reason => reason,
+        });
     }
     if text.ends_with(DEAD) {
         return parse_at(text, "PID ", dead_process);

@@ -1,0 +1,65 @@
+//! What `check` finds of the same record: where a diagnosis finds nothing wrong and the check does,
+//! that nothing was found would be a wrong answer.
+//!
+//! The causes are not told from it: it only keeps a diagnosis from saying that all is well.
+
+use std::collections::BTreeMap;
+use std::io::BufRead;
+
+use super::super::check;
+use crate::import::accounting::Accounting;
+use crate::import::server_log::ServerLogReader;
+use crate::oracle::allocation_check::AllocationReport;
+use crate::oracle::check::check_trace;
+use crate::oracle::message_check::check_server_log;
+use crate::oracle::{Kind, Report, Verdict};
+use crate::trace::file::{Header, ImportFormat, TraceFile};
+use crate::trace::text::TextReader;
+
+/// Divergences by their kind.
+pub(super) type Divergences = BTreeMap<Kind, u64>;
+
+/// Of a recorded run, or of a server's log that was imported; nothing of other traces.
+pub(super) fn of_trace(trace: &TraceFile) -> Divergences {
+    match trace.header() {
+        // What contradicts itself was refused by the diagnosis.
+        Header::Run(_) => check_trace(trace, |_| ()).map_or_else(|_| Divergences::new(), certain),
+        Header::Import(header) if header.format == ImportFormat::ServerLog => {
+            of_log(TextReader::new(trace))
+        }
+        _ => Divergences::new(),
+    }
+}
+
+/// Of a server's log.
+pub(super) fn of_log(text: impl BufRead) -> Divergences {
+    let mut log = ServerLogReader::new(text);
+    // What cannot be read is an error of the diagnosis.
+    let Ok(found) = check_server_log(&mut log) else {
+        return Divergences::new();
+    };
+    let lost = log.accounting().lost(ImportFormat::ServerLog);
+    certain(check::with_damage(
+        check::report(&found, "a log"),
+        lost,
+        None,
+    ))
+}
+
+/// Of what an allocator recorded of itself; not of its own table, which says of the history what
+/// that lacks.
+pub(super) fn of_records(
+    format: ImportFormat,
+    found: &AllocationReport,
+    accounting: &Accounting,
+) -> Divergences {
+    let report = check::weak_report(&found.findings, found.first.as_ref());
+    certain(check::with_damage(report, accounting.lost(format), None))
+}
+
+fn certain(report: Report) -> Divergences {
+    match report.verdict {
+        Verdict::Diverged => report.divergences,
+        _ => Divergences::new(),
+    }
+}
