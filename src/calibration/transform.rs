@@ -41,16 +41,6 @@ pub(super) fn moment(
     drawn.unwrap_or_else(fullest)
 }
 
-/// What a server said does not hold of one that saw something else.
-pub(super) fn unsaid(mut seen: Vec<Observation>) -> Vec<Observation> {
-    for observation in &mut seen {
-        if let Observed::Message { server_answer, .. } = &mut observation.what {
-            *server_answer = None;
-        }
-    }
-    seen
-}
-
 /// The record begins after `at`.
 pub(super) fn begin_after(seen: Vec<Observation>, at: usize) -> Vec<Observation> {
     let is_message = |observation: &Observation| message_of(observation).is_some();
@@ -65,25 +55,36 @@ pub(super) fn succeeded(
     first: Vec<Observation>,
     at: usize,
     second: Vec<Observation>,
-    shows_connections: bool,
 ) -> Vec<Observation> {
     let mut seen = first[..=at].to_vec();
     let last = seen.last().map_or(0, |last| last.position);
-    let mut closed = seen[0].clone();
-    closed.position = last + 1;
-    closed.what = Observed::Closed;
-    closed.conn = Some(0);
-    seen.push(closed);
+    let opened = |observation: &Observation| match observation.what {
+        Observed::Opened => observation.conn,
+        _ => None,
+    };
+    let is_open = |conn: &u32| {
+        let closed = |seen: &Observation| seen.what == Observed::Closed && seen.conn == Some(*conn);
+        !seen.iter().any(closed)
+    };
+    let open: Vec<u32> = seen.iter().filter_map(opened).filter(is_open).collect();
+    let next = first
+        .iter()
+        .filter_map(|observation| observation.conn)
+        .max();
+    for conn in open {
+        seen.push(Observation {
+            position: last + 1,
+            at_ns: None,
+            conn: Some(conn),
+            what: Observed::Closed,
+        });
+    }
+    let next = next.map_or(0, |highest| highest + 1);
     seen.extend(second.into_iter().map(|mut observation| {
         observation.position += last + 1;
-        observation.conn = observation.conn.map(|conn| conn + 1);
+        observation.conn = observation.conn.map(|conn| conn + next);
         observation
     }));
-    if !shows_connections {
-        seen.retain(|observation| !matches!(observation.what, Observed::Opened | Observed::Closed));
-        seen.iter_mut()
-            .for_each(|observation| observation.conn = None);
-    }
     seen
 }
 
@@ -196,14 +197,16 @@ pub(super) fn lossy(
 
 /// Whether the loss of these messages can be seen: a life that is lost as a whole leaves nothing.
 pub(super) fn is_visible(lost: &[Observation]) -> bool {
-    let mut halves: BTreeMap<(i32, u64), u32> = BTreeMap::new();
+    // Lives by generation, or by address where messages name none.
+    let mut halves: BTreeMap<(i32, u64, bool), u32> = BTreeMap::new();
     for observation in lost {
         if let Observed::Message { message, .. } | Observed::Dropped { message } = &observation.what
         {
-            let generation = message
-                .extension
-                .map_or(0, |extension| extension.generation);
-            *halves.entry((message.device, generation)).or_default() += 1;
+            let (life, is_named) = match message.extension {
+                Some(extension) => (extension.generation, true),
+                None => (message.address, false),
+            };
+            *halves.entry((message.device, life, is_named)).or_default() += 1;
         }
     }
     halves.values().any(|messages| messages % 2 == 1)
