@@ -451,10 +451,14 @@ impl Drawn<'_> {
         file.seed = self.seed;
         file.transport.layout = self.shape.layout;
         file.semantics = Some(self.shape.semantics);
-        if self.machine.is_some() {
+        if let Some(machine) = self.machine {
             file.threads = 2 + self.random.below(7) as u16;
             // Short ones and long ones.
-            let least = 40 << self.random.below(6);
+            let doublings = match machine {
+                MachineState::Loaded => 4,
+                MachineState::AsFound | MachineState::OneCore => 6,
+            };
+            let least = 40 << self.random.below(doublings);
             file.ops = 2 * (least + self.random.below(least));
             file.perturb = self.random.percent(50);
         } else {

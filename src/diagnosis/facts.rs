@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::address::{AddressKey, DeviceGeneration};
 use super::clients::ProcessCut;
@@ -17,6 +17,8 @@ use crate::oracle::Kind;
 const NEARLY_ALL: f64 = 0.1;
 /// FREEs from the beginning of a record that are kept.
 const MAX_FREES: usize = 1 << 16;
+/// Addresses with a message that was late by far that are kept.
+const MAX_FAR: usize = 1 << 12;
 /// Devices whose first generation is kept.
 const MAX_DEVICES: usize = 1 << 12;
 
@@ -68,8 +70,12 @@ pub(super) struct Facts {
     /// devices that are used alike.
     pub lockstep_allocs: u64,
     recent_allocs: VecDeque<AddressKey>,
+    only_device: Option<i32>,
+    has_several_devices: bool,
     /// By how many messages those were late, in all.
     pub far_lateness: u64,
+    /// The addresses at which they were, as far as they are kept.
+    far_addresses: FxHashSet<AddressKey>,
     /// An ALLOC of an address that had one too many, a FREE of one that had one too few: further
     /// from balance.
     pub deepened: u64,
@@ -84,11 +90,14 @@ pub(super) struct Facts {
     pub first_frees: Sightings,
     /// When those came, among the messages since the record or the server began.
     pub first_frees_by_slice: RecordSlices,
-    /// The first FREEs of lives whose ALLOC the record shows, by number.
-    pub known_frees: Vec<u64>,
+    /// Since the record or the server began: the first FREEs of lives whose ALLOC the record shows,
+    /// by number.
+    known_frees: Vec<u64>,
     /// FREEs of addresses that no message named before, by number, as far as they are kept; in no
     /// order.
-    pub unknown_frees: Vec<u64>,
+    unknown_frees: Vec<u64>,
+    /// What those of servers that have ended came to.
+    known_before_unknown: usize,
     /// The number of messages when the record or the server began.
     pub epoch_began: u64,
     /// The server began with nothing while buffers were live; `number`: how many.
@@ -172,6 +181,12 @@ impl Facts {
     /// An ALLOC of `key`.
     pub fn see_alloc(&mut self, key: AddressKey) {
         self.allocs += 1;
+        // Most records are of one device: there is nothing to look for.
+        let is_one = *self.only_device.get_or_insert(key.device) == key.device;
+        if is_one && !self.has_several_devices {
+            return;
+        }
+        self.has_several_devices = true;
         let beside =
             |other: &AddressKey| other.address == key.address && other.device != key.device;
         self.lockstep_allocs += u64::from(self.recent_allocs.iter().any(beside));
@@ -204,6 +219,19 @@ impl Facts {
             self.recently_late.pop_front();
         }
         self.recently_late.push_back(late);
+    }
+
+    /// A message about `key` was late by so many messages, and by several lives of the address.
+    pub fn see_far(&mut self, key: AddressKey, lateness: u64) {
+        self.far_lateness += lateness;
+        if self.far_addresses.len() < MAX_FAR {
+            self.far_addresses.insert(key);
+        }
+    }
+
+    /// How many addresses had messages that were late by far.
+    pub fn far_addresses(&self) -> usize {
+        self.far_addresses.len()
     }
 
     pub fn count(&mut self, kind: Kind, sighting: &Sighting) {
@@ -253,22 +281,50 @@ impl Facts {
 
     /// A server began at `at`, with nothing live.
     pub fn begin_epoch(&mut self, at: RecordPoint) {
+        self.known_before_unknown = self.known_frees_before_unknown();
         self.epoch_began = at.number;
         self.first_generations.clear();
         self.known_frees.clear();
+        self.unknown_frees.clear();
     }
 
     /// How many FREEs of lives that the record shows came before the middle one of those that it
-    /// does not show.
+    /// does not show; of each server by itself.
     pub fn known_frees_before_unknown(&self) -> usize {
         let mut unknown = self.unknown_frees.clone();
         unknown.sort_unstable();
         let middle = unknown.get(unknown.len() / 2).copied().unwrap_or(0);
-        self.known_frees.partition_point(|number| *number < middle)
+        let known = self.known_frees.partition_point(|number| *number < middle);
+        self.known_before_unknown + known
     }
 
     /// Frames and messages that make no sense.
     pub fn odd(&self) -> u64 {
         self.unknown_frames.count + self.device_pids.count + self.odd_fields.count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(number: u64) -> RecordPoint {
+        RecordPoint {
+            position: number,
+            number,
+        }
+    }
+
+    #[test]
+    fn frees_are_counted_before_those_of_the_same_server() {
+        let key = AddressKey::of_buffer(0, 0x1000);
+        let mut facts = Facts::default();
+        (0..90).for_each(|number| facts.see_known_free(at(number)));
+        facts.see_first_free(key, at(90));
+        facts.begin_epoch(at(100));
+        (100..110).for_each(|number| facts.see_known_free(at(number)));
+        assert_eq!(facts.known_frees_before_unknown(), 90);
+        facts.see_first_free(key, at(110));
+        assert_eq!(facts.known_frees_before_unknown(), 100);
     }
 }
