@@ -96,8 +96,10 @@ pub(super) struct Facts {
     /// FREEs of addresses that no message named before, by number, as far as they are kept; in no
     /// order.
     unknown_frees: Vec<u64>,
-    /// What those of servers that have ended came to.
+    /// What those of servers that have ended came to: before the middle one, and at most before the
+    /// first.
     known_before_unknown: usize,
+    known_before_first: usize,
     /// The number of messages when the record or the server began.
     pub epoch_began: u64,
     /// The server began with nothing while buffers were live; `number`: how many.
@@ -282,6 +284,7 @@ impl Facts {
     /// A server began at `at`, with nothing live.
     pub fn begin_epoch(&mut self, at: RecordPoint) {
         self.known_before_unknown = self.known_frees_before_unknown();
+        self.known_before_first = self.known_frees_before_first_unknown();
         self.epoch_began = at.number;
         self.first_generations.clear();
         self.known_frees.clear();
@@ -296,6 +299,14 @@ impl Facts {
         let middle = unknown.get(unknown.len() / 2).copied().unwrap_or(0);
         let known = self.known_frees.partition_point(|number| *number < middle);
         self.known_before_unknown + known
+    }
+
+    /// How many came before the first of those that it does not show; of the server of which it
+    /// were the most.
+    pub fn known_frees_before_first_unknown(&self) -> usize {
+        let first = self.unknown_frees.iter().min().copied().unwrap_or(0);
+        let known = self.known_frees.partition_point(|number| *number < first);
+        self.known_before_first.max(known)
     }
 
     /// Frames and messages that make no sense.
@@ -326,5 +337,6 @@ mod tests {
         assert_eq!(facts.known_frees_before_unknown(), 90);
         facts.see_first_free(key, at(110));
         assert_eq!(facts.known_frees_before_unknown(), 100);
+        assert_eq!(facts.known_frees_before_first_unknown(), 90);
     }
 }

@@ -5,9 +5,17 @@
 //! clients live leaves the same from there on.
 
 use super::super::facts::Facts;
+use super::super::outcome::CONFIDENT;
 use super::evidence::{Evidence, at_least_one};
 use super::shares::Shares;
 use crate::numbers::plural;
+
+/// FREEs of known buffers that may come before the first of an earlier one: at the beginning all
+/// that is live is earlier.
+const BEFORE_FIRST: usize = 2;
+/// The highest score where messages may be lost: a burst that takes the first ALLOCs of a thread
+/// leaves the same, and a FREE after a FREE at an address that was used before.
+const BESIDE_LOSSES: f64 = CONFIDENT - 0.05;
 
 pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     let proven = facts.first_frees.proven as f64;
@@ -31,6 +39,7 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
         proven,
         count,
         says,
+        at_most: (proven == 0.0 && may_be_lost(facts)).then_some(BESIDE_LOSSES),
         ..Evidence::default()
     };
     if proven > 0.0 || shares.first_late >= shares.first_lost {
@@ -44,4 +53,11 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
         );
     }
     evidence
+}
+
+/// Whether something speaks for losses, if only little.
+fn may_be_lost(facts: &Facts) -> bool {
+    facts.known_frees_before_first_unknown() > BEFORE_FIRST
+        || facts.second_frees.inferred() > 0
+        || facts.lost_frees.inferred() > 0
 }

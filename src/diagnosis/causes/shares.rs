@@ -36,9 +36,10 @@ const CLOSENESS: f64 = 8.0;
 /// Lives without FREE that double releases seem to leave, for each FREE too many, by mistake.
 const MISTAKEN: f64 = 0.01;
 
-/// How likely a double release is beside a FREE of what no message named: it leaves none, but the
-/// record may begin late.
+/// How likely a double release is beside each of a few FREEs of what no message named: it leaves
+/// none, but the record may begin late.
 const UNNAMED: f64 = 0.3;
+const FEW_UNNAMED: u64 = 4;
 
 /// Of the ALLOCs and FREEs too many at an address out of balance: the share of those that lead away
 /// from balance, where messages are late. Two threads are seldom late at one address.
@@ -178,7 +179,7 @@ impl Shares {
             (CLOSE * CLOSENESS * longer.powf(CLOSENESS - 1.0) + 1.0 - CLOSE).ln()
         });
         // How much likelier that so few FREEs are missing: a loss takes as many FREEs as ALLOCs.
-        let unnamed = facts.first_frees.inferred().min(1) as f64;
+        let unnamed = facts.first_frees.inferred().min(FEW_UNNAMED) as f64;
         let missing = self.lost_frees.min(4096.0);
         let without_alloc = count + self.far_lost.min(4096.0);
         let counts = unnamed * UNNAMED.ln()
