@@ -18,6 +18,7 @@ pub mod runs;
 mod transform;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,8 @@ pub struct CalibrationPlan<'a> {
     pub only: Option<Cause>,
     /// Whose traffic it is, where it is not the engine's.
     pub program: Option<&'a Program>,
+    /// Set by somebody who wants it to end early.
+    pub interrupt: &'a AtomicBool,
 }
 
 /// How runs came out.
@@ -104,21 +107,23 @@ impl CalibrationPlan<'_> {
     }
 }
 
-/// Makes runs and diagnoses them. `keep_going` is told how many are done and says whether to.
+/// Makes runs and diagnoses them; the rows that are whole, where it is interrupted. `progress` is
+/// told how many runs are done.
 pub fn calibrate(
     plan: CalibrationPlan<'_>,
-    mut keep_going: impl FnMut(u64) -> bool,
+    mut progress: impl FnMut(u64),
 ) -> Result<Confusion, runs::PlantError> {
     let mut rows = Vec::new();
     let mut done = 0;
     for cause in plan.causes() {
         let mut row = Row::new(cause);
         for run in 0..plan.runs {
-            if !keep_going(done) {
+            progress(done);
+            let planted = PlantedRun::new(cause, &plan, run);
+            if plan.interrupt.load(Ordering::Relaxed) {
                 return Ok(Confusion { rows });
             }
-            let planted = PlantedRun::new(cause, plan.engine, plan.program, plan.seed, run)?;
-            row.add(run, &planted);
+            row.add(run, &planted?);
             done += 1;
         }
         rows.push(row);

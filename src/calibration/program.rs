@@ -72,6 +72,7 @@ impl Program {
         &self,
         seed: u64,
         semantics: Semantics,
+        interrupt: &AtomicBool,
     ) -> Result<Option<Vec<Observation>>, ProgramError> {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("server.sock");
@@ -80,7 +81,7 @@ impl Program {
         let seed = (seed >> 33).to_string();
         let command = self.command.replace(SEED_PLACEHOLDER, &seed);
         let client = RunningClient::start(&command, &path)?;
-        let end = client.wait(TIMEOUT, &AtomicBool::new(false))?;
+        let end = client.wait(TIMEOUT, interrupt)?;
         let seen = server.shutdown();
         match end.code() {
             Some(0) => {}

@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::forms::{Form, Shape, present};
 use super::machine::MachineState;
 use super::program::{self, Program, ProgramError};
-use super::{mesh, transform};
+use super::{CalibrationPlan, mesh, transform};
 use crate::diagnosis::{Cause, Circumstances, Diagnoser, Diagnosis};
 use crate::engine::controlled::machine::{RunEnd, Setup, SetupError};
 use crate::engine::controlled::observe::observe;
@@ -98,19 +98,17 @@ pub struct PlantedRun {
 }
 
 impl PlantedRun {
-    /// Run `run` of `seed` with `cause`; of `program`, where there is one.
+    /// Run `run` of `plan` with `cause`.
     pub fn new(
         cause: Option<Cause>,
-        engine: RunsOn,
-        program: Option<&Program>,
-        seed: u64,
+        plan: &CalibrationPlan<'_>,
         run: u64,
     ) -> Result<PlantedRun, PlantError> {
         let index = cause.map_or(0, |cause| 1 + cause as u64);
         let mut redrawn = 0;
         let (drawn, (seen, complete)) = loop {
             let stream = index + redrawn * (1 + Cause::ALL.len() as u64);
-            let mut drawn = Drawn::new(engine, program, seed, run, stream);
+            let mut drawn = Drawn::new(plan, run, stream);
             match drawn.record(cause) {
                 // The workload leaves the cause no room.
                 Err(PlantError::NotStruck { .. }) if redrawn < REDRAWN => redrawn += 1,
@@ -140,6 +138,7 @@ impl PlantedRun {
 /// What is drawn for a run.
 struct Drawn<'a> {
     program: Option<&'a Program>,
+    interrupt: &'a AtomicBool,
     seed: u64,
     run: u64,
     shape: Shape,
@@ -149,19 +148,14 @@ struct Drawn<'a> {
 }
 
 impl<'a> Drawn<'a> {
-    fn new(
-        engine: RunsOn,
-        program: Option<&'a Program>,
-        seed: u64,
-        run: u64,
-        stream: u64,
-    ) -> Drawn<'a> {
-        let mut random = Random::new(seed, run, Purpose::Calibration, stream);
+    fn new(plan: &CalibrationPlan<'a>, run: u64, stream: u64) -> Drawn<'a> {
+        let mut random = Random::new(plan.seed, run, Purpose::Calibration, stream);
         let seed = random.bits();
         let shape = Shape::draw(&mut random);
-        let machine = (engine == RunsOn::Threads).then(|| MachineState::draw(&mut random));
+        let machine = (plan.engine == RunsOn::Threads).then(|| MachineState::draw(&mut random));
         Drawn {
-            program,
+            program: plan.program,
+            interrupt: plan.interrupt,
             seed,
             run,
             shape,
@@ -264,7 +258,7 @@ impl Drawn<'_> {
         if let Some(program) = self.program {
             let semantics = self.shape.semantics;
             let seed = self.seed.wrapping_add(which << 40);
-            let record = || program.record(seed, semantics);
+            let record = || program.record(seed, semantics, self.interrupt);
             let seen = match self.machine {
                 Some(machine) => machine.during(record)?,
                 None => record()?,
@@ -353,14 +347,11 @@ impl Drawn<'_> {
         let (mut seen, complete) = self.struck(Cause::Loss, file, |report| {
             report.count(Kind::LostMessage) > 0
         })?;
-        let dropped =
-            |observation: &&Observation| matches!(observation.what, Observed::Dropped { .. });
-        let dropped: Vec<Observation> = seen.iter().filter(dropped).cloned().collect();
-        if !transform::is_visible(&dropped) {
-            return Err(self.not_struck(Cause::Loss));
-        }
         // The server's side only: the client's own account would say it outright.
         seen.retain(|observation| !matches!(observation.what, Observed::Dropped { .. }));
+        if !transform::shows_loss(&seen) {
+            return Err(self.not_struck(Cause::Loss));
+        }
         Ok((seen, complete))
     }
 
@@ -536,8 +527,7 @@ impl Drawn<'_> {
         schedule: u64,
         machine: MachineState,
     ) -> Result<(Vec<Observation>, bool, Report), PlantError> {
-        let interrupt = AtomicBool::new(false);
-        let config = RunConfig::new(scenario, self.run * TRIES + schedule, &interrupt);
+        let config = RunConfig::new(scenario, self.run * TRIES + schedule, self.interrupt);
         let checked = machine.during(|| recorded_and_checked(config, |_| ()))?;
         let mut seen = Vec::new();
         let trace = checked.trace.expect("it was recorded");

@@ -1,9 +1,10 @@
 //! Faults that the engine does not have, made by changing what was recorded of a run without one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::scenario::random::Random;
 use crate::trace::observation::{Observation, Observed};
+use crate::tracking::entry::Class;
 use crate::tracking::{Layout, Message, wire};
 
 /// Where `messages` were cut and how many buffers were live there.
@@ -192,24 +193,29 @@ pub(super) fn lossy(
     };
     let (lost, kept): (Vec<Observation>, Vec<Observation>) =
         seen.into_iter().partition(&mut is_lost);
-    is_visible(&lost).then_some(kept)
+    (!lost.is_empty() && shows_loss(&kept)).then_some(kept)
 }
 
-/// Whether the loss of these messages can be seen: a life that is lost as a whole leaves nothing.
-pub(super) fn is_visible(lost: &[Observation]) -> bool {
-    // Lives by generation, or by address where messages name none.
-    let mut halves: BTreeMap<(i32, u64, bool), u32> = BTreeMap::new();
-    for observation in lost {
-        if let Observed::Message { message, .. } | Observed::Dropped { message } = &observation.what
-        {
-            let (life, is_named) = match message.extension {
-                Some(extension) => (extension.generation, true),
-                None => (message.address, false),
-            };
-            *halves.entry((message.device, life, is_named)).or_default() += 1;
-        }
-    }
-    halves.values().any(|messages| messages % 2 == 1)
+/// Whether what is left can show a loss: a message contradicts another one, or carries a stamp, so
+/// that one is missing. A FREE that is lost and whose address does not come back leaves a buffer
+/// that is live, and nothing else.
+pub(super) fn shows_loss(kept: &[Observation]) -> bool {
+    let mut live: BTreeSet<(i32, u64, Class)> = BTreeSet::new();
+    kept.iter().filter_map(message_of).any(|message| {
+        let Some((class, opens)) = message.kind.role() else {
+            return false;
+        };
+        let stamped = message
+            .extension
+            .is_some_and(|extension| extension.sequence > 0);
+        let key = (message.device, message.address, class);
+        let fits = if opens {
+            live.insert(key)
+        } else {
+            live.remove(&key)
+        };
+        stamped || !fits
+    })
 }
 
 fn message_of(observation: &Observation) -> Option<&Message> {

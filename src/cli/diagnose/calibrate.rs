@@ -46,6 +46,7 @@ fn measure(args: &DiagnoseArgs, context: &Context) -> Result<CommandOutcome, Str
         },
         only: args.cause,
         program: program.as_ref(),
+        interrupt: &context.interrupt,
     };
     let rows = plan.causes().len();
     if rows == 0 {
@@ -53,10 +54,7 @@ fn measure(args: &DiagnoseArgs, context: &Context) -> Result<CommandOutcome, Str
     }
     let mut progress = Progress::new(context.quiet, "calibrate", "runs", args.runs * rows as u64);
     context.catch_interrupts();
-    let confusion = calibrate(plan, |done| {
-        progress.update(done);
-        !context.interrupt.load(std::sync::atomic::Ordering::Relaxed)
-    });
+    let confusion = calibrate(plan, |done| progress.update(done));
     progress.finish();
     let confusion = confusion.map_err(|error| error.to_string())?;
     let interrupted = context.interrupt.load(std::sync::atomic::Ordering::Relaxed);
