@@ -446,8 +446,8 @@ impl Drawn<'_> {
             file.threads = 2 + self.random.below(7) as u16;
             // Short ones and long ones.
             let doublings = match machine {
-                MachineState::Loaded => 4,
-                MachineState::AsFound | MachineState::OneCore => 6,
+                MachineState::Loaded => 3,
+                MachineState::AsFound | MachineState::OneCore => 5,
             };
             let least = 40 << self.random.below(doublings);
             file.ops = 2 * (least + self.random.below(least));

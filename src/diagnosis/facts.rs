@@ -96,10 +96,10 @@ pub(super) struct Facts {
     /// FREEs of addresses that no message named before, by number, as far as they are kept; in no
     /// order.
     unknown_frees: Vec<u64>,
-    /// What those of servers that have ended came to: before the middle one, and at most before the
-    /// first.
+    /// What those of servers that have ended came to.
     known_before_unknown: usize,
-    known_before_first: usize,
+    /// Messages before the first of them, of the server of which it were the most.
+    before_first_unknown: u64,
     /// The number of messages when the record or the server began.
     pub epoch_began: u64,
     /// The server began with nothing while buffers were live; `number`: how many.
@@ -148,8 +148,8 @@ pub(super) struct Facts {
     pub outlived: u64,
     /// The most addresses at which something was live or open.
     pub peak_live: u64,
-    /// The lowest generation of each device that an ALLOC showed.
-    pub first_generations: FxHashMap<i32, u64>,
+    /// The generations of each device with which the record began.
+    first_generations: FxHashMap<i32, FirstGenerations>,
     /// Messages of normal lives: from ALLOC to FREE, from FREE to the next ALLOC, from FREE to
     /// FREE.
     pub lives: Gaps,
@@ -160,6 +160,40 @@ pub(super) struct Facts {
     /// Divergences, as the check without truth counts them.
     pub kinds: BTreeMap<Kind, u64>,
     pub first: Option<(Kind, Sighting)>,
+}
+
+/// The generations with which the record of a device began.
+#[derive(Clone, Copy, Debug, Default)]
+struct FirstGenerations {
+    allocs: u64,
+    lowest: u64,
+    /// Of the first few ALLOCs.
+    highest_of_first: u64,
+}
+
+/// ALLOCs with which a record begins: as many threads may each have one on its way.
+const FIRST_ALLOCS: u64 = 64;
+
+impl FirstGenerations {
+    fn see(&mut self, number: u64) {
+        self.lowest = match self.allocs {
+            0 => number,
+            _ => number.min(self.lowest),
+        };
+        if self.allocs < FIRST_ALLOCS {
+            self.highest_of_first = number.max(self.highest_of_first);
+        }
+        self.allocs += 1;
+    }
+
+    /// What begins with the first allocation is whole. Else ALLOCs of higher generations may have
+    /// come before the record, while a thread with a lower one was late.
+    fn from(self) -> u64 {
+        match self.lowest {
+            1 => 1,
+            _ => self.highest_of_first,
+        }
+    }
 }
 
 /// A message that was late.
@@ -247,16 +281,17 @@ impl Facts {
     pub fn see_generation(&mut self, generation: DeviceGeneration) {
         let DeviceGeneration { device, number } = generation;
         let room = self.first_generations.len() < MAX_DEVICES;
-        match self.first_generations.get_mut(&device) {
-            Some(first) => *first = number.min(*first),
-            None if room => _ = self.first_generations.insert(device, number),
-            None => {}
+        if room || self.first_generations.contains_key(&device) {
+            let first = self.first_generations.entry(device).or_default();
+            first.see(number);
         }
     }
 
-    /// The lowest generation that an ALLOC on `device` named; 0 where there was none.
+    /// The generation of `device` from which on the record shows each ALLOC that came; 0 where it
+    /// shows none.
     pub fn first_generation(&self, device: i32) -> u64 {
-        self.first_generations.get(&device).copied().unwrap_or(0)
+        let first = self.first_generations.get(&device);
+        first.map_or(0, |first| first.from())
     }
 
     /// A life that began at `from` was there at `end`, and no FREE came.
@@ -284,7 +319,7 @@ impl Facts {
     /// A server began at `at`, with nothing live.
     pub fn begin_epoch(&mut self, at: RecordPoint) {
         self.known_before_unknown = self.known_frees_before_unknown();
-        self.known_before_first = self.known_frees_before_first_unknown();
+        self.before_first_unknown = self.messages_before_first_unknown();
         self.epoch_began = at.number;
         self.first_generations.clear();
         self.known_frees.clear();
@@ -301,12 +336,12 @@ impl Facts {
         self.known_before_unknown + known
     }
 
-    /// How many came before the first of those that it does not show; of the server of which it
-    /// were the most.
-    pub fn known_frees_before_first_unknown(&self) -> usize {
-        let first = self.unknown_frees.iter().min().copied().unwrap_or(0);
-        let known = self.known_frees.partition_point(|number| *number < first);
-        self.known_before_first.max(known)
+    /// How many messages came before the first FREE of an address that none named before; of the
+    /// server of which it were the most.
+    pub fn messages_before_first_unknown(&self) -> u64 {
+        let first = self.unknown_frees.iter().min();
+        let before = first.map_or(0, |first| first.saturating_sub(self.epoch_began));
+        self.before_first_unknown.max(before)
     }
 
     /// Frames and messages that make no sense.
@@ -337,6 +372,6 @@ mod tests {
         assert_eq!(facts.known_frees_before_unknown(), 90);
         facts.see_first_free(key, at(110));
         assert_eq!(facts.known_frees_before_unknown(), 100);
-        assert_eq!(facts.known_frees_before_first_unknown(), 90);
+        assert_eq!(facts.messages_before_first_unknown(), 90);
     }
 }
