@@ -181,7 +181,13 @@ pub(super) fn lossy(
     let beginning = seen.len() / 10;
     let mut is_lost = |observation: &Observation| {
         number += 1;
-        if message_of(observation).is_none() || number < beginning {
+        let Some(message) = message_of(observation) else {
+            return false;
+        };
+        // In the order of stamps, where a server takes them so, it may be another one.
+        let stamp = message.extension.map_or(0, |extension| extension.sequence);
+        let is_early = number < beginning || (stamp > 0 && stamp < beginning as u64);
+        if is_early {
             return false;
         }
         if left == 0 && random.below(10_000) < per_10k && random.below(most) == 0 {

@@ -70,8 +70,6 @@ pub(super) struct Facts {
     /// devices that are used alike.
     pub lockstep_allocs: u64,
     recent_allocs: VecDeque<AddressKey>,
-    only_device: Option<i32>,
-    has_several_devices: bool,
     /// By how many messages those were late, in all.
     pub far_lateness: u64,
     /// The addresses at which they were, as far as they are kept.
@@ -217,12 +215,6 @@ impl Facts {
     /// An ALLOC of `key`.
     pub fn see_alloc(&mut self, key: AddressKey) {
         self.allocs += 1;
-        // Most records are of one device: there is nothing to look for.
-        let is_one = *self.only_device.get_or_insert(key.device) == key.device;
-        if is_one && !self.has_several_devices {
-            return;
-        }
-        self.has_several_devices = true;
         let beside =
             |other: &AddressKey| other.address == key.address && other.device != key.device;
         self.lockstep_allocs += u64::from(self.recent_allocs.iter().any(beside));

@@ -633,6 +633,27 @@ fn messages_of_two_connections_that_come_in_batches_are_not_lost() {
 }
 
 #[test]
+fn frees_that_are_read_before_their_allocs_are_not_lost() {
+    // The server reads the connection of the thread that releases before that of the other one.
+    let mut seen = Vec::new();
+    for _ in 0..6 {
+        for (conn, kind) in [(1, MessageKind::Free), (0, MessageKind::Alloc)] {
+            for address in 1..24 {
+                let position = seen.len() as u64 + 1;
+                seen.push(message(position, conn, kind, 0x1000 * address));
+            }
+        }
+    }
+    let diagnosis = diagnosed(&seen);
+    let confident = diagnosis.causes.iter().filter(|it| it.score >= CONFIDENT);
+    let confident: Vec<Cause> = confident.map(|it| it.cause).collect();
+    assert!(
+        confident.iter().all(|cause| *cause == Cause::Reordering),
+        "{diagnosis:?}"
+    );
+}
+
+#[test]
 fn every_life_at_an_address_that_a_sweep_takes_counts() {
     let (diagnosis, _) = of_text(&log("+100@7 +100@7 +200@8 -200@8 !7 -100@7 -100@7"));
     assert_eq!(first(&diagnosis).expect("a cause").0, "dead-client-sweep");

@@ -95,6 +95,17 @@ impl PendingFrees {
         self.deficit.is_empty() && self.unlisted == 0
     }
 
+    /// Whether there is one.
+    pub fn is_one(&self) -> bool {
+        self.unlisted == 0 && self.deficit.len() == 1
+    }
+
+    /// Whether no message named the address before the first.
+    pub fn is_first(&self) -> bool {
+        let first = self.deficit.first();
+        first.is_some_and(|pending| pending.before.is_none())
+    }
+
     /// Whether there is one, and no life has begun and ended since.
     pub fn is_one_alone(&self) -> bool {
         self.unlisted == 0 && matches!(self.deficit.as_slice(), [one] if one.cycles == 0)
