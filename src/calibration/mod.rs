@@ -2,30 +2,34 @@
 //!
 //! [`runs`] makes them, under control or on real threads ([`RunsOn`]) in several states of the
 //! [`machine`], with the engine's own faults where it has them and by changing recorded messages
-//! where it has not; [`forms`] shows each as one of the records that people have: extended
-//! messages, messages of the plain wire, the lines of a server's log. [`calibrate`] diagnoses them
-//! and counts. Run i of a seed is drawn alike whatever else is run; what real threads make of it is
-//! another each time.
+//! where it has not, or takes the traffic of somebody's [`program`]; [`forms`] shows each as one of
+//! the records that people have: a recorded run, a proxy's capture, the lines of a server's log, in
+//! any layout and semantics. [`calibrate`] diagnoses them and counts; [`measurement`] keeps what
+//! was counted and prints it. Run i of a seed is drawn alike whatever else is run; what real
+//! threads make of it is another each time.
 
 pub mod forms;
+mod heard;
 pub mod machine;
+pub mod measurement;
 mod mesh;
+pub mod program;
 pub mod runs;
 mod transform;
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::diagnosis::{CONFIDENT, Cause};
-use forms::Form;
+use program::Program;
 use runs::PlantedRun;
 pub use runs::RunsOn;
 
 /// What to calibrate with.
 #[derive(Clone, Copy, Debug)]
-pub struct CalibrationPlan {
+pub struct CalibrationPlan<'a> {
     /// Runs of each cause, and as many without one.
     pub runs: u64,
     /// Where they come from.
@@ -34,62 +38,92 @@ pub struct CalibrationPlan {
     pub engine: RunsOn,
     /// Only runs of this cause.
     pub only: Option<Cause>,
+    /// Whose traffic it is, where it is not the engine's.
+    pub program: Option<&'a Program>,
+    /// Set by somebody who wants it to end early.
+    pub interrupt: &'a AtomicBool,
+}
+
+/// How runs came out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// How many.
+    pub runs: u64,
+    /// The planted cause was ranked first (nothing wrong was found, where there is none).
+    pub right: u64,
+    /// It was not, and the diagnosis says that it cannot tell: it names no cause, or several of
+    /// which the planted one is one.
+    pub cannot_tell: u64,
+    /// Right, and with confidence.
+    pub right_confident: u64,
+    /// Another cause was named with confidence, first or not.
+    pub wrong_confident: u64,
 }
 
 /// What the diagnosis made of runs with one cause.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
     /// The cause; none for runs without trouble.
     pub planted: Option<Cause>,
-    /// How many.
-    pub runs: u64,
+    /// How they came out.
+    #[serde(flatten)]
+    pub all: Tally,
     /// How often each cause was ranked first, whatever its score.
     pub first: BTreeMap<Cause, u64>,
     /// Nothing wrong was found.
     pub nothing: u64,
     /// Something was wrong, and no cause was named: the record does not tell, and that was said.
     pub undecided: u64,
-    /// The planted cause was ranked first (nothing wrong was found, where there is none).
-    pub right: u64,
-    /// It was not, and the diagnosis says that it cannot tell: it names no cause, or several of
-    /// which the planted one is one.
-    pub cannot_tell: u64,
-    /// Of those: with confidence.
-    pub right_confident: u64,
-    /// Another cause was named with confidence, first or not.
-    pub wrong_confident: u64,
     /// The highest score that another cause got.
     pub highest_wrong: f64,
+    /// The same by what the record is, its layout, the server's semantics, and the state of the
+    /// machine.
+    #[serde(default)]
+    pub conditions: BTreeMap<String, Tally>,
     /// The runs in which the planted cause was not first or another was named with confidence:
-    /// `RUN/form`, of real threads with the state of the machine, and what was ranked first.
+    /// `RUN/form/layout/semantics`, of real threads with the state of the machine, and what was
+    /// ranked first.
     pub missed: Vec<String>,
 }
 
 /// The confusion matrix.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Confusion {
     /// A row a cause, and one for runs without trouble.
     pub rows: Vec<Row>,
 }
 
-/// Makes runs and diagnoses them. `keep_going` is told how many are done and says whether to.
+impl CalibrationPlan<'_> {
+    /// The causes that it plants, in their order; none: no trouble.
+    pub fn causes(&self) -> Vec<Option<Cause>> {
+        let all = match self.program {
+            Some(program) => program.causes(),
+            None => std::iter::once(None)
+                .chain(Cause::ALL.into_iter().map(Some))
+                .collect(),
+        };
+        let is_asked = |cause: &Option<Cause>| self.only.is_none() || self.only == *cause;
+        all.into_iter().filter(is_asked).collect()
+    }
+}
+
+/// Makes runs and diagnoses them; the rows that are whole, where it is interrupted. `progress` is
+/// told how many runs are done.
 pub fn calibrate(
-    plan: CalibrationPlan,
-    mut keep_going: impl FnMut(u64) -> bool,
+    plan: CalibrationPlan<'_>,
+    mut progress: impl FnMut(u64),
 ) -> Result<Confusion, runs::PlantError> {
     let mut rows = Vec::new();
     let mut done = 0;
-    for cause in std::iter::once(None).chain(Cause::ALL.into_iter().map(Some)) {
-        if plan.only.is_some() && plan.only != cause {
-            continue;
-        }
+    for cause in plan.causes() {
         let mut row = Row::new(cause);
         for run in 0..plan.runs {
-            if !keep_going(done) {
+            progress(done);
+            let planted = PlantedRun::new(cause, &plan, run);
+            if plan.interrupt.load(Ordering::Relaxed) {
                 return Ok(Confusion { rows });
             }
-            let planted = PlantedRun::new(cause, plan.engine, plan.seed, run)?;
-            row.add(run, &planted);
+            row.add(run, &planted?);
             done += 1;
         }
         rows.push(row);
@@ -97,26 +131,32 @@ pub fn calibrate(
     Ok(Confusion { rows })
 }
 
+impl Tally {
+    fn add(&mut self, other: Tally) {
+        self.runs += other.runs;
+        self.right += other.right;
+        self.cannot_tell += other.cannot_tell;
+        self.right_confident += other.right_confident;
+        self.wrong_confident += other.wrong_confident;
+    }
+}
+
 impl Row {
     fn new(planted: Option<Cause>) -> Row {
         Row {
             planted,
-            runs: 0,
+            all: Tally::default(),
             first: BTreeMap::new(),
             nothing: 0,
             undecided: 0,
-            right: 0,
-            cannot_tell: 0,
-            right_confident: 0,
-            wrong_confident: 0,
             highest_wrong: 0.0,
+            conditions: BTreeMap::new(),
             missed: Vec::new(),
         }
     }
 
     fn add(&mut self, run: u64, planted: &PlantedRun) {
         let diagnosis = &planted.diagnose();
-        self.runs += 1;
         let first = diagnosis.causes.first();
         match first {
             Some(first) => *self.first.entry(first.cause).or_default() += 1,
@@ -137,11 +177,18 @@ impl Row {
         let highest_wrong = wrong.map(|cause| cause.score).fold(0.0, f64::max);
         let is_wrong = highest_wrong >= CONFIDENT;
         self.highest_wrong = self.highest_wrong.max(highest_wrong);
-        self.right += u64::from(is_right);
         let confident = first.is_none_or(|first| first.score >= CONFIDENT);
-        self.right_confident += u64::from(is_right && confident);
-        self.wrong_confident += u64::from(is_wrong);
-        self.cannot_tell += u64::from((is_undecided || says_so) && !is_right);
+        let tally = Tally {
+            runs: 1,
+            right: u64::from(is_right),
+            cannot_tell: u64::from((is_undecided || says_so) && !is_right),
+            right_confident: u64::from(is_right && confident),
+            wrong_confident: u64::from(is_wrong),
+        };
+        self.all.add(tally);
+        for condition in planted.conditions() {
+            self.conditions.entry(condition).or_default().add(tally);
+        }
         if !is_right || is_wrong {
             let ranked = diagnosis.causes.iter().take(2);
             let ranked = ranked.map(|cause| format!("{} {:.2}", cause.cause, cause.score));
@@ -156,18 +203,20 @@ impl PlantedRun {
     /// What it is called among those of its cause.
     fn name(&self, run: u64) -> String {
         match self.machine {
-            Some(machine) => format!("{run}/{}/{machine}", self.form),
-            None => format!("{run}/{}", self.form),
+            Some(machine) => format!("{run}/{}/{machine}", self.shape),
+            None => format!("{run}/{}", self.shape),
         }
     }
-}
 
-impl fmt::Display for Form {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Form::Extended => "extended",
-            Form::Plain => "plain",
-            Form::Log => "log",
-        })
+    /// Under what it was run and recorded, a word for each.
+    fn conditions(&self) -> Vec<String> {
+        let shape = self.shape;
+        let mut conditions = vec![
+            format!("record: {}", shape.form),
+            format!("layout: {}", shape.layout),
+            format!("semantics: {}", shape.semantics),
+        ];
+        conditions.extend(self.machine.map(|machine| format!("machine: {machine}")));
+        conditions
     }
 }

@@ -1,19 +1,20 @@
-//! Runs with one known cause, of the controlled engine or on real threads.
+//! Runs with one known cause: of the controlled engine, on real threads, or of somebody's program.
 //!
 //! Each is drawn: threads, operations, buffers a thread holds, hand-off or not, the discipline and
-//! its switches, where a fault strikes, and the form of the record. What the cause needs to show at
-//! all is demanded of the truth, never of the diagnosis: a run in which no race happened is drawn
-//! again.
+//! its switches, connections, where a fault strikes, and the shape of the record. What the cause
+//! needs to show at all is demanded of the truth, never of the diagnosis: a run in which no race
+//! happened is drawn again.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::forms::{Form, present};
+use super::forms::{Form, Shape, present};
 use super::machine::MachineState;
-use super::mesh;
-use super::transform;
+use super::program::{self, Program, ProgramError};
+use super::{CalibrationPlan, mesh, transform};
 use crate::diagnosis::{Cause, Circumstances, Diagnoser, Diagnosis};
 use crate::engine::controlled::machine::{RunEnd, Setup, SetupError};
 use crate::engine::controlled::observe::observe;
@@ -26,15 +27,18 @@ use crate::registry::Semantics;
 use crate::scenario::op::Op;
 use crate::scenario::random::{Purpose, Random};
 use crate::scenario::workload::Memories;
-use crate::scenario::{Scenario, ScenarioError, ScenarioFile};
+use crate::scenario::{Connections, Scenario, ScenarioError, ScenarioFile};
 use crate::trace::observation::{Observation, Observed};
 use crate::tracking::Layout;
 use crate::tracking::transport::SendMode;
 
 /// Schedules that are tried for a run in which the cause strikes.
 const TRIES: u64 = 100;
+/// Runs on real threads that are tried: in a workload that leaves a cause much room it strikes
+/// early.
+const THREAD_TRIES: u64 = 6;
 /// Workloads that are tried.
-const REDRAWN: u64 = 16;
+const REDRAWN: u64 = 64;
 
 /// Why a run cannot be made.
 #[derive(Debug, Error)]
@@ -51,8 +55,14 @@ pub enum PlantError {
     /// What was recorded of it cannot be read.
     #[error(transparent)]
     Observe(#[from] ObserveError),
+    /// A program that is no help.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// The system refused a server, or a connection to it.
+    #[error("a server for mesh buffers: {0}")]
+    Mesh(#[source] std::io::Error),
     /// The cause does not strike.
-    #[error("{cause} did not strike in {TRIES} schedules of run {run}")]
+    #[error("{cause} did not strike in {REDRAWN} workloads of run {run}")]
     NotStruck {
         /// The cause.
         cause: Cause,
@@ -62,10 +72,11 @@ pub enum PlantError {
 }
 
 /// Who runs it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RunsOn {
     /// The controlled engine: a run is the same each time.
-    Control,
+    Controlled,
     /// Real threads and sockets: what is drawn is the same each time, what the threads make of it
     /// is not.
     Threads,
@@ -76,8 +87,8 @@ pub enum RunsOn {
 pub struct PlantedRun {
     /// The cause; none where there is no trouble.
     pub cause: Option<Cause>,
-    /// The form of the record.
-    pub form: Form,
+    /// The shape of the record.
+    pub shape: Shape,
     /// Where it ran, of real threads.
     pub machine: Option<MachineState>,
     /// The record.
@@ -87,34 +98,27 @@ pub struct PlantedRun {
 }
 
 impl PlantedRun {
-    /// Run `run` of `seed` with `cause`.
+    /// Run `run` of `plan` with `cause`.
     pub fn new(
         cause: Option<Cause>,
-        engine: RunsOn,
-        seed: u64,
+        plan: &CalibrationPlan<'_>,
         run: u64,
     ) -> Result<PlantedRun, PlantError> {
         let index = cause.map_or(0, |cause| 1 + cause as u64);
         let mut redrawn = 0;
         let (drawn, (seen, complete)) = loop {
             let stream = index + redrawn * (1 + Cause::ALL.len() as u64);
-            let mut drawn = Drawn::new(engine, seed, run, stream);
+            let mut drawn = Drawn::new(plan, run, stream);
             match drawn.record(cause) {
                 // The workload leaves the cause no room.
                 Err(PlantError::NotStruck { .. }) if redrawn < REDRAWN => redrawn += 1,
                 result => break (drawn, result?),
             }
         };
-        // Two servers keep what no key of theirs tells apart; what the others said follows from the
-        // messages.
-        let seen = match cause {
-            Some(Cause::TypeAliasing) => seen,
-            _ => transform::unsaid(seen),
-        };
-        let (seen, circumstances) = present(seen, drawn.form, complete);
+        let (seen, circumstances) = present(seen, drawn.shape, complete);
         Ok(PlantedRun {
             cause,
-            form: drawn.form,
+            shape: drawn.shape,
             machine: drawn.machine,
             seen,
             circumstances,
@@ -132,25 +136,29 @@ impl PlantedRun {
 }
 
 /// What is drawn for a run.
-struct Drawn {
+struct Drawn<'a> {
+    program: Option<&'a Program>,
+    interrupt: &'a AtomicBool,
     seed: u64,
     run: u64,
-    form: Form,
+    shape: Shape,
     /// Of real threads.
     machine: Option<MachineState>,
     random: Random,
 }
 
-impl Drawn {
-    fn new(engine: RunsOn, seed: u64, run: u64, stream: u64) -> Drawn {
-        let mut random = Random::new(seed, run, Purpose::Calibration, stream);
+impl<'a> Drawn<'a> {
+    fn new(plan: &CalibrationPlan<'a>, run: u64, stream: u64) -> Drawn<'a> {
+        let mut random = Random::new(plan.seed, run, Purpose::Calibration, stream);
         let seed = random.bits();
-        let form = [Form::Extended, Form::Plain, Form::Log][random.below(3) as usize];
-        let machine = (engine == RunsOn::Threads).then(|| MachineState::draw(&mut random));
+        let shape = Shape::draw(&mut random);
+        let machine = (plan.engine == RunsOn::Threads).then(|| MachineState::draw(&mut random));
         Drawn {
+            program: plan.program,
+            interrupt: plan.interrupt,
             seed,
             run,
-            form,
+            shape,
             machine,
             random,
         }
@@ -159,12 +167,18 @@ impl Drawn {
 
 type Record = (Vec<Observation>, bool);
 
-impl Drawn {
+impl Drawn<'_> {
     fn record(&mut self, cause: Option<Cause>) -> Result<Record, PlantError> {
         let Some(cause) = cause else {
             return self.clean();
         };
         match cause {
+            _ if self
+                .program
+                .is_some_and(|program| program.plants == Some(cause)) =>
+            {
+                self.of_program(cause)
+            }
             Cause::Reordering => self.reordering(),
             Cause::Loss => self.loss(),
             Cause::DoubleRelease => {
@@ -177,7 +191,14 @@ impl Drawn {
                 let mut file = self.file("own-buffers")?;
                 // One bank for each memory, which all begin at the same address.
                 file.profile = "custom:1x16777216".to_owned().try_into().ok();
-                file.semantics = Some(Semantics::Refcount);
+                // Servers that tell no memories apart; a capture of messages that do shows nothing.
+                self.shape.semantics =
+                    [Semantics::Overwrite, Semantics::Refcount][self.random.below(2) as usize];
+                if self.shape.form == Form::Capture {
+                    self.legacy_layout();
+                }
+                file.transport.layout = self.shape.layout;
+                file.semantics = Some(self.shape.semantics);
                 file.workload.memories = Memories {
                     dram: 1,
                     l1: 1,
@@ -187,31 +208,28 @@ impl Drawn {
                 self.struck(cause, file, |report| report.count(Kind::Misattributed) > 0)
             }
             Cause::LateAttach => {
-                let file = self.correct()?;
-                let (seen, complete) = self.play(file)?;
+                let (seen, complete) = self.correct_run(0)?;
                 let at = transform::moment(&seen, &mut self.random, (5, 60), 3);
                 Ok((transform::begin_after(seen, at), complete))
             }
             Cause::PidReuse => {
-                let file = self.correct()?;
-                let (first, _) = self.play(file.clone())?;
-                self.run += 1 << 32;
-                let (second, complete) = self.play(file)?;
+                let state = self.random.clone();
+                let (first, _) = self.correct_run(0)?;
+                self.random = state;
+                let (second, complete) = self.correct_run(1)?;
+                let second = program::as_process(second, program::first_process(&first));
                 let at = transform::moment(&first, &mut self.random, (20, 90), 4);
-                let shows_connections = self.random.percent(50);
-                let seen = transform::succeeded(first, at, second, shows_connections);
-                Ok((seen, complete))
+                Ok((transform::succeeded(first, at, second), complete))
             }
             Cause::LayoutMismatch => {
-                let file = self.correct()?;
-                let (seen, complete) = self.play(file)?;
-                self.form = [Form::Plain, Form::Log][self.random.below(2) as usize];
+                let (seen, complete) = self.correct_run(0)?;
                 let (written, read) = self.layouts();
+                self.shape.layout = read;
                 Ok((transform::misread(&seen, written, read), complete))
             }
             Cause::DeadClientSweep => self.sweep(),
             Cause::RealLeak => self.leak(),
-            Cause::MeshRelease => match mesh::record(&mut self.random) {
+            Cause::MeshRelease => match self.mesh()? {
                 (seen, true) => Ok((seen, true)),
                 (_, false) => Err(self.not_struck(cause)),
             },
@@ -219,17 +237,72 @@ impl Drawn {
     }
 
     fn clean(&mut self) -> Result<Record, PlantError> {
-        let file = if self.form == Form::Extended && self.random.percent(60) {
+        let tells_memories = [Semantics::Typed, Semantics::Sequenced];
+        if self.program.is_none()
+            && self.shape.names_lives()
+            && tells_memories.contains(&self.shape.semantics)
+            && self.random.percent(60)
+        {
             let name = ["mixed", "mesh", "circular", "preallocated", "device-close"]
                 [self.random.below(5) as usize];
             let memories = ScenarioFile::load(name)?.workload.memories;
             let mut file = self.file(name)?;
             file.workload.memories = memories;
-            file
-        } else {
-            self.correct()?
-        };
+            return self.play(file);
+        }
+        self.correct_or_stamped()
+    }
+
+    /// A run without trouble, of a program where there is one; `which` of several.
+    fn correct_run(&mut self, which: u64) -> Result<Record, PlantError> {
+        if let Some(program) = self.program {
+            let semantics = self.shape.semantics;
+            let seed = self.seed.wrapping_add(which << 40);
+            let record = || program.record(seed, semantics, self.interrupt);
+            let seen = match self.machine {
+                Some(machine) => machine.during(record)?,
+                None => record()?,
+            };
+            return Ok((seen.unwrap_or_default(), true));
+        }
+        self.run += which << 32;
+        let file = self.correct()?;
         self.play(file)
+    }
+
+    /// As [`Drawn::correct_run`]; where the server orders messages by their stamps, half of the
+    /// runs stamp them and hold no lock, over several connections.
+    fn correct_or_stamped(&mut self) -> Result<Record, PlantError> {
+        let stamps = self.program.is_none()
+            && self.shape.layout == Layout::Extended
+            && self.shape.semantics == Semantics::Sequenced
+            && self.random.percent(50);
+        if !stamps {
+            return self.correct_run(0);
+        }
+        let mut file = self.correct()?;
+        file.discipline = "sequenced".to_owned();
+        if self.random.percent(50) {
+            file.transport.connections = Connections::PerThread;
+        }
+        self.play(file)
+    }
+
+    /// A run of a program that has `cause` in itself.
+    fn of_program(&mut self, cause: Cause) -> Result<Record, PlantError> {
+        match self.correct_run(0)? {
+            (seen, _) if seen.is_empty() => Err(self.not_struck(cause)),
+            record => Ok(record),
+        }
+    }
+
+    fn mesh(&mut self) -> Result<Record, PlantError> {
+        let Some(machine) = self.machine else {
+            return Ok(mesh::record(&mut self.random));
+        };
+        let (random, shape) = (&mut self.random, self.shape);
+        let record = machine.during(|| mesh::on_threads(random, shape));
+        record.map_err(PlantError::Mesh)
     }
 
     fn reordering(&mut self) -> Result<Record, PlantError> {
@@ -244,15 +317,17 @@ impl Drawn {
             (true, 1) => (Some(Order::FreeFirst), Some(Publication::Early)),
             _ => (Some(Order::FreeFirst), Some(Publication::Late)),
         };
+        if self.random.percent(20) {
+            file.transport.connections = Connections::PerThread;
+        }
         self.struck(Cause::Reordering, file, |report| {
             !report.divergences.is_empty()
         })
     }
 
     fn loss(&mut self) -> Result<Record, PlantError> {
-        if self.random.percent(50) {
-            let file = self.correct()?;
-            let (seen, complete) = self.play(file)?;
+        if self.program.is_some() || self.random.percent(50) {
+            let (seen, complete) = self.correct_or_stamped()?;
             let per_10k = match self.machine {
                 None => [100, 200, 500, 1000][self.random.below(4) as usize],
                 // The records are longer.
@@ -267,23 +342,27 @@ impl Drawn {
         }
         let mut file = self.correct()?;
         file.transport.mode = SendMode::DontWait;
-        file.transport.send_buffer_bytes = 168 * (1 + self.random.below(2) as u32);
+        let frame_bytes = file.transport.layout.frame_bytes() as u32;
+        file.transport.send_buffer_bytes = frame_bytes * (1 + self.random.below(2) as u32);
         let (mut seen, complete) = self.struck(Cause::Loss, file, |report| {
             report.count(Kind::LostMessage) > 0
         })?;
-        let dropped =
-            |observation: &&Observation| matches!(observation.what, Observed::Dropped { .. });
-        let dropped: Vec<Observation> = seen.iter().filter(dropped).cloned().collect();
-        if !transform::is_visible(&dropped) {
-            return Err(self.not_struck(Cause::Loss));
-        }
         // The server's side only: the client's own account would say it outright.
         seen.retain(|observation| !matches!(observation.what, Observed::Dropped { .. }));
+        if !transform::shows_loss(&seen) {
+            return Err(self.not_struck(Cause::Loss));
+        }
         Ok((seen, complete))
     }
 
     fn sweep(&mut self) -> Result<Record, PlantError> {
-        let file = self.file("own-buffers")?;
+        // A capture does not show what the server does.
+        if self.shape.form == Form::Capture {
+            self.shape.form = [Form::Trace, Form::Log][self.random.below(2) as usize];
+        }
+        let mut file = self.file("own-buffers")?;
+        // Only these messages name their thread, which becomes a process.
+        file.transport.layout = Layout::Extended;
         let (mut seen, complete) = self.play(file)?;
         transform::processes_of_threads(&mut seen);
         let pid = transform::process_of(self.random.below(2) as u32);
@@ -306,7 +385,7 @@ impl Drawn {
             file.workload.leaks = 1 + self.random.below(6) as u32;
         }
         let (seen, complete) = self.struck(Cause::RealLeak, file, |report| report.leaks > 0)?;
-        if self.form == Form::Log {
+        if self.shape.form == Form::Log {
             // The server notices that the client has ended.
             let last = seen.len() - 1;
             let swept = transform::swept_after(seen, last, crate::scenario::SCENARIO_PID);
@@ -344,6 +423,13 @@ impl Drawn {
         }
     }
 
+    /// Another layout, which names no memory.
+    fn legacy_layout(&mut self) {
+        if self.shape.layout == Layout::Extended {
+            self.shape.layout = Layout::LEGACY[self.random.below(5) as usize];
+        }
+    }
+
     /// A workload under a discipline that is correct for it.
     fn correct(&mut self) -> Result<ScenarioFile, PlantError> {
         let name = ["own-buffers", "handoff"][self.random.below(2) as usize];
@@ -354,9 +440,17 @@ impl Drawn {
     fn file(&mut self, name: &str) -> Result<ScenarioFile, PlantError> {
         let mut file = ScenarioFile::load(name)?;
         file.seed = self.seed;
-        if self.machine.is_some() {
+        file.transport.layout = self.shape.layout;
+        file.semantics = Some(self.shape.semantics);
+        if let Some(machine) = self.machine {
             file.threads = 2 + self.random.below(7) as u16;
-            file.ops = 2 * (300 + self.random.below(2000));
+            // Short ones and long ones.
+            let doublings = match machine {
+                MachineState::Loaded => 3,
+                MachineState::AsFound | MachineState::OneCore => 5,
+            };
+            let least = 40 << self.random.below(doublings);
+            file.ops = 2 * (least + self.random.below(least));
             file.perturb = self.random.percent(50);
         } else {
             file.threads = 2 + self.random.below(3) as u16;
@@ -385,7 +479,8 @@ impl Drawn {
         strikes: impl Fn(&Report) -> bool,
     ) -> Result<Record, PlantError> {
         let scenario = file.resolve()?;
-        for schedule in 0..TRIES {
+        let tries = self.machine.map_or(TRIES, |_| THREAD_TRIES);
+        for schedule in 0..tries {
             let (seen, complete, report) = self.schedule(&scenario, schedule)?;
             if strikes(&report) {
                 return Ok((seen, complete));
@@ -432,8 +527,7 @@ impl Drawn {
         schedule: u64,
         machine: MachineState,
     ) -> Result<(Vec<Observation>, bool, Report), PlantError> {
-        let interrupt = AtomicBool::new(false);
-        let config = RunConfig::new(scenario, self.run * TRIES + schedule, &interrupt);
+        let config = RunConfig::new(scenario, self.run * TRIES + schedule, self.interrupt);
         let checked = machine.during(|| recorded_and_checked(config, |_| ()))?;
         let mut seen = Vec::new();
         let trace = checked.trace.expect("it was recorded");

@@ -1,9 +1,10 @@
 //! Faults that the engine does not have, made by changing what was recorded of a run without one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::scenario::random::Random;
 use crate::trace::observation::{Observation, Observed};
+use crate::tracking::entry::Class;
 use crate::tracking::{Layout, Message, wire};
 
 /// Where `messages` were cut and how many buffers were live there.
@@ -41,16 +42,6 @@ pub(super) fn moment(
     drawn.unwrap_or_else(fullest)
 }
 
-/// What a server said does not hold of one that saw something else.
-pub(super) fn unsaid(mut seen: Vec<Observation>) -> Vec<Observation> {
-    for observation in &mut seen {
-        if let Observed::Message { server_answer, .. } = &mut observation.what {
-            *server_answer = None;
-        }
-    }
-    seen
-}
-
 /// The record begins after `at`.
 pub(super) fn begin_after(seen: Vec<Observation>, at: usize) -> Vec<Observation> {
     let is_message = |observation: &Observation| message_of(observation).is_some();
@@ -65,25 +56,36 @@ pub(super) fn succeeded(
     first: Vec<Observation>,
     at: usize,
     second: Vec<Observation>,
-    shows_connections: bool,
 ) -> Vec<Observation> {
     let mut seen = first[..=at].to_vec();
     let last = seen.last().map_or(0, |last| last.position);
-    let mut closed = seen[0].clone();
-    closed.position = last + 1;
-    closed.what = Observed::Closed;
-    closed.conn = Some(0);
-    seen.push(closed);
+    let opened = |observation: &Observation| match observation.what {
+        Observed::Opened => observation.conn,
+        _ => None,
+    };
+    let is_open = |conn: &u32| {
+        let closed = |seen: &Observation| seen.what == Observed::Closed && seen.conn == Some(*conn);
+        !seen.iter().any(closed)
+    };
+    let open: Vec<u32> = seen.iter().filter_map(opened).filter(is_open).collect();
+    let next = first
+        .iter()
+        .filter_map(|observation| observation.conn)
+        .max();
+    for conn in open {
+        seen.push(Observation {
+            position: last + 1,
+            at_ns: None,
+            conn: Some(conn),
+            what: Observed::Closed,
+        });
+    }
+    let next = next.map_or(0, |highest| highest + 1);
     seen.extend(second.into_iter().map(|mut observation| {
         observation.position += last + 1;
-        observation.conn = observation.conn.map(|conn| conn + 1);
+        observation.conn = observation.conn.map(|conn| conn + next);
         observation
     }));
-    if !shows_connections {
-        seen.retain(|observation| !matches!(observation.what, Observed::Opened | Observed::Closed));
-        seen.iter_mut()
-            .for_each(|observation| observation.conn = None);
-    }
     seen
 }
 
@@ -179,7 +181,13 @@ pub(super) fn lossy(
     let beginning = seen.len() / 10;
     let mut is_lost = |observation: &Observation| {
         number += 1;
-        if message_of(observation).is_none() || number < beginning {
+        let Some(message) = message_of(observation) else {
+            return false;
+        };
+        // In the order of stamps, where a server takes them so, it may be another one.
+        let stamp = message.extension.map_or(0, |extension| extension.sequence);
+        let is_early = number < beginning || (stamp > 0 && stamp < beginning as u64);
+        if is_early {
             return false;
         }
         if left == 0 && random.below(10_000) < per_10k && random.below(most) == 0 {
@@ -191,22 +199,29 @@ pub(super) fn lossy(
     };
     let (lost, kept): (Vec<Observation>, Vec<Observation>) =
         seen.into_iter().partition(&mut is_lost);
-    is_visible(&lost).then_some(kept)
+    (!lost.is_empty() && shows_loss(&kept)).then_some(kept)
 }
 
-/// Whether the loss of these messages can be seen: a life that is lost as a whole leaves nothing.
-pub(super) fn is_visible(lost: &[Observation]) -> bool {
-    let mut halves: BTreeMap<(i32, u64), u32> = BTreeMap::new();
-    for observation in lost {
-        if let Observed::Message { message, .. } | Observed::Dropped { message } = &observation.what
-        {
-            let generation = message
-                .extension
-                .map_or(0, |extension| extension.generation);
-            *halves.entry((message.device, generation)).or_default() += 1;
-        }
-    }
-    halves.values().any(|messages| messages % 2 == 1)
+/// Whether what is left can show a loss: a message contradicts another one, or carries a stamp, so
+/// that one is missing. A FREE that is lost and whose address does not come back leaves a buffer
+/// that is live, and nothing else.
+pub(super) fn shows_loss(kept: &[Observation]) -> bool {
+    let mut live: BTreeSet<(i32, u64, Class)> = BTreeSet::new();
+    kept.iter().filter_map(message_of).any(|message| {
+        let Some((class, opens)) = message.kind.role() else {
+            return false;
+        };
+        let stamped = message
+            .extension
+            .is_some_and(|extension| extension.sequence > 0);
+        let key = (message.device, message.address, class);
+        let fits = if opens {
+            live.insert(key)
+        } else {
+            live.remove(&key)
+        };
+        stamped || !fits
+    })
 }
 
 fn message_of(observation: &Observation) -> Option<&Message> {

@@ -17,6 +17,7 @@ use clap::Args;
 use super::foreign;
 use super::outcome::{CommandOutcome, Context};
 use super::progress::Progress;
+use super::scenario_args::word;
 use super::verdict::VerdictSummary;
 use crate::calibration::RunsOn;
 use crate::diagnosis::{Cause, Circumstances, Diagnoser, Diagnosis};
@@ -35,6 +36,11 @@ const READ_BYTES: usize = 256 << 10;
 
 /// Arguments of `heisenbed diagnose`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    heisenbed diagnose server.log\n  \
+    heisenbed diagnose --calibrate --engine threads --runs 200 --seed 1\n  \
+    heisenbed diagnose --calibrate --program './my_client {socket} {seed}' --runs 50\n  \
+    heisenbed diagnose --calibrate --from one.json two.json --markdown")]
 pub struct DiagnoseArgs {
     /// A trace of any kind, or the text of a recording as it is: see docs/formats.md
     #[arg(value_name = "FILE", required_unless_present = "calibrate")]
@@ -42,24 +48,30 @@ pub struct DiagnoseArgs {
     /// Diagnose runs with a known cause instead, and print how often the diagnosis is right
     #[arg(long, conflicts_with = "file")]
     pub calibrate: bool,
-    /// Who makes those runs: `controlled` or `threads`
-    #[arg(long, value_enum, default_value_t = CalibrationEngine::Controlled, requires = "calibrate")]
-    pub engine: CalibrationEngine,
+    /// Who makes those runs: `controlled` or `threads` (real threads and sockets, on the machine as
+    /// found, on one core, and loaded)
+    #[arg(long, value_name = "ENGINE", default_value = "controlled", value_parser = word::<RunsOn>, requires = "calibrate")]
+    pub engine: RunsOn,
+    /// Take the traffic of this program instead: a shell command, with {socket} where the server
+    /// listens and {seed} for a number; other causes are planted into what it sends
+    #[arg(long, value_name = "CMD", requires = "calibrate")]
+    pub program: Option<String>,
+    /// The cause that the program has in itself; it ends with 0 where it struck, and with 3 where
+    /// it is to be run again
+    #[arg(long, value_name = "CAUSE", value_parser = cause, requires = "program")]
+    pub plants: Option<Cause>,
     /// Only runs of this cause, by name
     #[arg(long, value_name = "CAUSE", value_parser = cause, requires = "calibrate")]
     pub cause: Option<Cause>,
     /// Runs of each cause
     #[arg(long, value_name = "N", default_value_t = 100, requires = "calibrate", value_parser = clap::value_parser!(u64).range(1..))]
     pub runs: u64,
-}
-
-/// Who makes the runs of a calibration.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub enum CalibrationEngine {
-    /// The controlled engine: the same runs each time
-    Controlled,
-    /// Real threads and sockets, on the machine as found, on one core, and loaded
-    Threads,
+    /// Make no runs: put together what these files have, which `--calibrate --format json` printed
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "calibrate", conflicts_with_all = ["cause", "program", "engine", "runs"])]
+    pub from: Vec<PathBuf>,
+    /// Print Markdown tables
+    #[arg(long, requires = "calibrate")]
+    pub markdown: bool,
 }
 
 /// A cause by its name.
@@ -100,11 +112,7 @@ struct LeakPlace {
 /// Runs the subcommand.
 pub fn run(args: &DiagnoseArgs, context: &Context) -> CommandOutcome {
     let Some(file) = &args.file else {
-        let engine = match args.engine {
-            CalibrationEngine::Controlled => RunsOn::Control,
-            CalibrationEngine::Threads => RunsOn::Threads,
-        };
-        return calibrate::run(args.runs, engine, args.cause, context);
+        return calibrate::run(args, context);
     };
     match diagnose(file, context) {
         Ok(diagnosed) => print::outcome(file, &diagnosed, context),

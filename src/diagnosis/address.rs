@@ -2,6 +2,7 @@
 
 use super::sightings::{RecordPoint, Sighting};
 use crate::device::Memory;
+use crate::tracking::entry::Class;
 use crate::tracking::{Message, MessageKind};
 
 /// The class of buffers whose memory is not named; the other classes follow it.
@@ -67,6 +68,7 @@ impl AddressKey {
             positions: points.iter().map(|point| point.position).collect(),
             device: Some(self.device),
             address: Some(self.address),
+            class: Class::from_index(self.class % CLASSES),
             number: None,
         }
     }

@@ -16,6 +16,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::clients::Clients;
 use super::numbers_seen::{NumberSeen, NumbersSeen};
 use super::seen_message::SeenMessage;
 use super::sightings::RecordPoint;
@@ -76,7 +77,6 @@ struct ProcessArrivals {
 #[derive(Debug, Default)]
 struct DeviceArrivals {
     stamps: NumbersSeen,
-    generations: NumbersSeen,
     /// The stamp whose turn it is; none before the first was taken.
     next: Option<u64>,
     waiting: BTreeMap<u64, WaitingMessage>,
@@ -85,28 +85,30 @@ struct DeviceArrivals {
 impl Arrivals {
     /// Takes a message that carries a number ([`is_numbered`]), or of a process of which some are
     /// kept back. What can be said then is put into `out`, in order. `is_new_connection`: every
-    /// earlier connection of its process was closed.
+    /// earlier connection of its process was closed. Its generation is noted with its client.
     pub fn take(
         &mut self,
         seen: &SeenMessage<'_>,
         is_new_connection: bool,
+        clients: &mut Clients,
         out: &mut VecDeque<Arrival>,
     ) {
         let pid = seen.message.pid;
         let waiting = WaitingMessage::new(seen);
         if self.processes.len() >= MAX_QUEUES && !self.processes.contains_key(&pid) {
+            note_generation(seen, clients);
             return out.push_back(Arrival::Message(waiting));
         }
         let process = self.processes.entry(pid).or_default();
         process.reconnected |= is_new_connection;
-        let number = process.note_number(seen);
+        let number = process.note_number(seen, clients);
         let reconnected = number.is_some() && std::mem::take(&mut process.reconnected);
         match number {
             Some(NumberSeen::Again) => {
                 process.again += 1;
                 process.kept_back.push(waiting);
                 if process.again >= AGAIN || reconnected {
-                    self.begin_anew(pid, out);
+                    self.begin_anew(pid, clients, out);
                 }
             }
             // It counts on: what came again came twice.
@@ -151,7 +153,7 @@ impl Arrivals {
     }
 
     /// The process is another one: what is kept back is its beginning.
-    fn begin_anew(&mut self, pid: i32, out: &mut VecDeque<Arrival>) {
+    fn begin_anew(&mut self, pid: i32, clients: &mut Clients, out: &mut VecDeque<Arrival>) {
         let Some(mut process) = self.processes.remove(&pid) else {
             return;
         };
@@ -164,9 +166,10 @@ impl Arrivals {
         };
         out.push_back(Arrival::BeganAnew { pid, at: first.at });
         self.processes.insert(pid, ProcessArrivals::default());
+        clients.forget_generations(pid);
         for waiting in process.kept_back {
             if let Some(process) = self.processes.get_mut(&pid) {
-                process.note_number(&waiting.seen());
+                process.note_number(&waiting.seen(), clients);
             }
             self.pass(waiting, out);
         }
@@ -208,6 +211,12 @@ fn stamp(seen: &SeenMessage<'_>) -> Option<u64> {
     (stamp > 0 && seen.server_answer.is_none()).then_some(stamp)
 }
 
+/// Notes the generation that an ALLOC names: whether it came before.
+fn note_generation(seen: &SeenMessage<'_>, clients: &mut Clients) -> Option<NumberSeen> {
+    let generation = seen.generation().filter(|_| seen.opens())?;
+    clients.see_generation(seen.message.pid, generation)
+}
+
 impl WaitingMessage {
     fn new(seen: &SeenMessage<'_>) -> WaitingMessage {
         WaitingMessage {
@@ -233,18 +242,17 @@ impl WaitingMessage {
 
 impl ProcessArrivals {
     /// Takes the number of a message, where it has one: whether it came before.
-    fn note_number(&mut self, seen: &SeenMessage<'_>) -> Option<NumberSeen> {
+    fn note_number(&mut self, seen: &SeenMessage<'_>, clients: &mut Clients) -> Option<NumberSeen> {
+        let generation = note_generation(seen, clients);
+        let Some(stamp) = stamp(seen) else {
+            return generation;
+        };
         let is_full = self.devices.len() >= MAX_DEVICES;
         if is_full && !self.devices.contains_key(&seen.message.device) {
             return None;
         }
         let device = self.devices.entry(seen.message.device).or_default();
-        let generation = seen.generation().filter(|_| seen.opens());
-        match (stamp(seen), generation) {
-            (Some(stamp), _) => Some(device.stamps.insert(stamp)),
-            (None, Some(generation)) => Some(device.generations.insert(generation.number)),
-            (None, None) => None,
-        }
+        Some(device.stamps.insert(stamp))
     }
 
     /// Whether the next number of this message's device says that the process goes on: those that
@@ -333,6 +341,7 @@ mod tests {
     /// What comes of these messages: `N` the number of a message, `anew`, `missing N`.
     fn arrive(messages: &[Message], complete: bool) -> Vec<String> {
         let mut arrivals = Arrivals::default();
+        let mut clients = Clients::default();
         let mut out = VecDeque::new();
         for (number, message) in messages.iter().enumerate() {
             let at = RecordPoint {
@@ -347,7 +356,7 @@ mod tests {
                 server_answer: None,
             };
             if is_numbered(&seen) || arrivals.keeps_back(7) {
-                arrivals.take(&seen, false, &mut out);
+                arrivals.take(&seen, false, &mut clients, &mut out);
             } else {
                 out.push_back(Arrival::Message(WaitingMessage::new(&seen)));
             }

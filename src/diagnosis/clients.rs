@@ -16,7 +16,7 @@ use std::collections::BinaryHeap;
 use rustc_hash::FxHashMap;
 
 use super::address::{AddressLife, DeviceGeneration};
-use super::numbers_seen::NumbersSeen;
+use super::numbers_seen::{NumberSeen, NumbersSeen};
 use super::sightings::{RecordPoint, Sighting};
 
 /// Processes that are followed; of more, only the messages are.
@@ -42,6 +42,8 @@ pub(super) struct ProcessCut {
     pub lives: Vec<Sighting>,
     /// Lives from before that are still there when the record ends.
     pub left: u64,
+    /// Before it the process had held nothing more than once.
+    pub is_often_empty: bool,
 }
 
 /// How the lives of a process ended without FREE.
@@ -69,6 +71,10 @@ struct ClientState {
     epoch: u32,
     ending: Option<ClientEnd>,
     live: u64,
+    /// How often it began a life when it had none.
+    begun_empty: u64,
+    /// The record shows its connections.
+    shows_connections: bool,
     /// How many connections it has, where the record shows that.
     connections: u32,
     /// Every connection it had is closed.
@@ -113,25 +119,34 @@ impl Clients {
             });
             added = 1;
         }
+        client.begun_empty += u64::from(client.live == 0);
         client.live += 1;
         let epoch = client.epoch;
         self.points += added;
         epoch
     }
 
-    /// `pid` allocated this generation.
-    pub fn see_generation(&mut self, pid: i32, generation: DeviceGeneration) {
-        let Some(client) = self.client(pid) else {
-            return;
-        };
+    /// `pid` allocated this generation: whether it had before, where that is followed.
+    pub fn see_generation(&mut self, pid: i32, generation: DeviceGeneration) -> Option<NumberSeen> {
+        let client = self.client(pid)?;
         let DeviceGeneration { device, number } = generation;
         let mut followed = client.allocated.iter_mut();
         if let Some((_, numbers)) = followed.find(|(followed, _)| *followed == device) {
-            numbers.insert(number);
-        } else if client.allocated.len() < MAX_DEVICES {
-            let mut numbers = NumbersSeen::default();
-            numbers.insert(number);
-            client.allocated.push((device, numbers));
+            return Some(numbers.insert(number));
+        }
+        if client.allocated.len() >= MAX_DEVICES {
+            return None;
+        }
+        let mut numbers = NumbersSeen::default();
+        let seen = numbers.insert(number);
+        client.allocated.push((device, numbers));
+        Some(seen)
+    }
+
+    /// `pid` is another process from here on, which counts its generations anew.
+    pub fn forget_generations(&mut self, pid: i32) {
+        if let Some(client) = self.table.get_mut(&pid) {
+            client.allocated.clear();
         }
     }
 
@@ -221,6 +236,7 @@ impl Clients {
             return false;
         };
         client.connections += 1;
+        client.shows_connections = true;
         let reconnected = std::mem::take(&mut client.gone);
         let is_cut = reconnected && client.live > 0 && room;
         if is_cut {
@@ -272,9 +288,6 @@ impl Clients {
             return 0;
         };
         client.epoch += 1;
-        if ending == ClientEnd::Restarted {
-            client.allocated.clear();
-        }
         client.ending = Some(ending);
         let dropped = client.cuts.len();
         client.cuts.clear();
@@ -305,7 +318,9 @@ impl ClientState {
         let mut ends = BinaryHeap::new();
         let mut next = 0;
         let mut best: Option<(usize, PossibleCut)> = None;
-        for cut in &self.cuts {
+        // Where connections are shown, a new process has a new one.
+        let shown = |cut: &&PossibleCut| cut.reconnected || !self.shows_connections;
+        for cut in self.cuts.iter().filter(shown) {
             let number = cut.at.number;
             while let Some(lost) = self.lost.get(next).filter(|lost| lost.from < number) {
                 debug_assert!(lost.from <= lost.to);
@@ -330,6 +345,7 @@ impl ClientState {
             pid,
             reconnected,
             left: 0,
+            is_often_empty: self.begun_empty > 1,
             lives: explained.into_iter().map(|lost| lost.sighting).collect(),
         })
     }

@@ -79,6 +79,7 @@ impl Diagnoser {
             Observed::Dropped { message } => facts.dropped.add_proven(Sighting {
                 device: Some(message.device),
                 address: Some(message.address),
+                class: message.kind.class(),
                 ..Sighting::at(at)
             }),
             Observed::Opened => {}
@@ -137,7 +138,9 @@ impl Diagnoser {
         let pid = seen.message.pid;
         let reconnected = self.ledger.clients.heard(pid, seen.conn, seen.at);
         if is_numbered(seen) || self.arrivals.keeps_back(pid) {
-            self.arrivals.take(seen, reconnected, &mut self.decided);
+            let clients = &mut self.ledger.clients;
+            self.arrivals
+                .take(seen, reconnected, clients, &mut self.decided);
             self.take_decided();
         } else {
             self.follow(seen);

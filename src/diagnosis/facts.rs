@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::address::{AddressKey, DeviceGeneration};
 use super::clients::ProcessCut;
@@ -17,6 +17,8 @@ use crate::oracle::Kind;
 const NEARLY_ALL: f64 = 0.1;
 /// FREEs from the beginning of a record that are kept.
 const MAX_FREES: usize = 1 << 16;
+/// Addresses with a message that was late by far that are kept.
+const MAX_FAR: usize = 1 << 12;
 /// Devices whose first generation is kept.
 const MAX_DEVICES: usize = 1 << 12;
 
@@ -70,6 +72,8 @@ pub(super) struct Facts {
     recent_allocs: VecDeque<AddressKey>,
     /// By how many messages those were late, in all.
     pub far_lateness: u64,
+    /// The addresses at which they were, as far as they are kept.
+    far_addresses: FxHashSet<AddressKey>,
     /// An ALLOC of an address that had one too many, a FREE of one that had one too few: further
     /// from balance.
     pub deepened: u64,
@@ -84,11 +88,16 @@ pub(super) struct Facts {
     pub first_frees: Sightings,
     /// When those came, among the messages since the record or the server began.
     pub first_frees_by_slice: RecordSlices,
-    /// The first FREEs of lives whose ALLOC the record shows, by number.
-    pub known_frees: Vec<u64>,
+    /// Since the record or the server began: the first FREEs of lives whose ALLOC the record shows,
+    /// by number.
+    known_frees: Vec<u64>,
     /// FREEs of addresses that no message named before, by number, as far as they are kept; in no
     /// order.
-    pub unknown_frees: Vec<u64>,
+    unknown_frees: Vec<u64>,
+    /// What those of servers that have ended came to.
+    known_before_unknown: usize,
+    /// Messages before the first of them, of the server of which it were the most.
+    before_first_unknown: u64,
     /// The number of messages when the record or the server began.
     pub epoch_began: u64,
     /// The server began with nothing while buffers were live; `number`: how many.
@@ -137,8 +146,8 @@ pub(super) struct Facts {
     pub outlived: u64,
     /// The most addresses at which something was live or open.
     pub peak_live: u64,
-    /// The lowest generation of each device that an ALLOC showed.
-    pub first_generations: FxHashMap<i32, u64>,
+    /// The generations of each device with which the record began.
+    first_generations: FxHashMap<i32, FirstGenerations>,
     /// Messages of normal lives: from ALLOC to FREE, from FREE to the next ALLOC, from FREE to
     /// FREE.
     pub lives: Gaps,
@@ -149,6 +158,40 @@ pub(super) struct Facts {
     /// Divergences, as the check without truth counts them.
     pub kinds: BTreeMap<Kind, u64>,
     pub first: Option<(Kind, Sighting)>,
+}
+
+/// The generations with which the record of a device began.
+#[derive(Clone, Copy, Debug, Default)]
+struct FirstGenerations {
+    allocs: u64,
+    lowest: u64,
+    /// Of the first few ALLOCs.
+    highest_of_first: u64,
+}
+
+/// ALLOCs with which a record begins: as many threads may each have one on its way.
+const FIRST_ALLOCS: u64 = 64;
+
+impl FirstGenerations {
+    fn see(&mut self, number: u64) {
+        self.lowest = match self.allocs {
+            0 => number,
+            _ => number.min(self.lowest),
+        };
+        if self.allocs < FIRST_ALLOCS {
+            self.highest_of_first = number.max(self.highest_of_first);
+        }
+        self.allocs += 1;
+    }
+
+    /// What begins with the first allocation is whole. Else ALLOCs of higher generations may have
+    /// come before the record, while a thread with a lower one was late.
+    fn from(self) -> u64 {
+        match self.lowest {
+            1 => 1,
+            _ => self.highest_of_first,
+        }
+    }
 }
 
 /// A message that was late.
@@ -206,6 +249,19 @@ impl Facts {
         self.recently_late.push_back(late);
     }
 
+    /// A message about `key` was late by so many messages, and by several lives of the address.
+    pub fn see_far(&mut self, key: AddressKey, lateness: u64) {
+        self.far_lateness += lateness;
+        if self.far_addresses.len() < MAX_FAR {
+            self.far_addresses.insert(key);
+        }
+    }
+
+    /// How many addresses had messages that were late by far.
+    pub fn far_addresses(&self) -> usize {
+        self.far_addresses.len()
+    }
+
     pub fn count(&mut self, kind: Kind, sighting: &Sighting) {
         *self.kinds.entry(kind).or_default() += 1;
         if self.first.is_none() {
@@ -217,16 +273,17 @@ impl Facts {
     pub fn see_generation(&mut self, generation: DeviceGeneration) {
         let DeviceGeneration { device, number } = generation;
         let room = self.first_generations.len() < MAX_DEVICES;
-        match self.first_generations.get_mut(&device) {
-            Some(first) => *first = number.min(*first),
-            None if room => _ = self.first_generations.insert(device, number),
-            None => {}
+        if room || self.first_generations.contains_key(&device) {
+            let first = self.first_generations.entry(device).or_default();
+            first.see(number);
         }
     }
 
-    /// The lowest generation that an ALLOC on `device` named; 0 where there was none.
+    /// The generation of `device` from which on the record shows each ALLOC that came; 0 where it
+    /// shows none.
     pub fn first_generation(&self, device: i32) -> u64 {
-        self.first_generations.get(&device).copied().unwrap_or(0)
+        let first = self.first_generations.get(&device);
+        first.map_or(0, |first| first.from())
     }
 
     /// A life that began at `from` was there at `end`, and no FREE came.
@@ -253,22 +310,60 @@ impl Facts {
 
     /// A server began at `at`, with nothing live.
     pub fn begin_epoch(&mut self, at: RecordPoint) {
+        self.known_before_unknown = self.known_frees_before_unknown();
+        self.before_first_unknown = self.messages_before_first_unknown();
         self.epoch_began = at.number;
         self.first_generations.clear();
         self.known_frees.clear();
+        self.unknown_frees.clear();
     }
 
     /// How many FREEs of lives that the record shows came before the middle one of those that it
-    /// does not show.
+    /// does not show; of each server by itself.
     pub fn known_frees_before_unknown(&self) -> usize {
         let mut unknown = self.unknown_frees.clone();
         unknown.sort_unstable();
         let middle = unknown.get(unknown.len() / 2).copied().unwrap_or(0);
-        self.known_frees.partition_point(|number| *number < middle)
+        let known = self.known_frees.partition_point(|number| *number < middle);
+        self.known_before_unknown + known
+    }
+
+    /// How many messages came before the first FREE of an address that none named before; of the
+    /// server of which it were the most.
+    pub fn messages_before_first_unknown(&self) -> u64 {
+        let first = self.unknown_frees.iter().min();
+        let before = first.map_or(0, |first| first.saturating_sub(self.epoch_began));
+        self.before_first_unknown.max(before)
     }
 
     /// Frames and messages that make no sense.
     pub fn odd(&self) -> u64 {
         self.unknown_frames.count + self.device_pids.count + self.odd_fields.count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(number: u64) -> RecordPoint {
+        RecordPoint {
+            position: number,
+            number,
+        }
+    }
+
+    #[test]
+    fn frees_are_counted_before_those_of_the_same_server() {
+        let key = AddressKey::of_buffer(0, 0x1000);
+        let mut facts = Facts::default();
+        (0..90).for_each(|number| facts.see_known_free(at(number)));
+        facts.see_first_free(key, at(90));
+        facts.begin_epoch(at(100));
+        (100..110).for_each(|number| facts.see_known_free(at(number)));
+        assert_eq!(facts.known_frees_before_unknown(), 90);
+        facts.see_first_free(key, at(110));
+        assert_eq!(facts.known_frees_before_unknown(), 100);
+        assert_eq!(facts.messages_before_first_unknown(), 90);
     }
 }

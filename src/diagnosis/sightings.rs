@@ -6,6 +6,8 @@
 
 use smallvec::SmallVec;
 
+use crate::tracking::entry::Class;
+
 /// Sightings of a kind that are kept; more are counted.
 pub const MAX_SIGHTINGS: usize = 32;
 
@@ -34,6 +36,8 @@ pub struct Sighting {
     pub device: Option<i32>,
     /// The address, where there is one.
     pub address: Option<u64>,
+    /// What its messages are about, where it is about an address.
+    pub class: Option<Class>,
     /// The process or another number that the sentence names.
     pub number: Option<i64>,
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::sightings::Sighting;
+use crate::tracking::entry::Class;
 
 /// What can be behind a record in which something is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -111,4 +112,48 @@ pub struct Exhibit {
     pub sighting: Sighting,
     /// What is to be seen there, position by position.
     pub says: &'static str,
+}
+
+impl Exhibit {
+    /// What is to be seen there, with the names of its messages.
+    pub fn words(&self) -> String {
+        let class = self.sighting.class.unwrap_or(Class::Plain);
+        with_names_of(class, self.says)
+    }
+}
+
+/// A sentence about ALLOC and FREE in the names of the messages of `class`.
+pub(super) fn with_names_of(class: Class, sentence: &str) -> String {
+    let (alloc, free) = match class {
+        Class::Plain => return sentence.to_owned(),
+        Class::Circular => ("CB_ALLOC", "CB_FREE"),
+        Class::Kernel => ("KERNEL_LOAD", "KERNEL_UNLOAD"),
+    };
+    sentence.replace("ALLOC", alloc).replace("FREE", free)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_called_by_their_names() {
+        let exhibit = |class| Exhibit {
+            sighting: Sighting {
+                class,
+                ..Sighting::default()
+            },
+            says: "FREE, and only then its ALLOC",
+        };
+        let words = |class| exhibit(class).words();
+        assert_eq!(words(None), "FREE, and only then its ALLOC");
+        assert_eq!(
+            words(Some(Class::Circular)),
+            "CB_FREE, and only then its CB_ALLOC"
+        );
+        assert_eq!(
+            words(Some(Class::Kernel)),
+            "KERNEL_UNLOAD, and only then its KERNEL_LOAD"
+        );
+    }
 }

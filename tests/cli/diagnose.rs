@@ -594,6 +594,190 @@ fn no_cause_is_confident_and_wrong_on_real_threads() {
     }
 }
 
+/// What is made of these observations, of clients that have ended.
+fn diagnosed(observations: &[Observation]) -> Diagnosis {
+    let mut diagnoser = Diagnoser::default();
+    for observation in observations {
+        diagnoser.observe(observation);
+    }
+    diagnoser.finish(Circumstances {
+        complete: true,
+        ..Circumstances::default()
+    })
+}
+
+#[test]
+fn messages_of_two_connections_that_come_in_batches_are_not_lost() {
+    // One thread allocates and another one releases; the server reads each connection in batches.
+    let mut seen = Vec::new();
+    for round in 0..4 {
+        for (conn, kind) in [(0, MessageKind::Alloc), (1, MessageKind::Free)] {
+            for _ in 0..20 {
+                for address in 0..12 {
+                    let position = seen.len() as u64 + 1;
+                    seen.push(message(position, conn, kind, 0x1000 * (address + round)));
+                }
+            }
+        }
+    }
+    let diagnosis = diagnosed(&seen);
+    let loss = diagnosis
+        .causes
+        .iter()
+        .find(|suspect| suspect.cause == Cause::Loss);
+    assert!(
+        loss.is_none_or(|loss| loss.score < CONFIDENT),
+        "{diagnosis:?}"
+    );
+    assert_eq!(diagnosis.causes[0].cause, Cause::Reordering);
+}
+
+#[test]
+fn frees_that_are_read_before_their_allocs_are_not_lost() {
+    // The server reads the connection of the thread that releases before that of the other one.
+    let mut seen = Vec::new();
+    for _ in 0..6 {
+        for (conn, kind) in [(1, MessageKind::Free), (0, MessageKind::Alloc)] {
+            for address in 1..24 {
+                let position = seen.len() as u64 + 1;
+                seen.push(message(position, conn, kind, 0x1000 * address));
+            }
+        }
+    }
+    let diagnosis = diagnosed(&seen);
+    let confident = diagnosis.causes.iter().filter(|it| it.score >= CONFIDENT);
+    let confident: Vec<Cause> = confident.map(|it| it.cause).collect();
+    assert!(
+        confident.iter().all(|cause| *cause == Cause::Reordering),
+        "{diagnosis:?}"
+    );
+}
+
+#[test]
+fn every_life_at_an_address_that_a_sweep_takes_counts() {
+    let (diagnosis, _) = of_text(&log("+100@7 +100@7 +200@8 -200@8 !7 -100@7 -100@7"));
+    assert_eq!(first(&diagnosis).expect("a cause").0, "dead-client-sweep");
+    assert_eq!(diagnosis["causes"][0]["count"], 2, "{diagnosis}");
+    let second = diagnosis["causes"].get(1);
+    assert!(second.is_none(), "{diagnosis}");
+}
+
+#[test]
+fn circular_buffers_are_spoken_of_by_their_messages() {
+    let mut seen = Vec::new();
+    for address in 0..12 {
+        for kind in [
+            MessageKind::CbAlloc,
+            MessageKind::CbAlloc,
+            MessageKind::CbFree,
+            MessageKind::CbFree,
+        ] {
+            let position = seen.len() as u64 + 1;
+            seen.push(message(position, 0, kind, 0x1000 * (1 + address)));
+        }
+    }
+    let diagnosis = diagnosed(&seen);
+    let suspect = &diagnosis.causes[0];
+    assert_eq!(suspect.cause, Cause::Reordering);
+    assert_eq!(
+        suspect.exhibits[0].words(),
+        "CB_ALLOC, the next CB_ALLOC of the address, and only then the first one's CB_FREE"
+    );
+    assert!(
+        suspect.says.starts_with("12 CB_FREEs came after"),
+        "{}",
+        suspect.says
+    );
+}
+
+#[test]
+fn the_last_frees_of_a_thread_that_are_lost_are_no_certain_change_of_process() {
+    // A thread ends, its last messages are lost, and another one gets its addresses.
+    let addresses = |sign: &str| -> String {
+        (0..8)
+            .map(|at| format!("{sign}{:x} ", 0x100 + at * 16))
+            .collect()
+    };
+    let lives = format!("{}{}", addresses("+"), addresses("-")).repeat(6);
+    let (diagnosis, _) = of_text(&log(&format!("{lives}{}{lives}", addresses("+"))));
+    let (_, score) = first(&diagnosis).expect("a cause");
+    assert!(score < CONFIDENT, "{diagnosis}");
+}
+
+#[test]
+fn unknown_frees_after_many_known_ones_are_no_certain_late_attach() {
+    let unknown: String = (0..12)
+        .map(|at| format!("-{:x} ", 0x100 + at * 16))
+        .collect();
+    let begins = |before: usize| {
+        let text = format!("{}{unknown}{}", normal(before), normal(600));
+        let (diagnosis, _) = of_text(&log(&text));
+        let late = diagnosis["causes"].as_array().expect("causes").iter();
+        late.filter(|cause| cause["cause"] == "late-attach")
+            .map(|cause| cause["score"].as_f64().expect("a score"))
+            .fold(0.0, f64::max)
+    };
+    assert!(begins(0) >= CONFIDENT);
+    assert!(begins(24) < CONFIDENT);
+}
+
+#[test]
+fn measurements_are_put_together_by_how_they_were_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    for seed in ["1", "2"] {
+        let words = format!(
+            "diagnose --calibrate --cause type-aliasing --runs 3 --seed {seed} --format json"
+        );
+        fs::write(at(seed), run(&words).stdout).expect("writable");
+    }
+    let (joined, code) = run_json(&format!(
+        "diagnose --calibrate --from {} {}",
+        at("1"),
+        at("2")
+    ));
+    assert_eq!(code, 0, "{joined}");
+    let measurements = joined["measurements"].as_array().expect("measurements");
+    assert_eq!(measurements.len(), 1);
+    assert_eq!(measurements[0]["seeds"], serde_json::json!([1, 2]));
+    assert_eq!(measurements[0]["rows"][0]["runs"], 6);
+    // What was put together is read again.
+    fs::write(at("both"), joined.to_string()).expect("writable");
+    let markdown = run(&format!(
+        "diagnose --calibrate --from {} --markdown",
+        at("both")
+    ));
+    let markdown = String::from_utf8(markdown.stdout).expect("text");
+    assert!(markdown.contains("seeds 1 to 2"), "{markdown}");
+    assert!(
+        markdown.contains("| type-aliasing | 6 | 6 | 6 | 0 | 0 | 0.00 |"),
+        "{markdown}"
+    );
+    let (error, code) = run_json(&format!(
+        "diagnose --calibrate --from {}/nothing-there",
+        folder.path().display()
+    ));
+    assert_eq!(code, 2, "{error}");
+    fs::write(at("none"), "{}").expect("writable");
+    let (error, code) = run_json(&format!("diagnose --calibrate --from {}", at("none")));
+    assert_eq!(code, 2, "{error}");
+}
+
+#[test]
+fn the_tables_in_the_documentation_are_the_measured_ones() {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
+    let printed = run(&format!(
+        "diagnose --calibrate --from {docs}/calibration.json --markdown"
+    ));
+    let printed = String::from_utf8(printed.stdout).expect("text");
+    let page = fs::read_to_string(format!("{docs}/diagnosis.md")).expect("it is there");
+    assert!(
+        page.contains(printed.trim_end()),
+        "print them anew with `diagnose --calibrate --from docs/calibration.json --markdown`"
+    );
+    assert!(printed.contains("| mesh-release |"));
+}
+
 #[test]
 fn an_early_free_is_followed_by_its_alloc_and_not_by_another_free() {
     // What the server of a run under early publication gets: one address, each FREE before its own

@@ -10,6 +10,7 @@ mod conformance;
 mod legacy_log;
 #[path = "../naive/mod.rs"]
 mod naive;
+mod programs;
 mod proxy;
 mod served;
 mod server;

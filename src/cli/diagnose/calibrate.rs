@@ -1,94 +1,178 @@
-//! `diagnose --calibrate`: the confusion matrix.
+//! `diagnose --calibrate`: the confusion matrix, measured or read from what was measured.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use comfy_table::{Table, presets};
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::super::exit::ExitStatus;
 use super::super::outcome::{CommandOutcome, Context, Format};
 use super::super::progress::Progress;
-use crate::calibration::{CalibrationPlan, Confusion, Row, RunsOn, calibrate};
+use super::DiagnoseArgs;
+use crate::calibration::measurement::{Measurement, joined};
+use crate::calibration::program::Program;
+use crate::calibration::{CalibrationPlan, Confusion, RunsOn, calibrate};
 use crate::diagnosis::{CONFIDENT, Cause};
 use crate::numbers::plural;
 
-/// The share of runs in which the right cause must come first.
-const RIGHT: f64 = 0.95;
 /// Missed runs that the text output names, of each row.
 const SHOWN: usize = 5;
 
-pub(super) fn run(
-    runs: u64,
-    engine: RunsOn,
-    only: Option<Cause>,
-    context: &Context,
-) -> CommandOutcome {
+pub(super) fn run(args: &DiagnoseArgs, context: &Context) -> CommandOutcome {
+    let outcome = if args.from.is_empty() {
+        measure(args, context)
+    } else {
+        read(&args.from, args.markdown, context.format)
+    };
+    outcome.unwrap_or_else(|error| CommandOutcome::bad_input(error, context.format))
+}
+
+fn measure(args: &DiagnoseArgs, context: &Context) -> Result<CommandOutcome, String> {
     let started = Instant::now();
     let seed = context.seed.unwrap_or(0);
-    let rows = if only.is_some() {
-        1
-    } else {
-        1 + Cause::ALL.len()
-    };
-    let all = runs * rows as u64;
-    let mut progress = Progress::new(context.quiet, "calibrate", "runs", all);
-    context.catch_interrupts();
-    let plan = CalibrationPlan {
-        runs,
-        seed,
-        engine,
-        only,
-    };
-    let confusion = calibrate(plan, |done| {
-        progress.update(done);
-        !context.interrupt.load(std::sync::atomic::Ordering::Relaxed)
+    let program = args.program.clone().map(|command| Program {
+        command,
+        plants: args.plants,
     });
+    let plan = CalibrationPlan {
+        runs: args.runs,
+        seed,
+        engine: match program {
+            // It has threads of its own.
+            Some(_) => RunsOn::Threads,
+            None => args.engine,
+        },
+        only: args.cause,
+        program: program.as_ref(),
+        interrupt: &context.interrupt,
+    };
+    let rows = plan.causes().len();
+    if rows == 0 {
+        return Err("no such cause can be planted into this program's traffic".to_owned());
+    }
+    let mut progress = Progress::new(context.quiet, "calibrate", "runs", args.runs * rows as u64);
+    context.catch_interrupts();
+    let confusion = calibrate(plan, |done| progress.update(done));
     progress.finish();
-    let confusion = match confusion {
-        Ok(confusion) => confusion,
-        Err(error) => return CommandOutcome::bad_input(error, context.format),
-    };
+    let confusion = confusion.map_err(|error| error.to_string())?;
     let interrupted = context.interrupt.load(std::sync::atomic::Ordering::Relaxed);
-    let all = !interrupted && confusion.rows.len() == rows;
-    let broken = confusion.rows.iter().any(|row| !holds(row));
-    let outcome = match (all, broken) {
-        (true, false) => Calibrated::Yes,
-        (true, true) => Calibrated::No,
-        (false, _) => Calibrated::Interrupted,
+    let measurement = Measurement {
+        engine: plan.engine,
+        build: Measurement::build().to_owned(),
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
+        program: args.program.clone(),
+        seeds: vec![seed],
+        interrupted: interrupted || confusion.rows.len() < rows,
+        confusion,
+        elapsed_s: started.elapsed().as_secs_f64(),
     };
+    let outcome = Calibrated::of(&measurement);
     let stdout = match context.format {
-        Format::Json => format!(
-            "{}\n",
-            json!({
-                "verdict": outcome.word(), "interrupted": interrupted,
-                "runs": runs, "seed": seed, "confident_from": CONFIDENT, "rows": confusion.rows,
-                "elapsed_s": started.elapsed().as_secs_f64(),
-            })
-        ),
-        Format::Human => human(&confusion, runs, seed, outcome),
+        Format::Json => {
+            let mut value = json!(measurement);
+            value["verdict"] = json!(outcome.word());
+            value["runs"] = json!(args.runs);
+            value["seed"] = json!(seed);
+            value["confident_from"] = json!(CONFIDENT);
+            format!("{value}\n")
+        }
+        Format::Human if args.markdown => measurement.markdown(),
+        Format::Human => human(&measurement.confusion, args.runs, seed, outcome),
     };
-    CommandOutcome {
+    Ok(CommandOutcome {
         stdout,
         stderr: String::new(),
         exit_code: outcome.status().code(),
-    }
+    })
 }
 
-/// What the matrix comes to.
-#[derive(Clone, Copy)]
+/// What a file has: one measurement, or several that were put together.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Measured {
+    Several { measurements: Vec<Measurement> },
+    One(Box<Measurement>),
+}
+
+fn read(files: &[PathBuf], markdown: bool, format: Format) -> Result<CommandOutcome, String> {
+    let mut measurements = Vec::new();
+    for path in files {
+        let at = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|error| at(&error))?;
+        let measured = serde_json::from_str(&text).map_err(|_| {
+            at(&"it is no measurement; give what `diagnose --calibrate --format json` printed")
+        })?;
+        match measured {
+            Measured::Several { measurements: some } => measurements.extend(some),
+            Measured::One(one) => measurements.push(*one),
+        }
+    }
+    let all = joined(measurements);
+    let outcomes = all.iter().map(Calibrated::of);
+    let outcome = outcomes.max().unwrap_or(Calibrated::Interrupted);
+    let stdout = match format {
+        Format::Json => {
+            let value: Value = json!({
+                "verdict": outcome.word(), "confident_from": CONFIDENT, "measurements": all,
+            });
+            format!("{value}\n")
+        }
+        Format::Human if markdown => {
+            let tables: Vec<String> = all.iter().map(Measurement::markdown).collect();
+            tables.join("\n")
+        }
+        Format::Human => all
+            .iter()
+            .map(|one| format!("{}\n{}\n", one.heading(), matrix(&one.confusion)))
+            .chain([outcome.sentence().to_owned()])
+            .collect(),
+    };
+    Ok(CommandOutcome {
+        stdout,
+        stderr: String::new(),
+        exit_code: outcome.status().code(),
+    })
+}
+
+/// What the matrix comes to; of several the last counts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Calibrated {
     Yes,
-    No,
     /// Not all rows are whole.
     Interrupted,
+    No,
 }
 
 impl Calibrated {
+    fn of(measurement: &Measurement) -> Calibrated {
+        match (measurement.holds(), measurement.interrupted) {
+            (_, true) => Calibrated::Interrupted,
+            (true, false) => Calibrated::Yes,
+            (false, false) => Calibrated::No,
+        }
+    }
+
     fn word(self) -> &'static str {
         match self {
             Calibrated::Yes => "calibrated",
             Calibrated::No => "not calibrated",
             Calibrated::Interrupted => "inconclusive",
+        }
+    }
+
+    fn sentence(self) -> &'static str {
+        match self {
+            Calibrated::Yes => {
+                "calibrated: right in at least 95 % of each cause, nothing where there is nothing, and no confident wrong cause\n"
+            }
+            Calibrated::No => {
+                "not calibrated: below 95 % of a cause, something where there is nothing, or a confident wrong cause\n"
+            }
+            Calibrated::Interrupted => {
+                "inconclusive: interrupted; the rows above are what was run by then\n"
+            }
         }
     }
 
@@ -101,14 +185,20 @@ impl Calibrated {
     }
 }
 
-/// Whether a row is as the diagnosis promises: right in nearly all runs, never confidently wrong,
-/// and silent where there is nothing.
-fn holds(row: &Row) -> bool {
-    let least = if row.planted.is_some() { RIGHT } else { 1.0 };
-    row.wrong_confident == 0 && row.right as f64 >= least * (row.runs - row.cannot_tell) as f64
+fn human(confusion: &Confusion, runs: u64, seed: u64, outcome: Calibrated) -> String {
+    let mut text = format!(
+        "{} of each cause, seed {seed}: the planted cause, and what the diagnosis ranks first\n\n",
+        plural(runs, "run"),
+    );
+    text += &matrix(confusion);
+    text += "right: the planted cause is first. confident: of those, with a score of at least ";
+    text += &format!("{CONFIDENT}. wrong: another cause has such a score.\n");
+    text += outcome.sentence();
+    text
 }
 
-fn human(confusion: &Confusion, runs: u64, seed: u64, outcome: Calibrated) -> String {
+/// The table, and what was missed.
+fn matrix(confusion: &Confusion) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     let mut head = vec!["planted \\ first".to_owned(), "nothing".to_owned()];
@@ -126,25 +216,21 @@ fn human(confusion: &Confusion, runs: u64, seed: u64, outcome: Calibrated) -> St
         ];
         let of = |cause: &Cause| number(row.first.get(cause).copied().unwrap_or(0));
         cells.extend(Cause::ALL.iter().map(of));
-        cells.push(number(row.cannot_tell));
+        cells.push(number(row.all.cannot_tell));
         cells.push(format!(
             "{:.1} %",
-            100.0 * row.right as f64 / row.runs.max(1) as f64
+            100.0 * row.all.right as f64 / row.all.runs.max(1) as f64
         ));
-        cells.push(number(row.right_confident));
-        cells.push(number(row.wrong_confident));
+        cells.push(number(row.all.right_confident));
+        cells.push(number(row.all.wrong_confident));
         table.add_row(cells);
     }
-    let mut text = format!(
-        "{} of each cause, seed {seed}: the planted cause, and what the diagnosis ranks first\n\n{}\n\n",
-        plural(runs, "run"),
-        table
-            .to_string()
-            .lines()
-            .map(str::trim_end)
-            .collect::<Vec<_>>()
-            .join("\n")
-    );
+    let lines: Vec<String> = table
+        .to_string()
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
+    let mut text = format!("{}\n\n", lines.join("\n"));
     for row in confusion.rows.iter().filter(|row| !row.missed.is_empty()) {
         let name = row.planted.map_or("(nothing)", Cause::name);
         let missed: Vec<&str> = row.missed.iter().take(SHOWN).map(String::as_str).collect();
@@ -154,21 +240,8 @@ fn human(confusion: &Confusion, runs: u64, seed: u64, outcome: Calibrated) -> St
         } else {
             String::new()
         };
-        text += &format!("missed of {name}, run/form: {}{and}\n", missed.join(", "));
+        text += &format!("missed of {name}, run/record: {}{and}\n", missed.join(", "));
     }
-    text += "right: the planted cause is first. confident: of those, with a score of at least ";
-    text += &format!("{CONFIDENT}. wrong: another cause has such a score.\n");
-    text += match outcome {
-        Calibrated::Yes => {
-            "calibrated: right in at least 95 % of each cause, nothing where there is nothing, and no confident wrong cause\n"
-        }
-        Calibrated::No => {
-            "not calibrated: below 95 % of a cause, something where there is nothing, or a confident wrong cause\n"
-        }
-        Calibrated::Interrupted => {
-            "inconclusive: interrupted; the rows above are what was run by then\n"
-        }
-    };
     text
 }
 

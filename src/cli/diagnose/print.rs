@@ -154,7 +154,7 @@ fn place(exhibit: &Exhibit, word: &str) -> String {
     if let Some(address) = sighting.address {
         let _ = write!(text, " {address:#x}");
     }
-    let _ = write!(text, ": {}", exhibit.says);
+    let _ = write!(text, ": {}", exhibit.words());
     if let (Some(number), None) = (sighting.number, sighting.address) {
         let _ = write!(text, " ({number})");
     }
@@ -249,7 +249,7 @@ fn cause_json(suspect: &Suspect) -> Value {
                 "positions": exhibit.sighting.positions.as_slice(),
                 "device": exhibit.sighting.device,
                 "address": exhibit.sighting.address,
-                "says": exhibit.says,
+                "says": exhibit.words(),
             })
         })
         .collect();

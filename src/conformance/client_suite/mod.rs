@@ -25,6 +25,7 @@ use thiserror::Error;
 
 pub use cases::CLIENT_CASES;
 use cases::{ClientCase, Theatre};
+pub(crate) use program::RunningClient;
 
 use super::tries::{CaseText, Tries};
 use super::{CaseOutcome, CaseResult, Trouble};

@@ -18,7 +18,7 @@ use super::{SOCKET_PLACEHOLDER, SOCKET_VARIABLE};
 
 /// How a client ended.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ProgramEnd {
+pub(crate) struct ProgramEnd {
     status: ExitStatus,
     /// Whether it had to be killed.
     pub is_hung: bool,
@@ -27,6 +27,11 @@ pub(super) struct ProgramEnd {
 }
 
 impl ProgramEnd {
+    /// Its exit code, where it ended by itself.
+    pub fn code(&self) -> Option<i32> {
+        self.status.code().filter(|_| !self.is_hung)
+    }
+
     /// Whether a signal ended it that it got by itself.
     pub fn is_killed(&self) -> bool {
         !self.is_hung && signal_of(self.status).is_some()
@@ -53,7 +58,7 @@ const TRACED_POLL: Duration = Duration::from_millis(50);
 
 /// A client that runs.
 #[derive(Debug)]
-pub(super) struct RunningClient {
+pub(crate) struct RunningClient {
     child: Child,
     started: Instant,
 }

@@ -41,6 +41,8 @@
 //! | | FREE | `PendingFree` | how long it lived |
 //! | any | end of the record, of the server or of the client | `Free` or `Live` | what is likeliest |
 
+use smallvec::SmallVec;
+
 use super::super::address::AddressLife;
 use super::super::clients::ClientEnd;
 use super::super::ledger::AddressLedger;
@@ -55,8 +57,19 @@ pub(super) struct InferredAddress {
     state: AddressState,
     /// The FREE that ended the last life.
     last_free: Option<RecordPoint>,
+    /// What a sweep took, until a FREE of it comes.
+    swept: Option<Box<SweptLives>>,
     /// A message was about it before.
     seen: bool,
+}
+
+/// Lives that the server has dropped at `at`.
+#[derive(Clone, Debug)]
+struct SweptLives {
+    at: RecordPoint,
+    lives: SmallVec<[AddressLife; 2]>,
+    /// As many more.
+    unlisted: u32,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -80,17 +93,10 @@ enum AddressState {
     },
 }
 
-/// How the last life of an address ended with its process.
-#[derive(Clone, Copy, Debug)]
-enum LifeEnd {
-    Swept { at: RecordPoint, life: AddressLife },
-    Restarted,
-}
-
 impl InferredAddress {
     /// Whether it need not be kept: nothing is live and nothing is open.
     pub fn is_settled(&self) -> bool {
-        matches!(self.state, AddressState::Free)
+        matches!(self.state, AddressState::Free) && self.swept.is_none()
     }
 
     /// An ALLOC; `known`: the server says that the address was live. The life has begun with its
@@ -146,7 +152,8 @@ impl InferredAddress {
     /// A FREE; `known`: the server says that the address was live.
     pub fn free(&mut self, at: RecordPoint, known: bool, ledger: &mut AddressLedger<'_>) {
         let seen = std::mem::replace(&mut self.seen, true);
-        if let Some(LifeEnd::Swept { at: swept, .. }) = self.end_with_client(ledger) {
+        self.end_with_client(ledger);
+        if let Some(swept) = self.take_swept() {
             let sighting = ledger.sighting(&[swept, at]);
             ledger.facts.swept_frees.add(sighting);
             ledger.diverged(Kind::UnknownFree, at);
@@ -242,7 +249,9 @@ impl InferredAddress {
             AddressState::LiveAfterPendingFree { mut frees, life } => {
                 let after = life.at.since(frees.last);
                 let is_soon = ledger.facts.idle.share_longer_than(after) > 0.5;
-                if is_soon && frees.is_one_alone() {
+                // As many ALLOCs as FREEs: nothing need be missing.
+                let is_balanced = frees.is_one() && (client_has_ended || !frees.is_first());
+                if is_balanced || (is_soon && frees.is_one_alone()) {
                     frees.found(&life, ledger);
                     AddressState::Free
                 } else {
@@ -276,30 +285,70 @@ impl InferredAddress {
         self.last_free = Some(frees.last);
     }
 
+    /// Takes one life of those that a sweep took: where that was.
+    fn take_swept(&mut self) -> Option<RecordPoint> {
+        let swept = self.swept.as_mut()?;
+        let at = swept.at;
+        if swept.lives.is_empty() {
+            swept.unlisted = swept.unlisted.saturating_sub(1);
+        } else {
+            swept.lives.remove(0);
+        }
+        if swept.lives.is_empty() && swept.unlisted == 0 {
+            self.swept = None;
+        }
+        Some(at)
+    }
+
     /// Forgets what ended with its process, and notes what a sweep took.
     fn note_sweep(&mut self, ledger: &mut AddressLedger<'_>) {
-        if let Some(LifeEnd::Swept { at, life }) = self.end_with_client(ledger) {
-            ledger.swept_live(&life, at);
+        self.end_with_client(ledger);
+        let Some(swept) = self.swept.take() else {
+            return;
+        };
+        for life in &swept.lives {
+            ledger.swept_live(life, swept.at);
+        }
+        for _ in 0..swept.unlisted {
+            let sighting = ledger.sighting(&[swept.at]);
+            ledger.facts.swept_live.add(sighting);
         }
     }
 
-    /// Forgets what ended with its process; how the life ended that was there, if one did.
-    fn end_with_client(&mut self, ledger: &mut AddressLedger<'_>) -> Option<LifeEnd> {
+    /// Forgets what ended with its process; what a sweep took is kept apart.
+    fn end_with_client(&mut self, ledger: &mut AddressLedger<'_>) {
         let last = match &self.state {
             AddressState::Live(life)
             | AddressState::LiveAfterPendingFree { life, .. }
             | AddressState::Mixed { last: life, .. } => life,
             AddressState::Overlapping(lives) => &lives.last,
-            AddressState::Free | AddressState::PendingFree(_) => return None,
+            AddressState::Free | AddressState::PendingFree(_) => return,
         };
-        let ending = ledger.clients.ending(last)?;
-        self.settle(true, ledger);
-        let life = self.live();
-        self.state = AddressState::Free;
-        Some(match ending {
-            ClientEnd::Swept(at) => LifeEnd::Swept { at, life: life? },
-            ClientEnd::Restarted => LifeEnd::Restarted,
-        })
+        let Some(ending) = ledger.clients.ending(last) else {
+            return;
+        };
+        let ClientEnd::Swept(at) = ending else {
+            self.settle(true, ledger);
+            self.state = AddressState::Free;
+            return;
+        };
+        let (lives, unlisted) = match std::mem::take(&mut self.state) {
+            AddressState::Overlapping(lives) => lives.into_open(),
+            AddressState::Mixed { lives, last } => {
+                (SmallVec::from_slice(&[last]), lives.saturating_sub(1))
+            }
+            AddressState::LiveAfterPendingFree { frees, life } => {
+                self.give_up(&frees, ledger);
+                (SmallVec::from_slice(&[life]), 0)
+            }
+            AddressState::Live(life) => (SmallVec::from_slice(&[life]), 0),
+            AddressState::Free | AddressState::PendingFree(_) => return,
+        };
+        self.swept = Some(Box::new(SweptLives {
+            at,
+            lives,
+            unlisted,
+        }));
     }
 }
 

@@ -78,10 +78,6 @@ impl Addresses {
         };
         let had_life = address.has_life();
         if seen.opens() {
-            if let Some(generation) = seen.generation() {
-                let pid = seen.message.pid;
-                ledger.clients.see_generation(pid, generation);
-            }
             let life = AddressLife {
                 at: seen.at,
                 pid: seen.message.pid,

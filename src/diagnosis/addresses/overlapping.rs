@@ -12,8 +12,8 @@ use super::super::ledger::AddressLedger;
 use super::super::sightings::RecordPoint;
 use super::is_near;
 
-/// ALLOCs too many that are kept open at an address; the oldest is given up when more come. No
-/// program has so many threads that are late at one address.
+/// ALLOCs too many that are kept open at an address with their places. More are counted: where the
+/// messages of several connections come in batches, one may have hundreds.
 const MAX_OPEN: usize = 8;
 
 /// More ALLOCs than FREEs, by two or more at some time.
@@ -21,6 +21,8 @@ const MAX_OPEN: usize = 8;
 pub(super) struct OverlappingLives {
     /// ALLOCs too many, oldest first.
     surplus: SmallVec<[Overlap; 1]>,
+    /// As many more after those.
+    unlisted: u32,
     /// The last life that began.
     pub last: AddressLife,
     /// Whether that one has not got its FREE.
@@ -43,6 +45,7 @@ impl OverlappingLives {
     pub fn new(first: AddressLife, second: AddressLife) -> OverlappingLives {
         let mut lives = OverlappingLives {
             surplus: SmallVec::new(),
+            unlisted: 0,
             last: second,
             is_live: true,
         };
@@ -53,7 +56,16 @@ impl OverlappingLives {
     /// Lives that have not got their FREE.
     pub fn open(&self) -> u32 {
         let surplus = u32::try_from(self.surplus.len()).expect("it is short");
-        surplus + u32::from(self.is_live)
+        surplus
+            .saturating_add(self.unlisted)
+            .saturating_add(u32::from(self.is_live))
+    }
+
+    /// The lives that have not got their FREE: those whose ALLOC is known, and how many more.
+    pub fn into_open(self) -> (SmallVec<[AddressLife; 2]>, u32) {
+        let last = self.is_live.then_some(self.last);
+        let first = self.surplus.into_iter().map(|overlap| overlap.first);
+        (first.chain(last).collect(), self.unlisted)
     }
 
     /// Whether the last life is there, as far as messages say.
@@ -65,7 +77,11 @@ impl OverlappingLives {
     pub fn alloc(&mut self, life: AddressLife, ledger: &mut AddressLedger<'_>) {
         if self.is_live {
             ledger.facts.deepened += 1;
-            self.surplus.push(Overlap::new(self.last, life));
+            if self.surplus.len() < MAX_OPEN {
+                self.surplus.push(Overlap::new(self.last, life));
+            } else {
+                self.unlisted = self.unlisted.saturating_add(1);
+            }
         } else {
             for overlap in &mut self.surplus {
                 overlap.cycles += 1;
@@ -73,9 +89,6 @@ impl OverlappingLives {
         }
         self.last = life;
         self.is_live = true;
-        if self.surplus.len() > MAX_OPEN {
-            self.give_up_first(ledger);
-        }
     }
 
     /// Takes a FREE; whether each life has got its own now.
@@ -91,10 +104,16 @@ impl OverlappingLives {
             }
             return false;
         }
-        let overlap = self.surplus.remove(0);
-        overlap.note_late_free(at, ledger);
-        ledger.clients.end_life(&overlap.first);
-        self.surplus.is_empty()
+        if self.surplus.is_empty() {
+            self.unlisted = self.unlisted.saturating_sub(1);
+            note_far(&[self.last.at, at], at.since(self.last.at), ledger);
+            ledger.clients.end_life(&self.last);
+        } else {
+            let overlap = self.surplus.remove(0);
+            overlap.note_late_free(at, ledger);
+            ledger.clients.end_life(&overlap.first);
+        }
+        self.surplus.is_empty() && self.unlisted == 0
     }
 
     /// Nothing more comes: gives up what got no FREE. What is live then, if anything is.
@@ -114,6 +133,10 @@ impl OverlappingLives {
         while !self.surplus.is_empty() {
             self.give_up_first(ledger);
         }
+        for _ in 0..self.unlisted {
+            let sighting = ledger.sighting(&[self.last.at]);
+            ledger.facts.lost_frees.add(sighting);
+        }
         self.is_live.then_some(self.last)
     }
 
@@ -131,7 +154,7 @@ impl OverlappingLives {
 
     /// Whether the first FREE seems to be late and one more is still to come.
     fn awaits_one_free(&self, ledger: &AddressLedger<'_>) -> bool {
-        let [overlap] = self.surplus.as_slice() else {
+        let ([overlap], 0) = (self.surplus.as_slice(), self.unlisted) else {
             return false;
         };
         let late = overlap.first_free.map(|free| {
@@ -165,9 +188,14 @@ impl Overlap {
             ledger.facts.late_frees.add(late);
             ledger.facts.late_gaps.add(free.since(second));
         } else {
-            let far = ledger.sighting(&[first, second, at]);
-            ledger.facts.far_late_frees.add(far);
-            ledger.facts.far_lateness += at.since(second);
+            note_far(&[first, second, at], at.since(second), ledger);
         }
     }
+}
+
+/// A FREE too many came so many messages after the ALLOC too many.
+fn note_far(points: &[RecordPoint], lateness: u64, ledger: &mut AddressLedger<'_>) {
+    let far = ledger.sighting(points);
+    ledger.facts.far_late_frees.add(far);
+    ledger.facts.see_far(ledger.key, lateness);
 }

@@ -11,7 +11,7 @@ use super::super::ledger::AddressLedger;
 use super::super::sightings::RecordPoint;
 use super::is_near;
 
-/// FREEs too many that are kept open at an address; the oldest is given up when more come.
+/// FREEs too many that are kept open at an address with their places; more are counted.
 const MAX_OPEN: usize = 8;
 /// Messages within which the ALLOC of a FREE comes that is early by little.
 const EARLY_WITHIN: u64 = 4096;
@@ -21,6 +21,8 @@ const EARLY_WITHIN: u64 = 4096;
 pub(super) struct PendingFrees {
     /// FREEs too many, oldest first.
     deficit: SmallVec<[PendingFree; 1]>,
+    /// As many more after those.
+    unlisted: u32,
     /// The last FREE.
     pub last: RecordPoint,
 }
@@ -39,6 +41,7 @@ impl PendingFrees {
     pub fn new(freed: RecordPoint, before: Option<RecordPoint>) -> PendingFrees {
         let mut frees = PendingFrees {
             deficit: SmallVec::new(),
+            unlisted: 0,
             last: freed,
         };
         frees.push(freed, before);
@@ -48,11 +51,12 @@ impl PendingFrees {
     /// Takes another FREE of what is not live.
     pub fn free(&mut self, freed: RecordPoint, ledger: &mut AddressLedger<'_>) {
         ledger.facts.deepened += 1;
-        self.push(freed, Some(self.last));
-        self.last = freed;
-        if self.deficit.len() > MAX_OPEN {
-            self.deficit.remove(0).give_up(ledger);
+        if self.deficit.len() < MAX_OPEN {
+            self.push(freed, Some(self.last));
+        } else {
+            self.unlisted = self.unlisted.saturating_add(1);
         }
+        self.last = freed;
     }
 
     /// Takes another life from its ALLOC to its FREE.
@@ -66,7 +70,16 @@ impl PendingFrees {
     /// An ALLOC too many came after the one of `early`: what the oldest FREE waited for, or that
     /// one's ALLOC and another FREE are lost. Whether none is left that waits.
     pub fn found(&mut self, early: &AddressLife, ledger: &mut AddressLedger<'_>) -> bool {
-        let pending = self.deficit.remove(0);
+        let first = self.deficit.first().copied();
+        let pending = first.unwrap_or(PendingFree {
+            freed: self.last,
+            before: None,
+            cycles: u64::MAX,
+        });
+        match first {
+            Some(_) => _ = self.deficit.remove(0),
+            None => self.unlisted = self.unlisted.saturating_sub(1),
+        }
         let after = early.at.since(self.last);
         if is_near(pending.cycles) && after <= EARLY_WITHIN {
             let sighting = ledger.sighting(&[self.last, early.at]);
@@ -75,21 +88,37 @@ impl PendingFrees {
         } else {
             let sighting = ledger.sighting(&[pending.freed, early.at]);
             ledger.facts.far_early_frees.add(sighting);
-            ledger.facts.far_lateness += early.at.since(pending.freed);
+            let lateness = early.at.since(pending.freed);
+            ledger.facts.see_far(ledger.key, lateness);
         }
         ledger.clients.end_life(early);
-        self.deficit.is_empty()
+        self.deficit.is_empty() && self.unlisted == 0
+    }
+
+    /// Whether there is one.
+    pub fn is_one(&self) -> bool {
+        self.unlisted == 0 && self.deficit.len() == 1
+    }
+
+    /// Whether no message named the address before the first.
+    pub fn is_first(&self) -> bool {
+        let first = self.deficit.first();
+        first.is_some_and(|pending| pending.before.is_none())
     }
 
     /// Whether there is one, and no life has begun and ended since.
     pub fn is_one_alone(&self) -> bool {
-        matches!(self.deficit.as_slice(), [pending] if pending.cycles == 0)
+        self.unlisted == 0 && matches!(self.deficit.as_slice(), [one] if one.cycles == 0)
     }
 
     /// No ALLOC came that they belong to.
     pub fn give_up(&self, ledger: &mut AddressLedger<'_>) {
         for pending in &self.deficit {
             pending.give_up(ledger);
+        }
+        for _ in 0..self.unlisted {
+            let sighting = ledger.sighting(&[self.last]);
+            ledger.facts.second_frees.add(sighting);
         }
     }
 

@@ -7,9 +7,13 @@
 //! and a second release does not.
 
 use super::super::facts::Facts;
+use super::super::outcome::CONFIDENT;
 use super::evidence::{Evidence, at_least_one};
 use super::shares::Shares;
 use crate::numbers::plural;
+
+/// The highest score where FREEs of what no message named came, too: lost ALLOCs leave both.
+const BESIDE_UNNAMED: f64 = CONFIDENT - 0.05;
 
 pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     let proven = facts.second_frees.proven as f64;
@@ -19,6 +23,10 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     let sure = shares.second_double / inferred.max(1) as f64;
     // A few lost ALLOCs leave the same, where by chance no FREE is lost.
     let sure = sure.min(1.0 - 1.0 / (inferred as f64 + 2.0));
+    let sure = match facts.first_frees.inferred() {
+        0 => sure,
+        _ => sure.min(BESIDE_UNNAMED),
+    };
     let mut evidence = Evidence {
         at_most: (proven == 0.0).then_some(sure),
         amount: proven + shares.second_double,

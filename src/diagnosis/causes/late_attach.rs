@@ -5,9 +5,17 @@
 //! clients live leaves the same from there on.
 
 use super::super::facts::Facts;
+use super::super::outcome::CONFIDENT;
 use super::evidence::{Evidence, at_least_one};
 use super::shares::Shares;
 use crate::numbers::plural;
+
+/// Messages that may come before the first FREE of an earlier buffer: at the beginning all that is
+/// live is earlier.
+const BEFORE_FIRST: u64 = 12;
+/// The highest score where messages may be lost: a burst that takes the first ALLOCs of a thread
+/// leaves the same, and a FREE after a FREE at an address that was used before.
+const BESIDE_LOSSES: f64 = CONFIDENT - 0.05;
 
 pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     let proven = facts.first_frees.proven as f64;
@@ -26,11 +34,18 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
             plural(restarts.count, "time")
         );
     }
+    // All are of one kind: many of them are no surer than that division is.
+    let sure = shares.first_late / facts.first_frees.inferred().max(1) as f64;
+    let sure = match may_be_lost(facts) {
+        true => sure.min(BESIDE_LOSSES),
+        false => sure,
+    };
     let mut evidence = Evidence {
         amount: proven + shares.first_late,
         proven,
         count,
         says,
+        at_most: (proven == 0.0 && facts.allocs > 0).then_some(sure),
         ..Evidence::default()
     };
     if proven > 0.0 || shares.first_late >= shares.first_lost {
@@ -44,4 +59,11 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
         );
     }
     evidence
+}
+
+/// Whether something speaks for losses, if only little.
+fn may_be_lost(facts: &Facts) -> bool {
+    facts.messages_before_first_unknown() > BEFORE_FIRST
+        || facts.second_frees.inferred() > 0
+        || facts.lost_frees.inferred() > 0
 }

@@ -12,6 +12,20 @@ use super::evidence::{Evidence, at_least_one};
 use super::shares::Shares;
 use crate::numbers::plural;
 
+/// How sure a loss is by the sureness of each division: many pieces of one kind, which another cause
+/// may have left as well, are no surer than that is.
+fn surely(facts: &Facts, shares: &Shares) -> f64 {
+    let firm = (shares.lost_frees - shares.far_lost).max(0.0) + facts.lost_allocs.count as f64;
+    let far = facts.far_late_frees.count + facts.far_early_frees.count;
+    let doubt = [
+        (shares.far_lost, far),
+        (shares.second_lost, facts.second_frees.inferred()),
+        (shares.first_lost, facts.first_frees.inferred()),
+    ]
+    .map(|(lost, all)| 1.0 - lost / all.max(1) as f64);
+    1.0 - doubt.iter().product::<f64>() / (1.0 + firm)
+}
+
 pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     let frees = at_least_one(shares.lost_frees);
     let without_alloc = match facts.allocs {
@@ -51,6 +65,7 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
         proven: proven.max(missing),
         count: (frees + allocs + dropped).max(facts.missing),
         says: says.join(", "),
+        at_most: (proven.max(missing) == 0.0 && facts.allocs > 0).then(|| surely(facts, shares)),
         ..Evidence::default()
     };
     let cut = |sighting: &&Sighting| {

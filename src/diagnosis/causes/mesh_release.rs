@@ -29,6 +29,7 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
             plural(facts.late_views, "FREE")
         ),
         exhibits: of_all.exhibits,
+        at_most: (share < 1.0).then_some(share),
         ..Evidence::default()
     }
 }

@@ -28,7 +28,8 @@ mod type_aliasing;
 
 use super::facts::Facts;
 use super::outcome::Diagnosis;
-use super::suspect::{Cause, Suspect};
+use super::suspect::{Cause, Exhibit, Suspect, with_names_of};
+use crate::tracking::entry::Class;
 use evidence::Evidence;
 use shares::Shares;
 
@@ -151,7 +152,20 @@ fn suspect(cause: Cause, evidence: &Evidence, all: &[(Cause, Evidence)], known: 
         cause,
         score: evidence.at_most.map_or(score, |most| score.min(most)),
         count: evidence.count,
-        says: evidence.says.clone(),
+        says: with_names_of(class_of(&exhibits), &evidence.says),
         exhibits,
+    }
+}
+
+/// What all messages of these are about; buffers, where they are about several things.
+fn class_of(exhibits: &[Exhibit]) -> Class {
+    let mut classes = exhibits
+        .iter()
+        .map(|exhibit| exhibit.sighting.class.unwrap_or(Class::Plain));
+    let first = classes.next().unwrap_or(Class::Plain);
+    if classes.all(|class| class == first) {
+        first
+    } else {
+        Class::Plain
     }
 }

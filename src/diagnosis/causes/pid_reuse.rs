@@ -6,10 +6,18 @@
 //! are recorded they show the new process directly.
 
 use super::super::facts::Facts;
+use super::super::outcome::CONFIDENT;
 use super::super::sightings::{MAX_SIGHTINGS, Sighting};
 use super::evidence::Evidence;
 use super::shares::Shares;
 use crate::numbers::plural;
+
+/// The highest score where only the pattern of messages shows the moment, and where it is not one
+/// moment with [`MANY`] lives left behind in a process that held something all the time: the last
+/// FREEs of a thread that are lost in one burst leave the same.
+const BY_PATTERN: f64 = CONFIDENT - 0.05;
+/// More than a burst takes.
+const MANY: usize = 32;
 
 pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     let proven = facts.abandoned as f64;
@@ -22,6 +30,8 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     let mut evidence = Evidence {
         amount: proven + shares.cut,
         proven,
+        at_most: (proven == 0.0 && shares.cut_shown == 0.0 && !is_plain(facts))
+            .then_some(BY_PATTERN),
         count: left,
         says: format!(
             "{} of a process id that went on as another process, {} left behind without FREE",
@@ -49,4 +59,9 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
         }
     }
     evidence
+}
+
+/// Whether the pattern alone is plain enough.
+fn is_plain(facts: &Facts) -> bool {
+    matches!(facts.cuts.as_slice(), [cut] if !cut.is_often_empty && cut.lives.len() >= MANY)
 }

@@ -29,11 +29,20 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     }
     // Where addresses are used on several devices at once, what is late may be a view.
     let in_lockstep = facts.lockstep_allocs as f64 >= LOCKSTEP * facts.allocs as f64;
+    // Many far pairs are no surer than that they are late messages at all.
+    let far = facts.far_late_frees.count + facts.far_early_frees.count;
+    let far_doubt = 1.0 - shares.far_late / far.max(1) as f64;
+    let near = (all.amount - all.proven - shares.far_late).max(0.0);
+    let sure = 1.0 - far_doubt / (1.0 + near);
     let may_be_view = shares.of_views > 0.0 || (facts.allocs > 0 && in_lockstep);
     Evidence {
         amount: all.amount * own,
         proven: all.proven * own,
-        at_most: may_be_view.then_some(BESIDE_VIEWS),
+        at_most: match (may_be_view, all.proven > 0.0) {
+            (true, _) => Some(BESIDE_VIEWS.min(sure)),
+            (false, true) => None,
+            (false, false) => Some(sure),
+        },
         ..all
     }
 }

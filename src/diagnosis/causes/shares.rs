@@ -36,13 +36,17 @@ const CLOSENESS: f64 = 8.0;
 /// Lives without FREE that double releases seem to leave, for each FREE too many, by mistake.
 const MISTAKEN: f64 = 0.01;
 
-/// How likely a double release is beside a FREE of what no message named: it leaves none, but the
-/// record may begin late.
+/// How likely a double release is beside each of a few FREEs of what no message named: it leaves
+/// none, but the record may begin late.
 const UNNAMED: f64 = 0.3;
+const FEW_UNNAMED: u64 = 4;
 
 /// Of the ALLOCs and FREEs too many at an address out of balance: the share of those that lead away
 /// from balance, where messages are late. Two threads are seldom late at one address.
 const LATE_TWICE: f64 = 0.1;
+/// How likely it is that they do not come one by one: that of several connections each is read in
+/// batches, so that an address is led away from balance as often as back, but comes back to it.
+const BATCHES: f64 = 0.1;
 /// Messages on their way at the end of a record whose clients have ended.
 const NONE_ON_THEIR_WAY: f64 = 0.02;
 /// How likely it is that clients have ended where the record does not say it.
@@ -78,6 +82,8 @@ pub(super) struct Shares {
     pub lost_frees: f64,
     /// Lives without FREE that a change of process explains.
     pub cut: f64,
+    /// Of those: where connections were closed and opened at that moment.
+    pub cut_shown: f64,
     pub second_double: f64,
     pub second_lost: f64,
     pub first_late: f64,
@@ -113,8 +119,12 @@ impl Shares {
         let messages = facts.messages.max(1) as f64;
         // At any moment as many are on their way as messages are late by their number.
         let late_at_once = NONE_ON_THEIR_WAY + facts.far_lateness as f64 / messages;
-        // How much likelier the messages are if they were late.
-        let walk = far * (2.0 * (1.0 - LATE_TWICE)).ln() + away * (2.0 * LATE_TWICE).ln();
+        // How much likelier the messages are if they were late: seldom twice at an address, or in
+        // batches. Of as many steps away as back each other one ends in balance at most.
+        let one_by_one = far * (2.0 * (1.0 - LATE_TWICE)).ln() + away * (2.0 * LATE_TWICE).ln();
+        let balanced = (facts.far_addresses() as f64 - unbalanced).max(0.0);
+        let in_batches = BATCHES.ln() + balanced * 2_f64.ln();
+        let walk = one_by_one.max(in_batches);
         let ended = poisson(unbalanced, NONE_ON_THEIR_WAY);
         let end = if facts.circumstances.complete {
             ended
@@ -141,7 +151,8 @@ impl Shares {
         // across it is the surer the more there are that might.
         let (shown, shown_left) = of_cuts(true);
         let credible = 1.0 - 0.5_f64.powf(shown + shown_left);
-        self.cut = (shown + shown_left) * credible;
+        self.cut_shown = (shown + shown_left) * credible;
+        self.cut = self.cut_shown;
         let all = facts.lost_frees.count as f64 + self.far_lost - shown * credible;
         self.lost_frees = all;
         let (explained, left) = of_cuts(false);
@@ -168,7 +179,7 @@ impl Shares {
             (CLOSE * CLOSENESS * longer.powf(CLOSENESS - 1.0) + 1.0 - CLOSE).ln()
         });
         // How much likelier that so few FREEs are missing: a loss takes as many FREEs as ALLOCs.
-        let unnamed = facts.first_frees.inferred().min(1) as f64;
+        let unnamed = facts.first_frees.inferred().min(FEW_UNNAMED) as f64;
         let missing = self.lost_frees.min(4096.0);
         let without_alloc = count + self.far_lost.min(4096.0);
         let counts = unnamed * UNNAMED.ln()
