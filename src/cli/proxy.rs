@@ -33,38 +33,38 @@ use crate::tracking::Layout;
     heisenbed check run.hb\n  \
     heisenbed proxy --upstream /tmp/real.sock --fault drop:rate=0.01,type=FREE --fault split"
 )]
-pub struct ProxyArgs {
+pub(crate) struct ProxyArgs {
     /// Where clients connect
     #[arg(
         long,
         value_name = "PATH",
         default_value = "/tmp/tt_allocation_server.sock"
     )]
-    pub listen: PathBuf,
+    pub(crate) listen: PathBuf,
     /// Where the server listens
     #[arg(long, value_name = "PATH")]
-    pub upstream: PathBuf,
+    pub(crate) upstream: PathBuf,
     /// Wait for a server that isn't there yet, so long at most or without an end; clients are
     /// listened to from then on
     #[arg(long, value_name = "TIME", num_args = 0..=1, value_parser = parse_duration)]
-    pub wait: Option<Option<Duration>>,
+    pub(crate) wait: Option<Option<Duration>>,
     /// Where both directions are recorded
     #[arg(long, value_name = "FILE")]
-    pub record: Option<PathBuf>,
+    pub(crate) record: Option<PathBuf>,
     /// What to do to frames from clients; may be given again
     #[arg(long = "fault", value_name = "FAULT", value_parser = str::parse::<Fault>)]
-    pub faults: Vec<Fault>,
+    pub(crate) faults: Vec<Fault>,
     /// The layout of clients that don't announce theirs; faults need it, and find it out by
     /// themselves
     #[arg(long, value_name = "72|112|128|144|648|extended", value_parser = word::<Layout>)]
-    pub layout: Option<Layout>,
+    pub(crate) layout: Option<Layout>,
     /// The most connections at once
     #[arg(long, value_name = "N", default_value_t = 1024)]
-    pub max_connections: usize,
+    pub(crate) max_connections: usize,
 }
 
 /// Runs the proxy until Ctrl-C or SIGTERM: exit 0, or 2 when it can't start.
-pub fn run(args: &ProxyArgs, context: &Context) -> CommandOutcome {
+pub(crate) fn run(args: &ProxyArgs, context: &Context) -> CommandOutcome {
     context.catch_interrupts();
     match forward(args, context) {
         Ok(report) => CommandOutcome {

@@ -30,8 +30,8 @@ use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-pub use references::SweptEntries;
-pub use sequence::SequenceGap;
+pub(crate) use references::SweptEntries;
+pub(crate) use sequence::SequenceGap;
 
 use crate::device::DeviceId;
 use crate::planted::Planted;
@@ -127,7 +127,7 @@ pub enum RejectReason {
 
 impl RejectReason {
     /// Why, in words.
-    pub fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         match self {
             RejectReason::DeviceOutOfRange => "there is no such device",
             RejectReason::SizeZero => "it has no bytes",
@@ -178,23 +178,23 @@ pub enum Outcome {
 
 /// What is live on one device, in bytes by memory or class, and how many entries that is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Totals {
+pub(crate) struct Totals {
     /// Buffers of type DRAM.
-    pub dram_bytes: u64,
+    pub(crate) dram_bytes: u64,
     /// Buffers of type L1.
-    pub l1_bytes: u64,
+    pub(crate) l1_bytes: u64,
     /// Buffers of type L1_SMALL.
-    pub l1_small_bytes: u64,
+    pub(crate) l1_small_bytes: u64,
     /// Buffers of type TRACE.
-    pub trace_bytes: u64,
+    pub(crate) trace_bytes: u64,
     /// Buffers of type SYSTEM_MEMORY.
-    pub system_bytes: u64,
+    pub(crate) system_bytes: u64,
     /// Circular buffers.
-    pub cb_bytes: u64,
+    pub(crate) cb_bytes: u64,
     /// Kernel binaries.
-    pub kernel_bytes: u64,
+    pub(crate) kernel_bytes: u64,
     /// Live entries of every class; a reference-counted entry counts once.
-    pub buffers: u64,
+    pub(crate) buffers: u64,
 }
 
 impl Totals {
@@ -227,7 +227,7 @@ pub struct Registry {
 
 impl Registry {
     /// An empty registry.
-    pub fn new(semantics: Semantics, limits: Limits) -> Registry {
+    pub(crate) fn new(semantics: Semantics, limits: Limits) -> Registry {
         let limits = Limits {
             devices: limits.devices.min(1 << 16),
             size_bytes: limits.size_bytes.min(u64::MAX / limits.buffers.max(1)),
@@ -246,13 +246,13 @@ impl Registry {
     }
 
     /// The same with a mistake of its own; see [`crate::planted`].
-    pub fn with_planted(self, planted: Option<Planted>) -> Registry {
+    pub(crate) fn with_planted(self, planted: Option<Planted>) -> Registry {
         Registry { planted, ..self }
     }
 
     /// The same as the reference servers have it also where they are wrong: sweeps ask for nobody
     /// but the process that opened an entry, and SYSTEM_MEMORY is L1_SMALL in every answer.
-    pub fn like_reference(self, like_reference: bool) -> Registry {
+    pub(crate) fn like_reference(self, like_reference: bool) -> Registry {
         Registry {
             like_reference,
             ..self
@@ -262,14 +262,14 @@ impl Registry {
     /// Takes in one message and reports its outcome to `out`. Under [`Semantics::Sequenced`] one
     /// message may let held ones take effect: `out` is then called for each of them too, in order.
     #[inline]
-    pub fn apply(&mut self, message: &Message, out: &mut impl FnMut(&Message, Outcome)) {
+    pub(crate) fn apply(&mut self, message: &Message, out: &mut impl FnMut(&Message, Outcome)) {
         self.apply_from(0, message, out);
     }
 
     /// As [`Registry::apply`], for a message of the client process `owner` (0: nobody's); what it
     /// opens is that one's, see [`Registry::sweep`].
     #[inline]
-    pub fn apply_from(
+    pub(crate) fn apply_from(
         &mut self,
         owner: u16,
         message: &Message,
@@ -304,7 +304,7 @@ impl Registry {
 
     /// Lets everything held take effect, in order, and returns the gaps: the numbers that never
     /// came.
-    pub fn flush(&mut self, out: &mut impl FnMut(&Message, Outcome)) -> Vec<SequenceGap> {
+    pub(crate) fn flush(&mut self, out: &mut impl FnMut(&Message, Outcome)) -> Vec<SequenceGap> {
         let (messages, gaps) = self.sequencer.flush();
         for message in &messages {
             self.take_held(0, message, out);
@@ -313,7 +313,7 @@ impl Registry {
     }
 
     /// Forgets everything.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.live.clear();
         self.totals.clear();
         self.others.clear();
@@ -331,13 +331,13 @@ impl Registry {
     }
 
     /// What is live on the device of this number; zero for a device that doesn't exist.
-    pub fn totals(&self, device: i32) -> Totals {
+    pub(crate) fn totals(&self, device: i32) -> Totals {
         let index = usize::try_from(device).unwrap_or(usize::MAX);
         self.totals.get(index).copied().unwrap_or_default()
     }
 
     /// How many devices are known: ids from 0 to the highest one that had an entry.
-    pub fn devices_seen(&self) -> u32 {
+    pub(crate) fn devices_seen(&self) -> u32 {
         u32::try_from(self.totals.len()).unwrap_or(u32::MAX)
     }
 
@@ -352,23 +352,23 @@ impl Registry {
     }
 
     /// How many messages wait for an earlier sequence number.
-    pub fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.sequencer.held()
     }
 
     /// What decides how stamped messages will be taken: of each device the awaited number (without
     /// a message), then the messages that wait, by number.
-    pub fn held_messages(&self) -> impl Iterator<Item = (DeviceId, u64, Option<&Message>)> {
+    pub(crate) fn held_messages(&self) -> impl Iterator<Item = (DeviceId, u64, Option<&Message>)> {
         self.sequencer.queued()
     }
 
     /// How this registry understands messages.
-    pub fn semantics(&self) -> Semantics {
+    pub(crate) fn semantics(&self) -> Semantics {
         self.semantics
     }
 
     /// The bounds in force.
-    pub fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> Limits {
         self.limits
     }
 
@@ -561,7 +561,7 @@ impl Registry {
 
     /// A process has ended; in this model each thread is one. A planted sweep takes more off the
     /// table than was its own.
-    pub fn process_ended(&mut self, thread: u16) {
+    pub(crate) fn process_ended(&mut self, thread: u16) {
         let gone: SmallVec<[TableKey; 8]> = match self.planted {
             Some(Planted::SweptByPid) => self.live.keys().copied().collect(),
             Some(Planted::SweptWithOwner) => {

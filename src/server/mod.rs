@@ -8,11 +8,11 @@
 mod client;
 mod event_loop;
 pub mod journal;
-pub mod legacy_log;
+pub(crate) mod legacy_log;
 pub mod listener;
 mod observer;
 mod processes;
 mod reference_rules;
 pub(crate) mod socket;
 
-pub use listener::{Observer, Server, ServerConfig, ServerReport, ShutdownHandle};
+pub(crate) use listener::ServerConfig;
