@@ -27,6 +27,7 @@ pub(crate) mod outcome;
 mod output;
 pub(crate) mod progress;
 pub(crate) mod proxy;
+mod recording;
 pub(crate) mod replay;
 mod rerun;
 pub(crate) mod scenario_args;

@@ -14,6 +14,7 @@ use super::args::{ServerArg, parse_duration};
 use super::outcome::{CommandOutcome, Context, Format};
 use super::output::{self, OutputKind};
 use super::progress::Progress;
+use super::recording::Recording;
 use super::scenario_args::ScenarioArgs;
 use super::stop_watch::StopWatch;
 use super::symptoms;
@@ -221,7 +222,14 @@ pub(super) fn play(
     let checked = match record {
         RecordTo::Nothing => checked_run(config, Path::new(""), progress),
         RecordTo::Temporary => recorded_and_checked(config, progress),
-        RecordTo::File(path) => recorded_in(path, config, progress),
+        RecordTo::File(path) => {
+            let at = |error: std::io::Error| format!("{}: {error}", path.display());
+            let recording = Recording::begin(path).map_err(at)?;
+            return match recorded_in(path, config, progress) {
+                Ok(checked) => recording.keep().map_err(at).map(|()| checked),
+                Err(error) => Err(format!("{error}{}", recording.fail())),
+            };
+        }
     };
     checked.map_err(|error| error.to_string())
 }
