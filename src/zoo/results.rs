@@ -165,9 +165,10 @@ impl Results {
             first.engines.iter().map(|engine| engine.engine).collect()
         });
         let mut text = format!(
-            "{} seeds, at most {} s each, {}. A cell: seeds that found it / seeds tried; median and (worst) of the schedules up to the \
-             find (of stress: runs, of exhaustive: states); median and (worst) of the seconds. Smallest run: threads, operations, preemptions.\n\n\
-             | defect |",
+            "{} seeds, at most {} s each, {}. A cell: seeds that found it / seeds tried;\n\
+             median and (worst) of the schedules up to the find (of stress: runs, of exhaustive: \
+             states);\nmedian and (worst) of the seconds. Smallest run: threads, operations, \
+             preemptions.\n\n| defect |",
             self.seeds,
             self.budget_s,
             plural(self.workers as u64, "worker"),
