@@ -18,18 +18,21 @@
 
 mod answer;
 mod entry;
+mod identity;
+mod outcome;
+mod planted;
 mod references;
 mod sequence;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 
 use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+pub use outcome::{Outcome, RejectReason};
 pub(crate) use references::SweptEntries;
 pub(crate) use sequence::SequenceGap;
 
@@ -101,79 +104,6 @@ impl Default for Limits {
             any_size: false,
         }
     }
-}
-
-/// Why a message was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RejectReason {
-    /// The device id is negative or at [`Limits::devices`] or above.
-    DeviceOutOfRange,
-    /// An allocation of no bytes.
-    SizeZero,
-    /// An allocation above [`Limits::size_bytes`].
-    SizeOverLimit,
-    /// An ALLOC whose buffer type names no memory.
-    InvalidBufferType,
-    /// [`Limits::buffers`] are live.
-    TableFull,
-    /// More than [`Limits::sequence_window`] ahead.
-    SequenceTooFarAhead,
-    /// This sequence number was already seen, or given up by a flush.
-    SequenceRepeated,
-    /// [`Limits::sequences`] are in use.
-    TooManySequences,
-}
-
-impl RejectReason {
-    /// Why, in words.
-    pub(crate) fn words(self) -> &'static str {
-        match self {
-            RejectReason::DeviceOutOfRange => "there is no such device",
-            RejectReason::SizeZero => "it has no bytes",
-            RejectReason::SizeOverLimit => "it is larger than any buffer",
-            RejectReason::InvalidBufferType => "its buffer type names no memory",
-            RejectReason::TableFull => "the table is full",
-            RejectReason::SequenceTooFarAhead => "its sequence number is too far ahead",
-            RejectReason::SequenceRepeated => "its sequence number was there before",
-            RejectReason::TooManySequences => "too many processes send sequence numbers",
-        }
-    }
-}
-
-/// What a message did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Outcome {
-    /// A new entry is live.
-    Inserted,
-    /// The key was live: the new entry took the place of `old`.
-    Replaced {
-        /// What was live before.
-        old: Entry,
-    },
-    /// The key was live: its count went up, and size, type and owner stay as in `kept`.
-    Incremented {
-        /// The entry after the increment.
-        kept: Entry,
-    },
-    /// The entry is gone.
-    Removed {
-        /// The entry as it was (refcount 1).
-        entry: Entry,
-    },
-    /// The count went down and the entry stays.
-    Decremented {
-        /// The entry after the decrement.
-        left: Entry,
-    },
-    /// A release of what isn't live: nothing changed.
-    UnknownFree,
-    /// Waits for an earlier sequence number; its effect is reported when it takes place.
-    Held,
-    /// Not taken: nothing changed.
-    Rejected(RejectReason),
-    /// Not a tracking message (a query, a response, a dump).
-    Ignored,
 }
 
 /// What is live on one device, in bytes by memory or class, and how many entries that is.
@@ -529,56 +459,6 @@ impl Registry {
         Outcome::Removed { entry }
     }
 
-    /// What a registry with a planted mistake makes of a release.
-    #[cold]
-    fn close_wrongly(
-        &mut self,
-        planted: Planted,
-        message: &Message,
-        device: DeviceId,
-        class: Class,
-        outcome: Outcome,
-    ) -> Outcome {
-        match (planted, outcome) {
-            (Planted::ReleaseSizeTrusted, Outcome::Removed { entry }) => {
-                let totals = &mut self.totals[usize::from(device.0)];
-                *totals.figure(class, entry.buffer_type) +=
-                    entry.size_bytes - message.size_bytes.min(entry.size_bytes);
-                outcome
-            }
-            (Planted::UncheckedCounters, Outcome::UnknownFree) => {
-                let index = usize::from(device.0);
-                if index >= self.totals.len() {
-                    self.totals.resize(index + 1, Totals::default());
-                }
-                let figure = self.totals[index].figure(class, message.buffer_type);
-                *figure = figure.wrapping_sub(message.size_bytes);
-                Outcome::Ignored
-            }
-            _ => outcome,
-        }
-    }
-
-    /// A process has ended; in this model each thread is one. A planted sweep takes more off the
-    /// table than was its own.
-    pub(crate) fn process_ended(&mut self, thread: u16) {
-        let gone: SmallVec<[TableKey; 8]> = match self.planted {
-            Some(Planted::SweptByPid) => self.live.keys().copied().collect(),
-            Some(Planted::SweptWithOwner) => {
-                let opened = |(key, record): (&TableKey, &TableRecord)| {
-                    (record.entry(*key).thread == u32::from(thread)).then_some(*key)
-                };
-                self.live.iter().filter_map(opened).collect()
-            }
-            _ => return,
-        };
-        for key in gone {
-            if let Some((key, record)) = self.live.remove_entry(&key) {
-                self.discount(record.entry(key));
-            }
-        }
-    }
-
     #[inline]
     fn count(&mut self, device: DeviceId, class: Class, buffer_type: u8, record: TableRecord) {
         let index = usize::from(device.0);
@@ -605,62 +485,6 @@ impl Registry {
             self.live.iter().map(|(&k, &r)| (k, r)).collect();
         all.sort_unstable_by_key(|&(key, _)| key);
         all
-    }
-}
-
-impl Clone for Registry {
-    fn clone(&self) -> Registry {
-        Registry {
-            live: self.live.clone(),
-            totals: self.totals.clone(),
-            others: self.others.clone(),
-            sequencer: self.sequencer.clone(),
-            ..*self
-        }
-    }
-
-    /// Keeps the memory that it has: a search clones registries all the time.
-    fn clone_from(&mut self, source: &Registry) {
-        self.semantics = source.semantics;
-        self.limits = source.limits;
-        self.planted = source.planted;
-        self.like_reference = source.like_reference;
-        self.live.clone_from(&source.live);
-        self.totals.clone_from(&source.totals);
-        if !(self.others.is_empty() && source.others.is_empty()) {
-            self.others.clone_from(&source.others);
-        }
-        if !(self.sequencer.is_empty() && source.sequencer.is_empty()) {
-            self.sequencer.clone_from(&source.sequencer);
-        }
-    }
-}
-
-impl PartialEq for Registry {
-    fn eq(&self, other: &Registry) -> bool {
-        self.semantics == other.semantics
-            && self.limits == other.limits
-            && self.live.len() == other.live.len()
-            && self.live.iter().all(|(key, record)| {
-                let found = other.live.get_key_value(key);
-                found.is_some_and(|(other_key, other)| {
-                    (other_key.said(), other) == (key.said(), record)
-                })
-            })
-            && self.sequencer == other.sequencer
-    }
-}
-
-impl Eq for Registry {}
-
-impl Hash for Registry {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.semantics.hash(state);
-        self.limits.hash(state);
-        for (key, record) in self.sorted() {
-            (key, key.said(), record).hash(state);
-        }
-        self.sequencer.hash(state);
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod client;
 mod event_loop;
+mod frames;
 pub mod journal;
 pub(crate) mod legacy_log;
 pub mod listener;
