@@ -8,9 +8,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::ops::ControlFlow;
 
-use heisenbed::diagnosis::{Circumstances, Diagnoser};
-use heisenbed::observe::{ObserveError, each_line};
-use heisenbed::trace::observation::Observed;
+use heisenbed::facade::{Circumstances, Diagnoser, ObserveError, Observed, each_line};
 
 /// A log that a reference server wrote.
 pub const SAMPLE: &str = "corpus/imports/01_basic.log";

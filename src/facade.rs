@@ -3,7 +3,8 @@
 //! [`scenario`] and [`small_scenario`] make a [`Scenario`] of text. [`explore`] searches its
 //! schedules: a proof, or a race with the smallest run that shows it. [`stress`] plays it on real
 //! threads and a real socket, records the run and checks it; [`check`] does that again for a trace
-//! in a file, [`smallest`] makes it small, and [`timeline`] draws what is left.
+//! in a file, [`smallest`] makes it small, and [`timeline`] draws what is left. [`each_line`] reads
+//! the log of a tracking server, and a [`Diagnoser`] says what its messages show.
 //!
 //! ```
 //! use heisenbed::facade::{Schedules, Verdict, explore, small_scenario, timeline};
@@ -40,14 +41,17 @@ use crate::scenario::{ScenarioError, ScenarioFile, builtin as scenarios};
 use crate::shrink::{ShrinkError, shrink_example, shrink_trace};
 use crate::trace::file::TraceError;
 
+pub use crate::diagnosis::{Cause, Circumstances, Diagnoser, Diagnosis, Suspect};
 pub use crate::engine::controlled::sample::Strategy;
 pub use crate::engine::threads::CheckedRun;
 pub use crate::lifecycle::Discipline;
+pub use crate::observe::{ObserveError, Seen, each_line};
 pub use crate::oracle::{Divergence, Kind, Report, Verdict};
 pub use crate::report::Timeline;
 pub use crate::scenario::Scenario;
-pub use crate::shrink::Shrunk;
+pub use crate::shrink::{Shrunk, ShrunkSize};
 pub use crate::trace::file::TraceFile;
+pub use crate::trace::observation::{Observation, Observed};
 
 /// Why there is no answer.
 #[derive(Debug, Error)]

@@ -5,8 +5,9 @@
 //! *devices* and sends tracking messages to a *server*; the run is written to a *trace*, from which
 //! the *oracle* derives a verdict by comparing what the server reconstructed with the truth.
 //!
-//! Programs that use the library begin with [`facade`]; what it returns is explained where it is
-//! defined.
+//! The public face is [`facade`], with what it returns. The other rooms that are public are for
+//! this repository's own tests, benchmarks, fuzz targets and C interface: they are not documented
+//! for others, and change without notice. What none of those uses is `pub(crate)`.
 //!
 //! The rooms, ground floor first. A room imports from the floors below, never from above, and not
 //! in a circle beside; `tests/architecture.rs` holds the code against this.
@@ -35,7 +36,15 @@
 //! interface needs.
 
 #![deny(missing_docs)]
+#![warn(unreachable_pub)]
 #![deny(unsafe_code)]
+// What a page here links to is mostly the crate's own: `cargo doc --document-private-items`.
+#![allow(rustdoc::private_intra_doc_links)]
+// The C interface needs a part of each room that it builds.
+#![cfg_attr(
+    not(feature = "full"),
+    allow(dead_code, unreachable_pub, unused_imports)
+)]
 
 /// A line for stderr. A reader that went away is no reason to stop, let alone to panic, as
 /// `eprintln!` does.
@@ -50,66 +59,88 @@ macro_rules! say {
 pub(crate) use say;
 
 #[cfg(feature = "full")]
-pub mod numbers;
-pub mod planted;
+pub(crate) mod numbers;
+pub(crate) mod planted;
 
+#[doc(hidden)]
 pub mod device;
 
+#[doc(hidden)]
 pub mod tracking;
 
 #[cfg(feature = "full")]
+#[doc(hidden)]
 pub mod registry;
 
 #[cfg(feature = "full")]
+#[doc(hidden)]
 pub mod lifecycle;
 
 #[cfg(feature = "full")]
+#[doc(hidden)]
 pub mod scenario;
 
 #[cfg(feature = "full")]
+#[doc(hidden)]
 pub mod trace;
 
 #[cfg(feature = "full")]
+#[doc(hidden)]
 pub mod import;
 #[cfg(feature = "full")]
+#[doc(hidden)]
 pub mod server;
 
 #[cfg(feature = "full")]
+#[doc(hidden)]
 pub mod oracle;
 #[cfg(feature = "full")]
+#[doc(hidden)]
 pub mod proxy;
 
 #[cfg(feature = "full")]
+#[doc(hidden)]
+#[allow(unreachable_pub)]
 pub mod diagnosis;
 #[cfg(feature = "full")]
+#[doc(hidden)]
 pub mod engine;
 #[cfg(feature = "full")]
+#[doc(hidden)]
 pub mod observe;
 #[cfg(feature = "full")]
+#[doc(hidden)]
 pub mod report;
 
 #[cfg(feature = "full")]
-pub mod calibration;
+#[allow(unreachable_pub)]
+pub(crate) mod calibration;
 #[cfg(feature = "full")]
+#[doc(hidden)]
 pub mod conformance;
 #[cfg(feature = "full")]
+#[doc(hidden)]
 pub mod corpus;
 #[cfg(feature = "full")]
-pub mod playback;
+pub(crate) mod playback;
 
 #[cfg(feature = "full")]
+#[doc(hidden)]
 pub mod fuzzing;
 #[cfg(feature = "full")]
-pub mod native;
+pub(crate) mod native;
 #[cfg(feature = "full")]
+#[doc(hidden)]
 pub mod shrink;
 
 #[cfg(feature = "full")]
-pub mod campaign;
+pub(crate) mod campaign;
 #[cfg(feature = "full")]
 pub mod facade;
 #[cfg(feature = "full")]
+#[doc(hidden)]
 pub mod zoo;
 
 #[cfg(feature = "full")]
+#[doc(hidden)]
 pub mod cli;

@@ -3,12 +3,12 @@
 use indicatif::HumanCount;
 
 /// A number with its digits in groups of three.
-pub fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     HumanCount(number).to_string()
 }
 
 /// `1 run`, `2 runs`.
-pub fn plural(count: u64, noun: &str) -> String {
+pub(crate) fn plural(count: u64, noun: &str) -> String {
     format!(
         "{} {noun}{}",
         grouped(count),

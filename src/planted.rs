@@ -48,7 +48,7 @@ pub enum Planted {
 impl Planted {
     /// Whether only controlled runs can make it: it needs an order of reads or process ends that no
     /// trace of real threads has.
-    pub fn is_controlled_only(self) -> bool {
+    pub(crate) fn is_controlled_only(self) -> bool {
         matches!(
             self,
             Planted::PartialRead | Planted::SweptByPid | Planted::SweptWithOwner

@@ -199,6 +199,9 @@ static void begin(const int *fds)
     hb.now = (int64_t)hb.config->start_time_ns;
     hb.following = hb.config->decisions > 0;
     catch_signals();
+    /* The unwinder sets itself up at its first use: whoever that is, it is no step of theirs. */
+    uint64_t frames[2];
+    hb_stack(frames, 2);
     if (hb.mode == HB_CONTROL) {
         hb_sampler_begin(hb.config->strategy, hb.config->seed, hb.config->index,
                          hb.config->depth, hb.config->expected_steps, hb.expected);

@@ -23,13 +23,6 @@ pub enum MachineState {
 }
 
 impl MachineState {
-    /// Every state.
-    pub const ALL: [MachineState; 3] = [
-        MachineState::AsFound,
-        MachineState::OneCore,
-        MachineState::Loaded,
-    ];
-
     pub(super) fn draw(random: &mut Random) -> MachineState {
         use MachineState::{AsFound, Loaded, OneCore};
         // Under load a run takes many times as long.

@@ -22,9 +22,9 @@ use super::{CampaignError, Shard};
 
 /// A planted defect, and who must find it.
 #[derive(Clone, Debug)]
-pub struct Canary {
+pub(crate) struct Canary {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     engine: Engine,
     scenario: Scenario,
     /// Any of these must show; none: any kind.
@@ -138,7 +138,7 @@ const ON_THREADS: (u16, u64, u64) = (2, 600, 20);
 
 /// Every canary that ships with heisenbed, and those in `more`, which are reproducers: where each
 /// is, and its text.
-pub fn canaries(more: &[(String, String)]) -> Result<Vec<Canary>, CampaignError> {
+pub(crate) fn canaries(more: &[(String, String)]) -> Result<Vec<Canary>, CampaignError> {
     let mut all = Vec::new();
     let planted = PLANTED.map(|(name, text)| (name.to_owned(), text));
     let more = more
@@ -180,7 +180,7 @@ pub fn canaries(more: &[(String, String)]) -> Result<Vec<Canary>, CampaignError>
 
 impl Canary {
     /// What decides whether it is found, as text.
-    pub fn content(&self) -> String {
+    pub(crate) fn content(&self) -> String {
         format!(
             "{:?} {:?} {}",
             self.engine,
@@ -190,7 +190,7 @@ impl Canary {
     }
 
     /// Looks for it in `budget` schedules, with `seed`. `None`: somebody asked to stop.
-    pub fn look(
+    pub(crate) fn look(
         &self,
         seed: u64,
         budget: u64,

@@ -30,7 +30,12 @@ use super::record::{CauseRecord, Input};
 
 /// The cause of `kind` in `scenario`, where `deciding` is the preemption that decides; without a
 /// reproducer yet.
-pub fn cause(scenario: &Scenario, kind: Kind, deciding: String, size: String) -> CauseRecord {
+pub(crate) fn cause(
+    scenario: &Scenario,
+    kind: Kind,
+    deciding: String,
+    size: String,
+) -> CauseRecord {
     let discipline = &scenario.discipline;
     let mut text = format!("{kind}\n{deciding}\n{}\n", discipline.name);
     for program in ProgramKind::ALL {
@@ -56,7 +61,7 @@ pub fn cause(scenario: &Scenario, kind: Kind, deciding: String, size: String) ->
 }
 
 /// The cause of a fuzz target's failure: the target, and where it fails.
-pub fn of_crash(target: &str, crash: &Crash) -> CauseRecord {
+pub(crate) fn of_crash(target: &str, crash: &Crash) -> CauseRecord {
     let text = format!("fuzz\n{target}\n{}\n", crash.looks());
     let says = match crash.says.as_str() {
         "" => String::new(),
@@ -76,7 +81,7 @@ pub fn of_crash(target: &str, crash: &Crash) -> CauseRecord {
 }
 
 /// The kind that shows first in a run, and the preemption that decides, in words.
-pub fn signature(scenario: &Scenario, observed: &ObservedRun) -> Option<(Kind, String)> {
+pub(crate) fn signature(scenario: &Scenario, observed: &ObservedRun) -> Option<(Kind, String)> {
     let report = &observed.report;
     let first = report.first.map(|first| first.kind);
     let kind = first.or_else(|| report.divergences.keys().next().copied())?;
@@ -84,7 +89,11 @@ pub fn signature(scenario: &Scenario, observed: &ObservedRun) -> Option<(Kind, S
 }
 
 /// A reproducer of a run as it is, for what could not be minimised.
-pub fn unminimised(scenario: &Scenario, ops: &[Box<[Op]>], observed: &ObservedRun) -> Reproducer {
+pub(crate) fn unminimised(
+    scenario: &Scenario,
+    ops: &[Box<[Op]>],
+    observed: &ObservedRun,
+) -> Reproducer {
     let mut scripted = scenario.clone();
     scripted.workload.script = Some(
         ops.iter()
@@ -100,7 +109,7 @@ pub fn unminimised(scenario: &Scenario, ops: &[Box<[Op]>], observed: &ObservedRu
 }
 
 /// Which causes the reproducers of a corpus have: their ids, and where each is.
-pub fn known(corpus: &[(String, String)]) -> BTreeMap<String, String> {
+pub(crate) fn known(corpus: &[(String, String)]) -> BTreeMap<String, String> {
     let mut known = BTreeMap::new();
     for (path, text) in corpus {
         let rerun = Reproducer::from_toml(text, path).and_then(|reproducer| reproducer.run());

@@ -16,16 +16,16 @@ use super::{CampaignError, Parameters, Shard};
 /// What a folder holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Manifest {
+pub(crate) struct Manifest {
     /// What decides the work.
-    pub parameters: Parameters,
+    pub(crate) parameters: Parameters,
     /// Whose work it is; `None`: that of several, merged.
-    pub shard: Option<Shard>,
+    pub(crate) shard: Option<Shard>,
 }
 
 /// A folder, and the right to write into it.
 #[derive(Debug)]
-pub struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
     /// The lock ends with the file, however the process does.
     _lock: File,
@@ -33,7 +33,7 @@ pub struct Folder {
 
 impl Folder {
     /// Takes the folder, which need not exist.
-    pub fn take(path: &Path) -> Result<Folder, CampaignError> {
+    pub(crate) fn take(path: &Path) -> Result<Folder, CampaignError> {
         std::fs::create_dir_all(path).map_err(CampaignError::io(path))?;
         refuse_foreign(path)?;
         let lock_path = path.join("lock");
@@ -55,7 +55,7 @@ impl Folder {
     }
 
     /// Makes it the folder of this campaign, or checks that it is.
-    pub fn claim(&self, manifest: &Manifest) -> Result<(), CampaignError> {
+    pub(crate) fn claim(&self, manifest: &Manifest) -> Result<(), CampaignError> {
         match read_manifest(&self.path)? {
             None => {
                 let text = serde_json::to_string_pretty(manifest)
@@ -71,17 +71,17 @@ impl Folder {
     }
 
     /// Where it is.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Its journal.
-    pub fn journal(&self) -> PathBuf {
+    pub(crate) fn journal(&self) -> PathBuf {
         self.path.join(JOURNAL)
     }
 
     /// Writes a file in it, whole.
-    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<(), CampaignError> {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<(), CampaignError> {
         write_whole(&self.path.join(name), content)
     }
 }
@@ -105,12 +105,12 @@ fn refuse_foreign(folder: &Path) -> Result<(), CampaignError> {
 }
 
 /// The name of the journal.
-pub const JOURNAL: &str = "journal.jsonl";
+pub(crate) const JOURNAL: &str = "journal.jsonl";
 
 const MANIFEST: &str = "campaign.json";
 
 /// What the folder holds, if it is a campaign's.
-pub fn read_manifest(folder: &Path) -> Result<Option<Manifest>, CampaignError> {
+pub(crate) fn read_manifest(folder: &Path) -> Result<Option<Manifest>, CampaignError> {
     let path = folder.join(MANIFEST);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
@@ -125,7 +125,7 @@ pub fn read_manifest(folder: &Path) -> Result<Option<Manifest>, CampaignError> {
 }
 
 /// Writes a file whole: it is the old or the new one, whenever the machine stops.
-pub fn write_whole(path: &Path, content: impl AsRef<[u8]>) -> Result<(), CampaignError> {
+pub(crate) fn write_whole(path: &Path, content: impl AsRef<[u8]>) -> Result<(), CampaignError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let write = || {
         std::fs::create_dir_all(folder)?;
@@ -140,7 +140,7 @@ pub fn write_whole(path: &Path, content: impl AsRef<[u8]>) -> Result<(), Campaig
 }
 
 /// The fields in which two campaigns differ, in words.
-pub fn differences(found: &Manifest, wanted: &Manifest) -> String {
+pub(crate) fn differences(found: &Manifest, wanted: &Manifest) -> String {
     let fields = |manifest: &Manifest| {
         let mut value =
             serde_json::to_value(&manifest.parameters).expect("parameters have string keys only");

@@ -41,44 +41,44 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Fuzz targets that are built, and where their seeds are.
 #[derive(Clone, Debug)]
-pub struct Built {
+pub(crate) struct Built {
     /// The targets, in the order of [`TARGETS`].
-    pub names: Vec<String>,
+    pub(crate) names: Vec<String>,
     folder: PathBuf,
     seeds: PathBuf,
 }
 
 /// What came of some executions.
 #[derive(Clone, Debug, Default)]
-pub struct Ran {
+pub(crate) struct Ran {
     /// How many they were.
-    pub executions: u64,
+    pub(crate) executions: u64,
     /// Edges of the program that the inputs kept so far cover.
-    pub edges: u64,
+    pub(crate) edges: u64,
     /// What ended them early.
-    pub crash: Option<Crash>,
+    pub(crate) crash: Option<Crash>,
     /// Why they say nothing: the target ended, or had to be ended, and there is no input that shows
     /// it.
-    pub problem: Option<String>,
+    pub(crate) problem: Option<String>,
 }
 
 /// An input on which a target fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Crash {
+pub(crate) struct Crash {
     /// `crash`, `timeout` or `out-of-memory`.
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// Where: a place in the code, whatever folder that was built in, or a sanitizer's summary.
-    pub at: String,
+    pub(crate) at: String,
     /// What was said there, in a line.
-    pub says: String,
+    pub(crate) says: String,
     /// The input.
-    pub input: Vec<u8>,
+    pub(crate) input: Vec<u8>,
 }
 
 impl Crash {
     /// What tells one failure from another: the place, and what was said there but for the numbers
     /// in it.
-    pub fn looks(&self) -> String {
+    pub(crate) fn looks(&self) -> String {
         let says = self.says.replace(|c: char| c.is_ascii_digit(), "");
         format!("{}, {}, {says}", self.kind, self.at)
     }
@@ -86,7 +86,7 @@ impl Crash {
 
 impl Built {
     /// The targets that are built in `folder`.
-    pub fn find(folder: &Path, seeds: &Path) -> Result<Built, CampaignError> {
+    pub(crate) fn find(folder: &Path, seeds: &Path) -> Result<Built, CampaignError> {
         let names: Vec<String> = TARGETS
             .iter()
             .map(|target| target.name.to_owned())
@@ -107,7 +107,7 @@ impl Built {
 
     /// Runs `target` on new inputs, beginning from its seeds and from `kept`, where what reaches
     /// something new stays. `None`: somebody asked to stop.
-    pub fn run(
+    pub(crate) fn run(
         &self,
         target: &str,
         seed: u64,
@@ -154,7 +154,7 @@ impl Built {
     /// A smaller input that fails alike, as far as there is time to find one and nobody asks to
     /// stop. The input is in the file `meanwhile` until then, which must be nobody else's: another
     /// worker may have a failure of the same target in hand.
-    pub fn minimise(
+    pub(crate) fn minimise(
         &self,
         target: &str,
         crash: &Crash,
@@ -397,7 +397,7 @@ fn last_of(mut file: File) -> std::io::Result<String> {
 }
 
 /// The text that an input of `target` stands for, where it is a reproducer.
-pub fn as_reproducer(target: &str, input: &[u8]) -> Option<String> {
+pub(crate) fn as_reproducer(target: &str, input: &[u8]) -> Option<String> {
     let target = find(target).filter(|target| target.name == "lifecycle")?;
     Some((target.decode)(input)).filter(|text| !text.is_empty())
 }

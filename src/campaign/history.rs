@@ -9,33 +9,33 @@ use super::{CampaignError, CampaignSummary};
 
 /// What is remembered of a night.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PastRun {
+pub(crate) struct PastRun {
     /// Tells nights apart: a night that is resumed or merged again takes its own place.
-    pub night: String,
+    pub(crate) night: String,
     /// Its seed.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// The version of heisenbed.
-    pub version: String,
+    pub(crate) version: String,
     /// Units done.
-    pub units: u64,
+    pub(crate) units: u64,
     /// Schedules, and runs on real threads.
-    pub schedules: u64,
+    pub(crate) schedules: u64,
     /// States that searches visited.
-    pub states: u64,
+    pub(crate) states: u64,
     /// Behaviours that were told apart.
-    pub behaviours: u64,
+    pub(crate) behaviours: u64,
     /// How likely the next schedule shows a behaviour that none before it did.
-    pub chance_of_news: Option<f64>,
+    pub(crate) chance_of_news: Option<f64>,
     /// Causes found.
-    pub causes: u64,
+    pub(crate) causes: u64,
     /// Of those, new ones.
-    pub new_causes: u64,
+    pub(crate) new_causes: u64,
     /// Whether a canary was not found.
-    pub blind: bool,
+    pub(crate) blind: bool,
     /// Whether all came to its end.
-    pub complete: bool,
+    pub(crate) complete: bool,
     /// Seconds of work.
-    pub elapsed_s: f64,
+    pub(crate) elapsed_s: f64,
 }
 
 /// How many nights before are shown.
@@ -43,7 +43,7 @@ const SHOWN: usize = 6;
 
 impl PastRun {
     /// The night that `summary` is of.
-    pub fn of(summary: &CampaignSummary) -> PastRun {
+    pub(crate) fn of(summary: &CampaignSummary) -> PastRun {
         PastRun {
             night: format!(
                 "{} {} {}",
@@ -68,7 +68,7 @@ impl PastRun {
 }
 
 /// Puts `tonight` into the history at `path`, and returns it with those before.
-pub fn remember(path: &Path, tonight: PastRun) -> Result<Vec<PastRun>, CampaignError> {
+pub(crate) fn remember(path: &Path, tonight: PastRun) -> Result<Vec<PastRun>, CampaignError> {
     let mut nights = read(path)?;
     let at = nights.iter().position(|night| night.night == tonight.night);
     let at = at.unwrap_or(nights.len());

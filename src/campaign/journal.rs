@@ -13,7 +13,7 @@ use super::record::CampaignRecord;
 
 /// A journal that is being written.
 #[derive(Debug)]
-pub struct CampaignJournal {
+pub(crate) struct CampaignJournal {
     file: File,
     path: PathBuf,
 }
@@ -21,7 +21,7 @@ pub struct CampaignJournal {
 impl CampaignJournal {
     /// Opens the journal at `path`, which need not exist, tells `each` of every record, and drops a
     /// line that was cut.
-    pub fn open(
+    pub(crate) fn open(
         path: &Path,
         each: &mut dyn FnMut(CampaignRecord),
     ) -> Result<CampaignJournal, CampaignError> {
@@ -46,7 +46,7 @@ impl CampaignJournal {
     }
 
     /// Appends a record. When this returns, the record outlives the process.
-    pub fn append(&mut self, record: &CampaignRecord) -> Result<(), CampaignError> {
+    pub(crate) fn append(&mut self, record: &CampaignRecord) -> Result<(), CampaignError> {
         self.file
             .write_all(line(record).as_bytes())
             .map_err(CampaignError::io(&self.path))
@@ -54,13 +54,13 @@ impl CampaignJournal {
 }
 
 /// Tells `each` of every record in the journal at `path`.
-pub fn read(path: &Path, each: &mut dyn FnMut(CampaignRecord)) -> Result<(), CampaignError> {
+pub(crate) fn read(path: &Path, each: &mut dyn FnMut(CampaignRecord)) -> Result<(), CampaignError> {
     let file = File::open(path).map_err(CampaignError::io(path))?;
     read_from(&file, path, each).map(drop)
 }
 
 /// A record as a line.
-pub fn line(record: &CampaignRecord) -> String {
+pub(crate) fn line(record: &CampaignRecord) -> String {
     let text = serde_json::to_string(record).expect("a record has string keys and finite numbers");
     text + "\n"
 }
@@ -96,7 +96,6 @@ mod tests {
     use super::*;
     use crate::campaign::plan::UnitKind;
     use crate::campaign::record::{Begun, UnitRecord};
-    use crate::campaign::shard::Shard;
     use crate::campaign::target::TargetName;
 
     fn unit(number: u64) -> CampaignRecord {
@@ -121,7 +120,7 @@ mod tests {
             let mut journal = CampaignJournal::open(&path, &mut |_| ()).expect("resumable");
             // Shorter than most of what was cut.
             let next = CampaignRecord::Begun(Begun {
-                shard: Shard::WHOLE,
+                shard: "1/1".parse().expect("the only shard"),
             });
             journal.append(&next).expect("writable");
             let text = std::fs::read_to_string(&path).expect("readable");

@@ -13,7 +13,10 @@ use super::tally::UnitTally;
 use super::target::TargetName;
 
 /// The report of a campaign.
-pub fn junit(summary: &CampaignSummary, tally: &UnitTally) -> Result<String, SerializeError> {
+pub(crate) fn junit(
+    summary: &CampaignSummary,
+    tally: &UnitTally,
+) -> Result<String, SerializeError> {
     let canaries: Vec<Case> = summary
         .canaries
         .iter()

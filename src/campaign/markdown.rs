@@ -9,7 +9,7 @@ use super::history::PastRun;
 use super::summary::{CampaignSummary, MergedCause};
 
 /// The page.
-pub fn page(summary: &CampaignSummary, nights: &[PastRun]) -> String {
+pub(crate) fn page(summary: &CampaignSummary, nights: &[PastRun]) -> String {
     let mut text = String::new();
     let mark = match summary.verdict {
         Verdict::Diverged => "✗",
@@ -42,7 +42,7 @@ pub fn page(summary: &CampaignSummary, nights: &[PastRun]) -> String {
 }
 
 /// The lines for a terminal.
-pub fn text(summary: &CampaignSummary, nights: &[PastRun]) -> String {
+pub(crate) fn text(summary: &CampaignSummary, nights: &[PastRun]) -> String {
     let mut text = format!("{}\n\n", summary.sentence());
     for cause in &summary.causes {
         let _ = writeln!(text, "{}", line_of(cause));

@@ -18,15 +18,15 @@ use super::{CampaignError, Shard};
 
 /// What came of a merge.
 #[derive(Debug)]
-pub struct MergedCampaign {
+pub(crate) struct MergedCampaign {
     /// The campaign, if there was one: its summary, and that for people.
-    pub campaign: Option<(CampaignSummary, String)>,
+    pub(crate) campaign: Option<(CampaignSummary, String)>,
     /// The proofs.
-    pub proofs: Vec<Proof>,
+    pub(crate) proofs: Vec<Proof>,
 }
 
 /// Merges the outputs in `folders`, and what was merged into `out` before, into `out`.
-pub fn merge(
+pub(crate) fn merge(
     folders: &[PathBuf],
     out: &Path,
     history: Option<&Path>,

@@ -15,24 +15,24 @@
 //!
 //! [`proof`] is the other work that is divided among machines: one search of one scenario.
 
-pub mod canary;
-pub mod cause;
-pub mod folder;
-pub mod fuzz;
-pub mod history;
-pub mod journal;
+pub(crate) mod canary;
+pub(crate) mod cause;
+pub(crate) mod folder;
+pub(crate) mod fuzz;
+pub(crate) mod history;
+pub(crate) mod journal;
 mod junit;
 mod markdown;
-pub mod merge;
-pub mod plan;
-pub mod proof;
-pub mod record;
-pub mod run;
-pub mod shard;
-pub mod summary;
-pub mod tally;
-pub mod target;
-pub mod work;
+pub(crate) mod merge;
+pub(crate) mod plan;
+pub(crate) mod proof;
+pub(crate) mod record;
+pub(crate) mod run;
+pub(crate) mod shard;
+pub(crate) mod summary;
+pub(crate) mod tally;
+pub(crate) mod target;
+pub(crate) mod work;
 
 use std::path::Path;
 
@@ -42,13 +42,13 @@ use crate::corpus::ReproducerError;
 use crate::engine::controlled::machine::SetupError;
 use crate::scenario::ScenarioError;
 
-pub use plan::Parameters;
-pub use shard::Shard;
-pub use summary::CampaignSummary;
+pub(crate) use plan::Parameters;
+pub(crate) use shard::Shard;
+pub(crate) use summary::CampaignSummary;
 
 /// Why a campaign cannot be run or merged.
 #[derive(Debug, Error)]
-pub enum CampaignError {
+pub(crate) enum CampaignError {
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     Io {

@@ -23,35 +23,35 @@ use super::target::{CampaignTarget, TargetName};
 /// parameters number the same units.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Parameters {
+pub(crate) struct Parameters {
     /// The version of heisenbed.
-    pub version: String,
+    pub(crate) version: String,
     /// Where all random choices come from.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// How often each sort of unit comes.
-    pub weights: Weights,
+    pub(crate) weights: Weights,
     /// Micro-steps of a unit, about.
-    pub unit_steps: u64,
+    pub(crate) unit_steps: u64,
     /// Schedules in which a canary must be found.
-    pub canary_budget: u64,
+    pub(crate) canary_budget: u64,
     /// Where it looks.
-    pub targets: Vec<TargetName>,
+    pub(crate) targets: Vec<TargetName>,
     /// The canaries.
-    pub canaries: Vec<String>,
+    pub(crate) canaries: Vec<String>,
     /// The reproducers that it runs again.
-    pub corpus: Vec<String>,
+    pub(crate) corpus: Vec<String>,
     /// No corpus was named, and the usual one is not there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub without_corpus: bool,
+    pub(crate) without_corpus: bool,
     /// The fuzz targets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub fuzz: Vec<String>,
+    pub(crate) fuzz: Vec<String>,
     /// The contents behind those names.
-    pub digest: String,
+    pub(crate) digest: String,
 }
 
 /// The digest of some contents.
-pub fn digest<'a>(contents: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn digest<'a>(contents: impl IntoIterator<Item = &'a str>) -> String {
     let mut all = String::new();
     for content in contents {
         all.push_str(&format!("{}:{content}", content.len()));
@@ -62,7 +62,7 @@ pub fn digest<'a>(contents: impl IntoIterator<Item = &'a str>) -> String {
 /// Sorts of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum UnitKind {
+pub(crate) enum UnitKind {
     /// A reproducer of the corpus, run again.
     Corpus,
     /// A run on real threads.
@@ -73,17 +73,6 @@ pub enum UnitKind {
     Search,
     /// A fuzz target on new inputs.
     Fuzz,
-}
-
-impl UnitKind {
-    /// Every sort.
-    pub const ALL: [UnitKind; 5] = [
-        UnitKind::Corpus,
-        UnitKind::Stress,
-        UnitKind::Explore,
-        UnitKind::Search,
-        UnitKind::Fuzz,
-    ];
 }
 
 impl fmt::Display for UnitKind {
@@ -101,7 +90,7 @@ impl fmt::Display for UnitKind {
 /// How often each sort of unit comes in a cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct Weights {
+pub(crate) struct Weights {
     stress: u16,
     explore: u16,
     search: u16,
@@ -121,7 +110,7 @@ impl Default for Weights {
 
 impl Weights {
     /// The usual ones where there are fuzz targets.
-    pub fn with_fuzz() -> Weights {
+    pub(crate) fn with_fuzz() -> Weights {
         Weights {
             fuzz: 2,
             ..Weights::default()
@@ -129,7 +118,7 @@ impl Weights {
     }
 
     /// Whether fuzz units come.
-    pub fn fuzzes(self) -> bool {
+    pub(crate) fn fuzzes(self) -> bool {
         self.fuzz > 0
     }
 }
@@ -139,7 +128,7 @@ impl Weights {
 #[error(
     "`{0}`: use stress=N,explore=N,search=N,fuzz=N with some N above 0 and none above 1000; what is left out is 0"
 )]
-pub struct WeightsError(String);
+pub(crate) struct WeightsError(String);
 
 impl FromStr for Weights {
     type Err = WeightsError;
@@ -227,7 +216,7 @@ impl Weights {
 
 /// What a unit does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Work {
+pub(crate) enum Work {
     /// Runs this reproducer of the corpus again.
     Corpus(usize),
     /// Runs a target on real threads.
@@ -276,7 +265,7 @@ pub enum Work {
 
 /// How large the searched forms of targets are: threads, operations of each, parts. Every target is
 /// searched at one before any is at the next.
-pub const LEVELS: [(u16, u64, u32); 6] = [
+pub(crate) const LEVELS: [(u16, u64, u32); 6] = [
     (2, 4, 1),
     (3, 4, 4),
     (2, 8, 4),
@@ -302,7 +291,7 @@ const EXPLORED: [(u16, u64); 8] = [
 
 impl Parameters {
     /// What unit `number` does.
-    pub fn work(&self, number: u64) -> Work {
+    pub(crate) fn work(&self, number: u64) -> Work {
         if let Some(index) = usize::try_from(number)
             .ok()
             .filter(|index| *index < self.corpus.len())
@@ -321,7 +310,7 @@ impl Parameters {
     }
 
     /// The seed of unit `number`.
-    pub fn unit_seed(&self, number: u64) -> u64 {
+    pub(crate) fn unit_seed(&self, number: u64) -> u64 {
         self.random(number, 1).bits()
     }
 
@@ -398,15 +387,15 @@ impl Parameters {
 
 /// All that a campaign needs to do its units.
 #[derive(Debug)]
-pub struct CampaignPlan {
+pub(crate) struct CampaignPlan {
     /// What decides the work.
-    pub parameters: Parameters,
+    pub(crate) parameters: Parameters,
     /// Where it looks.
-    pub targets: Vec<CampaignTarget>,
+    pub(crate) targets: Vec<CampaignTarget>,
     /// The reproducers of the corpus: where each is, and its text.
-    pub corpus: Vec<(String, String)>,
+    pub(crate) corpus: Vec<(String, String)>,
     /// The fuzz targets, where they are built.
-    pub fuzz: Option<Built>,
+    pub(crate) fuzz: Option<Built>,
 }
 
 #[cfg(test)]

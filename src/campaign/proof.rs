@@ -26,70 +26,70 @@ use super::{CampaignError, Shard};
 /// What one part of a search found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ProofPart {
+pub(crate) struct ProofPart {
     /// Which part.
-    pub shard: Shard,
+    pub(crate) shard: Shard,
     /// The scenario, in words.
-    pub scenario: String,
+    pub(crate) scenario: String,
     /// The scenario, how its space is divided and by which version: parts with another digest are
     /// of another search.
-    pub digest: String,
+    pub(crate) digest: String,
     /// Whether all of the part was searched.
-    pub exhausted: bool,
+    pub(crate) exhausted: bool,
     /// What the part says: `proved` means that nothing diverges in it.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// Why it says nothing, where it does not.
-    pub note: Option<String>,
+    pub(crate) note: Option<String>,
     /// States of the part.
-    pub states: u64,
+    pub(crate) states: u64,
     /// Of those, the ones that every part has.
-    pub trunk: u64,
+    pub(crate) trunk: u64,
     /// States among which the rest of the space was divided.
-    pub frontier: u64,
+    pub(crate) frontier: u64,
     /// Those that fell to this part.
-    pub own: u64,
+    pub(crate) own: u64,
     /// Steps.
-    pub steps: u64,
+    pub(crate) steps: u64,
     /// In how many places of the part each kind of divergence shows.
-    pub divergences: BTreeMap<Kind, u64>,
+    pub(crate) divergences: BTreeMap<Kind, u64>,
     /// Most buffers live at rest.
-    pub leaks: u64,
+    pub(crate) leaks: u64,
     /// The smallest run that diverges.
-    pub reproducer: Option<String>,
+    pub(crate) reproducer: Option<String>,
 }
 
 /// What all parts come to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Proof {
+pub(crate) struct Proof {
     /// The scenario, in words.
-    pub scenario: String,
+    pub(crate) scenario: String,
     /// The scenario, how its space is divided and by which version.
-    pub digest: String,
+    pub(crate) digest: String,
     /// `proved`: all parts are there, all of each was searched, and none diverges.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// How many parts there are.
-    pub parts: u32,
+    pub(crate) parts: u32,
     /// Parts that are not there.
-    pub missing: Vec<Shard>,
+    pub(crate) missing: Vec<Shard>,
     /// Parts of which not all was searched, or that say nothing.
-    pub unfinished: Vec<Shard>,
+    pub(crate) unfinished: Vec<Shard>,
     /// States of all parts; some are in several.
-    pub states: u64,
+    pub(crate) states: u64,
     /// Steps.
-    pub steps: u64,
+    pub(crate) steps: u64,
     /// The kinds that show, and in how many places.
-    pub divergences: BTreeMap<Kind, u64>,
+    pub(crate) divergences: BTreeMap<Kind, u64>,
     /// Most buffers live at rest.
-    pub leaks: u64,
+    pub(crate) leaks: u64,
     /// The smallest run that diverges, of the first part that has one.
-    pub reproducer: Option<String>,
+    pub(crate) reproducer: Option<String>,
     /// Why it is inconclusive.
-    pub note: Option<String>,
+    pub(crate) note: Option<String>,
 }
 
 /// Searches the part of `shard`; the space of `setup` is divided at `depth` choices. `keep_going`
 /// is told how far it is.
-pub fn prove(
+pub(crate) fn prove(
     setup: &Arc<Setup>,
     headline: String,
     shard: Shard,
@@ -152,7 +152,7 @@ pub fn prove(
 
 impl ProofPart {
     /// The name of its file.
-    pub fn file_name(&self) -> String {
+    pub(crate) fn file_name(&self) -> String {
         format!(
             "{PREFIX}{}-{}-of-{}.json",
             &self.digest[..16],
@@ -162,7 +162,7 @@ impl ProofPart {
     }
 
     /// Its text.
-    pub fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         let text = serde_json::to_string_pretty(self).expect("a part has string keys only");
         text + "\n"
     }
@@ -171,7 +171,7 @@ impl ProofPart {
 const PREFIX: &str = "part-";
 
 /// The parts in a folder.
-pub fn parts_in(folder: &Path) -> Result<Vec<ProofPart>, CampaignError> {
+pub(crate) fn parts_in(folder: &Path) -> Result<Vec<ProofPart>, CampaignError> {
     let mut parts = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(CampaignError::io(folder))? {
         let path = entry.map_err(CampaignError::io(folder))?.path();
@@ -195,7 +195,10 @@ pub fn parts_in(folder: &Path) -> Result<Vec<ProofPart>, CampaignError> {
 }
 
 /// Writes `parts` and what they come to into `out`.
-pub fn write_merged(out: &Folder, parts: Vec<ProofPart>) -> Result<Vec<Proof>, CampaignError> {
+pub(crate) fn write_merged(
+    out: &Folder,
+    parts: Vec<ProofPart>,
+) -> Result<Vec<Proof>, CampaignError> {
     let mut searches: BTreeMap<String, BTreeMap<Shard, ProofPart>> = BTreeMap::new();
     for part in parts {
         let search = searches.entry(part.digest.clone()).or_default();

@@ -10,7 +10,7 @@ use super::target::TargetName;
 /// One line of a journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum CampaignRecord {
+pub(crate) enum CampaignRecord {
     /// A shard was begun, or resumed.
     Begun(Begun),
     /// A shard looked for a canary.
@@ -24,152 +24,152 @@ pub enum CampaignRecord {
 /// A shard was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Begun {
+pub(crate) struct Begun {
     /// Which.
-    pub shard: Shard,
+    pub(crate) shard: Shard,
 }
 
 /// A shard came to an end.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ShardEnd {
+pub(crate) struct ShardEnd {
     /// Which.
-    pub shard: Shard,
+    pub(crate) shard: Shard,
     /// Whether its time or its units were up.
-    pub complete: bool,
+    pub(crate) complete: bool,
     /// How long it worked.
-    pub elapsed_s: f64,
+    pub(crate) elapsed_s: f64,
 }
 
 /// What came of a canary.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CanaryRecord {
+pub(crate) struct CanaryRecord {
     /// Who looked.
-    pub shard: Shard,
+    pub(crate) shard: Shard,
     /// Its name.
-    pub canary: String,
+    pub(crate) canary: String,
     /// With what.
-    pub engine: String,
+    pub(crate) engine: String,
     /// Whether it was found.
-    pub found: bool,
+    pub(crate) found: bool,
     /// Schedules, runs or states that it took.
-    pub tries: u64,
+    pub(crate) tries: u64,
 }
 
 /// What a unit was like.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct UnitRecord {
+pub(crate) struct UnitRecord {
     /// Its number.
-    pub unit: u64,
+    pub(crate) unit: u64,
     /// What sort of work it was.
-    pub sort: UnitKind,
+    pub(crate) sort: UnitKind,
     /// When it was done, in seconds of the campaign's working time.
-    pub at_s: f64,
+    pub(crate) at_s: f64,
     /// Where it looked; of the corpus, the reproducer.
-    pub target: TargetName,
+    pub(crate) target: TargetName,
     /// Schedules, or runs on real threads.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub schedules: u64,
+    pub(crate) schedules: u64,
     /// Micro-steps.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub steps: u64,
+    pub(crate) steps: u64,
     /// States.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub states: u64,
+    pub(crate) states: u64,
     /// Messages that the server took.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub messages: u64,
+    pub(crate) messages: u64,
     /// Inputs that a fuzz target was run on.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub executions: u64,
+    pub(crate) executions: u64,
     /// Edges of the program that its inputs cover.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub edges: u64,
+    pub(crate) edges: u64,
     /// Schedules whose behaviours were told apart.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub observations: u64,
+    pub(crate) observations: u64,
     /// Behaviours among those.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub behaviours: u64,
+    pub(crate) behaviours: u64,
     /// Behaviours that one of them alone showed.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub singletons: u64,
+    pub(crate) singletons: u64,
     /// Which part of a space was searched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub searched: Option<SearchedPartRecord>,
+    pub(crate) searched: Option<SearchedPartRecord>,
     /// What diverged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finding: Option<UnitFinding>,
+    pub(crate) finding: Option<UnitFinding>,
     /// Whether it made heisenbed itself panic; what it said is the problem.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub panicked: bool,
+    pub(crate) panicked: bool,
     /// Why it says nothing, or, of the corpus, what did not come out as expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
+    pub(crate) problem: Option<String>,
 }
 
 /// A part of a space.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SearchedPartRecord {
+pub(crate) struct SearchedPartRecord {
     /// How large the workload was, as an index into the plan's levels.
-    pub level: usize,
+    pub(crate) level: usize,
     /// Which part, from 0.
-    pub part: u32,
+    pub(crate) part: u32,
     /// How many there are.
-    pub of: u32,
+    pub(crate) of: u32,
     /// Whether all of it was searched, and that says something.
-    pub exhausted: bool,
+    pub(crate) exhausted: bool,
 }
 
 /// What diverged in a unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct UnitFinding {
+pub(crate) struct UnitFinding {
     /// What it looks like before it is minimised: findings that look alike are minimised once, in
     /// the lowest unit that has one.
-    pub looks: String,
+    pub(crate) looks: String,
     /// Schedules that diverged.
-    pub diverged: u64,
+    pub(crate) diverged: u64,
     /// Its cause, where this unit is the lowest that this shard did of those that look alike.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause: Option<Box<CauseRecord>>,
+    pub(crate) cause: Option<Box<CauseRecord>>,
 }
 
 /// The cause of a divergence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CauseRecord {
+pub(crate) struct CauseRecord {
     /// Tells it from others: the same cause has the same id everywhere.
-    pub id: String,
+    pub(crate) id: String,
     /// The kind of divergence that shows first; of a fuzz target, how it fails.
-    pub kind: String,
+    pub(crate) kind: String,
     /// The discipline with its switches, or the fuzz target.
-    pub discipline: String,
+    pub(crate) discipline: String,
     /// The preemption that decides, or where the fuzz target fails.
-    pub deciding: String,
+    pub(crate) deciding: String,
     /// How small it could be made, or why not.
-    pub size: String,
+    pub(crate) size: String,
     /// The reproducer of the corpus that has the same cause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub known: Option<String>,
+    pub(crate) known: Option<String>,
     /// A reproducer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reproducer: Option<String>,
+    pub(crate) reproducer: Option<String>,
     /// The trace that was kept because it could not be made a reproducer of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trace: Option<String>,
+    pub(crate) trace: Option<String>,
     /// The input on which a fuzz target fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub input: Option<Input>,
+    pub(crate) input: Option<Input>,
 }
 
 /// The bytes of an input of a fuzz target.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Input(#[serde(with = "hex::serde")] pub Vec<u8>);
+pub(crate) struct Input(#[serde(with = "hex::serde")] pub Vec<u8>);
 
 fn is_zero(number: &u64) -> bool {
     *number == 0
@@ -177,7 +177,7 @@ fn is_zero(number: &u64) -> bool {
 
 impl UnitRecord {
     /// Nothing done yet.
-    pub fn new(unit: u64, sort: UnitKind, target: TargetName) -> UnitRecord {
+    pub(crate) fn new(unit: u64, sort: UnitKind, target: TargetName) -> UnitRecord {
         UnitRecord {
             unit,
             sort,

@@ -22,22 +22,22 @@ use super::{CampaignError, Shard};
 
 /// How to spend a night.
 #[derive(Clone, Debug)]
-pub struct CampaignRun {
+pub(crate) struct CampaignRun {
     /// Whose units.
-    pub shard: Shard,
+    pub(crate) shard: Shard,
     /// No new unit after this long, nights before included that were cut short.
-    pub duration: Option<Duration>,
+    pub(crate) duration: Option<Duration>,
     /// No unit from this number on.
-    pub units: Option<u64>,
+    pub(crate) units: Option<u64>,
     /// Threads that work.
-    pub workers: u16,
+    pub(crate) workers: u16,
     /// Where nights are remembered; `None`: in the folder.
-    pub history: Option<PathBuf>,
+    pub(crate) history: Option<PathBuf>,
 }
 
 /// Spends a night in `folder`, or the rest of one that was cut short. `progress` is told of the
 /// units that are done.
-pub fn spend(
+pub(crate) fn spend(
     plan: &CampaignPlan,
     canaries: &[Canary],
     run: &CampaignRun,

@@ -9,7 +9,7 @@ use thiserror::Error;
 /// Shard `number` of `of`, written `3/8`; numbered from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct Shard {
+pub(crate) struct Shard {
     number: u32,
     of: u32,
 }
@@ -19,33 +19,25 @@ pub struct Shard {
 #[error(
     "`{0}` is no shard: use I/N with I from 1 to N, as in 3/8 (N at most {MAX}; where machines are numbered from 0, add 1)"
 )]
-pub struct ShardError(String);
+pub(crate) struct ShardError(String);
 
 /// The most shards.
 const MAX: u32 = 100_000;
 
 impl Shard {
-    /// The only one.
-    pub const WHOLE: Shard = Shard { number: 1, of: 1 };
-
     /// Shard `number` of `of`, if there is one.
-    pub fn new(number: u32, of: u32) -> Option<Shard> {
+    pub(crate) fn new(number: u32, of: u32) -> Option<Shard> {
         (of <= MAX && (1..=of).contains(&number)).then_some(Shard { number, of })
     }
 
     /// Its number, from 1.
-    pub fn number(self) -> u32 {
+    pub(crate) fn number(self) -> u32 {
         self.number
     }
 
     /// How many there are.
-    pub fn of(self) -> u32 {
+    pub(crate) fn of(self) -> u32 {
         self.of
-    }
-
-    /// Whether unit `number` is this shard's.
-    pub fn has(self, number: u64) -> bool {
-        number % u64::from(self.of) == u64::from(self.number - 1)
     }
 }
 
@@ -82,22 +74,6 @@ impl TryFrom<String> for Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_unit_is_of_one_shard() {
-        for of in 1..=9 {
-            for unit in 0..100 {
-                let owners = (1..=of).filter(|number| {
-                    Shard {
-                        number: *number,
-                        of,
-                    }
-                    .has(unit)
-                });
-                assert_eq!(owners.count(), 1, "unit {unit} of {of}");
-            }
-        }
-    }
 
     #[test]
     fn a_shard_is_numbered_from_one() {

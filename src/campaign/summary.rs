@@ -22,73 +22,73 @@ use super::{CampaignError, Shard, junit, markdown};
 
 /// See the [module](self).
 #[derive(Clone, Debug, Serialize)]
-pub struct CampaignSummary {
+pub(crate) struct CampaignSummary {
     /// Diverged: there is something new. Inconclusive: nothing is, which says nothing. Clean:
     /// nothing is.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// Whether a canary was not found, so that silence says nothing.
-    pub blind: bool,
+    pub(crate) blind: bool,
     /// Whether nothing was looked at: no unit was done, or each of them says nothing.
-    pub idle: bool,
+    pub(crate) idle: bool,
     /// Whether no corpus was named and the usual one is not there, so that no reproducer was run
     /// again.
-    pub without_corpus: bool,
+    pub(crate) without_corpus: bool,
     /// Whether every shard came to its end.
-    pub complete: bool,
+    pub(crate) complete: bool,
     /// Shards that are missing or did not come to their end.
-    pub missing: Vec<Shard>,
+    pub(crate) missing: Vec<Shard>,
     /// Whose work it is; `None`: that of all shards, merged.
-    pub shard: Option<Shard>,
+    pub(crate) shard: Option<Shard>,
     /// How many shards there are.
-    pub shards: u32,
+    pub(crate) shards: u32,
     /// The seed.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// The version of heisenbed.
-    pub version: String,
+    pub(crate) version: String,
     /// What the parameters come to.
-    pub digest: String,
+    pub(crate) digest: String,
     /// Units of each sort.
-    pub units: BTreeMap<UnitKind, u64>,
+    pub(crate) units: BTreeMap<UnitKind, u64>,
     /// Schedules, and runs on real threads.
-    pub schedules: u64,
+    pub(crate) schedules: u64,
     /// Of those, the runs on real threads.
-    pub runs: u64,
+    pub(crate) runs: u64,
     /// Micro-steps.
-    pub steps: u64,
+    pub(crate) steps: u64,
     /// States that searches visited.
-    pub states: u64,
+    pub(crate) states: u64,
     /// Messages.
-    pub messages: u64,
+    pub(crate) messages: u64,
     /// Of each fuzz target, what it came to.
-    pub fuzz: BTreeMap<String, Fuzzed>,
+    pub(crate) fuzz: BTreeMap<String, Fuzzed>,
     /// Schedules whose behaviours were told apart.
-    pub observations: u64,
+    pub(crate) observations: u64,
     /// Behaviours among those.
-    pub behaviours: u64,
+    pub(crate) behaviours: u64,
     /// Behaviours that one schedule alone of its unit showed.
-    pub singletons: u64,
+    pub(crate) singletons: u64,
     /// `singletons / observations`: how likely the next schedule of a unit shows a behaviour that
     /// none before it did.
-    pub chance_of_news: Option<f64>,
+    pub(crate) chance_of_news: Option<f64>,
     /// How many targets there are.
-    pub targets: u64,
+    pub(crate) targets: u64,
     /// At each size, how many of them are proved.
-    pub proved: Vec<Proved>,
+    pub(crate) proved: Vec<Proved>,
     /// What was found, once each.
-    pub causes: Vec<MergedCause>,
+    pub(crate) causes: Vec<MergedCause>,
     /// How many of the causes are not in the corpus.
-    pub new_causes: u64,
+    pub(crate) new_causes: u64,
     /// Reproducers of the corpus that did not come out as they say, and units in which heisenbed
     /// itself failed.
-    pub regressions: BTreeMap<TargetName, String>,
+    pub(crate) regressions: BTreeMap<TargetName, String>,
     /// The canaries.
-    pub canaries: Vec<CanarySummary>,
+    pub(crate) canaries: Vec<CanarySummary>,
     /// Units that say nothing.
-    pub inconclusive_units: u64,
+    pub(crate) inconclusive_units: u64,
     /// Why the first of them does.
-    pub inconclusive: Option<String>,
+    pub(crate) inconclusive: Option<String>,
     /// Seconds of work, over all shards.
-    pub elapsed_s: f64,
+    pub(crate) elapsed_s: f64,
 }
 
 /// Where inputs are on which fuzz targets fail.
@@ -96,61 +96,61 @@ const CRASHES: &str = "crashes";
 
 /// Proofs of one size.
 #[derive(Clone, Debug, Serialize)]
-pub struct Proved {
+pub(crate) struct Proved {
     /// Threads.
-    pub threads: u16,
+    pub(crate) threads: u16,
     /// Operations of each.
-    pub ops: u64,
+    pub(crate) ops: u64,
     /// Targets whose every schedule was searched, and none diverged.
-    pub targets: u64,
+    pub(crate) targets: u64,
 }
 
 /// A cause.
 #[derive(Clone, Debug, Serialize)]
-pub struct MergedCause {
+pub(crate) struct MergedCause {
     /// Tells it from others.
-    pub id: String,
+    pub(crate) id: String,
     /// The kind of divergence that shows first; what it looked like is all that is known where the
     /// campaign was stopped before.
-    pub kind: String,
+    pub(crate) kind: String,
     /// The discipline, with its switches.
-    pub discipline: String,
+    pub(crate) discipline: String,
     /// The preemption that decides.
-    pub deciding: String,
+    pub(crate) deciding: String,
     /// How small it is.
-    pub size: String,
+    pub(crate) size: String,
     /// The reproducer of the corpus with the same cause: then it is not new.
-    pub known: Option<String>,
+    pub(crate) known: Option<String>,
     /// Its reproducer, or the trace that shows it.
-    pub reproducer: Option<String>,
+    pub(crate) reproducer: Option<String>,
     /// The lowest unit that found it.
-    pub unit: u64,
+    pub(crate) unit: u64,
     /// Units that found it.
-    pub units: u64,
+    pub(crate) units: u64,
     /// Schedules and runs that diverged so.
-    pub diverged: u64,
+    pub(crate) diverged: u64,
     /// Where.
-    pub targets: Vec<TargetName>,
+    pub(crate) targets: Vec<TargetName>,
 }
 
 /// What came of a canary.
 #[derive(Clone, Debug, Serialize)]
-pub struct CanarySummary {
+pub(crate) struct CanarySummary {
     /// Its name.
-    pub canary: String,
+    pub(crate) canary: String,
     /// With what it was looked for.
-    pub engine: String,
+    pub(crate) engine: String,
     /// Whether every shard found it.
-    pub found: bool,
+    pub(crate) found: bool,
     /// The most tries that a shard took.
-    pub tries: u64,
+    pub(crate) tries: u64,
     /// Shards that did not find it.
-    pub not_found_by: Vec<Shard>,
+    pub(crate) not_found_by: Vec<Shard>,
 }
 
 impl CampaignSummary {
     /// What `tally` comes to.
-    pub fn of(manifest: &Manifest, tally: &UnitTally) -> CampaignSummary {
+    pub(crate) fn of(manifest: &Manifest, tally: &UnitTally) -> CampaignSummary {
         let found = tally.found();
         let causes: Vec<MergedCause> = found.iter().map(MergedCause::of).collect();
         let of = tally
@@ -237,7 +237,7 @@ impl CampaignSummary {
     }
 
     /// Whether a fuzz target failed otherwise than by a divergence.
-    pub fn has_crashes(&self) -> bool {
+    pub(crate) fn has_crashes(&self) -> bool {
         let mut files = self
             .causes
             .iter()
@@ -246,13 +246,13 @@ impl CampaignSummary {
     }
 
     /// `3/8`, or `merged`.
-    pub fn shard_name(&self) -> String {
+    pub(crate) fn shard_name(&self) -> String {
         self.shard
             .map_or("merged".to_owned(), |shard| shard.to_string())
     }
 
     /// The verdict in a sentence.
-    pub fn sentence(&self) -> String {
+    pub(crate) fn sentence(&self) -> String {
         let mut parts = Vec::new();
         if self.new_causes > 0 {
             parts.push(plural(self.new_causes, "new divergence"));
@@ -370,7 +370,7 @@ fn file_of(cause: &CauseRecord) -> Option<String> {
 }
 
 /// Writes the reproducers of all causes, and the inputs of fuzz targets that fail, each once.
-pub fn write_reproducers(folder: &Folder, tally: &UnitTally) -> Result<(), CampaignError> {
+pub(crate) fn write_reproducers(folder: &Folder, tally: &UnitTally) -> Result<(), CampaignError> {
     for found in tally.found() {
         if let Some(cause) = &found.cause
             && let Some(name) = file_of(cause)
@@ -411,7 +411,7 @@ fn clear_reproducers(folder: &Folder, summary: &CampaignSummary) -> Result<(), C
 }
 
 /// Writes every file that a campaign leaves. Returns the summary, and it for people.
-pub fn write_all(
+pub(crate) fn write_all(
     folder: &Folder,
     manifest: &Manifest,
     tally: &UnitTally,

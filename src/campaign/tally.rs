@@ -15,37 +15,37 @@ use super::target::TargetName;
 
 /// See the [module](self).
 #[derive(Clone, Debug, Default)]
-pub struct UnitTally {
+pub(crate) struct UnitTally {
     /// Units of each sort.
-    pub units: BTreeMap<UnitKind, u64>,
+    pub(crate) units: BTreeMap<UnitKind, u64>,
     /// Schedules, and runs on real threads.
-    pub schedules: u64,
+    pub(crate) schedules: u64,
     /// Of those, the runs on real threads.
-    pub runs: u64,
+    pub(crate) runs: u64,
     /// Micro-steps.
-    pub steps: u64,
+    pub(crate) steps: u64,
     /// States that searches visited.
-    pub states: u64,
+    pub(crate) states: u64,
     /// Messages.
-    pub messages: u64,
+    pub(crate) messages: u64,
     /// Schedules whose behaviours were told apart.
-    pub observations: u64,
+    pub(crate) observations: u64,
     /// Behaviours among those of each unit.
-    pub behaviours: u64,
+    pub(crate) behaviours: u64,
     /// Behaviours that one schedule alone of its unit showed.
-    pub singletons: u64,
+    pub(crate) singletons: u64,
     /// Of each fuzz target, what it came to.
-    pub fuzz: BTreeMap<String, Fuzzed>,
+    pub(crate) fuzz: BTreeMap<String, Fuzzed>,
     /// Of each target: its units, and those that diverged.
-    pub targets: BTreeMap<TargetName, (u64, u64)>,
+    pub(crate) targets: BTreeMap<TargetName, (u64, u64)>,
     /// What did not come out as the corpus says, and units in which heisenbed itself failed.
-    pub regressions: BTreeMap<TargetName, String>,
+    pub(crate) regressions: BTreeMap<TargetName, String>,
     /// Units that say nothing, and why.
-    pub inconclusive: BTreeMap<u64, String>,
+    pub(crate) inconclusive: BTreeMap<u64, String>,
     /// Of each canary and shard, what came of it.
-    pub canaries: BTreeMap<(String, Shard), CanaryRecord>,
+    pub(crate) canaries: BTreeMap<(String, Shard), CanaryRecord>,
     /// The shards that were begun, and how each ended.
-    pub shards: BTreeMap<Shard, Option<ShardEnd>>,
+    pub(crate) shards: BTreeMap<Shard, Option<ShardEnd>>,
     looks: BTreeMap<String, Look>,
     searched: BTreeMap<(usize, TargetName), BTreeMap<u32, bool>>,
     parts: BTreeMap<(usize, TargetName), u32>,
@@ -53,11 +53,11 @@ pub struct UnitTally {
 
 /// What a fuzz target came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Fuzzed {
+pub(crate) struct Fuzzed {
     /// Inputs that it was run on.
-    pub executions: u64,
+    pub(crate) executions: u64,
     /// Edges of the program that its inputs cover, at most in a unit.
-    pub edges: u64,
+    pub(crate) edges: u64,
 }
 
 /// Findings that look alike.
@@ -75,25 +75,25 @@ struct Look {
 
 /// A cause with all that it was found in.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Found {
+pub(crate) struct Found {
     /// What it is; `None`: what it looks like is all that is known, for the campaign was stopped
     /// while it was minimised.
-    pub cause: Option<CauseRecord>,
+    pub(crate) cause: Option<CauseRecord>,
     /// What it looks like where it was first found.
-    pub looks: String,
+    pub(crate) looks: String,
     /// The lowest unit that found it, of those that would find it again.
-    pub unit: u64,
+    pub(crate) unit: u64,
     /// Units that found it.
-    pub units: u64,
+    pub(crate) units: u64,
     /// Schedules and runs that diverged so.
-    pub diverged: u64,
+    pub(crate) diverged: u64,
     /// Where.
-    pub targets: BTreeSet<TargetName>,
+    pub(crate) targets: BTreeSet<TargetName>,
 }
 
 impl UnitTally {
     /// Adds a record.
-    pub fn add(&mut self, record: &CampaignRecord) {
+    pub(crate) fn add(&mut self, record: &CampaignRecord) {
         match record {
             CampaignRecord::Begun(begun) => {
                 self.shards.entry(begun.shard).or_default();
@@ -192,7 +192,7 @@ impl UnitTally {
     }
 
     /// Of each look that has a cause, the lowest unit that has it.
-    pub fn lowest(&self) -> BTreeMap<String, u64> {
+    pub(crate) fn lowest(&self) -> BTreeMap<String, u64> {
         let of = |(looks, look): (&String, &Look)| {
             look.cause.as_ref().map(|(unit, _)| (looks.clone(), *unit))
         };
@@ -200,7 +200,7 @@ impl UnitTally {
     }
 
     /// Every cause once, in the order in which they were found.
-    pub fn found(&self) -> Vec<Found> {
+    pub(crate) fn found(&self) -> Vec<Found> {
         let mut by_id: BTreeMap<&str, (Found, (bool, u64))> = BTreeMap::new();
         for (looks, look) in &self.looks {
             let id = look
@@ -236,7 +236,7 @@ impl UnitTally {
     }
 
     /// How many targets are proved at each level: all parts of their spaces were exhausted.
-    pub fn proved(&self) -> BTreeMap<usize, u64> {
+    pub(crate) fn proved(&self) -> BTreeMap<usize, u64> {
         let mut proved = BTreeMap::new();
         for (space, parts) in &self.searched {
             let whole = self.parts.get(space) == Some(&(parts.len() as u32));
@@ -248,12 +248,12 @@ impl UnitTally {
 
     /// How likely the next schedule of a unit shows a behaviour that none before it did: Good and
     /// Turing's estimate over all units.
-    pub fn chance_of_news(&self) -> Option<f64> {
+    pub(crate) fn chance_of_news(&self) -> Option<f64> {
         (self.observations > 0).then(|| self.singletons as f64 / self.observations as f64)
     }
 
     /// Seconds of work, over all shards.
-    pub fn elapsed_s(&self) -> f64 {
+    pub(crate) fn elapsed_s(&self) -> f64 {
         self.shards
             .values()
             .flatten()

@@ -13,7 +13,7 @@ use crate::scenario::{Scenario, ScenarioError, ScenarioFile};
 use super::CampaignError;
 
 /// The workloads that differ in what a discipline has to cope with.
-pub const WORKLOADS: [&str; 9] = [
+pub(crate) const WORKLOADS: [&str; 9] = [
     "own-buffers",
     "handoff",
     "shared-free",
@@ -27,22 +27,22 @@ pub const WORKLOADS: [&str; 9] = [
 
 /// Where to look, as a user asks for it; what is empty is as usual.
 #[derive(Clone, Debug, Default)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// Disciplines, built-in or files.
-    pub disciplines: Vec<String>,
+    pub(crate) disciplines: Vec<String>,
     /// Orders of release.
-    pub orders: Vec<Order>,
+    pub(crate) orders: Vec<Order>,
     /// Publications.
-    pub publications: Vec<Publication>,
+    pub(crate) publications: Vec<Publication>,
     /// Scenarios whose workload it is, built-in or files.
-    pub workloads: Vec<String>,
+    pub(crate) workloads: Vec<String>,
     /// How the server understands messages.
-    pub semantics: Vec<Semantics>,
+    pub(crate) semantics: Vec<Semantics>,
 }
 
 /// One place to look.
 #[derive(Clone, Debug)]
-pub struct CampaignTarget {
+pub(crate) struct CampaignTarget {
     discipline: Discipline,
     order: Order,
     publish: Publication,
@@ -53,7 +53,7 @@ pub struct CampaignTarget {
 /// A target's name, as in `lifecycle-wide free-first early handoff typed`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct TargetName(pub String);
+pub(crate) struct TargetName(pub(crate) String);
 
 type Switches = (Order, Publication);
 
@@ -80,7 +80,7 @@ const SERVERS: [Semantics; 2] = [Semantics::Typed, Semantics::Refcount];
 
 /// The targets that were asked for. Disciplines that are named are looked at everywhere, as written
 /// where no switch is asked for.
-pub fn targets(asked: &Asked) -> Result<Vec<CampaignTarget>, CampaignError> {
+pub(crate) fn targets(asked: &Asked) -> Result<Vec<CampaignTarget>, CampaignError> {
     let mut targets = Vec::new();
     let workloads: Vec<String> = if asked.workloads.is_empty() {
         WORKLOADS.map(str::to_owned).to_vec()
@@ -156,7 +156,7 @@ pub(crate) fn pairs<A: Clone, B: Clone>(a: &[A], b: &[B]) -> Vec<(A, B)> {
 
 impl CampaignTarget {
     /// Its name.
-    pub fn name(&self) -> TargetName {
+    pub(crate) fn name(&self) -> TargetName {
         TargetName(format!(
             "{} {} {} {} {}",
             self.discipline.name, self.order, self.publish, self.workload.name, self.semantics
@@ -164,13 +164,18 @@ impl CampaignTarget {
     }
 
     /// What decides how it comes out, as text.
-    pub fn content(&self) -> String {
+    pub(crate) fn content(&self) -> String {
         let scenario = self.whole(2, 4, 0).expect("checked when it was made");
         toml::to_string(&scenario).expect("a scenario has string keys")
     }
 
     /// The workload condensed to a size where every schedule matters.
-    pub fn small(&self, threads: u16, ops: u64, seed: u64) -> Result<Scenario, ScenarioError> {
+    pub(crate) fn small(
+        &self,
+        threads: u16,
+        ops: u64,
+        seed: u64,
+    ) -> Result<Scenario, ScenarioError> {
         self.under(
             self.workload.clone().condensed(Some(threads), Some(ops)),
             seed,
@@ -178,7 +183,12 @@ impl CampaignTarget {
     }
 
     /// The workload as it is, for real threads.
-    pub fn whole(&self, threads: u16, ops: u64, seed: u64) -> Result<Scenario, ScenarioError> {
+    pub(crate) fn whole(
+        &self,
+        threads: u16,
+        ops: u64,
+        seed: u64,
+    ) -> Result<Scenario, ScenarioError> {
         let mut file = self.workload.clone();
         (file.threads, file.ops) = (threads, ops);
         self.under(file, seed)

@@ -29,14 +29,14 @@ use super::target::TargetName;
 use super::{CampaignError, Parameters};
 
 /// Steps after which a schedule is cut short.
-pub const MAX_STEPS: u64 = 1_000_000;
+pub(crate) const MAX_STEPS: u64 = 1_000_000;
 
 /// Schedules of a unit that are told apart.
 const TOLD_APART: u64 = 128;
 
 /// Where a shard's findings come together.
 #[derive(Debug)]
-pub struct Worker<'a> {
+pub(crate) struct Worker<'a> {
     plan: &'a CampaignPlan,
     folder: &'a Path,
     interrupt: &'a AtomicBool,
@@ -51,7 +51,7 @@ type Done = Result<Option<UnitRecord>, CampaignError>;
 impl<'a> Worker<'a> {
     /// For the units of `plan`, with what was found before; traces that must be kept go to
     /// `folder`.
-    pub fn new(
+    pub(crate) fn new(
         plan: &'a CampaignPlan,
         folder: &'a Path,
         interrupt: &'a AtomicBool,
@@ -67,12 +67,12 @@ impl<'a> Worker<'a> {
     }
 
     /// What decides the work.
-    pub fn parameters(&self) -> &Parameters {
+    pub(crate) fn parameters(&self) -> &Parameters {
         &self.plan.parameters
     }
 
     /// Does unit `number`. `None`: somebody asked to stop, and it is not done.
-    pub fn work(&self, number: u64) -> Done {
+    pub(crate) fn work(&self, number: u64) -> Done {
         match self.plan.parameters.work(number) {
             Work::Corpus(index) => self.rerun(number, index),
             Work::Stress {
@@ -100,7 +100,7 @@ impl<'a> Worker<'a> {
 
     /// The record of unit `number`, in which heisenbed itself panicked and said so: a defect of
     /// ours, and no reason to end the night.
-    pub fn panicked(&self, number: u64, said: &(dyn Any + Send)) -> UnitRecord {
+    pub(crate) fn panicked(&self, number: u64, said: &(dyn Any + Send)) -> UnitRecord {
         let parameters = self.parameters();
         let (sort, name) = match parameters.work(number) {
             Work::Corpus(index) => (
@@ -440,7 +440,7 @@ fn fuzz_target(name: &str) -> TargetName {
 }
 
 /// Plays one run of `scenario` on real threads and checks it.
-pub fn play_on_threads(
+pub(crate) fn play_on_threads(
     scenario: &Scenario,
     run: u64,
     interrupt: &AtomicBool,

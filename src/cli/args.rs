@@ -9,7 +9,7 @@ use crate::engine::threads::ServerChoice;
 
 /// `--server`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerArg(pub ServerChoice);
+pub(crate) struct ServerArg(pub(crate) ServerChoice);
 
 /// As it is given.
 impl fmt::Display for ServerArg {

@@ -32,15 +32,15 @@ const USUAL_CORPUS: &str = "corpus/reproducers";
 
 /// Arguments of `heisenbed campaign`.
 #[derive(Clone, Debug, Args)]
-pub struct CampaignArgs {
+pub(crate) struct CampaignArgs {
     /// What to do
     #[command(subcommand)]
-    pub command: CampaignCommand,
+    pub(crate) command: CampaignCommand,
 }
 
 /// The subcommands.
 #[derive(Clone, Debug, Subcommand)]
-pub enum CampaignCommand {
+pub(crate) enum CampaignCommand {
     /// Work through units of stress, exploration and search until the time is up, and write down
     /// what is new
     Run(Box<RunArgs>),
@@ -67,77 +67,77 @@ pub enum CampaignCommand {
     heisenbed campaign run --duration 8h --seed 20250131 --fuzz fuzz/target/x86_64-unknown-linux-gnu/release --out night\n  \
     heisenbed campaign run --duration 10m --discipline my-fix.toml --order free-first --out mine"
 )]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     /// The folder for everything that comes of it; give the same to go on
     #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
+    pub(crate) out: PathBuf,
     /// Begin no new unit after so much working time (90s, 10m, 8h), counting what was done before
     /// it was killed
     #[arg(long, value_name = "TIME", value_parser = parse_duration, required_unless_present = "units")]
-    pub duration: Option<Duration>,
+    pub(crate) duration: Option<Duration>,
     /// Do the units below N only; with --shard, those that are this shard's
     #[arg(long, value_name = "N")]
-    pub units: Option<u64>,
+    pub(crate) units: Option<u64>,
     /// Which of how many machines this is, from 1/N to N/N; they share the work and need not know
     /// of each other
     #[arg(long, value_name = "I/N", default_value = "1/1")]
-    pub shard: Shard,
+    pub(crate) shard: Shard,
     /// Threads that work, a unit each
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub workers: u16,
+    pub(crate) workers: u16,
     /// How often each sort of unit comes [default: stress=1,explore=6,search=3, and fuzz=2 with
     /// --fuzz]
     #[arg(long, value_name = "SORT=N,...")]
-    pub weights: Option<Weights>,
+    pub(crate) weights: Option<Weights>,
     /// The size of a unit in micro-steps, about; smaller ones lose less when the machine dies
     #[arg(long, value_name = "N", default_value_t = 4_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
-    pub unit_steps: u64,
+    pub(crate) unit_steps: u64,
     /// The night's line goes to this file, and the nights before are read from it; without it,
     /// DIR/history.jsonl
     #[arg(long, value_name = "FILE")]
-    pub history: Option<PathBuf>,
+    pub(crate) history: Option<PathBuf>,
     /// The corpus: its reproducers are run again, and a cause that one of them has is not new;
     /// `none`: there is none [default: corpus/reproducers]
     #[arg(long, value_name = "DIR|none")]
-    pub corpus: Option<PathBuf>,
+    pub(crate) corpus: Option<PathBuf>,
     /// Where fuzz targets are built (fuzz/target/TRIPLE/release, after `cargo fuzz build
     /// --sanitizer none`); without it, no fuzz units
     #[arg(long, value_name = "DIR")]
-    pub fuzz: Option<PathBuf>,
+    pub(crate) fuzz: Option<PathBuf>,
     /// The seeds of fuzz targets, a folder each
     #[arg(long, value_name = "DIR", default_value = "corpus/fuzz")]
-    pub fuzz_seeds: PathBuf,
+    pub(crate) fuzz_seeds: PathBuf,
     /// One more canary: a reproducer, of which the scenario must diverge again
     #[arg(long, value_name = "FILE")]
-    pub canary: Vec<PathBuf>,
+    pub(crate) canary: Vec<PathBuf>,
     /// Schedules in which each canary must be found; on real threads at most 20 runs
     #[arg(long, value_name = "N", default_value_t = 20_000)]
-    pub canary_budget: u64,
+    pub(crate) canary_budget: u64,
     /// Where to look.
     #[command(flatten)]
-    pub targets: TargetArgs,
+    pub(crate) targets: TargetArgs,
 }
 
 /// Where to look.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Where to look")]
-pub struct TargetArgs {
+pub(crate) struct TargetArgs {
     /// Your disciplines, built-in or files; without it, those that are correct, where they are
     #[arg(long, value_delimiter = ',', value_name = "NAMES|FILES")]
-    pub discipline: Vec<String>,
+    pub(crate) discipline: Vec<String>,
     /// Orders of release; without it, of a --discipline the one it is written in
     #[arg(long, value_enum, value_delimiter = ',')]
-    pub order: Vec<Order>,
+    pub(crate) order: Vec<Order>,
     /// Publications; without it, of a --discipline the one it is written in
     #[arg(long, value_enum, value_delimiter = ',')]
-    pub publish: Vec<Publication>,
+    pub(crate) publish: Vec<Publication>,
     /// Workloads: names of scenarios, or files; without it, those of the matrix
     #[arg(long, value_delimiter = ',', value_name = "NAMES|FILES")]
-    pub workload: Vec<String>,
+    pub(crate) workload: Vec<String>,
     /// How the server understands messages; without it, typed and refcount, or what the discipline
     /// counts on
     #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = word::<Semantics>)]
-    pub semantics: Vec<Semantics>,
+    pub(crate) semantics: Vec<Semantics>,
 }
 
 /// Arguments of `heisenbed campaign merge`.
@@ -150,21 +150,21 @@ pub struct TargetArgs {
     heisenbed campaign merge night-1 night-2 night-3 --out night\n  \
     heisenbed campaign merge parts-* --out proof"
 )]
-pub struct MergeArgs {
+pub(crate) struct MergeArgs {
     /// The outputs of `campaign run`, `campaign prove` or `campaign merge`
     #[arg(value_name = "DIR", required = true)]
-    pub dirs: Vec<PathBuf>,
+    pub(crate) dirs: Vec<PathBuf>,
     /// The folder for what comes of it
     #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
+    pub(crate) out: PathBuf,
     /// The night's line goes to this file, and the nights before are read from it; without it,
     /// OUT/history.jsonl
     #[arg(long, value_name = "FILE")]
-    pub history: Option<PathBuf>,
+    pub(crate) history: Option<PathBuf>,
 }
 
 /// Runs the subcommand.
-pub fn run(args: &CampaignArgs, context: &Context) -> CommandOutcome {
+pub(crate) fn run(args: &CampaignArgs, context: &Context) -> CommandOutcome {
     let result = match &args.command {
         CampaignCommand::Run(args) => run_night(args, context),
         CampaignCommand::Merge(args) => run_merge(args, context),

@@ -14,7 +14,7 @@ use super::outcome::CommandOutcome;
 
 /// The compiler of the system that stands behind the name, and the variable that names another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Language {
+pub(crate) enum Language {
     /// `heisenbed cc`.
     C,
     /// `heisenbed c++`.
@@ -25,7 +25,7 @@ const COMPILE: [&str; 2] = ["-fsanitize=thread", "-g"];
 const SOURCES: [&str; 9] = ["c", "cc", "cpp", "cxx", "C", "c++", "i", "ii", "cp"];
 
 /// Runs the compiler with these arguments.
-pub fn run(language: Language, arguments: &[OsString]) -> CommandOutcome {
+pub(crate) fn run(language: Language, arguments: &[OsString]) -> CommandOutcome {
     match compile(language, arguments) {
         Ok(code) => CommandOutcome {
             exit_code: code,
@@ -40,7 +40,7 @@ pub fn run(language: Language, arguments: &[OsString]) -> CommandOutcome {
 }
 
 /// `heisenbed cflags`.
-pub fn cflags() -> CommandOutcome {
+pub(crate) fn cflags() -> CommandOutcome {
     CommandOutcome {
         stdout: format!("{}\n", COMPILE.join(" ")),
         ..CommandOutcome::default()
@@ -48,7 +48,7 @@ pub fn cflags() -> CommandOutcome {
 }
 
 /// `heisenbed ldflags`.
-pub fn ldflags() -> CommandOutcome {
+pub(crate) fn ldflags() -> CommandOutcome {
     match archive() {
         Ok(path) => CommandOutcome {
             stdout: format!("{} -ldl\n", path.display()),

@@ -29,14 +29,14 @@ const SHOWN: usize = 10;
 
 /// Arguments of `heisenbed check`.
 #[derive(Clone, Debug, Args)]
-pub struct CheckArgs {
+pub(crate) struct CheckArgs {
     /// A trace: recorded by `stress --record`, or made by `import`
     #[arg(value_name = "TRACE")]
-    pub trace: PathBuf,
+    pub(crate) trace: PathBuf,
 }
 
 /// Runs the subcommand.
-pub fn run(args: &CheckArgs, context: &Context) -> CommandOutcome {
+pub(crate) fn run(args: &CheckArgs, context: &Context) -> CommandOutcome {
     let trace = match super::opened::open(&args.trace) {
         Ok(trace) => trace,
         Err(error) => {

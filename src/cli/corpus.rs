@@ -17,10 +17,10 @@ use crate::shrink::shrink_trace;
 
 /// Arguments of `heisenbed corpus`.
 #[derive(Clone, Debug, Args)]
-pub struct CorpusArgs {
+pub(crate) struct CorpusArgs {
     /// What to do
     #[command(subcommand)]
-    pub command: CorpusCommand,
+    pub(crate) command: CorpusCommand,
     /// The folder of the corpus
     #[arg(
         long,
@@ -28,12 +28,12 @@ pub struct CorpusArgs {
         value_name = "DIR",
         default_value = "corpus/reproducers"
     )]
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
 }
 
 /// The subcommands.
 #[derive(Clone, Debug, Subcommand)]
-pub enum CorpusCommand {
+pub(crate) enum CorpusCommand {
     /// Run every reproducer, or those whose path has NAME in it, and compare with what they expect
     Run {
         /// Part of the path
@@ -57,7 +57,7 @@ pub enum CorpusCommand {
 }
 
 /// Runs the subcommand: exit 1 when a reproducer does not come out as expected.
-pub fn run(args: &CorpusArgs, context: &Context) -> CommandOutcome {
+pub(crate) fn run(args: &CorpusArgs, context: &Context) -> CommandOutcome {
     let result = match &args.command {
         CorpusCommand::Run { name } => run_all(&args.dir, name.as_deref(), context),
         CorpusCommand::List => list(&args.dir, context),

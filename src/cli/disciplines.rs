@@ -12,7 +12,7 @@ use crate::numbers::plural;
 
 /// List, show and lint lifecycle disciplines.
 #[derive(Clone, Debug, Args)]
-pub struct DisciplinesArgs {
+pub(crate) struct DisciplinesArgs {
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -42,7 +42,7 @@ enum Command {
 }
 
 /// Runs the subcommand.
-pub fn run(args: &DisciplinesArgs, format: Format) -> CommandOutcome {
+pub(crate) fn run(args: &DisciplinesArgs, format: Format) -> CommandOutcome {
     match args.command.as_ref().unwrap_or(&Command::List) {
         Command::List => list(format),
         Command::Show {

@@ -18,7 +18,7 @@ pub enum ExitStatus {
 
 impl ExitStatus {
     /// What a verdict comes to.
-    pub fn of(verdict: Verdict) -> ExitStatus {
+    pub(crate) fn of(verdict: Verdict) -> ExitStatus {
         match verdict {
             Verdict::Clean | Verdict::Proved => ExitStatus::Holds,
             Verdict::Diverged => ExitStatus::Diverged,

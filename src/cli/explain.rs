@@ -12,11 +12,11 @@ use crate::oracle::{Kind, Verdict};
 
 /// Arguments of `heisenbed explain`.
 #[derive(Clone, Debug, Args)]
-pub struct ExplainArgs {
+pub(crate) struct ExplainArgs {
     /// A divergence (unknown-free), a cause (reordering) or a verdict (inconclusive); without it,
     /// all of them in a line each
     #[arg(value_name = "KIND|CAUSE|VERDICT")]
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
 }
 
 /// A word that reports use.
@@ -30,7 +30,7 @@ struct Explained {
 }
 
 /// Runs the subcommand.
-pub fn run(args: &ExplainArgs, context: &Context) -> CommandOutcome {
+pub(crate) fn run(args: &ExplainArgs, context: &Context) -> CommandOutcome {
     let all = all();
     let Some(name) = &args.name else {
         return CommandOutcome {

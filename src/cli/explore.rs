@@ -47,55 +47,55 @@ const MAX_STATES: u64 = 100_000_000;
     heisenbed explore --strategy exhaustive --discipline my-fix.toml --threads 3 --workload handoff --publish early\n  \
     heisenbed explore --strategy pct --depth 3 --discipline lifecycle-narrow --order free-first --save race.toml"
 )]
-pub struct ExploreArgs {
+pub(crate) struct ExploreArgs {
     /// Who decides which thread steps next; `exhaustive`: everybody, in turn
     #[arg(long, value_enum, default_value_t = StrategyArg::Exhaustive)]
-    pub strategy: StrategyArg,
+    pub(crate) strategy: StrategyArg,
     /// Schedules to draw [default: 100000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub schedules: Option<u64>,
+    pub(crate) schedules: Option<u64>,
     /// Stop after this long (90s, 10m, 2h), however many schedules or states are left
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    pub duration: Option<Duration>,
+    pub(crate) duration: Option<Duration>,
     /// Of `pct`: how many ordering constraints the bug needs [default: 3]
     #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..=16))]
-    pub depth: Option<u32>,
+    pub(crate) depth: Option<u32>,
     /// Threads that draw; the result is the same for any number [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub workers: Option<u16>,
+    pub(crate) workers: Option<u16>,
     /// Of `exhaustive`: only schedules with at most this many preemptions
     #[arg(long, value_name = "K")]
-    pub preemptions: Option<u32>,
+    pub(crate) preemptions: Option<u32>,
     /// Of `exhaustive`: go on after a divergence, and find every kind that there is
     #[arg(long)]
-    pub all_kinds: bool,
+    pub(crate) all_kinds: bool,
     /// Of `exhaustive`: give up after this many states; each takes about 32 bytes [default:
     /// 100000000]
     #[arg(long, value_name = "N")]
-    pub max_states: Option<u64>,
+    pub(crate) max_states: Option<u64>,
     /// Of `exhaustive`: search without these reductions; the answer must be the same
     #[arg(long, value_enum, value_delimiter = ',', value_name = "NAMES")]
-    pub without: Vec<ReductionArg>,
+    pub(crate) without: Vec<ReductionArg>,
     /// Cut a drawn schedule short after this many steps [default: 10000000]
     #[arg(long, value_name = "N")]
-    pub max_steps: Option<u64>,
+    pub(crate) max_steps: Option<u64>,
     /// Take the workload as it is, with all its slots, sizes and operations
     #[arg(long)]
-    pub as_is: bool,
+    pub(crate) as_is: bool,
     /// Write the smallest reproducer of what diverged to FILE
     #[arg(long, value_name = "FILE")]
-    pub save: Option<PathBuf>,
+    pub(crate) save: Option<PathBuf>,
     /// Replace the file of --save also where it is no reproducer
     #[arg(long, requires = "save")]
-    pub force: bool,
+    pub(crate) force: bool,
     /// What to run.
     #[command(flatten)]
-    pub scenario: ScenarioArgs,
+    pub(crate) scenario: ScenarioArgs,
 }
 
 /// `--strategy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum StrategyArg {
+pub(crate) enum StrategyArg {
     /// Any thread that can go on, each as likely
     Random,
     /// Priorities that change at random steps, with a bound on what is missed
@@ -108,7 +108,7 @@ pub enum StrategyArg {
 
 /// `--without`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ReductionArg {
+pub(crate) enum ReductionArg {
     /// Taking at once what no other thread can interfere with
     PartialOrder,
     /// Taking threads with the same program for interchangeable
@@ -130,7 +130,7 @@ struct Explored {
 }
 
 /// Runs the subcommand.
-pub fn run(args: &ExploreArgs, context: &Context) -> CommandOutcome {
+pub(crate) fn run(args: &ExploreArgs, context: &Context) -> CommandOutcome {
     let scenario = if args.as_is {
         let whole = args.scenario.resolve(context.seed);
         whole.map(|whole| (whole, Condensed::default()))

@@ -18,15 +18,15 @@ use crate::fuzzing::{TARGETS, find};
     heisenbed shrink found.toml -o smallest.toml\n\n\
     The targets are run with cargo-fuzz, from the checkout:\n  \
     cargo fuzz run registry corpus/fuzz/registry")]
-pub struct FuzzArgs {
+pub(crate) struct FuzzArgs {
     /// What to do
     #[command(subcommand)]
-    pub command: FuzzCommand,
+    pub(crate) command: FuzzCommand,
 }
 
 /// The subcommands.
 #[derive(Clone, Debug, Subcommand)]
-pub enum FuzzCommand {
+pub(crate) enum FuzzCommand {
     /// List the fuzz targets
     List,
     /// Turn an input of a target, such as a crash that it wrote, into text; of `lifecycle` into a
@@ -45,7 +45,7 @@ pub enum FuzzCommand {
 }
 
 /// Runs the subcommand: exit 2 for what is no target or cannot be read.
-pub fn run(args: &FuzzArgs, context: &Context) -> CommandOutcome {
+pub(crate) fn run(args: &FuzzArgs, context: &Context) -> CommandOutcome {
     let result = match &args.command {
         FuzzCommand::List => Ok(list(context.format)),
         FuzzCommand::Decode {

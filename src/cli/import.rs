@@ -29,27 +29,27 @@ const READ_BYTES: usize = 256 << 10;
 
 /// Arguments of `heisenbed import`.
 #[derive(Clone, Debug, Args)]
-pub struct ImportArgs {
+pub(crate) struct ImportArgs {
     /// What recorded it
     #[arg(value_enum, value_name = "FORMAT")]
-    pub source: ImportSource,
+    pub(crate) source: ImportSource,
     /// The recording; of `rmm-log` also several, of one process and a device each
     #[arg(value_name = "FILE", required = true)]
-    pub files: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
     /// The trace to write; without it, only the account is given
     #[arg(short, long, value_name = "TRACE")]
-    pub output: Option<PathBuf>,
+    pub(crate) output: Option<PathBuf>,
     /// Replace the file of -o also where it is no trace that `import` made
     #[arg(long, requires = "output")]
-    pub force: bool,
+    pub(crate) force: bool,
     /// Of `wire`: the layout, where it is known; else it is found out
     #[arg(long, value_name = "72|112|128|144|648|extended", value_parser = word::<Layout>)]
-    pub layout: Option<Layout>,
+    pub(crate) layout: Option<Layout>,
 }
 
 /// Formats that can be imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ImportSource {
+pub(crate) enum ImportSource {
     /// The log of a tracking server
     ServerLog,
     /// The runtime's debug log (TT_BUFFER_DEBUG_LOG): blocks with call stacks
@@ -94,7 +94,7 @@ impl ImportSource {
 }
 
 /// Runs the subcommand.
-pub fn run(args: &ImportArgs, context: &Context) -> CommandOutcome {
+pub(crate) fn run(args: &ImportArgs, context: &Context) -> CommandOutcome {
     let stdout = match args.source.format() {
         Some(format) => import(args, format, context).map(|imported| match context.format {
             Format::Json => format!("{}\n", account::json(args, format, &imported)),

@@ -14,14 +14,14 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use thiserror::Error;
 
 /// The variable that says what is logged.
-pub const VARIABLE: &str = "HEISENBED_LOG";
+pub(crate) const VARIABLE: &str = "HEISENBED_LOG";
 
 /// The rooms that log.
 pub const ROOMS: [&str; 4] = ["campaign", "engine", "server", "shrink"];
 
 /// What is wrong with a filter.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum FilterError {
+pub(crate) enum FilterError {
     /// It is not UTF-8.
     #[error("{VARIABLE} is no text")]
     NoText,
@@ -123,7 +123,7 @@ fn style(level: Level) -> anstyle::Style {
 }
 
 /// Begins to log what the variable's `value` asks for; nothing where it is not set.
-pub fn start(value: Option<&OsStr>) -> Result<(), FilterError> {
+pub(crate) fn start(value: Option<&OsStr>) -> Result<(), FilterError> {
     let Some(value) = value else { return Ok(()) };
     let filter = LogFilter::parse(value.to_str().ok_or(FilterError::NoText)?)?;
     let logger = Logger {

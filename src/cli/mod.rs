@@ -6,42 +6,44 @@
 //! [`progress`] what they show meanwhile.
 
 mod args;
-pub mod campaign;
+pub(crate) mod campaign;
 mod captured;
-pub mod cc;
-pub mod check;
-pub mod conformance;
-pub mod corpus;
-pub mod diagnose;
-pub mod disciplines;
+pub(crate) mod cc;
+pub(crate) mod check;
+pub(crate) mod conformance;
+pub(crate) mod corpus;
+#[allow(unreachable_pub)]
+pub(crate) mod diagnose;
+pub(crate) mod disciplines;
 pub mod exit;
-pub mod explain;
-pub mod explore;
+pub(crate) mod explain;
+pub(crate) mod explore;
 mod foreign;
-pub mod fuzz;
-pub mod import;
+pub(crate) mod fuzz;
+pub(crate) mod import;
 pub mod logging;
-pub mod matrix;
+pub(crate) mod matrix;
 mod opened;
-pub mod outcome;
+pub(crate) mod outcome;
 mod output;
-pub mod progress;
-pub mod proxy;
-pub mod replay;
+pub(crate) mod progress;
+pub(crate) mod proxy;
+mod recording;
+pub(crate) mod replay;
 mod rerun;
-pub mod run;
-pub mod scenario_args;
-pub mod scenarios;
-pub mod serve;
-pub mod shrink;
+pub(crate) mod run;
+pub(crate) mod scenario_args;
+pub(crate) mod scenarios;
+pub(crate) mod serve;
+pub(crate) mod shrink;
 mod stop_watch;
-pub mod stress;
-pub mod symptoms;
+pub(crate) mod stress;
+pub(crate) mod symptoms;
 mod terminal;
 mod terminal_style;
 mod usage;
-pub mod verdict;
-pub mod zoo;
+pub(crate) mod verdict;
+pub(crate) mod zoo;
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -61,24 +63,24 @@ const LOG_HELP: &str = "Environment:\n  \
 /// server's picture equal to what the allocator did? Start with `heisenbed stress`.
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true, max_term_width = 110, after_help = LOG_HELP)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
     /// The form of what goes to stdout.
     #[arg(long, global = true, value_enum, default_value_t)]
-    pub format: Format,
+    pub(crate) format: Format,
     /// Where all randomness comes from: the same seed gives the same work.
     #[arg(long, global = true, value_name = "N")]
-    pub seed: Option<u64>,
+    pub(crate) seed: Option<u64>,
     /// No progress and no advice on stderr.
     #[arg(long, short, global = true)]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
 }
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run a workload on real threads and a real socket, record it, and check what the server made
     /// of it
     Stress(stress::StressArgs),
@@ -142,7 +144,7 @@ pub struct CompilerArgs {
         allow_hyphen_values = true,
         value_name = "ARGS"
     )]
-    pub arguments: Vec<OsString>,
+    pub(crate) arguments: Vec<OsString>,
 }
 
 /// Runs what these arguments, of which the first is the program's name, ask for.
@@ -174,7 +176,7 @@ pub fn start(arguments: impl IntoIterator<Item = OsString>) -> CommandOutcome {
 }
 
 /// Runs what `cli` asks for.
-pub fn run(cli: Cli) -> CommandOutcome {
+pub(crate) fn run(cli: Cli) -> CommandOutcome {
     let context = Context {
         format: cli.format,
         seed: cli.seed,

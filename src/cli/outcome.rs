@@ -13,20 +13,20 @@ use crate::oracle::Verdict;
 
 /// What every subcommand is told.
 #[derive(Clone, Debug)]
-pub struct Context {
+pub(crate) struct Context {
     /// The form of what goes to stdout.
-    pub format: Format,
+    pub(crate) format: Format,
     /// `--seed`.
-    pub seed: Option<u64>,
+    pub(crate) seed: Option<u64>,
     /// `--quiet`.
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     /// Set by Ctrl-C and SIGTERM: end soon, and keep what there is. A second one ends at once.
-    pub interrupt: Arc<AtomicBool>,
+    pub(crate) interrupt: Arc<AtomicBool>,
 }
 
 impl Context {
     /// Lets Ctrl-C and SIGTERM set [`Context::interrupt`]; from the second on they end the process.
-    pub fn catch_interrupts(&self) {
+    pub(crate) fn catch_interrupts(&self) {
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
             // In this order: the first signal finds the flag unset and sets it, the second finds it
             // set.
@@ -41,7 +41,7 @@ impl Context {
 
 /// The form of what a command writes to stdout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// Text for people.
     #[default]
     Human,
@@ -62,7 +62,7 @@ pub struct CommandOutcome {
 
 impl CommandOutcome {
     /// Bad usage or input: `error` on stderr, and as JSON on stdout where that was asked for.
-    pub fn bad_input(error: impl std::fmt::Display, format: Format) -> CommandOutcome {
+    pub(crate) fn bad_input(error: impl std::fmt::Display, format: Format) -> CommandOutcome {
         let stdout = match format {
             Format::Human => String::new(),
             Format::Json => format!("{}\n", serde_json::json!({ "error": error.to_string() })),
@@ -76,7 +76,7 @@ impl CommandOutcome {
 
     /// The work was not done: `why` on stderr, and as JSON with the verdict where that was asked
     /// for.
-    pub fn undecided(why: impl std::fmt::Display, format: Format) -> CommandOutcome {
+    pub(crate) fn undecided(why: impl std::fmt::Display, format: Format) -> CommandOutcome {
         let stdout = match format {
             Format::Human => String::new(),
             Format::Json => {

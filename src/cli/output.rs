@@ -1,7 +1,8 @@
 //! Files that commands write, by one rule: what is there already is replaced only by more of its
 //! kind, or with `--force`; and a file is there whole or not at all.
 //!
-//! A trace that is recorded is written where it will be, so that a killed run leaves its prefix.
+//! A trace that is recorded is written where it will be, so that a killed run leaves its prefix:
+//! see [`super::recording`].
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
@@ -24,6 +25,9 @@ pub(super) enum OutputKind {
     RunReproducer,
     /// The trace of a run.
     RunTrace,
+    /// What a proxy recorded. It replaces nothing, not even more of its kind: of that there is no
+    /// second one.
+    Capture,
     /// A trace that an import made.
     ImportTrace,
     /// What `zoo bench` measured.
@@ -38,6 +42,7 @@ impl OutputKind {
             OutputKind::Reproducer => "a reproducer",
             OutputKind::RunReproducer => "a reproducer of `run`",
             OutputKind::RunTrace => "the trace of a run",
+            OutputKind::Capture => "empty",
             OutputKind::ImportTrace => "a trace that `import` made",
             OutputKind::Measurement => "a measurement of `zoo bench`",
             OutputKind::DebugLog => "a debug log",
@@ -51,6 +56,7 @@ impl OutputKind {
             OutputKind::Reproducer => Reproducer::load(path).is_ok(),
             OutputKind::RunReproducer => RunReproducer::read(path).is_ok(),
             OutputKind::RunTrace => matches!(header(), Some(Header::Run(_))),
+            OutputKind::Capture => false,
             OutputKind::ImportTrace => {
                 match header() {
                     Some(Header::Import(_)) => true,

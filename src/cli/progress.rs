@@ -13,7 +13,7 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Tells how far something has come.
 #[derive(Debug)]
-pub struct Progress {
+pub(crate) struct Progress {
     quiet: bool,
     what: String,
     unit: &'static str,
@@ -25,7 +25,12 @@ pub struct Progress {
 
 impl Progress {
     /// Progress of `what`, in `unit`s out of `total` (0: unknown).
-    pub fn new(quiet: bool, what: impl Into<String>, unit: &'static str, total: u64) -> Progress {
+    pub(crate) fn new(
+        quiet: bool,
+        what: impl Into<String>,
+        unit: &'static str,
+        total: u64,
+    ) -> Progress {
         let now = Instant::now();
         Progress {
             quiet,
@@ -39,7 +44,7 @@ impl Progress {
     }
 
     /// It has come to `done`.
-    pub fn update(&mut self, done: u64) {
+    pub(crate) fn update(&mut self, done: u64) {
         if self.quiet || self.started.elapsed() < TIMEOUT {
             return;
         }
@@ -70,7 +75,7 @@ impl Progress {
     }
 
     /// It is over: the bar goes.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use serde_json::json;
 
 use super::args::parse_duration;
 use super::outcome::{CommandOutcome, Context, Format};
+use super::output::{self, OutputKind};
+use super::recording::{self, Recording};
 use super::scenario_args::word;
 use crate::numbers::{grouped, plural};
 use crate::proxy::fault::Fault;
@@ -33,38 +35,41 @@ use crate::tracking::Layout;
     heisenbed check run.hb\n  \
     heisenbed proxy --upstream /tmp/real.sock --fault drop:rate=0.01,type=FREE --fault split"
 )]
-pub struct ProxyArgs {
+pub(crate) struct ProxyArgs {
     /// Where clients connect
     #[arg(
         long,
         value_name = "PATH",
         default_value = "/tmp/tt_allocation_server.sock"
     )]
-    pub listen: PathBuf,
+    pub(crate) listen: PathBuf,
     /// Where the server listens
     #[arg(long, value_name = "PATH")]
-    pub upstream: PathBuf,
+    pub(crate) upstream: PathBuf,
     /// Wait for a server that isn't there yet, so long at most or without an end; clients are
     /// listened to from then on
     #[arg(long, value_name = "TIME", num_args = 0..=1, value_parser = parse_duration)]
-    pub wait: Option<Option<Duration>>,
+    pub(crate) wait: Option<Option<Duration>>,
     /// Where both directions are recorded
     #[arg(long, value_name = "FILE")]
-    pub record: Option<PathBuf>,
+    pub(crate) record: Option<PathBuf>,
+    /// Replace the file of --record; what was there goes when the new one is whole
+    #[arg(long)]
+    pub(crate) force: bool,
     /// What to do to frames from clients; may be given again
     #[arg(long = "fault", value_name = "FAULT", value_parser = str::parse::<Fault>)]
-    pub faults: Vec<Fault>,
+    pub(crate) faults: Vec<Fault>,
     /// The layout of clients that don't announce theirs; faults need it, and find it out by
     /// themselves
     #[arg(long, value_name = "72|112|128|144|648|extended", value_parser = word::<Layout>)]
-    pub layout: Option<Layout>,
+    pub(crate) layout: Option<Layout>,
     /// The most connections at once
     #[arg(long, value_name = "N", default_value_t = 1024)]
-    pub max_connections: usize,
+    pub(crate) max_connections: usize,
 }
 
 /// Runs the proxy until Ctrl-C or SIGTERM: exit 0, or 2 when it can't start.
-pub fn run(args: &ProxyArgs, context: &Context) -> CommandOutcome {
+pub(crate) fn run(args: &ProxyArgs, context: &Context) -> CommandOutcome {
     context.catch_interrupts();
     match forward(args, context) {
         Ok(report) => CommandOutcome {
@@ -79,6 +84,9 @@ pub fn run(args: &ProxyArgs, context: &Context) -> CommandOutcome {
 }
 
 fn forward(args: &ProxyArgs, context: &Context) -> Result<ProxyReport, String> {
+    if let Some(path) = &args.record {
+        output::may_replace(path, OutputKind::Capture, args.force)?;
+    }
     if let Some(patience) = args.wait {
         if !context.quiet {
             crate::say!("waiting for a server at {}", args.upstream.display());
@@ -89,7 +97,29 @@ fn forward(args: &ProxyArgs, context: &Context) -> Result<ProxyReport, String> {
             return Ok(ProxyReport::default());
         }
     }
-    let record = args.record.as_deref().map(create).transpose()?;
+    let Some(path) = &args.record else {
+        return forward_to(None, args, context);
+    };
+    let at = |error: std::io::Error| format!("{}: {error}", path.display());
+    let recording = Recording::begin(path).map_err(at)?;
+    let forwarded = recording::create(path).and_then(|file| forward_to(Some(file), args, context));
+    match forwarded {
+        Ok(mut report) => {
+            match report.record_error.take() {
+                None => recording.keep().map_err(at)?,
+                Some(error) => report.record_error = Some(format!("{error}{}", recording.fail())),
+            }
+            Ok(report)
+        }
+        Err(error) => Err(format!("{error}{}", recording.fail())),
+    }
+}
+
+fn forward_to(
+    record: Option<File>,
+    args: &ProxyArgs,
+    context: &Context,
+) -> Result<ProxyReport, String> {
     let proxy = Proxy::start(ProxyConfig {
         listen: args.listen.clone(),
         upstream: args.upstream.clone(),
@@ -99,13 +129,7 @@ fn forward(args: &ProxyArgs, context: &Context) -> Result<ProxyReport, String> {
         layout: args.layout,
         max_connections: args.max_connections,
     })
-    .map_err(|error| {
-        // A capture that was never begun is no file to keep.
-        if let Some(path) = &args.record {
-            let _ = std::fs::remove_file(path);
-        }
-        error.to_string()
-    })?;
+    .map_err(|error| error.to_string())?;
     if !context.quiet {
         crate::say!(
             "listening on {}, forwarding to {}",
@@ -114,21 +138,6 @@ fn forward(args: &ProxyArgs, context: &Context) -> Result<ProxyReport, String> {
         );
     }
     Ok(proxy.run(&context.interrupt))
-}
-
-/// A capture that is there is not overwritten: it may be the only one.
-fn create(path: &Path) -> Result<File, String> {
-    File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => {
-                format!("{}: exists; give another file to --record", path.display())
-            }
-            _ => format!("{}: {error}", path.display()),
-        })
 }
 
 fn json(args: &ProxyArgs, report: &ProxyReport) -> String {

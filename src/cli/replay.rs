@@ -41,45 +41,45 @@ use crate::tracking::Layout;
     heisenbed replay race.toml\n  \
     heisenbed replay race.toml --adapt --discipline my-fix.toml\n  \
     heisenbed replay race.hb --to unix:/tmp/tt_allocation_server.sock --layout 112")]
-pub struct ReplayArgs {
+pub(crate) struct ReplayArgs {
     /// A trace, recorded by `stress --record`, or a reproducer; with --to also a trace that
     /// `import` made
     #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// Follow the schedule as far as it can be followed after a change, and go on with a random
     /// walk
     #[arg(long, group = "other_server")]
-    pub adapt: bool,
+    pub(crate) adapt: bool,
     /// With --adapt: another locking protocol, built-in or a file
     #[arg(long, value_name = "NAME|FILE", requires = "adapt")]
-    pub discipline: Option<String>,
+    pub(crate) discipline: Option<String>,
     /// With --adapt: another order of release
     #[arg(long, value_enum, requires = "adapt")]
-    pub order: Option<Order>,
+    pub(crate) order: Option<Order>,
     /// With --adapt: another publication
     #[arg(long, value_enum, requires = "adapt")]
-    pub publish: Option<Publication>,
+    pub(crate) publish: Option<Publication>,
     /// With --adapt: another server. With --to: compare with what our registry makes of the
     /// messages under these semantics, also where the trace knows the truth
     #[arg(long, value_name = "NAME", value_parser = super::scenario_args::word::<Semantics>, requires = "other_server")]
-    pub semantics: Option<Semantics>,
+    pub(crate) semantics: Option<Semantics>,
     /// Play the messages to the server that listens at PATH, over as many connections as were
     /// recorded, and compare its totals with the truth; where the trace has none, with what our
     /// registry makes of the messages (typed)
     #[arg(long, value_name = "unix:PATH", value_parser = super::args::unix_path, group = "other_server")]
-    pub to: Option<PathBuf>,
+    pub(crate) to: Option<PathBuf>,
     /// With --to: the wire layout to send in (72, 112, 128, 144, 648, extended); else that of the
     /// recorded run, or 112
     #[arg(long, value_name = "LAYOUT", requires = "to")]
-    pub layout: Option<Layout>,
+    pub(crate) layout: Option<Layout>,
     /// With --to: how fast
     #[arg(long, value_enum, requires = "to", default_value_t)]
-    pub speed: Pace,
+    pub(crate) speed: Pace,
 }
 
 /// Runs the subcommand: exit 0 when the replay is the recorded run, 1 when it differs. With
 /// `--adapt`: 1 when it diverges.
-pub fn run(args: &ReplayArgs, context: &Context) -> CommandOutcome {
+pub(crate) fn run(args: &ReplayArgs, context: &Context) -> CommandOutcome {
     if let Some(path) = &args.to {
         return to::run(args, path, context);
     }

@@ -44,56 +44,56 @@ const MAX_STEPS: u64 = 1_000_000;
     heisenbed replay race.toml\n  \
     heisenbed run --strategy observe -- pigz -k file"
 )]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     /// Who decides which thread goes on
     #[arg(long, value_enum, default_value_t = StrategyArg::Pos)]
-    pub strategy: StrategyArg,
+    pub(crate) strategy: StrategyArg,
     /// Schedules to draw [default: 1000; 1 for observe and perturb]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub schedules: Option<u64>,
+    pub(crate) schedules: Option<u64>,
     /// The number of the first schedule
     #[arg(long, value_name = "N", default_value_t = 0)]
-    pub first: u64,
+    pub(crate) first: u64,
     /// Stop after this long (90s, 10m, 2h), however many schedules are left
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    pub duration: Option<Duration>,
+    pub(crate) duration: Option<Duration>,
     /// Of `pct`: how many ordering constraints the bug needs [default: 3]
     #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub depth: Option<u32>,
+    pub(crate) depth: Option<u32>,
     /// How long one schedule may take: longer is a livelock
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10s")]
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// How many steps one schedule may have: more is a livelock
     #[arg(long, value_name = "N", default_value_t = MAX_STEPS,
           value_parser = clap::value_parser!(u64).range(1..))]
-    pub steps: u64,
+    pub(crate) steps: u64,
     /// Let condition variables and futexes wake up without a signal, as they may
     #[arg(long)]
-    pub spurious: bool,
+    pub(crate) spurious: bool,
     /// How often a timed wait may end before it must, in percent
     #[arg(long, value_name = "PERCENT", default_value_t = crate::native::plan::EARLY_PERCENT,
           value_parser = clap::value_parser!(u32).range(0..=100))]
-    pub early_timeouts: u32,
+    pub(crate) early_timeouts: u32,
     /// Go on after a failure, and count how many schedules fail
     #[arg(long)]
-    pub keep_going: bool,
+    pub(crate) keep_going: bool,
     /// Leave the failing schedule as it was found
     #[arg(long)]
-    pub no_shrink: bool,
+    pub(crate) no_shrink: bool,
     /// Write a reproducer of the failing schedule to FILE
     #[arg(long, value_name = "FILE")]
-    pub save: Option<PathBuf>,
+    pub(crate) save: Option<PathBuf>,
     /// Replace the file of --save also where it is no reproducer
     #[arg(long, requires = "save")]
-    pub force: bool,
+    pub(crate) force: bool,
     /// The program, and its arguments
     #[arg(last = true, required = true, value_name = "PROGRAM")]
-    pub program: Vec<OsString>,
+    pub(crate) program: Vec<OsString>,
 }
 
 /// `--strategy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum StrategyArg {
+pub(crate) enum StrategyArg {
     /// Threads run in parallel as they like; what they do is recorded
     Observe,
     /// In parallel, with delays before visible actions
@@ -109,7 +109,7 @@ pub enum StrategyArg {
 }
 
 /// Runs the subcommand.
-pub fn run(args: &RunArgs, context: &Context) -> CommandOutcome {
+pub(crate) fn run(args: &RunArgs, context: &Context) -> CommandOutcome {
     match try_run(args, context) {
         Ok(outcome) => outcome,
         Err(error) => CommandOutcome::bad_input(error, context.format),

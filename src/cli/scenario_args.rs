@@ -17,63 +17,63 @@ use crate::zoo;
 /// Which scenario, and what is different about it.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Scenario")]
-pub struct ScenarioArgs {
+pub(crate) struct ScenarioArgs {
     /// A built-in scenario or a TOML file; see `heisenbed scenarios`
     #[arg(long, value_name = "NAME|FILE", default_value = "own-buffers")]
-    pub scenario: String,
+    pub(crate) scenario: String,
     /// Plant this defect: take the scenario that shows it; see `heisenbed zoo`
     #[arg(long, value_name = "NAME", conflicts_with = "scenario", value_parser = defect_name)]
-    pub defect: Option<String>,
+    pub(crate) defect: Option<String>,
     /// Of --defect: the same scenario without the defect
     #[arg(long, requires = "defect")]
-    pub twin: bool,
+    pub(crate) twin: bool,
     /// Threads that allocate and release
     #[arg(long, value_name = "N")]
-    pub threads: Option<u16>,
+    pub(crate) threads: Option<u16>,
     /// Operations a thread; an allocate and a release are one each
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub ops: Option<u64>,
+    pub(crate) ops: Option<u64>,
     /// Devices
     #[arg(long, value_name = "N")]
-    pub devices: Option<u16>,
+    pub(crate) devices: Option<u16>,
     /// Whose memory the devices have: n150, n300, t3k, galaxy, tg, custom:DEVICESxBYTES
     #[arg(long, value_name = "NAME")]
-    pub profile: Option<Profile>,
+    pub(crate) profile: Option<Profile>,
     /// The allocator: best-fit, first-fit, segregated, range
     #[arg(long, value_name = "NAME", value_parser = word::<Policy>)]
-    pub allocator: Option<Policy>,
+    pub(crate) allocator: Option<Policy>,
     /// The locking protocol: a built-in discipline, in the form of the scenario, or a TOML file, as
     /// it is written; see `heisenbed disciplines`
     #[arg(long, value_name = "NAME|FILE")]
-    pub discipline: Option<String>,
+    pub(crate) discipline: Option<String>,
     /// Which comes first at a release: FREE is sent, or the address is given back
     #[arg(long, value_enum)]
-    pub order: Option<Order>,
+    pub(crate) order: Option<Order>,
     /// When other threads see a new buffer: when allocate returns, or as soon as it has an address
     #[arg(long, value_enum)]
-    pub publish: Option<Publication>,
+    pub(crate) publish: Option<Publication>,
     /// How messages travel, words joined by commas: blocking or dontwait; shared, per-thread or
     /// lazy connections; split=K writes a message; layout=72, 112, 128, 144, 648 or extended
     #[arg(long, value_name = "WORDS")]
-    pub transport: Option<String>,
+    pub(crate) transport: Option<String>,
     /// How the server understands messages: overwrite, refcount, typed, sequenced
     #[arg(long, value_name = "NAME", value_parser = word::<Semantics>)]
-    pub semantics: Option<Semantics>,
+    pub(crate) semantics: Option<Semantics>,
     /// Take the workload (and the devices) of this scenario; or, of a trace that `import` made, the
     /// allocations: their sizes, lifetimes and, where known, threads, as many as --ops allows
     #[arg(long, value_name = "NAME|FILE|import:TRACE")]
-    pub workload: Option<String>,
+    pub(crate) workload: Option<String>,
     /// Delay random micro-steps, to widen whatever window there is
     #[arg(long)]
-    pub perturb: bool,
+    pub(crate) perturb: bool,
     /// Write the debug log, at its cost of 10 to 50 ms a block
     #[arg(long)]
-    pub debug_log: bool,
+    pub(crate) debug_log: bool,
 }
 
 /// Why options describe no scenario.
 #[derive(Debug, Error)]
-pub enum ScenarioArgsError {
+pub(crate) enum ScenarioArgsError {
     /// The scenario is unknown or wrong.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
@@ -89,7 +89,7 @@ impl ScenarioArgs {
     /// The scenario that the options describe, small enough for every schedule of it to matter:
     /// unless it is a script, its workload condensed, and unless the options say otherwise 2
     /// threads of 4 operations. With it comes what was left out.
-    pub fn resolve_small(
+    pub(crate) fn resolve_small(
         &self,
         seed: Option<u64>,
     ) -> Result<(Scenario, Condensed), ScenarioArgsError> {
@@ -102,7 +102,7 @@ impl ScenarioArgs {
     }
 
     /// The scenario that the options describe.
-    pub fn resolve(&self, seed: Option<u64>) -> Result<Scenario, ScenarioArgsError> {
+    pub(crate) fn resolve(&self, seed: Option<u64>) -> Result<Scenario, ScenarioArgsError> {
         let mut file = self.file(seed)?;
         let (threads, ops) = (file.threads, file.ops);
         self.import(&mut file, threads, ops)?;
@@ -110,7 +110,7 @@ impl ScenarioArgs {
     }
 
     /// The options that name the scenario.
-    pub fn origin(&self) -> String {
+    pub(crate) fn origin(&self) -> String {
         match &self.defect {
             Some(defect) if self.twin => format!("--defect {defect} --twin"),
             Some(defect) => format!("--defect {defect}"),

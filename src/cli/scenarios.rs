@@ -8,7 +8,7 @@ use crate::scenario::{Scenario, ScenarioError, ScenarioFile, builtin};
 
 /// List and show scenarios.
 #[derive(Clone, Debug, Args)]
-pub struct ScenariosArgs {
+pub(crate) struct ScenariosArgs {
     #[command(subcommand)]
     command: Option<Action>,
 }
@@ -26,7 +26,7 @@ enum Action {
 }
 
 /// Runs the subcommand.
-pub fn run(args: &ScenariosArgs, format: Format) -> CommandOutcome {
+pub(crate) fn run(args: &ScenariosArgs, format: Format) -> CommandOutcome {
     let shown = match args.command.as_ref().unwrap_or(&Action::List) {
         Action::List => list(format),
         Action::Show { scenario } => show(scenario, format),

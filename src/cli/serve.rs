@@ -28,55 +28,55 @@ use crate::tracking::{Layout, Message};
     heisenbed serve --log-style legacy > debug.log        # their log and their answers\n  \
     heisenbed serve --record table.hb                     # a table that survives a restart\n  \
     heisenbed serve --semantics sequenced --socket /tmp/hb.sock")]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     /// Where to listen.
     #[arg(
         long,
         value_name = "PATH",
         default_value = "/tmp/tt_allocation_server.sock"
     )]
-    pub socket: PathBuf,
+    pub(crate) socket: PathBuf,
     /// How ALLOC and FREE are understood.
     #[arg(long, visible_alias = "mode", value_parser = word::<Semantics>, default_value = "refcount",
           value_name = "overwrite|refcount|typed|sequenced")]
-    pub semantics: Semantics,
+    pub(crate) semantics: Semantics,
     /// Keep a journal here, and start with the live table that it holds: everything that a query
     /// was answered with survives a kill.
     #[arg(long, value_name = "FILE")]
-    pub record: Option<PathBuf>,
+    pub(crate) record: Option<PathBuf>,
     /// Log every message as the reference servers do, to stdout (with --format json: to stderr).
     /// Sizes and sweeps are then theirs too.
     #[arg(long, value_enum, default_value_t = LogStyle::None)]
-    pub log_style: LogStyle,
+    pub(crate) log_style: LogStyle,
     /// The wire layout of clients that don't announce theirs.
     #[arg(long, value_parser = parse_layout, default_value = "auto",
           value_name = "auto|72|112|128|144|648|extended")]
-    pub layout: LayoutChoice,
+    pub(crate) layout: LayoutChoice,
     /// Keep the buffers of processes that are dead; else they are dropped when the kernel says that
     /// the process has exited.
     #[arg(long)]
-    pub no_sweep: bool,
+    pub(crate) no_sweep: bool,
     /// How long to take over each message: a deliberately slow server, in µs.
     #[arg(long, hide = true, default_value_t = 0)]
-    pub delay_us: u64,
+    pub(crate) delay_us: u64,
     /// How many devices there are: ids from 0 to below this are accepted. Without it ids to 255
     /// are, and those that the driver shows and that messages are about are said to exist
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
-    pub devices: Option<u32>,
+    pub(crate) devices: Option<u32>,
     /// The most clients at once; further ones are turned away.
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_clients: u32,
+    pub(crate) max_clients: u32,
     /// The most buffers that may be live at once; further ALLOCs are rejected.
     #[arg(long, value_name = "N", default_value_t = 1 << 24, value_parser = clap::value_parser!(u64).range(1..))]
-    pub max_buffers: u64,
+    pub(crate) max_buffers: u64,
     /// The most buffers that one client may have live; further ALLOCs of it are rejected.
     #[arg(long, value_name = "N", default_value_t = 1 << 22, value_parser = clap::value_parser!(u64).range(1..))]
-    pub max_client_buffers: u64,
+    pub(crate) max_client_buffers: u64,
 }
 
 /// What is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogStyle {
+pub(crate) enum LogStyle {
     /// Nothing.
     None,
     /// The reference servers' lines.
@@ -87,7 +87,7 @@ pub enum LogStyle {
 
 /// A layout, or finding it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LayoutChoice {
+pub(crate) enum LayoutChoice {
     /// Found out from each connection's content.
     Auto,
     /// This one.
@@ -96,7 +96,7 @@ pub enum LayoutChoice {
 
 /// Runs the server. Exit code 0 after a clean shutdown, 2 when it can't listen or its journal can't
 /// be used.
-pub fn run(args: &ServeArgs, context: &Context) -> CommandOutcome {
+pub(crate) fn run(args: &ServeArgs, context: &Context) -> CommandOutcome {
     let mut config = ServerConfig::new(&args.socket, args.semantics);
     config.delay_per_message_us = args.delay_us;
     config.device_info.num_devices = args.devices.unwrap_or_else(devices_here);

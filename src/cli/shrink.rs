@@ -26,24 +26,24 @@ use crate::shrink::{ShrinkError, Shrunk, shrink_ops, shrink_trace};
     heisenbed stress --discipline lifecycle-narrow --order free-first --perturb --record race.hb\n  \
     heisenbed shrink race.hb -o race.toml\n  \
     heisenbed replay race.toml")]
-pub struct ShrinkArgs {
+pub(crate) struct ShrinkArgs {
     /// A trace, or a reproducer
     #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// Where the reproducer goes
     #[arg(long, short, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    pub(crate) output: Option<PathBuf>,
     /// Replace the file of -o also where it is no reproducer, or the one that is read
     #[arg(long, requires = "output")]
-    pub force: bool,
+    pub(crate) force: bool,
     /// The kind of divergence to keep; without it, the first that shows
     #[arg(long, value_name = "KIND", value_parser = word::<Kind>)]
-    pub kind: Option<Kind>,
+    pub(crate) kind: Option<Kind>,
 }
 
 /// Runs the subcommand: exit 0 with a reproducer, 2 where nothing diverges, 3 where none was found
 /// in time.
-pub fn run(args: &ShrinkArgs, context: &Context) -> CommandOutcome {
+pub(crate) fn run(args: &ShrinkArgs, context: &Context) -> CommandOutcome {
     if let Some(path) = &args.output {
         let kind = match again::is_run(&args.file) {
             true => OutputKind::RunReproducer,

@@ -14,6 +14,7 @@ use super::args::{ServerArg, parse_duration};
 use super::outcome::{CommandOutcome, Context, Format};
 use super::output::{self, OutputKind};
 use super::progress::Progress;
+use super::recording::Recording;
 use super::scenario_args::ScenarioArgs;
 use super::stop_watch::StopWatch;
 use super::symptoms;
@@ -36,33 +37,33 @@ const LEAKS_SHOWN: usize = 5;
     heisenbed stress --discipline lifecycle-narrow --order free-first --perturb --threads 2 --ops 2000 --runs 100\n  \
     heisenbed stress --scenario reported-timeline --discipline my-fix.toml --record race.hb\n  \
     heisenbed stress --scenario reported-symptoms")]
-pub struct StressArgs {
+pub(crate) struct StressArgs {
     /// What to run.
     #[command(flatten)]
-    pub scenario: ScenarioArgs,
+    pub(crate) scenario: ScenarioArgs,
     /// How many runs, each with other random choices; without it 1, or with --duration as many as
     /// fit
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub runs: Option<u64>,
+    pub(crate) runs: Option<u64>,
     /// Stop after this long (500ms, 90s, 1h30m), also inside a run; what was done by then is
     /// checked
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    pub duration: Option<Duration>,
+    pub(crate) duration: Option<Duration>,
     /// The server: `inproc`, `spawn` (a process of its own), or `unix:PATH` (whatever listens
     /// there)
     #[arg(long, value_name = "SERVER", default_value = "inproc")]
-    pub server: ServerArg,
+    pub(crate) server: ServerArg,
     /// Keep the trace in FILE (of several runs: of the first that diverged, or the last); `none`:
     /// do not record at all
     #[arg(long, value_name = "FILE|none")]
-    pub record: Option<String>,
+    pub(crate) record: Option<String>,
     /// Replace the file of --record also where it is no trace of a run, and append to that of
     /// --debug-log-file also where it is no debug log
     #[arg(long)]
-    pub force: bool,
+    pub(crate) force: bool,
     /// Append the debug log to FILE instead of a temporary one
     #[arg(long, value_name = "FILE")]
-    pub debug_log_file: Option<PathBuf>,
+    pub(crate) debug_log_file: Option<PathBuf>,
 }
 
 /// Where a run's trace goes.
@@ -77,7 +78,7 @@ pub(super) enum RecordTo<'a> {
 }
 
 /// Runs the subcommand.
-pub fn run(args: &StressArgs, context: &Context) -> CommandOutcome {
+pub(crate) fn run(args: &StressArgs, context: &Context) -> CommandOutcome {
     let scenario = match args.scenario.resolve(context.seed) {
         Ok(scenario) => scenario,
         Err(error) => return CommandOutcome::bad_input(error, context.format),
@@ -221,7 +222,14 @@ pub(super) fn play(
     let checked = match record {
         RecordTo::Nothing => checked_run(config, Path::new(""), progress),
         RecordTo::Temporary => recorded_and_checked(config, progress),
-        RecordTo::File(path) => recorded_in(path, config, progress),
+        RecordTo::File(path) => {
+            let at = |error: std::io::Error| format!("{}: {error}", path.display());
+            let recording = Recording::begin(path).map_err(at)?;
+            return match recorded_in(path, config, progress) {
+                Ok(checked) => recording.keep().map_err(at).map(|()| checked),
+                Err(error) => Err(format!("{error}{}", recording.fail())),
+            };
+        }
     };
     checked.map_err(|error| error.to_string())
 }

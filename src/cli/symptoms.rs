@@ -22,7 +22,7 @@ use crate::scenario::Scenario;
 use crate::tracking::transport::SendMode;
 
 /// The scenario's name.
-pub const SCENARIO: &str = "reported-symptoms";
+pub(crate) const SCENARIO: &str = "reported-symptoms";
 
 /// Runs of each kind for the cost of the locks; the medians are compared.
 const COST_RUNS: u64 = 7;
@@ -43,7 +43,7 @@ struct Column {
 }
 
 /// Runs the comparison.
-pub fn run(args: &StressArgs, scenario: &Scenario, context: &Context) -> CommandOutcome {
+pub(crate) fn run(args: &StressArgs, scenario: &Scenario, context: &Context) -> CommandOutcome {
     match compare(args, scenario, context) {
         Ok((summary, columns, cost)) => {
             let stdout = match context.format {

@@ -13,51 +13,51 @@ use crate::scenario::{Condensed, Scenario};
 
 /// A verdict over one run or many.
 #[derive(Clone, Debug, Serialize)]
-pub struct VerdictSummary {
+pub(crate) struct VerdictSummary {
     /// How it ended.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// How many divergences of each kind.
-    pub divergences: BTreeMap<Kind, u64>,
+    pub(crate) divergences: BTreeMap<Kind, u64>,
     /// How many buffers leaked.
-    pub leaks: u64,
+    pub(crate) leaks: u64,
     /// The first divergence.
-    pub first: Option<Divergence>,
+    pub(crate) first: Option<Divergence>,
     /// Schedules that were run.
-    pub schedules: u64,
+    pub(crate) schedules: u64,
     /// Micro-steps that were taken.
-    pub steps: u64,
+    pub(crate) steps: u64,
     /// Distinct states that were visited, where states are compared.
-    pub states: Option<u64>,
+    pub(crate) states: Option<u64>,
     /// Events that were checked.
-    pub events: u64,
+    pub(crate) events: u64,
     /// Messages that the server received.
-    pub messages: u64,
+    pub(crate) messages: u64,
     /// Threads.
-    pub threads: u16,
+    pub(crate) threads: u16,
     /// Operations that were begun.
-    pub ops: u64,
+    pub(crate) ops: u64,
     /// Preemptions, where schedules have them.
-    pub preemptions: Option<u64>,
+    pub(crate) preemptions: Option<u64>,
     /// How long it took, in seconds.
-    pub elapsed_s: f64,
+    pub(crate) elapsed_s: f64,
     /// The seed.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// The file of the reproducer, if one was written.
-    pub reproducer: Option<String>,
+    pub(crate) reproducer: Option<String>,
     /// How strong the check was.
-    pub check: Strength,
+    pub(crate) check: Strength,
     /// Why the verdict is inconclusive.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
+    pub(crate) note: Option<String>,
     /// Whether all that was asked for was looked at, although the verdict is inconclusive: the
     /// check was a weak one, or an option bounded it.
     #[serde(skip)]
-    pub complete: bool,
+    pub(crate) complete: bool,
 }
 
 impl VerdictSummary {
     /// Before the first run.
-    pub fn new(threads: u16, seed: u64) -> VerdictSummary {
+    pub(crate) fn new(threads: u16, seed: u64) -> VerdictSummary {
         VerdictSummary {
             verdict: Verdict::Clean,
             divergences: BTreeMap::new(),
@@ -81,7 +81,7 @@ impl VerdictSummary {
     }
 
     /// Adds one run. One that diverged decides, then one that was inconclusive.
-    pub fn add(&mut self, report: &Report) {
+    pub(crate) fn add(&mut self, report: &Report) {
         for (kind, count) in &report.divergences {
             *self.divergences.entry(*kind).or_default() += count;
         }
@@ -109,7 +109,7 @@ impl VerdictSummary {
 
     /// 0 where all that was asked for was checked and holds, 1 where it diverged, 3 where it is
     /// undecided.
-    pub fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match (self.verdict, self.complete) {
             (Verdict::Inconclusive, true) => ExitStatus::Holds.code(),
             (verdict, _) => ExitStatus::of(verdict).code(),
@@ -117,7 +117,7 @@ impl VerdictSummary {
     }
 
     /// The JSON object, with the keys of `more` after the common ones.
-    pub fn json(&self, more: &serde_json::Value) -> String {
+    pub(crate) fn json(&self, more: &serde_json::Value) -> String {
         let mut value = serde_json::to_value(self).expect("a summary has string keys only");
         if let (Some(object), Some(more)) = (value.as_object_mut(), more.as_object()) {
             object.extend(more.clone());
@@ -127,7 +127,7 @@ impl VerdictSummary {
 }
 
 /// The divergences as a table with an explanation each, most frequent first.
-pub fn divergence_table(divergences: &BTreeMap<Kind, u64>) -> String {
+pub(crate) fn divergence_table(divergences: &BTreeMap<Kind, u64>) -> String {
     explained_table(divergences, Kind::explain)
 }
 
@@ -158,7 +158,7 @@ pub(super) fn explained_table(
 }
 
 /// Where a divergence is, in words.
-pub fn place(divergence: &Divergence) -> String {
+pub(crate) fn place(divergence: &Divergence) -> String {
     let mut text = format!("{} on device {}", divergence.kind, divergence.device);
     if let Some(memory) = divergence.memory {
         let _ = write!(text, ", {}", memory.name());

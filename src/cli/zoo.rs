@@ -20,7 +20,7 @@ use crate::zoo::{self, Defect, Engine, ScenarioSize};
 
 /// Arguments of `heisenbed zoo`.
 #[derive(Clone, Debug, Args)]
-pub struct ZooArgs {
+pub(crate) struct ZooArgs {
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -89,7 +89,7 @@ struct BenchArgs {
 }
 
 /// Runs the subcommand.
-pub fn run(args: &ZooArgs, context: &Context) -> CommandOutcome {
+pub(crate) fn run(args: &ZooArgs, context: &Context) -> CommandOutcome {
     match args.command.as_ref().unwrap_or(&Command::List) {
         Command::List => list(context.format),
         Command::Show { defect } => match zoo::find(defect) {

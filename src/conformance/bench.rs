@@ -21,23 +21,23 @@ pub(super) const DRAM: u8 = 0;
 /// What all cases of a suite share.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Site<'a> {
-    pub path: &'a Path,
+    pub(crate) path: &'a Path,
     /// The layout that the cases are run in, where they do not choose.
-    pub layout: Layout,
+    pub(crate) layout: Layout,
     /// The device that buffers are sent of.
-    pub device: i32,
+    pub(crate) device: i32,
     /// How long an answer may take.
-    pub patience: Duration,
+    pub(crate) patience: Duration,
     /// How long to wait for a sweep of dead clients.
-    pub sweep: Duration,
-    /// A program that [relays](super::relay()); see [`super::suite::Options::helper`].
-    pub helper: Option<&'a Path>,
+    pub(crate) sweep: Duration,
+    /// A program that [relays](super::relay()); see [`super::suite::SuiteOptions::helper`].
+    pub(crate) helper: Option<&'a Path>,
 }
 
 /// One case's means.
 #[derive(Debug)]
 pub(super) struct Bench<'a> {
-    pub site: Site<'a>,
+    pub(crate) site: Site<'a>,
     /// The next address that no case has used.
     next_address: &'a mut u64,
     /// What the device showed before the case.
@@ -58,7 +58,7 @@ struct Owed {
 
 impl<'a> Bench<'a> {
     /// Sees what the device shows now.
-    pub fn new(site: Site<'a>, next_address: &'a mut u64) -> Result<Bench<'a>, Trouble> {
+    pub(crate) fn new(site: Site<'a>, next_address: &'a mut u64) -> Result<Bench<'a>, Trouble> {
         let mut bench = Bench {
             site,
             next_address,
@@ -70,7 +70,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Sees what the device shows now to a client of `layout`.
-    pub fn rebase(&mut self, layout: Layout) -> Result<(), Trouble> {
+    pub(crate) fn rebase(&mut self, layout: Layout) -> Result<(), Trouble> {
         let mut session = self.connect(layout, own_pid())?;
         let greeted = session.greet(self.site.device);
         self.base = greeted.map_err(|error| failed("QUERY", &error))?;
@@ -78,12 +78,12 @@ impl<'a> Bench<'a> {
     }
 
     /// A connection of this process whose layout the server knows.
-    pub fn open(&self) -> Result<Session, Trouble> {
+    pub(crate) fn open(&self) -> Result<Session, Trouble> {
         self.open_as(self.site.layout, own_pid())
     }
 
     /// As [`Bench::open`], in another layout and another process's name.
-    pub fn open_as(&self, layout: Layout, pid: i32) -> Result<Session, Trouble> {
+    pub(crate) fn open_as(&self, layout: Layout, pid: i32) -> Result<Session, Trouble> {
         let mut session = self.connect(layout, pid)?;
         let greeted = session.greet(self.site.device);
         greeted.map_err(|error| failed("QUERY", &error))?;
@@ -91,31 +91,31 @@ impl<'a> Bench<'a> {
     }
 
     /// A connection over which nothing has gone.
-    pub fn connect(&self, layout: Layout, pid: i32) -> Result<Session, Trouble> {
+    pub(crate) fn connect(&self, layout: Layout, pid: i32) -> Result<Session, Trouble> {
         Session::open(self.site.path, layout, pid, self.site.patience)
             .map_err(|error| failed("connect", &error))
     }
 
     /// An address that was never used.
-    pub fn address(&mut self) -> u64 {
+    pub(crate) fn address(&mut self) -> u64 {
         let address = *self.next_address;
         *self.next_address += 1 << 12;
         address
     }
 
     /// ALLOC of a buffer of DRAM.
-    pub fn alloc(&self, session: &Session, address: u64, size_bytes: u64) -> Message {
+    pub(crate) fn alloc(&self, session: &Session, address: u64, size_bytes: u64) -> Message {
         self.message(session, MessageKind::Alloc, address, size_bytes, DRAM)
     }
 
     /// FREE of a buffer of DRAM, as real clients send it: without a size.
-    pub fn free(&self, session: &Session, address: u64) -> Message {
+    pub(crate) fn free(&self, session: &Session, address: u64) -> Message {
         self.message(session, MessageKind::Free, address, 0, DRAM)
     }
 
     /// A message of `session` about a buffer. The extended layout names the memory in a FREE too,
     /// the others do not.
-    pub fn message(
+    pub(crate) fn message(
         &self,
         session: &Session,
         kind: MessageKind,
@@ -143,7 +143,7 @@ impl<'a> Bench<'a> {
 
     /// Notes messages that will be sent, by whatever means, so that what they leave can be
     /// released.
-    pub fn owe(&mut self, layout: Layout, messages: &[Message]) {
+    pub(crate) fn owe(&mut self, layout: Layout, messages: &[Message]) {
         for message in messages {
             let Some((class, opens)) = message.kind.role() else {
                 continue;
@@ -161,27 +161,31 @@ impl<'a> Bench<'a> {
     }
 
     /// The bytes of messages that will be sent.
-    pub fn bytes(&mut self, session: &Session, messages: &[Message]) -> Vec<u8> {
+    pub(crate) fn bytes(&mut self, session: &Session, messages: &[Message]) -> Vec<u8> {
         self.owe(session.layout, messages);
         session.encode(messages)
     }
 
     /// Sends messages in one write.
-    pub fn send(&mut self, session: &mut Session, messages: &[Message]) -> Result<(), Trouble> {
+    pub(crate) fn send(
+        &mut self,
+        session: &mut Session,
+        messages: &[Message],
+    ) -> Result<(), Trouble> {
         let bytes = self.bytes(session, messages);
         write(session, &bytes)
     }
 
     /// How the totals of the device have changed since the case began. Everything that `session`
     /// sent before counts.
-    pub fn change(&self, session: &mut Session) -> Result<Change, Trouble> {
+    pub(crate) fn change(&self, session: &mut Session) -> Result<Change, Trouble> {
         let now = session.query(self.site.device);
         let now = now.map_err(|error| failed("QUERY", &error))?;
         Ok(Change::between(&self.base, &now))
     }
 
     /// Asserts how the totals have changed.
-    pub fn expect(
+    pub(crate) fn expect(
         &self,
         session: &mut Session,
         when: &str,
@@ -197,12 +201,12 @@ impl<'a> Bench<'a> {
     }
 
     /// Whether a change of DRAM is as large as a total can show.
-    pub fn is_largest(&self, change: Change) -> bool {
+    pub(crate) fn is_largest(&self, change: Change) -> bool {
         i128::from(self.base.dram_bytes) + change.dram == i128::from(u64::MAX)
     }
 
     /// Releases what is left, as far as the server lets it.
-    pub fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         let mut open: Option<(Layout, i32, Session)> = None;
         let mut unanswered = Vec::new();
         for (owed, count) in std::mem::take(&mut self.owed) {
@@ -264,17 +268,17 @@ pub(super) fn failed(what: &str, error: &io::Error) -> Trouble {
 /// How a device's totals changed, in bytes. A total that wrapped shows as a change of some 2^64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Change {
-    pub dram: i128,
-    pub l1: i128,
-    pub l1_small: i128,
-    pub trace: i128,
-    pub cb: i128,
-    pub kernel: i128,
+    pub(crate) dram: i128,
+    pub(crate) l1: i128,
+    pub(crate) l1_small: i128,
+    pub(crate) trace: i128,
+    pub(crate) cb: i128,
+    pub(crate) kernel: i128,
 }
 
 impl Change {
     /// DRAM only.
-    pub fn dram(bytes: u64) -> Change {
+    pub(crate) fn dram(bytes: u64) -> Change {
         Change {
             dram: i128::from(bytes),
             ..Change::default()

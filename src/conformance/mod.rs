@@ -31,7 +31,7 @@ mod layouts;
 mod relay;
 mod restart;
 mod session;
-pub mod suite;
+pub(crate) mod suite;
 mod sweeps;
 mod totals;
 mod tries;
@@ -39,19 +39,19 @@ mod tries;
 use serde::Serialize;
 
 use bench::Bench;
-pub use relay::relay;
+pub(crate) use relay::relay;
 
 /// One case.
 #[derive(Debug)]
 pub struct Case {
     /// Its name on the command line.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Which misbehaviour it would show.
-    pub about: &'static str,
+    pub(crate) about: &'static str,
     /// What is sent.
-    pub sent: &'static str,
+    pub(crate) sent: &'static str,
     /// What a right server does.
-    pub expected: &'static str,
+    pub(crate) expected: &'static str,
     /// Tries it: what was seen, in words.
     run: fn(&mut Bench<'_>) -> Result<String, Trouble>,
 }
@@ -68,7 +68,7 @@ enum Trouble {
 /// What came of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum CaseOutcome {
+pub(crate) enum CaseOutcome {
     /// As expected.
     Passed,
     /// It could not be tried.
@@ -79,23 +79,23 @@ pub enum CaseOutcome {
 
 /// What came of one case, with the evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct CaseResult {
+pub(crate) struct CaseResult {
     /// The case's name.
-    pub case: &'static str,
+    pub(crate) case: &'static str,
     /// What came of it.
-    pub outcome: CaseOutcome,
+    pub(crate) outcome: CaseOutcome,
     /// Which misbehaviour it is about.
-    pub about: &'static str,
+    pub(crate) about: &'static str,
     /// What was sent.
-    pub sent: &'static str,
+    pub(crate) sent: &'static str,
     /// What a right server does.
-    pub expected: &'static str,
+    pub(crate) expected: &'static str,
     /// What was seen the first time that it failed, else at the first try; or why it was skipped.
-    pub seen: String,
+    pub(crate) seen: String,
     /// How often it was tried.
-    pub tries: u32,
+    pub(crate) tries: u32,
     /// How often it failed.
-    pub failures: u32,
+    pub(crate) failures: u32,
 }
 
 /// Every case, in the order in which they are run.

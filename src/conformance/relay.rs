@@ -22,7 +22,7 @@ use crate::tracking::{Layout, Message, MessageKind};
 
 /// Passes on what comes in on stdin to the server at `path`, and what it answers to stdout, until
 /// stdin ends.
-pub fn relay(path: &Path) -> io::Result<()> {
+pub(crate) fn relay(path: &Path) -> io::Result<()> {
     let stream = UnixStream::connect(path)?;
     let mut from_server = stream.try_clone()?;
     let answers = std::thread::spawn(move || copy(&mut from_server, &mut io::stdout()));
@@ -52,12 +52,12 @@ pub(super) struct Mortal {
     device: i32,
     patience: Duration,
     /// Its process id.
-    pub pid: i32,
+    pub(crate) pid: i32,
 }
 
 impl Mortal {
     /// Starts one that speaks `layout`.
-    pub fn start(bench: &Bench<'_>, layout: Layout) -> Result<Mortal, Trouble> {
+    pub(crate) fn start(bench: &Bench<'_>, layout: Layout) -> Result<Mortal, Trouble> {
         let Some(helper) = bench.site.helper else {
             return Err(Trouble::Skipped(
                 "there is no program to be a client that dies".to_owned(),
@@ -90,7 +90,7 @@ impl Mortal {
     }
 
     /// Sends messages, and waits until the server has taken them.
-    pub fn send(&mut self, messages: &[Message]) -> Result<(), Trouble> {
+    pub(crate) fn send(&mut self, messages: &[Message]) -> Result<(), Trouble> {
         let mut bytes = encode(self.layout, messages);
         bytes.extend(request(
             self.layout,
@@ -103,12 +103,12 @@ impl Mortal {
     }
 
     /// Dies, and is seen to have.
-    pub fn die(mut self) {
+    pub(crate) fn die(mut self) {
         self.end();
     }
 
     /// Dies, and stays a zombie until this value is dropped: nobody has asked how it ended.
-    pub fn die_unseen(&mut self) {
+    pub(crate) fn die_unseen(&mut self) {
         // Nothing to do where it has ended by itself.
         let _ = self.child.kill();
         let exited = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;

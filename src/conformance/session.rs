@@ -18,15 +18,20 @@ const QUIET: Duration = Duration::from_millis(30);
 #[derive(Debug)]
 pub(super) struct Session {
     stream: UnixStream,
-    pub layout: Layout,
+    pub(crate) layout: Layout,
     /// The process that its messages name.
-    pub pid: i32,
+    pub(crate) pid: i32,
 }
 
 impl Session {
     /// Connects, and says hello where the layout has one. No wait on this connection takes longer
     /// than `patience`.
-    pub fn open(path: &Path, layout: Layout, pid: i32, patience: Duration) -> io::Result<Session> {
+    pub(crate) fn open(
+        path: &Path,
+        layout: Layout,
+        pid: i32,
+        patience: Duration,
+    ) -> io::Result<Session> {
         let stream = UnixStream::connect(path)?;
         stream.set_read_timeout(Some(patience))?;
         stream.set_write_timeout(Some(patience))?;
@@ -42,17 +47,17 @@ impl Session {
     }
 
     /// The bytes of messages.
-    pub fn encode(&self, messages: &[Message]) -> Vec<u8> {
+    pub(crate) fn encode(&self, messages: &[Message]) -> Vec<u8> {
         encode(self.layout, messages)
     }
 
     /// Hands all bytes to the kernel, in one piece where that takes them so.
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
     }
 
     /// As many of the bytes as there is room for now.
-    pub fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stream.set_nonblocking(true)?;
         let written = self.stream.write(bytes);
         self.stream.set_nonblocking(false)?;
@@ -60,7 +65,7 @@ impl Session {
     }
 
     /// Asks for the totals of a device.
-    pub fn query(&mut self, device: i32) -> io::Result<Response> {
+    pub(crate) fn query(&mut self, device: i32) -> io::Result<Response> {
         let query = self.request(MessageKind::Query, device);
         self.write(&query)?;
         self.response()
@@ -68,31 +73,31 @@ impl Session {
 
     /// Two queries in one write, the first thing that a connection says: a server that finds out
     /// the layout from the content then knows it at once. What the second is answered.
-    pub fn greet(&mut self, device: i32) -> io::Result<Response> {
+    pub(crate) fn greet(&mut self, device: i32) -> io::Result<Response> {
         let queries = self.request(MessageKind::Query, device).repeat(2);
         self.write(&queries)?;
         read_answers(&mut self.stream, self.layout, 2, wire::decode_response)
     }
 
     /// Reads an answer to a query.
-    pub fn response(&mut self) -> io::Result<Response> {
+    pub(crate) fn response(&mut self) -> io::Result<Response> {
         read_answers(&mut self.stream, self.layout, 1, wire::decode_response)
     }
 
     /// Asks for the properties of a device.
-    pub fn device_info(&mut self, device: i32) -> io::Result<DeviceInfo> {
+    pub(crate) fn device_info(&mut self, device: i32) -> io::Result<DeviceInfo> {
         let query = self.request(MessageKind::DeviceInfoQuery, device);
         self.write(&query)?;
         read_answers(&mut self.stream, self.layout, 1, wire::decode_device_info)
     }
 
     /// The bytes of a message that only asks.
-    pub fn request(&self, kind: MessageKind, device: i32) -> Vec<u8> {
+    pub(crate) fn request(&self, kind: MessageKind, device: i32) -> Vec<u8> {
         request(self.layout, kind, device, self.pid)
     }
 
     /// How many bytes come although nothing was asked: 0 where the connection ends or stays quiet.
-    pub fn unasked_bytes(&mut self) -> io::Result<usize> {
+    pub(crate) fn unasked_bytes(&mut self) -> io::Result<usize> {
         let patience = self.stream.read_timeout()?;
         self.stream.set_read_timeout(Some(QUIET))?;
         let read = self.stream.read(&mut [0; MAX_FRAME_BYTES]);
@@ -101,13 +106,13 @@ impl Session {
     }
 
     /// How many bytes have come that were not read.
-    pub fn unread_bytes(&self) -> u64 {
+    pub(crate) fn unread_bytes(&self) -> u64 {
         rustix::io::ioctl_fionread(&self.stream).unwrap_or(0)
     }
 
     /// Ends what it says, and reads until the server has done the same, or for as long as it is
     /// patient.
-    pub fn end(self) {
+    pub(crate) fn end(self) {
         // A server that has closed already has said enough.
         let _ = self.stream.shutdown(std::net::Shutdown::Write);
         let mut rest = [0; 4096];

@@ -26,48 +26,38 @@ const DEVICES_LOOKED_AT: i32 = 8;
 
 /// What to try on which server.
 #[derive(Clone, Debug)]
-pub struct SuiteOptions {
+pub(crate) struct SuiteOptions {
     /// Where it listens.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// The layout of the clients.
-    pub layout: Layout,
+    pub(crate) layout: Layout,
     /// The cases, in order.
-    pub cases: Vec<&'static Case>,
+    pub(crate) cases: Vec<&'static Case>,
     /// How often each case is tried.
-    pub tries: u32,
+    pub(crate) tries: u32,
     /// A shell command that starts the server anew; with it each try has one of its own.
-    pub restart: Option<String>,
+    pub(crate) restart: Option<String>,
     /// How long an answer may take.
-    pub patience: Duration,
+    pub(crate) patience: Duration,
     /// How long to wait for a sweep of dead clients.
-    pub sweep: Duration,
+    pub(crate) sweep: Duration,
     /// A program that [relays](super::relay()) when it is started with the words `conformance
     /// unix:PATH --relay`; without one, cases with clients that die are skipped.
-    pub helper: Option<PathBuf>,
+    pub(crate) helper: Option<PathBuf>,
 }
 
 /// What came of all cases.
 #[derive(Clone, Debug)]
-pub struct SuiteReport {
+pub(crate) struct SuiteReport {
     /// The device under test.
-    pub device: i32,
+    pub(crate) device: i32,
     /// What came of each case, in order.
-    pub findings: Vec<CaseResult>,
-}
-
-impl SuiteReport {
-    /// How many findings have this outcome.
-    pub fn count(&self, outcome: CaseOutcome) -> usize {
-        let findings = self.findings.iter();
-        findings
-            .filter(|finding| finding.outcome == outcome)
-            .count()
-    }
+    pub(crate) findings: Vec<CaseResult>,
 }
 
 /// Why the suite cannot be run.
 #[derive(Debug, Error)]
-pub enum SuiteError {
+pub(crate) enum SuiteError {
     /// Nobody listens.
     #[error("{}: cannot connect: {source}", path.display())]
     Connect {
@@ -99,7 +89,7 @@ pub enum SuiteError {
 }
 
 /// Runs the suite, until `interrupt` is set. `progress` is told how many cases are done.
-pub fn run(
+pub(crate) fn run(
     options: &SuiteOptions,
     interrupt: &AtomicBool,
     mut progress: impl FnMut(u64),

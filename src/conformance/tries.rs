@@ -5,10 +5,10 @@ use super::{CaseOutcome, CaseResult, Trouble};
 /// What a case says of itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CaseText {
-    pub case: &'static str,
-    pub about: &'static str,
-    pub sent: &'static str,
-    pub expected: &'static str,
+    pub(crate) case: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) sent: &'static str,
+    pub(crate) expected: &'static str,
 }
 
 /// The tries of a case so far.

@@ -76,13 +76,13 @@ pub struct Expected {
 pub struct Provenance {
     /// The trace, scenario or report.
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub from: String,
+    pub(crate) from: String,
     /// How far it was minimised, and whether that is proved.
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub minimal: String,
+    pub(crate) minimal: String,
     /// The version of heisenbed that made it.
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub version: String,
+    pub(crate) version: String,
 }
 
 /// A scenario without what a reproducer says elsewhere, and without what is as usual.
@@ -187,7 +187,11 @@ const MAX_STATES: u64 = 20_000_000;
 
 impl Reproducer {
     /// Of one run: `schedule` shows what `expect` says.
-    pub fn new(scenario: &Scenario, schedule: Option<Schedule>, expect: Expected) -> Reproducer {
+    pub(crate) fn new(
+        scenario: &Scenario,
+        schedule: Option<Schedule>,
+        expect: Expected,
+    ) -> Reproducer {
         let script = scenario.workload.script.clone().unwrap_or_default();
         Reproducer {
             about: String::new(),
@@ -219,7 +223,7 @@ impl Reproducer {
     }
 
     /// Gives its scenario another name.
-    pub fn rename(&mut self, name: &str) {
+    pub(crate) fn rename(&mut self, name: &str) {
         name.clone_into(&mut self.scenario.name);
     }
 
@@ -241,12 +245,12 @@ impl Reproducer {
     }
 
     /// Its text.
-    pub fn to_toml(&self) -> String {
+    pub(crate) fn to_toml(&self) -> String {
         toml::to_string_pretty(self).expect("a reproducer has string keys and no unit values")
     }
 
     /// The scenario that it runs.
-    pub fn scenario(&self) -> Result<Scenario, ReproducerError> {
+    pub(crate) fn scenario(&self) -> Result<Scenario, ReproducerError> {
         let threads = self.threads.len();
         let script = (0..threads)
             .map(|thread| self.threads.get(&format!("t{thread}")).cloned())

@@ -15,7 +15,7 @@ use super::range::RangeList;
 /// Invariants of every implementation: live blocks lie in the space, are aligned, and never
 /// overlap; no two live allocations share an address, not even those of size zero, which reserve
 /// the minimum size; a call that fails changes nothing.
-pub trait DeviceAllocator {
+pub(crate) trait DeviceAllocator {
     /// Reserves `size_bytes` in the configured direction and returns the address.
     fn allocate(&mut self, size_bytes: u64) -> Result<u64, AllocError>;
 
@@ -50,37 +50,37 @@ pub trait DeviceAllocator {
 
 /// A reserved range of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Block {
+pub(crate) struct Block {
     /// Its first address.
-    pub address: u64,
+    pub(crate) address: u64,
     /// Its length as reserved: at least what was asked for, rounded up to minimum and alignment.
-    pub size_bytes: u64,
+    pub(crate) size_bytes: u64,
 }
 
 impl Block {
     /// One past its last address.
     #[inline]
-    pub fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.address + self.size_bytes
     }
 }
 
 /// How full an address space is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Stats {
+pub(crate) struct Stats {
     /// Bytes reserved by live blocks.
-    pub allocated_bytes: u64,
+    pub(crate) allocated_bytes: u64,
     /// Bytes not reserved; with the former, the capacity.
-    pub free_bytes: u64,
+    pub(crate) free_bytes: u64,
     /// Length of the longest free range: the largest allocation that would succeed.
-    pub largest_free_bytes: u64,
+    pub(crate) largest_free_bytes: u64,
     /// Address of the lowest live block.
-    pub lowest_occupied_address: Option<u64>,
+    pub(crate) lowest_occupied_address: Option<u64>,
 }
 
 /// Why an allocation failed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum AllocError {
+pub(crate) enum AllocError {
     /// No free range is long enough.
     #[error(
         "out of memory: {requested_bytes} bytes requested; allocated {} bytes, free {} bytes, largest free block {} \
@@ -128,7 +128,7 @@ pub enum AllocError {
 
 /// Why a release failed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum FreeError {
+pub(crate) enum FreeError {
     /// Nothing live covers the address.
     #[error("address {address:#x} is not allocated")]
     NotAllocated {
@@ -147,7 +147,7 @@ pub enum FreeError {
 
 /// Any of the allocators, chosen by [`Policy`] and dispatched without indirection.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub enum AnyAllocator {
+pub(crate) enum AnyAllocator {
     /// Our own free list.
     FreeList(FreeList),
     /// The third-party allocator; boxed so that it does not make the others larger.
@@ -156,7 +156,7 @@ pub enum AnyAllocator {
 
 impl AnyAllocator {
     /// The allocator that `config` describes, with nothing allocated.
-    pub fn new(config: &AllocatorConfig) -> Result<AnyAllocator, ConfigError> {
+    pub(crate) fn new(config: &AllocatorConfig) -> Result<AnyAllocator, ConfigError> {
         match config.policy {
             Policy::Range => RangeList::new(config)
                 .map(Box::new)

@@ -31,22 +31,22 @@ impl Clone for Blocks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FreeGap {
     /// Where a block in this gap goes in the list.
-    pub index: usize,
-    pub start: u64,
+    pub(crate) index: usize,
+    pub(crate) start: u64,
     /// Not below `start`, and equal to it between neighbours that touch.
-    pub end: u64,
+    pub(crate) end: u64,
 }
 
 impl Blocks {
     /// Number of blocks; there is one gap more.
     #[inline]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.ascending.len()
     }
 
     /// The gap before the block with that index, or after the last one.
     #[inline]
-    pub fn gap(&self, space: &Space, index: usize) -> FreeGap {
+    pub(crate) fn gap(&self, space: &Space, index: usize) -> FreeGap {
         let start = if index == 0 {
             space.base()
         } else {
@@ -60,13 +60,13 @@ impl Blocks {
     }
 
     /// The gaps, ascending, including empty ones.
-    pub fn gaps(&self, space: &Space) -> impl Iterator<Item = FreeGap> {
+    pub(crate) fn gaps(&self, space: &Space) -> impl Iterator<Item = FreeGap> {
         (0..=self.len()).map(|index| self.gap(space, index))
     }
 
     /// The lengths in bytes of the gaps, ascending, including empty ones.
     #[inline]
-    pub fn gap_lengths_up(&self, space: &Space) -> impl Iterator<Item = u64> {
+    pub(crate) fn gap_lengths_up(&self, space: &Space) -> impl Iterator<Item = u64> {
         let mut start = space.base();
         let top = Block {
             address: space.end(),
@@ -85,7 +85,7 @@ impl Blocks {
 
     /// The lengths in bytes of the gaps, descending, including empty ones.
     #[inline]
-    pub fn gap_lengths_down(&self, space: &Space) -> impl Iterator<Item = u64> {
+    pub(crate) fn gap_lengths_down(&self, space: &Space) -> impl Iterator<Item = u64> {
         let mut end = space.end();
         let bottom = Block {
             address: space.base(),
@@ -104,7 +104,7 @@ impl Blocks {
     }
 
     /// The index at which `block` can be inserted, or why it cannot be.
-    pub fn vacancy(&self, block: Block) -> Result<usize, AllocError> {
+    pub(crate) fn vacancy(&self, block: Block) -> Result<usize, AllocError> {
         let index = self
             .ascending
             .partition_point(|live| live.end() <= block.address);
@@ -120,7 +120,7 @@ impl Blocks {
 
     /// Inserts `block` at the index that [`gaps`](Self::gaps) or [`vacancy`](Self::vacancy) gave.
     #[inline]
-    pub fn insert(&mut self, index: usize, block: Block) {
+    pub(crate) fn insert(&mut self, index: usize, block: Block) {
         debug_assert!(index == 0 || self.ascending[index - 1].end() <= block.address);
         debug_assert!(
             self.ascending
@@ -132,7 +132,7 @@ impl Blocks {
 
     /// Takes out the block that starts at `address`.
     #[inline]
-    pub fn remove(&mut self, address: u64) -> Result<Block, FreeError> {
+    pub(crate) fn remove(&mut self, address: u64) -> Result<Block, FreeError> {
         match self
             .ascending
             .binary_search_by_key(&address, |live| live.address)
@@ -149,7 +149,7 @@ impl Blocks {
     }
 
     /// The block that starts at `address`.
-    pub fn lookup(&self, address: u64) -> Option<Block> {
+    pub(crate) fn lookup(&self, address: u64) -> Option<Block> {
         let index = self
             .ascending
             .binary_search_by_key(&address, |live| live.address)
@@ -158,17 +158,17 @@ impl Blocks {
     }
 
     /// The blocks, ascending.
-    pub fn iter(&self) -> impl Iterator<Item = Block> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Block> {
         self.ascending.iter().copied()
     }
 
     /// Forgets all blocks.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.ascending.clear();
     }
 
     /// The figures, by one pass over the blocks.
-    pub fn stats(&self, space: &Space) -> Stats {
+    pub(crate) fn stats(&self, space: &Space) -> Stats {
         let allocated_bytes = self.ascending.iter().map(|live| live.size_bytes).sum();
         Stats {
             allocated_bytes,
@@ -184,7 +184,7 @@ impl Blocks {
 
     /// The error of an allocation that found no gap.
     #[cold]
-    pub fn exhausted(&self, space: &Space, requested_bytes: u64) -> AllocError {
+    pub(crate) fn exhausted(&self, space: &Space, requested_bytes: u64) -> AllocError {
         AllocError::Exhausted {
             requested_bytes,
             stats: self.stats(space),

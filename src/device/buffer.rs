@@ -41,7 +41,7 @@ pub enum BufferKind {
 
 impl BufferKind {
     /// Every kind.
-    pub const ALL: [BufferKind; 4] = [
+    pub(crate) const ALL: [BufferKind; 4] = [
         BufferKind::Owned,
         BufferKind::Preallocated,
         BufferKind::Circular,
@@ -51,14 +51,14 @@ impl BufferKind {
     /// Whether the buffer owns its memory; if not, neither allocation nor release happens or is
     /// tracked.
     #[inline]
-    pub fn owns_memory(self) -> bool {
+    pub(crate) fn owns_memory(self) -> bool {
         self != BufferKind::Preallocated
     }
 
     /// The end of the memory from which such buffers are allocated: circular ones from the top, so
     /// that they keep out of the way of the others.
     #[inline]
-    pub fn direction(self) -> Direction {
+    pub(crate) fn direction(self) -> Direction {
         match self {
             BufferKind::Circular => Direction::TopDown,
             BufferKind::Owned | BufferKind::Preallocated | BufferKind::Mesh => Direction::BottomUp,

@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::allocator::{AllocError, Block};
 
 /// Addresses stay below this bound, so that the sum of an address and a size never wraps.
-pub const ADDRESS_LIMIT: u64 = 1 << 62;
+pub(crate) const ADDRESS_LIMIT: u64 = 1 << 62;
 
 /// Everything that distinguishes one allocator from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -49,12 +49,12 @@ pub struct AllocatorConfig {
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Policy {
-    /// [`Fit::BestFit`] in a [`FreeList`](super::FreeList).
+    /// [`Fit::Best`] in a [`FreeList`](super::free_list::FreeList).
     #[default]
     BestFit,
-    /// [`Fit::FirstFit`] in a [`FreeList`](super::FreeList).
+    /// [`Fit::First`] in a [`FreeList`](super::free_list::FreeList).
     FirstFit,
-    /// [`Fit::Segregated`] in a [`FreeList`](super::FreeList).
+    /// [`Fit::Segregated`] in a [`FreeList`](super::free_list::FreeList).
     Segregated,
     /// The third-party allocator of crate `range-alloc`: best-fit, always bottom-up.
     Range,
@@ -62,7 +62,7 @@ pub enum Policy {
 
 impl Policy {
     /// Every policy.
-    pub const ALL: [Policy; 4] = [
+    pub(crate) const ALL: [Policy; 4] = [
         Policy::BestFit,
         Policy::FirstFit,
         Policy::Segregated,
@@ -70,14 +70,14 @@ impl Policy {
     ];
 }
 
-/// How a [`FreeList`](super::FreeList) chooses. Among equals, the first in the direction of the
-/// allocation wins.
+/// How a [`FreeList`](super::free_list::FreeList) chooses. Among equals, the first in the direction
+/// of the allocation wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fit {
+pub(crate) enum Fit {
     /// The smallest free range that is large enough.
-    BestFit,
+    Best,
     /// The first free range that is large enough.
-    FirstFit,
+    First,
     /// The first one that is large enough in the lowest power-of-two size class that has one.
     Segregated,
 }
@@ -145,7 +145,7 @@ pub enum ConfigError {
 
 /// A checked address space: the range, the alignment, and the rounding of sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Space {
+pub(crate) struct Space {
     base: u64,
     end: u64,
     alignment_bytes: u64,
@@ -155,7 +155,7 @@ pub struct Space {
 
 impl Space {
     /// Checks the space that `config` describes.
-    pub fn new(config: &AllocatorConfig) -> Result<Space, ConfigError> {
+    pub(crate) fn new(config: &AllocatorConfig) -> Result<Space, ConfigError> {
         let AllocatorConfig {
             alignment_bytes,
             minimum_bytes,
@@ -197,17 +197,17 @@ impl Space {
     }
 
     /// The lowest address.
-    pub fn base(&self) -> u64 {
+    pub(crate) fn base(&self) -> u64 {
         self.base
     }
 
     /// One past the highest address.
-    pub fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.end
     }
 
     /// Bytes between base and end.
-    pub fn capacity_bytes(&self) -> u64 {
+    pub(crate) fn capacity_bytes(&self) -> u64 {
         self.end - self.base
     }
 
@@ -215,7 +215,7 @@ impl Space {
     /// that no two live allocations share an address), rounded up to the alignment. `None` if that
     /// is more than the whole space.
     #[inline]
-    pub fn reserved_bytes(&self, size_bytes: u64) -> Option<u64> {
+    pub(crate) fn reserved_bytes(&self, size_bytes: u64) -> Option<u64> {
         let size_bytes = size_bytes.max(self.minimum_bytes);
         if size_bytes > self.capacity_bytes() {
             return None;
@@ -225,7 +225,7 @@ impl Space {
     }
 
     /// The block that `size_bytes` at `address` would occupy, if it is aligned and in range.
-    pub fn block_at(&self, address: u64, size_bytes: u64) -> Result<Block, AllocError> {
+    pub(crate) fn block_at(&self, address: u64, size_bytes: u64) -> Result<Block, AllocError> {
         if !address.is_multiple_of(self.alignment_bytes) {
             return Err(AllocError::Misaligned {
                 address,

@@ -21,7 +21,7 @@ use super::config::{ADDRESS_LIMIT, AllocatorConfig, ConfigError, Direction, Fit,
 ///
 /// Its hash covers the live blocks only; equality covers the configuration too.
 #[derive(Debug, PartialEq, Eq)]
-pub struct FreeList {
+pub(crate) struct FreeList {
     space: Space,
     fit: Fit,
     direction: Direction,
@@ -31,10 +31,10 @@ pub struct FreeList {
 impl FreeList {
     /// A free list with nothing allocated. [`Policy::Range`], which names another allocator, is
     /// taken as the fit which that allocator has: best-fit.
-    pub fn new(config: &AllocatorConfig) -> Result<FreeList, ConfigError> {
+    pub(crate) fn new(config: &AllocatorConfig) -> Result<FreeList, ConfigError> {
         let fit = match config.policy {
-            Policy::BestFit | Policy::Range => Fit::BestFit,
-            Policy::FirstFit => Fit::FirstFit,
+            Policy::BestFit | Policy::Range => Fit::Best,
+            Policy::FirstFit => Fit::First,
             Policy::Segregated => Fit::Segregated,
         };
         let space = Space::new(config)?;
@@ -69,10 +69,10 @@ impl FreeList {
         reserved_bytes: u64,
     ) -> Option<usize> {
         match self.fit {
-            Fit::FirstFit => lengths.position(|length_bytes| length_bytes >= reserved_bytes),
+            Fit::First => lengths.position(|length_bytes| length_bytes >= reserved_bytes),
             // What would be left over; of a range that is too short this wraps around to a rank
             // beyond all others.
-            Fit::BestFit => lowest_rank(lengths, 0, |length_bytes| {
+            Fit::Best => lowest_rank(lengths, 0, |length_bytes| {
                 length_bytes.wrapping_sub(reserved_bytes)
             }),
             Fit::Segregated => lowest_rank(lengths, size_class(reserved_bytes), |length_bytes| {

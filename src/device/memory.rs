@@ -13,31 +13,31 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use super::allocator::{AllocError, AnyAllocator, Block, DeviceAllocator, FreeError, Stats};
+use super::allocator::{AllocError, AnyAllocator, Block, DeviceAllocator, FreeError};
 use super::config::{AllocatorConfig, ConfigError, Direction, Policy};
 use super::{DeviceId, Memory};
 use crate::planted::Planted;
 
 /// The shape of one memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MemoryGeometry {
+pub(crate) struct MemoryGeometry {
     /// Number of banks; not zero.
-    pub banks: u32,
+    pub(crate) banks: u32,
     /// Bytes that the allocator manages in each bank.
-    pub bank_bytes: u64,
+    pub(crate) bank_bytes: u64,
     /// The offset in each bank of the first byte that the allocator manages.
-    pub base_address: u64,
+    pub(crate) base_address: u64,
     /// Alignment and least size of a buffer's share in each bank.
-    pub alignment_bytes: u64,
+    pub(crate) alignment_bytes: u64,
     /// The unit in which buffers are spread over the banks; not zero.
-    pub page_bytes: u64,
+    pub(crate) page_bytes: u64,
 }
 
 impl MemoryGeometry {
     /// A buffer's share of each bank, before the allocator aligns it: its pages dealt out evenly,
     /// rounded up. Saturates where that exceeds every memory.
     #[inline]
-    pub fn share_bytes(&self, size_bytes: u64) -> u64 {
+    pub(crate) fn share_bytes(&self, size_bytes: u64) -> u64 {
         // Most buffers have at most one page in each bank: no need to divide.
         let row_bytes = self.page_bytes.saturating_mul(u64::from(self.banks));
         if size_bytes <= row_bytes {
@@ -48,39 +48,34 @@ impl MemoryGeometry {
             .div_ceil(u64::from(self.banks))
             .saturating_mul(self.page_bytes)
     }
-
-    /// Bytes that the allocator manages in all banks together.
-    pub fn total_bytes(&self) -> u64 {
-        self.bank_bytes * u64::from(self.banks)
-    }
 }
 
 /// The shape of each memory, in the order of [`Memory::ALL`].
-pub type Geometries = [MemoryGeometry; 4];
+pub(crate) type Geometries = [MemoryGeometry; 4];
 
 /// What an allocation on a device returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Allocation {
+pub(crate) struct Allocation {
     /// The buffer's offset in each bank.
-    pub address: u64,
+    pub(crate) address: u64,
     /// The size as asked for, over all banks.
-    pub size_bytes: u64,
+    pub(crate) size_bytes: u64,
     /// The device's version at this allocation: which life of the address this is. Never 0.
-    pub generation: u64,
+    pub(crate) generation: u64,
 }
 
 /// What a release on a device returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Release {
+pub(crate) struct Release {
     /// What was reserved in each bank.
-    pub block: Block,
+    pub(crate) block: Block,
     /// The generation of the allocation that was released.
-    pub generation: u64,
+    pub(crate) generation: u64,
 }
 
 /// One device's memories. See the [module](self) on equality.
 #[derive(Debug)]
-pub struct Device {
+pub(crate) struct Device {
     id: DeviceId,
     /// Shared by clones: a model checker clones devices all the time.
     geometries: Arc<Geometries>,
@@ -94,7 +89,7 @@ pub struct Device {
 
 impl Device {
     /// A device with nothing allocated, at version 0; every memory uses `policy`.
-    pub fn new(
+    pub(crate) fn new(
         id: DeviceId,
         geometries: &Geometries,
         policy: Policy,
@@ -134,7 +129,7 @@ impl Device {
     }
 
     /// The same with a mistake of its own; see [`crate::planted`].
-    pub fn with_planted(self, planted: Option<Planted>) -> Device {
+    pub(crate) fn with_planted(self, planted: Option<Planted>) -> Device {
         Device { planted, ..self }
     }
 
@@ -143,7 +138,7 @@ impl Device {
     ///
     /// In the error, sizes are those of one bank.
     #[inline]
-    pub fn allocate(
+    pub(crate) fn allocate(
         &mut self,
         memory: Memory,
         size_bytes: u64,
@@ -160,23 +155,9 @@ impl Device {
         Ok(self.remember(memory, address, size_bytes))
     }
 
-    /// Allocates a buffer of `size_bytes` at `address` in the banks of `memory`. Bumps the version,
-    /// also on failure.
-    pub fn allocate_at(
-        &mut self,
-        memory: Memory,
-        address: u64,
-        size_bytes: u64,
-    ) -> Result<Allocation, AllocError> {
-        self.version += 1;
-        let share_bytes = self.geometries[memory as usize].share_bytes(size_bytes);
-        self.allocators[memory as usize].allocate_at(address, share_bytes)?;
-        Ok(self.remember(memory, address, size_bytes))
-    }
-
     /// Releases the buffer at `address` of `memory`. Bumps the version, also on failure.
     #[inline]
-    pub fn free(&mut self, memory: Memory, address: u64) -> Result<Release, FreeError> {
+    pub(crate) fn free(&mut self, memory: Memory, address: u64) -> Result<Release, FreeError> {
         self.version += 1;
         if let Some(planted) = self.planted {
             return self.free_wrongly(planted, memory, address);
@@ -190,7 +171,7 @@ impl Device {
     }
 
     /// Back to version 0, with nothing allocated.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         if !self.generations.is_empty() || self.planted.is_some() {
             self.allocators.iter_mut().for_each(DeviceAllocator::clear);
             self.generations.clear();
@@ -200,50 +181,40 @@ impl Device {
 
     /// How many blocks are live, in all memories.
     #[inline]
-    pub fn live(&self) -> usize {
+    pub(crate) fn live(&self) -> usize {
         self.generations.len()
     }
 
     /// Bumps the version for a touch that is neither: its mutex was taken or released by a
     /// discipline. The version.
     #[inline]
-    pub fn touch(&mut self) -> u64 {
+    pub(crate) fn touch(&mut self) -> u64 {
         self.version += 1;
         self.version
     }
 
     /// Which device it is.
-    pub fn id(&self) -> DeviceId {
+    pub(crate) fn id(&self) -> DeviceId {
         self.id
     }
 
     /// Attempts to allocate or free so far; right after an attempt, that attempt's own number, from
     /// 1.
     #[inline]
-    pub fn version(&self) -> u64 {
+    pub(crate) fn version(&self) -> u64 {
         self.version
     }
 
     /// The generation of the block that is live at `address` of `memory`.
     #[inline]
-    pub fn generation(&self, memory: Memory, address: u64) -> Option<u64> {
+    pub(crate) fn generation(&self, memory: Memory, address: u64) -> Option<u64> {
         self.position(memory, address)
             .ok()
             .map(|index| self.generations[index].1)
     }
 
-    /// The shape of `memory`.
-    pub fn geometry(&self, memory: Memory) -> &MemoryGeometry {
-        &self.geometries[memory as usize]
-    }
-
-    /// The figures of one bank of `memory`.
-    pub fn stats(&self, memory: Memory) -> Stats {
-        self.allocators[memory as usize].stats()
-    }
-
     /// Visits the live blocks of `memory` in ascending order of address.
-    pub fn live_blocks(&self, memory: Memory, visit: &mut dyn FnMut(Block)) {
+    pub(crate) fn live_blocks(&self, memory: Memory, visit: &mut dyn FnMut(Block)) {
         self.allocators[memory as usize].live_blocks(visit);
     }
 
@@ -420,7 +391,12 @@ mod tests {
             .expect("fits");
         assert_eq!((first.address, first.size_bytes), (32, 100));
         assert_eq!(second.address, 32 + 256 - 64);
-        assert_eq!(device.stats(Memory::L1).allocated_bytes, 128);
+        assert_eq!(
+            device.allocators[Memory::L1 as usize]
+                .stats()
+                .allocated_bytes,
+            128
+        );
     }
 
     #[test]
@@ -453,12 +429,13 @@ mod tests {
         device
             .allocate(Memory::Dram, u64::MAX, Direction::BottomUp)
             .expect_err("too large");
-        device.allocate_at(Memory::Dram, 32, 1).expect_err("taken");
         device.free(Memory::Dram, 999).expect_err("not live");
-        let second = device.allocate_at(Memory::Dram, 64, 1).expect("free");
+        let second = device
+            .allocate(Memory::Dram, 1, Direction::BottomUp)
+            .expect("fits");
         assert_eq!(
             (first.generation, second.generation, device.version()),
-            (1, 5, 5)
+            (1, 4, 4)
         );
         assert_eq!(
             device
@@ -469,7 +446,7 @@ mod tests {
         let third = device
             .allocate(Memory::Dram, 1, Direction::BottomUp)
             .expect("fits");
-        assert_eq!((third.address, third.generation), (32, 7));
+        assert_eq!((third.address, third.generation), (32, 6));
     }
 
     #[test]

@@ -3,26 +3,24 @@
 //!
 //! Everything here is plain data without threads or sockets: cloneable, comparable, hashable.
 
-pub mod allocator;
+pub(crate) mod allocator;
 mod blocks;
-pub mod buffer;
-pub mod config;
-pub mod free_list;
-pub mod memory;
-pub mod profile;
-pub mod range;
+pub(crate) mod buffer;
+pub(crate) mod config;
+pub(crate) mod free_list;
+pub(crate) mod memory;
+pub(crate) mod profile;
+pub(crate) mod range;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use allocator::{AllocError, AnyAllocator, Block, DeviceAllocator, FreeError, Stats};
+pub(crate) use allocator::{AllocError, AnyAllocator, Block, DeviceAllocator, FreeError, Stats};
 pub use buffer::{BufferKind, Status};
 pub use config::{AllocatorConfig, ConfigError, Direction, Policy};
-pub use free_list::FreeList;
-pub use memory::{Allocation, Device, MemoryGeometry, Release};
-pub use profile::{Profile, UnknownProfile};
-pub use range::RangeList;
+pub(crate) use memory::Device;
+pub(crate) use profile::Profile;
 
 /// Index of a device in its system, from 0.
 #[derive(
@@ -84,7 +82,7 @@ impl Memory {
     }
 
     /// Its word in operations, scenario files and reports.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Memory::Dram => "dram",
             Memory::L1 => "l1",
@@ -94,7 +92,7 @@ impl Memory {
     }
 
     /// The memory of that [`Memory::name`].
-    pub fn from_name(name: &str) -> Option<Memory> {
+    pub(crate) fn from_name(name: &str) -> Option<Memory> {
         Memory::ALL.into_iter().find(|memory| memory.name() == name)
     }
 
@@ -111,7 +109,7 @@ impl Memory {
 
     /// The memory of a C++ buffer type; `None` for SYSTEM_MEMORY (2) and what is no buffer type.
     #[inline]
-    pub fn from_buffer_type(buffer_type: u8) -> Option<Memory> {
+    pub(crate) fn from_buffer_type(buffer_type: u8) -> Option<Memory> {
         Some(match buffer_type {
             0 => Memory::Dram,
             1 => Memory::L1,

@@ -10,8 +10,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::Memory;
 use super::memory::{Geometries, MemoryGeometry};
-use super::{DeviceId, Memory};
 
 /// A system by name: `n150`, `n300`, `t3k`, `galaxy`, `tg`, or `custom:DEVICESxBYTES` for
 /// exploration.
@@ -39,19 +39,11 @@ pub enum Profile {
 
 /// Alignment, least buffer and lowest address (so that no address is 0) in the memories of
 /// [`Profile::Custom`].
-pub const CUSTOM_ALIGNMENT_BYTES: u32 = 32;
-
-/// A generation of devices; the discriminant is its number on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u32)]
-pub enum Arch {
-    /// The architecture of every profile so far.
-    WormholeB0 = 2,
-}
+pub(crate) const CUSTOM_ALIGNMENT_BYTES: u32 = 32;
 
 impl Profile {
     /// The named systems.
-    pub const NAMED: [Profile; 5] = [
+    pub(crate) const NAMED: [Profile; 5] = [
         Profile::N150,
         Profile::N300,
         Profile::T3k,
@@ -60,7 +52,7 @@ impl Profile {
     ];
 
     /// Number of devices; never 0.
-    pub fn devices(&self) -> u16 {
+    pub(crate) fn devices(&self) -> u16 {
         match *self {
             Profile::N150 => 1,
             Profile::N300 => 2,
@@ -71,40 +63,14 @@ impl Profile {
         }
     }
 
-    /// The ids of the devices.
-    pub fn device_ids(&self) -> impl Iterator<Item = DeviceId> + use<> {
-        (0..self.devices()).map(DeviceId)
-    }
-
-    /// The architecture of the devices.
-    pub fn arch(&self) -> Arch {
-        Arch::WormholeB0
-    }
-
     /// The shape of each memory of each device.
-    pub fn geometries(&self) -> Geometries {
+    pub(crate) fn geometries(&self) -> Geometries {
         let cores = match *self {
             Profile::N150 | Profile::Galaxy | Profile::Tg => 72,
             Profile::N300 | Profile::T3k => 64,
             Profile::Custom { bank_bytes, .. } => return [custom(bank_bytes); 4],
         };
         Memory::ALL.map(|memory| wormhole(memory, cores))
-    }
-
-    /// The whole of one DRAM channel, managed or not: what a device-info response reports.
-    pub fn dram_channel_bytes(&self) -> u32 {
-        match *self {
-            Profile::Custom { bank_bytes, .. } => bank_bytes,
-            _ => DRAM_CHANNEL_BYTES as u32,
-        }
-    }
-
-    /// The whole of one core's L1, managed or not: what a device-info response reports.
-    pub fn l1_core_bytes(&self) -> u32 {
-        match *self {
-            Profile::Custom { bank_bytes, .. } => bank_bytes,
-            _ => L1_CORE_BYTES as u32,
-        }
     }
 }
 
@@ -230,6 +196,7 @@ fn parse_custom(text: &str) -> Option<Profile> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::DeviceId;
     use crate::device::config::{Direction, Policy};
     use crate::device::memory::Device;
 
@@ -237,8 +204,6 @@ mod tests {
     fn named_systems_have_their_number_of_devices() {
         let devices = Profile::NAMED.map(|profile| profile.devices());
         assert_eq!(devices, [1, 2, 8, 32, 36]);
-        assert_eq!(Profile::Tg.device_ids().last(), Some(DeviceId(35)));
-        assert_eq!(Profile::N150.arch() as u32, 2);
     }
 
     #[test]
@@ -252,9 +217,9 @@ mod tests {
                 let mut device =
                     Device::new(DeviceId(0), &profile.geometries(), policy).expect("valid");
                 for memory in Memory::ALL {
-                    let geometry = *device.geometry(memory);
-                    let whole =
-                        device.allocate(memory, geometry.total_bytes() / 2, Direction::BottomUp);
+                    let geometry = profile.geometries()[memory as usize];
+                    let half_bytes = geometry.bank_bytes * u64::from(geometry.banks) / 2;
+                    let whole = device.allocate(memory, half_bytes, Direction::BottomUp);
                     assert_eq!(
                         whole.expect("fits").address,
                         geometry.base_address,

@@ -18,7 +18,7 @@ use super::config::{AllocatorConfig, ConfigError, Direction, Space};
 ///
 /// Invariant: `inner` is free exactly where `blocks` has gaps.
 #[derive(Debug)]
-pub struct RangeList {
+pub(crate) struct RangeList {
     space: Space,
     blocks: Blocks,
     inner: RangeAllocator<u64>,
@@ -26,7 +26,7 @@ pub struct RangeList {
 
 impl RangeList {
     /// A range allocator with nothing allocated; policy and direction of `config` play no part.
-    pub fn new(config: &AllocatorConfig) -> Result<RangeList, ConfigError> {
+    pub(crate) fn new(config: &AllocatorConfig) -> Result<RangeList, ConfigError> {
         let space = Space::new(config)?;
         let inner = RangeAllocator::new(space.base()..space.end());
         Ok(RangeList {

@@ -35,20 +35,20 @@ pub enum StopReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PartAt {
     /// The slot.
-    pub slot: SlotId,
+    pub(crate) slot: SlotId,
     /// The part.
-    pub part: u8,
+    pub(crate) part: u8,
 }
 
 /// What a slot's buffer is, as far as the interpreter needs to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufferView {
     /// What kind.
-    pub kind: BufferKind,
+    pub(crate) kind: BufferKind,
     /// How many parts.
-    pub parts: u8,
+    pub(crate) parts: u8,
     /// The device of part 0.
-    pub device: DeviceId,
+    pub(crate) device: DeviceId,
 }
 
 /// A change of a slot's word.
@@ -71,7 +71,7 @@ pub enum Touch {
 impl Touch {
     /// The word after the touch.
     #[inline]
-    pub fn apply(self, word: SlotWord, part: u8) -> SlotWord {
+    pub(crate) fn apply(self, word: SlotWord, part: u8) -> SlotWord {
         match self {
             Touch::Check | Touch::Nothing => word,
             Touch::Claim if word.status(part) == Status::Live => {
@@ -134,13 +134,13 @@ pub trait Backend {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Outgoing {
     /// Which message.
-    pub kind: SentKind,
+    pub(crate) kind: SentKind,
     /// What it is about.
-    pub at: PartAt,
+    pub(crate) at: PartAt,
     /// Its sequence number; 0 where it was not stamped.
-    pub sequence: u64,
+    pub(crate) sequence: u64,
     /// The connection.
-    pub conn: ConnId,
+    pub(crate) conn: ConnId,
     /// Which chunk.
-    pub chunk: u8,
+    pub(crate) chunk: u8,
 }

@@ -26,22 +26,22 @@ pub struct Code {
 }
 
 /// Where an instruction is: an index among those of all programs.
-pub type Pc = u16;
+pub(crate) type Pc = u16;
 
 /// Where a program is.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Span {
-    pub first: Pc,
+    pub(crate) first: Pc,
     /// Its [`Action::End`].
-    pub end: Pc,
+    pub(crate) end: Pc,
 }
 
 /// One instruction.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Instruction {
-    pub action: Action,
+    pub(crate) action: Action,
     /// Which step of the program as written.
-    pub index: u8,
+    pub(crate) index: u8,
 }
 
 /// What an instruction does: a [`MicroStep`], as far as it can be said in advance.
@@ -154,7 +154,7 @@ impl Code {
 
     /// Which step of which program each instruction is, in order; the step after the last one
     /// stands for what follows the program.
-    pub fn origins(&self) -> impl Iterator<Item = (ProgramKind, usize)> {
+    pub(crate) fn origins(&self) -> impl Iterator<Item = (ProgramKind, usize)> {
         self.instructions.iter().zip(0..).map(|(instruction, pc)| {
             let is_allocate = |span: &Span| (span.first..=span.end).contains(&pc);
             let program = if self.programs[0].iter().any(is_allocate) {
@@ -180,20 +180,20 @@ fn sent_kind(send: SendKind, kind: BufferKind) -> SentKind {
 /// Instructions that can be run at once, whatever other threads are about to do; why, says who made
 /// the table.
 #[derive(Clone, Debug)]
-pub struct SafeSteps {
+pub(crate) struct SafeSteps {
     /// Of each instruction.
-    pub instructions: Box<[Safe]>,
+    pub(crate) instructions: Box<[Safe]>,
     /// Whether a send is safe in all its pieces where its step is.
-    pub sends_in_pieces: bool,
+    pub(crate) sends_in_pieces: bool,
     /// Whether a thread's end is safe: the server takes no note of it.
-    pub ends: bool,
+    pub(crate) ends: bool,
     /// By slot: whether one thread alone uses it.
-    pub private: Box<[bool]>,
+    pub(crate) private: Box<[bool]>,
 }
 
 /// When an instruction is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Safe {
+pub(crate) enum Safe {
     /// Not before others.
     Never,
     /// On a slot that one thread alone uses.
@@ -206,7 +206,7 @@ pub enum Safe {
 
 impl SafeSteps {
     /// No step is safe: what is proved for sound code says nothing of a planted mistake.
-    pub fn none(code: &Code, slots: u32) -> SafeSteps {
+    pub(crate) fn none(code: &Code, slots: u32) -> SafeSteps {
         SafeSteps {
             instructions: vec![Safe::Never; code.instructions.len()].into(),
             sends_in_pieces: false,

@@ -8,6 +8,6 @@
 pub mod backend;
 pub mod code;
 pub mod controlled;
-pub mod slot;
+pub(crate) mod slot;
 pub mod step;
 pub mod threads;

@@ -19,55 +19,55 @@ const STATE_MASK: u64 = (1 << VERSION_SHIFT) - 1;
 
 /// A slot's state and version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct SlotWord(pub u64);
+pub(crate) struct SlotWord(pub(crate) u64);
 
 impl SlotWord {
     /// The version of the last touch.
     #[inline]
-    pub fn version(self) -> u64 {
+    pub(crate) fn version(self) -> u64 {
         self.0 >> VERSION_SHIFT & SLOT_VERSION_MASK
     }
 
     /// The state without the version.
     #[inline]
-    pub fn state(self) -> u64 {
+    pub(crate) fn state(self) -> u64 {
         self.0 & STATE_MASK
     }
 
     /// The same state, touched.
     #[inline]
-    pub fn touched(self) -> SlotWord {
+    pub(crate) fn touched(self) -> SlotWord {
         SlotWord(self.0.wrapping_add(1 << VERSION_SHIFT))
     }
 
     /// Whether epoch `epoch` may begin: the one before has ended.
     #[inline]
-    pub fn may_allocate(self, epoch: u32) -> bool {
+    pub(crate) fn may_allocate(self, epoch: u32) -> bool {
         self.releases_left() == 0 && self.epoch().wrapping_add(1) == epoch as u8
     }
 
     /// Whether the handle of `part` in `epoch` is visible.
     #[inline]
-    pub fn may_release(self, epoch: u32, part: u8) -> bool {
+    pub(crate) fn may_release(self, epoch: u32, part: u8) -> bool {
         self.epoch() == epoch as u8 && self.0 >> (16 + part) & 1 == 1
     }
 
     /// Epoch `epoch` begins: nothing is live or visible.
     #[inline]
-    pub fn opened(self, epoch: u32, releases: u8) -> SlotWord {
+    pub(crate) fn opened(self, epoch: u32, releases: u8) -> SlotWord {
         let version = self.0 & !STATE_MASK;
         SlotWord(version | u64::from(epoch as u8) << 24 | u64::from(releases & 7) << 32)
     }
 
     /// The handles of the parts in `mask` become visible.
     #[inline]
-    pub fn published(self, mask: u8) -> SlotWord {
+    pub(crate) fn published(self, mask: u8) -> SlotWord {
         SlotWord(self.0 | u64::from(mask) << 16)
     }
 
     /// One release less to wait for.
     #[inline]
-    pub fn vacated(self) -> SlotWord {
+    pub(crate) fn vacated(self) -> SlotWord {
         if self.releases_left() == 0 {
             self
         } else {
@@ -77,7 +77,7 @@ impl SlotWord {
 
     /// The status of a part.
     #[inline]
-    pub fn status(self, part: u8) -> Status {
+    pub(crate) fn status(self, part: u8) -> Status {
         match self.0 >> (2 * part) & 3 {
             1 => Status::Live,
             2 => Status::Dying,
@@ -87,19 +87,19 @@ impl SlotWord {
 
     /// With another status of a part.
     #[inline]
-    pub fn with_status(self, part: u8, status: Status) -> SlotWord {
+    pub(crate) fn with_status(self, part: u8, status: Status) -> SlotWord {
         let shift = 2 * u32::from(part);
         SlotWord(self.0 & !(3 << shift) | (status as u64) << shift)
     }
 
     /// Whether all promised releases are done.
     #[inline]
-    pub fn is_vacant(self) -> bool {
+    pub(crate) fn is_vacant(self) -> bool {
         self.releases_left() == 0
     }
 
     /// The epoch, modulo 256.
-    pub fn epoch(self) -> u8 {
+    pub(crate) fn epoch(self) -> u8 {
         (self.0 >> 24) as u8
     }
 

@@ -34,7 +34,7 @@ pub fn run(bytes: &[u8]) {
 }
 
 /// The configuration, and the calls.
-pub fn decode(bytes: &[u8]) -> String {
+pub(crate) fn decode(bytes: &[u8]) -> String {
     let Some((config, ops)) = parts(bytes) else {
         return String::new();
     };

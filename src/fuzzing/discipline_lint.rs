@@ -65,7 +65,7 @@ pub fn run(bytes: &[u8]) {
 }
 
 /// The input as a discipline and what the lint says of it. `None`: it is too short to be one.
-pub fn decode(bytes: &[u8]) -> Option<String> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<String> {
     let (discipline, _) = draw(bytes)?;
     let mut text = toml::to_string_pretty(&discipline).expect("a discipline has string keys");
     for finding in lint(&discipline) {

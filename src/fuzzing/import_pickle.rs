@@ -62,7 +62,7 @@ pub fn run(bytes: &[u8]) {
 }
 
 /// The account of the snapshot, and what is wrong with it.
-pub fn decode(bytes: &[u8]) -> String {
+pub(crate) fn decode(bytes: &[u8]) -> String {
     let (converted, result) = convert(bytes, None, &mut |_| ());
     match result {
         Ok(summary) => format!("{converted:?}\n{summary:?}\n"),

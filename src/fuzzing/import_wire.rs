@@ -46,7 +46,7 @@ pub fn run(bytes: &[u8]) {
 }
 
 /// The account of the stream.
-pub fn decode(bytes: &[u8]) -> String {
+pub(crate) fn decode(bytes: &[u8]) -> String {
     match bytes.split_first() {
         Some((layout, stream)) => format!("{:#?}\n", read(*layout, stream, &mut |_| ())),
         None => String::new(),

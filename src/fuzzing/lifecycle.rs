@@ -102,7 +102,7 @@ pub fn run(bytes: &[u8]) {
 
 /// The input as a reproducer, which `shrink` and `replay` take. `None`: it is too short to be a
 /// case.
-pub fn decode(bytes: &[u8]) -> Option<Reproducer> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<Reproducer> {
     let (setup, observed) = Case::draw(bytes)?.observe();
     Some(reproducer(&setup, &observed))
 }

@@ -158,7 +158,7 @@ pub const TARGETS: [FuzzTarget; 19] = [
 ];
 
 /// The target of that name.
-pub fn find(name: &str) -> Option<&'static FuzzTarget> {
+pub(crate) fn find(name: &str) -> Option<&'static FuzzTarget> {
     TARGETS.iter().find(|target| target.name == name)
 }
 

@@ -61,7 +61,7 @@ pub fn run(bytes: &[u8]) {
 }
 
 /// The observations of an input.
-pub fn decode(bytes: &[u8]) -> String {
+pub(crate) fn decode(bytes: &[u8]) -> String {
     let Some((circumstances, drawn)) = drawn(bytes) else {
         return String::new();
     };

@@ -98,7 +98,7 @@ pub fn run(bytes: &[u8]) {
 }
 
 /// The messages, and what the registry makes of each.
-pub fn decode(bytes: &[u8]) -> String {
+pub(crate) fn decode(bytes: &[u8]) -> String {
     let Some((semantics, steps)) = parts(bytes) else {
         return String::new();
     };

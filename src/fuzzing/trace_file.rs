@@ -42,7 +42,7 @@ pub fn run(bytes: &[u8]) {
 }
 
 /// What kind of file it is, its events as far as they can be read, and what the check says.
-pub fn decode(bytes: &[u8]) -> String {
+pub(crate) fn decode(bytes: &[u8]) -> String {
     let Some(file) = file(bytes) else {
         return String::new();
     };

@@ -39,7 +39,7 @@ pub fn run(bytes: &[u8]) {
 }
 
 /// The frames of the stream, read in the pieces of the input.
-pub fn decode(bytes: &[u8]) -> String {
+pub(crate) fn decode(bytes: &[u8]) -> String {
     let Some((stated, lengths, stream)) = parts(bytes) else {
         return String::new();
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::trace::file::ImportFormat;
 
 /// How many unrecognised records are kept with an excerpt; more are only counted.
-pub const MAX_EXCERPTS: usize = 100;
+pub(crate) const MAX_EXCERPTS: usize = 100;
 
 const EXCERPT_CHARS: usize = 120;
 
@@ -57,7 +57,7 @@ pub enum UnrecognisedReason {
 
 impl UnrecognisedReason {
     /// The reason in words.
-    pub fn explain(self) -> &'static str {
+    pub(crate) fn explain(self) -> &'static str {
         match self {
             UnrecognisedReason::NoKnownForm => "it has no known form",
             UnrecognisedReason::NumberOutOfRange => "a number in it is out of range",
@@ -105,7 +105,7 @@ impl Accounting {
     }
 
     /// Adds the account of another file, whose lines that were not recognised get its name.
-    pub fn add(&mut self, other: &Accounting, name: &str) {
+    pub(crate) fn add(&mut self, other: &Accounting, name: &str) {
         self.lines += other.lines;
         self.parsed += other.parsed;
         self.known_other += other.known_other;

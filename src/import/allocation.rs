@@ -122,7 +122,7 @@ fn boxed<'a>(source: impl AllocationSource + 'a) -> Box<dyn AllocationSource + '
 
 impl AllocationRecord {
     /// The buffer that it is about, if it is about one.
-    pub fn buffer(&self) -> Option<Buffer> {
+    pub(crate) fn buffer(&self) -> Option<Buffer> {
         match self.what {
             AllocationEvent::Allocated(buffer)
             | AllocationEvent::ReleaseRequested(buffer)
@@ -135,7 +135,7 @@ impl AllocationRecord {
     /// The tracking message that an allocator's runtime would have sent for this: ALLOC for an
     /// allocation, FREE for an address that is free again. The process is not known, and there is
     /// only one: its id is 0. `None` for what no message is sent of.
-    pub fn observation(&self) -> Option<Observation> {
+    pub(crate) fn observation(&self) -> Option<Observation> {
         let (kind, buffer) = match self.what {
             AllocationEvent::Allocated(buffer) => (MessageKind::Alloc, buffer),
             AllocationEvent::Released(buffer) => (MessageKind::Free, buffer),
@@ -164,13 +164,6 @@ impl AllocationRecord {
             },
         })
     }
-}
-
-/// What a source shows of messages.
-pub fn observations<'a>(
-    source: Box<dyn AllocationSource + 'a>,
-) -> impl Iterator<Item = io::Result<Observation>> + 'a {
-    source.filter_map(|record| record.map(|record| record.observation()).transpose())
 }
 
 impl ImportFormat {
@@ -205,7 +198,7 @@ impl ImportFormat {
     }
 
     /// What such a recording is.
-    pub fn noun(self) -> &'static str {
+    pub(crate) fn noun(self) -> &'static str {
         match self {
             ImportFormat::ServerLog => "server's log",
             ImportFormat::DebugLog => "debug log",
@@ -221,7 +214,7 @@ impl ImportFormat {
     }
 
     /// The same with its article.
-    pub fn a_noun(self) -> String {
+    pub(crate) fn a_noun(self) -> String {
         let article = match self {
             ImportFormat::RmmLog | ImportFormat::Umpire => "an",
             _ => "a",
@@ -230,7 +223,7 @@ impl ImportFormat {
     }
 
     /// What positions in it count.
-    pub fn position_word(self) -> &'static str {
+    pub(crate) fn position_word(self) -> &'static str {
         match self {
             ImportFormat::TorchSnapshot => "entry",
             ImportFormat::GraphCapture => "node",
@@ -241,7 +234,7 @@ impl ImportFormat {
     /// Whether records may be about buffers that were allocated before the first record, and end
     /// before the program does. A snapshot keeps only the last entries of a ring buffer, a capture
     /// is of a part of the program; the others begin and end with the program.
-    pub fn begins_in_the_middle(self) -> bool {
+    pub(crate) fn begins_in_the_middle(self) -> bool {
         matches!(
             self,
             ImportFormat::TorchSnapshot | ImportFormat::GraphCapture

@@ -39,7 +39,7 @@ struct Section {
 }
 
 impl ByTime {
-    pub fn new() -> ByTime {
+    pub(crate) fn new() -> ByTime {
         ByTime {
             waiting: SpooledTempFile::new(IN_MEMORY_BYTES),
             at: 0,
@@ -49,7 +49,7 @@ impl ByTime {
 
     /// Takes a line that has no line end. Times have any unit; without one, it is that of the line
     /// before.
-    pub fn take(&mut self, key: u32, time: Option<u64>, line: &[u8]) -> io::Result<()> {
+    pub(crate) fn take(&mut self, key: u32, time: Option<u64>, line: &[u8]) -> io::Result<()> {
         let room = self.sections.len() < MAX_SECTIONS;
         match self.sections.last() {
             Some(last) if last.key == key || !room => {}
@@ -73,7 +73,7 @@ impl ByTime {
 
     /// Writes all lines by time; those of one time in the order of their source. `mark` makes a
     /// line that comes before the first of a key, and before those that follow another key's.
-    pub fn write(
+    pub(crate) fn write(
         mut self,
         trace: &mut TextWriter,
         mark: Option<fn(&mut String, u32)>,

@@ -15,7 +15,7 @@ pub(super) struct DayClock {
 impl DayClock {
     /// Before its first time: the first time of another clock that runs beside this one. Both count
     /// from the midnight before the day of it.
-    pub fn begin_near(&mut self, of_day_ns: u64) {
+    pub(crate) fn begin_near(&mut self, of_day_ns: u64) {
         if self.last_ns.is_none() {
             self.day_ns = DAY_NS;
             self.last_ns = Some(of_day_ns);
@@ -23,7 +23,7 @@ impl DayClock {
     }
 
     /// The time since the midnight before the first time.
-    pub fn at(&mut self, of_day_ns: u64) -> u64 {
+    pub(crate) fn at(&mut self, of_day_ns: u64) -> u64 {
         let last_ns = self.last_ns.unwrap_or(of_day_ns);
         let mut at = self.day_ns.saturating_add(of_day_ns);
         if of_day_ns + HALF_DAY_NS < last_ns {

@@ -26,7 +26,7 @@ struct Quoted {
 
 impl CsvRow {
     /// Splits a line. `None` where it is no whole row of text.
-    pub fn split(&mut self, line: &[u8]) -> Option<()> {
+    pub(crate) fn split(&mut self, line: &[u8]) -> Option<()> {
         self.text.clear();
         self.fields.clear();
         // Spreadsheets put a mark before the first row.
@@ -81,12 +81,12 @@ impl CsvRow {
         Some(())
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.fields.len()
     }
 
     /// The field of a column, without blanks around it.
-    pub fn field(&self, column: usize) -> Option<&str> {
+    pub(crate) fn field(&self, column: usize) -> Option<&str> {
         let (start, end) = *self.fields.get(column)?;
         let text = self.text.get(start..end)?;
         let is_bare = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_graphic);
@@ -98,7 +98,7 @@ impl CsvRow {
     }
 
     /// The column whose field is one of `names`, in any case.
-    pub fn find(&self, names: &[&str]) -> Option<usize> {
+    pub(crate) fn find(&self, names: &[&str]) -> Option<usize> {
         (0..self.len()).find(|column| {
             self.field(*column)
                 .is_some_and(|text| names.iter().any(|name| text.eq_ignore_ascii_case(name)))

@@ -35,7 +35,7 @@ use super::stacks::StackTable;
 use block::{DebugBlock, HOLDER, Heading};
 
 /// How many blocks wait at most for one before them that was cut.
-pub const MAX_WAITING: usize = 64;
+pub(crate) const MAX_WAITING: usize = 64;
 /// How many buffers that do not own their memory are known at most; more are taken for buffers that
 /// do when they end.
 const MAX_BORROWED: usize = 1 << 20;
@@ -44,7 +44,7 @@ const MAX_BORROWED: usize = 1 << 20;
 const SEPARATOR: &str = "═══════════════════════════════════════════════════════════";
 
 /// Iterates over the blocks of a debug log.
-pub struct DebugLogReader<R> {
+pub(crate) struct DebugLogReader<R> {
     source: R,
     accounting: Accounting,
     stacks: StackTable,
@@ -66,7 +66,7 @@ pub struct DebugLogReader<R> {
 
 impl<R: BufRead> DebugLogReader<R> {
     /// Reads from `source`, which is at the start of a line.
-    pub fn new(source: R) -> DebugLogReader<R> {
+    pub(crate) fn new(source: R) -> DebugLogReader<R> {
         DebugLogReader {
             source,
             accounting: Accounting::default(),

@@ -26,9 +26,9 @@ mod fields;
 mod jsonl;
 mod scalar;
 
-pub use csv::{CsvParser, CsvReader};
-pub use jsonl::{JsonlParser, JsonlReader};
+pub(crate) use csv::CsvReader;
+pub(crate) use jsonl::JsonlReader;
 pub(super) use scalar::Scalar;
 
 /// Names of threads that are told apart.
-pub const MAX_NAMES: usize = 1 << 16;
+pub(crate) const MAX_NAMES: usize = 1 << 16;

@@ -24,7 +24,7 @@ use super::stacks::StackTable;
 use crate::tracking::entry::BUFFER_TYPE_NAMES;
 
 /// Buffers whose place is remembered at most.
-pub const MAX_BUFFERS: usize = 1 << 22;
+pub(crate) const MAX_BUFFERS: usize = 1 << 22;
 
 const NO_FORM: UnrecognisedReason = UnrecognisedReason::NoKnownForm;
 
@@ -42,7 +42,7 @@ const OTHER_NODES: [&str; 9] = [
 ];
 
 /// Iterates over the nodes of a capture that are about buffers.
-pub struct GraphReader<R> {
+pub(crate) struct GraphReader<R> {
     nodes: JsonElements<R>,
     accounting: Accounting,
     no_stacks: StackTable,
@@ -77,7 +77,7 @@ struct Params<'a> {
 
 impl<R: BufRead> GraphReader<R> {
     /// Reads from `source`, which is at the start of a capture.
-    pub fn new(source: R) -> GraphReader<R> {
+    pub(crate) fn new(source: R) -> GraphReader<R> {
         GraphReader {
             nodes: JsonElements::new(source),
             accounting: Accounting::default(),

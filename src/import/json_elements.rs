@@ -28,7 +28,7 @@ pub(super) struct JsonElements<R> {
 }
 
 impl<R: BufRead> JsonElements<R> {
-    pub fn new(source: R) -> JsonElements<R> {
+    pub(crate) fn new(source: R) -> JsonElements<R> {
         JsonElements {
             source,
             outside: Outside::default(),
@@ -36,7 +36,7 @@ impl<R: BufRead> JsonElements<R> {
     }
 
     /// Reads the next element into `element`, of an overlong one the beginning.
-    pub fn next(&mut self, element: &mut Vec<u8>) -> io::Result<ReadElement> {
+    pub(crate) fn next(&mut self, element: &mut Vec<u8>) -> io::Result<ReadElement> {
         element.clear();
         let mut inside: Option<Inside> = None;
         let mut overlong = false;

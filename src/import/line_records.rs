@@ -16,7 +16,7 @@ use super::stacks::StackTable;
 
 /// What a line is.
 #[derive(Clone, Debug)]
-pub enum ParsedLine {
+pub(crate) enum ParsedLine {
     /// A record, by the name of its form.
     Record(&'static str, AllocationRecord),
     /// Several records: what was at one address is at another, or many are named at once.
@@ -30,13 +30,13 @@ pub enum ParsedLine {
 }
 
 /// Says what one line is.
-pub trait LineFormat {
+pub(crate) trait LineFormat {
     /// `position` is the number of the line.
     fn parse(&mut self, line: &[u8], position: u64) -> Result<ParsedLine, UnrecognisedReason>;
 }
 
 /// Iterates over the records of a text.
-pub struct LineRecords<R, P> {
+pub(crate) struct LineRecords<R, P> {
     source: R,
     parser: P,
     accounting: Accounting,

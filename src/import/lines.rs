@@ -5,7 +5,7 @@ use std::io::{self, BufRead};
 
 /// The longest line that is read, in bytes without its line end; longer ones are skipped and
 /// counted.
-pub const MAX_LINE_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_LINE_BYTES: usize = 64 * 1024;
 
 /// The longest text that becomes a part of a line, in characters: escaped, it fits one.
 const MAX_TEXT_CHARS: usize = MAX_LINE_BYTES / 8;

@@ -8,22 +8,22 @@ use super::stacks::StackId;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveTable {
     /// Its blocks that are in use.
-    pub blocks: Vec<LiveBlock>,
+    pub(crate) blocks: Vec<LiveBlock>,
 }
 
 /// A block that is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LiveBlock {
+pub(crate) struct LiveBlock {
     /// Device id.
-    pub device: i32,
+    pub(crate) device: i32,
     /// Its address.
-    pub address: u64,
+    pub(crate) address: u64,
     /// Its size: what the allocator has given away.
-    pub size_bytes: u64,
+    pub(crate) size_bytes: u64,
     /// The size that was asked for, where the table says so.
-    pub requested_bytes: Option<u64>,
+    pub(crate) requested_bytes: Option<u64>,
     /// Its release was requested and is not complete.
-    pub awaits_release: bool,
+    pub(crate) awaits_release: bool,
     /// Where in the program it was allocated, where the table says so.
-    pub stack: Option<StackId>,
+    pub(crate) stack: Option<StackId>,
 }

@@ -8,13 +8,13 @@ use super::vma_replay;
 use crate::trace::file::{ImportFormat, ImportHeader};
 
 /// Bytes of a file by which it is recognised.
-pub const RECOGNISED_BYTES: usize = 64 << 10;
+pub(crate) const RECOGNISED_BYTES: usize = 64 << 10;
 /// Lines in which RMM's debug log is looked for.
 const LOOKED_AT_LINES: usize = 20;
 
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recognised {
+pub(crate) enum Recognised {
     /// There is nothing in it.
     Empty,
     /// A trace of this program.
@@ -29,15 +29,15 @@ pub enum Recognised {
 
 /// Something that is no recording, but may hold one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ForeignFile {
+pub(crate) struct ForeignFile {
     /// What it is.
-    pub what: &'static str,
+    pub(crate) what: &'static str,
     /// What to do; `{}` stands for the file.
-    pub remedy: &'static str,
+    pub(crate) remedy: &'static str,
 }
 
 /// What a file that begins so is.
-pub fn recognise(start: &[u8]) -> Recognised {
+pub(crate) fn recognise(start: &[u8]) -> Recognised {
     if start.is_empty() {
         return Recognised::Empty;
     }
@@ -142,7 +142,7 @@ const fn packed(what: &'static str, remedy: &'static str) -> ForeignFile {
 const TAR_MAGIC_AT: usize = 257;
 
 /// What a file that begins so is, where it is no recording but known.
-pub fn foreign(start: &[u8]) -> Option<ForeignFile> {
+pub(crate) fn foreign(start: &[u8]) -> Option<ForeignFile> {
     let magic = MAGIC.iter().find(|(magic, _)| start.starts_with(magic));
     if let Some((_, foreign)) = magic {
         return Some(*foreign);
@@ -289,7 +289,7 @@ impl ImportFormat {
     }
 
     /// A line of it that tells the format.
-    pub fn sample_line(self) -> &'static str {
+    pub(crate) fn sample_line(self) -> &'static str {
         match self {
             ImportFormat::TorchSnapshot => "(a pickle, as torch.cuda.memory._dump_snapshot writes)",
             ImportFormat::DebugLog => "BUFFER ALLOCATED   (a block of lines)",

@@ -6,7 +6,7 @@
 //! would say another size, one that another ran into too. Times of day wrap at midnight; seconds
 //! since 1970 are taken too, and `deallocate` for `free`. RMM writes a log for each device, with
 //! the device in the file's name (`rmm.dev1.csv`); else it is device 0. The logs of one process
-//! become one by time ([`merge`]).
+//! become one by time ([`merge()`]).
 //!
 //! What holds:
 //! - Every row is counted once: as parsed, as known-other (headers, blank lines, null pointers) or
@@ -23,7 +23,7 @@ use super::clock::{DayClock, epoch_ns, time_of_day};
 use super::csv_row::{CsvRow, any_number, number};
 use super::line_records::{LineFormat, LineRecords, ParsedLine};
 use crate::trace::file::ImportHeader;
-pub use merge::{devices_of, merge};
+pub(crate) use merge::{devices_of, merge};
 
 const NO_FORM: UnrecognisedReason = UnrecognisedReason::NoKnownForm;
 
@@ -31,11 +31,11 @@ const NO_FORM: UnrecognisedReason = UnrecognisedReason::NoKnownForm;
 const FILE_MARK: &str = "#file ";
 
 /// Iterates over the rows of an allocation log.
-pub type RmmLogReader<R> = LineRecords<R, RmmParser>;
+pub(crate) type RmmLogReader<R> = LineRecords<R, RmmParser>;
 
 /// Reads rows.
 #[derive(Debug)]
-pub struct RmmParser {
+pub(crate) struct RmmParser {
     /// One for each file; the first only, unless several were merged.
     files: Vec<LogFile>,
     current: usize,
@@ -72,7 +72,7 @@ const DEFAULT_COLUMNS: RmmColumns = RmmColumns {
 
 impl<R: BufRead> RmmLogReader<R> {
     /// Reads from `source`, which is at the start of a line of what the header names.
-    pub fn new(source: R, header: &ImportHeader) -> RmmLogReader<R> {
+    pub(crate) fn new(source: R, header: &ImportHeader) -> RmmLogReader<R> {
         let files = match header.files.len() {
             0 | 1 => vec![LogFile::new(&header.source)],
             _ => header.files.iter().map(|name| LogFile::new(name)).collect(),

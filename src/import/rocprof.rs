@@ -29,14 +29,14 @@ const NO_FORM: UnrecognisedReason = UnrecognisedReason::NoKnownForm;
 const VIRTUAL: u8 = 64;
 
 /// Rows that are sorted at once.
-pub const CHUNK_BYTES: usize = 8 << 20;
+pub(crate) const CHUNK_BYTES: usize = 8 << 20;
 
 /// Iterates over the rows of a trace of allocations.
-pub type RocprofReader<R> = LineRecords<R, RocprofParser>;
+pub(crate) type RocprofReader<R> = LineRecords<R, RocprofParser>;
 
 /// Reads rows.
 #[derive(Debug, Default)]
-pub struct RocprofParser {
+pub(crate) struct RocprofParser {
     row: CsvRow,
     columns: Option<RocprofColumns>,
     /// The agent of each address that is live.
@@ -58,7 +58,7 @@ struct RocprofColumns {
 
 impl<R: BufRead> RocprofReader<R> {
     /// Reads from `source`, which is at the start of a line.
-    pub fn new(source: R) -> RocprofReader<R> {
+    pub(crate) fn new(source: R) -> RocprofReader<R> {
         LineRecords::of(source, RocprofParser::default())
     }
 }
@@ -144,7 +144,7 @@ impl LineFormat for RocprofParser {
 }
 
 /// Writes all lines of `source` by time; lines that say none go with the one before.
-pub fn sort(mut source: impl BufRead, trace: &mut TextWriter) -> io::Result<()> {
+pub(crate) fn sort(mut source: impl BufRead, trace: &mut TextWriter) -> io::Result<()> {
     let mut parser = RocprofParser::default();
     let mut sorted = ByTime::new();
     let mut chunk: Vec<(u64, Vec<u8>)> = Vec::new();

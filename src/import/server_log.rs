@@ -29,10 +29,9 @@ mod tests;
 
 use std::io::{self, BufRead};
 
-pub use super::accounting::{Accounting, MAX_EXCERPTS, UnrecognisedLine, UnrecognisedReason};
-pub use super::lines::MAX_LINE_BYTES;
-pub use event::{LogEvent, LogRecord, MeterKind, OtherKind, Swept};
-pub use message::{ImportedMessage, to_message};
+pub(crate) use super::accounting::{Accounting, UnrecognisedReason};
+pub(crate) use event::{LogEvent, LogRecord, OtherKind, Swept};
+pub(crate) use message::to_message;
 
 use super::accounting::LineClass;
 use super::lines::{ReadLine, read_line};
@@ -59,11 +58,6 @@ impl<R: BufRead> ServerLogReader<R> {
             line: Vec::new(),
             ended: false,
         }
-    }
-
-    /// What became of the lines that were read so far.
-    pub fn accounting(&self) -> &Accounting {
-        &self.accounting
     }
 
     /// What became of the lines that were read, when no more are wanted.

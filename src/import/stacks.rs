@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 /// The most that a table holds, in bytes of frames and stacks; a hostile source can make every
 /// stack another.
-pub const MAX_STACK_BYTES: usize = 64 << 20;
+pub(crate) const MAX_STACK_BYTES: usize = 64 << 20;
 
 /// What a frame or a stack costs beside its text: its place in the lists and maps.
 const OVERHEAD_BYTES: usize = 64;
@@ -19,7 +19,7 @@ pub struct StackId(pub u32);
 
 /// A frame in its table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FrameId(pub u32);
+pub(crate) struct FrameId(pub(crate) u32);
 
 /// Distinct call stacks, numbered in the order in which they were first seen; frames likewise.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +34,7 @@ pub struct StackTable {
 
 impl StackTable {
     /// The number of a frame; `None` where the table is full.
-    pub fn frame(&mut self, text: &str) -> Option<FrameId> {
+    pub(crate) fn frame(&mut self, text: &str) -> Option<FrameId> {
         if let Some(id) = self.frame_ids.get(text) {
             return Some(*id);
         }
@@ -47,7 +47,7 @@ impl StackTable {
 
     /// The number of a stack of frames, innermost first; `None` where the table is full. Frames
     /// must be of this table.
-    pub fn stack(&mut self, frames: &[FrameId]) -> Option<StackId> {
+    pub(crate) fn stack(&mut self, frames: &[FrameId]) -> Option<StackId> {
         if let Some(id) = self.stack_ids.get(frames) {
             return Some(*id);
         }
@@ -59,37 +59,37 @@ impl StackTable {
     }
 
     /// The frames of a stack, innermost first.
-    pub fn frames_of(&self, stack: StackId) -> impl ExactSizeIterator<Item = &str> {
+    pub(crate) fn frames_of(&self, stack: StackId) -> impl ExactSizeIterator<Item = &str> {
         self.ids_of(stack).iter().map(|id| self.text(*id))
     }
 
     /// The frames of a stack, by their numbers.
-    pub fn ids_of(&self, stack: StackId) -> &[FrameId] {
+    pub(crate) fn ids_of(&self, stack: StackId) -> &[FrameId] {
         self.stacks.get(stack.0 as usize).map_or(&[], |ids| ids)
     }
 
     /// A frame's text.
-    pub fn text(&self, frame: FrameId) -> &str {
+    pub(crate) fn text(&self, frame: FrameId) -> &str {
         self.frames.get(frame.0 as usize).map_or("", |text| text)
     }
 
     /// How many distinct stacks it holds.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.stacks.len()
     }
 
     /// Whether it holds no stack.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.stacks.is_empty()
     }
 
     /// How many distinct frames it holds.
-    pub fn frames(&self) -> usize {
+    pub(crate) fn frames(&self) -> usize {
         self.frames.len()
     }
 
     /// How often a frame or a stack was not kept because the table was full.
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
 

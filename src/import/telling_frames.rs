@@ -41,15 +41,15 @@ const OWN_PACKAGES: [&str; 2] = ["site-packages/torch/", "dist-packages/torch/"]
 
 /// Frames of one stack, chosen for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TellingFrames<'a> {
+pub(crate) struct TellingFrames<'a> {
     /// The frames, innermost first.
-    pub frames: Vec<&'a str>,
+    pub(crate) frames: Vec<&'a str>,
     /// How many others the stack has.
-    pub left_out: usize,
+    pub(crate) left_out: usize,
 }
 
 /// Chooses at most `most` frames of each stack.
-pub fn choose<'a>(stacks: &[Vec<&'a str>], most: usize) -> Vec<TellingFrames<'a>> {
+pub(crate) fn choose<'a>(stacks: &[Vec<&'a str>], most: usize) -> Vec<TellingFrames<'a>> {
     let users: Vec<Vec<&str>> = stacks.iter().map(|stack| users_part(stack)).collect();
     let mut shown: Vec<Vec<&str>> = users
         .iter()

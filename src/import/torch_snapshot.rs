@@ -26,7 +26,7 @@ use super::pickle::{PickleError, Sink, SnapshotEntry, SnapshotSegment, SnapshotS
 use super::stacks::StackTable;
 use crate::trace::text::TextWriter;
 use lines::EntryAction;
-pub use lines::EntryReader;
+pub(crate) use lines::EntryReader;
 
 /// What a snapshot is, apart from its entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl ConvertedSnapshot {
     }
 
     /// Whether it says what happened to any buffer.
-    pub fn has_history(&self) -> bool {
+    pub(crate) fn has_history(&self) -> bool {
         self.accounting.parsed > 0
     }
 }

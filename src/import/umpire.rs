@@ -26,15 +26,15 @@ use super::generic::Scalar;
 use super::line_records::{LineFormat, LineRecords, ParsedLine};
 
 /// Reallocations of which the first line was read and not the second: threads have one each.
-pub const MAX_UNDER_WAY: usize = 4096;
+pub(crate) const MAX_UNDER_WAY: usize = 4096;
 const NO_FORM: UnrecognisedReason = UnrecognisedReason::NoKnownForm;
 
 /// Iterates over the events of a replay log.
-pub type UmpireReader<R> = LineRecords<R, UmpireParser>;
+pub(crate) type UmpireReader<R> = LineRecords<R, UmpireParser>;
 
 /// Reads lines.
 #[derive(Debug, Default)]
-pub struct UmpireParser {
+pub(crate) struct UmpireParser {
     under_way: VecDeque<Reallocation>,
 }
 
@@ -52,7 +52,7 @@ struct Reallocation {
 
 impl<R: BufRead> UmpireReader<R> {
     /// Reads from `source`, which is at the start of a line.
-    pub fn new(source: R) -> UmpireReader<R> {
+    pub(crate) fn new(source: R) -> UmpireReader<R> {
         LineRecords::of(source, UmpireParser::default())
     }
 }

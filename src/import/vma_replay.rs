@@ -19,18 +19,18 @@ use super::csv_row::number;
 use super::line_records::{LineFormat, LineRecords, ParsedLine};
 
 /// What such a recording begins with.
-pub const FIRST_LINE: &str = "Vulkan Memory Allocator,Calls recording";
+pub(crate) const FIRST_LINE: &str = "Vulkan Memory Allocator,Calls recording";
 
 const NO_FORM: UnrecognisedReason = UnrecognisedReason::NoKnownForm;
 /// Fields that are looked at; the text of the user's is beyond them.
 const MAX_FIELDS: usize = 32;
 
 /// Iterates over the calls of a recording.
-pub type VmaReader<R> = LineRecords<R, VmaParser>;
+pub(crate) type VmaReader<R> = LineRecords<R, VmaParser>;
 
 /// Reads lines.
 #[derive(Debug, Default)]
-pub struct VmaParser {
+pub(crate) struct VmaParser {
     in_configuration: bool,
 }
 
@@ -55,7 +55,7 @@ const FIRST_ARGUMENT: usize = 4;
 
 impl<R: BufRead> VmaReader<R> {
     /// Reads from `source`, which is at the start of a line.
-    pub fn new(source: R) -> VmaReader<R> {
+    pub(crate) fn new(source: R) -> VmaReader<R> {
         LineRecords::of(source, VmaParser::default())
     }
 }

@@ -12,7 +12,7 @@ const READ_BYTES: usize = 256 << 10;
 
 /// Why there is no capture.
 #[derive(Debug, Error)]
-pub enum WireError {
+pub(crate) enum WireError {
     /// The bytes cannot be read.
     #[error(transparent)]
     Source(io::Error),
@@ -22,7 +22,7 @@ pub enum WireError {
 }
 
 /// Writes a capture of all bytes of `source` into `file`; returns its size.
-pub fn capture(
+pub(crate) fn capture(
     file: File,
     header: CaptureHeader,
     source: &mut impl Read,

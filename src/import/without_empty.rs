@@ -34,7 +34,7 @@ struct EmptyLives {
 }
 
 impl<S: AllocationSource> WithoutEmpty<S> {
-    pub fn new(source: S) -> WithoutEmpty<S> {
+    pub(crate) fn new(source: S) -> WithoutEmpty<S> {
         WithoutEmpty {
             source,
             left_out: 0,

@@ -35,39 +35,39 @@ use crate::trace::file::{Header, ImportFormat, ImportHeader, TraceError, TraceFi
 use crate::trace::text::TextReader;
 
 /// Operations that a script has at most, over all threads: a trace's header holds them.
-pub const MAX_IMPORTED_OPS: u64 = 400_000;
+pub(crate) const MAX_IMPORTED_OPS: u64 = 400_000;
 /// Epochs of a slot in a script; see [`Scenario::check`](crate::scenario::Scenario::check).
 const MAX_EPOCH: u32 = 255;
 
 /// What a workload is to fit.
 #[derive(Clone, Copy, Debug)]
-pub struct WorkloadLimits {
+pub(crate) struct WorkloadLimits {
     /// Threads, where they are asked for.
-    pub threads: Option<u16>,
+    pub(crate) threads: Option<u16>,
     /// Threads where neither they nor the recording say.
-    pub default_threads: u16,
+    pub(crate) default_threads: u16,
     /// Devices, where they are asked for.
-    pub devices: Option<u16>,
+    pub(crate) devices: Option<u16>,
     /// Whose memory the devices have.
-    pub profile: Profile,
+    pub(crate) profile: Profile,
     /// The most operations of a thread.
-    pub ops: u64,
+    pub(crate) ops: u64,
 }
 
 /// A workload from an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImportedWorkload {
+pub(crate) struct ImportedWorkload {
     /// Each thread's operations.
-    pub script: Vec<Vec<String>>,
+    pub(crate) script: Vec<Vec<String>>,
     /// Devices.
-    pub devices: u16,
+    pub(crate) devices: u16,
     /// What became of the import.
-    pub imported: Imported,
+    pub(crate) imported: Imported,
 }
 
 /// Why there is no workload.
 #[derive(Debug, Error)]
-pub enum WorkloadError {
+pub(crate) enum WorkloadError {
     /// The file is no trace.
     #[error("{0}\nimport it first: heisenbed import FORMAT FILE -o TRACE")]
     NotATrace(#[from] TraceError),
@@ -112,7 +112,7 @@ pub enum WorkloadError {
 }
 
 /// Makes a workload of the imported trace at `path`.
-pub fn load(path: &Path, frame: &WorkloadLimits) -> Result<ImportedWorkload, WorkloadError> {
+pub(crate) fn load(path: &Path, frame: &WorkloadLimits) -> Result<ImportedWorkload, WorkloadError> {
     let trace = TraceFile::open(path)?;
     let not_allocations = |what| WorkloadError::NotAllocations {
         path: path.display().to_string(),

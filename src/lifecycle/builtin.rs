@@ -55,7 +55,7 @@ pub fn all() -> &'static [Discipline] {
 }
 
 /// The built-in discipline of that name.
-pub fn get(name: &str) -> Option<&'static Discipline> {
+pub(crate) fn get(name: &str) -> Option<&'static Discipline> {
     all().iter().find(|discipline| discipline.name == name)
 }
 
@@ -65,7 +65,7 @@ pub fn load(name_or_file: &str) -> Result<Discipline, DisciplineError> {
 }
 
 /// As [`load`], without linting.
-pub fn find(name_or_file: &str) -> Result<Discipline, DisciplineError> {
+pub(crate) fn find(name_or_file: &str) -> Result<Discipline, DisciplineError> {
     if let Some(discipline) = get(name_or_file) {
         return Ok(discipline.clone());
     }

@@ -50,7 +50,7 @@ pub enum ProgramKind {
 
 impl ProgramKind {
     /// Both, in the order in which they run.
-    pub const ALL: [ProgramKind; 2] = [ProgramKind::Allocate, ProgramKind::Deallocate];
+    pub(crate) const ALL: [ProgramKind; 2] = [ProgramKind::Allocate, ProgramKind::Deallocate];
 }
 
 impl fmt::Display for ProgramKind {
@@ -79,7 +79,7 @@ pub struct TooLong(pub usize);
 impl Program {
     /// The most steps a program may have: real ones have about ten, and every step multiplies the
     /// interleavings.
-    pub const MAX_STEPS: usize = 64;
+    pub(crate) const MAX_STEPS: usize = 64;
 
     /// A program of `steps`, without lines.
     pub fn new(steps: impl IntoIterator<Item = MicroStep>) -> Result<Program, TooLong> {

@@ -54,7 +54,7 @@ pub struct LintFinding {
 
 impl LintFinding {
     /// One line, `FILE:LINE: what is wrong; what to do`.
-    pub fn located(&self, file: &str) -> String {
+    pub(crate) fn located(&self, file: &str) -> String {
         let LintFinding {
             program,
             message,

@@ -16,12 +16,12 @@
 //! Invariant: what [`load`] and [`builtin::all`] hand out has passed the lint without an error.
 
 pub mod builtin;
-pub mod discipline;
+pub(crate) mod discipline;
 pub mod lint;
-pub mod parser;
-pub mod render;
-pub mod step;
-pub mod switches;
+pub(crate) mod parser;
+pub(crate) mod render;
+pub(crate) mod step;
+pub(crate) mod switches;
 
 #[cfg(test)]
 mod properties;
@@ -31,7 +31,7 @@ pub(crate) mod testing;
 pub use builtin::load;
 pub use discipline::{Discipline, Program, ProgramKind, TooLong};
 pub use lint::{LintFinding, MAX_HELD, Severity, lint};
-pub use parser::DisciplineError;
-pub use render::render;
+pub(crate) use parser::DisciplineError;
+pub(crate) use render::render;
 pub use step::{Lock, MicroStep, SendKind, StepError};
 pub use switches::{Order, Publication};

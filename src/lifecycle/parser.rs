@@ -21,17 +21,17 @@ use crate::registry::Semantics;
 
 /// The largest discipline file that is read, in bytes. Two full programs with a comment on every
 /// step take a fifth of it.
-pub const MAX_FILE_BYTES: u64 = 64 * 1024;
+pub(crate) const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// A place in a file, from line 1 and column 1 (in characters).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourcePlace {
     /// The file as the user named it.
-    pub file: String,
+    pub(crate) file: String,
     /// Line, from 1.
-    pub line: u32,
+    pub(crate) line: u32,
     /// Column in characters, from 1.
-    pub column: u32,
+    pub(crate) column: u32,
 }
 
 impl fmt::Display for SourcePlace {
@@ -122,7 +122,7 @@ impl Discipline {
     }
 
     /// Reads a discipline from a TOML file, without linting it.
-    pub fn from_file(path: &Path) -> Result<Discipline, DisciplineError> {
+    pub(crate) fn from_file(path: &Path) -> Result<Discipline, DisciplineError> {
         let file = path.display().to_string();
         let read = || -> io::Result<String> {
             let mut text = String::new();

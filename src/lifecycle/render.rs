@@ -10,7 +10,7 @@ use super::step::{Lock, MicroStep};
 
 /// Two columns, `allocate | deallocate`, one step a row, lock scopes drawn as brackets. Ends with a
 /// newline.
-pub fn render(discipline: &Discipline) -> String {
+pub(crate) fn render(discipline: &Discipline) -> String {
     let left = column(ProgramKind::Allocate, &discipline.allocate);
     let right = column(ProgramKind::Deallocate, &discipline.deallocate);
     let width = left

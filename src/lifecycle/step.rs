@@ -49,7 +49,7 @@ pub enum SendKind {
 
 impl SendKind {
     /// ALLOC or CB_ALLOC: the messages that announce a buffer.
-    pub fn announces(self) -> bool {
+    pub(crate) fn announces(self) -> bool {
         matches!(self, SendKind::Alloc | SendKind::CbAlloc)
     }
 }
@@ -102,7 +102,7 @@ pub enum MicroStep {
 impl MicroStep {
     /// True for `check-live` and `claim`, which return early and then release what the program
     /// holds.
-    pub fn may_return(self) -> bool {
+    pub(crate) fn may_return(self) -> bool {
         matches!(
             self,
             MicroStep::CheckLive | MicroStep::CheckLiveUnguarded | MicroStep::Claim
@@ -158,7 +158,7 @@ pub enum StepError {
 
 impl StepError {
     /// What to write instead.
-    pub fn remedy(&self) -> String {
+    pub(crate) fn remedy(&self) -> String {
         match self {
             StepError::Empty => "remove it, or write a step".to_string(),
             StepError::Unknown {

@@ -44,9 +44,9 @@ pub enum Publication {
 #[error("`{found}`: expected {expected}")]
 pub struct UnknownPosition {
     /// The text.
-    pub found: String,
+    pub(crate) found: String,
     /// The two positions.
-    pub expected: &'static str,
+    pub(crate) expected: &'static str,
 }
 
 impl Discipline {
@@ -80,11 +80,6 @@ impl Discipline {
             (Some(publish), Some(send)) if publish < send => Publication::Early,
             _ => Publication::Late,
         }
-    }
-
-    /// True when the handle is visible to other threads before ALLOC is sent.
-    pub fn publishes_early(&self) -> bool {
-        self.publication() == Publication::Early
     }
 }
 

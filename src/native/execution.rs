@@ -10,45 +10,45 @@ use super::steps::Steps;
 
 /// One execution of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Execution {
+pub(crate) struct Execution {
     /// Its number: see [`Plan::index`](super::Plan).
-    pub index: u64,
+    pub(crate) index: u64,
     /// Who took the steps.
-    pub steps: Steps,
+    pub(crate) steps: Steps,
     /// The runs of steps that began by a preemption: the thread before could have gone on.
-    pub preempted: Vec<usize>,
+    pub(crate) preempted: Vec<usize>,
     /// How many steps there were.
-    pub step_count: u64,
+    pub(crate) step_count: u64,
     /// How many each thread took.
-    pub thread_steps: Vec<u64>,
+    pub(crate) thread_steps: Vec<u64>,
     /// How many threads there were, the main one included.
-    pub threads: u32,
+    pub(crate) threads: u32,
     /// What went wrong, if anything.
-    pub failure: Option<Failure>,
+    pub(crate) failure: Option<Failure>,
     /// It did not follow the steps that it was to take: the thread that could not.
-    pub strayed: Option<u32>,
+    pub(crate) strayed: Option<u32>,
     /// How the process ended.
-    pub status: ExitKind,
+    pub(crate) status: ExitKind,
     /// Calls that were left to the system.
-    pub outside: u32,
+    pub(crate) outside: u32,
     /// Processes that it started: they are not controlled.
-    pub children: u32,
+    pub(crate) children: u32,
     /// Processes that it left behind, and that were ended.
-    pub swept: u32,
+    pub(crate) swept: u32,
     /// Loads and stores that were seen.
-    pub accesses: u64,
+    pub(crate) accesses: u64,
     /// The end of what it printed.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// The same of stderr.
-    pub stderr: String,
+    pub(crate) stderr: String,
     /// Processor time.
-    pub cpu_us: u64,
+    pub(crate) cpu_us: u64,
     pub(super) page: PageResult,
 }
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExitKind {
+pub(crate) enum ExitKind {
     /// With this status.
     Exited(i32),
     /// By this signal.
@@ -57,17 +57,17 @@ pub enum ExitKind {
 
 /// What went wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// Of which kind.
-    pub kind: FailureKind,
+    pub(crate) kind: FailureKind,
     /// In one line.
-    pub summary: String,
+    pub(crate) summary: String,
     /// The thread in which it showed.
-    pub thread: Option<u32>,
+    pub(crate) thread: Option<u32>,
     /// Who waited for what when it ended.
-    pub waits: Vec<Waiting>,
+    pub(crate) waits: Vec<Waiting>,
     /// The stack of the thread in which it showed: the innermost first.
-    pub stack: Vec<u64>,
+    pub(crate) stack: Vec<u64>,
 }
 
 /// Kinds of failures of a program.
@@ -85,7 +85,7 @@ pub struct Failure {
     clap::ValueEnum,
 )]
 #[serde(rename_all = "kebab-case")]
-pub enum FailureKind {
+pub(crate) enum FailureKind {
     /// A signal ended it.
     Crash,
     /// It ended itself: an assertion, an uncaught exception.
@@ -104,7 +104,7 @@ pub enum FailureKind {
 
 impl Execution {
     /// Why it says nothing, if it does not.
-    pub fn unusable(&self) -> Option<String> {
+    pub(crate) fn unusable(&self) -> Option<String> {
         if let Some(why) = &self.page.unusable {
             return Some(why.clone());
         }
@@ -116,19 +116,8 @@ impl Execution {
 }
 
 impl FailureKind {
-    /// All of them.
-    pub const ALL: [FailureKind; 7] = [
-        FailureKind::Crash,
-        FailureKind::Abort,
-        FailureKind::ExitStatus,
-        FailureKind::Deadlock,
-        FailureKind::Livelock,
-        FailureKind::DataRace,
-        FailureKind::LockMisuse,
-    ];
-
     /// As it is written everywhere.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             FailureKind::Crash => "crash",
             FailureKind::Abort => "abort",
@@ -149,61 +138,53 @@ impl fmt::Display for FailureKind {
 
 /// A thread that waits, or is about to do something.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
+pub(crate) struct Waiting {
     pub(super) kind: u16,
     /// Which thread.
-    pub thread: u32,
+    pub(crate) thread: u32,
     /// For which object.
-    pub object: Option<u32>,
+    pub(crate) object: Option<u32>,
     /// Where that is.
-    pub address: u64,
+    pub(crate) address: u64,
     /// The call.
-    pub pc: u64,
+    pub(crate) pc: u64,
     /// Who holds it.
-    pub holder: Option<u32>,
+    pub(crate) holder: Option<u32>,
     /// Innermost first; empty unless stacks were asked for.
-    pub stack: Vec<u64>,
+    pub(crate) stack: Vec<u64>,
 }
 
 impl Waiting {
     /// What it waits for or is about to do: see `docs/native.md`.
-    pub fn action(&self) -> &'static str {
+    pub(crate) fn action(&self) -> &'static str {
         kind_name(self.kind)
     }
 }
 
 /// A visible action that was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+pub(crate) struct Event {
     pub(super) kind: u16,
     /// Who took it.
-    pub thread: u32,
+    pub(crate) thread: u32,
     /// The thread that ran before could have gone on, and this is the first that was done instead.
-    pub after_preemption: bool,
+    pub(crate) after_preemption: bool,
     /// On which object.
-    pub object: Option<u32>,
+    pub(crate) object: Option<u32>,
     /// The call, or the instruction.
-    pub pc: u64,
+    pub(crate) pc: u64,
     /// Where the object is, or the memory.
-    pub address: u64,
+    pub(crate) address: u64,
     /// What came of it.
-    pub value: u32,
+    pub(crate) value: u32,
     /// Innermost first; empty unless stacks were asked for.
-    pub stack: Vec<u64>,
+    pub(crate) stack: Vec<u64>,
 }
 
 impl Event {
     /// What was done: see `docs/native.md`.
-    pub fn action(&self) -> &'static str {
+    pub(crate) fn action(&self) -> &'static str {
         kind_name(self.kind)
-    }
-
-    /// Whether it is the same action: addresses differ from process to process.
-    pub fn is_same(&self, other: &Event) -> bool {
-        self.kind == other.kind
-            && self.thread == other.thread
-            && self.object == other.object
-            && self.value == other.value
     }
 }
 
@@ -303,7 +284,7 @@ fn abort_summary(stderr: &str) -> String {
 }
 
 /// The name of a signal.
-pub fn signal_name(signal: i32) -> String {
+pub(crate) fn signal_name(signal: i32) -> String {
     let name = match signal {
         1 => "SIGHUP",
         2 => "SIGINT",

@@ -10,7 +10,7 @@ use super::execution::{Event, Execution, Failure, FailureKind, Waiting};
 use super::symbols::{Place, Symbols};
 
 /// See the [module](self).
-pub struct Explained<'a> {
+pub(crate) struct Explained<'a> {
     execution: &'a Execution,
     events: &'a [Event],
     symbols: &'a Symbols,
@@ -23,7 +23,7 @@ const LAST_ROWS: usize = 40;
 
 impl<'a> Explained<'a> {
     /// Of an execution whose events have stacks.
-    pub fn new(execution: &'a Execution, events: &'a [Event], symbols: &'a Symbols) -> Self {
+    pub(crate) fn new(execution: &'a Execution, events: &'a [Event], symbols: &'a Symbols) -> Self {
         let mut counts = BTreeMap::new();
         let mut names = BTreeMap::new();
         for event in events {
@@ -52,7 +52,7 @@ impl<'a> Explained<'a> {
     }
 
     /// All of it, in lines of about `width` columns.
-    pub fn render(&self, width: usize) -> String {
+    pub(crate) fn render(&self, width: usize) -> String {
         let mut text = String::new();
         self.write_timeline(&mut text, width);
         if let Some(failure) = &self.execution.failure {

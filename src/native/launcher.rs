@@ -25,7 +25,7 @@ use super::program::Program;
 
 /// A started program.
 #[derive(Debug)]
-pub struct Launcher {
+pub(crate) struct Launcher {
     page: Page,
     control: UnixStream,
     server: Child,
@@ -41,18 +41,18 @@ pub struct Launcher {
 
 /// How a program is started.
 #[derive(Clone, Copy, Debug)]
-pub struct LaunchOptions {
+pub(crate) struct LaunchOptions {
     /// How long one execution may take.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// Keep what it prints; else it prints where heisenbed prints.
-    pub capture: bool,
+    pub(crate) capture: bool,
     /// The core that its threads share.
-    pub core: u32,
+    pub(crate) core: u32,
 }
 
 /// Why a program does not run under control.
 #[derive(Debug, Error)]
-pub enum LaunchError {
+pub(crate) enum LaunchError {
     /// The system refused something.
     #[error("{what}: {error}")]
     System {
@@ -84,7 +84,10 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Launcher {
     /// Starts `program`, up to where its `main` would begin.
-    pub fn start(program: &Program, options: LaunchOptions) -> Result<Launcher, LaunchError> {
+    pub(crate) fn start(
+        program: &Program,
+        options: LaunchOptions,
+    ) -> Result<Launcher, LaunchError> {
         let library = tempfile::tempdir().map_err(system("a folder for the runtime"))?;
         let runtime = library.path().join("libheisenbed_run.so");
         std::fs::write(&runtime, heisenbed_runtime::RUNTIME).map_err(system("the runtime"))?;
@@ -149,17 +152,12 @@ impl Launcher {
     }
 
     /// Where the program's files are in its memory: `/proc/PID/maps`.
-    pub fn maps(&self) -> &str {
+    pub(crate) fn maps(&self) -> &str {
         &self.maps
     }
 
-    /// Forgets what was learnt of the program in earlier executions.
-    pub fn forget(&self) -> Result<(), LaunchError> {
-        self.page.forget_hot().map_err(system("shared memory"))
-    }
-
     /// Runs the program once.
-    pub fn run(&mut self, plan: &Plan) -> Result<Execution, LaunchError> {
+    pub(crate) fn run(&mut self, plan: &Plan) -> Result<Execution, LaunchError> {
         self.page.write(plan).map_err(system("shared memory"))?;
         for file in [&mut self.stdout, &mut self.stderr].into_iter().flatten() {
             file.set_len(0)
@@ -196,24 +194,9 @@ impl Launcher {
     }
 
     /// What was done in the last execution.
-    pub fn events(&self, execution: &Execution) -> Result<Vec<Event>, LaunchError> {
+    pub(crate) fn events(&self, execution: &Execution) -> Result<Vec<Event>, LaunchError> {
         self.page
             .events(&execution.page)
-            .map_err(system("shared memory"))
-    }
-
-    /// What was sent over the tracking socket in the last execution: the descriptor, and the bytes.
-    pub fn tracked(&self, execution: &Execution) -> Result<Vec<(u32, Vec<u8>)>, LaunchError> {
-        self.page
-            .payload(&execution.page)
-            .map_err(system("shared memory"))
-    }
-
-    /// Who could go on at each step of the last execution, a bit a thread; 0 where nobody was
-    /// asked. Only if [`Plan::able`] was set.
-    pub fn able(&self, execution: &Execution) -> Result<Vec<u64>, LaunchError> {
-        self.page
-            .able(execution.step_count)
             .map_err(system("shared memory"))
     }
 

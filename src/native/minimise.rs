@@ -11,22 +11,22 @@ use super::steps::Steps;
 
 /// What became of a failing schedule.
 #[derive(Clone, Debug)]
-pub struct Minimised {
+pub(crate) struct Minimised {
     /// The plan that gives it.
-    pub plan: Plan,
+    pub(crate) plan: Plan,
     /// The execution.
-    pub execution: Execution,
+    pub(crate) execution: Execution,
     /// Preemptions that it had before.
-    pub preemptions_before: usize,
+    pub(crate) preemptions_before: usize,
     /// Executions that it took.
-    pub tried: u64,
+    pub(crate) tried: u64,
 }
 
 /// The most executions that are tried.
 const MAX_TRIED: u64 = 3_000;
 
 /// Takes preemptions out of `failed`, which came from `plan`.
-pub fn minimise(
+pub(crate) fn minimise(
     launcher: &mut Launcher,
     plan: &Plan,
     failed: &Execution,

@@ -10,24 +10,23 @@
 //! What runs here is not trusted: it may crash, hang, or write into the page. Each costs one
 //! schedule and a clear word.
 
-pub mod execution;
-pub mod explained;
-pub mod launcher;
-pub mod minimise;
-pub mod page;
-pub mod plan;
-pub mod program;
-pub mod reproducer;
-pub mod search;
-pub mod steps;
-pub mod symbols;
+pub(crate) mod execution;
+pub(crate) mod explained;
+pub(crate) mod launcher;
+pub(crate) mod minimise;
+pub(crate) mod page;
+pub(crate) mod plan;
+pub(crate) mod program;
+pub(crate) mod reproducer;
+pub(crate) mod search;
+pub(crate) mod steps;
+pub(crate) mod symbols;
 
-pub use execution::{Execution, Failure, FailureKind};
-pub use explained::Explained;
-pub use launcher::{LaunchError, Launcher};
-pub use plan::Plan;
-pub use program::{Program, ProgramError};
-pub use reproducer::RunReproducer;
-pub use search::{Search, SearchPlan};
-pub use steps::Steps;
-pub use symbols::Symbols;
+pub(crate) use execution::Execution;
+pub(crate) use explained::Explained;
+pub(crate) use launcher::{LaunchError, Launcher};
+pub(crate) use plan::Plan;
+pub(crate) use program::Program;
+pub(crate) use reproducer::RunReproducer;
+pub(crate) use search::{Search, SearchPlan};
+pub(crate) use symbols::Symbols;

@@ -14,14 +14,14 @@ use super::steps::Steps;
 
 /// See the [module](self).
 #[derive(Debug)]
-pub struct Page {
+pub(crate) struct Page {
     file: File,
     core: u32,
 }
 
 /// What the runtime says of an execution, as it stands in the page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PageResult {
+pub(crate) struct PageResult {
     pub(super) started: bool,
     pub(super) outcome: u32,
     pub(super) steps: u64,
@@ -45,7 +45,7 @@ pub struct PageResult {
 
 impl Page {
     /// A page for a program whose threads are to share core number `core`.
-    pub fn new(core: u32) -> io::Result<Page> {
+    pub(crate) fn new(core: u32) -> io::Result<Page> {
         let memory = rustix::fs::memfd_create("heisenbed-run", MemfdFlags::CLOEXEC)?;
         rustix::fs::ftruncate(&memory, wire::PAGE_SIZE)?;
         let file = File::from(memory);
@@ -53,12 +53,12 @@ impl Page {
     }
 
     /// For the program.
-    pub fn file(&self) -> &File {
+    pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
     /// Writes what the next execution is to do.
-    pub fn write(&self, plan: &Plan) -> io::Result<()> {
+    pub(crate) fn write(&self, plan: &Plan) -> io::Result<()> {
         self.file
             .write_all_at(&self.config(plan), wire::AT_CONFIG)?;
         if matches!(plan.strategy, Strategy::Urw) {
@@ -120,14 +120,14 @@ impl Page {
     }
 
     /// Whether what was written for this plan is still there. If not, the program wrote over it.
-    pub fn is_intact(&self, plan: &Plan) -> io::Result<bool> {
+    pub(crate) fn is_intact(&self, plan: &Plan) -> io::Result<bool> {
         let mut there = vec![0; wire::CONFIG_BYTES];
         self.file.read_exact_at(&mut there, wire::AT_CONFIG)?;
         Ok(there == self.config(plan))
     }
 
     /// Reads what became of it.
-    pub fn result(&self) -> io::Result<PageResult> {
+    pub(crate) fn result(&self) -> io::Result<PageResult> {
         let mut bytes = vec![0; wire::RESULT_THREAD_STEPS];
         self.file.read_exact_at(&mut bytes, wire::AT_RESULT)?;
         let bytes = Bytes(&bytes);
@@ -163,7 +163,7 @@ impl Page {
 
     /// Who took the steps, and the runs that began by a preemption. Less than all, if there were
     /// more runs than the page holds.
-    pub fn taken(&self, result: &PageResult) -> io::Result<(Steps, Vec<usize>)> {
+    pub(crate) fn taken(&self, result: &PageResult) -> io::Result<(Steps, Vec<usize>)> {
         let count = (result.taken as usize).min(wire::MAX_DECISIONS);
         let mut bytes = vec![0; count * 8];
         self.file.read_exact_at(&mut bytes, wire::AT_TAKEN)?;
@@ -183,18 +183,8 @@ impl Page {
         Ok((steps, preempted))
     }
 
-    /// Who could go on at each of the first `steps` steps, a bit a thread; 0 where nobody was
-    /// asked.
-    pub fn able(&self, steps: u64) -> io::Result<Vec<u64>> {
-        let count = (steps as usize).min(wire::MAX_ABLE);
-        let mut bytes = vec![0; count * 8];
-        self.file.read_exact_at(&mut bytes, wire::AT_ABLE)?;
-        let bytes = Bytes(&bytes);
-        Ok((0..count).map(|at| bytes.u64(at * 8)).collect())
-    }
-
     /// How many steps each thread took.
-    pub fn thread_steps(&self, result: &PageResult) -> io::Result<Vec<u64>> {
+    pub(crate) fn thread_steps(&self, result: &PageResult) -> io::Result<Vec<u64>> {
         let mut bytes = vec![0; result.threads as usize * 8];
         let at = wire::AT_RESULT + wire::RESULT_THREAD_STEPS as u64;
         self.file.read_exact_at(&mut bytes, at)?;
@@ -205,7 +195,7 @@ impl Page {
     }
 
     /// What was done, in order. Less than all, if there was more than the page holds.
-    pub fn events(&self, result: &PageResult) -> io::Result<Vec<Event>> {
+    pub(crate) fn events(&self, result: &PageResult) -> io::Result<Vec<Event>> {
         let count = (result.events as usize).min(wire::MAX_EVENTS);
         let mut bytes = vec![0; count * wire::EVENT_BYTES];
         self.file.read_exact_at(&mut bytes, wire::AT_EVENTS)?;
@@ -236,29 +226,6 @@ impl Page {
         let bytes = Bytes(&bytes);
         let frames = (0..wire::MAX_FRAMES).map(|at| bytes.u64(at * 8));
         Ok(frames.take_while(|frame| *frame != 0).collect())
-    }
-
-    /// What was sent over the tracking socket: the descriptor, and the bytes, in order.
-    pub fn payload(&self, result: &PageResult) -> io::Result<Vec<(u32, Vec<u8>)>> {
-        let mut bytes = vec![0; result.payload as usize];
-        self.file.read_exact_at(&mut bytes, wire::AT_PAYLOAD)?;
-        let mut sends = Vec::new();
-        let mut rest = &bytes[..];
-        while rest.len() >= 8 {
-            let length = Bytes(rest).u32(0) as usize;
-            let from = Bytes(rest).u32(4);
-            let Some(sent) = rest.get(8..8 + length) else {
-                break;
-            };
-            sends.push((from, sent.to_vec()));
-            rest = &rest[8 + length..];
-        }
-        Ok(sends)
-    }
-
-    /// Forgets which instructions touch shared memory.
-    pub fn forget_hot(&self) -> io::Result<()> {
-        self.file.write_all_at(&[0; wire::HOT_BYTES], wire::AT_HOT)
     }
 }
 

@@ -6,7 +6,7 @@ use super::steps::Steps;
 
 /// How a program's threads are scheduled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strategy {
+pub(crate) enum Strategy {
     /// In parallel, as they like; recorded.
     Observe,
     /// In parallel, with delays drawn from the seed.
@@ -28,7 +28,7 @@ pub enum Strategy {
 
 impl Strategy {
     /// Its name on the command line.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Strategy::Observe => "observe",
             Strategy::Perturb => "perturb",
@@ -41,7 +41,7 @@ impl Strategy {
     }
 
     /// Whether one thread runs at a time.
-    pub fn is_controlled(self) -> bool {
+    pub(crate) fn is_controlled(self) -> bool {
         !matches!(self, Strategy::Observe | Strategy::Perturb)
     }
 
@@ -66,46 +66,44 @@ impl Strategy {
 
 /// What one execution is to do. The same plan for the same program gives the same execution.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Who decides, after `steps`.
-    pub strategy: Strategy,
+    pub(crate) strategy: Strategy,
     /// Where the draws come from.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// The number of the schedule: another one draws others.
-    pub index: u64,
+    pub(crate) index: u64,
     /// Steps to take first.
-    pub steps: Steps,
+    pub(crate) steps: Steps,
     /// Whether an execution that cannot take them ends there.
-    pub strict: bool,
+    pub(crate) strict: bool,
     /// How often a timed wait may end before it must, in percent.
-    pub early_percent: u32,
+    pub(crate) early_percent: u32,
     /// Whether condition variables may wake up without a signal.
-    pub spurious: bool,
+    pub(crate) spurious: bool,
     /// Record the stack of each visible action.
-    pub stacks: bool,
-    /// Record who could go on at each step.
-    pub able: bool,
+    pub(crate) stacks: bool,
     /// More steps are a livelock.
-    pub max_steps: u64,
+    pub(crate) max_steps: u64,
     /// About how many steps an execution has.
-    pub expected_steps: u64,
+    pub(crate) expected_steps: u64,
     /// About how many steps each thread takes.
-    pub expected: Vec<u64>,
+    pub(crate) expected: Vec<u64>,
     /// Where virtual time begins: nanoseconds since 1970.
-    pub start_time_ns: u64,
+    pub(crate) start_time_ns: u64,
     /// The tracking socket's path; empty for none.
-    pub socket: String,
+    pub(crate) socket: String,
 }
 
 /// How often a timed wait ends early where nothing else was asked for.
-pub const EARLY_PERCENT: u32 = 10;
+pub(crate) const EARLY_PERCENT: u32 = 10;
 
 /// Virtual time begins here where nothing else was asked for: 2025-01-01.
-pub const START_TIME_NS: u64 = 1_735_689_600_000_000_000;
+pub(crate) const START_TIME_NS: u64 = 1_735_689_600_000_000_000;
 
 impl Plan {
     /// Schedule `index` of `seed`.
-    pub fn new(strategy: Strategy, seed: u64, index: u64) -> Plan {
+    pub(crate) fn new(strategy: Strategy, seed: u64, index: u64) -> Plan {
         Plan {
             strategy,
             seed,
@@ -115,7 +113,6 @@ impl Plan {
             early_percent: EARLY_PERCENT,
             spurious: false,
             stacks: false,
-            able: false,
             max_steps: 1_000_000,
             expected_steps: 100,
             expected: Vec::new(),
@@ -125,7 +122,7 @@ impl Plan {
     }
 
     /// The same steps again, and nothing else.
-    pub fn again(&self, steps: Steps) -> Plan {
+    pub(crate) fn again(&self, steps: Steps) -> Plan {
         Plan {
             strategy: Strategy::First,
             steps,
@@ -139,7 +136,6 @@ impl Plan {
         bit(self.stacks, flag::STACKS)
             | bit(self.spurious, flag::SPURIOUS)
             | bit(self.strict, flag::STRICT)
-            | bit(self.able, flag::ABLE)
             | bit(self.strategy.is_controlled(), flag::PIN)
     }
 }

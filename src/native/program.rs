@@ -10,22 +10,22 @@ use thiserror::Error;
 
 /// A program with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program {
+pub(crate) struct Program {
     /// Where it is; absolute.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Without its own name.
-    pub args: Vec<OsString>,
+    pub(crate) args: Vec<OsString>,
     /// Variables that are set for it, beside those that it inherits.
-    pub env: Vec<(OsString, OsString)>,
+    pub(crate) env: Vec<(OsString, OsString)>,
     /// The build id that the linker wrote, or a digest of the file where it wrote none.
-    pub build_id: String,
+    pub(crate) build_id: String,
     /// What it uses that is not controlled.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Why a program cannot be run under control.
 #[derive(Debug, Error)]
-pub enum ProgramError {
+pub(crate) enum ProgramError {
     /// It is not there.
     #[error("{0}: no such program, neither as a path nor in PATH")]
     NotFound(String),
@@ -81,7 +81,7 @@ pub enum ProgramError {
 
 impl Program {
     /// The program that `name` names, as a shell would find it.
-    pub fn find(name: &OsString, args: &[OsString]) -> Result<Program, ProgramError> {
+    pub(crate) fn find(name: &OsString, args: &[OsString]) -> Result<Program, ProgramError> {
         let path = locate(name)
             .ok_or_else(|| ProgramError::NotFound(name.to_string_lossy().into_owned()))?;
         let bytes = std::fs::read(&path).map_err(|error| ProgramError::Unreadable {

@@ -15,23 +15,23 @@ use super::steps::Steps;
 /// See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RunReproducer {
+pub(crate) struct RunReproducer {
     /// Always `run`: other reproducers have no such key.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// The version of this format: 1.
-    pub version: u32,
+    pub(crate) version: u32,
     /// The program, its arguments, and what it was built from.
-    pub program: ProgramRecord,
+    pub(crate) program: ProgramRecord,
     /// How its threads were scheduled.
-    pub schedule: ScheduleRecord,
+    pub(crate) schedule: ScheduleRecord,
     /// What must come of it.
-    pub expect: Expected,
+    pub(crate) expect: Expected,
 }
 
 /// `kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A schedule of a program.
     Run,
 }
@@ -39,51 +39,51 @@ pub enum Kind {
 /// `[program]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ProgramRecord {
+pub(crate) struct ProgramRecord {
     /// Where it was.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Its arguments.
-    pub args: Vec<String>,
+    pub(crate) args: Vec<String>,
     /// The build id that the linker gave it, or a digest of its file.
-    pub build_id: String,
+    pub(crate) build_id: String,
 }
 
 /// `[schedule]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ScheduleRecord {
+pub(crate) struct ScheduleRecord {
     /// Who took the steps.
-    pub steps: Steps,
+    pub(crate) steps: Steps,
     /// Where its random numbers come from.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// The same.
-    pub index: u64,
+    pub(crate) index: u64,
     /// Where its clock begins: nanoseconds since 1970.
-    pub start_time_ns: u64,
+    pub(crate) start_time_ns: u64,
     /// Whether condition variables might wake up without a signal.
-    pub spurious: bool,
+    pub(crate) spurious: bool,
     /// Steps that were a livelock.
-    pub max_steps: u64,
+    pub(crate) max_steps: u64,
     /// The tracking socket.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub socket: String,
+    pub(crate) socket: String,
 }
 
 /// `[expect]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Expected {
+pub(crate) struct Expected {
     /// The kind of failure.
-    pub failure: FailureKind,
+    pub(crate) failure: FailureKind,
     /// In one line.
-    pub summary: String,
+    pub(crate) summary: String,
     /// How many preemptions it takes.
-    pub preemptions: u64,
+    pub(crate) preemptions: u64,
 }
 
 /// Why a file is no reproducer of a run.
 #[derive(Debug, Error)]
-pub enum RunReproducerError {
+pub(crate) enum RunReproducerError {
     /// It cannot be read.
     #[error("{}: {error}", path.display())]
     Unreadable {
@@ -112,7 +112,7 @@ pub enum RunReproducerError {
 
 impl RunReproducer {
     /// Of a failing execution.
-    pub fn new(
+    pub(crate) fn new(
         program: &Program,
         plan: &Plan,
         execution: &Execution,
@@ -148,7 +148,7 @@ impl RunReproducer {
     }
 
     /// Whether a text is one, as far as its first lines say.
-    pub fn is_one(text: &str) -> bool {
+    pub(crate) fn is_one(text: &str) -> bool {
         text.lines().any(|line| {
             let line: String = line.split_whitespace().collect();
             line == "kind=\"run\""
@@ -156,7 +156,7 @@ impl RunReproducer {
     }
 
     /// Reads one.
-    pub fn read(path: &Path) -> Result<RunReproducer, RunReproducerError> {
+    pub(crate) fn read(path: &Path) -> Result<RunReproducer, RunReproducerError> {
         let text =
             std::fs::read_to_string(path).map_err(|error| RunReproducerError::Unreadable {
                 path: path.to_owned(),
@@ -177,18 +177,18 @@ impl RunReproducer {
     }
 
     /// As text.
-    pub fn to_text(&self) -> Result<String, toml::ser::Error> {
+    pub(crate) fn to_text(&self) -> Result<String, toml::ser::Error> {
         toml::to_string(self)
     }
 
     /// The program that it names, as it is now.
-    pub fn program(&self) -> Result<Program, ProgramError> {
+    pub(crate) fn program(&self) -> Result<Program, ProgramError> {
         let args: Vec<OsString> = self.program.args.iter().map(OsString::from).collect();
         Program::find(&self.program.path.clone().into_os_string(), &args)
     }
 
     /// The plan that gives the schedule again.
-    pub fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self) -> Plan {
         let schedule = &self.schedule;
         Plan {
             spurious: schedule.spurious,

@@ -8,50 +8,50 @@ use super::plan::{Plan, Strategy};
 
 /// What is searched for, and how long.
 #[derive(Clone, Debug)]
-pub struct SearchPlan {
+pub(crate) struct SearchPlan {
     /// What each schedule is made of.
-    pub plan: Plan,
+    pub(crate) plan: Plan,
     /// How many to draw.
-    pub schedules: u64,
+    pub(crate) schedules: u64,
     /// The number of the first.
-    pub first: u64,
+    pub(crate) first: u64,
     /// How long to draw.
-    pub duration: Option<Duration>,
+    pub(crate) duration: Option<Duration>,
     /// Go on after a failure.
-    pub keep_going: bool,
+    pub(crate) keep_going: bool,
 }
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
-pub struct Search {
+pub(crate) struct Search {
     /// Executions that came to an end of their own, or failed.
-    pub schedules: u64,
+    pub(crate) schedules: u64,
     /// Steps of all of them.
-    pub steps: u64,
+    pub(crate) steps: u64,
     /// The most threads that one had.
-    pub threads: u32,
+    pub(crate) threads: u32,
     /// The most steps that one had.
-    pub longest: u64,
+    pub(crate) longest: u64,
     /// Executions that failed.
-    pub failures: u64,
+    pub(crate) failures: u64,
     /// The first that did, and how it was made.
-    pub failed: Option<(Plan, Execution)>,
+    pub(crate) failed: Option<(Plan, Execution)>,
     /// Executions that a limit of the runtime ended: they say nothing.
-    pub unusable: u64,
+    pub(crate) unusable: u64,
     /// Why, for the first of them.
-    pub unusable_why: Option<String>,
+    pub(crate) unusable_why: Option<String>,
     /// Calls that were left to the system.
-    pub outside: u64,
+    pub(crate) outside: u64,
     /// Processes that the program started.
-    pub children: u64,
+    pub(crate) children: u64,
     /// Processes that it left behind.
-    pub swept: u64,
+    pub(crate) swept: u64,
     /// Loads and stores that were seen.
-    pub accesses: u64,
+    pub(crate) accesses: u64,
     /// All that were asked for were drawn.
-    pub complete: bool,
+    pub(crate) complete: bool,
     /// How long it took.
-    pub elapsed: Duration,
+    pub(crate) elapsed: Duration,
 }
 
 /// After so many executions in a row that say nothing, no other will.
@@ -59,7 +59,7 @@ const MAX_UNUSABLE: u64 = 3;
 
 impl Search {
     /// Draws schedules. `keep_going` is told how many were drawn, and says whether to go on.
-    pub fn run(
+    pub(crate) fn run(
         launcher: &mut Launcher,
         search: &SearchPlan,
         mut keep_going: impl FnMut(&Search) -> bool,

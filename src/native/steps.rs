@@ -12,50 +12,33 @@ use heisenbed_runtime::protocol::{MAX_DECISIONS, MAX_THREADS};
 /// empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct Steps(Vec<(u32, u32)>);
+pub(crate) struct Steps(Vec<(u32, u32)>);
 
 /// Why a text is none.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("`{word}` is no run of steps: expected `t0*3` (thread 0, three steps)")]
-pub struct StepsError {
+pub(crate) struct StepsError {
     word: String,
 }
 
 impl Steps {
     /// No step.
-    pub fn new() -> Steps {
+    pub(crate) fn new() -> Steps {
         Steps::default()
     }
 
     /// The runs, in order.
-    pub fn runs(&self) -> &[(u32, u32)] {
+    pub(crate) fn runs(&self) -> &[(u32, u32)] {
         &self.0
     }
 
     /// Adds steps of a thread at the end.
-    pub fn push(&mut self, thread: u32, count: u32) {
+    pub(crate) fn push(&mut self, thread: u32, count: u32) {
         match self.0.last_mut() {
             _ if count == 0 => {}
             Some((last, so_far)) if *last == thread => *so_far = so_far.saturating_add(count),
             _ => self.0.push((thread, count)),
         }
-    }
-
-    /// How many there are.
-    pub fn total(&self) -> u64 {
-        self.0.iter().map(|(_, count)| u64::from(*count)).sum()
-    }
-
-    /// The first steps.
-    pub fn truncated(&self, steps: u64) -> Steps {
-        let mut left = steps;
-        let mut result = Steps::new();
-        for (thread, count) in &self.0 {
-            let taken = u64::from(*count).min(left);
-            result.push(*thread, taken as u32);
-            left -= taken;
-        }
-        result
     }
 }
 
@@ -135,8 +118,6 @@ mod tests {
         let steps: Steps = "t0*3 t1 t1*2 t700".parse().unwrap();
         assert_eq!(steps.runs(), [(0, 3), (1, 3), (700, 1)]);
         assert_eq!(steps.to_string(), "t0*3 t1*3 t700");
-        assert_eq!(steps.total(), 7);
-        assert_eq!(steps.truncated(4).to_string(), "t0*3 t1");
     }
 
     #[test]

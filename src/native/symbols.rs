@@ -8,7 +8,7 @@ use addr2line::Loader;
 use object::{Object, ObjectSymbol, SymbolKind};
 
 /// The files that a program is made of, and where they are in its memory.
-pub struct Symbols {
+pub(crate) struct Symbols {
     modules: Vec<Module>,
     loaded: RefCell<BTreeMap<PathBuf, Option<Loaded>>>,
 }
@@ -32,20 +32,20 @@ struct Loaded {
 
 /// A place in a program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct Place {
     /// The function, without its arguments' types.
-    pub function: Option<String>,
+    pub(crate) function: Option<String>,
     /// The file, and the line.
-    pub line: Option<(String, u32)>,
+    pub(crate) line: Option<(String, u32)>,
     /// The file that the code is in, and where in it: the same in every run.
-    pub module: String,
+    pub(crate) module: String,
     /// Whether that is the program itself, not a library, and not a header of the system.
-    pub is_own: bool,
+    pub(crate) is_own: bool,
 }
 
 impl Symbols {
     /// Of a process, by its `/proc/PID/maps`.
-    pub fn new(maps: &str) -> Symbols {
+    pub(crate) fn new(maps: &str) -> Symbols {
         let mut modules: Vec<Module> = Vec::new();
         for line in maps.lines() {
             match (module_of(line), modules.last_mut()) {
@@ -64,14 +64,14 @@ impl Symbols {
     }
 
     /// Where `pc` is: of what the compiler has put into one another, what is the program's own.
-    pub fn place(&self, pc: u64) -> Place {
+    pub(crate) fn place(&self, pc: u64) -> Place {
         let places = self.places(pc);
         let own = places.iter().position(|place| place.is_own).unwrap_or(0);
         places.into_iter().nth(own).unwrap_or_default()
     }
 
     /// Where `pc` is: the innermost first of what the compiler has put into one another.
-    pub fn places(&self, pc: u64) -> Vec<Place> {
+    pub(crate) fn places(&self, pc: u64) -> Vec<Place> {
         let Some(module) = self.module(pc) else {
             return vec![Place {
                 module: format!("{pc:#x}"),
@@ -107,7 +107,7 @@ impl Symbols {
     }
 
     /// The variable at `address`, as `name` or `name+8`.
-    pub fn variable(&self, address: u64) -> Option<String> {
+    pub(crate) fn variable(&self, address: u64) -> Option<String> {
         let module = self.module(address)?;
         let in_file = address - module.begin + module.offset;
         let mut found = None;

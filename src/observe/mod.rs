@@ -17,7 +17,7 @@ use std::ops::ControlFlow;
 
 use thiserror::Error;
 
-pub use run::RunMessages;
+pub(crate) use run::RunMessages;
 
 use crate::import::accounting::Accounting;
 use crate::import::allocation;
@@ -29,7 +29,7 @@ use crate::trace::text::TextReader;
 use crate::trace::{capture, journal};
 
 /// Takes observations one by one, until it has had enough.
-pub type Visit<'a> = dyn FnMut(Observation) -> ControlFlow<()> + 'a;
+pub(crate) type Visit<'a> = dyn FnMut(Observation) -> ControlFlow<()> + 'a;
 
 /// What a source says of itself beside its observations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,9 +61,9 @@ pub struct Seen {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LiveBytes {
     /// Buffers, by memory: DRAM, L1, L1_SMALL, TRACE.
-    pub plain: [u64; 4],
+    pub(crate) plain: [u64; 4],
     /// Circular buffers, which live in L1.
-    pub circular: u64,
+    pub(crate) circular: u64,
 }
 
 /// Why a source cannot be read.
@@ -142,7 +142,7 @@ pub fn each_line(log: impl io::BufRead, visit: &mut Visit) -> Result<Seen, Obser
 
 impl Seen {
     /// What the account of an allocator's records says of them.
-    pub fn of_records(format: ImportFormat, accounting: &Accounting) -> Seen {
+    pub(crate) fn of_records(format: ImportFormat, accounting: &Accounting) -> Seen {
         Seen {
             position_word: format.position_word(),
             // Such a log begins and ends with its program.
@@ -156,7 +156,7 @@ impl Seen {
     }
 
     /// The same, with the damage of the text that it was read from.
-    pub fn damaged(self, text: &TextReader) -> Seen {
+    pub(crate) fn damaged(self, text: &TextReader) -> Seen {
         Seen {
             damage: text.damage().map(str::to_owned),
             ..self
@@ -164,7 +164,7 @@ impl Seen {
     }
 
     /// What keeps the observations from being all, or in order.
-    pub fn note(&self) -> Option<String> {
+    pub(crate) fn note(&self) -> Option<String> {
         self.damage.clone().or(self.order.map(str::to_owned))
     }
 }

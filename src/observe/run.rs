@@ -91,7 +91,7 @@ fn live_bytes(checker: &Checker, devices: u16) -> Vec<LiveBytes> {
 
 /// Follows the events of a run and reports what they show of messages. Positions count events.
 #[derive(Debug)]
-pub struct RunMessages {
+pub(crate) struct RunMessages {
     senders: Senders,
     wires: Vec<InFlight>,
     registry: Registry,
@@ -107,7 +107,7 @@ pub struct RunMessages {
 impl RunMessages {
     /// Before the first event of a run of `scenario`; `server_recorded`: the server's own stream is
     /// among the events.
-    pub fn new(scenario: &Scenario, server_recorded: bool) -> RunMessages {
+    pub(crate) fn new(scenario: &Scenario, server_recorded: bool) -> RunMessages {
         RunMessages {
             senders: Senders::new(scenario),
             wires: InFlight::of_all(scenario),
@@ -123,7 +123,7 @@ impl RunMessages {
 
     /// Takes the next event of the merged schedule. What contradicts itself is passed over: the
     /// checker says that.
-    pub fn observe(&mut self, merged: &MergedEvent, sink: &mut dyn FnMut(Observation)) {
+    pub(crate) fn observe(&mut self, merged: &MergedEvent, sink: &mut dyn FnMut(Observation)) {
         self.events += 1;
         if merged.stream == SERVER_STREAM {
             if let Event::Receive { conn, .. } = merged.event {
@@ -171,7 +171,7 @@ impl RunMessages {
     }
 
     /// The run has ended with all its threads.
-    pub fn finish(&mut self, sink: &mut dyn FnMut(Observation)) {
+    pub(crate) fn finish(&mut self, sink: &mut dyn FnMut(Observation)) {
         let position = self.events;
         self.registry.flush(&mut |message, outcome| {
             sink(took_effect(position, None, message, &outcome));

@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
-pub use self::table::{BufferSum, TableComparison};
+pub(crate) use self::table::{BufferSum, TableComparison};
 use self::table::{OpenLife, TableWatch};
 use super::message_check::{FirstFinding, MessageFinding, Noted, RecentlyFreed};
 use crate::import::allocation::{AllocationEvent, AllocationRecord, Buffer};
@@ -38,7 +38,7 @@ use crate::import::live_table::LiveTable;
 use crate::import::stacks::StackId;
 
 /// How many live buffers [`AllocationReport::live`] lists at most.
-pub const MAX_LIVE_LISTED: usize = 1000;
+pub(crate) const MAX_LIVE_LISTED: usize = 1000;
 /// Lives of one address that are kept at once; more can only be damage.
 const MAX_LIVES: usize = 16;
 /// Threads and devices that are counted; more can only be damage.
@@ -46,7 +46,7 @@ const MAX_COUNTED: usize = 1 << 16;
 
 /// Something that a reader of the report should know, but that is no divergence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AllocationNote {
+pub(crate) enum AllocationNote {
     /// A release of a buffer that was allocated before the records begin.
     AllocatedEarlier,
     /// A buffer's object ended, and no release followed.
@@ -57,7 +57,7 @@ pub enum AllocationNote {
 
 impl AllocationNote {
     /// Its name.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             AllocationNote::AllocatedEarlier => "allocated-earlier",
             AllocationNote::HolderEnded => "holder-ended",
@@ -68,69 +68,69 @@ impl AllocationNote {
 
 /// A buffer that is live at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LiveRecord {
+pub(crate) struct LiveRecord {
     /// What its allocation said.
-    pub buffer: Buffer,
+    pub(crate) buffer: Buffer,
     /// Where; 0 where no record says so, but the allocator's own table.
-    pub position: u64,
+    pub(crate) position: u64,
     /// The thread that allocated it, where the source knows.
-    pub thread: Option<u64>,
+    pub(crate) thread: Option<u64>,
 }
 
 /// Buffers that are live at the end and come from one place in the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LiveGroup {
+pub(crate) struct LiveGroup {
     /// The first of them.
-    pub first: LiveRecord,
+    pub(crate) first: LiveRecord,
     /// How many there are.
-    pub buffers: u64,
+    pub(crate) buffers: u64,
     /// Their sizes together.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// The outcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AllocationReport {
+pub(crate) struct AllocationReport {
     /// Records read.
-    pub records: u64,
+    pub(crate) records: u64,
     /// Allocations among them.
-    pub allocations: u64,
+    pub(crate) allocations: u64,
     /// Releases among them; one that is requested and completed counts once.
-    pub releases: u64,
+    pub(crate) releases: u64,
     /// Failed allocations among them.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// How many threads they name.
-    pub threads: u64,
+    pub(crate) threads: u64,
     /// How many devices they name.
-    pub devices: u64,
+    pub(crate) devices: u64,
     /// Findings by kind.
-    pub findings: BTreeMap<MessageFinding, u64>,
+    pub(crate) findings: BTreeMap<MessageFinding, u64>,
     /// The first finding.
-    pub first: Option<FirstFinding>,
+    pub(crate) first: Option<FirstFinding>,
     /// What else is worth knowing.
-    pub notes: BTreeMap<AllocationNote, Noted>,
+    pub(crate) notes: BTreeMap<AllocationNote, Noted>,
     /// The most bytes that were live at once, or at least that many.
-    pub peak_bytes: u64,
+    pub(crate) peak_bytes: u64,
     /// Buffers that were allocated before the records are in the peak.
-    pub peak_is_least: bool,
+    pub(crate) peak_is_least: bool,
     /// How many buffers are live at the end.
-    pub live_total: u64,
+    pub(crate) live_total: u64,
     /// Their sizes together.
-    pub live_bytes: u64,
+    pub(crate) live_bytes: u64,
     /// The first [`MAX_LIVE_LISTED`] of them, by position.
-    pub live: Vec<LiveRecord>,
+    pub(crate) live: Vec<LiveRecord>,
     /// All of them by device, type and call stack; most bytes first.
-    pub groups: Vec<LiveGroup>,
+    pub(crate) groups: Vec<LiveGroup>,
     /// The records against the allocator's own table, where the source has it. What is live at the
     /// end is then what the table has in use.
-    pub table: Option<TableComparison>,
+    pub(crate) table: Option<TableComparison>,
 }
 
 type Key = (u32, i32, u8, u64);
 
 /// Checks a stream of records; see the [module](self) for what it finds.
 #[derive(Default)]
-pub struct AllocationCheck {
+pub(crate) struct AllocationCheck {
     begins_in_the_middle: bool,
     report: AllocationReport,
     live: FxHashMap<Key, SmallVec<[Life; 1]>>,
@@ -157,7 +157,7 @@ struct Life {
 
 impl AllocationCheck {
     /// `begins_in_the_middle`: records may be about buffers that were allocated before the first.
-    pub fn new(begins_in_the_middle: bool) -> AllocationCheck {
+    pub(crate) fn new(begins_in_the_middle: bool) -> AllocationCheck {
         AllocationCheck {
             begins_in_the_middle,
             ..AllocationCheck::default()
@@ -165,12 +165,12 @@ impl AllocationCheck {
     }
 
     /// Before the first record: what the allocator's own table has in use after the last.
-    pub fn compare_with(&mut self, table: &LiveTable) {
+    pub(crate) fn compare_with(&mut self, table: &LiveTable) {
         self.table = Some(TableWatch::new(table));
     }
 
     /// Takes the next record.
-    pub fn observe(&mut self, record: &AllocationRecord) {
+    pub(crate) fn observe(&mut self, record: &AllocationRecord) {
         self.report.records += 1;
         if let (Some(table), Some(buffer)) = (&mut self.table, record.buffer()) {
             table.mention(&buffer);
@@ -215,7 +215,7 @@ impl AllocationCheck {
     }
 
     /// The outcome, at the end of the records.
-    pub fn finish(mut self) -> AllocationReport {
+    pub(crate) fn finish(mut self) -> AllocationReport {
         let mut live = Vec::new();
         let mut open = Vec::new();
         let lives: Vec<Life> = self.live.values().flatten().copied().collect();

@@ -111,7 +111,7 @@ impl Checker {
     }
 
     /// Threads that could not go on when the run was given up, in order.
-    pub fn blocked_threads(&self) -> Vec<u16> {
+    pub(crate) fn blocked_threads(&self) -> Vec<u16> {
         self.blocked.iter().map(|blocked| blocked.thread).collect()
     }
 
@@ -121,7 +121,7 @@ impl Checker {
     }
 
     /// The divergences so far, in order: the first 64 of them.
-    pub fn listed(&self) -> &[Divergence] {
+    pub(crate) fn listed(&self) -> &[Divergence] {
         &self.judge.listed
     }
 
@@ -134,7 +134,7 @@ impl Checker {
     /// Brings a completed run to rest whose server is the checker's own registry: what is still
     /// held takes effect, and what the registry then shows is compared with what is live.
     /// [`Checker::listed`] says what that found.
-    pub fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         self.settle();
         if self.reconstructs() {
             self.judge.compare_table(&rest::table(&self.registry));

@@ -20,17 +20,17 @@ const MAX_LISTED: usize = 64;
 /// Counts divergences, with the truth at hand.
 #[derive(Debug)]
 pub(super) struct Judge {
-    pub truth: Truth,
-    pub divergences: BTreeMap<Kind, u64>,
-    pub first: Option<Divergence>,
+    pub(crate) truth: Truth,
+    pub(crate) divergences: BTreeMap<Kind, u64>,
+    pub(crate) first: Option<Divergence>,
     /// The first divergences, in order.
-    pub listed: Vec<Divergence>,
-    pub messages: u64,
+    pub(crate) listed: Vec<Divergence>,
+    pub(crate) messages: u64,
     devices: u16,
     /// Whether totals come without the circular buffers.
     hides_circular: bool,
     /// Whether messages carry thread and generation.
-    pub extended: bool,
+    pub(crate) extended: bool,
 }
 
 /// What a message is about, and who sent it.
@@ -41,7 +41,7 @@ struct About {
 }
 
 impl Judge {
-    pub fn new(scenario: &Scenario) -> Judge {
+    pub(crate) fn new(scenario: &Scenario) -> Judge {
         Judge {
             truth: Truth::new(scenario.devices),
             divergences: BTreeMap::new(),
@@ -57,7 +57,7 @@ impl Judge {
         }
     }
 
-    pub fn count(&mut self, divergence: Divergence) {
+    pub(crate) fn count(&mut self, divergence: Divergence) {
         *self.divergences.entry(divergence.kind).or_default() += 1;
         if self.listed.len() < MAX_LISTED {
             self.listed.push(divergence);
@@ -69,19 +69,19 @@ impl Judge {
     }
 
     /// A message never took effect.
-    pub fn lost(&mut self, sent: &Sent) {
+    pub(crate) fn lost(&mut self, sent: &Sent) {
         self.count(at(Kind::LostMessage, &about_sent(sent)));
     }
 
     /// A frame held pieces of several messages, one of them `sent`.
-    pub fn torn(&mut self, sent: &Sent) {
+    pub(crate) fn torn(&mut self, sent: &Sent) {
         self.count(at(Kind::TornFrame, &about_sent(sent)));
     }
 
     /// The registry took `message`, which `sent` let it take: `sent` itself, or one that was held
     /// for it.
     #[inline]
-    pub fn judge(&mut self, message: &Message, outcome: &Outcome, sent: &Sent) {
+    pub(crate) fn judge(&mut self, message: &Message, outcome: &Outcome, sent: &Sent) {
         let is_sent = message.address == sent.handle.address
             && message
                 .extension
@@ -91,7 +91,7 @@ impl Judge {
 
     /// As [`Judge::judge`], for a message whose sending operation is not at hand.
     #[inline]
-    pub fn judge_late(&mut self, message: &Message, outcome: &Outcome, sent: Option<&Sent>) {
+    pub(crate) fn judge_late(&mut self, message: &Message, outcome: &Outcome, sent: Option<&Sent>) {
         let Some(about) = sent.map(about_sent).or_else(|| self.about(message)) else {
             return;
         };
@@ -195,7 +195,7 @@ impl Judge {
 
     /// What the server's totals of a device say now.
     #[inline]
-    pub fn show(&mut self, device: DeviceId, totals: &RegistryTotals) {
+    pub(crate) fn show(&mut self, device: DeviceId, totals: &RegistryTotals) {
         if self.first.is_some() {
             return;
         }
@@ -216,7 +216,7 @@ impl Judge {
     /// The prefix check: the server's total is off by at most what is in flight. After a divergence
     /// it means nothing.
     #[inline]
-    pub fn check_prefix(&mut self, device: DeviceId, memory: Memory) {
+    pub(crate) fn check_prefix(&mut self, device: DeviceId, memory: Memory) {
         if self.first.is_some() {
             return;
         }
@@ -232,7 +232,7 @@ impl Judge {
     }
 
     /// The check at rest: `table` against what is live.
-    pub fn compare_table(&mut self, table: &[TableEntry]) {
+    pub(crate) fn compare_table(&mut self, table: &[TableEntry]) {
         let mut shown = rustc_hash::FxHashSet::default();
         for entry in table {
             let Some(memory) = Memory::from_index(entry.memory) else {
@@ -307,7 +307,7 @@ impl Judge {
 
     /// The weaker check at rest: totals only. Layouts that do not carry circular buffers cannot be
     /// compared where such are live.
-    pub fn compare_totals(&mut self, totals: &[[u64; 4]]) {
+    pub(crate) fn compare_totals(&mut self, totals: &[[u64; 4]]) {
         for device in (0..self.devices).map(DeviceId) {
             for memory in Memory::ALL {
                 if memory == Memory::L1 && self.hides_circular && self.truth.has_circular(device) {

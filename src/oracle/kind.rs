@@ -156,17 +156,17 @@ pub struct Divergence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Leak {
     /// The device.
-    pub device: DeviceId,
+    pub(crate) device: DeviceId,
     /// The memory.
-    pub memory: Memory,
+    pub(crate) memory: Memory,
     /// The address.
-    pub address: u64,
+    pub(crate) address: u64,
     /// The size.
-    pub size_bytes: u64,
+    pub(crate) size_bytes: u64,
     /// The thread that allocated it.
-    pub thread: u16,
+    pub(crate) thread: u16,
     /// The index of the allocating operation in its thread, from 0.
-    pub op: u64,
+    pub(crate) op: u64,
 }
 
 /// What a check found.

@@ -27,29 +27,17 @@ mod replay;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead};
 
-pub use freed::FREED_WINDOW;
+pub(crate) use freed::FREED_WINDOW;
 pub(super) use freed::RecentlyFreed;
-pub use replay::MessageCheck;
-
-use crate::import::server_log::ServerLogReader;
+pub(crate) use replay::MessageCheck;
 
 /// How many keys [`MessageReport::live_at_end`] lists at most.
-pub const MAX_LIVE_LISTED: usize = 1000;
-
-/// Checks a whole log.
-pub fn check_server_log<R: BufRead>(log: &mut ServerLogReader<R>) -> io::Result<MessageReport> {
-    let mut check = MessageCheck::default();
-    for record in log {
-        check.observe(&record?);
-    }
-    Ok(check.finish())
-}
+pub(crate) const MAX_LIVE_LISTED: usize = 1000;
 
 /// What a log can show without truth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum MessageFinding {
+pub(crate) enum MessageFinding {
     /// A FREE of a key that is not live.
     UnknownFree,
     /// An ALLOC of a live key.
@@ -64,7 +52,7 @@ pub enum MessageFinding {
 
 impl MessageFinding {
     /// The name of the divergence.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             MessageFinding::UnknownFree => "unknown-free",
             MessageFinding::DuplicateAlloc => "duplicate-alloc",
@@ -77,7 +65,7 @@ impl MessageFinding {
 
 /// Something that a reader of the report should know, but that is no divergence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum MessageNote {
+pub(crate) enum MessageNote {
     /// The server holds a key whose ALLOC is not in the log: it starts in the middle, or lines are
     /// missing.
     LateAttach,
@@ -99,7 +87,7 @@ pub enum MessageNote {
 
 impl MessageNote {
     /// Its name.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             MessageNote::LateAttach => "late-attach",
             MessageNote::RefCountDisagreement => "ref-count-disagreement",
@@ -115,65 +103,65 @@ impl MessageNote {
 
 /// How often something was noted, and where first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Noted {
+pub(crate) struct Noted {
     /// How often.
-    pub count: u64,
+    pub(crate) count: u64,
     /// The first line.
-    pub first_line: u64,
+    pub(crate) first_line: u64,
 }
 
 /// The first finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FirstFinding {
+pub(crate) struct FirstFinding {
     /// What was found.
-    pub kind: MessageFinding,
+    pub(crate) kind: MessageFinding,
     /// The device; `None` when the line does not state it.
-    pub device: Option<i32>,
+    pub(crate) device: Option<i32>,
     /// The address.
-    pub address: u64,
+    pub(crate) address: u64,
     /// The line.
-    pub line: u64,
+    pub(crate) line: u64,
 }
 
 /// A key that is live when the log ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LiveKey {
+pub(crate) struct LiveKey {
     /// Device id.
-    pub device: i32,
+    pub(crate) device: i32,
     /// Buffer id.
-    pub address: u64,
+    pub(crate) address: u64,
     /// The last ALLOC's size, if the log shows it.
-    pub size_bytes: Option<u64>,
+    pub(crate) size_bytes: Option<u64>,
     /// The last ALLOC's buffer type, if the log shows it.
-    pub buffer_type: Option<u8>,
+    pub(crate) buffer_type: Option<u8>,
     /// The first owner.
-    pub pid: i32,
+    pub(crate) pid: i32,
     /// References.
-    pub ref_count: u64,
+    pub(crate) ref_count: u64,
     /// The line that shows it live first.
-    pub line: u64,
+    pub(crate) line: u64,
 }
 
 /// The outcome of the message-only check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MessageReport {
+pub(crate) struct MessageReport {
     /// Lines read.
-    pub lines: u64,
+    pub(crate) lines: u64,
     /// Lines that stand for a message.
-    pub messages: u64,
+    pub(crate) messages: u64,
     /// Messages of a type that the server does not know; not among `messages`.
-    pub unknown_messages: u64,
+    pub(crate) unknown_messages: u64,
     /// Findings by kind.
-    pub findings: BTreeMap<MessageFinding, u64>,
+    pub(crate) findings: BTreeMap<MessageFinding, u64>,
     /// The first finding.
-    pub first: Option<FirstFinding>,
+    pub(crate) first: Option<FirstFinding>,
     /// What else is worth knowing.
-    pub notes: BTreeMap<MessageNote, Noted>,
+    pub(crate) notes: BTreeMap<MessageNote, Noted>,
     /// Keys that a sweep removed because their first owner was dead: not released in time, so
     /// leaked or killed.
-    pub swept: u64,
+    pub(crate) swept: u64,
     /// How many keys are live at the end.
-    pub live_at_end_total: u64,
+    pub(crate) live_at_end_total: u64,
     /// The first [`MAX_LIVE_LISTED`] of them, by line of origin.
-    pub live_at_end: Vec<LiveKey>,
+    pub(crate) live_at_end: Vec<LiveKey>,
 }

@@ -7,13 +7,13 @@
 //! sent, and for what an allocator recorded of itself. Causes are ranked by [`crate::diagnosis`].
 //! The oracle knows events, not engines.
 
-pub mod allocation_check;
-pub mod check;
-pub mod checker;
+pub(crate) mod allocation_check;
+pub(crate) mod check;
+pub(crate) mod checker;
 mod judge;
-pub mod kind;
-pub mod message_check;
-pub mod observation_check;
+pub(crate) mod kind;
+pub(crate) mod message_check;
+pub(crate) mod observation_check;
 pub mod rest;
 mod truth;
 

@@ -21,7 +21,7 @@ use super::message_check::{
 type Key = (i32, u64);
 
 /// Checks a stream of observations.
-pub struct ObservationCheck {
+pub(crate) struct ObservationCheck {
     registry: Registry,
     findings: Findings,
 }
@@ -45,7 +45,7 @@ impl Default for ObservationCheck {
 
 impl ObservationCheck {
     /// Takes the next observation.
-    pub fn observe(&mut self, observation: &Observation) {
+    pub(crate) fn observe(&mut self, observation: &Observation) {
         let position = observation.position;
         self.findings.report.lines = self.findings.report.lines.max(position);
         match &observation.what {
@@ -79,7 +79,7 @@ impl ObservationCheck {
     }
 
     /// What was found.
-    pub fn finish(self) -> MessageReport {
+    pub(crate) fn finish(self) -> MessageReport {
         let ObservationCheck {
             mut registry,
             mut findings,

@@ -13,12 +13,12 @@ use super::kind::{Divergence, Kind, Leak, Report, Strength, Verdict};
 
 /// The live table of `registry`, sorted. Kernels and system memory are no device buffers and left
 /// out.
-pub fn table(registry: &Registry) -> Vec<TableEntry> {
+pub(crate) fn table(registry: &Registry) -> Vec<TableEntry> {
     entries(&registry.live())
 }
 
 /// Entries of a server's live table, sorted, in the form of the trace.
-pub fn entries(live: &[Entry]) -> Vec<TableEntry> {
+pub(crate) fn entries(live: &[Entry]) -> Vec<TableEntry> {
     let mut table: Vec<TableEntry> = live
         .iter()
         .filter(|entry| entry.class != Class::Kernel)
@@ -43,34 +43,34 @@ pub fn entries(live: &[Entry]) -> Vec<TableEntry> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveAtRest {
     /// Where it is, and where it came from as far as that is known.
-    pub origin: Leak,
+    pub(crate) origin: Leak,
     /// Which life of its address it is.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// Whether it is a circular buffer.
-    pub circular: bool,
+    pub(crate) circular: bool,
 }
 
 /// What is known of a run that was not recorded.
 #[derive(Clone, Copy, Debug)]
 pub struct Unrecorded<'a> {
     /// Whether every thread came to its end.
-    pub completed: bool,
+    pub(crate) completed: bool,
     /// Whether it was given up because threads waited for each other.
-    pub deadlocked: bool,
+    pub(crate) deadlocked: bool,
     /// What is live at rest.
-    pub live: &'a [LiveAtRest],
+    pub(crate) live: &'a [LiveAtRest],
     /// What the server showed at rest.
-    pub at_rest: &'a AtRest,
+    pub(crate) at_rest: &'a AtRest,
     /// How the server took the messages, by [`ReceiveCode`], where it is one that says so.
-    pub received: Option<&'a [u64; ReceiveCode::ALL.len()]>,
+    pub(crate) received: Option<&'a [u64; ReceiveCode::ALL.len()]>,
     /// Messages that the client counted as sent.
-    pub sent: u64,
+    pub(crate) sent: u64,
     /// Messages that the client counted as dropped.
-    pub dropped: u64,
+    pub(crate) dropped: u64,
     /// Times a lock table was indexed out of its bounds.
-    pub out_of_bounds: u64,
+    pub(crate) out_of_bounds: u64,
     /// Times an address was given back that its handle no longer owned.
-    pub double_frees: u64,
+    pub(crate) double_frees: u64,
 }
 
 /// The check of a run that was not recorded: what is live against what the server shows at rest,

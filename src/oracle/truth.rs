@@ -12,27 +12,27 @@ use super::kind::Leak;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TrueLife {
     /// Where it came from; a leak if it never ends.
-    pub origin: Leak,
+    pub(crate) origin: Leak,
     /// Which life of its address it is.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// Whether it is a circular buffer's.
-    pub circular: bool,
+    pub(crate) circular: bool,
     /// Whether the server has been told of its start.
-    pub announced: bool,
+    pub(crate) announced: bool,
     /// Whether it was counted as missing already.
-    pub known_missing: bool,
+    pub(crate) known_missing: bool,
 }
 
 /// A place that holds one life at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct BufferPlace {
-    pub device: u16,
-    pub memory: Memory,
-    pub address: u64,
+    pub(crate) device: u16,
+    pub(crate) memory: Memory,
+    pub(crate) address: u64,
 }
 
 impl BufferPlace {
-    pub fn of(handle: &Handle) -> BufferPlace {
+    pub(crate) fn of(handle: &Handle) -> BufferPlace {
         BufferPlace {
             device: handle.device.0,
             memory: handle.memory,
@@ -62,20 +62,20 @@ pub(super) struct Truth {
 /// Figures of one device and memory, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PrefixTotals {
-    pub live_bytes: u64,
-    pub shown_bytes: u64,
-    pub in_flight_bytes: u64,
+    pub(crate) live_bytes: u64,
+    pub(crate) shown_bytes: u64,
+    pub(crate) in_flight_bytes: u64,
 }
 
 impl PrefixTotals {
     /// Whether the server is off by at most what is in flight.
-    pub fn agree(&self) -> bool {
+    pub(crate) fn agree(&self) -> bool {
         self.live_bytes.abs_diff(self.shown_bytes) <= self.in_flight_bytes
     }
 }
 
 impl Truth {
-    pub fn new(devices: u16) -> Truth {
+    pub(crate) fn new(devices: u16) -> Truth {
         Truth {
             lives: FxHashMap::default(),
             in_flight: FxHashMap::default(),
@@ -86,7 +86,7 @@ impl Truth {
     }
 
     /// An address was handed out.
-    pub fn alloc(&mut self, origin: Leak, generation: u64, circular: bool) {
+    pub(crate) fn alloc(&mut self, origin: Leak, generation: u64, circular: bool) {
         let place = BufferPlace {
             device: origin.device.0,
             memory: origin.memory,
@@ -115,7 +115,7 @@ impl Truth {
     }
 
     /// An address was given back through `handle`; says what the allocator must have answered.
-    pub fn free(&mut self, handle: &Handle) -> FreeOutcome {
+    pub(crate) fn free(&mut self, handle: &Handle) -> FreeOutcome {
         let Some(life) = self.lives.remove(&BufferPlace::of(handle)) else {
             return FreeOutcome::NotAllocated;
         };
@@ -137,7 +137,7 @@ impl Truth {
     }
 
     /// One side has seen a moment of a life; the other will, or has.
-    pub fn moment(
+    pub(crate) fn moment(
         &mut self,
         device: DeviceId,
         memory: Memory,
@@ -163,43 +163,43 @@ impl Truth {
     }
 
     /// Forgets what is in flight: after a divergence the bound means nothing any more.
-    pub fn stop_tracking_flight(&mut self) {
+    pub(crate) fn stop_tracking_flight(&mut self) {
         self.tracks_flight = false;
         self.in_flight = FxHashMap::default();
     }
 
     /// The life that is at `place` now.
-    pub fn at(&self, place: BufferPlace) -> Option<&TrueLife> {
+    pub(crate) fn at(&self, place: BufferPlace) -> Option<&TrueLife> {
         self.lives.get(&place)
     }
 
     /// As [`Truth::at`].
-    pub fn at_mut(&mut self, place: BufferPlace) -> Option<&mut TrueLife> {
+    pub(crate) fn at_mut(&mut self, place: BufferPlace) -> Option<&mut TrueLife> {
         self.lives.get_mut(&place)
     }
 
     /// Whether a circular buffer is live on the device.
-    pub fn has_circular(&self, device: DeviceId) -> bool {
+    pub(crate) fn has_circular(&self, device: DeviceId) -> bool {
         self.lives
             .iter()
             .any(|(place, life)| place.device == device.0 && life.circular)
     }
 
-    pub fn totals_mut(&mut self, device: DeviceId, memory: Memory) -> &mut PrefixTotals {
+    pub(crate) fn totals_mut(&mut self, device: DeviceId, memory: Memory) -> &mut PrefixTotals {
         &mut self.totals[usize::from(device.0) * Memory::ALL.len() + memory as usize]
     }
 
     /// Every life, in no order.
-    pub fn lives(&self) -> impl Iterator<Item = (&BufferPlace, &TrueLife)> {
+    pub(crate) fn lives(&self) -> impl Iterator<Item = (&BufferPlace, &TrueLife)> {
         self.lives.iter()
     }
 
     /// What is live now, as leaks.
-    pub fn leaks(&self) -> impl Iterator<Item = Leak> + '_ {
+    pub(crate) fn leaks(&self) -> impl Iterator<Item = Leak> + '_ {
         self.lives.values().map(|life| life.origin)
     }
 
-    pub fn peak_live(&self) -> u64 {
+    pub(crate) fn peak_live(&self) -> u64 {
         self.peak_live
     }
 }

@@ -11,17 +11,17 @@ use super::player::Played;
 
 /// The bytes live on a device, by [`NAMES`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ComparedTotals([u64; NAMES.len()]);
+pub(crate) struct ComparedTotals([u64; NAMES.len()]);
 
 /// What totals are of: memories, circular buffers, kernels.
-pub const NAMES: [&str; 6] = ["dram", "l1", "l1-small", "trace", "cb", "kernel"];
+pub(crate) const NAMES: [&str; 6] = ["dram", "l1", "l1-small", "trace", "cb", "kernel"];
 const L1: usize = 1;
 /// Circular buffers and kernels: not in all layouts.
 const LAST_OF_ALL_LAYOUTS: usize = 3;
 
 impl ComparedTotals {
     /// What a server answered.
-    pub fn of_response(response: &Response) -> ComparedTotals {
+    pub(crate) fn of_response(response: &Response) -> ComparedTotals {
         ComparedTotals([
             response.dram_bytes,
             response.l1_bytes,
@@ -33,7 +33,7 @@ impl ComparedTotals {
     }
 
     /// What our registry shows.
-    pub fn of_registry(totals: &RegistryTotals) -> ComparedTotals {
+    pub(crate) fn of_registry(totals: &RegistryTotals) -> ComparedTotals {
         ComparedTotals([
             totals.dram_bytes,
             totals.l1_bytes,
@@ -53,25 +53,25 @@ impl ComparedTotals {
 
 /// One total that is not as it should be, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Figure {
+pub(crate) struct Figure {
     /// The device.
-    pub device: u16,
+    pub(crate) device: u16,
     /// One of [`NAMES`].
-    pub memory: &'static str,
+    pub(crate) memory: &'static str,
     /// What the server showed before the first message.
-    pub before: u64,
+    pub(crate) before: u64,
     /// What it should show now: `before`, and what is live.
-    pub expected: u64,
+    pub(crate) expected: u64,
     /// What it shows.
-    pub got: u64,
+    pub(crate) got: u64,
     /// What our registry shows after the same messages, added to `before`.
-    pub registry: u64,
+    pub(crate) registry: u64,
 }
 
 /// The totals of `played` that are not as the truth says; without truth, as our registry says. A
 /// layout that does not carry circular buffers and kernels says nothing of them, nor of the L1 of a
 /// device where circular buffers are live.
-pub fn compare(played: &Played, truth: Option<&[LiveBytes]>, layout: Layout) -> Vec<Figure> {
+pub(crate) fn compare(played: &Played, truth: Option<&[LiveBytes]>, layout: Layout) -> Vec<Figure> {
     let carries_all = matches!(layout, Layout::V128 | Layout::V144 | Layout::Extended);
     let mut different = Vec::new();
     for (device, shown) in &played.devices {

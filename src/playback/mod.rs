@@ -14,8 +14,8 @@
 //!   afterwards, so that it can be played again.
 //! - No wait for the server is without an end, and memory is bounded by what is live.
 
-pub mod compare;
-pub mod player;
+pub(crate) mod compare;
+pub(crate) mod player;
 
 use std::io;
 use std::path::PathBuf;
@@ -24,12 +24,12 @@ use thiserror::Error;
 
 use crate::tracking::Layout;
 
-pub use compare::{Figure, compare};
-pub use player::{Pace, Played, Player};
+pub(crate) use compare::{Figure, compare};
+pub(crate) use player::{Pace, Played, Player};
 
 /// Why a recording cannot be played.
 #[derive(Debug, Error)]
-pub enum PlaybackError {
+pub(crate) enum PlaybackError {
     /// Nobody listens.
     #[error("{}: cannot connect: {source}", path.display())]
     Connect {

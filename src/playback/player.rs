@@ -31,7 +31,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How fast messages are played.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Pace {
+pub(crate) enum Pace {
     /// As fast as the server takes them
     #[default]
     Full,
@@ -41,39 +41,39 @@ pub enum Pace {
 
 /// What was played, and what came of it.
 #[derive(Clone, Debug)]
-pub struct Played {
+pub(crate) struct Played {
     /// Messages that were sent.
-    pub messages: u64,
+    pub(crate) messages: u64,
     /// Connections that they went over.
-    pub connections: usize,
+    pub(crate) connections: usize,
     /// Messages that cannot be played, because the recording does not state all that a server uses
     /// of them.
-    pub incomplete: u64,
+    pub(crate) incomplete: u64,
     /// Frames that were cut off by the end of their connection, which are not played.
-    pub torn: u64,
+    pub(crate) torn: u64,
     /// Frames that hold pieces of several messages: played as the recorded server read them.
-    pub mixed: u64,
+    pub(crate) mixed: u64,
     /// Messages that were never sent when it was recorded, and are not now.
-    pub dropped: u64,
+    pub(crate) dropped: u64,
     /// Whether connections of the recording had to share one.
-    pub shared: bool,
+    pub(crate) shared: bool,
     /// How many messages about buffers our registry took; it rejects what no server can take.
-    pub taken: u64,
+    pub(crate) taken: u64,
     /// Whether there were more devices than are compared.
-    pub more_devices: bool,
+    pub(crate) more_devices: bool,
     /// What was shown of each device.
-    pub devices: BTreeMap<u16, ShownTotals>,
+    pub(crate) devices: BTreeMap<u16, ShownTotals>,
 }
 
 /// What was shown of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ShownTotals {
+pub(crate) struct ShownTotals {
     /// By the server, before the first message about it.
-    pub before: ComparedTotals,
+    pub(crate) before: ComparedTotals,
     /// By the server, at the end.
-    pub after: ComparedTotals,
+    pub(crate) after: ComparedTotals,
     /// By our registry, which took the same messages and began with nothing.
-    pub registry: ComparedTotals,
+    pub(crate) registry: ComparedTotals,
 }
 
 /// Who sends: a recorded connection, or where none is recorded, a process.
@@ -85,7 +85,7 @@ enum Origin {
 
 /// Plays to one server.
 #[derive(Debug)]
-pub struct Player<'a> {
+pub(crate) struct Player<'a> {
     path: PathBuf,
     layout: Layout,
     pace: Pace,
@@ -105,7 +105,7 @@ pub struct Player<'a> {
 impl<'a> Player<'a> {
     /// Connects to the server at `path` and asks for its totals in `layout`. Our registry takes
     /// messages under `semantics`.
-    pub fn open(
+    pub(crate) fn open(
         path: &Path,
         layout: Layout,
         pace: Pace,
@@ -147,7 +147,7 @@ impl<'a> Player<'a> {
     }
 
     /// Plays one observation. `what` says what positions of the recording count.
-    pub fn take(
+    pub(crate) fn take(
         &mut self,
         observation: &Observation,
         what: &'static str,
@@ -189,7 +189,7 @@ impl<'a> Player<'a> {
     }
 
     /// Waits until the server has taken everything, and asks what it shows.
-    pub fn finish(mut self) -> Result<Played, PlaybackError> {
+    pub(crate) fn finish(mut self) -> Result<Played, PlaybackError> {
         self.settle_all()?;
         let devices: Vec<(u16, ComparedTotals)> = self
             .before

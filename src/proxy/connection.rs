@@ -20,19 +20,19 @@ pub(super) const SERVER: usize = 1;
 
 /// What both ways of every connection share.
 pub(super) struct Shared<'a> {
-    pub buffer: &'a mut [u8],
-    pub faults: &'a [Fault],
-    pub seed: u64,
+    pub(crate) buffer: &'a mut [u8],
+    pub(crate) faults: &'a [Fault],
+    pub(crate) seed: u64,
     /// Takes what was forwarded and done.
-    pub record: &'a mut dyn FnMut(CaptureEvent<'_>),
+    pub(crate) record: &'a mut dyn FnMut(CaptureEvent<'_>),
 }
 
 pub(super) struct ProxiedConnection {
-    pub sockets: [OwnedFd; 2],
+    pub(crate) sockets: [OwnedFd; 2],
     /// Sockets whose other end is gone altogether; they are no longer waited for.
-    pub gone: [bool; 2],
+    pub(crate) gone: [bool; 2],
     /// What the event loop waits for at each socket.
-    pub waits_for: [Option<(bool, bool)>; 2],
+    pub(crate) waits_for: [Option<(bool, bool)>; 2],
     number: u32,
     /// By their source.
     ways: [Way; 2],
@@ -87,7 +87,7 @@ impl Way {
 
 impl ProxiedConnection {
     /// Cuts what comes from the client into frames where there are faults to put in.
-    pub fn new(
+    pub(crate) fn new(
         number: u32,
         client: OwnedFd,
         server: OwnedFd,
@@ -104,12 +104,12 @@ impl ProxiedConnection {
         }
     }
 
-    pub fn number(&self) -> u32 {
+    pub(crate) fn number(&self) -> u32 {
         self.number
     }
 
     /// Forwards what can be forwarded now from the socket `from`. `false`: the connection is over.
-    pub fn forward(&mut self, from: usize, shared: &mut Shared<'_>) -> bool {
+    pub(crate) fn forward(&mut self, from: usize, shared: &mut Shared<'_>) -> bool {
         loop {
             if !self.send(from, shared) {
                 return false;
@@ -144,7 +144,7 @@ impl ProxiedConnection {
     }
 
     /// What to wait for at socket `side`: readable, writable.
-    pub fn interest(&self, side: usize, now: Instant) -> (bool, bool) {
+    pub(crate) fn interest(&self, side: usize, now: Instant) -> (bool, bool) {
         let (from, to) = (&self.ways[side], &self.ways[1 - side]);
         let reads = from.pieces.is_empty() && !from.at_end;
         let writes = !to.pieces.is_empty() && !to.dead && to.waits_until(now).is_none();
@@ -152,19 +152,19 @@ impl ProxiedConnection {
     }
 
     /// When something that was held back on purpose is due, where that is later than `after`.
-    pub fn due(&self, after: Instant) -> Option<Instant> {
+    pub(crate) fn due(&self, after: Instant) -> Option<Instant> {
         self.ways[CLIENT].waits_until(after)
     }
 
     /// Whether bytes wait for it to become clear what layout they are in.
-    pub fn is_undecided(&self) -> bool {
+    pub(crate) fn is_undecided(&self) -> bool {
         self.cutter
             .as_ref()
             .is_some_and(|cutter| cutter.decoder.is_undecided())
     }
 
     /// Tells the cutter that nothing came for a while.
-    pub fn settle(&mut self, quiet: Duration, shared: &mut Shared<'_>) -> bool {
+    pub(crate) fn settle(&mut self, quiet: Duration, shared: &mut Shared<'_>) -> bool {
         if let Some(cutter) = &mut self.cutter
             && cutter.last_fed.is_some_and(|at| at.elapsed() >= quiet)
         {

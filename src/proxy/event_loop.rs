@@ -17,7 +17,7 @@ use crate::trace::capture::{CaptureEvent, CaptureRecord, CaptureWriter};
 use crate::trace::file::{CaptureHeader, CaptureSource};
 
 /// What was forwarded is in the capture's file so long after at the latest.
-pub const FLUSH_AFTER: Duration = Duration::from_millis(100);
+pub(crate) const FLUSH_AFTER: Duration = Duration::from_millis(100);
 
 const READ_BYTES: usize = 64 << 10;
 const MAX_EVENTS: usize = 256;
@@ -61,7 +61,7 @@ struct Recording {
 }
 
 impl ProxyLoop {
-    pub fn new(
+    pub(crate) fn new(
         mut config: ProxyConfig,
         listener: OwnedFd,
         file: SocketFile,
@@ -111,7 +111,7 @@ impl ProxyLoop {
         })
     }
 
-    pub fn run(mut self, stop: &Arc<AtomicBool>) -> ProxyReport {
+    pub(crate) fn run(mut self, stop: &Arc<AtomicBool>) -> ProxyReport {
         let mut events: Vec<Event> = Vec::with_capacity(MAX_EVENTS);
         while !stop.load(Ordering::Relaxed) {
             events.clear();

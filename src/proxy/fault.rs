@@ -13,13 +13,13 @@ use crate::tracking::MessageKind;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fault {
     /// What is done.
-    pub kind: FaultKind,
+    pub(crate) kind: FaultKind,
     /// To which share of the frames, in 2⁻³² of them.
     rate: u64,
     /// To messages of which type only.
-    pub message: Option<MessageKind>,
+    pub(crate) message: Option<MessageKind>,
     /// How long a delay is, or the pause between the two writes of a split frame.
-    pub pause_us: u64,
+    pub(crate) pause_us: u64,
 }
 
 /// Every frame.
@@ -32,7 +32,7 @@ const MAX_PAUSE_US: u64 = 60_000_000;
 impl Fault {
     /// Whether fault number `index` strikes frame `frame` of connection `conn`, a message of type
     /// `message` if it is one.
-    pub fn strikes(
+    pub(crate) fn strikes(
         &self,
         seed: u64,
         index: usize,

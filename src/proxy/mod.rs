@@ -7,8 +7,8 @@
 //! - Each side's pace is the other's: the proxy holds at most one read of a direction, then stops
 //!   reading from its source.
 //! - Bytes are forwarded first and recorded then. The record is written a block at a time, and at
-//!   the latest after [`FLUSH_AFTER`], so that a proxy that is killed leaves a capture that ends at
-//!   most so long before.
+//!   the latest after [`event_loop::FLUSH_AFTER`], so that a proxy that is killed leaves a capture
+//!   that ends at most so long before.
 //! - A record that can't be written any more (a full disk) ends the recording, never the
 //!   forwarding; the report says so.
 //! - Faults are decided by the seed, the connection's number and the frame's number in it, and by
@@ -19,7 +19,7 @@
 
 mod connection;
 mod event_loop;
-pub mod fault;
+pub(crate) mod fault;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -34,8 +34,7 @@ use crate::server::socket;
 use crate::trace::capture::FaultKind;
 use crate::tracking::Layout;
 
-pub use crate::server::listener::ListenError;
-pub use event_loop::FLUSH_AFTER;
+pub(crate) use crate::server::listener::ListenError;
 use fault::Fault;
 
 /// How to proxy.
@@ -128,7 +127,7 @@ impl Proxy {
 /// Waits until a server listens at `path`, for `patience` at most where it has an end, or until
 /// `stop` is set. It is seen by a connection that says nothing: a socket's file may be a dead
 /// server's.
-pub fn wait_for_server(
+pub(crate) fn wait_for_server(
     path: &Path,
     patience: Option<Duration>,
     stop: &AtomicBool,

@@ -6,7 +6,7 @@ use crate::tracking::wire::Response;
 impl Registry {
     /// Totals as a server answers them: the reference servers have no place for SYSTEM_MEMORY,
     /// which is a Python client's L1_SMALL, and add it there.
-    pub fn answered_totals(&self, device: i32) -> Totals {
+    pub(crate) fn answered_totals(&self, device: i32) -> Totals {
         let totals = self.totals(device);
         if self.semantics() != Semantics::Refcount && !self.like_reference {
             return totals;
@@ -19,7 +19,7 @@ impl Registry {
     }
 
     /// The answer to a QUERY of a device.
-    pub fn response(&self, device: i32) -> Response {
+    pub(crate) fn response(&self, device: i32) -> Response {
         let totals = self.answered_totals(device);
         Response {
             device,

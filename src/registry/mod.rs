@@ -18,20 +18,23 @@
 
 mod answer;
 mod entry;
+mod identity;
+mod outcome;
+mod planted;
 mod references;
 mod sequence;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 
 use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-pub use references::SweptEntries;
-pub use sequence::SequenceGap;
+pub use outcome::{Outcome, RejectReason};
+pub(crate) use references::SweptEntries;
+pub(crate) use sequence::SequenceGap;
 
 use crate::device::DeviceId;
 use crate::planted::Planted;
@@ -103,98 +106,25 @@ impl Default for Limits {
     }
 }
 
-/// Why a message was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RejectReason {
-    /// The device id is negative or at [`Limits::devices`] or above.
-    DeviceOutOfRange,
-    /// An allocation of no bytes.
-    SizeZero,
-    /// An allocation above [`Limits::size_bytes`].
-    SizeOverLimit,
-    /// An ALLOC whose buffer type names no memory.
-    InvalidBufferType,
-    /// [`Limits::buffers`] are live.
-    TableFull,
-    /// More than [`Limits::sequence_window`] ahead.
-    SequenceTooFarAhead,
-    /// This sequence number was already seen, or given up by a flush.
-    SequenceRepeated,
-    /// [`Limits::sequences`] are in use.
-    TooManySequences,
-}
-
-impl RejectReason {
-    /// Why, in words.
-    pub fn words(self) -> &'static str {
-        match self {
-            RejectReason::DeviceOutOfRange => "there is no such device",
-            RejectReason::SizeZero => "it has no bytes",
-            RejectReason::SizeOverLimit => "it is larger than any buffer",
-            RejectReason::InvalidBufferType => "its buffer type names no memory",
-            RejectReason::TableFull => "the table is full",
-            RejectReason::SequenceTooFarAhead => "its sequence number is too far ahead",
-            RejectReason::SequenceRepeated => "its sequence number was there before",
-            RejectReason::TooManySequences => "too many processes send sequence numbers",
-        }
-    }
-}
-
-/// What a message did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Outcome {
-    /// A new entry is live.
-    Inserted,
-    /// The key was live: the new entry took the place of `old`.
-    Replaced {
-        /// What was live before.
-        old: Entry,
-    },
-    /// The key was live: its count went up, and size, type and owner stay as in `kept`.
-    Incremented {
-        /// The entry after the increment.
-        kept: Entry,
-    },
-    /// The entry is gone.
-    Removed {
-        /// The entry as it was (refcount 1).
-        entry: Entry,
-    },
-    /// The count went down and the entry stays.
-    Decremented {
-        /// The entry after the decrement.
-        left: Entry,
-    },
-    /// A release of what isn't live: nothing changed.
-    UnknownFree,
-    /// Waits for an earlier sequence number; its effect is reported when it takes place.
-    Held,
-    /// Not taken: nothing changed.
-    Rejected(RejectReason),
-    /// Not a tracking message (a query, a response, a dump).
-    Ignored,
-}
-
 /// What is live on one device, in bytes by memory or class, and how many entries that is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Totals {
+pub(crate) struct Totals {
     /// Buffers of type DRAM.
-    pub dram_bytes: u64,
+    pub(crate) dram_bytes: u64,
     /// Buffers of type L1.
-    pub l1_bytes: u64,
+    pub(crate) l1_bytes: u64,
     /// Buffers of type L1_SMALL.
-    pub l1_small_bytes: u64,
+    pub(crate) l1_small_bytes: u64,
     /// Buffers of type TRACE.
-    pub trace_bytes: u64,
+    pub(crate) trace_bytes: u64,
     /// Buffers of type SYSTEM_MEMORY.
-    pub system_bytes: u64,
+    pub(crate) system_bytes: u64,
     /// Circular buffers.
-    pub cb_bytes: u64,
+    pub(crate) cb_bytes: u64,
     /// Kernel binaries.
-    pub kernel_bytes: u64,
+    pub(crate) kernel_bytes: u64,
     /// Live entries of every class; a reference-counted entry counts once.
-    pub buffers: u64,
+    pub(crate) buffers: u64,
 }
 
 impl Totals {
@@ -227,7 +157,7 @@ pub struct Registry {
 
 impl Registry {
     /// An empty registry.
-    pub fn new(semantics: Semantics, limits: Limits) -> Registry {
+    pub(crate) fn new(semantics: Semantics, limits: Limits) -> Registry {
         let limits = Limits {
             devices: limits.devices.min(1 << 16),
             size_bytes: limits.size_bytes.min(u64::MAX / limits.buffers.max(1)),
@@ -246,13 +176,13 @@ impl Registry {
     }
 
     /// The same with a mistake of its own; see [`crate::planted`].
-    pub fn with_planted(self, planted: Option<Planted>) -> Registry {
+    pub(crate) fn with_planted(self, planted: Option<Planted>) -> Registry {
         Registry { planted, ..self }
     }
 
     /// The same as the reference servers have it also where they are wrong: sweeps ask for nobody
     /// but the process that opened an entry, and SYSTEM_MEMORY is L1_SMALL in every answer.
-    pub fn like_reference(self, like_reference: bool) -> Registry {
+    pub(crate) fn like_reference(self, like_reference: bool) -> Registry {
         Registry {
             like_reference,
             ..self
@@ -262,14 +192,14 @@ impl Registry {
     /// Takes in one message and reports its outcome to `out`. Under [`Semantics::Sequenced`] one
     /// message may let held ones take effect: `out` is then called for each of them too, in order.
     #[inline]
-    pub fn apply(&mut self, message: &Message, out: &mut impl FnMut(&Message, Outcome)) {
+    pub(crate) fn apply(&mut self, message: &Message, out: &mut impl FnMut(&Message, Outcome)) {
         self.apply_from(0, message, out);
     }
 
     /// As [`Registry::apply`], for a message of the client process `owner` (0: nobody's); what it
     /// opens is that one's, see [`Registry::sweep`].
     #[inline]
-    pub fn apply_from(
+    pub(crate) fn apply_from(
         &mut self,
         owner: u16,
         message: &Message,
@@ -304,7 +234,7 @@ impl Registry {
 
     /// Lets everything held take effect, in order, and returns the gaps: the numbers that never
     /// came.
-    pub fn flush(&mut self, out: &mut impl FnMut(&Message, Outcome)) -> Vec<SequenceGap> {
+    pub(crate) fn flush(&mut self, out: &mut impl FnMut(&Message, Outcome)) -> Vec<SequenceGap> {
         let (messages, gaps) = self.sequencer.flush();
         for message in &messages {
             self.take_held(0, message, out);
@@ -313,7 +243,7 @@ impl Registry {
     }
 
     /// Forgets everything.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.live.clear();
         self.totals.clear();
         self.others.clear();
@@ -331,13 +261,13 @@ impl Registry {
     }
 
     /// What is live on the device of this number; zero for a device that doesn't exist.
-    pub fn totals(&self, device: i32) -> Totals {
+    pub(crate) fn totals(&self, device: i32) -> Totals {
         let index = usize::try_from(device).unwrap_or(usize::MAX);
         self.totals.get(index).copied().unwrap_or_default()
     }
 
     /// How many devices are known: ids from 0 to the highest one that had an entry.
-    pub fn devices_seen(&self) -> u32 {
+    pub(crate) fn devices_seen(&self) -> u32 {
         u32::try_from(self.totals.len()).unwrap_or(u32::MAX)
     }
 
@@ -352,23 +282,23 @@ impl Registry {
     }
 
     /// How many messages wait for an earlier sequence number.
-    pub fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.sequencer.held()
     }
 
     /// What decides how stamped messages will be taken: of each device the awaited number (without
     /// a message), then the messages that wait, by number.
-    pub fn held_messages(&self) -> impl Iterator<Item = (DeviceId, u64, Option<&Message>)> {
+    pub(crate) fn held_messages(&self) -> impl Iterator<Item = (DeviceId, u64, Option<&Message>)> {
         self.sequencer.queued()
     }
 
     /// How this registry understands messages.
-    pub fn semantics(&self) -> Semantics {
+    pub(crate) fn semantics(&self) -> Semantics {
         self.semantics
     }
 
     /// The bounds in force.
-    pub fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> Limits {
         self.limits
     }
 
@@ -529,56 +459,6 @@ impl Registry {
         Outcome::Removed { entry }
     }
 
-    /// What a registry with a planted mistake makes of a release.
-    #[cold]
-    fn close_wrongly(
-        &mut self,
-        planted: Planted,
-        message: &Message,
-        device: DeviceId,
-        class: Class,
-        outcome: Outcome,
-    ) -> Outcome {
-        match (planted, outcome) {
-            (Planted::ReleaseSizeTrusted, Outcome::Removed { entry }) => {
-                let totals = &mut self.totals[usize::from(device.0)];
-                *totals.figure(class, entry.buffer_type) +=
-                    entry.size_bytes - message.size_bytes.min(entry.size_bytes);
-                outcome
-            }
-            (Planted::UncheckedCounters, Outcome::UnknownFree) => {
-                let index = usize::from(device.0);
-                if index >= self.totals.len() {
-                    self.totals.resize(index + 1, Totals::default());
-                }
-                let figure = self.totals[index].figure(class, message.buffer_type);
-                *figure = figure.wrapping_sub(message.size_bytes);
-                Outcome::Ignored
-            }
-            _ => outcome,
-        }
-    }
-
-    /// A process has ended; in this model each thread is one. A planted sweep takes more off the
-    /// table than was its own.
-    pub fn process_ended(&mut self, thread: u16) {
-        let gone: SmallVec<[TableKey; 8]> = match self.planted {
-            Some(Planted::SweptByPid) => self.live.keys().copied().collect(),
-            Some(Planted::SweptWithOwner) => {
-                let opened = |(key, record): (&TableKey, &TableRecord)| {
-                    (record.entry(*key).thread == u32::from(thread)).then_some(*key)
-                };
-                self.live.iter().filter_map(opened).collect()
-            }
-            _ => return,
-        };
-        for key in gone {
-            if let Some((key, record)) = self.live.remove_entry(&key) {
-                self.discount(record.entry(key));
-            }
-        }
-    }
-
     #[inline]
     fn count(&mut self, device: DeviceId, class: Class, buffer_type: u8, record: TableRecord) {
         let index = usize::from(device.0);
@@ -605,62 +485,6 @@ impl Registry {
             self.live.iter().map(|(&k, &r)| (k, r)).collect();
         all.sort_unstable_by_key(|&(key, _)| key);
         all
-    }
-}
-
-impl Clone for Registry {
-    fn clone(&self) -> Registry {
-        Registry {
-            live: self.live.clone(),
-            totals: self.totals.clone(),
-            others: self.others.clone(),
-            sequencer: self.sequencer.clone(),
-            ..*self
-        }
-    }
-
-    /// Keeps the memory that it has: a search clones registries all the time.
-    fn clone_from(&mut self, source: &Registry) {
-        self.semantics = source.semantics;
-        self.limits = source.limits;
-        self.planted = source.planted;
-        self.like_reference = source.like_reference;
-        self.live.clone_from(&source.live);
-        self.totals.clone_from(&source.totals);
-        if !(self.others.is_empty() && source.others.is_empty()) {
-            self.others.clone_from(&source.others);
-        }
-        if !(self.sequencer.is_empty() && source.sequencer.is_empty()) {
-            self.sequencer.clone_from(&source.sequencer);
-        }
-    }
-}
-
-impl PartialEq for Registry {
-    fn eq(&self, other: &Registry) -> bool {
-        self.semantics == other.semantics
-            && self.limits == other.limits
-            && self.live.len() == other.live.len()
-            && self.live.iter().all(|(key, record)| {
-                let found = other.live.get_key_value(key);
-                found.is_some_and(|(other_key, other)| {
-                    (other_key.said(), other) == (key.said(), record)
-                })
-            })
-            && self.sequencer == other.sequencer
-    }
-}
-
-impl Eq for Registry {}
-
-impl Hash for Registry {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.semantics.hash(state);
-        self.limits.hash(state);
-        for (key, record) in self.sorted() {
-            (key, key.said(), record).hash(state);
-        }
-        self.sequencer.hash(state);
     }
 }
 

@@ -15,18 +15,18 @@ use super::{Entry, Registry};
 
 /// What the sweep of a dead process took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SweptEntries {
+pub(crate) struct SweptEntries {
     /// Entries that are gone, as they were, sorted as [`Registry::live`].
-    pub removed: Vec<Entry>,
+    pub(crate) removed: Vec<Entry>,
     /// Entries that others hold still; the count is that of the references that were dropped.
-    pub loosened: Vec<Entry>,
+    pub(crate) loosened: Vec<Entry>,
 }
 
 impl Registry {
     /// Drops what the client process `owner` holds, because it is dead. An entry that another
     /// process holds too stays, with that one's references; under
     /// [`Registry::like_reference`] it goes with the process that opened it.
-    pub fn sweep(&mut self, owner: u16) -> SweptEntries {
+    pub(crate) fn sweep(&mut self, owner: u16) -> SweptEntries {
         let mut loosened = Vec::new();
         let (others, whole_keys) = (&mut self.others, self.like_reference);
         let mut removed: Vec<(TableKey, TableRecord)> = self

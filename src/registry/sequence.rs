@@ -16,13 +16,13 @@ use crate::tracking::Message;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SequenceGap {
     /// The process whose messages are missing.
-    pub pid: i32,
+    pub(crate) pid: i32,
     /// The device they were about.
-    pub device: DeviceId,
+    pub(crate) device: DeviceId,
     /// The first missing number.
-    pub first: u64,
+    pub(crate) first: u64,
     /// The last missing number.
-    pub last: u64,
+    pub(crate) last: u64,
 }
 
 /// What to do with a stamped message.

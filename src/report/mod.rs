@@ -3,6 +3,6 @@
 //! [`timeline`] draws a small run as text. Nothing here judges: what diverged is what
 //! [`crate::oracle`] found.
 
-pub mod timeline;
+pub(crate) mod timeline;
 
 pub use timeline::Timeline;

@@ -6,7 +6,7 @@ macro_rules! builtin {
         pub const NAMES: &[&str] = &[$($name),*];
 
         /// The text of the built-in scenario `name`.
-        pub fn text(name: &str) -> Option<&'static str> {
+        pub(crate) fn text(name: &str) -> Option<&'static str> {
             match name {
                 $($name => Some(include_str!(concat!("builtin/", $name, ".toml"))),)*
                 _ => None,

@@ -180,10 +180,10 @@ impl Scenario {
 const MAX_SCRIPT_EPOCH: u32 = 255;
 
 /// The most threads a scenario may have.
-pub const MAX_THREADS: u16 = 256;
+pub(crate) const MAX_THREADS: u16 = 256;
 
 /// The most devices a scenario may have.
-pub const MAX_DEVICES: u16 = 256;
+pub(crate) const MAX_DEVICES: u16 = 256;
 
 /// Checks what the operations of a script promise each other: each slot is allocated by one thread,
 /// each epoch of it is opened once and released no more often than its allocate says, and a device

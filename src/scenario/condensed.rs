@@ -55,7 +55,7 @@ impl NamedParts {
     }
 
     /// The number of devices was asked for.
-    pub fn name_devices(&mut self) {
+    pub(crate) fn name_devices(&mut self) {
         self.devices = true;
     }
 }
@@ -162,7 +162,7 @@ impl Workload {
 /// What was left out of a workload, so that a verdict can say what it is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Condensed(Vec<LeftOut>);
+pub(crate) struct Condensed(Vec<LeftOut>);
 
 /// One thing of which only a part was kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -177,7 +177,7 @@ struct LeftOut {
 
 impl Condensed {
     /// What `small` has not of `whole`, of which it was made.
-    pub fn of(whole: &ScenarioFile, small: &Scenario) -> Condensed {
+    pub(crate) fn of(whole: &ScenarioFile, small: &Scenario) -> Condensed {
         let mut condensed = Condensed::default();
         if let Some(imported) = &small.workload.imported {
             let (some, all) = (imported.allocations, imported.allocations_in_source);
@@ -244,7 +244,7 @@ impl Condensed {
     }
 
     /// Whether nothing was left out.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.0.is_empty()
     }
 

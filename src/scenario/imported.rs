@@ -13,30 +13,30 @@ use crate::device::Memory;
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Imported {
     /// The name of the recording.
-    pub source: String,
+    pub(crate) source: String,
     /// Its format, as `heisenbed import` calls it.
-    pub format: String,
+    pub(crate) format: String,
     /// Allocations that are taken.
-    pub allocations: u64,
+    pub(crate) allocations: u64,
     /// Allocations that it holds.
-    pub allocations_in_source: u64,
+    pub(crate) allocations_in_source: u64,
     /// Allocations taken that it never releases: leaks of the program.
-    pub never_released: u64,
+    pub(crate) never_released: u64,
     /// Threads that it names; 0: none, and allocations are dealt out in turn.
-    pub threads_in_source: u64,
+    pub(crate) threads_in_source: u64,
     /// Devices that it names.
-    pub devices_in_source: u64,
+    pub(crate) devices_in_source: u64,
     /// Releases that another thread did, and that the thread that allocated does instead, because
     /// the other has its operations.
-    pub moved_releases: u64,
+    pub(crate) moved_releases: u64,
     /// What sizes are divided by, so that what is live at once fits half of a memory: for DRAM, L1,
     /// L1_SMALL and TRACE.
-    pub divided_by: [u64; 4],
+    pub(crate) divided_by: [u64; 4],
     /// Whether even then more may be live at once: allocations may fail.
-    pub crowded: bool,
+    pub(crate) crowded: bool,
     /// Whether the trace is cut or damaged, and only its sound beginning was taken.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub damaged: bool,
+    pub(crate) damaged: bool,
 }
 
 impl fmt::Display for Imported {

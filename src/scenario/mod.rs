@@ -24,15 +24,15 @@ use crate::tracking::transport::SendMode;
 pub mod builtin;
 mod check;
 mod condensed;
-pub mod imported;
+pub(crate) mod imported;
 pub mod objects;
 pub mod op;
-pub mod op_stream;
+pub(crate) mod op_stream;
 pub mod random;
-pub mod workload;
+pub(crate) mod workload;
 
-pub use check::{MAX_DEVICES, MAX_THREADS};
-pub use condensed::{Condensed, NamedParts};
+pub(crate) use check::{MAX_DEVICES, MAX_THREADS};
+pub(crate) use condensed::{Condensed, NamedParts};
 
 use op::Op;
 use op_stream::{OpStream, SlotLayout};
@@ -40,14 +40,14 @@ use workload::Workload;
 
 /// The process id that messages carry when they go to a server of ours: a run must not depend on
 /// the real one.
-pub const SCENARIO_PID: i32 = 4242;
+pub(crate) const SCENARIO_PID: i32 = 4242;
 
 /// The generation of a buffer that does not own its memory, where a planted mistake tracks it: no
 /// allocation has it.
-pub const VIEW_GENERATION: u64 = u32::MAX as u64;
+pub(crate) const VIEW_GENERATION: u64 = u32::MAX as u64;
 
 /// A message is written in at most this many writes.
-pub const MAX_CHUNKS: u8 = 8;
+pub(crate) const MAX_CHUNKS: u8 = 8;
 
 /// A scenario, complete and checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -305,7 +305,7 @@ impl ScenarioFile {
     }
 
     /// The scenario in this text; `file` is what errors call it.
-    pub fn from_toml(file: &str, text: &str) -> Result<ScenarioFile, ScenarioError> {
+    pub(crate) fn from_toml(file: &str, text: &str) -> Result<ScenarioFile, ScenarioError> {
         let mut parsed: ScenarioFile =
             toml::from_str(text).map_err(|source| ScenarioError::Parse {
                 path: file.to_owned(),
@@ -323,7 +323,7 @@ impl ScenarioFile {
 
     /// As [`ScenarioFile::resolve`], under the discipline `written` in place of the one that it
     /// names.
-    pub fn resolve_under(self, written: &Discipline) -> Result<Scenario, ScenarioError> {
+    pub(crate) fn resolve_under(self, written: &Discipline) -> Result<Scenario, ScenarioError> {
         let order = self.order.unwrap_or(written.order());
         let publish = self.publish.unwrap_or(written.publication());
         let discipline = written.with(order, publish);
@@ -382,19 +382,19 @@ impl Scenario {
     }
 
     /// The registry of a server of this scenario, before the first message.
-    pub fn registry(&self) -> Registry {
+    pub(crate) fn registry(&self) -> Registry {
         Registry::new(self.semantics, self.registry_limits()).with_planted(self.planted)
     }
 
     /// Where buffers that do not own their memory are, where a planted mistake tracks them: they
     /// are views of the first L1 buffer.
-    pub fn view_address(&self) -> Option<u64> {
+    pub(crate) fn view_address(&self) -> Option<u64> {
         (self.planted == Some(Planted::PreallocatedTracked))
             .then(|| self.profile.geometries()[Memory::L1 as usize].base_address)
     }
 
     /// How many writes make a frame, as the server takes it.
-    pub fn writes_per_frame(&self) -> u8 {
+    pub(crate) fn writes_per_frame(&self) -> u8 {
         let layout = self.transport.layout;
         let server = Planted::server_layout(self.planted, layout);
         let frames = server.frame_bytes().div_ceil(layout.frame_bytes()).max(1);
@@ -402,7 +402,7 @@ impl Scenario {
     }
 
     /// The bounds of a server of this scenario, in runs and in checks alike.
-    pub fn registry_limits(&self) -> Limits {
+    pub(crate) fn registry_limits(&self) -> Limits {
         Limits {
             devices: u32::from(self.devices),
             ..Limits::default()
@@ -432,7 +432,7 @@ impl Scenario {
     }
 
     /// Whether any buffer may have several parts.
-    pub fn has_mesh(&self) -> bool {
+    pub(crate) fn has_mesh(&self) -> bool {
         let scripted = |op: &Op| matches!(op, Op::Allocate { request, .. } if request.parts > 1);
         match self.script() {
             Some(script) => script.iter().flatten().any(scripted),

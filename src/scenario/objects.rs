@@ -30,7 +30,7 @@ impl ObjectId {
 
 /// A slot's version shares one atomic word with its state, so it has fewer bits than the others and
 /// wraps.
-pub const SLOT_VERSION_MASK: u64 = (1 << 29) - 1;
+pub(crate) const SLOT_VERSION_MASK: u64 = (1 << 29) - 1;
 
 /// How many shared objects of each sort a scenario has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,7 +47,7 @@ pub struct Objects {
 
 /// The mutexes of one sort: one for all devices, or one for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LockRow {
+pub(crate) struct LockRow {
     first: u16,
     is_one: bool,
     /// Devices from here on have none.
@@ -57,7 +57,7 @@ pub struct LockRow {
 impl LockRow {
     /// The one of `device`, unless it is out of bounds.
     #[inline]
-    pub fn at(self, device: DeviceId) -> Option<LockId> {
+    pub(crate) fn at(self, device: DeviceId) -> Option<LockId> {
         let offset = if self.is_one { 0 } else { device.0 };
         (device.0 < self.devices).then(|| LockId(self.first + offset))
     }
@@ -71,7 +71,7 @@ impl Objects {
     /// The device of part `part` of a buffer whose first part is on `first`: the next ones, round
     /// the system.
     #[inline]
-    pub fn device_of(&self, first: DeviceId, part: u8) -> DeviceId {
+    pub(crate) fn device_of(&self, first: DeviceId, part: u8) -> DeviceId {
         let device = first.0 + u16::from(part);
         DeviceId(if device < self.devices {
             device
@@ -81,7 +81,7 @@ impl Objects {
     }
 
     /// The devices on which `ops` allocate, ascending.
-    pub fn devices_of<'op>(&self, ops: impl IntoIterator<Item = &'op Op>) -> Vec<DeviceId> {
+    pub(crate) fn devices_of<'op>(&self, ops: impl IntoIterator<Item = &'op Op>) -> Vec<DeviceId> {
         let mut used: Vec<DeviceId> = Vec::new();
         for op in ops {
             if let Op::Allocate { request, .. } = op {
@@ -100,7 +100,7 @@ impl Objects {
     }
 
     /// The mutexes that `lock` may mean.
-    pub fn row(&self, lock: Lock) -> LockRow {
+    pub(crate) fn row(&self, lock: Lock) -> LockRow {
         let (first, is_one, devices) = match lock {
             Lock::Tracker => (TRACKER, true, u16::MAX),
             Lock::Global => (GLOBAL, true, u16::MAX),
@@ -128,7 +128,7 @@ impl Objects {
 
     /// The device whose allocator mutex this lock is, if it is one.
     #[inline]
-    pub fn allocator_of(&self, lock: LockId) -> Option<DeviceId> {
+    pub(crate) fn allocator_of(&self, lock: LockId) -> Option<DeviceId> {
         lock.0
             .checked_sub(self.first_allocator())
             .filter(|d| *d < self.devices)
@@ -136,7 +136,7 @@ impl Objects {
     }
 
     /// The lock's name in reports: `tracker`, `lifecycle of device 3`, `lifecycle[3]`…
-    pub fn lock_name(&self, lock: LockId) -> String {
+    pub(crate) fn lock_name(&self, lock: LockId) -> String {
         if lock.0 == TRACKER {
             "tracker".to_owned()
         } else if lock.0 == GLOBAL {
@@ -154,37 +154,37 @@ impl Objects {
     /// as one: locks and their objects have the same numbers, and those of the allocators are their
     /// devices'.
     #[inline]
-    pub fn lock_object(&self, lock: LockId) -> ObjectId {
+    pub(crate) fn lock_object(&self, lock: LockId) -> ObjectId {
         ObjectId(u32::from(lock.0))
     }
 
     /// A device's allocator.
     #[inline]
-    pub fn device(&self, device: DeviceId) -> ObjectId {
+    pub(crate) fn device(&self, device: DeviceId) -> ObjectId {
         ObjectId(u32::from(self.first_allocator()) + u32::from(device.0))
     }
 
     /// A device's sequence counter.
     #[inline]
-    pub fn counter(&self, device: DeviceId) -> ObjectId {
+    pub(crate) fn counter(&self, device: DeviceId) -> ObjectId {
         ObjectId(u32::from(self.locks()) + u32::from(device.0))
     }
 
     /// A connection.
     #[inline]
-    pub fn conn(&self, conn: ConnId) -> ObjectId {
+    pub(crate) fn conn(&self, conn: ConnId) -> ObjectId {
         ObjectId(u32::from(self.locks()) + u32::from(self.devices) + u32::from(conn.0))
     }
 
     /// The cell that holds the shared connection.
     #[inline]
-    pub fn cell(&self) -> ObjectId {
+    pub(crate) fn cell(&self) -> ObjectId {
         self.conn(ConnId(self.conns))
     }
 
     /// A slot.
     #[inline]
-    pub fn slot(&self, slot: u32) -> ObjectId {
+    pub(crate) fn slot(&self, slot: u32) -> ObjectId {
         ObjectId(self.cell().0 + 1 + slot)
     }
 

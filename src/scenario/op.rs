@@ -17,7 +17,7 @@ use thiserror::Error;
 use crate::device::{BufferKind, DeviceId, Memory};
 
 /// A mesh buffer has at most this many parts (devices).
-pub const MAX_PARTS: u8 = 8;
+pub(crate) const MAX_PARTS: u8 = 8;
 
 /// Index of a slot in its scenario, over all threads.
 #[derive(
@@ -85,7 +85,7 @@ pub enum Op {
 
 impl Op {
     /// Whether it counts as an operation (`--ops`): an allocate or a release.
-    pub fn counts(&self) -> bool {
+    pub(crate) fn counts(&self) -> bool {
         matches!(self, Op::Allocate { .. } | Op::Release { .. })
     }
 }
@@ -215,7 +215,7 @@ fn apply_option(request: &mut Request, word: &str) -> Option<()> {
 }
 
 /// A buffer is released at most this often.
-pub const MAX_RELEASES: u8 = 7;
+pub(crate) const MAX_RELEASES: u8 = 7;
 
 fn parse_slot(word: Option<&str>) -> Option<(SlotId, u32)> {
     let (slot, epoch) = word?.strip_prefix('s')?.split_once('#')?;

@@ -16,7 +16,7 @@ pub(super) use in_turn::MOST_DEVICES_IN_TURN;
 
 /// Where the slots of a workload are: each thread has a region of its own, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SlotLayout {
+pub(crate) struct SlotLayout {
     private: u32,
     handoff: u32,
     shared: u32,
@@ -25,7 +25,7 @@ pub struct SlotLayout {
 
 impl SlotLayout {
     /// The layout for a drawn workload.
-    pub fn new(workload: &Workload, threads: u16) -> SlotLayout {
+    pub(crate) fn new(workload: &Workload, threads: u16) -> SlotLayout {
         SlotLayout {
             private: workload.private_slots,
             handoff: workload.handoff,
@@ -35,7 +35,7 @@ impl SlotLayout {
     }
 
     /// Slots a thread has.
-    pub fn per_thread(&self) -> u32 {
+    pub(crate) fn per_thread(&self) -> u32 {
         self.private + 2 * (self.handoff + self.shared) + self.leaks
     }
 
@@ -90,7 +90,7 @@ impl RoundLeft {
 
 /// One thread's operations, drawn one at a time.
 #[derive(Clone, Debug)]
-pub struct OpStream {
+pub(crate) struct OpStream {
     workload: Workload,
     layout: SlotLayout,
     thread: u16,
@@ -124,7 +124,7 @@ enum Tail {
 impl OpStream {
     /// The operations of `thread` in run `run` of `seed`: `ops` of them, one less where buffers
     /// must come out even.
-    pub fn new(
+    pub(crate) fn new(
         workload: &Workload,
         ops: u64,
         threads: u16,
@@ -411,7 +411,7 @@ fn parts_of(kind: BufferKind, devices: u16) -> u8 {
 }
 
 /// How many parts a mesh buffer has on a system of `devices`.
-pub fn mesh_parts(devices: u16) -> u8 {
+pub(crate) fn mesh_parts(devices: u16) -> u8 {
     devices.clamp(1, u16::from(MAX_PARTS)) as u8
 }
 

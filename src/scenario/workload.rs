@@ -152,7 +152,7 @@ pub enum Sizes {
 
 impl Sizes {
     /// Whether every size that can be drawn is one.
-    pub fn are_sound(self) -> bool {
+    pub(crate) fn are_sound(self) -> bool {
         match self {
             Sizes::Fixed { bytes } => bytes > 0,
             Sizes::Uniform {
@@ -168,7 +168,7 @@ impl Sizes {
     }
 
     /// Whether it lies between the smallest and the largest that can be drawn.
-    pub fn has(self, bytes: u64) -> bool {
+    pub(crate) fn has(self, bytes: u64) -> bool {
         let ends = self.ends();
         ends.iter().min() <= Some(&bytes) && Some(&bytes) <= ends.iter().max()
     }
@@ -232,13 +232,13 @@ impl fmt::Display for Sizes {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Memories {
     /// DRAM.
-    pub dram: u32,
+    pub(crate) dram: u32,
     /// L1.
-    pub l1: u32,
+    pub(crate) l1: u32,
     /// L1_SMALL.
-    pub l1_small: u32,
+    pub(crate) l1_small: u32,
     /// TRACE.
-    pub trace: u32,
+    pub(crate) trace: u32,
 }
 
 impl Default for Memories {
@@ -254,7 +254,7 @@ impl Default for Memories {
 
 impl Memories {
     /// L1 alone.
-    pub const ONLY_L1: Memories = Memories {
+    pub(crate) const ONLY_L1: Memories = Memories {
         dram: 0,
         l1: 1,
         l1_small: 0,
@@ -262,7 +262,7 @@ impl Memories {
     };
 
     /// Those that have a weight.
-    pub fn weighted(&self) -> Vec<Memory> {
+    pub(crate) fn weighted(&self) -> Vec<Memory> {
         let weights = [self.dram, self.l1, self.l1_small, self.trace];
         let weighed = Memory::ALL.into_iter().zip(weights);
         weighed
@@ -272,7 +272,7 @@ impl Memories {
     }
 
     /// The sum of the weights.
-    pub fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         [self.dram, self.l1, self.l1_small, self.trace]
             .into_iter()
             .map(u64::from)

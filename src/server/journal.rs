@@ -26,7 +26,7 @@ use crate::tracking::Message;
 use crate::tracking::entry::Entry;
 
 /// What was taken in is in the file so long after at the latest.
-pub const FLUSH_AFTER: Duration = Duration::from_millis(100);
+pub(crate) const FLUSH_AFTER: Duration = Duration::from_millis(100);
 
 /// Writes what it observes.
 #[derive(Debug)]
@@ -172,7 +172,7 @@ impl ServerJournal {
     }
 
     /// Writes the end; returns why the journal ended early, if it did.
-    pub fn end(mut self) -> Option<String> {
+    pub(crate) fn end(mut self) -> Option<String> {
         if let Some(writer) = self.writer.take()
             && let Err(error) = writer.end()
         {

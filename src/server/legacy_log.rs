@@ -30,7 +30,7 @@ const KERNEL_TYPES: [&str; 3] = ["Application", "Fabric", "Dispatch"];
 
 /// How buffer ids are printed in lines about messages. Dumps have them in hexadecimal always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum IdStyle {
+pub(crate) enum IdStyle {
     /// `0x18b20`.
     #[default]
     Hexadecimal,
@@ -41,7 +41,7 @@ pub enum IdStyle {
 /// Writes the reference servers' lines. Totals of circular buffers and kernels are kept from the
 /// outcomes.
 #[derive(Debug)]
-pub struct LegacyLog<W> {
+pub(crate) struct LegacyLog<W> {
     out: W,
     lines: String,
     /// Whether lines were lost.
@@ -56,7 +56,7 @@ pub struct LegacyLog<W> {
 impl<W: Write> LegacyLog<W> {
     /// A log into `out`. A reader that goes away is no reason to stop: the first error of `out` is
     /// said, and lines are written on.
-    pub fn new(out: W) -> LegacyLog<W> {
+    pub(crate) fn new(out: W) -> LegacyLog<W> {
         LegacyLog {
             out,
             lines: String::new(),
@@ -68,7 +68,7 @@ impl<W: Write> LegacyLog<W> {
     }
 
     /// A log of a server that starts with what is live in `registry`.
-    pub fn of(out: W, registry: &Registry) -> LegacyLog<W> {
+    pub(crate) fn of(out: W, registry: &Registry) -> LegacyLog<W> {
         let mut log = LegacyLog::new(out);
         for entry in registry.live() {
             log.count(entry.device.0, entry.class, |total| {
@@ -79,12 +79,12 @@ impl<W: Write> LegacyLog<W> {
     }
 
     /// The same with ids in another style.
-    pub fn with_ids(self, ids: IdStyle) -> LegacyLog<W> {
+    pub(crate) fn with_ids(self, ids: IdStyle) -> LegacyLog<W> {
         LegacyLog { ids, ..self }
     }
 
     /// Appends the lines with which a server begins that listens on `path`.
-    pub fn write_start(&mut self, path: &Path) {
+    pub(crate) fn write_start(&mut self, path: &Path) {
         let path = path.display();
         line(
             &mut self.lines,
@@ -95,7 +95,7 @@ impl<W: Write> LegacyLog<W> {
     }
 
     /// Writes the lines with which a server ends: its statistics.
-    pub fn end(&mut self, registry: &Registry) {
+    pub(crate) fn end(&mut self, registry: &Registry) {
         dumps::write_statistics(&mut self.lines, &registry.live());
         line(
             &mut self.lines,
@@ -133,7 +133,7 @@ impl<W: Write> LegacyLog<W> {
     }
 
     /// Appends the lines that the sweep of a dead process gives.
-    pub fn write_sweep(&mut self, pid: i32, removed: &[Entry]) {
+    pub(crate) fn write_sweep(&mut self, pid: i32, removed: &[Entry]) {
         for entry in removed {
             self.count(entry.device.0, entry.class, |total| {
                 total.wrapping_sub(entry.size_bytes)
@@ -165,7 +165,7 @@ impl<W: Write> LegacyLog<W> {
 
     /// Appends the lines, each with its line feed, that one outcome gives; none for most control
     /// messages.
-    pub fn write_outcome(&mut self, message: &Message, outcome: &Outcome) {
+    pub(crate) fn write_outcome(&mut self, message: &Message, outcome: &Outcome) {
         match message.kind {
             MessageKind::Alloc => write_alloc(&mut self.lines, self.ids, message, outcome),
             MessageKind::Free => write_free(&mut self.lines, self.ids, message, outcome),
@@ -178,7 +178,7 @@ impl<W: Write> LegacyLog<W> {
     }
 
     /// Appends the block that a DUMP request gives.
-    pub fn write_dump(&mut self, kind: MessageKind, registry: &Registry) {
+    pub(crate) fn write_dump(&mut self, kind: MessageKind, registry: &Registry) {
         let live = registry.live();
         if kind == MessageKind::DumpKernels {
             dumps::write_kernels(&mut self.lines, &live);
@@ -188,7 +188,7 @@ impl<W: Write> LegacyLog<W> {
     }
 
     /// Takes what was appended since the last time.
-    pub fn take_lines(&mut self) -> String {
+    pub(crate) fn take_lines(&mut self) -> String {
         std::mem::take(&mut self.lines)
     }
 

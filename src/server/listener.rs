@@ -31,7 +31,7 @@ use crate::tracking::Layout;
 
 pub use super::observer::{Observer, Refused};
 pub use super::socket::ListenError;
-pub use crate::tracking::wire::DeviceInfo;
+pub(crate) use crate::tracking::wire::DeviceInfo;
 
 /// Which client, in the order of acceptance, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -150,11 +150,11 @@ pub struct ServerReport<O> {
 
 /// Tells a server to stop; from any thread.
 #[derive(Clone, Debug)]
-pub struct ShutdownHandle(Arc<OwnedFd>);
+pub(crate) struct ShutdownHandle(Arc<OwnedFd>);
 
 impl ShutdownHandle {
     /// Asks for the shutdown; returns at once.
-    pub fn shutdown(&self) {
+    pub(crate) fn shutdown(&self) {
         // It can fail only when the counter is full: then it has been asked for before.
         let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
     }
@@ -184,7 +184,7 @@ impl<O: Observer> Server<O> {
 
     /// As [`Server::start_with`], with what is live already in `registry`, which has the
     /// configuration's semantics and limits.
-    pub fn start_restored(
+    pub(crate) fn start_restored(
         config: ServerConfig,
         registry: Registry,
         observer: O,
@@ -219,7 +219,7 @@ impl<O: Observer> Server<O> {
     }
 
     /// A handle that stops it from elsewhere.
-    pub fn shutdown_handle(&self) -> ShutdownHandle {
+    pub(crate) fn shutdown_handle(&self) -> ShutdownHandle {
         self.stop.clone()
     }
 
@@ -230,7 +230,7 @@ impl<O: Observer> Server<O> {
     }
 
     /// Waits until somebody stops it, and reports.
-    pub fn wait(mut self) -> ServerReport<O> {
+    pub(crate) fn wait(mut self) -> ServerReport<O> {
         let thread = self
             .thread
             .take()

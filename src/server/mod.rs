@@ -7,12 +7,13 @@
 
 mod client;
 mod event_loop;
+mod frames;
 pub mod journal;
-pub mod legacy_log;
+pub(crate) mod legacy_log;
 pub mod listener;
 mod observer;
 mod processes;
 mod reference_rules;
 pub(crate) mod socket;
 
-pub use listener::{Observer, Server, ServerConfig, ServerReport, ShutdownHandle};
+pub(crate) use listener::ServerConfig;

@@ -253,7 +253,7 @@ pub enum Refused {
 
 impl Refused {
     /// Why, in words.
-    pub fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         match self {
             Refused::TooManyClients => "as many as may be are connected",
             Refused::AnotherUser => "it is another user's",

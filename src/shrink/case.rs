@@ -42,7 +42,7 @@ impl fmt::Display for ShrinkCase {
 impl ShrinkCase {
     /// The case of these operations, with what cannot be done taken out: a release whose buffer is
     /// never allocated.
-    pub fn new(scenario: &Scenario, ops: Vec<Vec<Op>>) -> ShrinkCase {
+    pub(crate) fn new(scenario: &Scenario, ops: Vec<Vec<Op>>) -> ShrinkCase {
         let mut case = ShrinkCase {
             scenario: scenario.clone(),
             ops,
@@ -52,22 +52,22 @@ impl ShrinkCase {
     }
 
     /// How many operations it has.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.ops.iter().map(Vec::len).sum()
     }
 
     /// How many threads.
-    pub fn threads(&self) -> usize {
+    pub(crate) fn threads(&self) -> usize {
         self.ops.len()
     }
 
     /// How many devices its buffers are on.
-    pub fn devices(&self) -> u16 {
+    pub(crate) fn devices(&self) -> u16 {
         self.used_devices().len() as u16
     }
 
     /// Ready to be run.
-    pub fn setup(&self) -> Result<Arc<Setup>, ShrinkError> {
+    pub(crate) fn setup(&self) -> Result<Arc<Setup>, ShrinkError> {
         let mut scenario = self.scenario.clone();
         scenario.threads = self.ops.len() as u16;
         scenario.ops = 0;
@@ -83,7 +83,7 @@ impl ShrinkCase {
     }
 
     /// Without the operations for which `keep` is false, given their place in the order of threads.
-    pub fn keeping(&self, keep: impl Fn(usize) -> bool) -> ShrinkCase {
+    pub(crate) fn keeping(&self, keep: impl Fn(usize) -> bool) -> ShrinkCase {
         let mut at = 0;
         let mut kept = |_: &Op| {
             at += 1;
@@ -98,7 +98,7 @@ impl ShrinkCase {
     }
 
     /// With the operations of thread `other` done by `thread`, after or before its own.
-    pub fn merged(&self, thread: usize, other: usize, after: bool) -> ShrinkCase {
+    pub(crate) fn merged(&self, thread: usize, other: usize, after: bool) -> ShrinkCase {
         let mut ops = self.ops.clone();
         let moved = std::mem::take(&mut ops[other]);
         if after {
@@ -111,7 +111,7 @@ impl ShrinkCase {
 
     /// Whether all operations can be done one after another in some order: then a thread that waits
     /// for good waits for a lock or the server, and not for an operation that comes later.
-    pub fn can_be_done(&self) -> bool {
+    pub(crate) fn can_be_done(&self) -> bool {
         let mut at = vec![0; self.ops.len()];
         let mut allocated: Vec<SlotId> = Vec::new();
         loop {
@@ -138,7 +138,7 @@ impl ShrinkCase {
     }
 
     /// Every way in which it can be made plainer without leaving out operations, one at a time.
-    pub fn plainer(&self) -> Vec<ShrinkCase> {
+    pub(crate) fn plainer(&self) -> Vec<ShrinkCase> {
         let mut all = Vec::new();
         let mut scenario = |change: &dyn Fn(&mut Scenario)| {
             let mut case = self.clone();
@@ -188,14 +188,14 @@ impl ShrinkCase {
     }
 
     /// One connection that never fills up, and whole frames.
-    pub fn on_plain_transport(&self) -> ShrinkCase {
+    pub(crate) fn on_plain_transport(&self) -> ShrinkCase {
         let mut case = self.clone();
         case.scenario.transport = crate::scenario::Transport::default();
         case
     }
 
     /// Room for one frame on each connection, where messages are dropped when it is full.
-    pub fn tightened(&self) -> ShrinkCase {
+    pub(crate) fn tightened(&self) -> ShrinkCase {
         let mut case = self.clone();
         case.scenario.transport.send_buffer_bytes = 1;
         case

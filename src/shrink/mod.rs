@@ -154,7 +154,7 @@ pub fn shrink_ops(
 }
 
 /// The smallest run that shows the kind of the first divergence of `example`, a run of `setup`.
-pub fn shrink_example(
+pub(crate) fn shrink_example(
     setup: &Setup,
     example: &ObservedRun,
     keep_going: &mut dyn FnMut() -> bool,
@@ -165,7 +165,7 @@ pub fn shrink_example(
 
 /// The run of `setup` that shows the first divergence of `example` with the fewest preemptions, as
 /// far as that can be searched.
-pub fn with_fewest_preemptions(
+pub(crate) fn with_fewest_preemptions(
     setup: &Arc<Setup>,
     example: Box<ObservedRun>,
     keep_going: &mut dyn FnMut() -> bool,

@@ -21,11 +21,11 @@ const MAX_STATES: u64 = 300_000;
 #[derive(Clone, Debug)]
 pub(super) struct Reduced {
     /// The case.
-    pub case: ShrinkCase,
+    pub(crate) case: ShrinkCase,
     /// A run of it that shows the kind.
-    pub example: Box<ObservedRun>,
+    pub(crate) example: Box<ObservedRun>,
     /// Whether every selection of fewer operations was searched to its end.
-    pub fewest_ops: bool,
+    pub(crate) fewest_ops: bool,
 }
 
 /// Reduces `case`, of which some schedule should show `kind`; whether one does is searched up to

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::file::{CaptureHeader, Header, TraceFile};
 use super::records::{MAX_RECORD_BYTES, RecordReader, RecordWriter, byte, get, put, take};
 
-pub use frames::{CaptureAccount, CaptureTrouble, MAX_LISTED, messages};
+pub(crate) use frames::{CaptureAccount, CaptureTrouble, messages};
 
 /// One thing that was captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [FaultKind; 7] = [
+    pub(crate) const ALL: [FaultKind; 7] = [
         FaultKind::Delay,
         FaultKind::Drop,
         FaultKind::Duplicate,
@@ -81,7 +81,7 @@ impl FaultKind {
     ];
 
     /// Its name.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             FaultKind::Delay => "delay",
             FaultKind::Drop => "drop",
@@ -95,12 +95,12 @@ impl FaultKind {
 }
 
 mod tag {
-    pub const OPENED: u8 = 0;
-    pub const CLOSED: u8 = 1;
-    pub const TO_SERVER: u8 = 2;
-    pub const TO_CLIENT: u8 = 3;
+    pub(crate) const OPENED: u8 = 0;
+    pub(crate) const CLOSED: u8 = 1;
+    pub(crate) const TO_SERVER: u8 = 2;
+    pub(crate) const TO_CLIENT: u8 = 3;
     /// … plus the kind.
-    pub const FAULT: u8 = 16;
+    pub(crate) const FAULT: u8 = 16;
 }
 
 /// Bytes of one record: the rest goes into the next one.
@@ -108,14 +108,14 @@ const MAX_BYTES: usize = MAX_RECORD_BYTES - 32;
 
 /// Writes a capture.
 #[derive(Debug)]
-pub struct CaptureWriter {
+pub(crate) struct CaptureWriter {
     records: RecordWriter,
     last_ns: u64,
 }
 
 impl CaptureWriter {
     /// Starts a capture in `file`.
-    pub fn create(file: File, header: CaptureHeader) -> io::Result<CaptureWriter> {
+    pub(crate) fn create(file: File, header: CaptureHeader) -> io::Result<CaptureWriter> {
         Ok(CaptureWriter {
             records: RecordWriter::create(file, &Header::Capture(header))?,
             last_ns: 0,
@@ -123,7 +123,7 @@ impl CaptureWriter {
     }
 
     /// Appends a record. A time before that of the last record counts as the same time.
-    pub fn record(&mut self, record: &CaptureRecord<'_>) -> io::Result<()> {
+    pub(crate) fn record(&mut self, record: &CaptureRecord<'_>) -> io::Result<()> {
         let CaptureRecord { at_ns, conn, what } = *record;
         match what {
             CaptureEvent::Opened => self.put(at_ns, conn, tag::OPENED, None),
@@ -136,18 +136,13 @@ impl CaptureWriter {
         }
     }
 
-    /// Whether records wait for their block to be written.
-    pub fn has_unwritten(&self) -> bool {
-        self.records.has_unwritten()
-    }
-
     /// Writes what waits.
-    pub fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.records.flush()
     }
 
     /// Writes what waits and the end; returns the size of the file.
-    pub fn end(self) -> io::Result<u64> {
+    pub(crate) fn end(self) -> io::Result<u64> {
         self.records.end()
     }
 
@@ -223,7 +218,7 @@ impl<'a> CaptureReader<'a> {
     }
 
     /// What is wrong with the part that was read, or with the file as a whole.
-    pub fn damage(&self) -> Option<&str> {
+    pub(crate) fn damage(&self) -> Option<&str> {
         self.records.damage()
     }
 }

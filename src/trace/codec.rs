@@ -19,48 +19,48 @@ pub use encode::Encoder;
 pub const MAX_EVENT_BYTES: usize = 64;
 
 mod tag {
-    pub const OPEN_ALLOCATE: u8 = 1;
-    pub const OPEN_RELEASE: u8 = 2;
-    pub const OPEN_AWAIT: u8 = 3;
-    pub const OPEN_CLOSE: u8 = 4;
-    pub const OPEN_THROW: u8 = 5;
-    pub const PART: u8 = 6;
-    pub const CLOSE_BUFFER: u8 = 7;
-    pub const VACATE: u8 = 8;
-    pub const LOCK: u8 = 9;
-    pub const UNLOCK: u8 = 10;
-    pub const LOCK_OUT_OF_BOUNDS: u8 = 11;
-    pub const ALLOC: u8 = 12;
-    pub const ALLOC_FAILED: u8 = 13;
+    pub(crate) const OPEN_ALLOCATE: u8 = 1;
+    pub(crate) const OPEN_RELEASE: u8 = 2;
+    pub(crate) const OPEN_AWAIT: u8 = 3;
+    pub(crate) const OPEN_CLOSE: u8 = 4;
+    pub(crate) const OPEN_THROW: u8 = 5;
+    pub(crate) const PART: u8 = 6;
+    pub(crate) const CLOSE_BUFFER: u8 = 7;
+    pub(crate) const VACATE: u8 = 8;
+    pub(crate) const LOCK: u8 = 9;
+    pub(crate) const UNLOCK: u8 = 10;
+    pub(crate) const LOCK_OUT_OF_BOUNDS: u8 = 11;
+    pub(crate) const ALLOC: u8 = 12;
+    pub(crate) const ALLOC_FAILED: u8 = 13;
     /// … plus the outcome.
-    pub const FREE: u8 = 14;
-    pub const STAMP: u8 = 17;
-    pub const CHECK_DEAD: u8 = 18;
-    pub const CHECK_LIVE: u8 = 19;
-    pub const CLAIM_LOST: u8 = 20;
-    pub const CLAIM_WON: u8 = 21;
-    pub const MARK_LIVE: u8 = 22;
-    pub const MARK_DEAD: u8 = 23;
-    pub const PUBLISH: u8 = 24;
-    pub const CONN_NONE: u8 = 25;
-    pub const CONN_FOUND: u8 = 26;
-    pub const CONNECT: u8 = 27;
-    pub const CONN_STORE: u8 = 28;
-    pub const DEBUG_LOG: u8 = 30;
-    pub const BLOCKED_ON_LOCK: u8 = 31;
+    pub(crate) const FREE: u8 = 14;
+    pub(crate) const STAMP: u8 = 17;
+    pub(crate) const CHECK_DEAD: u8 = 18;
+    pub(crate) const CHECK_LIVE: u8 = 19;
+    pub(crate) const CLAIM_LOST: u8 = 20;
+    pub(crate) const CLAIM_WON: u8 = 21;
+    pub(crate) const MARK_LIVE: u8 = 22;
+    pub(crate) const MARK_DEAD: u8 = 23;
+    pub(crate) const PUBLISH: u8 = 24;
+    pub(crate) const CONN_NONE: u8 = 25;
+    pub(crate) const CONN_FOUND: u8 = 26;
+    pub(crate) const CONNECT: u8 = 27;
+    pub(crate) const CONN_STORE: u8 = 28;
+    pub(crate) const DEBUG_LOG: u8 = 30;
+    pub(crate) const BLOCKED_ON_LOCK: u8 = 31;
     /// … plus kind × 3 + outcome: chunk 0 on connection 0.
-    pub const SEND: u8 = 32;
+    pub(crate) const SEND: u8 = 32;
     /// … plus kind × 3 + outcome, then chunk and connection.
-    pub const SEND_ELSEWHERE: u8 = 44;
-    pub const BLOCKED_ON_OP: u8 = 56;
-    pub const FINISH: u8 = 57;
-    pub const STOPPED: u8 = 59;
-    pub const ACCEPT: u8 = 58;
-    pub const BLOCKED_ON_SEND: u8 = 60;
+    pub(crate) const SEND_ELSEWHERE: u8 = 44;
+    pub(crate) const BLOCKED_ON_OP: u8 = 56;
+    pub(crate) const FINISH: u8 = 57;
+    pub(crate) const STOPPED: u8 = 59;
+    pub(crate) const ACCEPT: u8 = 58;
+    pub(crate) const BLOCKED_ON_SEND: u8 = 60;
     /// … plus the code: on connection 0.
-    pub const RECEIVE: u8 = 64;
+    pub(crate) const RECEIVE: u8 = 64;
     /// … plus the code, then the connection.
-    pub const RECEIVE_ELSEWHERE: u8 = 80;
+    pub(crate) const RECEIVE_ELSEWHERE: u8 = 80;
 }
 
 /// Why bytes are no event.

@@ -256,7 +256,7 @@ pub enum Event {
 
 impl Event {
     /// Whether it says what a thread waited for when the run was given up.
-    pub fn is_blocked(&self) -> bool {
+    pub(crate) fn is_blocked(&self) -> bool {
         matches!(
             self,
             Event::BlockedOnLock { .. } | Event::BlockedOnOp { .. } | Event::BlockedOnSend { .. }
@@ -265,7 +265,7 @@ impl Event {
 }
 
 /// How an outcome is recorded.
-pub fn receive_code(outcome: &Outcome) -> ReceiveCode {
+pub(crate) fn receive_code(outcome: &Outcome) -> ReceiveCode {
     match outcome {
         Outcome::Inserted => ReceiveCode::Inserted,
         Outcome::Replaced { .. } => ReceiveCode::Replaced,

@@ -26,7 +26,7 @@ pub use super::header::{
 };
 
 /// A block is closed when it holds this many bytes of events.
-pub const BLOCK_BYTES: usize = 64 << 10;
+pub(crate) const BLOCK_BYTES: usize = 64 << 10;
 /// The stream number of the server.
 pub const SERVER_STREAM: u16 = u16::MAX;
 
@@ -216,7 +216,7 @@ impl TraceWriter {
     }
 
     /// Bytes written so far.
-    pub fn written_bytes(&self) -> u64 {
+    pub(crate) fn written_bytes(&self) -> u64 {
         self.written_bytes
     }
 }
@@ -266,7 +266,7 @@ impl TraceFile {
 
     /// Copies the whole file, damage included, to a new file at `path`, in a folder that is made
     /// where it is missing.
-    pub fn copy_to(&self, path: &Path) -> io::Result<()> {
+    pub(crate) fn copy_to(&self, path: &Path) -> io::Result<()> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
@@ -339,7 +339,7 @@ impl TraceFile {
     }
 
     /// Where it is.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -360,12 +360,12 @@ impl TraceFile {
 
     /// Whether a writer may go on behind the blocks that were found: nothing but an end block, or a
     /// block that never became whole, is behind them.
-    pub fn can_be_continued(&self) -> bool {
+    pub(crate) fn can_be_continued(&self) -> bool {
         self.ends != Ends::Inside
     }
 
     /// Bytes behind the end block: they belong to nothing, and are not read.
-    pub fn trailing_bytes(&self) -> u64 {
+    pub(crate) fn trailing_bytes(&self) -> u64 {
         self.trailing_bytes
     }
 

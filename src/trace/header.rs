@@ -22,7 +22,7 @@ pub enum Header {
 
 impl Header {
     /// What kind of trace it is, in words.
-    pub fn what(&self) -> &'static str {
+    pub(crate) fn what(&self) -> &'static str {
         match self {
             Header::Run(_) => "a recorded run",
             Header::Import(_) => "an import",
@@ -37,14 +37,14 @@ impl Header {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ImportHeader {
     /// The version of heisenbed that wrote it.
-    pub version: String,
+    pub(crate) version: String,
     /// The format of the text.
-    pub format: ImportFormat,
+    pub(crate) format: ImportFormat,
     /// The name of the file that was imported, without its folder; of several, all of them.
-    pub source: String,
+    pub(crate) source: String,
     /// The names of the files, where several became one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub files: Vec<String>,
+    pub(crate) files: Vec<String>,
 }
 
 impl ImportHeader {
@@ -90,16 +90,16 @@ pub enum ImportFormat {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct CaptureHeader {
     /// The version of heisenbed that wrote it.
-    pub version: String,
+    pub(crate) version: String,
     /// Who captured the bytes.
-    pub source: CaptureSource,
+    pub(crate) source: CaptureSource,
     /// The wire layout of clients that send no hello, where it is known; else it is found out from
     /// the content.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub layout: Option<Layout>,
+    pub(crate) layout: Option<Layout>,
     /// When the capture began, in ns since 1970; the times of its records count from there. 0: not
     /// known.
-    pub started_unix_ns: u64,
+    pub(crate) started_unix_ns: u64,
 }
 
 /// Who captured bytes.
@@ -117,13 +117,13 @@ pub enum CaptureSource {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct JournalHeader {
     /// The version of heisenbed that wrote it.
-    pub version: String,
+    pub(crate) version: String,
     /// How the server understood messages.
-    pub semantics: Semantics,
+    pub(crate) semantics: Semantics,
     /// The bounds it had.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// When the journal began, in ns since 1970.
-    pub started_unix_ns: u64,
+    pub(crate) started_unix_ns: u64,
 }
 
 /// What a recorded run says of itself: enough to run it again.

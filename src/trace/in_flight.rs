@@ -11,7 +11,7 @@ use crate::tracking::{Layout, Message, wire};
 
 /// The writes of one connection, in order.
 #[derive(Clone, Debug)]
-pub struct InFlight {
+pub(crate) struct InFlight {
     layout: Layout,
     chunks: u8,
     /// How many writes the server takes for a frame.
@@ -22,7 +22,7 @@ pub struct InFlight {
 
 /// A frame, as a server takes it from a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Frame {
+pub(crate) enum Frame {
     /// One message as it was sent.
     Whole(Sent),
     /// Pieces of several messages, of which this is the first; together they read as a message that
@@ -35,7 +35,7 @@ pub enum Frame {
 impl Frame {
     /// The first of the messages in it.
     #[inline]
-    pub fn sent(&self) -> &Sent {
+    pub(crate) fn sent(&self) -> &Sent {
         match self {
             Frame::Whole(sent) | Frame::Torn(sent, _) | Frame::Garbage(sent) => sent,
         }
@@ -43,13 +43,13 @@ impl Frame {
 
     /// Whether it is not one message as it was sent.
     #[inline]
-    pub fn is_torn(&self) -> bool {
+    pub(crate) fn is_torn(&self) -> bool {
         !matches!(self, Frame::Whole(_))
     }
 
     /// What a server reads of it, whose clients write `layout`; `None` where that is no message.
     #[inline]
-    pub fn message(self, layout: Layout, planted: Option<Planted>) -> Option<Message> {
+    pub(crate) fn message(self, layout: Layout, planted: Option<Planted>) -> Option<Message> {
         match self {
             Frame::Whole(sent) => Some(sent.message(layout, planted)),
             Frame::Torn(_, message) => Some(message),
@@ -60,7 +60,7 @@ impl Frame {
 
 impl InFlight {
     /// A connection of `scenario`, with nothing under way.
-    pub fn new(scenario: &Scenario) -> InFlight {
+    pub(crate) fn new(scenario: &Scenario) -> InFlight {
         InFlight {
             layout: scenario.transport.layout,
             chunks: scenario.transport.chunks.max(1),
@@ -71,7 +71,7 @@ impl InFlight {
     }
 
     /// Every connection that a run of `scenario` may open.
-    pub fn of_all(scenario: &Scenario) -> Vec<InFlight> {
+    pub(crate) fn of_all(scenario: &Scenario) -> Vec<InFlight> {
         (0..scenario.objects().conns)
             .map(|_| InFlight::new(scenario))
             .collect()
@@ -79,22 +79,22 @@ impl InFlight {
 
     /// Chunk `chunk` of a message was written.
     #[inline]
-    pub fn push(&mut self, sent: Sent, chunk: u8) {
+    pub(crate) fn push(&mut self, sent: Sent, chunk: u8) {
         self.writes.push_back((sent, chunk));
     }
 
     /// The writes that are under way, in order, each with the number of its chunk.
-    pub fn writes(&self) -> impl ExactSizeIterator<Item = &(Sent, u8)> {
+    pub(crate) fn writes(&self) -> impl ExactSizeIterator<Item = &(Sent, u8)> {
         self.writes.iter()
     }
 
     /// Forgets what is under way.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.writes.clear();
     }
 
     /// Whether a whole frame is there.
-    pub fn has_frame(&self) -> bool {
+    pub(crate) fn has_frame(&self) -> bool {
         let least = if self.planted == Some(Planted::PartialRead) {
             1
         } else {
@@ -105,7 +105,7 @@ impl InFlight {
 
     /// Takes a frame, where one is there.
     #[inline]
-    pub fn pop(&mut self) -> Option<Frame> {
+    pub(crate) fn pop(&mut self) -> Option<Frame> {
         if self.per_frame == 1 {
             return self.writes.pop_front().map(|(sent, _)| Frame::Whole(sent));
         }
@@ -130,7 +130,7 @@ impl InFlight {
     }
 
     /// Takes a message that was written and never received.
-    pub fn pop_unreceived(&mut self) -> Option<Sent> {
+    pub(crate) fn pop_unreceived(&mut self) -> Option<Sent> {
         loop {
             let (sent, chunk) = self.writes.pop_front()?;
             if chunk == 0 {

@@ -20,7 +20,7 @@ use crate::tracking::{Message, MessageKind};
 
 /// One thing that a server took in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum JournalRecord {
+pub(crate) enum JournalRecord {
     /// The time has come to so many ns since the journal began.
     Time(u64),
     /// A client connected.
@@ -40,26 +40,26 @@ pub enum JournalRecord {
 }
 
 mod tag {
-    pub const TIME: u8 = 0;
-    pub const OPENED: u8 = 1;
-    pub const CLOSED: u8 = 2;
-    pub const FLUSHED: u8 = 3;
-    pub const SWEPT: u8 = 4;
-    pub const RESUMED: u8 = 5;
+    pub(crate) const TIME: u8 = 0;
+    pub(crate) const OPENED: u8 = 1;
+    pub(crate) const CLOSED: u8 = 2;
+    pub(crate) const FLUSHED: u8 = 3;
+    pub(crate) const SWEPT: u8 = 4;
+    pub(crate) const RESUMED: u8 = 5;
     /// … plus the message's kind.
-    pub const MESSAGE: u8 = 16;
+    pub(crate) const MESSAGE: u8 = 16;
     /// … plus the message's kind.
-    pub const DROPPED: u8 = 32;
+    pub(crate) const DROPPED: u8 = 32;
 }
 
 /// Which fields of a message follow: those that are not as in the last one.
 mod field {
-    pub const CLIENT: u8 = 1;
-    pub const DEVICE: u8 = 2;
-    pub const PID: u8 = 4;
-    pub const BUFFER_TYPE: u8 = 8;
-    pub const SIZE: u8 = 16;
-    pub const EXTENSION: u8 = 32;
+    pub(crate) const CLIENT: u8 = 1;
+    pub(crate) const DEVICE: u8 = 2;
+    pub(crate) const PID: u8 = 4;
+    pub(crate) const BUFFER_TYPE: u8 = 8;
+    pub(crate) const SIZE: u8 = 16;
+    pub(crate) const EXTENSION: u8 = 32;
 }
 
 /// What both directions remember.
@@ -98,14 +98,14 @@ impl Default for Last {
 
 /// Writes a journal.
 #[derive(Debug)]
-pub struct JournalWriter {
+pub(crate) struct JournalWriter {
     records: RecordWriter,
     last: Last,
 }
 
 impl JournalWriter {
     /// Begins a journal in `file`.
-    pub fn create(file: File, header: JournalHeader) -> io::Result<JournalWriter> {
+    pub(crate) fn create(file: File, header: JournalHeader) -> io::Result<JournalWriter> {
         Ok(JournalWriter {
             records: RecordWriter::create(file, &Header::Journal(header))?,
             last: Last::default(),
@@ -114,7 +114,7 @@ impl JournalWriter {
 
     /// Goes on with `journal`, whose sound part was read: cuts off what is behind that, which is
     /// the end or a block that never became whole.
-    pub fn resume(mut file: File, journal: &TraceFile) -> io::Result<JournalWriter> {
+    pub(crate) fn resume(mut file: File, journal: &TraceFile) -> io::Result<JournalWriter> {
         let sound_bytes = journal.sound_bytes();
         file.set_len(sound_bytes)?;
         file.seek(SeekFrom::Start(sound_bytes))?;
@@ -128,7 +128,7 @@ impl JournalWriter {
     }
 
     /// Appends a record; of messages those that can change a table are to be given only.
-    pub fn record(&mut self, record: &JournalRecord) -> io::Result<()> {
+    pub(crate) fn record(&mut self, record: &JournalRecord) -> io::Result<()> {
         match record {
             JournalRecord::Time(at_ns) => {
                 let later_ns = at_ns.saturating_sub(self.last.at_ns);
@@ -159,24 +159,24 @@ impl JournalWriter {
 
     /// As [`JournalWriter::record`] of a message, without a copy of it.
     #[inline]
-    pub fn message(&mut self, client: u64, message: &Message) -> io::Result<()> {
+    pub(crate) fn message(&mut self, client: u64, message: &Message) -> io::Result<()> {
         let last = &mut self.last;
         self.records
             .record(|out| put_message(out, tag::MESSAGE, last, client, message))
     }
 
     /// Whether records wait for their block to be written.
-    pub fn has_unwritten(&self) -> bool {
+    pub(crate) fn has_unwritten(&self) -> bool {
         self.records.has_unwritten()
     }
 
     /// Writes what waits.
-    pub fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.records.flush()
     }
 
     /// Writes what waits and the end.
-    pub fn end(self) -> io::Result<u64> {
+    pub(crate) fn end(self) -> io::Result<u64> {
         self.records.end()
     }
 
@@ -287,14 +287,14 @@ fn unzigzag(number: u64) -> u64 {
 
 /// Reads a journal. Where it is damaged, it ends.
 #[derive(Debug)]
-pub struct JournalReader<'a> {
+pub(crate) struct JournalReader<'a> {
     records: RecordReader<'a>,
     last: Last,
 }
 
 impl<'a> JournalReader<'a> {
     /// Starts at the beginning of `trace`, which is a journal.
-    pub fn new(trace: &'a TraceFile) -> JournalReader<'a> {
+    pub(crate) fn new(trace: &'a TraceFile) -> JournalReader<'a> {
         JournalReader {
             records: RecordReader::new(trace),
             last: Last::default(),
@@ -302,12 +302,12 @@ impl<'a> JournalReader<'a> {
     }
 
     /// What is wrong with the part that was read, or with the file as a whole.
-    pub fn damage(&self) -> Option<&str> {
+    pub(crate) fn damage(&self) -> Option<&str> {
         self.records.damage()
     }
 
     /// What is wrong with the part that was read.
-    pub fn damage_inside(&self) -> Option<&str> {
+    pub(crate) fn damage_inside(&self) -> Option<&str> {
         self.records.damage_inside()
     }
 }
@@ -351,7 +351,7 @@ impl Iterator for JournalReader<'_> {
 
 /// Hands what a journal shows of messages to `sink`; positions count messages, from 1. Returns what
 /// is wrong with the file, if anything.
-pub fn observations(trace: &TraceFile, sink: &mut dyn FnMut(Observation)) -> Option<String> {
+pub(crate) fn observations(trace: &TraceFile, sink: &mut dyn FnMut(Observation)) -> Option<String> {
     let mut reader = JournalReader::new(trace);
     let (mut position, mut at_ns) = (0, 0);
     // Numbers of clients begin anew with each start of the server.

@@ -24,7 +24,7 @@ pub struct MergedEvent {
 
 /// How a merge ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MergeEnd {
+pub(crate) enum MergeEnd {
     /// Every event was used.
     Complete,
     /// Some events could not be used: they wait for events that are not in the file.
@@ -155,7 +155,7 @@ impl<'a> Merge<'a> {
 
     /// As [`Merge::next_event`], without a copy.
     #[inline]
-    pub fn next_in_place(&mut self) -> Option<&MergedEvent> {
+    pub(crate) fn next_in_place(&mut self) -> Option<&MergedEvent> {
         if let Some(next) = self.next_of_current() {
             return Some(&self.streams[self.current].decoded[next].merged);
         }
@@ -176,7 +176,7 @@ impl<'a> Merge<'a> {
     }
 
     /// How the merge ended; call it when [`Merge::next_event`] has returned `None`.
-    pub fn end(&self) -> Result<MergeEnd, Contradiction> {
+    pub(crate) fn end(&self) -> Result<MergeEnd, Contradiction> {
         if let Some(why) = &self.problem {
             return Ok(MergeEnd::Prefix { why: why.clone() });
         }

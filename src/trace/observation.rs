@@ -117,7 +117,7 @@ pub enum RefsLeft {
 impl ServerAnswer {
     /// What a registry's answer says, in the words of a log. `None` for what is no answer to an
     /// ALLOC or a FREE.
-    pub fn from_code(code: ReceiveCode) -> Option<ServerAnswer> {
+    pub(crate) fn from_code(code: ReceiveCode) -> Option<ServerAnswer> {
         Some(match code {
             ReceiveCode::Inserted => ServerAnswer::Inserted,
             ReceiveCode::Replaced => ServerAnswer::Replaced,

@@ -50,7 +50,7 @@ pub struct Recorder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
     /// Size of the file.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Recorder {
@@ -108,7 +108,7 @@ impl Recorder {
     }
 
     /// Whether writing has failed; what is recorded from then on is lost, so the run should stop.
-    pub fn failed(&self) -> Arc<AtomicBool> {
+    pub(crate) fn failed(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.failed)
     }
 
@@ -149,7 +149,7 @@ impl StreamRecorder {
     }
 
     /// Writes a buffer that has waited long, so that a killed run leaves what is older than that.
-    pub fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         if self.events > 0 && self.flushed.elapsed() > FLUSH_AFTER {
             self.flush();
         }

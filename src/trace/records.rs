@@ -10,11 +10,11 @@ use std::io;
 use super::file::{BLOCK_BYTES, BlockKind, End, Header, TraceFile, TraceWriter};
 
 /// No record may be longer, its tag included: a block has room for one more when it is nearly full.
-pub const MAX_RECORD_BYTES: usize = BLOCK_BYTES / 2;
+pub(crate) const MAX_RECORD_BYTES: usize = BLOCK_BYTES / 2;
 
 /// Writes records to a trace.
 #[derive(Debug)]
-pub struct RecordWriter {
+pub(crate) struct RecordWriter {
     trace: TraceWriter,
     raw: Vec<u8>,
     records: u32,
@@ -23,7 +23,7 @@ pub struct RecordWriter {
 
 impl RecordWriter {
     /// Starts a trace in `file`.
-    pub fn create(file: File, header: &Header) -> io::Result<RecordWriter> {
+    pub(crate) fn create(file: File, header: &Header) -> io::Result<RecordWriter> {
         Ok(RecordWriter::after(TraceWriter::create(file, header)?, 0))
     }
 
@@ -39,7 +39,7 @@ impl RecordWriter {
 
     /// Appends the record that `write` appends to the bytes it is given.
     #[inline]
-    pub fn record(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+    pub(crate) fn record(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         write(&mut self.raw);
         self.records += 1;
         if self.raw.len() >= BLOCK_BYTES {
@@ -49,13 +49,13 @@ impl RecordWriter {
     }
 
     /// Whether records wait for their block to be written.
-    pub fn has_unwritten(&self) -> bool {
+    pub(crate) fn has_unwritten(&self) -> bool {
         self.records > 0
     }
 
     /// Writes what waits. Afterwards the kernel has it: it survives this process, if not the
     /// machine.
-    pub fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         if self.records == 0 {
             return Ok(());
         }
@@ -68,7 +68,7 @@ impl RecordWriter {
     }
 
     /// Writes what waits and the end; returns the size of the file.
-    pub fn end(mut self) -> io::Result<u64> {
+    pub(crate) fn end(mut self) -> io::Result<u64> {
         self.flush()?;
         self.trace.end(&End {
             completed: true,
@@ -80,7 +80,7 @@ impl RecordWriter {
 
 /// Reads the records of a trace, block by block. Where a block is damaged, the records end.
 #[derive(Debug)]
-pub struct RecordReader<'a> {
+pub(crate) struct RecordReader<'a> {
     trace: &'a TraceFile,
     raw: Vec<u8>,
     at: usize,
@@ -90,7 +90,7 @@ pub struct RecordReader<'a> {
 
 impl<'a> RecordReader<'a> {
     /// Starts at the beginning.
-    pub fn new(trace: &'a TraceFile) -> RecordReader<'a> {
+    pub(crate) fn new(trace: &'a TraceFile) -> RecordReader<'a> {
         RecordReader {
             trace,
             raw: Vec::new(),
@@ -101,18 +101,21 @@ impl<'a> RecordReader<'a> {
     }
 
     /// What is wrong with the part that was read, or with the file as a whole.
-    pub fn damage(&self) -> Option<&str> {
+    pub(crate) fn damage(&self) -> Option<&str> {
         self.damage.as_deref().or(self.trace.damage())
     }
 
     /// What is wrong with the part that was read: data is behind it. The end that is missing is
     /// none of it.
-    pub fn damage_inside(&self) -> Option<&str> {
+    pub(crate) fn damage_inside(&self) -> Option<&str> {
         self.damage.as_deref()
     }
 
     /// Takes the next record with `read`, which takes its bytes off the front of those it is given.
-    pub fn next<'r, T>(&'r mut self, read: impl FnOnce(&mut &'r [u8]) -> Option<T>) -> Option<T> {
+    pub(crate) fn next<'r, T>(
+        &'r mut self,
+        read: impl FnOnce(&mut &'r [u8]) -> Option<T>,
+    ) -> Option<T> {
         while self.at >= self.raw.len() {
             if self.damage.is_some() || self.next_block >= self.trace.blocks(0) {
                 return None;

@@ -19,23 +19,23 @@ use crate::tracking::{Layout, Message};
 
 /// A message as its sender meant it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sent {
+pub(crate) struct Sent {
     /// Which message.
-    pub kind: SentKind,
+    pub(crate) kind: SentKind,
     /// What the sender's handle says of the buffer.
-    pub handle: Handle,
+    pub(crate) handle: Handle,
     /// The sending thread.
-    pub thread: u16,
+    pub(crate) thread: u16,
     /// The thread's operation, from 0.
-    pub op: u64,
+    pub(crate) op: u64,
     /// The sequence number that it took; 0: none.
-    pub sequence: u64,
+    pub(crate) sequence: u64,
 }
 
 impl Sent {
     /// The message as `layout` carries it, with the mistake that is planted.
     #[inline]
-    pub fn message(&self, layout: Layout, planted: Option<Planted>) -> Message {
+    pub(crate) fn message(&self, layout: Layout, planted: Option<Planted>) -> Message {
         let (handle, thread, sequence) = (&self.handle, self.thread, self.sequence);
         let mut message = message(layout, SCENARIO_PID, self.kind, handle, thread, sequence);
         if let Some(planted) = planted {
@@ -47,7 +47,7 @@ impl Sent {
 
 /// The threads of a run, each with the operation that it is in and the buffer that it has at hand.
 #[derive(Clone, Debug)]
-pub struct Senders {
+pub(crate) struct Senders {
     objects: Objects,
     view_address: Option<u64>,
     threads: Vec<ThreadPosition>,
@@ -56,19 +56,19 @@ pub struct Senders {
 
 /// An event that does not fit the operation of its thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutsideOfOperation;
+pub(crate) struct OutsideOfOperation;
 
 /// Where a thread is.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct ThreadPosition {
+pub(crate) struct ThreadPosition {
     /// The slot at hand.
-    pub slot: u32,
+    pub(crate) slot: u32,
     /// The part at hand of the buffer in it.
-    pub part: u8,
+    pub(crate) part: u8,
     /// Operations begun.
-    pub ops: u64,
+    pub(crate) ops: u64,
     /// The sequence number that the operation took; 0: none.
-    pub sequence: u64,
+    pub(crate) sequence: u64,
 }
 
 /// What a slot holds.
@@ -81,7 +81,7 @@ struct SlotState {
 
 impl Senders {
     /// Before the first event of a run of `scenario`.
-    pub fn new(scenario: &Scenario) -> Senders {
+    pub(crate) fn new(scenario: &Scenario) -> Senders {
         let objects = scenario.objects();
         Senders {
             objects,
@@ -93,13 +93,17 @@ impl Senders {
 
     /// How many threads there are.
     #[inline]
-    pub fn threads(&self) -> usize {
+    pub(crate) fn threads(&self) -> usize {
         self.threads.len()
     }
 
     /// Takes the next event of `thread`, which must be one of the run's.
     #[inline]
-    pub fn observe(&mut self, thread: usize, event: &Event) -> Result<(), OutsideOfOperation> {
+    pub(crate) fn observe(
+        &mut self,
+        thread: usize,
+        event: &Event,
+    ) -> Result<(), OutsideOfOperation> {
         match *event {
             Event::Open { ref op, .. } => self.open(thread, op),
             Event::Part { part, .. } => self.threads[thread].part = part,
@@ -120,7 +124,7 @@ impl Senders {
 
     /// The message that `thread` sends with a send of `kind` now; `None` outside of an operation.
     #[inline]
-    pub fn sent(&self, thread: usize, kind: SentKind) -> Option<Sent> {
+    pub(crate) fn sent(&self, thread: usize, kind: SentKind) -> Option<Sent> {
         let handle = self.handle(thread)?;
         let context = self.threads[thread];
         Some(Sent {
@@ -134,7 +138,7 @@ impl Senders {
 
     /// What the handle at hand says.
     #[inline]
-    pub fn handle(&self, thread: usize) -> Option<Handle> {
+    pub(crate) fn handle(&self, thread: usize) -> Option<Handle> {
         let context = self.threads[thread];
         let slot = self.slots.get(context.slot as usize)?;
         let request = slot.request?;
@@ -149,20 +153,20 @@ impl Senders {
     }
 
     /// Where the thread is; `None` for one that the run does not have.
-    pub fn position(&self, thread: usize) -> Option<ThreadPosition> {
+    pub(crate) fn position(&self, thread: usize) -> Option<ThreadPosition> {
         self.threads.get(thread).copied()
     }
 
     /// What the buffer at hand was asked for with, whether it has an address or not.
     #[inline]
-    pub fn request(&self, thread: usize) -> Option<Request> {
+    pub(crate) fn request(&self, thread: usize) -> Option<Request> {
         let slot = self.slots.get(self.threads[thread].slot as usize)?;
         slot.request
     }
 
     /// The thread's operation, from 0; 0 also before the first.
     #[inline]
-    pub fn op(&self, thread: usize) -> u64 {
+    pub(crate) fn op(&self, thread: usize) -> u64 {
         self.threads[thread].ops.saturating_sub(1)
     }
 

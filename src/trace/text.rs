@@ -9,7 +9,7 @@ use std::io::{self, BufRead, Read};
 use super::file::{BLOCK_BYTES, BlockKind, End, Header, ImportHeader, TraceFile, TraceWriter};
 
 /// Writes all of `source` into a trace in `file`; returns the bytes written.
-pub fn write(file: File, header: ImportHeader, source: &mut impl Read) -> io::Result<u64> {
+pub(crate) fn write(file: File, header: ImportHeader, source: &mut impl Read) -> io::Result<u64> {
     let mut trace = TextWriter::create(file, header)?;
     let mut piece = vec![0; BLOCK_BYTES];
     loop {
@@ -30,7 +30,7 @@ pub struct TextWriter {
 
 impl TextWriter {
     /// Starts a trace in `file`.
-    pub fn create(file: File, header: ImportHeader) -> io::Result<TextWriter> {
+    pub(crate) fn create(file: File, header: ImportHeader) -> io::Result<TextWriter> {
         Ok(TextWriter {
             trace: TraceWriter::create(file, &Header::Import(header))?,
             raw: Vec::with_capacity(BLOCK_BYTES),
@@ -39,13 +39,13 @@ impl TextWriter {
     }
 
     /// Appends a line, given without its end.
-    pub fn line(&mut self, line: &str) -> io::Result<()> {
+    pub(crate) fn line(&mut self, line: &str) -> io::Result<()> {
         self.text(line.as_bytes())?;
         self.text(b"\n")
     }
 
     /// Appends a piece of the text.
-    pub fn text(&mut self, mut piece: &[u8]) -> io::Result<()> {
+    pub(crate) fn text(&mut self, mut piece: &[u8]) -> io::Result<()> {
         while !piece.is_empty() {
             let (now, later) = piece.split_at(piece.len().min(BLOCK_BYTES - self.raw.len()));
             self.raw.extend_from_slice(now);
@@ -58,7 +58,7 @@ impl TextWriter {
     }
 
     /// Appends what is left and the end; returns the bytes written.
-    pub fn end(mut self) -> io::Result<u64> {
+    pub(crate) fn end(mut self) -> io::Result<u64> {
         self.rest()?;
         self.trace.end(&End {
             completed: true,
@@ -69,7 +69,7 @@ impl TextWriter {
 
     /// Appends what is left and no end: the trace is one that was cut short. Returns the bytes
     /// written.
-    pub fn cut_short(mut self) -> io::Result<u64> {
+    pub(crate) fn cut_short(mut self) -> io::Result<u64> {
         self.rest()?;
         Ok(self.trace.written_bytes())
     }
@@ -116,7 +116,7 @@ fn fill(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 
 /// Reads the text of an imported trace, block by block. Where a block is damaged, the text ends.
 #[derive(Debug)]
-pub struct TextReader<'a> {
+pub(crate) struct TextReader<'a> {
     trace: &'a TraceFile,
     raw: Vec<u8>,
     at: usize,
@@ -126,7 +126,7 @@ pub struct TextReader<'a> {
 
 impl<'a> TextReader<'a> {
     /// Starts at the beginning.
-    pub fn new(trace: &'a TraceFile) -> TextReader<'a> {
+    pub(crate) fn new(trace: &'a TraceFile) -> TextReader<'a> {
         TextReader {
             trace,
             raw: Vec::new(),
@@ -137,7 +137,7 @@ impl<'a> TextReader<'a> {
     }
 
     /// What is wrong with the part that was read, or with the file as a whole.
-    pub fn damage(&self) -> Option<&str> {
+    pub(crate) fn damage(&self) -> Option<&str> {
         self.damage.as_deref().or(self.trace.damage())
     }
 }

@@ -18,11 +18,11 @@ use super::message::Message;
 use super::table;
 use super::wire::{self, HELLO_BYTES, HELLO_FIRST_BYTE, Layout};
 
-pub use super::detect::Detection;
+pub(crate) use super::detect::Detection;
 
 /// One whole frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DecodedFrame<'a> {
+pub(crate) enum DecodedFrame<'a> {
     /// A message, with its bytes.
     Message(&'a Message, &'a [u8]),
     /// A request for the whole live table; in the extended layout only.
@@ -33,9 +33,9 @@ pub enum DecodedFrame<'a> {
 
 /// What was left when a stream ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StreamTail {
+pub(crate) struct StreamTail {
     /// Bytes of a last frame that never became whole.
-    pub torn_bytes: usize,
+    pub(crate) torn_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +48,14 @@ enum State {
     Framing(Layout),
 }
 
+/// The layout that wins when the content leaves several open or none.
+const FALLBACK: Layout = Layout::V112;
+
 /// Cuts one connection's bytes into frames. See the module's page.
 #[derive(Clone, Debug)]
-pub struct FrameDecoder {
+pub(crate) struct FrameDecoder {
     state: State,
     expected: Option<Layout>,
-    default: Layout,
     detection: Option<Detection>,
     held: Vec<u8>,
     unknown: u64,
@@ -67,11 +69,10 @@ impl Default for FrameDecoder {
 
 impl FrameDecoder {
     /// A decoder that finds out the layout for itself.
-    pub fn detecting() -> FrameDecoder {
+    pub(crate) fn detecting() -> FrameDecoder {
         FrameDecoder {
             state: State::Start,
             expected: None,
-            default: Layout::V112,
             detection: None,
             held: Vec::new(),
             unknown: 0,
@@ -79,20 +80,15 @@ impl FrameDecoder {
     }
 
     /// A decoder for connections that speak `layout` unless a hello says otherwise.
-    pub fn fixed(layout: Layout) -> FrameDecoder {
+    pub(crate) fn fixed(layout: Layout) -> FrameDecoder {
         FrameDecoder {
             expected: Some(layout),
             ..FrameDecoder::detecting()
         }
     }
 
-    /// Sets the layout that wins when the content leaves several open or none; at first 112 bytes.
-    pub fn set_default(&mut self, layout: Layout) {
-        self.default = layout;
-    }
-
     /// The layout, once decided.
-    pub fn layout(&self) -> Option<Layout> {
+    pub(crate) fn layout(&self) -> Option<Layout> {
         match self.state {
             State::Framing(layout) => Some(layout),
             State::Start | State::Detecting => None,
@@ -100,23 +96,23 @@ impl FrameDecoder {
     }
 
     /// How the layout was decided, once it is.
-    pub fn detection(&self) -> Option<Detection> {
+    pub(crate) fn detection(&self) -> Option<Detection> {
         self.detection
     }
 
     /// Whether bytes are held only because the layout isn't decided.
-    pub fn is_undecided(&self) -> bool {
+    pub(crate) fn is_undecided(&self) -> bool {
         self.layout().is_none() && !self.held.is_empty()
     }
 
     /// How many unknown frames were skipped.
-    pub fn unknown_frames(&self) -> u64 {
+    pub(crate) fn unknown_frames(&self) -> u64 {
         self.unknown
     }
 
     /// Takes the next bytes, in order, and hands every frame that is now whole to `sink`.
     #[inline]
-    pub fn feed(&mut self, bytes: &[u8], sink: &mut impl FnMut(DecodedFrame<'_>)) {
+    pub(crate) fn feed(&mut self, bytes: &[u8], sink: &mut impl FnMut(DecodedFrame<'_>)) {
         match self.state {
             State::Framing(layout) => self.cut(layout, bytes, sink),
             State::Start | State::Detecting => self.start(bytes, sink),
@@ -125,19 +121,19 @@ impl FrameDecoder {
 
     /// Tells that nothing came for a while: decides the layout from whole frames that are held, if
     /// there are any.
-    pub fn settle(&mut self, sink: &mut impl FnMut(DecodedFrame<'_>)) {
+    pub(crate) fn settle(&mut self, sink: &mut impl FnMut(DecodedFrame<'_>)) {
         if self.state == State::Detecting
-            && let Some((layout, why)) = detect::settle(&self.held, self.default)
+            && let Some((layout, why)) = detect::settle(&self.held, FALLBACK)
         {
             self.decide(layout, why, sink);
         }
     }
 
     /// Tells that nothing more will come: decides the layout anyhow, and reports what is left over.
-    pub fn finish(&mut self, sink: &mut impl FnMut(DecodedFrame<'_>)) -> StreamTail {
+    pub(crate) fn finish(&mut self, sink: &mut impl FnMut(DecodedFrame<'_>)) -> StreamTail {
         self.settle(sink);
         if self.is_undecided() {
-            self.decide(self.default, Detection::Fallback, sink);
+            self.decide(FALLBACK, Detection::Fallback, sink);
         }
         let torn_bytes = self.held.len();
         self.held.clear();
@@ -165,7 +161,7 @@ impl FrameDecoder {
             }
             self.state = State::Detecting;
         }
-        match detect::judge(&self.held, self.default) {
+        match detect::judge(&self.held, FALLBACK) {
             LayoutVerdict::Undecided => {}
             LayoutVerdict::Decided(layout, why) => self.decide(layout, why, sink),
         }

@@ -39,7 +39,7 @@ pub enum Detection {
 
 impl Detection {
     /// Why, in words.
-    pub fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         match self {
             Detection::Hello => "the client said so",
             Detection::Stated => "as told",

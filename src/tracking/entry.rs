@@ -9,10 +9,10 @@ use super::message::{Extension, Message, MessageKind};
 use crate::device::{DeviceId, Memory};
 
 /// The highest buffer type byte that names a memory (TRACE).
-pub const MAX_BUFFER_TYPE: u8 = 4;
+pub(crate) const MAX_BUFFER_TYPE: u8 = 4;
 
 /// The names that servers' logs have for buffer types, by their bytes.
-pub const BUFFER_TYPE_NAMES: [&str; MAX_BUFFER_TYPE as usize + 1] =
+pub(crate) const BUFFER_TYPE_NAMES: [&str; MAX_BUFFER_TYPE as usize + 1] =
     ["DRAM", "L1", "SYSTEM_MEMORY", "L1_SMALL", "TRACE"];
 
 /// What kind of thing is live. Kinds never share a key, so a circular buffer may have a buffer's
@@ -31,23 +31,14 @@ pub enum Class {
 
 impl Class {
     /// The class whose discriminant is `index`, if there is one.
-    pub fn from_index(index: u8) -> Option<Class> {
+    pub(crate) fn from_index(index: u8) -> Option<Class> {
         [Class::Plain, Class::Circular, Class::Kernel]
             .get(usize::from(index))
             .copied()
     }
 
-    /// The kind of message that opens an entry of this class.
-    pub fn opening(self) -> MessageKind {
-        match self {
-            Class::Plain => MessageKind::Alloc,
-            Class::Circular => MessageKind::CbAlloc,
-            Class::Kernel => MessageKind::KernelLoad,
-        }
-    }
-
     /// The kind of message that closes an entry of this class.
-    pub fn closing(self) -> MessageKind {
+    pub(crate) fn closing(self) -> MessageKind {
         match self {
             Class::Plain => MessageKind::Free,
             Class::Circular => MessageKind::CbFree,
@@ -82,7 +73,7 @@ pub struct Entry {
 impl Entry {
     /// The message that takes it off a table. Its extension names no memory where the entry is in
     /// system memory: a release without one finds it.
-    pub fn release(&self) -> Message {
+    pub(crate) fn release(&self) -> Message {
         Message {
             address: self.address,
             extension: Memory::from_buffer_type(self.buffer_type).map(|memory| Extension {

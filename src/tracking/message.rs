@@ -38,7 +38,7 @@ pub enum MessageKind {
 
 impl MessageKind {
     /// Every kind, in the order of their type bytes.
-    pub const ALL: [MessageKind; 12] = [
+    pub(crate) const ALL: [MessageKind; 12] = [
         MessageKind::Alloc,
         MessageKind::Free,
         MessageKind::Query,
@@ -55,7 +55,7 @@ impl MessageKind {
 
     /// The kind with this type byte, if there is one.
     #[inline]
-    pub fn from_byte(byte: u8) -> Option<MessageKind> {
+    pub(crate) fn from_byte(byte: u8) -> Option<MessageKind> {
         MessageKind::ALL
             .get(usize::from(byte).wrapping_sub(1))
             .copied()
@@ -64,7 +64,7 @@ impl MessageKind {
     /// What it is about, and whether it opens an entry (true) or closes one; `None` where it is
     /// about no buffer.
     #[inline]
-    pub fn role(self) -> Option<(Class, bool)> {
+    pub(crate) fn role(self) -> Option<(Class, bool)> {
         match self {
             MessageKind::Alloc => Some((Class::Plain, true)),
             MessageKind::Free => Some((Class::Plain, false)),
@@ -84,7 +84,7 @@ impl MessageKind {
 
     /// Whether it opens an entry.
     #[inline]
-    pub fn opens(self) -> bool {
+    pub(crate) fn opens(self) -> bool {
         self.role().is_some_and(|(_, opens)| opens)
     }
 
@@ -131,7 +131,7 @@ pub struct Message {
 
 impl Message {
     /// A message that states no more than its kind, device and process.
-    pub fn bare(kind: MessageKind, device: i32, pid: i32) -> Message {
+    pub(crate) fn bare(kind: MessageKind, device: i32, pid: i32) -> Message {
         Message {
             kind,
             device,

@@ -6,14 +6,14 @@
 //! of a live buffer, [`sent`] the message that a step of a program stands for, [`table`] the whole
 //! live table on the wire.
 
-pub mod codec;
+pub(crate) mod codec;
 mod detect;
-pub mod entry;
+pub(crate) mod entry;
 pub mod message;
 mod planted;
-pub mod resync;
+pub(crate) mod resync;
 pub mod sent;
-pub mod table;
+pub(crate) mod table;
 pub mod transport;
 pub mod wire;
 

@@ -8,7 +8,7 @@ use crate::planted::Planted;
 
 impl Planted {
     /// The layout in which the server reads what a client of `layout` writes.
-    pub fn server_layout(planted: Option<Planted>, layout: Layout) -> Layout {
+    pub(crate) fn server_layout(planted: Option<Planted>, layout: Layout) -> Layout {
         match planted {
             Some(Planted::ForeignLayout) => Layout::V144,
             _ => layout,
@@ -16,7 +16,7 @@ impl Planted {
     }
 
     /// What is wrong with the message about `handle`.
-    pub fn distort(self, message: &mut Message, kind: SentKind, handle: &Handle) {
+    pub(crate) fn distort(self, message: &mut Message, kind: SentKind, handle: &Handle) {
         match (self, kind) {
             (Planted::CircularOnDeviceZero, SentKind::CbAlloc | SentKind::CbFree)
             | (Planted::FreeOnDeviceZero, SentKind::Free) => message.device = 0,

@@ -9,23 +9,23 @@ use super::wire::{HELLO_BYTES, Layout, decode_hello};
 
 /// So many bytes may be passed over: those of a frame whose beginning is missing, or what else
 /// stands before the first one.
-pub const MAX_DAMAGED_BYTES: usize = 64 << 10;
+pub(crate) const MAX_DAMAGED_BYTES: usize = 64 << 10;
 /// With so many bytes a first frame that there is can be found.
-pub const ENOUGH_BYTES: usize = detect::ENOUGH_BYTES + MAX_DAMAGED_BYTES;
+pub(crate) const ENOUGH_BYTES: usize = detect::ENOUGH_BYTES + MAX_DAMAGED_BYTES;
 
 /// Where the first frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FirstFrame {
+pub(crate) struct FirstFrame {
     /// Bytes before it.
-    pub offset: usize,
+    pub(crate) offset: usize,
     /// The layout that the stream goes on in.
-    pub layout: Layout,
+    pub(crate) layout: Layout,
 }
 
 /// The first place from which on `bytes` look like frames: of `layout` where it is known, else of
 /// any real one. `None` when there is none, or when the stream begins with a hello: then it is read
 /// from its first byte.
-pub fn first_frame(bytes: &[u8], layout: Option<Layout>) -> Option<FirstFrame> {
+pub(crate) fn first_frame(bytes: &[u8], layout: Option<Layout>) -> Option<FirstFrame> {
     let hello = bytes.first_chunk::<HELLO_BYTES>();
     if hello.is_some_and(|hello| decode_hello(hello).is_some()) {
         return None;

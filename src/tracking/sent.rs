@@ -22,7 +22,7 @@ pub enum SentKind {
 impl SentKind {
     /// The kind of the message.
     #[inline]
-    pub fn message_kind(self) -> MessageKind {
+    pub(crate) fn message_kind(self) -> MessageKind {
         match self {
             SentKind::Alloc => MessageKind::Alloc,
             SentKind::Free => MessageKind::Free,
@@ -30,34 +30,28 @@ impl SentKind {
             SentKind::CbFree => MessageKind::CbFree,
         }
     }
-
-    /// Whether it announces a buffer, and not its release.
-    #[inline]
-    pub fn opens(self) -> bool {
-        self.message_kind().opens()
-    }
 }
 
 /// What a handle says of its buffer (of one part of it, for a mesh buffer).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Handle {
     /// The device it is on.
-    pub device: DeviceId,
+    pub(crate) device: DeviceId,
     /// The address space.
-    pub memory: Memory,
+    pub(crate) memory: Memory,
     /// The address.
-    pub address: u64,
+    pub(crate) address: u64,
     /// The size asked for.
-    pub size_bytes: u64,
+    pub(crate) size_bytes: u64,
     /// Which life of the address it is.
-    pub generation: u64,
+    pub(crate) generation: u64,
 }
 
 /// The message of `kind`, as `layout` carries it, that `thread` of process `pid` sends about
 /// `handle`, stamped with `sequence` (0: not stamped). The time in it is none: a run must not
 /// depend on the clock.
 #[inline]
-pub fn message(
+pub(crate) fn message(
     layout: Layout,
     pid: i32,
     kind: SentKind,

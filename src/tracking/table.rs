@@ -13,7 +13,7 @@ use crate::device::DeviceId;
 use crate::tracking::entry::{Class, Entry};
 
 /// The size of each of these frames in bytes.
-pub const TABLE_FRAME_BYTES: usize = Layout::Extended.frame_bytes();
+pub(crate) const TABLE_FRAME_BYTES: usize = Layout::Extended.frame_bytes();
 
 const REQUEST: u8 = 64;
 const ENTRY: u8 = 65;
@@ -21,7 +21,7 @@ const END: u8 = 66;
 
 /// One frame of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TableFrame {
+pub(crate) enum TableFrame {
     /// One live entry.
     Entry(Entry),
     /// No more entries; so many were sent.
@@ -29,19 +29,19 @@ pub enum TableFrame {
 }
 
 /// The request for the table.
-pub fn encode_request() -> [u8; TABLE_FRAME_BYTES] {
+pub(crate) fn encode_request() -> [u8; TABLE_FRAME_BYTES] {
     let mut common = Common::new_zeroed();
     common.kind = REQUEST;
     assemble(&common, &ExtendedTail::new_zeroed())
 }
 
 /// Whether a frame of the extended layout is the request for the table.
-pub fn is_request(frame: &[u8]) -> bool {
+pub(crate) fn is_request(frame: &[u8]) -> bool {
     frame.first() == Some(&REQUEST)
 }
 
 /// One frame of the answer.
-pub fn encode(frame: &TableFrame) -> [u8; TABLE_FRAME_BYTES] {
+pub(crate) fn encode(frame: &TableFrame) -> [u8; TABLE_FRAME_BYTES] {
     let (mut common, mut tail) = (Common::new_zeroed(), ExtendedTail::new_zeroed());
     match *frame {
         TableFrame::Entry(entry) => {
@@ -65,7 +65,7 @@ pub fn encode(frame: &TableFrame) -> [u8; TABLE_FRAME_BYTES] {
 }
 
 /// Decodes one frame of the answer; `None` when it is something else.
-pub fn decode(frame: &[u8; TABLE_FRAME_BYTES]) -> Option<TableFrame> {
+pub(crate) fn decode(frame: &[u8; TABLE_FRAME_BYTES]) -> Option<TableFrame> {
     let (common, tail): (&Common, &ExtendedTail) = (part(frame, 0), part(frame, TAIL_AT));
     match common.kind {
         ENTRY => Some(TableFrame::Entry(Entry {

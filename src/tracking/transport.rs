@@ -134,26 +134,17 @@ impl Connection {
     }
 
     /// Asks for the properties of a device (-1: the number of devices only).
-    pub fn device_info(&self, device: i32, timeout: Duration) -> Result<DeviceInfo, RequestError> {
+    pub(crate) fn device_info(
+        &self,
+        device: i32,
+        timeout: Duration,
+    ) -> Result<DeviceInfo, RequestError> {
         self.ask(
             MessageKind::DeviceInfoQuery,
             device,
             timeout,
             wire::decode_device_info,
         )
-    }
-
-    /// Asks the server to log what is live ([`MessageKind::DumpRemaining`]) or loaded
-    /// ([`MessageKind::DumpKernels`]). Returns when the server has done so: a query follows, and
-    /// servers take a connection's messages in order.
-    pub fn dump_to_log(&self, kind: MessageKind, timeout: Duration) -> Result<(), RequestError> {
-        let _request = self.request.lock();
-        self.put_request(
-            wire::encode(self.layout, &request(kind, 0)).as_bytes(),
-            timeout,
-        )?;
-        self.ask_locked(MessageKind::Query, 0, timeout, wire::decode_response)
-            .map(drop)
     }
 
     /// Asks for the whole live table, sorted; extended layout only.
@@ -250,7 +241,7 @@ impl Connection {
 
     /// A write fails that the peer leaves no room for in so long a time. Without this it waits as
     /// long as the peer lets it.
-    pub fn limit_writes(&self, patience: Duration) -> io::Result<()> {
+    pub(crate) fn limit_writes(&self, patience: Duration) -> io::Result<()> {
         self.stream.set_write_timeout(Some(patience))
     }
 

@@ -41,7 +41,7 @@ pub enum Layout {
 }
 
 /// The bytes of the longest frame of any layout.
-pub const MAX_FRAME_BYTES: usize = 648;
+pub(crate) const MAX_FRAME_BYTES: usize = 648;
 
 impl Layout {
     /// Every layout.
@@ -76,7 +76,7 @@ impl Layout {
     }
 
     /// The layout whose frames have this size in bytes, if there is one.
-    pub fn from_frame_bytes(bytes: usize) -> Option<Layout> {
+    pub(crate) fn from_frame_bytes(bytes: usize) -> Option<Layout> {
         Layout::ALL
             .into_iter()
             .find(|layout| layout.frame_bytes() == bytes)
@@ -110,7 +110,7 @@ impl FromStr for Layout {
 
 /// Why a whole frame is no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FrameError {
+pub(crate) enum FrameError {
     /// The type byte is none of [`MessageKind`]'s.
     #[error("unknown message type {0}")]
     UnknownKind(u8),
@@ -142,23 +142,23 @@ pub struct Response {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DeviceInfo {
     /// The device asked for; -1 when only the number of devices was.
-    pub device: i32,
+    pub(crate) device: i32,
     /// DRAM of the device in bytes.
-    pub total_dram_bytes: u64,
+    pub(crate) total_dram_bytes: u64,
     /// L1 of the device in bytes.
-    pub total_l1_bytes: u64,
+    pub(crate) total_l1_bytes: u64,
     /// 0 invalid, 1 Grayskull, 2 Wormhole_B0, 3 Blackhole, 4 Quasar.
-    pub arch: u32,
+    pub(crate) arch: u32,
     /// DRAM channels.
-    pub num_dram_channels: u32,
+    pub(crate) num_dram_channels: u32,
     /// DRAM of one channel, in bytes as far as 32 bits reach.
-    pub dram_bytes_per_channel: u32,
+    pub(crate) dram_bytes_per_channel: u32,
     /// L1 of one core in bytes.
-    pub l1_bytes_per_core: u32,
+    pub(crate) l1_bytes_per_core: u32,
     /// Whether the device exists.
-    pub is_available: bool,
+    pub(crate) is_available: bool,
     /// How many devices the system has.
-    pub num_devices: u32,
+    pub(crate) num_devices: u32,
 }
 
 /// Bytes 0 to 71, common to all layouts.
@@ -286,7 +286,7 @@ pub fn encode(layout: Layout, message: &Message) -> FrameBuffer {
 ///
 /// # Panics
 /// When `frame` isn't exactly [`Layout::frame_bytes`] long.
-pub fn encode_into(layout: Layout, message: &Message, frame: &mut [u8]) {
+pub(crate) fn encode_into(layout: Layout, message: &Message, frame: &mut [u8]) {
     assert_eq!(
         frame.len(),
         layout.frame_bytes(),
@@ -318,7 +318,7 @@ pub fn encode_into(layout: Layout, message: &Message, frame: &mut [u8]) {
 /// # Panics
 /// When `frame` is shorter than [`Layout::frame_bytes`].
 #[inline]
-pub fn decode(layout: Layout, frame: &[u8]) -> Result<Message, FrameError> {
+pub(crate) fn decode(layout: Layout, frame: &[u8]) -> Result<Message, FrameError> {
     let common: &Common = part(frame, 0);
     let kind = MessageKind::from_byte(common.kind).ok_or(FrameError::UnknownKind(common.kind))?;
     let extension = if layout == Layout::Extended {
@@ -353,7 +353,7 @@ fn decode_tail(tail: &ExtendedTail) -> Result<Option<Extension>, FrameError> {
 }
 
 /// Encodes the answer to a QUERY.
-pub fn encode_response(layout: Layout, response: &Response) -> FrameBuffer {
+pub(crate) fn encode_response(layout: Layout, response: &Response) -> FrameBuffer {
     let mut frame = FrameBuffer::zeroed(layout);
     let mut common = Common::new_zeroed();
     common.kind = MessageKind::Response as u8;
@@ -395,7 +395,7 @@ pub fn decode_response(layout: Layout, frame: &[u8]) -> Option<Response> {
 }
 
 /// Encodes the answer to a DEVICE_INFO_QUERY.
-pub fn encode_device_info(layout: Layout, info: &DeviceInfo) -> FrameBuffer {
+pub(crate) fn encode_device_info(layout: Layout, info: &DeviceInfo) -> FrameBuffer {
     let mut frame = FrameBuffer::zeroed(layout);
     let mut common = Common::new_zeroed();
     common.kind = MessageKind::DeviceInfoResponse as u8;
@@ -421,7 +421,7 @@ pub fn encode_device_info(layout: Layout, info: &DeviceInfo) -> FrameBuffer {
 ///
 /// # Panics
 /// When `frame` is shorter than [`Layout::frame_bytes`].
-pub fn decode_device_info(layout: Layout, frame: &[u8]) -> Option<DeviceInfo> {
+pub(crate) fn decode_device_info(layout: Layout, frame: &[u8]) -> Option<DeviceInfo> {
     let common: &Common = part(frame, 0);
     if common.kind != MessageKind::DeviceInfoResponse as u8 {
         return None;
@@ -459,14 +459,14 @@ struct Hello {
 }
 
 /// The first byte of a hello.
-pub const HELLO_FIRST_BYTE: u8 = HELLO_MAGIC[0];
+pub(crate) const HELLO_FIRST_BYTE: u8 = HELLO_MAGIC[0];
 /// The size of a hello in bytes.
-pub const HELLO_BYTES: usize = 16;
+pub(crate) const HELLO_BYTES: usize = 16;
 const HELLO_MAGIC: [u8; 8] = *b"\xF5hsnbed\n";
 const HELLO_VERSION: u16 = 1;
 
 /// The hello that announces `layout`.
-pub fn encode_hello(layout: Layout) -> [u8; HELLO_BYTES] {
+pub(crate) fn encode_hello(layout: Layout) -> [u8; HELLO_BYTES] {
     let frame_bytes = (layout.frame_bytes() as u16).into();
     let hello = Hello {
         magic: HELLO_MAGIC,
@@ -479,7 +479,7 @@ pub fn encode_hello(layout: Layout) -> [u8; HELLO_BYTES] {
 
 /// The layout that a hello announces; `None` when it is none, or of a version that isn't known
 /// here.
-pub fn decode_hello(bytes: &[u8; HELLO_BYTES]) -> Option<Layout> {
+pub(crate) fn decode_hello(bytes: &[u8; HELLO_BYTES]) -> Option<Layout> {
     let hello: Hello = zerocopy::transmute!(*bytes);
     let ours = hello.magic == HELLO_MAGIC && hello.version.get() == HELLO_VERSION;
     if ours {

@@ -20,7 +20,7 @@ use crate::scenario::Scenario;
 use crate::shrink;
 
 /// Seeds after which an engine that found nothing is given up.
-pub const FRUITLESS_SEEDS: u64 = 3;
+pub(crate) const FRUITLESS_SEEDS: u64 = 3;
 
 /// States after which the search for a proof of a twin is given up.
 const TWIN_STATES: u64 = 3_000_000;
@@ -30,28 +30,28 @@ const TWIN_TIME: Duration = Duration::from_secs(3600);
 
 /// What to measure.
 #[derive(Clone, Debug)]
-pub struct BenchPlan {
+pub(crate) struct BenchPlan {
     /// Which defects.
-    pub defects: Vec<&'static Defect>,
+    pub(crate) defects: Vec<&'static Defect>,
     /// Which engines.
-    pub engines: Vec<Engine>,
+    pub(crate) engines: Vec<Engine>,
     /// Seeds of each, from this one on.
-    pub first_seed: u64,
+    pub(crate) first_seed: u64,
     /// How many seeds.
-    pub seeds: u64,
+    pub(crate) seeds: u64,
     /// How long an engine may look with one seed.
-    pub budget: Duration,
+    pub(crate) budget: Duration,
     /// Threads that draw.
-    pub workers: usize,
+    pub(crate) workers: usize,
     /// Random schedules of each twin; 0: leave that out.
-    pub twin_schedules: u64,
+    pub(crate) twin_schedules: u64,
     /// Stress runs of each twin; 0: leave that out.
-    pub twin_runs: u64,
+    pub(crate) twin_runs: u64,
 }
 
 /// How far a measurement has come.
 #[derive(Clone, Copy, Debug)]
-pub enum BenchProgress<'a> {
+pub(crate) enum BenchProgress<'a> {
     /// A step begins: an engine on a defect, the smallest run, or a twin. Of each defect there are
     /// [`BenchPlan::steps_per_defect`].
     Step,
@@ -63,13 +63,13 @@ pub enum BenchProgress<'a> {
 
 impl BenchPlan {
     /// Of each defect its engines, its smallest run and its twin.
-    pub fn steps_per_defect(&self) -> usize {
+    pub(crate) fn steps_per_defect(&self) -> usize {
         self.engines.len() + 2
     }
 }
 
 /// Measures.
-pub fn bench(
+pub(crate) fn bench(
     plan: &BenchPlan,
     interrupt: &AtomicBool,
     progress: &mut dyn FnMut(BenchProgress<'_>),

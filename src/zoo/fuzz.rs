@@ -32,7 +32,7 @@ pub(super) struct Fuzzer {
 }
 
 impl Fuzzer {
-    pub fn new(setup: &Arc<Setup>, seed: u64) -> Fuzzer {
+    pub(crate) fn new(setup: &Arc<Setup>, seed: u64) -> Fuzzer {
         Fuzzer {
             machine: Machine::new(setup),
             setup: Arc::clone(setup),
@@ -43,7 +43,7 @@ impl Fuzzer {
     }
 
     /// Runs one more input; the run in full where something may have diverged.
-    pub fn next(&mut self) -> Option<ObservedRun> {
+    pub(crate) fn next(&mut self) -> Option<ObservedRun> {
         let input = self.mutated();
         self.machine.reset();
         let mut order = Order::default();

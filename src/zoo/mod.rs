@@ -10,9 +10,9 @@
 //! Not for regressions of heisenbed itself: those are reproducers in `corpus/`. Names are stable:
 //! they are in results that are kept.
 
-pub mod bench;
+pub(crate) mod bench;
 mod fuzz;
-pub mod results;
+pub(crate) mod results;
 pub mod trial;
 
 use std::sync::OnceLock;
@@ -56,7 +56,7 @@ struct Steps {
 /// Which form of a scenario: as it is, for real threads, or small enough for every schedule to
 /// matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScenarioSize {
+pub(crate) enum ScenarioSize {
     /// As it is.
     Full,
     /// Condensed, unless it is a script.
@@ -91,12 +91,12 @@ pub fn defects() -> &'static [Defect] {
 }
 
 /// The defect of that name.
-pub fn find(name: &str) -> Option<&'static Defect> {
+pub(crate) fn find(name: &str) -> Option<&'static Defect> {
     defects().iter().find(|defect| defect.name == name)
 }
 
 /// What [`find`] could not, in words that help.
-pub fn unknown(name: &str) -> String {
+pub(crate) fn unknown(name: &str) -> String {
     let known: Vec<&str> = defects()
         .iter()
         .map(|defect| defect.name.as_str())
@@ -139,12 +139,16 @@ pub fn canaries() -> Vec<CanaryDefect> {
 
 impl Defect {
     /// The scenario that shows it.
-    pub fn scenario(&self, size: ScenarioSize, seed: u64) -> Result<Scenario, ScenarioError> {
+    pub(crate) fn scenario(
+        &self,
+        size: ScenarioSize,
+        seed: u64,
+    ) -> Result<Scenario, ScenarioError> {
         self.resolve(self.file(true, size, seed)?, self.steps_of(true))
     }
 
     /// The same scenario without it.
-    pub fn twin(&self, size: ScenarioSize, seed: u64) -> Result<Scenario, ScenarioError> {
+    pub(crate) fn twin(&self, size: ScenarioSize, seed: u64) -> Result<Scenario, ScenarioError> {
         self.resolve(self.file(false, size, seed)?, self.steps_of(false))
     }
 
@@ -155,7 +159,7 @@ impl Defect {
 
     /// Its scenario or its twin's as a file, to be changed before it is resolved by
     /// [`Defect::complete`].
-    pub fn file(
+    pub(crate) fn file(
         &self,
         defective: bool,
         size: ScenarioSize,
@@ -188,7 +192,7 @@ impl Defect {
     }
 
     /// A scenario of [`Defect::file`], with its discipline.
-    pub fn complete(
+    pub(crate) fn complete(
         &self,
         file: ScenarioFile,
         defective: bool,

@@ -12,91 +12,91 @@ use crate::oracle::Kind;
 
 /// Everything that was measured.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Results {
+pub(crate) struct Results {
     /// The first seed.
-    pub first_seed: u64,
+    pub(crate) first_seed: u64,
     /// Seeds of each engine.
-    pub seeds: u64,
+    pub(crate) seeds: u64,
     /// How long an engine was given with one seed.
-    pub budget_s: f64,
+    pub(crate) budget_s: f64,
     /// Threads that drew.
-    pub workers: usize,
+    pub(crate) workers: usize,
     /// By defect.
-    pub defects: Vec<DefectResult>,
+    pub(crate) defects: Vec<DefectResult>,
     /// Whether it was stopped before the end.
-    pub interrupted: bool,
+    pub(crate) interrupted: bool,
 }
 
 /// What was measured of one defect.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct DefectResult {
+pub(crate) struct DefectResult {
     /// Which.
-    pub defect: String,
+    pub(crate) defect: String,
     /// By engine.
-    pub engines: Vec<EngineResult>,
+    pub(crate) engines: Vec<EngineResult>,
     /// The smallest run that shows it.
-    pub reproducer: Option<ReproducerSize>,
+    pub(crate) reproducer: Option<ReproducerSize>,
     /// Its twin.
-    pub twin: TwinResult,
+    pub(crate) twin: TwinResult,
     /// Whether it was stopped before the end: then it says nothing of what it lacks.
-    pub interrupted: bool,
+    pub(crate) interrupted: bool,
 }
 
 /// What one engine found of one defect.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct EngineResult {
+pub(crate) struct EngineResult {
     /// Which engine.
-    pub engine: Engine,
+    pub(crate) engine: Engine,
     /// Whether it can run the defect at all.
-    pub runnable: bool,
+    pub(crate) runnable: bool,
     /// Seeds that it was given.
-    pub seeds: u64,
+    pub(crate) seeds: u64,
     /// Seeds with which it found the defect.
-    pub found: u64,
+    pub(crate) found: u64,
     /// Schedules (runs, states) up to the find, of the seeds that found it.
-    pub schedules: Option<Spread>,
+    pub(crate) schedules: Option<Spread>,
     /// Seconds up to the find.
-    pub seconds: Option<Spread>,
+    pub(crate) seconds: Option<Spread>,
     /// Kinds that the defect does not explain.
-    pub unexplained: BTreeSet<Kind>,
+    pub(crate) unexplained: BTreeSet<Kind>,
     /// Why it could not be run, where that was an error.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 /// Median and worst of some figures.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Spread {
+pub(crate) struct Spread {
     /// The middle one; of an even number the higher.
-    pub median: f64,
+    pub(crate) median: f64,
     /// The largest.
-    pub worst: f64,
+    pub(crate) worst: f64,
 }
 
 /// How small the smallest run is that shows a defect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReproducerSize {
+pub(crate) struct ReproducerSize {
     /// The kind that was kept.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// Threads.
-    pub threads: u16,
+    pub(crate) threads: u16,
     /// Operations.
-    pub ops: u64,
+    pub(crate) ops: u64,
     /// Preemptions.
-    pub preemptions: u64,
+    pub(crate) preemptions: u64,
 }
 
 /// How silent a twin was.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct TwinResult {
+pub(crate) struct TwinResult {
     /// Random schedules.
-    pub schedules: u64,
+    pub(crate) schedules: u64,
     /// Stress runs, every second one perturbed.
-    pub runs: u64,
+    pub(crate) runs: u64,
     /// Runs and schedules that were not clean.
-    pub false_alarms: u64,
+    pub(crate) false_alarms: u64,
     /// States, where every one was searched and none diverges.
-    pub proved_states: Option<u64>,
+    pub(crate) proved_states: Option<u64>,
 }
 
 impl Spread {
@@ -112,12 +112,12 @@ impl Spread {
 /// Why results cannot be put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("they were measured with other seeds, budgets or workers")]
-pub struct OtherPlan;
+pub(crate) struct OtherPlan;
 
 impl Results {
     /// With the defects of another measurement of the same plan, which replace those that are here;
     /// in the order of the zoo.
-    pub fn join(mut self, other: Results) -> Result<Results, OtherPlan> {
+    pub(crate) fn join(mut self, other: Results) -> Result<Results, OtherPlan> {
         let plan = |results: &Results| {
             let Results {
                 first_seed,
@@ -144,12 +144,12 @@ impl Results {
     /// Whether every defect that was measured to the end was found as it must be: by two engines
     /// (or all that were asked and can run it), with every seed by the best of them in 10 s; and
     /// every twin was silent.
-    pub fn holds(&self) -> bool {
+    pub(crate) fn holds(&self) -> bool {
         self.shortcomings().is_empty()
     }
 
     /// What is not as it must be, by defect.
-    pub fn shortcomings(&self) -> BTreeMap<&str, Vec<String>> {
+    pub(crate) fn shortcomings(&self) -> BTreeMap<&str, Vec<String>> {
         self.defects
             .iter()
             .filter(|result| !result.interrupted)
@@ -160,14 +160,15 @@ impl Results {
 
     /// As Markdown: a table with a row a defect and a column an engine, how to read it, and what is
     /// not as it must be.
-    pub fn markdown(&self) -> String {
+    pub(crate) fn markdown(&self) -> String {
         let engines: Vec<Engine> = self.defects.first().map_or_else(Vec::new, |first| {
             first.engines.iter().map(|engine| engine.engine).collect()
         });
         let mut text = format!(
-            "{} seeds, at most {} s each, {}. A cell: seeds that found it / seeds tried; median and (worst) of the schedules up to the \
-             find (of stress: runs, of exhaustive: states); median and (worst) of the seconds. Smallest run: threads, operations, preemptions.\n\n\
-             | defect |",
+            "{} seeds, at most {} s each, {}. A cell: seeds that found it / seeds tried;\n\
+             median and (worst) of the schedules up to the find (of stress: runs, of exhaustive: \
+             states);\nmedian and (worst) of the seconds. Smallest run: threads, operations, \
+             preemptions.\n\n| defect |",
             self.seeds,
             self.budget_s,
             plural(self.workers as u64, "worker"),
@@ -193,7 +194,7 @@ impl Results {
     }
 
     /// For people at a terminal: a line an engine.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         let short = self.shortcomings();
         for result in &self.defects {
@@ -219,7 +220,7 @@ impl Results {
 
 impl DefectResult {
     /// What is not as it must be.
-    pub fn shortcomings(&self) -> Vec<String> {
+    pub(crate) fn shortcomings(&self) -> Vec<String> {
         let mut short = Vec::new();
         let runnable = self.engines.iter().filter(|engine| engine.runnable);
         let finders = self
@@ -268,7 +269,7 @@ impl DefectResult {
     }
 
     /// The engine that found it with the most seeds, and then in the shortest worst time.
-    pub fn best(&self) -> Option<&EngineResult> {
+    pub(crate) fn best(&self) -> Option<&EngineResult> {
         let found = self.engines.iter().filter(|engine| engine.found > 0);
         found.min_by(|a, b| {
             let worst = |engine: &EngineResult| engine.seconds.map_or(f64::MAX, |s| s.worst);

@@ -99,7 +99,7 @@ impl Engine {
     ];
 
     /// Its name.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Engine::Stress => "stress",
             Engine::StressPerturbed => "stress-perturbed",

@@ -1,13 +1,17 @@
 //! `heisenbed diagnose`, as a user runs it: on logs, on imported and on recorded traces, and on
 //! runs with a known cause.
 
+mod calibrated;
+mod connections;
+
 use std::fs;
 use std::path::Path;
 
-use crate::common::{heisenbed, run, run_json};
-use heisenbed::diagnosis::{CONFIDENT, Cause, Circumstances, Diagnoser, Diagnosis};
-use heisenbed::trace::observation::{Observation, Observed};
-use heisenbed::tracking::{Message, MessageKind};
+use connections::message;
+
+use crate::common::{run, run_json};
+use heisenbed::diagnosis::{CONFIDENT, Circumstances, Diagnoser};
+use heisenbed::tracking::MessageKind;
 use serde_json::Value;
 
 /// The first cause and its score.
@@ -413,127 +417,6 @@ fn a_trace_that_was_cut_is_diagnosed_as_far_as_it_reaches() {
         first(&diagnosis).map(|first| first.0).as_deref(),
         Some("reordering")
     );
-}
-
-/// The calibration on few runs; each row must still be right, and none confidently wrong.
-fn calibrated(runs: u32, seed: u32) {
-    let (confusion, code) = run_json(&format!("diagnose --calibrate --runs {runs} --seed {seed}"));
-    let rows = confusion["rows"].as_array().expect("a row a cause");
-    assert_eq!(rows.len(), 1 + Cause::ALL.len());
-    for row in rows {
-        let planted = &row["planted"];
-        assert_eq!(row["wrong_confident"], 0, "{planted}: {}", row["missed"]);
-        let right = row["right"].as_u64().expect("a count");
-        assert!(
-            right * 100 >= u64::from(runs) * 95,
-            "{planted}: {right} of {runs}: {}",
-            row["missed"]
-        );
-    }
-    assert_eq!(code, 0);
-}
-
-#[test]
-fn the_right_cause_comes_first_on_runs_with_a_known_one() {
-    calibrated(20, 901);
-}
-
-#[test]
-#[ignore = "long: a minute and a half; cargo nextest run --test cli --run-ignored all diagnose"]
-fn the_right_cause_comes_first_on_a_hundred_runs_of_each() {
-    for seed in 902..908 {
-        calibrated(100, seed);
-    }
-}
-
-#[test]
-fn calibration_is_the_same_each_time() {
-    let table = || {
-        let output = heisenbed(&[
-            "diagnose",
-            "--calibrate",
-            "--runs",
-            "3",
-            "--seed",
-            "4",
-            "--quiet",
-        ])
-        .output();
-        String::from_utf8(output.expect("the program starts").stdout).expect("UTF-8")
-    };
-    let first = table();
-    assert!(first.contains("planted"), "{first}");
-    assert_eq!(first, table());
-}
-
-/// A message of the plain wire, over a connection.
-fn message(position: u64, conn: u32, kind: MessageKind, address: u64) -> Observation {
-    Observation {
-        position,
-        at_ns: None,
-        conn: Some(conn),
-        what: Observed::Message {
-            message: Message {
-                kind,
-                device: 0,
-                size_bytes: 4096,
-                buffer_type: 1,
-                pid: 7,
-                address,
-                timestamp_ns: 0,
-                extension: None,
-            },
-            complete: true,
-            server_answer: None,
-        },
-    }
-}
-
-/// What is made of these messages: kind, connection and address; no kind closes the connection.
-fn of_connections(messages: &[(Option<MessageKind>, u32, u64)]) -> Diagnosis {
-    let mut diagnoser = Diagnoser::default();
-    for (position, (kind, conn, address)) in (1..).zip(messages) {
-        diagnoser.observe(&match kind {
-            Some(kind) => message(position, *conn, *kind, *address),
-            None => Observation {
-                what: Observed::Closed,
-                ..message(position, *conn, MessageKind::Free, 0)
-            },
-        });
-    }
-    diagnoser.finish(Circumstances {
-        complete: true,
-        ..Circumstances::default()
-    })
-}
-
-#[test]
-fn a_process_that_begins_anew_is_seen_by_its_connection() {
-    let addresses = [0x100, 0x200, 0x300, 0x400];
-    let allocs = |conn| addresses.map(|address| (Some(MessageKind::Alloc), conn, address));
-    let frees = addresses.map(|address| (Some(MessageKind::Free), 1, address));
-    let messages: Vec<_> = allocs(0)
-        .into_iter()
-        .chain([(None, 0, 0)])
-        .chain(allocs(1))
-        .chain(frees)
-        .collect();
-    let diagnosis = of_connections(&messages);
-    let named = diagnosis.named().expect("four lives end where it begins");
-    assert_eq!((named.cause, named.count), (Cause::PidReuse, 4));
-}
-
-#[test]
-fn a_client_that_connects_again_is_no_new_process() {
-    let addresses = [0x100, 0x200, 0x300, 0x400];
-    let messages: Vec<_> = addresses
-        .map(|address| (Some(MessageKind::Alloc), 0, address))
-        .into_iter()
-        .chain([(None, 0, 0)])
-        .chain(addresses.map(|address| (Some(MessageKind::Free), 1, address)))
-        .collect();
-    let diagnosis = of_connections(&messages);
-    assert!(!diagnosis.trouble, "{:?}", diagnosis.causes);
 }
 
 /// A log in which so many threads release an address and are preempted before their FREE, while

@@ -2,6 +2,8 @@
 //! written is lost without a word, and nothing that was read moves a terminal's cursor.
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -72,6 +74,72 @@ fn what_is_read_is_not_replaced_by_what_comes_of_it() {
     assert_eq!(fs::read(&file).expect("it is there"), before);
     let other = folder.path().join("smaller.toml").display().to_string();
     assert_eq!(code(&format!("shrink {file} -o {other} --quiet")), Some(0));
+}
+
+#[test]
+fn a_recording_that_fails_leaves_what_was_recorded_before() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("run.hb").display().to_string();
+    let words = format!("stress --ops 50 --quiet --record {file}");
+    assert_eq!(code(&words), Some(0));
+    let before = fs::read(&file).expect("it is there");
+    assert_eq!(code(&format!("{words} --server unix:/no/server")), Some(2));
+    assert!(fs::read(&file).expect("it is there") == before);
+    assert_eq!(code(&words), Some(0), "a run replaces a run");
+    let files = fs::read_dir(folder.path()).expect("a folder");
+    assert_eq!(files.count(), 1, "and what was there before is gone then");
+}
+
+#[test]
+fn what_a_proxy_recorded_is_replaced_only_by_force() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let _server = UnixListener::bind(at("up.sock")).expect("a socket");
+    let record = at("run.hb");
+    let words = format!(
+        "proxy --listen {} --upstream {} --record {record}",
+        at("l.sock"),
+        at("up.sock")
+    );
+    let proxied = |more: &str| {
+        let words = format!("{words} {more}");
+        let mut child = heisenbed(&words.split_whitespace().collect::<Vec<_>>())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut said = String::new();
+        let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+        stderr.read_line(&mut said).expect("text");
+        if said.starts_with("listening") {
+            let id = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it runs");
+        }
+        stderr.read_to_string(&mut said).expect("text");
+        (child.wait().expect("it ends").code(), said)
+    };
+    fs::write(&record, "").expect("writable");
+    assert_eq!(proxied("").0, Some(0), "an empty file is no loss");
+    let first = fs::read(&record).expect("it is there");
+    assert!(!first.is_empty());
+    let (code, said) = proxied("");
+    assert_eq!(code, Some(2));
+    assert!(
+        said.contains("run.hb") && said.contains("--force"),
+        "{said}"
+    );
+    assert!(fs::read(&record).expect("it is there") == first);
+    assert_eq!(proxied("--force").0, Some(0));
+    assert_ne!(
+        fs::read(&record).expect("it is there"),
+        first,
+        "its time is another"
+    );
+
+    let second = fs::read(&record).expect("it is there");
+    fs::remove_file(at("up.sock")).expect("it is there");
+    assert_eq!(proxied("--force").0, Some(2), "no server");
+    assert!(fs::read(&record).expect("it is there") == second);
 }
 
 #[test]

@@ -33,25 +33,25 @@ use crate::scenario::Condensed;
     heisenbed campaign prove --shard 1/4 --discipline my-fix.toml --threads 4 --ops 6 --out parts\n  \
     heisenbed campaign merge parts --out proof"
 )]
-pub struct ProveArgs {
+pub(crate) struct ProveArgs {
     /// The folder for the part's file
     #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
+    pub(crate) out: PathBuf,
     /// Which part of how many, from 1/N to N/N
     #[arg(long, value_name = "I/N", default_value = "1/1")]
-    pub shard: Shard,
+    pub(crate) shard: Shard,
     /// At how many choices the space is divided: more, and the parts are more alike in size
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(0..=1000))]
-    pub partition_depth: u32,
+    pub(crate) partition_depth: u32,
     /// Give up after this many states
     #[arg(long, value_name = "N", default_value_t = 100_000_000)]
-    pub max_states: u64,
+    pub(crate) max_states: u64,
     /// Give up after this long (90s, 10m, 2h)
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    pub duration: Option<Duration>,
+    pub(crate) duration: Option<Duration>,
     /// What to search.
     #[command(flatten)]
-    pub scenario: ScenarioArgs,
+    pub(crate) scenario: ScenarioArgs,
 }
 
 /// Runs the subcommand.

@@ -27,55 +27,55 @@ use crate::tracking::Layout;
     heisenbed conformance unix:/tmp/server.sock --restart 'exec ./my_server /tmp/server.sock'\n  \
     heisenbed conformance --client './my_client {socket}'"
 )]
-pub struct ConformanceArgs {
+pub(crate) struct ConformanceArgs {
     /// The server under test
     #[arg(value_name = "unix:PATH", value_parser = unix_path, required_unless_present_any = ["list", "client"])]
-    pub server: Option<PathBuf>,
+    pub(crate) server: Option<PathBuf>,
     /// Try a client instead: a shell command that runs it, towards which heisenbed plays the
     /// server. The socket's path is in the environment as HEISENBED_SOCKET, and stands for
     /// `{socket}` in the command
     #[arg(long, value_name = "CMD", conflicts_with_all = ["server", "restart", "sweep_wait", "layout"])]
-    pub client: Option<String>,
+    pub(crate) client: Option<String>,
     /// Where a client whose path is built in looks for its server
     #[arg(long, value_name = "PATH", requires = "client")]
-    pub socket: Option<PathBuf>,
+    pub(crate) socket: Option<PathBuf>,
     /// How many connections the client may have at once
     #[arg(long, value_name = "N", requires = "client", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub connections: u32,
+    pub(crate) connections: u32,
     /// The wire layout of the clients: 72, 112, 128, 144, 648 or extended. Cases about layouts, and
     /// about what a layout does not have, use others too
     #[arg(long, value_name = "LAYOUT", default_value = "112")]
-    pub layout: Layout,
+    pub(crate) layout: Layout,
     /// Try these cases only
     #[arg(long, value_name = "CASE", value_delimiter = ',')]
-    pub only: Vec<String>,
+    pub(crate) only: Vec<String>,
     /// List the cases, with --client those for clients: what each shows, sends and expects
     #[arg(long)]
-    pub list: bool,
+    pub(crate) list: bool,
     /// Try each case so often: what depends on a race fails at some tries only [default: 5, of
     /// clients 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub tries: Option<u32>,
+    pub(crate) tries: Option<u32>,
     /// A shell command that starts the server; it is run before every try, so that no case is
     /// charged with what another one did
     #[arg(long, value_name = "CMD")]
-    pub restart: Option<String>,
+    pub(crate) restart: Option<String>,
     /// How long an answer may take; of a client, how long it may run before it counts as hanging:
     /// so long, or five times as long as with a server that lives [default: 2s, of clients 15s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    pub timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     /// How long to wait, in each case about sweeps, for the server to drop what a dead client left;
     /// where it does not, such cases are skipped
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_duration)]
-    pub sweep_wait: Duration,
+    pub(crate) sweep_wait: Duration,
     /// Be a client that passes on what it is told: the suite starts such ones and lets them die.
     #[arg(long, hide = true)]
-    pub relay: bool,
+    pub(crate) relay: bool,
 }
 
 /// Runs the subcommand: exit 0 when no case fails, 1 when some do, 2 when the server cannot be
 /// talked to.
-pub fn run(args: &ConformanceArgs, context: &Context) -> CommandOutcome {
+pub(crate) fn run(args: &ConformanceArgs, context: &Context) -> CommandOutcome {
     if let Some(command) = &args.client {
         return client::run(command, args, context);
     }

@@ -14,18 +14,18 @@ use crate::oracle::Verdict;
 /// Cases that were tried.
 pub(super) struct Tried<'a> {
     /// The line above the table.
-    pub heading: String,
+    pub(crate) heading: String,
     /// Keys of the object that say what was tried.
-    pub subject: Value,
+    pub(crate) subject: Value,
     /// What stands before what the suite did in a case.
-    pub sent: &'static str,
-    pub findings: &'a [CaseResult],
-    pub elapsed: Duration,
+    pub(crate) sent: &'static str,
+    pub(crate) findings: &'a [CaseResult],
+    pub(crate) elapsed: Duration,
 }
 
 impl Tried<'_> {
     /// Exits by the verdict.
-    pub fn outcome(&self, format: Format) -> CommandOutcome {
+    pub(crate) fn outcome(&self, format: Format) -> CommandOutcome {
         let stdout = match format {
             Format::Human => self.human(),
             Format::Json => format!("{}\n", self.object()),

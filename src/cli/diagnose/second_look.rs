@@ -11,7 +11,7 @@ use crate::import::accounting::Accounting;
 use crate::import::server_log::ServerLogReader;
 use crate::oracle::allocation_check::AllocationReport;
 use crate::oracle::check::check_trace;
-use crate::oracle::message_check::check_server_log;
+use crate::oracle::message_check::MessageCheck;
 use crate::oracle::{Kind, Report, Verdict};
 use crate::trace::file::{Header, ImportFormat, TraceFile};
 use crate::trace::text::TextReader;
@@ -34,11 +34,16 @@ pub(super) fn of_trace(trace: &TraceFile) -> Divergences {
 /// Of a server's log.
 pub(super) fn of_log(text: impl BufRead) -> Divergences {
     let mut log = ServerLogReader::new(text);
-    // What cannot be read is an error of the diagnosis.
-    let Ok(found) = check_server_log(&mut log) else {
-        return Divergences::new();
-    };
-    let lost = log.accounting().lost(ImportFormat::ServerLog);
+    let mut check = MessageCheck::default();
+    for record in &mut log {
+        // What cannot be read is an error of the diagnosis.
+        let Ok(record) = record else {
+            return Divergences::new();
+        };
+        check.observe(&record);
+    }
+    let found = check.finish();
+    let lost = log.into_accounting().lost(ImportFormat::ServerLog);
     certain(check::with_damage(
         check::report(&found, "a log"),
         lost,

@@ -19,10 +19,10 @@ const SHOWN: usize = 10;
 
 /// What came of an import.
 pub(super) struct ImportedRecords {
-    pub accounting: Accounting,
-    pub trace_bytes: Option<u64>,
+    pub(crate) accounting: Accounting,
+    pub(crate) trace_bytes: Option<u64>,
     /// Of a pickle.
-    pub snapshot: Option<(ConvertedSnapshot, pickle::SnapshotSummary)>,
+    pub(crate) snapshot: Option<(ConvertedSnapshot, pickle::SnapshotSummary)>,
 }
 
 /// What is said of a file of which nothing was understood.

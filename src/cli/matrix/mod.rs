@@ -43,47 +43,47 @@ use standing::standings;
     heisenbed matrix --discipline my-fix.toml,lifecycle-wide --list\n  \
     heisenbed matrix --semantics typed --save found/"
 )]
-pub struct MatrixArgs {
+pub(crate) struct MatrixArgs {
     /// Disciplines, built-in or files; without it, all that are built in
     #[arg(long, value_delimiter = ',', value_name = "NAMES|FILES")]
-    pub discipline: Vec<String>,
+    pub(crate) discipline: Vec<String>,
     /// Orders of release; without it, both: of a discipline of yours, the one it is written in is
     /// judged
     #[arg(long, value_enum, value_delimiter = ',')]
-    pub order: Vec<Order>,
+    pub(crate) order: Vec<Order>,
     /// Publications; without it, both: of a discipline of yours, the one it is written in is judged
     #[arg(long, value_enum, value_delimiter = ',')]
-    pub publish: Vec<Publication>,
+    pub(crate) publish: Vec<Publication>,
     /// Workloads: names of scenarios, or files
     #[arg(long, value_delimiter = ',', value_name = "NAMES|FILES", default_values = WORKLOADS)]
-    pub workload: Vec<String>,
+    pub(crate) workload: Vec<String>,
     /// How the server understands messages; a discipline that counts on one of its own keeps it
     #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = word::<Semantics>, default_values = ["typed", "refcount"])]
-    pub semantics: Vec<Semantics>,
+    pub(crate) semantics: Vec<Semantics>,
     /// Threads, at least 2: one alone has nobody to race with [default: 2, where the workload has as
     /// many]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..))]
-    pub threads: Option<u16>,
+    pub(crate) threads: Option<u16>,
     /// Operations a thread; an allocate and a release are one each [default: 4, or up to 8 where
     /// the memories, sizes and devices that a file names need them]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub ops: Option<u64>,
+    pub(crate) ops: Option<u64>,
     /// Give up on a cell after this many states
     #[arg(long, value_name = "N", default_value_t = 5_000_000)]
-    pub max_states: u64,
+    pub(crate) max_states: u64,
     /// Threads that search, a cell each
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub workers: u16,
+    pub(crate) workers: u16,
     /// One line a cell instead of the table
     #[arg(long)]
-    pub list: bool,
+    pub(crate) list: bool,
     /// Write the reproducer of each cell that diverges into this folder; cells with the same one
     /// share it
     #[arg(long, value_name = "DIR")]
-    pub save: Option<PathBuf>,
+    pub(crate) save: Option<PathBuf>,
     /// Replace files of --save also where they are no reproducers
     #[arg(long, requires = "save")]
-    pub force: bool,
+    pub(crate) force: bool,
 }
 
 /// One cell.
@@ -113,7 +113,7 @@ impl Cell {
 }
 
 /// Runs the subcommand: exit 1 when a cell that is judged diverges, 3 when one is not decided.
-pub fn run(args: &MatrixArgs, context: &Context) -> CommandOutcome {
+pub(crate) fn run(args: &MatrixArgs, context: &Context) -> CommandOutcome {
     let started = Instant::now();
     let plans = match plans(args, context.seed) {
         Ok(plans) => plans,

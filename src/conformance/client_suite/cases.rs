@@ -15,13 +15,13 @@ use crate::tracking::Layout;
 #[derive(Debug)]
 pub struct ClientCase {
     /// Its name on the command line.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Which misbehaviour it would show.
-    pub about: &'static str,
+    pub(crate) about: &'static str,
     /// What the server does.
-    pub server: &'static str,
+    pub(crate) server: &'static str,
     /// What a sound client does.
-    pub expected: &'static str,
+    pub(crate) expected: &'static str,
     pub(super) run: fn(&Theatre<'_>) -> Result<String, Trouble>,
 }
 
@@ -109,7 +109,7 @@ struct Performance {
 
 impl<'a> Theatre<'a> {
     /// Runs the client once, to know what is usual.
-    pub fn new(
+    pub(crate) fn new(
         options: &'a ClientSuiteOptions,
         interrupt: &'a AtomicBool,
     ) -> io::Result<Theatre<'a>> {

@@ -31,30 +31,30 @@ use super::tries::{CaseText, Tries};
 use super::{CaseOutcome, CaseResult, Trouble};
 
 /// The environment variable that tells a client where its server listens.
-pub const SOCKET_VARIABLE: &str = "HEISENBED_SOCKET";
+pub(crate) const SOCKET_VARIABLE: &str = "HEISENBED_SOCKET";
 /// What stands for that path in a client's command.
-pub const SOCKET_PLACEHOLDER: &str = "{socket}";
+pub(crate) const SOCKET_PLACEHOLDER: &str = "{socket}";
 
 /// What to try on which client.
 #[derive(Clone, Debug)]
-pub struct ClientSuiteOptions {
+pub(crate) struct ClientSuiteOptions {
     /// The shell command that runs the client.
-    pub command: String,
+    pub(crate) command: String,
     /// Where the server listens that it finds: nobody does yet.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// The cases, in order.
-    pub cases: Vec<&'static ClientCase>,
+    pub(crate) cases: Vec<&'static ClientCase>,
     /// How often each is tried.
-    pub tries: u32,
+    pub(crate) tries: u32,
     /// How long the client may run at least before it counts as hanging.
-    pub patience: Duration,
+    pub(crate) patience: Duration,
     /// How many connections it may have at once.
-    pub connections: usize,
+    pub(crate) connections: usize,
 }
 
 /// Why the suite cannot be run.
 #[derive(Debug, Error)]
-pub enum ClientSuiteError {
+pub(crate) enum ClientSuiteError {
     /// A server listens already.
     #[error("{}: a server is listening here; stop it, for the suite plays the server", path.display())]
     InUse {
@@ -67,7 +67,7 @@ pub enum ClientSuiteError {
 }
 
 /// Runs the suite, until `interrupt` is set. `progress` is told how many cases are done.
-pub fn run(
+pub(crate) fn run(
     options: &ClientSuiteOptions,
     interrupt: &AtomicBool,
     mut progress: impl FnMut(u64),

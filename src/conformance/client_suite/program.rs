@@ -21,28 +21,28 @@ use super::{SOCKET_PLACEHOLDER, SOCKET_VARIABLE};
 pub(crate) struct ProgramEnd {
     status: ExitStatus,
     /// Whether it had to be killed.
-    pub is_hung: bool,
+    pub(crate) is_hung: bool,
     /// How long it ran.
-    pub ran: Duration,
+    pub(crate) ran: Duration,
 }
 
 impl ProgramEnd {
     /// Its exit code, where it ended by itself.
-    pub fn code(&self) -> Option<i32> {
+    pub(crate) fn code(&self) -> Option<i32> {
         self.status.code().filter(|_| !self.is_hung)
     }
 
     /// Whether a signal ended it that it got by itself.
-    pub fn is_killed(&self) -> bool {
+    pub(crate) fn is_killed(&self) -> bool {
         !self.is_hung && signal_of(self.status).is_some()
     }
 
-    pub fn is_success(&self) -> bool {
+    pub(crate) fn is_success(&self) -> bool {
         !self.is_hung && self.status.success()
     }
 
     /// How it ended, in words.
-    pub fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         match (self.is_hung, self.is_killed()) {
             (true, _) => "it did not end and had to be killed".to_owned(),
             (_, true) => format!("it was {}", describe(self.status)),
@@ -64,7 +64,7 @@ pub(crate) struct RunningClient {
 }
 
 impl RunningClient {
-    pub fn start(command: &str, socket: &Path) -> io::Result<RunningClient> {
+    pub(crate) fn start(command: &str, socket: &Path) -> io::Result<RunningClient> {
         let child = shell(command, socket).stdin(Stdio::null()).spawn()?;
         Ok(RunningClient {
             child,
@@ -73,7 +73,11 @@ impl RunningClient {
     }
 
     /// Waits until it has ended, for `limit` since its start, or until `interrupt` is set.
-    pub fn wait(mut self, limit: Duration, interrupt: &AtomicBool) -> io::Result<ProgramEnd> {
+    pub(crate) fn wait(
+        mut self,
+        limit: Duration,
+        interrupt: &AtomicBool,
+    ) -> io::Result<ProgramEnd> {
         let mut is_hung = false;
         let status = loop {
             if let Some(status) = self.child.try_wait()? {

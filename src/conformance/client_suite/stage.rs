@@ -70,21 +70,21 @@ const DEVICES: u32 = 8;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SeenClient {
     /// Connections that were accepted.
-    pub connects: u64,
+    pub(crate) connects: u64,
     /// Of these, those after a restart.
-    pub reconnects: u64,
+    pub(crate) reconnects: u64,
     /// How long after the stage was opened the first of them came.
-    pub first_connect: Option<Duration>,
+    pub(crate) first_connect: Option<Duration>,
     /// The most that were open at once.
-    pub most_open: usize,
-    pub messages: u64,
+    pub(crate) most_open: usize,
+    pub(crate) messages: u64,
     /// Messages that ask for an answer.
-    pub asked: u64,
+    pub(crate) asked: u64,
     /// Connections that ended inside a frame.
-    pub torn_frames: u64,
+    pub(crate) torn_frames: u64,
     /// Frames that are no message.
-    pub unknown_frames: u64,
-    pub layout: Option<Layout>,
+    pub(crate) unknown_frames: u64,
+    pub(crate) layout: Option<Layout>,
 }
 
 /// A server that is played, on a thread of its own.
@@ -96,7 +96,7 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Listens at `path`, or will.
-    pub fn open(path: &Path, manner: Manner) -> io::Result<Stage> {
+    pub(crate) fn open(path: &Path, manner: Manner) -> io::Result<Stage> {
         let mut server = PlayedServer {
             path: path.to_owned(),
             manner,
@@ -123,7 +123,7 @@ impl Stage {
     }
 
     /// Takes what the client has sent, and ends.
-    pub fn close(self) -> SeenClient {
+    pub(crate) fn close(self) -> SeenClient {
         self.stop.store(true, Ordering::Relaxed);
         self.thread
             .join()

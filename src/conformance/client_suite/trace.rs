@@ -22,9 +22,9 @@ use rustix::process::{Pid, WaitOptions, WaitStatus, waitpgid};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct CallCounts {
     /// Calls of connect.
-    pub connects: u64,
+    pub(crate) connects: u64,
     /// Calls of close of a descriptor that is not open. -1 is none: shells close that.
-    pub closed_twice: u64,
+    pub(crate) closed_twice: u64,
 }
 
 /// Follows the process `leader`, which leads a process group and waits for something that comes

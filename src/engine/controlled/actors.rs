@@ -8,7 +8,7 @@ pub struct Actor(pub u16);
 
 impl Actor {
     /// Who is never ready: what a schedule names and the scenario does not have.
-    pub const NOBODY: Actor = Actor(63);
+    pub(crate) const NOBODY: Actor = Actor(63);
 }
 
 /// A set of actors.
@@ -18,34 +18,34 @@ pub struct Actors(u64);
 impl Actors {
     /// The most actors that there can be: a bit each, and one that is nobody's (see
     /// [`Actor::NOBODY`]).
-    pub const MAX: usize = 63;
+    pub(crate) const MAX: usize = 63;
 
     /// The first `count` actors.
-    pub fn first(count: u16) -> Actors {
+    pub(crate) fn first(count: u16) -> Actors {
         Actors(u64::MAX.checked_shr(64 - u32::from(count)).unwrap_or(0))
     }
 
     /// Whether there is none.
     #[inline]
-    pub fn is_empty(self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
     }
 
     /// How many there are.
     #[inline]
-    pub fn len(self) -> u32 {
+    pub(crate) fn len(self) -> u32 {
         self.0.count_ones()
     }
 
     /// Whether `actor` is one of them.
     #[inline]
-    pub fn contains(self, actor: Actor) -> bool {
+    pub(crate) fn contains(self, actor: Actor) -> bool {
         self.0 >> actor.0 & 1 == 1
     }
 
     /// The member with `index` members below it, of which there must be enough.
     #[inline]
-    pub fn nth_member(self, index: u32) -> Actor {
+    pub(crate) fn nth_member(self, index: u32) -> Actor {
         let mut bits = self.0;
         for _ in 0..index {
             bits &= bits - 1;
@@ -55,7 +55,7 @@ impl Actors {
 
     /// Without `actor`.
     #[inline]
-    pub fn remove(&mut self, actor: Actor) {
+    pub(crate) fn remove(&mut self, actor: Actor) {
         self.0 &= !(1 << actor.0);
     }
 

@@ -18,17 +18,17 @@ use super::world::EventSink;
 
 /// How many schedules were told apart, and how they differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Behaviours {
+pub(crate) struct Behaviours {
     /// Schedules.
-    pub observations: u64,
+    pub(crate) observations: u64,
     /// Behaviours among them.
-    pub distinct: u64,
+    pub(crate) distinct: u64,
     /// Behaviours that one schedule alone showed.
-    pub singletons: u64,
+    pub(crate) singletons: u64,
 }
 
 /// Tells the first `schedules` schedules apart that `strategy` draws.
-pub fn distinguish(
+pub(crate) fn distinguish(
     setup: &Arc<Setup>,
     strategy: Strategy,
     seed: u64,

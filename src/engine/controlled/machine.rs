@@ -121,17 +121,17 @@ impl Setup {
     }
 
     /// Whether one thread alone uses the slot.
-    pub fn is_private(&self, slot: SlotId) -> bool {
+    pub(crate) fn is_private(&self, slot: SlotId) -> bool {
         self.safe.private[slot.index()]
     }
 
     /// Every actor.
-    pub fn actors(&self) -> Actors {
+    pub(crate) fn actors(&self) -> Actors {
         Actors::first(self.scenario.threads + self.connections)
     }
 
     /// The actor of that name, if this scenario has it.
-    pub fn actor_of(&self, name: ActorName) -> Option<Actor> {
+    pub(crate) fn actor_of(&self, name: ActorName) -> Option<Actor> {
         match name {
             ActorName::Thread(thread) => (thread < self.scenario.threads).then_some(Actor(thread)),
             ActorName::Server(conn) => {
@@ -141,7 +141,7 @@ impl Setup {
     }
 
     /// An actor's name in schedules: `t0`, or `s0` for the server's taking from connection 0.
-    pub fn name_of(&self, actor: Actor) -> String {
+    pub(crate) fn name_of(&self, actor: Actor) -> String {
         match actor.0.checked_sub(self.scenario.threads) {
             Some(conn) => format!("s{conn}"),
             None => format!("t{}", actor.0),
@@ -151,7 +151,7 @@ impl Setup {
 
 /// Who an actor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ActorName {
+pub(crate) enum ActorName {
     /// A thread.
     Thread(u16),
     /// The server, taking from a connection.
@@ -256,12 +256,12 @@ impl Machine {
 
     /// Lets `actor` take a step; `false`: it cannot, and nothing has changed.
     #[inline]
-    pub fn step<R: EventSink>(&mut self, actor: Actor, record: &mut R) -> bool {
+    pub(crate) fn step<R: EventSink>(&mut self, actor: Actor, record: &mut R) -> bool {
         self.advance(actor, record, false, u64::MAX, |_| {})
     }
 
     /// Whether `actor` could take a step now.
-    pub fn can_step(&self, actor: Actor) -> bool {
+    pub(crate) fn can_step(&self, actor: Actor) -> bool {
         self.ready.contains(actor) && self.clone().step(actor, &mut NoRecording)
     }
 
@@ -346,7 +346,7 @@ impl Machine {
 
     /// Ends a run in which nobody can go on: all have ended, or else those that have not are waits
     /// to, and say what they waited for.
-    pub fn finish<R: EventSink>(&mut self, record: &mut R) -> RunEnd {
+    pub(crate) fn finish<R: EventSink>(&mut self, record: &mut R) -> RunEnd {
         if self.alive.is_empty() {
             return RunEnd::Completed;
         }
@@ -380,7 +380,7 @@ impl Machine {
     /// Whether the next step of `actor` is safe: no other that could go first depends on it (see
     /// [`super::reduction`]).
     #[inline]
-    pub fn is_safe(&self, actor: Actor) -> bool {
+    pub(crate) fn is_safe(&self, actor: Actor) -> bool {
         let index = usize::from(actor.0);
         self.threads.get(index).is_some_and(|thread| {
             let upcoming = || self.setup.ops[index].get(self.taken[index] as usize);
@@ -395,7 +395,7 @@ impl Machine {
     }
 
     /// Forgets the alarm.
-    pub fn clear_alarm(&mut self) {
+    pub(crate) fn clear_alarm(&mut self) {
         self.alarmed = false;
         self.server.clear_alarm();
     }
@@ -407,7 +407,7 @@ impl Machine {
     }
 
     /// Buffers that are live.
-    pub fn live(&self) -> usize {
+    pub(crate) fn live(&self) -> usize {
         self.world
             .devices()
             .iter()
@@ -416,37 +416,37 @@ impl Machine {
     }
 
     /// Actors that were not refused since they could last have been let go on.
-    pub fn ready(&self) -> Actors {
+    pub(crate) fn ready(&self) -> Actors {
         self.ready
     }
 
     /// Steps so far.
-    pub fn steps(&self) -> u64 {
+    pub(crate) fn steps(&self) -> u64 {
         self.steps
     }
 
     /// What all schedules share.
-    pub fn setup(&self) -> &Arc<Setup> {
+    pub(crate) fn setup(&self) -> &Arc<Setup> {
         &self.setup
     }
 
     /// The threads.
-    pub fn threads(&self) -> &[Thread] {
+    pub(crate) fn threads(&self) -> &[Thread] {
         &self.threads
     }
 
     /// How many of its operations a thread has begun or, where it is between two, taken up.
-    pub fn taken(&self, thread: usize) -> u32 {
+    pub(crate) fn taken(&self, thread: usize) -> u32 {
         self.taken[thread]
     }
 
     /// The world.
-    pub fn world(&self) -> &World {
+    pub(crate) fn world(&self) -> &World {
         &self.world
     }
 
     /// The server.
-    pub fn server(&self) -> &ControlledServer {
+    pub(crate) fn server(&self) -> &ControlledServer {
         &self.server
     }
 }

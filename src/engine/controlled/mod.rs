@@ -7,15 +7,15 @@
 //! schedules, [`behaviour`] tells how they differ, [`exhaustive`] searches all, with the help of
 //! [`reduction`]; [`observe`] looks at one in full, and [`replay`] runs a recorded trace again.
 
-pub mod actors;
-pub mod behaviour;
+pub(crate) mod actors;
+pub(crate) mod behaviour;
 pub mod exhaustive;
 pub mod machine;
 pub mod observe;
-pub mod reduction;
+pub(crate) mod reduction;
 pub mod replay;
 pub mod sample;
-pub mod schedule;
+pub(crate) mod schedule;
 pub mod schedulers;
-pub mod server;
+pub(crate) mod server;
 pub mod world;

@@ -72,7 +72,7 @@ pub fn observe<S: Scheduler>(
 
 /// Runs `picks` from the start and then, where threads are left, one after another as far as each
 /// can.
-pub fn observe_path(setup: &Arc<Setup>, picks: Vec<Actor>) -> ObservedRun {
+pub(crate) fn observe_path(setup: &Arc<Setup>, picks: Vec<Actor>) -> ObservedRun {
     let replay = Replay::new(picks, Some(Bytes::new(&[])));
     observe(setup, replay, 0, u64::MAX).0
 }

@@ -22,7 +22,7 @@ use crate::scenario::op::Op;
 
 /// The steps of `scenario` that are safe; its threads do `ops`, to a server that takes part in the
 /// schedule or does not.
-pub fn safe_steps(
+pub(crate) fn safe_steps(
     scenario: &Scenario,
     code: &Code,
     ops: &[Box<[Op]>],

@@ -84,7 +84,7 @@ pub fn replay(trace: &TraceFile, progress: impl FnMut(u64)) -> Result<Replayed, 
 }
 
 /// Replays `trace`, and tells `note` who took each step.
-pub fn replay_noting(
+pub(crate) fn replay_noting(
     trace: &TraceFile,
     note: impl FnMut(ActorName),
 ) -> Result<Replayed, ReplayError> {

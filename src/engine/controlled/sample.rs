@@ -19,7 +19,7 @@ use super::schedulers::{Bytes, Pct, RandomWalk, Scheduler, Urw};
 use super::world::EventSink;
 
 /// Steps after which a schedule is cut short, where nobody says otherwise.
-pub const MAX_STEPS: u64 = 10_000_000;
+pub(crate) const MAX_STEPS: u64 = 10_000_000;
 
 /// Which scheduler draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,14 +82,14 @@ pub struct Sampled {
 /// What a first schedule, in which one actor after another runs as far as it can, says of the
 /// others.
 #[derive(Clone, Debug)]
-pub struct Estimate {
+pub(crate) struct Estimate {
     /// Steps of each actor.
-    pub steps: Vec<u64>,
+    pub(crate) steps: Vec<u64>,
 }
 
 impl Estimate {
     /// Runs that schedule.
-    pub fn of(setup: &Arc<Setup>) -> Estimate {
+    pub(crate) fn of(setup: &Arc<Setup>) -> Estimate {
         let mut machine = Machine::new(setup);
         let mut noted = NotingScheduler::new(Bytes::new(&[]));
         machine.run(&mut noted, &mut Counted::default(), u64::MAX);
@@ -101,13 +101,13 @@ impl Estimate {
     }
 
     /// Steps of all actors.
-    pub fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.steps.iter().sum()
     }
 }
 
 /// PCT's schedules of `setup`.
-pub fn pct(setup: &Arc<Setup>, seed: u64, depth: u32) -> Pct {
+pub(crate) fn pct(setup: &Arc<Setup>, seed: u64, depth: u32) -> Pct {
     let estimate = Estimate::of(setup);
     Pct::new(seed, estimate.steps.len() as u16, depth, estimate.total())
 }
@@ -188,7 +188,7 @@ fn sample_with<S: Scheduler + Clone + Send + Sync>(
 
 impl Sampled {
     /// What follows from it; a sample proves nothing.
-    pub fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Verdict {
         if self.diverged > 0 {
             Verdict::Diverged
         } else if self.inconclusive > 0 || self.schedules == 0 {

@@ -34,7 +34,7 @@ pub struct ScheduleError {
 
 impl Schedule {
     /// The schedule of these picks, in a scenario of so many threads.
-    pub fn of(picks: &[Actor], threads: u16) -> Schedule {
+    pub(crate) fn of(picks: &[Actor], threads: u16) -> Schedule {
         let mut schedule = Schedule::default();
         for actor in picks {
             schedule.push(
@@ -50,7 +50,7 @@ impl Schedule {
 
     /// The picks, in a scenario of so many threads. A thread that it does not have becomes an actor
     /// that is never ready.
-    pub fn picks(&self, threads: u16) -> Vec<Actor> {
+    pub(crate) fn picks(&self, threads: u16) -> Vec<Actor> {
         let actor = |name: ActorName| match name {
             ActorName::Thread(thread) if thread < threads => Actor(thread),
             ActorName::Thread(_) => Actor::NOBODY,
@@ -63,12 +63,12 @@ impl Schedule {
     }
 
     /// How many steps it has.
-    pub fn steps(&self) -> u64 {
+    pub(crate) fn steps(&self) -> u64 {
         self.runs.iter().map(|(_, count)| u64::from(*count)).sum()
     }
 
     /// The runs, in order.
-    pub fn runs(&self) -> &[(ActorName, u32)] {
+    pub(crate) fn runs(&self) -> &[(ActorName, u32)] {
         &self.runs
     }
 
@@ -155,16 +155,16 @@ impl TryFrom<String> for Schedule {
 
 /// Notes down the picks of another scheduler that took a step.
 #[derive(Clone, Debug)]
-pub struct NotingScheduler<S> {
+pub(crate) struct NotingScheduler<S> {
     /// Who decides.
-    pub scheduler: S,
+    pub(crate) scheduler: S,
     /// Who took each step.
-    pub picks: Vec<Actor>,
+    pub(crate) picks: Vec<Actor>,
 }
 
 impl<S> NotingScheduler<S> {
     /// Before the first step.
-    pub fn new(scheduler: S) -> NotingScheduler<S> {
+    pub(crate) fn new(scheduler: S) -> NotingScheduler<S> {
         NotingScheduler {
             scheduler,
             picks: Vec::new(),

@@ -28,7 +28,7 @@ use super::world::{Network, World};
 
 /// The server, with what is under way to it.
 #[derive(Debug)]
-pub struct ControlledServer {
+pub(crate) struct ControlledServer {
     registry: Registry,
     wires: Vec<InFlight>,
     way: Way,
@@ -66,7 +66,7 @@ struct Now {
 
 impl ControlledServer {
     /// The server of a scenario, before the first message.
-    pub fn new(scenario: &Scenario) -> ControlledServer {
+    pub(crate) fn new(scenario: &Scenario) -> ControlledServer {
         let transport = &scenario.transport;
         let frame_bytes = transport.layout.frame_bytes() as u64;
         let room = match u64::from(transport.send_buffer_bytes) {
@@ -96,14 +96,14 @@ impl ControlledServer {
     }
 
     /// Back to before the first message.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.registry.clear();
         self.wires.iter_mut().for_each(InFlight::clear);
         self.now = Now::default();
     }
 
     /// Connections that are actors of the schedule; none where the server is inlined.
-    pub fn connections(&self) -> u16 {
+    pub(crate) fn connections(&self) -> u16 {
         if self.way.inlined {
             0
         } else {
@@ -112,12 +112,12 @@ impl ControlledServer {
     }
 
     /// Whether the server would take a frame off the connection.
-    pub fn has_frame(&self, conn: ConnId) -> bool {
+    pub(crate) fn has_frame(&self, conn: ConnId) -> bool {
         self.now.messages < self.way.reads && self.wires[usize::from(conn.0)].has_frame()
     }
 
     /// Takes one whole frame off a connection. `None`: there is none, or the server has stopped.
-    pub fn receive(&mut self, conn: ConnId, world: &World) -> Option<ReceiveCode> {
+    pub(crate) fn receive(&mut self, conn: ConnId, world: &World) -> Option<ReceiveCode> {
         if !self.has_frame(conn) {
             return None;
         }
@@ -128,28 +128,28 @@ impl ControlledServer {
 
     /// See [`World::take_woken`]; a connection's bit follows those of the threads.
     #[inline]
-    pub fn take_woken(&mut self) -> u64 {
+    pub(crate) fn take_woken(&mut self) -> u64 {
         std::mem::take(&mut self.now.woken)
     }
 
     /// Whether something may have diverged.
     #[inline]
-    pub fn alarmed(&self) -> bool {
+    pub(crate) fn alarmed(&self) -> bool {
         self.now.alarmed
     }
 
     /// Forgets the alarm.
-    pub fn clear_alarm(&mut self) {
+    pub(crate) fn clear_alarm(&mut self) {
         self.now.alarmed = false;
     }
 
     /// Messages that were taken.
-    pub fn messages(&self) -> u64 {
+    pub(crate) fn messages(&self) -> u64 {
         self.now.messages
     }
 
     /// The registry.
-    pub fn registry(&self) -> &Registry {
+    pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }
 
@@ -168,12 +168,12 @@ impl ControlledServer {
     }
 
     /// Whether nothing is under way.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.wires.iter().all(|wire| wire.writes().len() == 0)
     }
 
     /// Whether the server's picture at rest may differ from what is live.
-    pub fn differs_at_rest(&self, world: &World) -> bool {
+    pub(crate) fn differs_at_rest(&self, world: &World) -> bool {
         let live: usize = world.devices().iter().map(Device::live).sum();
         if !self.is_idle() || self.registry.held() > 0 || self.registry.len() != live {
             return true;

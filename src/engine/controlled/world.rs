@@ -106,7 +106,7 @@ impl World {
     }
 
     /// Back to before the first step of `threads` threads.
-    pub fn reset(&mut self, threads: u16) {
+    pub(crate) fn reset(&mut self, threads: u16) {
         self.locks.fill(LockState::default());
         self.devices.iter_mut().for_each(Device::reset);
         self.counters.fill(0);
@@ -122,7 +122,7 @@ impl World {
 
     /// What the handle of a part says, once it has an address.
     #[inline]
-    pub fn handle(&self, at: PartAt) -> Option<Handle> {
+    pub(crate) fn handle(&self, at: PartAt) -> Option<Handle> {
         let request = &self.slots[at.slot.index()].request;
         let (address, generation) = *self.parts.get(self.part_index(at))?;
         (generation != 0 && at.part < request.parts).then(|| Handle {
@@ -136,37 +136,37 @@ impl World {
 
     /// A slot's word, and what was asked for it.
     #[inline]
-    pub fn slot(&self, slot: SlotId) -> (SlotWord, &Request) {
+    pub(crate) fn slot(&self, slot: SlotId) -> (SlotWord, &Request) {
         let state = &self.slots[slot.index()];
         (state.word, &state.request)
     }
 
     /// The devices.
     #[inline]
-    pub fn devices(&self) -> &[Device] {
+    pub(crate) fn devices(&self) -> &[Device] {
         &self.devices
     }
 
     /// The last sequence number of each device.
-    pub fn counters(&self) -> &[u64] {
+    pub(crate) fn counters(&self) -> &[u64] {
         &self.counters
     }
 
     /// The connection that all threads use, once one is stored, and how many were opened (lazy
     /// connect).
-    pub fn connections(&self) -> (Option<ConnId>, u16) {
+    pub(crate) fn connections(&self) -> (Option<ConnId>, u16) {
         (self.cell.value, self.opened)
     }
 
     /// Who was refused and might not be now: a bit for each thread, modulo 64. Empties the set.
     #[inline]
-    pub fn take_woken(&mut self) -> u64 {
+    pub(crate) fn take_woken(&mut self) -> u64 {
         std::mem::take(&mut self.woken)
     }
 
     /// A thread was told to end: what it holds is released as by guards, and the others need not
     /// wait for it.
-    pub fn give_up(&mut self, thread: u16) {
+    pub(crate) fn give_up(&mut self, thread: u16) {
         self.end();
         for lock in 0..self.objects.locks() {
             if self.locks[usize::from(lock)].holder == Some(thread) {
@@ -177,7 +177,7 @@ impl World {
 
     /// Releases a lock, whoever holds it.
     #[inline]
-    pub fn release(&mut self, lock: LockId) {
+    pub(crate) fn release(&mut self, lock: LockId) {
         let state = &mut self.locks[usize::from(lock.0)];
         state.holder = None;
         state.version += 1;

@@ -15,7 +15,7 @@ impl HeldLocks {
     const MAX: usize = crate::lifecycle::MAX_HELD;
 
     #[inline]
-    pub fn push(&mut self, lock: LockId) {
+    pub(crate) fn push(&mut self, lock: LockId) {
         if let Some(place) = self.locks.get_mut(usize::from(self.len)) {
             *place = lock;
             self.len += 1;
@@ -23,7 +23,7 @@ impl HeldLocks {
     }
 
     #[inline]
-    pub fn pop(&mut self) -> Option<LockId> {
+    pub(crate) fn pop(&mut self) -> Option<LockId> {
         self.len = self.len.checked_sub(1)?;
         Some(std::mem::replace(
             &mut self.locks[usize::from(self.len)],
@@ -32,7 +32,7 @@ impl HeldLocks {
     }
 
     #[inline]
-    pub fn remove(&mut self, lock: LockId) {
+    pub(crate) fn remove(&mut self, lock: LockId) {
         match self.as_slice() {
             [.., last] if *last == lock => {
                 self.pop();
@@ -50,7 +50,7 @@ impl HeldLocks {
         }
     }
 
-    pub fn as_slice(&self) -> &[LockId] {
+    pub(crate) fn as_slice(&self) -> &[LockId] {
         &self.locks[..usize::from(self.len)]
     }
 }

@@ -17,34 +17,34 @@ impl Thread {
 
     /// Whether it has begun its operation; `false` between two, also while it waits to begin the
     /// next.
-    pub fn is_inside(&self) -> bool {
+    pub(crate) fn is_inside(&self) -> bool {
         !matches!(self.at, At::Idle | At::Opening | At::Ended)
     }
 
     /// Whether it has taken up its next operation and waits to begin it.
-    pub fn has_taken_up(&self) -> bool {
+    pub(crate) fn has_taken_up(&self) -> bool {
         self.at == At::Opening
     }
 
     /// Whether it is closing a device.
-    pub fn is_closing(&self) -> bool {
+    pub(crate) fn is_closing(&self) -> bool {
         self.is_inside() && matches!(self.op, Op::Close { .. })
     }
 
     /// The locks that it holds, in the order in which it took them.
-    pub fn held(&self) -> &[LockId] {
+    pub(crate) fn held(&self) -> &[LockId] {
         self.held.as_slice()
     }
 
     /// The buffer at hand.
-    pub fn place(&self) -> PartAt {
+    pub(crate) fn place(&self) -> PartAt {
         self.place
     }
 
     /// Where it is, in words that decide all that it does from here on, given its operations, the
     /// slots and the locks that it holds: phase, program, instruction, the connection and chunk of
     /// a send, the part at hand, and the sequence number.
-    pub fn position(&self) -> [u64; 3] {
+    pub(crate) fn position(&self) -> [u64; 3] {
         let (phase, conn, chunk) = match self.at {
             At::Idle | At::Opening => return [0; 3],
             At::NextPart => (1, 0, 0),
@@ -72,7 +72,7 @@ impl Thread {
     /// Whether its next step is one of those in `safe`; `upcoming` is the operation after the one
     /// at hand.
     #[inline]
-    pub fn is_safe<'op>(
+    pub(crate) fn is_safe<'op>(
         &self,
         safe: &SafeSteps,
         upcoming: impl FnOnce() -> Option<&'op Op>,

@@ -33,27 +33,27 @@ const TICK_OPS: u64 = 256;
 
 /// One thread's hands.
 pub(super) struct ThreadBackend<'run> {
-    pub world: &'run ThreadsWorld,
-    pub thread: u16,
-    pub ops: Box<dyn Iterator<Item = Op> + Send>,
-    pub recorder: Option<StreamRecorder>,
-    pub perturbation: Option<Perturbation>,
-    pub debug_random: Random,
-    pub held: SmallVec<[(LockId, HeldGuard<'run>); 4]>,
-    pub threads: u16,
-    pub layout: Layout,
-    pub begun: u64,
+    pub(crate) world: &'run ThreadsWorld,
+    pub(crate) thread: u16,
+    pub(crate) ops: Box<dyn Iterator<Item = Op> + Send>,
+    pub(crate) recorder: Option<StreamRecorder>,
+    pub(crate) perturbation: Option<Perturbation>,
+    pub(crate) debug_random: Random,
+    pub(crate) held: SmallVec<[(LockId, HeldGuard<'run>); 4]>,
+    pub(crate) threads: u16,
+    pub(crate) layout: Layout,
+    pub(crate) begun: u64,
     /// Of these, those that progress has been told of.
-    pub reported: u64,
+    pub(crate) reported: u64,
     /// Messages that were sent, and that were not.
-    pub messages: [u64; 2],
+    pub(crate) messages: [u64; 2],
     /// Lock table entries that were asked for and do not exist.
-    pub out_of_bounds: u64,
+    pub(crate) out_of_bounds: u64,
     /// Addresses given back that their handles no longer owned.
-    pub double_frees: u64,
+    pub(crate) double_frees: u64,
     /// The process id that messages carry.
-    pub pid: i32,
-    pub program_steps: [usize; 2],
+    pub(crate) pid: i32,
+    pub(crate) program_steps: [usize; 2],
 }
 
 /// A mutex that the thread's program holds.

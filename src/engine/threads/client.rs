@@ -38,7 +38,7 @@ pub(super) struct SendingClient {
 
 impl SendingClient {
     /// A client for `scenario`, with the connections that are there before the threads start.
-    pub fn open(scenario: &Scenario, path: &Path) -> io::Result<SendingClient> {
+    pub(crate) fn open(scenario: &Scenario, path: &Path) -> io::Result<SendingClient> {
         let transport = scenario.transport;
         let client = SendingClient {
             path: path.to_owned(),
@@ -61,7 +61,7 @@ impl SendingClient {
     }
 
     /// Opens the next connection.
-    pub fn connect(&self) -> io::Result<ConnId> {
+    pub(crate) fn connect(&self) -> io::Result<ConnId> {
         let mut opened = self.opened.lock();
         let place = self
             .connections
@@ -76,7 +76,7 @@ impl SendingClient {
 
     /// Writes one chunk of a message. The connection's version.
     #[inline]
-    pub fn send(&self, message: &Message, outgoing: &Outgoing) -> (SendOutcome, u64) {
+    pub(crate) fn send(&self, message: &Message, outgoing: &Outgoing) -> (SendOutcome, u64) {
         let connection = self.connections[usize::from(outgoing.conn.0)]
             .get()
             .expect("a thread sends on connections it was given");
@@ -92,7 +92,7 @@ impl SendingClient {
 
     /// Waits until the server has taken what was sent on every connection, and asks what it shows:
     /// its whole table if it is one of ours, else its totals.
-    pub fn ask(&self, path: &Path, scenario: &Scenario) -> AtRest {
+    pub(crate) fn ask(&self, path: &Path, scenario: &Scenario) -> AtRest {
         for connection in self.connections.iter().filter_map(OnceLock::get) {
             if connection.query(0, ANSWER_TIMEOUT).is_err() {
                 return AtRest::Unknown;
@@ -106,7 +106,7 @@ impl SendingClient {
 
     /// Sends messages that are no part of the run, and waits until the server has taken them or is
     /// gone.
-    pub fn clean_up(&self, messages: impl Iterator<Item = Message>) {
+    pub(crate) fn clean_up(&self, messages: impl Iterator<Item = Message>) {
         let Some(connection) = self.connections.iter().find_map(OnceLock::get) else {
             return;
         };
@@ -124,7 +124,7 @@ impl SendingClient {
 
     /// Breaks every connection, so that a send that waits for a server that does not read fails at
     /// once.
-    pub fn abort(&self) {
+    pub(crate) fn abort(&self) {
         self.connections
             .iter()
             .filter_map(OnceLock::get)
@@ -132,7 +132,7 @@ impl SendingClient {
     }
 
     /// Ends what is said on every connection.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.connections
             .iter()
             .filter_map(OnceLock::get)

@@ -27,16 +27,16 @@ pub(super) struct DebugLogFile {
 /// What a block is about.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LogBlock {
-    pub program: ProgramKind,
-    pub handle: Handle,
-    pub owns_data: bool,
+    pub(crate) program: ProgramKind,
+    pub(crate) handle: Handle,
+    pub(crate) owns_data: bool,
     /// Stands for the address of the buffer object.
-    pub slot: u32,
+    pub(crate) slot: u32,
 }
 
 impl DebugLogFile {
     /// Opens the log at `path` for appending.
-    pub fn open(path: &Path, cost: DebugLog) -> io::Result<DebugLogFile> {
+    pub(crate) fn open(path: &Path, cost: DebugLog) -> io::Result<DebugLogFile> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         Ok(DebugLogFile {
             file: Mutex::new(file),
@@ -46,7 +46,7 @@ impl DebugLogFile {
 
     /// Writes one block and takes its time over it. A block that cannot be written is dropped, as
     /// in the runtime.
-    pub fn write(&self, block: &LogBlock, random: &mut Random) {
+    pub(crate) fn write(&self, block: &LogBlock, random: &mut Random) {
         let cost_us = random.between(self.cost.min_us, self.cost.max_us);
         std::thread::sleep(Duration::from_micros(cost_us));
         let text = format(block, time_of_day());

@@ -88,7 +88,11 @@ pub struct RunConfig<'a> {
 
 impl<'a> RunConfig<'a> {
     /// Run `run` of `scenario` with a server in this process, not recorded.
-    pub fn new(scenario: &'a Scenario, run: u64, interrupt: &'a AtomicBool) -> RunConfig<'a> {
+    pub(crate) fn new(
+        scenario: &'a Scenario,
+        run: u64,
+        interrupt: &'a AtomicBool,
+    ) -> RunConfig<'a> {
         RunConfig {
             scenario,
             run,

@@ -27,7 +27,7 @@ enum Delay {
 }
 
 impl Perturbation {
-    pub fn new(seed: u64, run: u64, thread: u16) -> Perturbation {
+    pub(crate) fn new(seed: u64, run: u64, thread: u16) -> Perturbation {
         Perturbation {
             random: Random::new(seed, run, Purpose::Perturbation, u64::from(thread)),
             planned: None,
@@ -35,7 +35,7 @@ impl Perturbation {
     }
 
     /// Draws the delay of the operation that begins: `steps` are its program's.
-    pub fn plan(&mut self, steps: usize) {
+    pub(crate) fn plan(&mut self, steps: usize) {
         self.planned = None;
         let draw = self.random.below(32);
         let delay = match draw {
@@ -49,7 +49,7 @@ impl Perturbation {
 
     /// The operation is about to take step `index` of `program`.
     #[inline]
-    pub fn before(&mut self, _program: ProgramKind, index: usize) {
+    pub(crate) fn before(&mut self, _program: ProgramKind, index: usize) {
         if let Some((site, delay)) = self.planned
             && site == index
         {

@@ -35,12 +35,12 @@ pub(super) enum RunningServer {
 
 /// What the server showed when all was done.
 pub(super) struct ServerAtRest {
-    pub at_rest: AtRest,
-    pub received: Option<[u64; ReceiveCode::ALL.len()]>,
+    pub(crate) at_rest: AtRest,
+    pub(crate) received: Option<[u64; ReceiveCode::ALL.len()]>,
 }
 
 impl RunningServer {
-    pub fn start(
+    pub(crate) fn start(
         scenario: &Scenario,
         choice: &ServerChoice,
         directory: &Path,
@@ -81,14 +81,14 @@ impl RunningServer {
         }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         match self {
             RunningServer::InProcess(server) => server.path(),
             RunningServer::Spawned { path, .. } | RunningServer::Elsewhere { path, .. } => path,
         }
     }
 
-    pub fn error(&self, source: io::Error) -> RunError {
+    pub(crate) fn error(&self, source: io::Error) -> RunError {
         RunError::Server {
             path: self.path().display().to_string(),
             source,
@@ -98,7 +98,7 @@ impl RunningServer {
     /// Waits until the server has taken everything that was sent, and looks at what it shows. In a
     /// server elsewhere, what the run leaves `live` is then released in the name of `pid`, so that
     /// a later run does not meet it.
-    pub fn settle(
+    pub(crate) fn settle(
         self,
         client: &SendingClient,
         scenario: &Scenario,

@@ -29,35 +29,35 @@ use super::debug_log::DebugLogFile;
 /// Everything that threads share.
 #[derive(Debug)]
 pub(super) struct ThreadsWorld {
-    pub objects: Objects,
-    pub locks: Vec<Mutex<u64>>,
-    pub devices: Vec<Mutex<Device>>,
+    pub(crate) objects: Objects,
+    pub(crate) locks: Vec<Mutex<u64>>,
+    pub(crate) devices: Vec<Mutex<Device>>,
     /// Of each device, the last sequence number given out.
-    pub counters: Vec<AtomicU64>,
-    pub slots: Vec<SlotCell>,
-    pub cell: SharedConnection,
-    pub client: SendingClient,
-    pub debug_log: Option<DebugLogFile>,
-    pub waiting: Waiting,
-    pub finished: AtomicU16,
+    pub(crate) counters: Vec<AtomicU64>,
+    pub(crate) slots: Vec<SlotCell>,
+    pub(crate) cell: SharedConnection,
+    pub(crate) client: SendingClient,
+    pub(crate) debug_log: Option<DebugLogFile>,
+    pub(crate) waiting: Waiting,
+    pub(crate) finished: AtomicU16,
     /// Operations begun, for progress; each thread adds in batches.
-    pub ops: AtomicU64,
+    pub(crate) ops: AtomicU64,
     /// Messages that were sent, and that were dropped or failed; each thread adds at its end.
-    pub sent: AtomicU64,
-    pub lost: AtomicU64,
+    pub(crate) sent: AtomicU64,
+    pub(crate) lost: AtomicU64,
     /// Lock table entries out of bounds, and double frees; each thread adds at its end.
-    pub out_of_bounds: AtomicU64,
-    pub double_frees: AtomicU64,
+    pub(crate) out_of_bounds: AtomicU64,
+    pub(crate) double_frees: AtomicU64,
     /// When the last thread ended.
-    pub ended: OnceLock<Instant>,
-    pub planted: Option<Planted>,
-    pub view_address: Option<u64>,
+    pub(crate) ended: OnceLock<Instant>,
+    pub(crate) planted: Option<Planted>,
+    pub(crate) view_address: Option<u64>,
     server_lost: AtomicBool,
     stop: AtomicU8,
 }
 
 impl ThreadsWorld {
-    pub fn new(
+    pub(crate) fn new(
         scenario: &Scenario,
         client: SendingClient,
         debug_log: Option<DebugLogFile>,
@@ -96,18 +96,18 @@ impl ThreadsWorld {
     }
 
     /// The server has closed a connection: the run cannot go on.
-    pub fn lose_server(&self) {
+    pub(crate) fn lose_server(&self) {
         self.server_lost.store(true, Ordering::Relaxed);
         self.stop(StopReason::Interrupted);
     }
 
     /// Whether the server has closed a connection.
-    pub fn lost_server(&self) -> bool {
+    pub(crate) fn lost_server(&self) -> bool {
         self.server_lost.load(Ordering::Relaxed)
     }
 
     /// Tells every thread to end.
-    pub fn stop(&self, reason: StopReason) {
+    pub(crate) fn stop(&self, reason: StopReason) {
         let value = match reason {
             StopReason::Deadlock => 1,
             StopReason::Interrupted => 2,
@@ -118,7 +118,7 @@ impl ThreadsWorld {
     }
 
     /// Whether and why the threads should end.
-    pub fn stopped(&self) -> Option<StopReason> {
+    pub(crate) fn stopped(&self) -> Option<StopReason> {
         match self.stop.load(Ordering::Relaxed) {
             0 => None,
             1 => Some(StopReason::Deadlock),
@@ -127,7 +127,7 @@ impl ThreadsWorld {
     }
 
     /// What the handle of a part says.
-    pub fn handle(&self, at: PartAt, device: DeviceId) -> Handle {
+    pub(crate) fn handle(&self, at: PartAt, device: DeviceId) -> Handle {
         let slot = &self.slots[at.slot.index()];
         let part = &slot.parts[usize::from(at.part)];
         Handle {
@@ -144,17 +144,17 @@ impl ThreadsWorld {
 /// allocating thread before it publishes, and read by others only after they saw that.
 #[derive(Debug)]
 pub(super) struct SlotCell {
-    pub word: AtomicU64,
+    pub(crate) word: AtomicU64,
     request: AtomicU64,
-    pub size_bytes: AtomicU64,
-    pub parts: Box<[PartCell]>,
+    pub(crate) size_bytes: AtomicU64,
+    pub(crate) parts: Box<[PartCell]>,
 }
 
 /// Where one part of a buffer is. Address 2⁶⁴−1: nowhere yet.
 #[derive(Debug)]
 pub(super) struct PartCell {
-    pub address: AtomicU64,
-    pub generation: AtomicU64,
+    pub(crate) address: AtomicU64,
+    pub(crate) generation: AtomicU64,
 }
 
 pub(super) const NO_ADDRESS: u64 = u64::MAX;
@@ -175,7 +175,10 @@ impl SlotCell {
 
     /// Applies `change` atomically; returns the words before and after.
     #[inline]
-    pub fn update(&self, mut change: impl FnMut(SlotWord) -> SlotWord) -> (SlotWord, SlotWord) {
+    pub(crate) fn update(
+        &self,
+        mut change: impl FnMut(SlotWord) -> SlotWord,
+    ) -> (SlotWord, SlotWord) {
         let mut before = self.word.load(Ordering::Acquire);
         loop {
             let after = change(SlotWord(before)).touched();
@@ -191,12 +194,12 @@ impl SlotCell {
         }
     }
 
-    pub fn load(&self) -> SlotWord {
+    pub(super) fn load(&self) -> SlotWord {
         SlotWord(self.word.load(Ordering::Acquire))
     }
 
     /// Writes down what the buffer will be; only the thread that opened the epoch does.
-    pub fn describe(&self, request: &Request, view_address: Option<u64>) {
+    pub(crate) fn describe(&self, request: &Request, view_address: Option<u64>) {
         let packed = u64::from(request.device.0)
             | u64::from(request.parts) << 16
             | (request.memory as u64) << 24
@@ -216,7 +219,7 @@ impl SlotCell {
         }
     }
 
-    pub fn buffer(&self) -> BufferView {
+    pub(crate) fn buffer(&self) -> BufferView {
         let packed = self.request.load(Ordering::Relaxed);
         BufferView {
             kind: BufferKind::ALL[(packed >> 32) as usize & 3],
@@ -225,7 +228,7 @@ impl SlotCell {
         }
     }
 
-    pub fn memory(&self) -> Memory {
+    pub(crate) fn memory(&self) -> Memory {
         Memory::ALL[(self.request.load(Ordering::Relaxed) >> 24) as usize & 3]
     }
 }
@@ -238,7 +241,7 @@ pub(super) struct SharedConnection(AtomicU64);
 impl SharedConnection {
     const VERSION: u64 = 1 << 16;
 
-    pub fn read(&self) -> (Option<ConnId>, u64) {
+    pub(crate) fn read(&self) -> (Option<ConnId>, u64) {
         let before = self
             .0
             .fetch_add(SharedConnection::VERSION, Ordering::AcqRel);
@@ -248,7 +251,7 @@ impl SharedConnection {
         )
     }
 
-    pub fn store(&self, conn: ConnId) -> u64 {
+    pub(crate) fn store(&self, conn: ConnId) -> u64 {
         let mut before = self.0.load(Ordering::Relaxed);
         loop {
             let after = (before & !0xffff).wrapping_add(SharedConnection::VERSION)
@@ -293,7 +296,7 @@ impl Waiting {
         }
     }
 
-    pub fn waits(&self, thread: u16, lock: Option<LockId>) {
+    pub(crate) fn waits(&self, thread: u16, lock: Option<LockId>) {
         if lock.is_none() {
             self.moves.fetch_add(1, Ordering::Release);
         }
@@ -304,24 +307,24 @@ impl Waiting {
     }
 
     /// `thread`, which waits, has looked again: it still must.
-    pub fn looked(&self, thread: u16) {
+    pub(crate) fn looked(&self, thread: u16) {
         self.looks[usize::from(thread)].fetch_add(1, Ordering::Release);
     }
 
     /// How often each thread has looked in vain.
-    pub fn looks_in_vain(&self) -> Vec<u32> {
+    pub(crate) fn looks_in_vain(&self) -> Vec<u32> {
         let looks = self.looks.iter();
         looks.map(|looks| looks.load(Ordering::Acquire)).collect()
     }
 
     /// How often a thread stopped waiting.
-    pub fn moves(&self) -> u32 {
+    pub(crate) fn moves(&self) -> u32 {
         self.moves.load(Ordering::Acquire)
     }
 
     /// Whether `thread` has looked in vain `times` more than `before`; true of one that does not
     /// wait.
-    pub fn has_looked_in_vain(&self, thread: u16, before: u32, times: u32) -> bool {
+    pub(crate) fn has_looked_in_vain(&self, thread: u16, before: u32, times: u32) -> bool {
         let index = usize::from(thread);
         let waits = self.wants[index].load(Ordering::Relaxed) != 0
             || self.on_slot[index].load(Ordering::Relaxed);
@@ -329,7 +332,7 @@ impl Waiting {
         !waits || looks.wrapping_sub(before) >= times
     }
 
-    pub fn waits_for_slot(&self, thread: u16, waits: bool) {
+    pub(crate) fn waits_for_slot(&self, thread: u16, waits: bool) {
         if !waits {
             self.moves.fetch_add(1, Ordering::Release);
         }
@@ -337,7 +340,7 @@ impl Waiting {
     }
 
     #[inline]
-    pub fn holds(&self, lock: LockId, thread: Option<u16>) {
+    pub(crate) fn holds(&self, lock: LockId, thread: Option<u16>) {
         self.holders[usize::from(lock.0)].store(
             thread.map_or(0, |thread| u32::from(thread) + 1),
             Ordering::Relaxed,
@@ -346,7 +349,7 @@ impl Waiting {
 
     /// The threads of a cycle in which each waits for a lock that the next holds, from its smallest
     /// member.
-    pub fn cycle(&self) -> Option<Vec<u16>> {
+    pub(crate) fn cycle(&self) -> Option<Vec<u16>> {
         let next = |thread: usize| {
             let wanted = self.wants[thread].load(Ordering::Relaxed).checked_sub(1)?;
             let holder = self.holders[wanted as usize]
@@ -366,7 +369,7 @@ impl Waiting {
     }
 
     /// Whether `threads` running threads all wait, for locks or slots.
-    pub fn all_wait(&self, running: usize) -> bool {
+    pub(crate) fn all_wait(&self, running: usize) -> bool {
         let waits = self
             .wants
             .iter()

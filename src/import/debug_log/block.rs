@@ -31,7 +31,7 @@ pub(super) enum Heading {
 }
 
 impl Heading {
-    pub fn parse(text: &str) -> Option<Heading> {
+    pub(crate) fn parse(text: &str) -> Option<Heading> {
         match text {
             "BUFFER ALLOCATED" => Some(Heading::Allocated),
             "BUFFER DEALLOCATED" => Some(Heading::Deallocated),
@@ -40,7 +40,7 @@ impl Heading {
         }
     }
 
-    pub fn form(self) -> &'static str {
+    pub(crate) fn form(self) -> &'static str {
         match self {
             Heading::Allocated => "allocated",
             Heading::Deallocated => "deallocated",
@@ -71,28 +71,28 @@ enum Next {
 #[derive(Clone, Debug)]
 pub(super) struct DebugBlock {
     /// The number of its first line.
-    pub first_line: u64,
+    pub(crate) first_line: u64,
     /// Its lines, for the account: their numbers, and their beginnings.
-    pub lines: Vec<(u64, String)>,
+    pub(crate) lines: Vec<(u64, String)>,
     /// The beginning of a line that another writer's line cut off.
-    pub partial: String,
+    pub(crate) partial: String,
     /// How often another block began before it was complete.
-    pub interruptions: u32,
+    pub(crate) interruptions: u32,
     /// A line of a block came that was not its next: one of its own is damaged or missing, or
     /// another block's is mixed in. Nothing is to be joined to it any more.
-    pub doubtful: bool,
+    pub(crate) doubtful: bool,
     /// Nothing more is added to it.
-    pub settled: bool,
-    pub heading: Option<Heading>,
-    pub owns_data: bool,
-    pub second_ns: Option<u64>,
+    pub(crate) settled: bool,
+    pub(crate) heading: Option<Heading>,
+    pub(crate) owns_data: bool,
+    pub(crate) second_ns: Option<u64>,
     frames: Vec<FrameId>,
     buffer: Buffer,
     next: Next,
 }
 
 impl DebugBlock {
-    pub fn new(first_line: u64) -> DebugBlock {
+    pub(crate) fn new(first_line: u64) -> DebugBlock {
         DebugBlock {
             first_line,
             lines: Vec::new(),
@@ -118,28 +118,28 @@ impl DebugBlock {
     }
 
     /// Whether a line begins as one of a block's does.
-    pub fn is_field(text: &str) -> bool {
+    pub(crate) fn is_field(text: &str) -> bool {
         FIELDS.iter().any(|field| text.starts_with(field))
     }
 
     /// Takes a line if it is the one that comes next.
-    pub fn take(&mut self, text: &str, stacks: &mut StackTable) -> bool {
+    pub(crate) fn take(&mut self, text: &str, stacks: &mut StackTable) -> bool {
         self.read(text, stacks).is_some()
     }
 
     /// Whether everything that makes a buffer is known, and no line of it is in doubt: a block that
     /// was interrupted twice may hold lines of others.
-    pub fn is_usable(&self) -> bool {
+    pub(crate) fn is_usable(&self) -> bool {
         self.next >= Next::OwnsData && self.interruptions <= 1
     }
 
     /// Whether its call stack has begun: a block that begins now interrupts nothing.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.next == Next::Frame
     }
 
     /// What it says.
-    pub fn event(&self, stacks: &mut StackTable) -> Option<AllocationEvent> {
+    pub(crate) fn event(&self, stacks: &mut StackTable) -> Option<AllocationEvent> {
         let buffer = Buffer {
             process: None,
             stack: match self.frames.as_slice() {
@@ -156,7 +156,7 @@ impl DebugBlock {
     }
 
     /// The object that holds the buffer.
-    pub fn holder(&self) -> Option<u64> {
+    pub(crate) fn holder(&self) -> Option<u64> {
         self.buffer.holder
     }
 

@@ -8,11 +8,11 @@ use super::super::line_records::{LineFormat, LineRecords, ParsedLine};
 use super::fields::{Field, Fields, Meaning, field};
 
 /// Iterates over the rows of a CSV log.
-pub type CsvReader<R> = LineRecords<R, CsvParser>;
+pub(crate) type CsvReader<R> = LineRecords<R, CsvParser>;
 
 /// Reads rows.
 #[derive(Debug, Default)]
-pub struct CsvParser {
+pub(crate) struct CsvParser {
     row: CsvRow,
     /// What the columns mean; none before the header.
     columns: Vec<Option<Field>>,
@@ -21,7 +21,7 @@ pub struct CsvParser {
 
 impl<R: BufRead> CsvReader<R> {
     /// Reads from `source`, which is at the start of a line.
-    pub fn new(source: R) -> CsvReader<R> {
+    pub(crate) fn new(source: R) -> CsvReader<R> {
         LineRecords::of(source, CsvParser::default())
     }
 }

@@ -82,20 +82,20 @@ pub(super) fn field(name: &str) -> Option<Field> {
 /// The fields of a row that have a meaning, as texts. Empty: it does not have it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Fields<'a> {
-    pub time: &'a str,
+    pub(crate) time: &'a str,
     /// ns of a time without a point.
-    pub time_unit_ns: u64,
-    pub op: &'a str,
-    pub device: &'a str,
-    pub memory: &'a str,
-    pub address: &'a str,
-    pub size: &'a str,
-    pub thread: &'a str,
-    pub process: &'a str,
+    pub(crate) time_unit_ns: u64,
+    pub(crate) op: &'a str,
+    pub(crate) device: &'a str,
+    pub(crate) memory: &'a str,
+    pub(crate) address: &'a str,
+    pub(crate) size: &'a str,
+    pub(crate) thread: &'a str,
+    pub(crate) process: &'a str,
 }
 
 impl<'a> Fields<'a> {
-    pub fn set(&mut self, field: Field, text: &'a str) {
+    pub(crate) fn set(&mut self, field: Field, text: &'a str) {
         match field {
             Field::Time(unit_ns) => (self.time, self.time_unit_ns) = (text, unit_ns),
             Field::Op => self.op = text,
@@ -174,7 +174,7 @@ const OWN_MEMORY: u8 = 64;
 
 impl Meaning {
     /// The record that a row is.
-    pub fn record(
+    pub(crate) fn record(
         &mut self,
         fields: &Fields<'_>,
         position: u64,

@@ -11,17 +11,17 @@ use super::Scalar;
 use super::fields::{Field, Fields, Meaning, field};
 
 /// Iterates over the lines of a JSON Lines log.
-pub type JsonlReader<R> = LineRecords<R, JsonlParser>;
+pub(crate) type JsonlReader<R> = LineRecords<R, JsonlParser>;
 
 /// Reads lines.
 #[derive(Debug, Default)]
-pub struct JsonlParser {
+pub(crate) struct JsonlParser {
     meaning: Meaning,
 }
 
 impl<R: BufRead> JsonlReader<R> {
     /// Reads from `source`, which is at the start of a line.
-    pub fn new(source: R) -> JsonlReader<R> {
+    pub(crate) fn new(source: R) -> JsonlReader<R> {
         LineRecords::of(source, JsonlParser::default())
     }
 }

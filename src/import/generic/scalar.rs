@@ -17,7 +17,7 @@ pub(in crate::import) enum Scalar<'a> {
 
 impl Scalar<'_> {
     /// As a number, decimal or hexadecimal.
-    pub fn number(&self) -> Option<u64> {
+    pub(crate) fn number(&self) -> Option<u64> {
         match self {
             Scalar::Number(value) => Some(*value),
             Scalar::Text(text) => super::super::csv_row::any_number(text.trim()).ok(),
@@ -25,7 +25,7 @@ impl Scalar<'_> {
         }
     }
 
-    pub fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match self {
             Scalar::Text(text) => Some(text),
             _ => None,

@@ -48,7 +48,7 @@ pub(super) struct PickleMachine<'a, R, S> {
 }
 
 impl<'a, R: Read, S: Sink> PickleMachine<'a, R, S> {
-    pub fn new(source: R, sink: &'a mut S) -> PickleMachine<'a, R, S> {
+    pub(crate) fn new(source: R, sink: &'a mut S) -> PickleMachine<'a, R, S> {
         PickleMachine {
             source: ByteSource::new(source),
             sink,
@@ -73,7 +73,7 @@ impl<'a, R: Read, S: Sink> PickleMachine<'a, R, S> {
         }
     }
 
-    pub fn run(mut self) -> Result<SnapshotSummary, PickleError> {
+    pub(crate) fn run(mut self) -> Result<SnapshotSummary, PickleError> {
         self.begin()?;
         while self.step()? {}
         let bytes = self.source.offset();

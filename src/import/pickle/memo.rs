@@ -56,14 +56,14 @@ pub(super) enum NoEntry {
 
 impl Memo {
     /// Puts an entry at the next number, and returns that.
-    pub fn push(&mut self, value: Value) -> u32 {
+    pub(crate) fn push(&mut self, value: Value) -> u32 {
         let id = self.next;
         self.put(id, value);
         id
     }
 
     /// Puts an entry at a number.
-    pub fn put(&mut self, id: u32, value: Value) {
+    pub(crate) fn put(&mut self, id: u32, value: Value) {
         let is_new = id >= self.next;
         self.next = self.next.max(id.saturating_add(1));
         if id < DENSE {
@@ -102,7 +102,7 @@ impl Memo {
     }
 
     /// The entry at a number: opaque, where it is a container that is not kept.
-    pub fn get(&mut self, id: u32) -> Result<Value, NoEntry> {
+    pub(crate) fn get(&mut self, id: u32) -> Result<Value, NoEntry> {
         if id >= self.next {
             return Err(NoEntry::NeverPut);
         }

@@ -36,69 +36,69 @@ mod value;
 use std::io::{self, Read};
 
 use super::stacks::{StackId, StackTable};
-pub use error::PickleError;
+pub(crate) use error::PickleError;
 use machine::PickleMachine;
 
 /// Values on the stack at most. A pickle written by Python has some thousands: it fills containers
 /// in batches of 1,000.
-pub const MAX_STACK: usize = 1 << 16;
+pub(crate) const MAX_STACK: usize = 1 << 16;
 /// Blocks in use at most whose segments are not complete yet. Python completes 1,000 segments at a
 /// time.
-pub const MAX_BLOCKS: usize = 1 << 20;
+pub(crate) const MAX_BLOCKS: usize = 1 << 20;
 /// Frames of a call stack that are kept.
-pub const MAX_FRAMES: usize = 1024;
+pub(crate) const MAX_FRAMES: usize = 1024;
 
 /// An entry of a device's trace. What it does not have, or has in another shape, is `None`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SnapshotEntry<'a> {
+pub(crate) struct SnapshotEntry<'a> {
     /// The device, by the place of its trace.
-    pub device: u32,
+    pub(crate) device: u32,
     /// Where it begins, in bytes of the pickle.
-    pub offset: u64,
+    pub(crate) offset: u64,
     /// What happened.
-    pub action: Option<&'a str>,
+    pub(crate) action: Option<&'a str>,
     /// The address.
-    pub addr: Option<u64>,
+    pub(crate) addr: Option<u64>,
     /// The size.
-    pub size: Option<u64>,
+    pub(crate) size: Option<u64>,
     /// The stream.
-    pub stream: Option<u64>,
+    pub(crate) stream: Option<u64>,
     /// When, in µs since 1970.
-    pub time_us: Option<u64>,
+    pub(crate) time_us: Option<u64>,
     /// Where in the program.
-    pub frames: Option<StackId>,
+    pub(crate) frames: Option<StackId>,
 }
 
 /// A segment of the allocator's memory: what it has of blocks that are in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SnapshotSegment<'a> {
+pub(crate) struct SnapshotSegment<'a> {
     /// The device, where it says so.
-    pub device: Option<u64>,
+    pub(crate) device: Option<u64>,
     /// The address, where it says so.
-    pub address: Option<u64>,
+    pub(crate) address: Option<u64>,
     /// Its blocks that are in use.
-    pub blocks: &'a [SnapshotBlock],
+    pub(crate) blocks: &'a [SnapshotBlock],
 }
 
 /// A block that is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SnapshotBlock {
+pub(crate) struct SnapshotBlock {
     /// Its address; old snapshots have none.
-    pub address: Option<u64>,
+    pub(crate) address: Option<u64>,
     /// Bytes of the blocks before it in its segment.
-    pub offset_bytes: u64,
+    pub(crate) offset_bytes: u64,
     /// Its size.
-    pub size: u64,
+    pub(crate) size: u64,
     /// The size that was asked for.
-    pub requested_size: Option<u64>,
+    pub(crate) requested_size: Option<u64>,
     /// Its release was requested: a stream may still use it.
-    pub awaits_release: bool,
+    pub(crate) awaits_release: bool,
     /// Where in the program it was allocated.
-    pub frames: Option<StackId>,
+    pub(crate) frames: Option<StackId>,
 }
 
 /// Takes what a pickle holds.
-pub trait Sink {
+pub(crate) trait Sink {
     /// An entry is complete. `read_bytes`: how far the pickle was read.
     fn entry(
         &mut self,
@@ -130,6 +130,9 @@ pub struct SnapshotSummary {
 }
 
 /// Reads a pickle to its end.
-pub fn read(source: impl Read, sink: &mut impl Sink) -> Result<SnapshotSummary, PickleError> {
+pub(crate) fn read(
+    source: impl Read,
+    sink: &mut impl Sink,
+) -> Result<SnapshotSummary, PickleError> {
     PickleMachine::new(source, sink).run()
 }

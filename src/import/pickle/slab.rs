@@ -17,7 +17,7 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T: Default> Slab<T> {
-    pub fn insert(&mut self, value: T) -> u32 {
+    pub(crate) fn insert(&mut self, value: T) -> u32 {
         match self.free.pop() {
             Some(id) => {
                 self.values[id as usize] = value;
@@ -30,11 +30,11 @@ impl<T: Default> Slab<T> {
         }
     }
 
-    pub fn get(&mut self, id: u32) -> &mut T {
+    pub(crate) fn get(&mut self, id: u32) -> &mut T {
         &mut self.values[id as usize]
     }
 
-    pub fn remove(&mut self, id: u32) -> T {
+    pub(crate) fn remove(&mut self, id: u32) -> T {
         self.free.push(id);
         std::mem::take(&mut self.values[id as usize])
     }

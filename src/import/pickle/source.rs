@@ -23,7 +23,7 @@ pub(super) struct ByteSource<R> {
 }
 
 impl<R: Read> ByteSource<R> {
-    pub fn new(source: R) -> ByteSource<R> {
+    pub(crate) fn new(source: R) -> ByteSource<R> {
         ByteSource {
             source,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
@@ -35,12 +35,12 @@ impl<R: Read> ByteSource<R> {
 
     /// Bytes handed out so far.
     #[inline]
-    pub fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         self.before + self.at as u64
     }
 
     #[inline]
-    pub fn byte(&mut self) -> Result<u8, Missing> {
+    pub(crate) fn byte(&mut self) -> Result<u8, Missing> {
         if self.at == self.end {
             self.refill(1)?;
         }
@@ -50,14 +50,14 @@ impl<R: Read> ByteSource<R> {
     }
 
     #[inline]
-    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Missing> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Missing> {
         let bytes = self.take(N)?;
         Ok(bytes.try_into().expect("as many as asked for"))
     }
 
     /// `count` bytes, at most as many as the buffer has.
     #[inline]
-    pub fn take(&mut self, count: usize) -> Result<&[u8], Missing> {
+    pub(crate) fn take(&mut self, count: usize) -> Result<&[u8], Missing> {
         debug_assert!(count <= BUFFER_BYTES);
         if self.end - self.at < count {
             self.refill(count)?;
@@ -68,7 +68,7 @@ impl<R: Read> ByteSource<R> {
     }
 
     /// Leaves out `count` bytes.
-    pub fn skip(&mut self, mut count: u64) -> Result<(), Missing> {
+    pub(crate) fn skip(&mut self, mut count: u64) -> Result<(), Missing> {
         while count > 0 {
             if self.at == self.end {
                 self.refill(1)?;

@@ -62,7 +62,7 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    pub fn new() -> Texts {
+    pub(crate) fn new() -> Texts {
         let mut texts = Texts {
             texts: Vec::new(),
             ids: FxHashMap::default(),
@@ -75,7 +75,7 @@ impl Texts {
     }
 
     /// The number of a text; `None` where there is no more room.
-    pub fn id(&mut self, bytes: &[u8]) -> Option<TextId> {
+    pub(crate) fn id(&mut self, bytes: &[u8]) -> Option<TextId> {
         // Python writes lone surrogates too, which are no UTF-8.
         let text = String::from_utf8_lossy(bytes);
         if let Some(id) = self.ids.get(&*text) {
@@ -92,7 +92,7 @@ impl Texts {
         Some(id)
     }
 
-    pub fn text(&self, id: TextId) -> &str {
+    pub(crate) fn text(&self, id: TextId) -> &str {
         &self.texts[id.0 as usize]
     }
 }

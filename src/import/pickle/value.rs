@@ -28,13 +28,13 @@ pub(super) enum Value {
 
 impl Value {
     /// Whether the memo keeps it.
-    pub fn is_kept(self) -> bool {
+    pub(crate) fn is_kept(self) -> bool {
         matches!(self, Value::Text(_) | Value::Frame(_) | Value::Stack(_))
     }
 
     /// The bits of an integer: addresses are written as positive numbers, streams sometimes as
     /// negative ones.
-    pub fn bits(self) -> Option<u64> {
+    pub(crate) fn bits(self) -> Option<u64> {
         match self {
             Value::Int(value) => Some(value as u64),
             Value::Unsigned(value) => Some(value),
@@ -46,24 +46,24 @@ impl Value {
 /// A dict, as far as it can be an entry, a frame, a segment or a block of one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Dict {
-    pub offset: u64,
-    pub memo: Option<u32>,
-    pub action: Option<TextId>,
-    pub addr: Option<u64>,
-    pub size: Option<u64>,
-    pub stream: Option<u64>,
-    pub time_us: Option<u64>,
-    pub frames: Option<StackId>,
-    pub filename: Option<TextId>,
-    pub line: Option<u64>,
-    pub name: Option<TextId>,
+    pub(crate) offset: u64,
+    pub(crate) memo: Option<u32>,
+    pub(crate) action: Option<TextId>,
+    pub(crate) addr: Option<u64>,
+    pub(crate) size: Option<u64>,
+    pub(crate) stream: Option<u64>,
+    pub(crate) time_us: Option<u64>,
+    pub(crate) frames: Option<StackId>,
+    pub(crate) filename: Option<TextId>,
+    pub(crate) line: Option<u64>,
+    pub(crate) name: Option<TextId>,
     /// A key was set.
-    pub filled: bool,
-    pub device: Option<u64>,
-    pub address: Option<u64>,
-    pub requested_size: Option<u64>,
-    pub state: Option<TextId>,
-    pub blocks: Option<Vec<SnapshotBlock>>,
+    pub(crate) filled: bool,
+    pub(crate) device: Option<u64>,
+    pub(crate) address: Option<u64>,
+    pub(crate) requested_size: Option<u64>,
+    pub(crate) state: Option<TextId>,
+    pub(crate) blocks: Option<Vec<SnapshotBlock>>,
 }
 
 /// What a list is, by where it stands.
@@ -82,15 +82,15 @@ pub(super) enum Role {
 /// A list.
 #[derive(Clone, Debug, Default)]
 pub(super) struct List {
-    pub memo: Option<u32>,
-    pub role: Role,
+    pub(crate) memo: Option<u32>,
+    pub(crate) role: Role,
     /// How many elements it has.
-    pub count: u64,
+    pub(crate) count: u64,
     /// Its elements, where all of them are frames.
-    pub frames: Vec<FrameId>,
-    pub other: bool,
+    pub(crate) frames: Vec<FrameId>,
+    pub(crate) other: bool,
     /// Of its elements those that are blocks in use.
-    pub blocks: Vec<SnapshotBlock>,
+    pub(crate) blocks: Vec<SnapshotBlock>,
     /// The sizes of all blocks so far: old snapshots give blocks no address.
-    pub blocks_bytes: u64,
+    pub(crate) blocks_bytes: u64,
 }

@@ -14,7 +14,7 @@ use super::{CsvRow, FILE_MARK, LogFile, RmmParser, device_in};
 use crate::trace::text::TextWriter;
 
 /// The devices of several files, by their names: each must name another. Else the reason.
-pub fn devices_of(names: &[String]) -> Result<Vec<i32>, String> {
+pub(crate) fn devices_of(names: &[String]) -> Result<Vec<i32>, String> {
     let mut seen: BTreeMap<i32, &str> = BTreeMap::new();
     for name in names {
         let Some(device) = device_in(name) else {
@@ -33,7 +33,7 @@ pub fn devices_of(names: &[String]) -> Result<Vec<i32>, String> {
 }
 
 /// Writes the lines of all files by time.
-pub fn merge<R: BufRead>(files: Vec<(String, R)>, write: &mut TextWriter) -> io::Result<()> {
+pub(crate) fn merge<R: BufRead>(files: Vec<(String, R)>, write: &mut TextWriter) -> io::Result<()> {
     let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
     let mut parser = RmmParser {
         files: names.iter().map(|name| LogFile::new(name)).collect(),

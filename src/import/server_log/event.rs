@@ -7,15 +7,15 @@ use crate::trace::observation::RefsLeft;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRecord {
     /// The number of the line, from 1.
-    pub line: u64,
+    pub(crate) line: u64,
     /// What it says.
-    pub what: LogEvent,
+    pub(crate) what: LogEvent,
 }
 
 /// What a line says. Buffer types are the C++ values of the wire: DRAM 0, L1 1, SYSTEM_MEMORY 2,
 /// L1_SMALL 3, TRACE 4.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogEvent {
+pub(crate) enum LogEvent {
     /// An ALLOC was accepted.
     Allocated {
         /// The sender.
@@ -161,7 +161,7 @@ pub enum LogEvent {
 
 impl LogEvent {
     /// The name of the line's form.
-    pub fn form(&self) -> &'static str {
+    pub(crate) fn form(&self) -> &'static str {
         match self {
             LogEvent::Allocated {
                 ref_count: None, ..
@@ -219,7 +219,7 @@ impl LogEvent {
 
 /// The messages that servers log with a device total instead of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MeterKind {
+pub(crate) enum MeterKind {
     /// CB_ALLOC
     CbAlloc,
     /// CB_FREE
@@ -232,7 +232,7 @@ pub enum MeterKind {
 
 /// What a sweep removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Swept {
+pub(crate) enum Swept {
     /// Buffers.
     Buffers,
     /// Circular buffers.
@@ -243,7 +243,7 @@ pub enum Swept {
 
 /// Lines that say nothing about messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OtherKind {
+pub(crate) enum OtherKind {
     /// A blank line.
     Blank,
     /// Frames drawn around headings and lists.

@@ -6,16 +6,16 @@ use crate::tracking::{Message, MessageKind};
 
 /// A message as a log shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImportedMessage {
+pub(crate) struct ImportedMessage {
     /// The line it stands on.
-    pub line: u64,
+    pub(crate) line: u64,
     /// The message. It has no timestamp and no extension.
-    pub message: Message,
+    pub(crate) message: Message,
     /// Whether the line states everything that the server used of the message. What it does not
     /// state is 0 in `message`, and -1 for the device.
-    pub complete: bool,
+    pub(crate) complete: bool,
     /// What the server said of it.
-    pub server_answer: ServerAnswer,
+    pub(crate) server_answer: ServerAnswer,
 }
 
 /// The message that the server must have received for `record` to be in its log; `None` for a line
@@ -23,7 +23,7 @@ pub struct ImportedMessage {
 ///
 /// Three things are not in a log: the sender of a FREE that succeeded, in whose place the key's
 /// first owner stands; timestamps; and the buffer ids of circular buffers and kernels, which are 0.
-pub fn to_message(record: &LogRecord) -> Option<ImportedMessage> {
+pub(crate) fn to_message(record: &LogRecord) -> Option<ImportedMessage> {
     let mut message = Message::bare(MessageKind::Alloc, -1, 0);
     let (complete, server_answer) = match record.what {
         LogEvent::Allocated {

@@ -3,7 +3,10 @@ use std::io::Cursor;
 
 use proptest::prelude::*;
 
+use super::event::MeterKind;
 use super::*;
+use crate::import::accounting::MAX_EXCERPTS;
+use crate::import::lines::MAX_LINE_BYTES;
 
 const SAMPLES: [(&str, &str); 5] = [
     (

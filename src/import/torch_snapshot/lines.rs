@@ -56,13 +56,13 @@ const ACTIONS: [EntryAction; 11] = [
 
 impl EntryAction {
     /// The action of an entry that has what its action needs.
-    pub fn of(entry: &SnapshotEntry<'_>) -> Option<EntryAction> {
+    pub(crate) fn of(entry: &SnapshotEntry<'_>) -> Option<EntryAction> {
         let word = entry.action?;
         let action = EntryAction::from_word(word)?;
         action.is_complete(entry.addr, entry.size).then_some(action)
     }
 
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             EntryAction::Alloc => "alloc",
             EntryAction::FreeRequested => "free_requested",
@@ -78,7 +78,7 @@ impl EntryAction {
         }
     }
 
-    pub fn class(self) -> LineClass {
+    pub(crate) fn class(self) -> LineClass {
         match self {
             EntryAction::Alloc
             | EntryAction::FreeRequested
@@ -192,7 +192,7 @@ pub(super) fn write_entry(
 }
 
 /// Iterates over the entries that an imported trace keeps.
-pub struct EntryReader<R> {
+pub(crate) struct EntryReader<R> {
     source: R,
     accounting: Accounting,
     stacks: StackTable,
@@ -205,7 +205,7 @@ pub struct EntryReader<R> {
 
 impl<R: BufRead> EntryReader<R> {
     /// Reads from `source`, which is at the start of the lines.
-    pub fn new(source: R) -> EntryReader<R> {
+    pub(crate) fn new(source: R) -> EntryReader<R> {
         EntryReader {
             source,
             accounting: Accounting::default(),

@@ -11,9 +11,9 @@ const PART: u64 = 2;
 /// What the sizes of a memory are divided by.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MemoryFit {
-    pub divisor: u64,
+    pub(crate) divisor: u64,
     /// It does not fit even so.
-    pub crowded: bool,
+    pub(crate) crowded: bool,
 }
 
 /// A size after division: at least one byte.

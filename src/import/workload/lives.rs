@@ -14,17 +14,17 @@ const MAX_COUNTED: usize = 1 << 16;
 /// What a recording holds.
 #[derive(Debug, Default)]
 pub(super) struct Census {
-    pub allocations: u64,
+    pub(crate) allocations: u64,
     /// Threads by the order in which they appear.
-    pub threads: FxHashMap<u64, usize>,
-    pub devices: BTreeSet<i32>,
+    pub(crate) threads: FxHashMap<u64, usize>,
+    pub(crate) devices: BTreeSet<i32>,
     /// Records of a device come after those of another.
     last_device: Option<i32>,
     changes: u64,
 }
 
 impl Census {
-    pub fn count(&mut self, record: &AllocationRecord) {
+    pub(crate) fn count(&mut self, record: &AllocationRecord) {
         if let Some(thread) = record.thread.filter(|_| self.threads.len() < MAX_COUNTED) {
             let next = self.threads.len();
             self.threads.entry(thread).or_insert(next);
@@ -52,19 +52,19 @@ pub(super) type StepOrder = (u64, u64);
 /// An allocation, and its release if there is one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BufferLife {
-    pub device: u16,
-    pub memory: Memory,
-    pub size_bytes: u64,
-    pub thread: u16,
-    pub begin: StepOrder,
-    pub end: Option<EndOfLife>,
+    pub(crate) device: u16,
+    pub(crate) memory: Memory,
+    pub(crate) size_bytes: u64,
+    pub(crate) thread: u16,
+    pub(crate) begin: StepOrder,
+    pub(crate) end: Option<EndOfLife>,
 }
 
 /// A release.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EndOfLife {
-    pub at: StepOrder,
-    pub thread: u16,
+    pub(crate) at: StepOrder,
+    pub(crate) thread: u16,
 }
 
 type Key = (Option<u32>, i32, u8, u64, Option<u64>);
@@ -88,7 +88,7 @@ pub(super) struct Lives<'a> {
 }
 
 impl<'a> Lives<'a> {
-    pub fn new(census: &'a Census, plan: &'a Plan) -> Lives<'a> {
+    pub(crate) fn new(census: &'a Census, plan: &'a Plan) -> Lives<'a> {
         let of_thread = plan.ops / 2;
         let all = of_thread * u64::from(plan.threads);
         Lives {
@@ -111,7 +111,7 @@ impl<'a> Lives<'a> {
         }
     }
 
-    pub fn take(&mut self, record: &AllocationRecord) {
+    pub(crate) fn take(&mut self, record: &AllocationRecord) {
         self.records += 1;
         match record.what {
             AllocationEvent::Allocated(buffer) => self.begin(record, &buffer),
@@ -122,7 +122,7 @@ impl<'a> Lives<'a> {
     }
 
     /// The lives that were taken, with their threads; by their beginning.
-    pub fn finish(mut self) -> Vec<BufferLife> {
+    pub(crate) fn finish(mut self) -> Vec<BufferLife> {
         if self.census.threads.is_empty() {
             let threads = u64::from(self.plan.threads);
             self.lives.sort_by_key(|life| life.begin);

@@ -12,41 +12,41 @@ use crate::import::live_table::{LiveBlock, LiveTable};
 
 /// How many buffers there are, and their sizes together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BufferSum {
+pub(crate) struct BufferSum {
     /// How many.
-    pub buffers: u64,
+    pub(crate) buffers: u64,
     /// Their sizes together.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// What came of the comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TableComparison {
+pub(crate) struct TableComparison {
     /// In use, by the table; blocks that await their release are not among them.
-    pub in_use: BufferSum,
+    pub(crate) in_use: BufferSum,
     /// The bytes of those that the program asked for, where the table says so of all.
-    pub requested_bytes: Option<u64>,
+    pub(crate) requested_bytes: Option<u64>,
     /// Blocks whose release was requested and is not complete.
-    pub awaiting: BufferSum,
+    pub(crate) awaiting: BufferSum,
     /// In use, and allocated before the records begin.
-    pub older: BufferSum,
+    pub(crate) older: BufferSum,
     /// Live by the records, and not in use: their release is not in the records.
-    pub lost_releases: BufferSum,
+    pub(crate) lost_releases: BufferSum,
     /// Those by place; most bytes first.
-    pub lost_release_groups: Vec<LiveGroup>,
+    pub(crate) lost_release_groups: Vec<LiveGroup>,
     /// Released by the records, and in use: their allocation is not in the records.
-    pub lost_allocations: BufferSum,
+    pub(crate) lost_allocations: BufferSum,
     /// The first of those, by device and address.
-    pub first_lost_allocation: Option<LiveBlock>,
+    pub(crate) first_lost_allocation: Option<LiveBlock>,
     /// In use with another size than their allocation says.
-    pub other_sizes: u64,
+    pub(crate) other_sizes: u64,
     /// The first of those, by position.
-    pub first_other_size: Option<LiveRecord>,
+    pub(crate) first_other_size: Option<LiveRecord>,
 }
 
 impl TableComparison {
     /// How many differences there are.
-    pub fn differences(&self) -> u64 {
+    pub(crate) fn differences(&self) -> u64 {
         self.lost_releases.buffers + self.lost_allocations.buffers + self.other_sizes
     }
 }
@@ -65,15 +65,15 @@ struct WatchedBlock {
 
 /// A life that the records have at their end.
 pub(super) struct OpenLife {
-    pub said: LiveRecord,
+    pub(crate) said: LiveRecord,
     /// Its release was requested.
-    pub requested: bool,
+    pub(crate) requested: bool,
     /// Its allocation is in the records.
-    pub seen: bool,
+    pub(crate) seen: bool,
 }
 
 impl TableWatch {
-    pub fn new(table: &LiveTable) -> TableWatch {
+    pub(crate) fn new(table: &LiveTable) -> TableWatch {
         let watched = |block: &LiveBlock| WatchedBlock {
             block: *block,
             mentioned: false,
@@ -88,14 +88,14 @@ impl TableWatch {
     }
 
     /// A record speaks of a buffer.
-    pub fn mention(&mut self, buffer: &Buffer) {
+    pub(crate) fn mention(&mut self, buffer: &Buffer) {
         if let Some(watched) = self.blocks.get_mut(&(buffer.device, buffer.address)) {
             watched.mentioned = true;
         }
     }
 
     /// Compares what the records have at their end; also what is in use, by the table.
-    pub fn compare(mut self, lives: Vec<OpenLife>) -> (TableComparison, Vec<LiveRecord>) {
+    pub(crate) fn compare(mut self, lives: Vec<OpenLife>) -> (TableComparison, Vec<LiveRecord>) {
         let mut found = TableComparison::default();
         let mut lost = Vec::new();
         let mut in_use = Vec::new();

@@ -6,7 +6,7 @@ use std::hash::Hash;
 use rustc_hash::FxHashMap;
 
 /// How many dropped keys are remembered.
-pub const FREED_WINDOW: usize = 1 << 16;
+pub(crate) const FREED_WINDOW: usize = 1 << 16;
 
 /// Keys that were dropped by a FREE and not allocated since.
 pub(in crate::oracle) struct RecentlyFreed<K> {

@@ -13,7 +13,7 @@ type Key = (i32, u64);
 
 /// Checks a stream of log records; see the module above for what it finds.
 #[derive(Default)]
-pub struct MessageCheck {
+pub(crate) struct MessageCheck {
     report: MessageReport,
     live: FxHashMap<Key, Entry>,
     freed: RecentlyFreed<Key>,
@@ -63,7 +63,7 @@ impl Alloc {
 
 impl MessageCheck {
     /// Takes the next record of the log.
-    pub fn observe(&mut self, record: &LogRecord) {
+    pub(crate) fn observe(&mut self, record: &LogRecord) {
         let line = record.line;
         self.report.lines += 1;
         self.report.messages += u64::from(to_message(record).is_some());
@@ -157,7 +157,7 @@ impl MessageCheck {
     }
 
     /// The outcome, at the end of the log.
-    pub fn finish(mut self) -> MessageReport {
+    pub(crate) fn finish(mut self) -> MessageReport {
         let mut live: Vec<LiveKey> = self
             .live
             .iter()

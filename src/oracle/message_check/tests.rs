@@ -1,18 +1,18 @@
 use std::io::Cursor;
 
 use super::*;
+use crate::import::server_log::ServerLogReader;
 use MessageFinding::*;
 
 fn check(text: &str) -> MessageReport {
     let mut log = ServerLogReader::new(Cursor::new(text));
-    let report = check_server_log(&mut log).unwrap();
-    assert_eq!(
-        log.accounting().unrecognised,
-        0,
-        "{:?}",
-        log.accounting().first_unrecognised
-    );
-    report
+    let mut check = MessageCheck::default();
+    for record in &mut log {
+        check.observe(&record.unwrap());
+    }
+    let read = log.into_accounting();
+    assert_eq!(read.unrecognised, 0, "{:?}", read.first_unrecognised);
+    check.finish()
 }
 
 fn findings(text: &str) -> Vec<(MessageFinding, u64)> {

@@ -12,20 +12,20 @@ use super::history::{BufferId, DeedKind, RunHistory, StepNumber, announces};
 /// From one step of a thread to a later one of the same thread.
 #[derive(Clone, Debug)]
 pub(super) struct Stretch {
-    pub thread: u16,
-    pub from: NamedStep,
-    pub to: NamedStep,
+    pub(crate) thread: u16,
+    pub(crate) from: NamedStep,
+    pub(crate) to: NamedStep,
 }
 
 /// A step's name as disciplines write it, and its number.
 #[derive(Clone, Debug)]
 pub(super) struct NamedStep {
-    pub name: String,
-    pub number: StepNumber,
+    pub(crate) name: String,
+    pub(crate) number: StepNumber,
 }
 
 impl NamedStep {
-    pub fn new(name: impl Into<String>, number: StepNumber) -> NamedStep {
+    pub(crate) fn new(name: impl Into<String>, number: StepNumber) -> NamedStep {
         NamedStep {
             name: name.into(),
             number,
@@ -36,7 +36,7 @@ impl NamedStep {
 impl Stretch {
     /// From where the allocator has the address back to where the release is sent, if that is the
     /// order of it.
-    pub fn of_release(history: &RunHistory, buffer: BufferId) -> Option<Stretch> {
+    pub(crate) fn of_release(history: &RunHistory, buffer: BufferId) -> Option<Stretch> {
         let buffer = &history.buffers[buffer];
         let end = buffer.ended?;
         let sent = buffer.deeds.iter().find(|deed| {
@@ -57,7 +57,7 @@ impl Stretch {
     }
 
     /// From where a buffer has an address to where it is announced.
-    pub fn of_start(history: &RunHistory, buffer: BufferId) -> Option<Stretch> {
+    pub(crate) fn of_start(history: &RunHistory, buffer: BufferId) -> Option<Stretch> {
         let buffer = &history.buffers[buffer];
         let (sent, _) = buffer.start_sent()?;
         let send = if buffer.circular {
@@ -74,7 +74,7 @@ impl Stretch {
 
     /// From where a buffer is visible to others to where it is announced; if it is announced first,
     /// from where it has an address.
-    pub fn of_visible_start(history: &RunHistory, buffer: BufferId) -> Option<Stretch> {
+    pub(crate) fn of_visible_start(history: &RunHistory, buffer: BufferId) -> Option<Stretch> {
         let start = Stretch::of_start(history, buffer)?;
         let publish = history.buffers[buffer].first(|deed| deed == DeedKind::Published);
         Some(match publish {
@@ -87,12 +87,12 @@ impl Stretch {
     }
 
     /// The locks that its thread holds from its first step to its last.
-    pub fn covered(&self, history: &RunHistory) -> Vec<LockId> {
+    pub(crate) fn covered(&self, history: &RunHistory) -> Vec<LockId> {
         history.held(self.thread, self.from.number, self.to.number)
     }
 
     /// From which step to which: ``from `alloc` (step 3) to `send ALLOC` (step 5)``.
-    pub fn extent(&self) -> String {
+    pub(crate) fn extent(&self) -> String {
         let (from, to) = (&self.from, &self.to);
         format!(
             "from `{}` (step {}) to `{}` (step {})",

@@ -22,77 +22,77 @@ pub(super) type BufferId = usize;
 /// The facts of a run.
 #[derive(Debug)]
 pub(super) struct RunHistory {
-    pub objects: Objects,
-    pub threads: u16,
+    pub(crate) objects: Objects,
+    pub(crate) threads: u16,
     /// In how many writes a message is sent.
-    pub chunks: u8,
+    pub(crate) chunks: u8,
     /// Whether one address was used in several memories: then places are named with theirs.
-    pub mixes_memories: bool,
+    pub(crate) mixes_memories: bool,
     /// Whether the server finds entries by device and address alone.
-    pub keys_without_memory: bool,
-    pub steps: Vec<RunStep>,
-    pub buffers: Vec<BufferHistory>,
-    pub holds: Vec<LockHold>,
-    pub blocked: Vec<BlockedThread>,
-    pub marks: Vec<Mark>,
+    pub(crate) keys_without_memory: bool,
+    pub(crate) steps: Vec<RunStep>,
+    pub(crate) buffers: Vec<BufferHistory>,
+    pub(crate) holds: Vec<LockHold>,
+    pub(crate) blocked: Vec<BlockedThread>,
+    pub(crate) marks: Vec<Mark>,
     /// What was held back and took effect when all was over.
-    pub late: Vec<Taken>,
+    pub(crate) late: Vec<Taken>,
     /// What the server shows where the events end.
-    pub shown: Vec<ShownEntry>,
+    pub(crate) shown: Vec<ShownEntry>,
     /// Whether it can be said in which order the server took the messages.
-    pub reconstructs: bool,
-    pub completed: bool,
+    pub(crate) reconstructs: bool,
+    pub(crate) completed: bool,
     /// What contradicts itself in the events.
-    pub contradiction: Option<String>,
+    pub(crate) contradiction: Option<String>,
 }
 
 /// One step of a thread, with what the server did at once; or one step of the server.
 #[derive(Debug)]
 pub(super) struct RunStep {
-    pub number: StepNumber,
+    pub(crate) number: StepNumber,
     /// Index of its first event.
-    pub index: usize,
+    pub(crate) index: usize,
     /// A thread, or [`SERVER_STREAM`](crate::trace::file::SERVER_STREAM).
-    pub stream: u16,
-    pub event: Event,
+    pub(crate) stream: u16,
+    pub(crate) event: Event,
     /// The buffer at hand.
-    pub buffer: Option<BufferId>,
+    pub(crate) buffer: Option<BufferId>,
     /// Where its thread is.
-    pub position: ThreadPosition,
-    pub request: Option<Request>,
+    pub(crate) position: ThreadPosition,
+    pub(crate) request: Option<Request>,
     /// What the server took in this step.
-    pub taken: Vec<Taken>,
+    pub(crate) taken: Vec<Taken>,
     /// The threads that hold a lock before or after the step.
-    pub holding: Vec<u16>,
+    pub(crate) holding: Vec<u16>,
 }
 
 /// One buffer (one part of it, for a mesh buffer) from its address on.
 #[derive(Debug)]
 pub(super) struct BufferHistory {
-    pub handle: Handle,
-    pub circular: bool,
+    pub(crate) handle: Handle,
+    pub(crate) circular: bool,
     /// Who allocated it.
-    pub thread: u16,
-    pub allocated: StepNumber,
+    pub(crate) thread: u16,
+    pub(crate) allocated: StepNumber,
     /// Who gave its address back, and when.
-    pub ended: Option<BufferEnd>,
+    pub(crate) ended: Option<BufferEnd>,
     /// What was done with it, in order.
-    pub deeds: Vec<Deed>,
+    pub(crate) deeds: Vec<Deed>,
 }
 
 /// The end of a buffer: its address was given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BufferEnd {
-    pub step: StepNumber,
-    pub thread: u16,
+    pub(crate) step: StepNumber,
+    pub(crate) thread: u16,
 }
 
 /// What was done with a buffer, when and by whom.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deed {
-    pub step: StepNumber,
-    pub thread: u16,
-    pub kind: DeedKind,
+    pub(crate) step: StepNumber,
+    pub(crate) thread: u16,
+    pub(crate) kind: DeedKind,
 }
 
 /// What can be done with a buffer.
@@ -127,81 +127,81 @@ pub(super) enum ServerEffect {
 /// A message that the server took.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taken {
-    pub buffer: Option<BufferId>,
-    pub kind: SentKind,
-    pub thread: u16,
-    pub effect: ServerEffect,
-    pub torn: bool,
+    pub(crate) buffer: Option<BufferId>,
+    pub(crate) kind: SentKind,
+    pub(crate) thread: u16,
+    pub(crate) effect: ServerEffect,
+    pub(crate) torn: bool,
     /// Sent in the same step.
-    pub own: bool,
+    pub(crate) own: bool,
 }
 
 /// A lock, from the step that took it to the one that released it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LockHold {
-    pub thread: u16,
-    pub lock: LockId,
-    pub from: StepNumber,
-    pub to: StepNumber,
+    pub(crate) thread: u16,
+    pub(crate) lock: LockId,
+    pub(crate) from: StepNumber,
+    pub(crate) to: StepNumber,
 }
 
 /// A thread that could not go on when the run was given up.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BlockedThread {
-    pub step: StepNumber,
-    pub thread: u16,
-    pub lock: Option<LockId>,
-    pub holder: Option<u16>,
+    pub(crate) step: StepNumber,
+    pub(crate) thread: u16,
+    pub(crate) lock: Option<LockId>,
+    pub(crate) holder: Option<u16>,
 }
 
 /// A divergence and the step that showed it; at rest there is none.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
-    pub divergence: Divergence,
-    pub step: Option<StepNumber>,
+    pub(crate) divergence: Divergence,
+    pub(crate) step: Option<StepNumber>,
 }
 
 /// An entry of the server's table where the events end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ShownEntry {
-    pub device: DeviceId,
-    pub memory: Memory,
-    pub address: u64,
-    pub size_bytes: u64,
-    pub refcount: u32,
-    pub buffer: Option<BufferId>,
+    pub(crate) device: DeviceId,
+    pub(crate) memory: Memory,
+    pub(crate) address: u64,
+    pub(crate) size_bytes: u64,
+    pub(crate) refcount: u32,
+    pub(crate) buffer: Option<BufferId>,
 }
 
 impl BufferHistory {
     /// The first deed that satisfies `wanted`.
-    pub fn first(&self, wanted: impl Fn(DeedKind) -> bool) -> Option<Deed> {
+    pub(crate) fn first(&self, wanted: impl Fn(DeedKind) -> bool) -> Option<Deed> {
         self.deeds.iter().copied().find(|deed| wanted(deed.kind))
     }
 
     /// All deeds that satisfy `wanted`.
-    pub fn all(&self, wanted: impl Fn(DeedKind) -> bool) -> Vec<Deed> {
+    pub(crate) fn all(&self, wanted: impl Fn(DeedKind) -> bool) -> Vec<Deed> {
         let deeds = self.deeds.iter().copied();
         deeds.filter(|deed| wanted(deed.kind)).collect()
     }
 
     /// When the server took the message of its start, and what came of that. A message that is held
     /// back is taken when it takes effect.
-    pub fn start_received(&self) -> Option<(Deed, ServerEffect)> {
+    pub(crate) fn start_received(&self) -> Option<(Deed, ServerEffect)> {
         self.received(announces)
     }
 
     /// When the server took the message of its release, and what came of that.
-    pub fn release_received(&self) -> Option<(Deed, ServerEffect)> {
+    pub(crate) fn release_received(&self) -> Option<(Deed, ServerEffect)> {
         self.received(|kind| !announces(kind))
     }
 
     /// The first send of its start.
-    pub fn start_sent(&self) -> Option<(Deed, SendOutcome)> {
+    pub(crate) fn start_sent(&self) -> Option<(Deed, SendOutcome)> {
         self.sent(announces)
     }
 
     /// The first send of its release.
-    pub fn release_sent(&self) -> Option<(Deed, SendOutcome)> {
+    pub(crate) fn release_sent(&self) -> Option<(Deed, SendOutcome)> {
         self.sent(|kind| !announces(kind))
     }
 
@@ -224,12 +224,12 @@ impl BufferHistory {
 
 impl RunHistory {
     /// The step of that number.
-    pub fn step(&self, number: StepNumber) -> &RunStep {
+    pub(crate) fn step(&self, number: StepNumber) -> &RunStep {
         &self.steps[number - 1]
     }
 
     /// The locks that `thread` holds all the way from step `from` to step `to`.
-    pub fn held(&self, thread: u16, from: StepNumber, to: StepNumber) -> Vec<LockId> {
+    pub(crate) fn held(&self, thread: u16, from: StepNumber, to: StepNumber) -> Vec<LockId> {
         self.holds
             .iter()
             .filter(|hold| hold.thread == thread && hold.from < from && to < hold.to)

@@ -20,7 +20,7 @@ pub struct Timeline<'a> {
 
 impl<'a> Timeline<'a> {
     /// The timeline of a schedule that was run under control.
-    pub fn of(scenario: &'a Scenario, run: &'a ObservedRun) -> Timeline<'a> {
+    pub(crate) fn of(scenario: &'a Scenario, run: &'a ObservedRun) -> Timeline<'a> {
         Timeline {
             scenario,
             events: &run.events,

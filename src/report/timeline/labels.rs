@@ -43,7 +43,7 @@ pub(super) fn list(items: &[String]) -> String {
 
 impl RunHistory {
     /// `0x1a000`; `d1:l1:0x1a000` where it takes device and memory to distinguish places.
-    pub fn place(&self, device: DeviceId, memory: Option<Memory>, address: u64) -> String {
+    pub(crate) fn place(&self, device: DeviceId, memory: Option<Memory>, address: u64) -> String {
         let device = match self.objects.devices {
             1 => String::new(),
             _ => format!("d{device}:"),
@@ -56,13 +56,13 @@ impl RunHistory {
     }
 
     /// The place of a buffer.
-    pub fn place_of(&self, buffer: BufferId) -> String {
+    pub(crate) fn place_of(&self, buffer: BufferId) -> String {
         let handle = self.buffers[buffer].handle;
         self.place(handle.device, Some(handle.memory), handle.address)
     }
 
     /// `t0's`: whose a buffer is.
-    pub fn whose(&self, buffer: Option<BufferId>) -> String {
+    pub(crate) fn whose(&self, buffer: Option<BufferId>) -> String {
         match buffer {
             Some(buffer) => format!("t{}'s", self.buffers[buffer].thread),
             None => "somebody's".to_owned(),
@@ -70,13 +70,13 @@ impl RunHistory {
     }
 
     /// The names of locks, as a list.
-    pub fn locks(&self, locks: &[LockId]) -> String {
+    pub(crate) fn locks(&self, locks: &[LockId]) -> String {
         let names: Vec<String> = locks.iter().map(|l| self.objects.lock_name(*l)).collect();
         list(&names)
     }
 
     /// What the thread's cell says of a step; nothing where it is the server's.
-    pub fn step_label(&self, step: &RunStep) -> String {
+    pub(crate) fn step_label(&self, step: &RunStep) -> String {
         let here = || self.place_at_hand(step);
         let asked = || {
             step.request.map_or("alloc".to_owned(), |request| {
@@ -178,7 +178,7 @@ impl RunHistory {
     }
 
     /// What the server's cell says of a message that it took.
-    pub fn taken_label(&self, taken: &Taken) -> String {
+    pub(crate) fn taken_label(&self, taken: &Taken) -> String {
         let effect = self.effect_label(taken);
         let torn = if taken.torn { "torn frame: " } else { "" };
         if taken.own {
@@ -237,7 +237,7 @@ impl RunHistory {
     }
 
     /// An entry of the server's table: `0x1a000 4096 B of t0`.
-    pub fn shown_label(&self, shown: &ShownEntry) -> String {
+    pub(crate) fn shown_label(&self, shown: &ShownEntry) -> String {
         let count = if shown.refcount > 1 {
             format!(", count {}", shown.refcount)
         } else {

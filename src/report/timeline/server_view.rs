@@ -37,7 +37,7 @@ pub(super) struct ServerView {
 type EntryId = (DeviceId, Class, u64, u8);
 
 impl ServerView {
-    pub fn new(scenario: &Scenario, conns: u16) -> ServerView {
+    pub(crate) fn new(scenario: &Scenario, conns: u16) -> ServerView {
         let transport = scenario.transport;
         ServerView {
             layout: transport.layout,
@@ -51,24 +51,29 @@ impl ServerView {
     }
 
     /// Chunk `chunk` of a message was written.
-    pub fn write(&mut self, conn: ConnId, sent: Sent, chunk: u8) {
+    pub(crate) fn write(&mut self, conn: ConnId, sent: Sent, chunk: u8) {
         self.wires[usize::from(conn.0)].push(sent, chunk);
         self.in_flight[usize::from(conn.0)] += 1;
     }
 
     /// Whether a whole frame is there.
-    pub fn has_frame(&self, conn: ConnId) -> bool {
+    pub(crate) fn has_frame(&self, conn: ConnId) -> bool {
         self.wires[usize::from(conn.0)].has_frame()
     }
 
     /// Whether just one frame is there.
-    pub fn has_one_frame(&self, conn: ConnId) -> bool {
+    pub(crate) fn has_one_frame(&self, conn: ConnId) -> bool {
         self.in_flight[usize::from(conn.0)] == usize::from(self.chunks)
     }
 
     /// Takes a frame; what came of it, and of what was held back for it. `own`: it is taken in the
     /// step that sent it.
-    pub fn take(&mut self, conn: ConnId, own: bool, buffers: &[BufferHistory]) -> Vec<Taken> {
+    pub(crate) fn take(
+        &mut self,
+        conn: ConnId,
+        own: bool,
+        buffers: &[BufferHistory],
+    ) -> Vec<Taken> {
         let Some(frame) = self.wires[usize::from(conn.0)].pop() else {
             return Vec::new();
         };
@@ -104,7 +109,7 @@ impl ServerView {
     }
 
     /// All is over: what is held back takes effect.
-    pub fn flush(&mut self, buffers: &[BufferHistory]) -> Vec<Taken> {
+    pub(crate) fn flush(&mut self, buffers: &[BufferHistory]) -> Vec<Taken> {
         let mut late = Vec::new();
         self.registry
             .flush(&mut |message, outcome| late.push((message.clone(), outcome)));
@@ -114,7 +119,7 @@ impl ServerView {
     }
 
     /// The live table.
-    pub fn shown(&self) -> Vec<ShownEntry> {
+    pub(crate) fn shown(&self) -> Vec<ShownEntry> {
         let one = |entry: &Entry| {
             let shown = rest::entries(&[*entry]).into_iter().next()?;
             Some(ShownEntry {

@@ -10,40 +10,40 @@ use crate::trace::file::{CaptureHeader, CaptureSource, TraceFile};
 use crate::trace::observation::{Observation, Observed};
 
 /// Troubles that an account lists one by one; more are counted.
-pub const MAX_LISTED: usize = 100;
+pub(crate) const MAX_LISTED: usize = 100;
 
 /// What became of the bytes of a capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CaptureAccount {
+pub(crate) struct CaptureAccount {
     /// Bytes to the server.
-    pub to_server_bytes: u64,
+    pub(crate) to_server_bytes: u64,
     /// Bytes to the clients.
-    pub to_client_bytes: u64,
+    pub(crate) to_client_bytes: u64,
     /// Connections that were opened.
-    pub connections: u64,
+    pub(crate) connections: u64,
     /// Messages.
-    pub messages: u64,
+    pub(crate) messages: u64,
     /// Requests for the whole table.
-    pub table_requests: u64,
+    pub(crate) table_requests: u64,
     /// Frames that are no message.
-    pub unknown_frames: u64,
+    pub(crate) unknown_frames: u64,
     /// Bytes before the first frame, of streams whose start is damaged.
-    pub skipped_bytes: u64,
+    pub(crate) skipped_bytes: u64,
     /// Bytes of frames that never became whole.
-    pub torn_bytes: u64,
+    pub(crate) torn_bytes: u64,
     /// Faults that were put in on purpose.
-    pub faults: BTreeMap<FaultKind, u64>,
+    pub(crate) faults: BTreeMap<FaultKind, u64>,
     /// Connections by their layout, and how it was found out.
-    pub layouts: BTreeMap<(Layout, Detection), u64>,
+    pub(crate) layouts: BTreeMap<(Layout, Detection), u64>,
     /// The first [`MAX_LISTED`] troubles.
-    pub troubles: Vec<(u32, CaptureTrouble)>,
+    pub(crate) troubles: Vec<(u32, CaptureTrouble)>,
     /// What is wrong with the file, if anything.
-    pub damage: Option<String>,
+    pub(crate) damage: Option<String>,
 }
 
 /// Bytes that are no message. Offsets count the bytes of the connection to the server, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CaptureTrouble {
+pub(crate) enum CaptureTrouble {
     /// The stream began within a frame.
     Skipped {
         /// So many bytes were passed over.
@@ -67,7 +67,7 @@ pub enum CaptureTrouble {
 
 /// Hands every message of a capture to `sink`, in the order of the capture. Positions count frames,
 /// from 1.
-pub fn messages(
+pub(crate) fn messages(
     trace: &TraceFile,
     header: &CaptureHeader,
     sink: &mut dyn FnMut(Observation),

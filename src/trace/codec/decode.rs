@@ -27,7 +27,7 @@ pub struct DecodedTouch {
 
 impl DecodedTouch {
     /// No object was touched.
-    pub const NONE: DecodedTouch = DecodedTouch {
+    pub(crate) const NONE: DecodedTouch = DecodedTouch {
         object: ObjectId(u32::MAX),
         version: 0,
     };

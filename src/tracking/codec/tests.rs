@@ -182,11 +182,10 @@ fn a_told_layout_needs_no_evidence() {
 #[test]
 fn bytes_that_fit_nothing_fall_back_to_the_default() {
     let mut decoder = FrameDecoder::detecting();
-    decoder.set_default(Layout::V144);
     decoder.feed(&[0xEE; 400], &mut |_| {});
     assert_eq!(
         (decoder.layout(), decoder.detection()),
-        (Some(Layout::V144), Some(Detection::Fallback))
+        (Some(Layout::V112), Some(Detection::Fallback))
     );
 }
 

@@ -20,7 +20,7 @@ use crate::tracking::sent::Handle;
 
 /// Computes fingerprints, in memory of its own.
 #[derive(Clone, Debug)]
-pub struct Fingerprints {
+pub(crate) struct Fingerprints {
     /// Of each thread: the class of threads that have the same program.
     class: Vec<u16>,
     /// Of each thread: the slots that it alone uses, in the order of its operations.
@@ -37,7 +37,7 @@ pub struct Fingerprints {
 impl Fingerprints {
     /// For the machines of `setup`. Without `symmetry` every thread is of its own class; without
     /// `dead_slots` what a slot last held stays part of the state.
-    pub fn new(setup: &Setup, symmetry: bool, dead_slots: bool) -> Fingerprints {
+    pub(crate) fn new(setup: &Setup, symmetry: bool, dead_slots: bool) -> Fingerprints {
         let threads = setup.ops().len();
         let own_slots: Vec<Vec<SlotId>> = setup
             .ops()
@@ -82,7 +82,7 @@ impl Fingerprints {
 
     /// The fingerprint of `machine`, where `current` took the last step; give it only where that
     /// matters.
-    pub fn of(&mut self, machine: &Machine, current: Option<(Actor, u32)>) -> u128 {
+    pub(crate) fn of(&mut self, machine: &Machine, current: Option<(Actor, u32)>) -> u128 {
         self.sort_threads(machine);
         self.bytes.clear();
         self.generations.clear();

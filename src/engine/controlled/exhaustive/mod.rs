@@ -31,7 +31,7 @@ pub use part::{Part, SearchedPart, search_part};
 
 /// The most operations, over all threads, of which every schedule is searched: a search keeps a
 /// machine for each choice of a schedule.
-pub const MAX_SEARCHED_OPS: usize = 2000;
+pub(crate) const MAX_SEARCHED_OPS: usize = 2000;
 
 /// How to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl Searched {
     }
 
     /// What follows from it, and why where it is inconclusive; `preemptions` was the bound.
-    pub fn verdict(&self, preemptions: Option<u32>) -> (Verdict, Option<String>) {
+    pub(crate) fn verdict(&self, preemptions: Option<u32>) -> (Verdict, Option<String>) {
         if self.example.is_some() {
             return (Verdict::Diverged, None);
         }

@@ -9,14 +9,14 @@ use super::Scheduler;
 
 /// See the [module](self).
 #[derive(Clone, Debug)]
-pub struct Bytes<'a> {
+pub(crate) struct Bytes<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Bytes<'a> {
     /// The schedule of `bytes`.
-    pub fn new(bytes: &'a [u8]) -> Bytes<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Bytes<'a> {
         Bytes { bytes, at: 0 }
     }
 }

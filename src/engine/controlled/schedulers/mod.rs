@@ -3,17 +3,17 @@
 //! A scheduler sees actors and nothing of what they do. The same seed and schedule number give the
 //! same picks on every machine, whatever ran before.
 
-pub mod bytes;
-pub mod pct;
-pub mod random;
-pub mod replay;
-pub mod urw;
+pub(crate) mod bytes;
+pub(crate) mod pct;
+pub(crate) mod random;
+pub(crate) mod replay;
+pub(crate) mod urw;
 
-pub use bytes::Bytes;
-pub use pct::Pct;
+pub(crate) use bytes::Bytes;
+pub(crate) use pct::Pct;
 pub use random::RandomWalk;
-pub use replay::Replay;
-pub use urw::Urw;
+pub(crate) use replay::Replay;
+pub(crate) use urw::Urw;
 
 use super::actors::{Actor, Actors};
 

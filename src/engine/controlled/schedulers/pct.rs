@@ -18,7 +18,7 @@ use super::Scheduler;
 
 /// See the [module](self).
 #[derive(Clone, Debug)]
-pub struct Pct {
+pub(crate) struct Pct {
     seed: u64,
     actors: u16,
     depth: u32,
@@ -36,7 +36,7 @@ pub struct Pct {
 impl Pct {
     /// Schedules of `seed` for a bug of `depth` (1 or more) in schedules of `actors` actors and
     /// about `steps` steps.
-    pub fn new(seed: u64, actors: u16, depth: u32, steps: u64) -> Pct {
+    pub(crate) fn new(seed: u64, actors: u16, depth: u32, steps: u64) -> Pct {
         Pct {
             seed,
             actors,
@@ -50,12 +50,12 @@ impl Pct {
     }
 
     /// About how many steps a schedule has: k.
-    pub fn steps(&self) -> u64 {
+    pub(crate) fn steps(&self) -> u64 {
         self.steps
     }
 
     /// The least probability with which a schedule shows a divergence of this depth.
-    pub fn bound(&self) -> f64 {
+    pub(crate) fn bound(&self) -> f64 {
         let below = f64::from(self.actors) * (self.steps as f64).powi(self.depth as i32 - 1);
         1.0 / below
     }

@@ -9,7 +9,7 @@ use super::Scheduler;
 
 /// See the [module](self).
 #[derive(Clone, Debug)]
-pub struct Replay<F> {
+pub(crate) struct Replay<F> {
     picks: Vec<Actor>,
     taken: usize,
     left_at: Option<usize>,
@@ -18,7 +18,7 @@ pub struct Replay<F> {
 
 impl<F> Replay<F> {
     /// Replays `picks`, then goes on under `otherwise`.
-    pub fn new(picks: Vec<Actor>, otherwise: Option<F>) -> Replay<F> {
+    pub(crate) fn new(picks: Vec<Actor>, otherwise: Option<F>) -> Replay<F> {
         Replay {
             picks,
             taken: 0,
@@ -28,22 +28,22 @@ impl<F> Replay<F> {
     }
 
     /// Steps that were taken as scheduled.
-    pub fn followed(&self) -> usize {
+    pub(crate) fn followed(&self) -> usize {
         self.taken
     }
 
     /// The step at which the recording was left, where that was before its end.
-    pub fn left_at(&self) -> Option<usize> {
+    pub(crate) fn left_at(&self) -> Option<usize> {
         self.left_at.filter(|step| *step < self.picks.len())
     }
 
     /// Who should have taken the next step of the recording.
-    pub fn wanted(&self) -> Option<Actor> {
+    pub(crate) fn wanted(&self) -> Option<Actor> {
         self.picks.get(self.taken).copied()
     }
 
     /// Whether the whole schedule was followed.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.taken == self.picks.len()
     }
 }

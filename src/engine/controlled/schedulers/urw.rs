@@ -13,7 +13,7 @@ use super::Scheduler;
 
 /// See the [module](self).
 #[derive(Clone, Debug)]
-pub struct Urw {
+pub(crate) struct Urw {
     seed: u64,
     random: Random,
     expected: Vec<u64>,
@@ -22,7 +22,7 @@ pub struct Urw {
 
 impl Urw {
     /// Walks of `seed` over actors that take about `expected` steps each.
-    pub fn new(seed: u64, expected: Vec<u64>) -> Urw {
+    pub(crate) fn new(seed: u64, expected: Vec<u64>) -> Urw {
         Urw {
             seed,
             random: Random::new(seed, 0, Purpose::Schedule, 2),

@@ -5,18 +5,18 @@ use super::super::history::{Mark, RunHistory, ServerEffect, StepNumber, Taken};
 /// A divergence, in the history of the run that shows it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Symptom<'a> {
-    pub history: &'a RunHistory,
-    pub mark: &'a Mark,
+    pub(crate) history: &'a RunHistory,
+    pub(crate) mark: &'a Mark,
 }
 
 impl Symptom<'_> {
     /// The step that shows it; none at rest.
-    pub fn step(&self) -> Option<StepNumber> {
+    pub(crate) fn step(&self) -> Option<StepNumber> {
         self.mark.step
     }
 
     /// What the server took in that step, to the effect that is wanted.
-    pub fn taken(&self, wanted: fn(&ServerEffect) -> bool) -> Option<Taken> {
+    pub(crate) fn taken(&self, wanted: fn(&ServerEffect) -> bool) -> Option<Taken> {
         let step = self.history.step(self.step()?);
         let mut taken = step.taken.iter().copied();
         taken.find(|taken| wanted(&taken.effect))
@@ -26,21 +26,21 @@ impl Symptom<'_> {
 /// How something came about, as sentences, and the gap that let it.
 #[derive(Debug, Default)]
 pub(super) struct Explanation {
-    pub text: String,
-    pub gap: Option<String>,
+    pub(crate) text: String,
+    pub(crate) gap: Option<String>,
 }
 
 impl Explanation {
-    pub fn new(text: String) -> Explanation {
+    pub(crate) fn new(text: String) -> Explanation {
         Explanation { text, gap: None }
     }
 
-    pub fn with_gap(self, gap: Option<String>) -> Explanation {
+    pub(crate) fn with_gap(self, gap: Option<String>) -> Explanation {
         Explanation { gap, ..self }
     }
 
     /// The same, and one more sentence.
-    pub fn and(self, sentence: &str) -> Explanation {
+    pub(crate) fn and(self, sentence: &str) -> Explanation {
         let text = format!("{} {sentence}", self.text);
         Explanation {
             text: text.trim_start().to_owned(),
