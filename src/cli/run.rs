@@ -17,7 +17,7 @@ use super::outcome::{CommandOutcome, Context, Format};
 use super::output::{self, OutputKind};
 use super::progress::Progress;
 use super::terminal_style;
-use crate::native::launcher::LaunchOptions;
+use crate::native::launcher::{LaunchOptions, ProgramOutput};
 use crate::native::minimise::{Minimised, minimise};
 use crate::native::plan::Strategy;
 use crate::native::{
@@ -74,6 +74,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "PERCENT", default_value_t = crate::native::plan::EARLY_PERCENT,
           value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(crate) early_timeouts: u32,
+    /// Let the program read and print where heisenbed does, in every schedule: the report goes to
+    /// stderr then. Always so with observe and perturb
+    #[arg(long)]
+    pub(crate) pass_through: bool,
     /// Go on after a failure, and count how many schedules fail
     #[arg(long)]
     pub(crate) keep_going: bool,
@@ -131,7 +135,11 @@ fn try_run(
     let controlled = strategy.is_controlled();
     let options = LaunchOptions {
         timeout: args.timeout,
-        capture: controlled,
+        output: match (controlled && !args.pass_through, context.format) {
+            (true, _) => ProgramOutput::Kept,
+            (false, Format::Human) => ProgramOutput::Ours,
+            (false, Format::Json) => ProgramOutput::OurStderr,
+        },
         core: 0,
     };
     context.catch_interrupts();
@@ -290,11 +298,19 @@ impl RunReport<'_> {
 
     fn outcome(&self, context: &Context) -> CommandOutcome {
         let (verdict, note) = self.verdict();
-        let stdout = match context.format {
-            Format::Json => format!("{}\n", self.json(verdict, note.as_deref())),
-            Format::Human => self.text(verdict, note.as_deref()),
-        };
-        let mut stderr = String::new();
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        match context.format {
+            Format::Json => {
+                let _ = writeln!(stdout, "{}", self.json(verdict, note.as_deref()));
+            }
+            // What the program printed is all that stdout is to have.
+            Format::Human if self.args.pass_through || !self.strategy.is_controlled() => {
+                if !context.quiet || verdict != Verdict::Clean {
+                    stderr = self.text(verdict, note.as_deref());
+                }
+            }
+            Format::Human => stdout = self.text(verdict, note.as_deref()),
+        }
         for warning in self.warnings() {
             let _ = writeln!(stderr, "note: {warning}");
         }

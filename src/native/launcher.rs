@@ -44,10 +44,21 @@ pub(crate) struct Launcher {
 pub(crate) struct LaunchOptions {
     /// How long one execution may take.
     pub(crate) timeout: Duration,
-    /// Keep what it prints; else it prints where heisenbed prints.
-    pub(crate) capture: bool,
+    /// Where it prints, and reads.
+    pub(crate) output: ProgramOutput,
     /// The core that its threads share.
     pub(crate) core: u32,
+}
+
+/// Where a program prints, and reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProgramOutput {
+    /// It is kept, and nothing is there to be read.
+    Kept,
+    /// Where heisenbed prints and reads.
+    Ours,
+    /// The same, but to stderr.
+    OurStderr,
 }
 
 /// Why a program does not run under control.
@@ -116,7 +127,7 @@ impl Launcher {
             ))
             .spawn()
             .map_err(system("the program"))?;
-        let (stdout, stderr) = if options.capture {
+        let (stdout, stderr) = if options.output == ProgramOutput::Kept {
             (
                 Some(memory_file().map_err(system("memory for output"))?),
                 Some(memory_file().map_err(system("memory for output"))?),
@@ -124,7 +135,13 @@ impl Launcher {
         } else {
             (None, None)
         };
-        let sent = send_descriptors(&control, &page, stdout.as_ref(), stderr.as_ref());
+        let sent = send_descriptors(
+            &control,
+            &page,
+            stdout.as_ref(),
+            stderr.as_ref(),
+            options.output,
+        );
         let mut launcher = Launcher {
             page,
             control,
@@ -359,9 +376,14 @@ fn send_descriptors(
     page: &Page,
     stdout: Option<&File>,
     stderr: Option<&File>,
+    output: ProgramOutput,
 ) -> io::Result<()> {
     let null = File::open("/dev/null")?;
     let (own_in, own_out, own_err) = (io::stdin(), io::stdout(), io::stderr());
+    let printed = match output {
+        ProgramOutput::OurStderr => own_err.as_fd(),
+        _ => own_out.as_fd(),
+    };
     let descriptors: [BorrowedFd<'_>; 4] = [
         page.file().as_fd(),
         if stdout.is_some() {
@@ -369,7 +391,7 @@ fn send_descriptors(
         } else {
             own_in.as_fd()
         },
-        stdout.map_or(own_out.as_fd(), AsFd::as_fd),
+        stdout.map_or(printed, AsFd::as_fd),
         stderr.map_or(own_err.as_fd(), AsFd::as_fd),
     ];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];

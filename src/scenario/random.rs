@@ -1,11 +1,11 @@
 //! Named, stable random streams: the same numbers on every machine and in every version.
 //!
-//! The generator is xoshiro256++ (Blackman and Vigna 2019). Ranges are taken by fixed-point
-//! multiplication here rather than by `rand`'s distributions, whose algorithms may change between
-//! versions; no floating point is involved.
+//! The generator is that of the samplers ([`Stream`]): it is needed where no other crate can be,
+//! inside of programs that are run under control. No floating point is involved.
 
-use rand::{Rng, SeedableRng};
-use rand_xoshiro::Xoshiro256PlusPlus;
+use heisenbed_sampling::Stream;
+
+pub(crate) use heisenbed_sampling::stream::mix;
 
 /// What a random stream is for. Streams of one seed are independent of each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,22 +26,18 @@ pub enum Purpose {
 
 /// A random stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Random(Xoshiro256PlusPlus);
+pub struct Random(Stream);
 
 impl Random {
     /// The stream for `purpose` of member `index` (a thread, a schedule) in run `run` of `seed`.
     pub fn new(seed: u64, run: u64, purpose: Purpose, index: u64) -> Random {
-        let mut state = seed;
-        for part in [run, purpose as u64, index] {
-            state = mix(state ^ mix(part.wrapping_add(0x9e37_79b9_7f4a_7c15)));
-        }
-        Random(Xoshiro256PlusPlus::seed_from_u64(state))
+        Random(Stream::of(seed, [run, purpose as u64, index]))
     }
 
     /// Uniform in `0..bound`; 0 for a bound of 0.
     #[inline]
     pub fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.0.next_u64()) * u128::from(bound)) >> 64) as u64
+        self.0.below(bound)
     }
 
     /// Uniform in `low..=high`.
@@ -54,18 +50,17 @@ impl Random {
         percent > 0 && self.below(100) < u64::from(percent)
     }
 
+    /// For the samplers.
+    #[inline]
+    pub(crate) fn stream(&mut self) -> &mut Stream {
+        &mut self.0
+    }
+
     /// 64 random bits.
     #[inline]
     pub fn bits(&mut self) -> u64 {
-        self.0.next_u64()
+        self.0.bits()
     }
-}
-
-/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014).
-pub(crate) fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::super::outcome::{CommandOutcome, Context, Format};
 use super::super::output;
 use super::super::progress::Progress;
 use super::super::terminal_style;
-use crate::native::launcher::LaunchOptions;
+use crate::native::launcher::{LaunchOptions, ProgramOutput};
 use crate::native::minimise::minimise;
 use crate::native::plan::Strategy;
 use crate::native::{Execution, Explained, Launcher, Plan, Program, RunReproducer, Symbols};
@@ -142,7 +142,7 @@ fn launch(reproducer: &RunReproducer) -> Result<(Program, Launcher), Box<dyn std
     let program = reproducer.program()?;
     let options = LaunchOptions {
         timeout: TIMEOUT,
-        capture: true,
+        output: ProgramOutput::Kept,
         core: 0,
     };
     let launcher = Launcher::start(&program, options)?;

@@ -36,3 +36,13 @@ pub trait Scheduler {
     #[inline]
     fn took(&mut self, _actor: Actor) {}
 }
+
+/// Actors as the samplers know them.
+fn numbers(actors: Actors) -> impl Iterator<Item = usize> + Clone {
+    actors.map(|actor| usize::from(actor.0))
+}
+
+/// What a sampler picked of them.
+fn actor(number: usize) -> Actor {
+    Actor(number as u16)
+}

@@ -1,20 +1,14 @@
-//! PCT: probabilistic concurrency testing (Burckhardt, Kothari, Musuvathi, Nagarakatte, *A
-//! Randomized Scheduler with Probabilistic Guarantees of Finding Bugs*, ASPLOS 2010).
-//!
-//! Every actor has a priority, drawn at random; the highest that can go on does. At d − 1 steps,
-//! drawn at random from the k that a schedule has, the actor that is about to step falls below all
-//! others. A divergence that needs d ordering constraints is then found by each schedule with
-//! probability at least 1/(n·k^(d−1)), for n actors.
-//!
-//! Deviation from the paper: k is not known beforehand; it is the number of steps of a first
-//! schedule, in which the threads run one after another.
+//! PCT over the actors of a model: see [`heisenbed_sampling::pct`], which has the paper and the
+//! algorithm. How many steps a schedule has is known from a first one, in which the threads run one
+//! after another.
 
+use heisenbed_sampling::pct;
 use smallvec::SmallVec;
 
 use crate::engine::controlled::actors::{Actor, Actors};
 use crate::scenario::random::{Purpose, Random};
 
-use super::Scheduler;
+use super::{Scheduler, actor, numbers};
 
 /// See the [module](self).
 #[derive(Clone, Debug)]
@@ -23,14 +17,7 @@ pub(crate) struct Pct {
     actors: u16,
     depth: u32,
     steps: u64,
-    /// By actor; the highest goes first. Of the first ones, `0..depth - 1` are kept for those that
-    /// fall.
-    priorities: Vec<u64>,
-    /// Steps, ascending, at which an actor falls.
-    changes: SmallVec<[u64; 8]>,
-    /// Changes made.
-    fallen: usize,
-    step: u64,
+    sampler: pct::Pct<Vec<u64>, SmallVec<[u64; 8]>>,
 }
 
 impl Pct {
@@ -42,10 +29,7 @@ impl Pct {
             actors,
             depth: depth.max(1),
             steps: steps.max(1),
-            priorities: Vec::new(),
-            changes: SmallVec::new(),
-            fallen: 0,
-            step: 0,
+            sampler: pct::Pct::default(),
         }
     }
 
@@ -64,41 +48,18 @@ impl Pct {
 impl Scheduler for Pct {
     fn begin(&mut self, index: u64) {
         let mut random = Random::new(self.seed, index, Purpose::Schedule, 1);
-        let changes = u64::from(self.depth - 1);
-        self.priorities.clear();
-        self.priorities
-            .extend((0..u64::from(self.actors)).map(|rank| changes + rank));
-        for last in (1..self.priorities.len()).rev() {
-            let other = random.below(last as u64 + 1) as usize;
-            self.priorities.swap(last, other);
-        }
-        self.changes.clear();
-        self.changes
-            .extend((0..changes).map(|_| random.below(self.steps)));
-        self.changes.sort_unstable();
-        self.fallen = 0;
-        self.step = 0;
+        let (mut priorities, mut changes) = std::mem::take(&mut self.sampler).into_storage();
+        priorities.resize(usize::from(self.actors), 0);
+        changes.resize(self.depth as usize - 1, 0);
+        self.sampler = pct::Pct::new(priorities, changes, self.steps, random.stream());
     }
 
     fn pick(&mut self, ready: Actors, _current: Option<Actor>) -> Option<Actor> {
-        loop {
-            let first = ready.max_by_key(|actor| self.priorities[usize::from(actor.0)])?;
-            if self
-                .changes
-                .get(self.fallen)
-                .is_none_or(|at| *at > self.step)
-            {
-                return Some(first);
-            }
-            // Later falls are deeper: each gets the lowest priority that is left.
-            let left = self.changes.len() - 1 - self.fallen;
-            self.priorities[usize::from(first.0)] = left as u64;
-            self.fallen += 1;
-        }
+        self.sampler.pick(numbers(ready)).map(actor)
     }
 
     fn took(&mut self, _actor: Actor) {
-        self.step += 1;
+        self.sampler.took();
     }
 }
 

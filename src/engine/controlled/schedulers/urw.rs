@@ -1,15 +1,12 @@
-//! URW: a random walk that takes every interleaving for about as likely as another (Zhao, Wolff,
-//! Mathur, Roychoudhury, *Selectively Uniform Concurrency Testing*, ASPLOS 2025).
-//!
-//! Each step, an actor is picked with a probability proportional to the steps that it has left. A
-//! plain random walk favours schedules in which short threads end early; this one does not. How
-//! many steps an actor has is taken from a first schedule; where that is off (locks, early
-//! returns), the walk is uniform only nearly.
+//! URW over the actors of a model: see [`heisenbed_sampling::urw`], which has the paper and the
+//! algorithm. How many steps an actor has is taken from a first schedule.
+
+use heisenbed_sampling::urw;
 
 use crate::engine::controlled::actors::{Actor, Actors};
 use crate::scenario::random::{Purpose, Random};
 
-use super::Scheduler;
+use super::{Scheduler, actor, numbers};
 
 /// See the [module](self).
 #[derive(Clone, Debug)]
@@ -17,7 +14,7 @@ pub(crate) struct Urw {
     seed: u64,
     random: Random,
     expected: Vec<u64>,
-    left: Vec<u64>,
+    sampler: urw::Urw<Vec<u64>>,
 }
 
 impl Urw {
@@ -26,39 +23,27 @@ impl Urw {
         Urw {
             seed,
             random: Random::new(seed, 0, Purpose::Schedule, 2),
-            left: expected.clone(),
+            sampler: urw::Urw::new(expected.clone()),
             expected,
         }
-    }
-
-    #[inline]
-    fn weight(&self, actor: Actor) -> u64 {
-        // Whoever is not expected to go on any more, and does, must still be picked some time.
-        self.left[usize::from(actor.0)].max(1)
     }
 }
 
 impl Scheduler for Urw {
     fn begin(&mut self, index: u64) {
         self.random = Random::new(self.seed, index, Purpose::Schedule, 2);
-        self.left.clone_from(&self.expected);
+        let mut left = std::mem::take(&mut self.sampler).into_storage();
+        left.clone_from(&self.expected);
+        self.sampler = urw::Urw::new(left);
     }
 
     fn pick(&mut self, ready: Actors, _current: Option<Actor>) -> Option<Actor> {
-        let total = ready.map(|actor| self.weight(actor)).sum();
-        let mut at = self.random.below(total);
-        for actor in ready {
-            match at.checked_sub(self.weight(actor)) {
-                None => return Some(actor),
-                Some(rest) => at = rest,
-            }
-        }
-        None
+        let picked = self.sampler.pick(numbers(ready), self.random.stream());
+        picked.map(actor)
     }
 
     fn took(&mut self, actor: Actor) {
-        let left = &mut self.left[usize::from(actor.0)];
-        *left = left.saturating_sub(1);
+        self.sampler.took(usize::from(actor.0));
     }
 }
 
