@@ -163,8 +163,8 @@ fn infos(bench: &Bench<'_>, layout: Layout, end: i32) -> Result<Vec<DeviceInfo>,
 fn text(info: &DeviceInfo) -> String {
     format!(
         "DRAM {} B, L1 {} B, architecture {}, {} channels, {}",
-        grouped(info.total_dram_bytes.into()),
-        grouped(info.total_l1_bytes.into()),
+        grouped(info.total_dram_bytes),
+        grouped(info.total_l1_bytes),
         info.arch,
         info.num_dram_channels,
         if info.is_available {
