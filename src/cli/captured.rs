@@ -15,14 +15,14 @@ pub(super) fn human(account: &CaptureAccount) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "{}, {} bytes to the server, {} bytes to clients: {}, {}, {} bytes skipped, {} bytes torn",
+        "{}, {} to the server, {} to clients: {}, {}, {} skipped, {} torn",
         plural(account.connections, "connection"),
-        grouped(account.to_server_bytes),
-        grouped(account.to_client_bytes),
+        plural(account.to_server_bytes, "byte"),
+        plural(account.to_client_bytes, "byte"),
         plural(account.messages, "message"),
         plural(account.unknown_frames, "unknown frame"),
-        grouped(account.skipped_bytes),
-        grouped(account.torn_bytes),
+        plural(account.skipped_bytes, "byte"),
+        plural(account.torn_bytes, "byte"),
     );
     for ((layout, why), count) in &account.layouts {
         let _ = writeln!(

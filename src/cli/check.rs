@@ -16,7 +16,7 @@ use serde_json::json;
 use super::foreign::no_trace;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
-use super::verdict::{VerdictSummary, divergence_table, place};
+use super::verdict::{VerdictSummary, divergence_table, leak_line, place};
 use crate::import::server_log::{Accounting, ServerLogReader};
 use crate::numbers::{grouped, plural};
 use crate::oracle::message_check::{FirstFinding, MessageCheck, MessageFinding, MessageReport};
@@ -128,7 +128,7 @@ fn human(
     if let Some(first) = &report.first {
         let _ = writeln!(text, "first: {}", place(first));
     }
-    let _ = writeln!(text, "leaks: {}", grouped(report.leaks));
+    text.push_str(&leak_line(report.leaks));
     for leak in report.leaked.iter().take(SHOWN) {
         let _ = writeln!(
             text,

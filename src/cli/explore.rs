@@ -18,7 +18,9 @@ use super::output::{self, OutputKind};
 use super::progress::Progress;
 use super::scenario_args::ScenarioArgs;
 use super::terminal_style;
-use super::verdict::{VerdictSummary, divergence_table, headline_of, place, schedules_of};
+use super::verdict::{
+    VerdictSummary, divergence_table, headline_of, leak_line, place, schedules_of,
+};
 use crate::corpus::Reproducer;
 use crate::engine::controlled::exhaustive::{self, Goal, SearchEnd, SearchOptions, Searched};
 use crate::engine::controlled::machine::Setup;
@@ -402,11 +404,7 @@ impl Explored {
             let _ = writeln!(text, "first: {}", place(first));
         }
         if summary.leaks > 0 {
-            let _ = writeln!(
-                text,
-                "leaks: {} of the program's own",
-                grouped(summary.leaks)
-            );
+            text.push_str(&leak_line(summary.leaks));
         }
         if let Some(example) = &self.example {
             let schedule = Schedule::of(&example.picks, scenario.threads);

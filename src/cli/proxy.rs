@@ -14,7 +14,7 @@ use super::outcome::{CommandOutcome, Context, Format};
 use super::output::{self, OutputKind};
 use super::recording::{self, Recording};
 use super::scenario_args::word;
-use crate::numbers::{grouped, plural};
+use crate::numbers::plural;
 use crate::proxy::fault::Fault;
 use crate::proxy::{self, Proxy, ProxyConfig, ProxyReport};
 use crate::tracking::Layout;
@@ -157,10 +157,10 @@ fn json(args: &ProxyArgs, report: &ProxyReport) -> String {
 
 fn human(args: &ProxyArgs, report: &ProxyReport) -> String {
     let mut text = format!(
-        "{} forwarded: {} bytes to the server, {} bytes to clients\n",
+        "{} forwarded: {} to the server, {} to clients\n",
         plural(report.connections, "connection"),
-        grouped(report.to_server_bytes),
-        grouped(report.to_client_bytes)
+        plural(report.to_server_bytes, "byte"),
+        plural(report.to_client_bytes, "byte")
     );
     for (kind, count) in &report.faults {
         let _ = writeln!(
@@ -190,8 +190,8 @@ fn human(args: &ProxyArgs, report: &ProxyReport) -> String {
             (_, Some(error)) => writeln!(text, "capture: {path} ends early: {error}"),
             (bytes, None) => writeln!(
                 text,
-                "capture: {path} ({} bytes)\n\nNext: heisenbed check {path}",
-                grouped(bytes.unwrap_or(0))
+                "capture: {path} ({})\n\nNext: heisenbed check {path}",
+                plural(bytes.unwrap_or(0), "byte")
             ),
         };
     }

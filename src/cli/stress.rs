@@ -18,7 +18,7 @@ use super::recording::Recording;
 use super::scenario_args::ScenarioArgs;
 use super::stop_watch::StopWatch;
 use super::symptoms;
-use super::verdict::{VerdictSummary, divergence_table, headline_with, place};
+use super::verdict::{VerdictSummary, divergence_table, headline_with, leak_line, place};
 use crate::engine::threads::{
     CheckedRun, RunConfig, ServerChoice, checked_run, recorded_and_checked, recorded_in,
 };
@@ -414,8 +414,8 @@ impl Stressed {
         if let Some(path) = args.record.as_deref().filter(|record| *record != "none") {
             let _ = writeln!(
                 text,
-                "trace: {path} ({} bytes)",
-                grouped(self.trace_bytes.unwrap_or(0))
+                "trace: {path} ({})",
+                plural(self.trace_bytes.unwrap_or(0), "byte")
             );
         }
         text.push_str(&advice::of(args, scenario, summary));
@@ -449,15 +449,7 @@ impl Stressed {
     }
 
     fn write_leaks(&self, text: &mut String) {
-        if self.summary.leaks == 0 {
-            text.push_str("leaks: none\n");
-            return;
-        }
-        let _ = writeln!(
-            text,
-            "leaks: {} that the program never released (real leaks, apart from divergences)",
-            plural(self.summary.leaks, "buffer")
-        );
+        text.push_str(&leak_line(self.summary.leaks));
         for leak in self.leaked.iter().take(LEAKS_SHOWN) {
             let _ = writeln!(
                 text,

@@ -224,3 +224,14 @@ pub(super) fn schedules_of(condensed: &Condensed) -> &'static str {
         false => "no schedule of the condensed workload",
     }
 }
+
+/// The line that says how many buffers leaked.
+pub(crate) fn leak_line(leaks: u64) -> String {
+    match leaks {
+        0 => "leaks: none\n".to_owned(),
+        leaks => format!(
+            "leaks: {} that the program never released (real leaks, apart from divergences)\n",
+            plural(leaks, "buffer")
+        ),
+    }
+}

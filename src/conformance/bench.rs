@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::Trouble;
 use super::session::Session;
 use crate::device::Memory;
+use crate::numbers::signed;
 use crate::tracking::entry::Class;
 use crate::tracking::message::Extension;
 use crate::tracking::wire::Response;
@@ -311,7 +312,7 @@ impl fmt::Display for Change {
         ];
         let mut separator = "";
         for (name, change) in figures.into_iter().filter(|(_, change)| *change != 0) {
-            write!(f, "{separator}{name} {change:+} B")?;
+            write!(f, "{separator}{name} {} B", signed(change))?;
             separator = ", ";
         }
         if separator.is_empty() {

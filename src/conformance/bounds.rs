@@ -3,6 +3,7 @@
 
 use super::bench::{Bench, Change, DRAM, failed, own_pid};
 use super::{Case, Trouble};
+use crate::numbers::grouped;
 use crate::tracking::wire::DeviceInfo;
 use crate::tracking::{Layout, Message, MessageKind};
 
@@ -162,8 +163,8 @@ fn infos(bench: &Bench<'_>, layout: Layout, end: i32) -> Result<Vec<DeviceInfo>,
 fn text(info: &DeviceInfo) -> String {
     format!(
         "DRAM {} B, L1 {} B, architecture {}, {} channels, {}",
-        info.total_dram_bytes,
-        info.total_l1_bytes,
+        grouped(info.total_dram_bytes),
+        grouped(info.total_l1_bytes),
         info.arch,
         info.num_dram_channels,
         if info.is_available {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::bench::{Bench, Change, failed, own_pid, write};
 use super::session::Session;
 use super::{Case, Trouble};
+use crate::numbers::{grouped, plural};
 use crate::tracking::{Layout, Message};
 
 pub(super) const CASES: &[Case] = &[
@@ -139,8 +140,9 @@ fn large_writes(bench: &mut Bench<'_>) -> Result<String, Trouble> {
         bench.expect(&mut session, "their FREEs in one write", Change::default())?;
     }
     Ok(format!(
-        "{ROUNDS} times {count} ALLOCs in a write of {} bytes, and their FREEs, all counted",
-        count * session.layout.frame_bytes() as u64
+        "{ROUNDS} times {} ALLOCs in a write of {}, and their FREEs, all counted",
+        grouped(count),
+        plural(count * session.layout.frame_bytes() as u64, "byte")
     ))
 }
 

@@ -12,36 +12,36 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "reused-size",
         about: "the size of a re-used key ignored",
-        sent: "ALLOC of a key (4096 B), ALLOC of it again (8192 B), FREE",
-        expected: "+8192 B after the second ALLOC: the newest says what is there; as before after the FREE",
+        sent: "ALLOC of a key (4,096 B), ALLOC of it again (8,192 B), FREE",
+        expected: "+8,192 B after the second ALLOC: the newest says what is there; as before after the FREE",
         run: reused_size,
     },
     Case {
         name: "reused-type",
         about: "the type of a re-used key ignored: DRAM and L1 are address spaces of their own",
-        sent: "ALLOC of an address in DRAM (4096 B), ALLOC of the same address in L1 (8192 B), FREE of each",
-        expected: "DRAM +4096 B and L1 +8192 B; as before at the end",
+        sent: "ALLOC of an address in DRAM (4,096 B), ALLOC of the same address in L1 (8,192 B), FREE of each",
+        expected: "DRAM +4,096 B and L1 +8,192 B; as before at the end",
         run: reused_type,
     },
     Case {
         name: "type-2",
         about: "buffer type 2 in a total of its neighbours: it is SYSTEM_MEMORY from C++ and L1_SMALL from Python",
-        sent: "ALLOC of type 2 (4096 B), FREE",
-        expected: "L1_SMALL +4096 B, or in no total; as before after the FREE",
+        sent: "ALLOC of type 2 (4,096 B), FREE",
+        expected: "L1_SMALL +4,096 B, or in no total; as before after the FREE",
         run: type_2,
     },
     Case {
         name: "foreign-free",
         about: "one client's FREE releasing another's buffer",
-        sent: "ALLOC by one process (4096 B), FREE of it by another that never allocated it, FREE by the first",
-        expected: "+4096 B until its owner releases it",
+        sent: "ALLOC by one process (4,096 B), FREE of it by another that never allocated it, FREE by the first",
+        expected: "+4,096 B until its owner releases it",
         run: foreign_free,
     },
     Case {
         name: "shared-key",
         about: "one client's FREE releasing another's buffer: two processes hold one key",
-        sent: "ALLOC of one key by two processes (4096 B and 8192 B), FREE by the first, FREE by the second",
-        expected: "+8192 B when the first has released it, which is the second's; as before at the end",
+        sent: "ALLOC of one key by two processes (4,096 B and 8,192 B), FREE by the first, FREE by the second",
+        expected: "+8,192 B when the first has released it, which is the second's; as before at the end",
         run: shared_key,
     },
 ];
@@ -57,7 +57,7 @@ fn reused_size(bench: &mut Bench<'_>) -> Result<String, Trouble> {
     let free = bench.free(&session, address);
     bench.send(&mut session, &[free])?;
     bench.expect(&mut session, "the FREE", Change::default())?;
-    Ok("+4096 B, then +8192 B, then as before".to_owned())
+    Ok("+4,096 B, then +8,192 B, then as before".to_owned())
 }
 
 fn reused_type(bench: &mut Bench<'_>) -> Result<String, Trouble> {
@@ -83,7 +83,7 @@ fn reused_type(bench: &mut Bench<'_>) -> Result<String, Trouble> {
         .map(|buffer_type| bench.message(&session, MessageKind::Free, address, 0, buffer_type));
     bench.send(&mut session, &frees)?;
     bench.expect(&mut session, "two FREEs", Change::default())?;
-    Ok("DRAM +4096 B and L1 +8192 B, then as before".to_owned())
+    Ok("DRAM +4,096 B and L1 +8,192 B, then as before".to_owned())
 }
 
 fn type_2(bench: &mut Bench<'_>) -> Result<String, Trouble> {
@@ -105,7 +105,7 @@ fn type_2(bench: &mut Bench<'_>) -> Result<String, Trouble> {
     bench.send(&mut session, &[free])?;
     bench.expect(&mut session, "the FREE", Change::default())?;
     let how = if seen == as_small {
-        "L1_SMALL +4096 B"
+        "L1_SMALL +4,096 B"
     } else {
         "in no total"
     };
@@ -126,7 +126,7 @@ fn foreign_free(bench: &mut Bench<'_>) -> Result<String, Trouble> {
     let free = bench.free(&owner, address);
     bench.send(&mut owner, &[free])?;
     bench.expect(&mut owner, "the owner's FREE", Change::default())?;
-    Ok("+4096 B until its owner released it".to_owned())
+    Ok("+4,096 B until its owner released it".to_owned())
 }
 
 fn shared_key(bench: &mut Bench<'_>) -> Result<String, Trouble> {
@@ -146,5 +146,5 @@ fn shared_key(bench: &mut Bench<'_>) -> Result<String, Trouble> {
     let free = bench.free(&second, address);
     bench.send(&mut second, &[free])?;
     bench.expect(&mut second, "FREE by both", Change::default())?;
-    Ok(format!("both: {shown}; then +8192 B, then as before"))
+    Ok(format!("both: {shown}; then +8,192 B, then as before"))
 }

@@ -2,6 +2,7 @@
 
 use super::bench::{Bench, Change, DRAM, failed, own_pid};
 use super::{Case, Trouble};
+use crate::numbers::signed;
 use crate::tracking::MessageKind::{self, CbAlloc, CbFree, KernelLoad, KernelUnload};
 use crate::tracking::{Layout, Message};
 
@@ -16,28 +17,28 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "underflow",
         about: "totals that underflow",
-        sent: "FREE of an unknown key; ALLOC (4096 B) of it, FREE, FREE twice more; FREE of unknown keys that states 4096 and 2^40 B",
+        sent: "FREE of an unknown key; ALLOC (4,096 B) of it, FREE, FREE twice more; FREE of unknown keys that states 4096 and 2^40 B",
         expected: "totals never below where they began",
         run: underflow,
     },
     Case {
         name: "cb-accounting",
         about: "CB accounting: releases are of an id, with the size of its ALLOC, whatever they say",
-        sent: "CB_ALLOC of two ids (4096 B, 8192 B), CB_FREE of the first with size 0, of the second with size 2^40",
-        expected: "+12288 B, +8192 B, as before",
+        sent: "CB_ALLOC of two ids (4,096 B, 8,192 B), CB_FREE of the first with size 0, of the second with size 2^40",
+        expected: "+12,288 B, +8,192 B, as before",
         run: cb_accounting,
     },
     Case {
         name: "kernel-accounting",
         about: "kernel accounting: unloads are of an id, with the size of its load, whatever they say",
-        sent: "KERNEL_LOAD of two ids (4096 B, 8192 B), KERNEL_UNLOAD of the first with size 0, of the second with size 2^40",
-        expected: "+12288 B, +8192 B, as before",
+        sent: "KERNEL_LOAD of two ids (4,096 B, 8,192 B), KERNEL_UNLOAD of the first with size 0, of the second with size 2^40",
+        expected: "+12,288 B, +8,192 B, as before",
         run: kernel_accounting,
     },
     Case {
         name: "cb-kernel-underflow",
         about: "CB and kernel totals that underflow",
-        sent: "CB_FREE and KERNEL_UNLOAD of unknown ids with sizes 0 and 4096; CB_ALLOC (4096 B), CB_FREE, CB_FREE; kernels alike",
+        sent: "CB_FREE and KERNEL_UNLOAD of unknown ids with sizes 0 and 4096; CB_ALLOC (4,096 B), CB_FREE, CB_FREE; kernels alike",
         expected: "totals never below where they began",
         run: cb_kernel_underflow,
     },
@@ -131,7 +132,7 @@ fn accounting(
         (closes, ids[1], 1 << 40, 0),
     ];
     play(bench, &steps)?;
-    Ok("+4096 B, +12288 B, +8192 B, as before".to_owned())
+    Ok("+4,096 B, +12,288 B, +8,192 B, as before".to_owned())
 }
 
 fn cb_kernel_underflow(bench: &mut Bench<'_>) -> Result<String, Trouble> {
@@ -167,7 +168,8 @@ fn play(bench: &mut Bench<'_>, steps: &[(MessageKind, u64, u64, i128)]) -> Resul
         if account != left {
             let name = name(kind);
             return Err(Trouble::Failed(format!(
-                "after message {number} ({name}, size {size_bytes}): {seen} (expected: {left:+} B of its kind)"
+                "after message {number} ({name}, size {size_bytes}): {seen} (expected: {} B of its kind)",
+                signed(left)
             )));
         }
     }

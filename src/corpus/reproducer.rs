@@ -37,7 +37,9 @@ use crate::oracle::{Kind, Verdict};
 use crate::planted::Planted;
 use crate::registry::Semantics;
 use crate::scenario::workload::Workload;
-use crate::scenario::{DebugLog, Scenario, ScenarioError, ServerPace, Transport};
+use crate::scenario::{
+    DebugLog, Scenario, ScenarioError, ServerPace, TomlFileError, Transport, toml_file,
+};
 
 /// See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,22 +112,9 @@ struct CompactScenario {
 /// Why a reproducer cannot be run.
 #[derive(Debug, Error)]
 pub enum ReproducerError {
-    /// The file cannot be read.
-    #[error("{path}: {source}")]
-    Io {
-        /// The file.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It does not parse.
-    #[error("{path}: {source}")]
-    Parse {
-        /// The file.
-        path: String,
-        /// Where and why.
-        source: Box<toml::de::Error>,
-    },
+    /// The file cannot be read, or does not parse.
+    #[error(transparent)]
+    File(#[from] TomlFileError),
     /// Its threads are not t0, t1 and so on.
     #[error("`{name}` is no thread: threads are t0, t1 and so on, without a gap")]
     Thread {
@@ -229,19 +218,13 @@ impl Reproducer {
 
     /// Reads one.
     pub fn load(path: &Path) -> Result<Reproducer, ReproducerError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ReproducerError::Io {
-            path: path.display().to_string(),
-            source,
-        })?;
+        let text = toml_file::read(path)?;
         Reproducer::from_toml(&text, &path.display().to_string())
     }
 
     /// Parses one; errors name `path`.
     pub fn from_toml(text: &str, path: &str) -> Result<Reproducer, ReproducerError> {
-        toml::from_str(text).map_err(|source| ReproducerError::Parse {
-            path: path.to_owned(),
-            source: Box::new(source),
-        })
+        Ok(toml_file::parse(path, text)?)
     }
 
     /// Its text.

@@ -20,6 +20,7 @@ use super::accounting::{Accounting, LineClass, UnrecognisedReason};
 use super::allocation::{AllocationEvent, AllocationRecord, AllocationSource, Buffer};
 use super::generic::Scalar;
 use super::json_elements::{JsonElements, ReadElement};
+use super::lines::next_until_end;
 use super::stacks::StackTable;
 use crate::tracking::entry::BUFFER_TYPE_NAMES;
 
@@ -196,12 +197,7 @@ impl<R: BufRead> Iterator for GraphReader<R> {
     type Item = io::Result<AllocationRecord>;
 
     fn next(&mut self) -> Option<io::Result<AllocationRecord>> {
-        if self.ended {
-            return None;
-        }
-        let next = self.next_record().transpose();
-        self.ended = !matches!(next, Some(Ok(_)));
-        next
+        next_until_end(self, |reader| &mut reader.ended, Self::next_record)
     }
 }
 

@@ -11,7 +11,7 @@ use std::io::{self, BufRead};
 
 use super::accounting::{Accounting, LineClass, UnrecognisedReason};
 use super::allocation::{AllocationRecord, AllocationSource};
-use super::lines::{ReadLine, read_line};
+use super::lines::{ReadLine, next_until_end, read_line};
 use super::stacks::StackTable;
 
 /// What a line is.
@@ -96,12 +96,7 @@ impl<R: BufRead, P: LineFormat> Iterator for LineRecords<R, P> {
     type Item = io::Result<AllocationRecord>;
 
     fn next(&mut self) -> Option<io::Result<AllocationRecord>> {
-        if self.ended {
-            return None;
-        }
-        let next = self.next_record().transpose();
-        self.ended = !matches!(next, Some(Ok(_)));
-        next
+        next_until_end(self, |reader| &mut reader.ended, Self::next_record)
     }
 }
 

@@ -21,6 +21,20 @@ pub(super) enum ReadLine {
     End,
 }
 
+/// The next of a reader's records: nothing behind the end or an error, after which `ended` is set.
+pub(super) fn next_until_end<R, T>(
+    reader: &mut R,
+    ended: fn(&mut R) -> &mut bool,
+    read: fn(&mut R) -> io::Result<Option<T>>,
+) -> Option<io::Result<T>> {
+    if *ended(reader) {
+        return None;
+    }
+    let next = read(reader).transpose();
+    *ended(reader) = !matches!(next, Some(Ok(_)));
+    next
+}
+
 /// Reads one line without its line end into `line`, of an overlong one the first
 /// [`MAX_LINE_BYTES`].
 pub(super) fn read_line(source: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<ReadLine> {

@@ -34,7 +34,7 @@ pub(crate) use event::{LogEvent, LogRecord, OtherKind, Swept};
 pub(crate) use message::to_message;
 
 use super::accounting::LineClass;
-use super::lines::{ReadLine, read_line};
+use super::lines::{ReadLine, next_until_end, read_line};
 use line::LineParser;
 
 /// Iterates over the lines of a tracking server's log.
@@ -88,11 +88,6 @@ impl<R: BufRead> Iterator for ServerLogReader<R> {
     type Item = io::Result<LogRecord>;
 
     fn next(&mut self) -> Option<io::Result<LogRecord>> {
-        if self.ended {
-            return None;
-        }
-        let next = self.next_record().transpose();
-        self.ended = !matches!(next, Some(Ok(_)));
-        next
+        next_until_end(self, |reader| &mut reader.ended, Self::next_record)
     }
 }

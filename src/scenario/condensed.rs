@@ -311,7 +311,7 @@ fn kind_name(kind: BufferKind) -> &'static str {
 fn sizes_in_words(sizes: &BTreeSet<u64>) -> String {
     match (sizes.first(), sizes.last()) {
         (None, _) | (_, None) => "none".to_owned(),
-        _ => join(sizes.iter().map(u64::to_string)),
+        _ => join(sizes.iter().map(|size| grouped(*size))),
     }
 }
 

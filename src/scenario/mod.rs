@@ -29,10 +29,12 @@ pub mod objects;
 pub mod op;
 pub(crate) mod op_stream;
 pub mod random;
+pub(crate) mod toml_file;
 pub(crate) mod workload;
 
 pub(crate) use check::{MAX_DEVICES, MAX_THREADS};
 pub(crate) use condensed::{Condensed, NamedParts};
+pub use toml_file::TomlFileError;
 
 use op::Op;
 use op_stream::{OpStream, SlotLayout};
@@ -252,22 +254,9 @@ pub enum ScenarioError {
         /// The built-in names.
         known: String,
     },
-    /// The file cannot be read.
-    #[error("{path}: {source}")]
-    Io {
-        /// The file.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file does not parse.
-    #[error("{path}: {source}")]
-    Parse {
-        /// The file.
-        path: String,
-        /// Where and why.
-        source: Box<toml::de::Error>,
-    },
+    /// The file cannot be read, or does not parse.
+    #[error(transparent)]
+    File(#[from] TomlFileError),
     /// The discipline is unknown or wrong.
     #[error(transparent)]
     Discipline(#[from] Box<DisciplineError>),
@@ -297,20 +286,13 @@ impl ScenarioFile {
                 known,
             });
         }
-        let text = std::fs::read_to_string(path).map_err(|source| ScenarioError::Io {
-            path: name_or_path.to_owned(),
-            source,
-        })?;
+        let text = toml_file::read(path)?;
         ScenarioFile::from_toml(name_or_path, &text)
     }
 
     /// The scenario in this text; `file` is what errors call it.
     pub(crate) fn from_toml(file: &str, text: &str) -> Result<ScenarioFile, ScenarioError> {
-        let mut parsed: ScenarioFile =
-            toml::from_str(text).map_err(|source| ScenarioError::Parse {
-                path: file.to_owned(),
-                source: Box::new(source),
-            })?;
+        let mut parsed: ScenarioFile = toml_file::parse(file, text)?;
         parsed.named = NamedParts::of(text, builtin::text(file) == Some(text));
         Ok(parsed)
     }

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::device::{BufferKind, Memory};
+use crate::numbers::grouped;
 
 use super::imported::Imported;
 use super::random::Random;
@@ -219,10 +220,10 @@ impl Sizes {
     }
 }
 
-/// As `4096`, or `4096 to 131072`.
+/// As `4,096`, or `4,096 to 131,072`.
 impl fmt::Display for Sizes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ends: Vec<String> = self.ends().iter().map(u64::to_string).collect();
+        let ends: Vec<String> = self.ends().iter().map(|end| grouped(*end)).collect();
         f.write_str(&ends.join(" to "))
     }
 }

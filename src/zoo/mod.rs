@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::Discipline;
 use crate::oracle::{Kind, Report, Verdict};
-use crate::scenario::{Scenario, ScenarioError, ScenarioFile};
+use crate::scenario::{Scenario, ScenarioError, ScenarioFile, toml_file};
 
 pub use trial::Engine;
 
@@ -180,10 +180,9 @@ impl Defect {
         };
         table.insert("name".to_owned(), name.clone().into());
         table.insert("about".to_owned(), about.into());
-        let mut file: ScenarioFile = table.try_into().map_err(|source| ScenarioError::Parse {
-            path: name,
-            source: Box::new(source),
-        })?;
+        let mut file: ScenarioFile = table
+            .try_into()
+            .map_err(|source| toml_file::wrong(&name, source))?;
         file.seed = seed;
         Ok(match size {
             ScenarioSize::Full => file,

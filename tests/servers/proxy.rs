@@ -385,7 +385,7 @@ fn what_cannot_be_started_is_said_with_the_path() {
     let server = Running::start(&["serve"], &[("--socket", &path("real"))]);
     std::fs::write(path("mine"), "mine").expect("writable");
     let complaint = refused(&path("real"), &path("mine"));
-    assert!(complaint.contains("exists"), "{complaint}");
+    assert!(complaint.contains("--force"), "{complaint}");
     assert_eq!(
         std::fs::read_to_string(path("mine")).expect("readable"),
         "mine"

@@ -159,9 +159,9 @@ pub(super) fn words(args: &ImportArgs, format: ImportFormat, imported: &Imported
         if summary.segments.is_some() {
             let _ = writeln!(
                 text,
-                "in use when the snapshot was taken: {}, {} bytes",
+                "in use when the snapshot was taken: {}, {}",
                 plural(converted.blocks, "block"),
-                grouped(converted.blocks_bytes)
+                plural(converted.blocks_bytes, "byte")
             );
         }
         if summary.odd_blocks > 0 {
@@ -199,9 +199,9 @@ pub(super) fn words(args: &ImportArgs, format: ImportFormat, imported: &Imported
     if let Some((output, bytes)) = args.output.as_ref().zip(imported.trace_bytes) {
         let _ = writeln!(
             text,
-            "trace: {} ({} bytes)\n\nNext: heisenbed check {0}",
+            "trace: {} ({})\n\nNext: heisenbed check {0}",
             output.display(),
-            grouped(bytes)
+            plural(bytes, "byte")
         );
     }
     text

@@ -9,7 +9,7 @@ use super::super::outcome::Format;
 use super::super::output::Beside;
 use super::{ImportArgs, at, open};
 use crate::import::wire::{self, WireError};
-use crate::numbers::grouped;
+use crate::numbers::{grouped, plural};
 use crate::trace::capture::{self, CaptureAccount};
 use crate::trace::file::{CaptureHeader, CaptureSource, Header, TraceFile};
 
@@ -93,9 +93,9 @@ fn account_human(args: &ImportArgs, account: &CaptureAccount, trace_bytes: Optio
     let mut text = format!("{}: {}", args.files[0].display(), captured::human(account));
     if let Some((output, bytes)) = args.output.as_ref().zip(trace_bytes) {
         text += &format!(
-            "trace: {} ({} bytes)\n\nNext: heisenbed check {0}\n",
+            "trace: {} ({})\n\nNext: heisenbed check {0}\n",
             output.display(),
-            grouped(bytes)
+            plural(bytes, "byte")
         );
     }
     text

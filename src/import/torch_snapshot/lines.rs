@@ -19,7 +19,7 @@ use std::io::{self, BufRead};
 
 use super::super::accounting::{Accounting, LineClass, UnrecognisedReason};
 use super::super::allocation::{AllocationEvent, AllocationRecord, AllocationSource, Buffer};
-use super::super::lines::{ReadLine, one_line, read_line};
+use super::super::lines::{ReadLine, next_until_end, one_line, read_line};
 use super::super::live_table::{LiveBlock, LiveTable};
 use super::super::pickle::{MAX_FRAMES, SnapshotEntry};
 use super::super::stacks::{FrameId, StackId, StackTable};
@@ -357,12 +357,7 @@ impl<R: BufRead> Iterator for EntryReader<R> {
     type Item = io::Result<AllocationRecord>;
 
     fn next(&mut self) -> Option<io::Result<AllocationRecord>> {
-        if self.ended {
-            return None;
-        }
-        let next = self.next_record().transpose();
-        self.ended = !matches!(next, Some(Ok(_)));
-        next
+        next_until_end(self, |reader| &mut reader.ended, Self::next_record)
     }
 }
 

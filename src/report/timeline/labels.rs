@@ -5,6 +5,7 @@
 //! answered is added.
 
 use crate::device::{DeviceId, Memory};
+use crate::numbers::grouped;
 use crate::registry::RejectReason;
 use crate::scenario::objects::LockId;
 use crate::scenario::op::Op;
@@ -80,7 +81,11 @@ impl RunHistory {
         let here = || self.place_at_hand(step);
         let asked = || {
             step.request.map_or("alloc".to_owned(), |request| {
-                format!("alloc {} B {}", request.size_bytes, request.memory.name())
+                format!(
+                    "alloc {} B {}",
+                    grouped(request.size_bytes),
+                    request.memory.name()
+                )
             })
         };
         match step.event {
@@ -250,7 +255,7 @@ impl RunHistory {
         format!(
             "{} {} B{owner}{count}",
             self.place(shown.device, Some(shown.memory), shown.address),
-            shown.size_bytes
+            grouped(shown.size_bytes)
         )
     }
 }

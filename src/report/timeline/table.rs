@@ -5,6 +5,7 @@
 //! sections and what enters them. Steps that change nothing that the server could be wrong about
 //! share a row when they follow each other in one thread and fit; no step is left out.
 
+use crate::numbers::grouped;
 use crate::oracle::Kind;
 use crate::trace::event::{Event, SendOutcome};
 use crate::trace::file::SERVER_STREAM;
@@ -204,7 +205,7 @@ fn row_at_rest(history: &RunHistory) -> TableRow {
             cells[usize::from(buffer.thread)].push(format!(
                 "live: {} {} B",
                 history.place_of(index),
-                buffer.handle.size_bytes
+                grouped(buffer.handle.size_bytes)
             ));
         }
     }

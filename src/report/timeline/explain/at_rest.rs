@@ -1,6 +1,7 @@
 //! Where things stand at the end: what the server shows, and what is live.
 
 use crate::device::{DeviceId, Memory};
+use crate::numbers::{grouped, plural};
 use crate::oracle::Kind;
 
 use super::super::history::{BufferHistory, RunHistory, ShownEntry};
@@ -32,10 +33,9 @@ pub(super) fn without_divergence(history: &RunHistory) -> String {
             .to_owned(),
         count => format!(
             "Each message found what it was about, and at rest the server shows just what is live: \
-             {count} {} ({} B), never released. That is a leak of the program's own, and no \
-             divergence.",
-            if count == 1 { "buffer" } else { "buffers" },
-            live.iter().sum::<u64>()
+             {} ({} B), never released. That is a leak of the program's own, and no divergence.",
+            plural(count as u64, "buffer"),
+            grouped(live.iter().sum::<u64>())
         ),
     }
 }
@@ -104,7 +104,7 @@ fn at_place(history: &RunHistory, device: DeviceId, address: u64) -> String {
     format!("{when} the server shows {shows} at {place}; {is_live}.")
 }
 
-/// `4096 B of t0`; `nothing`.
+/// `4,096 B of t0`; `nothing`.
 fn shows(history: &RunHistory, shown: &[&ShownEntry]) -> String {
     let entry = |shown: &&ShownEntry| {
         let owner = shown
@@ -112,7 +112,7 @@ fn shows(history: &RunHistory, shown: &[&ShownEntry]) -> String {
             .map(|buffer| format!(" of t{}", history.buffers[buffer].thread));
         format!(
             "{} B{}{}",
-            shown.size_bytes,
+            grouped(shown.size_bytes),
             in_memory(history, shown.memory),
             owner.unwrap_or_default()
         )
@@ -123,14 +123,15 @@ fn shows(history: &RunHistory, shown: &[&ShownEntry]) -> String {
     }
 }
 
-/// `t0's buffer of 4096 B is live there`.
+/// `t0's buffer of 4,096 B is live there`.
 fn is_live(history: &RunHistory, live: &[usize]) -> String {
     let buffer = |id: &usize| {
         let buffer = &history.buffers[*id];
         let memory = in_memory(history, buffer.handle.memory);
         format!(
             "t{}'s{memory} buffer of {} B",
-            buffer.thread, buffer.handle.size_bytes
+            buffer.thread,
+            grouped(buffer.handle.size_bytes)
         )
     };
     let buffers: Vec<String> = live.iter().map(buffer).collect();

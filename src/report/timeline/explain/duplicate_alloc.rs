@@ -1,6 +1,7 @@
 //! Duplicate alloc, and the stale metadata that a counting server makes of it: the server took an
 //! ALLOC of an address for which it still had an entry.
 
+use crate::numbers::grouped;
 use crate::trace::event::SendOutcome;
 
 use super::super::gap::{Stretch, gap};
@@ -73,7 +74,10 @@ fn answer(history: &RunHistory, effect: ServerEffect) -> String {
     match effect {
         ServerEffect::Incremented(kept, count) => {
             let size = kept.map_or(String::new(), |kept| {
-                format!(", of {} B", history.buffers[kept].handle.size_bytes)
+                format!(
+                    ", of {} B",
+                    grouped(history.buffers[kept].handle.size_bytes)
+                )
             });
             format!(
                 "counted {count} and kept {} entry{size}",
