@@ -89,6 +89,8 @@ pub struct PlantedRun {
     pub cause: Option<Cause>,
     /// The shape of the record.
     pub shape: Shape,
+    /// Whether it is somebody's program, which has a layout of its own.
+    pub is_program: bool,
     /// Where it ran, of real threads.
     pub machine: Option<MachineState>,
     /// The record.
@@ -119,6 +121,7 @@ impl PlantedRun {
         Ok(PlantedRun {
             cause,
             shape: drawn.shape,
+            is_program: plan.program.is_some(),
             machine: drawn.machine,
             seen,
             circumstances,
@@ -290,10 +293,17 @@ impl Drawn<'_> {
 
     /// A run of a program that has `cause` in itself.
     fn of_program(&mut self, cause: Cause) -> Result<Record, PlantError> {
-        match self.correct_run(0)? {
-            (seen, _) if seen.is_empty() => Err(self.not_struck(cause)),
-            record => Ok(record),
+        let (seen, complete) = self.correct_run(0)?;
+        let is_hidden = cause == Cause::Loss && !transform::shows_loss(&seen);
+        if seen.is_empty() || is_hidden {
+            return Err(self.not_struck(cause));
         }
+        if cause == Cause::RealLeak && self.shape.form == Form::Log {
+            // The server notices that the client has ended.
+            let (last, pid) = (seen.len() - 1, program::first_process(&seen));
+            return Ok((transform::swept_after(seen, last, pid), complete));
+        }
+        Ok((seen, complete))
     }
 
     fn mesh(&mut self) -> Result<Record, PlantError> {
