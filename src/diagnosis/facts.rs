@@ -84,6 +84,8 @@ pub(super) struct Facts {
     /// A FREE after a FREE, no ALLOC between.
     pub second_frees: Sightings,
     pub second_gaps: Gaps,
+    /// From the FREE before to each of those, by number, as far as they are kept.
+    second_spans: Vec<(u64, u64)>,
     /// A FREE of an address that no message named before.
     pub first_frees: Sightings,
     /// When those came, among the messages since the record or the server began.
@@ -164,7 +166,8 @@ pub(super) struct Facts {
 #[derive(Clone, Copy, Debug, Default)]
 struct FirstGenerations {
     allocs: u64,
-    lowest: u64,
+    /// Of the first two ALLOCs.
+    first: [u64; 2],
     /// Of the first few ALLOCs.
     highest_of_first: u64,
 }
@@ -172,12 +175,14 @@ struct FirstGenerations {
 /// ALLOCs with which a record begins: as many threads may each have one on its way.
 const FIRST_ALLOCS: u64 = 64;
 
+/// The second ALLOC of a record that begins with its process has a generation up to this.
+const OF_BEGINNING: u64 = 3;
+
 impl FirstGenerations {
     fn see(&mut self, number: u64) {
-        self.lowest = match self.allocs {
-            0 => number,
-            _ => number.min(self.lowest),
-        };
+        if let Some(first) = self.first.get_mut(self.allocs as usize) {
+            *first = number;
+        }
         if self.allocs < FIRST_ALLOCS {
             self.highest_of_first = number.max(self.highest_of_first);
         }
@@ -185,10 +190,10 @@ impl FirstGenerations {
     }
 
     /// What begins with the first allocation is whole. Else ALLOCs of higher generations may have
-    /// come before the record, while a thread with a lower one was late.
+    /// come before the record, while a thread with a lower one was late, if with the very first.
     fn from(self) -> u64 {
-        match self.lowest {
-            1 => 1,
+        match self.first {
+            [1, 0..=OF_BEGINNING] => 1,
             _ => self.highest_of_first,
         }
     }
@@ -255,6 +260,29 @@ impl Facts {
         if self.far_addresses.len() < MAX_FAR {
             self.far_addresses.insert(key);
         }
+    }
+
+    /// A FREE at `freed` after the one at `before`, no ALLOC between.
+    pub fn see_second_free(&mut self, before: RecordPoint, freed: RecordPoint) {
+        self.second_gaps.add(freed.since(before));
+        if self.second_spans.len() < MAX_FREES {
+            self.second_spans.push((before.number, freed.number));
+        }
+    }
+
+    /// How many moments are needed at the least, so that one lies between each second FREE and the
+    /// FREE before it: losses in bursts need few.
+    pub fn moments_of_second_frees(&self) -> u64 {
+        let mut spans = self.second_spans.clone();
+        spans.sort_unstable_by_key(|(_, freed)| *freed);
+        let (mut moments, mut last) = (0, None);
+        for (before, freed) in spans {
+            if last.is_none_or(|last| last < before) {
+                moments += 1;
+                last = Some(freed);
+            }
+        }
+        moments
     }
 
     /// How many addresses had messages that were late by far.
@@ -351,6 +379,35 @@ mod tests {
             position: number,
             number,
         }
+    }
+
+    #[test]
+    fn a_record_begins_with_its_process_where_its_first_alloc_is_the_first() {
+        let from = |numbers: &[u64]| {
+            let mut first = FirstGenerations::default();
+            numbers.iter().for_each(|number| first.see(*number));
+            first.from()
+        };
+        assert_eq!(from(&[1, 3, 2, 4]), 1);
+        // Others may have come before.
+        assert_eq!(from(&[2, 1, 3, 7]), 7);
+        assert_eq!(from(&[20, 21, 23, 22]), 23);
+        // A thread was late with the very first.
+        assert_eq!(from(&[20, 21, 1, 22]), 22);
+    }
+
+    #[test]
+    fn what_one_moment_explains_is_one_piece() {
+        let moments = |spans: &[(u64, u64)]| {
+            let mut facts = Facts::default();
+            for (before, freed) in spans {
+                facts.see_second_free(at(*before), at(*freed));
+            }
+            facts.moments_of_second_frees()
+        };
+        assert_eq!(moments(&[(1, 50), (20, 60), (30, 55)]), 1);
+        assert_eq!(moments(&[(1, 3), (20, 22), (30, 33)]), 3);
+        assert_eq!(moments(&[]), 0);
     }
 
     #[test]
