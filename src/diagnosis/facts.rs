@@ -166,8 +166,6 @@ pub(super) struct Facts {
 #[derive(Clone, Copy, Debug, Default)]
 struct FirstGenerations {
     allocs: u64,
-    /// Of the first two ALLOCs.
-    first: [u64; 2],
     /// Of the first few ALLOCs.
     highest_of_first: u64,
 }
@@ -175,27 +173,18 @@ struct FirstGenerations {
 /// ALLOCs with which a record begins: as many threads may each have one on its way.
 const FIRST_ALLOCS: u64 = 64;
 
-/// The second ALLOC of a record that begins with its process has a generation up to this.
-const OF_BEGINNING: u64 = 3;
-
 impl FirstGenerations {
     fn see(&mut self, number: u64) {
-        if let Some(first) = self.first.get_mut(self.allocs as usize) {
-            *first = number;
-        }
         if self.allocs < FIRST_ALLOCS {
             self.highest_of_first = number.max(self.highest_of_first);
         }
         self.allocs += 1;
     }
 
-    /// What begins with the first allocation is whole. Else ALLOCs of higher generations may have
-    /// come before the record, while a thread with a lower one was late, if with the very first.
+    /// ALLOCs of higher generations may have come before the record, while threads with lower ones
+    /// were late, if with the very first.
     fn from(self) -> u64 {
-        match self.first {
-            [1, 0..=OF_BEGINNING] => 1,
-            _ => self.highest_of_first,
-        }
+        self.highest_of_first
     }
 }
 
@@ -382,18 +371,17 @@ mod tests {
     }
 
     #[test]
-    fn a_record_begins_with_its_process_where_its_first_alloc_is_the_first() {
+    fn a_record_is_whole_from_the_highest_generation_of_its_beginning_on() {
         let from = |numbers: &[u64]| {
             let mut first = FirstGenerations::default();
             numbers.iter().for_each(|number| first.see(*number));
             first.from()
         };
-        assert_eq!(from(&[1, 3, 2, 4]), 1);
-        // Others may have come before.
+        // Others may have come before, and a thread was late with the very first.
         assert_eq!(from(&[2, 1, 3, 7]), 7);
-        assert_eq!(from(&[20, 21, 23, 22]), 23);
-        // A thread was late with the very first.
         assert_eq!(from(&[20, 21, 1, 22]), 22);
+        let many: Vec<u64> = (1..1000).collect();
+        assert_eq!(from(&many), FIRST_ALLOCS);
     }
 
     #[test]
