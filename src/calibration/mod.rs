@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 
 use crate::diagnosis::{CONFIDENT, Cause};
-use program::Program;
+use program::ClientProgram;
 use runs::PlantedRun;
 pub use runs::RunsOn;
 
@@ -39,7 +39,7 @@ pub struct CalibrationPlan<'a> {
     /// Only runs of this cause.
     pub only: Option<Cause>,
     /// Whose traffic it is, where it is not the engine's.
-    pub program: Option<&'a Program>,
+    pub program: Option<&'a ClientProgram>,
     /// Set by somebody who wants it to end early.
     pub interrupt: &'a AtomicBool,
 }

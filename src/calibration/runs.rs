@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::forms::{Form, Shape, present};
 use super::machine::MachineState;
-use super::program::{self, Program, ProgramError};
+use super::program::{self, ClientProgram, ProgramError};
 use super::{CalibrationPlan, mesh, transform};
 use crate::diagnosis::{Cause, Circumstances, Diagnoser, Diagnosis};
 use crate::engine::controlled::machine::{RunEnd, Setup, SetupError};
@@ -140,7 +140,7 @@ impl PlantedRun {
 
 /// What is drawn for a run.
 struct Drawn<'a> {
-    program: Option<&'a Program>,
+    program: Option<&'a ClientProgram>,
     interrupt: &'a AtomicBool,
     seed: u64,
     run: u64,
