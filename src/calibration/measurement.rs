@@ -95,7 +95,8 @@ impl Measurement {
             );
         }
         let all = self.by_condition();
-        if !all.is_empty() {
+        // A program's runs are few.
+        if !all.is_empty() && self.program.is_none() {
             text += "\n| condition | runs | right first | confident | cannot tell | confident and wrong |\n";
             text += "|---|---|---|---|---|---|\n";
             for (condition, tally) in all {

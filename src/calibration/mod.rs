@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 
 use crate::diagnosis::{CONFIDENT, Cause};
-use program::Program;
+use program::ClientProgram;
 use runs::PlantedRun;
 pub use runs::RunsOn;
 
@@ -39,7 +39,7 @@ pub struct CalibrationPlan<'a> {
     /// Only runs of this cause.
     pub only: Option<Cause>,
     /// Whose traffic it is, where it is not the engine's.
-    pub program: Option<&'a Program>,
+    pub program: Option<&'a ClientProgram>,
     /// Set by somebody who wants it to end early.
     pub interrupt: &'a AtomicBool,
 }
@@ -81,8 +81,8 @@ pub struct Row {
     #[serde(default)]
     pub conditions: BTreeMap<String, Tally>,
     /// The runs in which the planted cause was not first or another was named with confidence:
-    /// `RUN/form/layout/semantics`, of real threads with the state of the machine, and what was
-    /// ranked first.
+    /// `RUN/form/layout/semantics` (no layout of a program, which has its own), of real threads
+    /// with the state of the machine, and what was ranked first.
     pub missed: Vec<String>,
 }
 
@@ -202,9 +202,13 @@ impl Row {
 impl PlantedRun {
     /// What it is called among those of its cause.
     fn name(&self, run: u64) -> String {
+        let shape = match self.is_program {
+            true => format!("{}/{}", self.shape.form, self.shape.semantics),
+            false => self.shape.to_string(),
+        };
         match self.machine {
-            Some(machine) => format!("{run}/{}/{machine}", self.shape),
-            None => format!("{run}/{}", self.shape),
+            Some(machine) => format!("{run}/{shape}/{machine}"),
+            None => format!("{run}/{shape}"),
         }
     }
 
@@ -213,9 +217,9 @@ impl PlantedRun {
         let shape = self.shape;
         let mut conditions = vec![
             format!("record: {}", shape.form),
-            format!("layout: {}", shape.layout),
             format!("semantics: {}", shape.semantics),
         ];
+        conditions.extend((!self.is_program).then(|| format!("layout: {}", shape.layout)));
         conditions.extend(self.machine.map(|machine| format!("machine: {machine}")));
         conditions
     }

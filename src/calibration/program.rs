@@ -26,7 +26,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A program and what is known of it.
 #[derive(Clone, Debug)]
-pub struct Program {
+pub struct ClientProgram {
     /// For the shell; `{socket}` stands for the server's path, which is in `HEISENBED_SOCKET`, too.
     pub command: String,
     /// The cause that it has in itself; none: it is correct.
@@ -52,7 +52,7 @@ pub enum ProgramError {
     Silent,
 }
 
-impl Program {
+impl ClientProgram {
     /// The causes that runs of it can have; the first is what it has in itself.
     pub fn causes(&self) -> Vec<Option<Cause>> {
         match self.plants {

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::forms::{Form, Shape, present};
 use super::machine::MachineState;
-use super::program::{self, Program, ProgramError};
+use super::program::{self, ClientProgram, ProgramError};
 use super::{CalibrationPlan, mesh, transform};
 use crate::diagnosis::{Cause, Circumstances, Diagnoser, Diagnosis};
 use crate::engine::controlled::machine::{RunEnd, Setup, SetupError};
@@ -89,6 +89,8 @@ pub struct PlantedRun {
     pub cause: Option<Cause>,
     /// The shape of the record.
     pub shape: Shape,
+    /// Whether it is somebody's program, which has a layout of its own.
+    pub is_program: bool,
     /// Where it ran, of real threads.
     pub machine: Option<MachineState>,
     /// The record.
@@ -119,6 +121,7 @@ impl PlantedRun {
         Ok(PlantedRun {
             cause,
             shape: drawn.shape,
+            is_program: plan.program.is_some(),
             machine: drawn.machine,
             seen,
             circumstances,
@@ -137,7 +140,7 @@ impl PlantedRun {
 
 /// What is drawn for a run.
 struct Drawn<'a> {
-    program: Option<&'a Program>,
+    program: Option<&'a ClientProgram>,
     interrupt: &'a AtomicBool,
     seed: u64,
     run: u64,
@@ -290,10 +293,17 @@ impl Drawn<'_> {
 
     /// A run of a program that has `cause` in itself.
     fn of_program(&mut self, cause: Cause) -> Result<Record, PlantError> {
-        match self.correct_run(0)? {
-            (seen, _) if seen.is_empty() => Err(self.not_struck(cause)),
-            record => Ok(record),
+        let (seen, complete) = self.correct_run(0)?;
+        let is_hidden = cause == Cause::Loss && !transform::shows_loss(&seen);
+        if seen.is_empty() || is_hidden {
+            return Err(self.not_struck(cause));
         }
+        if cause == Cause::RealLeak && self.shape.form == Form::Log {
+            // The server notices that the client has ended.
+            let (last, pid) = (seen.len() - 1, program::first_process(&seen));
+            return Ok((transform::swept_after(seen, last, pid), complete));
+        }
+        Ok((seen, complete))
     }
 
     fn mesh(&mut self) -> Result<Record, PlantError> {

@@ -84,6 +84,8 @@ pub(super) struct Facts {
     /// A FREE after a FREE, no ALLOC between.
     pub second_frees: Sightings,
     pub second_gaps: Gaps,
+    /// From the FREE before to each of those, by number, as far as they are kept.
+    second_spans: Vec<(u64, u64)>,
     /// A FREE of an address that no message named before.
     pub first_frees: Sightings,
     /// When those came, among the messages since the record or the server began.
@@ -164,7 +166,6 @@ pub(super) struct Facts {
 #[derive(Clone, Copy, Debug, Default)]
 struct FirstGenerations {
     allocs: u64,
-    lowest: u64,
     /// Of the first few ALLOCs.
     highest_of_first: u64,
 }
@@ -174,23 +175,16 @@ const FIRST_ALLOCS: u64 = 64;
 
 impl FirstGenerations {
     fn see(&mut self, number: u64) {
-        self.lowest = match self.allocs {
-            0 => number,
-            _ => number.min(self.lowest),
-        };
         if self.allocs < FIRST_ALLOCS {
             self.highest_of_first = number.max(self.highest_of_first);
         }
         self.allocs += 1;
     }
 
-    /// What begins with the first allocation is whole. Else ALLOCs of higher generations may have
-    /// come before the record, while a thread with a lower one was late.
+    /// ALLOCs of higher generations may have come before the record, while threads with lower ones
+    /// were late, if with the very first.
     fn from(self) -> u64 {
-        match self.lowest {
-            1 => 1,
-            _ => self.highest_of_first,
-        }
+        self.highest_of_first
     }
 }
 
@@ -255,6 +249,29 @@ impl Facts {
         if self.far_addresses.len() < MAX_FAR {
             self.far_addresses.insert(key);
         }
+    }
+
+    /// A FREE at `freed` after the one at `before`, no ALLOC between.
+    pub fn see_second_free(&mut self, before: RecordPoint, freed: RecordPoint) {
+        self.second_gaps.add(freed.since(before));
+        if self.second_spans.len() < MAX_FREES {
+            self.second_spans.push((before.number, freed.number));
+        }
+    }
+
+    /// How many moments are needed at the least, so that one lies between each second FREE and the
+    /// FREE before it: losses in bursts need few.
+    pub fn moments_of_second_frees(&self) -> u64 {
+        let mut spans = self.second_spans.clone();
+        spans.sort_unstable_by_key(|(_, freed)| *freed);
+        let (mut moments, mut last) = (0, None);
+        for (before, freed) in spans {
+            if last.is_none_or(|last| last < before) {
+                moments += 1;
+                last = Some(freed);
+            }
+        }
+        moments
     }
 
     /// How many addresses had messages that were late by far.
@@ -351,6 +368,34 @@ mod tests {
             position: number,
             number,
         }
+    }
+
+    #[test]
+    fn a_record_is_whole_from_the_highest_generation_of_its_beginning_on() {
+        let from = |numbers: &[u64]| {
+            let mut first = FirstGenerations::default();
+            numbers.iter().for_each(|number| first.see(*number));
+            first.from()
+        };
+        // Others may have come before, and a thread was late with the very first.
+        assert_eq!(from(&[2, 1, 3, 7]), 7);
+        assert_eq!(from(&[20, 21, 1, 22]), 22);
+        let many: Vec<u64> = (1..1000).collect();
+        assert_eq!(from(&many), FIRST_ALLOCS);
+    }
+
+    #[test]
+    fn what_one_moment_explains_is_one_piece() {
+        let moments = |spans: &[(u64, u64)]| {
+            let mut facts = Facts::default();
+            for (before, freed) in spans {
+                facts.see_second_free(at(*before), at(*freed));
+            }
+            facts.moments_of_second_frees()
+        };
+        assert_eq!(moments(&[(1, 50), (20, 60), (30, 55)]), 1);
+        assert_eq!(moments(&[(1, 3), (20, 22), (30, 33)]), 3);
+        assert_eq!(moments(&[]), 0);
     }
 
     #[test]

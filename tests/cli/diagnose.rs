@@ -10,7 +10,8 @@ use std::path::Path;
 use connections::message;
 
 use crate::common::{run, run_json};
-use heisenbed::diagnosis::{CONFIDENT, Circumstances, Diagnoser};
+use heisenbed::diagnosis::{CONFIDENT, Cause, Circumstances, Diagnoser, Diagnosis};
+use heisenbed::trace::observation::Observation;
 use heisenbed::tracking::MessageKind;
 use serde_json::Value;
 
@@ -534,6 +535,24 @@ fn frees_that_are_read_before_their_allocs_are_not_lost() {
         confident.iter().all(|cause| *cause == Cause::Reordering),
         "{diagnosis:?}"
     );
+}
+
+#[test]
+fn the_first_allocs_of_a_thread_that_are_lost_are_no_certain_double_release() {
+    // A thread ends, another one gets its addresses, and its first messages are lost in one burst.
+    let addresses = |sign: &str| -> String {
+        (0..14)
+            .map(|at| format!("{sign}{:x} ", 0x100 + at * 16))
+            .collect()
+    };
+    let lives = format!("{}{}", addresses("+"), addresses("-")).repeat(6);
+    let (diagnosis, _) = of_text(&log(&format!("{lives}{}{lives}", addresses("-"))));
+    let causes = diagnosis["causes"].as_array().expect("causes").iter();
+    let double = causes
+        .filter(|cause| cause["cause"] == "double-release")
+        .map(|cause| cause["score"].as_f64().expect("a score"))
+        .fold(0.0, f64::max);
+    assert!(double < CONFIDENT, "{diagnosis}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::super::outcome::{CommandOutcome, Context, Format};
 use super::super::progress::Progress;
 use super::DiagnoseArgs;
 use crate::calibration::measurement::{Measurement, joined};
-use crate::calibration::program::Program;
+use crate::calibration::program::ClientProgram;
 use crate::calibration::{CalibrationPlan, Confusion, RunsOn, calibrate};
 use crate::diagnosis::{CONFIDENT, Cause};
 use crate::numbers::plural;
@@ -32,7 +32,7 @@ pub(super) fn run(args: &DiagnoseArgs, context: &Context) -> CommandOutcome {
 fn measure(args: &DiagnoseArgs, context: &Context) -> Result<CommandOutcome, String> {
     let started = Instant::now();
     let seed = context.seed.unwrap_or(0);
-    let program = args.program.clone().map(|command| Program {
+    let program = args.program.clone().map(|command| ClientProgram {
         command,
         plants: args.plants,
     });

@@ -137,7 +137,7 @@ impl PendingFree {
             Some(before) => {
                 let sighting = ledger.sighting(&[before, self.freed]);
                 ledger.facts.second_frees.add(sighting);
-                ledger.facts.second_gaps.add(self.freed.since(before));
+                ledger.facts.see_second_free(before, self.freed);
             }
             None => ledger.first_free(self.freed),
         }

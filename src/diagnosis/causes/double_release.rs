@@ -22,7 +22,8 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     let inferred = facts.second_frees.inferred();
     let sure = shares.second_double / inferred.max(1) as f64;
     // A few lost ALLOCs leave the same, where by chance no FREE is lost.
-    let sure = sure.min(1.0 - 1.0 / (inferred as f64 + 2.0));
+    let moments = inferred.min(facts.moments_of_second_frees().max(1));
+    let sure = sure.min(1.0 - 1.0 / (moments as f64 + 2.0));
     let sure = match facts.first_frees.inferred() {
         0 => sure,
         _ => sure.min(BESIDE_UNNAMED),

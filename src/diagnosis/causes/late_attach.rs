@@ -11,8 +11,9 @@ use super::shares::Shares;
 use crate::numbers::plural;
 
 /// Messages that may come before the first FREE of an earlier buffer: at the beginning all that is
-/// live is earlier.
-const BEFORE_FIRST: u64 = 12;
+/// live is earlier. A socket that is full from the start takes a few more messages before the rest
+/// is lost.
+const BEFORE_FIRST: u64 = 2;
 /// The highest score where messages may be lost: a burst that takes the first ALLOCs of a thread
 /// leaves the same, and a FREE after a FREE at an address that was used before.
 const BESIDE_LOSSES: f64 = CONFIDENT - 0.05;

@@ -12,8 +12,8 @@ use super::evidence::{Evidence, at_least_one};
 use super::shares::Shares;
 use crate::numbers::plural;
 
-/// How sure a loss is by the sureness of each division: many pieces of one kind, which another cause
-/// may have left as well, are no surer than that is.
+/// How sure a loss is by the sureness of each division: many pieces of one kind, which another
+/// cause may have left as well, are no surer than that is.
 fn surely(facts: &Facts, shares: &Shares) -> f64 {
     let firm = (shares.lost_frees - shares.far_lost).max(0.0) + facts.lost_allocs.count as f64;
     let far = facts.far_late_frees.count + facts.far_early_frees.count;

@@ -174,14 +174,20 @@ impl Shares {
         if count == 0.0 {
             return;
         }
+        // What one burst of losses leaves is one piece, however many FREEs that are.
+        let moments = facts.moments_of_second_frees().max(1) as f64;
         // How much likelier the gaps are if they are those of second releases.
         let gaps = facts.second_gaps.sum(&facts.cycles, |longer| {
             (CLOSE * CLOSENESS * longer.powf(CLOSENESS - 1.0) + 1.0 - CLOSE).ln()
         });
+        let gaps = match gaps > 0.0 {
+            true => gaps * (moments / count).min(1.0),
+            false => gaps,
+        };
         // How much likelier that so few FREEs are missing: a loss takes as many FREEs as ALLOCs.
         let unnamed = facts.first_frees.inferred().min(FEW_UNNAMED) as f64;
         let missing = self.lost_frees.min(4096.0);
-        let without_alloc = count + self.far_lost.min(4096.0);
+        let without_alloc = count.min(moments) + self.far_lost.min(4096.0);
         let counts = unnamed * UNNAMED.ln()
             + missing * MISTAKEN.ln()
             + (without_alloc + missing) * 2_f64.ln()
