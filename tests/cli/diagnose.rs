@@ -2,6 +2,7 @@
 //! runs with a known cause.
 
 mod calibrated;
+mod coherence;
 mod connections;
 
 use std::fs;
@@ -10,7 +11,8 @@ use std::path::Path;
 use connections::message;
 
 use crate::common::{run, run_json};
-use heisenbed::diagnosis::{CONFIDENT, Circumstances, Diagnoser};
+use heisenbed::diagnosis::{CONFIDENT, Cause, Circumstances, Diagnoser, Diagnosis};
+use heisenbed::trace::observation::Observation;
 use heisenbed::tracking::MessageKind;
 use serde_json::Value;
 
