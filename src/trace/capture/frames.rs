@@ -30,7 +30,7 @@ pub(crate) struct CaptureAccount {
     pub(crate) unknown_frames: u64,
     /// Bytes before the first frame, of streams whose start is damaged.
     pub(crate) skipped_bytes: u64,
-    /// Of those: in streams where it was more than the rest of one frame, so that messages are lost.
+    /// Of those: in streams where it was more than the rest of one frame: messages are lost.
     pub(crate) lost_bytes: u64,
     /// Bytes of frames that never became whole.
     pub(crate) torn_bytes: u64,
@@ -52,7 +52,10 @@ impl CaptureAccount {
         let lost = || {
             (self.lost_bytes > 0).then(|| {
                 let bytes = grouped(self.lost_bytes);
-                format!("{bytes} bytes before the first message were passed over: what they say is not known")
+                format!(
+                    "{bytes} bytes before the first message were passed over: what they say is not \
+                     known"
+                )
             })
         };
         let unknown = || {
