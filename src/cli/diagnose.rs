@@ -235,7 +235,7 @@ fn diagnose_records(
     let Some(mut source) = allocation::source(header, text) else {
         return Err("it is about messages".to_owned());
     };
-    let mut diagnoser = Diagnoser::default();
+    let mut diagnoser = Diagnoser::of_records();
     let mut check = AllocationCheck::new(format.begins_in_the_middle());
     let mut allocations: BTreeMap<StackId, u64> = BTreeMap::new();
     let mut progress = Progress::new(context.quiet, "diagnose", "lines", positions);

@@ -121,6 +121,17 @@ pub enum ReproducerError {
         /// The name.
         name: String,
     },
+    /// Its keys say one order or publication, its steps are written in another.
+    #[error(
+        "scenario: `order = \"{order}\"` and `publish = \"{publish}\"` contradict the steps of its \
+         discipline: write the steps so, or the keys as the steps are"
+    )]
+    Contradiction {
+        /// The order that the key says.
+        order: Order,
+        /// The publication that the key says.
+        publish: Publication,
+    },
     /// Its scenario is wrong.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
@@ -242,6 +253,10 @@ impl Reproducer {
                 name: self.stray_thread(),
             })?;
         let compact = self.scenario.clone();
+        let (order, publish) = (compact.order, compact.publish);
+        if compact.discipline.with(order, publish) != compact.discipline {
+            return Err(ReproducerError::Contradiction { order, publish });
+        }
         let scenario = Scenario {
             name: compact.name,
             about: self.about.clone(),

@@ -6,9 +6,9 @@ use crate::tracking::entry::Class;
 use crate::tracking::{Message, MessageKind};
 
 /// The class of buffers whose memory is not named; the other classes follow it.
-const BUFFER: u8 = 0;
+const BUFFER: u16 = 0;
 /// Buffers, circular buffers, kernels.
-const CLASSES: u8 = 3;
+const CLASSES: u16 = 3;
 
 /// Which address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,7 +16,9 @@ pub(super) struct AddressKey {
     pub device: i32,
     pub address: u64,
     /// Buffers, circular buffers and kernels apart; and the memory, where every message names it.
-    class: u8,
+    class: u16,
+    /// Whose addresses: in an allocator's own record each process has its own; 0 elsewhere.
+    process: u32,
 }
 
 impl AddressKey {
@@ -35,6 +37,18 @@ impl AddressKey {
             device: message.device,
             address: message.address,
             class: kind + memory,
+            process: 0,
+        }
+    }
+
+    /// The address that an allocator's own record is about: its key has the memory, under any name,
+    /// and the process.
+    pub fn of_record(message: &Message) -> AddressKey {
+        AddressKey {
+            device: message.device,
+            address: message.address,
+            class: CLASSES * (1 + u16::from(message.buffer_type)),
+            process: message.pid.cast_unsigned(),
         }
     }
 
@@ -44,6 +58,7 @@ impl AddressKey {
             device,
             address,
             class: BUFFER,
+            process: 0,
         }
     }
 
@@ -68,15 +83,17 @@ impl AddressKey {
             positions: points.iter().map(|point| point.position).collect(),
             device: Some(self.device),
             address: Some(self.address),
-            class: Class::from_index(self.class % CLASSES),
+            class: u8::try_from(self.class % CLASSES)
+                .ok()
+                .and_then(Class::from_index),
             number: None,
         }
     }
 }
 
 /// Added to the class where the memory is named.
-fn memory_class(memory: Memory) -> u8 {
-    CLASSES * (1 + memory as u8)
+fn memory_class(memory: Memory) -> u16 {
+    CLASSES * (1 + memory as u16)
 }
 
 /// One life of an address.

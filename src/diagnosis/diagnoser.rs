@@ -10,6 +10,7 @@ use super::address::AddressKey;
 use super::addresses::Addresses;
 use super::arrivals::{Arrival, Arrivals, is_numbered};
 use super::causes;
+use super::coherence::Coherence;
 use super::facts::Circumstances;
 use super::ledger::Ledger;
 use super::outcome::Diagnosis;
@@ -28,9 +29,21 @@ pub struct Diagnoser {
     decided: VecDeque<Arrival>,
     /// Messages of all kinds.
     number: u64,
+    /// Whether it is an allocator's own record: text, that has no frames to misread.
+    is_allocators: bool,
+    coherence: Coherence,
 }
 
 impl Diagnoser {
+    /// One for what an allocator recorded of itself: each process and each memory has addresses of
+    /// its own there, and any number may be a device or a size.
+    pub fn of_records() -> Diagnoser {
+        Diagnoser {
+            is_allocators: true,
+            ..Diagnoser::default()
+        }
+    }
+
     /// Takes the next observation.
     pub fn observe(&mut self, observation: &Observation) {
         let at = RecordPoint {
@@ -106,6 +119,7 @@ impl Diagnoser {
             mut clients,
         } = self.ledger;
         facts.cuts = clients.cuts();
+        facts.doubts = self.coherence.doubts(&facts);
         let end = RecordPoint {
             position: 0,
             number: self.number,
@@ -129,7 +143,9 @@ impl Diagnoser {
         if seen.message.kind.role().is_none() {
             return;
         }
-        if let Some(oddity) = seen.oddity() {
+        if !self.is_allocators
+            && let Some(oddity) = seen.oddity()
+        {
             return self.note_oddity(oddity, seen.at);
         }
         let facts = &mut self.ledger.facts;
@@ -177,6 +193,8 @@ impl Diagnoser {
         {
             facts.see_generation(generation);
         }
+        let lives = self.addresses.lives_at(key, seen);
+        self.coherence.take(key, seen, lives);
         self.addresses.take(key, seen, &mut self.ledger);
     }
 
@@ -192,7 +210,10 @@ impl Diagnoser {
 
     /// The address that a message is about; none where it does not say enough.
     fn key(&self, seen: &SeenMessage<'_>) -> Option<AddressKey> {
-        let key = AddressKey::of(seen.message);
+        let key = match self.is_allocators {
+            true => AddressKey::of_record(seen.message),
+            false => AddressKey::of(seen.message),
+        };
         if seen.complete {
             return Some(key);
         }
@@ -229,5 +250,6 @@ impl Diagnoser {
         }
         clients.clear();
         facts.begin_epoch(at);
+        self.coherence.server_starts();
     }
 }

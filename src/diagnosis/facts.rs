@@ -157,6 +157,8 @@ pub(super) struct Facts {
     pub cycles: Gaps,
     /// Addresses that were not followed because too many were live.
     pub not_followed: u64,
+    /// Why the record cannot be what one server got, whole and in order, in sentences.
+    pub doubts: Vec<String>,
     /// Divergences, as the check without truth counts them.
     pub kinds: BTreeMap<Kind, u64>,
     pub first: Option<(Kind, Sighting)>,

@@ -11,6 +11,10 @@
 //! evidence that it leaves and of what would speak against it, and weighs the counts by it
 //! (`causes`).
 //!
+//! Before that it is asked whether the record can be what one server got, whole and in order
+//! (`coherence`): a log that was filtered, joined or turned round has causes that nobody's traffic
+//! had, and none is named.
+//!
 //! What holds:
 //! - A piece of evidence speaks for one cause in full, or for several in shares that sum up to one.
 //!   A cause's score grows with how much there is and falls with how much of all evidence others
@@ -26,6 +30,7 @@ mod addresses;
 mod arrivals;
 mod causes;
 mod clients;
+mod coherence;
 mod diagnoser;
 mod facts;
 mod gaps;

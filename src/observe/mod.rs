@@ -94,11 +94,11 @@ pub fn each(trace: &TraceFile, visit: &mut Visit) -> Result<Seen, ObserveError> 
             let account = pushed(visit, |sink| capture::messages(trace, header, sink));
             Ok(Seen {
                 position_word: "message",
-                complete: account.damage.is_none(),
+                complete: account.damage.is_none() && account.lost_bytes == 0,
                 begins_in_the_middle: account.skipped_bytes > 0,
                 positions: account.messages + account.unknown_frames,
                 unrecognised: account.unknown_frames,
-                damage: account.damage,
+                damage: account.incompleteness(),
                 ..Seen::default()
             })
         }

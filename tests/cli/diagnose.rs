@@ -2,6 +2,7 @@
 //! runs with a known cause.
 
 mod calibrated;
+mod coherence;
 mod connections;
 
 use std::fs;

@@ -22,7 +22,9 @@ pub(super) fn check_capture(
     let found = check.finish();
     let mut summary = VerdictSummary::new(0, 0);
     let report = super::report(&found, "a capture");
-    summary.add(&super::with_damage(report, 0, account.damage.as_deref()));
+    let missing = account.incompleteness();
+    let report = super::with_damage(report, 0, missing.as_deref());
+    summary.add(&report);
     summary.elapsed_s = started.elapsed().as_secs_f64();
     let stdout = match context.format {
         Format::Json => {

@@ -50,6 +50,14 @@ enum FollowedAddress {
     Named(Box<NamedAddress>, u64),
 }
 
+/// Where something is live at an address that is released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LivesAt {
+    OwnDevice,
+    OtherDevice,
+    Nowhere,
+}
+
 /// Lives of an address after which what did not come before is not late by little.
 const NEAR_CYCLES: u64 = 3;
 
@@ -96,6 +104,19 @@ impl Addresses {
         ledger.facts.peak_live = ledger.facts.peak_live.max(self.live);
         if address.is_settled() {
             self.remember_settled(key, seen.at.number);
+        }
+    }
+
+    /// Where something is live at the address of a message that releases.
+    pub fn lives_at(&self, key: AddressKey, seen: &SeenMessage<'_>) -> LivesAt {
+        let is_live = |key: AddressKey| self.table.get(&key).is_some_and(|at| at.has_life());
+        if seen.opens() || is_live(key) {
+            return LivesAt::OwnDevice;
+        }
+        let mut others = (0..TRIED_DEVICES).map(|device| key.on_device(device));
+        match others.any(is_live) {
+            true => LivesAt::OtherDevice,
+            false => LivesAt::Nowhere,
         }
     }
 

@@ -29,6 +29,14 @@ pub(super) fn advice(facts: &Facts, causes: &[Suspect], trouble: bool) -> Vec<St
     if settled || !trouble {
         return advice;
     }
+    if !facts.doubts.is_empty() {
+        advice.push(
+            "the record as one server wrote it, every line once, in its order: not filtered, not \
+             joined with another (`serve --record`)"
+                .to_owned(),
+        );
+        return advice;
+    }
     let suspected = |cause| causes.iter().any(|suspect| suspect.cause == cause);
     if !facts.generations
         && (suspected(Cause::Loss)
@@ -82,7 +90,7 @@ pub(super) fn advice(facts: &Facts, causes: &[Suspect], trouble: bool) -> Vec<St
 
 /// What else should be known.
 pub(super) fn notes(facts: &Facts) -> Vec<String> {
-    let mut notes = Vec::new();
+    let mut notes = facts.doubts.clone();
     if facts.known_before > 0 {
         notes.push(format!(
             "the server knew {} that the record does not show: it began before the record",

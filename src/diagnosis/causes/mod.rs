@@ -27,7 +27,7 @@ mod shares;
 mod type_aliasing;
 
 use super::facts::Facts;
-use super::outcome::Diagnosis;
+use super::outcome::{CONFIDENT, Diagnosis, PROBABLE};
 use super::suspect::{Cause, Exhibit, Suspect, with_names_of};
 use crate::tracking::entry::Class;
 use evidence::Evidence;
@@ -71,6 +71,13 @@ const SPILL: [(Cause, Cause, f64); 28] = {
 /// A record of so many messages halves what is inferred from it.
 const SHORT: f64 = 20.0;
 
+/// The highest score of a cause in a record that cannot be what one server got: it is mentioned.
+const DOUBTFUL: f64 = PROBABLE - 0.1;
+
+/// The highest score that one piece of evidence gives: what has no cause of its own here leaves
+/// one as well.
+const ONE_PIECE: f64 = CONFIDENT - 0.05;
+
 /// Below this, a suspect is not worth a line.
 const MENTIONED: f64 = 0.05;
 
@@ -87,13 +94,15 @@ pub(super) fn weigh(facts: Facts) -> Diagnosis {
         .iter()
         .filter(|(_, evidence)| evidence.count > 0)
         .map(|(cause, evidence)| suspect(*cause, evidence, &all, known))
+        .map(|suspect| suspect.in_doubt(&facts))
         .filter(|suspect| suspect.score >= MENTIONED)
         .collect();
     causes.sort_by(|a, b| b.score.total_cmp(&a.score).then(b.count.cmp(&a.count)));
     let trouble = !facts.kinds.is_empty()
         || all
             .iter()
-            .any(|(_, evidence)| evidence.count > 0 && evidence.amount > 0.0);
+            .any(|(_, evidence)| evidence.count > 0 && evidence.amount > 0.0)
+        || !facts.doubts.is_empty();
     let advice = advice::advice(&facts, &causes, trouble);
     let notes = advice::notes(&facts);
     Diagnosis {
@@ -154,6 +163,24 @@ fn suspect(cause: Cause, evidence: &Evidence, all: &[(Cause, Evidence)], known: 
         count: evidence.count,
         says: with_names_of(class_of(&exhibits), &evidence.says),
         exhibits,
+    }
+}
+
+impl Suspect {
+    /// The same, no surer than the record is whole, and than one piece of evidence makes it.
+    fn in_doubt(self, facts: &Facts) -> Suspect {
+        // Two memories at one address and a frame of two messages are proof by themselves.
+        let is_proof = matches!(self.cause, Cause::TypeAliasing | Cause::LayoutMismatch);
+        let most = match (is_proof, facts.doubts.is_empty(), self.count) {
+            (true, ..) => 1.0,
+            (false, false, _) => DOUBTFUL,
+            (false, true, 0..=1) => ONE_PIECE,
+            (false, true, _) => 1.0,
+        };
+        Suspect {
+            score: self.score.min(most),
+            ..self
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::numbers::{grouped, plural};
 use crate::tracking::codec::{DecodedFrame, Detection, FrameDecoder};
 use crate::tracking::{Layout, resync};
 
@@ -29,6 +30,8 @@ pub(crate) struct CaptureAccount {
     pub(crate) unknown_frames: u64,
     /// Bytes before the first frame, of streams whose start is damaged.
     pub(crate) skipped_bytes: u64,
+    /// Of those: in streams where it was more than the rest of one frame: messages are lost.
+    pub(crate) lost_bytes: u64,
     /// Bytes of frames that never became whole.
     pub(crate) torn_bytes: u64,
     /// Faults that were put in on purpose.
@@ -39,6 +42,30 @@ pub(crate) struct CaptureAccount {
     pub(crate) troubles: Vec<(u32, CaptureTrouble)>,
     /// What is wrong with the file, if anything.
     pub(crate) damage: Option<String>,
+}
+
+impl CaptureAccount {
+    /// What keeps the messages from being all that the clients sent, if anything does.
+    pub(crate) fn incompleteness(&self) -> Option<String> {
+        let frames = self.messages + self.table_requests + self.unknown_frames;
+        let mostly_unknown = self.unknown_frames >= 4 && self.unknown_frames * 2 > frames;
+        let lost = || {
+            (self.lost_bytes > 0).then(|| {
+                let bytes = grouped(self.lost_bytes);
+                format!(
+                    "{bytes} bytes before the first message were passed over: what they say is not \
+                     known"
+                )
+            })
+        };
+        let unknown = || {
+            mostly_unknown.then(|| {
+                let (unknown, frames) = (grouped(self.unknown_frames), plural(frames, "frame"));
+                format!("{unknown} of {frames} are of no known type: what they say is not known")
+            })
+        };
+        self.damage.clone().or_else(lost).or_else(unknown)
+    }
 }
 
 /// Bytes that are no message. Offsets count the bytes of the connection to the server, from 0.
@@ -208,6 +235,10 @@ impl Reading<'_> {
                 },
             );
             self.account.skipped_bytes += skipped as u64;
+            // Less is the rest of a frame that began before the capture.
+            if skipped >= found.layout.frame_bytes() {
+                self.account.lost_bytes += skipped as u64;
+            }
             stream.offset = skipped as u64;
         }
         self.cut(conn, stream, at_ns, &start[skipped..], sink);

@@ -1,0 +1,176 @@
+//! Coherence: whether a record can be what one server got, whole and in its order.
+//!
+//! Logs are shipped, filtered and joined. What they show then looks like a cause that nobody's
+//! traffic had. A record tells it by what no server and no client leaves: lines that all stand
+//! twice, no ALLOC or no FREE at all, answers that one table cannot have given, lives of which
+//! hardly any begins and ends, FREEs that all name another device.
+
+use std::hash::{Hash, Hasher};
+
+use rustc_hash::{FxHashSet, FxHasher};
+
+use super::address::AddressKey;
+use super::addresses::LivesAt;
+use super::facts::Facts;
+use super::seen_message::SeenMessage;
+use crate::numbers::plural;
+use crate::trace::observation::{RefsLeft, ServerAnswer};
+
+/// Messages from which on a record shows what is normal.
+const FEW: u64 = 16;
+/// Messages that are compared with each other; a longer record is not taken for two equal halves.
+const MAX_COMPARED: usize = 1 << 20;
+/// Addresses that are remembered as released by the server's own word.
+const MAX_RELEASED: usize = 1 << 20;
+
+/// What tells it.
+#[derive(Debug, Default)]
+pub(super) struct Coherence {
+    allocs: u64,
+    frees: u64,
+    /// ALLOCs that say what the message before them says.
+    repeated: u64,
+    /// FREEs of what the record shows as live.
+    whole: u64,
+    /// FREEs of what is not live, and of these, those at whose address another device has a buffer.
+    stray: u64,
+    on_other_device: u64,
+    /// FREEs of what the server knew from before the record.
+    known_before: u64,
+    /// One number a message, by what it says.
+    said: Vec<u64>,
+    is_long: bool,
+    /// Addresses that the server released, and not allocated since.
+    released: FxHashSet<AddressKey>,
+    /// Addresses of which it counted several references: each FREE releases one.
+    shared: FxHashSet<AddressKey>,
+    /// FREEs by which it released once more what it had released.
+    contradictions: u64,
+}
+
+impl Coherence {
+    /// Takes a message, before it takes effect.
+    pub fn take(&mut self, key: AddressKey, seen: &SeenMessage<'_>, lives: LivesAt) {
+        let says = says(seen);
+        if seen.opens() {
+            self.allocs += 1;
+            self.repeated += u64::from(self.said.last() == Some(&says));
+            self.released.remove(&key);
+            let is_shared = matches!(seen.server_answer, Some(ServerAnswer::RefCount(2..)));
+            if is_shared && self.shared.len() < MAX_RELEASED {
+                self.shared.insert(key);
+            }
+        } else {
+            self.frees += 1;
+            match lives {
+                LivesAt::OwnDevice => self.whole += 1,
+                LivesAt::OtherDevice => self.on_other_device += 1,
+                LivesAt::Nowhere => {}
+            }
+            self.stray += u64::from(lives != LivesAt::OwnDevice);
+            self.known_before += u64::from(lives != LivesAt::OwnDevice && seen.was_known());
+            self.note_answer(key, seen);
+        }
+        if self.said.len() < MAX_COMPARED {
+            self.said.push(says);
+        } else {
+            self.is_long = true;
+            // The last place serves for the comparison with the message before.
+            self.said[MAX_COMPARED - 1] = says;
+        }
+    }
+
+    /// A server starts: it knows of no release.
+    pub fn server_starts(&mut self) {
+        self.released.clear();
+        self.shared.clear();
+    }
+
+    fn note_answer(&mut self, key: AddressKey, seen: &SeenMessage<'_>) {
+        let left = match seen.server_answer {
+            Some(ServerAnswer::Freed(left)) => left,
+            _ => return,
+        };
+        let is_gone = !matches!(left, RefsLeft::Remaining(1..));
+        if self.shared.contains(&key) {
+            // How many are left is the server's to say.
+        } else if self.released.contains(&key) {
+            self.contradictions += 1;
+        } else if is_gone && self.released.len() < MAX_RELEASED {
+            self.released.insert(key);
+        }
+    }
+
+    /// Why it cannot be what one server got, in sentences.
+    pub fn doubts(&self, facts: &Facts) -> Vec<String> {
+        let mut doubts = Vec::new();
+        // Addresses come back, or FREEs name what is not there: the other kind was left out.
+        if self.frees == 0 && self.allocs >= FEW && facts.reused > 0 {
+            doubts.push(format!(
+                "all {} are ALLOCs, and their addresses come back: FREEs were left out, or these \
+                 clients send none",
+                plural(self.allocs, "message")
+            ));
+        }
+        if self.allocs == 0 && self.frees >= FEW && !facts.kinds.is_empty() {
+            doubts.push(format!(
+                "all {} are FREEs: ALLOCs were left out, or came before the record",
+                plural(self.frees, "message")
+            ));
+        }
+        if self.repeated >= 4 && self.repeated * 4 >= self.allocs {
+            doubts.push(format!(
+                "{} what the message before says: each line seems to stand twice",
+                match self.repeated {
+                    1 => "1 ALLOC says".to_owned(),
+                    count => format!("{} say", plural(count, "ALLOC")),
+                }
+            ));
+        } else if !facts.kinds.is_empty() && self.is_twice_the_same() {
+            doubts.push("its second half says word by word what its first half says".to_owned());
+        } else if self.contradictions > 0 && facts.aliased.count == 0 {
+            doubts.push(format!(
+                "{} the server says it released what it had released before: these are lines of \
+                 several servers, or lines are missing",
+                match self.contradictions {
+                    1 => "once".to_owned(),
+                    count => plural(count, "time"),
+                }
+            ));
+        }
+        let fewer = self.allocs.min(self.frees);
+        if fewer >= FEW && self.whole * 10 < fewer && self.known_before * 10 >= self.frees * 9 {
+            doubts.push(format!(
+                "of {} hardly one has both its ALLOC and its FREE here, in this order: lines are \
+                 missing, or stand in another order than they were written in",
+                plural(self.allocs.max(self.frees), "buffer")
+            ));
+        }
+        let is_elsewhere = self.on_other_device >= 4 && self.on_other_device * 5 >= self.stray * 4;
+        if is_elsewhere && facts.lockstep_allocs == 0 && !facts.kinds.is_empty() {
+            doubts.push(format!(
+                "{} the address of a buffer that is live on another device: who sends them may \
+                 mean that one",
+                plural(self.on_other_device, "FREE") + " name"
+            ));
+        }
+        doubts
+    }
+
+    fn is_twice_the_same(&self) -> bool {
+        let (first, second) = self.said.split_at(self.said.len() / 2);
+        !self.is_long && first.len() as u64 >= FEW && first == second
+    }
+}
+
+/// What a message says, as a number.
+fn says(seen: &SeenMessage<'_>) -> u64 {
+    let mut hasher = FxHasher::default();
+    let message = seen.message;
+    (seen.opens(), message.device, message.address).hash(&mut hasher);
+    (message.pid, message.size_bytes, message.buffer_type).hash(&mut hasher);
+    message.timestamp_ns.hash(&mut hasher);
+    let numbers = message.extension.map(|own| (own.sequence, own.generation));
+    numbers.hash(&mut hasher);
+    hasher.finish()
+}
