@@ -88,7 +88,6 @@ pub fn binary() -> PathBuf {
 pub struct Ran {
     pub json: Value,
     pub code: i32,
-    pub stderr: String,
 }
 
 impl Ran {
@@ -108,13 +107,12 @@ pub fn run(options: &[&str], program: &[&str]) -> Ran {
         .output()
         .unwrap();
     let stdout = String::from_utf8_lossy(&output.stdout);
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr);
     let json = serde_json::from_str(&stdout)
         .unwrap_or_else(|error| panic!("{program:?}: {error}: {stdout}{stderr}"));
     Ran {
         json,
         code: output.status.code().unwrap(),
-        stderr,
     }
 }
 
