@@ -12,7 +12,8 @@ use super::evidence::Evidence;
 use super::shares::Shares;
 use crate::numbers::plural;
 
-/// The highest score where messages are lost: what is live may have lost its FREE in one burst.
+/// The highest score where messages are lost, or may be: what is live may have lost its FREE in one
+/// burst.
 const BESIDE_LOSSES: f64 = 0.7;
 /// What a live buffer is worth where only the rest was released, and nothing says that the clients
 /// have ended.
@@ -55,7 +56,8 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
         proven: amount.min(facts.circumstances.never_released as f64),
         count,
         says: says.join(", "),
-        at_most: (shares.losses > 0.5 && facts.circumstances.never_released == 0)
+        at_most: ((shares.losses > 0.5 || facts.first_frees.inferred() > 0)
+            && facts.circumstances.never_released == 0)
             .then_some(BESIDE_LOSSES),
         ..Evidence::default()
     };
