@@ -68,7 +68,7 @@ impl Measurement {
             (None, RunsOn::Threads) => "Real threads".to_owned(),
         };
         format!(
-            "*{who}*: {}, {}, {} build, {}, {}",
+            "*{who}*:\n{}, {}, {} build, {}, {}",
             plural(runs, "run"),
             seeds_words(&self.seeds),
             self.build,

@@ -91,7 +91,7 @@ pub(crate) enum Command {
     Matrix(matrix::MatrixArgs),
     /// Run a program of yours under heisenbed's schedulers: find the interleaving that fails, with
     /// source lines
-    Run(run::RunArgs),
+    Run(run::ProgramRunArgs),
     /// Compile C for `run`, so that loads and stores are seen: takes what your C compiler takes
     #[command(disable_help_flag = true)]
     Cc(CompilerArgs),

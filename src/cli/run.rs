@@ -19,10 +19,10 @@ use super::progress::Progress;
 use super::terminal_style;
 use crate::native::launcher::{LaunchOptions, ProgramOutput};
 use crate::native::minimise::{Minimised, minimise};
-use crate::native::plan::Strategy;
+use crate::native::plan::RunStrategy;
 use crate::native::{
-    Execution, Explained, LaunchError, Launcher, Plan, Program, RunReproducer, Search, SearchPlan,
-    Symbols,
+    Execution, Explained, LaunchError, Launcher, RunPlan, RunReproducer, Search, SearchPlan,
+    Symbols, UserProgram,
 };
 use crate::numbers::{grouped, plural};
 use crate::oracle::Verdict;
@@ -44,10 +44,10 @@ const MAX_STEPS: u64 = 1_000_000;
     heisenbed replay race.toml\n  \
     heisenbed run --strategy observe -- pigz -k file"
 )]
-pub(crate) struct RunArgs {
+pub(crate) struct ProgramRunArgs {
     /// Who decides which thread goes on
-    #[arg(long, value_enum, default_value_t = StrategyArg::Pos)]
-    pub(crate) strategy: StrategyArg,
+    #[arg(long, value_enum, default_value_t = RunStrategyArg::Pos)]
+    pub(crate) strategy: RunStrategyArg,
     /// Schedules to draw [default: 1000; 1 for observe and perturb]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) schedules: Option<u64>,
@@ -97,7 +97,7 @@ pub(crate) struct RunArgs {
 
 /// `--strategy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum StrategyArg {
+pub(crate) enum RunStrategyArg {
     /// Threads run in parallel as they like; what they do is recorded
     Observe,
     /// In parallel, with delays before visible actions
@@ -113,7 +113,7 @@ pub(crate) enum StrategyArg {
 }
 
 /// Runs the subcommand.
-pub(crate) fn run(args: &RunArgs, context: &Context) -> CommandOutcome {
+pub(crate) fn run(args: &ProgramRunArgs, context: &Context) -> CommandOutcome {
     match try_run(args, context) {
         Ok(outcome) => outcome,
         Err(error) => CommandOutcome::bad_input(error, context.format),
@@ -121,13 +121,13 @@ pub(crate) fn run(args: &RunArgs, context: &Context) -> CommandOutcome {
 }
 
 fn try_run(
-    args: &RunArgs,
+    args: &ProgramRunArgs,
     context: &Context,
 ) -> Result<CommandOutcome, Box<dyn std::error::Error>> {
     let Some((name, rest)) = args.program.split_first() else {
         return Err("no program was given".into());
     };
-    let program = Program::find(name, rest)?;
+    let program = UserProgram::find(name, rest)?;
     if let Some(path) = &args.save {
         output::may_replace(path, OutputKind::RunReproducer, args.force)?;
     }
@@ -148,11 +148,11 @@ fn try_run(
     let schedules = args
         .schedules
         .unwrap_or(if controlled { SCHEDULES } else { 1 });
-    let plan = Plan {
+    let plan = RunPlan {
         max_steps: args.steps,
         spurious: args.spurious,
         early_percent: args.early_timeouts,
-        ..Plan::new(strategy, context.seed.unwrap_or(1), args.first)
+        ..RunPlan::new(strategy, context.seed.unwrap_or(1), args.first)
     };
     let search = SearchPlan {
         plan,
@@ -196,15 +196,15 @@ fn try_run(
     Ok(report.outcome(context))
 }
 
-impl StrategyArg {
-    fn strategy(self, depth: u32) -> Strategy {
+impl RunStrategyArg {
+    fn strategy(self, depth: u32) -> RunStrategy {
         match self {
-            StrategyArg::Observe => Strategy::Observe,
-            StrategyArg::Perturb => Strategy::Perturb,
-            StrategyArg::Random => Strategy::Random,
-            StrategyArg::Pos => Strategy::Pos,
-            StrategyArg::Pct => Strategy::Pct { depth },
-            StrategyArg::Surw => Strategy::Urw,
+            RunStrategyArg::Observe => RunStrategy::Observe,
+            RunStrategyArg::Perturb => RunStrategy::Perturb,
+            RunStrategyArg::Random => RunStrategy::Random,
+            RunStrategyArg::Pos => RunStrategy::Pos,
+            RunStrategyArg::Pct => RunStrategy::Pct { depth },
+            RunStrategyArg::Surw => RunStrategy::Urw,
         }
     }
 }
@@ -221,8 +221,8 @@ struct Failed {
 impl Failed {
     fn new(
         launcher: &mut Launcher,
-        args: &RunArgs,
-        plan: &Plan,
+        args: &ProgramRunArgs,
+        plan: &RunPlan,
         execution: &Execution,
         context: &Context,
     ) -> Result<Failed, LaunchError> {
@@ -232,7 +232,7 @@ impl Failed {
             !args.no_shrink && !context.interrupt.load(Ordering::Relaxed)
         })?;
         progress.finish();
-        let again = Plan {
+        let again = RunPlan {
             stacks: true,
             ..minimised.plan.clone()
         };
@@ -255,13 +255,13 @@ impl Failed {
 }
 
 struct RunReport<'a> {
-    args: &'a RunArgs,
-    program: &'a Program,
+    args: &'a ProgramRunArgs,
+    program: &'a UserProgram,
     found: &'a Search,
     failed: Option<&'a Failed>,
     reproducer: Option<&'a Path>,
     seed: u64,
-    strategy: Strategy,
+    strategy: RunStrategy,
     elapsed: Duration,
     interrupted: bool,
 }

@@ -11,7 +11,7 @@ use super::steps::Steps;
 /// One execution of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Execution {
-    /// Its number: see [`Plan::index`](super::Plan).
+    /// Its number: see [`RunPlan::index`](super::RunPlan).
     pub(crate) index: u64,
     /// Who took the steps.
     pub(crate) steps: Steps,
@@ -65,7 +65,7 @@ pub(crate) struct Failure {
     /// The thread in which it showed.
     pub(crate) thread: Option<u32>,
     /// Who waited for what when it ended.
-    pub(crate) waits: Vec<Waiting>,
+    pub(crate) waits: Vec<WaitingThread>,
     /// The stack of the thread in which it showed: the innermost first.
     pub(crate) stack: Vec<u64>,
 }
@@ -138,7 +138,7 @@ impl fmt::Display for FailureKind {
 
 /// A thread that waits, or is about to do something.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Waiting {
+pub(crate) struct WaitingThread {
     pub(super) kind: u16,
     /// Which thread.
     pub(crate) thread: u32,
@@ -154,7 +154,7 @@ pub(crate) struct Waiting {
     pub(crate) stack: Vec<u64>,
 }
 
-impl Waiting {
+impl WaitingThread {
     /// What it waits for or is about to do: see `docs/native.md`.
     pub(crate) fn action(&self) -> &'static str {
         kind_name(self.kind)
@@ -163,7 +163,7 @@ impl Waiting {
 
 /// A visible action that was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Event {
+pub(crate) struct VisibleAction {
     pub(super) kind: u16,
     /// Who took it.
     pub(crate) thread: u32,
@@ -181,7 +181,7 @@ pub(crate) struct Event {
     pub(crate) stack: Vec<u64>,
 }
 
-impl Event {
+impl VisibleAction {
     /// What was done: see `docs/native.md`.
     pub(crate) fn action(&self) -> &'static str {
         kind_name(self.kind)
@@ -247,7 +247,7 @@ pub(super) fn failure_of(
     }
 }
 
-fn deadlock_summary(waits: &[Waiting]) -> String {
+fn deadlock_summary(waits: &[WaitingThread]) -> String {
     match waits {
         [only] if only.holder == Some(only.thread) => {
             format!(

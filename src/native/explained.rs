@@ -6,13 +6,13 @@ use std::fmt::Write as _;
 
 use crate::numbers::plural;
 
-use super::execution::{Event, Execution, Failure, FailureKind, Waiting};
+use super::execution::{Execution, Failure, FailureKind, VisibleAction, WaitingThread};
 use super::symbols::{Place, Symbols};
 
 /// See the [module](self).
 pub(crate) struct Explained<'a> {
     execution: &'a Execution,
-    events: &'a [Event],
+    events: &'a [VisibleAction],
     symbols: &'a Symbols,
     names: BTreeMap<u32, String>,
 }
@@ -23,7 +23,11 @@ const LAST_ROWS: usize = 40;
 
 impl<'a> Explained<'a> {
     /// Of an execution whose events have stacks.
-    pub(crate) fn new(execution: &'a Execution, events: &'a [Event], symbols: &'a Symbols) -> Self {
+    pub(crate) fn new(
+        execution: &'a Execution,
+        events: &'a [VisibleAction],
+        symbols: &'a Symbols,
+    ) -> Self {
         let mut counts = BTreeMap::new();
         let mut names = BTreeMap::new();
         for event in events {
@@ -101,7 +105,7 @@ impl<'a> Explained<'a> {
     }
 
     /// The actions worth a row. What a thread does when it begins and ends is one.
-    fn rows(&self) -> Vec<(&Event, String)> {
+    fn rows(&self) -> Vec<(&VisibleAction, String)> {
         self.events
             .iter()
             .filter(|event| event.action() != "yield" || event.after_preemption)
@@ -109,7 +113,7 @@ impl<'a> Explained<'a> {
             .collect()
     }
 
-    fn row(&self, event: &Event) -> String {
+    fn row(&self, event: &VisibleAction) -> String {
         let what = match event.action() {
             "start" => {
                 let place = self.symbols.place(event.pc);
@@ -142,7 +146,7 @@ impl<'a> Explained<'a> {
     }
 
     /// Where the program itself did it: the innermost of its own functions.
-    fn place_of(&self, event: &Event) -> Place {
+    fn place_of(&self, event: &VisibleAction) -> Place {
         self.own_place(&event.stack, event.pc)
     }
 
@@ -186,7 +190,7 @@ impl<'a> Explained<'a> {
         }
     }
 
-    fn wait(&self, wait: &Waiting) -> String {
+    fn wait(&self, wait: &WaitingThread) -> String {
         let name = wait
             .object
             .and_then(|object| self.names.get(&object).cloned())

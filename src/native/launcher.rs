@@ -18,10 +18,10 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use rustix::process::{Pid, Signal, kill_process};
 use thiserror::Error;
 
-use super::execution::{Event, Execution, ExitKind, failure_of};
+use super::execution::{Execution, ExitKind, VisibleAction, failure_of};
 use super::page::{Page, PageResult};
-use super::plan::Plan;
-use super::program::Program;
+use super::plan::RunPlan;
+use super::program::UserProgram;
 
 /// A started program.
 #[derive(Debug)]
@@ -96,14 +96,14 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 impl Launcher {
     /// Starts `program`, up to where its `main` would begin.
     pub(crate) fn start(
-        program: &Program,
+        program: &UserProgram,
         options: LaunchOptions,
     ) -> Result<Launcher, LaunchError> {
         let library = tempfile::tempdir().map_err(system("a folder for the runtime"))?;
         let runtime = library.path().join("libheisenbed_run.so");
         std::fs::write(&runtime, heisenbed_runtime::RUNTIME).map_err(system("the runtime"))?;
         let page = Page::new(options.core).map_err(system("shared memory"))?;
-        page.write(&Plan::new(super::plan::Strategy::First, 0, 0))
+        page.write(&RunPlan::new(super::plan::RunStrategy::First, 0, 0))
             .map_err(system("shared memory"))?;
         let (control, theirs) = UnixStream::pair().map_err(system("a control socket"))?;
         let before = std::env::var_os("LD_PRELOAD").unwrap_or_default();
@@ -174,7 +174,7 @@ impl Launcher {
     }
 
     /// Runs the program once.
-    pub(crate) fn run(&mut self, plan: &Plan) -> Result<Execution, LaunchError> {
+    pub(crate) fn run(&mut self, plan: &RunPlan) -> Result<Execution, LaunchError> {
         self.page.write(plan).map_err(system("shared memory"))?;
         for file in [&mut self.stdout, &mut self.stderr].into_iter().flatten() {
             file.set_len(0)
@@ -211,7 +211,7 @@ impl Launcher {
     }
 
     /// What was done in the last execution.
-    pub(crate) fn events(&self, execution: &Execution) -> Result<Vec<Event>, LaunchError> {
+    pub(crate) fn events(&self, execution: &Execution) -> Result<Vec<VisibleAction>, LaunchError> {
         self.page
             .events(&execution.page)
             .map_err(system("shared memory"))
@@ -219,7 +219,7 @@ impl Launcher {
 
     fn read(
         &mut self,
-        plan: &Plan,
+        plan: &RunPlan,
         ended: Reply,
         timed_out: Option<Duration>,
         sleeps: bool,

@@ -6,14 +6,14 @@
 
 use super::execution::{Execution, FailureKind};
 use super::launcher::{LaunchError, Launcher};
-use super::plan::{Plan, Strategy};
+use super::plan::{RunPlan, RunStrategy};
 use super::steps::Steps;
 
 /// What became of a failing schedule.
 #[derive(Clone, Debug)]
 pub(crate) struct Minimised {
     /// The plan that gives it.
-    pub(crate) plan: Plan,
+    pub(crate) plan: RunPlan,
     /// The execution.
     pub(crate) execution: Execution,
     /// Preemptions that it had before.
@@ -28,7 +28,7 @@ const MAX_TRIED: u64 = 3_000;
 /// Takes preemptions out of `failed`, which came from `plan`.
 pub(crate) fn minimise(
     launcher: &mut Launcher,
-    plan: &Plan,
+    plan: &RunPlan,
     failed: &Execution,
     mut keep_going: impl FnMut(u64) -> bool,
 ) -> Result<Minimised, LaunchError> {
@@ -46,8 +46,8 @@ pub(crate) fn minimise(
             if best.tried >= MAX_TRIED || !keep_going(best.tried) {
                 return Ok(best);
             }
-            let tried = Plan {
-                strategy: Strategy::First,
+            let tried = RunPlan {
+                strategy: RunStrategy::First,
                 steps: candidate,
                 strict: false,
                 ..plan.clone()

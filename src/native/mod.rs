@@ -1,7 +1,7 @@
 //! The user's own program under control: what `heisenbed run` does.
 //!
-//! A [`Program`] is started once, with the runtime of `runtime/` preloaded: the [`Launcher`] is
-//! the other end of its fork server. For each schedule the launcher writes a [`Plan`] into the
+//! A [`UserProgram`] is started once, with the runtime of `runtime/` preloaded: the [`Launcher`] is
+//! the other end of its fork server. For each schedule the launcher writes a [`RunPlan`] into the
 //! [`page`] that both share, and reads back an [`Execution`]: who took each step, what was done,
 //! and how it ended. A [`Search`] makes plans until one fails; [`minimise`] takes preemptions out
 //! of the failing schedule; a [`RunReproducer`] keeps it. [`Symbols`] gives addresses their names
@@ -25,8 +25,8 @@ pub(crate) mod symbols;
 pub(crate) use execution::Execution;
 pub(crate) use explained::Explained;
 pub(crate) use launcher::{LaunchError, Launcher};
-pub(crate) use plan::Plan;
-pub(crate) use program::Program;
+pub(crate) use plan::RunPlan;
+pub(crate) use program::UserProgram;
 pub(crate) use reproducer::RunReproducer;
 pub(crate) use search::{Search, SearchPlan};
 pub(crate) use symbols::Symbols;

@@ -8,8 +8,8 @@ use std::os::unix::fs::FileExt;
 use heisenbed_runtime::protocol as wire;
 use rustix::fs::MemfdFlags;
 
-use super::execution::{Event, Waiting};
-use super::plan::{Plan, Strategy};
+use super::execution::{VisibleAction, WaitingThread};
+use super::plan::{RunPlan, RunStrategy};
 use super::steps::Steps;
 
 /// See the [module](self).
@@ -38,7 +38,7 @@ pub(crate) struct PageResult {
     pub(super) accesses: u64,
     pub(super) crash: Vec<u64>,
     pub(super) text: String,
-    pub(super) waits: Vec<Waiting>,
+    pub(super) waits: Vec<WaitingThread>,
     /// Why nothing of this is to be believed.
     pub(super) unusable: Option<String>,
 }
@@ -58,10 +58,10 @@ impl Page {
     }
 
     /// Writes what the next execution is to do.
-    pub(crate) fn write(&self, plan: &Plan) -> io::Result<()> {
+    pub(crate) fn write(&self, plan: &RunPlan) -> io::Result<()> {
         self.file
             .write_all_at(&self.config(plan), wire::AT_CONFIG)?;
-        if matches!(plan.strategy, Strategy::Urw) {
+        if matches!(plan.strategy, RunStrategy::Urw) {
             let mut expected = vec![0; wire::MAX_THREADS * 8];
             for (bytes, steps) in expected.chunks_exact_mut(8).zip(&plan.expected) {
                 bytes.copy_from_slice(&steps.to_le_bytes());
@@ -78,11 +78,11 @@ impl Page {
             .write_all_at(&[0; wire::RESULT_WAITS], wire::AT_RESULT)
     }
 
-    fn config(&self, plan: &Plan) -> Vec<u8> {
+    fn config(&self, plan: &RunPlan) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(wire::CONFIG_BYTES);
         let runs = plan.steps.runs().len().min(wire::MAX_DECISIONS) as u32;
         let depth = match plan.strategy {
-            Strategy::Pct { depth } => depth,
+            RunStrategy::Pct { depth } => depth,
             _ => 1,
         };
         let socket = plan.socket.as_bytes();
@@ -120,7 +120,7 @@ impl Page {
     }
 
     /// Whether what was written for this plan is still there. If not, the program wrote over it.
-    pub(crate) fn is_intact(&self, plan: &Plan) -> io::Result<bool> {
+    pub(crate) fn is_intact(&self, plan: &RunPlan) -> io::Result<bool> {
         let mut there = vec![0; wire::CONFIG_BYTES];
         self.file.read_exact_at(&mut there, wire::AT_CONFIG)?;
         Ok(there == self.config(plan))
@@ -195,14 +195,14 @@ impl Page {
     }
 
     /// What was done, in order. Less than all, if there was more than the page holds.
-    pub(crate) fn events(&self, result: &PageResult) -> io::Result<Vec<Event>> {
+    pub(crate) fn events(&self, result: &PageResult) -> io::Result<Vec<VisibleAction>> {
         let count = (result.events as usize).min(wire::MAX_EVENTS);
         let mut bytes = vec![0; count * wire::EVENT_BYTES];
         self.file.read_exact_at(&mut bytes, wire::AT_EVENTS)?;
         let bytes = Bytes(&bytes);
         let mut events = Vec::with_capacity(count);
         for at in (0..count).map(|at| at * wire::EVENT_BYTES) {
-            events.push(Event {
+            events.push(VisibleAction {
                 kind: bytes.u16(at),
                 thread: (bytes.u16(at + 2) & !wire::AFTER_PREEMPTION).into(),
                 after_preemption: bytes.u16(at + 2) & wire::AFTER_PREEMPTION != 0,
@@ -229,8 +229,8 @@ impl Page {
     }
 }
 
-fn waiting_at(bytes: &Bytes<'_>, at: usize) -> Waiting {
-    Waiting {
+fn waiting_at(bytes: &Bytes<'_>, at: usize) -> WaitingThread {
+    WaitingThread {
         kind: bytes.u16(at),
         thread: bytes.u16(at + 2).into(),
         object: Some(bytes.u32(at + 4)).filter(|object| *object != u32::MAX),

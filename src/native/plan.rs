@@ -6,7 +6,7 @@ use super::steps::Steps;
 
 /// How a program's threads are scheduled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Strategy {
+pub(crate) enum RunStrategy {
     /// In parallel, as they like; recorded.
     Observe,
     /// In parallel, with delays drawn from the seed.
@@ -26,49 +26,49 @@ pub(crate) enum Strategy {
     First,
 }
 
-impl Strategy {
+impl RunStrategy {
     /// Its name on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Strategy::Observe => "observe",
-            Strategy::Perturb => "perturb",
-            Strategy::Random => "random",
-            Strategy::Pos => "pos",
-            Strategy::Pct { .. } => "pct",
-            Strategy::Urw => "surw",
-            Strategy::First => "first",
+            RunStrategy::Observe => "observe",
+            RunStrategy::Perturb => "perturb",
+            RunStrategy::Random => "random",
+            RunStrategy::Pos => "pos",
+            RunStrategy::Pct { .. } => "pct",
+            RunStrategy::Urw => "surw",
+            RunStrategy::First => "first",
         }
     }
 
     /// Whether one thread runs at a time.
     pub(crate) fn is_controlled(self) -> bool {
-        !matches!(self, Strategy::Observe | Strategy::Perturb)
+        !matches!(self, RunStrategy::Observe | RunStrategy::Perturb)
     }
 
     pub(super) fn mode(self) -> u32 {
         match self {
-            Strategy::Observe => mode::OBSERVE,
-            Strategy::Perturb => mode::PERTURB,
+            RunStrategy::Observe => mode::OBSERVE,
+            RunStrategy::Perturb => mode::PERTURB,
             _ => mode::CONTROL,
         }
     }
 
     pub(super) fn number(self) -> u32 {
         match self {
-            Strategy::Observe | Strategy::Perturb | Strategy::First => strategy::FIRST,
-            Strategy::Random => strategy::RANDOM,
-            Strategy::Pos => strategy::POS,
-            Strategy::Pct { .. } => strategy::PCT,
-            Strategy::Urw => strategy::URW,
+            RunStrategy::Observe | RunStrategy::Perturb | RunStrategy::First => strategy::FIRST,
+            RunStrategy::Random => strategy::RANDOM,
+            RunStrategy::Pos => strategy::POS,
+            RunStrategy::Pct { .. } => strategy::PCT,
+            RunStrategy::Urw => strategy::URW,
         }
     }
 }
 
 /// What one execution is to do. The same plan for the same program gives the same execution.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Plan {
+pub(crate) struct RunPlan {
     /// Who decides, after `steps`.
-    pub(crate) strategy: Strategy,
+    pub(crate) strategy: RunStrategy,
     /// Where the draws come from.
     pub(crate) seed: u64,
     /// The number of the schedule: another one draws others.
@@ -101,10 +101,10 @@ pub(crate) const EARLY_PERCENT: u32 = 10;
 /// Virtual time begins here where nothing else was asked for: 2025-01-01.
 pub(crate) const START_TIME_NS: u64 = 1_735_689_600_000_000_000;
 
-impl Plan {
+impl RunPlan {
     /// Schedule `index` of `seed`.
-    pub(crate) fn new(strategy: Strategy, seed: u64, index: u64) -> Plan {
-        Plan {
+    pub(crate) fn new(strategy: RunStrategy, seed: u64, index: u64) -> RunPlan {
+        RunPlan {
             strategy,
             seed,
             index,
@@ -122,9 +122,9 @@ impl Plan {
     }
 
     /// The same steps again, and nothing else.
-    pub(crate) fn again(&self, steps: Steps) -> Plan {
-        Plan {
-            strategy: Strategy::First,
+    pub(crate) fn again(&self, steps: Steps) -> RunPlan {
+        RunPlan {
+            strategy: RunStrategy::First,
             steps,
             strict: true,
             ..self.clone()

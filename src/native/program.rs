@@ -10,7 +10,7 @@ use thiserror::Error;
 
 /// A program with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Program {
+pub(crate) struct UserProgram {
     /// Where it is; absolute.
     pub(crate) path: PathBuf,
     /// Without its own name.
@@ -25,7 +25,7 @@ pub(crate) struct Program {
 
 /// Why a program cannot be run under control.
 #[derive(Debug, Error)]
-pub(crate) enum ProgramError {
+pub(crate) enum UserProgramError {
     /// It is not there.
     #[error("{0}: no such program, neither as a path nor in PATH")]
     NotFound(String),
@@ -79,17 +79,20 @@ pub(crate) enum ProgramError {
     },
 }
 
-impl Program {
+impl UserProgram {
     /// The program that `name` names, as a shell would find it.
-    pub(crate) fn find(name: &OsString, args: &[OsString]) -> Result<Program, ProgramError> {
+    pub(crate) fn find(
+        name: &OsString,
+        args: &[OsString],
+    ) -> Result<UserProgram, UserProgramError> {
         let path = locate(name)
-            .ok_or_else(|| ProgramError::NotFound(name.to_string_lossy().into_owned()))?;
-        let bytes = std::fs::read(&path).map_err(|error| ProgramError::Unreadable {
+            .ok_or_else(|| UserProgramError::NotFound(name.to_string_lossy().into_owned()))?;
+        let bytes = std::fs::read(&path).map_err(|error| UserProgramError::Unreadable {
             path: path.clone(),
             error,
         })?;
         let (build_id, warnings) = inspect(&path, &bytes)?;
-        Ok(Program {
+        Ok(UserProgram {
             path,
             args: args.to_vec(),
             env: Vec::new(),
@@ -116,19 +119,20 @@ fn locate(name: &OsString) -> Option<PathBuf> {
 }
 
 /// The build id, and what is to be said of it.
-fn inspect(path: &Path, bytes: &[u8]) -> Result<(String, Vec<String>), ProgramError> {
+fn inspect(path: &Path, bytes: &[u8]) -> Result<(String, Vec<String>), UserProgramError> {
     let path = path.to_owned();
     if let Some(line) = bytes.strip_prefix(b"#!") {
         let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        return Err(ProgramError::Script {
+        return Err(UserProgramError::Script {
             path,
             interpreter: String::from_utf8_lossy(line).trim().to_owned(),
         });
     }
-    let file = ElfFile64::<Endianness>::parse(bytes).map_err(|error| ProgramError::Foreign {
-        path: path.clone(),
-        why: error.to_string(),
-    })?;
+    let file =
+        ElfFile64::<Endianness>::parse(bytes).map_err(|error| UserProgramError::Foreign {
+            path: path.clone(),
+            why: error.to_string(),
+        })?;
     let machine = if cfg!(target_arch = "x86_64") {
         object::Architecture::X86_64
     } else {
@@ -136,12 +140,12 @@ fn inspect(path: &Path, bytes: &[u8]) -> Result<(String, Vec<String>), ProgramEr
     };
     if file.architecture() != machine {
         let why = format!("it is for {:?}", file.architecture());
-        return Err(ProgramError::Foreign { path, why });
+        return Err(UserProgramError::Foreign { path, why });
     }
     let is_go = file.section_by_name(".note.go.buildid").is_some()
         || file.section_by_name(".gopclntab").is_some();
     if is_go {
-        return Err(ProgramError::Go { path });
+        return Err(UserProgramError::Go { path });
     }
     let endian = file.endian();
     let dynamic = file
@@ -149,7 +153,7 @@ fn inspect(path: &Path, bytes: &[u8]) -> Result<(String, Vec<String>), ProgramEr
         .iter()
         .any(|part| part.p_type(endian) == object::elf::PT_INTERP);
     if !dynamic {
-        return Err(ProgramError::Static { path });
+        return Err(UserProgramError::Static { path });
     }
     let id = match file.build_id() {
         Ok(Some(id)) => hex::encode(id),

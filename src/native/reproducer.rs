@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::execution::{Execution, Failure, FailureKind};
-use super::plan::{Plan, Strategy};
-use super::program::{Program, ProgramError};
+use super::plan::{RunPlan, RunStrategy};
+use super::program::{UserProgram, UserProgramError};
 use super::steps::Steps;
 
 /// See the [module](self).
@@ -17,7 +17,7 @@ use super::steps::Steps;
 #[serde(deny_unknown_fields)]
 pub(crate) struct RunReproducer {
     /// Always `run`: other reproducers have no such key.
-    pub(crate) kind: Kind,
+    pub(crate) kind: ReproducerKind,
     /// The version of this format: 1.
     pub(crate) version: u32,
     /// The program, its arguments, and what it was built from.
@@ -25,13 +25,13 @@ pub(crate) struct RunReproducer {
     /// How its threads were scheduled.
     pub(crate) schedule: ScheduleRecord,
     /// What must come of it.
-    pub(crate) expect: Expected,
+    pub(crate) expect: ExpectedFailure,
 }
 
 /// `kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Kind {
+pub(crate) enum ReproducerKind {
     /// A schedule of a program.
     Run,
 }
@@ -72,7 +72,7 @@ pub(crate) struct ScheduleRecord {
 /// `[expect]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Expected {
+pub(crate) struct ExpectedFailure {
     /// The kind of failure.
     pub(crate) failure: FailureKind,
     /// In one line.
@@ -113,13 +113,13 @@ pub(crate) enum RunReproducerError {
 impl RunReproducer {
     /// Of a failing execution.
     pub(crate) fn new(
-        program: &Program,
-        plan: &Plan,
+        program: &UserProgram,
+        plan: &RunPlan,
         execution: &Execution,
         failure: &Failure,
     ) -> RunReproducer {
         RunReproducer {
-            kind: Kind::Run,
+            kind: ReproducerKind::Run,
             version: 1,
             program: ProgramRecord {
                 path: program.path.clone(),
@@ -139,7 +139,7 @@ impl RunReproducer {
                 max_steps: plan.max_steps,
                 socket: plan.socket.clone(),
             },
-            expect: Expected {
+            expect: ExpectedFailure {
                 failure: failure.kind,
                 summary: failure.summary.clone(),
                 preemptions: execution.preempted.len() as u64,
@@ -182,20 +182,20 @@ impl RunReproducer {
     }
 
     /// The program that it names, as it is now.
-    pub(crate) fn program(&self) -> Result<Program, ProgramError> {
+    pub(crate) fn program(&self) -> Result<UserProgram, UserProgramError> {
         let args: Vec<OsString> = self.program.args.iter().map(OsString::from).collect();
-        Program::find(&self.program.path.clone().into_os_string(), &args)
+        UserProgram::find(&self.program.path.clone().into_os_string(), &args)
     }
 
     /// The plan that gives the schedule again.
-    pub(crate) fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self) -> RunPlan {
         let schedule = &self.schedule;
-        Plan {
+        RunPlan {
             spurious: schedule.spurious,
             start_time_ns: schedule.start_time_ns,
             max_steps: schedule.max_steps,
             socket: schedule.socket.clone(),
-            ..Plan::new(Strategy::First, schedule.seed, schedule.index)
+            ..RunPlan::new(RunStrategy::First, schedule.seed, schedule.index)
         }
         .again(schedule.steps.clone())
     }

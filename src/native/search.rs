@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use super::execution::Execution;
 use super::launcher::{LaunchError, Launcher};
-use super::plan::{Plan, Strategy};
+use super::plan::{RunPlan, RunStrategy};
 
 /// What is searched for, and how long.
 #[derive(Clone, Debug)]
 pub(crate) struct SearchPlan {
     /// What each schedule is made of.
-    pub(crate) plan: Plan,
+    pub(crate) plan: RunPlan,
     /// How many to draw.
     pub(crate) schedules: u64,
     /// The number of the first.
@@ -35,7 +35,7 @@ pub(crate) struct Search {
     /// Executions that failed.
     pub(crate) failures: u64,
     /// The first that did, and how it was made.
-    pub(crate) failed: Option<(Plan, Execution)>,
+    pub(crate) failed: Option<(RunPlan, Execution)>,
     /// Executions that a limit of the runtime ended: they say nothing.
     pub(crate) unusable: u64,
     /// Why, for the first of them.
@@ -82,10 +82,10 @@ impl Search {
             plan.index = index;
             // Some need to know how long schedules are: the first one tells.
             if index == search.first
-                && matches!(plan.strategy, Strategy::Pct { .. } | Strategy::Urw)
+                && matches!(plan.strategy, RunStrategy::Pct { .. } | RunStrategy::Urw)
             {
-                let profile = Plan {
-                    strategy: Strategy::First,
+                let profile = RunPlan {
+                    strategy: RunStrategy::First,
                     ..plan.clone()
                 };
                 let execution = launcher.run(&profile)?;
@@ -97,7 +97,7 @@ impl Search {
                 continue;
             }
             let execution = launcher.run(&plan)?;
-            if plan.strategy == Strategy::Urw && found.failed.is_none() {
+            if plan.strategy == RunStrategy::Urw && found.failed.is_none() {
                 for (expected, steps) in plan.expected.iter_mut().zip(&execution.thread_steps) {
                     *expected = (*expected).max(*steps);
                 }
@@ -116,7 +116,7 @@ impl Search {
     }
 
     /// Whether it failed.
-    fn add(&mut self, plan: &Plan, execution: Execution) -> bool {
+    fn add(&mut self, plan: &RunPlan, execution: Execution) -> bool {
         self.steps += execution.step_count;
         self.threads = self.threads.max(execution.threads);
         self.longest = self.longest.max(execution.step_count);

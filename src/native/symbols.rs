@@ -209,8 +209,7 @@ impl Loaded {
         // The last that begins before it: what is only zeroes in memory has no place in the file.
         self.segments
             .iter()
-            .filter(|(begin, size, _)| (*begin..begin + size).contains(&offset))
-            .next_back()
+            .rfind(|(begin, size, _)| (*begin..begin + size).contains(&offset))
             .map_or(offset, |(begin, _, address)| offset - begin + address)
     }
 }

@@ -57,8 +57,10 @@ pub(crate) struct Played {
     pub(crate) dropped: u64,
     /// Whether connections of the recording had to share one.
     pub(crate) shared: bool,
-    /// How many messages about buffers our registry took; it rejects what no server can take.
+    /// How many messages about buffers our registry took.
     pub(crate) taken: u64,
+    /// How many it rejected, as no server can take them.
+    pub(crate) rejected: u64,
     /// Whether there were more devices than are compared.
     pub(crate) more_devices: bool,
     /// What was shown of each device.
@@ -133,6 +135,7 @@ impl<'a> Player<'a> {
                 messages: 0,
                 connections: 0,
                 taken: 0,
+                rejected: 0,
                 incomplete: 0,
                 torn: 0,
                 mixed: 0,
@@ -265,11 +268,15 @@ impl<'a> Player<'a> {
                 }
                 let frame: FrameBuffer = wire::encode(self.layout, &message);
                 self.write(conn, frame.as_bytes(), observation, what)?;
-                let taken = &mut self.played.taken;
-                self.registry.apply(&message, &mut |message, outcome| {
-                    let takes = !matches!(outcome, Outcome::Rejected(_) | Outcome::UnknownFree);
-                    *taken += u64::from(message.kind.class().is_some() && takes);
-                });
+                let Played {
+                    taken, rejected, ..
+                } = &mut self.played;
+                self.registry
+                    .apply(&message, &mut |message, outcome| match outcome {
+                        Outcome::Rejected(_) => *rejected += 1,
+                        Outcome::UnknownFree => {}
+                        _ => *taken += u64::from(message.kind.class().is_some()),
+                    });
                 Ok(())
             }
         }

@@ -60,7 +60,8 @@ fn the_logs_of_several_devices_become_one_by_time() {
                 .is_some_and(|text| text.contains(order[1]))
         );
         let (checked, code) = said(&folder, "check");
-        assert_uncontradicted(&checked, code);
+        // One row was not understood.
+        assert_eq!((code, &checked["divergences"]), (3, &serde_json::json!({})));
         assert_eq!(
             (
                 &checked["devices"],

@@ -89,9 +89,11 @@ fn a_damaged_start_costs_what_is_damaged_in_every_layout() {
                 "{layout:?}, {name}: {account}"
             );
             let (checked, code) = raw.said("check");
+            // As many bytes as a frame has may have been one: then nothing is certain.
+            let expected = if skipped >= whole { 3 } else { 0 };
             assert_eq!(
                 (code, &checked["verdict"]),
-                (0, &"inconclusive".into()),
+                (expected, &"inconclusive".into()),
                 "{checked}"
             );
         }

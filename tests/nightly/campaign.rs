@@ -256,7 +256,7 @@ fn a_night_that_cannot_find_a_planted_defect_is_blind() {
     // A canary that was repaired: nobody can find it.
     let text = std::fs::read_to_string("corpus/reproducers/defects/free-never-sent.toml")
         .expect("in the corpus");
-    let repaired = text.replacen("\"mark-dead\"", "\"send FREE\", \"mark-dead\"", 1);
+    let repaired = text.replacen("\"free\"", "\"send FREE\", \"free\"", 1);
     assert_ne!(text, repaired);
     let path = night.path("repaired.toml");
     std::fs::write(&path, repaired).expect("writable");

@@ -60,8 +60,8 @@ pub(crate) struct MatrixArgs {
     /// How the server understands messages; a discipline that counts on one of its own keeps it
     #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = word::<Semantics>, default_values = ["typed", "refcount"])]
     pub(crate) semantics: Vec<Semantics>,
-    /// Threads, at least 2: one alone has nobody to race with [default: 2, where the workload has as
-    /// many]
+    /// Threads, at least 2: one alone has nobody to race with [default: 2, where the workload has
+    /// as many]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..))]
     pub(crate) threads: Option<u16>,
     /// Operations a thread; an allocate and a release are one each [default: 4, or up to 8 where

@@ -218,7 +218,7 @@ impl PlaybackReport<'_> {
         if self.played.devices.is_empty() {
             return Some("the recording has no message to play about any device".to_owned());
         }
-        if self.played.taken == 0 {
+        if self.played.taken == 0 && self.played.rejected > 0 {
             const NONE: &str = "none of its messages is one that a server takes, as of a memory \
                                 with a name of its own: totals that agree say nothing";
             return Some(NONE.to_owned());

@@ -11,11 +11,12 @@ use super::super::exit::ExitStatus;
 use super::super::outcome::{CommandOutcome, Context, Format};
 use super::super::output;
 use super::super::progress::Progress;
+use super::super::rerun::is_text;
 use super::super::terminal_style;
 use crate::native::launcher::{LaunchOptions, ProgramOutput};
 use crate::native::minimise::minimise;
-use crate::native::plan::Strategy;
-use crate::native::{Execution, Explained, Launcher, Plan, Program, RunReproducer, Symbols};
+use crate::native::plan::RunStrategy;
+use crate::native::{Execution, Explained, Launcher, RunPlan, RunReproducer, Symbols, UserProgram};
 use crate::numbers::plural;
 
 /// What `replay` and `shrink` run once more takes no longer than this.
@@ -23,7 +24,10 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Whether the file is a reproducer of `run`.
 pub(in crate::cli) fn is_run(path: &Path) -> bool {
-    std::fs::read_to_string(path).is_ok_and(|text| RunReproducer::is_one(&text))
+    // What is no plain file (a pipe, a device) cannot be read twice.
+    is_text(path)
+        && path.is_file()
+        && std::fs::read_to_string(path).is_ok_and(|text| RunReproducer::is_one(&text))
 }
 
 /// `replay` of a reproducer of `run`: exit 0 when the program fails as it did, 1 when it does not.
@@ -42,7 +46,7 @@ fn try_replay(
     let reproducer = RunReproducer::read(path)?;
     let (program, mut launcher) = launch(&reproducer)?;
     let changed = program.build_id != reproducer.program.build_id;
-    let plan = Plan {
+    let plan = RunPlan {
         stacks: true,
         strict: !adapt,
         ..reproducer.plan()
@@ -138,7 +142,9 @@ fn difference(reproducer: &RunReproducer, execution: &Execution) -> Option<Strin
     }
 }
 
-fn launch(reproducer: &RunReproducer) -> Result<(Program, Launcher), Box<dyn std::error::Error>> {
+fn launch(
+    reproducer: &RunReproducer,
+) -> Result<(UserProgram, Launcher), Box<dyn std::error::Error>> {
     let program = reproducer.program()?;
     let options = LaunchOptions {
         timeout: TIMEOUT,
@@ -175,8 +181,8 @@ fn try_shrink(
         ));
     }
     let mut progress = Progress::new(context.quiet, "shrink", "schedules", 0);
-    let found = Plan {
-        strategy: Strategy::First,
+    let found = RunPlan {
+        strategy: RunStrategy::First,
         ..plan
     };
     let small = minimise(&mut launcher, &found, &execution, |tried| {
@@ -184,7 +190,7 @@ fn try_shrink(
         !context.interrupt.load(Ordering::Relaxed)
     })?;
     progress.finish();
-    let shown = launcher.run(&Plan {
+    let shown = launcher.run(&RunPlan {
         stacks: true,
         ..small.plan.clone()
     })?;
