@@ -92,6 +92,18 @@ void __tsan_ignore_thread_end(void) {}
         return expression;                                                                         \
     }
 
+/* A weak one never fails for no reason here. */
+#define EXCHANGE_IF(bits, type, name)                                                              \
+    bool __tsan_atomic##bits##_compare_exchange_##name(volatile void *address, void *expected,     \
+                                                       type value, int order, int failed)          \
+    {                                                                                              \
+        (void)order;                                                                               \
+        (void)failed;                                                                              \
+        SEE(HB_K_ATOMIC_UPDATE, address, sizeof(type));                                            \
+        return __atomic_compare_exchange_n((volatile type *)address, (type *)expected, value,      \
+                                           false, ORDER, ORDER);                                   \
+    }
+
 #define ATOMIC(bits, type)                                                                         \
     type __tsan_atomic##bits##_load(const volatile void *address, int order)                       \
     {                                                                                              \
@@ -112,24 +124,8 @@ void __tsan_ignore_thread_end(void) {}
     UPDATE(bits, type, fetch_or, __atomic_fetch_or(at, value, ORDER))                              \
     UPDATE(bits, type, fetch_xor, __atomic_fetch_xor(at, value, ORDER))                            \
     UPDATE(bits, type, fetch_nand, __atomic_fetch_nand(at, value, ORDER))                          \
-    bool __tsan_atomic##bits##_compare_exchange_strong(volatile void *address, void *expected,     \
-                                                       type value, int order, int failed)          \
-    {                                                                                              \
-        (void)order;                                                                               \
-        (void)failed;                                                                              \
-        SEE(HB_K_ATOMIC_UPDATE, address, sizeof(type));                                            \
-        return __atomic_compare_exchange_n((volatile type *)address, (type *)expected, value,      \
-                                           false, ORDER, ORDER);                                   \
-    }                                                                                              \
-    bool __tsan_atomic##bits##_compare_exchange_weak(volatile void *address, void *expected,       \
-                                                     type value, int order, int failed)            \
-    {                                                                                              \
-        (void)order;                                                                               \
-        (void)failed;                                                                              \
-        SEE(HB_K_ATOMIC_UPDATE, address, sizeof(type));                                            \
-        return __atomic_compare_exchange_n((volatile type *)address, (type *)expected, value,      \
-                                           false, ORDER, ORDER);                                   \
-    }                                                                                              \
+    EXCHANGE_IF(bits, type, strong)                                                                \
+    EXCHANGE_IF(bits, type, weak)                                                                  \
     type __tsan_atomic##bits##_compare_exchange_val(volatile void *address, type expected,         \
                                                     type value, int order, int failed)             \
     {                                                                                              \

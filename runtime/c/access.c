@@ -101,8 +101,6 @@ HB_HOOK void hb_access_v1(unsigned kind, void *address, unsigned size, uint64_t 
     bool choice = atomic || waits || is_hot(pc) || ++me->unbroken > MOST_UNBROKEN;
     if (!choice) {
         hb_count(me);
-        if (hb.config->flags & HB_RACES)
-            hb_record(me, (uint16_t)kind, address, pc, size);
         return;
     }
     if (waits || me->unbroken > MOST_UNBROKEN) {

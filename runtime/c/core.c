@@ -16,6 +16,7 @@ static bool leave_turn(void);
 static bool ready(struct hb_thread *thread);
 static void hand_over(struct hb_thread *me, uint32_t next);
 static void wait_for_turn(struct hb_thread *me);
+static uint32_t draw(struct hb_thread *me, const uint32_t *able, uint32_t count);
 static uint32_t follow(struct hb_thread *me, const uint32_t *able, uint32_t count);
 static uint32_t nobody_is_ready(struct hb_thread *me);
 static void note_step(uint32_t thread);
@@ -73,8 +74,6 @@ void hb_count(struct hb_thread *me)
     }
     if (hb.following)
         hb.decision_left--;
-    if (hb.config->flags & HB_ABLE && hb.result->steps < HB_MAX_ABLE)
-        hb.able[hb.result->steps] = 0;
     note_step(me->id);
 }
 
@@ -139,15 +138,7 @@ again:
                 able[count++] = id;
         }
     }
-    uint32_t next;
-    if (hb.following)
-        next = follow(me, able, count);
-    else if (count == 0)
-        next = nobody_is_ready(me);
-    else if (count == 1)
-        next = able[0];
-    else
-        next = hb_sampler_pick(able, count, me->id);
+    uint32_t next = hb.following ? follow(me, able, count) : draw(me, able, count);
     if (next == HB_NOBODY) {
         if (!leave_turn())
             goto again;
@@ -156,15 +147,10 @@ again:
         return;
     }
     hb.preempts = false;
-    uint64_t could = 0;
-    for (uint32_t at = 0; at < count; at++) {
+    for (uint32_t at = 0; at < count; at++)
         hb.preempts |= able[at] == me->id && !me->yielded;
-        could |= able[at] < 64 ? UINT64_C(1) << able[at] : 0;
-    }
     hb.preempts &= next != me->id;
     hb.mark |= hb.preempts;
-    if (hb.config->flags & HB_ABLE && hb.result->steps < HB_MAX_ABLE)
-        hb.able[hb.result->steps] = could;
     go(&hb.threads[next]);
     hand_over(me, next);
 }
@@ -226,15 +212,21 @@ static void go(struct hb_thread *thread)
     hb.now += 1000;
 }
 
-/* The thread that a decision names; none if it cannot. */
+/* The thread that the sampler picks of those that can go on. */
+static uint32_t draw(struct hb_thread *me, const uint32_t *able, uint32_t count)
+{
+    if (count == 0)
+        return nobody_is_ready(me);
+    return count == 1 ? able[0] : hb_sampler_pick(able, count, me->id);
+}
+
+/* The thread that a decision names; if it cannot, and need not, one that is drawn. */
 static uint32_t follow(struct hb_thread *me, const uint32_t *able, uint32_t count)
 {
     while (hb.decision_left == 0) {
         if (hb.decision >= hb.config->decisions || hb.decision >= HB_MAX_DECISIONS) {
             hb.following = false;
-            if (count == 0)
-                return nobody_is_ready(me);
-            return count == 1 ? able[0] : hb_sampler_pick(able, count, me->id);
+            return draw(me, able, count);
         }
         hb.decision_left = hb.decisions[hb.decision++].count;
     }
@@ -255,9 +247,7 @@ static uint32_t follow(struct hb_thread *me, const uint32_t *able, uint32_t coun
     if (hb.config->flags & HB_STRICT)
         hb_end(HB_STRAYED, thread, "");
     hb.decision_left = 0;
-    return count == 0   ? nobody_is_ready(me)
-           : count == 1 ? able[0]
-                        : hb_sampler_pick(able, count, me->id);
+    return draw(me, able, count);
 }
 
 /* Nobody can: time leaps to the first deadline, or something from outside must come; else it is a
@@ -483,7 +473,6 @@ struct hb_thread *hb_new_thread(struct hb_thread *creator)
         hb_end(HB_TOO_MUCH, creator, "more than 1,024 threads");
     struct hb_thread *thread = &hb.threads[hb.thread_count];
     *thread = (struct hb_thread){.id = hb.thread_count, .used = true};
-    thread->creator = creator ? creator->id : HB_NOBODY;
     hb.thread_count++;
     hb.result->threads = hb.thread_count;
     return thread;

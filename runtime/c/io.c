@@ -18,7 +18,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -66,8 +65,8 @@ static bool never_waits(int fd)
 /* An object of its own for each descriptor, at an address that nothing else has. */
 static void *object_of(int fd) { return (void *)(uintptr_t)(fd + 1); }
 
-/* Waits for the turn to use `fd`; true when the call will not wait. */
-static bool prepared(struct hb_thread *me, uint16_t kind, int fd, short events, bool waits,
+/* Waits for the turn to use `fd`: then the call will not wait. */
+static void prepared(struct hb_thread *me, uint16_t kind, int fd, short events, bool waits,
                      uint64_t pc)
 {
     struct pollfd one = {.fd = fd, .events = events};
@@ -82,7 +81,6 @@ static bool prepared(struct hb_thread *me, uint16_t kind, int fd, short events, 
                                                       .outside = waits});
     if (how == HB_CANCELLED)
         pthread_testcancel();
-    return true;
 }
 
 /* A call that came back without anything, at once: loops of them must let others go on. */
@@ -130,52 +128,11 @@ RECEIVES(int, accept4,
 
 /* ---- Sending ---- */
 
-/* The tracking socket: what goes through it is kept for the oracle. */
-static uint64_t tracked[16]; /* A bit for each of the first 1,024 descriptors. */
-
-static bool is_tracked(int fd)
-{
-    return fd >= 0 && fd < 1024 && tracked[fd / 64] >> (fd % 64) & 1;
-}
-
-static void keep(struct hb_thread *me, int fd, const struct iovec *parts, int count, ssize_t sent,
-                 uint64_t pc)
-{
-    struct hb_result *result = hb.result;
-    uint32_t begin = result->payload, left = (uint32_t)(sent > 0 ? sent : 0);
-    /* Length, descriptor, bytes. */
-    if (left == 0 || left > HB_MAX_PAYLOAD || begin > HB_MAX_PAYLOAD - 8 - left)
-        return;
-    memcpy(hb.payload + begin, &left, 4);
-    uint32_t from = (uint32_t)fd;
-    memcpy(hb.payload + begin + 4, &from, 4);
-    uint32_t at = begin + 8;
-    for (int part = 0; part < count && left > 0; part++) {
-        uint32_t bytes = parts[part].iov_len < left ? (uint32_t)parts[part].iov_len : left;
-        memcpy(hb.payload + at, parts[part].iov_base, bytes);
-        at += bytes;
-        left -= bytes;
-    }
-    result->payload = at;
-    hb_record(me, HB_K_TRACK, object_of(fd), pc, begin);
-}
-
-/* The other end of a tracking connection is ours: it takes everything. */
-static void drain(int fd)
-{
-    char bytes[4096];
-    while (hb_syscall(SYS_recvfrom, fd, (long)bytes, sizeof bytes, MSG_DONTWAIT, 0, 0) > 0) {
-    }
-}
-
-static int other_end[1024];
-
 static ssize_t send_parts(struct hb_thread *me, int fd, const struct iovec *parts, int count,
                           const struct msghdr *message, int flags, bool is_write, uint64_t pc)
 {
     bool dontwait = flags & MSG_DONTWAIT || never_waits(fd);
-    bool tracking = is_tracked(fd);
-    prepared(me, HB_K_SEND, fd, POLLOUT, !dontwait && !tracking, pc);
+    prepared(me, HB_K_SEND, fd, POLLOUT, !dontwait, pc);
     ssize_t result;
     struct msghdr own = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
     const struct msghdr *what = message ? message : &own;
@@ -184,17 +141,12 @@ static ssize_t send_parts(struct hb_thread *me, int fd, const struct iovec *part
         total += parts[part].iov_len;
     if (!is_write && !dontwait) {
         /* Never waits inside: what does not fit waits here. */
-        size_t sent = 0;
         for (;;) {
             result = REAL(sendmsg)(fd, what, flags | MSG_DONTWAIT);
             if (result >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
                 break;
-            if (tracking)
-                drain(other_end[fd]);
-            else
-                prepared(me, HB_K_SEND, fd, POLLOUT, true, pc);
+            prepared(me, HB_K_SEND, fd, POLLOUT, true, pc);
         }
-        (void)sent;
     } else if (is_write && !dontwait && total > 4096) {
         /* A pipe takes a page without waiting; the program sees a short write, as it may. */
         struct iovec first = parts[0];
@@ -205,10 +157,6 @@ static ssize_t send_parts(struct hb_thread *me, int fd, const struct iovec *part
         result = REAL(writev)(fd, parts, count);
     else
         result = REAL(sendmsg)(fd, what, flags);
-    if (tracking) {
-        keep(me, fd, parts, count, result, pc);
-        drain(other_end[fd]);
-    }
     done(me, HB_K_SEND, fd, result, pc);
     return result;
 }
@@ -236,10 +184,6 @@ HB_HOOK ssize_t write(int fd, const void *from, size_t size)
             hb_observe(HB_K_SEND, NULL, HB_PC);
         return REAL(write)(fd, from, size);
     }
-    if (is_tracked(fd)) {
-        struct iovec part = {(void *)from, size};
-        return send_parts(me, fd, &part, 1, NULL, MSG_NOSIGNAL, false, HB_PC);
-    }
     return write_all(me, fd, from, size, HB_PC);
 }
 
@@ -248,8 +192,7 @@ HB_HOOK ssize_t writev(int fd, const struct iovec *parts, int count)
     struct hb_thread *me = hb_controlled();
     if (!me || !may_wait(fd) || count < 1)
         return REAL(writev)(fd, parts, count);
-    return send_parts(me, fd, parts, count, NULL, is_tracked(fd) ? MSG_NOSIGNAL : 0,
-                      !is_tracked(fd), HB_PC);
+    return send_parts(me, fd, parts, count, NULL, 0, true, HB_PC);
 }
 
 HB_HOOK ssize_t send(int fd, const void *from, size_t size, int flags)
@@ -296,16 +239,6 @@ HB_HOOK int eventfd_read(int fd, eventfd_t *value)
 
 /* ---- Connections ---- */
 
-static bool is_tracking_address(const struct sockaddr *to, socklen_t length)
-{
-    uint32_t wanted = hb.config->socket_length;
-    const struct sockaddr_un *at = (const struct sockaddr_un *)to;
-    return wanted > 0 && wanted < sizeof hb.config->socket && at->sun_family == AF_UNIX &&
-           length >= offsetof(struct sockaddr_un, sun_path) + wanted &&
-           memcmp(at->sun_path, hb.config->socket, wanted) == 0 &&
-           (length == offsetof(struct sockaddr_un, sun_path) + wanted || !at->sun_path[wanted]);
-}
-
 HB_HOOK int connect(int fd, const struct sockaddr *to, socklen_t length)
 {
     struct hb_thread *me = hb_controlled();
@@ -316,29 +249,13 @@ HB_HOOK int connect(int fd, const struct sockaddr *to, socklen_t length)
     hb_turn(me, (struct hb_action){
                     .kind = HB_K_CONNECT, .address = object_of(fd), .pc = HB_PC,
                     .deadline = HB_NEVER});
-    int result = -1, pair[2];
-    if (is_tracking_address(to, length) && fd < 1024) {
-        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0) {
-            int flags = fcntl(fd, F_GETFL);
-            result = dup2(pair[0], fd) < 0 ? -1 : 0;
-            fcntl(fd, F_SETFL, flags);
-            close(pair[0]);
-            other_end[fd] = fcntl(pair[1], F_DUPFD_CLOEXEC, 800);
-            close(pair[1]);
-            tracked[fd / 64] |= UINT64_C(1) << (fd % 64);
-        }
-    } else
-        result = REAL(connect)(fd, to, length);
+    int result = REAL(connect)(fd, to, length);
     done(me, HB_K_CONNECT, fd, result, HB_PC);
     return result;
 }
 
 HB_HOOK int close(int fd)
 {
-    if (hb_self && is_tracked(fd)) {
-        tracked[fd / 64] &= ~(UINT64_C(1) << (fd % 64));
-        REAL(close)(other_end[fd]);
-    }
     struct hb_thread *me = hb_controlled();
     bool visible = me && may_wait(fd);
     int result = REAL(close)(fd);

@@ -105,8 +105,6 @@ static void serve(int control)
     hb.decisions = (struct hb_decision *)(base + HB_AT_DECISIONS);
     hb.events = (struct hb_event *)(base + HB_AT_EVENTS);
     hb.stacks = (uint64_t (*)[HB_MAX_FRAMES])(base + HB_AT_STACKS);
-    hb.payload = base + HB_AT_PAYLOAD;
-    hb.able = (uint64_t *)(base + HB_AT_ABLE);
     if (hb.config->magic != HB_MAGIC || hb.config->version != HB_VERSION)
         _exit(88);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -144,7 +142,6 @@ static void serve(int control)
         reply.status = status;
         reply.user_us = (uint64_t)used.ru_utime.tv_sec * 1000000 + (uint64_t)used.ru_utime.tv_usec +
                         (uint64_t)used.ru_stime.tv_sec * 1000000 + (uint64_t)used.ru_stime.tv_usec;
-        reply.peak_kb = (uint64_t)used.ru_maxrss;
         sweep(&reply);
         answer(control, reply);
     }

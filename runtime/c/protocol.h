@@ -17,8 +17,6 @@
 #define HB_MAX_EVENTS (1u << 21)
 #define HB_MAX_FRAMES 16u
 #define HB_MAX_STACKS (1u << 16)
-#define HB_MAX_PAYLOAD (1u << 22)
-#define HB_MAX_ABLE (1u << 20)
 
 /* Where things are in the page. */
 #define HB_AT_CONFIG 0u
@@ -30,9 +28,7 @@
 #define HB_AT_DECISIONS (HB_AT_TAKEN + HB_MAX_DECISIONS * 8u)
 #define HB_AT_EVENTS (HB_AT_DECISIONS + HB_MAX_DECISIONS * 8u)
 #define HB_AT_STACKS (HB_AT_EVENTS + HB_MAX_EVENTS * 32u)
-#define HB_AT_PAYLOAD (HB_AT_STACKS + HB_MAX_STACKS * HB_MAX_FRAMES * 8u)
-#define HB_AT_ABLE (HB_AT_PAYLOAD + HB_MAX_PAYLOAD)
-#define HB_PAGE_SIZE (HB_AT_ABLE + HB_MAX_ABLE * 8u)
+#define HB_PAGE_SIZE (HB_AT_STACKS + HB_MAX_STACKS * HB_MAX_FRAMES * 8u)
 
 enum hb_mode {
     HB_OFF = 0,     /* The program runs as if the runtime were not there. */
@@ -54,8 +50,6 @@ enum hb_flag {
     HB_SPURIOUS = 2,    /* Condition variables may wake up without a signal. */
     HB_STRICT = 4,      /* The decisions must be possible: it is a replay. */
     HB_PIN = 8,         /* All threads of the program share one core. */
-    HB_RACES = 16,      /* Record accesses that are no choice, too, for happens-before. */
-    HB_ABLE = 32,       /* Record who could go on at each step, of the first 64 threads. */
 };
 
 /* Written by heisenbed. */
@@ -74,8 +68,6 @@ struct hb_config {
     uint32_t decisions;      /* How many runs of decisions there are to follow first. */
     uint32_t early_percent;  /* How often a timed wait may end before it must. */
     uint32_t core;           /* With HB_PIN. */
-    uint32_t socket_length;  /* Of the path of the tracking socket; 0: none. */
-    char socket[108];
 };
 
 /* So many steps of one thread. In what was taken, the number of the thread has HB_PREEMPTED set if
@@ -121,14 +113,12 @@ struct hb_result {
     uint32_t taken;  /* Runs of decisions that were taken. */
     uint32_t events; /* May be more than were kept. */
     uint32_t stacks;
-    uint32_t payload; /* Bytes. */
     uint32_t objects;
     uint32_t culprit; /* The thread that crashed or strayed. */
     uint32_t signal;
     uint64_t fault_address;
     uint32_t outside;     /* Actions that were left to the system: nobody controls them. */
     uint32_t children;    /* Processes that the program started; they are not controlled. */
-    uint32_t uncontrolled; /* Threads that did not begin with pthread_create. */
     uint32_t waits_outside; /* Everybody waits, for something from outside. */
     uint64_t access_count;
     uint32_t waiting;
@@ -145,7 +135,7 @@ struct hb_event {
     uint32_t object;
     uint64_t pc;
     uint64_t address; /* Of the object, or of the access. */
-    uint32_t value;   /* What came of it; for a send, where its bytes begin in the payload. */
+    uint32_t value;   /* What came of it. */
     uint32_t stack;   /* Its number; UINT32_MAX: none. */
 };
 
@@ -194,9 +184,6 @@ enum hb_kind {
     HB_K_ATOMIC_STORE,
     HB_K_ATOMIC_UPDATE,
     HB_K_FENCE,
-    HB_K_TRUTH_ALLOC,
-    HB_K_TRUTH_FREE,
-    HB_K_TRACK,
     HB_K_DESTROY,
     HB_K_COUNT
 };
@@ -212,13 +199,12 @@ struct hb_reply {
     int32_t status;   /* As of waitpid. */
     uint32_t swept;   /* Processes of the program that were left over, and killed. */
     uint64_t user_us; /* Processor time. */
-    uint64_t peak_kb;
 };
 
 _Static_assert(sizeof(struct hb_event) == 32, "part of the protocol");
 _Static_assert(sizeof(struct hb_waiting) == 32 + 8 * HB_MAX_FRAMES, "part of the protocol");
 _Static_assert(sizeof(struct hb_config) <= HB_AT_EXPECTED, "part of the protocol");
 _Static_assert(sizeof(struct hb_result) <= HB_AT_HOT - HB_AT_RESULT, "part of the protocol");
-_Static_assert(sizeof(struct hb_reply) == 32, "part of the protocol");
+_Static_assert(sizeof(struct hb_reply) == 24, "part of the protocol");
 
 #endif

@@ -64,7 +64,6 @@ struct hb_thread {
     bool used, finished, detached, joined, cancelled, early, yielded, inside;
     bool woken; /* By a broadcast. */
     bool busy;  /* In the runtime itself: what that calls is no action of the program. */
-    uint32_t creator;
     int tid;
     pthread_t handle;
     void *(*start)(void *);
@@ -101,8 +100,7 @@ struct hb_state {
     struct hb_decision *decisions, *taken;
     struct hb_event *events;
     uint64_t (*stacks)[HB_MAX_FRAMES];
-    unsigned char *payload;
-    uint64_t *expected, *able;
+    uint64_t *expected;
     enum hb_mode mode;
     struct hb_thread threads[HB_MAX_THREADS];
     uint32_t thread_count;

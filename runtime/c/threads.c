@@ -215,12 +215,6 @@ HB_HOOK int pthread_cancel(pthread_t handle)
     return result;
 }
 
-HB_HOOK int pthread_setcancelstate(int state, int *before)
-{
-    int result = REAL(pthread_setcancelstate)(state, before);
-    return result;
-}
-
 /* Cancelled anywhere, a thread would lose its turn without a word: it is cancelled at its next
  * visible action instead. */
 HB_HOOK int pthread_setcanceltype(int type, int *before)

@@ -18,10 +18,6 @@ pub const MAX_EVENTS: usize = 1 << 21;
 pub const MAX_FRAMES: usize = 16;
 /// `HB_MAX_STACKS`.
 pub const MAX_STACKS: usize = 1 << 16;
-/// `HB_MAX_PAYLOAD`.
-pub const MAX_PAYLOAD: usize = 1 << 22;
-/// `HB_MAX_ABLE`.
-pub const MAX_ABLE: usize = 1 << 20;
 /// `HB_PREEMPTED`.
 pub const PREEMPTED: u32 = 0x8000_0000;
 /// `HB_AFTER_PREEMPTION`.
@@ -47,23 +43,23 @@ pub const AT_DECISIONS: u64 = AT_TAKEN + MAX_DECISIONS as u64 * 8;
 pub const AT_EVENTS: u64 = AT_DECISIONS + MAX_DECISIONS as u64 * 8;
 /// `HB_AT_STACKS`.
 pub const AT_STACKS: u64 = AT_EVENTS + MAX_EVENTS as u64 * EVENT_BYTES as u64;
-/// `HB_AT_PAYLOAD`.
-pub const AT_PAYLOAD: u64 = AT_STACKS + (MAX_STACKS * MAX_FRAMES * 8) as u64;
-/// `HB_AT_ABLE`.
-pub const AT_ABLE: u64 = AT_PAYLOAD + MAX_PAYLOAD as u64;
 /// `HB_PAGE_SIZE`.
-pub const PAGE_SIZE: u64 = AT_ABLE + MAX_ABLE as u64 * 8;
+pub const PAGE_SIZE: u64 = AT_STACKS + (MAX_STACKS * MAX_FRAMES * 8) as u64;
 
 /// Size of `struct hb_config`.
-pub const CONFIG_BYTES: usize = 192;
-/// The longest path of a tracking socket.
-pub const MAX_SOCKET: usize = 107;
+pub const CONFIG_BYTES: usize = 80;
 /// Size of `struct hb_event`.
 pub const EVENT_BYTES: usize = 32;
 /// Size of `struct hb_reply`.
-pub const REPLY_BYTES: usize = 32;
+pub const REPLY_BYTES: usize = 24;
 /// Size of `struct hb_waiting`.
 pub const WAITING_BYTES: usize = 32 + 8 * MAX_FRAMES;
+/// Where `culprit` is in `struct hb_result`.
+pub const RESULT_CULPRIT: usize = 36;
+/// Where `waits_outside` is in `struct hb_result`.
+pub const RESULT_WAITS_OUTSIDE: usize = 64;
+/// Where `waiting` is in `struct hb_result`.
+pub const RESULT_WAITING: usize = 80;
 /// Where `crash` is in `struct hb_result`.
 pub const RESULT_CRASH: usize = 88;
 /// Where `text` is in `struct hb_result`.
@@ -114,10 +110,6 @@ pub mod flag {
     pub const STRICT: u32 = 4;
     /// All threads of the program share one core.
     pub const PIN: u32 = 8;
-    /// Record every access.
-    pub const RACES: u32 = 16;
-    /// Record who could go on at each step.
-    pub const ABLE: u32 = 32;
 }
 
 /// Numbers of `enum hb_outcome`.
@@ -151,7 +143,7 @@ pub mod reply {
 }
 
 /// Names of `enum hb_kind`, in its order.
-pub const KINDS: [&str; 47] = [
+pub const KINDS: [&str; 44] = [
     "none",
     "start",
     "end",
@@ -195,9 +187,6 @@ pub const KINDS: [&str; 47] = [
     "atomic-store",
     "atomic-update",
     "fence",
-    "truth-alloc",
-    "truth-free",
-    "track",
     "destroy",
 ];
 
@@ -222,12 +211,13 @@ mod tests {
 int main(void) {
     SAY(HB_MAGIC); SAY(HB_VERSION); SAY(HB_AT_CONFIG); SAY(HB_AT_EXPECTED); SAY(HB_AT_RESULT);
     SAY(HB_AT_HOT); SAY(HB_AT_TAKEN); SAY(HB_AT_DECISIONS); SAY(HB_AT_EVENTS); SAY(HB_AT_STACKS);
-    SAY(HB_AT_PAYLOAD); SAY(HB_PAGE_SIZE); SAY(sizeof(struct hb_config));
+    SAY(HB_PAGE_SIZE); SAY(sizeof(struct hb_config));
     SAY(sizeof(struct hb_result)); SAY(offsetof(struct hb_result, crash));
     SAY(offsetof(struct hb_result, text)); SAY(offsetof(struct hb_result, waits));
     SAY(offsetof(struct hb_result, thread_steps)); SAY(sizeof(struct hb_waiting));
     SAY(sizeof(struct hb_event)); SAY(sizeof(struct hb_reply)); SAY(HB_K_COUNT);
-    SAY(HB_K_OUTSIDE); SAY(HB_AT_ABLE); SAY(HB_PREEMPTED); SAY(HB_K_DESTROY); SAY((1u << HB_HOT_BITS) / 8);
+    SAY(offsetof(struct hb_result, culprit)); SAY(offsetof(struct hb_result, waits_outside));
+    SAY(offsetof(struct hb_result, waiting)); SAY(HB_K_OUTSIDE); SAY(HB_PREEMPTED); SAY(HB_K_DESTROY); SAY((1u << HB_HOT_BITS) / 8);
 }
 "#,
         )
@@ -263,7 +253,6 @@ int main(void) {
             AT_DECISIONS,
             AT_EVENTS,
             AT_STACKS,
-            AT_PAYLOAD,
             PAGE_SIZE,
             CONFIG_BYTES as u64,
             RESULT_BYTES as u64,
@@ -275,8 +264,10 @@ int main(void) {
             EVENT_BYTES as u64,
             REPLY_BYTES as u64,
             KINDS.len() as u64,
+            RESULT_CULPRIT as u64,
+            RESULT_WAITS_OUTSIDE as u64,
+            RESULT_WAITING as u64,
             kind("outside"),
-            AT_ABLE,
             u64::from(PREEMPTED),
             kind("destroy"),
             HOT_BYTES as u64,

@@ -16,13 +16,11 @@ use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::output::{self, OutputKind};
 use super::progress::Progress;
-use super::terminal_style;
 use crate::native::launcher::{LaunchOptions, ProgramOutput};
 use crate::native::minimise::{Minimised, minimise};
 use crate::native::plan::RunStrategy;
 use crate::native::{
-    Execution, Explained, LaunchError, Launcher, RunPlan, RunReproducer, Search, SearchPlan,
-    Symbols, UserProgram,
+    Execution, LaunchError, Launcher, RunPlan, RunReproducer, Search, SearchPlan, UserProgram,
 };
 use crate::numbers::{grouped, plural};
 use crate::oracle::Verdict;
@@ -232,19 +230,11 @@ impl Failed {
             !args.no_shrink && !context.interrupt.load(Ordering::Relaxed)
         })?;
         progress.finish();
-        let again = RunPlan {
-            stacks: true,
-            ..minimised.plan.clone()
-        };
-        let shown = launcher.run(&again)?;
+        let (shown, story) = again::show(launcher, &minimised.plan)?;
         let kind = |execution: &Execution| execution.failure.as_ref().map(|failure| failure.kind);
         let repeats = shown.strayed.is_none()
             && kind(&shown) == kind(&minimised.execution)
             && shown.step_count == minimised.execution.step_count;
-        let events = launcher.events(&shown)?;
-        let symbols = Symbols::new(launcher.maps());
-        let story = Explained::new(&shown, &events, &symbols)
-            .render(terminal_style::width().unwrap_or(100));
         Ok(Failed {
             minimised,
             shown,

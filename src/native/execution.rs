@@ -265,7 +265,8 @@ fn deadlock_summary(waits: &[WaitingThread]) -> String {
 }
 
 fn crash_summary(page: &PageResult, signal: i32) -> String {
-    let name = signal_name(signal);
+    let name = signal_hook::low_level::signal_name(signal);
+    let name = name.map_or_else(|| format!("signal {signal}"), str::to_owned);
     let what = match signal {
         _ if page.signal != signal as u32 => String::new(),
         11 | 7 => format!(" at address {:#x}", page.fault_address),
@@ -281,30 +282,4 @@ fn abort_summary(stderr: &str) -> String {
         || "SIGABRT, without a word on stderr".to_owned(),
         |line| line.trim().chars().take(200).collect(),
     )
-}
-
-/// The name of a signal.
-pub(crate) fn signal_name(signal: i32) -> String {
-    let name = match signal {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        5 => "SIGTRAP",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        10 => "SIGUSR1",
-        11 => "SIGSEGV",
-        12 => "SIGUSR2",
-        13 => "SIGPIPE",
-        14 => "SIGALRM",
-        15 => "SIGTERM",
-        24 => "SIGXCPU",
-        25 => "SIGXFSZ",
-        31 => "SIGSYS",
-        _ => return format!("signal {signal}"),
-    };
-    name.to_owned()
 }

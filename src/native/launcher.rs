@@ -8,8 +8,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use heisenbed_runtime::protocol as wire;
@@ -346,9 +347,10 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> LaunchError {
 
 /// As `waitpid` encodes it.
 fn exit_kind(status: i32) -> ExitKind {
-    match status & 0x7f {
-        0 => ExitKind::Exited(status >> 8 & 0xff),
-        signal => ExitKind::Killed(signal),
+    let status = ExitStatus::from_raw(status);
+    match (status.code(), status.signal()) {
+        (Some(code), _) => ExitKind::Exited(code),
+        (None, signal) => ExitKind::Killed(signal.unwrap_or(0)),
     }
 }
 

@@ -28,7 +28,6 @@ pub(crate) struct PageResult {
     pub(super) threads: u32,
     pub(super) taken: u32,
     pub(super) events: u32,
-    pub(super) payload: u32,
     pub(super) culprit: Option<u32>,
     pub(super) signal: u32,
     pub(super) fault_address: u64,
@@ -85,8 +84,6 @@ impl Page {
             RunStrategy::Pct { depth } => depth,
             _ => 1,
         };
-        let socket = plan.socket.as_bytes();
-        let socket = &socket[..socket.len().min(wire::MAX_SOCKET)];
         bytes.extend(wire::MAGIC.to_le_bytes());
         for number in [
             wire::VERSION,
@@ -105,17 +102,9 @@ impl Page {
         ] {
             bytes.extend(number.to_le_bytes());
         }
-        for number in [
-            depth,
-            runs,
-            plan.early_percent,
-            self.core,
-            socket.len() as u32,
-        ] {
+        for number in [depth, runs, plan.early_percent, self.core] {
             bytes.extend(number.to_le_bytes());
         }
-        bytes.extend(socket);
-        bytes.resize(wire::CONFIG_BYTES, 0);
         bytes
     }
 
@@ -134,7 +123,7 @@ impl Page {
         let frames = bytes.u32(84).min(2 * wire::MAX_FRAMES as u32);
         let text = &bytes.0[wire::RESULT_TEXT..wire::RESULT_WAITS];
         let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
-        let waiting = (bytes.u32(80) as usize).min(wire::MAX_WAITING);
+        let waiting = (bytes.u32(wire::RESULT_WAITING) as usize).min(wire::MAX_WAITING);
         Ok(PageResult {
             started: bytes.u32(0) != 0,
             outcome: bytes.u32(4),
@@ -142,13 +131,13 @@ impl Page {
             threads: bytes.u32(16).min(wire::MAX_THREADS as u32),
             taken: bytes.u32(20),
             events: bytes.u32(24),
-            payload: bytes.u32(32).min(wire::MAX_PAYLOAD as u32),
-            culprit: Some(bytes.u32(40)).filter(|thread| (*thread as usize) < wire::MAX_THREADS),
-            signal: bytes.u32(44),
+            culprit: Some(bytes.u32(wire::RESULT_CULPRIT))
+                .filter(|thread| (*thread as usize) < wire::MAX_THREADS),
+            signal: bytes.u32(40),
             fault_address: bytes.u64(48),
             outside: bytes.u32(56),
             children: bytes.u32(60),
-            waits_outside: bytes.u32(68) != 0,
+            waits_outside: bytes.u32(wire::RESULT_WAITS_OUTSIDE) != 0,
             accesses: bytes.u64(72),
             crash: (0..frames)
                 .map(|at| bytes.u64(wire::RESULT_CRASH + 8 * at as usize))

@@ -91,8 +91,6 @@ pub(crate) struct RunPlan {
     pub(crate) expected: Vec<u64>,
     /// Where virtual time begins: nanoseconds since 1970.
     pub(crate) start_time_ns: u64,
-    /// The tracking socket's path; empty for none.
-    pub(crate) socket: String,
 }
 
 /// How often a timed wait ends early where nothing else was asked for.
@@ -117,7 +115,6 @@ impl RunPlan {
             expected_steps: 100,
             expected: Vec::new(),
             start_time_ns: START_TIME_NS,
-            socket: String::new(),
         }
     }
 

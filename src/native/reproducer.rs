@@ -64,9 +64,6 @@ pub(crate) struct ScheduleRecord {
     pub(crate) spurious: bool,
     /// Steps that were a livelock.
     pub(crate) max_steps: u64,
-    /// The tracking socket.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(crate) socket: String,
 }
 
 /// `[expect]`.
@@ -137,7 +134,6 @@ impl RunReproducer {
                 start_time_ns: plan.start_time_ns,
                 spurious: plan.spurious,
                 max_steps: plan.max_steps,
-                socket: plan.socket.clone(),
             },
             expect: ExpectedFailure {
                 failure: failure.kind,
@@ -194,7 +190,6 @@ impl RunReproducer {
             spurious: schedule.spurious,
             start_time_ns: schedule.start_time_ns,
             max_steps: schedule.max_steps,
-            socket: schedule.socket.clone(),
             ..RunPlan::new(RunStrategy::First, schedule.seed, schedule.index)
         }
         .again(schedule.steps.clone())

@@ -16,11 +16,16 @@ use super::super::terminal_style;
 use crate::native::launcher::{LaunchOptions, ProgramOutput};
 use crate::native::minimise::minimise;
 use crate::native::plan::RunStrategy;
-use crate::native::{Execution, Explained, Launcher, RunPlan, RunReproducer, Symbols, UserProgram};
+use crate::native::{
+    Execution, Explained, LaunchError, Launcher, RunPlan, RunReproducer, Symbols, UserProgram,
+};
 use crate::numbers::plural;
 
 /// What `replay` and `shrink` run once more takes no longer than this.
 const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How wide a timeline is where no terminal says.
+const WIDTH: usize = 100;
 
 /// Whether the file is a reproducer of `run`.
 pub(in crate::cli) fn is_run(path: &Path) -> bool {
@@ -47,15 +52,10 @@ fn try_replay(
     let (program, mut launcher) = launch(&reproducer)?;
     let changed = program.build_id != reproducer.program.build_id;
     let plan = RunPlan {
-        stacks: true,
         strict: !adapt,
         ..reproducer.plan()
     };
-    let execution = launcher.run(&plan)?;
-    let events = launcher.events(&execution)?;
-    let symbols = Symbols::new(launcher.maps());
-    let story = Explained::new(&execution, &events, &symbols)
-        .render(terminal_style::width().unwrap_or(100));
+    let (execution, story) = show(&mut launcher, &plan)?;
     let difference = difference(&reproducer, &execution);
     let mut stderr = String::new();
     if changed {
@@ -155,6 +155,22 @@ fn launch(
     Ok((program, launcher))
 }
 
+/// Runs a plan with the stack of each action, and tells what happened.
+pub(super) fn show(
+    launcher: &mut Launcher,
+    plan: &RunPlan,
+) -> Result<(Execution, String), LaunchError> {
+    let execution = launcher.run(&RunPlan {
+        stacks: true,
+        ..plan.clone()
+    })?;
+    let events = launcher.events(&execution)?;
+    let symbols = Symbols::new(launcher.maps());
+    let width = terminal_style::width().unwrap_or(WIDTH);
+    let story = Explained::new(&execution, &events, &symbols).render(width);
+    Ok((execution, story))
+}
+
 /// `shrink` of a reproducer of `run`.
 pub(in crate::cli) fn shrink(
     path: &Path,
@@ -190,10 +206,7 @@ fn try_shrink(
         !context.interrupt.load(Ordering::Relaxed)
     })?;
     progress.finish();
-    let shown = launcher.run(&RunPlan {
-        stacks: true,
-        ..small.plan.clone()
-    })?;
+    let (shown, story) = show(&mut launcher, &small.plan)?;
     let Some(failure) = &shown.failure else {
         return Ok(CommandOutcome::undecided(
             format!("{}: it does not fail each time", path.display()),
@@ -204,8 +217,6 @@ fn try_shrink(
         let text = RunReproducer::new(&program, &small.plan, &shown, failure).to_text()?;
         output::write(output, &text)?;
     }
-    let events = launcher.events(&shown)?;
-    let symbols = Symbols::new(launcher.maps());
     let stdout = match context.format {
         Format::Json => format!(
             "{}\n",
@@ -219,12 +230,10 @@ fn try_shrink(
             })
         ),
         Format::Human => format!(
-            "{}, before {} ({} tried)\n{}",
+            "{}, before {} ({} tried)\n{story}",
             plural(shown.preempted.len() as u64, "preemption"),
             small.preemptions_before,
             plural(small.tried, "schedule"),
-            Explained::new(&shown, &events, &symbols)
-                .render(terminal_style::width().unwrap_or(100))
         ),
     };
     Ok(CommandOutcome {
