@@ -46,6 +46,24 @@
     allow(dead_code, unreachable_pub, unused_imports)
 )]
 
+/// In files and JSON these types stand as their text: what `Display` writes and `FromStr` reads.
+macro_rules! serde_as_text {
+    ($($type:ty),+ $(,)?) => {$(
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<$type, D::Error> {
+                let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )+};
+}
+
 /// A line for stderr. A reader that went away is no reason to stop, let alone to panic, as
 /// `eprintln!` does.
 #[cfg(feature = "full")]

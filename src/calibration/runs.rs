@@ -193,7 +193,7 @@ impl Drawn<'_> {
             Cause::TypeAliasing => {
                 let mut file = self.file("own-buffers")?;
                 // One bank for each memory, which all begin at the same address.
-                file.profile = "custom:1x16777216".to_owned().try_into().ok();
+                file.profile = "custom:1x16777216".parse().ok();
                 // Servers that tell no memories apart; a capture of messages that do shows nothing.
                 self.shape.semantics =
                     [Semantics::Overwrite, Semantics::Refcount][self.random.below(2) as usize];

@@ -88,8 +88,7 @@ impl fmt::Display for UnitKind {
 }
 
 /// How often each sort of unit comes in a cycle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Weights {
     stress: u16,
     explore: u16,
@@ -172,19 +171,7 @@ impl fmt::Display for Weights {
     }
 }
 
-impl From<Weights> for String {
-    fn from(weights: Weights) -> String {
-        weights.to_string()
-    }
-}
-
-impl TryFrom<String> for Weights {
-    type Error = WeightsError;
-
-    fn try_from(text: String) -> Result<Weights, WeightsError> {
-        text.parse()
-    }
-}
+serde_as_text!(Weights);
 
 impl Weights {
     fn each(self) -> [(UnitKind, u64); 4] {

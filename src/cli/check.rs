@@ -132,10 +132,10 @@ fn human(
     for leak in report.leaked.iter().take(SHOWN) {
         let _ = writeln!(
             text,
-            "  device {} {:#x}, {} bytes, allocated by thread {} as its operation {}",
+            "  device {} {:#x}, {}, allocated by thread {} as its operation {}",
             leak.device,
             leak.address,
-            grouped(leak.size_bytes),
+            plural(leak.size_bytes, "byte"),
             leak.thread,
             leak.op
         );

@@ -12,7 +12,9 @@ mod wire;
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
 use self::account::ImportedRecords;
@@ -47,60 +49,46 @@ pub(crate) struct ImportArgs {
     pub(crate) layout: Option<Layout>,
 }
 
-/// Formats that can be imported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+/// What can be imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ImportSource {
-    /// The log of a tracking server
-    ServerLog,
-    /// The runtime's debug log (TT_BUFFER_DEBUG_LOG): blocks with call stacks
-    DebugLog,
-    /// An RMM allocation log: CSV
-    RmmLog,
-    /// A PyTorch CUDA memory snapshot: a pickle, of which nothing is executed
-    TorchSnapshot,
-    /// Your own log as CSV, with the header time,op,device,memory,address,size,thread,process
-    Csv,
-    /// Your own log as JSON Lines, with the same names as keys
-    Jsonl,
-    /// A graph capture of TT-Metal: JSON with buffer_allocate and buffer_deallocate
-    GraphCapture,
-    /// An Umpire replay log (UMPIRE_REPLAY): JSON Lines
-    Umpire,
-    /// Memory allocations traced by rocprofv3: CSV
-    Rocprof,
-    /// Calls recorded by the Vulkan Memory Allocator: CSV
-    VmaReplay,
-    /// What a client sent over its socket, as raw bytes of any layout, also with a damaged start
+    /// A recording of calls, or a log.
+    Recording(ImportFormat),
+    /// Bytes, which become a capture.
     Wire,
 }
 
-impl ImportSource {
-    /// `None` for bytes, which become a capture.
-    fn format(self) -> Option<ImportFormat> {
-        Some(match self {
-            ImportSource::ServerLog => ImportFormat::ServerLog,
-            ImportSource::DebugLog => ImportFormat::DebugLog,
-            ImportSource::RmmLog => ImportFormat::RmmLog,
-            ImportSource::TorchSnapshot => ImportFormat::TorchSnapshot,
-            ImportSource::Csv => ImportFormat::Csv,
-            ImportSource::Jsonl => ImportFormat::Jsonl,
-            ImportSource::GraphCapture => ImportFormat::GraphCapture,
-            ImportSource::Umpire => ImportFormat::Umpire,
-            ImportSource::Rocprof => ImportFormat::Rocprof,
-            ImportSource::VmaReplay => ImportFormat::VmaReplay,
-            ImportSource::Wire => return None,
-        })
+impl ValueEnum for ImportSource {
+    fn value_variants<'a>() -> &'a [ImportSource] {
+        static ALL: LazyLock<Vec<ImportSource>> = LazyLock::new(|| {
+            let recordings = ImportFormat::value_variants().iter();
+            let recordings = recordings.map(|format| ImportSource::Recording(*format));
+            recordings.chain([ImportSource::Wire]).collect()
+        });
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            ImportSource::Recording(format) => format.to_possible_value(),
+            ImportSource::Wire => Some(PossibleValue::new("wire").help(
+                "What a client sent over its socket, as raw bytes of any layout, also with a \
+                 damaged start",
+            )),
+        }
     }
 }
 
 /// Runs the subcommand.
 pub(crate) fn run(args: &ImportArgs, context: &Context) -> CommandOutcome {
-    let stdout = match args.source.format() {
-        Some(format) => import(args, format, context).map(|imported| match context.format {
-            Format::Json => format!("{}\n", account::json(args, format, &imported)),
-            Format::Human => account::words(args, format, &imported),
-        }),
-        None => wire::import(args, context.format),
+    let stdout = match args.source {
+        ImportSource::Recording(format) => {
+            import(args, format, context).map(|imported| match context.format {
+                Format::Json => format!("{}\n", account::json(args, format, &imported)),
+                Format::Human => account::words(args, format, &imported),
+            })
+        }
+        ImportSource::Wire => wire::import(args, context.format),
     };
     match stdout {
         Ok(stdout) => CommandOutcome {

@@ -7,7 +7,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::Memory;
@@ -15,8 +14,7 @@ use super::memory::{Geometries, MemoryGeometry};
 
 /// A system by name: `n150`, `n300`, `t3k`, `galaxy`, `tg`, or `custom:DEVICESxBYTES` for
 /// exploration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Profile {
     /// One device.
     N150,
@@ -111,19 +109,7 @@ impl FromStr for Profile {
     }
 }
 
-impl TryFrom<String> for Profile {
-    type Error = UnknownProfile;
-
-    fn try_from(text: String) -> Result<Profile, UnknownProfile> {
-        text.parse()
-    }
-}
-
-impl From<Profile> for String {
-    fn from(profile: Profile) -> String {
-        profile.to_string()
-    }
-}
+serde_as_text!(Profile);
 
 const MIB: u64 = 1 << 20;
 const DRAM_CHANNELS: u32 = 12;

@@ -3,15 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
-
 use heisenbed_runtime::protocol::{MAX_DECISIONS, MAX_THREADS};
+use thiserror::Error;
 
 /// Runs of steps: a thread, and how many it took. Adjacent runs have different threads, and none is
 /// empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Steps(Vec<(u32, u32)>);
 
 /// Why a text is none.
@@ -95,19 +92,7 @@ fn parse(word: &str) -> Option<(u32, u32)> {
     Some((thread.parse().ok()?, count))
 }
 
-impl From<Steps> for String {
-    fn from(steps: Steps) -> String {
-        steps.to_string()
-    }
-}
-
-impl TryFrom<String> for Steps {
-    type Error = StepsError;
-
-    fn try_from(text: String) -> Result<Steps, StepsError> {
-        text.parse()
-    }
-}
+serde_as_text!(Steps);
 
 #[cfg(test)]
 mod tests {

@@ -59,29 +59,29 @@ impl ImportHeader {
     }
 }
 
-/// Formats that other tools record in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Formats that other tools record in. What stands at each is its line in `import --help`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum ImportFormat {
-    /// The log of a tracking server.
+    /// The log of a tracking server
     ServerLog,
-    /// The runtime's debug log: blocks with call stacks.
+    /// The runtime's debug log (TT_BUFFER_DEBUG_LOG): blocks with call stacks
     DebugLog,
-    /// An RMM allocation log: CSV.
+    /// An RMM allocation log: CSV
     RmmLog,
-    /// A PyTorch CUDA memory snapshot: a pickle.
+    /// A PyTorch CUDA memory snapshot: a pickle, of which nothing is executed
     TorchSnapshot,
-    /// Anybody's own log: CSV with a header.
+    /// Your own log as CSV, with the header time,op,device,memory,address,size,thread,process
     Csv,
-    /// Anybody's own log: JSON Lines.
+    /// Your own log as JSON Lines, with the same names as keys
     Jsonl,
-    /// A graph capture of TT-Metal: a JSON array of nodes.
+    /// A graph capture of TT-Metal: JSON with buffer_allocate and buffer_deallocate
     GraphCapture,
-    /// An Umpire replay log: JSON Lines.
+    /// An Umpire replay log (UMPIRE_REPLAY): JSON Lines
     Umpire,
-    /// Memory allocations traced by rocprofv3: CSV.
+    /// Memory allocations traced by rocprofv3: CSV
     Rocprof,
-    /// Calls recorded by the Vulkan Memory Allocator: CSV.
+    /// Calls recorded by the Vulkan Memory Allocator: CSV
     VmaReplay,
 }
 

@@ -20,6 +20,7 @@ use crate::import::stacks::{StackId, StackTable};
 use crate::import::telling_frames;
 use crate::numbers::{grouped, plural};
 use crate::oracle::allocation_check::{AllocationCheck, AllocationReport, LiveGroup, LiveRecord};
+use crate::oracle::message_check::FirstFinding;
 use crate::oracle::{Kind, Report, Strength};
 use crate::trace::file::{ImportFormat, ImportHeader, TraceFile};
 use crate::trace::text::TextReader;
@@ -164,9 +165,9 @@ fn words(format: ImportFormat, found: &AllocationReport, source: &dyn Allocation
     };
     let _ = writeln!(
         text,
-        "; at {} {} bytes at once; {records} not understood",
+        "; at {} {} at once; {records} not understood",
         if found.peak_is_least { "least" } else { "most" },
-        grouped(found.peak_bytes),
+        plural(found.peak_bytes, "byte"),
     );
     text
 }
@@ -177,14 +178,7 @@ fn findings(format: ImportFormat, found: &AllocationReport, stacks: &StackTable)
     if let Some(compared) = &found.table {
         text.push_str(&table::words(compared, found, position));
     } else if let Some(first) = &found.first {
-        let _ = writeln!(
-            text,
-            "first: {} on device {} at {:#x}, {position} {}",
-            first.kind.name(),
-            first.device.unwrap_or(0),
-            first.address,
-            first.line
-        );
+        text.push_str(&first_line(first, position));
     }
     for (note, noted) in &found.notes {
         let _ = writeln!(
@@ -201,9 +195,9 @@ fn findings(format: ImportFormat, found: &AllocationReport, stacks: &StackTable)
             let sum = compared.lost_releases;
             let _ = writeln!(
                 text,
-                "released without an entry: {}, {} bytes",
+                "released without an entry: {}, {}",
                 plural(sum.buffers, "buffer"),
-                grouped(sum.bytes)
+                plural(sum.bytes, "byte")
             );
             write_groups(&mut text, lost, position, stacks);
         }
@@ -219,12 +213,23 @@ fn findings(format: ImportFormat, found: &AllocationReport, stacks: &StackTable)
     }
     let _ = writeln!(
         text,
-        "{title}: {}, {} bytes",
+        "{title}: {}, {}",
         plural(found.live_total, "buffer"),
-        grouped(found.live_bytes)
+        plural(found.live_bytes, "byte")
     );
     write_groups(&mut text, &found.groups, position, stacks);
     text
+}
+
+/// The first record that contradicts those before it.
+fn first_line(first: &FirstFinding, position: &str) -> String {
+    format!(
+        "first: {} on device {} at {:#x}, {position} {}\n",
+        first.kind.name(),
+        first.device.unwrap_or(0),
+        first.address,
+        first.line
+    )
 }
 
 /// Buffers by the place in the program that they come from.
@@ -242,13 +247,13 @@ fn write_groups(text: &mut String, groups: &[LiveGroup], position: &str, stacks:
         let first = &group.first;
         let _ = writeln!(
             text,
-            "  {}, {} bytes on device {}, {}; the first at {:#x}, {} bytes, {}{}",
+            "  {}, {} on device {}, {}; the first at {:#x}, {}, {}{}",
             plural(group.buffers, "buffer"),
-            grouped(group.bytes),
+            plural(group.bytes, "byte"),
             first.buffer.device,
             type_word(first),
             first.buffer.address,
-            grouped(first.buffer.size_bytes.unwrap_or(0)),
+            plural(first.buffer.size_bytes.unwrap_or(0), "byte"),
             match first.position {
                 0 => format!("older than the first {position}"),
                 number => format!("{position} {number}"),

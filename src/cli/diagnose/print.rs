@@ -171,10 +171,10 @@ fn places(text: &mut String, places: &[LeakPlace], word: &str) {
     for (place, telling) in places.iter().zip(telling) {
         let _ = writeln!(
             text,
-            "  {} of {} from here never released, {} bytes; the first at {word} {}, device {} {:#x}",
+            "  {} of {} from here never released, {}; the first at {word} {}, device {} {:#x}",
             grouped(place.buffers),
             plural(place.allocations, "buffer"),
-            grouped(place.bytes),
+            plural(place.bytes, "byte"),
             grouped(place.position),
             place.device,
             place.address,

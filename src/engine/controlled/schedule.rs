@@ -7,7 +7,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::scenario::objects::ConnId;
@@ -17,8 +16,7 @@ use super::machine::ActorName;
 use super::schedulers::Scheduler;
 
 /// Who took each step. Adjacent runs have different actors, and none is empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schedule {
     runs: Vec<(ActorName, u32)>,
 }
@@ -139,19 +137,7 @@ fn parse_run(word: &str) -> Option<(ActorName, u32)> {
     Some((name, count.parse().ok()?))
 }
 
-impl From<Schedule> for String {
-    fn from(schedule: Schedule) -> String {
-        schedule.to_string()
-    }
-}
-
-impl TryFrom<String> for Schedule {
-    type Error = ScheduleError;
-
-    fn try_from(text: String) -> Result<Schedule, ScheduleError> {
-        text.parse()
-    }
-}
+serde_as_text!(Schedule);
 
 /// Notes down the picks of another scheduler that took a step.
 #[derive(Clone, Debug)]

@@ -86,14 +86,7 @@ pub(super) fn words(
 ) -> String {
     let mut text = String::new();
     if let Some(found) = &found.first {
-        let _ = writeln!(
-            text,
-            "first: {} on device {} at {:#x}, {position} {}",
-            found.kind.name(),
-            found.device.unwrap_or(0),
-            found.address,
-            found.line
-        );
+        text.push_str(&super::first_line(found, position));
     } else if let Some(first) = first(compared) {
         let _ = writeln!(
             text,
@@ -135,9 +128,9 @@ pub(super) fn words(
     for (sum, what) in rows.iter().filter(|(sum, _)| sum.buffers > 0) {
         let _ = writeln!(
             text,
-            "{}, {} bytes, {what}",
+            "{}, {}, {what}",
             plural(sum.buffers, "buffer"),
-            grouped(sum.bytes)
+            plural(sum.bytes, "byte")
         );
     }
     text
