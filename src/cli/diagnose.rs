@@ -154,6 +154,13 @@ fn diagnose_trace(trace: &TraceFile, context: &Context) -> Result<Diagnosed, Str
     let diagnosed = diagnose_messages(what, trace.events(), context, |visit| {
         observe::each(trace, visit).map_err(|error| error.to_string())
     })?;
+    if let Some(exact) = second_look::exact(trace) {
+        return Ok(Diagnosed {
+            diagnosis: diagnosed.diagnosis.held_against(&exact),
+            ..diagnosed
+        }
+        .looked_at_again(|| exact));
+    }
     Ok(diagnosed.looked_at_again(|| second_look::of_trace(trace)))
 }
 

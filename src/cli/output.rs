@@ -75,6 +75,12 @@ impl OutputKind {
 /// Whether a command may write what is of `kind` to `path`. An empty file and what is no plain file
 /// (a device, a pipe) hold nothing that could be lost.
 pub(super) fn may_replace(path: &Path, kind: OutputKind, force: bool) -> Result<(), String> {
+    if path.as_os_str().is_empty() {
+        return Err(format!(
+            "the path for {} is empty: name a file",
+            kind.name()
+        ));
+    }
     let Some(there) = plain_file(path) else {
         return Ok(());
     };

@@ -20,7 +20,8 @@ use super::stop_watch::StopWatch;
 use super::symptoms;
 use super::verdict::{VerdictSummary, divergence_table, headline_with, leak_line, place};
 use crate::engine::threads::{
-    CheckedRun, RunConfig, ServerChoice, checked_run, recorded_and_checked, recorded_in,
+    CheckedRun, CheckedRunError, RunConfig, RunError, ServerChoice, checked_run,
+    recorded_and_checked, recorded_in,
 };
 use crate::numbers::{grouped, plural};
 use crate::oracle::{Kind, Leak, Strength, Verdict};
@@ -227,7 +228,15 @@ pub(super) fn play(
             let recording = Recording::begin(path).map_err(at)?;
             return match recorded_in(path, config, progress) {
                 Ok(checked) => recording.keep().map_err(at).map(|()| checked),
-                Err(error) => Err(format!("{error}{}", recording.fail())),
+                Err(error) => {
+                    let place = match &error {
+                        CheckedRunError::Run(RunError::Record(_)) => {
+                            format!("{}: ", path.display())
+                        }
+                        _ => String::new(),
+                    };
+                    Err(format!("{place}{error}{}", recording.fail()))
+                }
             };
         }
     };
@@ -453,11 +462,11 @@ impl Stressed {
         for leak in self.leaked.iter().take(LEAKS_SHOWN) {
             let _ = writeln!(
                 text,
-                "  device {} {} {:#x}, {} bytes, allocated by thread {} as its operation {}",
+                "  device {} {} {:#x}, {}, allocated by thread {} as its operation {}",
                 leak.device,
                 leak.memory.name(),
                 leak.address,
-                grouped(leak.size_bytes),
+                plural(leak.size_bytes, "byte"),
                 leak.thread,
                 leak.op,
             );

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::causes::DOUBTFUL;
 use super::sightings::Sighting;
 use super::suspect::{Cause, Suspect};
 use crate::oracle::Kind;
@@ -57,6 +58,23 @@ impl Diagnosis {
             .map(|near| near.cause)
             .collect();
         if near.len() > 1 { near } else { Vec::new() }
+    }
+
+    /// The same, held against what an exact check found of the run: a cause that this contradicts is
+    /// mentioned only, and a note says why.
+    pub(crate) fn held_against(mut self, found: &BTreeMap<Kind, u64>) -> Diagnosis {
+        for suspect in self.causes.iter_mut().filter(|it| it.score > DOUBTFUL) {
+            if let Some(why) = suspect.cause.contradiction(found) {
+                suspect.score = DOUBTFUL;
+                let cause = suspect.cause.name();
+                self.notes.push(format!(
+                    "{cause} is in doubt: by the run's own record, {why}"
+                ));
+            }
+        }
+        self.causes
+            .sort_by(|a, b| b.score.total_cmp(&a.score).then(b.count.cmp(&a.count)));
+        self
     }
 
     /// Causes that are named.

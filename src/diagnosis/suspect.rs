@@ -2,9 +2,13 @@
 
 use std::fmt;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::sightings::Sighting;
+use crate::numbers::grouped;
+use crate::oracle::Kind;
 use crate::tracking::entry::Class;
 
 /// What can be behind a record in which something is wrong.
@@ -63,6 +67,29 @@ impl Cause {
             Cause::RealLeak => "real-leak",
             Cause::MeshRelease => "mesh-release",
         }
+    }
+
+    /// What an exact check found, of a run whose truth is known, and this cause does not leave; or
+    /// what it would leave, and the check did not find.
+    pub(super) fn contradiction(self, found: &BTreeMap<Kind, u64>) -> Option<String> {
+        let has = |kind: &Kind| found.contains_key(kind);
+        let lacks_losses = !has(&Kind::LostMessage) && !has(&Kind::TornFrame);
+        if self == Cause::Loss && lacks_losses && !found.is_empty() {
+            return Some("each message that was sent has come".to_owned());
+        }
+        let foreign: &[Kind] = match self {
+            Cause::Reordering | Cause::Loss | Cause::LateAttach | Cause::PidReuse => {
+                &[Kind::DoubleFree, Kind::Deadlock, Kind::LockOutOfBounds]
+            }
+            Cause::DoubleRelease => &[Kind::PhantomLive, Kind::Deadlock, Kind::LockOutOfBounds],
+            _ => &[Kind::Deadlock, Kind::LockOutOfBounds],
+        };
+        let (kind, count) = found.iter().find(|(kind, _)| foreign.contains(kind))?;
+        let count = grouped(*count);
+        Some(format!(
+            "{} ({count}) is nothing that it leaves",
+            kind.name()
+        ))
     }
 
     /// One sentence for a newcomer.

@@ -76,6 +76,14 @@ fn work_without_anything_to_check_is_not_clean() {
             "matrix --workload {scenario} --discipline claimed-wide"
         ));
     }
+    let alone = write(
+        folder,
+        "alone.toml",
+        "name = \"alone\"\nthreads = 1\nops = 4\n[workload]\nscript = [[\"alloc s0 l1 64\", \"free s0\"]]\n",
+    );
+    assert_nothing(&format!(
+        "matrix --workload {alone} --discipline claimed-wide"
+    ));
     let out = |name: &str| folder.join(name).display().to_string();
     assert_nothing(&format!(
         "campaign run --units 0 --corpus none --out {}",

@@ -199,6 +199,15 @@ fn output_that_cannot_be_written_is_no_success() {
     let status = heisenbed(&arguments).stdout(Stdio::null()).status();
     assert_eq!(status.expect("it starts").code(), Some(0), "> /dev/null");
     assert_eq!(code(&format!("{RACE} --save /dev/full")), Some(2));
+    for path in ["/dev/full", "/no/such/folder/run.hb", ""] {
+        let output = heisenbed(&["stress", "--ops", "10", "--record", path])
+            .output()
+            .expect("the program starts");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{path}: {complaint}");
+        let names = if path.is_empty() { "is empty" } else { path };
+        assert!(complaint.contains(names), "{path}: {complaint}");
+    }
 }
 
 #[test]

@@ -24,6 +24,16 @@ const CALLS: &str = "12552,0.000,0,vmaCreateAllocator\n\
     12552,0.695,1,vmaDestroyAllocator\n";
 
 #[test]
+fn a_call_whose_name_is_cut_is_not_understood() {
+    let call = "12552,0.030,1,vmaDestroyAllocator";
+    for length in "12552,0.030,1,v".len()..call.len() {
+        let log = format!("{HEAD}{CALLS}{}", &call[..length]);
+        let account = Recording::new("vma-replay", "vma.csv", log).import();
+        assert_eq!(account["unrecognised"], 1, "{length}: {account}");
+    }
+}
+
+#[test]
 fn calls_have_their_threads_and_times() {
     let log = Recording::new("vma-replay", "vma.csv", format!("{HEAD}{CALLS}"));
     let account = log.import();

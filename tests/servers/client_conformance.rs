@@ -138,6 +138,18 @@ fn a_client_that_does_not_talk_to_its_server_cannot_be_tried() {
 }
 
 #[test]
+fn a_client_that_does_not_exist_is_bad_input() {
+    for command in ["nosuchprogram --flag", "./no/such/program", ""] {
+        let output = heisenbed(&["conformance", "--client", command])
+            .output()
+            .expect("the program starts");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{complaint}");
+        assert!(complaint.contains("no program of this name"), "{complaint}");
+    }
+}
+
+#[test]
 fn a_path_that_a_server_has_is_left_to_it() {
     let served = crate::served::Served::start(&[]);
     let output = heisenbed(&["conformance", "--client", "true", "--socket"])

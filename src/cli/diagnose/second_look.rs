@@ -1,7 +1,8 @@
 //! What `check` finds of the same record: where a diagnosis finds nothing wrong and the check does,
 //! that nothing was found would be a wrong answer.
 //!
-//! The causes are not told from it: it only keeps a diagnosis from saying that all is well.
+//! No cause is told from it. It keeps a diagnosis from saying that all is well, and, of a run whose
+//! truth was recorded, from a cause that the truth contradicts.
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -12,12 +13,22 @@ use crate::import::server_log::ServerLogReader;
 use crate::oracle::allocation_check::AllocationReport;
 use crate::oracle::check::check_trace;
 use crate::oracle::message_check::MessageCheck;
-use crate::oracle::{Kind, Report, Verdict};
+use crate::oracle::{Kind, Report, Strength, Verdict};
 use crate::trace::file::{Header, ImportFormat, TraceFile};
 use crate::trace::text::TextReader;
 
 /// Divergences by their kind.
 pub(super) type Divergences = BTreeMap<Kind, u64>;
+
+/// Of a run whose truth and whose server were recorded, to their ends; `None` of others.
+pub(super) fn exact(trace: &TraceFile) -> Option<Divergences> {
+    let Header::Run(header) = trace.header() else {
+        return None;
+    };
+    let report = check_trace(trace, |_| ()).ok()?;
+    let is_exact = header.server_recorded && report.strength == Strength::Exact;
+    is_exact.then_some(report.divergences)
+}
 
 /// Of a recorded run, or of a server's log that was imported; nothing of other traces.
 pub(super) fn of_trace(trace: &TraceFile) -> Divergences {

@@ -211,6 +211,13 @@ fn search_cell(plan: &Plan, args: &MatrixArgs, context: &Context) -> Result<Cell
     };
     let found = search(&setup, &options, &mut |_| keep_going());
     let (verdict, note) = found.verdict(None);
+    let (verdict, note) = match verdict {
+        Verdict::Proved if plan.scenario.threads < 2 => (
+            Verdict::Inconclusive,
+            Some("the workload has one thread, which has nobody to race with: --threads 2".into()),
+        ),
+        _ => (verdict, note),
+    };
     let interrupted = found.ended == SearchEnd::Abandoned && !keep_going();
     let note = note.map(|note| match interrupted {
         true => format!("interrupted: {note}"),

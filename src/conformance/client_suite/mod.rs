@@ -61,6 +61,12 @@ pub(crate) enum ClientSuiteError {
         /// Where.
         path: PathBuf,
     },
+    /// There is no such program.
+    #[error("`{command}`: the shell finds no program of this name")]
+    NoProgram {
+        /// The command.
+        command: String,
+    },
     /// The system refuses what the suite needs.
     #[error("{0}")]
     System(#[from] io::Error),
@@ -75,6 +81,11 @@ pub(crate) fn run(
     if std::os::unix::net::UnixStream::connect(&options.path).is_ok() {
         return Err(ClientSuiteError::InUse {
             path: options.path.clone(),
+        });
+    }
+    if !program::is_found(&options.command)? {
+        return Err(ClientSuiteError::NoProgram {
+            command: options.command.clone(),
         });
     }
     progress(0);

@@ -166,6 +166,22 @@ pub(super) fn run_traced(
     Ok((end, counts))
 }
 
+/// Whether the shell finds what the command begins with; yes, where that is no plain word.
+pub(super) fn is_found(command: &str) -> io::Result<bool> {
+    let word = command.split_ascii_whitespace().next().unwrap_or_default();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_./+-".contains(c);
+    if !word.chars().all(is_plain) {
+        return Ok(true);
+    }
+    let found = Command::new("sh")
+        .args(["-c", "command -v -- \"$1\"", "sh", word])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()?;
+    Ok(found.success())
+}
+
 fn interrupted() -> io::Error {
     io::Error::other("interrupted")
 }

@@ -72,7 +72,7 @@ const SPILL: [(Cause, Cause, f64); 28] = {
 const SHORT: f64 = 20.0;
 
 /// The highest score of a cause in a record that cannot be what one server got: it is mentioned.
-const DOUBTFUL: f64 = PROBABLE - 0.1;
+pub(super) const DOUBTFUL: f64 = PROBABLE - 0.1;
 
 /// The highest score that one piece of evidence gives: what has no cause of its own here leaves
 /// one as well.

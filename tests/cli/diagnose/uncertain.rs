@@ -1,7 +1,35 @@
 //! Losses that look like another cause: it is never named with confidence.
 
 use super::{first, log, normal, of_text};
-use heisenbed::diagnosis::CONFIDENT;
+use crate::common::{run, run_json};
+use heisenbed::diagnosis::{CONFIDENT, PROBABLE};
+
+/// Defects of which the messages alone look like a cause that they are not.
+#[test]
+fn a_cause_that_the_truth_of_the_run_contradicts_is_not_named() {
+    for (defect, not) in [
+        ("coalescing-off-by-one", "reordering"),
+        ("zero-size-shares-address", "reordering"),
+        ("circular-never-released", "loss"),
+        ("free-to-device-0", "double-release"),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let trace = folder.path().join("run.hb").display().to_string();
+        let recorded = format!("stress --defect {defect} --record {trace}");
+        assert_eq!(run(&recorded).status.code(), Some(1), "{defect}");
+        let (said, _) = run_json(&format!("diagnose {trace}"));
+        let score = said["causes"][0]["score"].as_f64();
+        assert!(
+            score.is_none_or(|score| score < PROBABLE),
+            "{defect}: {said}"
+        );
+        let notes = said["notes"].to_string();
+        assert!(
+            notes.contains(&format!("{not} is in doubt")),
+            "{defect}: {said}"
+        );
+    }
+}
 
 #[test]
 fn the_first_allocs_of_a_thread_that_are_lost_are_no_certain_double_release() {
