@@ -118,7 +118,6 @@ pub mod proxy;
 
 #[cfg(feature = "full")]
 #[doc(hidden)]
-#[allow(unreachable_pub)]
 pub mod diagnosis;
 #[cfg(feature = "full")]
 #[doc(hidden)]
@@ -131,7 +130,6 @@ pub mod observe;
 pub mod report;
 
 #[cfg(feature = "full")]
-#[allow(unreachable_pub)]
 pub(crate) mod calibration;
 #[cfg(feature = "full")]
 #[doc(hidden)]

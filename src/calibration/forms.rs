@@ -16,7 +16,7 @@ use crate::tracking::{Layout, Message, MessageKind};
 
 /// What a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     /// A recorded run, or a journal whose server wrote down its answers: each message and what the
     /// server made of it, connections, and the end.
     Trace,
@@ -28,7 +28,7 @@ pub enum Form {
 
 /// A record's form, with all that it depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub(crate) struct Shape {
     /// What the record is.
     pub form: Form,
     /// How messages are written. Only [`Layout::Extended`] names memory, generation and thread.
@@ -84,7 +84,7 @@ impl fmt::Display for Shape {
 }
 
 /// The same record in this shape, and what is known of it beside.
-pub fn present(
+pub(crate) fn present(
     seen: Vec<Observation>,
     shape: Shape,
     complete: bool,
@@ -201,7 +201,7 @@ fn answered(seen: Vec<Observation>, semantics: Semantics, complete: bool) -> Vec
 }
 
 /// What a reference server with these semantics writes of the messages.
-pub fn log_text(seen: &[Observation], semantics: Semantics, complete: bool) -> String {
+pub(crate) fn log_text(seen: &[Observation], semantics: Semantics, complete: bool) -> String {
     let mut registry = Registry::new(semantics, Limits::default());
     let mut log = LegacyLog::new(io::sink());
     let mut text = String::from("🚀 Allocation Server started\n");

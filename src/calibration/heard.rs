@@ -17,7 +17,7 @@ pub(super) struct HearingServer(Server<Hearing>);
 
 impl HearingServer {
     /// Listens at `path`; `layout`: of clients that do not announce theirs, where it is known.
-    pub fn start(
+    pub(super) fn start(
         path: &Path,
         semantics: Semantics,
         layout: Option<Layout>,
@@ -29,7 +29,7 @@ impl HearingServer {
     }
 
     /// What it has heard, when all that was sent is in.
-    pub fn shutdown(self) -> Vec<Observation> {
+    pub(super) fn shutdown(self) -> Vec<Observation> {
         self.0.shutdown().observer.seen
     }
 }

@@ -13,7 +13,7 @@ const SPINNERS_PER_CORE: usize = 1;
 
 /// A state of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MachineState {
+pub(crate) enum MachineState {
     /// As it is found.
     AsFound,
     /// All threads of the run share one core.

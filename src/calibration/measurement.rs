@@ -16,7 +16,7 @@ const KEPT: usize = 50;
 
 /// What was counted under one plan, with one seed or several.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Measurement {
+pub(crate) struct Measurement {
     /// Who ran.
     pub engine: RunsOn,
     /// How this program was built: `release` or `debug`.
@@ -40,7 +40,7 @@ pub struct Measurement {
 
 impl Measurement {
     /// How this program was built.
-    pub fn build() -> &'static str {
+    pub(crate) fn build() -> &'static str {
         if cfg!(debug_assertions) {
             "debug"
         } else {
@@ -55,12 +55,12 @@ impl Measurement {
     }
 
     /// What is not as the diagnosis promises.
-    pub fn holds(&self) -> bool {
+    pub(crate) fn holds(&self) -> bool {
         self.confusion.rows.iter().all(Row::holds)
     }
 
     /// Where it comes from, in a sentence.
-    pub fn heading(&self) -> String {
+    pub(crate) fn heading(&self) -> String {
         let runs: u64 = self.confusion.rows.iter().map(|row| row.all.runs).sum();
         let who = match (&self.program, self.engine) {
             (Some(program), _) => format!("The traffic of `{program}`"),
@@ -81,7 +81,7 @@ impl Measurement {
     }
 
     /// As Markdown: a table with a row a cause, and one with a row a condition.
-    pub fn markdown(&self) -> String {
+    pub(crate) fn markdown(&self) -> String {
         let mut text = format!("{}.\n\n", self.heading());
         text += "| planted | runs | right first | confident | cannot tell | confident and wrong | highest wrong score |\n";
         text += "|---|---|---|---|---|---|---|\n";
@@ -137,7 +137,7 @@ impl Measurement {
 
 /// Puts measurements together that were made alike; the others stay apart, in the order of engine,
 /// build and program.
-pub fn joined(measurements: impl IntoIterator<Item = Measurement>) -> Vec<Measurement> {
+pub(crate) fn joined(measurements: impl IntoIterator<Item = Measurement>) -> Vec<Measurement> {
     let mut all: Vec<Measurement> = Vec::new();
     for measurement in measurements {
         match all.iter_mut().find(|known| known.is_like(&measurement)) {
@@ -155,7 +155,7 @@ pub fn joined(measurements: impl IntoIterator<Item = Measurement>) -> Vec<Measur
 impl Row {
     /// Whether it is as the diagnosis promises: right in nearly all runs, never confidently wrong,
     /// and silent where there is nothing.
-    pub fn holds(&self) -> bool {
+    pub(crate) fn holds(&self) -> bool {
         let least = if self.planted.is_some() { RIGHT } else { 1.0 };
         let Tally {
             runs,

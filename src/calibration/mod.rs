@@ -8,13 +8,13 @@
 //! was counted and prints it. Run i of a seed is drawn alike whatever else is run; what real
 //! threads make of it is another each time.
 
-pub mod forms;
+pub(crate) mod forms;
 mod heard;
-pub mod machine;
-pub mod measurement;
+pub(crate) mod machine;
+pub(crate) mod measurement;
 mod mesh;
-pub mod program;
-pub mod runs;
+pub(crate) mod program;
+pub(crate) mod runs;
 mod transform;
 
 use std::collections::BTreeMap;
@@ -25,11 +25,11 @@ use serde::{Deserialize, Serialize};
 use crate::diagnosis::{CONFIDENT, Cause};
 use program::ClientProgram;
 use runs::PlantedRun;
-pub use runs::RunsOn;
+pub(crate) use runs::RunsOn;
 
 /// What to calibrate with.
 #[derive(Clone, Copy, Debug)]
-pub struct CalibrationPlan<'a> {
+pub(crate) struct CalibrationPlan<'a> {
     /// Runs of each cause, and as many without one.
     pub runs: u64,
     /// Where they come from.
@@ -46,7 +46,7 @@ pub struct CalibrationPlan<'a> {
 
 /// How runs came out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// How many.
     pub runs: u64,
     /// The planted cause was ranked first (nothing wrong was found, where there is none).
@@ -62,7 +62,7 @@ pub struct Tally {
 
 /// What the diagnosis made of runs with one cause.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Row {
+pub(crate) struct Row {
     /// The cause; none for runs without trouble.
     pub planted: Option<Cause>,
     /// How they came out.
@@ -88,14 +88,14 @@ pub struct Row {
 
 /// The confusion matrix.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Confusion {
+pub(crate) struct Confusion {
     /// A row a cause, and one for runs without trouble.
     pub rows: Vec<Row>,
 }
 
 impl CalibrationPlan<'_> {
     /// The causes that it plants, in their order; none: no trouble.
-    pub fn causes(&self) -> Vec<Option<Cause>> {
+    pub(crate) fn causes(&self) -> Vec<Option<Cause>> {
         let all = match self.program {
             Some(program) => program.causes(),
             None => std::iter::once(None)
@@ -109,7 +109,7 @@ impl CalibrationPlan<'_> {
 
 /// Makes runs and diagnoses them; the rows that are whole, where it is interrupted. `progress` is
 /// told how many runs are done.
-pub fn calibrate(
+pub(crate) fn calibrate(
     plan: CalibrationPlan<'_>,
     mut progress: impl FnMut(u64),
 ) -> Result<Confusion, runs::PlantError> {

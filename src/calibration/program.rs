@@ -18,15 +18,15 @@ use crate::registry::Semantics;
 use crate::trace::observation::{Observation, Observed};
 
 /// In a command: stands for the number of the run, so that it can draw.
-pub const SEED_PLACEHOLDER: &str = "{seed}";
+pub(crate) const SEED_PLACEHOLDER: &str = "{seed}";
 /// The exit status of a run in which the program's own cause did not strike.
-pub const NOT_YET: i32 = 3;
+pub(crate) const NOT_YET: i32 = 3;
 /// How long a run may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A program and what is known of it.
 #[derive(Clone, Debug)]
-pub struct ClientProgram {
+pub(crate) struct ClientProgram {
     /// For the shell; `{socket}` stands for the server's path, which is in `HEISENBED_SOCKET`, too.
     pub command: String,
     /// The cause that it has in itself; none: it is correct.
@@ -35,7 +35,7 @@ pub struct ClientProgram {
 
 /// Why a program's run is of no use.
 #[derive(Debug, Error)]
-pub enum ProgramError {
+pub(crate) enum ProgramError {
     /// It cannot be started, or no server for it.
     #[error("the program cannot be run: {0}")]
     System(#[from] io::Error),
@@ -54,7 +54,7 @@ pub enum ProgramError {
 
 impl ClientProgram {
     /// The causes that runs of it can have; the first is what it has in itself.
-    pub fn causes(&self) -> Vec<Option<Cause>> {
+    pub(crate) fn causes(&self) -> Vec<Option<Cause>> {
         match self.plants {
             Some(cause) => vec![Some(cause)],
             None => vec![

@@ -42,7 +42,7 @@ const REDRAWN: u64 = 64;
 
 /// Why a run cannot be made.
 #[derive(Debug, Error)]
-pub enum PlantError {
+pub(crate) enum PlantError {
     /// A built-in scenario does not resolve.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
@@ -74,7 +74,7 @@ pub enum PlantError {
 /// Who runs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum RunsOn {
+pub(crate) enum RunsOn {
     /// The controlled engine: a run is the same each time.
     Controlled,
     /// Real threads and sockets: what is drawn is the same each time, what the threads make of it
@@ -84,7 +84,7 @@ pub enum RunsOn {
 
 /// A record with its cause.
 #[derive(Clone, Debug)]
-pub struct PlantedRun {
+pub(crate) struct PlantedRun {
     /// The cause; none where there is no trouble.
     pub cause: Option<Cause>,
     /// The shape of the record.
@@ -101,7 +101,7 @@ pub struct PlantedRun {
 
 impl PlantedRun {
     /// Run `run` of `plan` with `cause`.
-    pub fn new(
+    pub(crate) fn new(
         cause: Option<Cause>,
         plan: &CalibrationPlan<'_>,
         run: u64,
@@ -129,7 +129,7 @@ impl PlantedRun {
     }
 
     /// What the diagnosis makes of it.
-    pub fn diagnose(&self) -> Diagnosis {
+    pub(crate) fn diagnose(&self) -> Diagnosis {
         let mut diagnoser = Diagnoser::default();
         for observation in &self.seen {
             diagnoser.observe(observation);

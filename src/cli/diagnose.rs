@@ -41,7 +41,7 @@ const READ_BYTES: usize = 256 << 10;
     heisenbed diagnose --calibrate --engine threads --runs 200 --seed 1\n  \
     heisenbed diagnose --calibrate --program './my_client {socket} {seed}' --runs 50\n  \
     heisenbed diagnose --calibrate --from one.json two.json --markdown")]
-pub struct DiagnoseArgs {
+pub(crate) struct DiagnoseArgs {
     /// A trace of any kind, or the text of a recording as it is: see docs/formats.md
     #[arg(value_name = "FILE", required_unless_present = "calibrate")]
     pub file: Option<PathBuf>,
@@ -110,7 +110,7 @@ struct LeakPlace {
 }
 
 /// Runs the subcommand.
-pub fn run(args: &DiagnoseArgs, context: &Context) -> CommandOutcome {
+pub(crate) fn run(args: &DiagnoseArgs, context: &Context) -> CommandOutcome {
     let Some(file) = &args.file else {
         return calibrate::run(args, context);
     };

@@ -12,7 +12,6 @@ pub(crate) mod cc;
 pub(crate) mod check;
 pub(crate) mod conformance;
 pub(crate) mod corpus;
-#[allow(unreachable_pub)]
 pub(crate) mod diagnose;
 pub(crate) mod disciplines;
 pub mod exit;

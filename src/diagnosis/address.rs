@@ -23,7 +23,7 @@ pub(super) struct AddressKey {
 
 impl AddressKey {
     /// The address that `message` is about.
-    pub fn of(message: &Message) -> AddressKey {
+    pub(super) fn of(message: &Message) -> AddressKey {
         let kind = match message.kind {
             MessageKind::CbAlloc | MessageKind::CbFree => 1,
             MessageKind::KernelLoad | MessageKind::KernelUnload => 2,
@@ -43,7 +43,7 @@ impl AddressKey {
 
     /// The address that an allocator's own record is about: its key has the memory, under any name,
     /// and the process.
-    pub fn of_record(message: &Message) -> AddressKey {
+    pub(super) fn of_record(message: &Message) -> AddressKey {
         AddressKey {
             device: message.device,
             address: message.address,
@@ -53,7 +53,7 @@ impl AddressKey {
     }
 
     /// The address of a buffer whose memory is not named.
-    pub fn of_buffer(device: i32, address: u64) -> AddressKey {
+    pub(super) fn of_buffer(device: i32, address: u64) -> AddressKey {
         AddressKey {
             device,
             address,
@@ -63,12 +63,12 @@ impl AddressKey {
     }
 
     /// The same address on this device.
-    pub fn on_device(self, device: i32) -> AddressKey {
+    pub(super) fn on_device(self, device: i32) -> AddressKey {
         AddressKey { device, ..self }
     }
 
     /// The same address in the other memories.
-    pub fn in_other_memories(self) -> impl Iterator<Item = AddressKey> {
+    pub(super) fn in_other_memories(self) -> impl Iterator<Item = AddressKey> {
         let in_memory = move |memory| AddressKey {
             class: self.class % CLASSES + memory_class(memory),
             ..self
@@ -78,7 +78,7 @@ impl AddressKey {
     }
 
     /// What was seen of it, at these points.
-    pub fn sighting(&self, points: &[RecordPoint]) -> Sighting {
+    pub(super) fn sighting(&self, points: &[RecordPoint]) -> Sighting {
         Sighting {
             positions: points.iter().map(|point| point.position).collect(),
             device: Some(self.device),

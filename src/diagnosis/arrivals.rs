@@ -86,7 +86,7 @@ impl Arrivals {
     /// Takes a message that carries a number ([`is_numbered`]), or of a process of which some are
     /// kept back. What can be said then is put into `out`, in order. `is_new_connection`: every
     /// earlier connection of its process was closed. Its generation is noted with its client.
-    pub fn take(
+    pub(super) fn take(
         &mut self,
         seen: &SeenMessage<'_>,
         is_new_connection: bool,
@@ -127,14 +127,14 @@ impl Arrivals {
     }
 
     /// Whether messages of `pid` are kept back, so that what follows must wait, too.
-    pub fn keeps_back(&self, pid: i32) -> bool {
+    pub(super) fn keeps_back(&self, pid: i32) -> bool {
         let process = self.processes.get(&pid);
         process.is_some_and(|process| !process.kept_back.is_empty())
     }
 
     /// The record ends. Whether it shows all that its clients sent decides whether a number that is
     /// missing never came.
-    pub fn finish(&mut self, complete: bool, out: &mut VecDeque<Arrival>) {
+    pub(super) fn finish(&mut self, complete: bool, out: &mut VecDeque<Arrival>) {
         let pids: Vec<i32> = self.processes.keys().copied().collect();
         for pid in pids {
             self.go_on(pid, out);
@@ -147,7 +147,7 @@ impl Arrivals {
     }
 
     /// A server begins anew: what waits is decided, and nothing is known of the numbers to come.
-    pub fn clear(&mut self, out: &mut VecDeque<Arrival>) {
+    pub(super) fn clear(&mut self, out: &mut VecDeque<Arrival>) {
         self.finish(false, out);
         self.processes.clear();
     }
@@ -229,7 +229,7 @@ impl WaitingMessage {
     }
 
     /// As it was seen.
-    pub fn seen(&self) -> SeenMessage<'_> {
+    pub(super) fn seen(&self) -> SeenMessage<'_> {
         SeenMessage {
             at: self.at,
             conn: self.conn,

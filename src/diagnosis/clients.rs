@@ -105,7 +105,7 @@ struct LifeWithoutFree {
 
 impl Clients {
     /// The epoch that a life of `pid` begins in, which is counted as live.
-    pub fn begin_life(&mut self, pid: i32, at: RecordPoint) -> u32 {
+    pub(super) fn begin_life(&mut self, pid: i32, at: RecordPoint) -> u32 {
         let room = self.points < MAX_POINTS;
         let Some(client) = self.client(pid) else {
             return 0;
@@ -127,7 +127,11 @@ impl Clients {
     }
 
     /// `pid` allocated this generation: whether it had before, where that is followed.
-    pub fn see_generation(&mut self, pid: i32, generation: DeviceGeneration) -> Option<NumberSeen> {
+    pub(super) fn see_generation(
+        &mut self,
+        pid: i32,
+        generation: DeviceGeneration,
+    ) -> Option<NumberSeen> {
         let client = self.client(pid)?;
         let DeviceGeneration { device, number } = generation;
         let mut followed = client.allocated.iter_mut();
@@ -144,14 +148,14 @@ impl Clients {
     }
 
     /// `pid` is another process from here on, which counts its generations anew.
-    pub fn forget_generations(&mut self, pid: i32) {
+    pub(super) fn forget_generations(&mut self, pid: i32) {
         if let Some(client) = self.table.get_mut(&pid) {
             client.allocated.clear();
         }
     }
 
     /// Whether `pid` is known to have allocated it.
-    pub fn has_allocated(&self, pid: i32, generation: DeviceGeneration) -> bool {
+    pub(super) fn has_allocated(&self, pid: i32, generation: DeviceGeneration) -> bool {
         let of_device = self.table.get(&pid).and_then(|client| {
             let mut followed = client.allocated.iter();
             followed.find(|(device, _)| *device == generation.device)
@@ -160,7 +164,7 @@ impl Clients {
     }
 
     /// `life` got its FREE.
-    pub fn end_life(&mut self, life: &AddressLife) {
+    pub(super) fn end_life(&mut self, life: &AddressLife) {
         let Some(client) = self.table.get_mut(&life.pid) else {
             return;
         };
@@ -169,7 +173,7 @@ impl Clients {
     }
 
     /// `life` reaches from its ALLOC to now: there is no cut between.
-    pub fn bridge(&mut self, life: &AddressLife) {
+    pub(super) fn bridge(&mut self, life: &AddressLife) {
         let Some(client) = self.table.get_mut(&life.pid) else {
             return;
         };
@@ -181,7 +185,7 @@ impl Clients {
     }
 
     /// `life` never got its FREE, and its address was allocated again at `next`.
-    pub fn lose_life(&mut self, life: &AddressLife, next: RecordPoint, sighting: Sighting) {
+    pub(super) fn lose_life(&mut self, life: &AddressLife, next: RecordPoint, sighting: Sighting) {
         let room = self.points < MAX_POINTS;
         let Some(client) = self.table.get_mut(&life.pid) else {
             return;
@@ -199,18 +203,18 @@ impl Clients {
     }
 
     /// How `life` ended, if the lives of its process have.
-    pub fn ending(&self, life: &AddressLife) -> Option<ClientEnd> {
+    pub(super) fn ending(&self, life: &AddressLife) -> Option<ClientEnd> {
         let client = self.table.get(&life.pid)?;
         (client.epoch != life.epoch).then_some(client.ending)?
     }
 
     /// The server drops what `pid` owns.
-    pub fn sweep(&mut self, pid: i32, at: RecordPoint) {
+    pub(super) fn sweep(&mut self, pid: i32, at: RecordPoint) {
         self.end_all(pid, ClientEnd::Swept(at));
     }
 
     /// A connection was closed.
-    pub fn closed(&mut self, conn: u32) {
+    pub(super) fn closed(&mut self, conn: u32) {
         let owner = self.connections.remove(&conn);
         if let Some(client) = owner.and_then(|pid| self.table.get_mut(&pid)) {
             client.connections = client.connections.saturating_sub(1);
@@ -223,7 +227,7 @@ impl Clients {
     /// Whether it is the first on a new connection after all that the process had were closed. That
     /// is a client that connects again, or a new process under the old id: which of both, its
     /// numbers say or the lives that reach across.
-    pub fn heard(&mut self, pid: i32, conn: Option<u32>, at: RecordPoint) -> bool {
+    pub(super) fn heard(&mut self, pid: i32, conn: Option<u32>, at: RecordPoint) -> bool {
         let Some(conn) = conn else {
             return false;
         };
@@ -251,18 +255,18 @@ impl Clients {
     }
 
     /// A new process begins under the id `pid`. How many buffers the old one left behind.
-    pub fn begin_anew(&mut self, pid: i32) -> u64 {
+    pub(super) fn begin_anew(&mut self, pid: i32) -> u64 {
         self.end_all(pid, ClientEnd::Restarted)
     }
 
     /// The server began with nothing: nobody's buffers are live, and nobody is connected.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         *self = Clients::default();
     }
 
     /// The cuts that explain lives without FREE, by process. Those lives are taken out of the ones
     /// that a loss explains.
-    pub fn cuts(&mut self) -> Vec<ProcessCut> {
+    pub(super) fn cuts(&mut self) -> Vec<ProcessCut> {
         let mut pids: Vec<i32> = self.table.keys().copied().collect();
         pids.sort_unstable();
         let mut found = Vec::new();

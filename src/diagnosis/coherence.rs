@@ -50,7 +50,7 @@ pub(super) struct Coherence {
 
 impl Coherence {
     /// Takes a message, before it takes effect.
-    pub fn take(&mut self, key: AddressKey, seen: &SeenMessage<'_>, lives: LivesAt) {
+    pub(super) fn take(&mut self, key: AddressKey, seen: &SeenMessage<'_>, lives: LivesAt) {
         let says = says(seen);
         if seen.opens() {
             self.allocs += 1;
@@ -81,7 +81,7 @@ impl Coherence {
     }
 
     /// A server starts: it knows of no release.
-    pub fn server_starts(&mut self) {
+    pub(super) fn server_starts(&mut self) {
         self.released.clear();
         self.shared.clear();
     }
@@ -102,7 +102,7 @@ impl Coherence {
     }
 
     /// Why it cannot be what one server got, in sentences.
-    pub fn doubts(&self, facts: &Facts) -> Vec<String> {
+    pub(super) fn doubts(&self, facts: &Facts) -> Vec<String> {
         let mut doubts = Vec::new();
         // Addresses come back, or FREEs name what is not there: the other kind was left out.
         if self.frees == 0 && self.allocs >= FEW && facts.reused > 0 {

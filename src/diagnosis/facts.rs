@@ -209,7 +209,7 @@ const VIEWS_WITHIN: u64 = 512;
 
 impl Facts {
     /// An ALLOC of `key`.
-    pub fn see_alloc(&mut self, key: AddressKey) {
+    pub(super) fn see_alloc(&mut self, key: AddressKey) {
         self.allocs += 1;
         let beside =
             |other: &AddressKey| other.address == key.address && other.device != key.device;
@@ -221,7 +221,7 @@ impl Facts {
     }
 
     /// A message about `key` was late: it came after the next ALLOC of the address, at `next`.
-    pub fn see_late(&mut self, key: AddressKey, next: RecordPoint) {
+    pub(super) fn see_late(&mut self, key: AddressKey, next: RecordPoint) {
         self.late_messages += 1;
         let mut late = LateMessage {
             device: key.device,
@@ -246,7 +246,7 @@ impl Facts {
     }
 
     /// A message about `key` was late by so many messages, and by several lives of the address.
-    pub fn see_far(&mut self, key: AddressKey, lateness: u64) {
+    pub(super) fn see_far(&mut self, key: AddressKey, lateness: u64) {
         self.far_lateness += lateness;
         if self.far_addresses.len() < MAX_FAR {
             self.far_addresses.insert(key);
@@ -254,7 +254,7 @@ impl Facts {
     }
 
     /// A FREE at `freed` after the one at `before`, no ALLOC between.
-    pub fn see_second_free(&mut self, before: RecordPoint, freed: RecordPoint) {
+    pub(super) fn see_second_free(&mut self, before: RecordPoint, freed: RecordPoint) {
         self.second_gaps.add(freed.since(before));
         if self.second_spans.len() < MAX_FREES {
             self.second_spans.push((before.number, freed.number));
@@ -263,7 +263,7 @@ impl Facts {
 
     /// How many moments are needed at the least, so that one lies between each second FREE and the
     /// FREE before it: losses in bursts need few.
-    pub fn moments_of_second_frees(&self) -> u64 {
+    pub(super) fn moments_of_second_frees(&self) -> u64 {
         let mut spans = self.second_spans.clone();
         spans.sort_unstable_by_key(|(_, freed)| *freed);
         let (mut moments, mut last) = (0, None);
@@ -277,11 +277,11 @@ impl Facts {
     }
 
     /// How many addresses had messages that were late by far.
-    pub fn far_addresses(&self) -> usize {
+    pub(super) fn far_addresses(&self) -> usize {
         self.far_addresses.len()
     }
 
-    pub fn count(&mut self, kind: Kind, sighting: &Sighting) {
+    pub(super) fn count(&mut self, kind: Kind, sighting: &Sighting) {
         *self.kinds.entry(kind).or_default() += 1;
         if self.first.is_none() {
             self.first = Some((kind, sighting.clone()));
@@ -289,7 +289,7 @@ impl Facts {
     }
 
     /// An ALLOC names `generation`.
-    pub fn see_generation(&mut self, generation: DeviceGeneration) {
+    pub(super) fn see_generation(&mut self, generation: DeviceGeneration) {
         let DeviceGeneration { device, number } = generation;
         let room = self.first_generations.len() < MAX_DEVICES;
         if room || self.first_generations.contains_key(&device) {
@@ -300,26 +300,26 @@ impl Facts {
 
     /// The generation of `device` from which on the record shows each ALLOC that came; 0 where it
     /// shows none.
-    pub fn first_generation(&self, device: i32) -> u64 {
+    pub(super) fn first_generation(&self, device: i32) -> u64 {
         let first = self.first_generations.get(&device);
         first.map_or(0, |first| first.from())
     }
 
     /// A life that began at `from` was there at `end`, and no FREE came.
-    pub fn outlive(&mut self, from: RecordPoint, end: RecordPoint) {
+    pub(super) fn outlive(&mut self, from: RecordPoint, end: RecordPoint) {
         let longer = self.lives.share_longer_than(end.since(from) / 2);
         self.outlived += u64::from(longer < NEARLY_ALL);
     }
 
     /// A FREE of a life whose ALLOC the record shows.
-    pub fn see_known_free(&mut self, at: RecordPoint) {
+    pub(super) fn see_known_free(&mut self, at: RecordPoint) {
         if self.known_frees.len() < MAX_FREES {
             self.known_frees.push(at.number);
         }
     }
 
     /// A FREE of an address that no message named before.
-    pub fn see_first_free(&mut self, key: AddressKey, at: RecordPoint) {
+    pub(super) fn see_first_free(&mut self, key: AddressKey, at: RecordPoint) {
         self.first_frees.add(key.sighting(&[at]));
         if self.unknown_frees.len() < MAX_FREES {
             self.unknown_frees.push(at.number);
@@ -328,7 +328,7 @@ impl Facts {
     }
 
     /// A server began at `at`, with nothing live.
-    pub fn begin_epoch(&mut self, at: RecordPoint) {
+    pub(super) fn begin_epoch(&mut self, at: RecordPoint) {
         self.known_before_unknown = self.known_frees_before_unknown();
         self.before_first_unknown = self.messages_before_first_unknown();
         self.epoch_began = at.number;
@@ -339,7 +339,7 @@ impl Facts {
 
     /// How many FREEs of lives that the record shows came before the middle one of those that it
     /// does not show; of each server by itself.
-    pub fn known_frees_before_unknown(&self) -> usize {
+    pub(super) fn known_frees_before_unknown(&self) -> usize {
         let mut unknown = self.unknown_frees.clone();
         unknown.sort_unstable();
         let middle = unknown.get(unknown.len() / 2).copied().unwrap_or(0);
@@ -349,14 +349,14 @@ impl Facts {
 
     /// How many messages came before the first FREE of an address that none named before; of the
     /// server of which it were the most.
-    pub fn messages_before_first_unknown(&self) -> u64 {
+    pub(super) fn messages_before_first_unknown(&self) -> u64 {
         let first = self.unknown_frees.iter().min();
         let before = first.map_or(0, |first| first.saturating_sub(self.epoch_began));
         self.before_first_unknown.max(before)
     }
 
     /// Frames and messages that make no sense.
-    pub fn odd(&self) -> u64 {
+    pub(super) fn odd(&self) -> u64 {
         self.unknown_frames.count + self.device_pids.count + self.odd_fields.count
     }
 }

@@ -20,20 +20,20 @@ impl Default for Gaps {
 }
 
 impl Gaps {
-    pub fn add(&mut self, gap: u64) {
+    pub(super) fn add(&mut self, gap: u64) {
         self.counts[bucket(gap)] += 1;
         self.total += 1;
     }
 
     /// How much of `self` is shorter than what is normal: each gap counts with the share of
     /// `normal` gaps that are longer. Gaps that are drawn from the normal ones count one half each.
-    pub fn shorter_than(&self, normal: &Gaps) -> f64 {
+    pub(super) fn shorter_than(&self, normal: &Gaps) -> f64 {
         self.sum(normal, |longer| longer)
     }
 
     /// The sum of a weight over all gaps, which depends on the share of `normal` gaps that are
     /// longer.
-    pub fn sum(&self, normal: &Gaps, weight: impl Fn(f64) -> f64) -> f64 {
+    pub(super) fn sum(&self, normal: &Gaps, weight: impl Fn(f64) -> f64) -> f64 {
         self.counts
             .iter()
             .enumerate()
@@ -43,7 +43,7 @@ impl Gaps {
     }
 
     /// The share of normal gaps that are longer than `gap`.
-    pub fn share_longer_than(&self, gap: u64) -> f64 {
+    pub(super) fn share_longer_than(&self, gap: u64) -> f64 {
         self.share_above(bucket(gap))
     }
 
@@ -91,7 +91,7 @@ impl Default for RecordSlices {
 
 impl RecordSlices {
     /// It happened after `number` messages.
-    pub fn add(&mut self, number: u64) {
+    pub(super) fn add(&mut self, number: u64) {
         while number / self.width >= SLICES as u64 {
             for slice in 0..SLICES {
                 self.counts[slice] = match slice * 2 {
@@ -105,7 +105,7 @@ impl RecordSlices {
     }
 
     /// The share that happened in the first third of `messages`.
-    pub fn share_in_first_third(&self, messages: u64) -> f64 {
+    pub(super) fn share_in_first_third(&self, messages: u64) -> f64 {
         let total: u64 = self.counts.iter().sum();
         let third = messages / 3;
         let early: u64 = (0..SLICES)

@@ -15,7 +15,7 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// The ledger, open for what is seen at `key`.
-    pub fn of_address(&mut self, key: AddressKey) -> AddressLedger<'_> {
+    pub(super) fn of_address(&mut self, key: AddressKey) -> AddressLedger<'_> {
         AddressLedger {
             key,
             facts: &mut self.facts,
@@ -34,30 +34,30 @@ pub(super) struct AddressLedger<'a> {
 
 impl AddressLedger<'_> {
     /// What was seen at these points.
-    pub fn sighting(&self, points: &[RecordPoint]) -> Sighting {
+    pub(super) fn sighting(&self, points: &[RecordPoint]) -> Sighting {
         self.key.sighting(points)
     }
 
     /// Whether `pid` is known to have allocated this generation on the device.
-    pub fn has_allocated(&self, pid: i32, number: u64) -> bool {
+    pub(super) fn has_allocated(&self, pid: i32, number: u64) -> bool {
         let device = self.key.device;
         let generation = DeviceGeneration { device, number };
         self.clients.has_allocated(pid, generation)
     }
 
     /// A divergence shows at `at`.
-    pub fn diverged(&mut self, kind: Kind, at: RecordPoint) {
+    pub(super) fn diverged(&mut self, kind: Kind, at: RecordPoint) {
         self.facts.count(kind, &self.key.sighting(&[at]));
     }
 
     /// A sweep took `life` at `at`, and no FREE of it came.
-    pub fn swept_live(&mut self, life: &AddressLife, at: RecordPoint) {
+    pub(super) fn swept_live(&mut self, life: &AddressLife, at: RecordPoint) {
         self.facts.swept_live.add(self.key.sighting(&[life.at, at]));
         self.facts.outlive(life.at, at);
     }
 
     /// A FREE comes before any message that names the address.
-    pub fn first_free(&mut self, at: RecordPoint) {
+    pub(super) fn first_free(&mut self, at: RecordPoint) {
         self.facts.see_first_free(self.key, at);
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct NumbersSeen {
 
 impl NumbersSeen {
     /// Takes a number.
-    pub fn insert(&mut self, number: u64) -> NumberSeen {
+    pub(super) fn insert(&mut self, number: u64) -> NumberSeen {
         let (block, word, bit) = place(number);
         if block < self.floor {
             return NumberSeen::Again;
@@ -54,7 +54,7 @@ impl NumbersSeen {
     }
 
     /// Whether it was seen.
-    pub fn contains(&self, number: u64) -> bool {
+    pub(super) fn contains(&self, number: u64) -> bool {
         let (block, word, bit) = place(number);
         let words = self.blocks.get(&block);
         block < self.floor || words.is_some_and(|words| words[word] & bit != 0)

@@ -37,12 +37,12 @@ pub(super) enum Oddity {
 
 impl SeenMessage<'_> {
     /// Whether it is an ALLOC; else it is a FREE.
-    pub fn opens(&self) -> bool {
+    pub(super) fn opens(&self) -> bool {
         self.message.kind.opens()
     }
 
     /// What is odd about it, so that no client can have meant it.
-    pub fn oddity(&self) -> Option<Oddity> {
+    pub(super) fn oddity(&self) -> Option<Oddity> {
         let Message {
             device,
             size_bytes,
@@ -75,7 +75,7 @@ impl SeenMessage<'_> {
     }
 
     /// The life that it names, where it does.
-    pub fn generation(&self) -> Option<DeviceGeneration> {
+    pub(super) fn generation(&self) -> Option<DeviceGeneration> {
         let extension = self.message.extension?;
         (extension.generation > 0).then_some(DeviceGeneration {
             device: self.message.device,
@@ -84,7 +84,7 @@ impl SeenMessage<'_> {
     }
 
     /// Whether the server says that something was live at the address.
-    pub fn was_known(&self) -> bool {
+    pub(super) fn was_known(&self) -> bool {
         match self.server_answer {
             Some(
                 ServerAnswer::Freed(_)

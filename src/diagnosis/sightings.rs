@@ -22,7 +22,7 @@ pub(super) struct RecordPoint {
 
 impl RecordPoint {
     /// Messages between an earlier point and this one.
-    pub fn since(self, earlier: RecordPoint) -> u64 {
+    pub(super) fn since(self, earlier: RecordPoint) -> u64 {
         self.number.saturating_sub(earlier.number)
     }
 }
@@ -70,24 +70,24 @@ pub(super) struct Sightings {
 }
 
 impl Sightings {
-    pub fn add(&mut self, sighting: Sighting) {
+    pub(super) fn add(&mut self, sighting: Sighting) {
         self.count += 1;
         if self.kept.len() < MAX_SIGHTINGS {
             self.kept.push(sighting);
         }
     }
 
-    pub fn add_proven(&mut self, sighting: Sighting) {
+    pub(super) fn add_proven(&mut self, sighting: Sighting) {
         self.add_as(true, sighting);
     }
 
-    pub fn add_as(&mut self, is_proven: bool, sighting: Sighting) {
+    pub(super) fn add_as(&mut self, is_proven: bool, sighting: Sighting) {
         self.proven += u64::from(is_proven);
         self.add(sighting);
     }
 
     /// Those that only the pattern of messages suggests.
-    pub fn inferred(&self) -> u64 {
+    pub(super) fn inferred(&self) -> u64 {
         self.count - self.proven
     }
 }

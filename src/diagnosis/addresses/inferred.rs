@@ -95,13 +95,13 @@ enum AddressState {
 
 impl InferredAddress {
     /// Whether it need not be kept: nothing is live and nothing is open.
-    pub fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         matches!(self.state, AddressState::Free) && self.swept.is_none()
     }
 
     /// An ALLOC; `known`: the server says that the address was live. The life has begun with its
     /// client.
-    pub fn alloc(&mut self, life: AddressLife, known: bool, ledger: &mut AddressLedger<'_>) {
+    pub(super) fn alloc(&mut self, life: AddressLife, known: bool, ledger: &mut AddressLedger<'_>) {
         let seen = std::mem::replace(&mut self.seen, true);
         ledger.facts.reused += u64::from(seen);
         ledger.facts.known_before += u64::from(known && !seen);
@@ -150,7 +150,7 @@ impl InferredAddress {
     }
 
     /// A FREE; `known`: the server says that the address was live.
-    pub fn free(&mut self, at: RecordPoint, known: bool, ledger: &mut AddressLedger<'_>) {
+    pub(super) fn free(&mut self, at: RecordPoint, known: bool, ledger: &mut AddressLedger<'_>) {
         let seen = std::mem::replace(&mut self.seen, true);
         self.end_with_client(ledger);
         if let Some(swept) = self.take_swept() {
@@ -209,7 +209,7 @@ impl InferredAddress {
     }
 
     /// Whether something is live here, as far as messages say.
-    pub fn has_life(&self) -> bool {
+    pub(super) fn has_life(&self) -> bool {
         match &self.state {
             AddressState::Free | AddressState::PendingFree(_) => false,
             AddressState::Overlapping(lives) => lives.is_live(),
@@ -221,14 +221,14 @@ impl InferredAddress {
 
     /// The record ends, or the server: decides what is open as far as it can be. What is live is
     /// left for [`InferredAddress::live`].
-    pub fn decide(&mut self, ledger: &mut AddressLedger<'_>) {
+    pub(super) fn decide(&mut self, ledger: &mut AddressLedger<'_>) {
         self.note_sweep(ledger);
         let clients_have_ended = ledger.facts.circumstances.complete;
         self.settle(clients_have_ended, ledger);
     }
 
     /// What is live, after [`InferredAddress::decide`].
-    pub fn live(&self) -> Option<AddressLife> {
+    pub(super) fn live(&self) -> Option<AddressLife> {
         match &self.state {
             AddressState::Live(life) | AddressState::Mixed { last: life, .. } => Some(*life),
             _ => None,

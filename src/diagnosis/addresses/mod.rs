@@ -69,7 +69,7 @@ fn is_near(cycles: u64) -> bool {
 
 impl Addresses {
     /// Takes a message about `key`.
-    pub fn take(&mut self, key: AddressKey, seen: &SeenMessage<'_>, ledger: &mut Ledger) {
+    pub(super) fn take(&mut self, key: AddressKey, seen: &SeenMessage<'_>, ledger: &mut Ledger) {
         let named = seen.generation().is_some();
         if !self.table.contains_key(&key) {
             if self.table.len() >= MAX_ADDRESSES {
@@ -108,7 +108,7 @@ impl Addresses {
     }
 
     /// Where something is live at the address of a message that releases.
-    pub fn lives_at(&self, key: AddressKey, seen: &SeenMessage<'_>) -> LivesAt {
+    pub(super) fn lives_at(&self, key: AddressKey, seen: &SeenMessage<'_>) -> LivesAt {
         let is_live = |key: AddressKey| self.table.get(&key).is_some_and(|at| at.has_life());
         if seen.opens() || is_live(key) {
             return LivesAt::OwnDevice;
@@ -121,7 +121,7 @@ impl Addresses {
     }
 
     /// The one device on which `address` is followed, of the first few.
-    pub fn device_of(&self, address: u64) -> Option<i32> {
+    pub(super) fn device_of(&self, address: u64) -> Option<i32> {
         let is_followed = |device: &i32| {
             let key = AddressKey::of_buffer(*device, address);
             self.table.contains_key(&key)
@@ -133,12 +133,12 @@ impl Addresses {
 
     /// The server ends: decides what is open and forgets all. How many addresses there were at
     /// which something was live.
-    pub fn clear(&mut self, ledger: &mut Ledger) -> usize {
+    pub(super) fn clear(&mut self, ledger: &mut Ledger) -> usize {
         std::mem::take(self).decide(ledger).len()
     }
 
     /// The record ends: decides what is open. What is live then, in the order of the record.
-    pub fn decide(mut self, ledger: &mut Ledger) -> Vec<(AddressKey, AddressLife)> {
+    pub(super) fn decide(mut self, ledger: &mut Ledger) -> Vec<(AddressKey, AddressLife)> {
         let mut keys: Vec<AddressKey> = self.table.keys().copied().collect();
         keys.sort_unstable();
         let mut live = Vec::new();

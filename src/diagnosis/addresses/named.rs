@@ -52,12 +52,17 @@ pub(super) struct NamedFree {
 
 impl NamedAddress {
     /// Whether it need not be kept.
-    pub fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         self.live.is_empty() && self.early.is_empty()
     }
 
     /// An ALLOC of `generation`, whose life has begun with its client.
-    pub fn alloc(&mut self, generation: u64, life: AddressLife, ledger: &mut AddressLedger<'_>) {
+    pub(super) fn alloc(
+        &mut self,
+        generation: u64,
+        life: AddressLife,
+        ledger: &mut AddressLedger<'_>,
+    ) {
         ledger.facts.reused += u64::from(std::mem::replace(&mut self.seen, true));
         self.end_with_clients(None, ledger);
         if let Some(free) = take(&mut self.early, generation) {
@@ -88,7 +93,7 @@ impl NamedAddress {
     }
 
     /// A FREE of `generation`; `known`: the server says that the address was live.
-    pub fn free(&mut self, free: NamedFree, known: bool, ledger: &mut AddressLedger<'_>) {
+    pub(super) fn free(&mut self, free: NamedFree, known: bool, ledger: &mut AddressLedger<'_>) {
         let NamedFree {
             generation,
             at,
@@ -130,7 +135,7 @@ impl NamedAddress {
     }
 
     /// The record ends. What is missing may be on its way, unless the clients have ended.
-    pub fn decide(&mut self, ledger: &mut AddressLedger<'_>) {
+    pub(super) fn decide(&mut self, ledger: &mut AddressLedger<'_>) {
         self.end_with_clients(None, ledger);
         let is_proven = ledger.facts.circumstances.complete;
         while !self.early.is_empty() {
@@ -142,7 +147,7 @@ impl NamedAddress {
     }
 
     /// What is live, after [`NamedAddress::decide`].
-    pub fn live(&self) -> Option<AddressLife> {
+    pub(super) fn live(&self) -> Option<AddressLife> {
         self.live.first().map(|named| named.life)
     }
 

@@ -42,7 +42,7 @@ struct Overlap {
 }
 
 impl OverlappingLives {
-    pub fn new(first: AddressLife, second: AddressLife) -> OverlappingLives {
+    pub(super) fn new(first: AddressLife, second: AddressLife) -> OverlappingLives {
         let mut lives = OverlappingLives {
             surplus: SmallVec::new(),
             unlisted: 0,
@@ -54,7 +54,7 @@ impl OverlappingLives {
     }
 
     /// Lives that have not got their FREE.
-    pub fn open(&self) -> u32 {
+    pub(super) fn open(&self) -> u32 {
         let surplus = u32::try_from(self.surplus.len()).expect("it is short");
         surplus
             .saturating_add(self.unlisted)
@@ -62,19 +62,19 @@ impl OverlappingLives {
     }
 
     /// The lives that have not got their FREE: those whose ALLOC is known, and how many more.
-    pub fn into_open(self) -> (SmallVec<[AddressLife; 2]>, u32) {
+    pub(super) fn into_open(self) -> (SmallVec<[AddressLife; 2]>, u32) {
         let last = self.is_live.then_some(self.last);
         let first = self.surplus.into_iter().map(|overlap| overlap.first);
         (first.chain(last).collect(), self.unlisted)
     }
 
     /// Whether the last life is there, as far as messages say.
-    pub fn is_live(&self) -> bool {
+    pub(super) fn is_live(&self) -> bool {
         self.is_live
     }
 
     /// Takes another ALLOC.
-    pub fn alloc(&mut self, life: AddressLife, ledger: &mut AddressLedger<'_>) {
+    pub(super) fn alloc(&mut self, life: AddressLife, ledger: &mut AddressLedger<'_>) {
         if self.is_live {
             ledger.facts.deepened += 1;
             if self.surplus.len() < MAX_OPEN {
@@ -92,7 +92,11 @@ impl OverlappingLives {
     }
 
     /// Takes a FREE; whether each life has got its own now.
-    pub fn is_balanced_by(&mut self, at: RecordPoint, ledger: &mut AddressLedger<'_>) -> bool {
+    pub(super) fn is_balanced_by(
+        &mut self,
+        at: RecordPoint,
+        ledger: &mut AddressLedger<'_>,
+    ) -> bool {
         for overlap in &mut self.surplus {
             overlap.first_free.get_or_insert(at);
         }
@@ -117,7 +121,7 @@ impl OverlappingLives {
     }
 
     /// Nothing more comes: gives up what got no FREE. What is live then, if anything is.
-    pub fn settle(
+    pub(super) fn settle(
         mut self,
         client_has_ended: bool,
         ledger: &mut AddressLedger<'_>,

@@ -38,7 +38,7 @@ struct PendingFree {
 }
 
 impl PendingFrees {
-    pub fn new(freed: RecordPoint, before: Option<RecordPoint>) -> PendingFrees {
+    pub(super) fn new(freed: RecordPoint, before: Option<RecordPoint>) -> PendingFrees {
         let mut frees = PendingFrees {
             deficit: SmallVec::new(),
             unlisted: 0,
@@ -49,7 +49,7 @@ impl PendingFrees {
     }
 
     /// Takes another FREE of what is not live.
-    pub fn free(&mut self, freed: RecordPoint, ledger: &mut AddressLedger<'_>) {
+    pub(super) fn free(&mut self, freed: RecordPoint, ledger: &mut AddressLedger<'_>) {
         ledger.facts.deepened += 1;
         if self.deficit.len() < MAX_OPEN {
             self.push(freed, Some(self.last));
@@ -60,7 +60,7 @@ impl PendingFrees {
     }
 
     /// Takes another life from its ALLOC to its FREE.
-    pub fn outlasts(&mut self, freed: RecordPoint) {
+    pub(super) fn outlasts(&mut self, freed: RecordPoint) {
         self.last = freed;
         for pending in &mut self.deficit {
             pending.cycles += 1;
@@ -69,7 +69,7 @@ impl PendingFrees {
 
     /// An ALLOC too many came after the one of `early`: what the oldest FREE waited for, or that
     /// one's ALLOC and another FREE are lost. Whether none is left that waits.
-    pub fn found(&mut self, early: &AddressLife, ledger: &mut AddressLedger<'_>) -> bool {
+    pub(super) fn found(&mut self, early: &AddressLife, ledger: &mut AddressLedger<'_>) -> bool {
         let first = self.deficit.first().copied();
         let pending = first.unwrap_or(PendingFree {
             freed: self.last,
@@ -96,23 +96,23 @@ impl PendingFrees {
     }
 
     /// Whether there is one.
-    pub fn is_one(&self) -> bool {
+    pub(super) fn is_one(&self) -> bool {
         self.unlisted == 0 && self.deficit.len() == 1
     }
 
     /// Whether no message named the address before the first.
-    pub fn is_first(&self) -> bool {
+    pub(super) fn is_first(&self) -> bool {
         let first = self.deficit.first();
         first.is_some_and(|pending| pending.before.is_none())
     }
 
     /// Whether there is one, and no life has begun and ended since.
-    pub fn is_one_alone(&self) -> bool {
+    pub(super) fn is_one_alone(&self) -> bool {
         self.unlisted == 0 && matches!(self.deficit.as_slice(), [one] if one.cycles == 0)
     }
 
     /// No ALLOC came that they belong to.
-    pub fn give_up(&self, ledger: &mut AddressLedger<'_>) {
+    pub(super) fn give_up(&self, ledger: &mut AddressLedger<'_>) {
         for pending in &self.deficit {
             pending.give_up(ledger);
         }

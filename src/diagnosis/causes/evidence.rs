@@ -18,11 +18,11 @@ pub(super) struct Evidence {
 }
 
 impl Evidence {
-    pub fn exhibit(&mut self, tally: &Sightings, says: &'static str) {
+    pub(super) fn exhibit(&mut self, tally: &Sightings, says: &'static str) {
         self.exhibit_all(&tally.kept, says);
     }
 
-    pub fn exhibit_all(&mut self, sightings: &[Sighting], says: &'static str) {
+    pub(super) fn exhibit_all(&mut self, sightings: &[Sighting], says: &'static str) {
         self.exhibits
             .extend(sightings.iter().map(|sighting| Exhibit {
                 sighting: sighting.clone(),

@@ -94,7 +94,7 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    pub fn of(facts: &Facts) -> Shares {
+    pub(super) fn of(facts: &Facts) -> Shares {
         let late = facts.late_messages.max(1) as f64;
         let of_views = (facts.late_views as f64 / late - FEW_VIEWS) / (MANY_VIEWS - FEW_VIEWS);
         let mut shares = Shares {
