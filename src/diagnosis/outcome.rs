@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::causes::DOUBTFUL;
 use super::sightings::Sighting;
 use super::suspect::{Cause, Suspect};
 use crate::oracle::Kind;
@@ -11,6 +10,10 @@ use crate::oracle::Kind;
 pub const CONFIDENT: f64 = 0.9;
 /// From this score on a cause is named; below, it is only mentioned.
 pub const PROBABLE: f64 = 0.5;
+
+/// The highest score of a cause in a record that cannot be what one server got, or that the truth
+/// contradicts: it is mentioned.
+pub(super) const DOUBTFUL: f64 = PROBABLE - 0.1;
 
 /// A cause whose score is so much of the first one's is hardly less likely.
 const AS_LIKELY: f64 = 0.5;

@@ -27,7 +27,7 @@ mod shares;
 mod type_aliasing;
 
 use super::facts::Facts;
-use super::outcome::{CONFIDENT, Diagnosis, PROBABLE};
+use super::outcome::{CONFIDENT, DOUBTFUL, Diagnosis};
 use super::suspect::{Cause, Exhibit, Suspect, with_names_of};
 use crate::tracking::entry::Class;
 use evidence::Evidence;
@@ -70,9 +70,6 @@ const SPILL: [(Cause, Cause, f64); 28] = {
 
 /// A record of so many messages halves what is inferred from it.
 const SHORT: f64 = 20.0;
-
-/// The highest score of a cause in a record that cannot be what one server got: it is mentioned.
-pub(super) const DOUBTFUL: f64 = PROBABLE - 0.1;
 
 /// The highest score that one piece of evidence gives: what has no cause of its own here leaves
 /// one as well.
