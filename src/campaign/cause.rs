@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::corpus::{Expected, Reproducer};
 use crate::engine::controlled::observe::ObservedRun;
 use crate::engine::controlled::schedule::Schedule;
-use crate::lifecycle::ProgramKind;
+use crate::lifecycle::BufferPath;
 use crate::numbers::plural;
 use crate::oracle::{Kind, Verdict};
 use crate::scenario::Scenario;
@@ -38,8 +38,10 @@ pub(crate) fn cause(
 ) -> CauseRecord {
     let discipline = &scenario.discipline;
     let mut text = format!("{kind}\n{deciding}\n{}\n", discipline.name);
-    for program in ProgramKind::ALL {
-        for step in discipline.program(program).steps() {
+    let takes_mesh = scenario.has_mesh();
+    let is_taken = |path| path == BufferPath::Plain || takes_mesh;
+    for (_, _, program) in discipline.programs().filter(|(path, ..)| is_taken(*path)) {
+        for step in program.steps() {
             text.push_str(&format!("{step}; "));
         }
         text.push('\n');

@@ -102,6 +102,7 @@ fn show(
             "publish": publish,
             "allocate": shown.allocate,
             "deallocate": shown.deallocate,
+            "mesh": shown.mesh,
             "findings": lint(&shown).iter().map(finding_json).collect::<Vec<_>>(),
         })),
         Format::Human => {

@@ -6,7 +6,9 @@
 //! does not own its memory) is left out.
 
 use crate::device::BufferKind;
-use crate::lifecycle::{Discipline, MicroStep, ProgramKind, Publication, SendKind};
+use crate::lifecycle::{
+    BufferPath, Discipline, MicroStep, Program, ProgramKind, Publication, SendKind,
+};
 use crate::planted::Planted;
 use crate::scenario::objects::{LockRow, Objects};
 use crate::scenario::op::{Op, SlotId};
@@ -19,6 +21,9 @@ pub struct Code {
     instructions: Box<[Instruction]>,
     /// Of allocate and deallocate, by kind of buffer.
     programs: [[Span; BufferKind::ALL.len()]; 2],
+    /// Of the discipline's own path for mesh buffers: releases one whose allocation failed half way,
+    /// so that nothing was sent.
+    unannounced: Option<Span>,
     pub(super) early: bool,
     pub(super) connections: Connections,
     pub(super) chunks: u8,
@@ -62,6 +67,33 @@ pub(super) enum Action {
     DebugLog,
     /// After the last step.
     End,
+    /// Before the first step that is done for each device of a mesh buffer; the last of them is
+    /// before `end`.
+    EachDevice {
+        /// Whether no other such block was before.
+        is_first: bool,
+        /// Its [`Action::EndEach`].
+        end: Pc,
+    },
+    /// After the last of them; the first is `first`.
+    EndEach {
+        first: Pc,
+    },
+    /// Makes all handles of a mesh buffer visible.
+    PublishWhole,
+    /// After the last step for a mesh buffer.
+    EndWhole,
+}
+
+impl Action {
+    /// Whether it is something that is done, and no more than a place in a program.
+    #[inline]
+    pub(super) fn is_done(self) -> bool {
+        !matches!(
+            self,
+            Action::End | Action::EndWhole | Action::EachDevice { .. } | Action::EndEach { .. }
+        )
+    }
 }
 
 impl Code {
@@ -71,6 +103,7 @@ impl Code {
         let mut code = Code {
             instructions: Box::default(),
             programs: Default::default(),
+            unannounced: None,
             early: discipline.publication() == Publication::Early,
             connections: scenario.transport.connections,
             chunks: scenario.transport.chunks,
@@ -80,6 +113,17 @@ impl Code {
         for program in ProgramKind::ALL {
             for kind in BufferKind::ALL {
                 let first = instructions.len();
+                let own = discipline.program_on(BufferPath::Mesh, program);
+                if let (BufferKind::Mesh, Some(own)) = (kind, own) {
+                    let debug_log = scenario.debug_log.enabled;
+                    let span = code.decode_mesh(own, debug_log, true, &mut instructions);
+                    code.programs[program as usize][kind as usize] = span;
+                    if program == ProgramKind::Deallocate {
+                        let span = code.decode_mesh(own, debug_log, false, &mut instructions);
+                        code.unannounced = Some(span);
+                    }
+                    continue;
+                }
                 instructions.extend(code.decode(
                     discipline,
                     program,
@@ -115,31 +159,72 @@ impl Code {
             .iter()
             .zip(0..)
             .filter_map(move |(step, index)| {
+                let is_tracked = kind.owns_memory() || tracks_views;
                 let action = match *step {
-                    MicroStep::Send(_) if !kind.owns_memory() && !tracks_views => return None,
+                    MicroStep::Send(_) if !is_tracked => return None,
                     MicroStep::Alloc | MicroStep::Free | MicroStep::Stamp
                         if !kind.owns_memory() =>
                     {
                         return None;
                     }
                     MicroStep::DebugLog if !debug_log => return None,
-                    MicroStep::Lock(lock) => Action::Lock(objects.row(lock)),
-                    MicroStep::Unlock(lock) => Action::Unlock(objects.row(lock)),
-                    MicroStep::Send(send) => Action::Send(sent_kind(send, kind)),
-                    MicroStep::Alloc => Action::Alloc,
-                    MicroStep::Free => Action::Free,
-                    MicroStep::Stamp => Action::Stamp,
-                    MicroStep::CheckLive => Action::CheckLive,
-                    MicroStep::CheckLiveUnguarded => Action::CheckLiveUnguarded,
-                    MicroStep::Claim => Action::Claim,
-                    MicroStep::MarkLive => Action::MarkLive,
-                    MicroStep::MarkDead => Action::MarkDead,
-                    MicroStep::Publish => Action::Publish,
-                    MicroStep::DebugLog => Action::DebugLog,
+                    step => action(step, kind, &objects)?,
                 };
                 Some(Instruction { action, index })
             })
             .chain([end])
+    }
+
+    /// Appends a program of the discipline's own path for mesh buffers; without its messages, where
+    /// it `sends` none.
+    fn decode_mesh(
+        &self,
+        program: &Program,
+        debug_log: bool,
+        sends: bool,
+        instructions: &mut Vec<Instruction>,
+    ) -> Span {
+        let first = instructions.len() as Pc;
+        let mut opened: Option<Pc> = None;
+        let mut is_first = true;
+        for (step, index) in program.steps().iter().zip(0..) {
+            let pc = instructions.len() as Pc;
+            let action = match *step {
+                MicroStep::Send(_) | MicroStep::Stamp if !sends => continue,
+                MicroStep::DebugLog if !debug_log => continue,
+                MicroStep::Publish => Action::PublishWhole,
+                MicroStep::EachDevice => {
+                    opened = Some(pc);
+                    Action::EachDevice { is_first, end: pc }
+                }
+                MicroStep::End => {
+                    // The lint passes no other.
+                    let each = opened.take().expect("a block begins before it ends");
+                    instructions[usize::from(each)].action =
+                        Action::EachDevice { is_first, end: pc };
+                    is_first = false;
+                    Action::EndEach { first: each + 1 }
+                }
+                step => match action(step, BufferKind::Mesh, &self.objects) {
+                    Some(action) => action,
+                    None => continue,
+                },
+            };
+            instructions.push(Instruction { action, index });
+        }
+        let end = instructions.len() as Pc;
+        instructions.push(Instruction {
+            action: Action::EndWhole,
+            index: program.steps().len() as u8,
+        });
+        Span { first, end }
+    }
+
+    /// What releases a mesh buffer of which nothing was sent; `None` where its parts go through the
+    /// programs of others.
+    #[inline]
+    pub(super) fn unannounced(&self) -> Option<Span> {
+        self.unannounced
     }
 
     #[inline]
@@ -154,17 +239,52 @@ impl Code {
 
     /// Which step of which program each instruction is, in order; the step after the last one
     /// stands for what follows the program.
-    pub(crate) fn origins(&self) -> impl Iterator<Item = (ProgramKind, usize)> {
-        self.instructions.iter().zip(0..).map(|(instruction, pc)| {
-            let is_allocate = |span: &Span| (span.first..=span.end).contains(&pc);
-            let program = if self.programs[0].iter().any(is_allocate) {
-                ProgramKind::Allocate
-            } else {
-                ProgramKind::Deallocate
-            };
-            (program, usize::from(instruction.index))
-        })
+    pub(crate) fn origins(&self) -> impl Iterator<Item = (BufferPath, ProgramKind, usize)> {
+        let mesh = self.unannounced.iter().chain(
+            self.programs
+                .iter()
+                .map(|programs| &programs[BufferKind::Mesh as usize])
+                .filter(|_| self.unannounced.is_some()),
+        );
+        let mesh: Vec<Span> = mesh.copied().collect();
+        self.instructions
+            .iter()
+            .zip(0..)
+            .map(move |(instruction, pc)| {
+                let is_here = |span: &Span| (span.first..=span.end).contains(&pc);
+                let program = if self.programs[0].iter().any(is_here) {
+                    ProgramKind::Allocate
+                } else {
+                    ProgramKind::Deallocate
+                };
+                let path = if mesh.iter().any(is_here) {
+                    BufferPath::Mesh
+                } else {
+                    BufferPath::Plain
+                };
+                (path, program, usize::from(instruction.index))
+            })
     }
+}
+
+/// What a step is for a buffer of that kind; `None` of a bracket.
+fn action(step: MicroStep, kind: BufferKind, objects: &Objects) -> Option<Action> {
+    Some(match step {
+        MicroStep::Lock(lock) => Action::Lock(objects.row(lock)),
+        MicroStep::Unlock(lock) => Action::Unlock(objects.row(lock)),
+        MicroStep::Send(send) => Action::Send(sent_kind(send, kind)),
+        MicroStep::Alloc => Action::Alloc,
+        MicroStep::Free => Action::Free,
+        MicroStep::Stamp => Action::Stamp,
+        MicroStep::CheckLive => Action::CheckLive,
+        MicroStep::CheckLiveUnguarded => Action::CheckLiveUnguarded,
+        MicroStep::Claim => Action::Claim,
+        MicroStep::MarkLive => Action::MarkLive,
+        MicroStep::MarkDead => Action::MarkDead,
+        MicroStep::Publish => Action::Publish,
+        MicroStep::DebugLog => Action::DebugLog,
+        MicroStep::EachDevice | MicroStep::End => return None,
+    })
 }
 
 /// The message that a buffer's `send` sends: circular buffers have their own.

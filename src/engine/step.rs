@@ -200,17 +200,35 @@ impl Thread {
         // Where its allocation failed, there is nothing to release.
         self.pc = if is_nothing_to_release {
             span.end
+        } else if program == ProgramKind::Deallocate && self.kind == BufferKind::Mesh {
+            self.first_of_mesh_release(code, backend)
         } else {
             span.first
         };
     }
 
+    /// Where the release of a mesh buffer begins: where its allocation failed half way, nothing was
+    /// sent of it.
     #[inline(never)]
-    fn next_part<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Stepped {
-        let next = PartAt {
-            part: self.place.part + 1,
+    fn first_of_mesh_release<B: Backend>(&self, code: &Code, backend: &B) -> Pc {
+        let last = PartAt {
+            part: self.parts - 1,
             ..self.place
         };
+        match code.unannounced() {
+            Some(unannounced) if !backend.has_address(last) => unannounced.first,
+            _ => code.program(self.program, self.kind).first,
+        }
+    }
+
+    #[inline(never)]
+    fn next_part<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Stepped {
+        let (part, block) = match code.at(self.pc).action {
+            Action::EachDevice { end, .. } => (0, Some((self.pc + 1, end))),
+            Action::EndEach { first } => (self.place.part + 1, Some((first, self.pc))),
+            _ => (self.place.part + 1, None),
+        };
+        let next = PartAt { part, ..self.place };
         let version = match self.op {
             Op::Release { epoch, .. } => match backend.open_release(next, epoch) {
                 Flow::Done(version) => version,
@@ -225,8 +243,26 @@ impl Thread {
             part: next.part,
             version,
         });
-        self.begin(code, self.program, next, backend);
+        match block {
+            None => self.begin(code, self.program, next, backend),
+            Some((first, end)) => {
+                self.reach(code, next, backend);
+                self.at = At::Program;
+                let is_nothing_to_release =
+                    self.program == ProgramKind::Deallocate && !backend.has_address(next);
+                self.pc = if is_nothing_to_release { end } else { first };
+            }
+        }
         Stepped::Ran
+    }
+
+    /// Takes up another part of the mesh buffer at hand.
+    fn reach<B: Backend>(&mut self, code: &Code, place: PartAt, backend: &B) {
+        self.place = place;
+        self.device = code
+            .objects
+            .device_of(backend.buffer(place.slot).device, place.part);
+        self.sequence = 0;
     }
 
     #[inline(never)]
@@ -236,7 +272,12 @@ impl Thread {
             return None;
         };
         match backend.next_live_on(device, self.place) {
-            Some(place) => {
+            Some(mut place) => {
+                // It is released as a whole.
+                let is_mesh = backend.buffer(place.slot).kind == BufferKind::Mesh;
+                if is_mesh && code.unannounced().is_some() {
+                    place.part = 0;
+                }
                 let (_, version) = backend.touch(place, Touch::Nothing);
                 backend.record(&Event::CloseBuffer {
                     slot: place.slot.0,
@@ -257,7 +298,7 @@ impl Thread {
     #[inline(always)]
     fn run_instruction<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Option<Stepped> {
         let instruction = code.at(self.pc);
-        if instruction.action != Action::End {
+        if instruction.action.is_done() {
             backend.before(self.program, usize::from(instruction.index));
         }
         let place = self.place;
@@ -354,9 +395,52 @@ impl Thread {
                 backend.record(&Event::DebugLog);
             }
             Action::End => return self.finish_part(backend),
+            Action::EachDevice { .. }
+            | Action::EndEach { .. }
+            | Action::PublishWhole
+            | Action::EndWhole => {
+                return self.run_mesh_instruction(code, instruction.action, backend);
+            }
         }
         self.pc += 1;
         Some(Stepped::Ran)
+    }
+
+    /// One of the instructions that only programs for whole mesh buffers have.
+    #[inline(never)]
+    fn run_mesh_instruction<B: Backend>(
+        &mut self,
+        code: &Code,
+        action: Action,
+        backend: &mut B,
+    ) -> Option<Stepped> {
+        match action {
+            Action::EachDevice {
+                is_first: false, ..
+            } => self.at = At::NextPart,
+            Action::EndEach { .. } if self.has_next_part() => self.at = At::NextPart,
+            Action::EndEach { .. } => {
+                // What is done once is done on the first device.
+                let first = PartAt {
+                    part: 0,
+                    ..self.place
+                };
+                self.reach(code, first, backend);
+                self.pc += 1;
+            }
+            Action::PublishWhole => {
+                let (_, version) = backend.touch(self.place, Touch::Publish(u8::MAX));
+                backend.record(&Event::Publish { version });
+                self.pc += 1;
+                return Some(Stepped::Ran);
+            }
+            Action::EndWhole => {
+                self.place.part = self.parts - 1;
+                return self.finish_part(backend);
+            }
+            _ => self.pc += 1,
+        }
+        None
     }
 
     /// Which handles a `publish` makes visible: late, a buffer with all its parts at once, when the

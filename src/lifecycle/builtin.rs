@@ -10,7 +10,7 @@ use super::discipline::Discipline;
 use super::parser::DisciplineError;
 use super::step::edit_distance;
 
-const SOURCES: [(&str, &str); 9] = [
+const SOURCES: [(&str, &str); 10] = [
     ("unlocked.toml", include_str!("builtin/unlocked.toml")),
     (
         "tracker-mutex.toml",
@@ -37,6 +37,7 @@ const SOURCES: [(&str, &str); 9] = [
         "claimed-wide.toml",
         include_str!("builtin/claimed-wide.toml"),
     ),
+    ("views-first.toml", include_str!("builtin/views-first.toml")),
     ("sequenced.toml", include_str!("builtin/sequenced.toml")),
 ];
 

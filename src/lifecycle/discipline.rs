@@ -1,4 +1,5 @@
-//! A discipline: how a runtime allocates and how it deallocates, as two bounded programs.
+//! A discipline: how a runtime allocates and how it deallocates, as two bounded programs; and, where
+//! it treats mesh buffers in another way, two programs for those.
 //!
 //! Plain data. Two programs are equal when their steps are; where they were written does not
 //! matter.
@@ -26,6 +27,21 @@ pub struct Discipline {
     pub allocate: Program,
     /// The steps of a release.
     pub deallocate: Program,
+    /// What is done to a mesh buffer. Without it, each of its devices' parts goes through the two
+    /// programs above, one after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<MeshPath>,
+}
+
+/// What is done to a mesh buffer as a whole: steps on each of its devices stand between
+/// `each device` and `end`. The switches leave it as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeshPath {
+    /// The steps of an allocation.
+    pub allocate: Program,
+    /// The steps of a release.
+    pub deallocate: Program,
 }
 
 impl Discipline {
@@ -34,6 +50,50 @@ impl Discipline {
         match kind {
             ProgramKind::Allocate => &self.allocate,
             ProgramKind::Deallocate => &self.deallocate,
+        }
+    }
+
+    /// The program of that kind on that path; `None` where the discipline gives none for it.
+    pub fn program_on(&self, path: BufferPath, kind: ProgramKind) -> Option<&Program> {
+        match (path, kind) {
+            (BufferPath::Plain, kind) => Some(self.program(kind)),
+            (BufferPath::Mesh, ProgramKind::Allocate) => Some(&self.mesh.as_ref()?.allocate),
+            (BufferPath::Mesh, ProgramKind::Deallocate) => Some(&self.mesh.as_ref()?.deallocate),
+        }
+    }
+
+    /// Every program that it has, with the path that it is on.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = (BufferPath, ProgramKind, &Program)> {
+        BufferPath::ALL.into_iter().flat_map(move |path| {
+            ProgramKind::ALL
+                .into_iter()
+                .filter_map(move |kind| Some((path, kind, self.program_on(path, kind)?)))
+        })
+    }
+}
+
+/// Which buffers take a program.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum BufferPath {
+    /// All but those that have a path of their own.
+    #[default]
+    Plain,
+    /// Mesh buffers, where the discipline has programs for them.
+    Mesh,
+}
+
+impl BufferPath {
+    /// Both.
+    pub(crate) const ALL: [BufferPath; 2] = [BufferPath::Plain, BufferPath::Mesh];
+
+    /// What stands before the name of a program: nothing, or `mesh `.
+    pub(crate) fn prefix(self) -> &'static str {
+        match self {
+            BufferPath::Plain => "",
+            BufferPath::Mesh => "mesh ",
         }
     }
 }

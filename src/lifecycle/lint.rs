@@ -12,9 +12,11 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::discipline::{Discipline, Program, ProgramKind};
+use super::discipline::{BufferPath, Discipline, Program, ProgramKind};
 use super::step::{Lock, MicroStep, SendKind};
 use crate::registry::Semantics;
+
+mod blocks;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -40,6 +42,9 @@ impl fmt::Display for Severity {
 pub struct LintFinding {
     /// How bad it is.
     pub severity: Severity,
+    /// On which path.
+    #[serde(skip_serializing_if = "is_plain")]
+    pub path: BufferPath,
     /// In which program.
     pub program: ProgramKind,
     /// The index of the step, from 0; `None` when a step is missing.
@@ -56,15 +61,25 @@ impl LintFinding {
     /// One line, `FILE:LINE: what is wrong; what to do`.
     pub(crate) fn located(&self, file: &str) -> String {
         let LintFinding {
+            path,
             program,
             message,
             remedy,
             ..
         } = self;
         match (self.line, self.step) {
-            (0, None) => format!("{file}: {program}: {message}; {remedy}"),
-            (0, Some(step)) => format!("{file}: {program} step {}: {message}; {remedy}", step + 1),
-            (line, None) => format!("{file}:{line}: {program}: {message}; {remedy}"),
+            (0, None) => format!("{file}: {}{program}: {message}; {remedy}", path.prefix()),
+            (0, Some(step)) => format!(
+                "{file}: {}{program} step {}: {message}; {remedy}",
+                path.prefix(),
+                step + 1
+            ),
+            (line, None) => {
+                format!(
+                    "{file}:{line}: {}{program}: {message}; {remedy}",
+                    path.prefix()
+                )
+            }
             (line, Some(_)) => format!("{file}:{line}: {message}; {remedy}"),
         }
     }
@@ -75,48 +90,66 @@ impl LintFinding {
 pub fn lint(discipline: &Discipline) -> Vec<LintFinding> {
     let mut findings = Findings {
         discipline,
+        path: BufferPath::Plain,
         list: Vec::new(),
     };
     for kind in ProgramKind::ALL {
-        misplaced_steps(&mut findings, kind);
-        held_locks(&mut findings, kind);
-        lost_stamps(&mut findings, kind);
-        if !discipline
-            .program(kind)
-            .steps()
-            .iter()
-            .copied()
-            .any(is_send)
-        {
-            findings.warning(
-                kind,
-                None,
-                "no message is sent, so that the server never hears of it".to_string(),
-                format!(
-                    "add `send {}`, unless it is meant to be untracked",
-                    own_message(kind)
-                ),
-            );
-        }
+        each_program(&mut findings, kind);
     }
     address_before_use(&mut findings);
     status_guards(&mut findings);
     unstamped_sends(&mut findings);
+    if discipline.mesh.is_some() {
+        findings.path = BufferPath::Mesh;
+        for kind in ProgramKind::ALL {
+            each_program(&mut findings, kind);
+        }
+        address_before_use(&mut findings);
+        unstamped_sends(&mut findings);
+    }
     lock_order(&mut findings);
     findings
         .list
-        .sort_by_key(|finding| (finding.program, finding.step));
+        .sort_by_key(|finding| (finding.path, finding.program, finding.step));
     findings.list
+}
+
+/// What holds of any program by itself.
+fn each_program(findings: &mut Findings, kind: ProgramKind) {
+    misplaced_steps(findings, kind);
+    blocks::check(findings, kind);
+    held_locks(findings, kind);
+    lost_stamps(findings, kind);
+    if !findings.program(kind).steps().iter().copied().any(is_send) {
+        findings.warning(
+            kind,
+            None,
+            "no message is sent, so that the server never hears of it".to_string(),
+            format!(
+                "add `send {}`, unless it is meant to be untracked",
+                own_message(kind)
+            ),
+        );
+    }
+}
+
+fn is_plain(path: &BufferPath) -> bool {
+    *path == BufferPath::Plain
 }
 
 struct Findings<'a> {
     discipline: &'a Discipline,
+    /// The path at hand.
+    path: BufferPath,
     list: Vec<LintFinding>,
 }
 
 impl<'a> Findings<'a> {
+    /// The program of the path at hand.
     fn program(&self, kind: ProgramKind) -> &'a Program {
-        self.discipline.program(kind)
+        self.discipline
+            .program_on(self.path, kind)
+            .expect("a path is looked at where it is given")
     }
 
     fn error(
@@ -150,6 +183,7 @@ impl<'a> Findings<'a> {
         let line = self.program(program).line(step.unwrap_or(0));
         self.list.push(LintFinding {
             severity,
+            path: self.path,
             program,
             step,
             line,
@@ -281,13 +315,15 @@ fn lost_stamps(findings: &mut Findings, kind: ProgramKind) {
         if step != MicroStep::Stamp {
             continue;
         }
-        let ends_it =
-            |step: &MicroStep| is_send(*step) || *step == MicroStep::Stamp || step.may_return();
+        let ends_it = |step: &MicroStep| {
+            is_send(*step) || matches!(step, MicroStep::Stamp | MicroStep::End) || step.may_return()
+        };
         let reason = match program.steps()[at + 1..].iter().copied().find(ends_it) {
             Some(MicroStep::Send(_)) => continue,
             Some(MicroStep::Stamp) => {
                 "the next `stamp` takes another number before it is sent".to_string()
             }
+            Some(MicroStep::End) => "the block ends before it is sent".to_string(),
             Some(guard) => format!("`{guard}` may return before it is sent"),
             None => "no message is sent after it".to_string(),
         };
@@ -401,9 +437,10 @@ fn unstamped_sends(findings: &mut Findings) {
 /// before it.
 fn lock_order(findings: &mut Findings) {
     let mut orders: Vec<(Lock, Lock)> = Vec::new();
-    for kind in ProgramKind::ALL {
+    for (path, kind, program) in findings.discipline.programs() {
+        findings.path = path;
         let mut held: Vec<Lock> = Vec::new();
-        for (at, step) in findings.program(kind).steps().iter().copied().enumerate() {
+        for (at, step) in program.steps().iter().copied().enumerate() {
             let taken = match step {
                 MicroStep::Lock(lock) => lock,
                 MicroStep::Alloc | MicroStep::Free => Lock::Allocator,
@@ -462,7 +499,12 @@ fn belongs_to(step: MicroStep) -> Option<ProgramKind> {
         | MicroStep::Claim
         | MicroStep::MarkDead
         | MicroStep::Send(SendKind::Free | SendKind::CbFree) => Some(ProgramKind::Deallocate),
-        MicroStep::Lock(_) | MicroStep::Unlock(_) | MicroStep::Stamp | MicroStep::DebugLog => None,
+        MicroStep::Lock(_)
+        | MicroStep::Unlock(_)
+        | MicroStep::Stamp
+        | MicroStep::DebugLog
+        | MicroStep::EachDevice
+        | MicroStep::End => None,
     }
 }
 

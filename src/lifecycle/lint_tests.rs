@@ -364,6 +364,7 @@ fn a_finding_without_lines_names_program_and_step() {
             "free",
             "mark-dead",
         ]),
+        mesh: None,
     };
     let error = discipline
         .accepted("mine")
@@ -372,5 +373,113 @@ fn a_finding_without_lines_names_program_and_step() {
     assert_eq!(
         error,
         "mine: deallocate step 2: unlock tracker: the program does not hold it; lock it before, or remove this step"
+    );
+}
+
+/// What the lint says of these programs for mesh buffers, beside sound ones for others.
+fn mesh_findings(allocate: &str, deallocate: &str) -> Vec<String> {
+    let lines = |steps: &str| -> String {
+        steps
+            .split("; ")
+            .map(|step| format!("'{step}',\n"))
+            .collect()
+    };
+    let text = format!(
+        "name = 'mine'\nallocate = ['alloc', 'mark-live', 'send ALLOC', 'publish']\n\
+         deallocate = ['check-live', 'send FREE', 'free', 'mark-dead']\n\
+         [mesh]\nallocate = [\n{}]\ndeallocate = [\n{}]\n",
+        lines(allocate),
+        lines(deallocate)
+    );
+    let discipline = Discipline::from_toml("my.toml", &text).expect("it parses");
+    lint(&discipline)
+        .iter()
+        .map(|finding| finding.located("my.toml"))
+        .collect()
+}
+
+const MESH_ALLOCATE: &str = "each device; alloc; end; each device; send ALLOC; end; publish";
+const MESH_DEALLOCATE: &str = "each device; send FREE; end; each device; free; end";
+
+#[test]
+fn a_mesh_path_of_blocks_is_accepted() {
+    assert_eq!(mesh_findings(MESH_ALLOCATE, MESH_DEALLOCATE), [""; 0]);
+    let locked = MESH_DEALLOCATE.replace("each device; send", "lock global; each device; send");
+    assert_eq!(
+        mesh_findings(MESH_ALLOCATE, &format!("{locked}; unlock global")),
+        [""; 0]
+    );
+    let each = "each device; lock lifecycle; end; each device; send FREE; end; \
+                each device; free; unlock lifecycle; end";
+    assert_eq!(mesh_findings(MESH_ALLOCATE, each), [""; 0]);
+}
+
+#[test]
+fn what_a_mesh_path_may_not_hold_is_named_with_its_line() {
+    for (allocate, deallocate, says) in [
+        (
+            "alloc; each device; send ALLOC; end; publish",
+            MESH_DEALLOCATE,
+            "my.toml:6: alloc: it is done to one device, and of which is not said",
+        ),
+        (
+            "each device; alloc; send ALLOC; publish; end",
+            MESH_DEALLOCATE,
+            "my.toml:9: publish: a mesh buffer becomes visible as a whole",
+        ),
+        (
+            "each device; alloc; send ALLOC; publish",
+            MESH_DEALLOCATE,
+            "my.toml:6: each device: no `end` follows",
+        ),
+        (
+            "each device; each device; alloc; end; end; each device; send ALLOC; end; publish",
+            MESH_DEALLOCATE,
+            "my.toml:7: each device: it stands in another block of this sort",
+        ),
+        (
+            MESH_ALLOCATE,
+            "each device; send FREE; end; claim; each device; free; end",
+            "claim: a mesh buffer is released as a whole, or not",
+        ),
+        (
+            MESH_ALLOCATE,
+            "each device; lock global; send FREE; end; each device; free; unlock global; end",
+            "lock global: the first device keeps it, and the second waits for it",
+        ),
+        (
+            MESH_ALLOCATE,
+            "lock tracker; each device; send FREE; unlock tracker; end; each device; free; end",
+            "unlock tracker: it was locked once, and is unlocked for each device",
+        ),
+        (
+            MESH_ALLOCATE,
+            "each device; stamp; end; each device; send FREE; end; each device; free; end",
+            "the block ends before it is sent",
+        ),
+        (
+            MESH_ALLOCATE,
+            "each device; end; each device; send FREE; end; each device; free; end",
+            "end: nothing stands in the block",
+        ),
+    ] {
+        let said = mesh_findings(allocate, deallocate);
+        assert!(
+            said.iter().any(|line| line.contains(says)),
+            "{says}: {said:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_block_stands_in_a_mesh_path_only() {
+    let text = "name = \"mine\"\nallocate = [\"each device\", \"alloc\", \"end\", \"mark-live\", \
+                \"send ALLOC\", \"publish\"]\ndeallocate = [\"check-live\", \"send FREE\", \"free\", \
+                \"mark-dead\"]\n";
+    let discipline = Discipline::from_toml("my.toml", text).expect("it parses");
+    let said = lint(&discipline)[0].located("my.toml");
+    assert!(
+        said.contains("each device: this program is for one device"),
+        "{said}"
     );
 }

@@ -1,12 +1,12 @@
 //! The lifecycle language: disciplines as programs of micro-steps.
 //!
 //! A discipline is data, readable next to the C++ it stands for: two lists of micro-steps,
-//! `allocate` and `deallocate`. This room parses, transforms, lints, draws and ships them; it does
+//! `allocate` and `deallocate`, and two more where mesh buffers go another way. This room parses, transforms, lints, draws and ships them; it does
 //! not run them, and it does not judge whether a protocol is *correct*: a program that can race or
 //! deadlock is accepted here, because showing that is the engine's work.
 //!
 //! - [`step`]: the micro-steps and their text.
-//! - [`discipline`]: the two programs and their limits.
+//! - [`discipline`]: the programs and their limits.
 //! - [`parser`]: TOML text → [`Discipline`], with errors that name the line.
 //! - [`mod@lint`]: rejects programs that cannot be run as written, and warns about suspicious ones.
 //! - [`switches`]: release order and publication, applied to any discipline.
@@ -29,7 +29,7 @@ mod properties;
 pub(crate) mod testing;
 
 pub use builtin::load;
-pub use discipline::{Discipline, Program, ProgramKind, TooLong};
+pub use discipline::{BufferPath, Discipline, MeshPath, Program, ProgramKind, TooLong};
 pub use lint::{LintFinding, MAX_HELD, Severity, lint};
 pub(crate) use parser::DisciplineError;
 pub(crate) use render::render;

@@ -14,7 +14,7 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::discipline::{Discipline, Program, ProgramKind, TooLong};
+use super::discipline::{Discipline, MeshPath, Program, ProgramKind, TooLong};
 use super::lint::{LintFinding, Severity, lint};
 use super::step::StepError;
 use crate::registry::Semantics;
@@ -118,6 +118,7 @@ impl Discipline {
             semantics: raw.semantics,
             allocate: source.program(ProgramKind::Allocate, raw.allocate)?,
             deallocate: source.program(ProgramKind::Deallocate, raw.deallocate)?,
+            mesh: raw.mesh.map(|mesh| source.mesh(mesh)).transpose()?,
         })
     }
 
@@ -165,6 +166,14 @@ struct Raw {
     semantics: Option<Semantics>,
     allocate: Spanned<Vec<Spanned<String>>>,
     deallocate: Spanned<Vec<Spanned<String>>>,
+    mesh: Option<RawMesh>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawMesh {
+    allocate: Spanned<Vec<Spanned<String>>>,
+    deallocate: Spanned<Vec<Spanned<String>>>,
 }
 
 struct Source<'a> {
@@ -183,6 +192,13 @@ impl Source<'_> {
             });
         }
         Ok(name.into_inner())
+    }
+
+    fn mesh(&self, raw: RawMesh) -> Result<MeshPath, DisciplineError> {
+        Ok(MeshPath {
+            allocate: self.program(ProgramKind::Allocate, raw.allocate)?,
+            deallocate: self.program(ProgramKind::Deallocate, raw.deallocate)?,
+        })
     }
 
     fn program(

@@ -55,6 +55,7 @@ fn each_built_in_is_written_track_first_and_late_under_its_file_s_name() {
             "global-wide",
             "in-allocator",
             "claimed-wide",
+            "views-first",
             "sequenced"
         ]
     );
@@ -333,6 +334,7 @@ fn nearly_right() -> impl Strategy<Value = Discipline> {
         semantics: None,
         allocate,
         deallocate,
+        mesh: None,
     })
 }
 
@@ -392,7 +394,7 @@ proptest! {
         (order, publication) in switches(),
     ) {
         let discipline =
-            Discipline { name: "any".to_string(), origin: String::new(), semantics: None, allocate, deallocate };
+            Discipline { name: "any".to_string(), origin: String::new(), semantics: None, allocate, deallocate, mesh: None };
         let switched = discipline.with(order, publication);
         prop_assert_eq!(sorted(&switched.deallocate), sorted(&discipline.deallocate));
         lint(&switched);

@@ -5,14 +5,29 @@
 
 use std::fmt::Write;
 
-use super::discipline::{Discipline, Program, ProgramKind};
+use super::discipline::{Discipline, Program};
 use super::step::{Lock, MicroStep};
 
 /// Two columns, `allocate | deallocate`, one step a row, lock scopes drawn as brackets. Ends with a
 /// newline.
+///
+/// Programs for mesh buffers follow, in the same way.
 pub(crate) fn render(discipline: &Discipline) -> String {
-    let left = column(ProgramKind::Allocate, &discipline.allocate);
-    let right = column(ProgramKind::Deallocate, &discipline.deallocate);
+    let mut text = side_by_side(
+        &column("allocate", &discipline.allocate),
+        &column("deallocate", &discipline.deallocate),
+    );
+    if let Some(mesh) = &discipline.mesh {
+        text.push('\n');
+        text += &side_by_side(
+            &column("allocate a mesh buffer", &mesh.allocate),
+            &column("deallocate a mesh buffer", &mesh.deallocate),
+        );
+    }
+    text
+}
+
+fn side_by_side(left: &[String], right: &[String]) -> String {
     let width = left
         .iter()
         .map(|row| row.chars().count())
@@ -21,7 +36,7 @@ pub(crate) fn render(discipline: &Discipline) -> String {
     let mut text = String::new();
     for row in 0..left.len().max(right.len()) {
         let cell = |column: &[String]| column.get(row).cloned().unwrap_or_default();
-        let line = format!("{:width$} | {}", cell(&left), cell(&right));
+        let line = format!("{:width$} | {}", cell(left), cell(right));
         text.push_str(line.trim_end());
         text.push('\n');
         if row == 0 {
@@ -36,11 +51,12 @@ pub(crate) fn render(discipline: &Discipline) -> String {
     text
 }
 
-/// A heading and one row a step. A lock keeps its own lane while it is held, also when locks do not
+/// A heading and one row a step, those for each device set in. A lock keeps its own lane while it is held, also when locks do not
 /// nest.
-fn column(kind: ProgramKind, program: &Program) -> Vec<String> {
+fn column(heading: &str, program: &Program) -> Vec<String> {
     let mut lanes: Vec<Option<Lock>> = Vec::new();
-    let mut rows = vec![kind.to_string()];
+    let mut rows = vec![heading.to_owned()];
+    let mut indent = "";
     for step in program.steps().iter().copied() {
         let mut marked = None;
         if let MicroStep::Lock(lock) = step {
@@ -69,8 +85,15 @@ fn column(kind: ProgramKind, program: &Program) -> Vec<String> {
             };
             row.extend([bar, ' ']);
         }
+        if step == MicroStep::End {
+            indent = "";
+        }
+        row.push_str(indent);
         row.push_str(&step.to_string());
         rows.push(row);
+        if step == MicroStep::EachDevice {
+            indent = "  ";
+        }
         if let Some((lane, '└')) = marked {
             lanes[lane] = None;
             while lanes.last().is_some_and(Option::is_none) {
@@ -106,6 +129,6 @@ mod tests {
             "  └ unlock tracker",
             "unlock global",
         ];
-        assert_eq!(column(ProgramKind::Deallocate, &program), expected);
+        assert_eq!(column("deallocate", &program), expected);
     }
 }

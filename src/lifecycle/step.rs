@@ -97,6 +97,11 @@ pub enum MicroStep {
     Stamp,
     /// `debug-log`: write the debug log block when enabled.
     DebugLog,
+    /// `each device`: what follows, up to `end`, is done for each device of a mesh buffer, one after
+    /// the other. Only in the programs of [`MeshPath`](super::MeshPath).
+    EachDevice,
+    /// `end`: of `each device`.
+    End,
 }
 
 impl MicroStep {
@@ -205,6 +210,7 @@ impl FromStr for MicroStep {
                     MicroStep::Unlock(lock)
                 }
             }
+            "each" if found == "each device" => return Ok(MicroStep::EachDevice),
             "send" => {
                 let name = words.next().unwrap_or_default();
                 let Some((kind, _)) = SENDS.iter().find(|(_, known)| *known == name) else {
@@ -248,6 +254,8 @@ impl fmt::Display for MicroStep {
             MicroStep::MarkDead => "mark-dead",
             MicroStep::Stamp => "stamp",
             MicroStep::DebugLog => "debug-log",
+            MicroStep::EachDevice => "each device",
+            MicroStep::End => "end",
         };
         f.write_str(text)
     }
@@ -292,7 +300,7 @@ impl TryFrom<String> for MicroStep {
     }
 }
 
-const SIMPLE: [(MicroStep, &str); 10] = [
+const SIMPLE: [(MicroStep, &str); 12] = [
     (MicroStep::Alloc, "alloc"),
     (MicroStep::Free, "free"),
     (MicroStep::Publish, "publish"),
@@ -303,6 +311,8 @@ const SIMPLE: [(MicroStep, &str); 10] = [
     (MicroStep::MarkDead, "mark-dead"),
     (MicroStep::Stamp, "stamp"),
     (MicroStep::DebugLog, "debug-log"),
+    (MicroStep::EachDevice, "each device"),
+    (MicroStep::End, "end"),
 ];
 
 const SENDS: [(SendKind, &str); 4] = [

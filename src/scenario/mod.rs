@@ -12,9 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::device::{Memory, Policy, Profile};
-use crate::lifecycle::{
-    self, Discipline, DisciplineError, Lock, MicroStep, Order, ProgramKind, Publication,
-};
+use crate::lifecycle::{self, Discipline, DisciplineError, Lock, MicroStep, Order, Publication};
 use crate::planted::Planted;
 use crate::registry::{Limits, Registry, Semantics};
 use crate::scenario::objects::Objects;
@@ -341,9 +339,10 @@ impl ScenarioFile {
 impl Scenario {
     /// The shared objects of a run.
     pub fn objects(&self) -> Objects {
-        let table = ProgramKind::ALL
-            .into_iter()
-            .flat_map(|kind| self.discipline.program(kind).steps())
+        let table = self
+            .discipline
+            .programs()
+            .flat_map(|(_, _, program)| program.steps())
             .filter_map(|step| match step {
                 MicroStep::Lock(Lock::LifecycleTable(entries)) => Some(*entries),
                 _ => None,

@@ -112,6 +112,56 @@ fn every_other_workload_under_a_narrow_and_a_wide_lock() {
 }
 
 #[test]
+fn mesh_buffers_under_every_discipline() {
+    for discipline in builtin::all() {
+        let (order, publish) = (Order::TrackFirst, Publication::Late);
+        let mut file = small_file("mesh", &discipline.name, order, publish);
+        file.ops = 2;
+        assert_same(&discipline.name, &file.resolve().expect("resolves"));
+    }
+}
+
+/// Programs for mesh buffers that hold locks, once for the whole or for each device.
+#[test]
+fn mesh_buffers_beside_plain_ones_under_locks() {
+    let wide = std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/src/lifecycle/builtin/lifecycle-wide.toml"
+    ))
+    .expect("it is there");
+    let plain = wide.split("[mesh]").next().expect("programs for all");
+    let paths = [
+        (
+            "one lock for the whole",
+            "allocate = ['lock global', 'each device', 'alloc', 'end', 'each device', 'send ALLOC', \
+             'end', 'unlock global', 'publish']\n\
+             deallocate = ['lock global', 'each device', 'free', 'end', 'each device', 'send FREE', \
+             'end', 'unlock global']\n",
+        ),
+        (
+            "the lock of each device",
+            "allocate = ['each device', 'lock lifecycle', 'end', 'each device', 'alloc', 'end', \
+             'each device', 'send ALLOC', 'unlock lifecycle', 'end', 'publish']\n\
+             deallocate = ['each device', 'lock lifecycle', 'free', 'end', 'each device', \
+             'send FREE', 'unlock lifecycle', 'end']\n",
+        ),
+    ];
+    let ops: [&[&str]; 2] = [
+        &["allocate s0#1 4096 l1 d0 mesh*2", "release s0#1"],
+        &["allocate s1#1 4096 l1 d1", "release s1#1"],
+    ];
+    for (name, path) in paths {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("mesh.toml");
+        std::fs::write(&file, format!("{plain}\n[mesh]\n{path}")).expect("written");
+        let mut scenario = scripted(&ops);
+        scenario.discipline =
+            heisenbed::lifecycle::load(&file.display().to_string()).expect("the lint accepts it");
+        assert_same(name, &scenario);
+    }
+}
+
+#[test]
 fn two_devices_and_three_threads() {
     let ops: [&[&str]; 3] = [
         &["allocate s0#1 4096 l1 d0", "release s0#1"],

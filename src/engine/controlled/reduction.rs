@@ -16,7 +16,7 @@
 //! message counts as a touch of both.
 
 use crate::engine::code::{Code, Safe, SafeSteps};
-use crate::lifecycle::{Discipline, Lock, MicroStep, ProgramKind};
+use crate::lifecycle::{BufferPath, Discipline, Lock, MicroStep, ProgramKind};
 use crate::scenario::Scenario;
 use crate::scenario::op::Op;
 
@@ -39,11 +39,12 @@ pub(crate) fn safe_steps(
     };
     // Written in pieces, the messages of all devices share one stream.
     let in_pieces = scenario.transport.chunks > 1;
-    let guards: Vec<Lock> = guards_of(&scenario.discipline)
+    let paths = paths_of(scenario);
+    let guards: Vec<Lock> = guards_of(&scenario.discipline, paths)
         .into_iter()
         .filter(|lock| !server_takes_part && in_bounds(*lock) && (!in_pieces || is_one(*lock)))
         .collect();
-    let covered: Vec<(Lock, Lock)> = covered_locks(&scenario.discipline)
+    let covered: Vec<(Lock, Lock)> = covered_locks(&scenario.discipline, paths)
         .into_iter()
         // A mutex that goes by several names may be taken under another one by one name and alone
         // by another.
@@ -68,14 +69,24 @@ pub(crate) fn safe_steps(
         | MicroStep::MarkLive
         | MicroStep::MarkDead
         | MicroStep::Publish => Safe::OnPrivateSlot,
+        // What comes next depends on how many devices there are.
+        MicroStep::EachDevice | MicroStep::End => Safe::Never,
     };
-    let mut judged: [Vec<Safe>; 2] = Default::default();
-    walk(&scenario.discipline, |kind, step, held| {
-        judged[kind as usize].push(judge(step, held));
-    });
-    let instructions = code.origins().map(|(kind, index)| {
-        let step = judged[kind as usize].get(index).copied();
-        step.unwrap_or(Safe::AtEnd)
+    let mut judged: [[Vec<Safe>; 2]; 2] = Default::default();
+    walk(
+        &scenario.discipline,
+        &BufferPath::ALL,
+        |path, kind, step, held| {
+            judged[path as usize][kind as usize].push(judge(step, held));
+        },
+    );
+    let instructions = code.origins().map(|(path, kind, index)| {
+        let step = judged[path as usize][kind as usize].get(index).copied();
+        step.unwrap_or(match path {
+            BufferPath::Plain => Safe::AtEnd,
+            // Its parts are no more than one another's neighbours.
+            BufferPath::Mesh => Safe::Never,
+        })
     });
     SafeSteps {
         instructions: instructions.collect(),
@@ -93,9 +104,9 @@ fn always_if(always: bool) -> Safe {
 /// Locks that are held, in both programs, at every touch of the allocator, the sequence counter and
 /// the connection. Taking the allocator's mutex is a touch of the allocator: it keeps `alloc` and
 /// `free` of others from going on.
-fn guards_of(discipline: &Discipline) -> Vec<Lock> {
+fn guards_of(discipline: &Discipline, paths: &[BufferPath]) -> Vec<Lock> {
     let mut common: Option<Vec<Lock>> = None;
-    walk(discipline, |_, step, held| {
+    walk(discipline, paths, |_, _, step, held| {
         let takes_allocator = step == MicroStep::Lock(Lock::Allocator);
         if !takes_allocator
             && !matches!(
@@ -119,7 +130,7 @@ fn guards_of(discipline: &Discipline) -> Vec<Lock> {
 
 /// Pairs of locks: the first is only ever taken while the second is held. The allocator's mutex is
 /// also taken by `alloc` and `free` themselves.
-fn covered_locks(discipline: &Discipline) -> Vec<(Lock, Lock)> {
+fn covered_locks(discipline: &Discipline, paths: &[BufferPath]) -> Vec<(Lock, Lock)> {
     let mut pairs: Vec<(Lock, Option<Vec<Lock>>)> = Vec::new();
     let mut taken = |lock: Lock, held: &[Lock]| {
         let outer: Vec<Lock> = held.iter().copied().filter(|held| *held != lock).collect();
@@ -129,7 +140,7 @@ fn covered_locks(discipline: &Discipline) -> Vec<(Lock, Lock)> {
             None => pairs.push((lock, Some(outer))),
         }
     };
-    walk(discipline, |_, step, held| match step {
+    walk(discipline, paths, |_, _, step, held| match step {
         MicroStep::Lock(lock) => taken(lock, held),
         MicroStep::Alloc | MicroStep::Free => taken(Lock::Allocator, held),
         _ => {}
@@ -145,16 +156,34 @@ fn covered_locks(discipline: &Discipline) -> Vec<(Lock, Lock)> {
         .collect()
 }
 
-/// Each step of both programs, with the locks that are held before it. A table that a device is
-/// beyond guards nothing, and is left out by `resolve` for that device.
-fn walk(discipline: &Discipline, mut visit: impl FnMut(ProgramKind, MicroStep, &[Lock])) {
-    for kind in ProgramKind::ALL {
+/// The paths that buffers of `scenario` take.
+fn paths_of(scenario: &Scenario) -> &'static [BufferPath] {
+    if scenario.has_mesh() {
+        &BufferPath::ALL
+    } else {
+        &[BufferPath::Plain]
+    }
+}
+
+/// Each step of the programs on `paths`, with the locks that are held before it. A table that a
+/// device is beyond guards nothing, and is left out by `resolve` for that device. Of a device's own
+/// mutex it is not counted on that it is still held where another device's turn begins.
+fn walk(
+    discipline: &Discipline,
+    paths: &[BufferPath],
+    mut visit: impl FnMut(BufferPath, ProgramKind, MicroStep, &[Lock]),
+) {
+    let programs = discipline.programs();
+    for (path, kind, program) in programs.filter(|(path, ..)| paths.contains(path)) {
         let mut held: Vec<Lock> = Vec::new();
-        for step in discipline.program(kind).steps().iter().copied() {
-            visit(kind, step, &held);
+        for step in program.steps().iter().copied() {
+            visit(path, kind, step, &held);
             match step {
                 MicroStep::Lock(lock) => held.push(lock),
                 MicroStep::Unlock(lock) => held.retain(|other| *other != lock),
+                MicroStep::EachDevice | MicroStep::End => {
+                    held.retain(|lock| matches!(lock, Lock::Tracker | Lock::Global));
+                }
                 _ => {}
             }
         }
@@ -183,7 +212,10 @@ mod tests {
     use crate::lifecycle;
 
     fn guards(name: &str) -> Vec<Lock> {
-        guards_of(&lifecycle::load(name).expect("built in"))
+        guards_of(
+            &lifecycle::load(name).expect("built in"),
+            &[BufferPath::Plain],
+        )
     }
 
     #[test]
@@ -199,7 +231,7 @@ mod tests {
     #[test]
     fn an_inner_lock_is_covered_by_the_outer_one_and_not_the_other_way_round() {
         let wide = lifecycle::load("lifecycle-wide").expect("built in");
-        let covered = covered_locks(&wide);
+        let covered = covered_locks(&wide, &[BufferPath::Plain]);
         assert!(covered.contains(&(Lock::Tracker, Lock::Lifecycle)));
         assert!(!covered.contains(&(Lock::Lifecycle, Lock::Tracker)));
     }
