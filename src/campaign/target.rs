@@ -59,16 +59,21 @@ type Switches = (Order, Publication);
 
 /// Where each built-in discipline is correct: under these switches (none: under all), with all
 /// workloads but these.
-const CORRECT: [(&str, Option<Switches>, &[&str]); 9] = [
-    ("claimed-wide", None, &[]),
-    ("lifecycle-wide", None, &["shared-free"]),
-    ("global-wide", None, &["shared-free"]),
+const CORRECT: [(&str, Option<Switches>, &[&str]); 10] = [
+    ("views-first", None, &[]),
+    ("claimed-wide", None, &["mesh"]),
+    ("lifecycle-wide", None, &["shared-free", "mesh"]),
+    ("global-wide", None, &["shared-free", "mesh"]),
     ("in-allocator", None, &["shared-free"]),
     ("sequenced", None, &["shared-free"]),
-    ("lifecycle-array8", None, &["shared-free", "many-devices"]),
-    ("unlocked", WITHOUT_LOCKS, &["shared-free"]),
-    ("tracker-mutex", WITHOUT_LOCKS, &["shared-free"]),
-    ("lifecycle-narrow", WITHOUT_LOCKS, &["shared-free"]),
+    (
+        "lifecycle-array8",
+        None,
+        &["shared-free", "mesh", "many-devices"],
+    ),
+    ("unlocked", WITHOUT_LOCKS, &["shared-free", "mesh"]),
+    ("tracker-mutex", WITHOUT_LOCKS, &["shared-free", "mesh"]),
+    ("lifecycle-narrow", WITHOUT_LOCKS, &["shared-free", "mesh"]),
 ];
 
 /// Where no lock is needed, and one that covers too little does no harm.

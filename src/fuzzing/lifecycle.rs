@@ -38,16 +38,20 @@ struct Cell {
     publish: Publication,
     /// Whether two threads may release one buffer.
     shared: bool,
+    /// Whether there may be mesh buffers.
+    mesh: bool,
 }
 
-/// Correct under both orders and both publications, and whether with shared releases too.
-const WIDE: [(&str, bool); 6] = [
-    ("lifecycle-wide", false),
-    ("global-wide", false),
-    ("in-allocator", false),
-    ("lifecycle-array8", false),
-    ("sequenced", false),
-    ("claimed-wide", true),
+/// Correct under both orders and both publications; whether with shared releases, and with mesh
+/// buffers, too.
+const WIDE: [(&str, bool, bool); 7] = [
+    ("lifecycle-wide", false, false),
+    ("global-wide", false, false),
+    ("in-allocator", false, true),
+    ("lifecycle-array8", false, false),
+    ("sequenced", false, true),
+    ("claimed-wide", true, false),
+    ("views-first", true, true),
 ];
 /// Correct track-first and published late only.
 const NARROW: [&str; 3] = ["unlocked", "tracker-mutex", "lifecycle-narrow"];
@@ -59,9 +63,10 @@ fn cells() -> Vec<Cell> {
             order: Order::TrackFirst,
             publish: Publication::Late,
             shared: false,
+            mesh: false,
         })
         .into();
-    for (discipline, shared) in WIDE {
+    for (discipline, shared, mesh) in WIDE {
         for order in [Order::TrackFirst, Order::FreeFirst] {
             for publish in [Publication::Late, Publication::Early] {
                 cells.push(Cell {
@@ -69,6 +74,7 @@ fn cells() -> Vec<Cell> {
                     order,
                     publish,
                     shared,
+                    mesh,
                 });
             }
         }
@@ -134,7 +140,7 @@ impl<'a> Case<'a> {
         let cells = cells();
         let cell = cells[usize::from(cell) % cells.len()];
         let threads = 1 + u16::from(shape & 3);
-        let mut dealt = Dealt::new(threads, 1 + u16::from(shape >> 2 & 1), cell.shared);
+        let mut dealt = Dealt::new(threads, 1 + u16::from(shape >> 2 & 1), cell);
         for _ in 0..count {
             dealt.deal(Draw::arbitrary(&mut draws).ok()?);
         }
@@ -167,7 +173,7 @@ impl<'a> Case<'a> {
 struct Dealt {
     threads: Vec<Vec<Op>>,
     devices: u16,
-    shared: bool,
+    cell: Cell,
     /// Slots whose buffer is not released yet: the slot, its epoch, and where its allocate stands.
     live: Vec<(SlotId, u32, Place)>,
     /// Slots that their thread may allocate again, with their last epoch.
@@ -179,11 +185,11 @@ struct Dealt {
 type Place = (usize, usize);
 
 impl Dealt {
-    fn new(threads: u16, devices: u16, shared: bool) -> Dealt {
+    fn new(threads: u16, devices: u16, cell: Cell) -> Dealt {
         Dealt {
             threads: vec![Vec::new(); usize::from(threads)],
             devices,
-            shared,
+            cell,
             live: Vec::new(),
             closed: vec![Vec::new(); usize::from(threads)],
             slots: 0,
@@ -213,7 +219,8 @@ impl Dealt {
             0..5 => BufferKind::Owned,
             5 => BufferKind::Circular,
             6 => BufferKind::Preallocated,
-            _ => BufferKind::Mesh,
+            _ if self.cell.mesh => BufferKind::Mesh,
+            _ => BufferKind::Owned,
         };
         let memory = if what & 8 == 0 || kind == BufferKind::Circular {
             Memory::L1
@@ -245,7 +252,7 @@ impl Dealt {
         let index = which % self.live.len();
         let (slot, epoch, place) = self.live.swap_remove(index);
         let other = (thread + 1) % self.threads.len();
-        let by = if twice && self.shared && other != thread {
+        let by = if twice && self.cell.shared && other != thread {
             vec![thread, other]
         } else {
             vec![thread]

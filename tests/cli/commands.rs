@@ -101,12 +101,15 @@ fn each_correct_discipline_is_clean_on_its_workload() {
         "global-wide",
         "in-allocator",
         "sequenced",
+        "views-first",
     ] {
         clean(&format!(
-            "stress --workload mixed --discipline {discipline} --perturb --ops 1000"
-        ));
-        clean(&format!(
             "stress --discipline {discipline} --order free-first --perturb --threads 2 --ops 1500"
+        ));
+    }
+    for discipline in ["views-first", "in-allocator", "sequenced"] {
+        clean(&format!(
+            "stress --workload mixed --discipline {discipline} --perturb --ops 1000"
         ));
     }
     clean("stress --scenario shared-free --perturb --ops 2000");

@@ -316,7 +316,7 @@ fn a_mesh_buffer_is_one_buffer_on_several_devices() {
             &["allocate s1#1 4096 l1 d1"],
         ],
     );
-    snapshot("mesh", &drive(mesh, "t0*18 !t1* t0*"));
+    snapshot("mesh", &drive(mesh, "t0*13 !t1* t0*"));
 }
 
 #[test]
