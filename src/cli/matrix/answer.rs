@@ -92,6 +92,9 @@ impl Answer<'_> {
         if !scopes.is_empty() {
             write_scopes(&mut text, &scopes);
         }
+        for note in self.notes() {
+            let _ = writeln!(text, "note: {note}");
+        }
         if let Some(same) = self.same_divergences("unlocked", "lifecycle-narrow") {
             let _ = writeln!(
                 text,
@@ -109,6 +112,24 @@ impl Answer<'_> {
             );
         }
         text
+    }
+
+    /// What else is to be known: of mesh buffers, that a discipline of the user's says nothing.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let says_nothing = |cell: &&Cell| {
+            let plan = &cell.plan;
+            plan.written.is_some() && plan.discipline.mesh.is_none() && plan.scenario.has_mesh()
+        };
+        let cells = self.cells.iter().filter(says_nothing);
+        let labels: BTreeSet<&str> = cells.map(|cell| cell.plan.label.as_str()).collect();
+        let note = |label: &str| {
+            format!(
+                "{label} has no [mesh]: the parts of a mesh buffer went through its two programs, one \
+                 after the other. Is that what your code does? The reported code gives the address \
+                 back before it releases the views (`heisenbed disciplines show lifecycle-wide`)"
+            )
+        };
+        labels.into_iter().map(note).collect()
     }
 
     /// Why cells are not decided, each reason once.

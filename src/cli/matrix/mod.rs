@@ -309,6 +309,7 @@ fn json_of(answer: &Answer<'_>) -> String {
         "verdict": answer.verdict(),
         "interrupted": answer.interrupted,
         "answer": answer.json(),
+        "notes": answer.notes(),
         "cells": cells,
         "elapsed_s": answer.elapsed_s,
     });
