@@ -23,7 +23,8 @@
 //! - [`oracle`]: truth against reconstruction. [`proxy`]: records between a client and a server.
 //! - [`engine`]: the step function, real threads, controlled schedules, exhaustive search.
 //!   [`report`]: a run, explained to people. [`observe`]: any record, read as messages.
-//!   [`diagnosis`]: what went wrong, judged by messages alone.
+//!   [`diagnosis`]: what went wrong, judged by messages alone. [`unbounded`]: proofs for any number
+//!   of threads.
 //! - [`corpus`]: reproducers. [`playback`]: recorded messages, sent to any server. [`calibration`]:
 //!   how often the diagnosis is right. [`conformance`]: a suite of cases for any server.
 //! - [`shrink`]: the smallest run that shows it. [`fuzzing`]: what the fuzz targets do.
@@ -128,6 +129,9 @@ pub mod observe;
 #[cfg(feature = "full")]
 #[doc(hidden)]
 pub mod report;
+#[cfg(feature = "full")]
+#[doc(hidden)]
+pub mod unbounded;
 
 #[cfg(feature = "full")]
 pub(crate) mod calibration;

@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 14] = [
     &["trace"],
     &["import", "server"],
     &["oracle", "proxy"],
-    &["engine", "report", "observe", "diagnosis"],
+    &["engine", "report", "observe", "diagnosis", "unbounded"],
     &["corpus", "playback", "calibration", "conformance"],
     &["shrink", "fuzzing", "native"],
     &["campaign", "zoo", "facade"],

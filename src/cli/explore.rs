@@ -1,5 +1,6 @@
 //! `heisenbed explore`: controlled schedules of a small scenario, drawn or all of them.
 
+mod any;
 mod drawn;
 
 use std::fmt::Write as _;
@@ -16,7 +17,7 @@ use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::output::{self, OutputKind};
 use super::progress::Progress;
-use super::scenario_args::ScenarioArgs;
+use super::scenario_args::{ScenarioArgs, ThreadsArg};
 use super::terminal_style;
 use super::verdict::{
     VerdictSummary, divergence_table, headline_of, leak_line, place, schedules_of,
@@ -46,6 +47,7 @@ const MAX_STATES: u64 = 100_000_000;
     that the scenario names are kept, and taken in turn. The output says what was left out; a proof is about the condensed workload.\n\n\
     Examples:\n  \
     heisenbed explore --strategy exhaustive --discipline lifecycle-wide --order free-first\n  \
+    heisenbed explore --threads any --discipline my-fix.toml\n  \
     heisenbed explore --strategy exhaustive --discipline my-fix.toml --threads 3 --workload handoff --publish early\n  \
     heisenbed explore --strategy pct --depth 3 --discipline lifecycle-narrow --order free-first --save race.toml"
 )]
@@ -148,7 +150,7 @@ pub(crate) fn run(args: &ExploreArgs, context: &Context) -> CommandOutcome {
     {
         return CommandOutcome::bad_input(error, context.format);
     }
-    let setup = match Setup::new(scenario, 0) {
+    let mut setup = match Setup::new(scenario, 0) {
         Ok(setup) => setup,
         Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
@@ -167,6 +169,9 @@ pub(crate) fn run(args: &ExploreArgs, context: &Context) -> CommandOutcome {
         None => search(args, &setup, context, started),
         Some(strategy) => drawn::draw(args, strategy, &setup, context, started),
     };
+    if args.scenario.threads == Some(ThreadsArg::Any) {
+        any::extend(&mut explored, &mut setup, context);
+    }
     if let Some(example) = &explored.example {
         let mut keep_going = || !context.interrupt.load(Ordering::Relaxed);
         let shrunk = shrink::shrink_example(&setup, example, &mut keep_going);
@@ -383,6 +388,11 @@ impl Explored {
         let _ = writeln!(text, "{}", self.how);
         let summary = &self.summary;
         let verdict = match summary.verdict {
+            Verdict::Proved if self.more["threads_any"]["verdict"] == json!(Verdict::Proved) => {
+                "proved for any number of threads and operations: nothing makes the server's \
+                 picture differ from the truth"
+                    .to_owned()
+            }
             Verdict::Proved => format!(
                 "proved: {} makes the server's picture differ from the truth",
                 schedules_of(&self.condensed)

@@ -1,6 +1,7 @@
 //! The options that make a scenario: a built-in one or a file, with anything in it replaced.
 
 use std::path::Path;
+use std::str::FromStr;
 
 use clap::Args;
 use thiserror::Error;
@@ -27,9 +28,9 @@ pub(crate) struct ScenarioArgs {
     /// Of --defect: the same scenario without the defect
     #[arg(long, requires = "defect")]
     pub(crate) twin: bool,
-    /// Threads that allocate and release
+    /// Threads that allocate and release; of `explore` also `any`: a proof for any number
     #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<u16>,
+    pub(crate) threads: Option<ThreadsArg>,
     /// Operations a thread; an allocate and a release are one each
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) ops: Option<u64>,
@@ -80,6 +81,34 @@ pub(crate) enum ScenarioArgsError {
     /// The import is no workload.
     #[error(transparent)]
     Import(#[from] WorkloadError),
+    /// What runs needs a number.
+    #[error(
+        "--threads any: a run has a number of threads; `heisenbed explore --threads any` proves for any"
+    )]
+    AnyThreads,
+}
+
+/// `--threads`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ThreadsArg {
+    /// So many.
+    Number(u16),
+    /// Any number.
+    Any,
+}
+
+impl FromStr for ThreadsArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ThreadsArg, String> {
+        match text {
+            "any" => Ok(ThreadsArg::Any),
+            _ => text
+                .parse()
+                .map(ThreadsArg::Number)
+                .map_err(|error| format!("{error}; a number, or `any` for `explore`")),
+        }
+    }
 }
 
 /// Threads and operations where every schedule is to matter and the options say nothing.
@@ -96,17 +125,28 @@ impl ScenarioArgs {
         let mut file = self.file(seed)?;
         let (threads, ops) = SMALL;
         self.import(&mut file, threads, self.ops.unwrap_or(ops))?;
-        let small = self.complete(file.clone().condensed(self.threads, self.ops))?;
+        let small = self.complete(file.clone().condensed(self.threads(), self.ops))?;
         let condensed = Condensed::of(&file, &small);
         Ok((small, condensed))
     }
 
     /// The scenario that the options describe.
     pub(crate) fn resolve(&self, seed: Option<u64>) -> Result<Scenario, ScenarioArgsError> {
+        if self.threads == Some(ThreadsArg::Any) {
+            return Err(ScenarioArgsError::AnyThreads);
+        }
         let mut file = self.file(seed)?;
         let (threads, ops) = (file.threads, file.ops);
         self.import(&mut file, threads, ops)?;
         self.complete(file)
+    }
+
+    /// How many threads were asked for, where a number was.
+    pub(crate) fn threads(&self) -> Option<u16> {
+        match self.threads {
+            Some(ThreadsArg::Number(number)) => Some(number),
+            Some(ThreadsArg::Any) | None => None,
+        }
     }
 
     /// The options that name the scenario.
@@ -140,7 +180,7 @@ impl ScenarioArgs {
             return Ok(());
         };
         let frame = import::WorkloadLimits {
-            threads: self.threads,
+            threads: self.threads(),
             default_threads,
             devices: file.devices,
             profile: file.profile.unwrap_or(Profile::N150),
@@ -148,7 +188,7 @@ impl ScenarioArgs {
         };
         let made = import::load(Path::new(&path), &frame)?;
         // What was asked for stands, so that the scenario's own check refuses what is out of range.
-        file.threads = self.threads.unwrap_or(made.script.len() as u16);
+        file.threads = self.threads().unwrap_or(made.script.len() as u16);
         file.ops = made.script.iter().map(Vec::len).max().unwrap_or(0) as u64;
         file.devices = file.devices.or(Some(made.devices));
         file.workload.script = Some(made.script);
@@ -179,7 +219,7 @@ impl ScenarioArgs {
             file.named = other.named;
         }
         file.seed = seed.unwrap_or(file.seed);
-        file.threads = self.threads.unwrap_or(file.threads);
+        file.threads = self.threads().unwrap_or(file.threads);
         file.ops = self.ops.unwrap_or(file.ops);
         file.profile = self.profile.or(file.profile);
         file.devices = self.devices.or(file.devices);

@@ -15,3 +15,4 @@ mod reductions;
 mod replay;
 mod shrink;
 mod timeline;
+mod unbounded;

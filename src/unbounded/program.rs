@@ -1,0 +1,148 @@
+//! A program of a discipline as the abstraction runs it: what is held before each of its steps.
+
+use crate::lifecycle::{Discipline, Lock, MicroStep, ProgramKind};
+use crate::registry::Semantics;
+use crate::scenario::{Connections, Scenario};
+use crate::tracking::transport::SendMode;
+
+use super::NotCovered;
+
+/// A set of locks, a bit each.
+pub(super) type LockSet = u16;
+
+/// Both programs, and the locks that they take.
+#[derive(Clone, Debug)]
+pub(super) struct Programs {
+    pub(super) allocate: SteppedProgram,
+    pub(super) deallocate: SteppedProgram,
+    /// The mutex that `alloc` and `free` take for themselves.
+    pub(super) allocator: LockSet,
+}
+
+/// One program.
+#[derive(Clone, Debug)]
+pub(super) struct SteppedProgram {
+    pub(super) steps: Vec<AbstractAction>,
+    /// Before each step, and after the last.
+    pub(super) held: Vec<LockSet>,
+    /// Where each step stands in the program as it is written.
+    pub(super) written: Vec<usize>,
+}
+
+/// What a step does to the watched address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AbstractAction {
+    Lock(LockSet),
+    Unlock,
+    Alloc,
+    Free,
+    Announce,
+    Retract,
+    Publish,
+    CheckLive,
+    Claim,
+    MarkLive,
+    MarkDead,
+}
+
+impl Programs {
+    /// The programs of a discipline.
+    pub(super) fn of(discipline: &Discipline) -> Result<Programs, NotCovered> {
+        let mut names: Vec<Lock> = vec![Lock::Allocator];
+        let allocate = stepped(discipline, ProgramKind::Allocate, &mut names)?;
+        let deallocate = stepped(discipline, ProgramKind::Deallocate, &mut names)?;
+        Ok(Programs {
+            allocate,
+            deallocate,
+            allocator: 1,
+        })
+    }
+}
+
+/// Whether the rest of the scenario is what the abstraction takes it for.
+pub(super) fn covered(scenario: &Scenario) -> Result<(), NotCovered> {
+    let transport = &scenario.transport;
+    if scenario.planted.is_some() {
+        return Err(NotCovered::Planted);
+    }
+    if transport.connections != Connections::Shared {
+        return Err(NotCovered::Transport("several connections"));
+    }
+    if transport.mode != SendMode::Blocking {
+        return Err(NotCovered::Transport("clients that do not wait"));
+    }
+    if transport.chunks > 1 {
+        return Err(NotCovered::Transport("messages in pieces"));
+    }
+    if scenario.semantics != Semantics::Typed {
+        return Err(NotCovered::Server(scenario.semantics.to_string()));
+    }
+    if scenario.has_mesh() {
+        return Err(NotCovered::Buffers("mesh"));
+    }
+    Ok(())
+}
+
+fn stepped(
+    discipline: &Discipline,
+    kind: ProgramKind,
+    names: &mut Vec<Lock>,
+) -> Result<SteppedProgram, NotCovered> {
+    let mut program = SteppedProgram {
+        steps: Vec::new(),
+        held: Vec::new(),
+        written: Vec::new(),
+    };
+    let mut held: LockSet = 0;
+    for (at, step) in discipline.program(kind).steps().iter().copied().enumerate() {
+        let action = match step {
+            MicroStep::Lock(lock) => AbstractAction::Lock(bit_of(lock, step, names)?),
+            MicroStep::Unlock(_) => AbstractAction::Unlock,
+            MicroStep::Alloc => AbstractAction::Alloc,
+            MicroStep::Free => AbstractAction::Free,
+            MicroStep::Send(send) if send.announces() => AbstractAction::Announce,
+            MicroStep::Send(_) => AbstractAction::Retract,
+            MicroStep::Publish => AbstractAction::Publish,
+            MicroStep::CheckLive => AbstractAction::CheckLive,
+            MicroStep::Claim => AbstractAction::Claim,
+            MicroStep::MarkLive => AbstractAction::MarkLive,
+            MicroStep::MarkDead => AbstractAction::MarkDead,
+            // It changes nothing that anybody else sees.
+            MicroStep::DebugLog => continue,
+            MicroStep::Stamp
+            | MicroStep::CheckLiveUnguarded
+            | MicroStep::EachDevice
+            | MicroStep::End => return Err(NotCovered::Step(step)),
+        };
+        program.steps.push(action);
+        program.held.push(held);
+        program.written.push(at);
+        match step {
+            MicroStep::Lock(lock) => held |= bit_of(lock, step, names)?,
+            MicroStep::Unlock(lock) => held &= !bit_of(lock, step, names)?,
+            _ => {}
+        }
+    }
+    program.held.push(held);
+    Ok(program)
+}
+
+/// The bit of a lock: the first is the allocator's.
+fn bit_of(lock: Lock, step: MicroStep, names: &mut Vec<Lock>) -> Result<LockSet, NotCovered> {
+    // Which device is watched is not said: its mutex is either that one or another, which guards
+    // nothing here.
+    if matches!(lock, Lock::LifecycleOf(_)) {
+        return Err(NotCovered::Step(step));
+    }
+    if matches!(lock, Lock::LifecycleTable(_)) {
+        return Err(NotCovered::Table(step));
+    }
+    let index = names
+        .iter()
+        .position(|known| *known == lock)
+        .unwrap_or_else(|| {
+            names.push(lock);
+            names.len() - 1
+        });
+    Ok(1 << index)
+}
