@@ -63,8 +63,8 @@ impl Diagnosis {
         if near.len() > 1 { near } else { Vec::new() }
     }
 
-    /// The same, held against what an exact check found of the run: a cause that this contradicts is
-    /// mentioned only, and a note says why.
+    /// The same, held against what an exact check found of the run: a cause that this contradicts
+    /// is mentioned only, and a note says why.
     pub(crate) fn held_against(mut self, found: &BTreeMap<Kind, u64>) -> Diagnosis {
         for suspect in self.causes.iter_mut().filter(|it| it.score > DOUBTFUL) {
             if let Some(why) = suspect.cause.contradiction(found) {

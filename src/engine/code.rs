@@ -21,8 +21,8 @@ pub struct Code {
     instructions: Box<[Instruction]>,
     /// Of allocate and deallocate, by kind of buffer.
     programs: [[Span; BufferKind::ALL.len()]; 2],
-    /// Of the discipline's own path for mesh buffers: releases one whose allocation failed half way,
-    /// so that nothing was sent.
+    /// Of the discipline's own path for mesh buffers: releases one whose allocation failed half
+    /// way, so that nothing was sent.
     unannounced: Option<Span>,
     pub(super) early: bool,
     pub(super) connections: Connections,

@@ -50,8 +50,8 @@ const FREES: [&str; 4] = [
     "vmaFreeMemory",
     "vmaFreeMemoryPages",
 ];
-/// The other calls that are recorded: the format ended with version 3 of the allocator, so there are
-/// no more. A name that was cut off is none of them.
+/// The other calls that are recorded: the format ended with version 3 of the allocator, so there
+/// are no more. A name that was cut off is none of them.
 const OTHERS: [&str; 16] = [
     "vmaCreateAllocator",
     "vmaCreatePool",

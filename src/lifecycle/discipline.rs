@@ -1,5 +1,5 @@
-//! A discipline: how a runtime allocates and how it deallocates, as two bounded programs; and, where
-//! it treats mesh buffers in another way, two programs for those.
+//! A discipline: how a runtime allocates and how it deallocates, as two bounded programs; and,
+//! where it treats mesh buffers in another way, two programs for those.
 //!
 //! Plain data. Two programs are equal when their steps are; where they were written does not
 //! matter.

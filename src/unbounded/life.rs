@@ -13,7 +13,7 @@ pub(super) const MAX_RELEASES: usize = 2;
 
 /// Where a buffer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Place {
+pub(super) enum Whereabouts {
     /// It has no address yet.
     Nowhere,
     /// It has the watched address.
@@ -26,7 +26,7 @@ pub(super) enum Place {
 /// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Life {
-    pub(super) place: Place,
+    pub(super) place: Whereabouts,
     /// The step that its allocation takes next; [`IDLE`]: it has returned.
     pub(super) allocate: u8,
     /// The step that each release takes next, in order; [`IDLE`]: not under way.
@@ -41,7 +41,7 @@ pub(super) struct Life {
 
 /// What is known of the watched address at a moment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
-pub(super) struct Lives {
+pub(super) struct WatchedAddress {
     /// Each with whether there are many; in order.
     pub(super) lives: SmallVec<[(Life, bool); 4]>,
     /// The server has an entry of a buffer that is gone for good.
@@ -52,7 +52,7 @@ impl Life {
     /// One whose allocation is about to take step `at`, with the status that it has there.
     pub(super) fn beginning(at: u8, status: Status, releases: u8) -> Life {
         Life {
-            place: Place::Nowhere,
+            place: Whereabouts::Nowhere,
             allocate: at,
             releases: [IDLE; MAX_RELEASES],
             to_come: releases,
@@ -79,17 +79,17 @@ impl Life {
 
     /// Whether nothing will be done to it any more.
     fn is_over(&self) -> bool {
-        self.is_idle() && self.place == Place::Ended && self.to_come == 0
+        self.is_idle() && self.place == Whereabouts::Ended && self.to_come == 0
     }
 
     /// Whether it is as if it had not begun: without an address, it may wait before any step that it
     /// holds nothing at.
     fn is_forgotten(&self, programs: &Programs) -> bool {
-        self.place == Place::Nowhere && self.held(programs) == 0
+        self.place == Whereabouts::Nowhere && self.held(programs) == 0
     }
 }
 
-impl Lives {
+impl WatchedAddress {
     /// What everybody's operations hold.
     pub(super) fn held(&self, programs: &Programs) -> LockSet {
         self.lives
@@ -101,7 +101,7 @@ impl Lives {
     pub(super) fn is_taken(&self) -> bool {
         self.lives
             .iter()
-            .any(|(life, _)| life.place == Place::Current)
+            .any(|(life, _)| life.place == Whereabouts::Current)
     }
 
     /// Whether the server has an entry for it.
@@ -115,7 +115,7 @@ impl Lives {
     }
 
     /// Without one of the lives at `index`: of many, one is left, or still many.
-    pub(super) fn without(&self, index: usize) -> SmallVec<[Lives; 2]> {
+    pub(super) fn without(&self, index: usize) -> SmallVec<[WatchedAddress; 2]> {
         let mut less = self.clone();
         if !self.lives[index].1 {
             less.lives.remove(index);
@@ -126,7 +126,7 @@ impl Lives {
     }
 
     /// With one more; a life that is over, or as if it had not begun, is none.
-    pub(super) fn with(mut self, life: Life, programs: &Programs) -> Lives {
+    pub(super) fn with(mut self, life: Life, programs: &Programs) -> WatchedAddress {
         if life.is_forgotten(programs) {
             return self;
         }

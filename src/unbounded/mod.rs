@@ -12,7 +12,7 @@
 //! - A buffer at the address is a [`Life`]: where its allocation and each of its releases stand, its
 //!   status, whether it is visible. Any thread may begin an allocation at any time, and a release of
 //!   any buffer that is visible and has one to come. So it does not matter which thread does what.
-//! - Lives that are alike are counted: none, one, many. *Many* stands for any number above one, so
+//! - WatchedAddress that are alike are counted: none, one, many. *Many* stands for any number above one, so
 //!   that there are finitely many states, and each state of a run is among them.
 //!
 //! So an abstract search without a divergence is a proof. A divergence that it finds may be one of

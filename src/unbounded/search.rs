@@ -6,7 +6,7 @@ use std::fmt;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-use super::life::{IDLE, Life, Lives, MAX_RELEASES, Place};
+use super::life::{IDLE, Life, MAX_RELEASES, WatchedAddress, Whereabouts};
 use super::program::{AbstractAction, Programs, SteppedProgram, covered};
 use super::{NotCovered, life, program};
 use crate::device::Status;
@@ -102,7 +102,7 @@ struct Search<'a> {
     programs: Programs,
     discipline: &'a Discipline,
     releases: u8,
-    /// Lives that may begin at any time: before each step up to `alloc` at which nothing is held.
+    /// WatchedAddress that may begin at any time: before each step up to `alloc` at which nothing is held.
     beginnings: Vec<Life>,
 }
 
@@ -133,10 +133,10 @@ impl Search<'_> {
     }
 
     fn run(&self, max_states: u64) -> Abstract {
-        let mut known: FxHashMap<Lives, u32> = FxHashMap::default();
-        let mut states: Vec<(Lives, u32, Option<AbstractStep>)> = Vec::new();
-        known.insert(Lives::default(), 0);
-        states.push((Lives::default(), 0, None));
+        let mut known: FxHashMap<WatchedAddress, u32> = FxHashMap::default();
+        let mut states: Vec<(WatchedAddress, u32, Option<AbstractStep>)> = Vec::new();
+        known.insert(WatchedAddress::default(), 0);
+        states.push((WatchedAddress::default(), 0, None));
         let mut next = 0;
         while next < states.len() {
             let lives = states[next].0.clone();
@@ -166,7 +166,10 @@ impl Search<'_> {
     }
 
     /// Every step that may be taken next, with where it leads.
-    fn successors(&self, lives: &Lives) -> Vec<(AbstractStep, Result<Lives, Kind>)> {
+    fn successors(
+        &self,
+        lives: &WatchedAddress,
+    ) -> Vec<(AbstractStep, Result<WatchedAddress, Kind>)> {
         let mut found = Vec::new();
         for life in &self.beginnings {
             self.take_allocate(lives, std::slice::from_ref(lives), *life, &mut found);
@@ -198,10 +201,10 @@ impl Search<'_> {
 
     fn take_allocate(
         &self,
-        lives: &Lives,
-        without: &[Lives],
+        lives: &WatchedAddress,
+        without: &[WatchedAddress],
         life: Life,
-        found: &mut Vec<(AbstractStep, Result<Lives, Kind>)>,
+        found: &mut Vec<(AbstractStep, Result<WatchedAddress, Kind>)>,
     ) {
         let program = &self.programs.allocate;
         let at = usize::from(life.allocate);
@@ -214,11 +217,11 @@ impl Search<'_> {
 
     fn take_release(
         &self,
-        lives: &Lives,
-        without: &[Lives],
+        lives: &WatchedAddress,
+        without: &[WatchedAddress],
         life: Life,
         place: usize,
-        found: &mut Vec<(AbstractStep, Result<Lives, Kind>)>,
+        found: &mut Vec<(AbstractStep, Result<WatchedAddress, Kind>)>,
     ) {
         let program = &self.programs.deallocate;
         let at = usize::from(life.releases[place]);
@@ -238,7 +241,7 @@ impl Search<'_> {
     /// the operation itself holds.
     fn act(
         &self,
-        lives: &Lives,
+        lives: &WatchedAddress,
         life: Life,
         mut after: Life,
         action: AbstractAction,
@@ -255,13 +258,13 @@ impl Search<'_> {
                 if lives.is_taken() {
                     return Taken::Not;
                 }
-                after.place = Place::Current;
+                after.place = Whereabouts::Current;
             }
             AbstractAction::Free => {
-                if life.place != Place::Current {
+                if life.place != Whereabouts::Current {
                     return Taken::Diverges(Kind::DoubleFree);
                 }
-                after.place = Place::Ended;
+                after.place = Whereabouts::Ended;
             }
             AbstractAction::Announce => {
                 if lives.is_entered() {
@@ -296,9 +299,9 @@ impl Search<'_> {
     fn add(
         &self,
         step: AbstractStep,
-        without: &[Lives],
+        without: &[WatchedAddress],
         taken: Taken,
-        found: &mut Vec<(AbstractStep, Result<Lives, Kind>)>,
+        found: &mut Vec<(AbstractStep, Result<WatchedAddress, Kind>)>,
     ) {
         match taken {
             Taken::Not => {}
@@ -315,13 +318,13 @@ impl Search<'_> {
         AbstractStep {
             program,
             step: self.discipline.program(program).steps()[written],
-            is_current: life.place != Place::Ended,
+            is_current: life.place != Whereabouts::Ended,
         }
     }
 }
 
 /// What is wrong where nothing is under way, if anything is.
-fn at_rest(lives: &Lives) -> Option<Kind> {
+fn at_rest(lives: &WatchedAddress) -> Option<Kind> {
     if !lives.is_at_rest() {
         return None;
     }
@@ -329,7 +332,7 @@ fn at_rest(lives: &Lives) -> Option<Kind> {
         .lives
         .iter()
         .map(|(life, _)| life)
-        .filter(|life| life.place == Place::Current)
+        .filter(|life| life.place == Whereabouts::Current)
         .collect();
     match (current.first(), lives.is_entered()) {
         (Some(current), _) if !current.entered => Some(Kind::MissingLive),
@@ -347,7 +350,7 @@ fn next(program: &SteppedProgram, at: usize) -> u8 {
 }
 
 fn diverges(
-    states: &[(Lives, u32, Option<AbstractStep>)],
+    states: &[(WatchedAddress, u32, Option<AbstractStep>)],
     mut at: u32,
     kind: Kind,
     last: Option<AbstractStep>,
