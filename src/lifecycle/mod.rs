@@ -1,9 +1,10 @@
 //! The lifecycle language: disciplines as programs of micro-steps.
 //!
 //! A discipline is data, readable next to the C++ it stands for: two lists of micro-steps,
-//! `allocate` and `deallocate`, and two more where mesh buffers go another way. This room parses, transforms, lints, draws and ships them; it does
-//! not run them, and it does not judge whether a protocol is *correct*: a program that can race or
-//! deadlock is accepted here, because showing that is the engine's work.
+//! `allocate` and `deallocate`, and two more where mesh buffers go another way. This room parses,
+//! transforms, lints, draws and ships them; it does not run them, and it does not judge whether a
+//! protocol is *correct*: a program that can race or deadlock is accepted here, because showing
+//! that is the engine's work.
 //!
 //! - [`step`]: the micro-steps and their text.
 //! - [`discipline`]: the programs and their limits.

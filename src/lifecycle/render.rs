@@ -51,8 +51,8 @@ fn side_by_side(left: &[String], right: &[String]) -> String {
     text
 }
 
-/// A heading and one row a step, those for each device set in. A lock keeps its own lane while it is held, also when locks do not
-/// nest.
+/// A heading and one row a step, those for each device set in. A lock keeps its own lane while it
+/// is held, also when locks do not nest.
 fn column(heading: &str, program: &Program) -> Vec<String> {
     let mut lanes: Vec<Option<Lock>> = Vec::new();
     let mut rows = vec![heading.to_owned()];

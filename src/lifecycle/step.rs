@@ -97,8 +97,8 @@ pub enum MicroStep {
     Stamp,
     /// `debug-log`: write the debug log block when enabled.
     DebugLog,
-    /// `each device`: what follows, up to `end`, is done for each device of a mesh buffer, one after
-    /// the other. Only in the programs of [`MeshPath`](super::MeshPath).
+    /// `each device`: what follows, up to `end`, is done for each device of a mesh buffer, one
+    /// after the other. Only in the programs of [`MeshPath`](super::MeshPath).
     EachDevice,
     /// `end`: of `each device`.
     End,

@@ -82,8 +82,8 @@ impl Life {
         self.is_idle() && self.place == Whereabouts::Ended && self.to_come == 0
     }
 
-    /// Whether it is as if it had not begun: without an address, it may wait before any step that it
-    /// holds nothing at.
+    /// Whether it is as if it had not begun: without an address, it may wait before any step that
+    /// it holds nothing at.
     fn is_forgotten(&self, programs: &Programs) -> bool {
         self.place == Whereabouts::Nowhere && self.held(programs) == 0
     }

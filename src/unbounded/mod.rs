@@ -3,17 +3,18 @@
 //!
 //! Why that is enough, and what is left out, step by step, is in `docs/proofs.md`. In short:
 //!
-//! - What a server gets wrong, it gets wrong of one key: an address of one memory of one device. All
-//!   keys are alike, so that any one may be watched.
+//! - What a server gets wrong, it gets wrong of one key: an address of one memory of one device.
+//!   All keys are alike, so that any one may be watched.
 //! - What matters of the allocator is whether that address is taken, and by which buffer; of the
-//!   server, whether it has an entry for it, and of which buffer. A buffer elsewhere changes neither.
-//!   It can only keep others waiting, by the locks that it holds: leaving it out allows more
-//!   interleavings, none less.
-//! - A buffer at the address is a [`Life`]: where its allocation and each of its releases stand, its
-//!   status, whether it is visible. Any thread may begin an allocation at any time, and a release of
-//!   any buffer that is visible and has one to come. So it does not matter which thread does what.
-//! - WatchedAddress that are alike are counted: none, one, many. *Many* stands for any number above one, so
-//!   that there are finitely many states, and each state of a run is among them.
+//!   server, whether it has an entry for it, and of which buffer. A buffer elsewhere changes
+//!   neither. It can only keep others waiting, by the locks that it holds: leaving it out allows
+//!   more interleavings, none less.
+//! - A buffer at the address is a [`Life`]: where its allocation and each of its releases stand,
+//!   its status, whether it is visible. Any thread may begin an allocation at any time, and a
+//!   release of any buffer that is visible and has one to come. So it does not matter which thread
+//!   does what.
+//! - WatchedAddress that are alike are counted: none, one, many. *Many* stands for any number above
+//!   one, so that there are finitely many states, and each state of a run is among them.
 //!
 //! So an abstract search without a divergence is a proof. A divergence that it finds may be one of
 //! the abstraction's own: whoever asks tries it in a bounded search, and says which it is.

@@ -102,7 +102,8 @@ struct Search<'a> {
     programs: Programs,
     discipline: &'a Discipline,
     releases: u8,
-    /// WatchedAddress that may begin at any time: before each step up to `alloc` at which nothing is held.
+    /// WatchedAddress that may begin at any time: before each step up to `alloc` at which nothing
+    /// is held.
     beginnings: Vec<Life>,
 }
 

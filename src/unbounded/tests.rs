@@ -101,7 +101,8 @@ fn what_is_not_covered_is_refused_by_name() {
     assert!(refused(&sequenced).contains("sequenced"));
 }
 
-/// The steps in an order that `draws` gives, each lock held from one place to another or not at all.
+/// The steps in an order that `draws` gives, each lock held from one place to another or not at
+/// all.
 fn program(steps: &[&str], draws: &[u8]) -> Program {
     let mut draw = draws.iter().copied().cycle();
     let mut draw = || usize::from(draw.next().unwrap_or(0));

@@ -1,8 +1,8 @@
 //! Blocks of a mesh path: `each device` … `end`.
 //!
 //! What is done to one device stands in a block, what is done once outside of one. A lock may be
-//! taken in one block and released in a later one, but only a mutex that each device has of its own:
-//! of any other the second device would wait for the first.
+//! taken in one block and released in a later one, but only a mutex that each device has of its
+//! own: of any other the second device would wait for the first.
 
 use super::super::discipline::{BufferPath, ProgramKind};
 use super::super::step::{Lock, MicroStep};
