@@ -23,6 +23,7 @@ use super::execution::{Execution, ExitKind, VisibleAction, failure_of};
 use super::page::{Page, PageResult};
 use super::plan::RunPlan;
 use super::program::UserProgram;
+use super::races::{AccusedRace, CodeMap};
 
 /// A started program.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ pub(crate) struct Launcher {
     stderr: Option<File>,
     timeout: Duration,
     maps: String,
+    code: CodeMap,
     /// Where the runtime was written to; removed at the end.
     _library: tempfile::TempDir,
 }
@@ -151,6 +153,7 @@ impl Launcher {
             stderr,
             timeout: options.timeout,
             maps: String::new(),
+            code: CodeMap::default(),
             _library: library,
             server,
         };
@@ -166,6 +169,7 @@ impl Launcher {
         }
         launcher.maps =
             std::fs::read_to_string(format!("/proc/{}/maps", launcher.pid)).unwrap_or_default();
+        launcher.code = CodeMap::new(&launcher.maps);
         Ok(launcher)
     }
 
@@ -234,10 +238,20 @@ impl Launcher {
         } else if sleeps && !page.waits_outside && plan.strategy.is_controlled() {
             page.unusable = Some(UNCONTROLLED_WAIT.to_owned());
         }
+        if page.unusable.is_none() && plan.races.look {
+            page.races = self.page.races(&self.code)?;
+        }
         let status = exit_kind(ended.status);
         let stdout = tail(self.stdout.as_ref())?;
         let stderr = tail(self.stderr.as_ref())?;
         let (steps, preempted) = self.page.taken(&page)?;
+        let failure = failure_of(&page, status, timed_out, &stderr);
+        // Whatever else went wrong is the failure.
+        let ended_well = failure.is_none() && page.outcome == wire::outcome::RUNNING;
+        let race = page
+            .races
+            .accused(&plan.races)
+            .filter(|_| ended_well && page.unusable.is_none());
         let strayed = (page.outcome == wire::outcome::STRAYED).then(|| page.culprit.unwrap_or(0));
         Ok(Execution {
             index: plan.index,
@@ -246,7 +260,8 @@ impl Launcher {
             step_count: page.steps,
             thread_steps: self.page.thread_steps(&page)?,
             threads: page.threads,
-            failure: failure_of(&page, status, timed_out, &stderr),
+            failure: failure.or_else(|| race.as_ref().map(AccusedRace::failure)),
+            race,
             strayed,
             status,
             outside: page.outside,

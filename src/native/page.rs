@@ -10,6 +10,7 @@ use rustix::fs::MemfdFlags;
 
 use super::execution::{VisibleAction, WaitingThread};
 use super::plan::{RunPlan, RunStrategy};
+use super::races::{CodeMap, SeenRaces};
 use super::steps::Steps;
 
 /// See the [module](self).
@@ -38,6 +39,7 @@ pub(crate) struct PageResult {
     pub(super) crash: Vec<u64>,
     pub(super) text: String,
     pub(super) waits: Vec<WaitingThread>,
+    pub(super) races: SeenRaces,
     /// Why nothing of this is to be believed.
     pub(super) unusable: Option<String>,
 }
@@ -73,6 +75,8 @@ impl Page {
             decisions.extend(count.to_le_bytes());
         }
         self.file.write_all_at(&decisions, wire::AT_DECISIONS)?;
+        self.file
+            .write_all_at(&plan.races.bytes(), wire::AT_RACES)?;
         self.file
             .write_all_at(&[0; wire::RESULT_WAITS], wire::AT_RESULT)
     }
@@ -143,11 +147,24 @@ impl Page {
                 .map(|at| bytes.u64(wire::RESULT_CRASH + 8 * at as usize))
                 .collect(),
             text: String::from_utf8_lossy(text).into_owned(),
+            races: SeenRaces::default(),
             unusable: None,
             waits: (0..waiting)
                 .map(|at| waiting_at(&bytes, wire::RESULT_WAITS + at * wire::WAITING_BYTES))
                 .collect(),
         })
+    }
+
+    /// The data races that showed.
+    pub(super) fn races(&self, code: &CodeMap) -> io::Result<SeenRaces> {
+        let mut bytes = vec![0; wire::RACES_LIST];
+        self.file.read_exact_at(&mut bytes, wire::AT_RACES)?;
+        let count = (Bytes(&bytes).u32(wire::RACES_STOPPED + 4) as usize).min(wire::MAX_RACES);
+        if count > 0 {
+            bytes.resize(wire::RACES_LIST + count * wire::RACE_BYTES, 0);
+            self.file.read_exact_at(&mut bytes, wire::AT_RACES)?;
+        }
+        Ok(SeenRaces::parse(&Bytes(&bytes), code))
     }
 
     /// Who took the steps, and the runs that began by a preemption. Less than all, if there were
@@ -233,7 +250,7 @@ fn waiting_at(bytes: &Bytes<'_>, at: usize) -> WaitingThread {
 }
 
 /// Little-endian numbers at an offset; zero beyond the end.
-struct Bytes<'a>(&'a [u8]);
+pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
 
 impl Bytes<'_> {
     fn array<const N: usize>(&self, at: usize) -> [u8; N] {
@@ -241,15 +258,15 @@ impl Bytes<'_> {
         bytes.copied().unwrap_or([0; N])
     }
 
-    fn u16(&self, at: usize) -> u16 {
+    pub(super) fn u16(&self, at: usize) -> u16 {
         u16::from_le_bytes(self.array(at))
     }
 
-    fn u32(&self, at: usize) -> u32 {
+    pub(super) fn u32(&self, at: usize) -> u32 {
         u32::from_le_bytes(self.array(at))
     }
 
-    fn u64(&self, at: usize) -> u64 {
+    pub(super) fn u64(&self, at: usize) -> u64 {
         u64::from_le_bytes(self.array(at))
     }
 }
