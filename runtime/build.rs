@@ -5,12 +5,13 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: [&str; 13] = [
+const SOURCES: [&str; 14] = [
     "access",
     "core",
     "futex",
     "heap",
     "io",
+    "libstdcxx",
     "observe",
     "process",
     "race_order",

@@ -117,13 +117,11 @@ static bool is_plain(unsigned kind) { return kind == HB_K_READ || kind == HB_K_W
 static void note_atomic(struct hb_thread *me, unsigned kind, void *address, unsigned size,
                         uint64_t pc, int order)
 {
-    /* What a load learns is before the load; what a store tells, the store is before. */
-    if (kind == HB_K_ATOMIC_LOAD)
-        hb_race_atomic(me, (uint16_t)kind, (uint64_t)(uintptr_t)address, order);
+    uint64_t at = (uint64_t)(uintptr_t)address;
+    hb_race_learn(me, (uint16_t)kind, at, order);
     if (kind != HB_K_FENCE)
-        hb_race_access(me, (uint16_t)kind, (uint64_t)(uintptr_t)address, size, pc, true);
-    if (kind != HB_K_ATOMIC_LOAD)
-        hb_race_atomic(me, (uint16_t)kind, (uint64_t)(uintptr_t)address, order);
+        hb_race_access(me, (uint16_t)kind, at, size, pc, true);
+    hb_race_tell(me, (uint16_t)kind, at, size, order);
 }
 
 /* Before an access. Of atomics no more is told by this one: they are as strong as can be. */
@@ -149,6 +147,8 @@ HB_HOOK void hb_access_v2(unsigned kind, void *address, size_t size, uint64_t pc
     bool recorded = act(me, kind, address, shown, pc);
     if (is_plain(kind))
         hb_race_access(me, (uint16_t)kind, (uint64_t)(uintptr_t)address, size, pc, recorded);
+    else if (kind != HB_K_FENCE)
+        hb_race_before_atomic(me, (uint64_t)(uintptr_t)address, shown);
 }
 
 /* After an atomic access, when it is known what came of it: one that exchanges nothing is a load. */

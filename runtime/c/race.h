@@ -23,8 +23,13 @@ void hb_race_release(struct hb_thread *me, const void *address);
 void hb_race_acquire(struct hb_thread *me, const void *address);
 /* All that any thread did is before what this one does next. */
 void hb_race_acquire_all(struct hb_thread *me);
-/* An atomic was loaded, stored or updated, or a fence was passed. */
-void hb_race_atomic(struct hb_thread *me, uint16_t kind, uint64_t address, int order);
+/* An atomic of up to eight bytes is about to be accessed: has somebody written it of whom nothing
+ * is known, as uninstrumented code does? */
+void hb_race_before_atomic(struct hb_thread *me, uint64_t address, unsigned size);
+/* It was loaded, stored or updated, or a fence was passed: what the thread learns by it is before
+ * the access, what it tells by it is after. */
+void hb_race_learn(struct hb_thread *me, uint16_t kind, uint64_t address, int order);
+void hb_race_tell(struct hb_thread *me, uint16_t kind, uint64_t address, unsigned size, int order);
 uint32_t hb_race_epoch(const struct hb_thread *me);
 /* Whether the thread's clock knows of `epoch` of `thread`. */
 bool hb_race_knows(const struct hb_thread *me, uint32_t thread, uint32_t epoch);
@@ -34,6 +39,8 @@ bool hb_race_knows(const struct hb_thread *me, uint32_t thread, uint32_t epoch);
 /* `recorded`: it is the last event. */
 void hb_race_access(struct hb_thread *me, uint16_t kind, uint64_t address, uint64_t size,
                     uint64_t pc, bool recorded);
+/* Whether it was written by a plain access, since it is what it is. */
+bool hb_race_is_written(uint64_t address, uint64_t size);
 /* This memory is given back: what is there next has nothing to do with it. */
 void hb_race_forget(uint64_t begin, uint64_t size);
 /* The thread's stack, once it has ended. */

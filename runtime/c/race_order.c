@@ -17,6 +17,8 @@ static uint32_t clocks[HB_MAX_THREADS][HB_MAX_THREADS];
 static uint32_t fenced[HB_MAX_THREADS][HB_MAX_THREADS];
 static uint32_t loaded[HB_MAX_THREADS][HB_MAX_THREADS];
 static bool has_fenced[HB_MAX_THREADS], has_loaded[HB_MAX_THREADS];
+/* The atomic that a thread is about to access was written by it is not known whom. */
+static bool is_surprised[HB_MAX_THREADS];
 /* The round of a barrier that a thread has arrived for. */
 static uint64_t arrived[HB_MAX_THREADS];
 
@@ -94,6 +96,8 @@ struct sync {
     uint32_t clock; /* Its number. */
     uint16_t length;
     uint16_t owner; /* Who stored it last, or holds it for writing, plus one. */
+    uint64_t value; /* Of an atomic, if it is known. */
+    bool is_known;
 };
 
 static struct sync *syncs;
@@ -360,6 +364,38 @@ static bool releases(int order)
     return order == __ATOMIC_RELEASE || order == __ATOMIC_ACQ_REL || order == __ATOMIC_SEQ_CST;
 }
 
+static uint64_t value_at(uint64_t address, unsigned size)
+{
+    uint64_t value = 0;
+    memcpy(&value, (const void *)(uintptr_t)address, size < 8 ? size : 8);
+    return value;
+}
+
+void hb_race_before_atomic(struct hb_thread *me, uint64_t address, unsigned size)
+{
+    if (!hb_racing)
+        return;
+    struct sync *sync = find(KEY(AT_OBJECT, address));
+    is_surprised[me->id] = sync && sync->is_known && sync->value != value_at(address, size) &&
+                           !hb_race_is_written(address, size);
+}
+
+/* Anybody may have written it, after whatever they did. */
+static void learn_from_all(struct hb_thread *me, int order)
+{
+    is_surprised[me->id] = false;
+    if (acquires(order)) {
+        hb_race_acquire_all(me);
+        return;
+    }
+    has_loaded[me->id] = true;
+    for (uint32_t id = 0; id < hb.thread_count; id++) {
+        join_clock(loaded[me->id], clocks[id], hb.thread_count);
+        if (id != me->id)
+            clocks[id][id]++;
+    }
+}
+
 static void load(const struct hb_thread *me, uint64_t key, int order)
 {
     struct sync *sync = find(key);
@@ -400,7 +436,6 @@ static void store(const struct hb_thread *me, uint64_t key, int order)
 
 static void update(const struct hb_thread *me, uint64_t key, int order)
 {
-    load(me, key, order);
     if (!releases(order) && !has_fenced[me->id])
         return;
     struct sync *sync = make(key);
@@ -427,23 +462,32 @@ static void fence(const struct hb_thread *me, int order)
     }
 }
 
-void hb_race_atomic(struct hb_thread *me, uint16_t kind, uint64_t address, int order)
+void hb_race_learn(struct hb_thread *me, uint16_t kind, uint64_t address, int order)
 {
+    if (!hb_racing || (kind != HB_K_ATOMIC_LOAD && kind != HB_K_ATOMIC_UPDATE))
+        return;
+    if (is_surprised[me->id])
+        learn_from_all(me, order);
+    load(me, KEY(AT_OBJECT, address), order);
+}
+
+void hb_race_tell(struct hb_thread *me, uint16_t kind, uint64_t address, unsigned size, int order)
+{
+    if (!hb_racing)
+        return;
     uint64_t key = KEY(AT_OBJECT, address);
-    switch (kind) {
-    case HB_K_ATOMIC_LOAD:
-        load(me, key, order);
-        break;
-    case HB_K_ATOMIC_STORE:
-        store(me, key, order);
-        break;
-    case HB_K_ATOMIC_UPDATE:
-        update(me, key, order);
-        break;
-    case HB_K_FENCE:
+    is_surprised[me->id] = false;
+    if (kind == HB_K_FENCE) {
         fence(me, order);
-        break;
-    default:
-        break;
+        return;
+    }
+    if (kind == HB_K_ATOMIC_STORE)
+        store(me, key, order);
+    else if (kind == HB_K_ATOMIC_UPDATE)
+        update(me, key, order);
+    struct sync *sync = make(key);
+    if (sync) {
+        sync->value = value_at(address, size);
+        sync->is_known = true;
     }
 }

@@ -253,6 +253,18 @@ void hb_race_access(struct hb_thread *me, uint16_t kind, uint64_t address, uint6
     }
 }
 
+bool hb_race_is_written(uint64_t address, uint64_t size)
+{
+    uint64_t end = address + size;
+    for (uint64_t at = address & ~UINT64_C(7); hb_racing && at < end; at += 8) {
+        const uint32_t *list = list_of(at);
+        for (uint32_t number = list ? *list : 0; number; number = cell_at(number)->next)
+            if (kind_of(cell_at(number)) == HB_K_WRITE)
+                return true;
+    }
+    return false;
+}
+
 /* ---- What ends ---- */
 
 static void forget_in(uint32_t *list, uint8_t mask)

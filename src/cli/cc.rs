@@ -123,8 +123,10 @@ fn compile(language: Language, arguments: &[OsString]) -> Result<u8, String> {
     call(&compiler, os(&link))
 }
 
+/// Also for what the compiler links behind the archive, as libraries of its own.
 fn wraps() -> impl Iterator<Item = String> {
-    WRAPPED.iter().map(|name| format!("-Wl,--wrap={name}"))
+    let wraps = WRAPPED.iter().map(|name| format!("-Wl,--wrap={name}"));
+    wraps.chain(["-Wl,-u,__wrap_memcpy".to_owned()])
 }
 
 fn os(arguments: &[OsString]) -> impl Iterator<Item = &OsStr> {

@@ -194,7 +194,7 @@ impl RaceStory<'_> {
         let last = places.iter().rposition(|place| place.is_own);
         let callers = places[..last.map_or(0, |last| last + 1)]
             .iter()
-            .filter(|place| !is_of_the_archive(place))
+            .filter(|place| place.line.is_some() && !is_of_the_archive(place))
             .skip_while(|place| **place == access.place)
             .take(MAX_SHOWN);
         for caller in callers {
