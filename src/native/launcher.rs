@@ -20,6 +20,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use thiserror::Error;
 
 use super::execution::{Execution, ExitKind, VisibleAction, failure_of};
+use super::forgiven::Forgiven;
 use super::page::{Page, PageResult};
 use super::plan::RunPlan;
 use super::program::UserProgram;
@@ -38,6 +39,7 @@ pub(crate) struct Launcher {
     timeout: Duration,
     maps: String,
     code: CodeMap,
+    forgiven: Forgiven,
     /// Where the runtime was written to; removed at the end.
     _library: tempfile::TempDir,
 }
@@ -154,6 +156,7 @@ impl Launcher {
             timeout: options.timeout,
             maps: String::new(),
             code: CodeMap::default(),
+            forgiven: Forgiven::new(""),
             _library: library,
             server,
         };
@@ -170,6 +173,7 @@ impl Launcher {
         launcher.maps =
             std::fs::read_to_string(format!("/proc/{}/maps", launcher.pid)).unwrap_or_default();
         launcher.code = CodeMap::new(&launcher.maps);
+        launcher.forgiven = Forgiven::new(&launcher.maps);
         Ok(launcher)
     }
 
@@ -240,6 +244,7 @@ impl Launcher {
         }
         if page.unusable.is_none() && plan.races.look {
             page.races = self.page.races(&self.code)?;
+            self.forgiven.take_from(&mut page.races);
         }
         let status = exit_kind(ended.status);
         let stdout = tail(self.stdout.as_ref())?;

@@ -13,6 +13,7 @@
 
 pub(crate) mod execution;
 pub(crate) mod explained;
+mod forgiven;
 pub(crate) mod launcher;
 pub(crate) mod minimise;
 pub(crate) mod page;
