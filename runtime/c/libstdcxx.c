@@ -3,6 +3,26 @@
  */
 #include "race.h"
 
+#include <dlfcn.h>
+
+/* Where only a plugin uses libstdc++ it is not among the libraries that are searched: that of the
+ * caller is. */
+static void *real_for(const void *caller, const char *name)
+{
+    void *found = hb_real(name, NULL);
+    Dl_info about;
+    if (found || !dladdr(caller, &about))
+        return found;
+    void *library = dlopen(about.dli_fname, RTLD_NOLOAD | RTLD_LAZY);
+    return library ? dlsym(library, name) : NULL;
+}
+
+#define REAL_FOR_CALLER(real, name)                                                                \
+    do {                                                                                           \
+        if (!(real))                                                                               \
+            *(void **)&(real) = real_for(__builtin_return_address(0), name);                       \
+    } while (0)
+
 /* ---- Results that become ready when their thread ends ---- */
 
 /* std::__future_base::_State_baseV2::_Make_ready, as it has been since GCC 5: two pointers, then a
@@ -22,9 +42,7 @@ HB_HOOK void hb_make_ready(struct make_ready *ready)
     if (me && ready->state)
         hb_race_release(me, ready->state + STATUS);
     static void (*real)(struct make_ready *);
-    if (!real)
-        *(void **)&real =
-            hb_real("_ZNSt13__future_base13_State_baseV211_Make_ready6_M_setEv", NULL);
+    REAL_FOR_CALLER(real, "_ZNSt13__future_base13_State_baseV211_Make_ready6_M_setEv");
     real(ready);
 }
 
@@ -52,8 +70,7 @@ HB_HOOK void hb_exception_share(void *pointer)
 {
     shared = true;
     static void (*real)(void *);
-    if (!real)
-        *(void **)&real = hb_real("_ZNSt15__exception_ptr13exception_ptr9_M_addrefEv", NULL);
+    REAL_FOR_CALLER(real, "_ZNSt15__exception_ptr13exception_ptr9_M_addrefEv");
     real(pointer);
 }
 
@@ -62,8 +79,7 @@ HB_HOOK void hb_exception_release(void *pointer)
     shared = true;
     give_up();
     static void (*real)(void *);
-    if (!real)
-        *(void **)&real = hb_real("_ZNSt15__exception_ptr13exception_ptr10_M_releaseEv", NULL);
+    REAL_FOR_CALLER(real, "_ZNSt15__exception_ptr13exception_ptr10_M_releaseEv");
     real(pointer);
 }
 
@@ -71,7 +87,6 @@ HB_HOOK void __cxa_end_catch(void)
 {
     give_up();
     static void (*real)(void);
-    if (!real)
-        *(void **)&real = hb_real("__cxa_end_catch", NULL);
+    REAL_FOR_CALLER(real, "__cxa_end_catch");
     real();
 }
