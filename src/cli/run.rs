@@ -310,7 +310,12 @@ impl RunReport<'_> {
                 plural(found.unusable, "schedule")
             ))
         } else {
-            None
+            found.races.gave_up.map(|why| {
+                format!(
+                    "data races were not looked for to the end: {why}; --data-races ignore leaves \
+                     them out"
+                )
+            })
         };
         let verdict = if note.is_some() {
             Verdict::Inconclusive
@@ -369,7 +374,7 @@ impl RunReport<'_> {
                 grouped(found.swept)
             ));
         }
-        if let Some(why) = found.races.gave_up {
+        if let Some(why) = found.races.gave_up.filter(|_| found.failures > 0) {
             warnings.push(format!("data races were not looked for to the end: {why}"));
         }
         if found.outside > 0 {

@@ -283,7 +283,10 @@ impl RaceTally {
     /// Adds those of an execution.
     pub(super) fn add(&mut self, plan: &RunPlan, execution: &Execution) {
         let seen = execution.seen_races();
-        self.gave_up = self.gave_up.or(seen.gave_up);
+        // Where no load or store is seen there is nothing to be looked for.
+        if execution.accesses > 0 {
+            self.gave_up = self.gave_up.or(seen.gave_up);
+        }
         self.more = self.more.max(seen.more);
         if seen.races.is_empty() {
             return;

@@ -8,11 +8,15 @@ use serde_json::Value;
 use super::programs::{Ran, binary, instrumented, path, run};
 
 /// Cases of `races/racy.c`, and a word of what is said of each.
-const RACY: [(&str, &str); 16] = [
+const RACY: [(&str, &str); 20] = [
     ("counter", "counter at count (racy.c:"),
     ("flag", "flag at raise_flag (racy.c:"),
     ("heap", "memory without a name at fill_box"),
     ("relaxed", "message at hand_over"),
+    ("relaxed-store", "message at hand_over"),
+    ("relaxed-load", "message at hand_over_released"),
+    ("overwritten", "message at hand_over_released"),
+    ("read-again", "message at write_and_read"),
     ("fence", "message at hand_over_fenced"),
     ("mixed", "atomically updates"),
     ("wrong-lock", "guarded at under_o"),
@@ -31,7 +35,7 @@ const RACY: [(&str, &str); 16] = [
 const RACY_CPP: [(&str, &str); 2] = [("vptr", "Base::~Base"), ("lazy", "racy.cpp:")];
 
 /// Cases of `races/ordered.c`.
-const ORDERED: [&str; 27] = [
+const ORDERED: [&str; 29] = [
     "mutex",
     "trylock",
     "timedlock",
@@ -59,6 +63,8 @@ const ORDERED: [&str; 27] = [
     "keys",
     "cancelled",
     "signals",
+    "unseen",
+    "sigwait",
 ];
 
 /// Cases of `races/ordered.cpp`.

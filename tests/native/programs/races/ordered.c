@@ -85,9 +85,9 @@ static void rwlocks(void) {
 
 static void *give_by_cond(void *unused) {
     pthread_mutex_lock(&by.mutex);
+    pthread_cond_signal(&by.cond);
     shared = 5;
     by.ready = 1;
-    pthread_cond_signal(&by.cond);
     pthread_mutex_unlock(&by.mutex);
     return unused;
 }
@@ -400,6 +400,57 @@ static void cancelled(void) {
     assert(shared == 8);
 }
 
+// What was not compiled for heisenbed writes an atomic that the program reads.
+static atomic_int unseen;
+__attribute__((no_sanitize("thread"), noinline)) static void publish_unseen(void) {
+    atomic_store_explicit(&unseen, 1, memory_order_release);
+}
+static void *release_unseen(void *unused) {
+    shared = 5;
+    publish_unseen();
+    return unused;
+}
+static void *acquire_unseen(void *unused) {
+    while (!atomic_load_explicit(&unseen, memory_order_acquire)) {
+    }
+    shared++;
+    return unused;
+}
+static void unseen_writers(void) {
+    // Known before it changes.
+    atomic_store(&unseen, 0);
+    pthread_t one = start(acquire_unseen, NULL);
+    assert(atomic_load(&unseen) == 0);
+    pthread_t two = start(release_unseen, NULL);
+    join(one);
+    join(two);
+}
+
+static pthread_t waiting;
+static void *wait_for_signal(void *unused) {
+    sigset_t set;
+    int number;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR2);
+    sigwait(&set, &number);
+    shared++;
+    return unused;
+}
+static void *send_signal(void *unused) {
+    shared = 5;
+    pthread_kill(waiting, SIGUSR2);
+    return unused;
+}
+static void sigwaits(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR2);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    waiting = start(wait_for_signal, NULL);
+    join(start(send_signal, NULL));
+    join(waiting);
+}
+
 static volatile sig_atomic_t handled;
 static void handle(int number) {
     (void)number;
@@ -465,6 +516,8 @@ int main(int argc, char **argv) {
     CASE("keys", keys())
     CASE("cancelled", cancelled())
     CASE("signals", signals())
+    CASE("unseen", unseen_writers())
+    CASE("sigwait", sigwaits())
     if (done)
         return 0;
     fprintf(stderr, "%s: no such case\n", name);

@@ -93,6 +93,60 @@ static void *take(void *unused) {
     return NULL;
 }
 
+// Only one side of the handshake orders.
+static void *hand_over_released(void *unused) {
+    (void)unused;
+    message = 1;
+    atomic_store_explicit(&ready, 1, memory_order_release);
+    return NULL;
+}
+static void *take_acquired(void *unused) {
+    (void)unused;
+    while (!atomic_load_explicit(&ready, memory_order_acquire)) {
+    }
+    message++;
+    return NULL;
+}
+
+// What is taken is not what was handed over but what a third thread wrote over it.
+static void *write_over(void *unused) {
+    (void)unused;
+    while (!atomic_load_explicit(&ready, memory_order_relaxed)) {
+    }
+    ELSE(atomic_store_explicit(&ready, 2, memory_order_relaxed);)
+    IF_FIXED(atomic_fetch_add_explicit(&ready, 1, memory_order_relaxed);)
+    return NULL;
+}
+static void *take_second(void *unused) {
+    (void)unused;
+    while (atomic_load_explicit(&ready, memory_order_acquire) != 2) {
+    }
+    message++;
+    return NULL;
+}
+static void overwritten(void) {
+    pthread_t third = start(write_over, NULL);
+    pair(hand_over_released, take_second, NULL);
+    join(third);
+}
+
+// The thread that wrote it reads it again, which is no race with other readers.
+static void *write_and_read(void *unused) {
+    (void)unused;
+    *(volatile int *)&message = 1;
+    pthread_mutex_lock(&lock); // Nobody else takes it.
+    pthread_mutex_unlock(&lock);
+    int seen = *(volatile int *)&message;
+    atomic_store_explicit(&ready, seen, STORE_ORDER);
+    return NULL;
+}
+static void *only_read(void *unused) {
+    (void)unused;
+    while (!atomic_load_explicit(&ready, LOAD_ORDER)) {
+    }
+    return *(volatile int *)&message ? &message : NULL;
+}
+
 // Relaxed accesses with a fence on one side only.
 static void *hand_over_fenced(void *unused) {
     (void)unused;
@@ -294,6 +348,10 @@ int main(int argc, char **argv) {
     CASE("flag", pair(raise_flag, look_at_flag, NULL))
     CASE("heap", heap())
     CASE("relaxed", pair(hand_over, take, NULL))
+    CASE("relaxed-store", pair(hand_over, take_acquired, NULL))
+    CASE("relaxed-load", pair(hand_over_released, take, NULL))
+    CASE("overwritten", overwritten())
+    CASE("read-again", pair(write_and_read, only_read, NULL))
     CASE("fence", pair(hand_over_fenced, take_fenced, NULL))
     CASE("mixed", pair(add_to_mixed, reset_mixed, NULL))
     CASE("wrong-lock", pair(under_one, under_other, NULL))
