@@ -716,9 +716,11 @@ static bool once_is_settled(const struct hb_thread *thread)
 static bool begin_once(struct hb_thread *me, void *address, uint64_t pc)
 {
     struct hb_object *once = hb_object(address);
+    /* Its own memory says that it is not done: what was done was another one, that had this place
+     * before. */
     if (once->count == ONCE_DONE) {
-        hb_race_acquire(me, address);
-        return false;
+        hb_forget(address);
+        once = hb_object(address);
     }
     hb_turn(me, (struct hb_action){.kind = HB_K_ONCE,
                                    .address = address,

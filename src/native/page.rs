@@ -159,12 +159,13 @@ impl Page {
     pub(super) fn races(&self, code: &CodeMap) -> io::Result<SeenRaces> {
         let mut bytes = vec![0; wire::RACES_LIST];
         self.file.read_exact_at(&mut bytes, wire::AT_RACES)?;
-        let count = (Bytes(&bytes).u32(wire::RACES_STOPPED + 4) as usize).min(wire::MAX_RACES);
+        let count = Bytes(&bytes).u32(wire::RACES_STOPPED + 4) as usize;
+        let count = count.min(wire::MAX_RACES);
         if count > 0 {
             bytes.resize(wire::RACES_LIST + count * wire::RACE_BYTES, 0);
             self.file.read_exact_at(&mut bytes, wire::AT_RACES)?;
         }
-        Ok(SeenRaces::parse(&Bytes(&bytes), code))
+        Ok(SeenRaces::parse(&bytes, code))
     }
 
     /// Who took the steps, and the runs that began by a preemption. Less than all, if there were
@@ -250,7 +251,7 @@ fn waiting_at(bytes: &Bytes<'_>, at: usize) -> WaitingThread {
 }
 
 /// Little-endian numbers at an offset; zero beyond the end.
-pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
+struct Bytes<'a>(&'a [u8]);
 
 impl Bytes<'_> {
     fn array<const N: usize>(&self, at: usize) -> [u8; N] {
@@ -258,15 +259,15 @@ impl Bytes<'_> {
         bytes.copied().unwrap_or([0; N])
     }
 
-    pub(super) fn u16(&self, at: usize) -> u16 {
+    fn u16(&self, at: usize) -> u16 {
         u16::from_le_bytes(self.array(at))
     }
 
-    pub(super) fn u32(&self, at: usize) -> u32 {
+    fn u32(&self, at: usize) -> u32 {
         u32::from_le_bytes(self.array(at))
     }
 
-    pub(super) fn u64(&self, at: usize) -> u64 {
+    fn u64(&self, at: usize) -> u64 {
         u64::from_le_bytes(self.array(at))
     }
 }

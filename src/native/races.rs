@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use heisenbed_runtime::protocol as wire;
 
 use super::execution::{Execution, Failure, FailureKind, kind_name};
-use super::page::Bytes;
 use super::plan::RunPlan;
 use super::race_text::RaceText;
 
@@ -150,18 +149,21 @@ pub(crate) struct SeenRaces {
 
 impl SeenRaces {
     /// Of the page's bytes from `AT_RACES`.
-    pub(super) fn parse(bytes: &Bytes<'_>, code: &CodeMap) -> SeenRaces {
-        let count = bytes.u32(wire::RACES_STOPPED + 4) as usize;
+    pub(super) fn parse(bytes: &[u8], code: &CodeMap) -> SeenRaces {
+        let word = |at| word(bytes, at);
+        let long = |at| long(bytes, at);
+        let count = word(wire::RACES_STOPPED + 4) as usize;
         let kept = count.min(wire::MAX_RACES);
         let access = |at: usize| {
-            let size = bytes.u16(at + 22);
-            let pc = bytes.u64(at);
+            let kind_and_size = word(at + 20);
+            let size = (kind_and_size >> 16) as u16;
+            let pc = long(at);
             RacingAccess {
                 pc,
                 instruction: code.number(pc),
-                step: bytes.u64(at + 8),
-                thread: bytes.u32(at + 16).min(wire::MAX_THREADS as u32 - 1),
-                kind: bytes.u16(at + 20),
+                step: long(at + 8),
+                thread: word(at + 16).min(wire::MAX_THREADS as u32 - 1),
+                kind: kind_and_size as u16,
                 size: u32::from(size & !wire::RACE_RANGE).min(8),
                 is_part: size & wire::RACE_RANGE != 0,
             }
@@ -169,16 +171,16 @@ impl SeenRaces {
         let races = (0..kept).map(|number| {
             let at = wire::RACES_LIST + number * wire::RACE_BYTES;
             DataRace {
-                address: bytes.u64(at),
+                address: long(at),
                 first: access(at + 8),
                 second: access(at + 32),
             }
         });
-        let event = |at| (bytes.u32(at) as usize).checked_sub(1);
+        let event = |at| (word(at) as usize).checked_sub(1);
         SeenRaces {
             races: races.collect(),
             more: (count - kept) as u64,
-            gave_up: match bytes.u32(wire::RACES_STOPPED) {
+            gave_up: match word(wire::RACES_STOPPED) {
                 wire::races_stopped::GO_ON => None,
                 wire::races_stopped::MEMORY => {
                     Some("it touches more memory than heisenbed can keep account of")
@@ -201,6 +203,16 @@ impl SeenRaces {
         };
         race.cloned().map(|race| AccusedRace { race, text: None })
     }
+}
+
+/// The little-endian number at an offset; zero beyond the end.
+fn word(bytes: &[u8], at: usize) -> u32 {
+    let word = bytes.get(at..).and_then(|rest| rest.first_chunk());
+    word.map_or(0, |word| u32::from_le_bytes(*word))
+}
+
+fn long(bytes: &[u8], at: usize) -> u64 {
+    u64::from(word(bytes, at)) | u64::from(word(bytes, at + 4)) << 32
 }
 
 impl AccusedRace {
@@ -335,7 +347,7 @@ mod tests {
     #[test]
     fn what_a_program_scribbles_is_no_length_and_no_thread() {
         let bytes = vec![0xff; wire::RACES_LIST + wire::MAX_RACES * wire::RACE_BYTES];
-        let seen = SeenRaces::parse(&Bytes(&bytes), &CodeMap::default());
+        let seen = SeenRaces::parse(&bytes, &CodeMap::default());
         assert_eq!(seen.races.len(), wire::MAX_RACES);
         assert!(seen.races.iter().all(|race| race.first.thread < 1024));
         assert_eq!(seen.races[0].first.action(), "unknown");
