@@ -35,7 +35,7 @@ const RACY: [(&str, &str); 20] = [
 const RACY_CPP: [(&str, &str); 2] = [("vptr", "Base::~Base"), ("lazy", "racy.cpp:")];
 
 /// Cases of `races/ordered.c`.
-const ORDERED: [&str; 29] = [
+const ORDERED: [&str; 30] = [
     "mutex",
     "trylock",
     "timedlock",
@@ -53,6 +53,7 @@ const ORDERED: [&str; 29] = [
     "ticket",
     "owners",
     "once",
+    "onces",
     "join",
     "detached",
     "pipe",

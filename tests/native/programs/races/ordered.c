@@ -234,6 +234,24 @@ static void *with_once(void *unused) {
     return unused;
 }
 
+static void *with_fresh_once(void *control) {
+    pthread_once(control, initialise);
+    assert(shared == 9);
+    return NULL;
+}
+// One that is made where another one was, is another one.
+static void onces_in_turn(void) {
+    pthread_once_t *control = malloc(sizeof *control);
+    for (int round = 0; round < 2; round++) {
+        *control = (pthread_once_t)PTHREAD_ONCE_INIT;
+        shared = 0;
+        pthread_t one = start(with_fresh_once, control), two = start(with_fresh_once, control);
+        join(one);
+        join(two);
+    }
+    free(control);
+}
+
 static void *set_shared(void *unused) {
     shared = 3;
     return unused;
@@ -506,6 +524,7 @@ int main(int argc, char **argv) {
     CASE("ticket", pair(with_ticket, with_ticket))
     CASE("owners", owners())
     CASE("once", pair(with_once, with_once))
+    CASE("onces", onces_in_turn())
     CASE("join", threads_in_turn())
     CASE("detached", detached())
     CASE("pipe", pipes())
