@@ -5,8 +5,21 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: [&str; 10] = [
-    "access", "core", "futex", "io", "observe", "process", "random", "sync", "threads", "time",
+const SOURCES: [&str; 14] = [
+    "access",
+    "core",
+    "futex",
+    "heap",
+    "io",
+    "libstdcxx",
+    "observe",
+    "process",
+    "race_order",
+    "race_shadow",
+    "random",
+    "sync",
+    "threads",
+    "time",
 ];
 
 fn main() {
@@ -80,7 +93,7 @@ fn build_runtime(out: &Path, samplers: &Path) {
 
 fn build_access(out: &Path) {
     cc::Build::new()
-        .file("access/access.c")
+        .files(["access/access.c", "access/calls.c", "access/annotations.c"])
         .opt_level(2)
         .debug(false)
         .pic(true)

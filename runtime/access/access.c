@@ -1,7 +1,8 @@
 /* What -fsanitize=thread calls, for programs that `heisenbed run` is to control: linked into the
  * program instead of libtsan. Without heisenbed each call is a test of a pointer.
  *
- * All atomics are sequentially consistent here, whatever order the program asks for.
+ * All atomics are sequentially consistent here, whatever order the program asks for; what it asked
+ * for is told, so that what it does not order is found.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -10,22 +11,34 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "../c/protocol.h"
+#include "access.h"
 
-typedef void (*access_function)(unsigned kind, void *address, unsigned size, uint64_t pc);
+hb_access_function hb_archive_access;
+static void (*after)(unsigned kind, void *address, unsigned size, uint64_t pc, int order);
 
-static access_function visible;
+static void (*first_version)(unsigned kind, void *address, unsigned size, uint64_t pc);
+
+static void by_first_version(unsigned kind, void *address, size_t size, uint64_t pc)
+{
+    first_version(kind, address, size < UINT32_MAX ? (unsigned)size : UINT32_MAX, pc);
+}
 
 __attribute__((constructor(101))) static void find_runtime(void)
 {
-    visible = (access_function)dlsym(RTLD_DEFAULT, "hb_access_v1");
+    *(void **)&after = dlsym(RTLD_DEFAULT, "hb_atomic_v2");
+    *(void **)&hb_archive_access = dlsym(RTLD_DEFAULT, "hb_access_v2");
+    if (hb_archive_access)
+        return;
+    *(void **)&first_version = dlsym(RTLD_DEFAULT, "hb_access_v1");
+    if (first_version)
+        hb_archive_access = by_first_version;
 }
 
-#define PC ((uint64_t)(uintptr_t)__builtin_return_address(0))
-#define SEE(kind, address, size)                                                                   \
+/* What came of an atomic access. */
+#define TELL(kind, address, size, order)                                                           \
     do {                                                                                           \
-        if (visible)                                                                               \
-            visible(kind, (void *)(address), (unsigned)(size), PC);                                \
+        if (after)                                                                                 \
+            after(kind, (void *)(address), (unsigned)(size), PC, order);                           \
     } while (0)
 
 #define PLAIN(size)                                                                                \
@@ -86,10 +99,11 @@ void __tsan_ignore_thread_end(void) {}
 #define UPDATE(bits, type, name, expression)                                                       \
     type __tsan_atomic##bits##_##name(volatile void *address, type value, int order)               \
     {                                                                                              \
-        (void)order;                                                                               \
         volatile type *at = address;                                                               \
         SEE(HB_K_ATOMIC_UPDATE, address, sizeof(type));                                            \
-        return expression;                                                                         \
+        type before = expression;                                                                  \
+        TELL(HB_K_ATOMIC_UPDATE, address, sizeof(type), order);                                    \
+        return before;                                                                             \
     }
 
 /* A weak one never fails for no reason here. */
@@ -97,25 +111,27 @@ void __tsan_ignore_thread_end(void) {}
     bool __tsan_atomic##bits##_compare_exchange_##name(volatile void *address, void *expected,     \
                                                        type value, int order, int failed)          \
     {                                                                                              \
-        (void)order;                                                                               \
-        (void)failed;                                                                              \
         SEE(HB_K_ATOMIC_UPDATE, address, sizeof(type));                                            \
-        return __atomic_compare_exchange_n((volatile type *)address, (type *)expected, value,      \
-                                           false, ORDER, ORDER);                                   \
+        bool done = __atomic_compare_exchange_n((volatile type *)address, (type *)expected, value, \
+                                                false, ORDER, ORDER);                              \
+        TELL(done ? HB_K_ATOMIC_UPDATE : HB_K_ATOMIC_LOAD, address, sizeof(type),                  \
+             done ? order : failed);                                                               \
+        return done;                                                                               \
     }
 
 #define ATOMIC(bits, type)                                                                         \
     type __tsan_atomic##bits##_load(const volatile void *address, int order)                       \
     {                                                                                              \
-        (void)order;                                                                               \
         SEE(HB_K_ATOMIC_LOAD, address, sizeof(type));                                              \
-        return __atomic_load_n((const volatile type *)address, ORDER);                             \
+        type value = __atomic_load_n((const volatile type *)address, ORDER);                       \
+        TELL(HB_K_ATOMIC_LOAD, address, sizeof(type), order);                                      \
+        return value;                                                                              \
     }                                                                                              \
     void __tsan_atomic##bits##_store(volatile void *address, type value, int order)                \
     {                                                                                              \
-        (void)order;                                                                               \
         SEE(HB_K_ATOMIC_STORE, address, sizeof(type));                                             \
         __atomic_store_n((volatile type *)address, value, ORDER);                                  \
+        TELL(HB_K_ATOMIC_STORE, address, sizeof(type), order);                                     \
     }                                                                                              \
     UPDATE(bits, type, exchange, __atomic_exchange_n(at, value, ORDER))                            \
     UPDATE(bits, type, fetch_add, __atomic_fetch_add(at, value, ORDER))                            \
@@ -129,11 +145,11 @@ void __tsan_ignore_thread_end(void) {}
     type __tsan_atomic##bits##_compare_exchange_val(volatile void *address, type expected,         \
                                                     type value, int order, int failed)             \
     {                                                                                              \
-        (void)order;                                                                               \
-        (void)failed;                                                                              \
         SEE(HB_K_ATOMIC_UPDATE, address, sizeof(type));                                            \
-        __atomic_compare_exchange_n((volatile type *)address, &expected, value, false, ORDER,      \
-                                    ORDER);                                                        \
+        bool done = __atomic_compare_exchange_n((volatile type *)address, &expected, value, false, \
+                                                ORDER, ORDER);                                     \
+        TELL(done ? HB_K_ATOMIC_UPDATE : HB_K_ATOMIC_LOAD, address, sizeof(type),                  \
+             done ? order : failed);                                                               \
         return expected;                                                                           \
     }
 
@@ -144,9 +160,9 @@ ATOMIC(64, uint64_t)
 
 void __tsan_atomic_thread_fence(int order)
 {
-    (void)order;
     SEE(HB_K_FENCE, NULL, 0);
     __atomic_thread_fence(ORDER);
+    TELL(HB_K_FENCE, NULL, 0, order);
 }
 
 void __tsan_atomic_signal_fence(int order) { (void)order; }

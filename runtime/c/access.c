@@ -5,7 +5,7 @@
  * learnt from schedule to schedule, in the page. So decisions, which count all steps, mean the same
  * whatever was learnt before.
  */
-#include "runtime.h"
+#include "race.h"
 
 #include <string.h>
 
@@ -81,11 +81,9 @@ static bool waits_in_a_loop(struct hb_thread *me, uint64_t address, unsigned siz
 
 static bool is_load(unsigned kind) { return kind == HB_K_READ || kind == HB_K_ATOMIC_LOAD; }
 
-HB_HOOK void hb_access_v1(unsigned kind, void *address, unsigned size, uint64_t pc)
+/* Whether it was recorded. */
+static bool act(struct hb_thread *me, unsigned kind, void *address, unsigned size, uint64_t pc)
 {
-    struct hb_thread *me = hb_controlled();
-    if (!me)
-        return;
     bool atomic = kind != HB_K_READ && kind != HB_K_WRITE;
     uint64_t at = (uint64_t)(uintptr_t)address;
     bool waits = false;
@@ -101,7 +99,7 @@ HB_HOOK void hb_access_v1(unsigned kind, void *address, unsigned size, uint64_t 
     bool choice = atomic || waits || is_hot(pc) || ++me->unbroken > MOST_UNBROKEN;
     if (!choice) {
         hb_count(me);
-        return;
+        return false;
     }
     if (waits || me->unbroken > MOST_UNBROKEN) {
         me->yielded = true;
@@ -111,4 +109,62 @@ HB_HOOK void hb_access_v1(unsigned kind, void *address, unsigned size, uint64_t 
     hb_turn(me, (struct hb_action){
                     .kind = (uint16_t)kind, .address = address, .pc = pc, .deadline = HB_NEVER});
     hb_record(me, (uint16_t)kind, address, pc, size);
+    return true;
+}
+
+static bool is_plain(unsigned kind) { return kind == HB_K_READ || kind == HB_K_WRITE; }
+
+static void note_atomic(struct hb_thread *me, unsigned kind, void *address, unsigned size,
+                        uint64_t pc, int order)
+{
+    uint64_t at = (uint64_t)(uintptr_t)address;
+    hb_race_learn(me, (uint16_t)kind, at, order);
+    if (kind != HB_K_FENCE)
+        hb_race_access(me, (uint16_t)kind, at, size, pc, true);
+    hb_race_tell(me, (uint16_t)kind, at, size, order);
+}
+
+/* Before an access. Of atomics no more is told by this one: they are as strong as can be. */
+HB_HOOK void hb_access_v1(unsigned kind, void *address, unsigned size, uint64_t pc)
+{
+    struct hb_thread *me = hb_controlled();
+    if (!me)
+        return;
+    bool recorded = act(me, kind, address, size, pc);
+    if (is_plain(kind))
+        hb_race_access(me, (uint16_t)kind, (uint64_t)(uintptr_t)address, size, pc, recorded);
+    else
+        note_atomic(me, kind, address, size, pc, __ATOMIC_SEQ_CST);
+}
+
+/* Before an access. hb_atomic_v2 follows each atomic one. */
+HB_HOOK void hb_access_v2(unsigned kind, void *address, size_t size, uint64_t pc)
+{
+    struct hb_thread *me = hb_controlled();
+    if (!me)
+        return;
+    unsigned shown = size < UINT32_MAX ? (unsigned)size : UINT32_MAX;
+    bool recorded = act(me, kind, address, shown, pc);
+    if (is_plain(kind))
+        hb_race_access(me, (uint16_t)kind, (uint64_t)(uintptr_t)address, size, pc, recorded);
+    else if (kind != HB_K_FENCE)
+        hb_race_before_atomic(me, (uint64_t)(uintptr_t)address, shown);
+}
+
+/* After an atomic access, when it is known what came of it: one that exchanges nothing is a load. */
+HB_HOOK void hb_atomic_v2(unsigned kind, void *address, unsigned size, uint64_t pc, int order)
+{
+    struct hb_thread *me = hb_controlled();
+    if (me)
+        note_atomic(me, kind, address, size, pc, order & 0xf);
+}
+
+/* What annotations of a program say of its own synchronisation. */
+HB_HOOK void hb_order_v2(void *address, bool releases)
+{
+    struct hb_thread *me = hb_controlled();
+    if (me && releases)
+        hb_race_release(me, address);
+    else if (me)
+        hb_race_acquire(me, address);
 }

@@ -1,5 +1,5 @@
 /* Turns: who goes on, and how it is told. */
-#include "runtime.h"
+#include "race.h"
 
 #include <dlfcn.h>
 #include <linux/futex.h>
@@ -43,8 +43,12 @@ enum hb_turn hb_turn(struct hb_thread *me, struct hb_action action)
         me->early = hb_sampler_bits() % 100 < hb.config->early_percent;
     if (hb.config->flags & HB_STACKS)
         me->depth = (uint32_t)hb_stack(me->frames, HB_MAX_FRAMES);
+    me->asking = true;
     choose(me);
+    me->asking = false;
     me->next.kind = HB_K_NONE;
+    if (me->how == HB_CANCELLED)
+        hb_race_acquire(me, me);
     return me->how;
 }
 
@@ -87,6 +91,8 @@ void hb_finish(struct hb_thread *me)
 void hb_record(struct hb_thread *me, uint16_t kind, void *address, uint64_t pc, uint32_t value)
 {
     struct hb_result *result = hb.result;
+    if (hb_racing)
+        hb_race_order(me, kind, address, value);
     uint32_t at = result->events++;
     if (at >= HB_MAX_EVENTS)
         return;
@@ -376,6 +382,7 @@ void hb_outside_end(struct hb_thread *me)
     if (!take)
         wait_for_turn(me);
     me->next.kind = HB_K_NONE;
+    hb_race_acquire_all(me);
 }
 
 /* ---- The end ---- */

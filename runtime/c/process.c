@@ -4,7 +4,7 @@
  * the fork server, which makes a child for each schedule, in which the constructor returns. So a
  * schedule costs a fork, not an exec with its dynamic linking.
  */
-#include "runtime.h"
+#include "race.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -33,6 +33,8 @@ static void catch_signals(void);
 static void take_environment(void);
 
 /* ---- The server ---- */
+
+static bool heap_is_seen;
 
 enum { FD_PAGE, FD_STDIN, FD_STDOUT, FD_STDERR, FD_COUNT };
 
@@ -105,6 +107,9 @@ static void serve(int control)
     hb.decisions = (struct hb_decision *)(base + HB_AT_DECISIONS);
     hb.events = (struct hb_event *)(base + HB_AT_EVENTS);
     hb.stacks = (uint64_t (*)[HB_MAX_FRAMES])(base + HB_AT_STACKS);
+    hb_races = (struct hb_races *)(base + HB_AT_RACES);
+    extern bool hb_heap_is_seen(void);
+    heap_is_seen = hb_heap_is_seen();
     if (hb.config->magic != HB_MAGIC || hb.config->version != HB_VERSION)
         _exit(88);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -203,6 +208,8 @@ static void begin(const int *fds)
         hb_sampler_begin(hb.config->strategy, hb.config->seed, hb.config->index,
                          hb.config->depth, hb.config->expected_steps, hb.expected);
         hb_begin_main();
+        if (hb_races->look && !heap_is_seen)
+            hb_race_stop(HB_RACES_ALLOCATOR);
     } else {
         extern void hb_observe_thread(void);
         hb_observe_thread();

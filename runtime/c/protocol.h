@@ -28,7 +28,8 @@
 #define HB_AT_DECISIONS (HB_AT_TAKEN + HB_MAX_DECISIONS * 8u)
 #define HB_AT_EVENTS (HB_AT_DECISIONS + HB_MAX_DECISIONS * 8u)
 #define HB_AT_STACKS (HB_AT_EVENTS + HB_MAX_EVENTS * 32u)
-#define HB_PAGE_SIZE (HB_AT_STACKS + HB_MAX_STACKS * HB_MAX_FRAMES * 8u)
+#define HB_AT_RACES (HB_AT_STACKS + HB_MAX_STACKS * HB_MAX_FRAMES * 8u)
+#define HB_PAGE_SIZE (HB_AT_RACES + 0x2000u)
 
 enum hb_mode {
     HB_OFF = 0,     /* The program runs as if the runtime were not there. */
@@ -188,6 +189,42 @@ enum hb_kind {
     HB_K_COUNT
 };
 
+/* Data races. */
+#define HB_MAX_RACES 64u
+
+enum hb_races_stopped {
+    HB_RACES_GO_ON = 0,
+    HB_RACES_MEMORY = 1,    /* The program touches too much memory. */
+    HB_RACES_ALLOCATOR = 2, /* It has an allocator of its own: what is given back is not seen. */
+};
+
+struct hb_race_access {
+    uint64_t pc;
+    uint64_t step; /* Of the schedule. */
+    uint32_t thread;
+    uint16_t kind;
+    uint16_t size; /* Within eight bytes; with HB_RACE_RANGE it is a part of more. */
+};
+
+#define HB_RACE_RANGE 0x8000u
+
+struct hb_race {
+    uint64_t address; /* The first byte that both touch. */
+    struct hb_race_access first, second;
+};
+
+struct hb_races {
+    /* Written by heisenbed. */
+    uint32_t look;     /* Whether races are looked for; the runtime unsets it where it gives up. */
+    uint32_t reserved;
+    uint64_t watch[2]; /* Accesses in these steps are recorded as events. */
+    /* Written by the runtime. */
+    uint32_t stopped;
+    uint32_t count;   /* Pairs of instructions; of those that are too many only the number. */
+    uint32_t seen[2]; /* Which events those of `watch` became, plus one. */
+    struct hb_race races[HB_MAX_RACES];
+};
+
 /* Over the control socket. heisenbed: one byte. The server answers with hb_reply. */
 #define HB_DO_RUN 'r'
 
@@ -206,5 +243,7 @@ _Static_assert(sizeof(struct hb_waiting) == 32 + 8 * HB_MAX_FRAMES, "part of the
 _Static_assert(sizeof(struct hb_config) <= HB_AT_EXPECTED, "part of the protocol");
 _Static_assert(sizeof(struct hb_result) <= HB_AT_HOT - HB_AT_RESULT, "part of the protocol");
 _Static_assert(sizeof(struct hb_reply) == 24, "part of the protocol");
+_Static_assert(sizeof(struct hb_race) == 56, "part of the protocol");
+_Static_assert(sizeof(struct hb_races) <= HB_PAGE_SIZE - HB_AT_RACES, "part of the protocol");
 
 #endif

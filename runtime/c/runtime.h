@@ -79,6 +79,7 @@ struct hb_thread {
     uint64_t unbroken; /* Steps since somebody else could go. */
     uint64_t frames[HB_MAX_FRAMES]; /* Where it is about to act; with HB_STACKS. */
     uint32_t depth;
+    bool asking; /* For its turn: what runs in it meanwhile is a handler of a signal. */
 };
 
 /* An object: what is known of it beside its own memory. */

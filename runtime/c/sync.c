@@ -5,7 +5,7 @@
  * Condition variables, barriers and once are modelled whole: their real functions would wait
  * inside.
  */
-#include "runtime.h"
+#include "race.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -365,6 +365,7 @@ static int wait_cond(struct hb_thread *me, pthread_cond_t *cond, pthread_mutex_t
     me->waits_since = ++hb.clock;
     hb_object(cond);
     hb_record(me, HB_K_WAIT, cond, pc, 0);
+    hb_race_release(me, mutex);
     /* Recursive locks: given up whole, taken back whole. */
     unsigned depth = KIND(mutex) == PTHREAD_MUTEX_RECURSIVE ? mutex->__data.__count : 1;
     for (unsigned at = 0; at < depth; at++) {
@@ -396,6 +397,7 @@ static int wait_cond(struct hb_thread *me, pthread_cond_t *cond, pthread_mutex_t
     int result = 0;
     for (unsigned at = 0; at < depth; at++)
         result = REAL(pthread_mutex_lock)(mutex);
+    hb_race_acquire(me, mutex);
     if (how == HB_TIMED_OUT)
         result = ETIMEDOUT;
     hb_record(me, HB_K_WAKE, cond, pc, (uint32_t)result);
@@ -714,8 +716,12 @@ static bool once_is_settled(const struct hb_thread *thread)
 static bool begin_once(struct hb_thread *me, void *address, uint64_t pc)
 {
     struct hb_object *once = hb_object(address);
-    if (once->count == ONCE_DONE)
-        return false;
+    /* Its own memory says that it is not done: what was done was another one, that had this place
+     * before. */
+    if (once->count == ONCE_DONE) {
+        hb_forget(address);
+        once = hb_object(address);
+    }
     hb_turn(me, (struct hb_action){.kind = HB_K_ONCE,
                                    .address = address,
                                    .pc = pc,
@@ -759,6 +765,8 @@ HB_HOOK int pthread_once(pthread_once_t *control, void (*routine)(void))
     struct hb_thread *me = hb_controlled();
     if (!me)
         return REAL(pthread_once)(control, routine);
+    if (*control == 2)
+        hb_race_acquire(me, control);
     if (*control == 2 || !begin_once(me, control, HB_PC))
         return 0;
     __attribute__((cleanup(leave_once))) struct once_frame frame = {me, control, HB_PC, false};
@@ -772,8 +780,11 @@ HB_HOOK int pthread_once(pthread_once_t *control, void (*routine)(void))
 HB_HOOK int __cxa_guard_acquire(uint64_t *guard)
 {
     struct hb_thread *me = hb_controlled();
-    if (__atomic_load_n((unsigned char *)guard, __ATOMIC_ACQUIRE))
+    if (__atomic_load_n((unsigned char *)guard, __ATOMIC_ACQUIRE)) {
+        if (me)
+            hb_race_acquire(me, guard);
         return 0;
+    }
     if (!me) {
         int (*real)(uint64_t *) = (int (*)(uint64_t *))hb_real("__cxa_guard_acquire", NULL);
         return real ? real(guard) : 1;

@@ -1,5 +1,5 @@
 /* Threads: how they begin and end, wait for each other, and are cancelled. */
-#include "runtime.h"
+#include "race.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -96,6 +96,7 @@ HB_HOOK int pthread_create(pthread_t *handle, const pthread_attr_t *attributes,
     if (attributes)
         pthread_attr_getdetachstate(attributes, &state);
     made->detached = state == PTHREAD_CREATE_DETACHED;
+    hb_race_note_stack(made, attributes);
     int result = REAL(pthread_create)(&made->handle, attributes, run_thread, made);
     if (result) {
         made->finished = true;

@@ -43,8 +43,10 @@ pub const AT_DECISIONS: u64 = AT_TAKEN + MAX_DECISIONS as u64 * 8;
 pub const AT_EVENTS: u64 = AT_DECISIONS + MAX_DECISIONS as u64 * 8;
 /// `HB_AT_STACKS`.
 pub const AT_STACKS: u64 = AT_EVENTS + MAX_EVENTS as u64 * EVENT_BYTES as u64;
+/// `HB_AT_RACES`.
+pub const AT_RACES: u64 = AT_STACKS + (MAX_STACKS * MAX_FRAMES * 8) as u64;
 /// `HB_PAGE_SIZE`.
-pub const PAGE_SIZE: u64 = AT_STACKS + (MAX_STACKS * MAX_FRAMES * 8) as u64;
+pub const PAGE_SIZE: u64 = AT_RACES + 0x2000;
 
 /// Size of `struct hb_config`.
 pub const CONFIG_BYTES: usize = 80;
@@ -70,6 +72,19 @@ pub const RESULT_WAITS: usize = RESULT_TEXT + 512;
 pub const RESULT_THREAD_STEPS: usize = RESULT_WAITS + MAX_WAITING * WAITING_BYTES;
 /// Size of `struct hb_result`.
 pub const RESULT_BYTES: usize = RESULT_THREAD_STEPS + 8 * MAX_THREADS;
+
+/// `HB_MAX_RACES`.
+pub const MAX_RACES: usize = 64;
+/// `HB_RACE_RANGE`.
+pub const RACE_RANGE: u16 = 0x8000;
+/// Size of `struct hb_race`.
+pub const RACE_BYTES: usize = 56;
+/// Where `stopped` is in `struct hb_races`: what heisenbed writes is before it.
+pub const RACES_STOPPED: usize = 24;
+/// Where `seen` is in `struct hb_races`.
+pub const RACES_SEEN: usize = 32;
+/// Where `races` is in `struct hb_races`.
+pub const RACES_LIST: usize = 40;
 
 /// `HB_DO_RUN`.
 pub const DO_RUN: u8 = b'r';
@@ -128,6 +143,16 @@ pub mod outcome {
     pub const MISUSE: u32 = 5;
     /// A limit of the runtime.
     pub const TOO_MUCH: u32 = 6;
+}
+
+/// Numbers of `enum hb_races_stopped`.
+pub mod races_stopped {
+    /// They were looked for to the end.
+    pub const GO_ON: u32 = 0;
+    /// The program touches too much memory.
+    pub const MEMORY: u32 = 1;
+    /// What its allocator gets back is not seen.
+    pub const ALLOCATOR: u32 = 2;
 }
 
 /// Numbers of `enum hb_reply_kind`.
@@ -218,6 +243,9 @@ int main(void) {
     SAY(sizeof(struct hb_event)); SAY(sizeof(struct hb_reply)); SAY(HB_K_COUNT);
     SAY(offsetof(struct hb_result, culprit)); SAY(offsetof(struct hb_result, waits_outside));
     SAY(offsetof(struct hb_result, waiting)); SAY(HB_K_OUTSIDE); SAY(HB_PREEMPTED); SAY(HB_K_DESTROY); SAY((1u << HB_HOT_BITS) / 8);
+    SAY(HB_AT_RACES); SAY(HB_MAX_RACES); SAY(HB_RACE_RANGE); SAY(sizeof(struct hb_race));
+    SAY(offsetof(struct hb_races, stopped)); SAY(offsetof(struct hb_races, seen));
+    SAY(offsetof(struct hb_races, races)); SAY(HB_RACES_ALLOCATOR);
 }
 "#,
         )
@@ -271,6 +299,14 @@ int main(void) {
             u64::from(PREEMPTED),
             kind("destroy"),
             HOT_BYTES as u64,
+            AT_RACES,
+            MAX_RACES as u64,
+            u64::from(RACE_RANGE),
+            RACE_BYTES as u64,
+            RACES_STOPPED as u64,
+            RACES_SEEN as u64,
+            RACES_LIST as u64,
+            u64::from(races_stopped::ALLOCATOR),
         ];
         assert_eq!(compiled(), ours);
     }

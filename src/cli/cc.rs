@@ -22,6 +22,9 @@ pub(crate) enum Language {
 }
 
 const COMPILE: [&str; 2] = ["-fsanitize=thread", "-g"];
+/// Functions that touch memory for the program, and of which the compiler says nothing: the linker
+/// sends their calls to the archive.
+const WRAPPED: [&str; 6] = ["memcpy", "memmove", "memset", "memcmp", "strlen", "strcpy"];
 const SOURCES: [&str; 9] = ["c", "cc", "cpp", "cxx", "C", "c++", "i", "ii", "cp"];
 
 /// Runs the compiler with these arguments.
@@ -51,7 +54,11 @@ pub(crate) fn cflags() -> CommandOutcome {
 pub(crate) fn ldflags() -> CommandOutcome {
     match archive() {
         Ok(path) => CommandOutcome {
-            stdout: format!("{} -ldl\n", path.display()),
+            stdout: format!(
+                "{} {} -ldl\n",
+                wraps().collect::<Vec<_>>().join(" "),
+                path.display()
+            ),
             ..CommandOutcome::default()
         },
         Err(error) => CommandOutcome {
@@ -110,9 +117,16 @@ fn compile(language: Language, arguments: &[OsString]) -> Result<u8, String> {
         link.push(object.into_os_string());
     }
     link.retain(|argument| argument != "-fsanitize=thread");
+    link.extend(wraps().map(OsString::from));
     link.push(archive()?.into_os_string());
     link.push("-ldl".into());
     call(&compiler, os(&link))
+}
+
+/// Also for what the compiler links behind the archive, as libraries of its own.
+fn wraps() -> impl Iterator<Item = String> {
+    let wraps = WRAPPED.iter().map(|name| format!("-Wl,--wrap={name}"));
+    wraps.chain(["-Wl,-u,__wrap_memcpy".to_owned()])
 }
 
 fn os(arguments: &[OsString]) -> impl Iterator<Item = &OsStr> {

@@ -1,6 +1,7 @@
 //! `heisenbed run`: the user's own program, under heisenbed's schedulers.
 
 pub(super) mod again;
+mod race_report;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -19,8 +20,11 @@ use super::progress::Progress;
 use crate::native::launcher::{LaunchOptions, ProgramOutput};
 use crate::native::minimise::{Minimised, minimise};
 use crate::native::plan::RunStrategy;
+use crate::native::race_text::RaceList;
+use crate::native::races::RacePlan;
 use crate::native::{
-    Execution, LaunchError, Launcher, RunPlan, RunReproducer, Search, SearchPlan, UserProgram,
+    Execution, LaunchError, Launcher, RunPlan, RunReproducer, Search, SearchPlan, Symbols,
+    UserProgram,
 };
 use crate::numbers::{grouped, plural};
 use crate::oracle::Verdict;
@@ -72,6 +76,9 @@ pub(crate) struct ProgramRunArgs {
     #[arg(long, value_name = "PERCENT", default_value_t = crate::native::plan::EARLY_PERCENT,
           value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(crate) early_timeouts: u32,
+    /// What to do about data races, of programs built by `heisenbed cc`
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = DataRacesArg::Last)]
+    pub(crate) data_races: DataRacesArg,
     /// Let the program read and print where heisenbed does, in every schedule: the report goes to
     /// stderr then. Always so with observe and perturb
     #[arg(long)]
@@ -108,6 +115,17 @@ pub(crate) enum RunStrategyArg {
     Pct,
     /// Random, weighted so that every interleaving is about as likely
     Surw,
+}
+
+/// `--data-races`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DataRacesArg {
+    /// Go on; report one as the failure where nothing else failed in the end
+    Last,
+    /// The first one is a failure as any other
+    First,
+    /// Do not look for them
+    Ignore,
 }
 
 /// Runs the subcommand.
@@ -150,6 +168,7 @@ fn try_run(
         max_steps: args.steps,
         spurious: args.spurious,
         early_percent: args.early_timeouts,
+        races: args.data_races.plan(),
         ..RunPlan::new(strategy, context.seed.unwrap_or(1), args.first)
     };
     let search = SearchPlan {
@@ -160,11 +179,14 @@ fn try_run(
         keep_going: args.keep_going,
     };
     let mut progress = Progress::new(context.quiet, "run", "schedules", schedules);
-    let found = Search::run(&mut launcher, &search, |found| {
+    let mut found = Search::run(&mut launcher, &search, |found| {
         progress.update(found.schedules);
         !context.interrupt.load(Ordering::Relaxed)
     })?;
     progress.finish();
+    let symbols = Symbols::new(launcher.maps());
+    found.accuse_races(&symbols);
+    let races = RaceList::new(&found.races, &symbols);
     let failed = match &found.failed {
         Some((plan, execution)) if controlled => {
             Some(Failed::new(&mut launcher, args, plan, execution, context)?)
@@ -184,6 +206,7 @@ fn try_run(
         args,
         program: &program,
         found: &found,
+        races: &races,
         failed: failed.as_ref(),
         reproducer,
         seed: context.seed.unwrap_or(1),
@@ -192,6 +215,16 @@ fn try_run(
         interrupted: context.interrupt.load(Ordering::Relaxed),
     };
     Ok(report.outcome(context))
+}
+
+impl DataRacesArg {
+    fn plan(self) -> RacePlan {
+        match self {
+            DataRacesArg::Last => RacePlan::LOOK,
+            DataRacesArg::First => RacePlan::FAIL,
+            DataRacesArg::Ignore => RacePlan::default(),
+        }
+    }
 }
 
 impl RunStrategyArg {
@@ -248,6 +281,7 @@ struct RunReport<'a> {
     args: &'a ProgramRunArgs,
     program: &'a UserProgram,
     found: &'a Search,
+    races: &'a RaceList,
     failed: Option<&'a Failed>,
     reproducer: Option<&'a Path>,
     seed: u64,
@@ -276,7 +310,12 @@ impl RunReport<'_> {
                 plural(found.unusable, "schedule")
             ))
         } else {
-            None
+            found.races.gave_up.map(|why| {
+                format!(
+                    "data races were not looked for to the end: {why}; --data-races ignore leaves \
+                     them out"
+                )
+            })
         };
         let verdict = if note.is_some() {
             Verdict::Inconclusive
@@ -335,6 +374,9 @@ impl RunReport<'_> {
                 grouped(found.swept)
             ));
         }
+        if let Some(why) = found.races.gave_up.filter(|_| found.failures > 0) {
+            warnings.push(format!("data races were not looked for to the end: {why}"));
+        }
         if found.outside > 0 {
             warnings.push(format!(
                 "{} were left to the system (waiting for processes or signals): what came between \
@@ -368,6 +410,8 @@ impl RunReport<'_> {
                 "thread": failure.thread,
                 "schedule": found.failed.as_ref().map(|(plan, _)| plan.index),
             })),
+            "data_races": race_report::json(self.races),
+            "distinct_data_races": self.races.count(),
             "preemptions": shown.map(|shown| shown.preempted.len()),
             "repeats": self.failed.map(|failed| failed.repeats),
             "accesses": found.accesses,
@@ -418,6 +462,8 @@ impl RunReport<'_> {
         if let Some(failed) = self.failed {
             self.write_failed(&mut text, failed);
         }
+        let shown = self.failed.and_then(|failed| failed.shown.race.as_ref());
+        race_report::write_others(&mut text, self.races, shown);
         text
     }
 

@@ -6,6 +6,7 @@ use heisenbed_runtime::protocol::{KINDS, outcome};
 use serde::{Deserialize, Serialize};
 
 use super::page::PageResult;
+use super::races::{AccusedRace, RacePlan, SeenRaces};
 use super::steps::Steps;
 
 /// One execution of a program.
@@ -25,6 +26,8 @@ pub(crate) struct Execution {
     pub(crate) threads: u32,
     /// What went wrong, if anything.
     pub(crate) failure: Option<Failure>,
+    /// The data race that is what went wrong.
+    pub(crate) race: Option<AccusedRace>,
     /// It did not follow the steps that it was to take: the thread that could not.
     pub(crate) strayed: Option<u32>,
     /// How the process ended.
@@ -113,6 +116,20 @@ impl Execution {
         }
         (!self.page.started).then(|| "it ended before `main`".to_owned())
     }
+
+    /// The same, with its first data race for a failure, if it has no other.
+    pub(super) fn failed_by_race(mut self) -> Execution {
+        if self.failure.is_none() {
+            self.race = self.seen_races().accused(&RacePlan::FAIL);
+            self.failure = self.race.as_ref().map(AccusedRace::failure);
+        }
+        self
+    }
+
+    /// The data races that showed.
+    pub(crate) fn seen_races(&self) -> &SeenRaces {
+        &self.page.races
+    }
 }
 
 impl FailureKind {
@@ -188,7 +205,7 @@ impl VisibleAction {
     }
 }
 
-fn kind_name(kind: u16) -> &'static str {
+pub(super) fn kind_name(kind: u16) -> &'static str {
     KINDS.get(usize::from(kind)).copied().unwrap_or("unknown")
 }
 

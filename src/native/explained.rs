@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use crate::numbers::plural;
 
 use super::execution::{Execution, Failure, FailureKind, VisibleAction, WaitingThread};
+use super::race_text::{RaceStory, is_of_the_archive};
 use super::symbols::{Place, Symbols};
 
 /// See the [module](self).
@@ -62,6 +63,7 @@ impl<'a> Explained<'a> {
         if let Some(failure) = &self.execution.failure {
             self.write_stack(&mut text, failure);
             self.write_waits(&mut text, failure);
+            self.write_race(&mut text);
             let _ = writeln!(text, "\n{}", self.paragraph(failure));
         }
         text
@@ -80,15 +82,24 @@ impl<'a> Explained<'a> {
         trim_line(text);
         text.push('\n');
         let rows = self.rows();
-        let hidden = rows.len().saturating_sub(FIRST_ROWS + LAST_ROWS);
+        let last = rows.len().saturating_sub(LAST_ROWS).max(FIRST_ROWS);
+        let is_hidden =
+            |number: usize, event| (FIRST_ROWS..last).contains(&number) && !self.is_racing(event);
+        let hidden = (FIRST_ROWS..last.min(rows.len()))
+            .filter(|number| is_hidden(*number, rows[*number].0))
+            .count();
         for (number, (event, row)) in rows.iter().enumerate() {
             if hidden > 0 && number == FIRST_ROWS {
                 let _ = writeln!(text, "      … {} …", plural(hidden as u64, "more action"));
             }
-            if hidden > 0 && (FIRST_ROWS..FIRST_ROWS + hidden).contains(&number) {
+            if is_hidden(number, event) {
                 continue;
             }
-            let mark = if event.after_preemption { '>' } else { ' ' };
+            let mark = match (self.is_racing(event), event.after_preemption) {
+                (true, _) => '!',
+                (false, true) => '>',
+                (false, false) => ' ',
+            };
             let indent = if columns > 1 {
                 " ".repeat(room * event.thread as usize)
             } else {
@@ -101,6 +112,9 @@ impl<'a> Explained<'a> {
                 text,
                 "\n> marks where the thread that ran before could have gone on, and did not"
             );
+        }
+        if rows.iter().any(|(event, _)| self.is_racing(event)) {
+            let _ = writeln!(text, "! marks the two accesses that nothing orders");
         }
     }
 
@@ -154,8 +168,31 @@ impl<'a> Explained<'a> {
         stack
             .iter()
             .map(|pc| self.symbols.place(*pc))
-            .find(|place| place.is_own)
+            .find(|place| place.is_own && !is_of_the_archive(place))
             .unwrap_or_else(|| self.symbols.place(pc.saturating_sub(1)))
+    }
+
+    /// Whether it is one of the two accesses of the race that is the failure.
+    fn is_racing(&self, event: &VisibleAction) -> bool {
+        let watched = self.execution.seen_races().watched;
+        self.execution.race.is_some()
+            && watched.iter().flatten().any(|number| {
+                self.events
+                    .get(*number)
+                    .is_some_and(|one| std::ptr::eq(one, event))
+            })
+    }
+
+    fn write_race(&self, text: &mut String) {
+        if let Some(accused) = &self.execution.race {
+            let story = RaceStory {
+                execution: self.execution,
+                events: self.events,
+                symbols: self.symbols,
+                names: &self.names,
+            };
+            story.write(text, accused);
+        }
     }
 
     fn write_stack(&self, text: &mut String, failure: &Failure) {

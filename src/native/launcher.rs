@@ -20,9 +20,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use thiserror::Error;
 
 use super::execution::{Execution, ExitKind, VisibleAction, failure_of};
+use super::forgiven::Forgiven;
 use super::page::{Page, PageResult};
 use super::plan::RunPlan;
 use super::program::UserProgram;
+use super::races::{AccusedRace, CodeMap};
 
 /// A started program.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub(crate) struct Launcher {
     stderr: Option<File>,
     timeout: Duration,
     maps: String,
+    code: CodeMap,
+    forgiven: Forgiven,
     /// Where the runtime was written to; removed at the end.
     _library: tempfile::TempDir,
 }
@@ -151,6 +155,8 @@ impl Launcher {
             stderr,
             timeout: options.timeout,
             maps: String::new(),
+            code: CodeMap::default(),
+            forgiven: Forgiven::new(""),
             _library: library,
             server,
         };
@@ -166,6 +172,8 @@ impl Launcher {
         }
         launcher.maps =
             std::fs::read_to_string(format!("/proc/{}/maps", launcher.pid)).unwrap_or_default();
+        launcher.code = CodeMap::new(&launcher.maps);
+        launcher.forgiven = Forgiven::new(&launcher.maps);
         Ok(launcher)
     }
 
@@ -234,10 +242,21 @@ impl Launcher {
         } else if sleeps && !page.waits_outside && plan.strategy.is_controlled() {
             page.unusable = Some(UNCONTROLLED_WAIT.to_owned());
         }
+        if page.unusable.is_none() && plan.races.look {
+            page.races = self.page.races(&self.code)?;
+            self.forgiven.take_from(&mut page.races);
+        }
         let status = exit_kind(ended.status);
         let stdout = tail(self.stdout.as_ref())?;
         let stderr = tail(self.stderr.as_ref())?;
         let (steps, preempted) = self.page.taken(&page)?;
+        let failure = failure_of(&page, status, timed_out, &stderr);
+        // Whatever else went wrong is the failure.
+        let ended_well = failure.is_none() && page.outcome == wire::outcome::RUNNING;
+        let race = page
+            .races
+            .accused(&plan.races)
+            .filter(|_| ended_well && page.unusable.is_none());
         let strayed = (page.outcome == wire::outcome::STRAYED).then(|| page.culprit.unwrap_or(0));
         Ok(Execution {
             index: plan.index,
@@ -246,7 +265,8 @@ impl Launcher {
             step_count: page.steps,
             thread_steps: self.page.thread_steps(&page)?,
             threads: page.threads,
-            failure: failure_of(&page, status, timed_out, &stderr),
+            failure: failure.or_else(|| race.as_ref().map(AccusedRace::failure)),
+            race,
             strayed,
             status,
             outside: page.outside,

@@ -5,18 +5,22 @@
 //! [`page`] that both share, and reads back an [`Execution`]: who took each step, what was done,
 //! and how it ended. A [`Search`] makes plans until one fails; [`minimise`] takes preemptions out
 //! of the failing schedule; a [`RunReproducer`] keeps it. [`Symbols`] gives addresses their names
-//! and source lines, and [`Explained`] tells the story of a failure.
+//! and source lines, and [`Explained`] tells the story of a failure. Data races hide no other
+//! failure: [`races`] keeps them until it is known that there is none.
 //!
 //! What runs here is not trusted: it may crash, hang, or write into the page. Each costs one
 //! schedule and a clear word.
 
 pub(crate) mod execution;
 pub(crate) mod explained;
+mod forgiven;
 pub(crate) mod launcher;
 pub(crate) mod minimise;
 pub(crate) mod page;
 pub(crate) mod plan;
 pub(crate) mod program;
+pub(crate) mod race_text;
+pub(crate) mod races;
 pub(crate) mod reproducer;
 pub(crate) mod search;
 pub(crate) mod steps;

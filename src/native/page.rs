@@ -10,6 +10,7 @@ use rustix::fs::MemfdFlags;
 
 use super::execution::{VisibleAction, WaitingThread};
 use super::plan::{RunPlan, RunStrategy};
+use super::races::{CodeMap, SeenRaces};
 use super::steps::Steps;
 
 /// See the [module](self).
@@ -38,6 +39,7 @@ pub(crate) struct PageResult {
     pub(super) crash: Vec<u64>,
     pub(super) text: String,
     pub(super) waits: Vec<WaitingThread>,
+    pub(super) races: SeenRaces,
     /// Why nothing of this is to be believed.
     pub(super) unusable: Option<String>,
 }
@@ -73,6 +75,8 @@ impl Page {
             decisions.extend(count.to_le_bytes());
         }
         self.file.write_all_at(&decisions, wire::AT_DECISIONS)?;
+        self.file
+            .write_all_at(&plan.races.bytes(), wire::AT_RACES)?;
         self.file
             .write_all_at(&[0; wire::RESULT_WAITS], wire::AT_RESULT)
     }
@@ -143,11 +147,25 @@ impl Page {
                 .map(|at| bytes.u64(wire::RESULT_CRASH + 8 * at as usize))
                 .collect(),
             text: String::from_utf8_lossy(text).into_owned(),
+            races: SeenRaces::default(),
             unusable: None,
             waits: (0..waiting)
                 .map(|at| waiting_at(&bytes, wire::RESULT_WAITS + at * wire::WAITING_BYTES))
                 .collect(),
         })
+    }
+
+    /// The data races that showed.
+    pub(super) fn races(&self, code: &CodeMap) -> io::Result<SeenRaces> {
+        let mut bytes = vec![0; wire::RACES_LIST];
+        self.file.read_exact_at(&mut bytes, wire::AT_RACES)?;
+        let count = Bytes(&bytes).u32(wire::RACES_STOPPED + 4) as usize;
+        let count = count.min(wire::MAX_RACES);
+        if count > 0 {
+            bytes.resize(wire::RACES_LIST + count * wire::RACE_BYTES, 0);
+            self.file.read_exact_at(&mut bytes, wire::AT_RACES)?;
+        }
+        Ok(SeenRaces::parse(&bytes, code))
     }
 
     /// Who took the steps, and the runs that began by a preemption. Less than all, if there were

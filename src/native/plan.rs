@@ -2,6 +2,7 @@
 
 use heisenbed_runtime::protocol::{flag, mode, strategy};
 
+use super::races::RacePlan;
 use super::steps::Steps;
 
 /// How a program's threads are scheduled.
@@ -91,6 +92,8 @@ pub(crate) struct RunPlan {
     pub(crate) expected: Vec<u64>,
     /// Where virtual time begins: nanoseconds since 1970.
     pub(crate) start_time_ns: u64,
+    /// How data races are treated.
+    pub(crate) races: RacePlan,
 }
 
 /// How often a timed wait ends early where nothing else was asked for.
@@ -115,6 +118,7 @@ impl RunPlan {
             expected_steps: 100,
             expected: Vec::new(),
             start_time_ns: START_TIME_NS,
+            races: RacePlan::default(),
         }
     }
 

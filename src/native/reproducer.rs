@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::execution::{Execution, Failure, FailureKind};
 use super::plan::{RunPlan, RunStrategy};
 use super::program::{UserProgram, UserProgramError};
+use super::races::RacePlan;
 use super::steps::Steps;
 
 /// See the [module](self).
@@ -76,6 +77,9 @@ pub(crate) struct ExpectedFailure {
     pub(crate) summary: String,
     /// How many preemptions it takes.
     pub(crate) preemptions: u64,
+    /// Of a data race: where both accesses are, in alphabetical order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) race: Option<[String; 2]>,
 }
 
 /// Why a file is no reproducer of a run.
@@ -139,6 +143,10 @@ impl RunReproducer {
                 failure: failure.kind,
                 summary: failure.summary.clone(),
                 preemptions: execution.preempted.len() as u64,
+                race: execution
+                    .race
+                    .as_ref()
+                    .and_then(|accused| Some(accused.text.as_ref()?.places())),
             },
         }
     }
@@ -186,7 +194,12 @@ impl RunReproducer {
     /// The plan that gives the schedule again.
     pub(crate) fn plan(&self) -> RunPlan {
         let schedule = &self.schedule;
+        let races = match self.expect.failure {
+            FailureKind::DataRace => RacePlan::FAIL,
+            _ => RacePlan::default(),
+        };
         RunPlan {
+            races,
             spurious: schedule.spurious,
             start_time_ns: schedule.start_time_ns,
             max_steps: schedule.max_steps,

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 use super::execution::Execution;
 use super::launcher::{LaunchError, Launcher};
 use super::plan::{RunPlan, RunStrategy};
+use super::race_text;
+use super::races::{RacePlan, RaceTally};
+use super::symbols::Symbols;
 
 /// What is searched for, and how long.
 #[derive(Clone, Debug)]
@@ -48,6 +51,8 @@ pub(crate) struct Search {
     pub(crate) swept: u64,
     /// Loads and stores that were seen.
     pub(crate) accesses: u64,
+    /// Data races that were seen.
+    pub(crate) races: RaceTally,
     /// All that were asked for were drawn.
     pub(crate) complete: bool,
     /// How long it took.
@@ -115,6 +120,18 @@ impl Search {
         Ok(found)
     }
 
+    /// Once it is over: where nothing else failed, the first data race is the failure.
+    pub(crate) fn accuse_races(&mut self, symbols: &Symbols) {
+        if let Some((plan, execution)) = self.races.first.take().filter(|_| self.failures == 0) {
+            self.failures = self.races.schedules;
+            self.failed = Some((plan, execution.failed_by_race()));
+        }
+        if let Some((plan, execution)) = &mut self.failed {
+            race_text::name(execution, symbols);
+            plan.races = RacePlan::of(execution);
+        }
+    }
+
     /// Whether it failed.
     fn add(&mut self, plan: &RunPlan, execution: Execution) -> bool {
         self.steps += execution.step_count;
@@ -130,6 +147,7 @@ impl Search {
             return false;
         }
         self.schedules += 1;
+        self.races.add(plan, &execution);
         let failed = execution.failure.is_some();
         if failed {
             self.failures += 1;

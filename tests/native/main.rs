@@ -6,4 +6,5 @@ mod programs;
 mod features;
 mod hostile;
 mod planted;
+mod races;
 mod reproducers;

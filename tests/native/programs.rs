@@ -62,20 +62,40 @@ fn build(name: &str, env: &[(&str, &str)]) -> PathBuf {
     std::fs::create_dir_all(&out).unwrap();
     let lock = std::fs::File::create(out.join(".lock")).unwrap();
     lock.lock().unwrap();
-    let mut command = Command::new("sh");
-    command.arg(folder().join("build.sh")).arg(&out);
-    if name != "plain" {
-        let table = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/benches/native/programs/programs.toml"
+    let make = |arguments: &[String]| {
+        let output = Command::new("sh")
+            .arg(folder().join("build.sh"))
+            .arg(&out)
+            .args(arguments)
+            .envs(env.iter().copied())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
         );
-        command.arg(table);
+    };
+    if name == "plain" {
+        make(&[]);
+        return out;
     }
-    let output = command.envs(env.iter().copied()).output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
+    let measured = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/benches/native/programs/programs.toml"
+    );
+    make(&[measured.to_owned()]);
+    // Of ours those that are about loads and stores.
+    let ours = [rows("planted"), rows("ordered")].concat();
+    let ours = ours
+        .into_iter()
+        .filter(|row| row.instrumented)
+        .map(|row| row.name);
+    make(
+        &[path(&folder(), "programs.toml")]
+            .into_iter()
+            .chain(ours)
+            .collect::<Vec<_>>(),
     );
     out
 }

@@ -16,6 +16,8 @@ use super::super::terminal_style;
 use crate::native::launcher::{LaunchOptions, ProgramOutput};
 use crate::native::minimise::minimise;
 use crate::native::plan::RunStrategy;
+use crate::native::race_text::{self, RaceText};
+use crate::native::races::{RaceFails, RacePlan};
 use crate::native::{
     Execution, Explained, LaunchError, Launcher, RunPlan, RunReproducer, Symbols, UserProgram,
 };
@@ -55,6 +57,7 @@ fn try_replay(
         strict: !adapt,
         ..reproducer.plan()
     };
+    let plan = with_expected_race(&mut launcher, &reproducer, plan)?;
     let (execution, story) = show(&mut launcher, &plan)?;
     let difference = difference(&reproducer, &execution);
     let mut stderr = String::new();
@@ -129,8 +132,16 @@ fn difference(reproducer: &RunReproducer, execution: &Execution) -> Option<Strin
             plural(execution.step_count, "step")
         ));
     }
+    let places = execution
+        .race
+        .as_ref()
+        .and_then(|accused| Some(accused.text.as_ref()?.places()));
     match &execution.failure {
-        Some(failure) if failure.kind == expected => None,
+        Some(failure) if failure.kind == expected && reproducer.expect.race == places => None,
+        Some(failure) if failure.kind == expected => Some(format!(
+            "it has a data race elsewhere: {}; {} was recorded",
+            failure.summary, reproducer.expect.summary
+        )),
         Some(failure) => Some(format!(
             "it failed otherwise: {} ({}), not {expected}",
             failure.kind, failure.summary
@@ -140,6 +151,32 @@ fn difference(reproducer: &RunReproducer, execution: &Execution) -> Option<Strin
             reproducer.expect.summary
         )),
     }
+}
+
+/// The plan, with the race that is expected for the only one that counts; any, where that one does
+/// not show.
+fn with_expected_race(
+    launcher: &mut Launcher,
+    reproducer: &RunReproducer,
+    plan: RunPlan,
+) -> Result<RunPlan, LaunchError> {
+    let Some(expected) = &reproducer.expect.race else {
+        return Ok(plan);
+    };
+    let execution = launcher.run(&plan)?;
+    let symbols = Symbols::new(launcher.maps());
+    let found = execution
+        .seen_races()
+        .races
+        .iter()
+        .find(|race| RaceText::new(race, &symbols).places() == *expected);
+    Ok(RunPlan {
+        races: RacePlan {
+            fails: found.map_or(RaceFails::Any, |race| RaceFails::Only(race.pair())),
+            ..plan.races
+        },
+        ..plan
+    })
 }
 
 fn launch(
@@ -160,12 +197,19 @@ pub(super) fn show(
     launcher: &mut Launcher,
     plan: &RunPlan,
 ) -> Result<(Execution, String), LaunchError> {
-    let execution = launcher.run(&RunPlan {
+    let plan = RunPlan {
         stacks: true,
         ..plan.clone()
-    })?;
+    };
+    let mut execution = launcher.run(&plan)?;
+    // When its accesses are is known now.
+    if let Some(accused) = &execution.race {
+        let races = plan.races.watching(&accused.race);
+        execution = launcher.run(&RunPlan { races, ..plan })?;
+    }
     let events = launcher.events(&execution)?;
     let symbols = Symbols::new(launcher.maps());
+    race_text::name(&mut execution, &symbols);
     let width = terminal_style::width().unwrap_or(WIDTH);
     let story = Explained::new(&execution, &events, &symbols).render(width);
     Ok((execution, story))
@@ -188,8 +232,9 @@ fn try_shrink(
 ) -> Result<CommandOutcome, Box<dyn std::error::Error>> {
     let reproducer = RunReproducer::read(path)?;
     let (program, mut launcher) = launch(&reproducer)?;
-    let plan = reproducer.plan();
-    let execution = launcher.run(&plan)?;
+    let plan = with_expected_race(&mut launcher, &reproducer, reproducer.plan())?;
+    let mut execution = launcher.run(&plan)?;
+    race_text::name(&mut execution, &Symbols::new(launcher.maps()));
     if let Some(difference) = difference(&reproducer, &execution) {
         return Ok(CommandOutcome::undecided(
             format!("{}: {difference}", path.display()),
