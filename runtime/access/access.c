@@ -19,6 +19,8 @@ static access_function visible;
 __attribute__((constructor(101))) static void find_runtime(void)
 {
     visible = (access_function)dlsym(RTLD_DEFAULT, "hb_access_v1");
+    if (visible)
+        visible(HB_K_NONE, NULL, 0, 0);
 }
 
 #define PC ((uint64_t)(uintptr_t)__builtin_return_address(0))

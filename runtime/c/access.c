@@ -83,9 +83,18 @@ static bool is_load(unsigned kind) { return kind == HB_K_READ || kind == HB_K_AT
 
 HB_HOOK void hb_access_v1(unsigned kind, void *address, unsigned size, uint64_t pc)
 {
+    if (kind == HB_K_NONE) { /* A file of the program says that its accesses are seen. */
+        if (hb.exploring)
+            hb.exploration->instrumented++;
+        return;
+    }
     struct hb_thread *me = hb_controlled();
     if (!me)
         return;
+    if (hb.exploring) {
+        hb_explore_access(me, kind, address, size, pc);
+        return;
+    }
     bool atomic = kind != HB_K_READ && kind != HB_K_WRITE;
     uint64_t at = (uint64_t)(uintptr_t)address;
     bool waits = false;

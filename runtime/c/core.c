@@ -40,7 +40,9 @@ enum hb_turn hb_turn(struct hb_thread *me, struct hb_action action)
     me->next = action;
     me->early = false;
     if (action.deadline != HB_NEVER || action.spurious)
-        me->early = hb_sampler_bits() % 100 < hb.config->early_percent;
+        me->early = hb.exploring || hb_sampler_bits() % 100 < hb.config->early_percent;
+    if (hb.exploring)
+        hb_explore_asks(me);
     if (hb.config->flags & HB_STACKS)
         me->depth = (uint32_t)hb_stack(me->frames, HB_MAX_FRAMES);
     choose(me);
@@ -51,13 +53,15 @@ enum hb_turn hb_turn(struct hb_thread *me, struct hb_action action)
 void hb_after(struct hb_thread *me, uint16_t kind, void *address, uint64_t pc, uint32_t value)
 {
     hb_record(me, kind, address, pc, value);
-    struct hb_action action = {.kind = kind, .address = address, .pc = pc, .deadline = HB_NEVER};
+    struct hb_action action = {
+        .kind = kind, .address = address, .pc = pc, .deadline = HB_NEVER, .after = true};
     hb_turn(me, action);
 }
 
 void hb_let_others(struct hb_thread *me, uint16_t kind, uint64_t pc)
 {
-    me->yielded = true;
+    me->yielded = !hb.exploring;
+    me->polite = true;
     hb_sampler_falls(me->id);
     hb_record(me, kind, NULL, pc, 0);
     struct hb_action action = {.kind = kind, .pc = pc, .deadline = HB_NEVER};
@@ -79,6 +83,7 @@ void hb_count(struct hb_thread *me)
 
 void hb_finish(struct hb_thread *me)
 {
+    hb_before(me, HB_K_END, me, NULL, 0);
     hb_record(me, HB_K_END, me, 0, 0);
     me->finished = true;
     choose(me);
@@ -87,6 +92,8 @@ void hb_finish(struct hb_thread *me)
 void hb_record(struct hb_thread *me, uint16_t kind, void *address, uint64_t pc, uint32_t value)
 {
     struct hb_result *result = hb.result;
+    if (hb.exploring)
+        hb_explore_record(me, kind, address);
     uint32_t at = result->events++;
     if (at >= HB_MAX_EVENTS)
         return;
@@ -117,6 +124,8 @@ static void choose(struct hb_thread *me)
 {
     static uint32_t able[HB_MAX_THREADS];
     uint32_t count, waiting_politely;
+    if (hb.exploring && hb.decision_left == 0 && hb.decision >= hb.config->decisions)
+        hb.following = false;
 again:
     count = waiting_politely = 0;
     if (hb.result->steps >= hb.config->max_steps)
@@ -148,7 +157,9 @@ again:
     }
     hb.preempts = false;
     for (uint32_t at = 0; at < count; at++)
-        hb.preempts |= able[at] == me->id && !me->yielded;
+        hb.preempts |= able[at] == me->id && !me->yielded && !(hb.exploring && me->polite);
+    if (hb.exploring)
+        hb_explore_step(&hb.threads[next], able, count, hb.preempts);
     hb.preempts &= next != me->id;
     hb.mark |= hb.preempts;
     go(&hb.threads[next]);
@@ -208,8 +219,9 @@ static void go(struct hb_thread *thread)
             !(next->kind == HB_K_READ && waiting->next.kind == HB_K_READ))
             hb_sampler_depends(other);
     }
-    thread->yielded = false;
-    hb.now += 1000;
+    thread->yielded = thread->polite = false;
+    /* Where steps are exchanged, a clock that counts them would tell. */
+    hb.now += hb.exploring ? 0 : 1000;
 }
 
 /* The thread that the sampler picks of those that can go on. */
@@ -217,6 +229,8 @@ static uint32_t draw(struct hb_thread *me, const uint32_t *able, uint32_t count)
 {
     if (count == 0)
         return nobody_is_ready(me);
+    if (hb.exploring)
+        return hb_explore_pick(able, count, me->id);
     return count == 1 ? able[0] : hb_sampler_pick(able, count, me->id);
 }
 
@@ -276,6 +290,7 @@ static uint32_t nobody_is_ready(struct hb_thread *me)
             hb_end(HB_DEADLOCK, me, "");
         /* Something from outside: a descriptor, or a call that was left to the system. */
         hb_note_waiting();
+        hb_explore_limit(HB_L_OUTSIDE);
         hb.result->waits_outside = 1;
         struct pollfd fds[64];
         uint32_t owners[64], polled = 0, inside = 0;
@@ -461,6 +476,9 @@ struct hb_object *hb_object(void *address)
 /* The object ends: what has its address next is another one. */
 void hb_forget(void *address)
 {
+    struct hb_thread *me = hb.exploring ? hb_controlled() : NULL;
+    if (me)
+        hb_before(me, HB_K_DESTROY, address, NULL, HB_PC);
     struct hb_object *object = hb_find(address);
     if (object)
         *object = (struct hb_object){

@@ -105,6 +105,7 @@ static void serve(int control)
     hb.decisions = (struct hb_decision *)(base + HB_AT_DECISIONS);
     hb.events = (struct hb_event *)(base + HB_AT_EVENTS);
     hb.stacks = (uint64_t (*)[HB_MAX_FRAMES])(base + HB_AT_STACKS);
+    hb.exploration = (struct hb_exploration *)(base + HB_AT_EXPLORATION);
     if (hb.config->magic != HB_MAGIC || hb.config->version != HB_VERSION)
         _exit(88);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -203,6 +204,7 @@ static void begin(const int *fds)
         hb_sampler_begin(hb.config->strategy, hb.config->seed, hb.config->index,
                          hb.config->depth, hb.config->expected_steps, hb.expected);
         hb_begin_main();
+        hb_explore_begin();
     } else {
         extern void hb_observe_thread(void);
         hb_observe_thread();

@@ -9,7 +9,7 @@ static void fill(unsigned char *bytes, size_t length)
     uint64_t word = 0;
     for (size_t at = 0; at < length; at++) {
         if (at % 8 == 0)
-            word = hb_sampler_bits();
+            word = hb.exploring ? hb_explore_bits(hb_self) : hb_sampler_bits();
         bytes[at] = (unsigned char)(word >> (at % 8 * 8));
     }
 }

@@ -87,6 +87,7 @@ HB_HOOK int pthread_create(pthread_t *handle, const pthread_attr_t *attributes,
     }
     if (!me)
         return REAL(pthread_create)(handle, attributes, start, argument);
+    hb_before(me, HB_K_CREATE, NULL, NULL, pc);
     struct hb_thread *made = hb_new_thread(me);
     made->start = start;
     made->argument = argument;
@@ -104,6 +105,8 @@ HB_HOOK int pthread_create(pthread_t *handle, const pthread_attr_t *attributes,
         return result;
     }
     *handle = made->handle;
+    if (hb.exploring)
+        hb_explore_pending(made);
     hb_after(me, HB_K_CREATE, made, pc, made->id);
     return 0;
 }
@@ -194,6 +197,7 @@ HB_HOOK int pthread_detach(pthread_t handle)
     struct hb_thread *me = hb_controlled();
     struct hb_thread *other = me ? find_thread(handle) : NULL;
     if (other) {
+        hb_before(me, HB_K_DETACH, other, NULL, HB_PC);
         other->detached = true;
         hb_record(me, HB_K_DETACH, other, HB_PC, 0);
     }
@@ -206,6 +210,7 @@ HB_HOOK int pthread_cancel(pthread_t handle)
     struct hb_thread *other = me ? find_thread(handle) : NULL;
     if (!other || other == me)
         return REAL(pthread_cancel)(handle);
+    hb_before(me, HB_K_CANCEL, other, NULL, HB_PC);
     if (other->finished)
         return 0;
     /* The real request first: then the thread meets it where it next asks for cancellation. */

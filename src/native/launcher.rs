@@ -211,6 +211,11 @@ impl Launcher {
             .map_err(system("shared memory"))
     }
 
+    /// What it shares with the program.
+    pub(super) fn page(&self) -> &Page {
+        &self.page
+    }
+
     /// What was done in the last execution.
     pub(crate) fn events(&self, execution: &Execution) -> Result<Vec<VisibleAction>, LaunchError> {
         self.page

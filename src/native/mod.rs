@@ -11,6 +11,7 @@
 //! schedule and a clear word.
 
 pub(crate) mod execution;
+pub(crate) mod exhaustive;
 pub(crate) mod explained;
 pub(crate) mod launcher;
 pub(crate) mod minimise;

@@ -73,6 +73,9 @@ impl Page {
             decisions.extend(count.to_le_bytes());
         }
         self.file.write_all_at(&decisions, wire::AT_DECISIONS)?;
+        if plan.every_action {
+            super::exhaustive::record::prepare(&self.file, plan)?;
+        }
         self.file
             .write_all_at(&[0; wire::RESULT_WAITS], wire::AT_RESULT)
     }

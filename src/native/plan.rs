@@ -24,6 +24,8 @@ pub(crate) enum RunStrategy {
     Urw,
     /// Whoever runs goes on as long as it can; then the lowest.
     First,
+    /// Every schedule that differs.
+    Exhaustive,
 }
 
 impl RunStrategy {
@@ -37,6 +39,7 @@ impl RunStrategy {
             RunStrategy::Pct { .. } => "pct",
             RunStrategy::Urw => "surw",
             RunStrategy::First => "first",
+            RunStrategy::Exhaustive => "exhaustive",
         }
     }
 
@@ -55,7 +58,10 @@ impl RunStrategy {
 
     pub(super) fn number(self) -> u32 {
         match self {
-            RunStrategy::Observe | RunStrategy::Perturb | RunStrategy::First => strategy::FIRST,
+            RunStrategy::Observe
+            | RunStrategy::Perturb
+            | RunStrategy::First
+            | RunStrategy::Exhaustive => strategy::FIRST,
             RunStrategy::Random => strategy::RANDOM,
             RunStrategy::Pos => strategy::POS,
             RunStrategy::Pct { .. } => strategy::PCT,
@@ -91,6 +97,10 @@ pub(crate) struct RunPlan {
     pub(crate) expected: Vec<u64>,
     /// Where virtual time begins: nanoseconds since 1970.
     pub(crate) start_time_ns: u64,
+    /// Each action is a choice, and what it touches is told: for an exhaustive search.
+    pub(crate) every_action: bool,
+    /// With that: threads that do not go on from the last of `steps` on, a bit each.
+    pub(crate) asleep: u64,
 }
 
 /// How often a timed wait ends early where nothing else was asked for.
@@ -115,6 +125,8 @@ impl RunPlan {
             expected_steps: 100,
             expected: Vec::new(),
             start_time_ns: START_TIME_NS,
+            every_action: false,
+            asleep: 0,
         }
     }
 
@@ -124,6 +136,7 @@ impl RunPlan {
             strategy: RunStrategy::First,
             steps,
             strict: true,
+            asleep: 0,
             ..self.clone()
         }
     }
@@ -134,5 +147,6 @@ impl RunPlan {
             | bit(self.spurious, flag::SPURIOUS)
             | bit(self.strict, flag::STRICT)
             | bit(self.strategy.is_controlled(), flag::PIN)
+            | bit(self.every_action, flag::EXPLORE)
     }
 }

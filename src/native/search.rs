@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::execution::Execution;
+use super::exhaustive::Exhausted;
 use super::launcher::{LaunchError, Launcher};
 use super::plan::{RunPlan, RunStrategy};
 
@@ -50,6 +51,8 @@ pub(crate) struct Search {
     pub(crate) accesses: u64,
     /// All that were asked for were drawn.
     pub(crate) complete: bool,
+    /// Where all were to be run: how that went.
+    pub(crate) exhausted: Option<Exhausted>,
     /// How long it took.
     pub(crate) elapsed: Duration,
 }
@@ -116,7 +119,7 @@ impl Search {
     }
 
     /// Whether it failed.
-    fn add(&mut self, plan: &RunPlan, execution: Execution) -> bool {
+    pub(super) fn add(&mut self, plan: &RunPlan, execution: Execution) -> bool {
         self.steps += execution.step_count;
         self.threads = self.threads.max(execution.threads);
         self.longest = self.longest.max(execution.step_count);
