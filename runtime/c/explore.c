@@ -18,7 +18,8 @@
 #include <sys/mman.h>
 
 /* So many actions in a row that bring nothing new are a loop that waits for others. */
-#define PATIENCE 8
+#define PATIENCE_PLAIN 16
+#define PATIENCE_ATOMIC 8
 #define PATIENCE_POLITE 2
 #define ROUNDS 8
 /* After so many steps another thread goes on, if none of them must be preferred. */
@@ -299,27 +300,22 @@ static uint64_t value_at(const struct hb_action *action)
     return value;
 }
 
-/* Whether something comes of it, so that doing it again is no waiting. */
+/* Whether something may come of it, so that doing it again is no waiting: all but to look, to try
+ * in vain, and to let others go. */
 static bool gets_on(const struct hb_action *action)
 {
     switch (action->kind) {
-    case HB_K_WRITE:
-    case HB_K_ATOMIC_STORE:
-    case HB_K_CREATE:
-    case HB_K_SIGNAL:
-    case HB_K_BROADCAST:
-    case HB_K_SEM_POST:
-    case HB_K_FUTEX_WAKE:
-    case HB_K_SEND:
-        return true;
-    case HB_K_LOCK:
-    case HB_K_READ_LOCK:
-    case HB_K_WRITE_LOCK:
-    case HB_K_SPIN_LOCK:
-    case HB_K_ONCE:
+    case HB_K_READ:
+    case HB_K_ATOMIC_LOAD:
+    case HB_K_ATOMIC_UPDATE:
+    case HB_K_FENCE:
+    case HB_K_YIELD:
+    case HB_K_SLEEP:
+    case HB_K_TRY_LOCK:
+    case HB_K_POLL:
         return false;
     default:
-        return action->can && action->deadline == HB_NEVER;
+        return action->deadline == HB_NEVER && (action->can || action->kind != HB_K_SEM_WAIT);
     }
 }
 
@@ -348,7 +344,10 @@ void hb_explore_asks(struct hb_thread *me)
         rounds[id][at].value = value;
         rounds[id][at].strangers = strangers;
         bool polite = next->kind == HB_K_YIELD || next->deadline != HB_NEVER;
-        me->yielded |= same && stale[id] >= (polite ? PATIENCE_POLITE : PATIENCE);
+        uint32_t patience = polite                      ? PATIENCE_POLITE
+                            : next->kind == HB_K_READ ? PATIENCE_PLAIN
+                                                      : PATIENCE_ATOMIC;
+        me->yielded |= same && stale[id] >= patience;
         return;
     }
     stale[id] = 0;

@@ -44,10 +44,11 @@ static void *run_thread(void *argument)
     me->tid = (int)hb_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0);
     if (hb.mode != HB_CONTROL)
         return me->start(me->argument);
-    extern void hb_alternate_stack(void);
-    hb_alternate_stack();
     hb_first_turn(me);
     hb_self = me;
+    /* In its turn: where memory is mapped depends on who maps first. */
+    extern void hb_alternate_stack(void);
+    hb_alternate_stack();
     pthread_setspecific(end_key, me);
     hb_record(me, HB_K_START, me, (uint64_t)(uintptr_t)me->start, 0);
     me->next.kind = HB_K_NONE;
