@@ -86,6 +86,8 @@ void hb_finish(struct hb_thread *me)
     hb_before(me, HB_K_END, me, NULL, 0);
     hb_record(me, HB_K_END, me, 0, 0);
     me->finished = true;
+    if (hb.exploring)
+        hb_explore_ends(me);
     choose(me);
 }
 
@@ -356,6 +358,8 @@ static void wait_for_turn(struct hb_thread *me)
     while (!__atomic_load_n(&me->turn, __ATOMIC_ACQUIRE))
         hb_syscall(SYS_futex, (long)&me->turn, FUTEX_WAIT_PRIVATE, 0, 0, 0, 0);
     __atomic_store_n(&me->turn, 0, __ATOMIC_RELAXED);
+    if (hb.exploring)
+        hb_explore_settle();
 }
 
 /* A thread that was just made waits for its first turn. */

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 /* So many actions in a row that bring nothing new are a loop that waits for others. */
 #define PATIENCE_PLAIN 16
@@ -287,6 +288,33 @@ uint32_t hb_explore_pick(const uint32_t *able, uint32_t count, uint32_t who_ran)
     if (best == HB_NOBODY)
         hb_end(HB_ASLEEP, NULL, "");
     return best;
+}
+
+/* ---- Threads that end ---- */
+
+static int ending;
+
+void hb_explore_ends(const struct hb_thread *me) { ending = me->tid; }
+
+/* A thread that has ended gives back memory on its way out: only then does the next one go on, so
+ * that what that one gets is the same each time. Not for ever: a destructor may come yet that waits
+ * for something. */
+void hb_explore_settle(void)
+{
+    if (!ending)
+        return;
+    long process = hb_syscall(SYS_getpid, 0, 0, 0, 0, 0, 0);
+    for (int round = 0; round < 2000; round++) {
+        if (hb_syscall(SYS_tgkill, process, ending, 0, 0, 0, 0) < 0)
+            break;
+        if (round < 200) {
+            hb_syscall(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+        } else {
+            struct timespec span = {.tv_nsec = 50000};
+            hb_syscall(SYS_nanosleep, (long)&span, 0, 0, 0, 0, 0);
+        }
+    }
+    ending = 0;
 }
 
 /* ---- Loops that wait for others ---- */

@@ -196,6 +196,8 @@ void hb_explore_record(struct hb_thread *me, uint16_t kind, void *address);
 void hb_explore_access(struct hb_thread *me, unsigned kind, void *address, uint64_t size,
                        uint64_t pc);
 void hb_explore_limit(uint32_t limit);
+void hb_explore_ends(const struct hb_thread *me);
+void hb_explore_settle(void);
 uint64_t hb_explore_bits(struct hb_thread *me);
 
 /* An action that never waits is about to be taken: in an exhaustive search others may come before

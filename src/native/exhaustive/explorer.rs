@@ -21,6 +21,7 @@ use super::step::{Explorable, ExploredRun, ExploredStep, ScheduleEnd, Threads, e
 #[derive(Debug)]
 pub(crate) struct Explorer {
     ordered: Ordered,
+    blind: bool,
     nodes: Vec<Node>,
     begun: bool,
     /// Schedules that were run.
@@ -56,6 +57,7 @@ impl Explorer {
     pub(crate) fn new(blind: bool) -> Explorer {
         Explorer {
             ordered: Ordered::new(blind),
+            blind,
             nodes: Vec::new(),
             begun: false,
             runs: 0,
@@ -109,7 +111,10 @@ impl Explorer {
         self.ordered.truncate(deepest);
         let node = self.nodes.last_mut()?;
         let thread = each(node.left()).next()?;
-        let asleep = node.asleep | node.done;
+        let asleep = match self.blind {
+            true => 0,
+            false => node.asleep | node.done,
+        };
         node.done |= only(thread);
         let mut prefix: Vec<u32> = self
             .ordered

@@ -125,7 +125,7 @@ impl Explorable for ProgramRuns<'_> {
             outcome::ASLEEP => ScheduleEnd::Asleep,
             _ => ScheduleEnd::Whole,
         };
-        let Some(told) = told else {
+        let Some(mut told) = told else {
             self.limits.insert(record::WROTE_OVER.to_owned());
             self.last = Some((plan, execution, ScheduleEnd::Useless));
             return Ok(ExploredRun {
@@ -136,12 +136,17 @@ impl Explorable for ProgramRuns<'_> {
         };
         self.note(&execution, told.limits);
         self.instrumented = self.instrumented.max(told.instrumented);
-        if *self.alone.get_or_insert(told.alone) != told.alone {
+        if told.gaps {
+            end = ScheduleEnd::Useless;
+        } else if *self.alone.get_or_insert(told.alone) != told.alone {
             self.note_strayed();
             end = ScheduleEnd::Useless;
         }
         let shown = RunPlan { asleep: 0, ..plan };
         self.last = Some((shown, execution, end));
+        if told.gaps {
+            told.steps.clear();
+        }
         Ok(ExploredRun {
             steps: told.steps,
             pending: told.pending,
