@@ -392,11 +392,16 @@ HB_HOOK sighandler_t signal(int number, sighandler_t handler)
 }
 
 /* A stack that has overflown leaves no room for a handler. */
-void hb_alternate_stack(void)
+void *hb_alternate_space(void)
 {
     void *space = mmap(NULL, ALTERNATE, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (space == MAP_FAILED)
+    return space == MAP_FAILED ? NULL : space;
+}
+
+void hb_alternate_stack(void *space)
+{
+    if (!space)
         return;
     stack_t stack = {.ss_sp = space, .ss_size = ALTERNATE};
     sigaltstack(&stack, NULL);
@@ -404,7 +409,7 @@ void hb_alternate_stack(void)
 
 static void catch_signals(void)
 {
-    hb_alternate_stack();
+    hb_alternate_stack(hb_alternate_space());
     for (size_t at = 0; at < sizeof FATAL / sizeof *FATAL; at++) {
         struct sigaction before, own = {.sa_sigaction = on_crash,
                                         .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};

@@ -80,6 +80,7 @@ struct hb_thread {
     uint64_t unbroken; /* Steps since somebody else could go. */
     uint64_t frames[HB_MAX_FRAMES]; /* Where it is about to act; with HB_STACKS. */
     uint32_t depth;
+    void *alternate; /* The stack for its signals. */
     bool polite; /* With HB_EXPLORE: it said that others may go first. */
 };
 

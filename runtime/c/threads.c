@@ -44,11 +44,10 @@ static void *run_thread(void *argument)
     me->tid = (int)hb_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0);
     if (hb.mode != HB_CONTROL)
         return me->start(me->argument);
+    extern void hb_alternate_stack(void *space);
+    hb_alternate_stack(me->alternate);
     hb_first_turn(me);
     hb_self = me;
-    /* In its turn: where memory is mapped depends on who maps first. */
-    extern void hb_alternate_stack(void);
-    hb_alternate_stack();
     pthread_setspecific(end_key, me);
     hb_record(me, HB_K_START, me, (uint64_t)(uintptr_t)me->start, 0);
     me->next.kind = HB_K_NONE;
@@ -94,6 +93,9 @@ HB_HOOK int pthread_create(pthread_t *handle, const pthread_attr_t *attributes,
     made->argument = argument;
     made->next = (struct hb_action){.kind = HB_K_START, .address = made, .deadline = HB_NEVER};
     made->next.pc = (uint64_t)(uintptr_t)start;
+    /* By the creator, in its turn: where memory is mapped depends on who maps first. */
+    extern void *hb_alternate_space(void);
+    made->alternate = hb_alternate_space();
     int state = PTHREAD_CREATE_JOINABLE;
     if (attributes)
         pthread_attr_getdetachstate(attributes, &state);

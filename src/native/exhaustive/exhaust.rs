@@ -29,6 +29,8 @@ pub(crate) struct Exhausted {
     pub(crate) traces: u64,
     /// Of these, given up, for they come to the same as others.
     pub(crate) given_up: u64,
+    /// Of these, nothing is known.
+    pub(crate) useless: u64,
     /// All were run.
     pub(crate) complete: bool,
     /// About how many there are.
@@ -92,7 +94,7 @@ pub(crate) fn exhaust(
             break;
         }
         let Some(end) = way.next(&mut program)? else {
-            told.complete |= !blind;
+            told.complete |= !blind && told.useless == 0;
             told.unseen = program.unseen_file();
             let more = told.unseen.is_some() && told.preemptions.is_none() && !told.assumed_locked;
             if blind || !more || found.failures > 0 {
@@ -116,6 +118,7 @@ pub(crate) fn exhaust(
             continue;
         }
         run.index = told.runs;
+        told.useless += u64::from(end == ScheduleEnd::Useless);
         told.traces += u64::from(!blind && end == ScheduleEnd::Whole);
         let failed = found.add(&run, execution);
         if (failed && !plan.search.keep_going) || (way.strayed() && found.unusable > 2) {
@@ -176,10 +179,13 @@ impl Exhausted {
     /// What follows where nothing failed, and why where it is no proof.
     pub(crate) fn verdict(&self) -> (Verdict, Option<String>) {
         if !self.complete {
-            let mut why = format!(
-                "not all schedules were run: about {} are left",
-                about(self.left().max(1.0))
-            );
+            let mut why = match self.useless {
+                0 => format!(
+                    "not all schedules were run: about {} are left",
+                    about(self.left().max(1.0))
+                ),
+                useless => format!("nothing is known of {}", plural(useless, "schedule")),
+            };
             for limit in &self.limits {
                 why.push_str("; ");
                 why.push_str(limit);
