@@ -5,9 +5,9 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: [&str; 11] = [
-    "access", "core", "explore", "futex", "io", "observe", "process", "random", "sync", "threads",
-    "time",
+const SOURCES: [&str; 12] = [
+    "access", "core", "explore", "freed", "futex", "io", "observe", "process", "random", "sync",
+    "threads", "time",
 ];
 
 fn main() {

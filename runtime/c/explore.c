@@ -12,10 +12,8 @@
  */
 #include "runtime.h"
 
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 
 /* So many actions in a row that bring nothing new are a loop that waits for others. */
@@ -92,7 +90,8 @@ static struct touch touch_of(const struct hb_action *action)
     case HB_K_WRITE:
     case HB_K_ATOMIC_STORE:
     case HB_K_ATOMIC_UPDATE:
-        touch.size = action->word > UINT32_MAX ? UINT32_MAX : (uint32_t)action->word;
+        if (action->word) /* Else it stands for an object. */
+            touch.size = action->word > UINT32_MAX ? UINT32_MAX : (uint32_t)action->word;
         break;
     case HB_K_CREATE:
         touch.address = HB_OF_THREADS;
@@ -406,43 +405,11 @@ void hb_explore_access(struct hb_thread *me, unsigned kind, void *address, uint6
 }
 
 /* Memory that is given back is written, as far as others are concerned. */
-static void gives_back(void *memory, size_t size, uint64_t pc)
+void hb_explore_gives_back(void *memory, uint64_t size, uint64_t pc)
 {
-    struct hb_thread *me = hb.exploring && hb.exploration->instrumented ? hb_controlled() : NULL;
+    struct hb_thread *me = hb.exploration->instrumented ? hb_controlled() : NULL;
     if (me && size > 0)
         hb_explore_access(me, HB_K_WRITE, memory, size, pc);
-}
-
-HB_HOOK void free(void *memory)
-{
-    static void (*real)(void *);
-    static bool finding;
-    if (!real && !finding) {
-        finding = true;
-        real = (void (*)(void *))hb_real("free", NULL);
-        finding = false;
-    }
-    if (memory && hb.exploring)
-        gives_back(memory, malloc_usable_size(memory), HB_PC);
-    if (real)
-        real(memory);
-}
-
-HB_HOOK void *realloc(void *memory, size_t size)
-{
-    static void *(*real)(void *, size_t);
-    if (!real)
-        real = (void *(*)(void *, size_t))hb_real("realloc", NULL);
-    if (memory && hb.exploring)
-        gives_back(memory, malloc_usable_size(memory), HB_PC);
-    return real ? real(memory, size) : NULL;
-}
-
-HB_HOOK int munmap(void *memory, size_t size)
-{
-    if (hb.exploring)
-        gives_back(memory, size, HB_PC);
-    return REAL(munmap)(memory, size);
 }
 
 /* ---- Random numbers ---- */

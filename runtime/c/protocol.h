@@ -157,7 +157,7 @@ enum hb_touch {
 };
 
 /* What is no memory of the program, but touched as if it were. */
-enum hb_touched { HB_OF_IO = 1, HB_OF_CLOCK = 2, HB_OF_THREADS = 3 };
+enum hb_touched { HB_OF_IO = 1, HB_OF_CLOCK = 2, HB_OF_THREADS = 3, HB_OF_RANDOM = 16 };
 
 enum hb_transition_flag {
     HB_T_PENDING = 1,  /* Of HB_AT_PENDING: the thread is about to do this. */

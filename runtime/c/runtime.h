@@ -199,6 +199,7 @@ void hb_explore_access(struct hb_thread *me, unsigned kind, void *address, uint6
 void hb_explore_limit(uint32_t limit);
 void hb_explore_ends(const struct hb_thread *me);
 void hb_explore_settle(void);
+void hb_explore_gives_back(void *memory, uint64_t size, uint64_t pc);
 uint64_t hb_explore_bits(struct hb_thread *me);
 
 /* An action that never waits is about to be taken: in an exhaustive search others may come before

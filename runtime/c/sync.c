@@ -585,6 +585,14 @@ HB_HOOK int sem_post(sem_t *semaphore)
     return result;
 }
 
+HB_HOOK int sem_getvalue(sem_t *semaphore, int *value)
+{
+    struct hb_thread *me = hb_controlled();
+    if (me)
+        hb_before(me, HB_K_READ, semaphore, NULL, HB_PC);
+    return REAL(sem_getvalue)(semaphore, value);
+}
+
 HB_HOOK int sem_init(sem_t *semaphore, int shared, unsigned value)
 {
     if (hb_controlled())

@@ -42,8 +42,11 @@ pub(super) struct Toy {
     pub(super) threads: Vec<Vec<ToyOp>>,
     /// How the schedules that were run to their end ended.
     pub(super) ends: BTreeSet<ToyState>,
-    pub(super) traces: BTreeMap<Vec<Vec<(u32, u32)>>, u32>,
+    pub(super) traces: BTreeMap<ToyTrace, u32>,
 }
+
+/// For each step, by thread and number, what has to come before.
+pub(super) type ToyTrace = Vec<Vec<(u32, u32)>>;
 
 const LOCKS: u64 = 1 << 20;
 
@@ -166,7 +169,7 @@ impl Toy {
     }
 
     /// Each final state, and each trace, by running every schedule.
-    pub(super) fn naive(&self) -> (BTreeSet<ToyState>, BTreeSet<Vec<Vec<(u32, u32)>>>) {
+    pub(super) fn naive(&self) -> (BTreeSet<ToyState>, BTreeSet<ToyTrace>) {
         let mut found = (BTreeSet::new(), BTreeSet::new());
         self.search(&self.begin(), &mut Vec::new(), &mut found);
         found
@@ -198,7 +201,7 @@ impl Toy {
         &self,
         state: &ToyState,
         steps: &mut Vec<ExploredStep>,
-        found: &mut (BTreeSet<ToyState>, BTreeSet<Vec<Vec<(u32, u32)>>>),
+        found: &mut (BTreeSet<ToyState>, BTreeSet<ToyTrace>),
     ) {
         let able = self.able(state);
         if able == 0 {
@@ -217,7 +220,7 @@ impl Toy {
 
 /// What schedules that come to the same have in common: for each step, by thread and number, the
 /// last of each other thread that has to come before.
-pub(super) fn trace(steps: &[ExploredStep]) -> Vec<Vec<(u32, u32)>> {
+pub(super) fn trace(steps: &[ExploredStep]) -> ToyTrace {
     let mut clocks: Vec<BTreeMap<u32, u32>> = Vec::new();
     for (at, step) in steps.iter().enumerate() {
         let mut clock = BTreeMap::new();

@@ -20,6 +20,8 @@
 #define CLOCKED 10
 #define WOKEN 11
 #define ATOMIC 12
+#define DRAWN 13
+#define LOOKED 14
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
@@ -251,6 +253,42 @@ static void *second(void *unused) {
     pthread_mutex_unlock(&mutex);
     return NULL;
 }
+#elif WHAT == DRAWN
+static int drawn[2];
+static void *first(void *unused) {
+    (void)unused;
+    drawn[0] = rand();
+    return NULL;
+}
+static void *second(void *other) {
+#ifdef FIXED
+    join(*(pthread_t *)other);
+#else
+    (void)other;
+#endif
+    drawn[1] = rand();
+    return NULL;
+}
+#elif WHAT == LOOKED
+static sem_t items;
+static void *first(void *unused) {
+    (void)unused;
+    sem_post(&items);
+    return NULL;
+}
+static void *second(void *other) {
+#ifdef FIXED
+    join(*(pthread_t *)other);
+#else
+    (void)other;
+#endif
+    int value = 0;
+    sem_getvalue(&items, &value);
+    if (value == 0) {
+        bad();
+    }
+    return NULL;
+}
 #elif WHAT == ATOMIC
 static void *first(void *unused) {
     (void)unused;
@@ -273,6 +311,12 @@ int main(void) {
     block[5] = 7;
 #elif WHAT == COUNTED
     sem_init(&free_places, 0, 2);
+#elif WHAT == LOOKED
+    sem_init(&items, 0, 0);
+#elif WHAT == DRAWN
+    srand(1);
+    int drawn_first = rand();
+    srand(1);
 #elif WHAT == PIPED
     if (pipe(ends) != 0) {
         return 70;
@@ -289,7 +333,8 @@ int main(void) {
     join(one);
     flag = 1;
     return 0;
-#elif (WHAT == SLEPT || WHAT == FREED || WHAT == PIPED || WHAT == CLOCKED) && defined(FIXED)
+#elif (WHAT == SLEPT || WHAT == FREED || WHAT == PIPED || WHAT == CLOCKED || WHAT == DRAWN ||         \
+       WHAT == LOOKED) && defined(FIXED)
     join(other);
 #else
     join(one);
@@ -302,6 +347,10 @@ int main(void) {
     }
 #elif WHAT == CLOCKED
     if (seen[0] > seen[1]) {
+        bad();
+    }
+#elif WHAT == DRAWN
+    if (drawn[0] != drawn_first) {
         bad();
     }
 #elif WHAT == ATOMIC
