@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 /* So many actions in a row that bring nothing new are a loop that waits for others. */
 #define PATIENCE_PLAIN 16
@@ -56,6 +57,22 @@ static void at_exit(void)
     struct hb_thread *me = hb_controlled();
     if (me && hb.exploring && hb.thread_count > 1)
         hb_before(me, HB_K_END, NULL, NULL, 0);
+}
+
+HB_HOOK _Noreturn void _exit(int status)
+{
+    at_exit();
+    REAL(_exit)(status);
+    __builtin_unreachable();
+}
+
+HB_HOOK _Noreturn void _Exit(int status) { _exit(status); }
+
+HB_HOOK _Noreturn void quick_exit(int status)
+{
+    at_exit();
+    REAL(quick_exit)(status);
+    __builtin_unreachable();
 }
 
 void hb_explore_limit(uint32_t limit)

@@ -22,6 +22,7 @@
 #define ATOMIC 12
 #define DRAWN 13
 #define LOOKED 14
+#define LEFT 15
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
@@ -113,7 +114,7 @@ static void *second(void *other) {
     free(block);
     return NULL;
 }
-#elif WHAT == ENDED
+#elif WHAT == ENDED || WHAT == LEFT
 // The process ends while a thread that nobody waits for is about to look.
 static void *first(void *unused) {
     (void)unused;
@@ -324,7 +325,7 @@ int main(void) {
 #endif
     one = start(first, NULL);
     other = start(second, &one);
-#if WHAT == ENDED
+#if WHAT == ENDED || WHAT == LEFT
 #ifdef FIXED
     join(other);
 #else
@@ -332,6 +333,9 @@ int main(void) {
 #endif
     join(one);
     flag = 1;
+#if WHAT == LEFT
+    _exit(0);
+#endif
     return 0;
 #elif (WHAT == SLEPT || WHAT == FREED || WHAT == PIPED || WHAT == CLOCKED || WHAT == DRAWN ||         \
        WHAT == LOOKED) && defined(FIXED)
