@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use super::estimate::{Branches, estimate};
 use super::step::{
     Explorable, ExploredRun, ExploredStep, ScheduleEnd, Threads, TouchKind, Touched, each, only,
 };
@@ -33,7 +34,7 @@ pub(crate) struct BoundedSearch {
 #[derive(Clone, Debug)]
 struct BoundedNode {
     left: Threads,
-    done: u32,
+    branches: Branches,
 }
 
 impl BoundedSearch {
@@ -70,12 +71,9 @@ impl BoundedSearch {
 
     /// How many schedules there are, as far as can be told.
     pub(crate) fn estimate(&self) -> f64 {
-        let mut searched = 1.0;
-        for node in self.nodes.iter().rev() {
-            let done = f64::from(node.done);
-            searched = (done - 1.0 + searched) / (done + f64::from(node.left.count_ones()));
-        }
-        self.pass as f64 / searched + (self.runs - self.pass) as f64
+        let choices = self.nodes.iter();
+        let these = estimate(choices.map(|node| (node.branches, node.left.count_ones())));
+        these + (self.runs - self.pass) as f64
     }
 
     fn choose(&mut self) -> Option<Vec<u32>> {
@@ -89,7 +87,7 @@ impl BoundedSearch {
         let node = self.nodes.last_mut()?;
         let thread = each(node.left).next()?;
         node.left &= !only(thread);
-        node.done += 1;
+        node.branches.take(self.pass);
         let mut prefix: Vec<u32> = self.steps.iter().map(|step| step.thread).collect();
         prefix.push(thread);
         Some(prefix)
@@ -116,10 +114,11 @@ impl BoundedSearch {
             spent += u32::from(step.costs && step.thread != before);
             before = step.thread;
         }
+        let branches = Branches::new(self.pass - 1);
         let known = self.nodes.len();
         let new = left.into_iter().skip(known);
         self.nodes
-            .extend(new.map(|left| BoundedNode { left, done: 1 }));
+            .extend(new.map(|left| BoundedNode { left, branches }));
     }
 
     /// Who else may go on at a step, within the bound.

@@ -14,6 +14,7 @@
 //! - Nothing is run up front: a schedule that turns out to come to the same as another is given up
 //!   where all who can go on are asleep. It counts, but not as a trace.
 
+use super::estimate::{Branches, estimate};
 use super::order::{Ordered, StepRace};
 use super::step::{Explorable, ExploredRun, ExploredStep, ScheduleEnd, Threads, each, only};
 
@@ -44,6 +45,7 @@ struct Node {
     chosen: Threads,
     /// Who did, the one of the current schedule included.
     done: Threads,
+    branches: Branches,
 }
 
 impl Node {
@@ -88,17 +90,9 @@ impl Explorer {
     }
 
     /// How many schedules there are, as far as can be told: exact when the last was run.
-    ///
-    /// After Knuth (Estimating the efficiency of backtrack programs, 1975): of what is known to
-    /// branch off the current schedule, each branch is taken for as large as the others.
     pub(crate) fn estimate(&self) -> f64 {
-        let mut searched = 1.0;
-        for node in self.nodes.iter().rev() {
-            let done = f64::from(node.done.count_ones().max(1));
-            let all = done + f64::from(node.left().count_ones());
-            searched = (done - 1.0 + searched) / all;
-        }
-        self.runs as f64 / searched
+        let choices = self.nodes.iter();
+        estimate(choices.map(|node| (node.branches, node.left().count_ones())))
     }
 
     fn choose(&mut self) -> Option<(Vec<u32>, Threads)> {
@@ -116,6 +110,7 @@ impl Explorer {
             false => node.asleep | node.done,
         };
         node.done |= only(thread);
+        node.branches.take(self.runs);
         let mut prefix: Vec<u32> = self
             .ordered
             .steps()
@@ -141,6 +136,7 @@ impl Explorer {
                     held: step.held,
                     chosen: only(step.thread),
                     done: only(step.thread),
+                    branches: Branches::new(self.runs - 1),
                 });
             }
             let races = self.ordered.push(step);

@@ -7,6 +7,7 @@
 //! [`prove_minimum`] for how few a failure takes.
 
 mod bounded;
+mod estimate;
 mod exhaust;
 mod explorer;
 mod minimum;
