@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::estimate::{Branches, estimate};
+use super::estimate::estimate;
 use super::step::{
     Explorable, ExploredRun, ExploredStep, ScheduleEnd, Threads, TouchKind, Touched, each, only,
 };
@@ -34,7 +34,7 @@ pub(crate) struct BoundedSearch {
 #[derive(Clone, Debug)]
 struct BoundedNode {
     left: Threads,
-    branches: Branches,
+    done: u32,
 }
 
 impl BoundedSearch {
@@ -72,7 +72,10 @@ impl BoundedSearch {
     /// How many schedules there are, as far as can be told.
     pub(crate) fn estimate(&self) -> f64 {
         let choices = self.nodes.iter();
-        let these = estimate(choices.map(|node| (node.branches, node.left.count_ones())));
+        let these = estimate(
+            self.pass,
+            choices.map(|node| (node.done, node.left.count_ones())),
+        );
         these + (self.runs - self.pass) as f64
     }
 
@@ -87,7 +90,7 @@ impl BoundedSearch {
         let node = self.nodes.last_mut()?;
         let thread = each(node.left).next()?;
         node.left &= !only(thread);
-        node.branches.take(self.pass);
+        node.done += 1;
         let mut prefix: Vec<u32> = self.steps.iter().map(|step| step.thread).collect();
         prefix.push(thread);
         Some(prefix)
@@ -114,11 +117,10 @@ impl BoundedSearch {
             spent += u32::from(step.costs && step.thread != before);
             before = step.thread;
         }
-        let branches = Branches::new(self.pass - 1);
         let known = self.nodes.len();
         let new = left.into_iter().skip(known);
         self.nodes
-            .extend(new.map(|left| BoundedNode { left, branches }));
+            .extend(new.map(|left| BoundedNode { left, done: 1 }));
     }
 
     /// Who else may go on at a step, within the bound.

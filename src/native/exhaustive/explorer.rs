@@ -14,7 +14,7 @@
 //! - Nothing is run up front: a schedule that turns out to come to the same as another is given up
 //!   where all who can go on are asleep. It counts, but not as a trace.
 
-use super::estimate::{Branches, estimate};
+use super::estimate::estimate;
 use super::order::{Ordered, StepRace};
 use super::step::{Explorable, ExploredRun, ExploredStep, ScheduleEnd, Threads, each, only};
 
@@ -45,7 +45,6 @@ struct Node {
     chosen: Threads,
     /// Who did, the one of the current schedule included.
     done: Threads,
-    branches: Branches,
 }
 
 impl Node {
@@ -92,7 +91,10 @@ impl Explorer {
     /// How many schedules there are, as far as can be told: exact when the last was run.
     pub(crate) fn estimate(&self) -> f64 {
         let choices = self.nodes.iter();
-        estimate(choices.map(|node| (node.branches, node.left().count_ones())))
+        estimate(
+            self.runs,
+            choices.map(|node| (node.done.count_ones(), node.left().count_ones())),
+        )
     }
 
     fn choose(&mut self) -> Option<(Vec<u32>, Threads)> {
@@ -110,7 +112,6 @@ impl Explorer {
             false => node.asleep | node.done,
         };
         node.done |= only(thread);
-        node.branches.take(self.runs);
         let mut prefix: Vec<u32> = self
             .ordered
             .steps()
@@ -136,7 +137,6 @@ impl Explorer {
                     held: step.held,
                     chosen: only(step.thread),
                     done: only(step.thread),
-                    branches: Branches::new(self.runs - 1),
                 });
             }
             let races = self.ordered.push(step);
