@@ -5,9 +5,10 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: [&str; 14] = [
+const SOURCES: [&str; 15] = [
     "access",
     "core",
+    "explore",
     "futex",
     "heap",
     "io",

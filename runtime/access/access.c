@@ -27,11 +27,11 @@ __attribute__((constructor(101))) static void find_runtime(void)
 {
     *(void **)&after = dlsym(RTLD_DEFAULT, "hb_atomic_v2");
     *(void **)&hb_archive_access = dlsym(RTLD_DEFAULT, "hb_access_v2");
-    if (hb_archive_access)
-        return;
     *(void **)&first_version = dlsym(RTLD_DEFAULT, "hb_access_v1");
-    if (first_version)
+    if (!hb_archive_access && first_version)
         hb_archive_access = by_first_version;
+    if (hb_archive_access)
+        hb_archive_access(HB_K_NONE, NULL, 0, 0);
 }
 
 /* What came of an atomic access. */

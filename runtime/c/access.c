@@ -84,6 +84,10 @@ static bool is_load(unsigned kind) { return kind == HB_K_READ || kind == HB_K_AT
 /* Whether it was recorded. */
 static bool act(struct hb_thread *me, unsigned kind, void *address, unsigned size, uint64_t pc)
 {
+    if (hb.exploring) {
+        hb_explore_access(me, kind, address, size, pc);
+        return hb.thread_count > 1;
+    }
     bool atomic = kind != HB_K_READ && kind != HB_K_WRITE;
     uint64_t at = (uint64_t)(uintptr_t)address;
     bool waits = false;
@@ -124,11 +128,19 @@ static void note_atomic(struct hb_thread *me, unsigned kind, void *address, unsi
     hb_race_tell(me, (uint16_t)kind, at, size, order);
 }
 
+/* A file of the program says that its accesses are seen. */
+static bool is_said(unsigned kind)
+{
+    if (kind == HB_K_NONE && hb.exploring)
+        hb.exploration->instrumented++;
+    return kind == HB_K_NONE;
+}
+
 /* Before an access. Of atomics no more is told by this one: they are as strong as can be. */
 HB_HOOK void hb_access_v1(unsigned kind, void *address, unsigned size, uint64_t pc)
 {
     struct hb_thread *me = hb_controlled();
-    if (!me)
+    if (is_said(kind) || !me)
         return;
     bool recorded = act(me, kind, address, size, pc);
     if (is_plain(kind))
@@ -141,7 +153,7 @@ HB_HOOK void hb_access_v1(unsigned kind, void *address, unsigned size, uint64_t 
 HB_HOOK void hb_access_v2(unsigned kind, void *address, size_t size, uint64_t pc)
 {
     struct hb_thread *me = hb_controlled();
-    if (!me)
+    if (is_said(kind) || !me)
         return;
     unsigned shown = size < UINT32_MAX ? (unsigned)size : UINT32_MAX;
     bool recorded = act(me, kind, address, shown, pc);

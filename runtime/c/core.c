@@ -40,7 +40,9 @@ enum hb_turn hb_turn(struct hb_thread *me, struct hb_action action)
     me->next = action;
     me->early = false;
     if (action.deadline != HB_NEVER || action.spurious)
-        me->early = hb_sampler_bits() % 100 < hb.config->early_percent;
+        me->early = hb.exploring || hb_sampler_bits() % 100 < hb.config->early_percent;
+    if (hb.exploring)
+        hb_explore_asks(me);
     if (hb.config->flags & HB_STACKS)
         me->depth = (uint32_t)hb_stack(me->frames, HB_MAX_FRAMES);
     me->asking = true;
@@ -55,13 +57,15 @@ enum hb_turn hb_turn(struct hb_thread *me, struct hb_action action)
 void hb_after(struct hb_thread *me, uint16_t kind, void *address, uint64_t pc, uint32_t value)
 {
     hb_record(me, kind, address, pc, value);
-    struct hb_action action = {.kind = kind, .address = address, .pc = pc, .deadline = HB_NEVER};
+    struct hb_action action = {
+        .kind = kind, .address = address, .pc = pc, .deadline = HB_NEVER, .after = true};
     hb_turn(me, action);
 }
 
 void hb_let_others(struct hb_thread *me, uint16_t kind, uint64_t pc)
 {
-    me->yielded = true;
+    me->yielded = !hb.exploring;
+    me->polite = true;
     hb_sampler_falls(me->id);
     hb_record(me, kind, NULL, pc, 0);
     struct hb_action action = {.kind = kind, .pc = pc, .deadline = HB_NEVER};
@@ -83,8 +87,11 @@ void hb_count(struct hb_thread *me)
 
 void hb_finish(struct hb_thread *me)
 {
+    hb_before(me, HB_K_END, me, NULL, 0);
     hb_record(me, HB_K_END, me, 0, 0);
     me->finished = true;
+    if (hb.exploring)
+        hb_explore_ends(me);
     choose(me);
 }
 
@@ -93,6 +100,8 @@ void hb_record(struct hb_thread *me, uint16_t kind, void *address, uint64_t pc, 
     struct hb_result *result = hb.result;
     if (hb_racing)
         hb_race_order(me, kind, address, value);
+    if (hb.exploring)
+        hb_explore_record(me, kind, address);
     uint32_t at = result->events++;
     if (at >= HB_MAX_EVENTS)
         return;
@@ -123,6 +132,8 @@ static void choose(struct hb_thread *me)
 {
     static uint32_t able[HB_MAX_THREADS];
     uint32_t count, waiting_politely;
+    if (hb.exploring && hb.decision_left == 0 && hb.decision >= hb.config->decisions)
+        hb.following = false;
 again:
     count = waiting_politely = 0;
     if (hb.result->steps >= hb.config->max_steps)
@@ -154,7 +165,9 @@ again:
     }
     hb.preempts = false;
     for (uint32_t at = 0; at < count; at++)
-        hb.preempts |= able[at] == me->id && !me->yielded;
+        hb.preempts |= able[at] == me->id && !me->yielded && !(hb.exploring && me->polite);
+    if (hb.exploring)
+        hb_explore_step(&hb.threads[next], able, count, hb.preempts);
     hb.preempts &= next != me->id;
     hb.mark |= hb.preempts;
     go(&hb.threads[next]);
@@ -214,8 +227,9 @@ static void go(struct hb_thread *thread)
             !(next->kind == HB_K_READ && waiting->next.kind == HB_K_READ))
             hb_sampler_depends(other);
     }
-    thread->yielded = false;
-    hb.now += 1000;
+    thread->yielded = thread->polite = false;
+    /* Where steps are exchanged, a clock that counts them would tell. */
+    hb.now += hb.exploring ? 0 : 1000;
 }
 
 /* The thread that the sampler picks of those that can go on. */
@@ -223,6 +237,8 @@ static uint32_t draw(struct hb_thread *me, const uint32_t *able, uint32_t count)
 {
     if (count == 0)
         return nobody_is_ready(me);
+    if (hb.exploring)
+        return hb_explore_pick(able, count, me->id);
     return count == 1 ? able[0] : hb_sampler_pick(able, count, me->id);
 }
 
@@ -282,6 +298,7 @@ static uint32_t nobody_is_ready(struct hb_thread *me)
             hb_end(HB_DEADLOCK, me, "");
         /* Something from outside: a descriptor, or a call that was left to the system. */
         hb_note_waiting();
+        hb_explore_limit(HB_L_OUTSIDE);
         hb.result->waits_outside = 1;
         struct pollfd fds[64];
         uint32_t owners[64], polled = 0, inside = 0;
@@ -347,6 +364,8 @@ static void wait_for_turn(struct hb_thread *me)
     while (!__atomic_load_n(&me->turn, __ATOMIC_ACQUIRE))
         hb_syscall(SYS_futex, (long)&me->turn, FUTEX_WAIT_PRIVATE, 0, 0, 0, 0);
     __atomic_store_n(&me->turn, 0, __ATOMIC_RELAXED);
+    if (hb.exploring)
+        hb_explore_settle();
 }
 
 /* A thread that was just made waits for its first turn. */
@@ -468,6 +487,9 @@ struct hb_object *hb_object(void *address)
 /* The object ends: what has its address next is another one. */
 void hb_forget(void *address)
 {
+    struct hb_thread *me = hb.exploring ? hb_controlled() : NULL;
+    if (me)
+        hb_before(me, HB_K_DESTROY, address, NULL, HB_PC);
     struct hb_object *object = hb_find(address);
     if (object)
         *object = (struct hb_object){

@@ -103,18 +103,21 @@ static long futex(struct hb_thread *me, struct call call, uint64_t pc)
         return wait_futex(me, call, operation, pc);
     case FUTEX_WAKE:
     case FUTEX_WAKE_BITSET: {
+        hb_before(me, HB_K_FUTEX_WAKE, (void *)call.a, NULL, pc);
         uint32_t mask = operation == FUTEX_WAKE_BITSET ? (uint32_t)call.f : FUTEX_BITSET_MATCH_ANY;
         long woken = wake((uint32_t *)call.a, (uint32_t)call.c, mask);
         hb_after(me, HB_K_FUTEX_WAKE, (void *)call.a, pc, (uint32_t)woken);
         return woken;
     }
     case FUTEX_CMP_REQUEUE:
+        hb_before(me, HB_K_FUTEX_WAKE, (void *)call.a, (void *)call.e, pc);
         if (__atomic_load_n((uint32_t *)call.a, __ATOMIC_SEQ_CST) != (uint32_t)call.f) {
             errno = EAGAIN;
             return -1;
         }
         /* fall through */
     case FUTEX_REQUEUE: {
+        hb_before(me, HB_K_FUTEX_WAKE, (void *)call.a, (void *)call.e, pc);
         long woken = requeue(call);
         hb_after(me, HB_K_FUTEX_WAKE, (void *)call.a, pc, (uint32_t)woken);
         return woken;

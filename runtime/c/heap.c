@@ -1,5 +1,5 @@
-/* Memory that is given back: who gets it next has nothing to do with who had it. The program's own
- * allocator is called in each case.
+/* Memory that is given back: who gets it next has nothing to do with who had it, and in an exhaustive
+ * search whoever reads it comes before or after. The program's own allocator is called in each case.
  */
 #include "race.h"
 
@@ -35,6 +35,8 @@ extern void *__libc_realloc(void *block, size_t size);
 
 HB_HOOK void free(void *block)
 {
+    if (block && hb.exploring)
+        hb_explore_gives_back(block, malloc_usable_size(block), HB_PC);
     if (block && sees())
         hb_race_forget((uint64_t)(uintptr_t)block, malloc_usable_size(block));
     __typeof__(&free) real = known_free();
@@ -44,6 +46,8 @@ HB_HOOK void free(void *block)
 
 HB_HOOK void *realloc(void *block, size_t size)
 {
+    if (block && hb.exploring)
+        hb_explore_gives_back(block, malloc_usable_size(block), HB_PC);
     uint64_t before = (uint64_t)(uintptr_t)block;
     size_t had = block && sees() ? malloc_usable_size(block) : 0;
     __typeof__(&realloc) real = known_realloc();
@@ -55,6 +59,8 @@ HB_HOOK void *realloc(void *block, size_t size)
 
 HB_HOOK int munmap(void *begin, size_t size)
 {
+    if (hb.exploring)
+        hb_explore_gives_back(begin, size, HB_PC);
     int result = known_munmap()(begin, size);
     if (result == 0 && sees())
         hb_race_forget((uint64_t)(uintptr_t)begin, size);

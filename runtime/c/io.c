@@ -258,6 +258,8 @@ HB_HOOK int close(int fd)
 {
     struct hb_thread *me = hb_controlled();
     bool visible = me && may_wait(fd);
+    if (visible)
+        hb_before(me, HB_K_SEND, object_of(fd), NULL, HB_PC);
     int result = REAL(close)(fd);
     if (visible)
         hb_after(me, HB_K_SEND, object_of(fd), HB_PC, 0);
@@ -267,6 +269,8 @@ HB_HOOK int close(int fd)
 HB_HOOK int shutdown(int fd, int how)
 {
     struct hb_thread *me = hb_controlled();
+    if (me)
+        hb_before(me, HB_K_SEND, object_of(fd), NULL, HB_PC);
     int result = REAL(shutdown)(fd, how);
     if (me)
         hb_after(me, HB_K_SEND, object_of(fd), HB_PC, 0);

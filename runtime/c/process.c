@@ -110,6 +110,7 @@ static void serve(int control)
     hb_races = (struct hb_races *)(base + HB_AT_RACES);
     extern bool hb_heap_is_seen(void);
     heap_is_seen = hb_heap_is_seen();
+    hb.exploration = (struct hb_exploration *)(base + HB_AT_EXPLORATION);
     if (hb.config->magic != HB_MAGIC || hb.config->version != HB_VERSION)
         _exit(88);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -210,6 +211,7 @@ static void begin(const int *fds)
         hb_begin_main();
         if (hb_races->look && !heap_is_seen)
             hb_race_stop(HB_RACES_ALLOCATOR);
+        hb_explore_begin();
     } else {
         extern void hb_observe_thread(void);
         hb_observe_thread();
@@ -397,11 +399,16 @@ HB_HOOK sighandler_t signal(int number, sighandler_t handler)
 }
 
 /* A stack that has overflown leaves no room for a handler. */
-void hb_alternate_stack(void)
+void *hb_alternate_space(void)
 {
     void *space = mmap(NULL, ALTERNATE, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (space == MAP_FAILED)
+    return space == MAP_FAILED ? NULL : space;
+}
+
+void hb_alternate_stack(void *space)
+{
+    if (!space)
         return;
     stack_t stack = {.ss_sp = space, .ss_size = ALTERNATE};
     sigaltstack(&stack, NULL);
@@ -409,7 +416,7 @@ void hb_alternate_stack(void)
 
 static void catch_signals(void)
 {
-    hb_alternate_stack();
+    hb_alternate_stack(hb_alternate_space());
     for (size_t at = 0; at < sizeof FATAL / sizeof *FATAL; at++) {
         struct sigaction before, own = {.sa_sigaction = on_crash,
                                         .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};

@@ -29,7 +29,11 @@
 #define HB_AT_EVENTS (HB_AT_DECISIONS + HB_MAX_DECISIONS * 8u)
 #define HB_AT_STACKS (HB_AT_EVENTS + HB_MAX_EVENTS * 32u)
 #define HB_AT_RACES (HB_AT_STACKS + HB_MAX_STACKS * HB_MAX_FRAMES * 8u)
-#define HB_PAGE_SIZE (HB_AT_RACES + 0x2000u)
+#define HB_AT_EXPLORATION (HB_AT_RACES + 0x2000u)
+#define HB_AT_TRANSITIONS (HB_AT_EXPLORATION + 0x2000u)
+#define HB_MAX_TRANSITIONS (1u << 17)
+#define HB_MAX_EXPLORED 64u /* Threads: their sets are words. */
+#define HB_PAGE_SIZE (HB_AT_TRANSITIONS + HB_MAX_TRANSITIONS * 64u)
 
 enum hb_mode {
     HB_OFF = 0,     /* The program runs as if the runtime were not there. */
@@ -51,6 +55,7 @@ enum hb_flag {
     HB_SPURIOUS = 2,    /* Condition variables may wake up without a signal. */
     HB_STRICT = 4,      /* The decisions must be possible: it is a replay. */
     HB_PIN = 8,         /* All threads of the program share one core. */
+    HB_EXPLORE = 256,   /* Each action is a choice, and what it touches is told. */
 };
 
 /* Written by heisenbed. */
@@ -89,6 +94,7 @@ enum hb_outcome {
     HB_CRASH = 4,
     HB_MISUSE = 5,   /* Of a lock. */
     HB_TOO_MUCH = 6, /* A limit of the runtime: `text` says which. */
+    HB_ASLEEP = 16,  /* Whoever can go on is asleep: another schedule comes to the same. */
 };
 
 /* What a thread is about to do, or waits for. */
@@ -139,6 +145,65 @@ struct hb_event {
     uint32_t value;   /* What came of it. */
     uint32_t stack;   /* Its number; UINT32_MAX: none. */
 };
+
+/* ---- Exhaustive search ---- */
+
+/* How an action touches what it touches. Two that touch the same may not be exchanged, unless both
+ * only read. */
+enum hb_touch {
+    HB_TOUCH_NOTHING = 0,
+    HB_TOUCH_READ = 1,
+    HB_TOUCH_WRITE = 2,
+    HB_TOUCH_ALL = 3, /* It may not be exchanged with anything. */
+};
+
+/* What is no memory of the program, but touched as if it were. */
+enum hb_touched { HB_OF_IO = 1, HB_OF_CLOCK = 2, HB_OF_THREADS = 3, HB_OF_RANDOM = 16 };
+
+enum hb_transition_flag {
+    HB_T_PENDING = 1,  /* Of HB_AT_PENDING: the thread is about to do this. */
+    HB_T_EXTRA = 2,    /* Part of the transition before. */
+    HB_T_COSTS = 4,    /* The thread before could go on: another one is a preemption. */
+    HB_T_BLOCKS = 8,   /* It may have to wait, for what `address` names. */
+    HB_T_FREES = 16,   /* Before it nobody could have what it gives back. */
+    HB_T_ADVANCES = 32, /* The clock goes on by it, or may. */
+};
+
+/* A step of a thread: one action, and what it does until the next. */
+struct hb_transition {
+    uint16_t thread;
+    uint16_t kind;
+    uint8_t flags;
+    uint8_t touch;
+    uint16_t unused;
+    uint32_t size;
+    uint32_t unused_too;
+    uint64_t step;    /* How many steps came before. */
+    uint64_t address; /* Where it touches. */
+    uint64_t with;    /* Another place that it writes; 0: none. */
+    uint64_t able;    /* Sets of threads, as things were before: who could go on, */
+    uint64_t asleep;  /* whose next action was searched already, */
+    uint64_t held;    /* who could, but waits in a loop for others. */
+};
+
+/* What makes a search no proof. */
+enum hb_limit {
+    HB_L_SIGNALS = 1, /* The program handles signals. */
+    HB_L_OUTSIDE = 2, /* Everybody waited for something from outside. */
+    HB_L_HELD = 4,    /* A loop was not followed for ever. */
+    HB_L_CONNECTS = 8, /* It talks with other processes. */
+};
+
+/* At HB_AT_EXPLORATION; then what threads are about to do, one transition each. */
+struct hb_exploration {
+    uint64_t asleep;      /* Threads that are not to go on, */
+    uint64_t asleep_from; /* from this step on, until something touches what they would. */
+    uint32_t transitions; /* Written by the runtime, as what follows. */
+    uint32_t limits;
+    uint32_t instrumented; /* Files whose loads and stores are seen. */
+    uint32_t unused;
+};
+#define HB_AT_PENDING (HB_AT_EXPLORATION + 64u)
 
 /* Visible actions. The order is part of the protocol. */
 enum hb_kind {
@@ -245,5 +310,7 @@ _Static_assert(sizeof(struct hb_result) <= HB_AT_HOT - HB_AT_RESULT, "part of th
 _Static_assert(sizeof(struct hb_reply) == 24, "part of the protocol");
 _Static_assert(sizeof(struct hb_race) == 56, "part of the protocol");
 _Static_assert(sizeof(struct hb_races) <= HB_PAGE_SIZE - HB_AT_RACES, "part of the protocol");
+_Static_assert(sizeof(struct hb_transition) == 64, "part of the protocol");
+_Static_assert(sizeof(struct hb_exploration) == 32, "part of the protocol");
 
 #endif

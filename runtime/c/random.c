@@ -2,6 +2,7 @@
 #include "runtime.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/random.h>
 
 static void fill(unsigned char *bytes, size_t length)
@@ -9,7 +10,7 @@ static void fill(unsigned char *bytes, size_t length)
     uint64_t word = 0;
     for (size_t at = 0; at < length; at++) {
         if (at % 8 == 0)
-            word = hb_sampler_bits();
+            word = hb.exploring ? hb_explore_bits(hb_self) : hb_sampler_bits();
         bytes[at] = (unsigned char)(word >> (at % 8 * 8));
     }
 }
@@ -58,3 +59,19 @@ HB_HOOK void arc4random_buf(void *bytes, size_t length)
     if (real)
         real(bytes, length);
 }
+
+/* Generators that all threads share: with an exhaustive search, who draws first is a choice. */
+#define SHARED(type, name)                                                                         \
+    HB_HOOK type name(void)                                                                        \
+    {                                                                                              \
+        struct hb_thread *me = hb_controlled();                                                    \
+        if (me)                                                                                    \
+            hb_before(me, HB_K_WRITE, (void *)HB_OF_RANDOM, NULL, HB_PC);                          \
+        return REAL(name)();                                                                       \
+    }
+
+SHARED(int, rand)
+SHARED(long, random)
+SHARED(long, lrand48)
+SHARED(long, mrand48)
+SHARED(double, drand48)

@@ -54,6 +54,7 @@ struct hb_action {
     bool cancellable;
     bool spurious; /* May wake up for no reason. */
     bool outside;  /* Something from outside of the process may end the wait. */
+    bool after;    /* It was taken already: only the turn is asked for. */
 };
 
 struct hb_thread {
@@ -80,6 +81,8 @@ struct hb_thread {
     uint64_t frames[HB_MAX_FRAMES]; /* Where it is about to act; with HB_STACKS. */
     uint32_t depth;
     bool asking; /* For its turn: what runs in it meanwhile is a handler of a signal. */
+    void *alternate; /* The stack for its signals. */
+    bool polite; /* With HB_EXPLORE: it said that others may go first. */
 };
 
 /* An object: what is known of it beside its own memory. */
@@ -111,6 +114,8 @@ struct hb_state {
     uint32_t decision, decision_left;
     bool following, preempts, mark;
     bool handles_signals; /* Others than those that end a program, or its children. */
+    bool exploring;       /* HB_EXPLORE. */
+    struct hb_exploration *exploration;
 };
 
 extern struct hb_state hb;
@@ -181,6 +186,35 @@ void *hb_real(const char *name, const char *version);
 #else
 #define REAL_COND(name) REAL(name)
 #endif
+
+/* Exhaustive search: `explore.c`. */
+void hb_explore_begin(void);
+void hb_explore_asks(struct hb_thread *me);
+void hb_explore_pending(const struct hb_thread *thread);
+uint32_t hb_explore_pick(const uint32_t *able, uint32_t count, uint32_t current);
+void hb_explore_step(const struct hb_thread *taken, const uint32_t *able, uint32_t count,
+                     bool costs);
+void hb_explore_record(struct hb_thread *me, uint16_t kind, void *address);
+void hb_explore_access(struct hb_thread *me, unsigned kind, void *address, uint64_t size,
+                       uint64_t pc);
+void hb_explore_limit(uint32_t limit);
+void hb_explore_ends(const struct hb_thread *me);
+void hb_explore_settle(void);
+void hb_explore_gives_back(void *memory, uint64_t size, uint64_t pc);
+uint64_t hb_explore_bits(struct hb_thread *me);
+
+/* An action that never waits is about to be taken: in an exhaustive search others may come before
+ * it, too. */
+static inline void hb_before(struct hb_thread *me, uint16_t kind, void *address, void *with,
+                             uint64_t pc)
+{
+    if (hb.exploring)
+        hb_turn(me, (struct hb_action){.kind = kind,
+                                       .address = address,
+                                       .with = with,
+                                       .pc = pc,
+                                       .deadline = HB_NEVER});
+}
 
 /* System calls that no hook sees. */
 long hb_syscall(long number, long a, long b, long c, long d, long e, long f);

@@ -139,6 +139,7 @@ HB_HOOK int pthread_mutex_unlock(pthread_mutex_t *mutex)
         hb_observe(HB_K_UNLOCK, mutex, HB_PC);
         return REAL(pthread_mutex_unlock)(mutex);
     }
+    hb_before(me, HB_K_UNLOCK, mutex, NULL, HB_PC);
     me->next.address = mutex;
     me->next.pc = HB_PC;
     me->next.kind = HB_K_UNLOCK;
@@ -159,6 +160,7 @@ HB_HOOK int pthread_mutex_destroy(pthread_mutex_t *mutex)
 {
     struct hb_thread *me = hb_controlled();
     if (me) {
+        hb_before(me, HB_K_DESTROY, mutex, NULL, HB_PC);
         me->next = (struct hb_action){
             .kind = HB_K_DESTROY, .address = mutex, .pc = HB_PC, .deadline = HB_NEVER};
         if (mutex->__data.__lock != 0)
@@ -265,6 +267,7 @@ HB_HOOK int pthread_rwlock_unlock(pthread_rwlock_t *address)
     struct hb_thread *me = hb_controlled();
     if (!me)
         return REAL(pthread_rwlock_unlock)(address);
+    hb_before(me, HB_K_RW_UNLOCK, address, NULL, HB_PC);
     struct hb_object *lock = hb_object(address);
     me->next = (struct hb_action){
         .kind = HB_K_RW_UNLOCK, .address = address, .pc = HB_PC, .deadline = HB_NEVER};
@@ -291,6 +294,7 @@ HB_HOOK int pthread_rwlock_destroy(pthread_rwlock_t *lock)
 {
     struct hb_thread *me = hb_controlled();
     if (me) {
+        hb_before(me, HB_K_DESTROY, lock, NULL, HB_PC);
         struct hb_object *object = hb_object(lock);
         me->next = (struct hb_action){
             .kind = HB_K_DESTROY, .address = lock, .pc = HB_PC, .deadline = HB_NEVER};
@@ -359,6 +363,7 @@ static void drop_signals(struct hb_object *cond, const struct hb_thread *but)
 static int wait_cond(struct hb_thread *me, pthread_cond_t *cond, pthread_mutex_t *mutex,
                      int64_t deadline, uint64_t pc)
 {
+    hb_before(me, HB_K_WAIT, cond, mutex, pc);
     me->next = (struct hb_action){
         .kind = HB_K_WAIT, .address = mutex, .pc = pc, .deadline = HB_NEVER};
     check_unlock(me, mutex);
@@ -376,7 +381,7 @@ static int wait_cond(struct hb_thread *me, pthread_cond_t *cond, pthread_mutex_t
     enum hb_turn how = hb_turn(me, (struct hb_action){.kind = HB_K_WAKE,
                                                       .address = cond,
                                                       .pc = pc,
-                                                      .can = can_wake,
+                                                      .can = hb.exploring ? is_signalled : can_wake,
                                                       .deadline = deadline,
                                                       .with = mutex,
                                                       .cancellable = true,
@@ -388,7 +393,7 @@ static int wait_cond(struct hb_thread *me, pthread_cond_t *cond, pthread_mutex_t
         me->woken = false;
         drop_signals(object, me);
     }
-    if (!mutex_is_free(mutex, me))
+    if (hb.exploring || !mutex_is_free(mutex, me))
         hb_turn(me, (struct hb_action){.kind = HB_K_LOCK,
                                        .address = mutex,
                                        .pc = pc,
@@ -442,6 +447,7 @@ HB_HOOK int pthread_cond_clockwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
 
 static int signal_cond(struct hb_thread *me, pthread_cond_t *cond, bool all, uint64_t pc)
 {
+    hb_before(me, all ? HB_K_BROADCAST : HB_K_SIGNAL, cond, NULL, pc);
     struct hb_object *object = hb_object(cond);
     uint32_t waiting = waiters(cond, NULL);
     if (all) {
@@ -573,10 +579,20 @@ HB_HOOK int sem_trywait(sem_t *semaphore)
 HB_HOOK int sem_post(sem_t *semaphore)
 {
     struct hb_thread *me = hb_controlled();
+    if (me)
+        hb_before(me, HB_K_SEM_POST, semaphore, NULL, HB_PC);
     int result = REAL(sem_post)(semaphore);
     if (me)
         hb_after(me, HB_K_SEM_POST, semaphore, HB_PC, (uint32_t)result);
     return result;
+}
+
+HB_HOOK int sem_getvalue(sem_t *semaphore, int *value)
+{
+    struct hb_thread *me = hb_controlled();
+    if (me)
+        hb_before(me, HB_K_READ, semaphore, NULL, HB_PC);
+    return REAL(sem_getvalue)(semaphore, value);
 }
 
 HB_HOOK int sem_init(sem_t *semaphore, int shared, unsigned value)
@@ -690,6 +706,7 @@ HB_HOOK int pthread_spin_unlock(pthread_spinlock_t *lock)
     struct hb_thread *me = hb_controlled();
     if (!me)
         return REAL(pthread_spin_unlock)(lock);
+    hb_before(me, HB_K_SPIN_UNLOCK, (void *)lock, NULL, HB_PC);
     hb_object((void *)lock)->holder = HB_NOBODY;
     hb_after(me, HB_K_SPIN_UNLOCK, (void *)lock, HB_PC, 0);
     return 0;
@@ -739,6 +756,7 @@ static bool begin_once(struct hb_thread *me, void *address, uint64_t pc)
 
 static void end_once(struct hb_thread *me, void *address, bool done, uint64_t pc)
 {
+    hb_before(me, HB_K_ONCE_DONE, address, NULL, pc);
     struct hb_object *once = hb_object(address);
     once->count = done ? ONCE_DONE : 0;
     once->holder = HB_NOBODY;
@@ -755,6 +773,7 @@ struct once_frame {
 /* Also when an exception leaves it: then the next caller runs it again. */
 static void leave_once(struct once_frame *frame)
 {
+    hb_before(frame->me, HB_K_ONCE_DONE, frame->control, NULL, frame->pc);
     if (frame->done)
         *frame->control = 2; /* What glibc writes, for its own fast path. */
     end_once(frame->me, frame->control, frame->done, frame->pc);
@@ -765,6 +784,7 @@ HB_HOOK int pthread_once(pthread_once_t *control, void (*routine)(void))
     struct hb_thread *me = hb_controlled();
     if (!me)
         return REAL(pthread_once)(control, routine);
+    hb_before(me, HB_K_ONCE, control, NULL, HB_PC);
     if (*control == 2)
         hb_race_acquire(me, control);
     if (*control == 2 || !begin_once(me, control, HB_PC))
@@ -780,6 +800,8 @@ HB_HOOK int pthread_once(pthread_once_t *control, void (*routine)(void))
 HB_HOOK int __cxa_guard_acquire(uint64_t *guard)
 {
     struct hb_thread *me = hb_controlled();
+    if (me)
+        hb_before(me, HB_K_ONCE, guard, NULL, HB_PC);
     if (__atomic_load_n((unsigned char *)guard, __ATOMIC_ACQUIRE)) {
         if (me)
             hb_race_acquire(me, guard);
@@ -804,6 +826,7 @@ HB_HOOK void __cxa_guard_release(uint64_t *guard)
             __atomic_store_n((unsigned char *)guard, 1, __ATOMIC_RELEASE);
         return;
     }
+    hb_before(me, HB_K_ONCE_DONE, guard, NULL, HB_PC);
     __atomic_store_n((unsigned char *)guard, 1, __ATOMIC_RELEASE);
     end_once(me, guard, true, HB_PC);
 }

@@ -44,8 +44,8 @@ static void *run_thread(void *argument)
     me->tid = (int)hb_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0);
     if (hb.mode != HB_CONTROL)
         return me->start(me->argument);
-    extern void hb_alternate_stack(void);
-    hb_alternate_stack();
+    extern void hb_alternate_stack(void *space);
+    hb_alternate_stack(me->alternate);
     hb_first_turn(me);
     hb_self = me;
     pthread_setspecific(end_key, me);
@@ -87,11 +87,15 @@ HB_HOOK int pthread_create(pthread_t *handle, const pthread_attr_t *attributes,
     }
     if (!me)
         return REAL(pthread_create)(handle, attributes, start, argument);
+    hb_before(me, HB_K_CREATE, NULL, NULL, pc);
     struct hb_thread *made = hb_new_thread(me);
     made->start = start;
     made->argument = argument;
     made->next = (struct hb_action){.kind = HB_K_START, .address = made, .deadline = HB_NEVER};
     made->next.pc = (uint64_t)(uintptr_t)start;
+    /* By the creator, in its turn: where memory is mapped depends on who maps first. */
+    extern void *hb_alternate_space(void);
+    made->alternate = hb_alternate_space();
     int state = PTHREAD_CREATE_JOINABLE;
     if (attributes)
         pthread_attr_getdetachstate(attributes, &state);
@@ -105,6 +109,8 @@ HB_HOOK int pthread_create(pthread_t *handle, const pthread_attr_t *attributes,
         return result;
     }
     *handle = made->handle;
+    if (hb.exploring)
+        hb_explore_pending(made);
     hb_after(me, HB_K_CREATE, made, pc, made->id);
     return 0;
 }
@@ -195,6 +201,7 @@ HB_HOOK int pthread_detach(pthread_t handle)
     struct hb_thread *me = hb_controlled();
     struct hb_thread *other = me ? find_thread(handle) : NULL;
     if (other) {
+        hb_before(me, HB_K_DETACH, other, NULL, HB_PC);
         other->detached = true;
         hb_record(me, HB_K_DETACH, other, HB_PC, 0);
     }
@@ -207,6 +214,7 @@ HB_HOOK int pthread_cancel(pthread_t handle)
     struct hb_thread *other = me ? find_thread(handle) : NULL;
     if (!other || other == me)
         return REAL(pthread_cancel)(handle);
+    hb_before(me, HB_K_CANCEL, other, NULL, HB_PC);
     if (other->finished)
         return 0;
     /* The real request first: then the thread meets it where it next asks for cancellation. */

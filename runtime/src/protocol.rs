@@ -45,8 +45,22 @@ pub const AT_EVENTS: u64 = AT_DECISIONS + MAX_DECISIONS as u64 * 8;
 pub const AT_STACKS: u64 = AT_EVENTS + MAX_EVENTS as u64 * EVENT_BYTES as u64;
 /// `HB_AT_RACES`.
 pub const AT_RACES: u64 = AT_STACKS + (MAX_STACKS * MAX_FRAMES * 8) as u64;
+/// `HB_AT_EXPLORATION`.
+pub const AT_EXPLORATION: u64 = AT_RACES + 0x2000;
+/// `HB_AT_PENDING`.
+pub const AT_PENDING: u64 = AT_EXPLORATION + 64;
+/// `HB_AT_TRANSITIONS`.
+pub const AT_TRANSITIONS: u64 = AT_EXPLORATION + 0x2000;
+/// `HB_MAX_TRANSITIONS`.
+pub const MAX_TRANSITIONS: usize = 1 << 17;
+/// `HB_MAX_EXPLORED`.
+pub const MAX_EXPLORED: usize = 64;
+/// Size of `struct hb_transition`.
+pub const TRANSITION_BYTES: usize = 64;
+/// Size of `struct hb_exploration`.
+pub const EXPLORATION_BYTES: usize = 32;
 /// `HB_PAGE_SIZE`.
-pub const PAGE_SIZE: u64 = AT_RACES + 0x2000;
+pub const PAGE_SIZE: u64 = AT_TRANSITIONS + (MAX_TRANSITIONS * TRANSITION_BYTES) as u64;
 
 /// Size of `struct hb_config`.
 pub const CONFIG_BYTES: usize = 80;
@@ -125,6 +139,8 @@ pub mod flag {
     pub const STRICT: u32 = 4;
     /// All threads of the program share one core.
     pub const PIN: u32 = 8;
+    /// Each action is a choice, and what it touches is told.
+    pub const EXPLORE: u32 = 256;
 }
 
 /// Numbers of `enum hb_outcome`.
@@ -143,6 +159,50 @@ pub mod outcome {
     pub const MISUSE: u32 = 5;
     /// A limit of the runtime.
     pub const TOO_MUCH: u32 = 6;
+    /// Whoever can go on is asleep.
+    pub const ASLEEP: u32 = 16;
+}
+
+/// Numbers of `enum hb_touch`.
+pub mod touch {
+    /// Nothing.
+    pub const NOTHING: u8 = 0;
+    /// It reads.
+    pub const READ: u8 = 1;
+    /// It writes.
+    pub const WRITE: u8 = 2;
+    /// It may not be exchanged with anything.
+    pub const ALL: u8 = 3;
+    /// `HB_OF_CLOCK`: where the clock would be in memory.
+    pub const CLOCK_ADDRESS: u64 = 2;
+}
+
+/// Bits of `enum hb_transition_flag`.
+pub mod transition {
+    /// The thread is about to do this.
+    pub const PENDING: u8 = 1;
+    /// Part of the transition before.
+    pub const EXTRA: u8 = 2;
+    /// Another thread would be a preemption.
+    pub const COSTS: u8 = 4;
+    /// It may have to wait.
+    pub const BLOCKS: u8 = 8;
+    /// Before it nobody could have what it gives back.
+    pub const FREES: u8 = 16;
+    /// The clock goes on by it.
+    pub const ADVANCES: u8 = 32;
+}
+
+/// Bits of `enum hb_limit`.
+pub mod limit {
+    /// The program handles signals.
+    pub const SIGNALS: u32 = 1;
+    /// Everybody waited for something from outside.
+    pub const OUTSIDE: u32 = 2;
+    /// A loop was not followed for ever.
+    pub const HELD: u32 = 4;
+    /// It talks with other processes.
+    pub const CONNECTS: u32 = 8;
 }
 
 /// Numbers of `enum hb_races_stopped`.
@@ -242,6 +302,10 @@ int main(void) {
     SAY(offsetof(struct hb_result, thread_steps)); SAY(sizeof(struct hb_waiting));
     SAY(sizeof(struct hb_event)); SAY(sizeof(struct hb_reply)); SAY(HB_K_COUNT);
     SAY(offsetof(struct hb_result, culprit)); SAY(offsetof(struct hb_result, waits_outside));
+    SAY(HB_AT_EXPLORATION); SAY(HB_AT_PENDING); SAY(HB_AT_TRANSITIONS); SAY(HB_MAX_TRANSITIONS);
+    SAY(HB_MAX_EXPLORED); SAY(sizeof(struct hb_transition)); SAY(sizeof(struct hb_exploration));
+    SAY(HB_EXPLORE); SAY(HB_ASLEEP); SAY(HB_TOUCH_ALL); SAY(HB_OF_CLOCK); SAY(HB_T_ADVANCES);
+    SAY(HB_L_CONNECTS);
     SAY(offsetof(struct hb_result, waiting)); SAY(HB_K_OUTSIDE); SAY(HB_PREEMPTED); SAY(HB_K_DESTROY); SAY((1u << HB_HOT_BITS) / 8);
     SAY(HB_AT_RACES); SAY(HB_MAX_RACES); SAY(HB_RACE_RANGE); SAY(sizeof(struct hb_race));
     SAY(offsetof(struct hb_races, stopped)); SAY(offsetof(struct hb_races, seen));
@@ -294,6 +358,19 @@ int main(void) {
             KINDS.len() as u64,
             RESULT_CULPRIT as u64,
             RESULT_WAITS_OUTSIDE as u64,
+            AT_EXPLORATION,
+            AT_PENDING,
+            AT_TRANSITIONS,
+            MAX_TRANSITIONS as u64,
+            MAX_EXPLORED as u64,
+            TRANSITION_BYTES as u64,
+            EXPLORATION_BYTES as u64,
+            flag::EXPLORE.into(),
+            outcome::ASLEEP.into(),
+            touch::ALL.into(),
+            touch::CLOCK_ADDRESS,
+            transition::ADVANCES.into(),
+            limit::CONNECTS.into(),
             RESULT_WAITING as u64,
             kind("outside"),
             u64::from(PREEMPTED),

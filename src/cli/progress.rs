@@ -74,6 +74,14 @@ impl Progress {
         }
     }
 
+    /// There are about so many.
+    pub(crate) fn expect(&mut self, total: u64) {
+        self.total = total;
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+        }
+    }
+
     /// It is over: the bar goes.
     pub(crate) fn finish(&mut self) {
         if let Some(bar) = self.bar.take() {

@@ -1,6 +1,7 @@
 //! `heisenbed run`: the user's own program, under heisenbed's schedulers.
 
 pub(super) mod again;
+mod exhaustive;
 mod race_report;
 
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::output::{self, OutputKind};
 use super::progress::Progress;
+use crate::native::exhaustive::MinimumProof;
 use crate::native::launcher::{LaunchOptions, ProgramOutput};
 use crate::native::minimise::{Minimised, minimise};
 use crate::native::plan::RunStrategy;
@@ -50,7 +52,7 @@ pub(crate) struct ProgramRunArgs {
     /// Who decides which thread goes on
     #[arg(long, value_enum, default_value_t = RunStrategyArg::Pos)]
     pub(crate) strategy: RunStrategyArg,
-    /// Schedules to draw [default: 1000; 1 for observe and perturb]
+    /// Schedules to draw [default: 1000; 1 for observe and perturb; at most 20000 for exhaustive]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) schedules: Option<u64>,
     /// The number of the first schedule
@@ -89,6 +91,15 @@ pub(crate) struct ProgramRunArgs {
     /// Leave the failing schedule as it was found
     #[arg(long)]
     pub(crate) no_shrink: bool,
+    /// Of `exhaustive`: only schedules with at most K preemptions
+    #[arg(long, value_name = "K")]
+    pub(crate) preemptions: Option<u32>,
+    /// Of `exhaustive`: take memory of which no accesses are seen to be shared under locks only
+    #[arg(long)]
+    pub(crate) assume_locked: bool,
+    /// How many schedules may be run to prove that no schedule with fewer preemptions fails
+    #[arg(long, value_name = "N", default_value_t = exhaustive::PROVE_MINIMUM)]
+    pub(crate) prove_minimum: u64,
     /// Write a reproducer of the failing schedule to FILE
     #[arg(long, value_name = "FILE")]
     pub(crate) save: Option<PathBuf>,
@@ -115,6 +126,8 @@ pub(crate) enum RunStrategyArg {
     Pct,
     /// Random, weighted so that every interleaving is about as likely
     Surw,
+    /// Every schedule that differs, each once: where none fails, that is a proof
+    Exhaustive,
 }
 
 /// `--data-races`.
@@ -144,6 +157,7 @@ fn try_run(
         return Err("no program was given".into());
     };
     let program = UserProgram::find(name, rest)?;
+    exhaustive::check(args)?;
     if let Some(path) = &args.save {
         output::may_replace(path, OutputKind::RunReproducer, args.force)?;
     }
@@ -179,10 +193,14 @@ fn try_run(
         keep_going: args.keep_going,
     };
     let mut progress = Progress::new(context.quiet, "run", "schedules", schedules);
-    let mut found = Search::run(&mut launcher, &search, |found| {
-        progress.update(found.schedules);
-        !context.interrupt.load(Ordering::Relaxed)
-    })?;
+    let mut found = if strategy == RunStrategy::Exhaustive {
+        exhaustive::search(&mut launcher, args, search, &mut progress, context)?
+    } else {
+        Search::run(&mut launcher, &search, |found| {
+            progress.update(found.schedules);
+            !context.interrupt.load(Ordering::Relaxed)
+        })?
+    };
     progress.finish();
     let symbols = Symbols::new(launcher.maps());
     found.accuse_races(&symbols);
@@ -236,6 +254,7 @@ impl RunStrategyArg {
             RunStrategyArg::Pos => RunStrategy::Pos,
             RunStrategyArg::Pct => RunStrategy::Pct { depth },
             RunStrategyArg::Surw => RunStrategy::Urw,
+            RunStrategyArg::Exhaustive => RunStrategy::Exhaustive,
         }
     }
 }
@@ -247,6 +266,8 @@ struct Failed {
     story: String,
     /// Running it again came to the same.
     repeats: bool,
+    /// Whether fewer preemptions can do.
+    minimum: Option<MinimumProof>,
 }
 
 impl Failed {
@@ -258,11 +279,17 @@ impl Failed {
         context: &Context,
     ) -> Result<Failed, LaunchError> {
         let mut progress = Progress::new(context.quiet, "shrink", "schedules", 0);
-        let minimised = minimise(launcher, plan, execution, |tried| {
+        let mut minimised = minimise(launcher, plan, execution, |tried| {
             progress.update(tried);
             !args.no_shrink && !context.interrupt.load(Ordering::Relaxed)
         })?;
         progress.finish();
+        let minimum = match args.no_shrink {
+            true => None,
+            false => {
+                exhaustive::prove(launcher, plan, &mut minimised, args.prove_minimum, context)?
+            }
+        };
         let (shown, story) = again::show(launcher, &minimised.plan)?;
         let kind = |execution: &Execution| execution.failure.as_ref().map(|failure| failure.kind);
         let repeats = shown.strayed.is_none()
@@ -273,6 +300,7 @@ impl Failed {
             shown,
             story,
             repeats,
+            minimum,
         })
     }
 }
@@ -295,6 +323,9 @@ impl RunReport<'_> {
         let found = self.found;
         if found.failures > 0 {
             return (Verdict::Diverged, None);
+        }
+        if let (false, Some(exhausted)) = (self.interrupted, &found.exhausted) {
+            return exhausted.verdict();
         }
         let note = if self.interrupted {
             Some("interrupted".to_owned())
@@ -420,6 +451,8 @@ impl RunReport<'_> {
             "elapsed_s": self.elapsed.as_secs_f64(),
             "seed": self.seed,
             "reproducer": self.reproducer,
+            "exhaustive": found.exhausted.as_ref().map(exhaustive::json),
+            "minimum": self.failed.and_then(|failed| failed.minimum.as_ref()).map(exhaustive::minimum_json),
         })
     }
 
@@ -428,9 +461,12 @@ impl RunReport<'_> {
         let mut text = String::new();
         let rate = found.schedules as f64 / found.elapsed.as_secs_f64().max(1e-6);
         let drawn = format!(
-            "{} drawn by {} (seed {}), {}, at most {} of {}, in {:.1} s ({} a second)",
+            "{} {} (seed {}), {}, at most {} of {}, in {:.1} s ({} a second)",
             plural(found.schedules, "schedule"),
-            self.strategy.name(),
+            match self.strategy {
+                RunStrategy::Exhaustive => "run one after another".to_owned(),
+                strategy => format!("drawn by {}", strategy.name()),
+            },
             self.seed,
             plural(found.steps, "step"),
             plural(found.longest, "step"),
@@ -451,6 +487,7 @@ impl RunReport<'_> {
                     plan.index, found.failures
                 );
             }
+            (Verdict::Proved, _) => text.push_str(&exhaustive::proved(found, &drawn)),
             (Verdict::Inconclusive, _) => {
                 let _ = writeln!(text, "inconclusive: {}", note.unwrap_or_default());
                 let _ = writeln!(text, "  nothing failed in {drawn}");
@@ -479,6 +516,9 @@ impl RunReport<'_> {
                 plural(before as u64, "preemption"),
                 plural(failed.minimised.tried, "schedule")
             );
+        }
+        if let Some(minimum) = &failed.minimum {
+            text.push_str(&exhaustive::minimum(minimum, after as u64));
         }
         if !failed.repeats {
             let _ = writeln!(

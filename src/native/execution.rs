@@ -249,7 +249,7 @@ pub(super) fn failure_of(
             format!("no end within {} steps", page.steps),
         ),
         outcome::MISUSE => failure(FailureKind::LockMisuse, page.text.clone()),
-        outcome::STRAYED | outcome::TOO_MUCH => None,
+        outcome::STRAYED | outcome::TOO_MUCH | outcome::ASLEEP => None,
         _ => match status {
             ExitKind::Killed(signal) if signal == rustix::process::Signal::ABORT.as_raw() => {
                 failure(FailureKind::Abort, abort_summary(stderr))

@@ -92,6 +92,10 @@ const UNCONTROLLED_WAIT: &str = "a thread that had its turn waits in a system ca
     does not see (a futex of its own, as OpenMP and Go have, or a lock inside of the C library); \
     --strategy perturb runs such programs";
 
+/// What is said of a schedule that took too long, but hardly ran.
+const NO_PROCESSOR: &str = "it did not end within --timeout, but hardly had the processor in that \
+    time: the machine is busy with something else, or it waits for a device";
+
 /// How much of what a program prints is kept.
 const KEPT_OUTPUT: u64 = 64 * 1024;
 
@@ -219,6 +223,11 @@ impl Launcher {
             .map_err(system("shared memory"))
     }
 
+    /// What it shares with the program.
+    pub(super) fn page(&self) -> &Page {
+        &self.page
+    }
+
     /// What was done in the last execution.
     pub(crate) fn events(&self, execution: &Execution) -> Result<Vec<VisibleAction>, LaunchError> {
         self.page
@@ -241,6 +250,11 @@ impl Launcher {
             };
         } else if sleeps && !page.waits_outside && plan.strategy.is_controlled() {
             page.unusable = Some(UNCONTROLLED_WAIT.to_owned());
+        } else if let Some(limit) = timed_out
+            && !page.waits_outside
+            && u128::from(ended.cpu_us) < limit.as_micros() / 4
+        {
+            page.unusable = Some(NO_PROCESSOR.to_owned());
         }
         if page.unusable.is_none() && plan.races.look {
             page.races = self.page.races(&self.code)?;

@@ -12,6 +12,7 @@
 //! schedule and a clear word.
 
 pub(crate) mod execution;
+pub(crate) mod exhaustive;
 pub(crate) mod explained;
 mod forgiven;
 pub(crate) mod launcher;

@@ -75,6 +75,9 @@ impl Page {
             decisions.extend(count.to_le_bytes());
         }
         self.file.write_all_at(&decisions, wire::AT_DECISIONS)?;
+        if plan.every_action {
+            super::exhaustive::record::prepare(&self.file, plan)?;
+        }
         self.file
             .write_all_at(&plan.races.bytes(), wire::AT_RACES)?;
         self.file

@@ -25,6 +25,8 @@ pub(crate) enum RunStrategy {
     Urw,
     /// Whoever runs goes on as long as it can; then the lowest.
     First,
+    /// Every schedule that differs.
+    Exhaustive,
 }
 
 impl RunStrategy {
@@ -38,6 +40,7 @@ impl RunStrategy {
             RunStrategy::Pct { .. } => "pct",
             RunStrategy::Urw => "surw",
             RunStrategy::First => "first",
+            RunStrategy::Exhaustive => "exhaustive",
         }
     }
 
@@ -56,7 +59,10 @@ impl RunStrategy {
 
     pub(super) fn number(self) -> u32 {
         match self {
-            RunStrategy::Observe | RunStrategy::Perturb | RunStrategy::First => strategy::FIRST,
+            RunStrategy::Observe
+            | RunStrategy::Perturb
+            | RunStrategy::First
+            | RunStrategy::Exhaustive => strategy::FIRST,
             RunStrategy::Random => strategy::RANDOM,
             RunStrategy::Pos => strategy::POS,
             RunStrategy::Pct { .. } => strategy::PCT,
@@ -94,6 +100,10 @@ pub(crate) struct RunPlan {
     pub(crate) start_time_ns: u64,
     /// How data races are treated.
     pub(crate) races: RacePlan,
+    /// Each action is a choice, and what it touches is told: for an exhaustive search.
+    pub(crate) every_action: bool,
+    /// With that: threads that do not go on from the last of `steps` on, a bit each.
+    pub(crate) asleep: u64,
 }
 
 /// How often a timed wait ends early where nothing else was asked for.
@@ -119,6 +129,8 @@ impl RunPlan {
             expected: Vec::new(),
             start_time_ns: START_TIME_NS,
             races: RacePlan::default(),
+            every_action: false,
+            asleep: 0,
         }
     }
 
@@ -128,6 +140,7 @@ impl RunPlan {
             strategy: RunStrategy::First,
             steps,
             strict: true,
+            asleep: 0,
             ..self.clone()
         }
     }
@@ -138,5 +151,6 @@ impl RunPlan {
             | bit(self.spurious, flag::SPURIOUS)
             | bit(self.strict, flag::STRICT)
             | bit(self.strategy.is_controlled(), flag::PIN)
+            | bit(self.every_action, flag::EXPLORE)
     }
 }

@@ -65,6 +65,9 @@ pub(crate) struct ScheduleRecord {
     pub(crate) spurious: bool,
     /// Steps that were a livelock.
     pub(crate) max_steps: u64,
+    /// The steps are those of an exhaustive search, where each action is one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) every_action: bool,
 }
 
 /// `[expect]`.
@@ -138,6 +141,7 @@ impl RunReproducer {
                 start_time_ns: plan.start_time_ns,
                 spurious: plan.spurious,
                 max_steps: plan.max_steps,
+                every_action: plan.every_action,
             },
             expect: ExpectedFailure {
                 failure: failure.kind,
@@ -203,6 +207,7 @@ impl RunReproducer {
             spurious: schedule.spurious,
             start_time_ns: schedule.start_time_ns,
             max_steps: schedule.max_steps,
+            every_action: schedule.every_action,
             ..RunPlan::new(RunStrategy::First, schedule.seed, schedule.index)
         }
         .again(schedule.steps.clone())

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::execution::Execution;
+use super::exhaustive::Exhausted;
 use super::launcher::{LaunchError, Launcher};
 use super::plan::{RunPlan, RunStrategy};
 use super::race_text;
@@ -55,6 +56,8 @@ pub(crate) struct Search {
     pub(crate) races: RaceTally,
     /// All that were asked for were drawn.
     pub(crate) complete: bool,
+    /// Where all were to be run: how that went.
+    pub(crate) exhausted: Option<Exhausted>,
     /// How long it took.
     pub(crate) elapsed: Duration,
 }
@@ -133,7 +136,7 @@ impl Search {
     }
 
     /// Whether it failed.
-    fn add(&mut self, plan: &RunPlan, execution: Execution) -> bool {
+    pub(super) fn add(&mut self, plan: &RunPlan, execution: Execution) -> bool {
         self.steps += execution.step_count;
         self.threads = self.threads.max(execution.threads);
         self.longest = self.longest.max(execution.step_count);

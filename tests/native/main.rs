@@ -3,6 +3,7 @@
 
 mod programs;
 
+mod exhaustive;
 mod features;
 mod hostile;
 mod planted;

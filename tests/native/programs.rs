@@ -40,62 +40,65 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/native/programs")
 }
 
+/// The table of the programs of this folder.
+const OWN: &str = "tests/native/programs/programs.toml";
+
 /// Where the programs are, built by the system's compilers.
 pub fn plain() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build("plain", &[]))
+    BUILT.get_or_init(|| build("plain", &[], &[]))
 }
 
-/// Where they are, built by `heisenbed cc`.
+/// Where they are, built by `heisenbed cc`; of ours those that are about loads and stores.
 pub fn instrumented() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let (cc, cxx) = (
-        format!("{} cc", binary().display()),
-        format!("{} c++", binary().display()),
-    );
-    BUILT.get_or_init(|| build("instrumented", &[("CC", &cc), ("CXX", &cxx)]))
+    BUILT.get_or_init(|| {
+        let table = "benches/native/programs/programs.toml";
+        build("instrumented", &[table], &compilers());
+        let rows = [rows("planted"), rows("ordered")].concat();
+        let rows = rows.iter().filter(|row| row.instrumented);
+        let mut words = vec![OWN];
+        words.extend(rows.map(|row| row.name.as_str()));
+        build("instrumented", &words, &compilers())
+    })
+}
+
+/// Those of this folder that are for exhaustive searches, built by `heisenbed cc`.
+pub fn instrumented_own() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let rows = rows("exhaustive");
+        let mut words = vec![OWN];
+        words.extend(rows.iter().map(|row| row.name.as_str()));
+        build("instrumented-own", &words, &compilers())
+    })
+}
+
+fn compilers() -> [(&'static str, String); 2] {
+    let heisenbed = binary().display().to_string();
+    [
+        ("CC", format!("{heisenbed} cc")),
+        ("CXX", format!("{heisenbed} c++")),
+    ]
 }
 
 /// Built beside the tests, and only where the sources are newer: one build at a time.
-fn build(name: &str, env: &[(&str, &str)]) -> PathBuf {
+fn build(name: &str, words: &[&str], env: &[(&str, String)]) -> PathBuf {
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("native-{name}"));
     std::fs::create_dir_all(&out).unwrap();
     let lock = std::fs::File::create(out.join(".lock")).unwrap();
     lock.lock().unwrap();
-    let make = |arguments: &[String]| {
-        let output = Command::new("sh")
-            .arg(folder().join("build.sh"))
-            .arg(&out)
-            .args(arguments)
-            .envs(env.iter().copied())
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    };
-    if name == "plain" {
-        make(&[]);
-        return out;
-    }
-    let measured = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/benches/native/programs/programs.toml"
-    );
-    make(&[measured.to_owned()]);
-    // Of ours those that are about loads and stores.
-    let ours = [rows("planted"), rows("ordered")].concat();
-    let ours = ours
-        .into_iter()
-        .filter(|row| row.instrumented)
-        .map(|row| row.name);
-    make(
-        &[path(&folder(), "programs.toml")]
-            .into_iter()
-            .chain(ours)
-            .collect::<Vec<_>>(),
+    let mut command = Command::new("sh");
+    command.arg(folder().join("build.sh")).arg(&out);
+    command.args(words).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let output = command
+        .envs(env.iter().map(|(name, value)| (name, value)))
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
     );
     out
 }

@@ -5,7 +5,16 @@
 // Failure: deadlock: all who are left wait for the condition variable.
 #include "common.h"
 
-enum { CAPACITY = 1, PRODUCERS = 2, CONSUMERS = 2, ITEMS = 2 };
+#ifndef ITEMS
+#define ITEMS 2
+#endif
+#ifndef PRODUCERS
+#define PRODUCERS 2
+#endif
+#ifndef CONSUMERS
+#define CONSUMERS 2
+#endif
+enum { CAPACITY = 1 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;

@@ -5,7 +5,9 @@
 // Failure: an assertion in the reader: abort.
 #include "common.h"
 
-enum { TURNS = 20 };
+#ifndef TURNS
+#define TURNS 20
+#endif
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static int queue[TURNS]; // under the mutex, like all below

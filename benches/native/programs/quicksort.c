@@ -6,7 +6,10 @@
 // Failure: an assertion that the array is sorted: abort.
 #include "common.h"
 
-enum { WORKERS = 3, LENGTH = 12 };
+#ifndef WORKERS
+#define WORKERS 3
+#endif
+enum { LENGTH = 12 };
 
 struct worker {
     pthread_mutex_t mutex;

@@ -4,7 +4,9 @@
 // Failure: an assertion in pop: abort.
 #include "common.h"
 
-enum { SIZE = 10 };
+#ifndef SIZE
+#define SIZE 10
+#endif
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static int items[SIZE]; // under the mutex, like all below

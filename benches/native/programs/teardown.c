@@ -6,7 +6,12 @@
 // Failure: a consumer reads through a null pointer: crash (SIGSEGV).
 #include "common.h"
 
-enum { ITEMS = 2, CONSUMERS = 2 };
+#ifndef ITEMS
+#define ITEMS 2
+#endif
+#ifndef CONSUMERS
+#define CONSUMERS 2
+#endif
 
 struct queue {
     pthread_mutex_t mutex;

@@ -4,7 +4,12 @@
 #ifndef PROGRAMS_WSQ_DRIVER_H
 #define PROGRAMS_WSQ_DRIVER_H
 
-enum { THIEVES = 2, ATTEMPTS = 2 };
+#ifndef THIEVES
+#define THIEVES 2
+#endif
+#ifndef ATTEMPTS
+#define ATTEMPTS 2
+#endif
 
 static _Atomic int done[ITEMS];
 

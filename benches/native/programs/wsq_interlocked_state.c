@@ -9,11 +9,19 @@
 
 enum { ITEMS = 4, SLOTS = 2, NOTHING = -1, TAIL = 1, HEAD = 256 };
 
+// Of the twin: each pop makes the state another one, or a thief could take it for the one that it
+// saw, though its item was popped and another pushed in between.
+#ifdef FIXED
+enum { POPPED = HEAD * 256 };
+#else
+enum { POPPED = 0 };
+#endif
+
 static _Atomic int state; // HEAD * the next to steal + TAIL * where the next push goes
 static _Atomic int slots[SLOTS];
 
 static int head_of(int seen) {
-    return seen / HEAD;
+    return seen / HEAD % 256;
 }
 
 static int tail_of(int seen) {
@@ -26,7 +34,7 @@ static int pop(void) {
         if (head_of(seen) == tail_of(seen)) {
             return NOTHING;
         }
-    } while (!atomic_compare_exchange_strong(&state, &seen, seen - TAIL));
+    } while (!atomic_compare_exchange_strong(&state, &seen, seen - TAIL + POPPED));
     return slots[(tail_of(seen) - 1) % SLOTS];
 }
 

@@ -13,6 +13,7 @@ use super::super::output;
 use super::super::progress::Progress;
 use super::super::rerun::is_text;
 use super::super::terminal_style;
+use super::exhaustive;
 use crate::native::launcher::{LaunchOptions, ProgramOutput};
 use crate::native::minimise::minimise;
 use crate::native::plan::RunStrategy;
@@ -246,11 +247,18 @@ fn try_shrink(
         strategy: RunStrategy::First,
         ..plan
     };
-    let small = minimise(&mut launcher, &found, &execution, |tried| {
+    let mut small = minimise(&mut launcher, &found, &execution, |tried| {
         progress.update(tried);
         !context.interrupt.load(Ordering::Relaxed)
     })?;
     progress.finish();
+    let minimum = exhaustive::prove(
+        &mut launcher,
+        &found,
+        &mut small,
+        exhaustive::PROVE_MINIMUM,
+        context,
+    )?;
     let (shown, story) = show(&mut launcher, &small.plan)?;
     let Some(failure) = &shown.failure else {
         return Ok(CommandOutcome::undecided(
@@ -271,14 +279,19 @@ fn try_shrink(
                 "preemptions": shown.preempted.len(),
                 "preemptions_before": small.preemptions_before,
                 "tried": small.tried,
+                "minimum": minimum.as_ref().map(exhaustive::minimum_json),
                 "reproducer": output,
             })
         ),
         Format::Human => format!(
-            "{}, before {} ({} tried)\n{story}",
+            "{}, before {} ({} tried)\n{}{story}",
             plural(shown.preempted.len() as u64, "preemption"),
             small.preemptions_before,
             plural(small.tried, "schedule"),
+            minimum
+                .as_ref()
+                .map(|proof| exhaustive::minimum(proof, shown.preempted.len() as u64))
+                .unwrap_or_default(),
         ),
     };
     Ok(CommandOutcome {

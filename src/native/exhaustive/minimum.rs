@@ -1,0 +1,85 @@
+//! The fewest preemptions with which a program fails, proved by running every schedule with fewer.
+
+use super::super::execution::FailureKind;
+use super::super::launcher::{LaunchError, Launcher};
+use super::super::minimise::Minimised;
+use super::super::plan::RunPlan;
+use super::{BoundedSearch, Explorer, ProgramRuns};
+
+/// What is known of the fewest preemptions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MinimumProof {
+    /// No schedule with fewer fails in this way: all were run.
+    pub(crate) proved: bool,
+    /// Why not.
+    pub(crate) why_not: Option<String>,
+    /// Schedules that were run for it.
+    pub(crate) schedules: u64,
+}
+
+/// Looks for a schedule that fails as `small` does with fewer preemptions, and takes its place if
+/// there is one. Runs at most `most` schedules; `keep_going` is told how many were.
+pub(crate) fn prove_minimum(
+    launcher: &mut Launcher,
+    plan: &RunPlan,
+    small: &mut Minimised,
+    most: u64,
+    mut keep_going: impl FnMut(u64) -> bool,
+) -> Result<MinimumProof, LaunchError> {
+    let kind = kind_of(small);
+    let mut proof = MinimumProof {
+        proved: true,
+        why_not: None,
+        schedules: 0,
+    };
+    if small.execution.preempted.is_empty() || most == 0 {
+        proof.proved = small.execution.preempted.is_empty();
+        return Ok(proof);
+    }
+    let mut program = ProgramRuns::new(launcher, plan);
+    Explorer::new(false).next(&mut program)?;
+    let sees = program.unseen_file().is_none();
+    let mut bound = 0;
+    while bound < small.execution.preempted.len() {
+        let mut search = BoundedSearch::new(bound as u32, sees);
+        loop {
+            if proof.schedules >= most || !keep_going(proof.schedules) {
+                proof.proved = false;
+                proof.why_not = Some("within the schedules that it may take".to_owned());
+                return Ok(proof);
+            }
+            let next = search.next(&mut program)?;
+            if search.strayed {
+                program.note_strayed();
+            }
+            if next.is_none() || search.strayed {
+                break;
+            }
+            proof.schedules += 1;
+            let Some((run, execution, _)) = program.last.take() else {
+                continue;
+            };
+            let fails = execution.failure.as_ref().map(|failure| failure.kind);
+            if fails.is_some()
+                && fails == kind
+                && execution.preempted.len() < small.execution.preempted.len()
+            {
+                small.plan = run.again(execution.steps.clone());
+                small.execution = execution;
+                break;
+            }
+        }
+        if let Some(limit) = program.limits.first() {
+            proof.proved = false;
+            proof.why_not = Some(format!("for {limit}"));
+            return Ok(proof);
+        }
+        bound += 1;
+    }
+    Ok(proof)
+}
+
+fn kind_of(small: &Minimised) -> Option<FailureKind> {
+    let failure = small.execution.failure.as_ref();
+    failure.map(|failure| failure.kind)
+}
