@@ -5,8 +5,9 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: [&str; 10] = [
-    "access", "core", "futex", "io", "observe", "process", "random", "sync", "threads", "time",
+const SOURCES: [&str; 12] = [
+    "access", "core", "futex", "io", "observe", "process", "random", "symbols", "sync", "threads",
+    "time", "track",
 ];
 
 fn main() {

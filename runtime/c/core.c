@@ -152,6 +152,10 @@ again:
     hb.preempts &= next != me->id;
     hb.mark |= hb.preempts;
     go(&hb.threads[next]);
+    if (hb.threads[next].serves) {
+        hb_track_take(&hb.threads[next]);
+        goto again;
+    }
     hand_over(me, next);
 }
 
@@ -258,7 +262,7 @@ static uint32_t nobody_is_ready(struct hb_thread *me)
         uint32_t first = HB_NOBODY, outside = 0, unfinished = 0;
         for (uint32_t id = 0; id < hb.thread_count; id++) {
             const struct hb_thread *thread = &hb.threads[id];
-            if (thread->finished)
+            if (thread->finished || thread->serves)
                 continue;
             unfinished++;
             if (thread->inside || thread->next.outside)
@@ -386,7 +390,7 @@ void hb_note_waiting(void)
     uint32_t count = 0;
     for (uint32_t id = 0; id < hb.thread_count && count < HB_MAX_WAITING; id++) {
         struct hb_thread *thread = &hb.threads[id];
-        if (thread->finished || thread->next.kind == HB_K_NONE)
+        if (thread->finished || thread->serves || thread->next.kind == HB_K_NONE)
             continue;
         const struct hb_action *next = &thread->next;
         struct hb_object *object = next->address ? hb_object(next->address) : NULL;

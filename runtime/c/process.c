@@ -34,7 +34,7 @@ static void take_environment(void);
 
 /* ---- The server ---- */
 
-enum { FD_PAGE, FD_STDIN, FD_STDOUT, FD_STDERR, FD_COUNT };
+enum { FD_PAGE, FD_STDIN, FD_STDOUT, FD_STDERR, FD_ASK, FD_COUNT };
 
 /* One message with the descriptors: the page, and what the program reads and writes. */
 static bool receive(int control, int *fds)
@@ -105,6 +105,9 @@ static void serve(int control)
     hb.decisions = (struct hb_decision *)(base + HB_AT_DECISIONS);
     hb.events = (struct hb_event *)(base + HB_AT_EVENTS);
     hb.stacks = (uint64_t (*)[HB_MAX_FRAMES])(base + HB_AT_STACKS);
+    hb.track = (struct hb_track_config *)(base + HB_AT_TRACK);
+    hb.track_head = (struct hb_track_head *)(base + HB_AT_TRACK_HEAD);
+    hb.track_log = base + HB_AT_TRACK_LOG;
     if (hb.config->magic != HB_MAGIC || hb.config->version != HB_VERSION)
         _exit(88);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -185,14 +188,17 @@ static void sweep(struct hb_reply *reply)
 static void begin(const int *fds)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    for (int at = FD_STDIN; at < FD_COUNT; at++)
+    for (int at = FD_STDIN; at <= FD_STDERR; at++)
         dup2(fds[at], at - FD_STDIN);
+    hb.ask = fcntl(fds[FD_ASK], F_DUPFD_CLOEXEC, 710);
     for (int at = 0; at < FD_COUNT; at++)
         if (fds[at] > 2)
             close(fds[at]);
     hb.mode = hb.config->mode;
     if (hb.mode == HB_OFF)
         return;
+    if (hb.track->enabled)
+        hb_track_begin();
     hb.now = (int64_t)hb.config->start_time_ns;
     hb.following = hb.config->decisions > 0;
     catch_signals();

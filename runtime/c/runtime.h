@@ -71,6 +71,7 @@ struct hb_thread {
     uint64_t waits_since; /* For a condition variable: when it began. */
     uint64_t steps;
     int ending; /* Rounds of key destructors. */
+    bool serves; /* It is the tracking server's: whoever chooses it takes its step for it. */
     /* Loops that read the same again and again. */
     struct {
         uint64_t pc, address, value;
@@ -110,6 +111,10 @@ struct hb_state {
     uint32_t decision, decision_left;
     bool following, preempts, mark;
     bool handles_signals; /* Others than those that end a program, or its children. */
+    struct hb_track_config *track;
+    struct hb_track_head *track_head;
+    unsigned char *track_log;
+    int ask; /* Where the tracking server answers. */
 };
 
 extern struct hb_state hb;
@@ -180,6 +185,23 @@ void *hb_real(const char *name, const char *version);
 #else
 #define REAL_COND(name) REAL(name)
 #endif
+
+/* Tracking: see track.c. */
+struct msghdr;
+struct sockaddr;
+void hb_track_begin(void);
+bool hb_track_connects(const struct sockaddr *to, unsigned length);
+int hb_track_connect(int fd);
+void hb_track_elsewhere(const struct sockaddr *to, unsigned length);
+bool hb_track_is(int fd);
+long hb_track_send(struct hb_thread *me, int fd, const struct msghdr *what, int flags,
+                   bool dontwait, uint64_t pc);
+void hb_track_answer(int fd);
+void hb_track_take(struct hb_thread *server);
+void hb_track_truth(uint16_t kind, uint32_t device, uint32_t memory, uint64_t address,
+                    uint64_t size, uint64_t pc);
+void hb_symbols_patch(void);
+uint32_t hb_observer(void);
 
 /* System calls that no hook sees. */
 long hb_syscall(long number, long a, long b, long c, long d, long e, long f);
