@@ -110,6 +110,7 @@ static void serve(int control)
     hb.track_log = base + HB_AT_TRACK_LOG;
     if (hb.config->magic != HB_MAGIC || hb.config->version != HB_VERSION)
         _exit(88);
+    hb_symbols_patch();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     if (hb.config->flags & HB_PIN) {

@@ -245,7 +245,7 @@ struct hb_track_head {
     uint32_t records;
     uint32_t connections;
     uint32_t full; /* The log, or the table of connections: something is missing. */
-    uint32_t probed;
+    uint32_t ended; /* 1, and as many threads as were at work; 0: not by itself. */
     uint32_t patched[HB_MAX_TRUTH_SYMBOLS]; /* Places that call the symbol. */
     uint32_t called[HB_MAX_TRUTH_SYMBOLS];
 };
@@ -259,7 +259,7 @@ enum hb_track_kind {
     HB_T_ELSEWHERE, /* A connection to another path, which follows. */
     HB_T_ALLOC,     /* `a` is the address, `b` the size. */
     HB_T_FREE,
-    HB_T_TOTAL, /* `a` bytes are live. */
+    HB_T_TOTAL, /* `a` bytes are live; with `b` all is over, and the server has taken all. */
     HB_T_COUNT
 };
 

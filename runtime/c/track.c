@@ -12,8 +12,10 @@
  */
 #include "runtime.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -50,6 +52,9 @@ static void lock_log(void)
 }
 
 static void unlock_log(void) { __atomic_store_n(&log_lock, 0, __ATOMIC_RELEASE); }
+
+static void at_exit(int status, void *nothing);
+static void probe(int status, void *nothing);
 
 static bool is_on(void) { return hb.track && hb.track->enabled; }
 
@@ -103,6 +108,8 @@ void hb_track_begin(void)
     char rest[HB_MAX_ANSWER + sizeof(struct hb_answer)];
     while (hb_syscall(SYS_recvfrom, hb.ask, (long)rest, sizeof rest, MSG_DONTWAIT, 0, 0) > 0) {
     }
+    /* Registered before all others, it runs after them. */
+    on_exit(at_exit, NULL);
 }
 
 static const char *path_of(const struct sockaddr *to, unsigned length, size_t *size)
@@ -185,6 +192,7 @@ static int kept(int fd)
 
 int hb_track_connect(int fd)
 {
+    hb_symbols_patch();
     if (hb.mode == HB_OFF) {
         /* A child, which nobody controls: the real server is not to hear of it. */
         errno = ECONNREFUSED;
@@ -231,6 +239,8 @@ int hb_track_connect(int fd)
         for (uint32_t at = 0; at < connection_count; at++)
             serve(&connections[at]);
     unlock_log();
+    if (made->id == 0 && hb.track->probe[0])
+        on_exit(probe, NULL);
     return 0;
 }
 
@@ -462,6 +472,85 @@ void hb_track_answer(int fd)
             answer(&connections[at]);
     unlock_log();
 }
+
+/* ---- The end ---- */
+
+/* A thread that waits for work has none: what it sent was sent. One that waits for a lock may be
+ * in the middle of anything. */
+static bool is_idle(const struct hb_thread *thread)
+{
+    switch (thread->next.kind) {
+    case HB_K_WAIT:
+    case HB_K_WAKE:
+    case HB_K_SEM_WAIT:
+    case HB_K_BARRIER:
+    case HB_K_RECEIVE:
+    case HB_K_ACCEPT:
+    case HB_K_POLL:
+    case HB_K_SLEEP:
+    case HB_K_OUTSIDE:
+        return true;
+    case HB_K_JOIN:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* The process ends by itself. */
+void hb_track_end(void)
+{
+    if (!is_on() || hb.mode == HB_OFF)
+        return;
+    lock_log();
+    for (uint32_t at = 0; at < connection_count; at++)
+        drain(&connections[at]);
+    uint32_t at_work = 0;
+    struct hb_thread *me = hb_self;
+    for (uint32_t id = 0; hb.mode == HB_CONTROL && id < hb.thread_count; id++) {
+        const struct hb_thread *thread = &hb.threads[id];
+        at_work += !thread->finished && !thread->serves && thread != me && !is_idle(thread);
+    }
+    hb.track_head->ended = 1 + at_work;
+    unlock_log();
+}
+
+/* Asks the program's own function for its totals. Registered when it connects, this runs before
+ * what was there by then is destroyed. */
+static void probe(int status, void *nothing)
+{
+    (void)status, (void)nothing;
+    int (*report)(uint32_t, uint32_t, uint64_t *) =
+        (int (*)(uint32_t, uint32_t, uint64_t *))dlsym(RTLD_DEFAULT, hb.track->probe);
+    if (!report || hb.mode == HB_OFF)
+        return;
+    bool any = true;
+    for (uint32_t device = 0; any && device < 65536; device++) {
+        any = false;
+        for (uint32_t memory = 0; memory < 4; memory++) {
+            uint64_t bytes = 0;
+            if (report(device, memory, &bytes) != 0)
+                continue;
+            any = true;
+            hb_track_truth(HB_T_TOTAL, device, memory, bytes, 1, 0);
+        }
+    }
+}
+
+static void at_exit(int status, void *nothing)
+{
+    (void)status, (void)nothing;
+    hb_track_end();
+}
+
+HB_HOOK _Noreturn void _exit(int status)
+{
+    hb_track_end();
+    for (;;)
+        hb_syscall(SYS_exit_group, status, 0, 0, 0, 0, 0);
+}
+
+HB_HOOK _Noreturn void _Exit(int status) { _exit(status); }
 
 /* ---- Truth ---- */
 

@@ -1,6 +1,7 @@
 //! `heisenbed run`: the user's own program, under heisenbed's schedulers.
 
 pub(super) mod again;
+mod tracking;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -9,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::parse_duration;
 use super::exit::ExitStatus;
@@ -88,6 +89,9 @@ pub(crate) struct ProgramRunArgs {
     /// Replace the file of --save also where it is no reproducer
     #[arg(long, requires = "save")]
     pub(crate) force: bool,
+    /// Its messages to a tracking server
+    #[command(flatten)]
+    pub(crate) tracking: tracking::TrackingArgs,
     /// The program, and its arguments
     #[arg(last = true, required = true, value_name = "PROGRAM")]
     pub(crate) program: Vec<OsString>,
@@ -125,7 +129,7 @@ fn try_run(
     let Some((name, rest)) = args.program.split_first() else {
         return Err("no program was given".into());
     };
-    let program = UserProgram::find(name, rest)?;
+    let program = UserProgram::find(name, rest)?.tracked(args.tracking.plan()?);
     if let Some(path) = &args.save {
         output::may_replace(path, OutputKind::RunReproducer, args.force)?;
     }
@@ -276,7 +280,8 @@ impl RunReport<'_> {
                 plural(found.unusable, "schedule")
             ))
         } else {
-            None
+            let tracked = found.tracked.as_ref();
+            tracked.and_then(|tally| tracking::note(tally, found.schedules))
         };
         let verdict = if note.is_some() {
             Verdict::Inconclusive
@@ -313,7 +318,22 @@ impl RunReport<'_> {
         CommandOutcome {
             stdout,
             stderr,
-            exit_code: ExitStatus::of(verdict).code(),
+            exit_code: self.exit_code(verdict),
+        }
+    }
+
+    /// 0 also where a weak check was all that was asked for, and found nothing.
+    fn exit_code(&self, verdict: Verdict) -> u8 {
+        let found = self.found;
+        let tracked = found.tracked.as_ref();
+        let weak_only = verdict == Verdict::Inconclusive
+            && !self.interrupted
+            && found.complete
+            && found.unusable == 0
+            && tracked.is_some_and(|tally| tally.incomplete == 0 && tally.weak > 0);
+        match weak_only {
+            true => ExitStatus::Holds.code(),
+            false => ExitStatus::of(verdict).code(),
         }
     }
 
@@ -352,7 +372,7 @@ impl RunReport<'_> {
             .as_ref()
             .and_then(|(_, execution)| execution.failure.as_ref());
         let shown = self.failed.map(|failed| &failed.shown);
-        json!({
+        let mut value = json!({
             "verdict": verdict,
             "note": note,
             "program": self.program.path,
@@ -376,7 +396,12 @@ impl RunReport<'_> {
             "elapsed_s": self.elapsed.as_secs_f64(),
             "seed": self.seed,
             "reproducer": self.reproducer,
-        })
+        });
+        let tracked = found.tracked.as_ref().map(tracking::json);
+        if let (Some(object), Some(Value::Object(more))) = (value.as_object_mut(), tracked) {
+            object.extend(more);
+        }
+        value
     }
 
     fn text(&self, verdict: Verdict, note: Option<&str>) -> String {
@@ -414,6 +439,9 @@ impl RunReport<'_> {
             _ => {
                 let _ = writeln!(text, "clean: nothing failed in {drawn}");
             }
+        }
+        if let Some(tally) = &found.tracked {
+            text.push_str(&tracking::text(tally));
         }
         if let Some(failed) = self.failed {
             self.write_failed(&mut text, failed);

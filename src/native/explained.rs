@@ -115,6 +115,9 @@ impl<'a> Explained<'a> {
 
     fn row(&self, event: &VisibleAction) -> String {
         let what = match event.action() {
+            "track" | "take" | "truth" => {
+                return format!("{}  {}", self.tracked(event), self.place_of(event));
+            }
             "start" => {
                 let place = self.symbols.place(event.pc);
                 return match place.is_own {
@@ -143,6 +146,18 @@ impl<'a> Explained<'a> {
             _ => "",
         };
         format!("{what}{refused}  {}", self.place_of(event))
+    }
+
+    /// A message, or what the allocator says: the event has the number of its record.
+    fn tracked(&self, event: &VisibleAction) -> String {
+        let found = self.execution.tracked.as_ref();
+        let words = found.and_then(|found| found.words.get(event.value as usize));
+        let words = words.filter(|words| !words.is_empty());
+        match (event.action(), words) {
+            ("take", Some(words)) => format!("server takes {words}"),
+            (_, Some(words)) => words.clone(),
+            (action, None) => action.to_owned(),
+        }
     }
 
     /// Where the program itself did it: the innermost of its own functions.

@@ -5,7 +5,8 @@
 //! [`page`] that both share, and reads back an [`Execution`]: who took each step, what was done,
 //! and how it ended. A [`Search`] makes plans until one fails; [`minimise`] takes preemptions out
 //! of the failing schedule; a [`RunReproducer`] keeps it. [`Symbols`] gives addresses their names
-//! and source lines, and [`Explained`] tells the story of a failure.
+//! and source lines, and [`Explained`] tells the story of a failure. What a program sends to a
+//! tracking server is [`tracked`].
 //!
 //! What runs here is not trusted: it may crash, hang, or write into the page. Each costs one
 //! schedule and a clear word.
@@ -21,6 +22,7 @@ pub(crate) mod reproducer;
 pub(crate) mod search;
 pub(crate) mod steps;
 pub(crate) mod symbols;
+pub(crate) mod tracked;
 
 pub(crate) use execution::Execution;
 pub(crate) use explained::Explained;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::execution::Execution;
 use super::launcher::{LaunchError, Launcher};
 use super::plan::{RunPlan, RunStrategy};
+use super::tracked::TrackedTally;
 
 /// What is searched for, and how long.
 #[derive(Clone, Debug)]
@@ -48,6 +49,8 @@ pub(crate) struct Search {
     pub(crate) swept: u64,
     /// Loads and stores that were seen.
     pub(crate) accesses: u64,
+    /// What its messages to a tracking server come to, where that is looked at.
+    pub(crate) tracked: Option<TrackedTally>,
     /// All that were asked for were drawn.
     pub(crate) complete: bool,
     /// How long it took.
@@ -130,6 +133,9 @@ impl Search {
             return false;
         }
         self.schedules += 1;
+        if let Some(found) = &execution.tracked {
+            self.tracked.get_or_insert_default().add(&found.report);
+        }
         let failed = execution.failure.is_some();
         if failed {
             self.failures += 1;

@@ -9,7 +9,7 @@ use super::frames::Core;
 use super::listener::{ClientId, Counters, ServerConfig};
 use super::observer::Observer;
 use crate::registry::{Outcome, Registry};
-use crate::tracking::codec::{DecodedFrame, Detection, FrameDecoder};
+use crate::tracking::codec::{DecodedFrame, FrameDecoder};
 use crate::tracking::{Layout, Message};
 
 /// See the [module](self).
@@ -124,19 +124,6 @@ impl OfflineServer {
         };
         let frame_bytes = layout.frame_bytes();
         (client.output.take(most, frame_bytes), frame_bytes)
-    }
-
-    /// The layout of a client, once it is known, and why it is believed.
-    pub(crate) fn layout(&self, client: usize) -> Option<(Layout, Detection)> {
-        let decoder = &self.clients.get(client)?.decoder;
-        Some((decoder.layout()?, decoder.detection()?))
-    }
-
-    /// Frames of a client that were no messages.
-    pub(crate) fn unknown_frames(&self, client: usize) -> u64 {
-        self.clients
-            .get(client)
-            .map_or(0, |client| client.decoder.unknown_frames())
     }
 
     /// After [`OfflineServer::finish`]: bytes of a last frame that never became whole.

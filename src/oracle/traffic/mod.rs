@@ -297,6 +297,14 @@ impl TrafficCheck {
         }
     }
 
+    fn say_taken(&mut self, at: usize, taken: &TakenFrame, sent: Option<&SentFrame>) {
+        let said = self.words.as_ref().and_then(|all| all.get(at));
+        if let (Some(sent), true) = (sent, said.is_some_and(String::is_empty)) {
+            self.say(at, || words::frame(sent));
+        }
+        self.say(at, || words::effects(taken));
+    }
+
     fn place(&mut self, device: u32, memory: u32) -> Option<(DeviceId, Memory)> {
         let known = u16::try_from(device)
             .ok()
@@ -430,7 +438,7 @@ impl TrafficCheck {
                 .and_then(|connection| connection.untold.pop_front());
             self.messages += u64::from(taken.message.is_some());
             if let Some(at) = at {
-                self.say(at, || words::effects(&taken));
+                self.say_taken(at, &taken, sent.as_ref());
             }
             self.judge_frame(&taken, sent.as_ref(), at);
             self.note_first(at);

@@ -15,7 +15,7 @@ use crate::tracking::{Layout, Message};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SentFrame {
     /// Where it ends in the bytes of its connection.
-    end: u64,
+    pub(super) end: u64,
     /// The thread that sent the end of it.
     pub(super) thread: u16,
     /// What it says; `None`: it is no message.
