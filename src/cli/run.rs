@@ -355,6 +355,11 @@ impl RunReport<'_> {
                 grouped(found.swept)
             ));
         }
+        if let Some(tally) = found.tracked.as_ref().filter(|_| found.failures > 0)
+            && let Some(note) = tracking::note(tally, found.schedules)
+        {
+            warnings.push(note);
+        }
         if found.outside > 0 {
             warnings.push(format!(
                 "{} were left to the system (waiting for processes or signals): what came between \

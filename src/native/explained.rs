@@ -116,7 +116,7 @@ impl<'a> Explained<'a> {
     fn row(&self, event: &VisibleAction) -> String {
         let what = match event.action() {
             "track" | "take" | "truth" => {
-                return format!("{}  {}", self.tracked(event), self.place_of(event));
+                return format!("{}  {}", self.tracked(event), self.caller_of(event));
             }
             "start" => {
                 let place = self.symbols.place(event.pc);
@@ -163,6 +163,18 @@ impl<'a> Explained<'a> {
     /// Where the program itself did it: the innermost of its own functions.
     fn place_of(&self, event: &VisibleAction) -> Place {
         self.own_place(&event.stack, event.pc)
+    }
+
+    /// The same, of a call of heisenbed's header.
+    fn caller_of(&self, event: &VisibleAction) -> Place {
+        let is_header = |place: &Place| {
+            let function = place.function.as_deref();
+            function.is_some_and(|name| name.starts_with("hb_truth_"))
+        };
+        let own = event.stack.iter().map(|pc| self.symbols.place(*pc));
+        own.filter(|place| place.is_own && !is_header(place))
+            .next()
+            .unwrap_or_else(|| self.place_of(event))
     }
 
     fn own_place(&self, stack: &[u64], pc: u64) -> Place {

@@ -111,7 +111,8 @@ impl UserProgram {
     /// The same, with its connection to a tracking server.
     pub(crate) fn tracked(mut self, plan: Option<TrackingPlan>) -> UserProgram {
         if plan.is_some() {
-            self.env.push(("TT_ALLOC_TRACKING_ENABLED".into(), "1".into()));
+            self.env
+                .push(("TT_ALLOC_TRACKING_ENABLED".into(), "1".into()));
         }
         self.tracking = plan;
         self

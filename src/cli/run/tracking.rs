@@ -43,6 +43,14 @@ pub(crate) struct TrackingArgs {
     /// Without it the allocator says so itself (hb_truth_alloc of heisenbed.h)
     #[arg(long, requires = "tracking", value_name = "FILE")]
     pub(crate) truth_symbols: Option<PathBuf>,
+    /// A command that reports totals after each schedule, to be compared with the server's: a line
+    /// `DEVICE MEMORY BYTES` each, as `0 l1 4096`
+    #[arg(long, requires = "tracking", value_name = "CMD")]
+    pub(crate) probe: Option<String>,
+    /// The same by an exported function of the program, called when it ends:
+    /// int NAME(uint32_t device, uint32_t memory, uint64_t *bytes), 0 where it knows
+    #[arg(long, requires = "tracking", value_name = "NAME")]
+    pub(crate) probe_symbol: Option<String>,
 }
 
 impl TrackingArgs {
@@ -58,6 +66,11 @@ impl TrackingArgs {
             )
             .into());
         }
+        if let Some(name) = &self.probe_symbol
+            && (name.is_empty() || name.len() > 127)
+        {
+            return Err("--probe-symbol: a name has 1 to 127 bytes".into());
+        }
         let symbols = match &self.truth_symbols {
             Some(file) => symbols::read(file)?,
             None => Vec::new(),
@@ -72,6 +85,8 @@ impl TrackingArgs {
             devices: self.devices,
             room: self.room.unwrap_or(0),
             symbols,
+            probe: self.probe.clone(),
+            probe_symbol: self.probe_symbol.clone(),
         }))
     }
 }

@@ -9,6 +9,8 @@ use crate::oracle::traffic::TrafficEvent;
 pub(super) struct Head {
     /// Bytes of the log; may be more than there are.
     pub(super) used: u64,
+    /// How many there were.
+    pub(super) connections: u32,
     /// Something is missing.
     pub(super) full: bool,
     /// Threads that were at work when the program ended; `None`: it did not end by itself.
@@ -29,6 +31,7 @@ impl Head {
         };
         Head {
             used: u64_at(bytes, 0),
+            connections: u32_at(bytes, 12),
             full: u32_at(bytes, 16) != 0,
             unfinished: u32_at(bytes, 20).checked_sub(1),
             patched: words(24),
@@ -94,6 +97,7 @@ fn event(bytes: &[u8]) -> Option<(TrafficEvent, &[u8])> {
             device: conn,
             memory,
             bytes: address,
+            at_rest: size_bytes != 0,
         },
         _ => return None,
     };

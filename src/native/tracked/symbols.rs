@@ -9,7 +9,6 @@ use thiserror::Error;
 
 use super::log::Head;
 use super::put_text;
-use crate::oracle::{Report, Verdict};
 
 /// A function of the program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,7 +124,9 @@ pub(crate) enum TruthSymbolsError {
         why: &'static str,
     },
     /// Functions are not called through tables that can be changed here.
-    #[error("--truth-symbols works on x86-64 only; elsewhere annotate the allocator (hb_truth_alloc)")]
+    #[error(
+        "--truth-symbols works on x86-64 only; elsewhere annotate the allocator (hb_truth_alloc)"
+    )]
     NotHere,
 }
 
@@ -177,12 +178,24 @@ impl TruthSymbol {
             return Err("what allocates has a `size`");
         }
         let places = [self.device, self.memory, Some(self.address), self.size];
-        places.into_iter().flatten().try_for_each(NumberPlace::check)?;
+        places
+            .into_iter()
+            .flatten()
+            .try_for_each(NumberPlace::check)?;
         let returned = |place: Option<NumberPlace>| {
-            place.is_some_and(|place| !matches!(place.encoded().0, wire::truth_from::ARGUMENT | wire::truth_from::VALUE))
+            place.is_some_and(|place| {
+                !matches!(
+                    place.encoded().0,
+                    wire::truth_from::ARGUMENT | wire::truth_from::VALUE
+                )
+            })
         };
         let at_call = self.does == SymbolDoes::Release && self.when == ReleaseMoment::Call;
-        if at_call && [self.device, self.memory, Some(self.address)].into_iter().any(returned) {
+        if at_call
+            && [self.device, self.memory, Some(self.address)]
+                .into_iter()
+                .any(returned)
+        {
             return Err("when a release is called nothing was returned yet: `when = \"return\"`");
         }
         Ok(())
@@ -218,7 +231,11 @@ impl NumberPlace {
         if said.iter().flatten().count() != 1 {
             return Err("a place is one of `value`, `argument`, `pointer`, or \"return\"");
         }
-        if [given.argument, given.pointer].into_iter().flatten().any(|at| at >= MAX_ARGUMENTS) {
+        if [given.argument, given.pointer]
+            .into_iter()
+            .flatten()
+            .any(|at| at >= MAX_ARGUMENTS)
+        {
             return Err("arguments are numbered from 0 to 37");
         }
         if given.bits.is_some_and(|bits| bits != 32 && bits != 64) {
@@ -241,27 +258,24 @@ impl NumberPlace {
     }
 }
 
-/// What was named and is not there, or was never called, takes the check's strength from it.
-pub(super) fn complain(symbols: &[TruthSymbol], head: &Head, report: &mut Report) {
-    if symbols.is_empty() || report.verdict == Verdict::Diverged {
-        return;
+/// Why what these functions did is not the truth: one is not there, or none was called.
+pub(super) fn distrust(symbols: &[TruthSymbol], head: &Head) -> Option<String> {
+    if symbols.is_empty() {
+        return None;
     }
     let count = |counts: &[u32], at: usize| counts.get(at).copied().unwrap_or(0);
     let missing = (0..symbols.len()).find(|at| count(&head.patched, *at) == 0);
     let called = (0..symbols.len()).any(|at| count(&head.called, at) > 0);
-    let why = match missing {
-        Some(at) => format!(
+    match missing {
+        Some(at) => Some(format!(
             "{} is called through no table of the dynamic linker: it is not exported, or only its \
              own file calls it, directly (a program's own function). Annotate the allocator \
              (hb_truth_alloc), or put it into a shared library",
             symbols[at].symbol
-        ),
-        None if !called => "none of --truth-symbols was ever called".to_owned(),
-        None => return,
-    };
-    report.verdict = Verdict::Inconclusive;
-    report.note = Some(why);
-    report.complete = false;
+        )),
+        None if !called => Some("none of --truth-symbols was ever called".to_owned()),
+        None => None,
+    }
 }
 
 #[cfg(test)]
@@ -295,7 +309,10 @@ mod tests {
         let mut bytes = Vec::new();
         symbols[0].put(&mut bytes);
         assert_eq!(bytes.len(), wire::TRUTH_SYMBOL_BYTES);
-        assert_eq!(&bytes[208..224], [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(
+            &bytes[208..224],
+            [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        );
         assert_eq!(&bytes[224..232], [2, 0, 32, 0, 0, 0, 0, 0]);
         assert_eq!(&bytes[232..240], [1, 0, 64, 0, 1, 0, 0, 0]);
         assert_eq!(&bytes[240..248], [3, 0, 64, 0, 0, 0, 0, 0]);
@@ -307,9 +324,21 @@ mod tests {
     fn what_cannot_be_is_named() {
         for (from, to, complaint) in [
             ("size = { argument = 1 }", "", "has a `size`"),
-            ("address = { argument = 1 }", "address = \"return\"", "when = \"return\""),
-            ("{ argument = 0, bits = 32 }", "{ argument = 0, bits = 7 }", "32 or 64"),
-            ("{ argument = 0, bits = 32 }", "{ argument = 99 }", "from 0 to 37"),
+            (
+                "address = { argument = 1 }",
+                "address = \"return\"",
+                "when = \"return\"",
+            ),
+            (
+                "{ argument = 0, bits = 32 }",
+                "{ argument = 0, bits = 7 }",
+                "32 or 64",
+            ),
+            (
+                "{ argument = 0, bits = 32 }",
+                "{ argument = 99 }",
+                "from 0 to 37",
+            ),
             ("{ argument = 0, bits = 32 }", "{}", "one of `value`"),
             ("pool_allocate", "", "has a name"),
             ("\"allocate\"", "\"sells\"", "unknown variant"),

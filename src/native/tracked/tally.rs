@@ -37,7 +37,10 @@ impl TrackedTally {
         self.leaks += report.leaks;
         self.messages += report.messages;
         self.ops += report.ops;
-        self.check = Some(self.check.map_or(report.strength, |check| check.min(report.strength)));
+        self.check = Some(
+            self.check
+                .map_or(report.strength, |check| check.min(report.strength)),
+        );
         if report.verdict == Verdict::Inconclusive {
             self.weak += 1;
             let incomplete = u64::from(!report.complete);

@@ -5,7 +5,7 @@
 //! the one that is live, else one that somebody else ended. A message that fits no life is about
 //! something that the allocator knows nothing of.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use crate::device::{DeviceId, Memory};
@@ -28,6 +28,8 @@ pub(super) struct Lives {
     operations: FxHashMap<u16, u64>,
     generations: u64,
     held: FxHashMap<(i32, i32, u64), Sent>,
+    /// Addresses that were ever handed out.
+    known: FxHashSet<(u16, Memory, u64)>,
     /// A message told of a circular buffer that the allocator knows.
     knows_circular: bool,
 }
@@ -63,6 +65,7 @@ impl Lives {
             thread,
             op,
         };
+        self.known.insert((device.0, memory, address));
         let lives = self.at.entry((device.0, address)).or_default();
         if lives
             .iter()
@@ -109,6 +112,11 @@ impl Lives {
         Some(life.handle)
     }
 
+    /// Whether the address was ever handed out.
+    pub(super) fn was_ever(&self, device: DeviceId, memory: Memory, address: u64) -> bool {
+        self.known.contains(&(device.0, memory, address))
+    }
+
     /// What `thread` means by a message that it sends now; `None` where that is nothing that the
     /// allocator could know of.
     pub(super) fn about(&mut self, thread: u16, message: &Message) -> Option<Sent> {
@@ -142,9 +150,7 @@ impl Lives {
             },
             (None, _) => return None,
         };
-        let sequence = message
-            .extension
-            .map_or(0, |extension| extension.sequence);
+        let sequence = message.extension.map_or(0, |extension| extension.sequence);
         let op = self.operations.get(&thread).copied().unwrap_or(0);
         Some(Sent {
             kind,
@@ -253,9 +259,7 @@ impl Lives {
 }
 
 fn stamp(message: &Message) -> (i32, i32, u64) {
-    let sequence = message
-        .extension
-        .map_or(0, |extension| extension.sequence);
+    let sequence = message.extension.map_or(0, |extension| extension.sequence);
     (message.pid, message.device, sequence)
 }
 

@@ -1,7 +1,7 @@
 //! Who sent which frame: the bytes of each connection, cut into frames, with the threads that wrote
 //! them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::TrafficEvent;
 use super::words;
@@ -81,7 +81,13 @@ pub(super) fn connections(events: &[TrafficEvent], stated: Option<Layout>) -> Ve
 }
 
 fn connection(sends: &[(u16, &[u8])], stated: Option<Layout>) -> Connection {
-    let (looks, detection) = detect(sends);
+    let (mut looks, mut detection) = detect(sends);
+    if let Some(layout) = of_each_thread(sends)
+        && matches!(detection, None | Some(Detection::Fallback))
+    {
+        // Each thread sends whole messages; together they do not.
+        (looks, detection) = (Some(layout), Some(Detection::Content));
+    }
     let layout = match (stated, detection) {
         (Some(stated), detection) if detection != Some(Detection::Hello) => Some(stated),
         _ => looks,
@@ -91,16 +97,27 @@ fn connection(sends: &[(u16, &[u8])], stated: Option<Layout>) -> Connection {
     };
     let frames = frames(sends, layout, detection == Some(Detection::Hello));
     let sound = frames.iter().take_while(|frame| !frame.torn);
-    let strange = sound.clone().filter(|frame| frame.message.is_none()).count() as u64;
+    let strange = sound
+        .clone()
+        .filter(|frame| frame.message.is_none())
+        .count() as u64;
     let all = sound.count() as u64;
-    let no_fit = strange > 0 || (stated.is_none() && detection == Some(Detection::Fallback));
+    let is_guess = matches!(detection, None | Some(Detection::Fallback));
+    let fits_other = looks.filter(|looks| {
+        let other = || self::frames(sends, *looks, false);
+        *looks != layout
+            && !is_guess
+            && other()
+                .iter()
+                .all(|frame| frame.message.is_some() && !frame.torn)
+    });
+    let no_fit = strange > 0 || fits_other.is_some() || (stated.is_none() && is_guess);
     let doubt = no_fit.then(|| {
-        let other = match (stated, looks) {
-            (Some(stated), Some(looks))
-                if looks != stated && detection != Some(Detection::Fallback) =>
-            {
-                format!("they look like layout {looks}")
-            }
+        if all == 0 {
+            return format!("it sent no whole message of layout {layout}: nothing was checked");
+        }
+        let other = match (stated, fits_other) {
+            (Some(_), Some(looks)) => format!("they look like layout {looks}"),
             (None, _) => "--layout names theirs".to_owned(),
             _ => "they fit no layout".to_owned(),
         };
@@ -116,6 +133,20 @@ fn connection(sends: &[(u16, &[u8])], stated: Option<Layout>) -> Connection {
         frames,
         ..Connection::default()
     }
+}
+
+/// The layout that the bytes of each thread have by themselves, if there are several threads.
+fn of_each_thread(sends: &[(u16, &[u8])]) -> Option<Layout> {
+    let mut threads: BTreeMap<u16, Vec<(u16, &[u8])>> = BTreeMap::new();
+    for (thread, bytes) in sends {
+        threads.entry(*thread).or_default().push((*thread, bytes));
+    }
+    let mut layouts = threads.values().map(|sends| match detect(sends) {
+        (Some(layout), Some(Detection::Content | Detection::Quiet)) => Some(layout),
+        _ => None,
+    });
+    let first = layouts.next()??;
+    (threads.len() > 1 && layouts.all(|layout| layout == Some(first))).then_some(first)
 }
 
 /// What the bytes look like, and why.
@@ -236,7 +267,10 @@ impl Connection {
 
     /// A thread sends these bytes: what it wanted to send before is lost, unless it is this.
     pub(super) fn next_send_of(&mut self, thread: u16, bytes: &[u8]) -> Option<Unsent> {
-        let at = self.unsent.iter().position(|unsent| unsent.thread == thread)?;
+        let at = self
+            .unsent
+            .iter()
+            .position(|unsent| unsent.thread == thread)?;
         let unsent = self.unsent.remove(at);
         let again = without_time(&unsent.bytes).starts_with(&without_time(bytes));
         (!again).then_some(unsent)

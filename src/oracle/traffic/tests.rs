@@ -1,8 +1,15 @@
 use super::*;
+use crate::oracle::kind::{Kind, Strength, Verdict};
 use crate::tracking::wire::encode;
 use crate::tracking::{Message, MessageKind};
 
 const L1: u32 = 1;
+
+impl TrafficRules {
+    fn check(&self, events: &[TrafficEvent], completed: bool, in_words: bool) -> TrafficReport {
+        self.check_without(None, events, completed, in_words)
+    }
+}
 
 fn alloc(thread: u16, address: u64, size_bytes: u64) -> TrafficEvent {
     TrafficEvent::Alloc {
@@ -81,7 +88,10 @@ fn messages_that_follow_the_allocator_are_clean() {
             says_alloc(1, 64, 8192),
         ],
     );
-    assert_eq!((report.verdict, report.strength), (Verdict::Clean, Strength::Exact));
+    assert_eq!(
+        (report.verdict, report.strength),
+        (Verdict::Clean, Strength::Exact)
+    );
     assert_eq!((report.leaks, report.messages, report.ops), (1, 3, 3));
 }
 
@@ -101,7 +111,10 @@ fn overtaken() -> Vec<TrafficEvent> {
 fn a_free_that_is_overtaken_leaves_a_live_buffer_missing() {
     let report = check(Semantics::Overwrite, &overtaken());
     assert_eq!(kinds(&report), ["duplicate-alloc", "missing-live"]);
-    assert_eq!(report.first.map(|first| first.kind), Some(Kind::DuplicateAlloc));
+    assert_eq!(
+        report.first.map(|first| first.kind),
+        Some(Kind::DuplicateAlloc)
+    );
 }
 
 #[test]
@@ -114,7 +127,12 @@ fn a_server_that_counts_references_keeps_the_old_size() {
 fn a_free_before_its_alloc_is_an_unknown_buffer_and_a_phantom() {
     let report = check(
         Semantics::Overwrite,
-        &[alloc(0, 64, 4096), free(0, 64), says_free(0, 64), says_alloc(0, 64, 4096)],
+        &[
+            alloc(0, 64, 4096),
+            free(0, 64),
+            says_free(0, 64),
+            says_alloc(0, 64, 4096),
+        ],
     );
     assert_eq!(kinds(&report), ["unknown-free", "phantom-live"]);
 }
@@ -143,12 +161,22 @@ fn a_message_without_room_is_lost_unless_it_is_sent_again() {
     };
     let again = check(
         Semantics::Overwrite,
-        &[alloc(0, 64, 4096), dropped(0), dropped(0), says_alloc(0, 64, 4096)],
+        &[
+            alloc(0, 64, 4096),
+            dropped(0),
+            dropped(0),
+            says_alloc(0, 64, 4096),
+        ],
     );
     assert_eq!(again.verdict, Verdict::Clean);
     let lost = check(
         Semantics::Overwrite,
-        &[alloc(0, 64, 4096), dropped(0), alloc(0, 128, 4096), says_alloc(0, 128, 4096)],
+        &[
+            alloc(0, 64, 4096),
+            dropped(0),
+            alloc(0, 128, 4096),
+            says_alloc(0, 128, 4096),
+        ],
     );
     assert_eq!(kinds(&lost), ["missing-live", "lost-message"]);
 }
@@ -163,15 +191,28 @@ fn pieces_of_one_thread_are_a_frame_and_of_two_are_torn() {
         sent(thread, bytes[which * 56..(which + 1) * 56].to_vec())
     };
     let truth = [alloc(0, 64, 4096), alloc(1, 128, 4096)];
-    let whole = [half(0, &first, 0), half(0, &first, 1), half(1, &second, 0), half(1, &second, 1)];
+    let whole = [
+        half(0, &first, 0),
+        half(0, &first, 1),
+        half(1, &second, 0),
+        half(1, &second, 1),
+    ];
     let report = check(Semantics::Overwrite, &[&truth[..], &whole].concat());
     assert_eq!(report.verdict, Verdict::Clean, "{report:?}");
-    let mixed = [half(0, &first, 0), half(1, &second, 0), half(0, &first, 1), half(1, &second, 1)];
+    let mixed = [
+        half(0, &first, 0),
+        half(1, &second, 0),
+        half(0, &first, 1),
+        half(1, &second, 1),
+    ];
     let report = check(Semantics::Overwrite, &[&truth[..], &mixed].concat());
     assert_eq!(kinds(&report), ["torn-frame"]);
     // A buffer that one thread fills and another writes out is no torn frame.
     let joined = [first.clone(), second.clone()].concat();
-    let flushed = [sent(0, joined[..80].to_vec()), sent(1, joined[80..].to_vec())];
+    let flushed = [
+        sent(0, joined[..80].to_vec()),
+        sent(1, joined[80..].to_vec()),
+    ];
     let report = check(Semantics::Overwrite, &[&truth[..], &flushed].concat());
     assert_eq!(report.verdict, Verdict::Clean, "{report:?}");
 }
@@ -197,7 +238,10 @@ fn a_layout_that_does_not_fit_is_said_and_nothing_is_accused() {
         layout: None,
         ..stated
     };
-    assert_eq!(found.check(&all, true, false).report.verdict, Verdict::Clean);
+    assert_eq!(
+        found.check(&all, true, false).report.verdict,
+        Verdict::Clean
+    );
 }
 
 #[test]
@@ -214,7 +258,10 @@ fn what_was_not_checked_is_said() {
     let silent = rules.check(&[TrafficEvent::Opened], true, false).report;
     assert!(silent.note.unwrap().contains("sent no message"));
     let untold = check(Semantics::Refcount, &[says_alloc(0, 64, 4096)]);
-    assert_eq!((untold.verdict, untold.strength), (Verdict::Inconclusive, Strength::Messages));
+    assert_eq!(
+        (untold.verdict, untold.strength),
+        (Verdict::Inconclusive, Strength::Messages)
+    );
     assert!(untold.complete);
 }
 
@@ -235,19 +282,79 @@ fn totals_are_compared_at_rest() {
         device: 0,
         memory: L1,
         bytes,
+        at_rest: false,
     };
     let right = [says_alloc(0, 64, 4096), total(0), total(4096)];
     let report = check(Semantics::Refcount, &right);
-    assert_eq!((report.verdict, report.strength), (Verdict::Clean, Strength::Totals));
+    assert_eq!(
+        (report.verdict, report.strength),
+        (Verdict::Clean, Strength::Totals)
+    );
     let wrong = [says_alloc(0, 64, 4096), total(0)];
     assert_eq!(kinds(&check(Semantics::Refcount, &wrong)), ["phantom-live"]);
+}
+
+#[test]
+fn a_truth_that_knows_less_than_all_accuses_nobody() {
+    let report = check(
+        Semantics::Overwrite,
+        &[says_alloc(0, 64, 4096), says_free(0, 64), free(0, 64)],
+    );
+    assert_eq!(report.verdict, Verdict::Inconclusive);
+    assert!(report.note.unwrap().contains("never handed out"));
+    let all = [&[TrafficEvent::Opened], &overtaken()[..]].concat();
+    let why = Some("it is not there".to_owned());
+    let rules = rules(Semantics::Refcount);
+    let report = rules.check_without(why, &all[..5], true, false).report;
+    assert_eq!(report.note.as_deref(), Some("it is not there"));
+    assert_eq!(report.verdict, Verdict::Inconclusive);
+}
+
+#[test]
+fn a_layout_that_is_stated_wrong_is_no_torn_frame() {
+    let mut all = vec![TrafficEvent::Opened];
+    for i in 1..20u16 {
+        all.push(says_alloc(i % 2, 64 * u64::from(i), 4096));
+    }
+    let stated = TrafficRules {
+        layout: Some(Layout::V144),
+        ..rules(Semantics::Refcount)
+    };
+    let report = stated.check(&all, true, false).report;
+    assert!(report.divergences.is_empty(), "{report:?}");
+    assert!(report.note.unwrap().contains("look like layout 112"));
+}
+
+#[test]
+fn torn_frames_from_the_first_on_are_torn_also_where_no_layout_is_stated() {
+    let messages: Vec<Vec<u8>> = (1..5)
+        .map(|i| message(MessageKind::Alloc, 64 * i, 4096))
+        .collect();
+    let mut all = vec![TrafficEvent::Opened];
+    for pair in messages.chunks(2) {
+        for (range, thread) in [(0..40, 0), (0..40, 1), (40..112, 0), (40..112, 1)] {
+            all.push(sent(thread, pair[usize::from(thread)][range].to_vec()));
+        }
+    }
+    let found = TrafficRules {
+        layout: None,
+        ..rules(Semantics::Refcount)
+    };
+    assert_eq!(
+        kinds(&found.check(&all, true, false).report),
+        ["torn-frame"]
+    );
 }
 
 #[test]
 fn a_truth_that_contradicts_itself_accuses_nobody() {
     let report = check(
         Semantics::Overwrite,
-        &[alloc(0, 64, 4096), says_alloc(0, 64, 4096), alloc(1, 64, 4096)],
+        &[
+            alloc(0, 64, 4096),
+            says_alloc(0, 64, 4096),
+            alloc(1, 64, 4096),
+        ],
     );
     assert_eq!(report.verdict, Verdict::Inconclusive);
     assert!(report.note.unwrap().contains("which is live"));
@@ -309,7 +416,9 @@ fn two_connections_are_taken_in_the_order_that_is_given() {
     let taken = |order: [u32; 2]| {
         let takes = order.map(|conn| TrafficEvent::Taken { conn });
         let rules = rules(Semantics::Refcount);
-        rules.check(&[&sends[..], &takes].concat(), true, false).report
+        rules
+            .check(&[&sends[..], &takes].concat(), true, false)
+            .report
     };
     assert_eq!(taken([0, 1]).verdict, Verdict::Clean);
     assert_eq!(kinds(&taken([1, 0])), ["unknown-free", "phantom-live"]);

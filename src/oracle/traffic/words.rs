@@ -75,17 +75,18 @@ pub(super) fn effects(taken: &TakenFrame) -> String {
 fn outcome_words(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Inserted => "live".to_owned(),
-        Outcome::Replaced { old } => format!(
-            "replaces a live one of {}",
-            plural(old.size_bytes, "byte")
-        ),
+        Outcome::Replaced { old } => {
+            format!("replaces a live one of {}", plural(old.size_bytes, "byte"))
+        }
         Outcome::Incremented { kept } => format!(
             "live already: {} references to {} bytes",
             kept.refcount,
             grouped(kept.size_bytes)
         ),
         Outcome::Removed { .. } => "gone".to_owned(),
-        Outcome::Decremented { left } => format!("{} left", plural(left.refcount.into(), "reference")),
+        Outcome::Decremented { left } => {
+            format!("{} left", plural(left.refcount.into(), "reference"))
+        }
         Outcome::UnknownFree => "unknown buffer".to_owned(),
         Outcome::Held => "waits for an earlier number".to_owned(),
         Outcome::Rejected(why) => format!("rejected: {}", why.words()),
