@@ -117,6 +117,7 @@ static void choose(struct hb_thread *me)
 {
     static uint32_t able[HB_MAX_THREADS];
     uint32_t count, waiting_politely;
+    hb_track_seep(me);
 again:
     count = waiting_politely = 0;
     if (hb.result->steps >= hb.config->max_steps)

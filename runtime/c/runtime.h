@@ -198,6 +198,7 @@ long hb_track_send(struct hb_thread *me, int fd, const struct msghdr *what, int 
                    bool dontwait, uint64_t pc);
 void hb_track_answer(int fd);
 void hb_track_take(struct hb_thread *server);
+void hb_track_seep(struct hb_thread *me);
 void hb_track_truth(uint16_t kind, uint32_t device, uint32_t memory, uint64_t address,
                     uint64_t size, uint64_t pc);
 void hb_symbols_patch(void);

@@ -281,6 +281,17 @@ static uint32_t drain(struct connection *connection)
     }
 }
 
+/* What was sent by no call that is seen here (stdio, a system call of the program's own): since its
+ * last visible action only this thread ran. */
+void hb_track_seep(struct hb_thread *me)
+{
+    for (uint32_t at = 0; at < connection_count; at++) {
+        uint32_t number = drain(&connections[at]);
+        if (number != UINT32_MAX)
+            hb_record(me, HB_K_TRACK, &connections[at], me->next.pc, number);
+    }
+}
+
 void hb_track_take(struct hb_thread *server)
 {
     struct connection *connection = (struct connection *)server->next.with;
@@ -442,7 +453,8 @@ static void answer(struct connection *connection)
         } reply;
         if (hb_syscall(SYS_sendto, hb.ask, (long)&ask, sizeof ask, MSG_NOSIGNAL, 0, 0) !=
             (long)sizeof ask)
-            return;
+            hb_end(HB_TOO_MUCH, hb_self,
+                   "it closed descriptors that are not its own: its queries cannot be answered");
         long got;
         do
             got = hb_syscall(SYS_recvfrom, hb.ask, (long)&reply, sizeof reply, 0, 0, 0);

@@ -50,7 +50,7 @@ pub const AT_TRACK_HEAD: u64 = AT_TRACK + 0x4000;
 /// `HB_AT_TRACK_LOG`.
 pub const AT_TRACK_LOG: u64 = AT_TRACK_HEAD + 0x1000;
 /// `HB_TRACK_LOG_BYTES`.
-pub const TRACK_LOG_BYTES: u64 = 16 << 20;
+pub const TRACK_LOG_BYTES: u64 = 64 << 20;
 /// `HB_PAGE_SIZE`.
 pub const PAGE_SIZE: u64 = AT_TRACK_LOG + TRACK_LOG_BYTES;
 

@@ -284,7 +284,7 @@ impl Tracker {
         }
         if head.full {
             return Ok(Err(
-                "it sent more than 16 MiB, or opened more than 64 connections, in one schedule"
+                "it sent more than 64 MiB, or opened more than 64 connections, in one schedule"
                     .to_owned(),
             ));
         }

@@ -33,7 +33,7 @@ int main(int argc, char **argv)
     }
     if (how == "flood") {
         std::vector<char> bytes(1 << 20, 1);
-        for (int round = 0; round < 20; round++)
+        for (int round = 0; round < 80; round++)
             if (write(client.fd(), bytes.data(), bytes.size()) < 0)
                 return 1;
         return 0;
