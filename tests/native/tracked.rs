@@ -23,7 +23,7 @@ fn each_wrong_program_is_found_by_each_seed_and_its_twin_is_not_accused() {
     for row in rows("tracked") {
         let options = options(&row);
         for strategy in ["random", "pos"] {
-            for seed in ["1", "2", "3", "4", "5"] {
+            for seed in ["1", "2", "3"] {
                 let more = ["--strategy", strategy, "--seed", seed, "--schedules", "100"];
                 let more = [&more[..], &["--no-shrink"]].concat();
                 let found = tracked(&options, &more, &[&path(plain(), &row.name)]);
@@ -85,7 +85,8 @@ fn a_divergence_that_was_saved_comes_again_each_time() {
         let text = std::fs::read_to_string(file).unwrap();
         assert!(text.contains("[tracking]"), "{text}");
         assert!(text.contains(found.kind().unwrap()), "{text}");
-        for round in 0..10 {
+        // Each replay reads the program's debug information anew.
+        for round in 0..3 {
             let output = Command::new(binary())
                 .args(["replay", file, "--format", "json"])
                 .output()

@@ -105,7 +105,10 @@ fn connection(sends: &[(u16, &[u8])], stated: Option<Layout>) -> Connection {
     let is_guess = matches!(detection, None | Some(Detection::Fallback));
     let fits_other = looks.filter(|looks| {
         let other = || self::frames(sends, *looks, false);
-        *looks != layout
+        // One that was stated and fits is the one.
+        let is_bad = strange > 0 || frames.is_empty() || frames.iter().any(|frame| frame.torn);
+        is_bad
+            && *looks != layout
             && !is_guess
             && other()
                 .iter()
@@ -113,17 +116,20 @@ fn connection(sends: &[(u16, &[u8])], stated: Option<Layout>) -> Connection {
     });
     let no_fit = strange > 0 || fits_other.is_some() || (stated.is_none() && is_guess);
     let doubt = no_fit.then(|| {
-        if all == 0 {
+        if frames.is_empty() {
             return format!("it sent no whole message of layout {layout}: nothing was checked");
         }
-        let other = match (stated, fits_other) {
-            (Some(_), Some(looks)) => format!("they look like layout {looks}"),
-            (None, _) => "--layout names theirs".to_owned(),
-            _ => "they fit no layout".to_owned(),
+        if let Some(looks) = fits_other {
+            return format!(
+                "its messages do not fit layout {layout}: they look like layout {looks}"
+            );
+        }
+        let other = match stated {
+            Some(_) => "they fit no layout",
+            None => "--layout names theirs",
         };
         format!(
-            "its messages do not fit layout {layout}: {} of {} could not be one; {other}",
-            strange,
+            "its messages do not fit layout {layout}: {strange} of {} could not be one; {other}",
             plural(all, "frame"),
         )
     });
