@@ -1,6 +1,6 @@
 //! One pass over what a program did, with its truth on one hand and a server on the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::events::TrafficEvent;
 use super::lives::{self, Lives};
@@ -45,6 +45,8 @@ pub(super) struct TrafficCheck {
     pub(super) messages: u64,
     pub(super) observed: u64,
     pub(super) torn: bool,
+    /// Devices that the frames at hand were about.
+    pub(super) touched: BTreeSet<DeviceId>,
     pub(super) elsewhere: Option<String>,
     /// The thread of each observation.
     pub(super) speakers: Vec<(u16, usize)>,
@@ -87,6 +89,7 @@ impl TrafficCheck {
             messages: 0,
             observed: 0,
             torn: false,
+            touched: BTreeSet::new(),
             elsewhere: None,
             speakers: Vec::new(),
         }
@@ -338,6 +341,12 @@ impl TrafficCheck {
             self.judge_frame(&taken, sent.as_ref(), at);
             self.note_first(at);
         }
+        // The server has taken all of these frames by now: its totals are those after the last.
+        for device in std::mem::take(&mut self.touched) {
+            let shown = self.server.registry().totals(i32::from(device.0));
+            self.judge.show(device, &self.lives.without_foreign(shown));
+            self.note_first(at);
+        }
     }
 
     fn judge_frame(&mut self, taken: &TakenFrame, sent: Option<&SentFrame>, at: Option<usize>) {
@@ -395,11 +404,23 @@ impl TrafficCheck {
             if message.kind.class() == Some(Class::Circular) {
                 self.lives.see_circular(&mut self.judge.truth, &about);
             }
+            let size_bytes = about.handle.size_bytes;
+            let is_other = *outcome == Outcome::Inserted && message.size_bytes != size_bytes;
+            if let (true, Some(at)) = (is_other, at) {
+                self.say(at, || format!(", of {size_bytes} bytes to the allocator"));
+            }
             self.judge.judge_late(message, outcome, Some(&about));
-            let device = about.handle.device;
-            let shown = self.server.registry().totals(i32::from(device.0));
-            self.judge
-                .show(device, &self.lives.without_foreign(device, shown));
+            if is_other {
+                self.judge.count(Divergence {
+                    kind: Kind::StaleMetadata,
+                    device: about.handle.device,
+                    memory: Some(about.handle.memory),
+                    address: Some(about.handle.address),
+                    thread: Some(thread),
+                    op: Some(about.op),
+                });
+            }
+            self.touched.insert(about.handle.device);
         }
     }
 

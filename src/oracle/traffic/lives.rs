@@ -225,7 +225,7 @@ impl Lives {
     }
 
     /// What the server shows of a device, without circular buffers where the allocator knows none.
-    pub(super) fn without_foreign(&self, _device: DeviceId, shown: Totals) -> Totals {
+    pub(super) fn without_foreign(&self, shown: Totals) -> Totals {
         Totals {
             cb_bytes: match self.knows_circular {
                 true => shown.cb_bytes,

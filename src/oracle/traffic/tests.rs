@@ -95,6 +95,30 @@ fn messages_that_follow_the_allocator_are_clean() {
     assert_eq!((report.leaks, report.messages, report.ops), (1, 3, 3));
 }
 
+#[test]
+fn messages_that_are_written_together_are_taken_together() {
+    let both = [
+        message(MessageKind::Alloc, 64, 4096),
+        message(MessageKind::Free, 64, 0),
+        message(MessageKind::Alloc, 64, 512),
+    ];
+    let report = check(
+        Semantics::Refcount,
+        &[
+            alloc(0, 64, 4096),
+            free(0, 64),
+            alloc(0, 64, 512),
+            sent(0, both.concat()),
+        ],
+    );
+    assert_eq!(report.verdict, Verdict::Clean, "{report:?}");
+    let report = check(
+        Semantics::Refcount,
+        &[alloc(0, 64, 4096), sent(0, both[..2].concat()), free(0, 64)],
+    );
+    assert_eq!(report.verdict, Verdict::Clean, "{report:?}");
+}
+
 /// The reported race: the address is given back before its FREE is sent, and handed out again.
 fn overtaken() -> Vec<TrafficEvent> {
     vec![
@@ -135,6 +159,16 @@ fn a_free_before_its_alloc_is_an_unknown_buffer_and_a_phantom() {
         ],
     );
     assert_eq!(kinds(&report), ["unknown-free", "phantom-live"]);
+}
+
+#[test]
+fn a_message_of_another_size_than_the_allocator_s_is_told_at_once() {
+    let mut all = vec![TrafficEvent::Opened];
+    all.extend([alloc(0, 64, 100), says_alloc(0, 64, 128)]);
+    let found = rules(Semantics::Refcount).check(&all, true, true);
+    let first = found.report.first.expect("it is one");
+    assert_eq!((first.kind, first.address), (Kind::StaleMetadata, Some(64)));
+    assert!(found.words[2].contains("of 100 bytes to the allocator"));
 }
 
 #[test]
