@@ -126,7 +126,7 @@ again:
         struct hb_thread *thread = &hb.threads[id];
         if (thread->finished || !ready(thread))
             continue;
-        if (thread->yielded && !hb.following) {
+        if ((thread->yielded || thread->slow) && !hb.following) {
             waiting_politely++;
             continue;
         }
@@ -135,7 +135,7 @@ again:
     if (count == 0 && waiting_politely) {
         for (uint32_t id = 0; id < hb.thread_count; id++) {
             struct hb_thread *thread = &hb.threads[id];
-            if (!thread->finished && thread->yielded && ready(thread))
+            if (!thread->finished && (thread->yielded || thread->slow) && ready(thread))
                 able[count++] = id;
         }
     }

@@ -72,6 +72,7 @@ struct hb_thread {
     uint64_t steps;
     int ending; /* Rounds of key destructors. */
     bool serves; /* It is the tracking server's: whoever chooses it takes its step for it. */
+    bool slow;   /* The others go first. */
     /* Loops that read the same again and again. */
     struct {
         uint64_t pc, address, value;

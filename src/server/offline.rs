@@ -192,15 +192,14 @@ mod tests {
             OfflineServer::new(ServerConfig::new(PathBuf::new(), Semantics::Overwrite));
         let client = server.connect(None);
         let other = server.connect(None);
-        for (client, message) in [
+        for (from, message) in [
             (client, alloc(64)),
             (other, alloc(128)),
             (client, Message::bare(MessageKind::Query, 0, 7)),
         ] {
-            server.feed(client, encode(Layout::V112, &message).as_bytes());
+            server.feed(from, encode(Layout::V112, &message).as_bytes());
+            server.settle(from);
         }
-        server.settle(other);
-        server.settle(client);
         let (answer, frame_bytes) = server.answers(client, 1000);
         assert_eq!(frame_bytes, 112);
         let response = decode_response(Layout::V112, &answer).expect("a response");

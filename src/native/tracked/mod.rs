@@ -237,7 +237,14 @@ impl Tracker {
         Ok(())
     }
 
+    /// The model takes what the server took by then. A client whose layout is not known yet has
+    /// paused by the time that another one is heard.
     fn take(&mut self, event: &TrafficEvent) {
+        if let TrafficEvent::Sent { conn, .. } | TrafficEvent::Taken { conn } = event {
+            for other in (0..self.untaken.len()).filter(|other| *other != *conn as usize) {
+                self.server.settle(other);
+            }
+        }
         match event {
             TrafficEvent::Opened => {
                 self.server.connect(None);

@@ -17,7 +17,8 @@ impl TrafficCheck {
         let doubt = self.connections.iter().find_map(|conn| conn.doubt.clone());
         let truth_is_usable = self.has_truth && self.contradiction.is_none();
         let mut strength = Strength::Messages;
-        if completed && doubt.is_none() && !self.torn {
+        // Who tells nothing at all is not tracked, and not tracked wrongly.
+        if completed && doubt.is_none() && !self.torn && self.messages > 0 {
             if truth_is_usable {
                 let table = rest::table(self.server.registry());
                 self.judge
@@ -29,7 +30,7 @@ impl TrafficCheck {
                 }
                 strength = Strength::Totals;
             }
-        } else if truth_is_usable && doubt.is_none() {
+        } else if truth_is_usable && doubt.is_none() && self.messages > 0 {
             strength = Strength::Exact;
         }
         // What was not heard of one connection may be missing in what another says.
