@@ -171,9 +171,10 @@ impl<'a> Explained<'a> {
             let function = place.function.as_deref();
             function.is_some_and(|name| name.starts_with("hb_truth_"))
         };
-        let own = event.stack.iter().map(|pc| self.symbols.place(*pc));
-        own.filter(|place| place.is_own && !is_header(place))
-            .next()
+        let frames = event.stack.iter();
+        frames
+            .flat_map(|pc| self.symbols.places(*pc))
+            .find(|place| place.is_own && !is_header(place))
             .unwrap_or_else(|| self.place_of(event))
     }
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::events::TrafficEvent;
-use super::lives::{self, Lives};
-use super::senders::{self, Connection, SentFrame};
+use super::lives::{self, ToldLives};
+use super::senders::{self, SentFrame, SentStream};
 use super::totals::SaidTotals;
 use super::{TrafficRules, words};
 use crate::device::{DeviceId, Memory};
@@ -28,8 +28,8 @@ pub(super) struct Sound {
 /// A check that is under way.
 pub(super) struct TrafficCheck {
     pub(super) server: OfflineServer,
-    pub(super) connections: Vec<Connection>,
-    pub(super) lives: Lives,
+    pub(super) connections: Vec<SentStream>,
+    pub(super) lives: ToldLives,
     pub(super) judge: Judge,
     pub(super) totals: SaidTotals,
     pub(super) messages_only: ObservationCheck,
@@ -75,7 +75,7 @@ impl TrafficCheck {
         TrafficCheck {
             server,
             connections,
-            lives: Lives::default(),
+            lives: ToldLives::default(),
             judge: Judge::of_devices(devices),
             totals: SaidTotals::default(),
             messages_only: ObservationCheck::default(),

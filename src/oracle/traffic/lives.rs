@@ -23,7 +23,7 @@ const MAX_LIVES: usize = 64;
 
 /// See the [module](self).
 #[derive(Debug, Default)]
-pub(super) struct Lives {
+pub(super) struct ToldLives {
     at: FxHashMap<(u16, u64), SmallVec<[ToldLife; 2]>>,
     operations: FxHashMap<u16, u64>,
     generations: u64,
@@ -44,7 +44,7 @@ struct ToldLife {
     free_sent: bool,
 }
 
-impl Lives {
+impl ToldLives {
     /// An address is handed out: what is live then, which life it is, and whether it was live
     /// before, in which case nothing changes.
     pub(super) fn begin(

@@ -38,7 +38,7 @@ pub(super) struct Unsent {
 
 /// One connection.
 #[derive(Debug, Default)]
-pub(super) struct Connection {
+pub(super) struct SentStream {
     /// How its bytes are read.
     pub(super) layout: Option<Layout>,
     /// Why that cannot be right.
@@ -58,7 +58,7 @@ pub(super) struct Connection {
 
 /// The connections of `events`, with their layouts: what was stated, what they say, what they look
 /// like.
-pub(super) fn connections(events: &[TrafficEvent], stated: Option<Layout>) -> Vec<Connection> {
+pub(super) fn connections(events: &[TrafficEvent], stated: Option<Layout>) -> Vec<SentStream> {
     let mut sends: Vec<Vec<(u16, &[u8])>> = Vec::new();
     for event in events {
         match event {
@@ -80,7 +80,7 @@ pub(super) fn connections(events: &[TrafficEvent], stated: Option<Layout>) -> Ve
     connections.collect()
 }
 
-fn connection(sends: &[(u16, &[u8])], stated: Option<Layout>) -> Connection {
+fn connection(sends: &[(u16, &[u8])], stated: Option<Layout>) -> SentStream {
     let (mut looks, mut detection) = detect(sends);
     if let Some(layout) = of_each_thread(sends)
         && matches!(detection, None | Some(Detection::Fallback))
@@ -93,7 +93,7 @@ fn connection(sends: &[(u16, &[u8])], stated: Option<Layout>) -> Connection {
         _ => looks,
     };
     let Some(layout) = layout else {
-        return Connection::default();
+        return SentStream::default();
     };
     let frames = frames(sends, layout, detection == Some(Detection::Hello));
     let sound = frames.iter().take_while(|frame| !frame.torn);
@@ -133,11 +133,11 @@ fn connection(sends: &[(u16, &[u8])], stated: Option<Layout>) -> Connection {
             plural(all, "frame"),
         )
     });
-    Connection {
+    SentStream {
         layout: Some(layout),
         doubt,
         frames,
-        ..Connection::default()
+        ..SentStream::default()
     }
 }
 
@@ -226,7 +226,7 @@ fn several(parts: &mut VecDeque<(u16, usize)>, mut bytes: usize) -> bool {
     mixed
 }
 
-impl Connection {
+impl SentStream {
     /// Whether what it says means nothing.
     pub(super) fn is_doubtful(&self) -> bool {
         self.doubt.is_some() || self.torn

@@ -1,7 +1,8 @@
 // One thread allocates, another releases. The handle becomes visible as soon as the address exists
 // (early publication), or when its ALLOC was sent.
 //
-//   CONNECTIONS   each thread has a connection of its own to the server
+//   CONNECTIONS   each thread has a connection of its own to the server, which may take the FREE
+//                 first; unless the first one asks it for its totals before it publishes
 #include "tracked.h"
 
 #include <condition_variable>
@@ -22,7 +23,7 @@ static void publish(uint64_t address)
 
 static Client *own_connection()
 {
-#if defined(CONNECTIONS) && !defined(FIXED)
+#ifdef CONNECTIONS
     Client *own = new Client;
     own->connect();
     return own;
@@ -39,6 +40,10 @@ static void producer()
     publish(address);
 #endif
     own->send(ALLOC, 0, address, 4096);
+#if defined(FIXED) && defined(CONNECTIONS)
+    if (own->query(0) != 4096)
+        abort();
+#endif
 #if defined(FIXED) || defined(CONNECTIONS)
     publish(address);
 #endif
