@@ -14,8 +14,7 @@ mod tally;
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
@@ -23,8 +22,7 @@ use std::time::{Duration, Instant};
 use heisenbed_runtime::protocol as wire;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags,
-    SocketType, recvmsg, sendmsg, socketpair,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
 };
 use serde::{Deserialize, Serialize};
 
@@ -192,13 +190,15 @@ impl Tracker {
     /// An ask that has come: the connection, and how long the log is.
     fn receive(&self) -> Option<(u32, u64)> {
         let mut bytes = [0; wire::ASK_BYTES];
-        let mut parts = [io::IoSliceMut::new(&mut bytes)];
-        let mut nothing = [MaybeUninit::uninit(); 0];
-        let mut with = RecvAncillaryBuffer::new(&mut nothing);
-        let got = recvmsg(&self.asks, &mut parts, &mut with, RecvFlags::DONTWAIT).ok()?;
-        if got.bytes != wire::ASK_BYTES {
+        let (_, whole) = recv(
+            &self.asks,
+            &mut bytes,
+            RecvFlags::DONTWAIT | RecvFlags::TRUNC,
+        )
+        .ok()?;
+        if whole != wire::ASK_BYTES {
             // What is no ask is not answered: who sent it waits in vain, as long as it may.
-            return Some((u32::MAX, 0)).filter(|_| got.bytes > 0);
+            return Some((u32::MAX, 0)).filter(|_| whole > 0);
         }
         let conn = bytes.first_chunk().map(|word| u32::from_le_bytes(*word));
         let used = bytes.last_chunk().map(|word| u64::from_le_bytes(*word));
@@ -223,17 +223,18 @@ impl Tracker {
         self.server.settle(conn);
         self.server.take_frames();
         let (answers, frame) = self.server.answers(conn, wire::MAX_ANSWER);
-        let mut head = Vec::with_capacity(16);
+        let mut reply = Vec::with_capacity(16 + answers.len());
         let more = u32::from(answers.len() + frame > wire::MAX_ANSWER);
         for number in [answers.len() as u32, frame as u32, more, 0] {
-            head.extend(number.to_le_bytes());
+            reply.extend(number.to_le_bytes());
         }
-        let parts = [IoSlice::new(&head), IoSlice::new(&answers)];
-        let mut nothing = [MaybeUninit::uninit(); 0];
-        let mut with = SendAncillaryBuffer::new(&mut nothing);
+        reply.extend(answers);
         // Who does not take its answers must not hold heisenbed up.
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        let _ = sendmsg(&self.asks, &parts, &mut with, flags);
+        let _ = send(
+            &self.asks,
+            &reply,
+            SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
+        );
         Ok(())
     }
 
