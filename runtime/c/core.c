@@ -126,7 +126,8 @@ again:
         struct hb_thread *thread = &hb.threads[id];
         if (thread->finished || !ready(thread))
             continue;
-        if ((thread->yielded || thread->slow) && !hb.following) {
+        bool lets_others = thread->yielded || (thread->slow && thread->passed++ < HB_PATIENCE);
+        if (lets_others && !hb.following) {
             waiting_politely++;
             continue;
         }

@@ -33,6 +33,7 @@
 #define HB_NOBODY UINT32_MAX
 #define HB_NEVER INT64_MAX
 #define HB_MAX_SIGNALS 16
+#define HB_PATIENCE 64
 
 /* How a turn came. */
 enum hb_turn { HB_CAN, HB_TIMED_OUT, HB_CANCELLED, HB_SPURIOUSLY };
@@ -72,7 +73,8 @@ struct hb_thread {
     uint64_t steps;
     int ending; /* Rounds of key destructors. */
     bool serves; /* It is the tracking server's: whoever chooses it takes its step for it. */
-    bool slow;   /* The others go first. */
+    bool slow;   /* The others go first, but not for ever: */
+    uint32_t passed; /* so often they did. */
     /* Loops that read the same again and again. */
     struct {
         uint64_t pc, address, value;

@@ -303,6 +303,7 @@ void hb_track_take(struct hb_thread *server)
         connection->at += sizeof *record + padded(record->bytes);
         if (record->kind != HB_T_SENT || record->conn != connection->id)
             continue;
+        server->passed = 0;
         connection->waiting--;
         connection->waiting_bytes -= record->bytes;
         connection->untold = true;
