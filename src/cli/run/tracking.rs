@@ -39,8 +39,8 @@ pub(crate) struct TrackingArgs {
     #[arg(long, requires = "tracking", value_name = "BYTES",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) room: Option<u32>,
-    /// Which exported functions allocate and release: FILE says where address and size are in a call.
-    /// Without it the allocator says so itself (hb_truth_alloc of heisenbed.h)
+    /// Which exported functions allocate and release: FILE says where address and size are in a
+    /// call. Without it the allocator says so itself (hb_truth_alloc of heisenbed.h)
     #[arg(long, requires = "tracking", value_name = "FILE")]
     pub(crate) truth_symbols: Option<PathBuf>,
     /// A command that reports totals after each schedule, to be compared with the server's: a line
