@@ -4,13 +4,13 @@
  * heisenbed then says whether what the tracking server reconstructs from your messages is what the
  * allocator did, in every schedule that it tries (docs/native.md). They are part of this header
  * alone: nothing is to be linked, and in a program that heisenbed does not run each of them is a
- * test of a pointer. HB_NO_TRUTH before the include takes them out altogether.
+ * test of a pointer. HB_NO_TRUTH before the include makes them empty.
  *
  *   device    from 0
  *   memory    HB_MEMORY_DRAM 0, HB_MEMORY_L1 1, HB_MEMORY_L1_SMALL 2, HB_MEMORY_TRACE 3
  *   size      what the ALLOC message says, in bytes
  */
-#if defined(__GNUC__) && !defined(HB_NO_TRUTH)
+#if defined(__GNUC__) && defined(__ELF__) && !defined(HB_NO_TRUTH)
 
 #ifdef __cplusplus
 extern "C" {
@@ -62,5 +62,22 @@ static inline void hb_truth_totals(uint32_t device, uint32_t memory, uint64_t by
         found(device, memory, bytes);
 }
 
-#endif /* __GNUC__ */
+#else
+
+static inline void hb_truth_alloc(uint32_t device, uint32_t memory, uint64_t address, uint64_t size)
+{
+    (void)device, (void)memory, (void)address, (void)size;
+}
+
+static inline void hb_truth_free(uint32_t device, uint32_t memory, uint64_t address)
+{
+    (void)device, (void)memory, (void)address;
+}
+
+static inline void hb_truth_totals(uint32_t device, uint32_t memory, uint64_t bytes)
+{
+    (void)device, (void)memory, (void)bytes;
+}
+
+#endif
 
