@@ -5,7 +5,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: [&str; 15] = [
+const SOURCES: [&str; 17] = [
     "access",
     "core",
     "explore",
@@ -18,9 +18,11 @@ const SOURCES: [&str; 15] = [
     "race_order",
     "race_shadow",
     "random",
+    "symbols",
     "sync",
     "threads",
     "time",
+    "track",
 ];
 
 fn main() {

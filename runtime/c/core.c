@@ -134,6 +134,7 @@ static void choose(struct hb_thread *me)
     uint32_t count, waiting_politely;
     if (hb.exploring && hb.decision_left == 0 && hb.decision >= hb.config->decisions)
         hb.following = false;
+    hb_track_seep(me);
 again:
     count = waiting_politely = 0;
     if (hb.result->steps >= hb.config->max_steps)
@@ -142,7 +143,8 @@ again:
         struct hb_thread *thread = &hb.threads[id];
         if (thread->finished || !ready(thread))
             continue;
-        if (thread->yielded && !hb.following) {
+        bool lets_others = thread->yielded || (thread->slow && thread->passed++ < HB_PATIENCE);
+        if (lets_others && !hb.following) {
             waiting_politely++;
             continue;
         }
@@ -151,7 +153,7 @@ again:
     if (count == 0 && waiting_politely) {
         for (uint32_t id = 0; id < hb.thread_count; id++) {
             struct hb_thread *thread = &hb.threads[id];
-            if (!thread->finished && thread->yielded && ready(thread))
+            if (!thread->finished && (thread->yielded || thread->slow) && ready(thread))
                 able[count++] = id;
         }
     }
@@ -171,6 +173,10 @@ again:
     hb.preempts &= next != me->id;
     hb.mark |= hb.preempts;
     go(&hb.threads[next]);
+    if (hb.threads[next].serves) {
+        hb_track_take(&hb.threads[next]);
+        goto again;
+    }
     hand_over(me, next);
 }
 
@@ -280,7 +286,7 @@ static uint32_t nobody_is_ready(struct hb_thread *me)
         uint32_t first = HB_NOBODY, outside = 0, unfinished = 0;
         for (uint32_t id = 0; id < hb.thread_count; id++) {
             const struct hb_thread *thread = &hb.threads[id];
-            if (thread->finished)
+            if (thread->finished || thread->serves)
                 continue;
             unfinished++;
             if (thread->inside || thread->next.outside)
@@ -412,7 +418,7 @@ void hb_note_waiting(void)
     uint32_t count = 0;
     for (uint32_t id = 0; id < hb.thread_count && count < HB_MAX_WAITING; id++) {
         struct hb_thread *thread = &hb.threads[id];
-        if (thread->finished || thread->next.kind == HB_K_NONE)
+        if (thread->finished || thread->serves || thread->next.kind == HB_K_NONE)
             continue;
         const struct hb_action *next = &thread->next;
         struct hb_object *object = next->address ? hb_object(next->address) : NULL;

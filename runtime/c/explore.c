@@ -42,35 +42,24 @@ static struct {
 } rounds[HB_MAX_EXPLORED][ROUNDS];
 static uint32_t next_round[HB_MAX_EXPLORED], stale[HB_MAX_EXPLORED], drawn[HB_MAX_EXPLORED];
 
-static void at_exit(void);
-
 void hb_explore_begin(void)
 {
     hb.exploring = hb.config->flags & HB_EXPLORE;
     if (hb.exploring)
-        atexit(at_exit);
+        atexit(hb_explore_last);
 }
 
 /* The end of the process is the end of all: no step may be exchanged with it. */
-static void at_exit(void)
+void hb_explore_last(void)
 {
     struct hb_thread *me = hb_controlled();
     if (me && hb.exploring && hb.thread_count > 1)
         hb_before(me, HB_K_END, NULL, NULL, 0);
 }
 
-HB_HOOK _Noreturn void _exit(int status)
-{
-    at_exit();
-    REAL(_exit)(status);
-    __builtin_unreachable();
-}
-
-HB_HOOK _Noreturn void _Exit(int status) { _exit(status); }
-
 HB_HOOK _Noreturn void quick_exit(int status)
 {
-    at_exit();
+    hb_explore_last();
     REAL(quick_exit)(status);
     __builtin_unreachable();
 }

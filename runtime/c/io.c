@@ -27,8 +27,16 @@ struct waits {
     nfds_t count;
 };
 
+static void answer_all(const struct pollfd *fds, nfds_t count)
+{
+    for (nfds_t at = 0; at < count; at++)
+        if (fds[at].events & POLLIN)
+            hb_track_answer(fds[at].fd);
+}
+
 static int poll_now(struct pollfd *fds, nfds_t count)
 {
+    answer_all(fds, count);
     struct timespec none = {0};
     return (int)hb_syscall(SYS_ppoll, (long)fds, (long)count, (long)&none, 0, 8, 0);
 }
@@ -78,7 +86,7 @@ static void prepared(struct hb_thread *me, uint16_t kind, int fd, short events, 
                                                       .with = &all,
                                                       .deadline = HB_NEVER,
                                                       .cancellable = true,
-                                                      .outside = waits});
+                                                      .outside = waits && !hb_track_is(fd)});
     if (how == HB_CANCELLED)
         pthread_testcancel();
 }
@@ -98,11 +106,14 @@ static void done(struct hb_thread *me, uint16_t kind, int fd, ssize_t result, ui
     {                                                                                              \
         struct hb_thread *me = hb_controlled();                                                    \
         if (!me || !may_wait(fd)) {                                                                \
-            if (!me)                                                                               \
+            if (!me) {                                                                             \
                 hb_observe(HB_K_RECEIVE, NULL, HB_PC);                                             \
+                hb_track_answer(fd);                                                               \
+            }                                                                                      \
             return REAL(name) arguments;                                                           \
         }                                                                                          \
         prepared(me, HB_K_RECEIVE, fd, POLLIN, !never_waits(fd) && !(dontwait), HB_PC);            \
+        hb_track_answer(fd);                                                                       \
         type result = REAL(name) arguments;                                                        \
         done(me, HB_K_RECEIVE, fd, result, HB_PC);                                                 \
         return result;                                                                             \
@@ -132,10 +143,12 @@ static ssize_t send_parts(struct hb_thread *me, int fd, const struct iovec *part
                           const struct msghdr *message, int flags, bool is_write, uint64_t pc)
 {
     bool dontwait = flags & MSG_DONTWAIT || never_waits(fd);
-    prepared(me, HB_K_SEND, fd, POLLOUT, !dontwait, pc);
-    ssize_t result;
     struct msghdr own = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
     const struct msghdr *what = message ? message : &own;
+    if (hb_track_is(fd))
+        return hb_track_send(me, fd, what, flags, dontwait, pc);
+    prepared(me, HB_K_SEND, fd, POLLOUT, !dontwait, pc);
+    ssize_t result;
     size_t total = 0;
     for (int part = 0; part < count; part++)
         total += parts[part].iov_len;
@@ -161,6 +174,24 @@ static ssize_t send_parts(struct hb_thread *me, int fd, const struct iovec *part
     return result;
 }
 
+/* A send of a thread that nobody controls, to the tracking server; false: it goes elsewhere. */
+static bool track_parts(int fd, const struct iovec *parts, int count, int flags, uint64_t pc,
+                        ssize_t *result)
+{
+    if (hb.mode == HB_OFF || !hb_track_is(fd))
+        return false;
+    struct msghdr what = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
+    *result = hb_track_send(NULL, fd, &what, flags, true, pc);
+    return true;
+}
+
+/* A datagram needs no connection before it. */
+static void track_destination(int fd, const struct sockaddr *to, socklen_t length)
+{
+    if (to && hb_track_connects(to, length) && !hb_track_is(fd))
+        hb_track_connect(fd);
+}
+
 /* A blocking write is whole or fails: programs do not look. */
 static ssize_t write_all(struct hb_thread *me, int fd, const void *from, size_t size, uint64_t pc)
 {
@@ -180,6 +211,10 @@ HB_HOOK ssize_t write(int fd, const void *from, size_t size)
 {
     struct hb_thread *me = hb_controlled();
     if (!me || !may_wait(fd)) {
+        struct iovec part = {(void *)from, size};
+        ssize_t result;
+        if (!me && track_parts(fd, &part, 1, 0, HB_PC, &result))
+            return result;
         if (!me)
             hb_observe(HB_K_SEND, NULL, HB_PC);
         return REAL(write)(fd, from, size);
@@ -190,6 +225,9 @@ HB_HOOK ssize_t write(int fd, const void *from, size_t size)
 HB_HOOK ssize_t writev(int fd, const struct iovec *parts, int count)
 {
     struct hb_thread *me = hb_controlled();
+    ssize_t result;
+    if (!me && count > 0 && track_parts(fd, parts, count, 0, HB_PC, &result))
+        return result;
     if (!me || !may_wait(fd) || count < 1)
         return REAL(writev)(fd, parts, count);
     return send_parts(me, fd, parts, count, NULL, 0, true, HB_PC);
@@ -198,11 +236,14 @@ HB_HOOK ssize_t writev(int fd, const struct iovec *parts, int count)
 HB_HOOK ssize_t send(int fd, const void *from, size_t size, int flags)
 {
     struct hb_thread *me = hb_controlled();
+    struct iovec part = {(void *)from, size};
     if (!me) {
+        ssize_t result;
+        if (track_parts(fd, &part, 1, flags, HB_PC, &result))
+            return result;
         hb_observe(HB_K_SEND, NULL, HB_PC);
         return REAL(send)(fd, from, size, flags);
     }
-    struct iovec part = {(void *)from, size};
     return send_parts(me, fd, &part, 1, NULL, flags, false, HB_PC);
 }
 
@@ -210,9 +251,14 @@ HB_HOOK ssize_t sendto(int fd, const void *from, size_t size, int flags,
                        const struct sockaddr *to, socklen_t length)
 {
     struct hb_thread *me = hb_controlled();
-    if (!me)
-        return REAL(sendto)(fd, from, size, flags, to, length);
     struct iovec part = {(void *)from, size};
+    track_destination(fd, to, length);
+    if (!me) {
+        ssize_t result;
+        if (track_parts(fd, &part, 1, flags, HB_PC, &result))
+            return result;
+        return REAL(sendto)(fd, from, size, flags, to, length);
+    }
     struct msghdr message = {
         .msg_name = (void *)to, .msg_namelen = length, .msg_iov = &part, .msg_iovlen = 1};
     return send_parts(me, fd, &part, 1, &message, flags, false, HB_PC);
@@ -221,8 +267,13 @@ HB_HOOK ssize_t sendto(int fd, const void *from, size_t size, int flags,
 HB_HOOK ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
     struct hb_thread *me = hb_controlled();
-    if (!me)
+    track_destination(fd, message->msg_name, message->msg_namelen);
+    if (!me) {
+        ssize_t result;
+        if (track_parts(fd, message->msg_iov, (int)message->msg_iovlen, flags, HB_PC, &result))
+            return result;
         return REAL(sendmsg)(fd, message, flags);
+    }
     return send_parts(me, fd, message->msg_iov, (int)message->msg_iovlen, message, flags, false,
                       HB_PC);
 }
@@ -242,14 +293,17 @@ HB_HOOK int eventfd_read(int fd, eventfd_t *value)
 HB_HOOK int connect(int fd, const struct sockaddr *to, socklen_t length)
 {
     struct hb_thread *me = hb_controlled();
+    bool tracks = hb_track_connects(to, length);
+    if (!tracks)
+        hb_track_elsewhere(to, length);
     if (!me) {
         hb_observe(HB_K_CONNECT, NULL, HB_PC);
-        return REAL(connect)(fd, to, length);
+        return tracks ? hb_track_connect(fd) : REAL(connect)(fd, to, length);
     }
     hb_turn(me, (struct hb_action){
                     .kind = HB_K_CONNECT, .address = object_of(fd), .pc = HB_PC,
                     .deadline = HB_NEVER});
-    int result = REAL(connect)(fd, to, length);
+    int result = tracks ? hb_track_connect(fd) : REAL(connect)(fd, to, length);
     done(me, HB_K_CONNECT, fd, result, HB_PC);
     return result;
 }
@@ -312,8 +366,10 @@ static int64_t in_ms(int milliseconds)
 HB_HOOK int poll(struct pollfd *fds, nfds_t count, int timeout)
 {
     struct hb_thread *me = hb_controlled();
-    if (!me)
+    if (!me) {
+        answer_all(fds, count);
         return REAL(poll)(fds, count, timeout);
+    }
     return wait_for(me, fds, count, in_ms(timeout), timeout == 0, HB_PC);
 }
 
@@ -321,8 +377,10 @@ HB_HOOK int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeo
                   const sigset_t *mask)
 {
     struct hb_thread *me = hb_controlled();
-    if (!me)
+    if (!me) {
+        answer_all(fds, count);
         return REAL(ppoll)(fds, count, timeout, mask);
+    }
     int64_t deadline = timeout ? hb_deadline_in(timeout) : HB_NEVER;
     return wait_for(me, fds, count, deadline, timeout && hb_of(timeout) == 0, HB_PC);
 }

@@ -36,7 +36,7 @@ static void take_environment(void);
 
 static bool heap_is_seen;
 
-enum { FD_PAGE, FD_STDIN, FD_STDOUT, FD_STDERR, FD_COUNT };
+enum { FD_PAGE, FD_STDIN, FD_STDOUT, FD_STDERR, FD_ASK, FD_COUNT };
 
 /* One message with the descriptors: the page, and what the program reads and writes. */
 static bool receive(int control, int *fds)
@@ -111,8 +111,12 @@ static void serve(int control)
     extern bool hb_heap_is_seen(void);
     heap_is_seen = hb_heap_is_seen();
     hb.exploration = (struct hb_exploration *)(base + HB_AT_EXPLORATION);
+    hb.track = (struct hb_track_config *)(base + HB_AT_TRACK);
+    hb.track_head = (struct hb_track_head *)(base + HB_AT_TRACK_HEAD);
+    hb.track_log = base + HB_AT_TRACK_LOG;
     if (hb.config->magic != HB_MAGIC || hb.config->version != HB_VERSION)
         _exit(88);
+    hb_symbols_patch();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     if (hb.config->flags & HB_PIN) {
@@ -191,14 +195,17 @@ static void sweep(struct hb_reply *reply)
 static void begin(const int *fds)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    for (int at = FD_STDIN; at < FD_COUNT; at++)
+    for (int at = FD_STDIN; at <= FD_STDERR; at++)
         dup2(fds[at], at - FD_STDIN);
+    hb.ask = fcntl(fds[FD_ASK], F_DUPFD_CLOEXEC, 710);
     for (int at = 0; at < FD_COUNT; at++)
         if (fds[at] > 2)
             close(fds[at]);
     hb.mode = hb.config->mode;
     if (hb.mode == HB_OFF)
         return;
+    if (hb.track->enabled)
+        hb_track_begin();
     hb.now = (int64_t)hb.config->start_time_ns;
     hb.following = hb.config->decisions > 0;
     catch_signals();

@@ -33,7 +33,14 @@
 #define HB_AT_TRANSITIONS (HB_AT_EXPLORATION + 0x2000u)
 #define HB_MAX_TRANSITIONS (1u << 17)
 #define HB_MAX_EXPLORED 64u /* Threads: their sets are words. */
-#define HB_PAGE_SIZE (HB_AT_TRANSITIONS + HB_MAX_TRANSITIONS * 64u)
+/* What the program tells a tracking server, and what its allocator does. */
+#define HB_AT_TRACK (HB_AT_TRANSITIONS + HB_MAX_TRANSITIONS * 64u)
+#define HB_AT_TRACK_HEAD (HB_AT_TRACK + 0x4000u)
+#define HB_AT_TRACK_LOG (HB_AT_TRACK_HEAD + 0x1000u)
+#define HB_TRACK_LOG_BYTES (64u << 20)
+#define HB_MAX_CONNECTIONS 64u
+#define HB_MAX_TRUTH_SYMBOLS 32u
+#define HB_PAGE_SIZE (HB_AT_TRACK_LOG + HB_TRACK_LOG_BYTES)
 
 enum hb_mode {
     HB_OFF = 0,     /* The program runs as if the runtime were not there. */
@@ -251,6 +258,9 @@ enum hb_kind {
     HB_K_ATOMIC_UPDATE,
     HB_K_FENCE,
     HB_K_DESTROY,
+    HB_K_TRACK, /* A send to the tracking server; the value is the number of its record. */
+    HB_K_TAKE,  /* The tracking server takes one; the same. */
+    HB_K_TRUTH, /* The allocator hands out or takes back an address; the same. */
     HB_K_COUNT
 };
 
@@ -290,6 +300,98 @@ struct hb_races {
     struct hb_race races[HB_MAX_RACES];
 };
 
+/* ---- Tracking ---- */
+
+/* Where a number is that the allocator's caller gives or gets. */
+enum hb_truth_from {
+    HB_FROM_NOWHERE = 0,
+    HB_FROM_VALUE = 1,    /* It is `number` itself. */
+    HB_FROM_ARGUMENT = 2, /* Argument `number`, from 0. */
+    HB_FROM_RETURN = 3,
+    HB_FROM_POINTER = 4, /* What argument `number` points to after the return. */
+};
+
+struct hb_truth_number {
+    uint16_t from;
+    uint16_t bits; /* 32 or 64. */
+    uint32_t number;
+};
+
+#define HB_TRUTH_ALLOCATES 1u
+#define HB_TRUTH_RELEASES 2u
+
+/* An exported function that allocates or releases. */
+struct hb_truth_symbol {
+    char name[208];
+    uint32_t does;
+    uint32_t ignored_return; /* With HB_TRUTH_ALLOCATES: this return value is a failure, if `ignores`. */
+    uint32_t ignores;
+    uint32_t after; /* A release counts when it returns, not when it is called. */
+    struct hb_truth_number device, memory, address, size;
+};
+
+/* Written by heisenbed: whether, and where. All zeroes: no tracking. */
+struct hb_track_config {
+    uint32_t enabled;
+    uint32_t room; /* Bytes that a connection holds before the server takes them; 0: no end. */
+    uint32_t symbols;
+    uint32_t unused;
+    char path[128];
+    char probe[128]; /* An exported function that reports totals at the end; empty: none. */
+    struct hb_truth_symbol symbol[HB_MAX_TRUTH_SYMBOLS];
+};
+
+/* Written by the runtime. */
+struct hb_track_head {
+    uint64_t used; /* Bytes of the log. */
+    uint32_t records;
+    uint32_t connections;
+    uint32_t full; /* The log, or the table of connections: something is missing. */
+    uint32_t ended; /* 1, and as many threads as were at work; 0: not by itself. */
+    uint32_t patched[HB_MAX_TRUTH_SYMBOLS]; /* Places that call the symbol. */
+    uint32_t called[HB_MAX_TRUTH_SYMBOLS];
+};
+
+enum hb_track_kind {
+    HB_T_NONE,
+    HB_T_OPENED,
+    HB_T_SENT,      /* Bytes follow. `memory` is 1 if the server takes them at once. */
+    HB_T_TAKEN,     /* The server takes the oldest bytes of the connection that it has not taken. */
+    HB_T_DROPPED,   /* There was no room, and the sender does not wait. Bytes follow. */
+    HB_T_ELSEWHERE, /* A connection to another path, which follows. */
+    HB_T_ALLOC,     /* `a` is the address, `b` the size. */
+    HB_T_FREE,
+    HB_T_TOTAL, /* `a` bytes are live; with `b` all is over, and the server has taken all. */
+    HB_T_COUNT
+};
+
+/* `bytes` bytes follow, and as many as it takes to a multiple of 8. */
+struct hb_track_record {
+    uint16_t kind;
+    uint16_t thread;
+    uint32_t conn; /* Or the device. */
+    uint32_t memory;
+    uint32_t bytes;
+    uint64_t a, b;
+};
+
+/* The runtime asks for what the server answers on a connection, having taken all of the log. */
+struct hb_ask {
+    uint32_t conn;
+    uint32_t unused;
+    uint64_t used;
+};
+
+#define HB_MAX_ANSWER 16384u
+
+/* `bytes` bytes follow: whole frames of `frame` bytes. */
+struct hb_answer {
+    uint32_t bytes;
+    uint32_t frame;
+    uint32_t more; /* There is more to ask for. */
+    uint32_t unused;
+};
+
 /* Over the control socket. heisenbed: one byte. The server answers with hb_reply. */
 #define HB_DO_RUN 'r'
 
@@ -309,8 +411,12 @@ _Static_assert(sizeof(struct hb_config) <= HB_AT_EXPECTED, "part of the protocol
 _Static_assert(sizeof(struct hb_result) <= HB_AT_HOT - HB_AT_RESULT, "part of the protocol");
 _Static_assert(sizeof(struct hb_reply) == 24, "part of the protocol");
 _Static_assert(sizeof(struct hb_race) == 56, "part of the protocol");
-_Static_assert(sizeof(struct hb_races) <= HB_PAGE_SIZE - HB_AT_RACES, "part of the protocol");
+_Static_assert(sizeof(struct hb_races) <= HB_AT_EXPLORATION - HB_AT_RACES, "part of the protocol");
 _Static_assert(sizeof(struct hb_transition) == 64, "part of the protocol");
 _Static_assert(sizeof(struct hb_exploration) == 32, "part of the protocol");
+_Static_assert(sizeof(struct hb_truth_symbol) == 256, "part of the protocol");
+_Static_assert(sizeof(struct hb_track_record) == 32, "part of the protocol");
+_Static_assert(sizeof(struct hb_track_config) <= HB_AT_TRACK_HEAD - HB_AT_TRACK,
+               "part of the protocol");
 
 #endif

@@ -33,6 +33,7 @@
 #define HB_NOBODY UINT32_MAX
 #define HB_NEVER INT64_MAX
 #define HB_MAX_SIGNALS 16
+#define HB_PATIENCE 64
 
 /* How a turn came. */
 enum hb_turn { HB_CAN, HB_TIMED_OUT, HB_CANCELLED, HB_SPURIOUSLY };
@@ -72,6 +73,9 @@ struct hb_thread {
     uint64_t waits_since; /* For a condition variable: when it began. */
     uint64_t steps;
     int ending; /* Rounds of key destructors. */
+    bool serves; /* It is the tracking server's: whoever chooses it takes its step for it. */
+    bool slow;   /* The others go first, but not for ever: */
+    uint32_t passed; /* so often they did. */
     /* Loops that read the same again and again. */
     struct {
         uint64_t pc, address, value;
@@ -116,6 +120,10 @@ struct hb_state {
     bool handles_signals; /* Others than those that end a program, or its children. */
     bool exploring;       /* HB_EXPLORE. */
     struct hb_exploration *exploration;
+    struct hb_track_config *track;
+    struct hb_track_head *track_head;
+    unsigned char *track_log;
+    int ask; /* Where the tracking server answers. */
 };
 
 extern struct hb_state hb;
@@ -189,6 +197,7 @@ void *hb_real(const char *name, const char *version);
 
 /* Exhaustive search: `explore.c`. */
 void hb_explore_begin(void);
+void hb_explore_last(void);
 void hb_explore_asks(struct hb_thread *me);
 void hb_explore_pending(const struct hb_thread *thread);
 uint32_t hb_explore_pick(const uint32_t *able, uint32_t count, uint32_t current);
@@ -215,6 +224,23 @@ static inline void hb_before(struct hb_thread *me, uint16_t kind, void *address,
                                        .pc = pc,
                                        .deadline = HB_NEVER});
 }
+/* Tracking: see track.c. */
+struct msghdr;
+struct sockaddr;
+void hb_track_begin(void);
+bool hb_track_connects(const struct sockaddr *to, unsigned length);
+int hb_track_connect(int fd);
+void hb_track_elsewhere(const struct sockaddr *to, unsigned length);
+bool hb_track_is(int fd);
+long hb_track_send(struct hb_thread *me, int fd, const struct msghdr *what, int flags,
+                   bool dontwait, uint64_t pc);
+void hb_track_answer(int fd);
+void hb_track_take(struct hb_thread *server);
+void hb_track_seep(struct hb_thread *me);
+void hb_track_truth(uint16_t kind, uint32_t device, uint32_t memory, uint64_t address,
+                    uint64_t size, uint64_t pc);
+void hb_symbols_patch(void);
+uint32_t hb_observer(void);
 
 /* System calls that no hook sees. */
 long hb_syscall(long number, long a, long b, long c, long d, long e, long f);

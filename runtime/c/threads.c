@@ -74,6 +74,7 @@ HB_HOOK int pthread_create(pthread_t *handle, const pthread_attr_t *attributes,
 {
     struct hb_thread *me = hb_controlled();
     uint64_t pc = HB_PC;
+    hb_symbols_patch();
     if (!me && (hb.mode == HB_OBSERVE || hb.mode == HB_PERTURB)) {
         struct observed *own = malloc(sizeof *own);
         if (!own)

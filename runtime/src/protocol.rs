@@ -59,8 +59,37 @@ pub const MAX_EXPLORED: usize = 64;
 pub const TRANSITION_BYTES: usize = 64;
 /// Size of `struct hb_exploration`.
 pub const EXPLORATION_BYTES: usize = 32;
+/// `HB_AT_TRACK`.
+pub const AT_TRACK: u64 = AT_TRANSITIONS + (MAX_TRANSITIONS * TRANSITION_BYTES) as u64;
+/// `HB_AT_TRACK_HEAD`.
+pub const AT_TRACK_HEAD: u64 = AT_TRACK + 0x4000;
+/// `HB_AT_TRACK_LOG`.
+pub const AT_TRACK_LOG: u64 = AT_TRACK_HEAD + 0x1000;
+/// `HB_TRACK_LOG_BYTES`.
+pub const TRACK_LOG_BYTES: u64 = 64 << 20;
 /// `HB_PAGE_SIZE`.
-pub const PAGE_SIZE: u64 = AT_TRANSITIONS + (MAX_TRANSITIONS * TRANSITION_BYTES) as u64;
+pub const PAGE_SIZE: u64 = AT_TRACK_LOG + TRACK_LOG_BYTES;
+
+/// `HB_MAX_CONNECTIONS`.
+pub const MAX_CONNECTIONS: usize = 64;
+/// `HB_MAX_TRUTH_SYMBOLS`.
+pub const MAX_TRUTH_SYMBOLS: usize = 32;
+/// `HB_MAX_ANSWER`.
+pub const MAX_ANSWER: usize = 16384;
+/// Size of `struct hb_track_config`.
+pub const TRACK_CONFIG_BYTES: usize = 16 + 128 + 128 + MAX_TRUTH_SYMBOLS * TRUTH_SYMBOL_BYTES;
+/// Size of `struct hb_truth_symbol`.
+pub const TRUTH_SYMBOL_BYTES: usize = 256;
+/// How long the name of a symbol may be, in `struct hb_truth_symbol`, its end included.
+pub const TRUTH_NAME_BYTES: usize = 208;
+/// How long a path may be, in `struct hb_track_config`, its end included.
+pub const TRACK_PATH_BYTES: usize = 128;
+/// Size of `struct hb_track_head`.
+pub const TRACK_HEAD_BYTES: usize = 24 + 8 * MAX_TRUTH_SYMBOLS;
+/// Size of `struct hb_track_record`.
+pub const TRACK_RECORD_BYTES: usize = 32;
+/// Size of `struct hb_ask`.
+pub const ASK_BYTES: usize = 16;
 
 /// Size of `struct hb_config`.
 pub const CONFIG_BYTES: usize = 80;
@@ -227,8 +256,42 @@ pub mod reply {
     pub const FAILED: u32 = 4;
 }
 
+/// Numbers of `enum hb_track_kind`.
+pub mod track {
+    /// A connection to the tracking server.
+    pub const OPENED: u16 = 1;
+    /// Bytes to it.
+    pub const SENT: u16 = 2;
+    /// The server takes the oldest of a connection.
+    pub const TAKEN: u16 = 3;
+    /// Bytes that had no room.
+    pub const DROPPED: u16 = 4;
+    /// A connection to another path.
+    pub const ELSEWHERE: u16 = 5;
+    /// The allocator hands out an address.
+    pub const ALLOC: u16 = 6;
+    /// It takes one back.
+    pub const FREE: u16 = 7;
+    /// What it says is live.
+    pub const TOTAL: u16 = 8;
+}
+
+/// Numbers of `enum hb_truth_from`.
+pub mod truth_from {
+    /// Not given.
+    pub const NOWHERE: u16 = 0;
+    /// A number itself.
+    pub const VALUE: u16 = 1;
+    /// An argument.
+    pub const ARGUMENT: u16 = 2;
+    /// What is returned.
+    pub const RETURN: u16 = 3;
+    /// What an argument points to after the return.
+    pub const POINTER: u16 = 4;
+}
+
 /// Names of `enum hb_kind`, in its order.
-pub const KINDS: [&str; 44] = [
+pub const KINDS: [&str; 47] = [
     "none",
     "start",
     "end",
@@ -273,6 +336,9 @@ pub const KINDS: [&str; 44] = [
     "atomic-update",
     "fence",
     "destroy",
+    "track",
+    "take",
+    "truth",
 ];
 
 #[cfg(test)]
@@ -310,6 +376,12 @@ int main(void) {
     SAY(HB_AT_RACES); SAY(HB_MAX_RACES); SAY(HB_RACE_RANGE); SAY(sizeof(struct hb_race));
     SAY(offsetof(struct hb_races, stopped)); SAY(offsetof(struct hb_races, seen));
     SAY(offsetof(struct hb_races, races)); SAY(HB_RACES_ALLOCATOR);
+    SAY(HB_AT_TRACK); SAY(HB_AT_TRACK_HEAD); SAY(HB_AT_TRACK_LOG); SAY(HB_TRACK_LOG_BYTES);
+    SAY(HB_MAX_CONNECTIONS); SAY(HB_MAX_TRUTH_SYMBOLS); SAY(HB_MAX_ANSWER);
+    SAY(sizeof(struct hb_track_config)); SAY(sizeof(struct hb_truth_symbol));
+    SAY(offsetof(struct hb_truth_symbol, does)); SAY(offsetof(struct hb_track_config, probe) - 16);
+    SAY(sizeof(struct hb_track_head)); SAY(sizeof(struct hb_track_record)); SAY(sizeof(struct hb_ask));
+    SAY(HB_T_TOTAL); SAY(HB_FROM_POINTER); SAY(HB_K_TRUTH);
 }
 "#,
         )
@@ -384,6 +456,23 @@ int main(void) {
             RACES_SEEN as u64,
             RACES_LIST as u64,
             u64::from(races_stopped::ALLOCATOR),
+            AT_TRACK,
+            AT_TRACK_HEAD,
+            AT_TRACK_LOG,
+            TRACK_LOG_BYTES,
+            MAX_CONNECTIONS as u64,
+            MAX_TRUTH_SYMBOLS as u64,
+            MAX_ANSWER as u64,
+            TRACK_CONFIG_BYTES as u64,
+            TRUTH_SYMBOL_BYTES as u64,
+            TRUTH_NAME_BYTES as u64,
+            TRACK_PATH_BYTES as u64,
+            TRACK_HEAD_BYTES as u64,
+            TRACK_RECORD_BYTES as u64,
+            ASK_BYTES as u64,
+            u64::from(track::TOTAL),
+            u64::from(truth_from::POINTER),
+            kind("truth"),
         ];
         assert_eq!(compiled(), ours);
     }

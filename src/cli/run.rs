@@ -3,6 +3,7 @@
 pub(super) mod again;
 mod exhaustive;
 mod race_report;
+mod tracking;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -11,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::parse_duration;
 use super::exit::ExitStatus;
@@ -106,6 +107,9 @@ pub(crate) struct ProgramRunArgs {
     /// Replace the file of --save also where it is no reproducer
     #[arg(long, requires = "save")]
     pub(crate) force: bool,
+    /// Its messages to a tracking server
+    #[command(flatten)]
+    pub(crate) tracking: tracking::TrackingArgs,
     /// The program, and its arguments
     #[arg(last = true, required = true, value_name = "PROGRAM")]
     pub(crate) program: Vec<OsString>,
@@ -156,7 +160,7 @@ fn try_run(
     let Some((name, rest)) = args.program.split_first() else {
         return Err("no program was given".into());
     };
-    let program = UserProgram::find(name, rest)?;
+    let program = UserProgram::find(name, rest)?.tracked(args.tracking.plan()?);
     exhaustive::check(args)?;
     if let Some(path) = &args.save {
         output::may_replace(path, OutputKind::RunReproducer, args.force)?;
@@ -341,12 +345,17 @@ impl RunReport<'_> {
                 plural(found.unusable, "schedule")
             ))
         } else {
-            found.races.gave_up.map(|why| {
-                format!(
-                    "data races were not looked for to the end: {why}; --data-races ignore leaves \
-                     them out"
-                )
-            })
+            let tracked = found.tracked.as_ref();
+            tracked
+                .and_then(|tally| tracking::note(tally, found.schedules))
+                .or_else(|| {
+                    found.races.gave_up.map(|why| {
+                        format!(
+                            "data races were not looked for to the end: {why}; --data-races \
+                             ignore leaves them out"
+                        )
+                    })
+                })
         };
         let verdict = if note.is_some() {
             Verdict::Inconclusive
@@ -383,7 +392,22 @@ impl RunReport<'_> {
         CommandOutcome {
             stdout,
             stderr,
-            exit_code: ExitStatus::of(verdict).code(),
+            exit_code: self.exit_code(verdict),
+        }
+    }
+
+    /// 0 also where a weak check was all that was asked for, and found nothing.
+    fn exit_code(&self, verdict: Verdict) -> u8 {
+        let found = self.found;
+        let tracked = found.tracked.as_ref();
+        let weak_only = verdict == Verdict::Inconclusive
+            && !self.interrupted
+            && found.complete
+            && found.unusable == 0
+            && tracked.is_some_and(|tally| tally.incomplete == 0 && tally.weak > 0);
+        match weak_only {
+            true => ExitStatus::Holds.code(),
+            false => ExitStatus::of(verdict).code(),
         }
     }
 
@@ -408,6 +432,11 @@ impl RunReport<'_> {
         if let Some(why) = found.races.gave_up.filter(|_| found.failures > 0) {
             warnings.push(format!("data races were not looked for to the end: {why}"));
         }
+        if let Some(tally) = found.tracked.as_ref().filter(|_| found.failures > 0)
+            && let Some(note) = tracking::note(tally, found.schedules)
+        {
+            warnings.push(note);
+        }
         if found.outside > 0 {
             warnings.push(format!(
                 "{} were left to the system (waiting for processes or signals): what came between \
@@ -425,7 +454,7 @@ impl RunReport<'_> {
             .as_ref()
             .and_then(|(_, execution)| execution.failure.as_ref());
         let shown = self.failed.map(|failed| &failed.shown);
-        json!({
+        let mut value = json!({
             "verdict": verdict,
             "note": note,
             "program": self.program.path,
@@ -453,7 +482,12 @@ impl RunReport<'_> {
             "reproducer": self.reproducer,
             "exhaustive": found.exhausted.as_ref().map(exhaustive::json),
             "minimum": self.failed.and_then(|failed| failed.minimum.as_ref()).map(exhaustive::minimum_json),
-        })
+        });
+        let tracked = found.tracked.as_ref().map(tracking::json);
+        if let (Some(object), Some(Value::Object(more))) = (value.as_object_mut(), tracked) {
+            object.extend(more);
+        }
+        value
     }
 
     fn text(&self, verdict: Verdict, note: Option<&str>) -> String {
@@ -495,6 +529,9 @@ impl RunReport<'_> {
             _ => {
                 let _ = writeln!(text, "clean: nothing failed in {drawn}");
             }
+        }
+        if let Some(tally) = &found.tracked {
+            text.push_str(&tracking::text(tally));
         }
         if let Some(failed) = self.failed {
             self.write_failed(&mut text, failed);

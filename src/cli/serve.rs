@@ -345,7 +345,7 @@ impl Summary {
     }
 }
 
-fn parse_layout(text: &str) -> Result<LayoutChoice, String> {
+pub(super) fn parse_layout(text: &str) -> Result<LayoutChoice, String> {
     if text == "auto" {
         return Ok(LayoutChoice::Auto);
     }

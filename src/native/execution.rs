@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::page::PageResult;
 use super::races::{AccusedRace, RacePlan, SeenRaces};
 use super::steps::Steps;
+use crate::oracle::Kind;
+use crate::oracle::traffic::TrafficReport;
 
 /// One execution of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub(crate) struct Execution {
     pub(crate) stderr: String,
     /// Processor time.
     pub(crate) cpu_us: u64,
+    /// What its messages to a tracking server come to, where that is looked at.
+    pub(crate) tracked: Option<TrafficReport>,
     pub(super) page: PageResult,
 }
 
@@ -103,6 +107,26 @@ pub(crate) enum FailureKind {
     DataRace,
     /// A lock was unlocked or destroyed by who must not.
     LockMisuse,
+    /// The tracking server was told to free what it does not know.
+    UnknownFree,
+    /// It was told of an allocation of what it takes for live.
+    DuplicateAlloc,
+    /// It has the size, type or owner of an earlier buffer.
+    StaleMetadata,
+    /// It shows a buffer that is gone.
+    PhantomLive,
+    /// It does not show a live buffer.
+    MissingLive,
+    /// It was told of another device or memory.
+    Misattributed,
+    /// A message was never sent.
+    LostMessage,
+    /// Messages were written into each other.
+    TornFrame,
+    /// The allocator was given back what it had not handed out.
+    DoubleFree,
+    /// A lock table was indexed beyond its end.
+    LockOutOfBounds,
 }
 
 impl Execution {
@@ -143,6 +167,33 @@ impl FailureKind {
             FailureKind::Livelock => "livelock",
             FailureKind::DataRace => "data-race",
             FailureKind::LockMisuse => "lock-misuse",
+            FailureKind::UnknownFree => Kind::UnknownFree.name(),
+            FailureKind::DuplicateAlloc => Kind::DuplicateAlloc.name(),
+            FailureKind::StaleMetadata => Kind::StaleMetadata.name(),
+            FailureKind::PhantomLive => Kind::PhantomLive.name(),
+            FailureKind::MissingLive => Kind::MissingLive.name(),
+            FailureKind::Misattributed => Kind::Misattributed.name(),
+            FailureKind::LostMessage => Kind::LostMessage.name(),
+            FailureKind::TornFrame => Kind::TornFrame.name(),
+            FailureKind::DoubleFree => Kind::DoubleFree.name(),
+            FailureKind::LockOutOfBounds => Kind::LockOutOfBounds.name(),
+        }
+    }
+
+    /// Of a program in which the oracle found this.
+    fn of(kind: Kind) -> FailureKind {
+        match kind {
+            Kind::UnknownFree => FailureKind::UnknownFree,
+            Kind::DuplicateAlloc => FailureKind::DuplicateAlloc,
+            Kind::StaleMetadata => FailureKind::StaleMetadata,
+            Kind::PhantomLive => FailureKind::PhantomLive,
+            Kind::MissingLive => FailureKind::MissingLive,
+            Kind::Misattributed => FailureKind::Misattributed,
+            Kind::LostMessage => FailureKind::LostMessage,
+            Kind::TornFrame => FailureKind::TornFrame,
+            Kind::DoubleFree => FailureKind::DoubleFree,
+            Kind::Deadlock => FailureKind::Deadlock,
+            Kind::LockOutOfBounds => FailureKind::LockOutOfBounds,
         }
     }
 }
@@ -207,6 +258,34 @@ impl VisibleAction {
 
 pub(super) fn kind_name(kind: u16) -> &'static str {
     KINDS.get(usize::from(kind)).copied().unwrap_or("unknown")
+}
+
+/// What the oracle found in a program's messages, as its failure.
+pub(super) fn divergence_of(found: &TrafficReport) -> Option<Failure> {
+    let report = &found.report;
+    // What is seen at rest is seen all at once: the order of addresses is nobody's business.
+    let kind = match (found.first_event, report.first) {
+        (Some(_), Some(first)) => first.kind,
+        _ => *report.divergences.keys().next()?,
+    };
+    let first = report.first.filter(|first| first.kind == kind);
+    let mut summary = kind.explain().to_owned();
+    if let Some(first) = first {
+        summary.push_str(&format!(": device {}", first.device));
+        if let Some(memory) = first.memory {
+            summary.push_str(&format!(", {}", memory.name()));
+        }
+        if let Some(address) = first.address {
+            summary.push_str(&format!(", {address:#x}"));
+        }
+    }
+    Some(Failure {
+        kind: FailureKind::of(kind),
+        summary,
+        thread: first.and_then(|first| first.thread).map(u32::from),
+        waits: Vec::new(),
+        stack: Vec::new(),
+    })
 }
 
 /// How an execution ended, from what the runtime and the system say of it.

@@ -129,6 +129,9 @@ impl<'a> Explained<'a> {
 
     fn row(&self, event: &VisibleAction) -> String {
         let what = match event.action() {
+            "track" | "take" | "truth" => {
+                return format!("{}  {}", self.tracked(event), self.caller_of(event));
+            }
             "start" => {
                 let place = self.symbols.place(event.pc);
                 return match place.is_own {
@@ -159,9 +162,34 @@ impl<'a> Explained<'a> {
         format!("{what}{refused}  {}", self.place_of(event))
     }
 
+    /// A message, or what the allocator says: the event has the number of its record.
+    fn tracked(&self, event: &VisibleAction) -> String {
+        let found = self.execution.tracked.as_ref();
+        let words = found.and_then(|found| found.words.get(event.value as usize));
+        let words = words.filter(|words| !words.is_empty());
+        match (event.action(), words) {
+            ("take", Some(words)) => format!("server takes {words}"),
+            (_, Some(words)) => words.clone(),
+            (action, None) => action.to_owned(),
+        }
+    }
+
     /// Where the program itself did it: the innermost of its own functions.
     fn place_of(&self, event: &VisibleAction) -> Place {
         self.own_place(&event.stack, event.pc)
+    }
+
+    /// The same, of a call of heisenbed's header.
+    fn caller_of(&self, event: &VisibleAction) -> Place {
+        let is_header = |place: &Place| {
+            let function = place.function.as_deref();
+            function.is_some_and(|name| name.starts_with("hb_truth_"))
+        };
+        let frames = event.stack.iter();
+        frames
+            .flat_map(|pc| self.symbols.places(*pc))
+            .find(|place| place.is_own && !is_header(place))
+            .unwrap_or_else(|| self.place_of(event))
     }
 
     fn own_place(&self, stack: &[u64], pc: u64) -> Place {

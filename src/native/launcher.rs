@@ -19,12 +19,14 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use rustix::process::{Pid, Signal, kill_process};
 use thiserror::Error;
 
-use super::execution::{Execution, ExitKind, VisibleAction, failure_of};
+use super::execution::{Execution, ExitKind, VisibleAction, divergence_of, failure_of};
 use super::forgiven::Forgiven;
 use super::page::{Page, PageResult};
 use super::plan::RunPlan;
 use super::program::UserProgram;
 use super::races::{AccusedRace, CodeMap};
+use super::tracked::Tracker;
+use crate::oracle::traffic::TrafficReport;
 
 /// A started program.
 #[derive(Debug)]
@@ -40,6 +42,7 @@ pub(crate) struct Launcher {
     maps: String,
     code: CodeMap,
     forgiven: Forgiven,
+    tracker: Option<Tracker>,
     /// Where the runtime was written to; removed at the end.
     _library: tempfile::TempDir,
 }
@@ -114,6 +117,11 @@ impl Launcher {
         let page = Page::new(options.core).map_err(system("shared memory"))?;
         page.write(&RunPlan::new(super::plan::RunStrategy::First, 0, 0))
             .map_err(system("shared memory"))?;
+        let tracked = match &program.tracking {
+            Some(plan) => Some(Tracker::new(plan, page.file()).map_err(system("a socket"))?),
+            None => None,
+        };
+        let (tracker, asks) = tracked.unzip();
         let (control, theirs) = UnixStream::pair().map_err(system("a control socket"))?;
         let before = std::env::var_os("LD_PRELOAD").unwrap_or_default();
         let mut preload = OsString::from(&runtime);
@@ -150,6 +158,7 @@ impl Launcher {
             stdout.as_ref(),
             stderr.as_ref(),
             options.output,
+            asks.as_ref(),
         );
         let mut launcher = Launcher {
             page,
@@ -161,6 +170,7 @@ impl Launcher {
             maps: String::new(),
             code: CodeMap::default(),
             forgiven: Forgiven::new(""),
+            tracker,
             _library: library,
             server,
         };
@@ -189,6 +199,11 @@ impl Launcher {
     /// Runs the program once.
     pub(crate) fn run(&mut self, plan: &RunPlan) -> Result<Execution, LaunchError> {
         self.page.write(plan).map_err(system("shared memory"))?;
+        if let Some(tracker) = &mut self.tracker {
+            tracker
+                .begin(self.page.file())
+                .map_err(system("shared memory"))?;
+        }
         for file in [&mut self.stdout, &mut self.stderr].into_iter().flatten() {
             file.set_len(0)
                 .and_then(|()| file.seek(SeekFrom::Start(0)))
@@ -238,7 +253,7 @@ impl Launcher {
     fn read(
         &mut self,
         plan: &RunPlan,
-        ended: Reply,
+        reply: Reply,
         timed_out: Option<Duration>,
         sleeps: bool,
     ) -> io::Result<Execution> {
@@ -252,7 +267,7 @@ impl Launcher {
             page.unusable = Some(UNCONTROLLED_WAIT.to_owned());
         } else if let Some(limit) = timed_out
             && !page.waits_outside
-            && u128::from(ended.cpu_us) < limit.as_micros() / 4
+            && u128::from(reply.cpu_us) < limit.as_micros() / 4
         {
             page.unusable = Some(NO_PROCESSOR.to_owned());
         }
@@ -260,18 +275,25 @@ impl Launcher {
             page.races = self.page.races(&self.code)?;
             self.forgiven.take_from(&mut page.races);
         }
-        let status = exit_kind(ended.status);
+        let status = exit_kind(reply.status);
         let stdout = tail(self.stdout.as_ref())?;
         let stderr = tail(self.stderr.as_ref())?;
         let (steps, preempted) = self.page.taken(&page)?;
-        let failure = failure_of(&page, status, timed_out, &stderr);
+        let mut failure = failure_of(&page, status, timed_out, &stderr);
+        let strayed = (page.outcome == wire::outcome::STRAYED).then(|| page.culprit.unwrap_or(0));
+        let ended = timed_out.is_none()
+            && page.outcome == wire::outcome::RUNNING
+            && matches!(status, ExitKind::Exited(_));
+        let tracked = self.tracked(&mut page, ended, plan.stacks)?;
+        if failure.is_none() && page.unusable.is_none() && strayed.is_none() {
+            failure = tracked.as_ref().and_then(divergence_of);
+        }
         // Whatever else went wrong is the failure.
         let ended_well = failure.is_none() && page.outcome == wire::outcome::RUNNING;
         let race = page
             .races
             .accused(&plan.races)
             .filter(|_| ended_well && page.unusable.is_none());
-        let strayed = (page.outcome == wire::outcome::STRAYED).then(|| page.culprit.unwrap_or(0));
         Ok(Execution {
             index: plan.index,
             steps,
@@ -285,13 +307,33 @@ impl Launcher {
             status,
             outside: page.outside,
             children: page.children,
-            swept: ended.swept,
+            swept: reply.swept,
             accesses: page.accesses,
             stdout,
             stderr,
-            cpu_us: ended.cpu_us,
+            cpu_us: reply.cpu_us,
+            tracked,
             page,
         })
+    }
+
+    /// What the program's messages come to, if they are looked at and can be read.
+    fn tracked(
+        &self,
+        page: &mut PageResult,
+        ended: bool,
+        in_words: bool,
+    ) -> io::Result<Option<TrafficReport>> {
+        let Some(tracker) = self.tracker.as_ref().filter(|_| page.unusable.is_none()) else {
+            return Ok(None);
+        };
+        match tracker.report(self.page.file(), ended, in_words)? {
+            Ok(found) => Ok(Some(found)),
+            Err(why) => {
+                page.unusable = Some(why);
+                Ok(None)
+            }
+        }
     }
 
     fn expect_reply(&mut self, limit: Duration) -> Result<Reply, LaunchError> {
@@ -302,6 +344,11 @@ impl Launcher {
 
     /// The next reply; none if it does not come in time.
     fn reply(&mut self, limit: Duration) -> io::Result<Option<Reply>> {
+        if let Some(tracker) = &mut self.tracker
+            && !tracker.serve_until(&self.control, self.page.file(), limit)?
+        {
+            return Ok(None);
+        }
         self.control.set_read_timeout(Some(limit))?;
         let mut bytes = [0; wire::REPLY_BYTES];
         let mut got = 0;
@@ -413,6 +460,7 @@ fn send_descriptors(
     stdout: Option<&File>,
     stderr: Option<&File>,
     output: ProgramOutput,
+    asks: Option<&OwnedFd>,
 ) -> io::Result<()> {
     let null = File::open("/dev/null")?;
     let (own_in, own_out, own_err) = (io::stdin(), io::stdout(), io::stderr());
@@ -420,7 +468,7 @@ fn send_descriptors(
         ProgramOutput::OurStderr => own_err.as_fd(),
         _ => own_out.as_fd(),
     };
-    let descriptors: [BorrowedFd<'_>; 4] = [
+    let descriptors: [BorrowedFd<'_>; 5] = [
         page.file().as_fd(),
         if stdout.is_some() {
             null.as_fd()
@@ -429,8 +477,9 @@ fn send_descriptors(
         },
         stdout.map_or(printed, AsFd::as_fd),
         stderr.map_or(own_err.as_fd(), AsFd::as_fd),
+        asks.map_or(null.as_fd(), AsFd::as_fd),
     ];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(5))];
     let mut with = SendAncillaryBuffer::new(&mut space);
     with.push(SendAncillaryMessage::ScmRights(&descriptors));
     sendmsg(

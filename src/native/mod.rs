@@ -6,7 +6,8 @@
 //! and how it ended. A [`Search`] makes plans until one fails; [`minimise`] takes preemptions out
 //! of the failing schedule; a [`RunReproducer`] keeps it. [`Symbols`] gives addresses their names
 //! and source lines, and [`Explained`] tells the story of a failure. Data races hide no other
-//! failure: [`races`] keeps them until it is known that there is none.
+//! failure: [`races`] keeps them until it is known that there is none. What a program sends to a
+//! tracking server is [`tracked`].
 //!
 //! What runs here is not trusted: it may crash, hang, or write into the page. Each costs one
 //! schedule and a clear word.
@@ -26,6 +27,7 @@ pub(crate) mod reproducer;
 pub(crate) mod search;
 pub(crate) mod steps;
 pub(crate) mod symbols;
+pub(crate) mod tracked;
 
 pub(crate) use execution::Execution;
 pub(crate) use explained::Explained;

@@ -8,6 +8,8 @@ use object::read::elf::{ElfFile64, ProgramHeader};
 use object::{Endianness, Object, ObjectSection};
 use thiserror::Error;
 
+use super::tracked::TrackingPlan;
+
 /// A program with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UserProgram {
@@ -17,6 +19,8 @@ pub(crate) struct UserProgram {
     pub(crate) args: Vec<OsString>,
     /// Variables that are set for it, beside those that it inherits.
     pub(crate) env: Vec<(OsString, OsString)>,
+    /// How it is tracked, if it is.
+    pub(crate) tracking: Option<TrackingPlan>,
     /// The build id that the linker wrote, or a digest of the file where it wrote none.
     pub(crate) build_id: String,
     /// What it uses that is not controlled.
@@ -96,9 +100,22 @@ impl UserProgram {
             path,
             args: args.to_vec(),
             env: Vec::new(),
+            tracking: None,
             build_id,
             warnings,
         })
+    }
+}
+
+impl UserProgram {
+    /// The same, with its connection to a tracking server.
+    pub(crate) fn tracked(mut self, plan: Option<TrackingPlan>) -> UserProgram {
+        if plan.is_some() {
+            self.env
+                .push(("TT_ALLOC_TRACKING_ENABLED".into(), "1".into()));
+        }
+        self.tracking = plan;
+        self
     }
 }
 

@@ -12,6 +12,7 @@ use super::plan::{RunPlan, RunStrategy};
 use super::program::{UserProgram, UserProgramError};
 use super::races::RacePlan;
 use super::steps::Steps;
+use super::tracked::TrackingPlan;
 
 /// See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub(crate) struct RunReproducer {
     pub(crate) schedule: ScheduleRecord,
     /// What must come of it.
     pub(crate) expect: ExpectedFailure,
+    /// How it was tracked, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tracking: Option<TrackingPlan>,
 }
 
 /// `kind`.
@@ -152,6 +156,7 @@ impl RunReproducer {
                     .as_ref()
                     .and_then(|accused| Some(accused.text.as_ref()?.places())),
             },
+            tracking: program.tracking.clone(),
         }
     }
 
@@ -192,7 +197,8 @@ impl RunReproducer {
     /// The program that it names, as it is now.
     pub(crate) fn program(&self) -> Result<UserProgram, UserProgramError> {
         let args: Vec<OsString> = self.program.args.iter().map(OsString::from).collect();
-        UserProgram::find(&self.program.path.clone().into_os_string(), &args)
+        let program = UserProgram::find(&self.program.path.clone().into_os_string(), &args)?;
+        Ok(program.tracked(self.tracking.clone()))
     }
 
     /// The plan that gives the schedule again.

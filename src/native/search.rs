@@ -9,6 +9,7 @@ use super::plan::{RunPlan, RunStrategy};
 use super::race_text;
 use super::races::{RacePlan, RaceTally};
 use super::symbols::Symbols;
+use super::tracked::TrackedTally;
 
 /// What is searched for, and how long.
 #[derive(Clone, Debug)]
@@ -54,6 +55,8 @@ pub(crate) struct Search {
     pub(crate) accesses: u64,
     /// Data races that were seen.
     pub(crate) races: RaceTally,
+    /// What its messages to a tracking server come to, where that is looked at.
+    pub(crate) tracked: Option<TrackedTally>,
     /// All that were asked for were drawn.
     pub(crate) complete: bool,
     /// Where all were to be run: how that went.
@@ -151,6 +154,9 @@ impl Search {
         }
         self.schedules += 1;
         self.races.add(plan, &execution);
+        if let Some(found) = &execution.tracked {
+            self.tracked.get_or_insert_default().add(&found.report);
+        }
         let failed = execution.failure.is_some();
         if failed {
             self.failures += 1;

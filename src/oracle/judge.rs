@@ -43,17 +43,26 @@ struct About {
 impl Judge {
     pub(crate) fn new(scenario: &Scenario) -> Judge {
         Judge {
-            truth: Truth::new(scenario.devices),
-            divergences: BTreeMap::new(),
-            first: None,
-            listed: Vec::new(),
-            messages: 0,
-            devices: scenario.devices,
             hides_circular: matches!(
                 scenario.transport.layout,
                 Layout::V72 | Layout::V112 | Layout::V648
             ),
             extended: scenario.transport.layout == Layout::Extended,
+            ..Judge::of_devices(scenario.devices)
+        }
+    }
+
+    /// For a system of so many devices, of whose threads and lives no message speaks.
+    pub(crate) fn of_devices(devices: u16) -> Judge {
+        Judge {
+            truth: Truth::new(devices),
+            divergences: BTreeMap::new(),
+            first: None,
+            listed: Vec::new(),
+            messages: 0,
+            devices,
+            hides_circular: false,
+            extended: false,
         }
     }
 

@@ -123,6 +123,20 @@ impl Output {
         }
     }
 
+    /// Takes at most `most` bytes off the front, in whole frames of `frame_bytes`.
+    pub(super) fn take(&mut self, most: usize, frame_bytes: usize) -> Vec<u8> {
+        if self.waiting_bytes() == 0 {
+            self.bytes.clear();
+            self.sent = 0;
+            self.next_page();
+        }
+        let frame_bytes = frame_bytes.max(1);
+        let count = self.waiting_bytes().min(most) / frame_bytes * frame_bytes;
+        let taken = self.bytes[self.sent..self.sent + count].to_vec();
+        self.sent += count;
+        taken
+    }
+
     fn next_page(&mut self) {
         let Some((entries, next)) = &mut self.table else {
             return;

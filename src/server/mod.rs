@@ -12,6 +12,7 @@ pub mod journal;
 pub(crate) mod legacy_log;
 pub mod listener;
 mod observer;
+pub(crate) mod offline;
 mod processes;
 mod reference_rules;
 pub(crate) mod socket;

@@ -18,7 +18,7 @@ use super::message::Message;
 use super::table;
 use super::wire::{self, HELLO_BYTES, HELLO_FIRST_BYTE, Layout};
 
-pub(crate) use super::detect::Detection;
+pub(crate) use super::detect::{Detection, looks_sent};
 
 /// One whole frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

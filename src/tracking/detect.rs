@@ -169,6 +169,15 @@ pub(super) fn fit(bytes: &[u8], layout: Layout, strict: bool) -> LayoutFit {
     }
 }
 
+/// Whether a whole frame looks like one that a client sends; strictly: also in the fields that
+/// clients do not use.
+pub(crate) fn looks_sent(frame: &[u8], layout: Layout, strict: bool) -> bool {
+    match strict {
+        true => is_plausible(frame, layout),
+        false => is_possible(frame),
+    }
+}
+
 /// Whether the beginning of a frame, as far as it is there, looks like a client's request.
 fn is_plausible(frame: &[u8], layout: Layout) -> bool {
     let mut padded = [0; COMMON_BYTES];

@@ -9,3 +9,4 @@ mod hostile;
 mod planted;
 mod races;
 mod reproducers;
+mod tracked;

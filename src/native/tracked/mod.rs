@@ -1,0 +1,328 @@
+//! Tracking under `run`: the program's connection to its tracking server reaches heisenbed, and
+//! what it sends is held against what its allocator says that it does.
+//!
+//! The runtime writes both into a [`log`] in the page that it shares with heisenbed, which judges
+//! them when the schedule is over, by [`TrafficRules`]: no socket is on the way, and a schedule
+//! costs no more for it. Only an answer is given at once: the runtime asks for it, and waits. The
+//! [`Tracker`] is this side of both. The log is what the program wrote, so nothing in it is
+//! believed to be a length before it was looked at.
+
+mod log;
+mod probe;
+pub(crate) mod symbols;
+mod tally;
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use heisenbed_runtime::protocol as wire;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::oracle::traffic::{TrafficEvent, TrafficReport, TrafficRules};
+use crate::registry::Semantics;
+use crate::server::offline::OfflineServer;
+use crate::tracking::Layout;
+
+use self::symbols::TruthSymbol;
+
+pub(crate) use self::tally::TrackedTally;
+
+/// Where tracking servers listen.
+pub(crate) const USUAL_PATH: &str = "/tmp/tt_allocation_server.sock";
+
+/// How a program is tracked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct TrackingPlan {
+    /// The path that it connects to.
+    pub(crate) path: String,
+    /// How the server understands ALLOC and FREE.
+    pub(crate) semantics: Semantics,
+    /// The layout of clients that say nothing of it; `None`: found out from the content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) layout: Option<Layout>,
+    /// How many devices there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) devices: Option<u32>,
+    /// How many bytes a connection holds before the server takes them; 0: no end.
+    #[serde(default)]
+    pub(crate) room: u32,
+    /// Functions that allocate and release, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) symbols: Vec<TruthSymbol>,
+    /// A command that reports totals when the program has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) probe: Option<String>,
+    /// A function of the program that does so when it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) probe_symbol: Option<String>,
+}
+
+impl TrackingPlan {
+    /// The longest path that can be connected to.
+    pub(crate) const MAX_PATH_BYTES: usize = 107;
+
+    /// How its messages are checked.
+    pub(crate) fn rules(&self) -> TrafficRules {
+        TrafficRules {
+            semantics: self.semantics,
+            layout: self.layout,
+            devices: self.devices,
+        }
+    }
+
+    /// As it stands in the page.
+    fn config(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(wire::TRACK_CONFIG_BYTES);
+        let symbols = self.symbols.len().min(wire::MAX_TRUTH_SYMBOLS);
+        for number in [1, self.room, symbols as u32, 0] {
+            bytes.extend(number.to_le_bytes());
+        }
+        put_text(&mut bytes, &self.path, wire::TRACK_PATH_BYTES);
+        let probe = self.probe_symbol.as_deref().unwrap_or_default();
+        put_text(&mut bytes, probe, wire::TRACK_PATH_BYTES);
+        for symbol in &self.symbols[..symbols] {
+            symbol.put(&mut bytes);
+        }
+        bytes.resize(wire::TRACK_CONFIG_BYTES, 0);
+        bytes
+    }
+}
+
+/// A text that ends in zeroes; cut where it is too long.
+fn put_text(bytes: &mut Vec<u8>, text: &str, room: usize) {
+    let end = bytes.len() + room;
+    bytes.extend(text.bytes().take(room - 1));
+    bytes.resize(end, 0);
+}
+
+/// heisenbed's side of a tracked program.
+pub(super) struct Tracker {
+    plan: TrackingPlan,
+    asks: OwnedFd,
+    server: OfflineServer,
+    /// Of each connection, what was sent and not taken.
+    untaken: Vec<VecDeque<Vec<u8>>>,
+    /// How much of the log the server has taken.
+    taken: u64,
+}
+
+impl std::fmt::Debug for Tracker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tracker").field("plan", &self.plan).finish()
+    }
+}
+
+impl Tracker {
+    /// For a program that is about to be started, and the socket on which it will ask.
+    pub(super) fn new(plan: &TrackingPlan, page: &File) -> io::Result<(Tracker, OwnedFd)> {
+        let (asks, theirs) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        page.write_all_at(&plan.config(), wire::AT_TRACK)?;
+        let tracker = Tracker {
+            server: OfflineServer::new(plan.rules().server()),
+            plan: plan.clone(),
+            asks,
+            untaken: Vec::new(),
+            taken: 0,
+        };
+        Ok((tracker, theirs))
+    }
+
+    /// Before each schedule.
+    pub(super) fn begin(&mut self, page: &File) -> io::Result<()> {
+        page.write_all_at(&self.plan.config(), wire::AT_TRACK)?;
+        let counted = 24;
+        page.write_all_at(&vec![0; counted], wire::AT_TRACK_HEAD)?;
+        while self.receive().is_some() {}
+        self.server = OfflineServer::new(self.plan.rules().server());
+        self.untaken.clear();
+        self.taken = 0;
+        Ok(())
+    }
+
+    /// Answers what the program asks until there is something to read from `control`; false: that
+    /// did not come in time.
+    pub(super) fn serve_until(
+        &mut self,
+        control: &impl AsFd,
+        page: &File,
+        limit: Duration,
+    ) -> io::Result<bool> {
+        let end = Instant::now() + limit;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let left = Timespec {
+                tv_sec: left.as_secs() as i64,
+                tv_nsec: i64::from(left.subsec_nanos()),
+            };
+            let mut ready = [
+                PollFd::new(control, PollFlags::IN),
+                PollFd::new(&self.asks, PollFlags::IN),
+            ];
+            match poll(&mut ready, Some(&left)) {
+                Ok(0) => return Ok(false),
+                Ok(_) => {}
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            if !ready[0].revents().is_empty() {
+                return Ok(true);
+            }
+            if let Some(ask) = self.receive() {
+                self.answer(page, ask)?;
+            }
+        }
+    }
+
+    /// An ask that has come: the connection, and how long the log is.
+    fn receive(&self) -> Option<(u32, u64)> {
+        let mut bytes = [0; wire::ASK_BYTES];
+        let (_, whole) = recv(
+            &self.asks,
+            &mut bytes,
+            RecvFlags::DONTWAIT | RecvFlags::TRUNC,
+        )
+        .ok()?;
+        if whole != wire::ASK_BYTES {
+            // What is no ask is not answered: who sent it waits in vain, as long as it may.
+            return Some((u32::MAX, 0)).filter(|_| whole > 0);
+        }
+        let conn = bytes.first_chunk().map(|word| u32::from_le_bytes(*word));
+        let used = bytes.last_chunk().map(|word| u64::from_le_bytes(*word));
+        conn.zip(used)
+    }
+
+    fn answer(&mut self, page: &File, (conn, used): (u32, u64)) -> io::Result<()> {
+        if conn == u32::MAX {
+            return Ok(());
+        }
+        let used = used.min(wire::TRACK_LOG_BYTES);
+        if used > self.taken {
+            let mut bytes = vec![0; (used - self.taken) as usize];
+            page.read_exact_at(&mut bytes, wire::AT_TRACK_LOG + self.taken)?;
+            self.taken = used;
+            for event in log::events(&bytes).0 {
+                self.take(&event);
+            }
+            self.server.take_frames();
+        }
+        let conn = conn as usize;
+        self.server.settle(conn);
+        self.server.take_frames();
+        let (answers, frame) = self.server.answers(conn, wire::MAX_ANSWER);
+        let mut reply = Vec::with_capacity(16 + answers.len());
+        let more = u32::from(answers.len() + frame > wire::MAX_ANSWER);
+        for number in [answers.len() as u32, frame as u32, more, 0] {
+            reply.extend(number.to_le_bytes());
+        }
+        reply.extend(answers);
+        // Who does not take its answers must not hold heisenbed up.
+        let _ = send(
+            &self.asks,
+            &reply,
+            SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
+        );
+        Ok(())
+    }
+
+    /// The model takes what the server took by then. A client whose layout is not known yet has
+    /// paused by the time that another one is heard.
+    fn take(&mut self, event: &TrafficEvent) {
+        if let TrafficEvent::Sent { conn, .. } | TrafficEvent::Taken { conn } = event {
+            for other in (0..self.untaken.len()).filter(|other| *other != *conn as usize) {
+                self.server.settle(other);
+            }
+        }
+        match event {
+            TrafficEvent::Opened => {
+                self.server.connect(None);
+                self.untaken.push(VecDeque::new());
+            }
+            TrafficEvent::Sent {
+                conn,
+                bytes,
+                at_once: true,
+                ..
+            } => self.server.feed(*conn as usize, bytes),
+            TrafficEvent::Sent { conn, bytes, .. } => {
+                if let Some(untaken) = self.untaken.get_mut(*conn as usize) {
+                    untaken.push_back(bytes.clone());
+                }
+            }
+            TrafficEvent::Taken { conn } => {
+                let untaken = self.untaken.get_mut(*conn as usize);
+                if let Some(bytes) = untaken.and_then(VecDeque::pop_front) {
+                    self.server.feed(*conn as usize, &bytes);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What the schedule that is over comes to. `ended`: the program came to an end of its own.
+    pub(super) fn report(
+        &self,
+        page: &File,
+        ended: bool,
+        in_words: bool,
+    ) -> io::Result<Result<TrafficReport, String>> {
+        let mut head = vec![0; wire::TRACK_HEAD_BYTES];
+        page.read_exact_at(&mut head, wire::AT_TRACK_HEAD)?;
+        let head = log::Head::parse(&head);
+        let mut bytes = vec![0; head.used.min(wire::TRACK_LOG_BYTES) as usize];
+        page.read_exact_at(&mut bytes, wire::AT_TRACK_LOG)?;
+        let (mut events, whole) = log::events(&bytes);
+        if !whole || head.used > wire::TRACK_LOG_BYTES {
+            return Ok(Err(
+                "it wrote over the memory that it shares with heisenbed".to_owned(),
+            ));
+        }
+        if head.full {
+            return Ok(Err(
+                "it sent more than 64 MiB, or opened more than 64 connections, in one schedule"
+                    .to_owned(),
+            ));
+        }
+        let is_total = |event: &TrafficEvent| matches!(event, TrafficEvent::Total { .. });
+        if let (Some(name), true) = (&self.plan.probe_symbol, ended && head.connections > 0)
+            && !events.iter().any(is_total)
+        {
+            return Ok(Err(format!(
+                "--probe-symbol {name}: the program exports no such function, or it knows no total \
+                 (a program's own function is exported with -rdynamic)"
+            )));
+        }
+        if let (Some(command), true) = (&self.plan.probe, ended) {
+            match probe::run(command) {
+                Ok(totals) => events.extend(totals),
+                Err(why) => return Ok(Err(why)),
+            }
+        }
+        let at_rest = ended && head.unfinished == Some(0);
+        let distrust = symbols::distrust(&self.plan.symbols, &head);
+        let rules = self.plan.rules();
+        let mut found = rules.check_without(distrust, &events, at_rest, in_words);
+        if let (true, Some(left @ 1..), Some(note)) =
+            (ended, head.unfinished, &mut found.report.note)
+        {
+            *note = format!(
+                "{note} ({} were at work when it ended)",
+                crate::numbers::plural(left.into(), "thread")
+            );
+        }
+        Ok(Ok(found))
+    }
+}
