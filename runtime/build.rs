@@ -5,8 +5,9 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: [&str; 10] = [
-    "access", "core", "futex", "io", "observe", "process", "random", "sync", "threads", "time",
+const SOURCES: [&str; 11] = [
+    "access", "core", "futex", "io", "modules", "observe", "process", "random", "sync", "threads",
+    "time",
 ];
 
 fn main() {

@@ -9,13 +9,15 @@
 
 #include <string.h>
 
-#define GRANULES (1u << 15)
+#define GRANULES (1u << 16)
+#define PROBES 16u
 #define PATIENCE_ATOMIC 4
 #define PATIENCE_PLAIN 32
 #define MOST_UNBROKEN (1u << 16)
 
-/* Who touched eight bytes of memory last. One entry for many: one that is driven out is missed in
- * this schedule only. */
+/* Who touched eight bytes of memory last. Where all entries that it may have are taken, the first is
+ * driven out, and missed in this schedule only. Addresses differ from run to run, so there are
+ * many entries: what is learnt must not depend on which of them collide. */
 static struct granule {
     uint64_t address, pc;
     uint32_t thread;
@@ -26,7 +28,7 @@ static unsigned char *hot_bits(void) { return (unsigned char *)hb.config + HB_AT
 
 static uint32_t place_of(uint64_t pc)
 {
-    return (uint32_t)((pc * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - HB_HOT_BITS));
+    return (uint32_t)((hb_place(pc) * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - HB_HOT_BITS));
 }
 
 static bool is_hot(uint64_t pc)
@@ -45,8 +47,15 @@ static void make_hot(uint64_t pc)
 static void learn(struct hb_thread *me, uint64_t address, bool writes, uint64_t pc)
 {
     uint64_t key = address >> 3;
-    struct granule *granule =
-        &granules[(key * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - 15) & (GRANULES - 1)];
+    uint32_t first = (uint32_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - 16));
+    struct granule *granule = &granules[first];
+    for (uint32_t at = 0; at < PROBES; at++) {
+        struct granule *other = &granules[(first + at) % GRANULES];
+        if (other->address == key || other->address == 0) {
+            granule = other;
+            break;
+        }
+    }
     if (granule->address != key) {
         *granule = (struct granule){
             .address = key, .pc = pc, .thread = me->id, .written = writes};

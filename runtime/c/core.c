@@ -43,6 +43,7 @@ enum hb_turn hb_turn(struct hb_thread *me, struct hb_action action)
         me->early = hb_sampler_bits() % 100 < hb.config->early_percent;
     if (hb.config->flags & HB_STACKS)
         me->depth = (uint32_t)hb_stack(me->frames, HB_MAX_FRAMES);
+    hb_sampler_next(me->id, action.pc, (uint64_t)(uintptr_t)action.address);
     choose(me);
     me->next.kind = HB_K_NONE;
     return me->how;
@@ -81,6 +82,7 @@ void hb_finish(struct hb_thread *me)
 {
     hb_record(me, HB_K_END, me, 0, 0);
     me->finished = true;
+    hb_sampler_ended(me->id);
     choose(me);
 }
 

@@ -104,6 +104,7 @@ HB_HOOK int pthread_create(pthread_t *handle, const pthread_attr_t *attributes,
         return result;
     }
     *handle = made->handle;
+    hb_sampler_next(made->id, made->next.pc, (uint64_t)(uintptr_t)made);
     hb_after(me, HB_K_CREATE, made, pc, made->id);
     return 0;
 }

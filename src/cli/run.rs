@@ -20,7 +20,8 @@ use crate::native::launcher::{LaunchOptions, ProgramOutput};
 use crate::native::minimise::{Minimised, minimise};
 use crate::native::plan::RunStrategy;
 use crate::native::{
-    Execution, LaunchError, Launcher, RunPlan, RunReproducer, Search, SearchPlan, UserProgram,
+    Execution, Fleet, LaunchError, Launcher, RunPlan, RunReproducer, Search, SearchPlan,
+    UserProgram,
 };
 use crate::numbers::{grouped, plural};
 use crate::oracle::Verdict;
@@ -52,6 +53,10 @@ pub(crate) struct ProgramRunArgs {
     /// The number of the first schedule
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) first: u64,
+    /// Fork servers that run schedules at the same time; the results do not depend on it
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) workers: u16,
     /// Stop after this long (90s, 10m, 2h), however many schedules are left
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) duration: Option<Duration>,
@@ -106,8 +111,14 @@ pub(crate) enum RunStrategyArg {
     Pos,
     /// Priorities that change at random steps
     Pct,
-    /// Random, weighted so that every interleaving is about as likely
+    /// Random, so that every order of the steps on a few objects is about as likely
     Surw,
+    /// Turns the order of two accesses round that was seen before
+    Rff,
+    /// One to three preemptions, at places that threads share
+    Few,
+    /// pos, pct, surw, rff and few in turn
+    Mix,
 }
 
 /// Runs the subcommand.
@@ -142,7 +153,8 @@ fn try_run(
     };
     context.catch_interrupts();
     let started = Instant::now();
-    let mut launcher = Launcher::start(&program, options)?;
+    let workers = if controlled { args.workers.into() } else { 1 };
+    let mut fleet = Fleet::start(&program, options, workers)?;
     let schedules = args
         .schedules
         .unwrap_or(if controlled { SCHEDULES } else { 1 });
@@ -160,14 +172,14 @@ fn try_run(
         keep_going: args.keep_going,
     };
     let mut progress = Progress::new(context.quiet, "run", "schedules", schedules);
-    let found = Search::run(&mut launcher, &search, |found| {
+    let found = Search::run(&mut fleet, &search, |found| {
         progress.update(found.schedules);
         !context.interrupt.load(Ordering::Relaxed)
     })?;
     progress.finish();
     let failed = match &found.failed {
         Some((plan, execution)) if controlled => {
-            Some(Failed::new(&mut launcher, args, plan, execution, context)?)
+            Some(Failed::new(fleet.one()?, args, plan, execution, context)?)
         }
         _ => None,
     };
@@ -202,7 +214,10 @@ impl RunStrategyArg {
             RunStrategyArg::Random => RunStrategy::Random,
             RunStrategyArg::Pos => RunStrategy::Pos,
             RunStrategyArg::Pct => RunStrategy::Pct { depth },
-            RunStrategyArg::Surw => RunStrategy::Urw,
+            RunStrategyArg::Surw => RunStrategy::Surw,
+            RunStrategyArg::Rff => RunStrategy::Rff,
+            RunStrategyArg::Few => RunStrategy::Few,
+            RunStrategyArg::Mix => RunStrategy::Mix,
         }
     }
 }
@@ -367,6 +382,7 @@ impl RunReport<'_> {
                 "summary": failure.summary,
                 "thread": failure.thread,
                 "schedule": found.failed.as_ref().map(|(plan, _)| plan.index),
+                "strategy": found.failed.as_ref().map(|(plan, _)| plan.strategy.name()),
             })),
             "preemptions": shown.map(|shown| shown.preempted.len()),
             "repeats": self.failed.map(|failed| failed.repeats),
@@ -403,8 +419,10 @@ impl RunReport<'_> {
                 let _ = writeln!(text, "{kind}: {summary}");
                 let _ = writeln!(
                     text,
-                    "  in schedule {}; {} failed of {drawn}",
-                    plan.index, found.failures
+                    "  in schedule {}{}; {} failed of {drawn}",
+                    plan.index,
+                    self.made_by(plan),
+                    found.failures
                 );
             }
             (Verdict::Inconclusive, _) => {
@@ -419,6 +437,15 @@ impl RunReport<'_> {
             self.write_failed(&mut text, failed);
         }
         text
+    }
+
+    /// Where strategies take turns: whose turn it was.
+    fn made_by(&self, plan: &RunPlan) -> String {
+        if plan.strategy.name() == self.strategy.name() {
+            String::new()
+        } else {
+            format!(" by {}", plan.strategy.name())
+        }
     }
 
     fn write_failed(&self, text: &mut String, failed: &Failed) {

@@ -29,15 +29,17 @@ use super::program::UserProgram;
 pub(crate) struct Launcher {
     page: Page,
     control: UnixStream,
-    server: Child,
+    /// None: it was made by another one.
+    server: Option<Child>,
     /// Of the fork server.
     pid: i32,
     stdout: Option<File>,
     stderr: Option<File>,
     timeout: Duration,
     maps: String,
+    output: ProgramOutput,
     /// Where the runtime was written to; removed at the end.
-    _library: tempfile::TempDir,
+    _library: Option<tempfile::TempDir>,
 }
 
 /// How a program is started.
@@ -128,14 +130,7 @@ impl Launcher {
             ))
             .spawn()
             .map_err(system("the program"))?;
-        let (stdout, stderr) = if options.output == ProgramOutput::Kept {
-            (
-                Some(memory_file().map_err(system("memory for output"))?),
-                Some(memory_file().map_err(system("memory for output"))?),
-            )
-        } else {
-            (None, None)
-        };
+        let (stdout, stderr) = kept_output(options.output)?;
         let sent = send_descriptors(
             &control,
             &page,
@@ -151,8 +146,9 @@ impl Launcher {
             stderr,
             timeout: options.timeout,
             maps: String::new(),
-            _library: library,
-            server,
+            output: options.output,
+            _library: Some(library),
+            server: Some(server),
         };
         sent.map_err(system("the control socket"))?;
         match launcher.reply(START_TIMEOUT) {
@@ -166,6 +162,40 @@ impl Launcher {
         }
         launcher.maps =
             std::fs::read_to_string(format!("/proc/{}/maps", launcher.pid)).unwrap_or_default();
+        Ok(launcher)
+    }
+
+    /// Another fork server of the same program, with the same memory at the same addresses, whose
+    /// threads share core number `core`. This one runs no schedules from then on, and must outlive
+    /// the other.
+    pub(crate) fn beside(&mut self, core: u32) -> Result<Launcher, LaunchError> {
+        let page = Page::new(core).map_err(system("shared memory"))?;
+        page.write(&RunPlan::new(super::plan::RunStrategy::First, 0, 0))
+            .map_err(system("shared memory"))?;
+        let (control, theirs) = UnixStream::pair().map_err(system("a control socket"))?;
+        let (stdout, stderr) = kept_output(self.output)?;
+        self.control
+            .write_all(&[wire::DO_SERVE])
+            .and_then(|()| send_all(&self.control, &[theirs.as_fd()]))
+            .and_then(|()| {
+                let (out, err) = (stdout.as_ref(), stderr.as_ref());
+                send_descriptors(&control, &page, out, err, self.output)
+            })
+            .map_err(system("the control socket"))?;
+        drop(theirs);
+        let mut launcher = Launcher {
+            page,
+            control,
+            pid: 0,
+            stdout,
+            stderr,
+            timeout: self.timeout,
+            maps: self.maps.clone(),
+            output: self.output,
+            _library: None,
+            server: None,
+        };
+        launcher.pid = launcher.expect_reply(START_TIMEOUT)?.pid;
         Ok(launcher)
     }
 
@@ -213,9 +243,28 @@ impl Launcher {
 
     /// What was done in the last execution.
     pub(crate) fn events(&self, execution: &Execution) -> Result<Vec<VisibleAction>, LaunchError> {
+        self.first_events(execution, usize::MAX)
+    }
+
+    /// The first `most` of them.
+    pub(crate) fn first_events(
+        &self,
+        execution: &Execution,
+        most: usize,
+    ) -> Result<Vec<VisibleAction>, LaunchError> {
         self.page
-            .events(&execution.page)
+            .events(&execution.page, most)
             .map_err(system("shared memory"))
+    }
+
+    /// What the next execution is to know of instructions that touch shared memory.
+    pub(crate) fn write_hot(&self, hot: &[u8]) -> Result<(), LaunchError> {
+        self.page.write_hot(hot).map_err(system("shared memory"))
+    }
+
+    /// What is known of them after the last.
+    pub(crate) fn hot(&self) -> Result<Vec<u8>, LaunchError> {
+        self.page.hot().map_err(system("shared memory"))
     }
 
     fn read(
@@ -284,13 +333,16 @@ impl Launcher {
     }
 
     fn why_not(&mut self, said: &File) -> String {
-        let _ = self.server.kill();
+        let ended = self.server.as_mut().map(|server| {
+            let _ = server.kill();
+            server.wait()
+        });
         let said = tail(Some(said)).unwrap_or_default();
-        match (said.trim(), self.server.wait()) {
-            ("", Ok(status)) => format!(
+        match (said.trim(), ended) {
+            ("", Some(Ok(status))) => format!(
                 "{status}; is it setuid, or has it capabilities? Then the system preloads nothing"
             ),
-            ("", Err(error)) => error.to_string(),
+            ("", Some(Err(error))) => error.to_string(),
             (said, _) => said.to_owned(),
         }
     }
@@ -299,8 +351,10 @@ impl Launcher {
 impl Drop for Launcher {
     fn drop(&mut self) {
         let _ = self.control.shutdown(std::net::Shutdown::Both);
-        let _ = self.server.kill();
-        let _ = self.server.wait();
+        if let Some(server) = &mut self.server {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
     }
 }
 
@@ -361,6 +415,15 @@ fn memory_file() -> io::Result<File> {
     )?))
 }
 
+/// Where what a program prints is kept, if it is.
+fn kept_output(output: ProgramOutput) -> Result<(Option<File>, Option<File>), LaunchError> {
+    if output != ProgramOutput::Kept {
+        return Ok((None, None));
+    }
+    let file = || memory_file().map_err(system("memory for output"));
+    Ok((Some(file()?), Some(file()?)))
+}
+
 fn tail(file: Option<&File>) -> io::Result<String> {
     let Some(file) = file else {
         return Ok(String::new());
@@ -396,9 +459,13 @@ fn send_descriptors(
         stdout.map_or(printed, AsFd::as_fd),
         stderr.map_or(own_err.as_fd(), AsFd::as_fd),
     ];
+    send_all(control, &descriptors)
+}
+
+fn send_all(control: &UnixStream, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut with = SendAncillaryBuffer::new(&mut space);
-    with.push(SendAncillaryMessage::ScmRights(&descriptors));
+    with.push(SendAncillaryMessage::ScmRights(descriptors));
     sendmsg(
         control,
         &[IoSlice::new(b"f")],

@@ -10,9 +10,13 @@
 //! What runs here is not trusted: it may crash, hang, or write into the page. Each costs one
 //! schedule and a clear word.
 
+pub(crate) mod aims;
+pub(crate) mod director;
 pub(crate) mod execution;
 pub(crate) mod explained;
+pub(crate) mod fleet;
 pub(crate) mod launcher;
+pub(crate) mod learnt;
 pub(crate) mod minimise;
 pub(crate) mod page;
 pub(crate) mod plan;
@@ -24,6 +28,7 @@ pub(crate) mod symbols;
 
 pub(crate) use execution::Execution;
 pub(crate) use explained::Explained;
+pub(crate) use fleet::Fleet;
 pub(crate) use launcher::{LaunchError, Launcher};
 pub(crate) use plan::RunPlan;
 pub(crate) use program::UserProgram;

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::director::Director;
 use super::execution::Execution;
-use super::launcher::{LaunchError, Launcher};
-use super::plan::{RunPlan, RunStrategy};
+use super::fleet::{Errand, Fleet};
+use super::launcher::LaunchError;
+use super::plan::RunPlan;
 
 /// What is searched for, and how long.
 #[derive(Clone, Debug)]
@@ -60,58 +62,50 @@ const MAX_UNUSABLE: u64 = 3;
 impl Search {
     /// Draws schedules. `keep_going` is told how many were drawn, and says whether to go on.
     pub(crate) fn run(
-        launcher: &mut Launcher,
+        fleet: &mut Fleet,
         search: &SearchPlan,
         mut keep_going: impl FnMut(&Search) -> bool,
     ) -> Result<Search, LaunchError> {
         let started = Instant::now();
         let mut found = Search::default();
-        let mut plan = search.plan.clone();
+        let mut director = Director::new(search.plan.clone(), search.first);
         let last = search.first.saturating_add(search.schedules);
-        for index in search.first..last {
-            let in_time = search
-                .duration
-                .is_none_or(|limit| started.elapsed() < limit);
+        let mut index = search.first;
+        while index < last {
+            let length = Director::epoch(index - search.first).min(last - index);
+            let epoch: Vec<Errand> = (index..index + length)
+                .map(|index| Errand {
+                    plan: director.plan(index),
+                    learns: director.learns(index),
+                })
+                .collect();
+            let mut go_on = || {
+                let in_time = search
+                    .duration
+                    .is_none_or(|limit| started.elapsed() < limit);
+                found.elapsed = started.elapsed();
+                in_time && keep_going(&found)
+            };
+            let done = fleet.run(&epoch, !search.keep_going, &mut go_on)?;
+            let whole = done.len() == epoch.len();
+            for (errand, done) in epoch.iter().zip(done) {
+                fleet.know(done.hot.as_deref());
+                if let Some(events) = &done.events {
+                    director.learn(&errand.plan, events);
+                }
+                if found.add(&errand.plan, done.execution) && !search.keep_going {
+                    found.complete = true;
+                    found.elapsed = started.elapsed();
+                    return Ok(found);
+                }
+            }
             found.elapsed = started.elapsed();
-            if !in_time || !keep_going(&found) {
+            if !whole || (found.schedules == 0 && found.unusable >= MAX_UNUSABLE) {
                 return Ok(found);
             }
-            if found.schedules == 0 && found.unusable >= MAX_UNUSABLE {
-                return Ok(found);
-            }
-            plan.index = index;
-            // Some need to know how long schedules are: the first one tells.
-            if index == search.first
-                && matches!(plan.strategy, RunStrategy::Pct { .. } | RunStrategy::Urw)
-            {
-                let profile = RunPlan {
-                    strategy: RunStrategy::First,
-                    ..plan.clone()
-                };
-                let execution = launcher.run(&profile)?;
-                plan.expected_steps = execution.step_count.max(1);
-                plan.expected.clone_from(&execution.thread_steps);
-                if found.add(&profile, execution) && !search.keep_going {
-                    break;
-                }
-                continue;
-            }
-            let execution = launcher.run(&plan)?;
-            if plan.strategy == RunStrategy::Urw && found.failed.is_none() {
-                for (expected, steps) in plan.expected.iter_mut().zip(&execution.thread_steps) {
-                    *expected = (*expected).max(*steps);
-                }
-                for steps in execution.thread_steps.iter().skip(plan.expected.len()) {
-                    plan.expected.push(*steps);
-                }
-            }
-            plan.expected_steps = plan.expected_steps.max(execution.step_count);
-            if found.add(&plan, execution) && !search.keep_going {
-                break;
-            }
+            index += length;
         }
         found.complete = true;
-        found.elapsed = started.elapsed();
         Ok(found)
     }
 
