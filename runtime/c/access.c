@@ -11,6 +11,7 @@
 
 #define GRANULES (1u << 16)
 #define PROBES 16u
+#define PLACES 8u
 #define PATIENCE_ATOMIC 4
 #define PATIENCE_PLAIN 32
 #define MOST_UNBROKEN (1u << 16)
@@ -19,8 +20,10 @@
  * driven out, and missed in this schedule only. Addresses differ from run to run, so there are
  * many entries: what is learnt must not depend on which of them collide. */
 static struct granule {
-    uint64_t address, pc;
+    uint64_t address;
+    uint64_t places[PLACES]; /* From where one thread touched it, while it was the only one. */
     uint32_t thread;
+    unsigned char place_count;
     bool written, shared;
 } granules[GRANULES];
 
@@ -43,6 +46,21 @@ static void make_hot(uint64_t pc)
     hot_bits()[at / 8] |= (unsigned char)(1 << (at % 8));
 }
 
+/* If it turns out to be shared, all of these were accesses to shared memory. */
+static void remember(struct granule *granule, uint64_t pc)
+{
+    uint32_t count = granule->place_count;
+    for (uint32_t at = 0; at < count; at++)
+        if (granule->places[at] == pc)
+            return;
+    if (count < PLACES) {
+        granule->places[granule->place_count++] = pc;
+    } else { /* The oldest goes. */
+        memmove(granule->places, granule->places + 1, (PLACES - 1) * sizeof pc);
+        granule->places[PLACES - 1] = pc;
+    }
+}
+
 /* Whether other threads touch this memory, too; learns it if it is new. */
 static void learn(struct hb_thread *me, uint64_t address, bool writes, uint64_t pc)
 {
@@ -56,20 +74,20 @@ static void learn(struct hb_thread *me, uint64_t address, bool writes, uint64_t 
             break;
         }
     }
-    if (granule->address != key) {
-        *granule = (struct granule){
-            .address = key, .pc = pc, .thread = me->id, .written = writes};
-        return;
-    }
-    if (granule->thread != me->id && (writes || granule->written || granule->shared)) {
+    if (granule->address != key)
+        *granule = (struct granule){.address = key, .thread = me->id};
+    if (granule->thread != me->id && (writes || granule->written)) {
         granule->shared = true;
-        make_hot(granule->pc);
+        for (uint32_t at = 0; at < granule->place_count; at++)
+            make_hot(granule->places[at]);
+        granule->place_count = 0;
     }
     if (granule->shared)
         make_hot(pc);
+    else
+        remember(granule, pc);
     granule->thread = me->id;
     granule->written |= writes;
-    granule->pc = pc;
 }
 
 /* A loop that reads the same again and again waits for another thread. */

@@ -70,7 +70,7 @@ impl Selected {
         let Some((objects, count)) = &self.0 else {
             return true;
         };
-        object != 0 && objects.iter().take(*count).any(|one| one >> 3 == object >> 3)
+        object != 0 && objects.iter().take(*count).any(|one| *one == object)
     }
 }
 

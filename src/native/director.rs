@@ -23,13 +23,13 @@ const PURPOSE: u64 = 2;
 
 /// The strategies that take turns, after the first schedule.
 const TURNS: [RunStrategy; 8] = [
-    RunStrategy::Few,
     RunStrategy::Rff,
-    RunStrategy::Surw,
     RunStrategy::Few,
+    RunStrategy::Surw,
+    RunStrategy::Rff,
     RunStrategy::Pos,
     RunStrategy::Rff,
-    RunStrategy::Surw,
+    RunStrategy::Few,
     RunStrategy::Pct { depth: 3 },
 ];
 
@@ -192,10 +192,12 @@ impl Director {
         for number in 0..how_many(stream) {
             let race = if number == 0 {
                 let known = &self.learnt.races;
-                // What could not be turned round before is tried less often.
+                // What could not be turned round before is tried less often, and orders that were
+                // seen both ways come after those that were not.
                 let key = |race: usize| {
+                    let seen = u32::from(self.learnt.is_seen_both_ways(race));
                     let race = &known[race];
-                    race.tried * if race.turned == 0 { 4 } else { 1 }
+                    (race.tried + seen) * if race.turned < race.tried { 3 } else { 1 }
                 };
                 least(&races, key, stream)
             } else {

@@ -59,8 +59,6 @@ pub(super) struct Race {
     /// How often the order was to be turned round, and how often it was.
     pub(super) tried: u32,
     pub(super) turned: u32,
-    /// Seen so: if not, only the other way round.
-    seen: bool,
 }
 
 /// More events of an execution are not looked at.
@@ -110,6 +108,12 @@ impl Learnt {
         }
     }
 
+    /// Whether the other order of a race was seen, too.
+    pub(super) fn is_seen_both_ways(&self, race: usize) -> bool {
+        let race = &self.races[race];
+        self.race_numbers.contains_key(&(race.then, race.first))
+    }
+
     fn event(&mut self, digest: &mut Digest, at: usize, event: &VisibleAction) {
         let thread = event.thread as usize;
         bump(&mut digest.choices, thread);
@@ -134,7 +138,7 @@ impl Learnt {
         };
         bump(&mut digest.passed, site);
         digest.first_at.entry(site).or_insert((at, event.thread));
-        let key = event.address & !7;
+        let key = event.address;
         if let Some(object) = self.object(key) {
             digest.touch(object, thread);
             let shared = self.objects[object].shared;
@@ -189,11 +193,7 @@ impl Learnt {
 
     /// Whether it was not known.
     fn race(&mut self, first: usize, then: usize) -> bool {
-        if let Some(number) = self.race_numbers.get(&(first, then)) {
-            let race = &mut self.races[*number];
-            return !std::mem::replace(&mut race.seen, true);
-        }
-        if self.races.len() >= MOST_RACES {
+        if self.race_numbers.contains_key(&(first, then)) || self.races.len() >= MOST_RACES {
             return false;
         }
         self.race_numbers.insert((first, then), self.races.len());
@@ -202,7 +202,6 @@ impl Learnt {
             then,
             tried: 0,
             turned: 0,
-            seen: true,
         });
         true
     }
