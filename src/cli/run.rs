@@ -45,7 +45,7 @@ const MAX_STEPS: u64 = 1_000_000;
 )]
 pub(crate) struct ProgramRunArgs {
     /// Who decides which thread goes on
-    #[arg(long, value_enum, default_value_t = RunStrategyArg::Pos)]
+    #[arg(long, value_enum, default_value_t = RunStrategyArg::Mix)]
     pub(crate) strategy: RunStrategyArg,
     /// Schedules to draw [default: 1000; 1 for observe and perturb]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

@@ -23,14 +23,14 @@ const PURPOSE: u64 = 2;
 
 /// The strategies that take turns, after the first schedule.
 const TURNS: [RunStrategy; 8] = [
+    RunStrategy::Surw,
+    RunStrategy::Rff,
+    RunStrategy::Surw,
     RunStrategy::Rff,
     RunStrategy::Few,
     RunStrategy::Surw,
     RunStrategy::Rff,
     RunStrategy::Pos,
-    RunStrategy::Rff,
-    RunStrategy::Few,
-    RunStrategy::Pct { depth: 3 },
 ];
 
 /// Executions of one epoch, at most: more would learn later.
@@ -149,16 +149,20 @@ impl Director {
         if places.is_empty() {
             return;
         }
-        for number in 0..how_many(stream) {
-            let sites = &mut self.learnt.sites;
+        let sites = &mut self.learnt.sites;
+        let first = least(&places, |site| sites[site].tried, stream);
+        // Each place alone, and for everybody, before anything else is tried with it.
+        let is_new = sites[first].tried == 0;
+        sites[first].tried += 1;
+        let count = if is_new { 1 } else { how_many(stream) };
+        for number in 0..count {
             let site = if number == 0 {
-                least(&places, |site| sites[site].tried, stream)
+                first
             } else {
                 places[stream.below(places.len() as u64) as usize]
             };
-            let record = &mut sites[site];
-            record.tried += u32::from(number == 0);
-            let once = stream.below(2) == 0;
+            let record = &sites[site];
+            let once = !is_new && stream.below(2) == 0;
             let skips = once && stream.below(2) == 0;
             plan.aims.push(RunAim {
                 hold: record.site,
@@ -180,43 +184,46 @@ impl Director {
         if races.is_empty() {
             return;
         }
+        // What could not be turned round before is tried less often, and orders that were seen
+        // both ways come after those that were not.
+        let key = |race: usize| {
+            let seen = u32::from(self.learnt.is_seen_both_ways(race));
+            let race = &self.learnt.races[race];
+            (race.tried + seen) * if race.turned < race.tried { 3 } else { 1 }
+        };
+        let first = least(&races, key, stream);
+        // Each order alone, before anything else is tried with it.
+        if self.learnt.races[first].tried == 0 {
+            self.learnt.races[first].tried = 1;
+            plan.aims.push(self.turned(first, false));
+            return;
+        }
         let fruitful = self.learnt.fruitful.len() as u64;
-        if fruitful > 0 && stream.below(3) == 0 {
+        let any = |stream: &mut Stream| races[stream.below(races.len() as u64) as usize];
+        let count = if fruitful > 0 && stream.below(3) == 0 {
             let chosen = stream.below(fruitful) as usize;
             plan.aims.clone_from(&self.learnt.fruitful[chosen]);
             plan.aims.truncate(MAX_RUN_AIMS - 1);
-            plan.aims
-                .push(self.turned(races[stream.below(races.len() as u64) as usize], stream));
-            return;
-        }
-        for number in 0..how_many(stream) {
-            let race = if number == 0 {
-                let known = &self.learnt.races;
-                // What could not be turned round before is tried less often, and orders that were
-                // seen both ways come after those that were not.
-                let key = |race: usize| {
-                    let seen = u32::from(self.learnt.is_seen_both_ways(race));
-                    let race = &known[race];
-                    (race.tried + seen) * if race.turned < race.tried { 3 } else { 1 }
-                };
-                least(&races, key, stream)
-            } else {
-                races[stream.below(races.len() as u64) as usize]
-            };
-            self.learnt.races[race].tried += u32::from(number == 0);
-            let aim = self.turned(race, stream);
-            plan.aims.push(aim);
+            plan.aims.len() + 1
+        } else {
+            self.learnt.races[first].tried += 1;
+            plan.aims.push(self.turned(first, stream.below(4) == 0));
+            how_many(stream)
+        };
+        while plan.aims.len() < count {
+            let race = any(stream);
+            plan.aims.push(self.turned(race, stream.below(4) == 0));
         }
     }
 
-    fn turned(&self, race: usize, stream: &mut Stream) -> RunAim {
+    fn turned(&self, race: usize, once: bool) -> RunAim {
         let race = &self.learnt.races[race];
         let at = |site: usize| self.learnt.sites[site].site;
         RunAim {
             hold: at(race.first),
             until: Some(at(race.then)),
             // Of two threads at one place only one can wait for the other.
-            once: race.first == race.then || stream.below(4) == 0,
+            once: race.first == race.then || once,
             skip: 0,
         }
     }
