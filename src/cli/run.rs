@@ -21,7 +21,7 @@ use crate::native::minimise::{Minimised, minimise};
 use crate::native::plan::RunStrategy;
 use crate::native::{
     Execution, Fleet, LaunchError, Launcher, RunPlan, RunReproducer, Search, SearchPlan,
-    UserProgram,
+    SearchState, UserProgram,
 };
 use crate::numbers::{grouped, plural};
 use crate::oracle::Verdict;
@@ -84,6 +84,10 @@ pub(crate) struct ProgramRunArgs {
     /// Go on after a failure, and count how many schedules fail
     #[arg(long)]
     pub(crate) keep_going: bool,
+    /// Keep the search in FILE, written each second: the same command goes on with it, after Ctrl-C
+    /// or a kill at any moment; with more --schedules, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
     /// Leave the failing schedule as it was found
     #[arg(long)]
     pub(crate) no_shrink: bool,
@@ -171,9 +175,17 @@ fn try_run(
         duration: args.duration,
         keep_going: args.keep_going,
     };
+    let mut state = match &args.state {
+        Some(path) => Some(SearchState::open(path, &program, &search, args.timeout)?),
+        None => None,
+    };
     let mut progress = Progress::new(context.quiet, "run", "schedules", schedules);
-    let found = Search::run(&mut fleet, &search, |found| {
-        progress.update(found.schedules);
+    let found = Search::run(&mut fleet, &search, state.as_mut(), |found| {
+        progress.note(match found.failures {
+            0 => String::new(),
+            failures => plural(failures, "failure"),
+        });
+        progress.update(found.schedules + found.unusable);
         !context.interrupt.load(Ordering::Relaxed)
     })?;
     progress.finish();

@@ -37,7 +37,7 @@ const TURNS: [RunStrategy; 8] = [
 const LONGEST_EPOCH: u64 = 32;
 
 /// After so many schedules only some are looked at.
-const LOOKED_AT: u64 = 512;
+const LOOKED_AT: u64 = 1_024;
 
 impl Director {
     /// Plans like `base`, from schedule `first` on.
@@ -65,7 +65,7 @@ impl Director {
                 | RunStrategy::Mix
                 | RunStrategy::Pct { .. }
         );
-        learning && (drawn < LOOKED_AT || drawn % 16 < 2)
+        learning && (drawn < LOOKED_AT || drawn % 256 < 2)
     }
 
     /// The plan of schedule `index`. To be called in the order of the numbers.

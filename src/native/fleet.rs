@@ -83,10 +83,28 @@ impl Fleet {
         Ok(first)
     }
 
-    /// Instructions that touch shared memory are known from now on.
-    pub(crate) fn know(&mut self, hot: Option<&[u8]>) {
-        for (known, more) in self.hot.iter_mut().zip(hot.unwrap_or_default()) {
+    /// Instructions that touch shared memory are known from now on; which of them are new: their
+    /// bits.
+    pub(crate) fn know(&mut self, hot: Option<&[u8]>) -> Vec<u16> {
+        let mut new = Vec::new();
+        let both = self.hot.iter_mut().zip(hot.unwrap_or_default());
+        for (at, (known, more)) in both.enumerate() {
+            new.extend(
+                (0..8)
+                    .filter(|bit| (*more & !*known) >> bit & 1 != 0)
+                    .map(|bit| (at * 8 + bit) as u16),
+            );
             *known |= more;
+        }
+        new
+    }
+
+    /// The same of bits.
+    pub(crate) fn know_bits(&mut self, bits: &[u16]) {
+        for bit in bits {
+            if let Some(known) = self.hot.get_mut(usize::from(bit / 8)) {
+                *known |= 1 << (bit % 8);
+            }
         }
     }
 

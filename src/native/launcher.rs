@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -117,7 +117,13 @@ impl Launcher {
         }
         // What the dynamic linker says where it cannot start the program.
         let said = memory_file().map_err(system("memory for output"))?;
-        let server = Command::new(&program.path)
+        let mut command = Command::new(&program.path);
+        // Ctrl-C is for heisenbed: it would be a crash of the program. Only one that reads from the
+        // terminal must stay with it.
+        if options.output == ProgramOutput::Kept {
+            command.process_group(0);
+        }
+        let server = command
             .args(&program.args)
             .envs(program.env.iter().map(|(name, value)| (name, value)))
             .env("LD_PRELOAD", preload)

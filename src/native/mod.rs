@@ -23,6 +23,7 @@ pub(crate) mod plan;
 pub(crate) mod program;
 pub(crate) mod reproducer;
 pub(crate) mod search;
+pub(crate) mod state;
 pub(crate) mod steps;
 pub(crate) mod symbols;
 
@@ -34,4 +35,5 @@ pub(crate) use plan::RunPlan;
 pub(crate) use program::UserProgram;
 pub(crate) use reproducer::RunReproducer;
 pub(crate) use search::{Search, SearchPlan};
+pub(crate) use state::SearchState;
 pub(crate) use symbols::Symbols;

@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::director::Director;
 use super::execution::Execution;
 use super::fleet::{Errand, Fleet};
 use super::launcher::LaunchError;
 use super::plan::RunPlan;
+use super::state::SearchState;
 
 /// What is searched for, and how long.
 #[derive(Clone, Debug)]
@@ -24,7 +27,7 @@ pub(crate) struct SearchPlan {
 }
 
 /// What was found.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Search {
     /// Executions that came to an end of their own, or failed.
     pub(crate) schedules: u64,
@@ -37,6 +40,7 @@ pub(crate) struct Search {
     /// Executions that failed.
     pub(crate) failures: u64,
     /// The first that did, and how it was made.
+    #[serde(skip)]
     pub(crate) failed: Option<(RunPlan, Execution)>,
     /// Executions that a limit of the runtime ended: they say nothing.
     pub(crate) unusable: u64,
@@ -60,53 +64,107 @@ pub(crate) struct Search {
 const MAX_UNUSABLE: u64 = 3;
 
 impl Search {
-    /// Draws schedules. `keep_going` is told how many were drawn, and says whether to go on.
+    /// Draws schedules, or goes on where `state` was left. `keep_going` is told how many were
+    /// drawn, and says whether to go on.
     pub(crate) fn run(
         fleet: &mut Fleet,
         search: &SearchPlan,
+        mut state: Option<&mut SearchState>,
         mut keep_going: impl FnMut(&Search) -> bool,
     ) -> Result<Search, LaunchError> {
         let started = Instant::now();
-        let mut found = Search::default();
+        let mut found = state.as_ref().map(|state| state.found().clone());
+        let found = found.get_or_insert_default();
+        let before = found.elapsed;
+        found.complete = false;
         let mut director = Director::new(search.plan.clone(), search.first);
         let last = search.first.saturating_add(search.schedules);
         let mut index = search.first;
         while index < last {
+            // What was drawn before is run again only as far as something is to be learnt from it.
+            let (next, failed) = state
+                .as_ref()
+                .map_or((index, None), |state| (state.next(), state.failed()));
+            if failed.is_some_and(|failed| failed < index) && !search.keep_going {
+                break;
+            }
             let length = Director::epoch(index - search.first).min(last - index);
-            let epoch: Vec<Errand> = (index..index + length)
+            let errands: Vec<Errand> = (index..index + length)
                 .map(|index| Errand {
                     plan: director.plan(index),
                     learns: director.learns(index),
                 })
+                .filter(|errand| {
+                    let index = errand.plan.index;
+                    index >= next || errand.learns || failed == Some(index)
+                })
                 .collect();
             let mut go_on = || {
-                let in_time = search
-                    .duration
-                    .is_none_or(|limit| started.elapsed() < limit);
-                found.elapsed = started.elapsed();
-                in_time && keep_going(&found)
+                found.elapsed = before + started.elapsed();
+                let in_time = search.duration.is_none_or(|limit| found.elapsed < limit);
+                in_time && keep_going(found)
             };
-            let done = fleet.run(&epoch, !search.keep_going, &mut go_on)?;
-            let whole = done.len() == epoch.len();
-            for (errand, done) in epoch.iter().zip(done) {
-                fleet.know(done.hot.as_deref());
+            let done = fleet.run(&errands, !search.keep_going, &mut go_on)?;
+            let whole = done.len() == errands.len();
+            if let Some(state) = &state {
+                fleet.know_bits(&state.hot_of(index..index + length));
+            }
+            for (errand, done) in errands.iter().zip(done) {
+                let (plan, execution) = (&errand.plan, done.execution);
                 if let Some(events) = &done.events {
-                    director.learn(&errand.plan, events);
+                    director.learn(plan, events);
                 }
-                if found.add(&errand.plan, done.execution) && !search.keep_going {
-                    found.complete = true;
-                    found.elapsed = started.elapsed();
-                    return Ok(found);
+                if plan.index < next {
+                    if failed == Some(plan.index) {
+                        found.failed_again(plan, execution)?;
+                    }
+                    continue;
+                }
+                let bits = fleet.know(done.hot.as_deref());
+                let ends = found.add(plan, execution) && !search.keep_going;
+                if let Some(state) = &mut state {
+                    state.drawn(plan.index, plan, found, bits);
+                }
+                if ends {
+                    break;
                 }
             }
-            found.elapsed = started.elapsed();
-            if !whole || (found.schedules == 0 && found.unusable >= MAX_UNUSABLE) {
-                return Ok(found);
+            found.elapsed = before + started.elapsed();
+            let ended = found.failed.is_some() && !search.keep_going;
+            let says_nothing = found.schedules == 0 && found.unusable >= MAX_UNUSABLE;
+            found.complete = ended;
+            if let Some(state) = &mut state {
+                let leaves = ended || !whole || says_nothing || index + length >= last;
+                state
+                    .write(found, leaves)
+                    .map_err(|error| LaunchError::System {
+                        what: "the file of --state",
+                        error,
+                    })?;
+            }
+            if ended || !whole || says_nothing {
+                return Ok(found.clone());
             }
             index += length;
         }
         found.complete = true;
-        Ok(found)
+        Ok(found.clone())
+    }
+
+    /// The failure of a search that was left, run again.
+    fn failed_again(&mut self, plan: &RunPlan, execution: Execution) -> Result<(), LaunchError> {
+        if execution.failure.is_none() {
+            return Err(LaunchError::System {
+                what: "the file of --state",
+                error: std::io::Error::other(format!(
+                    "schedule {} failed before and does not fail again: something in the program \
+                     is not controlled",
+                    plan.index
+                )),
+            });
+        }
+        self.failed = Some((plan.clone(), execution));
+        Ok(())
     }
 
     /// Whether it failed.
