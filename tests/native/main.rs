@@ -7,3 +7,4 @@ mod features;
 mod hostile;
 mod planted;
 mod reproducers;
+mod strategies;
