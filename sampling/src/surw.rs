@@ -152,8 +152,8 @@ mod tests {
             let mut walk = Surw::new([Share::new(1, 0), Share::new(3, 1)]);
             let (mut left, mut order) = ([1u32, 3], 0usize);
             for step in 0..4 {
-                for actor in 0..2 {
-                    walk.announce(actor, left[actor] > 0);
+                for (actor, left) in left.iter().enumerate() {
+                    walk.announce(actor, *left > 0);
                 }
                 let ready = (0..2).filter(|actor| left[*actor] > 0);
                 let actor = walk.pick(ready, &mut stream).unwrap_or(0);

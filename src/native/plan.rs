@@ -50,6 +50,23 @@ impl RunStrategy {
         }
     }
 
+    /// The one of that name.
+    pub(crate) fn named(name: &str) -> Option<RunStrategy> {
+        [
+            RunStrategy::Observe,
+            RunStrategy::Perturb,
+            RunStrategy::Random,
+            RunStrategy::Pos,
+            RunStrategy::Pct { depth: 3 },
+            RunStrategy::Surw,
+            RunStrategy::Rff,
+            RunStrategy::Few,
+            RunStrategy::Mix,
+        ]
+        .into_iter()
+        .find(|strategy| strategy.name() == name)
+    }
+
     /// Whether one thread runs at a time.
     pub(crate) fn is_controlled(self) -> bool {
         !matches!(self, RunStrategy::Observe | RunStrategy::Perturb)

@@ -3,6 +3,7 @@
 
 mod programs;
 
+mod campaign;
 mod features;
 mod hostile;
 mod planted;
