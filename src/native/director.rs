@@ -105,7 +105,7 @@ impl Director {
     /// Some objects, whose steps are put into an order that is as likely as any.
     fn select(&self, plan: &mut RunPlan, stream: &mut Stream) {
         let learnt = &self.learnt;
-        let threads = learnt.choices.len();
+        let choices = learnt.usual_choices();
         let creator = |thread: usize| learnt.creators.get(thread).copied().unwrap_or(0);
         let shared: Vec<_> = learnt
             .objects
@@ -122,13 +122,13 @@ impl Director {
                 .collect(),
             _ => Vec::new(),
         };
-        let mut counts = vec![0u32; threads];
+        let mut counts = vec![0u32; choices.len()];
         if chosen.is_empty() || chosen.len() > heisenbed_runtime::protocol::MAX_SELECTED {
-            counts.clone_from(&learnt.choices);
+            counts = choices;
         } else {
             for object in &chosen {
-                for (count, own) in counts.iter_mut().zip(&object.counts) {
-                    *count = count.saturating_add(*own);
+                for (count, own) in counts.iter_mut().zip(learnt.usual_counts(object)) {
+                    *count = count.saturating_add(own);
                 }
             }
             plan.selected = Some(chosen.iter().map(|object| object.address).collect());

@@ -20,8 +20,10 @@ pub(crate) struct Learnt {
     pub(super) fruitful: Vec<Vec<RunAim>>,
     /// By thread: who makes it.
     pub(super) creators: Vec<u32>,
-    /// By thread: the most choices that it had.
-    pub(super) choices: Vec<u32>,
+    /// By thread: the choices that it had, in all executions.
+    choices: Vec<u64>,
+    /// How many executions there were.
+    executions: u64,
     /// The most choices of an execution.
     pub(super) most_choices: u64,
     site_numbers: FxHashMap<Site, usize>,
@@ -46,8 +48,8 @@ pub(super) struct SharedSite {
 #[derive(Clone, Debug)]
 pub(super) struct SharedObject {
     pub(super) address: u64,
-    /// By thread: how often, in one execution, at most.
-    pub(super) counts: Vec<u32>,
+    /// By thread: how often, in all executions.
+    counts: Vec<u64>,
     pub(super) shared: bool,
 }
 
@@ -272,13 +274,33 @@ impl Learnt {
         Some(number)
     }
 
+    /// By thread: about how many choices it has.
+    pub(super) fn usual_choices(&self) -> Vec<u32> {
+        self.usual(&self.choices)
+    }
+
+    /// By thread: about how often it acts on an object.
+    pub(super) fn usual_counts(&self, object: &SharedObject) -> Vec<u32> {
+        self.usual(&object.counts)
+    }
+
+    /// The mean, rounded up: who is ever there counts.
+    fn usual(&self, counts: &[u64]) -> Vec<u32> {
+        let mean = |count: &u64| count.div_ceil(self.executions.max(1));
+        counts
+            .iter()
+            .map(|count| u32::try_from(mean(count)).unwrap_or(u32::MAX))
+            .collect()
+    }
+
     fn keep_counts(&mut self, digest: &Digest) {
-        at_least(&mut self.choices, &digest.choices);
+        self.executions += 1;
+        add(&mut self.choices, &digest.choices);
         for (record, passed) in self.sites.iter_mut().zip(&digest.passed) {
             record.passed = record.passed.max(*passed);
         }
         for (object, counts) in &digest.touched {
-            at_least(&mut self.objects[*object].counts, counts);
+            add(&mut self.objects[*object].counts, counts);
         }
     }
 }
@@ -364,11 +386,11 @@ fn bump(counts: &mut Vec<u32>, at: usize) {
     counts[at] = counts[at].saturating_add(1);
 }
 
-fn at_least(counts: &mut Vec<u32>, least: &[u32]) {
-    if counts.len() < least.len() {
-        counts.resize(least.len(), 0);
+fn add(sums: &mut Vec<u64>, more: &[u32]) {
+    if sums.len() < more.len() {
+        sums.resize(more.len(), 0);
     }
-    for (count, least) in counts.iter_mut().zip(least) {
-        *count = (*count).max(*least);
+    for (sum, more) in sums.iter_mut().zip(more) {
+        *sum += u64::from(*more);
     }
 }
