@@ -24,7 +24,7 @@ fn list(home: &Path) {
     let programs = [
         path(plain(), "abba"),
         path(plain(), "abba-fixed"),
-        path(instrumented(), "account"),
+        path(instrumented(), "reorder-3"),
     ];
     let mut text = String::new();
     for program in programs {
@@ -59,7 +59,7 @@ fn each_failure_is_reported_once_with_a_reproducer_and_no_twin_is_accused() {
             )
         })
         .collect();
-    let expected = [("deadlock", "run abba"), ("abort", "run account")];
+    let expected = [("deadlock", "run abba"), ("abort", "run reorder-3")];
     assert_eq!(told, expected, "{causes:?}");
     for cause in causes {
         assert_eq!(cause["units"], 4, "{cause}");
