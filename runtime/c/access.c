@@ -118,9 +118,10 @@ HB_HOOK void hb_access_v1(unsigned kind, void *address, unsigned size, uint64_t 
     bool waits = false;
     if (kind == HB_K_FENCE)
         at = 0;
-    else if (is_load(kind))
+    else if (is_load(kind) || kind == HB_K_ATOMIC_UPDATE)
+        /* An update that finds the same each time has changed nothing: a lock of the program's. */
         waits = waits_in_a_loop(me, at, size, pc, atomic ? PATIENCE_ATOMIC : PATIENCE_PLAIN);
-    else if (kind != HB_K_ATOMIC_UPDATE)
+    else if (atomic || is_hot(pc)) /* What is written for nobody else is no progress. */
         memset(me->spin, 0, sizeof me->spin);
     hb.result->access_count++;
     if (at)

@@ -275,9 +275,16 @@ pub extern "C" fn hb_sampler_depends(thread: u32) {
 /// `thread` waits in a loop: the others go first.
 #[unsafe(no_mangle)]
 pub extern "C" fn hb_sampler_falls(thread: u32) {
-    let strategy = sampler().map(|sampler| &mut sampler.strategy);
-    if let Some(Strategy::Pct(pct) | Strategy::HeldRun(_, pct)) = strategy {
-        pct.fall(thread as usize % MAX_THREADS);
+    let actor = thread as usize % MAX_THREADS;
+    match sampler().map(|sampler| &mut sampler.strategy) {
+        Some(Strategy::Pct(pct)) => pct.fall(actor),
+        Some(Strategy::Surw(surw, _)) => surw.fall(actor),
+        Some(Strategy::HeldRun(hold, pct)) => {
+            hold.fall(actor);
+            pct.fall(actor);
+        }
+        Some(Strategy::HeldPos(hold, _)) => hold.fall(actor),
+        _ => {}
     }
 }
 

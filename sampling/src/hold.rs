@@ -49,10 +49,14 @@ pub struct Held {
     by: u32,
     since: u64,
     next: Spot,
+    /// It waits in a loop for what another does.
+    waits: bool,
 }
 
 /// Nobody is held for longer than others take so many steps: they may wait for it.
 const PATIENCE: u64 = 20_000;
+/// Nor longer than others take so many steps that are nothing but waiting in loops.
+const IDLE: u32 = 32;
 
 /// See the [module](self). `A` holds the aims, `H` what is kept for each actor.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +64,8 @@ pub struct Hold<A, H> {
     aims: A,
     held: H,
     step: u64,
+    /// Steps in a row of actors that wait in a loop.
+    idle: u32,
 }
 
 impl<A: AsMut<[Aim]> + AsRef<[Aim]>, H: AsMut<[Held]> + AsRef<[Held]>> Hold<A, H> {
@@ -70,6 +76,7 @@ impl<A: AsMut<[Aim]> + AsRef<[Aim]>, H: AsMut<[Held]> + AsRef<[Held]>> Hold<A, H
             aims,
             held,
             step: 0,
+            idle: 0,
         }
     }
 
@@ -92,23 +99,32 @@ impl<A: AsMut<[Aim]> + AsRef<[Aim]>, H: AsMut<[Held]> + AsRef<[Held]>> Hold<A, H
                 }
             }
         }
+        let waits = self.held.as_ref()[actor].waits;
         self.held.as_mut()[actor] = Held {
             by,
             since: self.step,
             next: spot,
+            waits,
         };
+    }
+
+    /// `actor` waits in a loop: the step that it announces next brings nothing.
+    pub fn fall(&mut self, actor: usize) {
+        self.held.as_mut()[actor].waits = true;
     }
 
     /// Whether `actor` is to wait.
     pub fn is_held(&self, actor: usize) -> bool {
         let held = self.held.as_ref()[actor];
-        held.by != 0 && self.step - held.since < PATIENCE
+        held.by != 0 && self.step - held.since < PATIENCE && self.idle < IDLE
     }
 
     /// `actor` took the step that it announced.
     pub fn took(&mut self, actor: usize) {
         self.step += 1;
-        let took = core::mem::take(&mut self.held.as_mut()[actor]).next;
+        let took = core::mem::take(&mut self.held.as_mut()[actor]);
+        self.idle = if took.waits { self.idle + 1 } else { 0 };
+        let took = took.next;
         for (aim, number) in self.aims.as_mut().iter_mut().zip(1..) {
             if !aim.over && aim.until.is_at(took) {
                 aim.over = true;
@@ -175,6 +191,25 @@ mod tests {
     fn another_object_is_another_place() {
         let mut hold = Hold::new([aim(false, 0)], [Held::default(); 1]);
         hold.announce(0, Spot { object: 8, ..A });
+        assert!(!hold.is_held(0));
+    }
+
+    #[test]
+    fn who_is_waited_for_in_a_loop_is_let_go() {
+        let mut hold = Hold::new([aim(false, 0)], [Held::default(); 2]);
+        hold.announce(0, A);
+        for _ in 0..IDLE {
+            assert!(hold.is_held(0));
+            hold.fall(1);
+            hold.announce(
+                1,
+                Spot {
+                    place: 9,
+                    object: 9,
+                },
+            );
+            hold.took(1);
+        }
         assert!(!hold.is_held(0));
     }
 

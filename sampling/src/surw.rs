@@ -21,6 +21,10 @@ pub struct Share {
     ended: bool,
     /// Whether the step that it is about to take is selected.
     selects: bool,
+    /// The step that it is about to take is one of a loop in which it waits for what another does.
+    idles: bool,
+    /// The same, and nobody has done anything since.
+    waits: bool,
 }
 
 impl Share {
@@ -40,6 +44,8 @@ pub struct Surw<S> {
     shares: S,
     /// Who takes the next selected step.
     intended: Option<usize>,
+    /// Somebody waits in a loop.
+    some_wait: bool,
 }
 
 impl<S: AsMut<[Share]> + AsRef<[Share]>> Surw<S> {
@@ -51,6 +57,7 @@ impl<S: AsMut<[Share]> + AsRef<[Share]>> Surw<S> {
         Surw {
             shares,
             intended: None,
+            some_wait: false,
         }
     }
 
@@ -72,6 +79,10 @@ impl<S: AsMut<[Share]> + AsRef<[Share]>> Surw<S> {
             self.intended = draw_intended(shares, stream);
         }
         let intended = self.intended;
+        // Who waits in a loop goes on if nobody else can.
+        let works = |actor: &usize| !shares[*actor].waits;
+        let some_work = ready.clone().any(|actor| works(&actor));
+        let ready = ready.filter(move |actor| works(actor) || !some_work);
         let may = |actor: &usize| !shares[*actor].selects || intended == Some(*actor);
         let free = ready.clone().filter(may).count();
         if free > 0 {
@@ -89,14 +100,36 @@ impl<S: AsMut<[Share]> + AsRef<[Share]>> Surw<S> {
         None
     }
 
+    /// `actor` waits in a loop: the next selected step is another's.
+    pub fn fall(&mut self, actor: usize) {
+        let share = &mut self.shares.as_mut()[actor];
+        share.idles = true;
+        share.waits = true;
+        self.some_wait = true;
+        if self.intended == Some(actor) {
+            self.intended = None;
+        }
+    }
+
     /// `actor` took its step.
     pub fn took(&mut self, actor: usize) {
-        let share = &mut self.shares.as_mut()[actor];
+        let all = self.shares.as_mut();
+        let share = &mut all[actor];
+        if share.idles {
+            (share.idles, share.selects) = (false, false);
+            return;
+        }
         if share.selects {
             share.selects = false;
             share.left = share.left.saturating_sub(1);
             if self.intended == Some(actor) {
                 self.intended = None;
+            }
+        }
+        // It may be what they wait for.
+        if core::mem::take(&mut self.some_wait) {
+            for share in self.shares.as_mut() {
+                share.waits = false;
             }
         }
     }
@@ -110,7 +143,7 @@ impl<S: AsMut<[Share]> + AsRef<[Share]>> Surw<S> {
 /// Drawn by what each has left; for one that does not exist yet, who makes it.
 fn draw_intended(shares: &[Share], stream: &mut Stream) -> Option<usize> {
     let weight = |share: &Share| {
-        if share.ended {
+        if share.ended || share.waits {
             0
         } else {
             u64::from(share.left)
@@ -180,6 +213,24 @@ mod tests {
         walk.announce(0, true);
         walk.announce(1, true);
         assert_eq!(walk.pick(0..2, &mut stream), Some(1));
+    }
+
+    #[test]
+    fn who_waits_in_a_loop_does_not_keep_others_from_their_steps() {
+        let mut stream = Stream::seed(1);
+        // The first is to take the next selected step, and cannot; the others spin.
+        let mut walk = Surw::new([Share::new(9, 0), Share::new(0, 1), Share::new(0, 2)]);
+        walk.announce(0, true);
+        walk.fall(0);
+        for actor in [1, 2, 1, 2] {
+            walk.fall(actor);
+            walk.announce(actor, false);
+            walk.took(actor);
+        }
+        walk.fall(1);
+        walk.announce(1, false);
+        walk.announce(2, true);
+        assert_eq!(walk.pick(1..3, &mut stream), Some(2));
     }
 
     #[test]

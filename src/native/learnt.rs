@@ -4,6 +4,7 @@
 //! Everything has a number, in order of first appearance: so what is drawn by number does not
 //! depend on where the program was loaded.
 
+use heisenbed_runtime::protocol::MAX_THREADS;
 use rustc_hash::FxHashMap;
 
 use super::aims::{RunAim, Site};
@@ -118,10 +119,14 @@ impl Learnt {
 
     fn event(&mut self, digest: &mut Digest, at: usize, event: &VisibleAction) {
         let thread = event.thread as usize;
+        // The program may have written anything there.
+        let made = event.value as usize;
+        if thread >= MAX_THREADS || (event.action() == "create" && made >= MAX_THREADS) {
+            return;
+        }
         bump(&mut digest.choices, thread);
         match event.action() {
             "create" => {
-                let made = event.value as usize;
                 grow(&mut digest.made_at, made);
                 digest.made_at[made] = at;
                 grow(&mut self.creators, made);

@@ -53,6 +53,18 @@ fn each_strategy_finds_what_it_is_for_and_accuses_no_twin() {
 }
 
 #[test]
+fn who_spins_does_not_starve_who_holds_the_lock() {
+    for strategy in ALL {
+        let options = ["--strategy", strategy, "--no-shrink", "--schedules", "150"];
+        let twin = run(&options, &[&path(instrumented(), "spinlock-fixed")]);
+        assert_eq!(twin.json["verdict"], "clean", "{strategy}: {}", twin.json);
+        let options = ["--strategy", strategy, "--no-shrink", "--schedules", "400"];
+        let found = run(&options, &[&path(instrumented(), "spinlock")]);
+        assert_eq!(found.kind(), Some("abort"), "{strategy}: {}", found.json);
+    }
+}
+
+#[test]
 fn what_sampling_alone_misses_is_missed_by_it() {
     // Else the test above would show nothing.
     let options = ["--strategy", "pos", "--no-shrink", "--schedules", "400"];
