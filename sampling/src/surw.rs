@@ -116,7 +116,7 @@ impl<S: AsMut<[Share]> + AsRef<[Share]>> Surw<S> {
         let all = self.shares.as_mut();
         let share = &mut all[actor];
         if share.idles {
-            (share.idles, share.selects) = (false, false);
+            (share.idles, share.waits, share.selects) = (false, false, false);
             return;
         }
         if share.selects {
