@@ -120,12 +120,13 @@ fn a_search_that_was_killed_goes_on_as_if_it_had_not_been() {
     let home = tempfile::tempdir().unwrap();
     let state = home.path().join("state.json");
     let program = path(instrumented(), "bounded-buffer");
-    let options = ["--keep-going", "--no-shrink", "--schedules", "2500"];
+    let options = ["--keep-going", "--no-shrink", "--schedules", "6000"];
     let whole = run(&options, &[&program]);
     let kept = [&options[..], &["--state", state.to_str().unwrap()]].concat();
     let mut kills = 0;
-    // Until something was kept, and twice more.
-    for wait in [1_500, 3_000, 1_200] {
+    for _ in 0..3 {
+        let written = || state.metadata().and_then(|about| about.modified()).ok();
+        let before = written();
         let mut child = Command::new(binary())
             .args(["run", "-q"])
             .args(&kept)
@@ -133,12 +134,16 @@ fn a_search_that_was_killed_goes_on_as_if_it_had_not_been() {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_millis(wait));
+        while written() == before && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // A little further than what was written.
+        std::thread::sleep(Duration::from_millis(70));
         kills += u32::from(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    assert!(state.exists() && kills > 0, "{kills}");
+    assert!(kills > 0, "it was over before it could be killed");
     let resumed = run(&kept, &[&program]);
     assert_eq!(drawn(&resumed.json), drawn(&whole.json));
     // It is over: nothing is drawn again.
