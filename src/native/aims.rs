@@ -7,7 +7,7 @@ use super::plan::RunPlan;
 
 /// A place of the code, and what it is about there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Site {
+pub(crate) struct CodeSite {
     /// The call, or the instruction.
     pub(crate) pc: u64,
     /// The object, or the memory; 0: any.
@@ -18,9 +18,9 @@ pub(crate) struct Site {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RunAim {
     /// Where threads are held.
-    pub(crate) hold: Site,
+    pub(crate) hold: CodeSite,
     /// Until another has passed here; none: until nobody else can go on.
-    pub(crate) until: Option<Site>,
+    pub(crate) until: Option<CodeSite>,
     /// Only the first that comes, not each.
     pub(crate) once: bool,
     /// How many are let by first.

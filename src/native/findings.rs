@@ -1,5 +1,5 @@
-//! What tells one failure of a program from another: its kind, and the places of the code where it
-//! shows. Which schedule showed it, and which numbers the threads had, makes no other failure of it.
+//! What tells one failure of a program from another: its kind, and the places of the code where
+//! it shows. Which schedule showed it, and which numbers the threads had, makes no other one of it.
 
 use std::collections::BTreeSet;
 

@@ -7,7 +7,7 @@
 use heisenbed_runtime::protocol::MAX_THREADS;
 use rustc_hash::FxHashMap;
 
-use super::aims::{RunAim, Site};
+use super::aims::{CodeSite, RunAim};
 use super::execution::VisibleAction;
 use super::plan::RunPlan;
 
@@ -27,7 +27,7 @@ pub(crate) struct Learnt {
     executions: u64,
     /// The most choices of an execution.
     pub(super) most_choices: u64,
-    site_numbers: FxHashMap<Site, usize>,
+    site_numbers: FxHashMap<CodeSite, usize>,
     objects_at: FxHashMap<u64, Vec<u64>>,
     object_numbers: FxHashMap<u64, usize>,
     race_numbers: FxHashMap<(usize, usize), usize>,
@@ -36,7 +36,7 @@ pub(crate) struct Learnt {
 /// A place where threads act.
 #[derive(Clone, Debug)]
 pub(super) struct SharedSite {
-    pub(super) site: Site,
+    pub(super) site: CodeSite,
     /// How often it was passed in one execution, at most.
     pub(super) passed: u32,
     /// Threads share what it is about, and it can wait there.
@@ -214,7 +214,7 @@ impl Learnt {
     }
 
     /// Whether the order that a plan aimed at came about.
-    fn judge(&mut self, digest: &Digest, hold: Site, until: Site) {
+    fn judge(&mut self, digest: &Digest, hold: CodeSite, until: CodeSite) {
         let numbers = (self.site_numbers.get(&hold), self.site_numbers.get(&until));
         let (Some(first), Some(then)) = numbers else {
             return;
@@ -241,7 +241,7 @@ impl Learnt {
         } else {
             event.address
         };
-        let site = Site {
+        let site = CodeSite {
             pc: event.pc,
             object,
         };

@@ -3,10 +3,10 @@
 //! A [`UserProgram`] is started once, with the runtime of `runtime/` preloaded: the [`Launcher`] is
 //! the other end of its fork server. For each schedule the launcher writes a [`RunPlan`] into the
 //! [`page`] that both share, and reads back an [`Execution`]: who took each step, what was done,
-//! and how it ended. A [`Search`] runs the plans that a [`Director`](director::Director) makes until
-//! one fails, in a [`Fleet`] of launchers, and can be kept in a [`SearchState`]; [`minimise`] takes
-//! preemptions out of the failing schedule; a [`RunReproducer`] keeps it. [`Symbols`] gives addresses their names
-//! and source lines, and [`Explained`] tells the story of a failure.
+//! and how it ended. A [`Search`] runs the plans that a [`Director`](director::Director) makes
+//! until one fails, in a [`Fleet`] of launchers, and can be kept in a [`SearchState`]; [`minimise`]
+//! takes preemptions out of the failing schedule; a [`RunReproducer`] keeps it. [`Symbols`] gives
+//! addresses their names and source lines, and [`Explained`] tells the story of a failure.
 //!
 //! What runs here is not trusted: it may crash, hang, or write into the page. Each costs one
 //! schedule and a clear word.
