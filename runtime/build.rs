@@ -5,7 +5,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: [&str; 17] = [
+const SOURCES: [&str; 18] = [
     "access",
     "core",
     "explore",
@@ -13,6 +13,7 @@ const SOURCES: [&str; 17] = [
     "heap",
     "io",
     "libstdcxx",
+    "modules",
     "observe",
     "process",
     "race_order",

@@ -9,16 +9,21 @@
 
 #include <string.h>
 
-#define GRANULES (1u << 15)
+#define GRANULES (1u << 16)
+#define PROBES 16u
+#define PLACES 8u
 #define PATIENCE_ATOMIC 4
 #define PATIENCE_PLAIN 32
 #define MOST_UNBROKEN (1u << 16)
 
-/* Who touched eight bytes of memory last. One entry for many: one that is driven out is missed in
- * this schedule only. */
+/* Who touched eight bytes of memory last. Where all entries that it may have are taken, the first is
+ * driven out, and missed in this schedule only. Addresses differ from run to run, so there are
+ * many entries: what is learnt must not depend on which of them collide. */
 static struct granule {
-    uint64_t address, pc;
+    uint64_t address;
+    uint64_t places[PLACES]; /* From where one thread touched it, while it was the only one. */
     uint32_t thread;
+    unsigned char place_count;
     bool written, shared;
 } granules[GRANULES];
 
@@ -26,7 +31,7 @@ static unsigned char *hot_bits(void) { return (unsigned char *)hb.config + HB_AT
 
 static uint32_t place_of(uint64_t pc)
 {
-    return (uint32_t)((pc * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - HB_HOT_BITS));
+    return (uint32_t)((hb_place(pc) * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - HB_HOT_BITS));
 }
 
 static bool is_hot(uint64_t pc)
@@ -41,26 +46,48 @@ static void make_hot(uint64_t pc)
     hot_bits()[at / 8] |= (unsigned char)(1 << (at % 8));
 }
 
+/* If it turns out to be shared, all of these were accesses to shared memory. */
+static void remember(struct granule *granule, uint64_t pc)
+{
+    uint32_t count = granule->place_count;
+    for (uint32_t at = 0; at < count; at++)
+        if (granule->places[at] == pc)
+            return;
+    if (count < PLACES) {
+        granule->places[granule->place_count++] = pc;
+    } else { /* The oldest goes. */
+        memmove(granule->places, granule->places + 1, (PLACES - 1) * sizeof pc);
+        granule->places[PLACES - 1] = pc;
+    }
+}
+
 /* Whether other threads touch this memory, too; learns it if it is new. */
 static void learn(struct hb_thread *me, uint64_t address, bool writes, uint64_t pc)
 {
     uint64_t key = address >> 3;
-    struct granule *granule =
-        &granules[(key * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - 15) & (GRANULES - 1)];
-    if (granule->address != key) {
-        *granule = (struct granule){
-            .address = key, .pc = pc, .thread = me->id, .written = writes};
-        return;
+    uint32_t first = (uint32_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - 16));
+    struct granule *granule = &granules[first];
+    for (uint32_t at = 0; at < PROBES; at++) {
+        struct granule *other = &granules[(first + at) % GRANULES];
+        if (other->address == key || other->address == 0) {
+            granule = other;
+            break;
+        }
     }
-    if (granule->thread != me->id && (writes || granule->written || granule->shared)) {
+    if (granule->address != key)
+        *granule = (struct granule){.address = key, .thread = me->id};
+    if (granule->thread != me->id && (writes || granule->written)) {
         granule->shared = true;
-        make_hot(granule->pc);
+        for (uint32_t at = 0; at < granule->place_count; at++)
+            make_hot(granule->places[at]);
+        granule->place_count = 0;
     }
     if (granule->shared)
         make_hot(pc);
+    else
+        remember(granule, pc);
     granule->thread = me->id;
     granule->written |= writes;
-    granule->pc = pc;
 }
 
 /* A loop that reads the same again and again waits for another thread. */
@@ -93,9 +120,10 @@ static bool act(struct hb_thread *me, unsigned kind, void *address, unsigned siz
     bool waits = false;
     if (kind == HB_K_FENCE)
         at = 0;
-    else if (is_load(kind))
+    else if (is_load(kind) || kind == HB_K_ATOMIC_UPDATE)
+        /* An update that finds the same each time has changed nothing: a lock of the program's. */
         waits = waits_in_a_loop(me, at, size, pc, atomic ? PATIENCE_ATOMIC : PATIENCE_PLAIN);
-    else if (kind != HB_K_ATOMIC_UPDATE)
+    else if (atomic || is_hot(pc)) /* What is written for nobody else is no progress. */
         memset(me->spin, 0, sizeof me->spin);
     hb.result->access_count++;
     if (at)

@@ -46,6 +46,7 @@ enum hb_turn hb_turn(struct hb_thread *me, struct hb_action action)
     if (hb.config->flags & HB_STACKS)
         me->depth = (uint32_t)hb_stack(me->frames, HB_MAX_FRAMES);
     me->asking = true;
+    hb_sampler_next(me->id, action.pc, (uint64_t)(uintptr_t)action.address);
     choose(me);
     me->asking = false;
     me->next.kind = HB_K_NONE;
@@ -92,6 +93,7 @@ void hb_finish(struct hb_thread *me)
     me->finished = true;
     if (hb.exploring)
         hb_explore_ends(me);
+    hb_sampler_ended(me->id);
     choose(me);
 }
 
@@ -238,6 +240,11 @@ static void go(struct hb_thread *thread)
     hb.now += hb.exploring ? 0 : 1000;
 }
 
+/* From here on every other so many steps are fair, whatever the sampler says: it may starve somebody
+ * for whom the others wait in loops, and what it would call a livelock is none of the program's. */
+#define UNFAIR_STEPS 20000u
+#define FAIR_WINDOW 1024u
+
 /* The thread that the sampler picks of those that can go on. */
 static uint32_t draw(struct hb_thread *me, const uint32_t *able, uint32_t count)
 {
@@ -245,7 +252,15 @@ static uint32_t draw(struct hb_thread *me, const uint32_t *able, uint32_t count)
         return nobody_is_ready(me);
     if (hb.exploring)
         return hb_explore_pick(able, count, me->id);
-    return count == 1 ? able[0] : hb_sampler_pick(able, count, me->id);
+    if (count == 1)
+        return able[0];
+    uint64_t steps = hb.result->steps;
+    if (steps < UNFAIR_STEPS || steps / FAIR_WINDOW % 2)
+        return hb_sampler_pick(able, count, me->id);
+    for (uint32_t at = 0; at < count; at++)
+        if (able[at] > me->id)
+            return able[at];
+    return able[0];
 }
 
 /* The thread that a decision names; if it cannot, and need not, one that is drawn. */

@@ -38,8 +38,9 @@ static bool heap_is_seen;
 
 enum { FD_PAGE, FD_STDIN, FD_STDOUT, FD_STDERR, FD_ASK, FD_COUNT };
 
-/* One message with the descriptors: the page, and what the program reads and writes. */
-static bool receive(int control, int *fds)
+/* One message with descriptors: the page, and what the program reads and writes; or a control
+ * socket. */
+static bool receive(int control, int *fds, unsigned count)
 {
     char byte;
     struct iovec part = {&byte, 1};
@@ -56,9 +57,9 @@ static bool receive(int control, int *fds)
         got = (ssize_t)hb_syscall(SYS_recvmsg, control, (long)&message, MSG_CMSG_CLOEXEC, 0, 0, 0);
     while (got == -EINTR);
     struct cmsghdr *header = got == 1 ? CMSG_FIRSTHDR(&message) : NULL;
-    if (!header || header->cmsg_len != CMSG_LEN(FD_COUNT * sizeof(int)))
+    if (!header || header->cmsg_len != CMSG_LEN(count * sizeof(int)))
         return false;
-    memcpy(fds, CMSG_DATA(header), FD_COUNT * sizeof(int));
+    memcpy(fds, CMSG_DATA(header), count * sizeof(int));
     return true;
 }
 
@@ -71,6 +72,7 @@ __attribute__((constructor(101))) static void start(void)
     int control = fcntl(0, F_DUPFD_CLOEXEC, 700);
     if (control < 0)
         return;
+    hb_find_modules();
     serve(control);
 }
 
@@ -94,7 +96,7 @@ static void answer(int control, struct hb_reply reply)
 static void serve(int control)
 {
     int fds[FD_COUNT];
-    if (!receive(control, fds))
+    if (!receive(control, fds, FD_COUNT))
         _exit(87);
     void *page = mmap(NULL, HB_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fds[FD_PAGE], 0);
     if (page == MAP_FAILED)
@@ -102,6 +104,7 @@ static void serve(int control)
     unsigned char *base = page;
     hb.config = (struct hb_config *)(base + HB_AT_CONFIG);
     hb.expected = (uint64_t *)(base + HB_AT_EXPECTED);
+    hb.aims = (struct hb_aims *)(base + HB_AT_AIMS);
     hb.result = (struct hb_result *)(base + HB_AT_RESULT);
     hb.taken = (struct hb_decision *)(base + HB_AT_TAKEN);
     hb.decisions = (struct hb_decision *)(base + HB_AT_DECISIONS);
@@ -131,6 +134,18 @@ static void serve(int control)
         long got = hb_syscall(SYS_read, control, (long)&command, 1, 0, 0, 0);
         if (got == -EINTR)
             continue;
+        /* Another server, with the same memory at the same addresses. This one makes servers only
+         * from then on: at the end of a schedule it would end them. */
+        int other = -1;
+        if (got == 1 && command == HB_DO_SERVE && receive(control, &other, 1)) {
+            if (REAL(fork)() == 0) {
+                close(control);
+                serve(other);
+                return;
+            }
+            close(other);
+            continue;
+        }
         if (got != 1 || command != HB_DO_RUN)
             _exit(0);
         pid_t child = REAL(fork)();
@@ -214,7 +229,7 @@ static void begin(const int *fds)
     hb_stack(frames, 2);
     if (hb.mode == HB_CONTROL) {
         hb_sampler_begin(hb.config->strategy, hb.config->seed, hb.config->index,
-                         hb.config->depth, hb.config->expected_steps, hb.expected);
+                         hb.config->depth, hb.config->expected_steps, hb.expected, hb.aims);
         hb_begin_main();
         if (hb_races->look && !heap_is_seen)
             hb_race_stop(HB_RACES_ALLOCATOR);

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define HB_MAGIC UINT64_C(0x31306e7572626568)
-#define HB_VERSION 1u
+#define HB_VERSION 2u
 
 #define HB_MAX_THREADS 1024u
 #define HB_MAX_DECISIONS (1u << 18)
@@ -21,6 +21,7 @@
 /* Where things are in the page. */
 #define HB_AT_CONFIG 0u
 #define HB_AT_EXPECTED 0x1000u
+#define HB_AT_AIMS 0x3000u
 #define HB_AT_RESULT 0x4000u
 #define HB_AT_HOT 0x30000u /* A bit for each instruction that touches shared memory, by hash. */
 #define HB_HOT_BITS 16u
@@ -53,8 +54,10 @@ enum hb_strategy {
     HB_RANDOM = 0,
     HB_POS = 1,
     HB_PCT = 2,
-    HB_URW = 3,
+    HB_SURW = 3,
     HB_FIRST = 4, /* Goes on with the running thread; then the lowest. */
+    HB_HELD_POS = 5, /* Some threads are held (hb_aims); POS for the others. */
+    HB_HELD_RUN = 6, /* The same; the others run on, by priorities that were drawn. */
 };
 
 enum hb_flag {
@@ -81,6 +84,25 @@ struct hb_config {
     uint32_t decisions;      /* How many runs of decisions there are to follow first. */
     uint32_t early_percent;  /* How often a timed wait may end before it must. */
     uint32_t core;           /* With HB_PIN. */
+};
+
+/* What a schedule aims at: threads that come to `hold` wait until another has passed `until` (0:
+ * until nobody else can go on). An object of 0 is any. `select`: the objects whose steps SURW
+ * orders. */
+#define HB_MAX_AIMS 16u
+#define HB_MAX_SELECTED 256u
+#define HB_ALL_SELECTED UINT32_MAX
+
+struct hb_aims {
+    uint32_t aims;
+    uint32_t selected;
+    struct hb_aim {
+        uint64_t hold, hold_object;
+        uint64_t until, until_object;
+        uint32_t once; /* Only the first that comes is held. */
+        uint32_t skip; /* So many are let by first. */
+    } aim[HB_MAX_AIMS];
+    uint64_t select[HB_MAX_SELECTED];
 };
 
 /* So many steps of one thread. In what was taken, the number of the thread has HB_PREEMPTED set if
@@ -394,6 +416,8 @@ struct hb_answer {
 
 /* Over the control socket. heisenbed: one byte. The server answers with hb_reply. */
 #define HB_DO_RUN 'r'
+/* Another server beside this one: its descriptors follow, and then its own control socket. */
+#define HB_DO_SERVE 's'
 
 enum hb_reply_kind { HB_READY = 1, HB_STARTED = 2, HB_ENDED = 3, HB_FAILED = 4 };
 
@@ -408,6 +432,7 @@ struct hb_reply {
 _Static_assert(sizeof(struct hb_event) == 32, "part of the protocol");
 _Static_assert(sizeof(struct hb_waiting) == 32 + 8 * HB_MAX_FRAMES, "part of the protocol");
 _Static_assert(sizeof(struct hb_config) <= HB_AT_EXPECTED, "part of the protocol");
+_Static_assert(sizeof(struct hb_aims) <= HB_AT_RESULT - HB_AT_AIMS, "part of the protocol");
 _Static_assert(sizeof(struct hb_result) <= HB_AT_HOT - HB_AT_RESULT, "part of the protocol");
 _Static_assert(sizeof(struct hb_reply) == 24, "part of the protocol");
 _Static_assert(sizeof(struct hb_race) == 56, "part of the protocol");

@@ -109,6 +109,7 @@ struct hb_state {
     struct hb_event *events;
     uint64_t (*stacks)[HB_MAX_FRAMES];
     uint64_t *expected;
+    struct hb_aims *aims;
     enum hb_mode mode;
     struct hb_thread threads[HB_MAX_THREADS];
     uint32_t thread_count;
@@ -241,13 +242,18 @@ void hb_track_truth(uint16_t kind, uint32_t device, uint32_t memory, uint64_t ad
                     uint64_t size, uint64_t pc);
 void hb_symbols_patch(void);
 uint32_t hb_observer(void);
+/* A place in the program's files, wherever they were loaded. */
+void hb_find_modules(void);
+uint64_t hb_place(uint64_t pc);
 
 /* System calls that no hook sees. */
 long hb_syscall(long number, long a, long b, long c, long d, long e, long f);
 
 /* The samplers, in Rust: `sampling/`. */
 void hb_sampler_begin(uint32_t strategy, uint64_t seed, uint64_t index, uint32_t depth,
-                      uint64_t steps, const uint64_t *expected);
+                      uint64_t steps, const uint64_t *expected, const struct hb_aims *aims);
+void hb_sampler_next(uint32_t thread, uint64_t place, uint64_t object);
+void hb_sampler_ended(uint32_t thread);
 uint32_t hb_sampler_pick(const uint32_t *ready, size_t count, uint32_t current);
 void hb_sampler_took(uint32_t thread);
 void hb_sampler_depends(uint32_t thread);

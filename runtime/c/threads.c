@@ -112,6 +112,7 @@ HB_HOOK int pthread_create(pthread_t *handle, const pthread_attr_t *attributes,
     *handle = made->handle;
     if (hb.exploring)
         hb_explore_pending(made);
+    hb_sampler_next(made->id, made->next.pc, (uint64_t)(uintptr_t)made);
     hb_after(me, HB_K_CREATE, made, pc, made->id);
     return 0;
 }

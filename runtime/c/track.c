@@ -177,7 +177,7 @@ static void serve(struct connection *connection)
                                       .with = connection,
                                       .deadline = HB_NEVER};
     /* A sampler that picks it as often as any other would hardly ever leave it behind for long. */
-    server->slow = hb.config->strategy < HB_FIRST && hb_sampler_bits() % 3 == 0;
+    server->slow = hb.config->strategy != HB_FIRST && hb_sampler_bits() % 3 == 0;
     connection->thread = server;
     connection->at = hb.track_head->used;
 }

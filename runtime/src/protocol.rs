@@ -7,7 +7,7 @@
 /// `HB_MAGIC`.
 pub const MAGIC: u64 = 0x3130_6e75_7262_6568;
 /// `HB_VERSION`.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// `HB_MAX_THREADS`.
 pub const MAX_THREADS: usize = 1024;
 /// `HB_MAX_DECISIONS`.
@@ -29,6 +29,18 @@ pub const MAX_WAITING: usize = 64;
 pub const AT_CONFIG: u64 = 0;
 /// `HB_AT_EXPECTED`.
 pub const AT_EXPECTED: u64 = 0x1000;
+/// `HB_AT_AIMS`.
+pub const AT_AIMS: u64 = 0x3000;
+/// `HB_MAX_AIMS`.
+pub const MAX_AIMS: usize = 16;
+/// `HB_MAX_SELECTED`.
+pub const MAX_SELECTED: usize = 256;
+/// `HB_ALL_SELECTED`.
+pub const ALL_SELECTED: u32 = u32::MAX;
+/// Size of `struct hb_aim`.
+pub const AIM_BYTES: usize = 40;
+/// Size of `struct hb_aims`.
+pub const AIMS_BYTES: usize = 8 + MAX_AIMS * AIM_BYTES + MAX_SELECTED * 8;
 /// `HB_AT_RESULT`.
 pub const AT_RESULT: u64 = 0x4000;
 /// `HB_AT_HOT`.
@@ -131,6 +143,8 @@ pub const RACES_LIST: usize = 40;
 
 /// `HB_DO_RUN`.
 pub const DO_RUN: u8 = b'r';
+/// `HB_DO_SERVE`.
+pub const DO_SERVE: u8 = b's';
 
 /// Numbers of `enum hb_mode`.
 pub mod mode {
@@ -152,10 +166,14 @@ pub mod strategy {
     pub const POS: u32 = 1;
     /// Priorities that change at few steps.
     pub const PCT: u32 = 2;
-    /// The walk that is uniform over interleavings.
-    pub const URW: u32 = 3;
+    /// The walk that is uniform over the orders of selected steps.
+    pub const SURW: u32 = 3;
     /// Whoever runs goes on.
     pub const FIRST: u32 = 4;
+    /// Some are held; partial order sampling for the others.
+    pub const HELD_POS: u32 = 5;
+    /// Some are held; the others run on.
+    pub const HELD_RUN: u32 = 6;
 }
 
 /// Bits of `enum hb_flag`.
@@ -382,6 +400,8 @@ int main(void) {
     SAY(offsetof(struct hb_truth_symbol, does)); SAY(offsetof(struct hb_track_config, probe) - 16);
     SAY(sizeof(struct hb_track_head)); SAY(sizeof(struct hb_track_record)); SAY(sizeof(struct hb_ask));
     SAY(HB_T_TOTAL); SAY(HB_FROM_POINTER); SAY(HB_K_TRUTH);
+    SAY(HB_AT_AIMS); SAY(sizeof(struct hb_aims)); SAY(offsetof(struct hb_aims, select));
+    SAY(HB_DO_SERVE);
 }
 "#,
         )
@@ -473,6 +493,10 @@ int main(void) {
             u64::from(track::TOTAL),
             u64::from(truth_from::POINTER),
             kind("truth"),
+            AT_AIMS,
+            AIMS_BYTES as u64,
+            (8 + MAX_AIMS * AIM_BYTES) as u64,
+            u64::from(DO_SERVE),
         ];
         assert_eq!(compiled(), ours);
     }

@@ -5,24 +5,30 @@
 
 #![no_std]
 
+#[path = "../../sampling/src/hold.rs"]
+mod hold;
 #[path = "../../sampling/src/pct.rs"]
 mod pct;
 #[path = "../../sampling/src/pos.rs"]
 mod pos;
 #[path = "../../sampling/src/stream.rs"]
 mod stream;
-#[path = "../../sampling/src/urw.rs"]
-mod urw;
+#[path = "../../sampling/src/surw.rs"]
+mod surw;
 
 use core::cell::UnsafeCell;
 
+use hold::{Aim, Held, Hold, Spot};
 use pct::Pct;
 use pos::Pos;
 use stream::Stream;
-use urw::Urw;
+use surw::{Share, Surw};
 
 const MAX_THREADS: usize = 1024;
 const MAX_DEPTH: usize = 64;
+const MAX_AIMS: usize = 16;
+const MAX_SELECTED: usize = 256;
+const ALL_SELECTED: u32 = u32::MAX;
 
 type PerThread = [u64; MAX_THREADS];
 
@@ -46,7 +52,69 @@ enum Strategy {
     Random,
     Pos(Pos<PerThread>),
     Pct(Pct<PerThread, Changes>),
-    Urw(Urw<PerThread>),
+    Surw(Surw<[Share; MAX_THREADS]>, Selected),
+    /// Some are held; of the others, the highest priority, which is drawn at each step or at the
+    /// start.
+    HeldPos(Hold<Aims, [Held; MAX_THREADS]>, Pos<PerThread>),
+    HeldRun(Hold<Aims, [Held; MAX_THREADS]>, Pct<PerThread, Changes>),
+}
+
+type Aims = [Aim; MAX_AIMS];
+
+/// Of the objects, those whose steps are selected; `None`: all steps are.
+#[derive(Clone, Copy)]
+struct Selected(Option<([u64; MAX_SELECTED], usize)>);
+
+impl Selected {
+    fn has(&self, object: u64) -> bool {
+        let Some((objects, count)) = &self.0 else {
+            return true;
+        };
+        object != 0 && objects.iter().take(*count).any(|one| *one == object)
+    }
+}
+
+/// `struct hb_aims`: see `protocol.h`.
+#[repr(C)]
+pub struct WireAims {
+    aims: u32,
+    selected: u32,
+    aim: [WireAim; MAX_AIMS],
+    select: [u64; MAX_SELECTED],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct WireAim {
+    hold: u64,
+    hold_object: u64,
+    until: u64,
+    until_object: u64,
+    once: u32,
+    skip: u32,
+}
+
+impl WireAims {
+    fn hold(&self) -> Hold<Aims, [Held; MAX_THREADS]> {
+        let mut aims = [Aim::default(); MAX_AIMS];
+        let count = (self.aims as usize).min(MAX_AIMS);
+        for (aim, wire) in aims.iter_mut().zip(&self.aim[..count]) {
+            let spot = |place, object| Spot { place, object };
+            *aim = Aim {
+                hold: spot(wire.hold, wire.hold_object),
+                until: spot(wire.until, wire.until_object),
+                once: wire.once != 0,
+                skip: wire.skip,
+                over: false,
+            };
+        }
+        Hold::new(aims, [Held::default(); MAX_THREADS])
+    }
+
+    fn selected(&self) -> Selected {
+        let count = (self.selected as usize).min(MAX_SELECTED);
+        Selected((self.selected != ALL_SELECTED).then_some((self.select, count)))
+    }
 }
 
 struct Sampler {
@@ -72,7 +140,7 @@ fn sampler() -> Option<&'static mut Sampler> {
 /// A schedule begins.
 ///
 /// # Safety
-/// `expected` points to 1,024 numbers.
+/// `expected` points to 1,024 numbers, `aims` to what `protocol.h` calls so.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hb_sampler_begin(
     strategy: u32,
@@ -81,7 +149,10 @@ pub unsafe extern "C" fn hb_sampler_begin(
     depth: u32,
     steps: u64,
     expected: *const PerThread,
+    aims: *const WireAims,
 ) {
+    // SAFETY: the caller's promise.
+    let (expected, aims) = unsafe { (&*expected, &*aims) };
     let mut stream = Stream::of(seed, [index, 0, u64::from(strategy)]);
     let strategy = match strategy {
         0 => Strategy::Random,
@@ -96,8 +167,17 @@ pub unsafe extern "C" fn hb_sampler_begin(
                 &mut stream,
             ))
         }
-        // SAFETY: the caller's promise.
-        3 => Strategy::Urw(Urw::new(unsafe { *expected })),
+        // Who makes it is in the upper half.
+        3 => Strategy::Surw(
+            Surw::new(expected.map(|both| Share::new(both as u32, (both >> 32) as u32))),
+            aims.selected(),
+        ),
+        5 => Strategy::HeldPos(aims.hold(), Pos::new([0; MAX_THREADS])),
+        6 => {
+            let changes = Changes([0; MAX_DEPTH], 0);
+            let base = Pct::new([0; MAX_THREADS], changes, 1, &mut stream);
+            Strategy::HeldRun(aims.hold(), base)
+        }
         _ => Strategy::First,
     };
     let sampler = Sampler {
@@ -132,9 +212,38 @@ pub unsafe extern "C" fn hb_sampler_pick(ready: *const u32, count: usize, curren
         Strategy::Random => actors.clone().nth(stream.below(count as u64) as usize),
         Strategy::Pos(pos) => pos.pick(actors, stream),
         Strategy::Pct(pct) => pct.pick(actors),
-        Strategy::Urw(urw) => urw.pick(actors, stream),
+        Strategy::Surw(surw, _) => surw.pick(actors, stream),
+        Strategy::HeldPos(hold, pos) => {
+            let free = actors.clone().filter(|actor| !hold.is_held(*actor));
+            pos.pick(free, stream).or_else(|| pos.pick(actors, stream))
+        }
+        Strategy::HeldRun(hold, run) => {
+            let free = actors.clone().filter(|actor| !hold.is_held(*actor));
+            run.pick(free).or_else(|| run.pick(actors))
+        }
     };
     picked.map_or(fallback, |actor| actor as u32)
+}
+
+/// `thread` is about to act at `place` on `object`.
+#[unsafe(no_mangle)]
+pub extern "C" fn hb_sampler_next(thread: u32, place: u64, object: u64) {
+    let actor = thread as usize % MAX_THREADS;
+    match sampler().map(|sampler| &mut sampler.strategy) {
+        Some(Strategy::Surw(surw, selected)) => surw.announce(actor, selected.has(object)),
+        Some(Strategy::HeldPos(hold, _) | Strategy::HeldRun(hold, _)) => {
+            hold.announce(actor, Spot { place, object });
+        }
+        _ => {}
+    }
+}
+
+/// `thread` has ended.
+#[unsafe(no_mangle)]
+pub extern "C" fn hb_sampler_ended(thread: u32) {
+    if let Some(Strategy::Surw(surw, _)) = sampler().map(|sampler| &mut sampler.strategy) {
+        surw.ended(thread as usize % MAX_THREADS);
+    }
 }
 
 /// `thread` took a step.
@@ -144,7 +253,12 @@ pub extern "C" fn hb_sampler_took(thread: u32) {
     match sampler().map(|sampler| &mut sampler.strategy) {
         Some(Strategy::Pos(pos)) => pos.took(actor),
         Some(Strategy::Pct(pct)) => pct.took(),
-        Some(Strategy::Urw(urw)) => urw.took(actor),
+        Some(Strategy::Surw(surw, _)) => surw.took(actor),
+        Some(Strategy::HeldPos(hold, pos)) => {
+            hold.took(actor);
+            pos.took(actor);
+        }
+        Some(Strategy::HeldRun(hold, _)) => hold.took(actor),
         _ => {}
     }
 }
@@ -152,7 +266,8 @@ pub extern "C" fn hb_sampler_took(thread: u32) {
 /// What `thread` is about to do depends on the step that was taken.
 #[unsafe(no_mangle)]
 pub extern "C" fn hb_sampler_depends(thread: u32) {
-    if let Some(Strategy::Pos(pos)) = sampler().map(|sampler| &mut sampler.strategy) {
+    let strategy = sampler().map(|sampler| &mut sampler.strategy);
+    if let Some(Strategy::Pos(pos) | Strategy::HeldPos(_, pos)) = strategy {
         pos.depends(thread as usize % MAX_THREADS);
     }
 }
@@ -160,8 +275,16 @@ pub extern "C" fn hb_sampler_depends(thread: u32) {
 /// `thread` waits in a loop: the others go first.
 #[unsafe(no_mangle)]
 pub extern "C" fn hb_sampler_falls(thread: u32) {
-    if let Some(Strategy::Pct(pct)) = sampler().map(|sampler| &mut sampler.strategy) {
-        pct.fall(thread as usize % MAX_THREADS);
+    let actor = thread as usize % MAX_THREADS;
+    match sampler().map(|sampler| &mut sampler.strategy) {
+        Some(Strategy::Pct(pct)) => pct.fall(actor),
+        Some(Strategy::Surw(surw, _)) => surw.fall(actor),
+        Some(Strategy::HeldRun(hold, pct)) => {
+            hold.fall(actor);
+            pct.fall(actor);
+        }
+        Some(Strategy::HeldPos(hold, _)) => hold.fall(actor),
+        _ => {}
     }
 }
 

@@ -10,12 +10,16 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+pub mod hold;
 pub mod pct;
 pub mod pos;
 pub mod stream;
+pub mod surw;
 pub mod urw;
 
+pub use hold::Hold;
 pub use pct::Pct;
 pub use pos::Pos;
 pub use stream::Stream;
+pub use surw::Surw;
 pub use urw::Urw;

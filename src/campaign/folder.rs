@@ -156,7 +156,7 @@ pub(crate) fn differences(found: &Manifest, wanted: &Manifest) -> String {
         }
         differ.push(match name.as_str() {
             // Too long to be shown; the others say enough.
-            "targets" | "canaries" | "corpus" | "fuzz" => format!("other {name}"),
+            "targets" | "canaries" | "corpus" | "fuzz" | "programs" => format!("other {name}"),
             "digest" => {
                 "other contents of the disciplines, workloads, canaries or the corpus".to_owned()
             }

@@ -6,6 +6,7 @@ use crate::numbers::{grouped, plural};
 use crate::oracle::Verdict;
 
 use super::history::PastRun;
+use super::plan::UnitKind;
 use super::summary::{CampaignSummary, MergedCause};
 
 /// The page.
@@ -138,6 +139,9 @@ fn causes(text: &mut String, summary: &CampaignSummary) {
         }
         if new {
             text.push_str("\nSee one: `heisenbed replay FILE`. Keep it: `heisenbed corpus add FILE`; from then on it is known, and a regression test.\n");
+            if summary.units.contains_key(&UnitKind::Run) {
+                text.push_str("The corpus does not take those of run units: keep them beside your tests; `heisenbed replay FILE` exits with 0 as long as the program fails so.\n");
+            }
             if summary.has_crashes() {
                 text.push_str("An input of a fuzz target, in crashes/: `heisenbed fuzz decode TARGET FILE`; a copy in corpus/fuzz/TARGET/ is a regression test.\n");
             }

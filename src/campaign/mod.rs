@@ -25,6 +25,7 @@ mod junit;
 mod markdown;
 pub(crate) mod merge;
 pub(crate) mod plan;
+pub(crate) mod programs;
 pub(crate) mod proof;
 pub(crate) mod record;
 pub(crate) mod run;

@@ -17,6 +17,7 @@ use crate::engine::controlled::sample::Strategy;
 use crate::scenario::random::{Purpose, Random, mix};
 
 use super::fuzz::Built;
+use super::programs::CampaignProgram;
 use super::target::{CampaignTarget, TargetName};
 
 /// What decides the work: everything but when to stop and who does it. Campaigns with the same
@@ -46,6 +47,9 @@ pub(crate) struct Parameters {
     /// The fuzz targets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) fuzz: Vec<String>,
+    /// The programs of run units.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) programs: Vec<String>,
     /// The contents behind those names.
     pub(crate) digest: String,
 }
@@ -73,6 +77,8 @@ pub(crate) enum UnitKind {
     Search,
     /// A fuzz target on new inputs.
     Fuzz,
+    /// Schedules of a program of the user's own.
+    Run,
 }
 
 impl fmt::Display for UnitKind {
@@ -83,6 +89,7 @@ impl fmt::Display for UnitKind {
             UnitKind::Explore => "explore",
             UnitKind::Search => "search",
             UnitKind::Fuzz => "fuzz",
+            UnitKind::Run => "run",
         })
     }
 }
@@ -94,6 +101,7 @@ pub(crate) struct Weights {
     explore: u16,
     search: u16,
     fuzz: u16,
+    run: u16,
 }
 
 impl Default for Weights {
@@ -103,6 +111,7 @@ impl Default for Weights {
             explore: 6,
             search: 3,
             fuzz: 0,
+            run: 0,
         }
     }
 }
@@ -116,6 +125,16 @@ impl Weights {
         }
     }
 
+    /// The same, and run units.
+    pub(crate) fn and_programs(self) -> Weights {
+        Weights { run: 6, ..self }
+    }
+
+    /// Whether run units come.
+    pub(crate) fn runs(self) -> bool {
+        self.run > 0
+    }
+
     /// Whether fuzz units come.
     pub(crate) fn fuzzes(self) -> bool {
         self.fuzz > 0
@@ -125,7 +144,7 @@ impl Weights {
 /// A text says nothing of weights.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "`{0}`: use stress=N,explore=N,search=N,fuzz=N with some N above 0 and none above 1000; what is left out is 0"
+    "`{0}`: use stress=N,explore=N,search=N,fuzz=N,run=N with some N above 0 and none above 1000; what is left out is 0"
 )]
 pub(crate) struct WeightsError(String);
 
@@ -139,6 +158,7 @@ impl FromStr for Weights {
             explore: 0,
             search: 0,
             fuzz: 0,
+            run: 0,
         };
         for word in text.split(',') {
             let (name, number) = word.split_once('=').ok_or_else(bad)?;
@@ -147,6 +167,7 @@ impl FromStr for Weights {
                 "explore" => &mut weights.explore,
                 "search" => &mut weights.search,
                 "fuzz" => &mut weights.fuzz,
+                "run" => &mut weights.run,
                 _ => return Err(bad()),
             };
             *weight = number.parse().ok().filter(|n| *n <= 1000).ok_or_else(bad)?;
@@ -162,24 +183,28 @@ impl fmt::Display for Weights {
             explore,
             search,
             fuzz,
+            run,
         } = self;
         write!(f, "stress={stress},explore={explore},search={search}")?;
-        match fuzz {
-            0 => Ok(()),
-            _ => write!(f, ",fuzz={fuzz}"),
+        for (name, weight) in [("fuzz", fuzz), ("run", run)] {
+            if *weight > 0 {
+                write!(f, ",{name}={weight}")?;
+            }
         }
+        Ok(())
     }
 }
 
 serde_as_text!(Weights);
 
 impl Weights {
-    fn each(self) -> [(UnitKind, u64); 4] {
+    fn each(self) -> [(UnitKind, u64); 5] {
         [
             (UnitKind::Stress, self.stress.into()),
             (UnitKind::Explore, self.explore.into()),
             (UnitKind::Search, self.search.into()),
             (UnitKind::Fuzz, self.fuzz.into()),
+            (UnitKind::Run, self.run.into()),
         ]
     }
 
@@ -248,6 +273,13 @@ pub(crate) enum Work {
         /// How many inputs.
         executions: u64,
     },
+    /// Draws schedules of a program.
+    Run {
+        /// Which of the programs.
+        program: usize,
+        /// How many units of it come before.
+        ordinal: u64,
+    },
 }
 
 /// How large the searched forms of targets are: threads, operations of each, parts. Every target is
@@ -292,7 +324,16 @@ impl Parameters {
                 .search(ordinal)
                 .unwrap_or_else(|| self.explore(number, ordinal)),
             UnitKind::Fuzz if !self.fuzz.is_empty() => self.fuzz(ordinal),
-            UnitKind::Explore | UnitKind::Corpus | UnitKind::Fuzz => self.explore(number, ordinal),
+            UnitKind::Run if !self.programs.is_empty() => {
+                let of = self.programs.len() as u64;
+                Work::Run {
+                    program: (ordinal % of) as usize,
+                    ordinal: ordinal / of,
+                }
+            }
+            UnitKind::Explore | UnitKind::Corpus | UnitKind::Fuzz | UnitKind::Run => {
+                self.explore(number, ordinal)
+            }
         }
     }
 
@@ -383,6 +424,8 @@ pub(crate) struct CampaignPlan {
     pub(crate) corpus: Vec<(String, String)>,
     /// The fuzz targets, where they are built.
     pub(crate) fuzz: Option<Built>,
+    /// The programs of run units.
+    pub(crate) programs: Vec<CampaignProgram>,
 }
 
 #[cfg(test)]
@@ -403,17 +446,19 @@ mod tests {
             corpus: vec![String::new(); corpus],
             without_corpus: false,
             fuzz: vec!["registry".to_owned(), "lifecycle".to_owned()],
+            programs: vec!["queue".to_owned(), "stack".to_owned()],
             digest: String::new(),
         }
     }
 
     #[test]
     fn each_sort_comes_as_often_as_its_weight_says() {
-        let plan = parameters(5, 3, "stress=1,explore=4,search=2,fuzz=3");
+        let plan = parameters(5, 3, "stress=1,explore=3,search=2,fuzz=3,run=1");
         let sorts = |sort: fn(&Work) -> bool| (3..1003).map(|n| plan.work(n)).filter(sort).count();
         assert!((0..3).all(|n| plan.work(n) == Work::Corpus(n as usize)));
         assert_eq!(sorts(|work| matches!(work, Work::Stress { .. })), 100);
-        assert_eq!(sorts(|work| matches!(work, Work::Explore { .. })), 400);
+        assert_eq!(sorts(|work| matches!(work, Work::Explore { .. })), 300);
+        assert_eq!(sorts(|work| matches!(work, Work::Run { .. })), 100);
         assert_eq!(sorts(|work| matches!(work, Work::Search { .. })), 200);
         assert_eq!(sorts(|work| matches!(work, Work::Fuzz { .. })), 300);
     }
@@ -440,6 +485,7 @@ mod tests {
                     Work::Explore { .. } => 2,
                     Work::Search { .. } => 3,
                     Work::Fuzz { .. } => 4,
+                    Work::Run { .. } => 5,
                 })
                 .collect();
             assert_eq!(sorts.len(), 4, "1 of {of}");

@@ -95,6 +95,7 @@ impl<'a> Worker<'a> {
                 max_states,
             } => self.search(number, target, level, part, max_states),
             Work::Fuzz { target, executions } => self.fuzz(number, target, executions),
+            Work::Run { program, ordinal } => Ok(self.run(number, program, ordinal)),
         }
     }
 
@@ -111,6 +112,7 @@ impl<'a> Worker<'a> {
             Work::Explore { target, .. } => (UnitKind::Explore, parameters.targets[target].clone()),
             Work::Search { target, .. } => (UnitKind::Search, parameters.targets[target].clone()),
             Work::Fuzz { target, .. } => (UnitKind::Fuzz, fuzz_target(&parameters.fuzz[target])),
+            Work::Run { program, .. } => (UnitKind::Run, run_target(&parameters.programs[program])),
         };
         let text = said.downcast_ref::<String>().map(String::as_str);
         let text = text.or(said.downcast_ref::<&str>().copied());
@@ -307,6 +309,24 @@ impl<'a> Worker<'a> {
         Ok(Some(record))
     }
 
+    /// Draws schedules of a program of the user's own.
+    fn run(&self, number: u64, program: usize, ordinal: u64) -> Option<UnitRecord> {
+        let program = &self.plan.programs[program];
+        let seed = self.parameters().unit_seed(number);
+        let is_lowest = |looks: &str| self.is_lowest(looks, number);
+        let unit = program.run(ordinal, seed, is_lowest, self.interrupt)?;
+        let mut record = UnitRecord::new(number, UnitKind::Run, run_target(&program.name));
+        record.schedules = unit.found.schedules;
+        record.steps = unit.found.steps;
+        record.problem = unit.problem;
+        record.finding = unit.looks.map(|looks| UnitFinding {
+            looks,
+            diverged: unit.found.failures,
+            cause: unit.cause.map(Box::new),
+        });
+        Some(record)
+    }
+
     /// Where inputs of a fuzz target are kept.
     fn kept(&self, target: &str) -> PathBuf {
         self.folder.join("fuzz").join(target)
@@ -433,6 +453,10 @@ fn diverged_again(target: &str, crash: &Crash) -> Option<(Arc<Setup>, ObservedRu
     let rerun = rerun.ok().flatten()?;
     let observed = rerun.observed?;
     (observed.report.verdict == Verdict::Diverged).then_some((rerun.setup, observed))
+}
+
+fn run_target(name: &str) -> TargetName {
+    TargetName(format!("run {name}"))
 }
 
 fn fuzz_target(name: &str) -> TargetName {

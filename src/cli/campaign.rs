@@ -19,6 +19,7 @@ use crate::campaign::canary::{Canary, canaries};
 use crate::campaign::fuzz::Built;
 use crate::campaign::merge::{MergedCampaign, merge};
 use crate::campaign::plan::{CampaignPlan, Weights, digest};
+use crate::campaign::programs::{self, CampaignProgram};
 use crate::campaign::run::{self, CampaignRun};
 use crate::campaign::target::{Asked, TargetName, targets};
 use crate::campaign::{CampaignError, CampaignSummary, Parameters, Shard};
@@ -55,17 +56,18 @@ pub(crate) enum CampaignCommand {
 #[command(
     after_help = "It looks where nothing is known to be wrong: at the cells that `heisenbed matrix` proves, in larger forms, or at your own \
     --discipline. First it looks for its canaries, planted defects that it must find; a night that misses one is blind. Then the corpus is run again, \
-    then come stress, explore and search units, and fuzz targets with --fuzz, by their weights. What diverges is minimised and reported once for each cause: the kind, the \
-    discipline with its switches, the preemption that decides.\n\n\
+    then come stress, explore and search units, fuzz targets with --fuzz, and schedules of your own programs with --program, by their weights. What diverges is minimised and reported once for each cause: the kind, the \
+    discipline with its switches, the preemption that decides; of a program the kind of failure and the places of the code.\n\n\
     A run that was killed goes on when the same command is given again. Everything is in --out: summary.json, summary.md, junit.xml, reproducers/, \
     crashes/ (inputs on which fuzz targets fail), fuzz/ (what they begin from), history.jsonl, and journal.jsonl, from which the others follow.\n\n\
-    Exit status: 0 nothing new; 1 a new divergence, a fuzz target that fails, or a reproducer of the corpus that comes out otherwise; 2 bad usage; 3 nothing new, but \
+    Exit status: 0 nothing new; 1 a new divergence, a program or a fuzz target that fails, or a reproducer of the corpus that comes out otherwise; 2 bad usage; 3 nothing new, but \
     silence says nothing: a canary was not found, the work was stopped, no unit was done, or the corpus is not there.\n\n\
     Examples:\n  \
     heisenbed campaign run --duration 8h --workers 4 --seed 20250131 --out night\n  \
     heisenbed campaign run --duration 8h --seed 20250131 --shard 3/8 --out night-3\n  \
     heisenbed campaign run --duration 8h --seed 20250131 --fuzz fuzz/target/x86_64-unknown-linux-gnu/release --out night\n  \
-    heisenbed campaign run --duration 10m --discipline my-fix.toml --order free-first --out mine"
+    heisenbed campaign run --duration 10m --discipline my-fix.toml --order free-first --out mine\n  \
+    heisenbed campaign run --duration 1h --program tests.toml --weights run=1 --corpus none --out mine"
 )]
 pub(crate) struct RunArgs {
     /// The folder for everything that comes of it; give the same to go on
@@ -85,8 +87,8 @@ pub(crate) struct RunArgs {
     /// Threads that work, a unit each
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) workers: u16,
-    /// How often each sort of unit comes [default: stress=1,explore=6,search=3, and fuzz=2 with
-    /// --fuzz]
+    /// How often each sort of unit comes [default: stress=1,explore=6,search=3, fuzz=2 with --fuzz,
+    /// and run=6 with --program]
     #[arg(long, value_name = "SORT=N,...")]
     pub(crate) weights: Option<Weights>,
     /// The size of a unit in micro-steps, about; smaller ones lose less when the machine dies
@@ -107,6 +109,10 @@ pub(crate) struct RunArgs {
     /// The seeds of fuzz targets, a folder each
     #[arg(long, value_name = "DIR", default_value = "corpus/fuzz")]
     pub(crate) fuzz_seeds: PathBuf,
+    /// Programs of your own for run units, as a TOML file lists them: [[program]] with path, and
+    /// perhaps args, name, strategies, schedules, timeout_s
+    #[arg(long, value_name = "FILE")]
+    pub(crate) program: Option<PathBuf>,
     /// One more canary: a reproducer, of which the scenario must diverge again
     #[arg(long, value_name = "FILE")]
     pub(crate) canary: Vec<PathBuf>,
@@ -232,7 +238,20 @@ fn plan(args: &RunArgs, seed: Option<u64>) -> Result<(CampaignPlan, Vec<Canary>)
         Some(_) => Weights::with_fuzz(),
         None => Weights::default(),
     };
+    let programs = match &args.program {
+        Some(path) => programs::read(path)?,
+        None => Vec::new(),
+    };
+    let usual = match programs[..] {
+        [] => usual,
+        _ => usual.and_programs(),
+    };
     let weights = args.weights.unwrap_or(usual);
+    if weights.runs() && programs.is_empty() {
+        return Err(CampaignError::Nothing(format!(
+            "--weights {weights}: for run units, say with --program FILE which programs to run"
+        )));
+    }
     if weights.fuzzes() && fuzz.is_none() {
         return Err(CampaignError::Nothing(format!(
             "--weights {weights}: for fuzz units, say with --fuzz DIR where the fuzz targets are built"
@@ -243,6 +262,7 @@ fn plan(args: &RunArgs, seed: Option<u64>) -> Result<(CampaignPlan, Vec<Canary>)
         .map(crate::campaign::target::CampaignTarget::content)
         .chain(canaries.iter().map(Canary::content))
         .chain(corpus.iter().map(|(_, text)| text.clone()))
+        .chain(programs.iter().map(CampaignProgram::content))
         .collect();
     let parameters = Parameters {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -260,6 +280,10 @@ fn plan(args: &RunArgs, seed: Option<u64>) -> Result<(CampaignPlan, Vec<Canary>)
         fuzz: fuzz
             .as_ref()
             .map_or(Vec::new(), |built| built.names.clone()),
+        programs: programs
+            .iter()
+            .map(|program| program.name.clone())
+            .collect(),
         digest: digest(contents.iter().map(String::as_str)),
     };
     Ok((
@@ -268,6 +292,7 @@ fn plan(args: &RunArgs, seed: Option<u64>) -> Result<(CampaignPlan, Vec<Canary>)
             targets,
             corpus,
             fuzz,
+            programs,
         },
         canaries,
     ))

@@ -21,6 +21,9 @@ pub(crate) struct Progress {
     started: Instant,
     bar: Option<ProgressBar>,
     last_line: Instant,
+    /// What was there already when it began.
+    done_before: Option<u64>,
+    note: String,
 }
 
 impl Progress {
@@ -40,11 +43,19 @@ impl Progress {
             started: now,
             bar: None,
             last_line: now,
+            done_before: None,
+            note: String::new(),
         }
+    }
+
+    /// More that is worth a word.
+    pub(crate) fn note(&mut self, note: String) {
+        self.note = note;
     }
 
     /// It has come to `done`.
     pub(crate) fn update(&mut self, done: u64) {
+        let before = *self.done_before.get_or_insert(done);
         if self.quiet || self.started.elapsed() < TIMEOUT {
             return;
         }
@@ -58,6 +69,9 @@ impl Progress {
                 .bar
                 .get_or_insert_with(|| bar(&self.what, self.unit, self.total));
             bar.set_position(done);
+            if !self.note.is_empty() {
+                bar.set_message(format!("{}: {}", self.what, self.note));
+            }
         } else if self.last_line.elapsed() > LINE_INTERVAL {
             self.last_line = Instant::now();
             let of = if self.total > 0 {
@@ -65,11 +79,21 @@ impl Progress {
             } else {
                 String::new()
             };
+            let seconds = self.started.elapsed().as_secs_f64();
+            let rate = done.saturating_sub(before) as f64 / seconds;
+            let left = if self.total > done && rate > 0.0 {
+                format!(", {:.0} s left", (self.total - done) as f64 / rate)
+            } else {
+                String::new()
+            };
+            let note = match self.note.as_str() {
+                "" => String::new(),
+                note => format!(", {note}"),
+            };
             crate::say!(
-                "{}: {done}{of} {} after {:.0} s",
+                "{}: {done}{of} {} after {seconds:.0} s, {rate:.0} a second{note}{left}",
                 self.what,
-                self.unit,
-                self.started.elapsed().as_secs_f64()
+                self.unit
             );
         }
     }
@@ -94,7 +118,7 @@ fn bar(what: &str, unit: &str, total: u64) -> ProgressBar {
     let (bar, template) = if total > 0 {
         (
             ProgressBar::new(total),
-            format!("{{msg}} {{wide_bar}} {{human_pos}}/{{human_len}} {unit} {{eta}}"),
+            format!("{{msg}} {{wide_bar}} {{human_pos}}/{{human_len}} {unit} {{per_sec}} {{eta}}"),
         )
     } else {
         (

@@ -26,8 +26,8 @@ use crate::native::plan::RunStrategy;
 use crate::native::race_text::RaceList;
 use crate::native::races::RacePlan;
 use crate::native::{
-    Execution, LaunchError, Launcher, RunPlan, RunReproducer, Search, SearchPlan, Symbols,
-    UserProgram,
+    Execution, Fleet, LaunchError, Launcher, RunPlan, RunReproducer, Search, SearchPlan,
+    SearchState, Symbols, UserProgram,
 };
 use crate::numbers::{grouped, plural};
 use crate::oracle::Verdict;
@@ -51,7 +51,7 @@ const MAX_STEPS: u64 = 1_000_000;
 )]
 pub(crate) struct ProgramRunArgs {
     /// Who decides which thread goes on
-    #[arg(long, value_enum, default_value_t = RunStrategyArg::Pos)]
+    #[arg(long, value_enum, default_value_t = RunStrategyArg::Mix)]
     pub(crate) strategy: RunStrategyArg,
     /// Schedules to draw [default: 1000; 1 for observe and perturb; at most 20000 for exhaustive]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -59,6 +59,10 @@ pub(crate) struct ProgramRunArgs {
     /// The number of the first schedule
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) first: u64,
+    /// Fork servers that run schedules at the same time; the results do not depend on it
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) workers: u16,
     /// Stop after this long (90s, 10m, 2h), however many schedules are left
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) duration: Option<Duration>,
@@ -79,7 +83,8 @@ pub(crate) struct ProgramRunArgs {
     #[arg(long, value_name = "PERCENT", default_value_t = crate::native::plan::EARLY_PERCENT,
           value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(crate) early_timeouts: u32,
-    /// What to do about data races, of programs built by `heisenbed cc`
+    /// What to do about data races, of programs built by `heisenbed cc`; with --state `last` is
+    /// `first`, for what was seen must not be forgotten
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = DataRacesArg::Last)]
     pub(crate) data_races: DataRacesArg,
     /// Let the program read and print where heisenbed does, in every schedule: the report goes to
@@ -89,6 +94,10 @@ pub(crate) struct ProgramRunArgs {
     /// Go on after a failure, and count how many schedules fail
     #[arg(long)]
     pub(crate) keep_going: bool,
+    /// Keep the search in FILE, written each second: the same command goes on with it, after Ctrl-C
+    /// or a kill at any moment; with more --schedules, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
     /// Leave the failing schedule as it was found
     #[arg(long)]
     pub(crate) no_shrink: bool,
@@ -128,8 +137,14 @@ pub(crate) enum RunStrategyArg {
     Pos,
     /// Priorities that change at random steps
     Pct,
-    /// Random, weighted so that every interleaving is about as likely
+    /// Random, so that every order of the steps on a few objects is about as likely
     Surw,
+    /// Turns the order of two accesses round that was seen before
+    Rff,
+    /// One to three preemptions, at places that threads share
+    Few,
+    /// surw, rff, few and pos in turn
+    Mix,
     /// Every schedule that differs, each once: where none fails, that is a proof
     Exhaustive,
 }
@@ -178,7 +193,8 @@ fn try_run(
     };
     context.catch_interrupts();
     let started = Instant::now();
-    let mut launcher = Launcher::start(&program, options)?;
+    let workers = if controlled { args.workers.into() } else { 1 };
+    let mut fleet = Fleet::start(&program, options, workers)?;
     let schedules = args
         .schedules
         .unwrap_or(if controlled { SCHEDULES } else { 1 });
@@ -186,7 +202,7 @@ fn try_run(
         max_steps: args.steps,
         spurious: args.spurious,
         early_percent: args.early_timeouts,
-        races: args.data_races.plan(),
+        races: args.races(),
         ..RunPlan::new(strategy, context.seed.unwrap_or(1), args.first)
     };
     let search = SearchPlan {
@@ -196,22 +212,30 @@ fn try_run(
         duration: args.duration,
         keep_going: args.keep_going,
     };
+    let mut state = match &args.state {
+        Some(path) => Some(SearchState::open(path, &program, &search, args.timeout)?),
+        None => None,
+    };
     let mut progress = Progress::new(context.quiet, "run", "schedules", schedules);
     let mut found = if strategy == RunStrategy::Exhaustive {
-        exhaustive::search(&mut launcher, args, search, &mut progress, context)?
+        exhaustive::search(fleet.one()?, args, search, &mut progress, context)?
     } else {
-        Search::run(&mut launcher, &search, |found| {
-            progress.update(found.schedules);
+        Search::run(&mut fleet, &search, state.as_mut(), |found| {
+            progress.note(match found.failures {
+                0 => String::new(),
+                failures => plural(failures, "failure"),
+            });
+            progress.update(found.schedules + found.unusable);
             !context.interrupt.load(Ordering::Relaxed)
         })?
     };
     progress.finish();
-    let symbols = Symbols::new(launcher.maps());
+    let symbols = Symbols::new(fleet.one()?.maps());
     found.accuse_races(&symbols);
     let races = RaceList::new(&found.races, &symbols);
     let failed = match &found.failed {
         Some((plan, execution)) if controlled => {
-            Some(Failed::new(&mut launcher, args, plan, execution, context)?)
+            Some(Failed::new(fleet.one()?, args, plan, execution, context)?)
         }
         _ => None,
     };
@@ -239,6 +263,15 @@ fn try_run(
     Ok(report.outcome(context))
 }
 
+impl ProgramRunArgs {
+    fn races(&self) -> RacePlan {
+        match (self.data_races, &self.state) {
+            (DataRacesArg::Last, Some(_)) => DataRacesArg::First.plan(),
+            (races, _) => races.plan(),
+        }
+    }
+}
+
 impl DataRacesArg {
     fn plan(self) -> RacePlan {
         match self {
@@ -257,7 +290,10 @@ impl RunStrategyArg {
             RunStrategyArg::Random => RunStrategy::Random,
             RunStrategyArg::Pos => RunStrategy::Pos,
             RunStrategyArg::Pct => RunStrategy::Pct { depth },
-            RunStrategyArg::Surw => RunStrategy::Urw,
+            RunStrategyArg::Surw => RunStrategy::Surw,
+            RunStrategyArg::Rff => RunStrategy::Rff,
+            RunStrategyArg::Few => RunStrategy::Few,
+            RunStrategyArg::Mix => RunStrategy::Mix,
             RunStrategyArg::Exhaustive => RunStrategy::Exhaustive,
         }
     }
@@ -469,6 +505,7 @@ impl RunReport<'_> {
                 "summary": failure.summary,
                 "thread": failure.thread,
                 "schedule": found.failed.as_ref().map(|(plan, _)| plan.index),
+                "strategy": found.failed.as_ref().map(|(plan, _)| plan.strategy.name()),
             })),
             "data_races": race_report::json(self.races),
             "distinct_data_races": self.races.count(),
@@ -517,8 +554,10 @@ impl RunReport<'_> {
                 let _ = writeln!(text, "{kind}: {summary}");
                 let _ = writeln!(
                     text,
-                    "  in schedule {}; {} failed of {drawn}",
-                    plan.index, found.failures
+                    "  in schedule {}{}; {} failed of {drawn}",
+                    plan.index,
+                    self.made_by(plan),
+                    found.failures
                 );
             }
             (Verdict::Proved, _) => text.push_str(&exhaustive::proved(found, &drawn)),
@@ -539,6 +578,15 @@ impl RunReport<'_> {
         let shown = self.failed.and_then(|failed| failed.shown.race.as_ref());
         race_report::write_others(&mut text, self.races, shown);
         text
+    }
+
+    /// Where strategies take turns: whose turn it was.
+    fn made_by(&self, plan: &RunPlan) -> String {
+        if plan.strategy.name() == self.strategy.name() {
+            String::new()
+        } else {
+            format!(" by {}", plan.strategy.name())
+        }
     }
 
     fn write_failed(&self, text: &mut String, failed: &Failed) {

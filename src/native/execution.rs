@@ -250,6 +250,12 @@ pub(crate) struct VisibleAction {
 }
 
 impl VisibleAction {
+    /// Of an access, or of what may have to wait: whether others' accesses to the same may come
+    /// before or after it with another result.
+    pub(super) fn is_read(&self) -> bool {
+        matches!(self.action(), "read" | "atomic-load" | "read-lock")
+    }
+
     /// What was done: see `docs/native.md`.
     pub(crate) fn action(&self) -> &'static str {
         kind_name(self.kind)

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -25,7 +25,7 @@ use super::page::{Page, PageResult};
 use super::plan::RunPlan;
 use super::program::UserProgram;
 use super::races::{AccusedRace, CodeMap};
-use super::tracked::Tracker;
+use super::tracked::{Tracker, TrackingPlan};
 use crate::oracle::traffic::TrafficReport;
 
 /// A started program.
@@ -33,7 +33,8 @@ use crate::oracle::traffic::TrafficReport;
 pub(crate) struct Launcher {
     page: Page,
     control: UnixStream,
-    server: Child,
+    /// None: it was made by another one.
+    server: Option<Child>,
     /// Of the fork server.
     pid: i32,
     stdout: Option<File>,
@@ -42,9 +43,11 @@ pub(crate) struct Launcher {
     maps: String,
     code: CodeMap,
     forgiven: Forgiven,
+    tracking: Option<TrackingPlan>,
     tracker: Option<Tracker>,
+    output: ProgramOutput,
     /// Where the runtime was written to; removed at the end.
-    _library: tempfile::TempDir,
+    _library: Option<tempfile::TempDir>,
 }
 
 /// How a program is started.
@@ -131,7 +134,13 @@ impl Launcher {
         }
         // What the dynamic linker says where it cannot start the program.
         let said = memory_file().map_err(system("memory for output"))?;
-        let server = Command::new(&program.path)
+        let mut command = Command::new(&program.path);
+        // Ctrl-C is for heisenbed: it would be a crash of the program. Only one that reads from the
+        // terminal must stay with it.
+        if options.output == ProgramOutput::Kept {
+            command.process_group(0);
+        }
+        let server = command
             .args(&program.args)
             .envs(program.env.iter().map(|(name, value)| (name, value)))
             .env("LD_PRELOAD", preload)
@@ -144,14 +153,7 @@ impl Launcher {
             ))
             .spawn()
             .map_err(system("the program"))?;
-        let (stdout, stderr) = if options.output == ProgramOutput::Kept {
-            (
-                Some(memory_file().map_err(system("memory for output"))?),
-                Some(memory_file().map_err(system("memory for output"))?),
-            )
-        } else {
-            (None, None)
-        };
+        let (stdout, stderr) = kept_output(options.output)?;
         let sent = send_descriptors(
             &control,
             &page,
@@ -170,9 +172,11 @@ impl Launcher {
             maps: String::new(),
             code: CodeMap::default(),
             forgiven: Forgiven::new(""),
+            tracking: program.tracking.clone(),
             tracker,
-            _library: library,
-            server,
+            output: options.output,
+            _library: Some(library),
+            server: Some(server),
         };
         sent.map_err(system("the control socket"))?;
         match launcher.reply(START_TIMEOUT) {
@@ -188,6 +192,49 @@ impl Launcher {
             std::fs::read_to_string(format!("/proc/{}/maps", launcher.pid)).unwrap_or_default();
         launcher.code = CodeMap::new(&launcher.maps);
         launcher.forgiven = Forgiven::new(&launcher.maps);
+        Ok(launcher)
+    }
+
+    /// Another fork server of the same program, with the same memory at the same addresses, whose
+    /// threads share core number `core`. This one runs no schedules from then on, and must outlive
+    /// the other.
+    pub(crate) fn beside(&mut self, core: u32) -> Result<Launcher, LaunchError> {
+        let page = Page::new(core).map_err(system("shared memory"))?;
+        page.write(&RunPlan::new(super::plan::RunStrategy::First, 0, 0))
+            .map_err(system("shared memory"))?;
+        let tracked = match &self.tracking {
+            Some(plan) => Some(Tracker::new(plan, page.file()).map_err(system("a socket"))?),
+            None => None,
+        };
+        let (tracker, asks) = tracked.unzip();
+        let (control, theirs) = UnixStream::pair().map_err(system("a control socket"))?;
+        let (stdout, stderr) = kept_output(self.output)?;
+        self.control
+            .write_all(&[wire::DO_SERVE])
+            .and_then(|()| send_all(&self.control, &[theirs.as_fd()]))
+            .and_then(|()| {
+                let (out, err) = (stdout.as_ref(), stderr.as_ref());
+                send_descriptors(&control, &page, out, err, self.output, asks.as_ref())
+            })
+            .map_err(system("the control socket"))?;
+        drop(theirs);
+        let mut launcher = Launcher {
+            page,
+            control,
+            pid: 0,
+            stdout,
+            stderr,
+            timeout: self.timeout,
+            maps: self.maps.clone(),
+            code: self.code.clone(),
+            forgiven: Forgiven::new(&self.maps),
+            tracking: self.tracking.clone(),
+            tracker,
+            output: self.output,
+            _library: None,
+            server: None,
+        };
+        launcher.pid = launcher.expect_reply(START_TIMEOUT)?.pid;
         Ok(launcher)
     }
 
@@ -245,9 +292,28 @@ impl Launcher {
 
     /// What was done in the last execution.
     pub(crate) fn events(&self, execution: &Execution) -> Result<Vec<VisibleAction>, LaunchError> {
+        self.first_events(execution, usize::MAX)
+    }
+
+    /// The first `most` of them.
+    pub(crate) fn first_events(
+        &self,
+        execution: &Execution,
+        most: usize,
+    ) -> Result<Vec<VisibleAction>, LaunchError> {
         self.page
-            .events(&execution.page)
+            .events(&execution.page, most)
             .map_err(system("shared memory"))
+    }
+
+    /// What the next execution is to know of instructions that touch shared memory.
+    pub(crate) fn write_hot(&self, hot: &[u8]) -> Result<(), LaunchError> {
+        self.page.write_hot(hot).map_err(system("shared memory"))
+    }
+
+    /// What is known of them after the last.
+    pub(crate) fn hot(&self) -> Result<Vec<u8>, LaunchError> {
+        self.page.hot().map_err(system("shared memory"))
     }
 
     fn read(
@@ -365,13 +431,16 @@ impl Launcher {
     }
 
     fn why_not(&mut self, said: &File) -> String {
-        let _ = self.server.kill();
+        let ended = self.server.as_mut().map(|server| {
+            let _ = server.kill();
+            server.wait()
+        });
         let said = tail(Some(said)).unwrap_or_default();
-        match (said.trim(), self.server.wait()) {
-            ("", Ok(status)) => format!(
+        match (said.trim(), ended) {
+            ("", Some(Ok(status))) => format!(
                 "{status}; is it setuid, or has it capabilities? Then the system preloads nothing"
             ),
-            ("", Err(error)) => error.to_string(),
+            ("", Some(Err(error))) => error.to_string(),
             (said, _) => said.to_owned(),
         }
     }
@@ -380,8 +449,10 @@ impl Launcher {
 impl Drop for Launcher {
     fn drop(&mut self) {
         let _ = self.control.shutdown(std::net::Shutdown::Both);
-        let _ = self.server.kill();
-        let _ = self.server.wait();
+        if let Some(server) = &mut self.server {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
     }
 }
 
@@ -442,6 +513,15 @@ fn memory_file() -> io::Result<File> {
     )?))
 }
 
+/// Where what a program prints is kept, if it is.
+fn kept_output(output: ProgramOutput) -> Result<(Option<File>, Option<File>), LaunchError> {
+    if output != ProgramOutput::Kept {
+        return Ok((None, None));
+    }
+    let file = || memory_file().map_err(system("memory for output"));
+    Ok((Some(file()?), Some(file()?)))
+}
+
 fn tail(file: Option<&File>) -> io::Result<String> {
     let Some(file) = file else {
         return Ok(String::new());
@@ -479,9 +559,13 @@ fn send_descriptors(
         stderr.map_or(own_err.as_fd(), AsFd::as_fd),
         asks.map_or(null.as_fd(), AsFd::as_fd),
     ];
+    send_all(control, &descriptors)
+}
+
+fn send_all(control: &UnixStream, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(5))];
     let mut with = SendAncillaryBuffer::new(&mut space);
-    with.push(SendAncillaryMessage::ScmRights(&descriptors));
+    with.push(SendAncillaryMessage::ScmRights(descriptors));
     sendmsg(
         control,
         &[IoSlice::new(b"f")],

@@ -3,20 +3,26 @@
 //! A [`UserProgram`] is started once, with the runtime of `runtime/` preloaded: the [`Launcher`] is
 //! the other end of its fork server. For each schedule the launcher writes a [`RunPlan`] into the
 //! [`page`] that both share, and reads back an [`Execution`]: who took each step, what was done,
-//! and how it ended. A [`Search`] makes plans until one fails; [`minimise`] takes preemptions out
-//! of the failing schedule; a [`RunReproducer`] keeps it. [`Symbols`] gives addresses their names
-//! and source lines, and [`Explained`] tells the story of a failure. Data races hide no other
-//! failure: [`races`] keeps them until it is known that there is none. What a program sends to a
-//! tracking server is [`tracked`].
+//! and how it ended. A [`Search`] runs the plans that a [`Director`](director::Director) makes
+//! until one fails, in a [`Fleet`] of launchers, and can be kept in a [`SearchState`]; [`minimise`]
+//! takes preemptions out of the failing schedule; a [`RunReproducer`] keeps it. [`Symbols`] gives
+//! addresses their names and source lines, and [`Explained`] tells the story of a failure. Data
+//! races hide no other failure: [`races`] keeps them until it is known that there is none. What a
+//! program sends to a tracking server is [`tracked`].
 //!
 //! What runs here is not trusted: it may crash, hang, or write into the page. Each costs one
 //! schedule and a clear word.
 
+pub(crate) mod aims;
+pub(crate) mod director;
 pub(crate) mod execution;
 pub(crate) mod exhaustive;
 pub(crate) mod explained;
+pub(crate) mod findings;
+pub(crate) mod fleet;
 mod forgiven;
 pub(crate) mod launcher;
+pub(crate) mod learnt;
 pub(crate) mod minimise;
 pub(crate) mod page;
 pub(crate) mod plan;
@@ -25,15 +31,18 @@ pub(crate) mod race_text;
 pub(crate) mod races;
 pub(crate) mod reproducer;
 pub(crate) mod search;
+pub(crate) mod state;
 pub(crate) mod steps;
 pub(crate) mod symbols;
 pub(crate) mod tracked;
 
 pub(crate) use execution::Execution;
 pub(crate) use explained::Explained;
+pub(crate) use fleet::Fleet;
 pub(crate) use launcher::{LaunchError, Launcher};
 pub(crate) use plan::RunPlan;
 pub(crate) use program::UserProgram;
 pub(crate) use reproducer::RunReproducer;
 pub(crate) use search::{Search, SearchPlan};
+pub(crate) use state::SearchState;
 pub(crate) use symbols::Symbols;

@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use heisenbed_runtime::protocol as wire;
 use rustix::fs::MemfdFlags;
 
+use super::aims;
 use super::execution::{VisibleAction, WaitingThread};
 use super::plan::{RunPlan, RunStrategy};
 use super::races::{CodeMap, SeenRaces};
@@ -62,13 +63,15 @@ impl Page {
     pub(crate) fn write(&self, plan: &RunPlan) -> io::Result<()> {
         self.file
             .write_all_at(&self.config(plan), wire::AT_CONFIG)?;
-        if matches!(plan.strategy, RunStrategy::Urw) {
+        if matches!(plan.strategy, RunStrategy::Surw) {
             let mut expected = vec![0; wire::MAX_THREADS * 8];
-            for (bytes, steps) in expected.chunks_exact_mut(8).zip(&plan.expected) {
-                bytes.copy_from_slice(&steps.to_le_bytes());
+            for (bytes, (steps, creator)) in expected.chunks_exact_mut(8).zip(&plan.expected) {
+                let both = u64::from(*steps) | u64::from(*creator) << 32;
+                bytes.copy_from_slice(&both.to_le_bytes());
             }
             self.file.write_all_at(&expected, wire::AT_EXPECTED)?;
         }
+        self.file.write_all_at(&aims::bytes(plan), wire::AT_AIMS)?;
         let mut decisions = Vec::with_capacity(plan.steps.runs().len() * 8);
         for (thread, count) in plan.steps.runs().iter().take(wire::MAX_DECISIONS) {
             decisions.extend(thread.to_le_bytes());
@@ -95,7 +98,7 @@ impl Page {
         for number in [
             wire::VERSION,
             plan.strategy.mode(),
-            plan.strategy.number(),
+            plan.number(),
             plan.flags(),
         ] {
             bytes.extend(number.to_le_bytes());
@@ -204,9 +207,27 @@ impl Page {
             .collect())
     }
 
-    /// What was done, in order. Less than all, if there was more than the page holds.
-    pub(crate) fn events(&self, result: &PageResult) -> io::Result<Vec<VisibleAction>> {
-        let count = (result.events as usize).min(wire::MAX_EVENTS);
+    /// Writes which instructions touch shared memory, as far as that is known: a bit each.
+    pub(crate) fn write_hot(&self, hot: &[u8]) -> io::Result<()> {
+        let known = hot.get(..wire::HOT_BYTES).unwrap_or(hot);
+        self.file.write_all_at(known, wire::AT_HOT)
+    }
+
+    /// The same, with what the last execution found.
+    pub(crate) fn hot(&self) -> io::Result<Vec<u8>> {
+        let mut hot = vec![0; wire::HOT_BYTES];
+        self.file.read_exact_at(&mut hot, wire::AT_HOT)?;
+        Ok(hot)
+    }
+
+    /// What was done, in order: the first `most`. Less than all, if there was more than the page
+    /// holds.
+    pub(crate) fn events(
+        &self,
+        result: &PageResult,
+        most: usize,
+    ) -> io::Result<Vec<VisibleAction>> {
+        let count = (result.events as usize).min(wire::MAX_EVENTS).min(most);
         let mut bytes = vec![0; count * wire::EVENT_BYTES];
         self.file.read_exact_at(&mut bytes, wire::AT_EVENTS)?;
         let bytes = Bytes(&bytes);

@@ -2,6 +2,7 @@
 
 use heisenbed_runtime::protocol::{flag, mode, strategy};
 
+use super::aims::RunAim;
 use super::races::RacePlan;
 use super::steps::Steps;
 
@@ -21,8 +22,14 @@ pub(crate) enum RunStrategy {
         /// How many ordering constraints the bug needs.
         depth: u32,
     },
-    /// As uniform over interleavings as a first execution lets it be.
-    Urw,
+    /// As uniform over the orders of some steps as earlier executions let it be.
+    Surw,
+    /// Pairs of accesses whose order is turned round: see [`Director`](super::director::Director).
+    Rff,
+    /// Few preemptions, each at a place that threads share.
+    Few,
+    /// All of them in turn. No plan of one execution has it.
+    Mix,
     /// Whoever runs goes on as long as it can; then the lowest.
     First,
     /// Every schedule that differs.
@@ -38,10 +45,30 @@ impl RunStrategy {
             RunStrategy::Random => "random",
             RunStrategy::Pos => "pos",
             RunStrategy::Pct { .. } => "pct",
-            RunStrategy::Urw => "surw",
+            RunStrategy::Surw => "surw",
+            RunStrategy::Rff => "rff",
+            RunStrategy::Few => "few",
+            RunStrategy::Mix => "mix",
             RunStrategy::First => "first",
             RunStrategy::Exhaustive => "exhaustive",
         }
+    }
+
+    /// The one of that name.
+    pub(crate) fn named(name: &str) -> Option<RunStrategy> {
+        [
+            RunStrategy::Observe,
+            RunStrategy::Perturb,
+            RunStrategy::Random,
+            RunStrategy::Pos,
+            RunStrategy::Pct { depth: 3 },
+            RunStrategy::Surw,
+            RunStrategy::Rff,
+            RunStrategy::Few,
+            RunStrategy::Mix,
+        ]
+        .into_iter()
+        .find(|strategy| strategy.name() == name)
     }
 
     /// Whether one thread runs at a time.
@@ -54,19 +81,6 @@ impl RunStrategy {
             RunStrategy::Observe => mode::OBSERVE,
             RunStrategy::Perturb => mode::PERTURB,
             _ => mode::CONTROL,
-        }
-    }
-
-    pub(super) fn number(self) -> u32 {
-        match self {
-            RunStrategy::Observe
-            | RunStrategy::Perturb
-            | RunStrategy::First
-            | RunStrategy::Exhaustive => strategy::FIRST,
-            RunStrategy::Random => strategy::RANDOM,
-            RunStrategy::Pos => strategy::POS,
-            RunStrategy::Pct { .. } => strategy::PCT,
-            RunStrategy::Urw => strategy::URW,
         }
     }
 }
@@ -92,10 +106,16 @@ pub(crate) struct RunPlan {
     pub(crate) stacks: bool,
     /// More steps are a livelock.
     pub(crate) max_steps: u64,
-    /// About how many steps an execution has.
+    /// About how many choices an execution has.
     pub(crate) expected_steps: u64,
-    /// About how many steps each thread takes.
-    pub(crate) expected: Vec<u64>,
+    /// Of `surw`: about how many selected steps each thread takes, and the thread that makes it.
+    pub(crate) expected: Vec<(u32, u32)>,
+    /// Of `surw`: the objects whose steps are selected; none: all steps are.
+    pub(crate) selected: Option<Vec<u64>>,
+    /// Of `rff` and `few`: who is held where.
+    pub(crate) aims: Vec<RunAim>,
+    /// Of `rff` and `few`: threads that are not held run on, by priorities.
+    pub(crate) runs_on: bool,
     /// Where virtual time begins: nanoseconds since 1970.
     pub(crate) start_time_ns: u64,
     /// How data races are treated.
@@ -127,6 +147,9 @@ impl RunPlan {
             max_steps: 1_000_000,
             expected_steps: 100,
             expected: Vec::new(),
+            selected: None,
+            aims: Vec::new(),
+            runs_on: false,
             start_time_ns: START_TIME_NS,
             races: RacePlan::default(),
             every_action: false,
@@ -141,7 +164,26 @@ impl RunPlan {
             steps,
             strict: true,
             asleep: 0,
+            aims: Vec::new(),
+            selected: None,
+            expected: Vec::new(),
             ..self.clone()
+        }
+    }
+
+    /// What the runtime calls its strategy.
+    pub(super) fn number(&self) -> u32 {
+        match self.strategy {
+            RunStrategy::Observe
+            | RunStrategy::Perturb
+            | RunStrategy::First
+            | RunStrategy::Exhaustive => strategy::FIRST,
+            RunStrategy::Random => strategy::RANDOM,
+            RunStrategy::Pos | RunStrategy::Mix => strategy::POS,
+            RunStrategy::Pct { .. } => strategy::PCT,
+            RunStrategy::Surw => strategy::SURW,
+            RunStrategy::Rff | RunStrategy::Few if self.runs_on => strategy::HELD_RUN,
+            RunStrategy::Rff | RunStrategy::Few => strategy::HELD_POS,
         }
     }
 

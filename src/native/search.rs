@@ -2,12 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
+use super::director::Director;
 use super::execution::Execution;
 use super::exhaustive::Exhausted;
-use super::launcher::{LaunchError, Launcher};
-use super::plan::{RunPlan, RunStrategy};
+use super::fleet::{Errand, Fleet};
+use super::launcher::LaunchError;
+use super::plan::RunPlan;
 use super::race_text;
 use super::races::{RacePlan, RaceTally};
+use super::state::SearchState;
 use super::symbols::Symbols;
 use super::tracked::TrackedTally;
 
@@ -27,7 +32,7 @@ pub(crate) struct SearchPlan {
 }
 
 /// What was found.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Search {
     /// Executions that came to an end of their own, or failed.
     pub(crate) schedules: u64,
@@ -40,6 +45,7 @@ pub(crate) struct Search {
     /// Executions that failed.
     pub(crate) failures: u64,
     /// The first that did, and how it was made.
+    #[serde(skip)]
     pub(crate) failed: Option<(RunPlan, Execution)>,
     /// Executions that a limit of the runtime ended: they say nothing.
     pub(crate) unusable: u64,
@@ -54,12 +60,14 @@ pub(crate) struct Search {
     /// Loads and stores that were seen.
     pub(crate) accesses: u64,
     /// Data races that were seen.
+    #[serde(skip)]
     pub(crate) races: RaceTally,
     /// What its messages to a tracking server come to, where that is looked at.
     pub(crate) tracked: Option<TrackedTally>,
     /// All that were asked for were drawn.
     pub(crate) complete: bool,
     /// Where all were to be run: how that went.
+    #[serde(skip)]
     pub(crate) exhausted: Option<Exhausted>,
     /// How long it took.
     pub(crate) elapsed: Duration,
@@ -69,61 +77,107 @@ pub(crate) struct Search {
 const MAX_UNUSABLE: u64 = 3;
 
 impl Search {
-    /// Draws schedules. `keep_going` is told how many were drawn, and says whether to go on.
+    /// Draws schedules, or goes on where `state` was left. `keep_going` is told how many were
+    /// drawn, and says whether to go on.
     pub(crate) fn run(
-        launcher: &mut Launcher,
+        fleet: &mut Fleet,
         search: &SearchPlan,
+        mut state: Option<&mut SearchState>,
         mut keep_going: impl FnMut(&Search) -> bool,
     ) -> Result<Search, LaunchError> {
         let started = Instant::now();
-        let mut found = Search::default();
-        let mut plan = search.plan.clone();
+        let mut found = state.as_ref().map(|state| state.found().clone());
+        let found = found.get_or_insert_default();
+        let before = found.elapsed;
+        found.complete = false;
+        let mut director = Director::new(search.plan.clone(), search.first);
         let last = search.first.saturating_add(search.schedules);
-        for index in search.first..last {
-            let in_time = search
-                .duration
-                .is_none_or(|limit| started.elapsed() < limit);
-            found.elapsed = started.elapsed();
-            if !in_time || !keep_going(&found) {
-                return Ok(found);
-            }
-            if found.schedules == 0 && found.unusable >= MAX_UNUSABLE {
-                return Ok(found);
-            }
-            plan.index = index;
-            // Some need to know how long schedules are: the first one tells.
-            if index == search.first
-                && matches!(plan.strategy, RunStrategy::Pct { .. } | RunStrategy::Urw)
-            {
-                let profile = RunPlan {
-                    strategy: RunStrategy::First,
-                    ..plan.clone()
-                };
-                let execution = launcher.run(&profile)?;
-                plan.expected_steps = execution.step_count.max(1);
-                plan.expected.clone_from(&execution.thread_steps);
-                if found.add(&profile, execution) && !search.keep_going {
-                    break;
-                }
-                continue;
-            }
-            let execution = launcher.run(&plan)?;
-            if plan.strategy == RunStrategy::Urw && found.failed.is_none() {
-                for (expected, steps) in plan.expected.iter_mut().zip(&execution.thread_steps) {
-                    *expected = (*expected).max(*steps);
-                }
-                for steps in execution.thread_steps.iter().skip(plan.expected.len()) {
-                    plan.expected.push(*steps);
-                }
-            }
-            plan.expected_steps = plan.expected_steps.max(execution.step_count);
-            if found.add(&plan, execution) && !search.keep_going {
+        let mut index = search.first;
+        while index < last {
+            // What was drawn before is run again only as far as something is to be learnt from it.
+            let (next, failed) = state
+                .as_ref()
+                .map_or((index, None), |state| (state.next(), state.failed()));
+            if failed.is_some_and(|failed| failed < index) && !search.keep_going {
                 break;
             }
+            let length = Director::epoch(index - search.first).min(last - index);
+            let errands: Vec<Errand> = (index..index + length)
+                .map(|index| Errand {
+                    plan: director.plan(index),
+                    learns: director.learns(index),
+                })
+                .filter(|errand| {
+                    let index = errand.plan.index;
+                    index >= next || errand.learns || failed == Some(index)
+                })
+                .collect();
+            let mut go_on = || {
+                found.elapsed = before + started.elapsed();
+                let in_time = search.duration.is_none_or(|limit| found.elapsed < limit);
+                in_time && keep_going(found)
+            };
+            let done = fleet.run(&errands, !search.keep_going, &mut go_on)?;
+            let whole = done.len() == errands.len();
+            if let Some(state) = &state {
+                fleet.know_bits(&state.hot_of(index..index + length));
+            }
+            for (errand, done) in errands.iter().zip(done) {
+                let (plan, execution) = (&errand.plan, done.execution);
+                if let Some(events) = &done.events {
+                    director.learn(plan, events);
+                }
+                if plan.index < next {
+                    if failed == Some(plan.index) {
+                        found.failed_again(plan, execution)?;
+                    }
+                    continue;
+                }
+                let bits = fleet.know(done.hot.as_deref());
+                let ends = found.add(plan, execution) && !search.keep_going;
+                if let Some(state) = &mut state {
+                    state.drawn(plan.index, plan, found, bits);
+                }
+                if ends {
+                    break;
+                }
+            }
+            found.elapsed = before + started.elapsed();
+            let ended = found.failed.is_some() && !search.keep_going;
+            let says_nothing = found.schedules == 0 && found.unusable >= MAX_UNUSABLE;
+            found.complete = ended;
+            if let Some(state) = &mut state {
+                let leaves = ended || !whole || says_nothing || index + length >= last;
+                state
+                    .write(found, leaves)
+                    .map_err(|error| LaunchError::System {
+                        what: "the file of --state",
+                        error,
+                    })?;
+            }
+            if ended || !whole || says_nothing {
+                return Ok(found.clone());
+            }
+            index += length;
         }
         found.complete = true;
-        found.elapsed = started.elapsed();
-        Ok(found)
+        Ok(found.clone())
+    }
+
+    /// The failure of a search that was left, run again.
+    fn failed_again(&mut self, plan: &RunPlan, execution: Execution) -> Result<(), LaunchError> {
+        if execution.failure.is_none() {
+            return Err(LaunchError::System {
+                what: "the file of --state",
+                error: std::io::Error::other(format!(
+                    "schedule {} failed before and does not fail again: something in the program \
+                     is not controlled",
+                    plan.index
+                )),
+            });
+        }
+        self.failed = Some((plan.clone(), execution));
+        Ok(())
     }
 
     /// Once it is over: where nothing else failed, the first data race is the failure.

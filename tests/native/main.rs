@@ -3,10 +3,12 @@
 
 mod programs;
 
+mod campaign;
 mod exhaustive;
 mod features;
 mod hostile;
 mod planted;
 mod races;
 mod reproducers;
+mod strategies;
 mod tracked;

@@ -31,6 +31,12 @@ pub(super) fn check(args: &ProgramRunArgs) -> Result<(), String> {
             None => Ok(()),
         };
     }
+    if args.state.is_some() {
+        return Err(
+            "--state and --strategy exhaustive do not go together: what was run is not kept"
+                .to_owned(),
+        );
+    }
     if args.spurious {
         return Err(
             "--spurious and --strategy exhaustive do not go together: a wait that may wake up \

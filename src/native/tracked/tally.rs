@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::oracle::{Divergence, Kind, Report, Strength, Verdict};
 
 /// The reports of a search, summed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TrackedTally {
     /// How many divergences of each kind.
     pub(crate) divergences: BTreeMap<Kind, u64>,

@@ -1,0 +1,88 @@
+//! What is measured, and how long.
+
+use std::path::{Path, PathBuf};
+
+/// See the [module](self).
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub strategies: Vec<String>,
+    pub seeds: u64,
+    /// Of one search.
+    pub schedules: u64,
+    /// The same.
+    pub seconds: u64,
+    pub binary: PathBuf,
+    /// Keeps what was measured.
+    pub state: Option<PathBuf>,
+    /// Parts of names.
+    pub filters: Vec<String>,
+}
+
+const STRATEGIES: [&str; 6] = ["mix", "rff", "few", "surw", "pos", "random"];
+
+/// It has a table of its own.
+pub const SAFESTACK: &str = "safestack";
+
+impl Options {
+    pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
+        let arguments: Vec<String> = arguments.collect();
+        let quick = arguments.iter().any(|argument| argument == "--quick");
+        let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/heisenbed");
+        let mut options = Options {
+            strategies: STRATEGIES.map(str::to_owned).to_vec(),
+            seeds: if quick { 5 } else { 20 },
+            schedules: if quick { 500 } else { 2_000 },
+            seconds: if quick { 10 } else { 20 },
+            binary: std::env::var_os("HEISENBED").map_or(built, PathBuf::from),
+            state: None,
+            filters: Vec::new(),
+        };
+        let mut rest = arguments.into_iter();
+        while let Some(argument) = rest.next() {
+            let mut value = || {
+                rest.next()
+                    .ok_or_else(|| format!("{argument} needs a value"))
+            };
+            match argument.as_str() {
+                // cargo gives the first to every benchmark.
+                "--bench" | "--quick" => {}
+                "--strategies" => {
+                    options.strategies = value()?.split(',').map(str::to_owned).collect();
+                }
+                "--seeds" => options.seeds = number(&value()?)?,
+                "--schedules" => options.schedules = number(&value()?)?,
+                "--seconds" => options.seconds = number(&value()?)?,
+                "--binary" => options.binary = value()?.into(),
+                "--state" => options.state = Some(value()?.into()),
+                other if other.starts_with("--") => {
+                    return Err(format!(
+                        "{other}: no such option; see benches/native/main.rs"
+                    ));
+                }
+                filter => options.filters.push(filter.to_owned()),
+            }
+        }
+        if options.binary.is_file() {
+            Ok(options)
+        } else {
+            Err(format!(
+                "{}: not there; `cargo build --release` makes it",
+                options.binary.display()
+            ))
+        }
+    }
+
+    pub fn wants(&self, program: &str) -> bool {
+        if program == SAFESTACK {
+            return self.filters.iter().any(|filter| filter == SAFESTACK);
+        }
+        self.filters.is_empty() || self.filters.iter().any(|filter| program.contains(filter))
+    }
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse()
+        .ok()
+        .filter(|number| *number > 0)
+        .ok_or_else(|| format!("`{text}` is no number above 0"))
+}

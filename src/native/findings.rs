@@ -1,0 +1,35 @@
+//! What tells one failure of a program from another: its kind, and the places of the code where
+//! it shows. Which schedule showed it, and which numbers the threads had, makes no other one of it.
+
+use std::collections::BTreeSet;
+
+use super::execution::{Execution, Failure};
+use super::symbols::{Place, Symbols};
+
+/// The kind of a failure, and where it shows, in words that are the same in every run.
+pub(crate) fn signature(execution: &Execution, symbols: &Symbols) -> Option<(String, String)> {
+    let failure = execution.failure.as_ref()?;
+    Some((failure.kind.name().to_owned(), places(failure, symbols)))
+}
+
+fn places(failure: &Failure, symbols: &Symbols) -> String {
+    let own = failure.stack.iter().map(|pc| symbols.place(*pc));
+    if let Some(place) = own.into_iter().find(|place| place.is_own) {
+        return format!("at {place}");
+    }
+    if !failure.waits.is_empty() {
+        // Threads of one kind that wait at one place are one finding, however many they are.
+        let waits: BTreeSet<String> = failure
+            .waits
+            .iter()
+            .filter(|wait| wait.action() != "none")
+            .map(|wait| {
+                let place: Place = symbols.place(wait.pc.saturating_sub(1));
+                format!("{} at {place}", wait.action())
+            })
+            .collect();
+        let waits: Vec<String> = waits.into_iter().collect();
+        return waits.join(", ");
+    }
+    failure.summary.clone()
+}
