@@ -20,6 +20,13 @@ enum { POPPED = 0 };
 static _Atomic int state; // HEAD * the next to steal + TAIL * where the next push goes
 static _Atomic int slots[SLOTS];
 
+// Pushes are counted above both: a state that came back after a pop and a push is another one.
+#ifdef FIXED
+enum { PUSH = TAIL + 65536 };
+#else
+enum { PUSH = TAIL };
+#endif
+
 static int head_of(int seen) {
     return seen / HEAD % 256;
 }
@@ -48,7 +55,7 @@ static void push(int item) {
         seen = state;
     }
     slots[tail_of(seen) % SLOTS] = item;
-    atomic_fetch_add(&state, TAIL);
+    atomic_fetch_add(&state, PUSH);
 }
 
 static int steal(void) {

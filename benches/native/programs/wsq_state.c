@@ -18,6 +18,13 @@ enum { POPPED = 0 };
 static _Atomic int state; // HEAD * the next to steal + TAIL * where the next push goes
 static _Atomic int slots[SLOTS];
 
+// Pushes are counted above both: a state that came back after a pop and a push is another one.
+#ifdef FIXED
+enum { PUSH = TAIL + 65536 };
+#else
+enum { PUSH = TAIL };
+#endif
+
 static int head_of(int seen) {
     return seen / HEAD % 256;
 }
@@ -28,7 +35,7 @@ static int tail_of(int seen) {
 
 static void push(int item) {
     slots[tail_of(state) % SLOTS] = item;
-    atomic_fetch_add(&state, TAIL);
+    atomic_fetch_add(&state, PUSH);
 }
 
 static int pop(void) {
