@@ -44,7 +44,6 @@ fn what_is_not_covered_is_undecided_and_named() {
             "--scenario device-close --discipline claimed-wide",
             "closing a device",
         ),
-        ("several connections",),
     ] {
         let (found, code) = any(words);
         assert_eq!(
