@@ -97,6 +97,10 @@ impl BoundedSearch {
     }
 
     fn take_in(&mut self, prefix: usize, run: ExploredRun) {
+        // Nothing is known of it, and whoever searches says so.
+        if run.end == ScheduleEnd::Useless {
+            return;
+        }
         let same = |(was, is): (&ExploredStep, &ExploredStep)| was.is_same(is);
         if run.steps.len() < prefix || !self.steps.iter().zip(&run.steps).all(same) {
             self.strayed = true;

@@ -123,6 +123,10 @@ impl Explorer {
     }
 
     fn take_in(&mut self, prefix: usize, run: ExploredRun) {
+        // Nothing is known of it, and whoever searches says so.
+        if run.end == ScheduleEnd::Useless {
+            return;
+        }
         let known = self.ordered.steps().len();
         let same = |(was, is): (&ExploredStep, &ExploredStep)| was.is_same(is);
         if run.steps.len() < prefix || !self.ordered.steps().iter().zip(&run.steps).all(same) {

@@ -26,6 +26,13 @@ pub(super) struct ProgramRuns<'a> {
     pub(super) last: Option<(RunPlan, Execution, ScheduleEnd)>,
 }
 
+/// Steps of the longest schedule that is looked at: each is held against those before it, and nobody
+/// waits for the end of that.
+const MAX_STEPS: usize = 20_000;
+
+/// What is said of a longer one.
+const TOO_LONG: &str = "a schedule has more than 20,000 steps";
+
 /// What is said of a schedule that came out otherwise when it was repeated.
 const STRAYED: &str = "a schedule did not repeat: something in the program is not controlled";
 
@@ -136,7 +143,10 @@ impl Explorable for ProgramRuns<'_> {
         };
         self.note(&execution, told.limits);
         self.instrumented = self.instrumented.max(told.instrumented);
-        if told.gaps {
+        if told.steps.len() > MAX_STEPS {
+            self.limits.insert(TOO_LONG.to_owned());
+            end = ScheduleEnd::Useless;
+        } else if told.gaps {
             end = ScheduleEnd::Useless;
         } else if *self.alone.get_or_insert(told.alone) != told.alone {
             self.note_strayed();
@@ -144,8 +154,9 @@ impl Explorable for ProgramRuns<'_> {
         }
         let shown = RunPlan { asleep: 0, ..plan };
         self.last = Some((shown, execution, end));
-        if told.gaps {
+        if end == ScheduleEnd::Useless {
             told.steps.clear();
+            told.pending.clear();
         }
         Ok(ExploredRun {
             steps: told.steps,
