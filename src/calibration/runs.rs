@@ -251,6 +251,8 @@ impl Drawn<'_> {
             let memories = ScenarioFile::load(name)?.workload.memories;
             let mut file = self.file(name)?;
             file.workload.memories = memories;
+            // Whose views go first, so that mesh buffers are no trouble.
+            file.discipline = "views-first".to_owned();
             return self.play(file);
         }
         self.correct_or_stamped()

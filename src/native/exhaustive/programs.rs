@@ -26,8 +26,8 @@ pub(super) struct ProgramRuns<'a> {
     pub(super) last: Option<(RunPlan, Execution, ScheduleEnd)>,
 }
 
-/// Steps of the longest schedule that is looked at: each is held against those before it, and nobody
-/// waits for the end of that.
+/// Steps of the longest schedule that is looked at: each is held against those before it, and
+/// nobody waits for the end of that.
 const MAX_STEPS: usize = 20_000;
 
 /// What is said of a longer one.

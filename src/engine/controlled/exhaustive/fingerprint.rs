@@ -3,14 +3,15 @@
 //! Two machines with the same fingerprint have the same futures, up to names. Left out is what is
 //! history only: versions, what a slot held that will not be looked at again (*dead slots*), and
 //! which of several threads with the same program is which (*symmetry*). Generations are renamed in
-//! the order in which they are met.
+//! the order in which they are met, those of each device by themselves: that two devices have come
+//! to the same number says nothing.
 //!
 //! The hash is XXH3-128. A search of n states misses one by a collision with a probability below
 //! n²/2¹²⁹: for 10⁹ states 10⁻²¹.
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::device::{Memory, Status};
+use crate::device::{DeviceId, Memory, Status};
 use crate::engine::backend::PartAt;
 use crate::engine::controlled::actors::Actor;
 use crate::engine::controlled::machine::{Machine, Setup};
@@ -30,7 +31,10 @@ pub(crate) struct Fingerprints {
     keys: Vec<Vec<u8>>,
     order: Vec<u16>,
     rank: Vec<u16>,
-    generations: Vec<u64>,
+    /// Whether each device has generations of its own: a message that names another device than its
+    /// buffer's would mix them.
+    by_device: bool,
+    generations: Vec<(u16, u64)>,
     bytes: Vec<u8>,
 }
 
@@ -75,6 +79,7 @@ impl Fingerprints {
             keys: vec![Vec::new(); threads],
             order: (0..threads as u16).collect(),
             rank: vec![0; threads],
+            by_device: setup.scenario.planted.is_none(),
             generations: Vec::new(),
             bytes: Vec::new(),
         }
@@ -157,13 +162,13 @@ impl Fingerprints {
         }
         for part in 0..request.parts {
             if let Some(handle) = machine.world().handle(PartAt { slot, part }) {
-                self.generation(handle.generation, out);
+                self.generation(handle.device, handle.generation, out);
             }
         }
     }
 
     fn devices(&mut self, machine: &Machine, out: &mut Vec<u8>) {
-        for device in machine.world().devices() {
+        for (device, number) in machine.world().devices().iter().zip(0..) {
             for memory in Memory::ALL {
                 let mut blocks = 0;
                 device.live_blocks(memory, &mut |_| blocks += 1);
@@ -172,7 +177,7 @@ impl Fingerprints {
                     put(out, block.address);
                     put(out, block.size_bytes);
                     if let Some(generation) = device.generation(memory, block.address) {
-                        self.generation(generation, out);
+                        self.generation(DeviceId(number), generation, out);
                     }
                 });
             }
@@ -196,7 +201,7 @@ impl Fingerprints {
                 put(out, entry.address);
                 put(out, entry.size_bytes);
                 self.thread(entry.thread, out);
-                self.generation(entry.generation, out);
+                self.generation(entry.device, entry.generation, out);
                 put(out, u64::from(entry.refcount));
             }
         }
@@ -211,7 +216,7 @@ impl Fingerprints {
             if let Some(extension) = message.extension {
                 out.push(extension.memory as u8);
                 self.thread(extension.thread, out);
-                self.generation(extension.generation, out);
+                self.generation(device, extension.generation, out);
             }
         }
         out.push(0);
@@ -232,7 +237,7 @@ impl Fingerprints {
         out.push(handle.memory as u8);
         put(out, handle.address);
         put(out, handle.size_bytes);
-        self.generation(handle.generation, out);
+        self.generation(handle.device, handle.generation, out);
     }
 
     fn thread(&self, thread: u32, out: &mut Vec<u8>) {
@@ -241,13 +246,11 @@ impl Fingerprints {
     }
 
     /// A name for `generation` that depends on nothing but the order in which names are asked for.
-    fn generation(&mut self, generation: u64, out: &mut Vec<u8>) {
-        let known = self
-            .generations
-            .iter()
-            .position(|known| *known == generation);
+    fn generation(&mut self, device: DeviceId, generation: u64, out: &mut Vec<u8>) {
+        let life = (if self.by_device { device.0 } else { 0 }, generation);
+        let known = self.generations.iter().position(|known| *known == life);
         let name = known.unwrap_or_else(|| {
-            self.generations.push(generation);
+            self.generations.push(life);
             self.generations.len() - 1
         });
         put(out, name as u64);
