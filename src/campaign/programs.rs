@@ -2,13 +2,15 @@
 //!
 //! A file lists them:
 //!
-//!     [[program]]
-//!     path = "build/queue_test"     # relative to the file
-//!     args = ["--rounds", "2"]      # none
-//!     name = "queue"                # else the file's name
-//!     strategies = ["mix", "pct"]   # else mix
-//!     schedules = 5000              # of a unit; else 1000
-//!     timeout_s = 10                # of a schedule
+//! ```toml
+//! [[program]]
+//! path = "build/queue_test"     # relative to the file
+//! args = ["--rounds", "2"]      # none
+//! name = "queue"                # else the file's name
+//! strategies = ["mix", "pct"]   # else mix
+//! schedules = 5000              # of a unit; else 1000
+//! timeout_s = 10                # of a schedule
+//! ```
 //!
 //! A unit draws schedules of one program by one strategy, from a seed of its own, up to the first
 //! failure.

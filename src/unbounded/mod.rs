@@ -9,10 +9,10 @@
 //!   server, whether it has an entry for it, and of which buffer. A buffer elsewhere changes
 //!   neither. It can only keep others waiting, by the locks that it holds: leaving it out allows
 //!   more interleavings, none less.
-//! - A buffer at the address is a [`Life`]: where its allocation and each of its releases stand,
-//!   its status, whether it is visible. Any thread may begin an allocation at any time, and a
-//!   release of any buffer that is visible and has one to come. So it does not matter which thread
-//!   does what.
+//! - A buffer at the address is a [`Life`](life::Life): where its allocation and each of its
+//!   releases stand, its status, whether it is visible. Any thread may begin an allocation at any
+//!   time, and a release of any buffer that is visible and has one to come. So it does not matter
+//!   which thread does what.
 //! - WatchedAddress that are alike are counted: none, one, many. *Many* stands for any number above
 //!   one, so that there are finitely many states, and each state of a run is among them.
 //!
