@@ -1,6 +1,6 @@
 //! What an independent model says of the built-in disciplines, shown by exhaustive search.
 
-use crate::common::{all_kinds, kinds, searched, small, small_file};
+use crate::common::{all_kinds, kinds, scripted, searched, small, small_file};
 use heisenbed::engine::controlled::exhaustive::{SearchEnd, Searched};
 use heisenbed::lifecycle::{Order, Publication, builtin};
 use heisenbed::oracle::Kind;
@@ -105,6 +105,29 @@ fn mesh_buffers_are_broken_under_every_lock_but_where_their_views_go_first() {
                 "{} {order} {publish}",
                 discipline.name
             );
+        }
+    }
+}
+
+/// A plain buffer that was released free-first has its address taken by a mesh buffer, and the other
+/// way round.
+#[test]
+fn mesh_buffers_beside_plain_ones_need_what_both_agree_on() {
+    for discipline in ["views-first", "in-allocator", "sequenced"] {
+        for (order, publish) in ORDERS
+            .into_iter()
+            .flat_map(|order| PUBLICATIONS.map(|publish| (order, publish)))
+        {
+            let mut scenario = scripted(&[
+                &["allocate s0#1 4096 l1 d0 mesh*2", "release s0#1"],
+                &["allocate s1#1 4096 l1 d1", "release s1#1"],
+                &["allocate s2#1 4096 l1 d1 mesh*2", "release s2#1"],
+            ]);
+            let built_in = builtin::load(discipline).expect("built in");
+            scenario.semantics = built_in.semantics.unwrap_or(scenario.semantics);
+            scenario.discipline = built_in.with(order, publish);
+            let found = searched(&scenario, &all_kinds());
+            assert!(is_proved(&found), "{discipline} {order} {publish}");
         }
     }
 }

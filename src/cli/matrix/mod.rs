@@ -27,6 +27,7 @@ use crate::lifecycle::{Order, Publication};
 use crate::oracle::{Kind, Verdict};
 use crate::registry::Semantics;
 use crate::shrink::{self, Shrunk, ShrunkSize};
+use crate::unbounded::{self, Abstract};
 use answer::Answer;
 use plan::{Plan, plans};
 use standing::standings;
@@ -86,6 +87,9 @@ pub(crate) struct MatrixArgs {
     pub(crate) force: bool,
 }
 
+/// More abstract states of a cell are given up: it is then proved within the case.
+const MAX_ABSTRACT: u64 = 200_000;
+
 /// One cell.
 #[derive(Clone, Debug)]
 struct Cell {
@@ -94,6 +98,9 @@ struct Cell {
     /// Why it is not decided.
     note: Option<String>,
     states: u64,
+    /// Where it is proved for any number of threads and operations, too: how many abstract states
+    /// there are.
+    abstract_states: Option<u64>,
     divergences: BTreeMap<Kind, u64>,
     leaks: u64,
     /// The smallest run that diverges.
@@ -223,6 +230,13 @@ fn search_cell(plan: &Plan, args: &MatrixArgs, context: &Context) -> Result<Cell
         true => format!("interrupted: {note}"),
         false => note,
     });
+    let ops = setup.ops().iter().flatten();
+    let abstractly = unbounded::most_releases(ops)
+        .and_then(|releases| unbounded::search(&plan.scenario, releases, MAX_ABSTRACT));
+    let abstract_states = match abstractly {
+        Ok(Abstract::Proved { states }) if verdict == Verdict::Proved => Some(states),
+        _ => None,
+    };
     let first = found
         .example
         .as_ref()
@@ -237,6 +251,7 @@ fn search_cell(plan: &Plan, args: &MatrixArgs, context: &Context) -> Result<Cell
         verdict,
         note,
         states: found.states,
+        abstract_states,
         divergences: found.divergences,
         leaks: found.leaks,
         smallest,
@@ -295,6 +310,7 @@ fn json_of(answer: &Answer<'_>) -> String {
             "verdict": cell.verdict,
             "note": cell.note,
             "states": cell.states,
+            "abstract_states": cell.abstract_states,
             "divergences": cell.divergences,
             "leaks": cell.leaks,
             "reproducer": cell.reproducer,

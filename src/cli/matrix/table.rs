@@ -23,7 +23,8 @@ pub(super) const FORMS: [(Order, Publication); 4] = [
 pub(super) fn table(cells: &[Cell]) -> String {
     let mut text = format!(
         "Each cell: track-first late, track-first early, free-first late, free-first early\n\
-         + proved: every schedule was searched, none diverges   X diverges   ? not decided   · not asked\n\
+         * proved for any number of threads and operations   + proved for the case: every schedule was \
+         searched, none diverges   X diverges   ? not decided   · not asked\n\
          Searched: {} of {} each, of each workload condensed\n",
         most(
             cells.iter().map(|cell| cell.plan.scenario.threads.into()),
@@ -119,6 +120,7 @@ fn short(workload: &str) -> &str {
 
 fn mark(cell: &&Cell) -> String {
     let mark = match cell.verdict {
+        Verdict::Proved if cell.abstract_states.is_some() => "*",
         Verdict::Proved | Verdict::Clean => "+",
         Verdict::Diverged => "X",
         Verdict::Inconclusive => "?",

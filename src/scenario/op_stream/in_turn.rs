@@ -29,7 +29,8 @@ impl OpStream {
             rest /= count;
             one
         });
-        let kind = kinds[kind];
+        // Each thread begins with another one, so that those of a kind meet those of others.
+        let kind = kinds[(kind + usize::from(self.thread)) % kinds.len()];
         Request {
             kind,
             device: DeviceId(match self.devices {
