@@ -86,7 +86,8 @@ impl ScenarioFile {
         let whole = self.workload.clone();
         let mut named = self.named;
         named.memories |= self.mixes_memories();
-        // Mesh buffers beside plain ones: what goes wrong between the two is found by neither alone.
+        // Mesh buffers beside plain ones: what goes wrong between the two is found by neither
+        // alone.
         named.kinds |= (1..100).contains(&self.workload.mesh_percent);
         let devices = self
             .devices

@@ -109,8 +109,8 @@ fn mesh_buffers_are_broken_under_every_lock_but_where_their_views_go_first() {
     }
 }
 
-/// A plain buffer that was released free-first has its address taken by a mesh buffer, and the other
-/// way round.
+/// A plain buffer that was released free-first has its address taken by a mesh buffer, and the
+/// other way round.
 #[test]
 fn mesh_buffers_beside_plain_ones_need_what_both_agree_on() {
     for discipline in ["views-first", "in-allocator", "sequenced"] {
