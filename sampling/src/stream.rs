@@ -47,6 +47,23 @@ impl Stream {
     pub fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.bits()) * u128::from(bound)) >> 64) as u64
     }
+
+    /// One of `actors`, as likely as its weight; none if there is none.
+    #[inline]
+    pub fn weighted(
+        &mut self,
+        actors: impl Iterator<Item = usize> + Clone,
+        weight: impl Fn(usize) -> u64,
+    ) -> Option<usize> {
+        let mut at = self.below(actors.clone().map(&weight).sum());
+        for actor in actors {
+            match at.checked_sub(weight(actor)) {
+                None => return Some(actor),
+                Some(rest) => at = rest,
+            }
+        }
+        None
+    }
 }
 
 /// The finaliser of SplitMix64.

@@ -89,15 +89,7 @@ impl<S: AsMut<[Share]> + AsRef<[Share]>> Surw<S> {
             return ready.filter(may).nth(stream.below(free as u64) as usize);
         }
         // Whoever is to take the next one cannot: another does.
-        let weight = |actor: usize| u64::from(shares[actor].left.max(1));
-        let mut at = stream.below(ready.clone().map(weight).sum());
-        for actor in ready {
-            match at.checked_sub(weight(actor)) {
-                None => return Some(actor),
-                Some(rest) => at = rest,
-            }
-        }
-        None
+        stream.weighted(ready, |actor| u64::from(shares[actor].left.max(1)))
     }
 
     /// `actor` waits in a loop: the next selected step is another's.

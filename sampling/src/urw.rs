@@ -28,15 +28,7 @@ impl<L: AsMut<[u64]> + AsRef<[u64]>> Urw<L> {
     ) -> Option<usize> {
         let left = self.left.as_ref();
         // Whoever is not expected to go on any more, and does, must still be picked some time.
-        let weight = |actor: usize| left[actor].max(1);
-        let mut at = stream.below(ready.clone().map(weight).sum());
-        for actor in ready {
-            match at.checked_sub(weight(actor)) {
-                None => return Some(actor),
-                Some(rest) => at = rest,
-            }
-        }
-        None
+        stream.weighted(ready, |actor| left[actor].max(1))
     }
 
     /// `actor` took a step.

@@ -432,13 +432,48 @@ fn unstamped_sends(findings: &mut Findings) {
     }
 }
 
-/// Locks that are taken in one order here and in the other there, `alloc` and `free` counted as
-/// taking the allocator's. Each warning stands at the step that closes a cycle with what came
-/// before it.
+/// Locks that are taken in one order here and in the other there.
 fn lock_order(findings: &mut Findings) {
-    let mut orders: Vec<(Lock, Lock)> = Vec::new();
-    for (path, kind, program) in findings.discipline.programs() {
+    for turn in turned_orders(findings.discipline) {
+        let OrderTurn {
+            path,
+            kind,
+            at,
+            step,
+            taken,
+            held,
+        } = turn;
         findings.path = path;
+        findings.warning(
+            kind,
+            Some(at),
+            format!("{step}: takes {taken} while it holds {held}, and elsewhere {held} is taken while {taken} is held: two threads can deadlock"),
+            "take the locks in one order everywhere".to_string(),
+        );
+    }
+}
+
+/// Whether locks are taken in one order everywhere: then no threads wait for each other for good.
+pub(crate) fn has_one_lock_order(discipline: &Discipline) -> bool {
+    turned_orders(discipline).is_empty()
+}
+
+/// A step that takes a lock in another order than an earlier one.
+struct OrderTurn {
+    path: BufferPath,
+    kind: ProgramKind,
+    at: usize,
+    step: MicroStep,
+    taken: Lock,
+    held: Lock,
+}
+
+/// `alloc` and `free` count as taking the allocator's. Each turn is at the step that closes a cycle
+/// with what came before it.
+fn turned_orders(discipline: &Discipline) -> Vec<OrderTurn> {
+    let mut orders: Vec<(Lock, Lock)> = Vec::new();
+    let mut turns = Vec::new();
+    for (path, kind, program) in discipline.programs() {
         let mut held: Vec<Lock> = Vec::new();
         for (at, step) in program.steps().iter().copied().enumerate() {
             let taken = match step {
@@ -453,16 +488,18 @@ fn lock_order(findings: &mut Findings) {
             if held.contains(&taken) {
                 continue;
             }
-            for before in &held {
-                if leads_to(&orders, taken, *before) {
-                    findings.warning(
+            for before in held.iter().copied() {
+                if leads_to(&orders, taken, before) {
+                    turns.push(OrderTurn {
+                        path,
                         kind,
-                        Some(at),
-                        format!("{step}: takes {taken} while it holds {before}, and elsewhere {before} is taken while {taken} is held: two threads can deadlock"),
-                        "take the locks in one order everywhere".to_string(),
-                    );
-                } else if !orders.contains(&(*before, taken)) {
-                    orders.push((*before, taken));
+                        at,
+                        step,
+                        taken,
+                        held: before,
+                    });
+                } else if !orders.contains(&(before, taken)) {
+                    orders.push((before, taken));
                 }
             }
             if matches!(step, MicroStep::Lock(_)) {
@@ -470,6 +507,7 @@ fn lock_order(findings: &mut Findings) {
             }
         }
     }
+    turns
 }
 
 /// Whether `orders` (held, then taken) lead from `from` to `to`.

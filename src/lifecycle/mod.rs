@@ -31,6 +31,7 @@ pub(crate) mod testing;
 
 pub use builtin::load;
 pub use discipline::{BufferPath, Discipline, MeshPath, Program, ProgramKind, TooLong};
+pub(crate) use lint::has_one_lock_order;
 pub use lint::{LintFinding, MAX_HELD, Severity, lint};
 pub(crate) use parser::DisciplineError;
 pub(crate) use render::render;

@@ -117,14 +117,7 @@ impl Launcher {
         let library = tempfile::tempdir().map_err(system("a folder for the runtime"))?;
         let runtime = library.path().join("libheisenbed_run.so");
         std::fs::write(&runtime, heisenbed_runtime::RUNTIME).map_err(system("the runtime"))?;
-        let page = Page::new(options.core).map_err(system("shared memory"))?;
-        page.write(&RunPlan::new(super::plan::RunStrategy::First, 0, 0))
-            .map_err(system("shared memory"))?;
-        let tracked = match &program.tracking {
-            Some(plan) => Some(Tracker::new(plan, page.file()).map_err(system("a socket"))?),
-            None => None,
-        };
-        let (tracker, asks) = tracked.unzip();
+        let (page, tracker, asks) = shared(options.core, program.tracking.as_ref())?;
         let (control, theirs) = UnixStream::pair().map_err(system("a control socket"))?;
         let before = std::env::var_os("LD_PRELOAD").unwrap_or_default();
         let mut preload = OsString::from(&runtime);
@@ -199,14 +192,7 @@ impl Launcher {
     /// threads share core number `core`. This one runs no schedules from then on, and must outlive
     /// the other.
     pub(crate) fn beside(&mut self, core: u32) -> Result<Launcher, LaunchError> {
-        let page = Page::new(core).map_err(system("shared memory"))?;
-        page.write(&RunPlan::new(super::plan::RunStrategy::First, 0, 0))
-            .map_err(system("shared memory"))?;
-        let tracked = match &self.tracking {
-            Some(plan) => Some(Tracker::new(plan, page.file()).map_err(system("a socket"))?),
-            None => None,
-        };
-        let (tracker, asks) = tracked.unzip();
+        let (page, tracker, asks) = shared(core, self.tracking.as_ref())?;
         let (control, theirs) = UnixStream::pair().map_err(system("a control socket"))?;
         let (stdout, stderr) = kept_output(self.output)?;
         self.control
@@ -504,6 +490,20 @@ fn exit_kind(status: i32) -> ExitKind {
         (Some(code), _) => ExitKind::Exited(code),
         (None, signal) => ExitKind::Killed(signal.unwrap_or(0)),
     }
+}
+
+/// What a fork server shares with heisenbed: the page, and the end at which it asks the tracking
+/// server.
+fn shared(
+    core: u32,
+    tracking: Option<&TrackingPlan>,
+) -> Result<(Page, Option<Tracker>, Option<OwnedFd>), LaunchError> {
+    let page = Page::new(core).map_err(system("shared memory"))?;
+    page.write(&RunPlan::new(super::plan::RunStrategy::First, 0, 0))
+        .map_err(system("shared memory"))?;
+    let tracked = tracking.map(|plan| Tracker::new(plan, page.file()).map_err(system("a socket")));
+    let (tracker, asks) = tracked.transpose()?.unzip();
+    Ok((page, tracker, asks))
 }
 
 fn memory_file() -> io::Result<File> {

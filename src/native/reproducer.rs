@@ -13,6 +13,7 @@ use super::program::{UserProgram, UserProgramError};
 use super::races::RacePlan;
 use super::steps::Steps;
 use super::tracked::TrackingPlan;
+use crate::scenario::{TomlFileError, toml_file};
 
 /// See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,22 +93,9 @@ pub(crate) struct ExpectedFailure {
 /// Why a file is no reproducer of a run.
 #[derive(Debug, Error)]
 pub(crate) enum RunReproducerError {
-    /// It cannot be read.
-    #[error("{}: {error}", path.display())]
-    Unreadable {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// It is none.
-    #[error("{}: {error}", path.display())]
-    Malformed {
-        /// Which.
-        path: PathBuf,
-        /// Where and why.
-        error: Box<toml::de::Error>,
-    },
+    /// It cannot be read, or is none.
+    #[error(transparent)]
+    File(#[from] TomlFileError),
     /// It is newer than this heisenbed.
     #[error("{}: version {version} of the format; this heisenbed reads version 1", path.display())]
     TooNew {
@@ -170,16 +158,8 @@ impl RunReproducer {
 
     /// Reads one.
     pub(crate) fn read(path: &Path) -> Result<RunReproducer, RunReproducerError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|error| RunReproducerError::Unreadable {
-                path: path.to_owned(),
-                error,
-            })?;
-        let reproducer: RunReproducer =
-            toml::from_str(&text).map_err(|error| RunReproducerError::Malformed {
-                path: path.to_owned(),
-                error: Box::new(error),
-            })?;
+        let text = toml_file::read(path)?;
+        let reproducer: RunReproducer = toml_file::parse(&path.display().to_string(), &text)?;
         if reproducer.version > 1 {
             return Err(RunReproducerError::TooNew {
                 path: path.to_owned(),

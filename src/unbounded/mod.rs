@@ -31,7 +31,7 @@ mod tests;
 
 use thiserror::Error;
 
-pub use search::{Abstract, AbstractStep, most_releases, search};
+pub use search::{Abstract, AbstractStep, search_ops};
 
 use crate::lifecycle::MicroStep;
 

@@ -61,8 +61,18 @@ impl fmt::Display for AbstractStep {
     }
 }
 
+/// Searches `scenario`'s discipline as its threads' operations `ops` use it: with as many releases
+/// of a buffer as one of them has. For at most `max_states` states.
+pub fn search_ops<'a>(
+    scenario: &Scenario,
+    ops: impl Iterator<Item = &'a Op>,
+    max_states: u64,
+) -> Result<Abstract, NotCovered> {
+    search(scenario, most_releases(ops)?, max_states)
+}
+
 /// How often one buffer is released in `ops`, at the most.
-pub fn most_releases<'a>(ops: impl Iterator<Item = &'a Op>) -> Result<u8, NotCovered> {
+fn most_releases<'a>(ops: impl Iterator<Item = &'a Op>) -> Result<u8, NotCovered> {
     let mut most = 1;
     for op in ops {
         match op {
@@ -82,7 +92,11 @@ pub fn most_releases<'a>(ops: impl Iterator<Item = &'a Op>) -> Result<u8, NotCov
 
 /// Searches `scenario`'s discipline, with `releases` of each buffer (at most 2), for at most
 /// `max_states` states.
-pub fn search(scenario: &Scenario, releases: u8, max_states: u64) -> Result<Abstract, NotCovered> {
+pub(super) fn search(
+    scenario: &Scenario,
+    releases: u8,
+    max_states: u64,
+) -> Result<Abstract, NotCovered> {
     covered(scenario)?;
     let discipline = &scenario.discipline;
     let refused = |finding: &crate::lifecycle::LintFinding| finding.severity == Severity::Error;

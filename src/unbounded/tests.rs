@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::search::search;
 use super::*;
 use crate::engine::controlled::exhaustive::{self, Goal, SearchOptions};
 use crate::engine::controlled::machine::Setup;

@@ -14,7 +14,7 @@ use super::super::outcome::Context;
 use super::{Explored, MAX_STATES};
 use crate::engine::controlled::exhaustive::{self, Goal, SearchOptions};
 use crate::engine::controlled::machine::Setup;
-use crate::lifecycle::lint;
+use crate::lifecycle::has_one_lock_order;
 use crate::numbers::plural;
 use crate::oracle::Verdict;
 use crate::unbounded::{self, Abstract, AbstractStep};
@@ -31,8 +31,7 @@ pub(super) fn extend(explored: &mut Explored, setup: &mut Arc<Setup>, context: &
         return;
     }
     let ops = setup.ops().iter().flatten();
-    let found = unbounded::most_releases(ops)
-        .and_then(|releases| unbounded::search(&setup.scenario, releases, MAX_ABSTRACT));
+    let found = unbounded::search_ops(&setup.scenario, ops, MAX_ABSTRACT);
     let (verdict, states, why, path) = match found {
         Ok(Abstract::Proved { states }) => (Verdict::Proved, states, proved(setup), Vec::new()),
         Ok(Abstract::TooMany { states }) => {
@@ -121,14 +120,10 @@ fn larger(explored: &mut Explored, setup: &mut Arc<Setup>, context: &Context) ->
 
 /// What the proof says, and what it does not.
 fn proved(setup: &Setup) -> String {
-    let discipline = &setup.scenario.discipline;
-    let orders = lint(discipline)
-        .iter()
-        .any(|finding| finding.message.contains("two threads can deadlock"));
-    let deadlock = if orders {
-        "that no two wait for each other is shown within the case only"
-    } else {
+    let deadlock = if has_one_lock_order(&setup.scenario.discipline) {
         "locks are taken in one order everywhere, so that none wait for each other for good"
+    } else {
+        "that no two wait for each other is shown within the case only"
     };
     format!(
         "whatever the number of threads, operations and addresses, and wherever the allocator puts \

@@ -231,10 +231,11 @@ fn search_cell(plan: &Plan, args: &MatrixArgs, context: &Context) -> Result<Cell
         false => note,
     });
     let ops = setup.ops().iter().flatten();
-    let abstractly = unbounded::most_releases(ops)
-        .and_then(|releases| unbounded::search(&plan.scenario, releases, MAX_ABSTRACT));
-    let abstract_states = match abstractly {
-        Ok(Abstract::Proved { states }) if verdict == Verdict::Proved => Some(states),
+    let abstract_states = match verdict {
+        Verdict::Proved => match unbounded::search_ops(&plan.scenario, ops, MAX_ABSTRACT) {
+            Ok(Abstract::Proved { states }) => Some(states),
+            _ => None,
+        },
         _ => None,
     };
     let first = found

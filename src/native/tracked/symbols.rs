@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::log::Head;
 use super::put_text;
+use crate::scenario::{TomlFileError, toml_file};
 
 /// A function of the program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,22 +98,9 @@ pub(crate) struct GivenPlace {
 /// Why a file of symbols is of no use.
 #[derive(Debug, Error)]
 pub(crate) enum TruthSymbolsError {
-    /// It cannot be read.
-    #[error("{}: {error}", path.display())]
-    Unreadable {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// It is none.
-    #[error("{}: {error}", path.display())]
-    Malformed {
-        /// Which.
-        path: PathBuf,
-        /// Where and why.
-        error: Box<toml::de::Error>,
-    },
+    /// It cannot be read, or is none.
+    #[error(transparent)]
+    File(#[from] TomlFileError),
     /// It says what cannot be.
     #[error("{}: {symbol}: {why}", path.display())]
     Impossible {
@@ -144,15 +132,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<TruthSymbol>, TruthSymbolsError> {
     if !cfg!(target_arch = "x86_64") {
         return Err(TruthSymbolsError::NotHere);
     }
-    let text = std::fs::read_to_string(path).map_err(|error| TruthSymbolsError::Unreadable {
-        path: path.to_owned(),
-        error,
-    })?;
-    let file: SymbolsFile =
-        toml::from_str(&text).map_err(|error| TruthSymbolsError::Malformed {
-            path: path.to_owned(),
-            error: Box::new(error),
-        })?;
+    let text = toml_file::read(path)?;
+    let file: SymbolsFile = toml_file::parse(&path.display().to_string(), &text)?;
     let impossible = |symbol: &str, why| TruthSymbolsError::Impossible {
         path: path.to_owned(),
         symbol: symbol.to_owned(),
