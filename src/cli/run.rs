@@ -3,19 +3,17 @@
 pub(super) mod again;
 mod exhaustive;
 mod race_report;
+mod report;
 mod tracking;
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
 
 use super::args::parse_duration;
-use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::output::{self, OutputKind};
 use super::progress::Progress;
@@ -29,8 +27,8 @@ use crate::native::{
     Execution, Fleet, LaunchError, Launcher, RunPlan, RunReproducer, Search, SearchPlan,
     SearchState, Symbols, UserProgram,
 };
-use crate::numbers::{grouped, plural};
-use crate::oracle::Verdict;
+use crate::numbers::plural;
+use report::RunReport;
 
 const SCHEDULES: u64 = 1_000;
 const MAX_STEPS: u64 = 1_000_000;
@@ -342,292 +340,5 @@ impl Failed {
             repeats,
             minimum,
         })
-    }
-}
-
-struct RunReport<'a> {
-    args: &'a ProgramRunArgs,
-    program: &'a UserProgram,
-    found: &'a Search,
-    races: &'a RaceList,
-    failed: Option<&'a Failed>,
-    reproducer: Option<&'a Path>,
-    seed: u64,
-    strategy: RunStrategy,
-    elapsed: Duration,
-    interrupted: bool,
-}
-
-impl RunReport<'_> {
-    fn verdict(&self) -> (Verdict, Option<String>) {
-        let found = self.found;
-        if found.failures > 0 {
-            return (Verdict::Diverged, None);
-        }
-        if let (false, Some(exhausted)) = (self.interrupted, &found.exhausted) {
-            return exhausted.verdict();
-        }
-        let note = if self.interrupted {
-            Some("interrupted".to_owned())
-        } else if found.schedules == 0 {
-            let why = found.unusable_why.clone();
-            Some(why.unwrap_or_else(|| "the time was up before the first schedule".to_owned()))
-        } else if !found.complete {
-            Some("the time was up".to_owned())
-        } else if found.unusable > 0 {
-            let why = found.unusable_why.as_deref().unwrap_or_default();
-            Some(format!(
-                "{} came to no end of their own: {why}",
-                plural(found.unusable, "schedule")
-            ))
-        } else {
-            let tracked = found.tracked.as_ref();
-            tracked
-                .and_then(|tally| tracking::note(tally, found.schedules))
-                .or_else(|| {
-                    found.races.gave_up.map(|why| {
-                        format!(
-                            "data races were not looked for to the end: {why}; --data-races \
-                             ignore leaves them out"
-                        )
-                    })
-                })
-        };
-        let verdict = if note.is_some() {
-            Verdict::Inconclusive
-        } else {
-            Verdict::Clean
-        };
-        (verdict, note)
-    }
-
-    fn outcome(&self, context: &Context) -> CommandOutcome {
-        let (verdict, note) = self.verdict();
-        let (mut stdout, mut stderr) = (String::new(), String::new());
-        match context.format {
-            Format::Json => {
-                let _ = writeln!(stdout, "{}", self.json(verdict, note.as_deref()));
-            }
-            // What the program printed is all that stdout is to have.
-            Format::Human if self.args.pass_through || !self.strategy.is_controlled() => {
-                if !context.quiet || verdict != Verdict::Clean {
-                    stderr = self.text(verdict, note.as_deref());
-                }
-            }
-            Format::Human => stdout = self.text(verdict, note.as_deref()),
-        }
-        for warning in self.warnings() {
-            let _ = writeln!(stderr, "note: {warning}");
-        }
-        if let Some(path) = &self.args.save
-            && self.reproducer.is_none()
-        {
-            let path = path.display();
-            let _ = writeln!(stderr, "note: nothing failed, so {path} was not written");
-        }
-        CommandOutcome {
-            stdout,
-            stderr,
-            exit_code: self.exit_code(verdict),
-        }
-    }
-
-    /// 0 also where a weak check was all that was asked for, and found nothing.
-    fn exit_code(&self, verdict: Verdict) -> u8 {
-        let found = self.found;
-        let tracked = found.tracked.as_ref();
-        let weak_only = verdict == Verdict::Inconclusive
-            && !self.interrupted
-            && found.complete
-            && found.unusable == 0
-            && tracked.is_some_and(|tally| tally.incomplete == 0 && tally.weak > 0);
-        match weak_only {
-            true => ExitStatus::Holds.code(),
-            false => ExitStatus::of(verdict).code(),
-        }
-    }
-
-    fn warnings(&self) -> Vec<String> {
-        let mut warnings = self.program.warnings.clone();
-        let found = self.found;
-        if self.strategy.is_controlled() && found.schedules > 0 && found.threads < 2 {
-            warnings.push("it had one thread only: there was nothing to schedule".to_owned());
-        }
-        if found.children > 0 {
-            warnings.push(format!(
-                "it started processes ({}): they were not controlled",
-                grouped(found.children)
-            ));
-        }
-        if found.swept > 0 {
-            warnings.push(format!(
-                "it left processes behind ({}): they were ended",
-                grouped(found.swept)
-            ));
-        }
-        if let Some(why) = found.races.gave_up.filter(|_| found.failures > 0) {
-            warnings.push(format!("data races were not looked for to the end: {why}"));
-        }
-        if let Some(tally) = found.tracked.as_ref().filter(|_| found.failures > 0)
-            && let Some(note) = tracking::note(tally, found.schedules)
-        {
-            warnings.push(note);
-        }
-        if found.outside > 0 {
-            warnings.push(format!(
-                "{} were left to the system (waiting for processes or signals): what came between \
-                 is not part of the schedule",
-                plural(found.outside, "call")
-            ));
-        }
-        warnings
-    }
-
-    fn json(&self, verdict: Verdict, note: Option<&str>) -> serde_json::Value {
-        let found = self.found;
-        let failure = found
-            .failed
-            .as_ref()
-            .and_then(|(_, execution)| execution.failure.as_ref());
-        let shown = self.failed.map(|failed| &failed.shown);
-        let mut value = json!({
-            "verdict": verdict,
-            "note": note,
-            "program": self.program.path,
-            "strategy": self.strategy.name(),
-            "schedules": found.schedules,
-            "failures": found.failures,
-            "unusable": found.unusable,
-            "steps": found.steps,
-            "threads": found.threads,
-            "failure": failure.map(|failure| json!({
-                "kind": failure.kind,
-                "summary": failure.summary,
-                "thread": failure.thread,
-                "schedule": found.failed.as_ref().map(|(plan, _)| plan.index),
-                "strategy": found.failed.as_ref().map(|(plan, _)| plan.strategy.name()),
-            })),
-            "data_races": race_report::json(self.races),
-            "distinct_data_races": self.races.count(),
-            "preemptions": shown.map(|shown| shown.preempted.len()),
-            "repeats": self.failed.map(|failed| failed.repeats),
-            "accesses": found.accesses,
-            "children": found.children,
-            "outside": found.outside,
-            "elapsed_s": self.elapsed.as_secs_f64(),
-            "seed": self.seed,
-            "reproducer": self.reproducer,
-            "exhaustive": found.exhausted.as_ref().map(exhaustive::json),
-            "minimum": self.failed.and_then(|failed| failed.minimum.as_ref()).map(exhaustive::minimum_json),
-        });
-        let tracked = found.tracked.as_ref().map(tracking::json);
-        if let (Some(object), Some(Value::Object(more))) = (value.as_object_mut(), tracked) {
-            object.extend(more);
-        }
-        value
-    }
-
-    fn text(&self, verdict: Verdict, note: Option<&str>) -> String {
-        let found = self.found;
-        let mut text = String::new();
-        let rate = found.schedules as f64 / found.elapsed.as_secs_f64().max(1e-6);
-        let drawn = format!(
-            "{} {} (seed {}), {}, at most {} of {}, in {:.1} s ({} a second)",
-            plural(found.schedules, "schedule"),
-            match self.strategy {
-                RunStrategy::Exhaustive => "run one after another".to_owned(),
-                strategy => format!("drawn by {}", strategy.name()),
-            },
-            self.seed,
-            plural(found.steps, "step"),
-            plural(found.longest, "step"),
-            plural(found.threads.into(), "thread"),
-            found.elapsed.as_secs_f64(),
-            grouped(rate as u64),
-        );
-        match (verdict, &found.failed) {
-            (Verdict::Diverged, Some((plan, execution))) => {
-                let failure = execution.failure.as_ref();
-                let (kind, summary) = failure.map_or(("failure", ""), |failure| {
-                    (failure.kind.name(), failure.summary.as_str())
-                });
-                let _ = writeln!(text, "{kind}: {summary}");
-                let _ = writeln!(
-                    text,
-                    "  in schedule {}{}; {} failed of {drawn}",
-                    plan.index,
-                    self.made_by(plan),
-                    found.failures
-                );
-            }
-            (Verdict::Proved, _) => text.push_str(&exhaustive::proved(found, &drawn)),
-            (Verdict::Inconclusive, _) => {
-                let _ = writeln!(text, "inconclusive: {}", note.unwrap_or_default());
-                let _ = writeln!(text, "  nothing failed in {drawn}");
-            }
-            _ => {
-                let _ = writeln!(text, "clean: nothing failed in {drawn}");
-            }
-        }
-        if let Some(tally) = &found.tracked {
-            text.push_str(&tracking::text(tally));
-        }
-        if let Some(failed) = self.failed {
-            self.write_failed(&mut text, failed);
-        }
-        let shown = self.failed.and_then(|failed| failed.shown.race.as_ref());
-        race_report::write_others(&mut text, self.races, shown);
-        text
-    }
-
-    /// Where strategies take turns: whose turn it was.
-    fn made_by(&self, plan: &RunPlan) -> String {
-        if plan.strategy.name() == self.strategy.name() {
-            String::new()
-        } else {
-            format!(" by {}", plan.strategy.name())
-        }
-    }
-
-    fn write_failed(&self, text: &mut String, failed: &Failed) {
-        let (before, after) = (
-            failed.minimised.preemptions_before,
-            failed.shown.preempted.len(),
-        );
-        if before > after {
-            let _ = writeln!(
-                text,
-                "  shrunk from {} to {after} ({} tried); no single one of them can be left out",
-                plural(before as u64, "preemption"),
-                plural(failed.minimised.tried, "schedule")
-            );
-        }
-        if let Some(minimum) = &failed.minimum {
-            text.push_str(&exhaustive::minimum(minimum, after as u64));
-        }
-        if !failed.repeats {
-            let _ = writeln!(
-                text,
-                "  run again it did not come to the same: something in it is not controlled"
-            );
-        }
-        text.push_str(&failed.story);
-        for (name, said) in [
-            ("stdout", &failed.shown.stdout),
-            ("stderr", &failed.shown.stderr),
-        ] {
-            let lines: Vec<&str> = said.lines().collect();
-            if lines.is_empty() {
-                continue;
-            }
-            let _ = writeln!(text, "\nThe end of its {name}:");
-            for line in &lines[lines.len().saturating_sub(8)..] {
-                let _ = writeln!(text, "  {line}");
-            }
-        }
-        if let Some(path) = self.reproducer {
-            let path = path.display();
-            let _ = writeln!(text, "\nTo see it again: heisenbed replay {path}");
-        }
     }
 }

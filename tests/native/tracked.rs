@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::programs::{Ran, Row, binary, folder, path, plain, rows, run};
+use super::programs::{Ran, Row, binary, folder, instrumented, path, plain, rows, run};
 
 /// The options that a program needs.
 fn options(row: &Row) -> Vec<&'static str> {
@@ -421,4 +421,16 @@ fn a_function_that_cannot_be_seen_is_named_and_nobody_is_accused() {
     std::fs::write(&file, "[[symbol]]\ndoes = 3\n").unwrap();
     let ran = tracked(&options, &[], &[right.to_str().unwrap()]);
     assert_eq!(ran.code, 2, "{}", ran.json);
+}
+
+#[test]
+fn all_schedules_prove_nothing_of_messages_that_were_never_sent() {
+    let program = path(instrumented(), "deadlock-fixed");
+    let proved = run(&["--strategy", "exhaustive"], &[&program]);
+    assert_eq!(proved.json["verdict"], "proved", "{}", proved.json);
+    let tracked = run(&["--strategy", "exhaustive", "--tracking"], &[&program]);
+    let verdict = (tracked.code, &tracked.json["verdict"]);
+    assert_eq!(verdict, (3, &"inconclusive".into()), "{}", tracked.json);
+    let note = tracked.json["note"].to_string();
+    assert!(note.contains("never connected"), "{note}");
 }
