@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Builds every fuzz target and runs each from its seeds for a number of executions: fuzz/smoke.sh [EXECUTIONS]
+# The inputs that it makes follow from SEED (1): a gate is to say the same of the same commit; other numbers look elsewhere.
 # Prints a row a target: seeds, edges that the seeds cover of all that are instrumented, executions, executions a second. Ends with 1 where an input
 # fails; its path is printed, `heisenbed fuzz decode TARGET FILE` says what it is, and a copy in corpus/fuzz/TARGET/ makes it a regression test.
 # With nightly Rust where there is one, and the address sanitizer; else, and with SANITIZER=none, with any Rust. Needs cargo-fuzz
@@ -27,7 +28,7 @@ for target in $(cargo fuzz list); do
     mkdir -p "$found/$target" "fuzz/artifacts/$target"
     log=$found/$target.log
     if ! "$built/$triple/release/$target" "$found/$target" "corpus/fuzz/$target" \
-        -runs="$executions" -max_total_time=60 -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 \
+        -seed="${SEED:-1}" -runs="$executions" -max_total_time=60 -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 \
         -artifact_prefix="fuzz/artifacts/$target/" >"$log" 2>&1; then
         failed=1
         tail -n 40 "$log" >&2

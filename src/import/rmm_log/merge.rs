@@ -85,6 +85,10 @@ impl<R: BufRead> MergedFile<R> {
             // It stays one that is too long.
             ReadLine::Overlong => self.line.push(b'.'),
             ReadLine::Whole { .. } => {
+                if parser.marked(&self.line).is_some() {
+                    // A line of the file's own, and no mark of ours: it stays one of no form.
+                    self.line.push(b'.');
+                }
                 parser.current = index;
                 if let Ok(ParsedLine::Record(_, AllocationRecord { at_ns, .. })) =
                     parser.parse(&self.line, 0)
