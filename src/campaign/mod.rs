@@ -41,7 +41,7 @@ use thiserror::Error;
 
 use crate::corpus::ReproducerError;
 use crate::engine::controlled::machine::SetupError;
-use crate::scenario::ScenarioError;
+use crate::scenario::{ScenarioError, TomlFileError};
 
 pub(crate) use plan::Parameters;
 pub(crate) use shard::Shard;
@@ -82,6 +82,9 @@ pub(crate) enum CampaignError {
         /// What differs.
         differs: String,
     },
+    /// A file of TOML says nothing.
+    #[error(transparent)]
+    Toml(#[from] TomlFileError),
     /// A scenario is wrong.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),

@@ -31,6 +31,7 @@ use crate::native::{
     Execution, Fleet, LaunchError, RunPlan, RunReproducer, Search, SearchPlan, Symbols, UserProgram,
 };
 use crate::numbers::plural;
+use crate::scenario::toml_file;
 
 use super::CampaignError;
 use super::record::CauseRecord;
@@ -88,9 +89,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<CampaignProgram>, CampaignError> {
         path: file.clone(),
         problem,
     };
-    let text = std::fs::read_to_string(path).map_err(CampaignError::io(path))?;
-    let rows: ProgramsFile =
-        toml::from_str(&text).map_err(|error| wrong(error.to_string().trim().to_owned()))?;
+    let rows: ProgramsFile = toml_file::parse(&file, &toml_file::read(path)?)?;
     let mut all: Vec<CampaignProgram> = Vec::new();
     for row in rows.program {
         let program = row.resolve(path).map_err(&wrong)?;

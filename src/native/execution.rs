@@ -1,9 +1,9 @@
 //! One execution of a program: what was done, and how it ended.
 
 use std::fmt;
+use std::str::FromStr;
 
 use heisenbed_runtime::protocol::{KINDS, outcome};
-use serde::{Deserialize, Serialize};
 
 use super::page::PageResult;
 use super::races::{AccusedRace, RacePlan, SeenRaces};
@@ -78,20 +78,7 @@ pub(crate) struct Failure {
 }
 
 /// Kinds of failures of a program.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    clap::ValueEnum,
-)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum FailureKind {
     /// A signal ended it.
     Crash,
@@ -99,34 +86,14 @@ pub(crate) enum FailureKind {
     Abort,
     /// It exited with another status than 0.
     ExitStatus,
-    /// Nobody could go on.
-    Deadlock,
     /// It came to no end.
     Livelock,
     /// Two accesses to the same memory, one of them a write, that nothing orders.
     DataRace,
     /// A lock was unlocked or destroyed by who must not.
     LockMisuse,
-    /// The tracking server was told to free what it does not know.
-    UnknownFree,
-    /// It was told of an allocation of what it takes for live.
-    DuplicateAlloc,
-    /// It has the size, type or owner of an earlier buffer.
-    StaleMetadata,
-    /// It shows a buffer that is gone.
-    PhantomLive,
-    /// It does not show a live buffer.
-    MissingLive,
-    /// It was told of another device or memory.
-    Misattributed,
-    /// A message was never sent.
-    LostMessage,
-    /// Messages were written into each other.
-    TornFrame,
-    /// The allocator was given back what it had not handed out.
-    DoubleFree,
-    /// A lock table was indexed beyond its end.
-    LockOutOfBounds,
+    /// Nobody could go on, or what the oracle found in its tracking messages.
+    Diverged(Kind),
 }
 
 impl Execution {
@@ -157,43 +124,29 @@ impl Execution {
 }
 
 impl FailureKind {
+    /// Nobody could go on.
+    pub(crate) const DEADLOCK: FailureKind = FailureKind::Diverged(Kind::Deadlock);
+
+    /// Those that no tracking message shows.
+    const OF_THE_PROGRAM: [FailureKind; 6] = [
+        FailureKind::Crash,
+        FailureKind::Abort,
+        FailureKind::ExitStatus,
+        FailureKind::Livelock,
+        FailureKind::DataRace,
+        FailureKind::LockMisuse,
+    ];
+
     /// As it is written everywhere.
     pub(crate) fn name(self) -> &'static str {
         match self {
             FailureKind::Crash => "crash",
             FailureKind::Abort => "abort",
             FailureKind::ExitStatus => "exit-status",
-            FailureKind::Deadlock => "deadlock",
             FailureKind::Livelock => "livelock",
             FailureKind::DataRace => "data-race",
             FailureKind::LockMisuse => "lock-misuse",
-            FailureKind::UnknownFree => Kind::UnknownFree.name(),
-            FailureKind::DuplicateAlloc => Kind::DuplicateAlloc.name(),
-            FailureKind::StaleMetadata => Kind::StaleMetadata.name(),
-            FailureKind::PhantomLive => Kind::PhantomLive.name(),
-            FailureKind::MissingLive => Kind::MissingLive.name(),
-            FailureKind::Misattributed => Kind::Misattributed.name(),
-            FailureKind::LostMessage => Kind::LostMessage.name(),
-            FailureKind::TornFrame => Kind::TornFrame.name(),
-            FailureKind::DoubleFree => Kind::DoubleFree.name(),
-            FailureKind::LockOutOfBounds => Kind::LockOutOfBounds.name(),
-        }
-    }
-
-    /// Of a program in which the oracle found this.
-    fn of(kind: Kind) -> FailureKind {
-        match kind {
-            Kind::UnknownFree => FailureKind::UnknownFree,
-            Kind::DuplicateAlloc => FailureKind::DuplicateAlloc,
-            Kind::StaleMetadata => FailureKind::StaleMetadata,
-            Kind::PhantomLive => FailureKind::PhantomLive,
-            Kind::MissingLive => FailureKind::MissingLive,
-            Kind::Misattributed => FailureKind::Misattributed,
-            Kind::LostMessage => FailureKind::LostMessage,
-            Kind::TornFrame => FailureKind::TornFrame,
-            Kind::DoubleFree => FailureKind::DoubleFree,
-            Kind::Deadlock => FailureKind::Deadlock,
-            Kind::LockOutOfBounds => FailureKind::LockOutOfBounds,
+            FailureKind::Diverged(kind) => kind.name(),
         }
     }
 }
@@ -203,6 +156,19 @@ impl fmt::Display for FailureKind {
         f.write_str(self.name())
     }
 }
+
+impl FromStr for FailureKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<FailureKind, String> {
+        let found = Kind::ALL.map(FailureKind::Diverged);
+        let mut all = FailureKind::OF_THE_PROGRAM.into_iter().chain(found);
+        all.find(|kind| kind.name() == text)
+            .ok_or_else(|| format!("{text:?} is no kind of failure"))
+    }
+}
+
+serde_as_text!(FailureKind);
 
 /// A thread that waits, or is about to do something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -286,7 +252,7 @@ pub(super) fn divergence_of(found: &TrafficReport) -> Option<Failure> {
         }
     }
     Some(Failure {
-        kind: FailureKind::of(kind),
+        kind: FailureKind::Diverged(kind),
         summary,
         thread: first.and_then(|first| first.thread).map(u32::from),
         waits: Vec::new(),
@@ -317,7 +283,7 @@ pub(super) fn failure_of(
         let limit = humantime::format_duration(limit);
         return if page.waits_outside {
             failure(
-                FailureKind::Deadlock,
+                FailureKind::DEADLOCK,
                 format!("everybody waits, and nothing came from outside for {limit}"),
             )
         } else {
@@ -328,7 +294,7 @@ pub(super) fn failure_of(
         };
     }
     match page.outcome {
-        outcome::DEADLOCK => failure(FailureKind::Deadlock, deadlock_summary(&page.waits)),
+        outcome::DEADLOCK => failure(FailureKind::DEADLOCK, deadlock_summary(&page.waits)),
         outcome::LIVELOCK => failure(
             FailureKind::Livelock,
             format!("no end within {} steps", page.steps),

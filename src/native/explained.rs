@@ -246,7 +246,7 @@ impl<'a> Explained<'a> {
     }
 
     fn write_waits(&self, text: &mut String, failure: &Failure) {
-        if failure.kind != FailureKind::Deadlock && failure.kind != FailureKind::LockMisuse {
+        if failure.kind != FailureKind::DEADLOCK && failure.kind != FailureKind::LockMisuse {
             return;
         }
         let _ = writeln!(text);
