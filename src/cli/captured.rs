@@ -76,8 +76,12 @@ pub(super) fn json(account: &CaptureAccount) -> Value {
 
 fn words(trouble: &CaptureTrouble) -> String {
     match trouble {
-        CaptureTrouble::Skipped { bytes } => format!(
+        CaptureTrouble::Skipped { bytes, offset: 0 } => format!(
             "the first {} bytes are no whole frame and were passed over",
+            grouped(*bytes)
+        ),
+        CaptureTrouble::Skipped { bytes, offset } => format!(
+            "byte {offset}: {} bytes are no whole frame and were passed over",
             grouped(*bytes)
         ),
         CaptureTrouble::UnknownFrame { kind, offset } => {

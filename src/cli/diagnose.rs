@@ -159,7 +159,7 @@ fn diagnose_trace(trace: &TraceFile, context: &Context) -> Result<Diagnosed, Str
             diagnosis: diagnosed.diagnosis.held_against(&exact),
             ..diagnosed
         }
-        .looked_at_again(|| exact));
+        .looked_at_again(|| exact.divergences));
     }
     Ok(diagnosed.looked_at_again(|| second_look::of_trace(trace)))
 }

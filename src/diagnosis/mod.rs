@@ -44,6 +44,7 @@ mod suspect;
 pub use addresses::{MAX_ADDRESSES, SETTLED_WINDOW};
 pub use diagnoser::Diagnoser;
 pub use facts::Circumstances;
+pub(crate) use outcome::KnownTruth;
 pub use outcome::{CONFIDENT, Diagnosis, PROBABLE};
 pub use sightings::{MAX_SIGHTINGS, Sighting};
 pub use suspect::{Cause, Exhibit, Suspect};

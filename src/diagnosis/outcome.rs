@@ -41,6 +41,17 @@ pub struct Diagnosis {
     pub notes: Vec<String>,
 }
 
+/// What is known of a run whose allocators were recorded, too.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KnownTruth {
+    /// What an exact check found.
+    pub(crate) divergences: BTreeMap<Kind, u64>,
+    /// Buffers that the allocators handed out.
+    pub(crate) allocations: u64,
+    /// ALLOCs that were sent.
+    pub(crate) announced: u64,
+}
+
 impl Diagnosis {
     /// The first cause, where it is named.
     pub fn named(&self) -> Option<&Suspect> {
@@ -63,11 +74,11 @@ impl Diagnosis {
         if near.len() > 1 { near } else { Vec::new() }
     }
 
-    /// The same, held against what an exact check found of the run: a cause that this contradicts
-    /// is mentioned only, and a note says why.
-    pub(crate) fn held_against(mut self, found: &BTreeMap<Kind, u64>) -> Diagnosis {
+    /// The same, held against the run's own record: a cause that this contradicts is mentioned
+    /// only, and a note says why.
+    pub(crate) fn held_against(mut self, truth: &KnownTruth) -> Diagnosis {
         for suspect in self.causes.iter_mut().filter(|it| it.score > DOUBTFUL) {
-            if let Some(why) = suspect.cause.contradiction(found) {
+            if let Some(why) = suspect.cause.contradiction(truth) {
                 suspect.score = DOUBTFUL;
                 let cause = suspect.cause.name();
                 self.notes.push(format!(

@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
+use super::outcome::KnownTruth;
 use super::sightings::Sighting;
-use crate::numbers::grouped;
+use crate::numbers::{grouped, plural};
 use crate::oracle::Kind;
 use crate::tracking::entry::Class;
 
@@ -69,18 +68,28 @@ impl Cause {
         }
     }
 
-    /// What an exact check found, of a run whose truth is known, and this cause does not leave; or
-    /// what it would leave, and the check did not find.
-    pub(super) fn contradiction(self, found: &BTreeMap<Kind, u64>) -> Option<String> {
+    /// What is known of a run whose truth was recorded, and this cause does not leave; or what it
+    /// would leave, and nobody found.
+    pub(super) fn contradiction(self, truth: &KnownTruth) -> Option<String> {
+        let found = &truth.divergences;
+        let of_lives = matches!(
+            self,
+            Cause::Reordering | Cause::Loss | Cause::LateAttach | Cause::PidReuse
+        );
+        if of_lives && truth.announced > truth.allocations {
+            return Some(format!(
+                "{} were sent for {} that the allocators handed out",
+                plural(truth.announced, "ALLOC"),
+                plural(truth.allocations, "buffer"),
+            ));
+        }
         let has = |kind: &Kind| found.contains_key(kind);
         let lacks_losses = !has(&Kind::LostMessage) && !has(&Kind::TornFrame);
         if self == Cause::Loss && lacks_losses && !found.is_empty() {
             return Some("each message that was sent has come".to_owned());
         }
         let foreign: &[Kind] = match self {
-            Cause::Reordering | Cause::Loss | Cause::LateAttach | Cause::PidReuse => {
-                &[Kind::DoubleFree, Kind::Deadlock, Kind::LockOutOfBounds]
-            }
+            _ if of_lives => &[Kind::DoubleFree, Kind::Deadlock, Kind::LockOutOfBounds],
             Cause::DoubleRelease => &[Kind::PhantomLive, Kind::Deadlock, Kind::LockOutOfBounds],
             _ => &[Kind::Deadlock, Kind::LockOutOfBounds],
         };

@@ -18,6 +18,8 @@ pub(crate) const ENOUGH_BYTES: usize = detect::ENOUGH_BYTES + MAX_DAMAGED_BYTES;
 pub(crate) struct FirstFrame {
     /// Bytes before it.
     pub(crate) offset: usize,
+    /// The first of them that are whole frames of that layout, too: the damage comes after them.
+    pub(crate) sound: usize,
     /// The layout that the stream goes on in.
     pub(crate) layout: Layout,
 }
@@ -50,10 +52,27 @@ pub(crate) fn first_frame(bytes: &[u8], layout: Option<Layout>) -> Option<FirstF
         // Of layouts that fit as well, the longest frames: shorter ones fit by accident where the
         // rest of a frame is zero.
         if let Some((_, layout)) = fits.max_by_key(|(fit, layout)| (*fit, layout.frame_bytes())) {
-            return Some(FirstFrame { offset, layout });
+            let sound = sound_bytes(&bytes[..offset], layout);
+            return Some(FirstFrame {
+                offset,
+                sound,
+                layout,
+            });
         }
     }
     None
+}
+
+/// Bytes of the whole frames at the start. One may look like a frame by accident: two do not.
+fn sound_bytes(bytes: &[u8], layout: Layout) -> usize {
+    let frames = bytes.chunks_exact(layout.frame_bytes());
+    let sound = frames
+        .take_while(|frame| detect::looks_sent(frame, layout, true))
+        .count();
+    if sound < 2 {
+        return 0;
+    }
+    sound * layout.frame_bytes()
 }
 
 #[cfg(test)]
@@ -92,11 +111,26 @@ mod tests {
                 let found = first_frame(&stream[cut..], None).expect("there are frames");
                 let expected = if cut == 0 { 0 } else { size - cut };
                 assert_eq!(
-                    (found.layout, found.offset),
-                    (layout, expected),
+                    (found.layout, found.offset, found.sound),
+                    (layout, expected, 0),
                     "cut at {cut}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn frames_before_a_shift_are_sound() {
+        for layout in Layout::LEGACY {
+            let mut stream = stream(layout);
+            let sound = 3 * layout.frame_bytes();
+            stream.drain(sound..sound + 5);
+            let found = first_frame(&stream, None).expect("there are frames");
+            let expected = 4 * layout.frame_bytes() - 5;
+            assert_eq!(
+                (found.layout, found.offset, found.sound),
+                (layout, expected, sound)
+            );
         }
     }
 

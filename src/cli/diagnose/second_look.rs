@@ -8,26 +8,46 @@ use std::collections::BTreeMap;
 use std::io::BufRead;
 
 use super::super::check;
+use crate::diagnosis::KnownTruth;
 use crate::import::accounting::Accounting;
 use crate::import::server_log::ServerLogReader;
 use crate::oracle::allocation_check::AllocationReport;
 use crate::oracle::check::check_trace;
 use crate::oracle::message_check::MessageCheck;
 use crate::oracle::{Kind, Report, Strength, Verdict};
+use crate::trace::event::Event;
 use crate::trace::file::{Header, ImportFormat, TraceFile};
+use crate::trace::merge::Merge;
 use crate::trace::text::TextReader;
+use crate::tracking::sent::SentKind;
 
 /// Divergences by their kind.
 pub(super) type Divergences = BTreeMap<Kind, u64>;
 
 /// Of a run whose truth and whose server were recorded, to their ends; `None` of others.
-pub(super) fn exact(trace: &TraceFile) -> Option<Divergences> {
+pub(super) fn exact(trace: &TraceFile) -> Option<KnownTruth> {
     let Header::Run(header) = trace.header() else {
         return None;
     };
     let report = check_trace(trace, |_| ()).ok()?;
     let is_exact = header.server_recorded && report.strength == Strength::Exact;
-    is_exact.then_some(report.divergences)
+    let mut truth = KnownTruth {
+        divergences: report.divergences,
+        ..KnownTruth::default()
+    };
+    let mut merge = Merge::new(trace, header);
+    while let Some(merged) = merge.next_in_place() {
+        match &merged.event {
+            Event::Alloc { .. } => truth.allocations += 1,
+            Event::Send {
+                kind: SentKind::Alloc,
+                chunk: 0,
+                ..
+            } => truth.announced += 1,
+            _ => (),
+        }
+    }
+    is_exact.then_some(truth)
 }
 
 /// Of a recorded run, or of a server's log that was imported; nothing of other traces.

@@ -28,7 +28,7 @@ pub(crate) struct CaptureAccount {
     pub(crate) table_requests: u64,
     /// Frames that are no message.
     pub(crate) unknown_frames: u64,
-    /// Bytes before the first frame, of streams whose start is damaged.
+    /// Bytes before the first frame, and in streams whose start is damaged.
     pub(crate) skipped_bytes: u64,
     /// Of those: in streams where it was more than the rest of one frame: messages are lost.
     pub(crate) lost_bytes: u64,
@@ -53,8 +53,7 @@ impl CaptureAccount {
             (self.lost_bytes > 0).then(|| {
                 let bytes = grouped(self.lost_bytes);
                 format!(
-                    "{bytes} bytes before the first message were passed over: what they say is not \
-                     known"
+                    "{bytes} bytes at the start were passed over: what they say is not known"
                 )
             })
         };
@@ -71,10 +70,12 @@ impl CaptureAccount {
 /// Bytes that are no message. Offsets count the bytes of the connection to the server, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CaptureTrouble {
-    /// The stream began within a frame.
+    /// The stream began within a frame, or is damaged near its start.
     Skipped {
         /// So many bytes were passed over.
         bytes: u64,
+        /// Where they begin.
+        offset: u64,
     },
     /// A frame of a type that is no message's.
     UnknownFrame {
@@ -224,24 +225,22 @@ impl Reading<'_> {
         let Some(start) = stream.start.take() else {
             return;
         };
-        let found = resync::first_frame(&start, self.header.layout);
-        let skipped = found.map_or(0, |found| found.offset);
-        if let Some(found) = found.filter(|found| found.offset > 0) {
-            stream.decoder = decoder(Some(found.layout));
-            self.trouble(
-                conn,
-                CaptureTrouble::Skipped {
-                    bytes: skipped as u64,
-                },
-            );
-            self.account.skipped_bytes += skipped as u64;
-            // Less is the rest of a frame that began before the capture.
-            if skipped >= found.layout.frame_bytes() {
-                self.account.lost_bytes += skipped as u64;
-            }
-            stream.offset = skipped as u64;
+        let Some(found) = resync::first_frame(&start, self.header.layout)
+            .filter(|found| found.offset > 0)
+        else {
+            return self.cut(conn, stream, at_ns, &start, sink);
+        };
+        stream.decoder = decoder(Some(found.layout));
+        self.cut(conn, stream, at_ns, &start[..found.sound], sink);
+        let (offset, bytes) = (found.sound as u64, (found.offset - found.sound) as u64);
+        self.trouble(conn, CaptureTrouble::Skipped { bytes, offset });
+        self.account.skipped_bytes += bytes;
+        // At the start, less than a frame is the rest of one that began before the capture.
+        if found.sound > 0 || found.offset >= found.layout.frame_bytes() {
+            self.account.lost_bytes += bytes;
         }
-        self.cut(conn, stream, at_ns, &start[skipped..], sink);
+        stream.offset = found.offset as u64;
+        self.cut(conn, stream, at_ns, &start[found.offset..], sink);
     }
 
     fn cut(
