@@ -6,6 +6,7 @@
 //! turns, rates are per second of CPU time, and the figures are medians, so that a busy machine
 //! disturbs both alike. Nothing here fails: a missed target is printed as missed.
 
+mod any;
 #[path = "../common/clock.rs"]
 mod clock;
 mod loom_model;
@@ -21,11 +22,12 @@ mod verdicts;
 
 use row::Bench;
 
-const BENCHES: [Bench; 4] = [
+const BENCHES: [Bench; 5] = [
     ("random-walk", speed::random_walk),
     ("exhaustive", proofs::exhaustive),
     ("depth-first", proofs::beside_peers),
     ("verdicts", verdicts::agreement),
+    ("random-disciplines", any::random_disciplines),
 ];
 
 fn main() {

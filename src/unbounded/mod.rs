@@ -12,7 +12,8 @@
 //! - A buffer at the address is a [`Life`](life::Life): where its allocation and each of its
 //!   releases stand, its status, whether it is visible. Any thread may begin an allocation at any
 //!   time, and a release of any buffer that is visible and has one to come. So it does not matter
-//!   which thread does what.
+//!   which thread does what. Where only the thread that allocated a buffer releases it, a release
+//!   begins when its allocation has ended, one after the other ([`usage`]).
 //! - WatchedAddress that are alike are counted: none, one, many. *Many* stands for any number above
 //!   one, so that there are finitely many states, and each state of a run is among them.
 //!
@@ -31,7 +32,10 @@ mod tests;
 
 use thiserror::Error;
 
+mod usage;
+
 pub use search::{Abstract, AbstractStep, search_ops};
+pub(crate) use usage::owners_release;
 
 use crate::lifecycle::MicroStep;
 

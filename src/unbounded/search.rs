@@ -6,8 +6,9 @@ use std::fmt;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-use super::life::{IDLE, Life, MAX_RELEASES, WatchedAddress, Whereabouts};
+use super::life::{IDLE, Life, WatchedAddress, Whereabouts};
 use super::program::{AbstractAction, Programs, SteppedProgram, covered};
+use super::usage::Usage;
 use super::{NotCovered, life, program};
 use crate::device::Status;
 use crate::lifecycle::{Discipline, MicroStep, ProgramKind, Severity, lint};
@@ -61,40 +62,20 @@ impl fmt::Display for AbstractStep {
     }
 }
 
-/// Searches `scenario`'s discipline as its threads' operations `ops` use it: with as many releases
-/// of a buffer as one of them has. For at most `max_states` states.
-pub fn search_ops<'a>(
+/// Searches `scenario`'s discipline as the operations of its threads use it: with as many releases
+/// of a buffer as one of them has, and by whom. For at most `max_states` states.
+pub fn search_ops(
     scenario: &Scenario,
-    ops: impl Iterator<Item = &'a Op>,
+    threads: &[Box<[Op]>],
     max_states: u64,
 ) -> Result<Abstract, NotCovered> {
-    search(scenario, most_releases(ops)?, max_states)
+    search(scenario, Usage::of(threads)?, max_states)
 }
 
-/// How often one buffer is released in `ops`, at the most.
-fn most_releases<'a>(ops: impl Iterator<Item = &'a Op>) -> Result<u8, NotCovered> {
-    let mut most = 1;
-    for op in ops {
-        match op {
-            Op::Allocate { request, .. } if usize::from(request.releases) > MAX_RELEASES => {
-                return Err(NotCovered::Operation(
-                    "a buffer that is released more than twice",
-                ));
-            }
-            Op::Allocate { request, .. } => most = most.max(request.releases),
-            Op::Release { .. } | Op::AwaitOthers => {}
-            Op::Close { .. } => return Err(NotCovered::Operation("closing a device")),
-            Op::Throw => return Err(NotCovered::Operation("a thread that ends by an exception")),
-        }
-    }
-    Ok(most)
-}
-
-/// Searches `scenario`'s discipline, with `releases` of each buffer (at most 2), for at most
-/// `max_states` states.
+/// Searches `scenario`'s discipline for buffers that are used so, for at most `max_states` states.
 pub(super) fn search(
     scenario: &Scenario,
-    releases: u8,
+    usage: Usage,
     max_states: u64,
 ) -> Result<Abstract, NotCovered> {
     covered(scenario)?;
@@ -106,7 +87,7 @@ pub(super) fn search(
     let search = Search {
         programs: Programs::of(discipline)?,
         discipline,
-        releases: releases.min(MAX_RELEASES as u8),
+        usage,
         beginnings: Vec::new(),
     };
     Ok(search.with_beginnings().run(max_states))
@@ -115,7 +96,7 @@ pub(super) fn search(
 struct Search<'a> {
     programs: Programs,
     discipline: &'a Discipline,
-    releases: u8,
+    usage: Usage,
     /// WatchedAddress that may begin at any time: before each step up to `alloc` at which nothing
     /// is held.
     beginnings: Vec<Life>,
@@ -135,7 +116,7 @@ impl Search<'_> {
         let mut status = Status::Dead;
         for (at, action) in allocate.steps.iter().enumerate() {
             if allocate.held[at] == 0 {
-                let life = Life::beginning(at as u8, status, self.releases);
+                let life = Life::beginning(at as u8, status, self.usage.releases);
                 self.beginnings.push(life);
             }
             match action {
@@ -201,7 +182,7 @@ impl Search<'_> {
                     self.take_release(lives, &without, *life, place, &mut found);
                 }
             }
-            if life.published && life.to_come > 0 {
+            if life.to_come > 0 && self.may_be_released(life) {
                 let mut begun = *life;
                 let place = begun.releases.iter().position(|at| *at == IDLE);
                 if let Some(place) = place {
@@ -212,6 +193,15 @@ impl Search<'_> {
             }
         }
         found
+    }
+
+    /// Whether a release of it may begin.
+    fn may_be_released(&self, life: &Life) -> bool {
+        match self.usage.by_owner {
+            // Its thread is through with the allocation, and with the release before.
+            true => life.is_idle(),
+            false => life.published,
+        }
     }
 
     fn take_allocate(

@@ -30,8 +30,7 @@ pub(super) fn extend(explored: &mut Explored, setup: &mut Arc<Setup>, context: &
         explored.more["threads_any"] = json!({ "verdict": explored.summary.verdict });
         return;
     }
-    let ops = setup.ops().iter().flatten();
-    let found = unbounded::search_ops(&setup.scenario, ops, MAX_ABSTRACT);
+    let found = unbounded::search_ops(&setup.scenario, setup.ops(), MAX_ABSTRACT);
     let (verdict, states, why, path) = match found {
         Ok(Abstract::Proved { states }) => (Verdict::Proved, states, proved(setup), Vec::new()),
         Ok(Abstract::TooMany { states }) => {
@@ -125,10 +124,14 @@ fn proved(setup: &Setup) -> String {
     } else {
         "that no two wait for each other is shown within the case only"
     };
+    let owners = match unbounded::owners_release(setup.ops()) {
+        true => "where each buffer is released by the thread that allocated it, ",
+        false => "",
+    };
     format!(
         "whatever the number of threads, operations and addresses, and wherever the allocator puts \
-         buffers, for a server that takes messages in the order in which they are sent; {deadlock} \
-         (docs/proofs.md)"
+         buffers, {owners}for a server that takes messages in the order in which they are sent; \
+         {deadlock} (docs/proofs.md)"
     )
 }
 

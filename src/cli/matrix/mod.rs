@@ -230,9 +230,8 @@ fn search_cell(plan: &Plan, args: &MatrixArgs, context: &Context) -> Result<Cell
         true => format!("interrupted: {note}"),
         false => note,
     });
-    let ops = setup.ops().iter().flatten();
     let abstract_states = match verdict {
-        Verdict::Proved => match unbounded::search_ops(&plan.scenario, ops, MAX_ABSTRACT) {
+        Verdict::Proved => match unbounded::search_ops(&plan.scenario, setup.ops(), MAX_ABSTRACT) {
             Ok(Abstract::Proved { states }) => Some(states),
             _ => None,
         },

@@ -52,9 +52,7 @@ impl CaptureAccount {
         let lost = || {
             (self.lost_bytes > 0).then(|| {
                 let bytes = grouped(self.lost_bytes);
-                format!(
-                    "{bytes} bytes at the start were passed over: what they say is not known"
-                )
+                format!("{bytes} bytes at the start were passed over: what they say is not known")
             })
         };
         let unknown = || {
@@ -225,8 +223,8 @@ impl Reading<'_> {
         let Some(start) = stream.start.take() else {
             return;
         };
-        let Some(found) = resync::first_frame(&start, self.header.layout)
-            .filter(|found| found.offset > 0)
+        let Some(found) =
+            resync::first_frame(&start, self.header.layout).filter(|found| found.offset > 0)
         else {
             return self.cut(conn, stream, at_ns, &start, sink);
         };
