@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use heisenbed::fuzzing::unbounded::{BoundedCase, Compared, compare};
+use heisenbed::fuzzing::unbounded::{Compared, SmallCase, compare};
 use heisenbed::scenario::random::{Purpose, Random};
 
 use super::row::{Effort, Row};
@@ -17,7 +17,7 @@ const MOST_MISSED: f64 = 0.01;
 /// Random disciplines on buffers that are handed over, of one owner, or released twice.
 pub fn random_disciplines(effort: Effort) -> Vec<Row> {
     let disciplines = effort.pick(300, 10_000);
-    let bounded = BoundedCase {
+    let bounded = SmallCase {
         threads: 3,
         ops: 4,
         max_states: 2_000_000,

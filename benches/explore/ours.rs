@@ -39,6 +39,7 @@ pub fn unreduced() -> SearchOptions {
         partial_order: false,
         symmetry: false,
         dead_slots: false,
+        addresses: false,
         ..SearchOptions::default()
     }
 }

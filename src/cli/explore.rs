@@ -119,6 +119,8 @@ pub(crate) enum ReductionArg {
     Symmetry,
     /// Forgetting what a slot held that nobody looks at again
     DeadSlots,
+    /// Taking states for the same that differ only by who has which of the free addresses
+    Addresses,
 }
 
 /// What a command explored, and found.
@@ -255,6 +257,7 @@ fn search(args: &ExploreArgs, setup: &Arc<Setup>, context: &Context, started: In
         partial_order: !args.without.contains(&ReductionArg::PartialOrder),
         symmetry: !args.without.contains(&ReductionArg::Symmetry),
         dead_slots: !args.without.contains(&ReductionArg::DeadSlots),
+        addresses: !args.without.contains(&ReductionArg::Addresses),
         preemptions: args.preemptions,
         goal: if args.all_kinds {
             Goal::AllKinds

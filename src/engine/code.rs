@@ -307,8 +307,21 @@ pub(crate) struct SafeSteps {
     pub(crate) sends_in_pieces: bool,
     /// Whether a thread's end is safe: the server takes no note of it.
     pub(crate) ends: bool,
-    /// By slot: whether one thread alone uses it.
-    pub(crate) private: Box<[bool]>,
+    /// By slot.
+    pub(crate) slots: Box<[SlotUse]>,
+    /// Whether an operation that waited for its slot, or lets others have it, is safe then.
+    pub(crate) in_turn: bool,
+}
+
+/// Who uses a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SlotUse {
+    /// One thread alone.
+    Private,
+    /// Several, but one after the other: what is in it is released once, at the most.
+    HandedOn,
+    /// Several at a time.
+    Contended,
 }
 
 /// When an instruction is safe.
@@ -318,6 +331,8 @@ pub(crate) enum Safe {
     Never,
     /// On a slot that one thread alone uses.
     OnPrivateSlot,
+    /// On that, and on one that is handed from one thread to the next.
+    OnHandedSlot,
     /// Wherever it is.
     Always,
     /// It ends its program, and is as safe as what comes then.
@@ -331,7 +346,8 @@ impl SafeSteps {
             instructions: vec![Safe::Never; code.instructions.len()].into(),
             sends_in_pieces: false,
             ends: false,
-            private: vec![false; slots as usize].into(),
+            slots: vec![SlotUse::Contended; slots as usize].into(),
+            in_turn: false,
         }
     }
 
@@ -341,15 +357,28 @@ impl SafeSteps {
     }
 
     #[inline]
-    pub(super) fn is_private(&self, slot: SlotId) -> bool {
-        self.private[slot.index()]
+    pub(crate) fn is_private(&self, slot: SlotId) -> bool {
+        self.slots[slot.index()] == SlotUse::Private
+    }
+
+    /// Whether an instruction that is `safe` so is safe on `slot`.
+    #[inline]
+    pub(super) fn is_safe_on(&self, safe: Safe, slot: SlotId) -> bool {
+        match safe {
+            Safe::Always => true,
+            Safe::OnPrivateSlot => self.is_private(slot),
+            Safe::OnHandedSlot => self.slots[slot.index()] != SlotUse::Contended,
+            Safe::Never | Safe::AtEnd => false,
+        }
     }
 
     /// Whether beginning `op`, or ending where there is none, is safe.
     #[inline]
     pub(super) fn opens(&self, op: Option<&Op>) -> bool {
         match op {
-            Some(Op::Allocate { slot, .. } | Op::Release { slot, .. }) => self.is_private(*slot),
+            Some(Op::Allocate { slot, .. } | Op::Release { slot, .. }) => {
+                self.in_turn || self.is_private(*slot)
+            }
             Some(Op::Throw) | None => self.ends,
             Some(Op::AwaitOthers | Op::Close { .. }) => false,
         }

@@ -10,7 +10,7 @@
 //!
 //! Rooms: [`wire_stream`], [`registry`], [`allocator`], [`lifecycle`], [`discipline_lint`],
 //! [`trace_file`], [`import_log`], [`import_pickle`], [`import_text`] (a target for each format),
-//! [`import_wire`], [`observations`], [`mod@reproducer`] and [`unbounded`]. Nothing outside of tests, fuzz
+//! [`import_wire`], [`observations`], [`reductions`], [`mod@reproducer`] and [`unbounded`]. Nothing outside of tests, fuzz
 //! targets, `heisenbed fuzz` and campaigns may use them.
 
 pub mod allocator;
@@ -20,7 +20,9 @@ pub mod import_pickle;
 pub mod import_text;
 pub mod import_wire;
 pub mod lifecycle;
+mod nearly_right;
 pub mod observations;
+pub mod reductions;
 pub mod registry;
 pub mod reproducer;
 pub mod trace_file;
@@ -41,7 +43,7 @@ pub struct FuzzTarget {
 }
 
 /// Every target.
-pub const TARGETS: [FuzzTarget; 20] = [
+pub const TARGETS: [FuzzTarget; 21] = [
     FuzzTarget {
         name: "wire_stream",
         about: "bytes of a connection, cut anyhow, to frames and a registry",
@@ -155,6 +157,12 @@ pub const TARGETS: [FuzzTarget; 20] = [
         about: "text as a reproducer",
         run: reproducer::run,
         decode: as_text,
+    },
+    FuzzTarget {
+        name: "reductions",
+        about: "disciplines: a search with reductions finds what one without finds",
+        run: reductions::run,
+        decode: |bytes| reductions::decode(bytes).unwrap_or_default(),
     },
     FuzzTarget {
         name: "unbounded",

@@ -16,7 +16,7 @@ use heisenbed::scenario::{Connections, Scenario};
 use heisenbed::tracking::transport::SendMode;
 
 /// Each reduction alone switched off, and all of them.
-fn weaker() -> [(&'static str, SearchOptions); 4] {
+fn weaker() -> [(&'static str, SearchOptions); 5] {
     let full = all_kinds();
     [
         (
@@ -41,11 +41,19 @@ fn weaker() -> [(&'static str, SearchOptions); 4] {
             },
         ),
         (
+            "addresses",
+            SearchOptions {
+                addresses: false,
+                ..full
+            },
+        ),
+        (
             "all",
             SearchOptions {
                 partial_order: false,
                 symmetry: false,
                 dead_slots: false,
+                addresses: false,
                 ..full
             },
         ),
@@ -390,4 +398,45 @@ fn a_bound_on_preemptions_covers_what_it_says() {
             .collect::<Vec<_>>()
     );
     assert!(one.states < bounded(3).states);
+}
+
+/// Where one buffer is allocated while something is left of another, which address it gets may
+/// matter; where none ever is, it does not, and there are fewer states.
+#[test]
+fn addresses_are_left_out_where_nothing_is_left_of_past_lives_only() {
+    for (discipline, fewer) in [("lifecycle-wide", true), ("unlocked", false)] {
+        let mut file = small_file(
+            "own-buffers",
+            discipline,
+            Order::FreeFirst,
+            Publication::Late,
+        );
+        file.threads = 3;
+        file.ops = 4;
+        let scenario = file.resolve().expect("resolves");
+        let with = SearchOptions {
+            addresses: false,
+            ..all_kinds()
+        };
+        let (left_out, with) = (
+            searched(&scenario, &all_kinds()),
+            searched(&scenario, &with),
+        );
+        assert_eq!(kinds(&left_out), kinds(&with), "{discipline}");
+        assert_eq!(left_out.states < with.states, fewer, "{discipline}");
+    }
+}
+
+/// Messages that carry the numbers of their addresses' changes may come in any order.
+#[test]
+fn numbered_messages_in_every_form_on_several_threads() {
+    for (order, publish) in FORMS {
+        for (workload, threads) in [("own-buffers", 3), ("handoff", 2), ("shared-free", 2)] {
+            let mut file = small_file(workload, "sequenced", order, publish);
+            file.threads = threads;
+            file.ops = 2;
+            let name = format!("{workload} {order} {publish}");
+            assert_same(&name, &file.resolve().expect("resolves"));
+        }
+    }
 }

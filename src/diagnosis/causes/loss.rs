@@ -7,14 +7,29 @@
 //! are late are not lost, and each address is in balance again when the last has come.
 
 use super::super::facts::Facts;
+use super::super::outcome::CONFIDENT;
 use super::super::sightings::Sighting;
 use super::evidence::{Evidence, at_least_one};
 use super::shares::Shares;
 use crate::numbers::plural;
 
+/// The highest score where nothing but FREEs are too many: a second release that comes lives later
+/// leaves the same, and a loss takes FREEs as well.
+const BESIDE_LATE_RELEASES: f64 = CONFIDENT - 0.05;
+
 /// How sure a loss is by the sureness of each division: many pieces of one kind, which another
 /// cause may have left as well, are no surer than that is.
 fn surely(facts: &Facts, shares: &Shares) -> f64 {
+    let only_frees_too_many = facts.lost_frees.count
+        + facts.lost_allocs.count
+        + facts.first_frees.count
+        + facts.far_late_frees.count
+        + facts.far_early_frees.count
+        == 0;
+    let most = match only_frees_too_many {
+        true => BESIDE_LATE_RELEASES,
+        false => 1.0,
+    };
     let firm = (shares.lost_frees - shares.far_lost).max(0.0) + facts.lost_allocs.count as f64;
     let far = facts.far_late_frees.count + facts.far_early_frees.count;
     let doubt = [
@@ -23,7 +38,7 @@ fn surely(facts: &Facts, shares: &Shares) -> f64 {
         (shares.first_lost, facts.first_frees.inferred()),
     ]
     .map(|(lost, all)| 1.0 - lost / all.max(1) as f64);
-    1.0 - doubt.iter().product::<f64>() / (1.0 + firm)
+    (1.0 - doubt.iter().product::<f64>() / (1.0 + firm)).min(most)
 }
 
 pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {

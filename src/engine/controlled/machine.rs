@@ -22,7 +22,7 @@ use crate::trace::merge::MergedEvent;
 
 use super::actors::{Actor, Actors};
 use super::observe::NoRecording;
-use super::reduction::safe_steps;
+use super::reduction::{SafeFor, safe_steps};
 use super::schedulers::Scheduler;
 use super::server::ControlledServer;
 use super::world::{EventSink, ThreadView, World};
@@ -35,7 +35,8 @@ pub struct Setup {
     code: Code,
     ops: Vec<Box<[Op]>>,
     connections: u16,
-    safe: SafeSteps,
+    /// For samplers, and for searches.
+    safe: [SafeSteps; 2],
 }
 
 /// Why a scenario cannot be explored.
@@ -104,15 +105,20 @@ impl Setup {
         World::new(&scenario)?;
         let code = Code::new(&scenario);
         Ok(Arc::new(Setup {
-            safe: match scenario.planted {
-                None => safe_steps(&scenario, &code, &ops, connections > 0),
+            safe: [SafeFor::Samplers, SafeFor::Searches].map(|whom| match scenario.planted {
+                None => safe_steps(&scenario, &code, &ops, connections > 0, whom),
                 Some(_) => SafeSteps::none(&code, scenario.objects().slots),
-            },
+            }),
             code,
             scenario,
             ops,
             connections,
         }))
+    }
+
+    /// Whether a message takes effect as it is sent: the server takes no part in the schedule.
+    pub(crate) fn is_served_at_once(&self) -> bool {
+        self.connections == 0
     }
 
     /// The operations of each thread.
@@ -122,7 +128,7 @@ impl Setup {
 
     /// Whether one thread alone uses the slot.
     pub(crate) fn is_private(&self, slot: SlotId) -> bool {
-        self.safe.private[slot.index()]
+        self.safe[SafeFor::Samplers as usize].is_private(slot)
     }
 
     /// Every actor.
@@ -285,6 +291,7 @@ impl Machine {
             return served;
         };
         let setup = &*self.setup;
+        let safe = &setup.safe[SafeFor::Samplers as usize];
         let mut hand = ThreadView {
             world: &mut self.world,
             thread: actor.0,
@@ -317,8 +324,7 @@ impl Machine {
             }
             steps += 1;
             took(actor);
-            if !fuses || steps >= max_steps || !thread.is_safe(&setup.safe, || hand.ops.upcoming())
-            {
+            if !fuses || steps >= max_steps || !thread.is_safe(safe, || hand.ops.upcoming()) {
                 break;
             }
         }
@@ -384,7 +390,7 @@ impl Machine {
         let index = usize::from(actor.0);
         self.threads.get(index).is_some_and(|thread| {
             let upcoming = || self.setup.ops[index].get(self.taken[index] as usize);
-            thread.is_safe(&self.setup.safe, upcoming)
+            thread.is_safe(&self.setup.safe[SafeFor::Searches as usize], upcoming)
         })
     }
 

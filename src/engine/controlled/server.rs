@@ -186,6 +186,16 @@ impl ControlledServer {
                 .all(|entry| self.is_live(entry, world))
     }
 
+    /// Whether it knows, or is about to be told, of a buffer that is gone.
+    pub(crate) fn has_past_lives(&self, world: &World) -> bool {
+        self.wires.iter().any(|wire| wire.writes().len() > 0)
+            || self
+                .registry
+                .live()
+                .iter()
+                .any(|entry| !self.is_live(entry, world))
+    }
+
     fn is_live(&self, entry: &Entry, world: &World) -> bool {
         // Who owns an entry of another layout, or in which life, is not to be seen here.
         self.way.layout == Layout::Extended

@@ -80,8 +80,7 @@ impl Thread {
         if self.at == At::Program {
             let instruction = safe.at(self.pc);
             if instruction != Safe::AtEnd {
-                return instruction == Safe::Always
-                    || instruction == Safe::OnPrivateSlot && safe.is_private(self.place.slot);
+                return safe.is_safe_on(instruction, self.place.slot);
             }
         }
         self.goes_on_safely(safe, upcoming)
@@ -98,6 +97,10 @@ impl Thread {
             At::Program if matches!(self.op, Op::Close { .. }) => false,
             At::Program if !self.has_next_part() && self.program == ProgramKind::Allocate => {
                 safe.opens(upcoming())
+            }
+            // A release ends: whoever waited for the slot may have it.
+            At::Program if !self.has_next_part() => {
+                safe.in_turn || safe.is_private(self.place.slot)
             }
             At::Program | At::NextPart => safe.is_private(self.place.slot),
             At::Sending(..) => safe.sends_in_pieces && safe.at(self.pc) == Safe::Always,

@@ -4,7 +4,8 @@
 //! history only: versions, what a slot held that will not be looked at again (*dead slots*), and
 //! which of several threads with the same program is which (*symmetry*). Generations are renamed in
 //! the order in which they are met, those of each device by themselves: that two devices have come
-//! to the same number says nothing.
+//! to the same number says nothing. Addresses may be left out, too: see
+//! [`addresses`](super::addresses).
 //!
 //! The hash is XXH3-128. A search of n states misses one by a collision with a probability below
 //! n²/2¹²⁹: for 10⁹ states 10⁻²¹.
@@ -28,6 +29,8 @@ pub(crate) struct Fingerprints {
     own_slots: Vec<Vec<SlotId>>,
     shared_slots: Vec<SlotId>,
     dead_slots: bool,
+    /// Whether addresses are left out: only which life is where counts.
+    without_addresses: bool,
     keys: Vec<Vec<u8>>,
     order: Vec<u16>,
     rank: Vec<u16>,
@@ -76,12 +79,22 @@ impl Fingerprints {
             own_slots,
             shared_slots,
             dead_slots,
+            without_addresses: false,
             keys: vec![Vec::new(); threads],
             order: (0..threads as u16).collect(),
             rank: vec![0; threads],
             by_device: setup.scenario.planted.is_none(),
             generations: Vec::new(),
             bytes: Vec::new(),
+        }
+    }
+
+    /// The same, with addresses left out: for who knows that it does not matter which one a buffer
+    /// has.
+    pub(crate) fn without_addresses(self) -> Fingerprints {
+        Fingerprints {
+            without_addresses: true,
+            ..self
         }
     }
 
@@ -101,7 +114,7 @@ impl Fingerprints {
         }
         for slot in 0..self.shared_slots.len() {
             let slot = self.shared_slots[slot];
-            slot_bytes(machine, slot, self.dead_slots, true, &mut out);
+            self.slot_bytes(machine, slot, true, &mut out);
             self.slot_generations(machine, slot, &mut out);
         }
         self.devices(machine, &mut out);
@@ -143,8 +156,9 @@ impl Fingerprints {
             for lock in state.held() {
                 put(key, u64::from(lock.0));
             }
+            let (dead_slots, without) = (self.dead_slots, self.without_addresses);
             for slot in &self.own_slots[thread] {
-                slot_bytes(machine, *slot, self.dead_slots, false, key);
+                slot_bytes(machine, *slot, dead_slots, without, false, key);
             }
         }
         let keys = &self.keys;
@@ -153,6 +167,11 @@ impl Fingerprints {
         for (rank, thread) in (0..).zip(&self.order) {
             self.rank[usize::from(*thread)] = rank;
         }
+    }
+
+    fn slot_bytes(&self, machine: &Machine, slot: SlotId, epoch: bool, out: &mut Vec<u8>) {
+        let without = self.without_addresses;
+        slot_bytes(machine, slot, self.dead_slots, without, epoch, out);
     }
 
     fn slot_generations(&mut self, machine: &Machine, slot: SlotId, out: &mut Vec<u8>) {
@@ -173,6 +192,9 @@ impl Fingerprints {
                 let mut blocks = 0;
                 device.live_blocks(memory, &mut |_| blocks += 1);
                 put(out, blocks);
+                if self.without_addresses {
+                    continue;
+                }
                 device.live_blocks(memory, &mut |block| {
                     put(out, block.address);
                     put(out, block.size_bytes);
@@ -194,7 +216,9 @@ impl Fingerprints {
         let server = machine.server();
         let registry = server.registry();
         put(out, registry.len() as u64);
-        if !registry.is_empty() {
+        if self.without_addresses {
+            self.entries_by_life(machine, out);
+        } else if !registry.is_empty() {
             for entry in registry.live() {
                 put(out, u64::from(entry.device.0));
                 out.extend_from_slice(&[entry.class as u8, entry.buffer_type]);
@@ -229,6 +253,38 @@ impl Fingerprints {
                 put(out, sent.sequence);
                 self.handle(&sent.handle, out);
             }
+        }
+    }
+
+    /// What is live at the allocators and at the server, in an order that no address decides.
+    fn entries_by_life(&mut self, machine: &Machine, out: &mut Vec<u8>) {
+        let mut lives: Vec<Vec<u8>> = Vec::new();
+        for (device, number) in machine.world().devices().iter().zip(0..) {
+            for memory in Memory::ALL {
+                device.live_blocks(memory, &mut |block| {
+                    let mut life = Vec::new();
+                    if let Some(generation) = device.generation(memory, block.address) {
+                        self.generation(DeviceId(number), generation, &mut life);
+                    }
+                    life.push(memory as u8);
+                    lives.push(life);
+                });
+            }
+        }
+        let allocated = lives.len();
+        for entry in machine.server().registry().live() {
+            let mut life = Vec::new();
+            self.generation(entry.device, entry.generation, &mut life);
+            life.extend_from_slice(&[entry.class as u8, entry.buffer_type]);
+            put(&mut life, entry.size_bytes);
+            self.thread(entry.thread, &mut life);
+            put(&mut life, u64::from(entry.refcount));
+            lives.push(life);
+        }
+        let (allocators, server) = lives.split_at_mut(allocated);
+        for of in [allocators, server] {
+            of.sort_unstable();
+            of.iter().for_each(|life| out.extend_from_slice(life));
         }
     }
 
@@ -267,7 +323,14 @@ fn is_dead(machine: &Machine, slot: SlotId) -> bool {
         && (0..request.parts).all(|part| word.status(part) != Status::Live)
 }
 
-fn slot_bytes(machine: &Machine, slot: SlotId, dead_slots: bool, epoch: bool, out: &mut Vec<u8>) {
+fn slot_bytes(
+    machine: &Machine,
+    slot: SlotId,
+    dead_slots: bool,
+    without_addresses: bool,
+    epoch: bool,
+    out: &mut Vec<u8>,
+) {
     let (word, request) = machine.world().slot(slot);
     if dead_slots && is_dead(machine, slot) {
         put(
@@ -284,7 +347,8 @@ fn slot_bytes(machine: &Machine, slot: SlotId, dead_slots: bool, epoch: bool, ou
     for part in 0..request.parts {
         let at = PartAt { slot, part };
         let handle = machine.world().handle(at);
-        put(out, handle.map_or(0, |handle| handle.address + 1));
+        let address = |address: u64| if without_addresses { 1 } else { address + 1 };
+        put(out, handle.map_or(0, |handle| address(handle.address)));
         // Whether it is live, and known, in the life that the handle means: threads are told apart
         // by that as well.
         let live = handle.is_some_and(|handle| {

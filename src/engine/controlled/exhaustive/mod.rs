@@ -13,6 +13,7 @@
 //! can be left out where another path to the same state diverged before; whether anything diverges
 //! cannot.
 
+mod addresses;
 mod fingerprint;
 mod part;
 
@@ -42,6 +43,9 @@ pub struct SearchOptions {
     pub symmetry: bool,
     /// Forget what a slot held that nobody will look at again.
     pub dead_slots: bool,
+    /// Take states that differ by addresses only for the same, where it does not matter which one a
+    /// buffer gets.
+    pub addresses: bool,
     /// Only schedules with at most this many preemptions.
     pub preemptions: Option<u32>,
     /// What to do about a divergence.
@@ -56,6 +60,7 @@ impl Default for SearchOptions {
             partial_order: true,
             symmetry: true,
             dead_slots: true,
+            addresses: true,
             preemptions: None,
             goal: Goal::First,
             max_states: u64::MAX,
@@ -163,11 +168,15 @@ pub fn search(
     options: &SearchOptions,
     keep_going: &mut dyn FnMut(&Searched) -> bool,
 ) -> Searched {
-    let mut search = Search::new(setup, options);
-    search.frames.push(Frame::at(Machine::new(setup)));
-    search.used = 1;
-    search.enter();
-    search.run(keep_going);
+    let mut options = *options;
+    options.addresses &= addresses::may_be_left_out(setup);
+    let mut search = Search::new(setup, &options);
+    search.begin(keep_going);
+    if search.addresses_matter {
+        options.addresses = false;
+        search = Search::new(setup, &options);
+        search.begin(keep_going);
+    }
     search.found.log(setup);
     search.found
 }
@@ -200,6 +209,8 @@ struct Search<'a> {
     /// memory.
     used: usize,
     path: Vec<Actor>,
+    /// Addresses were left out, and then a buffer was allocated of which that may matter.
+    addresses_matter: bool,
     found: Searched,
 }
 
@@ -220,14 +231,19 @@ struct Frame {
 
 impl<'a> Search<'a> {
     fn new(setup: &'a Arc<Setup>, options: &'a SearchOptions) -> Search<'a> {
+        let fingerprints = Fingerprints::new(setup, options.symmetry, options.dead_slots);
         Search {
-            fingerprints: Fingerprints::new(setup, options.symmetry, options.dead_slots),
+            fingerprints: match options.addresses {
+                true => fingerprints.without_addresses(),
+                false => fingerprints,
+            },
             setup,
             options,
             seen: HashSet::default(),
             frames: Vec::new(),
             used: 0,
             path: Vec::new(),
+            addresses_matter: false,
             found: Searched {
                 states: 0,
                 steps: 0,
@@ -239,6 +255,14 @@ impl<'a> Search<'a> {
                 at_rest: None,
             },
         }
+    }
+
+    /// Searches what the first state leads to.
+    fn begin(&mut self, keep_going: &mut dyn FnMut(&Searched) -> bool) {
+        self.frames.push(Frame::at(Machine::new(self.setup)));
+        self.used = 1;
+        self.enter();
+        self.run(keep_going);
     }
 
     /// Searches what the states on the stack lead to.
@@ -285,6 +309,7 @@ impl<'a> Search<'a> {
         self.path.truncate(self.frames[depth - 1].path);
         let next = &mut self.frames[depth];
         next.machine.clear_alarm();
+        let live = next.machine.live();
         if !next.machine.step(actor, &mut NoRecording) {
             return true;
         }
@@ -294,7 +319,7 @@ impl<'a> Search<'a> {
         frame.has_choice = true;
         // Asked first, so that it is known what the others cost.
         frame.current_goes_on |= frame.current == Some(actor);
-        self.took(actor, depth);
+        self.took(actor, depth, live);
         self.used += 1;
         self.enter();
         true
@@ -340,19 +365,27 @@ impl<'a> Search<'a> {
                 return;
             };
             frame.machine.clear_alarm();
+            let live = frame.machine.live();
             if !frame.machine.step(actor, &mut NoRecording) {
-                return;
+                // It waits, and is not asked again until it may have been let go on.
+                continue;
             }
             frame.current = Some(actor);
-            self.took(actor, top);
+            self.took(actor, top, live);
             if self.found.ended != SearchEnd::Exhausted {
                 return;
             }
         }
     }
 
-    /// A step was taken to the state of frame `index`.
-    fn took(&mut self, actor: Actor, index: usize) {
+    /// A step was taken to the state of frame `index`; before it, so many buffers were `live`.
+    fn took(&mut self, actor: Actor, index: usize, live: usize) {
+        let machine = &self.frames[index].machine;
+        if self.options.addresses && machine.live() > live && addresses::has_past_lives(machine) {
+            self.addresses_matter = true;
+            self.found.ended = SearchEnd::Abandoned;
+            return;
+        }
         self.path.push(actor);
         self.found.steps += 1;
         self.found.depth = self.found.depth.max(self.path.len() as u64);

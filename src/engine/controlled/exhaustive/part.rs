@@ -63,6 +63,8 @@ pub fn search_part(
 ) -> SearchedPart {
     let options = SearchOptions {
         preemptions: None,
+        // That is known at the end of a whole search only.
+        addresses: false,
         ..*options
     };
     let mut search = Search::new(setup, &options);
