@@ -12,6 +12,7 @@ use heisenbed::engine::controlled::machine::Setup;
 use heisenbed::engine::controlled::sample::{SamplePlan, Strategy, sample};
 use heisenbed::lifecycle::{Order, Publication, builtin};
 use heisenbed::oracle::Kind;
+use heisenbed::registry::Semantics;
 use heisenbed::scenario::{Connections, Scenario};
 use heisenbed::tracking::transport::SendMode;
 
@@ -243,6 +244,18 @@ fn locks_in_odd_places() {
             "check-live, lock lifecycle, send FREE, free, mark-dead, unlock lifecycle",
         ),
     ];
+    let programs = programs.into_iter().chain([
+        // A check and a mark with nothing between them: no claim, where two threads release.
+        (
+            "lock lifecycle, alloc, mark-live, send ALLOC, unlock lifecycle, publish",
+            "check-live, mark-dead, lock lifecycle, send FREE, free, unlock lifecycle",
+        ),
+        // The status is set when the handle is known already.
+        (
+            "lock lifecycle, alloc, send ALLOC, unlock lifecycle, publish, mark-live",
+            "check-live, lock lifecycle, send FREE, free, mark-dead, unlock lifecycle",
+        ),
+    ]);
     // The allocator's mutex held while another lock is waited for: a guard of all that `alloc` and
     // `send` touch is none of it.
     let programs = programs.into_iter().chain([
@@ -427,16 +440,37 @@ fn addresses_are_left_out_where_nothing_is_left_of_past_lives_only() {
     }
 }
 
-/// Messages that carry the numbers of their addresses' changes may come in any order.
+/// Who looks at the status of a buffer that another thread releases, too, sees what that thread
+/// did to it in between.
 #[test]
-fn numbered_messages_in_every_form_on_several_threads() {
+fn a_check_and_a_mark_of_a_shared_slot_are_no_claim() {
+    let scenario = under(
+        scripted(&[
+            &["allocate s0#1 4096 l1 d0 releases=2", "release s0#1"],
+            &["release s0#1"],
+        ]),
+        "lock lifecycle, alloc, mark-live, send ALLOC, unlock lifecycle, publish",
+        "check-live, mark-dead, lock lifecycle, send FREE, free, unlock lifecycle",
+    );
+    let found = kinds(&searched(&scenario, &all_kinds()));
+    assert!(found.contains(&Kind::DoubleFree), "{found:?}");
+    assert_same("check and mark", &scenario);
+}
+
+/// Messages that carry the numbers of their addresses' changes may come in any order, to a server
+/// that goes by them, and to no other.
+#[test]
+fn numbered_messages_in_every_form_to_servers_that_go_by_them_and_others() {
     for (order, publish) in FORMS {
         for (workload, threads) in [("own-buffers", 3), ("handoff", 2), ("shared-free", 2)] {
-            let mut file = small_file(workload, "sequenced", order, publish);
-            file.threads = threads;
-            file.ops = 2;
-            let name = format!("{workload} {order} {publish}");
-            assert_same(&name, &file.resolve().expect("resolves"));
+            for semantics in [Semantics::Sequenced, Semantics::Typed] {
+                let mut file = small_file(workload, "sequenced", order, publish);
+                file.threads = threads;
+                file.ops = 2;
+                file.semantics = Some(semantics);
+                let name = format!("{workload} {order} {publish} {semantics:?}");
+                assert_same(&name, &file.resolve().expect("resolves"));
+            }
         }
     }
 }
