@@ -194,6 +194,12 @@ impl FailureKind {
             Kind::DoubleFree => FailureKind::DoubleFree,
             Kind::Deadlock => FailureKind::Deadlock,
             Kind::LockOutOfBounds => FailureKind::LockOutOfBounds,
+            // Only disciplines have cells of their own: nothing of a program is compared with them.
+            Kind::DriftedTotal
+            | Kind::Underflow
+            | Kind::SlotConflict
+            | Kind::LostRegion
+            | Kind::UseAfterRelease => FailureKind::StaleMetadata,
         }
     }
 }

@@ -33,11 +33,21 @@ pub enum Kind {
     Deadlock,
     /// A lock table was indexed with a device it has no entry for.
     LockOutOfBounds,
+    /// A counter that is not what it counts, when all is over.
+    DriftedTotal,
+    /// A counter went below nothing.
+    Underflow,
+    /// Two processes hold one slot, or one process two.
+    SlotConflict,
+    /// A shared region was made anew while another process used it.
+    LostRegion,
+    /// A buffer was used that had been released.
+    UseAfterRelease,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 11] = [
+    pub const ALL: [Kind; 16] = [
         Kind::UnknownFree,
         Kind::DuplicateAlloc,
         Kind::StaleMetadata,
@@ -49,6 +59,11 @@ impl Kind {
         Kind::DoubleFree,
         Kind::Deadlock,
         Kind::LockOutOfBounds,
+        Kind::DriftedTotal,
+        Kind::Underflow,
+        Kind::SlotConflict,
+        Kind::LostRegion,
+        Kind::UseAfterRelease,
     ];
 
     /// Its name in JSON, reproducers and reports.
@@ -65,6 +80,11 @@ impl Kind {
             Kind::DoubleFree => "double-free",
             Kind::Deadlock => "deadlock",
             Kind::LockOutOfBounds => "lock-out-of-bounds",
+            Kind::DriftedTotal => "drifted-total",
+            Kind::Underflow => "underflow",
+            Kind::SlotConflict => "slot-conflict",
+            Kind::LostRegion => "lost-region",
+            Kind::UseAfterRelease => "use-after-release",
         }
     }
 
@@ -88,6 +108,11 @@ impl Kind {
             Kind::DoubleFree => "an address was given back twice",
             Kind::Deadlock => "threads waited for each other for good",
             Kind::LockOutOfBounds => "a device id was beyond the end of the lock table",
+            Kind::DriftedTotal => "a counter does not show what it counts, with nothing under way",
+            Kind::Underflow => "a counter went below nothing, and wrapped",
+            Kind::SlotConflict => "a process's slot was taken by two, or two by one process",
+            Kind::LostRegion => "a shared region was made anew while another process used it",
+            Kind::UseAfterRelease => "a buffer was used after it had been released",
         }
     }
 }

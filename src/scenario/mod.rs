@@ -20,6 +20,7 @@ use crate::tracking::Layout;
 use crate::tracking::transport::SendMode;
 
 pub mod builtin;
+pub(crate) mod cells;
 mod check;
 mod condensed;
 pub(crate) mod imported;
@@ -34,6 +35,7 @@ pub(crate) use check::{MAX_DEVICES, MAX_THREADS};
 pub(crate) use condensed::{Condensed, NamedParts};
 pub use toml_file::TomlFileError;
 
+use cells::CellTable;
 use op::Op;
 use op_stream::{OpStream, SlotLayout};
 use workload::Workload;
@@ -341,8 +343,8 @@ impl Scenario {
     pub fn objects(&self) -> Objects {
         let table = self
             .discipline
-            .programs()
-            .flat_map(|(_, _, program)| program.steps())
+            .every_program()
+            .flat_map(|program| program.steps())
             .filter_map(|step| match step {
                 MicroStep::Lock(Lock::LifecycleTable(entries)) => Some(*entries),
                 _ => None,
@@ -359,7 +361,27 @@ impl Scenario {
             table: table.min(self.devices),
             slots: self.slots(),
             conns,
+            cells: self.cells().count(),
         }
+    }
+
+    /// The cells and ledgers of a run.
+    pub(crate) fn cells(&self) -> CellTable {
+        if self.discipline.cells.is_empty() {
+            return CellTable::default();
+        }
+        CellTable::new(
+            &self.discipline,
+            self.devices,
+            self.processes(),
+            self.threads,
+            self.slots(),
+        )
+    }
+
+    /// How many processes the threads are of: thread i is of process i modulo their number.
+    pub(crate) fn processes(&self) -> u16 {
+        self.workload.processes.max(1)
     }
 
     /// The registry of a server of this scenario, before the first message.
@@ -437,6 +459,7 @@ impl Scenario {
                 .flatten()
                 .filter_map(|op| match op {
                     Op::Allocate { slot, .. } | Op::Release { slot, .. } => Some(slot.0 + 1),
+                    Op::Run { on, .. } => on.map(|(slot, _)| slot.0 + 1),
                     _ => None,
                 })
                 .max()

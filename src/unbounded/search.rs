@@ -84,6 +84,12 @@ fn most_releases<'a>(ops: impl Iterator<Item = &'a Op>) -> Result<u8, NotCovered
             Op::Allocate { request, .. } => most = most.max(request.releases),
             Op::Release { .. } | Op::AwaitOthers => {}
             Op::Close { .. } => return Err(NotCovered::Operation("closing a device")),
+            Op::Run { .. } => {
+                return Err(NotCovered::Operation("a program of the discipline's own"));
+            }
+            Op::Kill { .. } => {
+                return Err(NotCovered::Operation("a process that is ended from outside"));
+            }
             Op::Throw => return Err(NotCovered::Operation("a thread that ends by an exception")),
         }
     }

@@ -138,6 +138,8 @@ fn any_discipline() -> impl Strategy<Value = Discipline> {
             allocate: program(&["alloc", "mark-live", "send ALLOC", "publish"], &allocate),
             deallocate: program(&[guard, "send FREE", "free", "mark-dead"], &deallocate),
             mesh: None,
+            cells: Default::default(),
+            programs: Default::default(),
         }
     })
 }

@@ -70,7 +70,7 @@ pub(crate) fn safe_steps(
         | MicroStep::MarkDead
         | MicroStep::Publish => Safe::OnPrivateSlot,
         // What comes next depends on how many devices there are.
-        MicroStep::EachDevice | MicroStep::End => Safe::Never,
+        MicroStep::EachDevice | MicroStep::End | MicroStep::Shared(_) => Safe::Never,
     };
     let mut judged: [[Vec<Safe>; 2]; 2] = Default::default();
     walk(

@@ -102,8 +102,10 @@ fn replay_trace(
     };
     let scenario = &header.scenario;
     scenario.check().map_err(CheckError::from)?;
+    let mut world = World::new(scenario)?;
+    world.unbound_loops();
     let mut stage = Stage {
-        world: World::new(scenario)?,
+        world,
         code: Code::new(scenario),
         actors: (0..scenario.threads)
             .map(|thread| Actor {

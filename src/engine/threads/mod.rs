@@ -16,6 +16,7 @@ mod client;
 mod debug_log;
 mod perturb;
 mod server;
+mod shared;
 mod watch;
 mod world;
 
@@ -157,6 +158,9 @@ pub enum RunError {
          use explore, or leave out --server"
     )]
     Planted(Planted),
+    /// A step or an operation that only controlled runs have.
+    #[error("{0}; real threads cannot run it: use explore")]
+    ControlledOnly(String),
     /// The devices cannot be built.
     #[error("devices: {0}")]
     Device(#[from] ConfigError),
@@ -209,6 +213,9 @@ impl<'a> Started<'a> {
             && (planted.is_controlled_only() || config.server != ServerChoice::InProcess)
         {
             return Err(RunError::Planted(planted));
+        }
+        if let Some(why) = shared::refused(scenario) {
+            return Err(RunError::ControlledOnly(why));
         }
         let directory = tempfile::Builder::new()
             .prefix("heisenbed-")
@@ -420,6 +427,7 @@ impl Play<'_> {
             double_frees: 0,
             pid: self.pid,
             messages: [0; 2],
+            locals: Default::default(),
             program_steps: [steps(ProgramKind::Allocate), steps(ProgramKind::Deallocate)],
         };
         let mut thread = Thread::new(index);

@@ -65,6 +65,8 @@ impl<'a> Walk<'a> {
             timeline,
             history: RunHistory {
                 objects,
+                cells: scenario.cells(),
+                tells_server: !scenario.discipline.shares() || scenario.discipline.sends(),
                 threads: scenario.threads,
                 chunks: scenario.transport.chunks,
                 mixes_memories: false,

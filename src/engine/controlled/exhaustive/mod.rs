@@ -93,6 +93,8 @@ pub struct Searched {
     pub leaks: u64,
     /// What the oracle says of one path at rest.
     pub at_rest: Option<Report>,
+    /// Paths that were not followed, for a loop had come to the last round that is searched.
+    pub cut: u64,
 }
 
 impl Searched {
@@ -124,6 +126,10 @@ impl Searched {
             return (Verdict::Diverged, None);
         }
         let why = match (self.ended, preemptions, &self.at_rest) {
+            (SearchEnd::Exhausted, _, _) if self.cut > 0 => format!(
+                "a `retry` ran out of its rounds in {}, which were followed no further; give it more rounds",
+                plural(self.cut, "place")
+            ),
             (SearchEnd::Exhausted, Some(bound), _) => format!(
                 "every schedule with at most {} was searched, and none diverged; others were not",
                 plural(bound.into(), "preemption")
@@ -237,6 +243,7 @@ impl<'a> Search<'a> {
                 example: None,
                 leaks: 0,
                 at_rest: None,
+                cut: 0,
             },
         }
     }
@@ -308,6 +315,11 @@ impl<'a> Search<'a> {
             self.follow_safe_steps(top);
         }
         if self.found.ended != SearchEnd::Exhausted {
+            return;
+        }
+        if self.frames[top].machine.world().is_cut() {
+            self.found.cut += 1;
+            self.used -= 1;
             return;
         }
         let bounded = self.options.preemptions.is_some();

@@ -16,6 +16,7 @@ mod misattributed;
 mod missing_live;
 mod phantom_live;
 mod release;
+mod shared;
 mod symptom;
 mod torn_frame;
 mod unknown_free;
@@ -68,6 +69,9 @@ fn explain_first(symptom: Symptom<'_>) -> Explanation {
         Kind::DoubleFree => double_free::explain(symptom),
         Kind::Deadlock => Some(deadlock::explain(symptom.history)),
         Kind::LockOutOfBounds => lock_out_of_bounds::explain(symptom),
+        Kind::DriftedTotal => shared::drifted(symptom),
+        Kind::Underflow | Kind::SlotConflict | Kind::LostRegion => shared::at_a_cell(symptom),
+        Kind::UseAfterRelease => shared::used(symptom),
     };
     explanation.unwrap_or_else(|| Explanation::new(found(symptom)))
 }

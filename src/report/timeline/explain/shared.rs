@@ -1,0 +1,179 @@
+//! Cells and ledgers: which write was lost, who took whose slot, who read what was gone.
+
+use crate::numbers::grouped;
+use crate::oracle::{Kind, buffer_words};
+use crate::scenario::cells::CellId;
+use crate::trace::event::Event;
+use crate::trace::shared_event::{CellAccess, SharedEvent};
+
+use super::super::history::{RunHistory, RunStep, StepNumber};
+use super::super::shared_labels::{access_of, number};
+use super::symptom::{Explanation, Symptom};
+
+/// A counter that is not what it counts.
+pub(super) fn drifted(symptom: Symptom<'_>) -> Option<Explanation> {
+    let history = symptom.history;
+    let lost = lost_writes(history);
+    let mut text = format!("At rest: {}.", symptom.mark.divergence.kind.explain());
+    if let Some(lost) = lost.first() {
+        let cell = history.cell_name(lost.cell);
+        text.push_str(&format!(
+            " t{} loaded {cell} at step {} and stored it at step {}; what t{} had put there at \
+             step {} in between is lost.",
+            lost.thread, lost.loaded, lost.stored, lost.other, lost.between
+        ));
+    }
+    let live = history.buffers.iter().filter(|buffer| buffer.ended.is_none());
+    let bytes: Vec<u64> = live.map(|buffer| buffer.handle.size_bytes).collect();
+    text.push_str(&format!(
+        " Live are {} buffers of {} B in all; {}.",
+        bytes.len(),
+        grouped(bytes.iter().sum()),
+        counters(history)
+    ));
+    let gap = lost.first().map(|lost| {
+        format!(
+            "between the load and the store of {}, which are two steps",
+            history.cell_name(lost.cell)
+        )
+    });
+    Some(Explanation::new(text).with_gap(gap))
+}
+
+/// A step on a cell that diverges by itself.
+pub(super) fn at_a_cell(symptom: Symptom<'_>) -> Option<Explanation> {
+    let history = symptom.history;
+    let step = history.step(symptom.step()?);
+    let Event::Shared(SharedEvent::Cell {
+        cell,
+        access,
+        found,
+        ..
+    }) = step.event
+    else {
+        return None;
+    };
+    let name = history.cell_name(cell);
+    let left = access.leaves(found);
+    let before = last_writer(history, cell, step.number);
+    let whose = match before {
+        Some(writer) => format!(
+            ", which t{} had written at step {}",
+            writer.stream, writer.number
+        ),
+        None => String::new(),
+    };
+    let who = step.stream;
+    let at = step.number;
+    let kind = symptom.mark.divergence.kind;
+    let text = match kind {
+        Kind::Underflow => format!(
+            "At step {at} t{who} leaves {} in {name}, where {} was{whose}: it went below nothing.",
+            number(left),
+            number(found)
+        ),
+        Kind::SlotConflict => format!(
+            "At step {at} t{who} writes {} into {name}, where {} was{whose}.",
+            number(left),
+            number(found)
+        ),
+        Kind::LostRegion => format!(
+            "At step {at} t{who} writes {name} while another process has joined the region."
+        ),
+        _ => return None,
+    };
+    let gap = stale_load(history, cell, step).map(|loaded| {
+        format!("between the load at step {loaded} and what was done about it at step {at}")
+    });
+    Some(Explanation::new(text).with_gap(gap))
+}
+
+/// A buffer that was used when it was gone.
+pub(super) fn used(symptom: Symptom<'_>) -> Option<Explanation> {
+    let history = symptom.history;
+    let step = history.step(symptom.step()?);
+    let Event::Shared(SharedEvent::Use { buffer, .. }) = step.event else {
+        return None;
+    };
+    let mut ended = (history.buffers.iter())
+        .filter(|known| Some(known.handle.address) == symptom.mark.divergence.address)
+        .filter_map(|known| known.ended);
+    let how = match ended.next_back() {
+        Some(end) => format!("t{} had released it at step {}", end.thread, end.step),
+        None => "nothing is known of its life".to_owned(),
+    };
+    let text = format!(
+        "At step {} t{} uses {}: {how}.",
+        step.number,
+        step.stream,
+        buffer_words(buffer)
+    );
+    let gap = "between the look-up and the use nothing keeps the buffer".to_owned();
+    Some(Explanation::new(text).with_gap(Some(gap)))
+}
+
+/// A write that another thread's later store undid.
+struct LostWrite {
+    cell: CellId,
+    thread: u16,
+    loaded: StepNumber,
+    stored: StepNumber,
+    other: u16,
+    between: StepNumber,
+}
+
+fn lost_writes(history: &RunHistory) -> Vec<LostWrite> {
+    let mut lost = Vec::new();
+    for step in &history.steps {
+        let Some((cell, CellAccess::Store(_), _)) = access_of(step) else {
+            continue;
+        };
+        let Some(loaded) = stale_load(history, cell, step) else {
+            continue;
+        };
+        let between = writes(history, cell)
+            .find(|write| write.stream != step.stream && (loaded..step.number).contains(&write.number));
+        lost.extend(between.map(|write| LostWrite {
+            cell,
+            thread: step.stream,
+            loaded,
+            stored: step.number,
+            other: write.stream,
+            between: write.number,
+        }));
+    }
+    lost
+}
+
+/// The last load of the cell by the thread of `step`, where others have written since.
+fn stale_load(history: &RunHistory, cell: CellId, step: &RunStep) -> Option<StepNumber> {
+    let loaded = history.steps[..step.number - 1].iter().rev().find(|before| {
+        before.stream == step.stream
+            && matches!(access_of(before), Some((at, CellAccess::Load, _)) if at == cell)
+    })?;
+    let mut between = writes(history, cell);
+    between
+        .any(|write| {
+            write.stream != step.stream && (loaded.number..step.number).contains(&write.number)
+        })
+        .then_some(loaded.number)
+}
+
+fn last_writer(history: &RunHistory, cell: CellId, before: StepNumber) -> Option<&RunStep> {
+    writes(history, cell).take_while(|write| write.number < before).last()
+}
+
+fn writes(history: &RunHistory, cell: CellId) -> impl Iterator<Item = &RunStep> {
+    history.steps.iter().filter(move |step| {
+        access_of(step).is_some_and(|(at, access, found)| at == cell && access.writes(found))
+    })
+}
+
+/// What each counter shows at the end.
+fn counters(history: &RunHistory) -> String {
+    let shown = history.counters();
+    match shown.is_empty() {
+        true => "no counter was ever touched".to_owned(),
+        false => super::super::labels::list(&shown),
+    }
+}
