@@ -171,6 +171,10 @@ fn after_kind(kind: Kind) -> &'static str {
             "The entry was looked up, and released before it was used. Hold one lock over both, or \
              take a reference at the look-up."
         }
+        Kind::Overrun => {
+            "Two threads compared with the quota before either had counted itself. Count and compare \
+             in one compare-and-swap loop, or hold one lock over both."
+        }
         Kind::LockOutOfBounds => {
             "The lock table has fewer entries than there are devices (galaxy 32, tg 36). Use a map \
              that grows, filled under its own lock."

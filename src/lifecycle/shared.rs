@@ -116,7 +116,8 @@ pub enum Operator {
 pub struct Place {
     /// Which cell.
     pub cell: Name,
-    /// Which of a table's entries; of an index beyond its end the rest by its length.
+    /// Which of a table's entries; of an index beyond its end the rest by its length. Of a process's
+    /// cell, the number of the process.
     pub index: Option<Term>,
 }
 

@@ -199,7 +199,8 @@ impl FailureKind {
             | Kind::Underflow
             | Kind::SlotConflict
             | Kind::LostRegion
-            | Kind::UseAfterRelease => FailureKind::StaleMetadata,
+            | Kind::UseAfterRelease
+            | Kind::Overrun => FailureKind::StaleMetadata,
         }
     }
 }

@@ -215,6 +215,7 @@ impl Checker {
             leaked,
             events: self.events,
             messages: self.judge.messages,
+            shared_steps: self.shared.as_ref().map_or(0, |shared| shared.checked),
             ops: self.ops,
             allocs_failed: self.allocs_failed,
             peak_live: self.judge.truth.peak_live(),
@@ -224,7 +225,6 @@ impl Checker {
         // What a server elsewhere received is not in the trace.
         let sent = end.map_or(0, |end| end.client_sent + end.client_dropped);
         let sent = sent.max(report.messages);
-        let sent = sent.max(self.shared.as_ref().map_or(0, |shared| shared.checked));
         if completed && let Some(why) = report.nothing_checked(sent) {
             report.note = Some(why.to_owned());
             report.complete = false;

@@ -43,11 +43,13 @@ pub enum Kind {
     LostRegion,
     /// A buffer was used that had been released.
     UseAfterRelease,
+    /// A counter went beyond the most that is allowed.
+    Overrun,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 16] = [
+    pub const ALL: [Kind; 17] = [
         Kind::UnknownFree,
         Kind::DuplicateAlloc,
         Kind::StaleMetadata,
@@ -64,6 +66,7 @@ impl Kind {
         Kind::SlotConflict,
         Kind::LostRegion,
         Kind::UseAfterRelease,
+        Kind::Overrun,
     ];
 
     /// Its name in JSON, reproducers and reports.
@@ -85,6 +88,7 @@ impl Kind {
             Kind::SlotConflict => "slot-conflict",
             Kind::LostRegion => "lost-region",
             Kind::UseAfterRelease => "use-after-release",
+            Kind::Overrun => "overrun",
         }
     }
 
@@ -113,6 +117,7 @@ impl Kind {
             Kind::SlotConflict => "a process's slot was taken by two, or two by one process",
             Kind::LostRegion => "a shared region was made anew while another process used it",
             Kind::UseAfterRelease => "a buffer was used after it had been released",
+            Kind::Overrun => "a counter went beyond the most that is allowed",
         }
     }
 }
@@ -213,6 +218,8 @@ pub struct Report {
     pub events: u64,
     /// Messages that the server received.
     pub messages: u64,
+    /// Steps on cells and ledgers that were compared with something.
+    pub shared_steps: u64,
     /// Operations (allocates and releases) begun.
     pub ops: u64,
     /// Allocations that failed because the device was full.
@@ -230,7 +237,7 @@ impl Report {
     pub fn nothing_checked(&self, sent: u64) -> Option<&'static str> {
         if self.ops == 0 {
             Some("there was no operation to do: nothing was checked")
-        } else if self.peak_live > 0 && sent == 0 {
+        } else if self.peak_live > 0 && sent == 0 && self.shared_steps == 0 {
             Some(
                 "buffers were allocated and no message was sent: nothing was tracked, and nothing was checked",
             )

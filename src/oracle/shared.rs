@@ -201,7 +201,10 @@ impl SharedCheck {
             CellRole::Region => (self.joined.iter())
                 .any(|(joined, user)| *joined == cell && *user != process)
                 .then_some(Kind::LostRegion),
-            _ => has_wrapped(found, left).then_some(Kind::Underflow),
+            _ if has_wrapped(found, left) => Some(Kind::Underflow),
+            _ => (row.spec.most)
+                .is_some_and(|most| left > most && left > found)
+                .then_some(Kind::Overrun),
         };
         if let Some(kind) = kind {
             judge.count(Divergence {

@@ -44,13 +44,17 @@ pub(crate) struct CellRow {
 }
 
 impl CellRow {
-    /// The one that is meant, of a table the entry `index` modulo its length.
+    /// The one that is meant: of a table the entry `index` modulo its length, of a process's cell
+    /// that of process number `index`, or one's own where that is 0.
     pub(crate) fn at(&self, context: CellContext, index: u64) -> CellId {
         let instance = match self.spec.scope {
             CellScope::Global => 0,
             CellScope::Device => u32::from(context.device.0),
             CellScope::Memory => {
                 u32::from(context.device.0) * Memory::ALL.len() as u32 + context.memory as u32
+            }
+            CellScope::Process if self.spec.entries == 1 && index > 0 => {
+                ((index - 1) % u64::from(self.instances)) as u32
             }
             CellScope::Process => u32::from(context.process),
             CellScope::Thread => u32::from(context.thread),

@@ -100,9 +100,12 @@ pub enum Op {
 }
 
 impl Op {
-    /// Whether it counts as an operation (`--ops`): an allocate or a release.
+    /// Whether it counts as an operation (`--ops`): an allocate, a release, or a program run.
     pub(crate) fn counts(&self) -> bool {
-        matches!(self, Op::Allocate { .. } | Op::Release { .. })
+        matches!(
+            self,
+            Op::Allocate { .. } | Op::Release { .. } | Op::Run { .. }
+        )
     }
 }
 

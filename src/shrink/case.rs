@@ -121,7 +121,13 @@ impl ShrinkCase {
                 .count();
             let next = (0..at.len()).find(|thread| match self.ops[*thread].get(at[*thread]) {
                 None => false,
-                Some(Op::Release { slot, .. }) => allocated.contains(slot),
+                Some(
+                    Op::Release { slot, .. }
+                    | Op::Run {
+                        on: Some((slot, _)),
+                        ..
+                    },
+                ) => allocated.contains(slot),
                 Some(Op::AwaitOthers) => waiting == 1,
                 Some(_) => true,
             });

@@ -185,6 +185,11 @@ pub enum RunError {
     },
 }
 
+/// Whether `scenario` has a step or an operation that only controlled runs have.
+pub(crate) fn refuses(scenario: &Scenario) -> bool {
+    shared::refused(scenario).is_some()
+}
+
 /// Plays the scenario once. `progress` is told the operations begun, from time to time.
 pub fn run(config: RunConfig<'_>, mut progress: impl FnMut(u64)) -> Result<RunResult, RunError> {
     let interrupt = config.interrupt;

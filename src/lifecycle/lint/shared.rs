@@ -74,7 +74,7 @@ pub(crate) fn needs_buffer(discipline: &Discipline, program: &Program) -> Option
 impl At<'_> {
     fn check(&self, list: &mut Vec<LintFinding>) {
         if self.path == BufferPath::Mesh {
-            return self.nothing_shared(list);
+            return self.no_mesh(list);
         }
         self.names(list);
         self.locals(list);
@@ -113,15 +113,13 @@ impl At<'_> {
         })
     }
 
-    fn nothing_shared(&self, list: &mut Vec<LintFinding>) {
-        for (at, step) in self.shared_steps() {
-            self.find(
-                list,
-                Some(at),
-                format!("{step}: programs of `[mesh]` have no such steps"),
-                "leave `[mesh]` out: each device's part then goes through the two programs",
-            );
-        }
+    fn no_mesh(&self, list: &mut Vec<LintFinding>) {
+        self.find(
+            list,
+            None,
+            "a discipline with cells, branches or programs of its own has no `[mesh]`",
+            "leave `[mesh]` out: each device's part then goes through the two programs",
+        );
     }
 
     /// Steps that only an allocation or a release has.
@@ -241,7 +239,8 @@ impl At<'_> {
                 "declare it atomic, or write `add`, `sub`, or a load and a store",
             );
         }
-        if indexed && spec.entries == 1 {
+        // Of a process's cell, the index is the number of a process.
+        if indexed && spec.entries == 1 && spec.scope != CellScope::Process {
             self.find(
                 list,
                 Some(at),

@@ -15,6 +15,8 @@ pub struct CellSpec {
     pub kind: CellKind,
     /// What it must agree with.
     pub role: Option<CellRole>,
+    /// The most that it may show at any time, where it counts.
+    pub most: Option<u64>,
     /// What it holds before the first step.
     pub initial: u64,
 }
@@ -132,6 +134,7 @@ impl FromStr for CellSpec {
             entries,
             kind,
             role: None,
+            most: None,
             initial: 0,
         };
         while let Some(word) = words.next() {
@@ -144,15 +147,22 @@ impl FromStr for CellSpec {
                 }
                 "owner" => spec.role = Some(CellRole::Owner),
                 "region" => spec.role = Some(CellRole::Region),
+                "at" if words.next() == Some("most") => {
+                    let most = words.next().and_then(|word| word.parse().ok());
+                    spec.most = Some(most.ok_or("a number must follow `at most`")?);
+                }
                 "=" => {
                     let value = words.next().and_then(|word| word.parse().ok());
                     spec.initial = value.ok_or("a number must follow `=`")?;
                 }
-                _ => return Err(format!("`{word}`: expected counts, owner, region or = N")),
+                _ => return Err(format!("`{word}`: expected counts, at most N, owner, region or = N")),
             }
         }
         if spec.kind.is_ledger() && (spec.role.is_some() || spec.initial != 0 || entries != 1) {
             return Err("a ledger has no role, no number and no table".to_owned());
+        }
+        if spec.most.is_some() && !spec.role.is_some_and(CellRole::counts) {
+            return Err("`at most` is for what counts".to_owned());
         }
         if spec.role.is_some_and(CellRole::counts) && (spec.initial != 0 || entries != 1) {
             return Err("what counts begins at 0, and is no table".to_owned());
@@ -183,6 +193,9 @@ impl fmt::Display for CellSpec {
                 write!(f, " counts {what}")?;
             }
         }
+        if let Some(most) = self.most {
+            write!(f, " at most {most}")?;
+        }
         if self.initial != 0 {
             write!(f, " = {}", self.initial)?;
         }
@@ -201,6 +214,7 @@ mod tests {
         for text in [
             "global atomic",
             "device atomic counts bytes",
+            "device atomic counts bytes at most 8192",
             "process plain counts buffers",
             "global[4] atomic owner",
             "global plain region = 7",

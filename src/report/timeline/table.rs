@@ -172,6 +172,7 @@ fn shows_at_server(step: &RunStep, mark: &Mark) -> bool {
                 | Kind::SlotConflict
                 | Kind::LostRegion
                 | Kind::UseAfterRelease
+                | Kind::Overrun
         )
 }
 

@@ -120,13 +120,20 @@ impl Searched {
         );
     }
 
+    /// What was cut is not searched, and so the whole is not.
+    fn note_cut(&mut self) {
+        if self.cut > 0 && self.ended == SearchEnd::Exhausted {
+            self.ended = SearchEnd::Abandoned;
+        }
+    }
+
     /// What follows from it, and why where it is inconclusive; `preemptions` was the bound.
     pub(crate) fn verdict(&self, preemptions: Option<u32>) -> (Verdict, Option<String>) {
         if self.example.is_some() {
             return (Verdict::Diverged, None);
         }
         let why = match (self.ended, preemptions, &self.at_rest) {
-            (SearchEnd::Exhausted, _, _) if self.cut > 0 => format!(
+            (_, _, _) if self.cut > 0 => format!(
                 "a `retry` ran out of its rounds in {}, which were followed no further; give it more rounds",
                 plural(self.cut, "place")
             ),
@@ -174,6 +181,7 @@ pub fn search(
     search.used = 1;
     search.enter();
     search.run(keep_going);
+    search.found.note_cut();
     search.found.log(setup);
     search.found
 }

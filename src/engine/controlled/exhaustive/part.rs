@@ -67,6 +67,7 @@ pub fn search_part(
     };
     let mut search = Search::new(setup, &options);
     let dealt = search.run_part(part, keep_going);
+    search.found.note_cut();
     search.found.log(setup);
     SearchedPart {
         trunk: dealt.trunk,

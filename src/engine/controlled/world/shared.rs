@@ -29,6 +29,7 @@ pub(crate) struct SharedWorld {
     of_buffers: Vec<(u32, u32)>,
     /// What each cell must agree with.
     roles: Vec<Option<CellRole>>,
+    most: Vec<u64>,
     /// Of each cell, the processes that have joined it: a bit each.
     joined: Vec<u64>,
     /// Processes that were ended from outside: a bit each.
@@ -64,10 +65,12 @@ impl SharedWorld {
         let mut initial = vec![0; cells.count() as usize];
         let mut of_buffers = Vec::new();
         let mut roles = vec![None; initial.len()];
+        let mut most = vec![u64::MAX; initial.len()];
         for row in cells.rows() {
             for cell in row.ids() {
                 initial[cell as usize] = row.spec.initial;
                 roles[cell as usize] = row.spec.role;
+                most[cell as usize] = row.spec.most.unwrap_or(u64::MAX);
             }
             if row.spec.scope == CellScope::Buffer {
                 of_buffers.push((row.ids().start, u32::from(row.spec.entries)));
@@ -85,6 +88,7 @@ impl SharedWorld {
             of_buffers,
             joined: vec![0; roles.len()],
             roles,
+            most,
             dead: 0,
             alarmed: false,
             cut: false,
@@ -151,7 +155,7 @@ impl SharedWorld {
                     None => false,
                     Some(CellRole::Owner) => true,
                     Some(CellRole::Region) => self.joined[at] & !bit & !self.dead != 0,
-                    Some(_) => has_wrapped(found, left),
+                    Some(_) => has_wrapped(found, left) || left > self.most[at],
                 };
             }
             _ => {}

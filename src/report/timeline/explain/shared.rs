@@ -4,7 +4,7 @@ use crate::numbers::grouped;
 use crate::oracle::{Kind, buffer_words};
 use crate::scenario::cells::CellId;
 use crate::trace::event::Event;
-use crate::trace::shared_event::{CellAccess, SharedEvent};
+use crate::trace::shared_event::{CellAccess, LedgerAction, SharedEvent};
 
 use super::super::history::{RunHistory, RunStep, StepNumber};
 use super::super::shared_labels::{access_of, number};
@@ -72,6 +72,10 @@ pub(super) fn at_a_cell(symptom: Symptom<'_>) -> Option<Explanation> {
             number(left),
             number(found)
         ),
+        Kind::Overrun => format!(
+            "At step {at} t{who} leaves {} in {name}, which is more than is allowed.",
+            number(left)
+        ),
         Kind::SlotConflict => format!(
             "At step {at} t{who} writes {} into {name}, where {} was{whose}.",
             number(left),
@@ -86,6 +90,69 @@ pub(super) fn at_a_cell(symptom: Symptom<'_>) -> Option<Explanation> {
         format!("between the load at step {loaded} and what was done about it at step {at}")
     });
     Some(Explanation::new(text).with_gap(gap))
+}
+
+/// A step on a ledger that diverges, or what one shows at rest.
+pub(super) fn at_a_ledger(symptom: Symptom<'_>) -> Option<Explanation> {
+    let history = symptom.history;
+    let divergence = &symptom.mark.divergence;
+    let Some(step) = symptom.step() else {
+        return at_rest(symptom);
+    };
+    let step = history.step(step);
+    let Event::Shared(SharedEvent::Ledger {
+        ledger,
+        action,
+        found,
+        ..
+    }) = step.event
+    else {
+        return None;
+    };
+    let place = history.place(divergence.device, divergence.memory, divergence.address?);
+    let name = history.cell_name(ledger);
+    let (at, who) = (step.number, step.stream);
+    let words = buffer_words(found);
+    let text = match (action, found) {
+        (LedgerAction::Insert, _) => format!(
+            "At step {at} t{who} enters {place} into {name}, and {words} is still entered there: \
+             the new buffer is not."
+        ),
+        (_, 0) => format!("At step {at} t{who} erases {place} from {name}, and nothing is there."),
+        _ => format!(
+            "At step {at} t{who} erases {place} from {name}, and takes {words} out, which is \
+             another buffer."
+        ),
+    };
+    // Of the buffer whose entry it met: whether its address was given back before.
+    let mut ended = (history.buffers.iter())
+        .filter(|buffer| Some(buffer.handle.address) == divergence.address)
+        .filter_map(|buffer| buffer.ended)
+        .filter(|end| end.step < at);
+    let gap = ended.next_back().map(|end| {
+        format!(
+            "t{} gave {place} back at step {}, and its entry was not erased before that",
+            end.thread, end.step
+        )
+    });
+    Some(Explanation::new(text).with_gap(gap))
+}
+
+/// What a ledger shows at rest, where all tracking is the program's own.
+fn at_rest(symptom: Symptom<'_>) -> Option<Explanation> {
+    let history = symptom.history;
+    let divergence = &symptom.mark.divergence;
+    if history.tells_server {
+        return None;
+    }
+    let place = history.place(divergence.device, divergence.memory, divergence.address?);
+    let what = match divergence.kind {
+        Kind::MissingLive => "is live and entered in no ledger that should have it",
+        Kind::PhantomLive => "is entered, and nothing is live there",
+        Kind::StaleMetadata => "is entered for a buffer that is gone, and another is live there",
+        _ => return None,
+    };
+    Some(Explanation::new(format!("At rest {place} {what}.")))
 }
 
 /// A buffer that was used when it was gone.
