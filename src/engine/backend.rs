@@ -138,8 +138,9 @@ pub trait Backend {
     fn locals(&mut self) -> &mut Locals;
     /// The program has ended: what it looked up is forgotten.
     fn program_ended(&mut self);
-    /// Whether a loop that has no end by itself ends a run after its rounds.
-    fn gives_up(&mut self) -> bool;
+    /// A loop that has no end by itself has come to the last round that is searched: whether that
+    /// ends the run.
+    fn out_of_rounds(&mut self) -> Flow<bool>;
     /// What the buffer in a slot is.
     fn at_hand(&self, slot: SlotId) -> AtHand;
     /// Finds the handle of a buffer for a program of the discipline's own; waits for it to be

@@ -122,6 +122,20 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// As [`Kind::explain`], where the tracking is in the program and no server is told.
+    pub(crate) fn explain_untold(self) -> &'static str {
+        match self {
+            Kind::UnknownFree => "an entry was to be erased that was not there",
+            Kind::DuplicateAlloc => "an entry was to be made where one still stood",
+            Kind::StaleMetadata => "an entry stands for an earlier buffer at its address",
+            Kind::PhantomLive => "an entry stands for a buffer that is gone (a false leak)",
+            Kind::MissingLive => "a live buffer without an entry",
+            kind => kind.explain(),
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

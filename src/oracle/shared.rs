@@ -30,7 +30,7 @@ pub(super) struct SharedCheck {
     ledgers: Ledgers,
     /// The life that each buffer's name means.
     named: FxHashMap<u64, Handle>,
-    /// Of each thread, the epoch of the slot at hand.
+    /// Of each slot, the epoch that has begun.
     epochs: Vec<u32>,
     /// Cell and process, of those who have joined a region.
     joined: Vec<(CellId, u16)>,
@@ -72,7 +72,7 @@ impl SharedCheck {
             cells,
             values,
             named: FxHashMap::default(),
-            epochs: vec![0; usize::from(scenario.threads)],
+            epochs: vec![0; scenario.objects().slots as usize],
             joined: Vec::new(),
             dead: vec![false; usize::from(scenario.processes())],
             processes: scenario.processes(),
@@ -89,18 +89,10 @@ impl SharedCheck {
     /// An operation begins.
     pub(super) fn open(&mut self, thread: u16, op: &Op) {
         self.ledgers.ended(thread);
-        let (slot, epoch) = match *op {
-            Op::Allocate { slot, epoch, .. } | Op::Release { slot, epoch } => (slot, epoch),
-            Op::Run {
-                on: Some((slot, epoch)),
-                ..
-            } => (slot, epoch),
-            _ => return,
-        };
-        self.epochs[usize::from(thread)] = epoch;
-        if !matches!(op, Op::Allocate { .. }) {
+        let Op::Allocate { slot, epoch, .. } = *op else {
             return;
-        }
+        };
+        self.epochs[slot.index()] = epoch;
         for row in self.cells.rows() {
             if row.spec.scope == CellScope::Buffer {
                 let entries = u32::from(row.spec.entries);
@@ -439,7 +431,8 @@ impl SharedCheck {
     }
 
     fn name(&self, doer: &Doer) -> u64 {
-        buffer_name(doer.slot, self.epochs[usize::from(doer.thread)])
+        let epoch = self.epochs.get(doer.slot as usize);
+        buffer_name(doer.slot, epoch.copied().unwrap_or(0))
     }
 }
 

@@ -62,6 +62,14 @@ impl Scenario {
         {
             return fail("discipline", finding.message);
         }
+        if self.discipline.shares() && self.has_views_or_mesh() {
+            return fail(
+                "workload",
+                "a discipline with cells, ledgers or branches is for buffers of one device that own \
+                 their memory; leave mesh and pre-allocated buffers out"
+                    .to_owned(),
+            );
+        }
         if self.discipline.shares()
             && (self.order, self.publish)
                 != (self.discipline.order(), self.discipline.publication())

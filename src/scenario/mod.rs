@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::device::{Memory, Policy, Profile};
+use crate::device::{BufferKind, Memory, Policy, Profile};
 use crate::lifecycle::{self, Discipline, DisciplineError, Lock, MicroStep, Order, Publication};
 use crate::planted::Planted;
 use crate::registry::{Limits, Registry, Semantics};
@@ -440,6 +440,26 @@ impl Scenario {
         match self.script() {
             Some(script) => script.iter().flatten().any(scripted),
             None => self.workload.mesh_percent > 0,
+        }
+    }
+
+    /// Whether any buffer may have several parts, or not own its memory.
+    fn has_views_or_mesh(&self) -> bool {
+        let is_one = |op: &Op| match op {
+            Op::Allocate { request, .. } => {
+                matches!(
+                    request.kind,
+                    BufferKind::Mesh | BufferKind::Preallocated
+                )
+            }
+            _ => false,
+        };
+        match &self.workload.script {
+            // What does not parse is refused elsewhere.
+            Some(script) => (script.iter().flatten())
+                .filter_map(|text| text.parse().ok())
+                .any(|op: Op| is_one(&op)),
+            None => self.workload.mesh_percent > 0 || self.workload.preallocated_percent > 0,
         }
     }
 

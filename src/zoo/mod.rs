@@ -258,34 +258,26 @@ impl Defect {
         file: ScenarioFile,
         steps: Option<&Steps>,
     ) -> Result<Scenario, ScenarioError> {
-        let (order, publish, semantics) = (file.order, file.publish, file.semantics);
-        let mut scenario = file.resolve()?;
-        if let Some(steps) = steps {
-            #[derive(Serialize)]
-            struct Written<'a> {
-                name: &'a str,
-                origin: &'a str,
-                #[serde(flatten)]
-                steps: &'a Steps,
-            }
-            let written = Written {
-                name: &scenario.name,
-                origin: &self.origin,
-                steps,
-            };
-            let text = toml::to_string(&written).expect("strings and lists of strings");
-            let written = Discipline::from_toml(&self.name, &text)
-                .and_then(|discipline| discipline.accepted(&self.name))
-                .map_err(Box::new)?;
-            scenario.order = order.unwrap_or(written.order());
-            scenario.publish = publish.unwrap_or(written.publication());
-            scenario.semantics = semantics
-                .or(written.semantics)
-                .unwrap_or(scenario.semantics);
-            scenario.discipline = written.with(scenario.order, scenario.publish);
-            scenario.check()?;
+        let Some(steps) = steps else {
+            return file.resolve();
+        };
+        #[derive(Serialize)]
+        struct Written<'a> {
+            name: &'a str,
+            origin: &'a str,
+            #[serde(flatten)]
+            steps: &'a Steps,
         }
-        Ok(scenario)
+        let written = Written {
+            name: &file.name,
+            origin: &self.origin,
+            steps,
+        };
+        let text = toml::to_string(&written).expect("strings, and lists and tables of strings");
+        let written = Discipline::from_toml(&self.name, &text)
+            .and_then(|discipline| discipline.accepted(&self.name))
+            .map_err(Box::new)?;
+        file.resolve_under(&written)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::oracle::{CheckError, Checker, Report};
 use crate::scenario::op::Op;
 use crate::trace::event::{Event, SendOutcome};
 use crate::trace::file::{Header, SERVER_STREAM, TraceFile};
+use crate::trace::shared_event::SharedEvent;
 use crate::trace::merge::{Merge, MergeEnd, MergedEvent};
 use crate::tracking::sent::Handle;
 
@@ -243,6 +244,11 @@ impl Stage {
                 self.letting_go = true;
             }
             Event::Unlock { lock } if self.actors[index].stopped => self.world.release(lock),
+            Event::Shared(SharedEvent::UnlockShared { lock, .. })
+                if self.actors[index].stopped =>
+            {
+                self.world.give_back_shared(lock, recorded.stream);
+            }
             Event::Finish if !self.actors[index].thread.has_ended() => {
                 self.world.give_up(recorded.stream);
             }

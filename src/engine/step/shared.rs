@@ -121,16 +121,22 @@ impl Thread {
         counter: Local,
         backend: &mut B,
     ) -> Option<Stepped> {
-        match behind {
-            Some(behind) => self.pc = behind,
-            // What has no end by itself is searched no further; real threads just go on.
-            None if backend.gives_up() => {
-                backend.record(&Event::Shared(SharedEvent::OutOfRounds));
-                return Some(Stepped::Ran);
-            }
-            None => self.set(counter, 0, backend),
+        if let Some(behind) = behind {
+            self.pc = behind;
+            return None;
         }
-        None
+        // What has no end by itself is searched no further; real threads just go on.
+        match backend.out_of_rounds() {
+            Flow::Done(false) | Flow::Blocked => {
+                self.set(counter, 0, backend);
+                None
+            }
+            Flow::Done(true) => {
+                backend.record(&Event::Shared(SharedEvent::OutOfRounds));
+                Some(Stepped::Ran)
+            }
+            Flow::Stop(_) => Some(self.give_up(backend)),
+        }
     }
 
     fn run_visible<B: Backend>(

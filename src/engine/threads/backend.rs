@@ -33,6 +33,8 @@ const LOCK_TIMEOUT: Duration = Duration::from_millis(20);
 const SPINS: u32 = 64;
 const YIELDS: u32 = 512;
 const POLL_INTERVAL: Duration = Duration::from_micros(50);
+/// A program whose loops have come to their last round so often waits for what does not come.
+const MAX_ROUNDS: u64 = 1 << 20;
 /// Operations between two looks at the clock and the stop flag.
 const TICK_OPS: u64 = 256;
 
@@ -60,6 +62,8 @@ pub(super) struct ThreadBackend<'run> {
     pub(crate) pid: i32,
     pub(crate) program_steps: [usize; 2],
     pub(crate) locals: Locals,
+    /// How often loops of the program came to the last round that a search would take.
+    pub(crate) rounds: u64,
 }
 
 /// A mutex that the thread's program holds.
@@ -426,11 +430,22 @@ impl Backend for ThreadBackend<'_> {
     }
 
     fn program_ended(&mut self) {
+        self.rounds = 0;
         self.shares().ledgers.lock().0.ended(self.thread);
     }
 
-    fn gives_up(&mut self) -> bool {
-        false
+    fn out_of_rounds(&mut self) -> Flow<bool> {
+        self.rounds += 1;
+        if self.rounds > MAX_ROUNDS {
+            self.world.stop(StopReason::Interrupted);
+        }
+        match self.world.stopped() {
+            Some(reason) => Flow::Stop(reason),
+            None => {
+                std::thread::yield_now();
+                Flow::Done(false)
+            }
+        }
     }
 
     fn at_hand(&self, slot: SlotId) -> AtHand {

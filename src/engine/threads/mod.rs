@@ -433,6 +433,7 @@ impl Play<'_> {
             pid: self.pid,
             messages: [0; 2],
             locals: Default::default(),
+            rounds: 0,
             program_steps: [steps(ProgramKind::Allocate), steps(ProgramKind::Deallocate)],
         };
         let mut thread = Thread::new(index);

@@ -27,8 +27,11 @@ macro_rules! delegated {
             self.world.shares().ledgers.ended(thread);
         }
 
-        fn gives_up(&mut self) -> bool {
-            self.world.give_up_loops()
+        fn out_of_rounds(&mut self) -> Flow<bool> {
+            match self.stop {
+                Some(reason) => Flow::Stop(reason),
+                None => Flow::Done(self.world.give_up_loops()),
+            }
         }
 
         fn at_hand(&self, slot: SlotId) -> crate::engine::backend::AtHand {
@@ -236,6 +239,11 @@ impl World {
             }
         }
         self.wake_waiters();
+    }
+
+    /// A thread that was told to end releases a lock that it shared.
+    pub(crate) fn give_back_shared(&mut self, lock: LockId, thread: u16) {
+        self.release_shared(lock, 1 << (thread & 63));
     }
 
     /// A thread that shared a lock releases it. The lock's version.
