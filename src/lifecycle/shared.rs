@@ -116,8 +116,8 @@ pub enum Operator {
 pub struct Place {
     /// Which cell.
     pub cell: Name,
-    /// Which of a table's entries; of an index beyond its end the rest by its length. Of a process's
-    /// cell, the number of the process.
+    /// Which of a table's entries; of an index beyond its end the rest by its length. Of a cell of
+    /// each process or device, the number of that process, from 1, or of that device.
     pub index: Option<Term>,
 }
 
@@ -214,13 +214,13 @@ pub enum SharedStep {
     Return,
     /// `x = find LEDGER`: looks the buffer's address up; x is the buffer that is entered there, or
     /// 0.
-    Find(Name, Name),
+    Find(Name, Place),
     /// `insert LEDGER`, `x = insert LEDGER`: enters the buffer, unless its address is taken; x is
     /// who has it, or 0.
-    Insert(Option<Name>, Name),
+    Insert(Option<Name>, Place),
     /// `erase LEDGER`, `x = erase LEDGER`: takes out what is entered at the buffer's address; x is
     /// what was, or 0.
-    Erase(Option<Name>, Name),
+    Erase(Option<Name>, Place),
     /// `use TERM`: reads the memory of that buffer; nothing where it is 0.
     Use(Term),
     /// `lock-shared M`
@@ -276,7 +276,7 @@ impl SharedStep {
             | SharedStep::Use(term) => [Some(term), None],
             _ => [None; 2],
         };
-        let index = self.place().and_then(|place| place.index);
+        let index = (self.place().or(self.ledger())).and_then(|place| place.index);
         [a, b, c, d, index].into_iter().flatten()
     }
 
@@ -298,7 +298,7 @@ impl SharedStep {
     }
 
     /// The ledger that the step is about.
-    pub(crate) fn ledger(self) -> Option<Name> {
+    pub(crate) fn ledger(self) -> Option<Place> {
         match self {
             SharedStep::Find(_, ledger)
             | SharedStep::Insert(_, ledger)

@@ -269,9 +269,12 @@ impl SharedCheck {
             ));
         }
         self.checked += 1;
+        let elsewhere = (self.cells.device_of(ledger)).is_some_and(|of| of != handle.device);
         let kind = match (action, found) {
             (LedgerAction::Find, _) => None,
+            (LedgerAction::Insert, 0) if elsewhere => Some(Kind::Misattributed),
             (LedgerAction::Insert, 0) => None,
+            (LedgerAction::Erase, 0) if elsewhere => Some(Kind::Misattributed),
             (LedgerAction::Insert, _) => Some(Kind::DuplicateAlloc),
             (LedgerAction::Erase, 0) => Some(Kind::UnknownFree),
             (LedgerAction::Erase, entered) if entered == own => None,

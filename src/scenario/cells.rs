@@ -44,24 +44,27 @@ pub(crate) struct CellRow {
 }
 
 impl CellRow {
-    /// The one that is meant: of a table the entry `index` modulo its length, of a process's cell
-    /// that of process number `index`, or one's own where that is 0.
-    pub(crate) fn at(&self, context: CellContext, index: u64) -> CellId {
+    /// The one that is meant: of a table the entry `index` modulo its length, of a cell of each
+    /// process or device that of process (from 1) or device number `index`.
+    pub(crate) fn at(&self, context: CellContext, index: Option<u64>) -> CellId {
+        let named = index.filter(|_| self.spec.entries == 1);
+        let round = |number: u64| (number % u64::from(self.instances)) as u32;
         let instance = match self.spec.scope {
             CellScope::Global => 0,
+            CellScope::Device if let Some(number) = named => round(number),
             CellScope::Device => u32::from(context.device.0),
             CellScope::Memory => {
                 u32::from(context.device.0) * Memory::ALL.len() as u32 + context.memory as u32
             }
-            CellScope::Process if self.spec.entries == 1 && index > 0 => {
-                ((index - 1) % u64::from(self.instances)) as u32
+            CellScope::Process if let Some(number) = named.filter(|number| *number > 0) => {
+                round(number - 1)
             }
             CellScope::Process => u32::from(context.process),
             CellScope::Thread => u32::from(context.thread),
             CellScope::Buffer => context.slot.0,
         };
         let entries = u32::from(self.spec.entries);
-        let entry = (index % u64::from(entries)) as u32;
+        let entry = (index.unwrap_or(0) % u64::from(entries)) as u32;
         CellId(self.first + instance * entries + entry)
     }
 
@@ -128,6 +131,13 @@ impl CellTable {
     /// The row that a cell is of.
     pub(crate) fn row_of(&self, cell: CellId) -> Option<&CellRow> {
         self.rows.iter().find(|row| row.ids().contains(&cell.0))
+    }
+
+    /// The device that a cell is of, where each device has one.
+    pub(crate) fn device_of(&self, cell: CellId) -> Option<DeviceId> {
+        let row = self.row_of(cell)?;
+        let instance = (cell.0 - row.first) / u32::from(row.spec.entries);
+        (row.spec.scope == CellScope::Device).then_some(DeviceId(instance as u16))
     }
 
     /// A cell's name in reports: `total of device 0`, `pid[1]`.

@@ -45,7 +45,7 @@ pub(crate) struct Computed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CellOperand {
     pub(crate) row: CellRow,
-    pub(crate) index: Operand,
+    pub(crate) index: Option<Operand>,
 }
 
 /// What an instruction does.
@@ -97,9 +97,9 @@ pub(crate) enum SharedAction {
         /// Nobody has seen the buffer, and it gets no address any more.
         abandons: bool,
     },
-    Find(Local, CellRow),
-    Insert(Option<Local>, CellRow),
-    Erase(Option<Local>, CellRow),
+    Find(Local, CellOperand),
+    Insert(Option<Local>, CellOperand),
+    Erase(Option<Local>, CellOperand),
     Use(Operand),
     LockShared(LockRow),
     UnlockShared(LockRow),
@@ -243,10 +243,7 @@ impl<'a> SharedDecoder<'a> {
     fn cell(&mut self, place: Place) -> CellOperand {
         CellOperand {
             row: self.row(place.cell),
-            index: match place.index {
-                Some(index) => self.operand(index),
-                None => Operand::Number(0),
-            },
+            index: place.index.map(|index| self.operand(index)),
         }
     }
 
@@ -298,13 +295,16 @@ impl<'a> SharedDecoder<'a> {
                 return self.returns.push(number);
             }
             SharedStep::Find(local, ledger) => {
-                SharedAction::Find(self.local(local), self.row(ledger))
+                let ledger = self.cell(ledger);
+                SharedAction::Find(self.local(local), ledger)
             }
             SharedStep::Insert(to, ledger) => {
-                SharedAction::Insert(to.map(|to| self.local(to)), self.row(ledger))
+                let ledger = self.cell(ledger);
+                SharedAction::Insert(to.map(|to| self.local(to)), ledger)
             }
             SharedStep::Erase(to, ledger) => {
-                SharedAction::Erase(to.map(|to| self.local(to)), self.row(ledger))
+                let ledger = self.cell(ledger);
+                SharedAction::Erase(to.map(|to| self.local(to)), ledger)
             }
             SharedStep::Use(term) => SharedAction::Use(self.operand(term)),
             SharedStep::LockShared(lock) => SharedAction::LockShared(self.objects.row(lock)),

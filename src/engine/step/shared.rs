@@ -4,7 +4,7 @@
 use crate::engine::backend::{Backend, Flow, PartAt};
 use crate::engine::code::{CellOperand, Code, Computed, Local, Operand, SharedAction};
 use crate::lifecycle::shared::{CellKind, Name, Operator};
-use crate::scenario::cells::{CellContext, CellId, CellRow};
+use crate::scenario::cells::{CellContext, CellId};
 use crate::scenario::objects::LockId;
 use crate::scenario::op::{Op, SlotId};
 use crate::trace::event::Event;
@@ -205,22 +205,22 @@ impl Thread {
                     }
                 }
             }
-            SharedAction::Find(to, row) => {
-                let found = self.ledger(code, row, LedgerAction::Find, backend);
+            SharedAction::Find(to, at) => {
+                let found = self.ledger(code, at, LedgerAction::Find, backend);
                 self.set(to, found, backend);
             }
-            SharedAction::Insert(to, row) => {
-                if self.looks_first(code, row, backend) {
+            SharedAction::Insert(to, at) => {
+                if self.looks_first(code, at, backend) {
                     return Some(Stepped::Ran);
                 }
-                let found = self.ledger(code, row, LedgerAction::Insert, backend);
+                let found = self.ledger(code, at, LedgerAction::Insert, backend);
                 self.set_if(to, found, backend);
             }
-            SharedAction::Erase(to, row) => {
-                if self.looks_first(code, row, backend) {
+            SharedAction::Erase(to, at) => {
+                if self.looks_first(code, at, backend) {
                     return Some(Stepped::Ran);
                 }
-                let found = self.ledger(code, row, LedgerAction::Erase, backend);
+                let found = self.ledger(code, at, LedgerAction::Erase, backend);
                 self.set_if(to, found, backend);
             }
             SharedAction::Use(buffer) => {
@@ -330,11 +330,11 @@ impl Thread {
     }
 
     /// A plain ledger is looked into before it is written, unless the program just did.
-    fn looks_first<B: Backend>(&self, code: &Code, row: CellRow, backend: &mut B) -> bool {
-        let ledger = row.at(self.context(code, backend), 0);
-        let looks = row.spec.kind == CellKind::Ledger && !backend.has_looked(ledger);
+    fn looks_first<B: Backend>(&self, code: &Code, at: CellOperand, backend: &mut B) -> bool {
+        let ledger = self.cell(code, at, backend);
+        let looks = at.row.spec.kind == CellKind::Ledger && !backend.has_looked(ledger);
         if looks {
-            self.ledger(code, row, LedgerAction::Find, backend);
+            self.ledger(code, at, LedgerAction::Find, backend);
         }
         looks
     }
@@ -342,12 +342,12 @@ impl Thread {
     fn ledger<B: Backend>(
         &self,
         code: &Code,
-        row: CellRow,
+        at: CellOperand,
         action: LedgerAction,
         backend: &mut B,
     ) -> u64 {
-        let ledger = row.at(self.context(code, backend), 0);
-        let plain = row.spec.kind == CellKind::Ledger;
+        let ledger = self.cell(code, at, backend);
+        let plain = at.row.spec.kind == CellKind::Ledger;
         let (found, version) = backend.ledger(ledger, plain, action, self.place, self.device);
         backend.record(&Event::Shared(SharedEvent::Ledger {
             ledger,
@@ -372,7 +372,7 @@ impl Thread {
     }
 
     fn cell<B: Backend>(&self, code: &Code, cell: CellOperand, backend: &mut B) -> CellId {
-        let index = self.operand(code, cell.index, backend);
+        let index = cell.index.map(|index| self.operand(code, index, backend));
         cell.row.at(self.context(code, backend), index)
     }
 

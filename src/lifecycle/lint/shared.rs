@@ -4,7 +4,7 @@
 //! What is said of a discipline without such steps is not touched by anything here.
 
 use super::super::discipline::{BufferPath, Discipline, Program, ProgramKind};
-use super::super::shared::{CellKind, CellScope, Name, Relation, SharedStep, Term};
+use super::super::shared::{CellKind, CellScope, CellSpec, Name, Relation, SharedStep, Term};
 use super::super::step::{Lock, MicroStep};
 use super::{LintFinding, Severity};
 
@@ -156,6 +156,7 @@ impl At<'_> {
                 self.cell(list, at, step, place.cell, place.index.is_some());
             }
             if let Some(ledger) = step.ledger() {
+                let (ledger, indexed) = (ledger.cell, ledger.index.is_some());
                 match self.discipline.cells.get(&ledger) {
                     None => self.undeclared(list, at, step, ledger, "global ledger"),
                     Some(spec) if !spec.kind.is_ledger() => self.find(
@@ -164,7 +165,7 @@ impl At<'_> {
                         format!("{step}: {ledger} is a cell, and no ledger"),
                         format!("declare it as `{ledger} = \"global ledger\"`"),
                     ),
-                    Some(_) => {}
+                    Some(spec) => self.index(list, at, step, ledger, spec, indexed),
                 }
                 if allocates && alloc.is_none_or(|alloc| at < alloc) {
                     self.find(
@@ -239,8 +240,21 @@ impl At<'_> {
                 "declare it atomic, or write `add`, `sub`, or a load and a store",
             );
         }
-        // Of a process's cell, the index is the number of a process.
-        if indexed && spec.entries == 1 && spec.scope != CellScope::Process {
+        self.index(list, at, step, name, spec, indexed);
+    }
+
+    fn index(
+        &self,
+        list: &mut Vec<LintFinding>,
+        at: usize,
+        step: SharedStep,
+        name: Name,
+        spec: &CellSpec,
+        indexed: bool,
+    ) {
+        // Of these, the index is the number of a process or a device.
+        let numbered = matches!(spec.scope, CellScope::Process | CellScope::Device);
+        if indexed && spec.entries == 1 && !numbered {
             self.find(
                 list,
                 Some(at),

@@ -1,7 +1,5 @@
 //! Text → [`SharedStep`].
 
-use std::str::FromStr;
-
 use super::super::step::{Lock, parse_lock};
 use super::{Condition, Name, Operator, Place, Relation, SharedStep, Sum, Term};
 
@@ -88,9 +86,9 @@ pub(crate) fn shared_step(text: &str) -> Option<Result<SharedStep, String>> {
         ("retry", None) => rounds(rest).map(SharedStep::Retry),
         ("break", None) => nothing(rest, SharedStep::Break),
         ("return", None) => nothing(rest, SharedStep::Return),
-        ("find", Some(local)) => name(rest).map(|ledger| SharedStep::Find(local, ledger)),
-        ("insert", local) => name(rest).map(|ledger| SharedStep::Insert(local, ledger)),
-        ("erase", local) => name(rest).map(|ledger| SharedStep::Erase(local, ledger)),
+        ("find", Some(local)) => place(rest).map(|ledger| SharedStep::Find(local, ledger)),
+        ("insert", local) => place(rest).map(|ledger| SharedStep::Insert(local, ledger)),
+        ("erase", local) => place(rest).map(|ledger| SharedStep::Erase(local, ledger)),
         ("use", None) => one_term(rest).map(SharedStep::Use),
         ("lock-shared", None) => lock(rest).map(SharedStep::LockShared),
         ("unlock-shared", None) => lock(rest).map(SharedStep::UnlockShared),
@@ -146,7 +144,7 @@ fn nothing(rest: &[&str], step: SharedStep) -> Result<SharedStep, String> {
 
 fn place(rest: &[&str]) -> Result<Place, String> {
     let [text] = rest else {
-        return Err("expected the name of one cell".to_owned());
+        return Err("expected the name of one cell or ledger".to_owned());
     };
     match text.split_once('[') {
         None => Ok(Place {
@@ -160,13 +158,6 @@ fn place(rest: &[&str]) -> Result<Place, String> {
                 index: Some(term(index)?),
             })
         }
-    }
-}
-
-fn name(rest: &[&str]) -> Result<Name, String> {
-    match rest {
-        [text] => Name::from_str(text),
-        _ => Err("expected the name of one ledger".to_owned()),
     }
 }
 
@@ -273,6 +264,7 @@ mod tests {
             "insert blocks",
             "x = insert blocks",
             "erase blocks",
+            "erase blocks[device]",
             "use x",
             "use buffer",
             "lock-shared global",
@@ -292,7 +284,7 @@ mod tests {
     fn a_wrong_step_says_what_was_expected() {
         for (text, why) in [
             ("load total", "expected a local"),
-            ("x = load", "expected the name of one cell"),
+            ("x = load", "expected the name of one cell or ledger"),
             ("store total", "expected a cell and a value"),
             ("cas total 1 2", "expected `cas CELL EXPECTED -> VALUE`"),
             ("await ready", "expected `await CELL == VALUE`"),

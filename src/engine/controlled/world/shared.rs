@@ -30,6 +30,8 @@ pub(crate) struct SharedWorld {
     /// What each cell must agree with.
     roles: Vec<Option<CellRole>>,
     most: Vec<u64>,
+    /// Of each ledger of a device, which.
+    devices: Vec<Option<u16>>,
     /// Of each cell, the processes that have joined it: a bit each.
     joined: Vec<u64>,
     /// Processes that were ended from outside: a bit each.
@@ -87,6 +89,9 @@ impl SharedWorld {
             owners: vec![0; objects.slots as usize],
             of_buffers,
             joined: vec![0; roles.len()],
+            devices: (0..most.len() as u32)
+                .map(|cell| cells.device_of(CellId(cell)).map(|device| device.0))
+                .collect(),
             roles,
             most,
             dead: 0,
@@ -191,7 +196,10 @@ impl SharedWorld {
         };
         self.alarmed |= match action {
             LedgerAction::Find => false,
-            LedgerAction::Insert => found != 0,
+            LedgerAction::Insert => {
+                let device = self.devices[ledger.index()];
+                found != 0 || device.is_some_and(|device| device != key.0)
+            }
             LedgerAction::Erase => found != buffer,
         };
         (found, self.touched(ledger))
