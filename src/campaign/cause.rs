@@ -21,9 +21,9 @@ use crate::scenario::Scenario;
 use crate::scenario::objects::Objects;
 use crate::scenario::op::Op;
 use crate::trace::event::Event;
-use crate::trace::shared_event::{CellAccess, LedgerAction, SharedEvent};
 use crate::trace::file::SERVER_STREAM;
 use crate::trace::merge::MergedEvent;
+use crate::trace::shared_event::{CellAccess, LedgerAction, SharedEvent};
 use crate::tracking::sent::SentKind;
 
 use super::fuzz::Crash;

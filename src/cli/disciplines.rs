@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 
 use super::outcome::{CommandOutcome, Format};
 use crate::lifecycle::{
-    Discipline, DisciplineError, LintFinding, Order, Publication, Severity, builtin,
-    lint, render,
+    Discipline, DisciplineError, LintFinding, Order, Publication, Severity, builtin, lint, render,
 };
 use crate::numbers::plural;
 
@@ -207,20 +206,17 @@ fn finding_json(finding: &LintFinding) -> Value {
 }
 
 fn error_json(error: &DisciplineError) -> Value {
-    let place = |program: Option<&str>,
-                 step: Option<usize>,
-                 line: u32,
-                 message: String,
-                 remedy: String| {
-        json!({
-            "severity": Severity::Error,
-            "program": program,
-            "step": step,
-            "line": line,
-            "message": message,
-            "remedy": remedy,
-        })
-    };
+    let place =
+        |program: Option<&str>, step: Option<usize>, line: u32, message: String, remedy: String| {
+            json!({
+                "severity": Severity::Error,
+                "program": program,
+                "step": step,
+                "line": line,
+                "message": message,
+                "remedy": remedy,
+            })
+        };
     match error {
         DisciplineError::Rejected { finding, .. } => finding_json(finding),
         DisciplineError::Step {

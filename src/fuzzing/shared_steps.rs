@@ -1,7 +1,7 @@
 //! Programs with cells, ledgers, branches and locks of other sorts.
 //!
-//! Input: bytes that choose phrases of a few steps and where they come in, then one byte a choice of
-//! the [`Bytes`] scheduler. Phrases rather than steps, because nearly no program made of random
+//! Input: bytes that choose phrases of a few steps and where they come in, then one byte a choice
+//! of the [`Bytes`] scheduler. Phrases rather than steps, because nearly no program made of random
 //! steps has blocks that close.
 //!
 //! Demanded, whatever the programs: they survive their text, and a scenario takes them exactly when
@@ -92,14 +92,20 @@ pub fn run(bytes: &[u8]) {
     };
     let text = toml::to_string(&discipline).expect("a discipline has string keys");
     let again: Discipline = toml::from_str(&text).expect("its own text parses");
-    assert_eq!(again, discipline, "another discipline comes out of its text");
+    assert_eq!(
+        again, discipline,
+        "another discipline comes out of its text"
+    );
     let findings = lint(&discipline);
     let accepted = !(findings.iter()).any(|finding| finding.severity == Severity::Error);
     let Some(scenario) = scenario(&discipline) else {
         assert!(!accepted, "a scenario refuses what the lint accepts");
         return;
     };
-    assert!(accepted, "a scenario takes what the lint refuses: {findings:?}");
+    assert!(
+        accepted,
+        "a scenario takes what the lint refuses: {findings:?}"
+    );
     holds(scenario, schedule);
 }
 
@@ -219,8 +225,15 @@ fn survive_their_encoding(setup: &Setup, events: &[MergedEvent]) {
         let mut rest = &bytes[..];
         let mut decoded: Vec<Event> = Vec::new();
         while !rest.is_empty() {
-            decoded.push(decoder.decode(&mut rest).expect("what was written can be read"));
+            decoded.push(
+                decoder
+                    .decode(&mut rest)
+                    .expect("what was written can be read"),
+            );
         }
-        assert!(own().map(|event| event.event).eq(decoded), "other events come out");
+        assert!(
+            own().map(|event| event.event).eq(decoded),
+            "other events come out"
+        );
     }
 }

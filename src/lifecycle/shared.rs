@@ -2,9 +2,9 @@
 //! the branches and loops around them.
 //!
 //! A *cell* is a named variable that the discipline declares ([`CellSpec`]); a *ledger* is a map in
-//! the program from addresses to buffers. A *local* is what one run of a program remembers. The text
-//! of each step is in its documentation; what it does is the engine's, and which programs make sense
-//! the lint's.
+//! the program from addresses to buffers. A *local* is what one run of a program remembers. The
+//! text of each step is in its documentation; what it does is the engine's, and which programs make
+//! sense the lint's.
 //!
 //! Invariant: for every step that can be parsed, parsing its `Display` gives it back.
 
@@ -113,7 +113,7 @@ pub enum Operator {
 
 /// A cell, or one of the entries of a table of cells: `total`, `pid[0]`, `pid[slot]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct CellPlace {
     /// Which cell.
     pub cell: Name,
     /// Which of a table's entries; of an index beyond its end the rest by its length. Of a cell of
@@ -179,26 +179,26 @@ pub enum SharedStep {
     /// `x = SUM`: no visible action.
     Set(Name, Sum),
     /// `x = load CELL`
-    Load(Name, Place),
+    Load(Name, CellPlace),
     /// `store CELL SUM`
-    Store(Place, Sum),
+    Store(CellPlace, Sum),
     /// `fetch-add CELL TERM`, `x = fetch-add CELL TERM`: one action.
-    FetchAdd(Option<Name>, Place, Term),
+    FetchAdd(Option<Name>, CellPlace, Term),
     /// `fetch-sub CELL TERM`, `x = fetch-sub CELL TERM`: one action.
-    FetchSub(Option<Name>, Place, Term),
+    FetchSub(Option<Name>, CellPlace, Term),
     /// `cas CELL EXPECTED -> SUM`, `x = cas …`: compare and swap; x is 1 where it was won, or 0. A
     /// local that was expected is then what was found, as in C++.
-    Cas(Option<Name>, Place, Term, Sum),
+    Cas(Option<Name>, CellPlace, Term, Sum),
     /// `add CELL TERM`: as a plain `+=`, a load and then a store.
-    Add(Place, Term),
+    Add(CellPlace, Term),
     /// `sub CELL TERM`: as a plain `-=`, a load and then a store.
-    Sub(Place, Term),
+    Sub(CellPlace, Term),
     /// `await CELL RELATION TERM`: waits until it holds, as a loop that looks again does.
-    Await(Place, Relation, Term),
+    Await(CellPlace, Relation, Term),
     /// `join CELL`: from here on the process counts on the region of that cell.
-    Join(Place),
+    Join(CellPlace),
     /// `leave CELL`: the process no longer does.
-    Leave(Place),
+    Leave(CellPlace),
     /// `if CONDITION` … `else` … `end`
     If(Condition),
     /// `else`
@@ -214,13 +214,13 @@ pub enum SharedStep {
     Return,
     /// `x = find LEDGER`: looks the buffer's address up; x is the buffer that is entered there, or
     /// 0.
-    Find(Name, Place),
+    Find(Name, CellPlace),
     /// `insert LEDGER`, `x = insert LEDGER`: enters the buffer, unless its address is taken; x is
     /// who has it, or 0.
-    Insert(Option<Name>, Place),
+    Insert(Option<Name>, CellPlace),
     /// `erase LEDGER`, `x = erase LEDGER`: takes out what is entered at the buffer's address; x is
     /// what was, or 0.
-    Erase(Option<Name>, Place),
+    Erase(Option<Name>, CellPlace),
     /// `use TERM`: reads the memory of that buffer; nothing where it is 0.
     Use(Term),
     /// `lock-shared M`
@@ -281,7 +281,7 @@ impl SharedStep {
     }
 
     /// The cell that the step is about.
-    pub(crate) fn place(self) -> Option<Place> {
+    pub(crate) fn place(self) -> Option<CellPlace> {
         match self {
             SharedStep::Load(_, place)
             | SharedStep::Store(place, _)
@@ -298,7 +298,7 @@ impl SharedStep {
     }
 
     /// The ledger that the step is about.
-    pub(crate) fn ledger(self) -> Option<Place> {
+    pub(crate) fn ledger(self) -> Option<CellPlace> {
         match self {
             SharedStep::Find(_, ledger)
             | SharedStep::Insert(_, ledger)
@@ -355,7 +355,7 @@ impl fmt::Display for Sum {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for CellPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.index {
             None => write!(f, "{}", self.cell),

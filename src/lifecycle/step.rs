@@ -129,7 +129,8 @@ pub enum StepError {
     Empty,
     /// The first word is not a micro-step.
     #[error(
-        "`{found}`: not a micro-step; expected one of lock, unlock, send, {}",
+        "`{found}`: not a micro-step; expected one of lock, unlock, send, {}, or a step on cells, \
+         ledgers or other locks (docs/language.md)",
         simple_names()
     )]
     Unknown {

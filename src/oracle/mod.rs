@@ -22,5 +22,5 @@ mod truth;
 
 pub use check::{CheckError, check_trace};
 pub use checker::Checker;
-pub(crate) use shared::buffer_words;
 pub use kind::{Divergence, Kind, Leak, Report, Strength, Verdict};
+pub(crate) use shared::buffer_words;

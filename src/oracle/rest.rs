@@ -139,7 +139,8 @@ pub fn check_unrecorded(scenario: &Scenario, seen: &Unrecorded<'_>) -> Report {
         (false, _) => Some("the run did not come to its end".to_owned()),
         (true, _) if nothing => Some("no message was sent: nothing was checked".to_owned()),
         (true, _) if scenario.discipline.shares() => Some(
-            "what cells and ledgers held is in a recording only, and nothing was recorded".to_owned(),
+            "what cells and ledgers held is in a recording only, and nothing was recorded"
+                .to_owned(),
         ),
         (true, true) => Some("the server did not say what it shows at rest".to_owned()),
         (true, false) => None,

@@ -211,16 +211,9 @@ impl SharedCheck {
         Ok(())
     }
 
-    /// Whether `process`, which writes `left` where `found` was, takes what another has, or a second
-    /// one for itself.
-    fn takes_over(
-        &self,
-        row: &CellRow,
-        cell: CellId,
-        process: u16,
-        found: u64,
-        left: u64,
-    ) -> bool {
+    /// Whether `process`, which writes `left` where `found` was, takes what another has, or a
+    /// second one for itself.
+    fn takes_over(&self, row: &CellRow, cell: CellId, process: u16, found: u64, left: u64) -> bool {
         let own = u64::from(process) + 1;
         let is_dead = |owner: u64| {
             let index = usize::try_from(owner - 1).unwrap_or(usize::MAX);

@@ -2,20 +2,20 @@
 //!
 //! Pure, as the registry: the engines act on one, and the oracle on another one that is fed with
 //! the same steps. A *plain* ledger is written into what was looked up before: what others wrote in
-//! between is lost. That is what a map without a lock of its own may do at worst and still be a map;
-//! what else can become of its memory is not modelled.
+//! between is lost. That is what a map without a lock of its own may do at worst and still be a
+//! map; what else can become of its memory is not modelled.
 
 /// Where a buffer is entered: device, memory, address.
 pub(crate) type LedgerKey = (u16, u8, u64);
 
 /// One ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ledger {
+pub(crate) struct AddressMap {
     /// Sorted by key.
     entries: Vec<(LedgerKey, u64)>,
 }
 
-impl Ledger {
+impl AddressMap {
     /// Who is entered there, or 0.
     pub(crate) fn find(&self, key: LedgerKey) -> u64 {
         match self.position(key) {
@@ -63,38 +63,38 @@ pub(crate) enum LedgerWrite {
 /// All ledgers of a run, and what each thread has looked up and not yet written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ledgers {
-    ledgers: Vec<Ledger>,
+    ledgers: Vec<AddressMap>,
     /// Which thread looked into which ledger, and what it saw.
-    looked: Vec<(u16, usize, Ledger)>,
+    looked: Vec<(u16, usize, AddressMap)>,
 }
 
 impl Ledgers {
     /// So many, empty.
     pub(crate) fn new(count: usize) -> Ledgers {
         Ledgers {
-            ledgers: vec![Ledger::default(); count],
+            ledgers: vec![AddressMap::default(); count],
             looked: Vec::new(),
         }
     }
 
     /// The ledger of that number.
-    pub(crate) fn get(&self, ledger: usize) -> &Ledger {
+    pub(crate) fn get(&self, ledger: usize) -> &AddressMap {
         &self.ledgers[ledger]
     }
 
     /// Every ledger.
-    pub(crate) fn all(&self) -> &[Ledger] {
+    pub(crate) fn all(&self) -> &[AddressMap] {
         &self.ledgers
     }
 
     /// What threads have looked up and not yet written.
-    pub(crate) fn looked(&self) -> &[(u16, usize, Ledger)] {
+    pub(crate) fn looked(&self) -> &[(u16, usize, AddressMap)] {
         &self.looked
     }
 
     /// Whether `thread` has looked into the ledger since it last wrote it.
     pub(crate) fn has_looked(&self, thread: u16, ledger: usize) -> bool {
-        let is_it = |seen: &&(u16, usize, Ledger)| (seen.0, seen.1) == (thread, ledger);
+        let is_it = |seen: &&(u16, usize, AddressMap)| (seen.0, seen.1) == (thread, ledger);
         self.looked.iter().any(|seen| is_it(&seen))
     }
 
@@ -118,7 +118,7 @@ impl Ledgers {
         key: LedgerKey,
         write: LedgerWrite,
     ) -> u64 {
-        let is_it = |seen: &(u16, usize, Ledger)| (seen.0, seen.1) == (thread, ledger);
+        let is_it = |seen: &(u16, usize, AddressMap)| (seen.0, seen.1) == (thread, ledger);
         if let Some(at) = self.looked.iter().position(is_it) {
             let (_, _, seen) = self.looked.remove(at);
             self.ledgers[ledger] = seen;
@@ -134,7 +134,7 @@ impl Ledgers {
         self.forget(|seen| seen.0 == thread);
     }
 
-    fn forget(&mut self, which: impl Fn(&(u16, usize, Ledger)) -> bool) {
+    fn forget(&mut self, which: impl Fn(&(u16, usize, AddressMap)) -> bool) {
         self.looked.retain(|seen| !which(seen));
     }
 }

@@ -100,7 +100,10 @@ impl Scenario {
         if workload.processes == 0 || workload.processes > self.threads {
             return fail(
                 "workload.processes",
-                format!("{} is not in 1 to {}, the threads", workload.processes, self.threads),
+                format!(
+                    "{} is not in 1 to {}, the threads",
+                    workload.processes, self.threads
+                ),
             );
         }
         if workload.memories.total() == 0 {

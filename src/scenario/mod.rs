@@ -447,10 +447,7 @@ impl Scenario {
     fn has_views_or_mesh(&self) -> bool {
         let is_one = |op: &Op| match op {
             Op::Allocate { request, .. } => {
-                matches!(
-                    request.kind,
-                    BufferKind::Mesh | BufferKind::Preallocated
-                )
+                matches!(request.kind, BufferKind::Mesh | BufferKind::Preallocated)
             }
             _ => false,
         };

@@ -165,8 +165,8 @@ pub(crate) fn has_wrapped(found: u64, left: u64) -> bool {
     found < HALF && left >= HALF
 }
 
-/// The name of a buffer in cells and ledgers: of no other, and never 0. Epochs are told apart modulo
-/// 256, as slots do.
+/// The name of a buffer in cells and ledgers: of no other, and never 0. Epochs are told apart
+/// modulo 256, as slots do.
 pub(crate) fn buffer_name(slot: u32, epoch: u32) -> u64 {
     (u64::from(slot) + 1) << 8 | u64::from(epoch as u8)
 }

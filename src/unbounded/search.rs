@@ -88,7 +88,9 @@ fn most_releases<'a>(ops: impl Iterator<Item = &'a Op>) -> Result<u8, NotCovered
                 return Err(NotCovered::Operation("a program of the discipline's own"));
             }
             Op::Kill { .. } => {
-                return Err(NotCovered::Operation("a process that is ended from outside"));
+                return Err(NotCovered::Operation(
+                    "a process that is ended from outside",
+                ));
             }
             Op::Throw => return Err(NotCovered::Operation("a thread that ends by an exception")),
         }

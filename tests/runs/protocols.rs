@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use heisenbed::engine::controlled::exhaustive::{Goal, SearchOptions, search};
+use heisenbed::engine::controlled::exhaustive::{Goal, SearchEnd, SearchOptions, search};
 use heisenbed::engine::controlled::machine::Setup;
-use heisenbed::oracle::{Kind, Verdict};
+use heisenbed::engine::controlled::replay::replay;
+use heisenbed::oracle::{Kind, Verdict, check_trace};
 use heisenbed::scenario::Scenario;
 use heisenbed::zoo::{self, Defect, Engine};
 
-use crate::common::play;
+use crate::common::{play_until, recorded, run};
 
 fn small(protocol: &Defect, defective: bool) -> Scenario {
     let scenario = Engine::Exhaustive.scenario(protocol, defective, 0);
@@ -25,13 +26,16 @@ fn searched(scenario: Scenario) -> (Verdict, BTreeSet<Kind>, u64) {
         ..SearchOptions::default()
     };
     let found = search(&setup, &options, &mut |_| true);
-    let verdict = match (&found.example, found.at_rest.is_some()) {
-        (Some(_), _) => Verdict::Diverged,
-        (None, _) if found.cut > 0 || found.states >= options.max_states => Verdict::Inconclusive,
-        (None, true) => Verdict::Proved,
-        (None, false) => Verdict::Inconclusive,
+    let verdict = match (&found.example, found.ended, &found.at_rest) {
+        (Some(_), ..) => Verdict::Diverged,
+        (None, SearchEnd::Exhausted, Some(report)) if report.complete => Verdict::Proved,
+        _ => Verdict::Inconclusive,
     };
-    (verdict, found.divergences.keys().copied().collect(), found.states)
+    (
+        verdict,
+        found.divergences.keys().copied().collect(),
+        found.states,
+    )
 }
 
 #[test]
@@ -52,24 +56,75 @@ fn every_protocol_is_broken_as_it_was_reported_and_its_repair_is_proved() {
         assert!(foreign.is_empty(), "{name}: {foreign:?}");
         let (verdict, kinds, states) = searched(small(protocol, false));
         println!("{name}, repaired: {verdict:?} in {states} states");
-        assert_eq!((verdict, kinds.len()), (Verdict::Proved, 0), "{name}: {kinds:?}");
+        assert_eq!(
+            (verdict, kinds.len()),
+            (Verdict::Proved, 0),
+            "{name}: {kinds:?}"
+        );
     }
 }
 
 #[test]
-fn real_threads_are_silent_about_every_repair_that_they_can_run() {
+fn real_threads_are_silent_about_every_repair_and_what_they_did_replays() {
     let mut ran = 0;
     for protocol in zoo::protocols() {
+        let name = &protocol.name;
         let mut scenario = Engine::Stress
             .scenario(protocol, false, 0)
             .expect("it resolves");
-        if Engine::Stress.can_run(&scenario) {
-            scenario.ops = scenario.ops.min(400);
-            let report = play(&scenario, 0).report;
-            let name = &protocol.name;
-            assert_eq!(report.verdict, Verdict::Clean, "{name}: {report:?}");
-            ran += 1;
+        if !Engine::Stress.can_run(&scenario) {
+            continue;
         }
+        scenario.ops = scenario.ops.min(400);
+        let (_, trace) = recorded(&scenario, 0);
+        let report = check_trace(&trace, |_| ()).expect("the trace gets a verdict");
+        assert_eq!(report.verdict, Verdict::Clean, "{name}: {report:?}");
+        let replayed = replay(&trace, |_| ());
+        let replayed = replayed.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(replayed.report.verdict, Verdict::Clean, "{name}");
+        ran += 1;
     }
     assert!(ran >= 12, "{ran}");
+}
+
+#[test]
+fn real_threads_lose_a_plain_add_and_refuse_what_they_cannot_record() {
+    let find = |name: &str| {
+        let mut all = zoo::protocols().iter();
+        all.find(|protocol| protocol.name == name)
+            .expect("it is there")
+    };
+    let broken = find("counters-plain-add");
+    let mut scenario = Engine::Stress
+        .scenario(broken, true, 0)
+        .expect("it resolves");
+    scenario.ops = 4_000;
+    let played = play_until(&scenario, |played| broken.shows_in(&played.report));
+    assert!(broken.unexplained(&played.report).is_empty());
+    for (name, word) in [
+        ("try-lock-gives-up", "try-lock"),
+        ("counters-killed-process", "kill p1"),
+    ] {
+        let output = run(&format!("stress --defect {name}"));
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{name}: {error}");
+        assert!(error.contains(word), "{error}");
+    }
+}
+
+/// A loop that needs more rounds than it is given: nothing was proved of what follows.
+#[test]
+fn a_retry_that_runs_out_of_rounds_is_inconclusive_and_not_proved() {
+    let protocol = zoo::protocols()
+        .iter()
+        .find(|protocol| protocol.name == "counters-plain-add")
+        .expect("it is there");
+    for (rounds, expected) in [(1, Verdict::Inconclusive), (16, Verdict::Proved)] {
+        let mut scenario = small(protocol, false);
+        let text = toml::to_string(&scenario.discipline).expect("it has a text");
+        let text = text.replace("retry 16", &format!("retry {rounds}"));
+        scenario.discipline = toml::from_str(&text).expect("it parses");
+        let (verdict, kinds, _) = searched(scenario);
+        assert_eq!((verdict, kinds.len()), (expected, 0), "{rounds}: {kinds:?}");
+    }
 }

@@ -4,7 +4,9 @@
 //! Each becomes one instruction whose number stands in the program's own list, so that a program
 //! without such steps has none of their weight.
 
-use crate::lifecycle::shared::{Condition, Name, Operator, Place, Relation, SharedStep, Sum, Term};
+use crate::lifecycle::shared::{
+    CellPlace, Condition, Name, Operator, Relation, SharedStep, Sum, Term,
+};
 use crate::lifecycle::{Discipline, MicroStep, Program};
 use crate::scenario::cells::{CellRow, CellTable};
 use crate::scenario::objects::{LockRow, Objects};
@@ -240,7 +242,7 @@ impl<'a> SharedDecoder<'a> {
         self.cells.row(name).expect("the lint passes no other")
     }
 
-    fn cell(&mut self, place: Place) -> CellOperand {
+    fn cell(&mut self, place: CellPlace) -> CellOperand {
         CellOperand {
             row: self.row(place.cell),
             index: place.index.map(|index| self.operand(index)),
@@ -325,7 +327,13 @@ impl<'a> SharedDecoder<'a> {
         self.emit(action, index);
     }
 
-    fn fetch(&mut self, to: Option<Name>, place: Place, by: Term, subtracts: bool) -> SharedAction {
+    fn fetch(
+        &mut self,
+        to: Option<Name>,
+        place: CellPlace,
+        by: Term,
+        subtracts: bool,
+    ) -> SharedAction {
         SharedAction::Fetch {
             to: to.map(|to| self.local(to)),
             cell: self.cell(place),
@@ -335,7 +343,7 @@ impl<'a> SharedDecoder<'a> {
     }
 
     /// A load, here; the store that follows is what is returned.
-    fn add(&mut self, place: Place, how: Operator, by: Term, index: u8) -> SharedAction {
+    fn add(&mut self, place: CellPlace, how: Operator, by: Term, index: u8) -> SharedAction {
         let cell = self.cell(place);
         self.emit(SharedAction::Load(SCRATCH, cell), index);
         let sum = Computed {

@@ -17,8 +17,8 @@ use crate::oracle::{CheckError, Checker, Report};
 use crate::scenario::op::Op;
 use crate::trace::event::{Event, SendOutcome};
 use crate::trace::file::{Header, SERVER_STREAM, TraceFile};
-use crate::trace::shared_event::SharedEvent;
 use crate::trace::merge::{Merge, MergeEnd, MergedEvent};
+use crate::trace::shared_event::SharedEvent;
 use crate::tracking::sent::Handle;
 
 use super::machine::ActorName;
@@ -244,9 +244,7 @@ impl Stage {
                 self.letting_go = true;
             }
             Event::Unlock { lock } if self.actors[index].stopped => self.world.release(lock),
-            Event::Shared(SharedEvent::UnlockShared { lock, .. })
-                if self.actors[index].stopped =>
-            {
+            Event::Shared(SharedEvent::UnlockShared { lock, .. }) if self.actors[index].stopped => {
                 self.world.give_back_shared(lock, recorded.stream);
             }
             Event::Finish if !self.actors[index].thread.has_ended() => {

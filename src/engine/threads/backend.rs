@@ -7,7 +7,9 @@ use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use smallvec::SmallVec;
 
 use crate::device::{Device, DeviceId, Memory, Status};
-use crate::engine::backend::{AtHand, Backend, BufferView, Flow, Outgoing, PartAt, StopReason, Touch};
+use crate::engine::backend::{
+    AtHand, Backend, BufferView, Flow, Outgoing, PartAt, StopReason, Touch,
+};
 use crate::engine::code::Locals;
 use crate::engine::slot::SlotWord;
 use crate::lifecycle::{Lock, ProgramKind};
@@ -515,7 +517,9 @@ impl Backend for ThreadBackend<'_> {
     }
 
     fn lock_shared(&mut self, lock: LockId) -> Flow<u64> {
-        let rw = self.rw(lock).expect("a discipline that takes such locks has them");
+        let rw = self
+            .rw(lock)
+            .expect("a discipline that takes such locks has them");
         match self.acquire_by(lock, || rw.try_read_for(LOCK_TIMEOUT)) {
             Flow::Done(guard) => {
                 let version = guard.fetch_add(1, Ordering::AcqRel) + 1;
@@ -528,9 +532,10 @@ impl Backend for ThreadBackend<'_> {
     }
 
     fn unlock_shared(&mut self, lock: LockId) -> u64 {
-        let held = self.held.iter().position(|(held, guard)| {
-            *held == lock && matches!(guard, HeldGuard::Read(_))
-        });
+        let held = self
+            .held
+            .iter()
+            .position(|(held, guard)| *held == lock && matches!(guard, HeldGuard::Read(_)));
         match held.map(|index| self.held.remove(index)) {
             Some((_, HeldGuard::Read(guard))) => guard.fetch_add(1, Ordering::AcqRel) + 1,
             _ => 0,

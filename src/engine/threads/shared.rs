@@ -26,7 +26,8 @@ pub(super) struct SharedThreads {
     /// Every lock but the allocators', where any is ever taken together with others; each counts
     /// its touches.
     pub(super) rw: Option<Vec<RwLock<AtomicU64>>>,
-    /// Cells that begin anew with each buffer: the first of each, its entries, what they begin with.
+    /// Cells that begin anew with each buffer: the first of each, its entries, and what they begin
+    /// with.
     of_buffers: Vec<(u32, u32, u64)>,
 }
 

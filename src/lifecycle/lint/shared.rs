@@ -1,5 +1,5 @@
-//! Steps on what a program shares: cells that are declared, blocks that close, locals that were set,
-//! and locks that are held on every way to a step or on none.
+//! Steps on what a program shares: cells that are declared, blocks that close, locals that were
+//! set, and locks that are held on every way to a step or on none.
 //!
 //! What is said of a discipline without such steps is not touched by anything here.
 
@@ -9,13 +9,15 @@ use super::super::step::{Lock, MicroStep};
 use super::{LintFinding, Severity};
 
 mod held;
+#[cfg(test)]
+mod tests;
 
 /// The most locals that a program may have.
 pub(crate) const MAX_LOCALS: usize = 10;
 
 /// Where a program stands.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct At<'a> {
+pub(super) struct LintedProgram<'a> {
     discipline: &'a Discipline,
     path: BufferPath,
     kind: ProgramKind,
@@ -30,7 +32,7 @@ pub(super) fn check(discipline: &Discipline, list: &mut Vec<LintFinding>) {
         return;
     }
     for (path, kind, program) in discipline.programs() {
-        let at = At {
+        let at = LintedProgram {
             discipline,
             path,
             kind,
@@ -40,7 +42,7 @@ pub(super) fn check(discipline: &Discipline, list: &mut Vec<LintFinding>) {
         at.check(list);
     }
     for (name, program) in &discipline.programs {
-        let at = At {
+        let at = LintedProgram {
             discipline,
             path: BufferPath::Plain,
             kind: ProgramKind::Deallocate,
@@ -71,7 +73,7 @@ pub(crate) fn needs_buffer(discipline: &Discipline, program: &Program) -> Option
     })
 }
 
-impl At<'_> {
+impl LintedProgram<'_> {
     fn check(&self, list: &mut Vec<LintFinding>) {
         if self.path == BufferPath::Mesh {
             return self.no_mesh(list);

@@ -155,7 +155,11 @@ impl FromStr for CellSpec {
                     let value = words.next().and_then(|word| word.parse().ok());
                     spec.initial = value.ok_or("a number must follow `=`")?;
                 }
-                _ => return Err(format!("`{word}`: expected counts, at most N, owner, region or = N")),
+                _ => {
+                    return Err(format!(
+                        "`{word}`: expected counts, at most N, owner, region or = N"
+                    ));
+                }
             }
         }
         if spec.kind.is_ledger() && (spec.role.is_some() || spec.initial != 0 || entries != 1) {

@@ -1,7 +1,7 @@
 //! Text → [`SharedStep`].
 
 use super::super::step::{Lock, parse_lock};
-use super::{Condition, Name, Operator, Place, Relation, SharedStep, Sum, Term};
+use super::{CellPlace, Condition, Name, Operator, Relation, SharedStep, Sum, Term};
 
 /// Words that name no cell, local or program.
 pub(super) const RESERVED: [&str; 36] = [
@@ -61,7 +61,9 @@ pub(crate) fn shared_step(text: &str) -> Option<Result<SharedStep, String>> {
     let (verb, rest) = words.split_first()?;
     let step = match (*verb, local) {
         ("load", Some(local)) => place(rest).map(|place| SharedStep::Load(local, place)),
-        ("store", None) => two(rest, |rest| Ok(SharedStep::Store(place(&rest[..1])?, sum(&rest[1..])?))),
+        ("store", None) => two(rest, |rest| {
+            Ok(SharedStep::Store(place(&rest[..1])?, sum(&rest[1..])?))
+        }),
         ("fetch-add", local) => {
             cell_and_term(rest).map(|(place, by)| SharedStep::FetchAdd(local, place, by))
         }
@@ -111,11 +113,20 @@ fn compare_and_swap(
     old: &str,
     new: &[&str],
 ) -> Result<SharedStep, String> {
-    Ok(SharedStep::Cas(local, place(&[cell])?, term(old)?, sum(new)?))
+    Ok(SharedStep::Cas(
+        local,
+        place(&[cell])?,
+        term(old)?,
+        sum(new)?,
+    ))
 }
 
 fn awaited(cell: &str, compared: &str, value: &str) -> Result<SharedStep, String> {
-    Ok(SharedStep::Await(place(&[cell])?, relation(compared)?, term(value)?))
+    Ok(SharedStep::Await(
+        place(&[cell])?,
+        relation(compared)?,
+        term(value)?,
+    ))
 }
 
 fn two(
@@ -128,7 +139,7 @@ fn two(
     step(rest)
 }
 
-fn cell_and_term(rest: &[&str]) -> Result<(Place, Term), String> {
+fn cell_and_term(rest: &[&str]) -> Result<(CellPlace, Term), String> {
     match rest {
         [cell, by] => Ok((place(&[cell])?, term(by)?)),
         _ => Err("expected a cell and one number, name or word".to_owned()),
@@ -142,18 +153,20 @@ fn nothing(rest: &[&str], step: SharedStep) -> Result<SharedStep, String> {
     }
 }
 
-fn place(rest: &[&str]) -> Result<Place, String> {
+fn place(rest: &[&str]) -> Result<CellPlace, String> {
     let [text] = rest else {
         return Err("expected the name of one cell or ledger".to_owned());
     };
     match text.split_once('[') {
-        None => Ok(Place {
+        None => Ok(CellPlace {
             cell: text.parse()?,
             index: None,
         }),
         Some((cell, index)) => {
-            let index = index.strip_suffix(']').ok_or("expected `]` behind the index")?;
-            Ok(Place {
+            let index = index
+                .strip_suffix(']')
+                .ok_or("expected `]` behind the index")?;
+            Ok(CellPlace {
                 cell: cell.parse()?,
                 index: Some(term(index)?),
             })
@@ -294,8 +307,14 @@ mod tests {
             ("wait room", "`room`: expected a lock"),
             ("size = 3", "`size`: this word has a meaning of its own"),
             ("store pid[0 1", "expected `]`"),
-            ("x = 99999999999999999999", "`99999999999999999999`: expected a number"),
-            ("a-name-that-is-too-long = 1", "`a-name-that-is-too-long`: a name is"),
+            (
+                "x = 99999999999999999999",
+                "`99999999999999999999`: expected a number",
+            ),
+            (
+                "a-name-that-is-too-long = 1",
+                "`a-name-that-is-too-long`: a name is",
+            ),
         ] {
             let error = text.parse::<MicroStep>().expect_err(text).to_string();
             assert!(error.contains(why), "{text}: {error}");

@@ -1,8 +1,8 @@
 //! What the timeline says of steps on cells, ledgers and locks that are more than a mutex.
 
+use crate::lifecycle::shared::CellRole;
 use crate::numbers::grouped;
 use crate::oracle::buffer_words;
-use crate::lifecycle::shared::CellRole;
 use crate::scenario::cells::{CellId, CellRow};
 use crate::trace::event::Event;
 use crate::trace::shared_event::{CellAccess, LedgerAction, SharedEvent};
@@ -40,7 +40,10 @@ impl RunHistory {
                     }
                     (LedgerAction::Insert, 0) => format!("insert {at} into {ledger}"),
                     (LedgerAction::Insert, found) => {
-                        format!("insert {at} into {ledger}: TAKEN by {}", buffer_words(found))
+                        format!(
+                            "insert {at} into {ledger}: TAKEN by {}",
+                            buffer_words(found)
+                        )
                     }
                     (LedgerAction::Erase, 0) => format!("erase {at} from {ledger}: NOT THERE"),
                     (LedgerAction::Erase, found) => {

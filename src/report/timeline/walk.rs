@@ -12,6 +12,7 @@ use crate::trace::event::{Event, FreeOutcome, SendOutcome};
 use crate::trace::file::SERVER_STREAM;
 use crate::trace::merge::MergedEvent;
 use crate::trace::sends::{Senders, ThreadPosition};
+use crate::trace::shared_event::SharedEvent;
 use crate::tracking::sent::SentKind;
 
 use super::history::{
@@ -201,6 +202,17 @@ impl<'a> Walk<'a> {
         holding
     }
 
+    /// A process was ended, and the system took its buffers back.
+    fn kill(&mut self, thread: u16, process: u16) {
+        let processes = self.timeline.scenario.processes();
+        let step = self.history.steps.len();
+        for buffer in &mut self.history.buffers {
+            if buffer.thread % processes == process {
+                buffer.ended.get_or_insert(BufferEnd { step, thread });
+            }
+        }
+    }
+
     /// Notes what the step at hand did to the buffer at hand.
     fn act(&mut self, thread: u16, event: &Event) {
         match *event {
@@ -230,6 +242,10 @@ impl<'a> Walk<'a> {
                     outcome,
                 },
             ),
+            Event::Shared(SharedEvent::Kill { process }) => self.kill(thread, process),
+            Event::Shared(
+                SharedEvent::BlockedOnCell { .. } | SharedEvent::BlockedOnNotify { .. },
+            ) => self.block(thread, None),
             Event::BlockedOnLock { lock } => self.block(thread, Some(lock)),
             Event::BlockedOnOp { .. } | Event::BlockedOnSend { .. } => self.block(thread, None),
             _ => {}

@@ -323,7 +323,11 @@ impl Decoder {
     }
 
     #[inline(always)]
-    pub(super) fn version(&mut self, object: ObjectId, bytes: &mut &[u8]) -> Result<u64, DecodeError> {
+    pub(super) fn version(
+        &mut self,
+        object: ObjectId,
+        bytes: &mut &[u8],
+    ) -> Result<u64, DecodeError> {
         let distance = get(bytes)?;
         let version = self
             .history

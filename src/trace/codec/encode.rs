@@ -176,9 +176,7 @@ impl Encoder {
             | Op::Run {
                 on: Some((slot, _)),
                 ..
-            } => {
-                Some(self.history.objects.slot(slot.0))
-            }
+            } => Some(self.history.objects.slot(slot.0)),
             _ => None,
         }
     }

@@ -191,7 +191,8 @@ impl SharedWorld {
                 self.ledgers.write(thread, ledger.index(), key, write)
             }
             LedgerAction::Erase => {
-                self.ledgers.write(thread, ledger.index(), key, LedgerWrite::Erase)
+                self.ledgers
+                    .write(thread, ledger.index(), key, LedgerWrite::Erase)
             }
         };
         self.alarmed |= match action {

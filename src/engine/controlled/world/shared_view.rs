@@ -6,8 +6,8 @@ use crate::engine::code::Locals;
 use crate::scenario::cells::CellId;
 use crate::scenario::objects::LockId;
 use crate::scenario::op::SlotId;
-use crate::tracking::sent::Handle;
 use crate::trace::shared_event::{CellAccess, LedgerAction, buffer_name, named_buffer};
+use crate::tracking::sent::Handle;
 
 use super::shared::SharedWorld;
 use super::{ThreadView, World};

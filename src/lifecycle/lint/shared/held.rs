@@ -5,7 +5,7 @@
 use super::super::super::shared::{Name, SharedStep};
 use super::super::super::step::{Lock, MicroStep};
 use super::super::{LintFinding, MAX_HELD};
-use super::{At, says};
+use super::{LintedProgram, says};
 
 /// What is held: the lock, and whether others may hold it too.
 type Held = Vec<(Lock, bool)>;
@@ -21,7 +21,7 @@ struct OpenWays {
 
 /// Unlocks of what is not held, locks of what is, ways that differ, and locks that are held at the
 /// end.
-pub(super) fn check(at: &At<'_>, list: &mut Vec<LintFinding>) {
+pub(super) fn check(at: &LintedProgram<'_>, list: &mut Vec<LintFinding>) {
     let mut walk = Walk {
         at,
         list,
@@ -45,7 +45,7 @@ pub(super) fn check(at: &At<'_>, list: &mut Vec<LintFinding>) {
 }
 
 struct Walk<'a, 'l> {
-    at: &'a At<'a>,
+    at: &'a LintedProgram<'a>,
     list: &'l mut Vec<LintFinding>,
     /// `None`: no way leads here.
     held: Option<Held>,

@@ -23,11 +23,17 @@ pub(super) fn drifted(symptom: Symptom<'_>) -> Option<Explanation> {
             lost.thread, lost.loaded, lost.stored, lost.other, lost.between
         ));
     }
-    let live = history.buffers.iter().filter(|buffer| buffer.ended.is_none());
+    let live = history
+        .buffers
+        .iter()
+        .filter(|buffer| buffer.ended.is_none());
     let bytes: Vec<u64> = live.map(|buffer| buffer.handle.size_bytes).collect();
     text.push_str(&format!(
-        " Live are {} buffers of {} B in all; {}.",
-        bytes.len(),
+        " {} live, {} B in all; {}.",
+        match bytes.len() {
+            1 => "1 buffer is".to_owned(),
+            more => format!("{more} buffers are"),
+        },
         grouped(bytes.iter().sum()),
         counters(history)
     ));
@@ -198,8 +204,9 @@ fn lost_writes(history: &RunHistory) -> Vec<LostWrite> {
         let Some(loaded) = stale_load(history, cell, step) else {
             continue;
         };
-        let between = writes(history, cell)
-            .find(|write| write.stream != step.stream && (loaded..step.number).contains(&write.number));
+        let between = writes(history, cell).find(|write| {
+            write.stream != step.stream && (loaded..step.number).contains(&write.number)
+        });
         lost.extend(between.map(|write| LostWrite {
             cell,
             thread: step.stream,
@@ -214,10 +221,13 @@ fn lost_writes(history: &RunHistory) -> Vec<LostWrite> {
 
 /// The last load of the cell by the thread of `step`, where others have written since.
 fn stale_load(history: &RunHistory, cell: CellId, step: &RunStep) -> Option<StepNumber> {
-    let loaded = history.steps[..step.number - 1].iter().rev().find(|before| {
-        before.stream == step.stream
-            && matches!(access_of(before), Some((at, CellAccess::Load, _)) if at == cell)
-    })?;
+    let loaded = history.steps[..step.number - 1]
+        .iter()
+        .rev()
+        .find(|before| {
+            before.stream == step.stream
+                && matches!(access_of(before), Some((at, CellAccess::Load, _)) if at == cell)
+        })?;
     let mut between = writes(history, cell);
     between
         .any(|write| {
@@ -227,7 +237,9 @@ fn stale_load(history: &RunHistory, cell: CellId, step: &RunStep) -> Option<Step
 }
 
 fn last_writer(history: &RunHistory, cell: CellId, before: StepNumber) -> Option<&RunStep> {
-    writes(history, cell).take_while(|write| write.number < before).last()
+    writes(history, cell)
+        .take_while(|write| write.number < before)
+        .last()
 }
 
 fn writes(history: &RunHistory, cell: CellId) -> impl Iterator<Item = &RunStep> {
