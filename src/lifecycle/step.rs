@@ -451,7 +451,8 @@ mod tests {
             ("unlock trakcer", "did you mean `unlock tracker`?"),
             ("lock lifecycle[0]", "did you mean `lock lifecycle[8]`?"),
             ("marklive", "did you mean `mark-live`?"),
-            ("wait for the bus", "write one of these"),
+            ("stand in the rain", "write one of these"),
+            ("wait for it", "docs/language.md has the form of every step"),
             ("lock", "name one of these locks"),
             (
                 "free the buffer",

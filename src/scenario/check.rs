@@ -62,6 +62,15 @@ impl Scenario {
         {
             return fail("discipline", finding.message);
         }
+        if self.discipline.shares() && self.threads > MAX_SHARING_THREADS {
+            return fail(
+                "threads",
+                format!(
+                    "{} are more than the {MAX_SHARING_THREADS} of a discipline with cells",
+                    self.threads
+                ),
+            );
+        }
         if self.discipline.shares() && self.has_views_or_mesh() {
             return fail(
                 "workload",
@@ -233,6 +242,9 @@ impl Scenario {
 
 /// The last epoch of a slot in a script: epochs are told apart modulo 256.
 const MAX_SCRIPT_EPOCH: u32 = 255;
+
+/// The most threads under a discipline with cells, ledgers or locks that are shared: a bit each.
+const MAX_SHARING_THREADS: u16 = 63;
 
 /// The most threads a scenario may have.
 pub(crate) const MAX_THREADS: u16 = 256;

@@ -174,7 +174,9 @@ impl<'a> Walk<'a> {
     /// The threads that hold a lock before or after this event.
     fn note_locks(&mut self, number: StepNumber, merged: &MergedEvent) -> Vec<u16> {
         let thread = merged.stream;
-        if let Event::Lock { lock, .. } = merged.event {
+        if let Event::Lock { lock, .. } | Event::Shared(SharedEvent::LockShared { lock, .. }) =
+            merged.event
+        {
             self.history.holds.push(LockHold {
                 thread,
                 lock,
@@ -191,7 +193,9 @@ impl<'a> Walk<'a> {
             .collect();
         holding.sort_unstable();
         holding.dedup();
-        if let Event::Unlock { lock } = merged.event
+        if let Event::Unlock { lock }
+        | Event::Shared(SharedEvent::UnlockShared { lock, .. } | SharedEvent::Wait { lock }) =
+            merged.event
             && let Some(hold) = holds
                 .iter_mut()
                 .filter(open)

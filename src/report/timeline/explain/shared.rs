@@ -1,5 +1,6 @@
 //! Cells and ledgers: which write was lost, who took whose slot, who read what was gone.
 
+use crate::lifecycle::shared::CellRole;
 use crate::numbers::grouped;
 use crate::oracle::{Kind, buffer_words};
 use crate::scenario::cells::CellId;
@@ -22,6 +23,11 @@ pub(super) fn drifted(symptom: Symptom<'_>) -> Option<Explanation> {
              step {} in between is lost.",
             lost.thread, lost.loaded, lost.stored, lost.other, lost.between
         ));
+    }
+    if lost.is_empty()
+        && let Some(over) = blind_store(history)
+    {
+        text.push_str(&over);
     }
     let live = history
         .buffers
@@ -217,6 +223,33 @@ fn lost_writes(history: &RunHistory) -> Vec<LostWrite> {
         }));
     }
     lost
+}
+
+/// A store into a counter over what another thread had put there, without a look at it.
+fn blind_store(history: &RunHistory) -> Option<String> {
+    let counts = |cell: CellId| {
+        let row = history.cells.row_of(cell);
+        row.and_then(|row| row.spec.role)
+            .is_some_and(CellRole::counts)
+    };
+    history.steps.iter().rev().find_map(|step| {
+        let (cell, CellAccess::Store(value), found) = access_of(step)? else {
+            return None;
+        };
+        let before = last_writer(history, cell, step.number)?;
+        let is_over = counts(cell) && before.stream != step.stream && found != value;
+        is_over.then(|| {
+            format!(
+                " At step {} t{} stores {} into {}, over what t{} had put there at step {}.",
+                step.number,
+                step.stream,
+                number(value),
+                history.cell_name(cell),
+                before.stream,
+                before.number
+            )
+        })
+    })
 }
 
 /// The last load of the cell by the thread of `step`, where others have written since.
