@@ -150,4 +150,30 @@ mod tests {
         ];
         assert_eq!(column("deallocate", &program), expected);
     }
+
+    #[test]
+    fn blocks_are_set_in_and_shared_locks_have_a_lane() {
+        let steps = [
+            "lock-shared global",
+            "if size > 4096",
+            "use buffer",
+            "else",
+            "return",
+            "end",
+            "unlock-shared global",
+        ];
+        let program =
+            Program::new(steps.map(|step| step.parse().expect("a known step"))).expect("short");
+        let expected = [
+            "read",
+            "┌ lock-shared global",
+            "│ if size > 4096",
+            "│   use buffer",
+            "│ else",
+            "│   return",
+            "│ end",
+            "└ unlock-shared global",
+        ];
+        assert_eq!(column("read", &program), expected);
+    }
 }
