@@ -17,6 +17,7 @@ modules() {
         allocator) echo 'src/device/' ;;
         lifecycle) echo 'src/engine/controlled/(actors|machine|observe|schedule|server|world)' ;;
         discipline_lint) echo 'src/lifecycle/' ;;
+        shared_steps) echo 'src/(lifecycle/shared|engine/step/shared|oracle/shared)' ;;
         trace_file) echo 'src/trace/(codec|event|file|header|merge|recorder|records)' ;;
         import_log) echo 'src/import/server_log' ;;
         import_pickle) echo 'src/import/(torch_snapshot|pickle)' ;;

@@ -23,6 +23,7 @@ use crate::scenario::op::Op;
 use crate::trace::event::Event;
 use crate::trace::file::SERVER_STREAM;
 use crate::trace::merge::MergedEvent;
+use crate::trace::shared_event::{CellAccess, LedgerAction, SharedEvent};
 use crate::tracking::sent::SentKind;
 
 use super::fuzz::Crash;
@@ -171,7 +172,37 @@ fn op_at(events: &[MergedEvent], at: usize, thread: u16) -> &'static str {
         Some(Op::Release { .. }) => "a release",
         Some(Op::Close { .. }) => "the closing of a device",
         Some(Op::Throw) => "an exception",
+        Some(Op::Run { .. }) => "a program of its own",
+        Some(Op::Kill { .. }) => "the end of a process",
         Some(Op::AwaitOthers) | None => "another thread",
+    }
+}
+
+fn shared_word(event: &SharedEvent) -> &'static str {
+    match event {
+        SharedEvent::Cell { access, .. } => match access {
+            CellAccess::Load => "`load`",
+            CellAccess::Store(_) => "`store`",
+            CellAccess::Add(_) => "`fetch-add`",
+            CellAccess::Sub(_) => "`fetch-sub`",
+            CellAccess::Swap { .. } => "`cas`",
+            CellAccess::Join => "`join`",
+            CellAccess::Leave => "`leave`",
+        },
+        SharedEvent::Ledger { action, .. } => match action {
+            LedgerAction::Find => "`find`",
+            LedgerAction::Insert => "`insert`",
+            LedgerAction::Erase => "`erase`",
+        },
+        SharedEvent::Use { .. } => "`use`",
+        SharedEvent::LockShared { .. } => "`lock-shared`",
+        SharedEvent::UnlockShared { .. } => "`unlock-shared`",
+        SharedEvent::TryFailed { .. } => "`try-lock`",
+        SharedEvent::Wait { .. } | SharedEvent::BlockedOnNotify { .. } => "`wait`",
+        SharedEvent::Notify { .. } => "`notify`",
+        SharedEvent::Kill { .. } => "the end of a process",
+        SharedEvent::BlockedOnCell { .. } => "`await`",
+        SharedEvent::OutOfRounds => "`retry`",
     }
 }
 
@@ -216,6 +247,7 @@ fn word(objects: &Objects, event: &Event) -> String {
             };
         }
         Event::DebugLog => "`debug-log`",
+        Event::Shared(event) => shared_word(event),
         Event::BlockedOnLock { lock: wanted } => {
             return format!("waiting for `lock {}`", lock(*wanted));
         }

@@ -274,6 +274,7 @@ pub(super) fn weak_report(
         leaked: Vec::new(),
         events: 0,
         messages: 0,
+        shared_steps: 0,
         ops: 0,
         allocs_failed: 0,
         peak_live: 0,

@@ -429,6 +429,7 @@ impl Diagnosed {
             leaked: Vec::new(),
             events: self.seen.positions,
             messages: self.seen.frames.unwrap_or(diagnosis.messages),
+            shared_steps: 0,
             ops: 0,
             allocs_failed: 0,
             peak_live: 0,

@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 
 use super::outcome::{CommandOutcome, Format};
 use crate::lifecycle::{
-    Discipline, DisciplineError, LintFinding, Order, ProgramKind, Publication, Severity, builtin,
-    lint, render,
+    Discipline, DisciplineError, LintFinding, Order, Publication, Severity, builtin, lint, render,
 };
 use crate::numbers::plural;
 
@@ -195,7 +194,10 @@ fn finding_line(file: &str, finding: &LintFinding) -> String {
 fn finding_json(finding: &LintFinding) -> Value {
     json!({
         "severity": finding.severity,
-        "program": finding.program,
+        "program": match finding.named {
+            Some(name) => name.to_string(),
+            None => finding.program.to_string(),
+        },
         "step": finding.step.map(|step| step + 1),
         "line": (finding.line > 0).then_some(finding.line),
         "message": finding.message,
@@ -204,20 +206,17 @@ fn finding_json(finding: &LintFinding) -> Value {
 }
 
 fn error_json(error: &DisciplineError) -> Value {
-    let place = |program: Option<ProgramKind>,
-                 step: Option<usize>,
-                 line: u32,
-                 message: String,
-                 remedy: String| {
-        json!({
-            "severity": Severity::Error,
-            "program": program,
-            "step": step,
-            "line": line,
-            "message": message,
-            "remedy": remedy,
-        })
-    };
+    let place =
+        |program: Option<&str>, step: Option<usize>, line: u32, message: String, remedy: String| {
+            json!({
+                "severity": Severity::Error,
+                "program": program,
+                "step": step,
+                "line": line,
+                "message": message,
+                "remedy": remedy,
+            })
+        };
     match error {
         DisciplineError::Rejected { finding, .. } => finding_json(finding),
         DisciplineError::Step {
@@ -226,7 +225,7 @@ fn error_json(error: &DisciplineError) -> Value {
             number,
             reason,
         } => place(
-            Some(*program),
+            Some(program),
             Some(*number),
             at.line,
             reason.to_string(),

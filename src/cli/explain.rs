@@ -151,6 +151,30 @@ fn after_kind(kind: Kind) -> &'static str {
             "Two locks are taken in opposite orders, or one is never released. The timeline names \
              the cycle: take them in one order everywhere."
         }
+        Kind::DriftedTotal => {
+            "Two threads loaded one counter before either stored it, or an add and its subtraction \
+             are not of the same bytes. Use one atomic add (`fetch-add`), or one lock around both."
+        }
+        Kind::Underflow => {
+            "More was taken off than there was: a comparison and the subtraction after it are two \
+             steps. Subtract in a compare-and-swap loop that stops at 0."
+        }
+        Kind::SlotConflict => {
+            "Two found the slot free before either had written its number. Claim it by compare and \
+             swap, from 0 to your own."
+        }
+        Kind::LostRegion => {
+            "Whoever found the region did not know that another was still making it, or already \
+             zeroing it. Publish a word that says it is ready, and wait for it."
+        }
+        Kind::UseAfterRelease => {
+            "The entry was looked up, and released before it was used. Hold one lock over both, or \
+             take a reference at the look-up."
+        }
+        Kind::Overrun => {
+            "Two threads compared with the quota before either had counted itself. Count and compare \
+             in one compare-and-swap loop, or hold one lock over both."
+        }
         Kind::LockOutOfBounds => {
             "The lock table has fewer entries than there are devices (galaxy 32, tg 36). Use a map \
              that grows, filled under its own lock."

@@ -20,7 +20,7 @@ use super::progress::Progress;
 use super::scenario_args::{ScenarioArgs, ThreadsArg};
 use super::terminal_style;
 use super::verdict::{
-    VerdictSummary, divergence_table, headline_of, leak_line, place, schedules_of,
+    VerdictSummary, divergence_table, explained_table, headline_of, leak_line, place, schedules_of,
 };
 use crate::corpus::Reproducer;
 use crate::engine::controlled::exhaustive::{self, Goal, SearchEnd, SearchOptions, Searched};
@@ -29,7 +29,7 @@ use crate::engine::controlled::observe::ObservedRun;
 use crate::engine::controlled::sample::Strategy;
 use crate::engine::controlled::schedule::Schedule;
 use crate::numbers::{grouped, plural};
-use crate::oracle::{Strength, Verdict};
+use crate::oracle::{Kind, Strength, Verdict};
 use crate::report::Timeline;
 use crate::scenario::{Condensed, Scenario};
 use crate::shrink::{self, Shrunk};
@@ -390,6 +390,11 @@ impl Explored {
         }
         let _ = writeln!(text, "{}", self.how);
         let summary = &self.summary;
+        let is_told = !scenario.discipline.shares() || scenario.discipline.sends();
+        let (picture, rebuilt) = match is_told {
+            true => ("the server's picture", "the server reconstructs"),
+            false => ("the program's own tracking", "the program tracks"),
+        };
         let verdict = match summary.verdict {
             Verdict::Proved if self.more["threads_any"]["verdict"] == json!(Verdict::Proved) => {
                 "proved for any number of threads and operations: nothing makes the server's \
@@ -397,14 +402,14 @@ impl Explored {
                     .to_owned()
             }
             Verdict::Proved => format!(
-                "proved: {} makes the server's picture differ from the truth",
+                "proved: {} makes {picture} differ from the truth",
                 schedules_of(&self.condensed)
             ),
             Verdict::Clean => {
                 "clean: none of these schedules diverged (drawn, not all: no proof)".to_owned()
             }
             Verdict::Diverged => {
-                "diverged: what the server reconstructs is not what the allocator did".to_owned()
+                format!("diverged: what {rebuilt} is not what the allocator did")
             }
             Verdict::Inconclusive => "inconclusive".to_owned(),
         };
@@ -412,7 +417,10 @@ impl Explored {
         if let Some(note) = &summary.note {
             let _ = writeln!(text, "  {note}");
         }
-        text.push_str(&divergence_table(&summary.divergences));
+        text.push_str(&match is_told {
+            true => divergence_table(&summary.divergences),
+            false => explained_table(&summary.divergences, Kind::explain_untold),
+        });
         if let Some(first) = &summary.first {
             let _ = writeln!(text, "first: {}", place(first));
         }

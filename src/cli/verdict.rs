@@ -132,7 +132,7 @@ pub(crate) fn divergence_table(divergences: &BTreeMap<Kind, u64>) -> String {
 }
 
 /// As [`divergence_table`], with other words for what a kind is.
-pub(super) fn explained_table(
+pub(crate) fn explained_table(
     divergences: &BTreeMap<Kind, u64>,
     explain: fn(Kind) -> &'static str,
 ) -> String {

@@ -108,10 +108,12 @@ fn list(format: Format) -> CommandOutcome {
     let stdout = match format {
         Format::Json => {
             let all: Vec<Value> = zoo::defects().iter().map(summary).collect();
-            format!("{}\n", json!({ "defects": all }))
+            let protocols: Vec<Value> = zoo::protocols().iter().map(summary).collect();
+            format!("{}\n", json!({ "defects": all, "protocols": protocols }))
         }
         Format::Human => zoo::defects()
             .iter()
+            .chain(zoo::protocols())
             .map(|defect| {
                 format!(
                     "{}\n  {}\n  shows: {}; twin: {}{}\n",

@@ -107,6 +107,16 @@ struct CompactScenario {
     discipline: Discipline,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     planted: Option<Planted>,
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    processes: u16,
+}
+
+fn one() -> u16 {
+    1
+}
+
+fn is_one(number: &u16) -> bool {
+    *number == 1
 }
 
 /// Why a reproducer cannot be run.
@@ -218,6 +228,7 @@ impl Reproducer {
                 publish: scenario.publish,
                 discipline: scenario.discipline.clone(),
                 planted: scenario.planted,
+                processes: scenario.processes(),
             },
         }
     }
@@ -275,6 +286,7 @@ impl Reproducer {
             debug_log: compact.debug_log,
             discipline: compact.discipline,
             workload: Workload {
+                processes: compact.processes,
                 script: Some(script),
                 ..Workload::default()
             },

@@ -3,12 +3,15 @@
 //! A backend is the world as one thread sees it: real mutexes and sockets, or plain data. It knows
 //! nothing of programs.
 
-use crate::device::{BufferKind, DeviceId, Status};
+use crate::device::{BufferKind, DeviceId, Memory, Status};
+use crate::engine::code::Locals;
 use crate::engine::slot::SlotWord;
 use crate::lifecycle::ProgramKind;
+use crate::scenario::cells::CellId;
 use crate::scenario::objects::{ConnId, LockId};
 use crate::scenario::op::{Op, Request, SlotId};
 use crate::trace::event::{Event, FreeOutcome, SendOutcome};
+use crate::trace::shared_event::{CellAccess, LedgerAction};
 use crate::tracking::sent::SentKind;
 
 /// What became of an action that may have to wait.
@@ -128,6 +131,63 @@ pub trait Backend {
     fn send(&mut self, message: &Outgoing) -> Flow<(SendOutcome, u64)>;
     /// Writes the debug log block about a part.
     fn debug_log(&mut self, at: PartAt, program: ProgramKind);
+
+    // Only disciplines with cells, ledgers or other locks than mutexes come to what follows.
+
+    /// What the thread remembers within its program.
+    fn locals(&mut self) -> &mut Locals;
+    /// The program has ended: what it looked up is forgotten.
+    fn program_ended(&mut self);
+    /// A loop that has no end by itself has come to the last round that is searched: whether that
+    /// ends the run.
+    fn out_of_rounds(&mut self) -> Flow<bool>;
+    /// What the buffer in a slot is.
+    fn at_hand(&self, slot: SlotId) -> AtHand;
+    /// Finds the handle of a buffer for a program of the discipline's own; waits for it to be
+    /// visible, or for a later one. The slot's version.
+    fn open_run(&mut self, at: PartAt, epoch: u32) -> Flow<u64>;
+    /// Ends a process from outside.
+    fn kill(&mut self, process: u16);
+    /// Touches a cell: what was in it, and its version.
+    fn cell(&mut self, cell: CellId, access: CellAccess) -> (u64, u64);
+    /// Waits until what is in a cell fits. What it is, and the cell's version.
+    fn await_cell(&mut self, cell: CellId, fits: impl Fn(u64) -> bool) -> Flow<(u64, u64)>;
+    /// Touches a ledger at the buffer's address: who is or was entered there, and its version.
+    fn ledger(
+        &mut self,
+        ledger: CellId,
+        plain: bool,
+        action: LedgerAction,
+        at: PartAt,
+        device: DeviceId,
+    ) -> (u64, u64);
+    /// Whether the program has looked into the ledger since it last wrote it.
+    fn has_looked(&self, ledger: CellId) -> bool;
+    /// Reads the memory of a buffer: its device, and the device's version.
+    fn use_buffer(&mut self, buffer: u64) -> Flow<(DeviceId, u64)>;
+    /// Takes a lock together with others. The lock's version.
+    fn lock_shared(&mut self, lock: LockId) -> Flow<u64>;
+    /// Releases it. The lock's version.
+    fn unlock_shared(&mut self, lock: LockId) -> u64;
+    /// Takes a lock if nobody has it. The lock's version.
+    fn try_lock(&mut self, lock: LockId) -> Option<u64>;
+    /// Releases a lock, and sleeps on it.
+    fn wait(&mut self, lock: LockId);
+    /// Goes on from a sleep, where it was notified and can have the lock. The lock's version.
+    fn wake(&mut self, lock: LockId) -> Flow<u64>;
+    /// Notifies one who sleeps on a lock, or all.
+    fn notify(&mut self, lock: LockId, all: bool);
+}
+
+/// What the buffer in a slot is, for programs that count or look up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AtHand {
+    /// Its memory.
+    pub(crate) memory: Memory,
+    /// The size of each part.
+    pub(crate) size_bytes: u64,
+    /// Its name in cells and ledgers.
+    pub(crate) name: u64,
 }
 
 /// One chunk of a message on its way out.

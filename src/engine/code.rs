@@ -5,15 +5,20 @@
 //! that the step function has only to do it. A step that a buffer has no part in (tracking one that
 //! does not own its memory) is left out.
 
+mod shared;
+
 use crate::device::BufferKind;
 use crate::lifecycle::{
-    BufferPath, Discipline, MicroStep, Program, ProgramKind, Publication, SendKind,
+    BufferPath, Discipline, MicroStep, Name, Program, ProgramKind, Publication, SendKind,
 };
 use crate::planted::Planted;
 use crate::scenario::objects::{LockRow, Objects};
 use crate::scenario::op::{Op, SlotId};
 use crate::scenario::{Connections, Scenario};
 use crate::tracking::sent::SentKind;
+
+pub(crate) use shared::{CellOperand, Computed, Local, Locals, Operand, SharedAction};
+use shared::{SharedDecoder, own_programs};
 
 /// The programs of a scenario, ready to run.
 #[derive(Clone, Debug)]
@@ -24,6 +29,11 @@ pub struct Code {
     /// Of the discipline's own path for mesh buffers: releases one whose allocation failed half
     /// way, so that nothing was sent.
     unannounced: Option<Span>,
+    /// Steps on what a program shares, by the number in their instruction.
+    shared: Box<[SharedAction]>,
+    /// The discipline's own programs, by kind of buffer.
+    named: Vec<(Name, [Span; BufferKind::ALL.len()])>,
+    pub(super) processes: u16,
     pub(super) early: bool,
     pub(super) connections: Connections,
     pub(super) chunks: u8,
@@ -83,6 +93,8 @@ pub(super) enum Action {
     PublishWhole,
     /// After the last step for a mesh buffer.
     EndWhole,
+    /// One of [`Code::shared`].
+    Shared(u16),
 }
 
 impl Action {
@@ -104,12 +116,20 @@ impl Code {
             instructions: Box::default(),
             programs: Default::default(),
             unannounced: None,
+            shared: Box::default(),
+            named: Vec::new(),
+            processes: scenario.processes(),
             early: discipline.publication() == Publication::Early,
             connections: scenario.transport.connections,
             chunks: scenario.transport.chunks,
             objects: scenario.objects(),
         };
         let mut instructions = Vec::new();
+        if discipline.shares() {
+            code.decode_shared(scenario, &mut instructions);
+            code.instructions = instructions.into();
+            return code;
+        }
         for program in ProgramKind::ALL {
             for kind in BufferKind::ALL {
                 let first = instructions.len();
@@ -141,6 +161,44 @@ impl Code {
         code
     }
 
+    /// The programs of a discipline with steps on what it shares.
+    fn decode_shared(&mut self, scenario: &Scenario, instructions: &mut Vec<Instruction>) {
+        let discipline = &scenario.discipline;
+        let cells = scenario.cells();
+        let objects = self.objects;
+        let debug_log = scenario.debug_log.enabled;
+        let mut actions = Vec::new();
+        let mut append = |program: &Program, kind: BufferKind, allocates: bool, runs: bool| {
+            let decoder = SharedDecoder::new(&cells, objects, &mut actions, instructions);
+            decoder.program(program, allocates, runs, |step| {
+                plain_action(step, kind, &objects, debug_log, false)
+            })
+        };
+        for kind in BufferKind::ALL {
+            for program in ProgramKind::ALL {
+                let allocates = program == ProgramKind::Allocate;
+                let span = append(discipline.program(program), kind, allocates, false);
+                self.programs[program as usize][kind as usize] = span;
+            }
+        }
+        for (name, program) in own_programs(discipline) {
+            let spans = BufferKind::ALL.map(|kind| append(program, kind, false, true));
+            self.named.push((*name, spans));
+        }
+        self.shared = actions.into();
+    }
+
+    /// One of the discipline's own programs, for a buffer of that kind.
+    pub(super) fn named(&self, name: Name, kind: BufferKind) -> Option<Span> {
+        let (_, spans) = self.named.iter().find(|(known, _)| *known == name)?;
+        Some(spans[kind as usize])
+    }
+
+    /// The step of that number.
+    pub(super) fn shared(&self, number: u16) -> SharedAction {
+        self.shared[usize::from(number)]
+    }
+
     fn decode(
         &self,
         discipline: &Discipline,
@@ -159,17 +217,7 @@ impl Code {
             .iter()
             .zip(0..)
             .filter_map(move |(step, index)| {
-                let is_tracked = kind.owns_memory() || tracks_views;
-                let action = match *step {
-                    MicroStep::Send(_) if !is_tracked => return None,
-                    MicroStep::Alloc | MicroStep::Free | MicroStep::Stamp
-                        if !kind.owns_memory() =>
-                    {
-                        return None;
-                    }
-                    MicroStep::DebugLog if !debug_log => return None,
-                    step => action(step, kind, &objects)?,
-                };
+                let action = plain_action(*step, kind, &objects, debug_log, tracks_views)?;
                 Some(Instruction { action, index })
             })
             .chain([end])
@@ -267,6 +315,24 @@ impl Code {
     }
 }
 
+/// What a step is for a buffer of that kind that takes the two programs; `None` where the buffer
+/// has no part in it.
+fn plain_action(
+    step: MicroStep,
+    kind: BufferKind,
+    objects: &Objects,
+    debug_log: bool,
+    tracks_views: bool,
+) -> Option<Action> {
+    let is_tracked = kind.owns_memory() || tracks_views;
+    match step {
+        MicroStep::Send(_) if !is_tracked => None,
+        MicroStep::Alloc | MicroStep::Free | MicroStep::Stamp if !kind.owns_memory() => None,
+        MicroStep::DebugLog if !debug_log => None,
+        step => action(step, kind, objects),
+    }
+}
+
 /// What a step is for a buffer of that kind; `None` of a bracket.
 fn action(step: MicroStep, kind: BufferKind, objects: &Objects) -> Option<Action> {
     Some(match step {
@@ -283,7 +349,7 @@ fn action(step: MicroStep, kind: BufferKind, objects: &Objects) -> Option<Action
         MicroStep::MarkDead => Action::MarkDead,
         MicroStep::Publish => Action::Publish,
         MicroStep::DebugLog => Action::DebugLog,
-        MicroStep::EachDevice | MicroStep::End => return None,
+        MicroStep::EachDevice | MicroStep::End | MicroStep::Shared(_) => return None,
     })
 }
 
@@ -380,7 +446,7 @@ impl SafeSteps {
                 self.in_turn || self.is_private(*slot)
             }
             Some(Op::Throw) | None => self.ends,
-            Some(Op::AwaitOthers | Op::Close { .. }) => false,
+            Some(Op::AwaitOthers | Op::Close { .. } | Op::Run { .. } | Op::Kill { .. }) => false,
         }
     }
 }

@@ -52,6 +52,13 @@ impl SlotWord {
         self.epoch() == epoch as u8 && self.0 >> (16 + part) & 1 == 1
     }
 
+    /// Whether the handle of `part` in `epoch` was ever visible: it is, or a later epoch has begun.
+    #[inline]
+    pub(crate) fn may_run(self, epoch: u32, part: u8) -> bool {
+        let later = self.epoch().wrapping_sub(epoch as u8);
+        (later != 0 && later < 128) || self.may_release(epoch, part)
+    }
+
     /// Epoch `epoch` begins: nothing is live or visible.
     #[inline]
     pub(crate) fn opened(self, epoch: u32, releases: u8) -> SlotWord {

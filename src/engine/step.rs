@@ -10,6 +10,7 @@
 
 mod held;
 mod position;
+mod shared;
 mod whole;
 
 use crate::device::{BufferKind, DeviceId, Status};
@@ -20,6 +21,7 @@ use crate::scenario::Connections;
 use crate::scenario::objects::{ConnId, LockId};
 use crate::scenario::op::{Op, SlotId};
 use crate::trace::event::{Event, SendOutcome};
+use crate::trace::shared_event::SharedEvent;
 use crate::tracking::sent::SentKind;
 
 use held::HeldLocks;
@@ -65,6 +67,8 @@ enum At {
     Sending(SentKind, SendPhase),
     /// Looking for the next live buffer of the device that is being closed, at or after `place`.
     Closing,
+    /// Asleep on a lock until it is notified.
+    Waiting(LockId),
     /// At its end.
     Ended,
 }
@@ -131,6 +135,7 @@ impl Thread {
             At::NextPart => self.next_part(code, backend),
             At::Sending(kind, phase) => self.send(code, kind, phase, backend),
             At::Closing => return self.close_next(code, backend),
+            At::Waiting(lock) => self.wake(lock, backend),
             At::Ended => Stepped::Finished,
         })
     }
@@ -150,7 +155,13 @@ impl Thread {
                 Flow::Blocked => Flow::Blocked,
                 Flow::Stop(reason) => Flow::Stop(reason),
             },
-            Op::Close { .. } | Op::Throw => Flow::Done(0),
+            Op::Run {
+                on: Some((slot, epoch)),
+                ..
+            } => backend.open_run(PartAt { slot, part: 0 }, epoch),
+            Op::Close { .. } | Op::Throw | Op::Run { on: None, .. } | Op::Kill { .. } => {
+                Flow::Done(0)
+            }
         };
         let version = match flow {
             Flow::Done(version) => version,
@@ -180,6 +191,12 @@ impl Thread {
                 self.at = At::Closing;
             }
             Op::Throw => return self.end(backend),
+            Op::Run { program, on } => self.begin_run(code, program, on, backend),
+            Op::Kill { process } => {
+                backend.kill(process);
+                backend.record(&Event::Shared(SharedEvent::Kill { process }));
+                self.at = At::Idle;
+            }
         }
         Stepped::Ran
     }
@@ -373,6 +390,7 @@ impl Thread {
                 backend.record(&Event::DebugLog);
             }
             Action::End => return self.finish_part(backend),
+            Action::Shared(number) => return self.run_shared(code, number, backend),
             Action::EachDevice { .. }
             | Action::EndEach { .. }
             | Action::PublishWhole
@@ -440,6 +458,10 @@ impl Thread {
 
     fn release_held<B: Backend>(&mut self, backend: &mut B) {
         while let Some(lock) = self.held.pop() {
+            if let Some(shared) = HeldLocks::is_shared(lock) {
+                self.unlock_shared(shared, backend);
+                continue;
+            }
             backend.record(&Event::Unlock { lock });
             backend.unlock(lock);
         }

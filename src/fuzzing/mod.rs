@@ -10,8 +10,9 @@
 //!
 //! Rooms: [`wire_stream`], [`registry`], [`allocator`], [`lifecycle`], [`discipline_lint`],
 //! [`trace_file`], [`import_log`], [`import_pickle`], [`import_text`] (a target for each format),
-//! [`import_wire`], [`observations`], [`reductions`], [`mod@reproducer`] and [`unbounded`]. Nothing outside of tests, fuzz
-//! targets, `heisenbed fuzz` and campaigns may use them.
+//! [`import_wire`], [`observations`], [`reductions`], [`mod@reproducer`], [`shared_steps`] and
+//! [`unbounded`]. Nothing outside of tests, fuzz targets, `heisenbed fuzz` and campaigns may use
+//! them.
 
 pub mod allocator;
 pub mod discipline_lint;
@@ -25,6 +26,7 @@ pub mod observations;
 pub mod reductions;
 pub mod registry;
 pub mod reproducer;
+pub mod shared_steps;
 pub mod trace_file;
 pub mod unbounded;
 pub mod wire_stream;
@@ -43,7 +45,7 @@ pub struct FuzzTarget {
 }
 
 /// Every target.
-pub const TARGETS: [FuzzTarget; 21] = [
+pub const TARGETS: [FuzzTarget; 22] = [
     FuzzTarget {
         name: "wire_stream",
         about: "bytes of a connection, cut anyhow, to frames and a registry",
@@ -163,6 +165,12 @@ pub const TARGETS: [FuzzTarget; 21] = [
         about: "disciplines: a search with reductions finds what one without finds",
         run: reductions::run,
         decode: |bytes| reductions::decode(bytes).unwrap_or_default(),
+    },
+    FuzzTarget {
+        name: "shared_steps",
+        about: "programs with cells, ledgers and branches: engine, oracle and search agree",
+        run: shared_steps::run,
+        decode: |bytes| shared_steps::decode(bytes).unwrap_or_default(),
     },
     FuzzTarget {
         name: "unbounded",

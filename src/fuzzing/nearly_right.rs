@@ -61,6 +61,8 @@ impl Case {
             allocate: program(&opens, allocate)?,
             deallocate: program(&closes, deallocate)?,
             mesh: None,
+            cells: Default::default(),
+            programs: Default::default(),
         };
         Some(Case {
             workload,

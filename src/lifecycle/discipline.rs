@@ -4,10 +4,12 @@
 //! Plain data. Two programs are equal when their steps are; where they were written does not
 //! matter.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::shared::{CellSpec, Name};
 use super::step::MicroStep;
 use crate::registry::Semantics;
 
@@ -31,6 +33,12 @@ pub struct Discipline {
     /// programs above, one after the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mesh: Option<MeshPath>,
+    /// The cells and ledgers that its programs share.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cells: BTreeMap<Name, CellSpec>,
+    /// Programs that are neither an allocation nor a release: operations run them by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub programs: BTreeMap<Name, Program>,
 }
 
 /// What is done to a mesh buffer as a whole: steps on each of its devices stand between
@@ -62,7 +70,28 @@ impl Discipline {
         }
     }
 
-    /// Every program that it has, with the path that it is on.
+    /// Whether it has steps on cells, ledgers or other locks than mutexes, or programs of its own.
+    pub(crate) fn shares(&self) -> bool {
+        let is_shared = |step: &MicroStep| matches!(step, MicroStep::Shared(_));
+        !self.cells.is_empty()
+            || !self.programs.is_empty()
+            || (self.every_program()).any(|program| program.steps().iter().any(is_shared))
+    }
+
+    /// Whether any of its programs sends a message.
+    pub(crate) fn sends(&self) -> bool {
+        let is_send = |step: &MicroStep| matches!(step, MicroStep::Send(_));
+        self.every_program()
+            .any(|program| program.steps().iter().any(is_send))
+    }
+
+    /// Every program that it has, those of its own included.
+    pub(crate) fn every_program(&self) -> impl Iterator<Item = &Program> {
+        let own = self.programs.values();
+        self.programs().map(|(_, _, program)| program).chain(own)
+    }
+
+    /// Every program of an allocation or a release, with the path that it is on.
     pub(crate) fn programs(&self) -> impl Iterator<Item = (BufferPath, ProgramKind, &Program)> {
         BufferPath::ALL.into_iter().flat_map(move |path| {
             ProgramKind::ALL

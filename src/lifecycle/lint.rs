@@ -13,10 +13,12 @@ use std::fmt;
 use serde::Serialize;
 
 use super::discipline::{BufferPath, Discipline, Program, ProgramKind};
+use super::shared::{Name, SharedStep};
 use super::step::{Lock, MicroStep, SendKind};
 use crate::registry::Semantics;
 
 mod blocks;
+pub(crate) mod shared;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -47,6 +49,9 @@ pub struct LintFinding {
     pub path: BufferPath,
     /// In which program.
     pub program: ProgramKind,
+    /// In which of the discipline's own programs, if it is one of those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub named: Option<Name>,
     /// The index of the step, from 0; `None` when a step is missing.
     pub step: Option<usize>,
     /// The line of the step, or of the program's first one; 0 when it was not read from a text.
@@ -62,11 +67,14 @@ impl LintFinding {
     pub(crate) fn located(&self, file: &str) -> String {
         let LintFinding {
             path,
-            program,
             message,
             remedy,
             ..
         } = self;
+        let program = match self.named {
+            Some(name) => name.to_string(),
+            None => self.program.to_string(),
+        };
         match (self.line, self.step) {
             (0, None) => format!("{file}: {}{program}: {message}; {remedy}", path.prefix()),
             (0, Some(step)) => format!(
@@ -108,9 +116,10 @@ pub fn lint(discipline: &Discipline) -> Vec<LintFinding> {
         unstamped_sends(&mut findings);
     }
     lock_order(&mut findings);
+    shared::check(discipline, &mut findings.list);
     findings
         .list
-        .sort_by_key(|finding| (finding.path, finding.program, finding.step));
+        .sort_by_key(|finding| (finding.path, finding.named, finding.program, finding.step));
     findings.list
 }
 
@@ -118,9 +127,13 @@ pub fn lint(discipline: &Discipline) -> Vec<LintFinding> {
 fn each_program(findings: &mut Findings, kind: ProgramKind) {
     misplaced_steps(findings, kind);
     blocks::check(findings, kind);
-    held_locks(findings, kind);
+    // With branches, what is held is not what stands before a step.
+    if !findings.discipline.shares() {
+        held_locks(findings, kind);
+    }
     lost_stamps(findings, kind);
-    if !findings.program(kind).steps().iter().copied().any(is_send) {
+    let tracks = !findings.discipline.cells.is_empty();
+    if !tracks && !findings.program(kind).steps().iter().copied().any(is_send) {
         findings.warning(
             kind,
             None,
@@ -185,6 +198,7 @@ impl<'a> Findings<'a> {
             severity,
             path: self.path,
             program,
+            named: None,
             step,
             line,
             message,
@@ -223,7 +237,10 @@ fn misplaced_steps(findings: &mut Findings, kind: ProgramKind) {
             .filter(|(_, step)| step == needed)
             .map(|(at, _)| at)
             .collect();
-        if found.is_empty() {
+        let elsewhere = *needed == MicroStep::Free
+            && (findings.discipline.programs.values())
+                .any(|program| program.steps().contains(&MicroStep::Free));
+        if found.is_empty() && !elsewhere {
             findings.error(
                 kind,
                 None,
@@ -231,7 +248,9 @@ fn misplaced_steps(findings: &mut Findings, kind: ProgramKind) {
                 format!("add `{needed}`"),
             );
         }
-        for at in found.into_iter().skip(1) {
+        // A release may stand in several branches.
+        let branches = *needed == MicroStep::Free && findings.discipline.shares();
+        for at in found.into_iter().skip(1).filter(|_| !branches) {
             let message = format!("{needed}: the program does it a second time");
             findings.error(kind, Some(at), message, "remove one of the two".to_string());
         }
@@ -479,7 +498,8 @@ fn turned_orders(discipline: &Discipline) -> Vec<OrderTurn> {
             let taken = match step {
                 MicroStep::Lock(lock) => lock,
                 MicroStep::Alloc | MicroStep::Free => Lock::Allocator,
-                MicroStep::Unlock(lock) => {
+                MicroStep::Shared(SharedStep::LockShared(lock)) => lock,
+                MicroStep::Shared(SharedStep::UnlockShared(lock)) | MicroStep::Unlock(lock) => {
                     held.retain(|other| *other != lock);
                     continue;
                 }
@@ -502,7 +522,7 @@ fn turned_orders(discipline: &Discipline) -> Vec<OrderTurn> {
                     orders.push((before, taken));
                 }
             }
-            if matches!(step, MicroStep::Lock(_)) {
+            if !matches!(step, MicroStep::Alloc | MicroStep::Free) {
                 held.push(taken);
             }
         }
@@ -542,7 +562,8 @@ fn belongs_to(step: MicroStep) -> Option<ProgramKind> {
         | MicroStep::Stamp
         | MicroStep::DebugLog
         | MicroStep::EachDevice
-        | MicroStep::End => None,
+        | MicroStep::End
+        | MicroStep::Shared(_) => None,
     }
 }
 

@@ -365,6 +365,8 @@ fn a_finding_without_lines_names_program_and_step() {
             "mark-dead",
         ]),
         mesh: None,
+        cells: Default::default(),
+        programs: Default::default(),
     };
     let error = discipline
         .accepted("mine")

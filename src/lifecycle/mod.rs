@@ -12,6 +12,7 @@
 //! - [`mod@lint`]: rejects programs that cannot be run as written, and warns about suspicious ones.
 //! - [`switches`]: release order and publication, applied to any discipline.
 //! - [`builtin`]: the disciplines that ship with heisenbed.
+//! - [`shared`]: steps on cells, ledgers and other locks, with branches and loops.
 //! - [`mod@render`]: the two programs side by side, with the lock scopes drawn.
 //!
 //! Invariant: what [`load`] and [`builtin::all`] hand out has passed the lint without an error.
@@ -21,6 +22,7 @@ pub(crate) mod discipline;
 pub mod lint;
 pub(crate) mod parser;
 pub(crate) mod render;
+pub mod shared;
 pub(crate) mod step;
 pub(crate) mod switches;
 
@@ -32,8 +34,10 @@ pub(crate) mod testing;
 pub use builtin::load;
 pub use discipline::{BufferPath, Discipline, MeshPath, Program, ProgramKind, TooLong};
 pub(crate) use lint::has_one_lock_order;
+pub(crate) use lint::shared::needs_buffer;
 pub use lint::{LintFinding, MAX_HELD, Severity, lint};
 pub(crate) use parser::DisciplineError;
 pub(crate) use render::render;
+pub use shared::{CellSpec, Name, SharedStep};
 pub use step::{Lock, MicroStep, SendKind, StepError};
 pub use switches::{Order, Publication};

@@ -5,6 +5,7 @@
 //!
 //! Invariant: every step of a parsed discipline carries the line it was written on.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -16,6 +17,7 @@ use toml::Spanned;
 
 use super::discipline::{Discipline, MeshPath, Program, ProgramKind, TooLong};
 use super::lint::{LintFinding, Severity, lint};
+use super::shared::{CellSpec, Name};
 use super::step::StepError;
 use crate::registry::Semantics;
 
@@ -81,7 +83,7 @@ pub enum DisciplineError {
         /// Where.
         place: SourcePlace,
         /// In which program.
-        program: ProgramKind,
+        program: String,
         /// Which of its steps, from 1.
         number: usize,
         /// What is wrong with it.
@@ -93,7 +95,7 @@ pub enum DisciplineError {
         /// Where.
         place: SourcePlace,
         /// Which program.
-        program: ProgramKind,
+        program: String,
         /// How long it is.
         reason: TooLong,
     },
@@ -116,9 +118,11 @@ impl Discipline {
             name: source.name(raw.name)?,
             origin: raw.origin,
             semantics: raw.semantics,
-            allocate: source.program(ProgramKind::Allocate, raw.allocate)?,
-            deallocate: source.program(ProgramKind::Deallocate, raw.deallocate)?,
+            allocate: source.program(&ProgramKind::Allocate, raw.allocate)?,
+            deallocate: source.program(&ProgramKind::Deallocate, raw.deallocate)?,
             mesh: raw.mesh.map(|mesh| source.mesh(mesh)).transpose()?,
+            cells: source.cells(raw.cells)?,
+            programs: source.programs(raw.programs)?,
         })
     }
 
@@ -167,6 +171,10 @@ struct Raw {
     allocate: Spanned<Vec<Spanned<String>>>,
     deallocate: Spanned<Vec<Spanned<String>>>,
     mesh: Option<RawMesh>,
+    #[serde(default)]
+    cells: BTreeMap<Spanned<String>, Spanned<String>>,
+    #[serde(default)]
+    programs: BTreeMap<Spanned<String>, Spanned<Vec<Spanned<String>>>>,
 }
 
 #[derive(Deserialize)]
@@ -196,14 +204,51 @@ impl Source<'_> {
 
     fn mesh(&self, raw: RawMesh) -> Result<MeshPath, DisciplineError> {
         Ok(MeshPath {
-            allocate: self.program(ProgramKind::Allocate, raw.allocate)?,
-            deallocate: self.program(ProgramKind::Deallocate, raw.deallocate)?,
+            allocate: self.program(&ProgramKind::Allocate, raw.allocate)?,
+            deallocate: self.program(&ProgramKind::Deallocate, raw.deallocate)?,
+        })
+    }
+
+    fn cells(
+        &self,
+        raw: BTreeMap<Spanned<String>, Spanned<String>>,
+    ) -> Result<BTreeMap<Name, CellSpec>, DisciplineError> {
+        let cell = |(name, spec): (Spanned<String>, Spanned<String>)| {
+            let place = self.place(spec.span());
+            let parsed: Result<CellSpec, String> = spec.get_ref().parse();
+            let parsed = parsed.map_err(|message| DisciplineError::Syntax {
+                place,
+                message: format!("cell {}: {message}", name.get_ref()),
+                remedy: "write it as `device atomic counts bytes` (docs/language.md)".to_string(),
+            })?;
+            Ok((self.own_name(&name)?, parsed))
+        };
+        raw.into_iter().map(cell).collect()
+    }
+
+    fn programs(
+        &self,
+        raw: BTreeMap<Spanned<String>, Spanned<Vec<Spanned<String>>>>,
+    ) -> Result<BTreeMap<Name, Program>, DisciplineError> {
+        let program = |(name, steps)| {
+            let name = self.own_name(&name)?;
+            Ok((name, self.program(&name, steps)?))
+        };
+        raw.into_iter().map(program).collect()
+    }
+
+    fn own_name(&self, name: &Spanned<String>) -> Result<Name, DisciplineError> {
+        let parsed: Result<Name, String> = name.get_ref().parse();
+        parsed.map_err(|message| DisciplineError::Syntax {
+            place: self.place(name.span()),
+            message,
+            remedy: "give it another name".to_string(),
         })
     }
 
     fn program(
         &self,
-        program: ProgramKind,
+        program: &dyn fmt::Display,
         written: Spanned<Vec<Spanned<String>>>,
     ) -> Result<Program, DisciplineError> {
         let place = self.place(written.span());
@@ -216,7 +261,7 @@ impl Source<'_> {
                 .parse()
                 .map_err(|reason| DisciplineError::Step {
                     place,
-                    program,
+                    program: program.to_string(),
                     number: index + 1,
                     reason,
                 })?;
@@ -224,7 +269,7 @@ impl Source<'_> {
         }
         Program::with_lines(steps).map_err(|reason| DisciplineError::TooLong {
             place,
-            program,
+            program: program.to_string(),
             reason,
         })
     }

@@ -335,6 +335,8 @@ fn nearly_right() -> impl Strategy<Value = Discipline> {
         allocate,
         deallocate,
         mesh: None,
+        cells: Default::default(),
+        programs: Default::default(),
     })
 }
 
@@ -394,7 +396,7 @@ proptest! {
         (order, publication) in switches(),
     ) {
         let discipline =
-            Discipline { name: "any".to_string(), origin: String::new(), semantics: None, allocate, deallocate, mesh: None };
+            Discipline { name: "any".to_string(), origin: String::new(), semantics: None, allocate, deallocate, mesh: None, cells: Default::default(), programs: Default::default() };
         let switched = discipline.with(order, publication);
         prop_assert_eq!(sorted(&switched.deallocate), sorted(&discipline.deallocate));
         lint(&switched);

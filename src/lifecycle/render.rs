@@ -6,12 +6,14 @@
 use std::fmt::Write;
 
 use super::discipline::{Discipline, Program};
+use super::shared::SharedStep;
 use super::step::{Lock, MicroStep};
 
 /// Two columns, `allocate | deallocate`, one step a row, lock scopes drawn as brackets. Ends with a
 /// newline.
 ///
-/// Programs for mesh buffers follow, in the same way.
+/// Programs for mesh buffers follow, in the same way; then the discipline's own programs, and what
+/// it declares.
 pub(crate) fn render(discipline: &Discipline) -> String {
     let mut text = side_by_side(
         &column("allocate", &discipline.allocate),
@@ -23,6 +25,21 @@ pub(crate) fn render(discipline: &Discipline) -> String {
             &column("allocate a mesh buffer", &mesh.allocate),
             &column("deallocate a mesh buffer", &mesh.deallocate),
         );
+    }
+    for (name, program) in &discipline.programs {
+        text.push('\n');
+        for (at, row) in column(name.as_str(), program).iter().enumerate() {
+            let _ = writeln!(text, "{}", row.trim_end());
+            if at == 0 {
+                let _ = writeln!(text, "{:-<1$}", "", row.chars().count());
+            }
+        }
+    }
+    if !discipline.cells.is_empty() {
+        text.push_str("\ncells\n-----\n");
+    }
+    for (name, spec) in &discipline.cells {
+        let _ = writeln!(text, "{name} = {spec}");
     }
     text
 }
@@ -56,10 +73,10 @@ fn side_by_side(left: &[String], right: &[String]) -> String {
 fn column(heading: &str, program: &Program) -> Vec<String> {
     let mut lanes: Vec<Option<Lock>> = Vec::new();
     let mut rows = vec![heading.to_owned()];
-    let mut indent = "";
+    let mut depth = 0usize;
     for step in program.steps().iter().copied() {
         let mut marked = None;
-        if let MicroStep::Lock(lock) = step {
+        if let MicroStep::Lock(lock) | MicroStep::Shared(SharedStep::LockShared(lock)) = step {
             let lane = lanes
                 .iter()
                 .position(Option::is_none)
@@ -70,7 +87,7 @@ fn column(heading: &str, program: &Program) -> Vec<String> {
             lanes[lane] = Some(lock);
             marked = Some((lane, '┌'));
         }
-        if let MicroStep::Unlock(lock) = step {
+        if let MicroStep::Unlock(lock) | MicroStep::Shared(SharedStep::UnlockShared(lock)) = step {
             marked = lanes
                 .iter()
                 .position(|lane| *lane == Some(lock))
@@ -85,14 +102,16 @@ fn column(heading: &str, program: &Program) -> Vec<String> {
             };
             row.extend([bar, ' ']);
         }
-        if step == MicroStep::End {
-            indent = "";
+        let is_else = step == MicroStep::Shared(SharedStep::Else);
+        if step == MicroStep::End || is_else {
+            depth = depth.saturating_sub(1);
         }
-        row.push_str(indent);
+        row.push_str(&"  ".repeat(depth));
         row.push_str(&step.to_string());
         rows.push(row);
-        if step == MicroStep::EachDevice {
-            indent = "  ";
+        let opens = matches!(step, MicroStep::Shared(shared) if shared.opens());
+        if step == MicroStep::EachDevice || is_else || opens {
+            depth += 1;
         }
         if let Some((lane, '└')) = marked {
             lanes[lane] = None;
@@ -130,5 +149,31 @@ mod tests {
             "unlock global",
         ];
         assert_eq!(column("deallocate", &program), expected);
+    }
+
+    #[test]
+    fn blocks_are_set_in_and_shared_locks_have_a_lane() {
+        let steps = [
+            "lock-shared global",
+            "if size > 4096",
+            "use buffer",
+            "else",
+            "return",
+            "end",
+            "unlock-shared global",
+        ];
+        let program =
+            Program::new(steps.map(|step| step.parse().expect("a known step"))).expect("short");
+        let expected = [
+            "read",
+            "┌ lock-shared global",
+            "│ if size > 4096",
+            "│   use buffer",
+            "│ else",
+            "│   return",
+            "│ end",
+            "└ unlock-shared global",
+        ];
+        assert_eq!(column("read", &program), expected);
     }
 }

@@ -11,6 +11,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::shared::{SharedStep, shared_step};
+
 /// A lock that a micro-step names. Which mutex it is may depend on the device of the buffer at
 /// hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, arbitrary::Arbitrary)]
@@ -100,8 +102,11 @@ pub enum MicroStep {
     /// `each device`: what follows, up to `end`, is done for each device of a mesh buffer, one
     /// after the other. Only in the programs of [`MeshPath`](super::MeshPath).
     EachDevice,
-    /// `end`: of `each device`.
+    /// `end`: of `each device`, `if`, `repeat` and `retry`.
     End,
+    /// A step on what the program itself shares. The fuzz targets draw those elsewhere.
+    #[arbitrary(skip)]
+    Shared(SharedStep),
 }
 
 impl MicroStep {
@@ -124,7 +129,8 @@ pub enum StepError {
     Empty,
     /// The first word is not a micro-step.
     #[error(
-        "`{found}`: not a micro-step; expected one of lock, unlock, send, {}",
+        "`{found}`: not a micro-step; expected one of lock, unlock, send, {}, or a step on cells, \
+         ledgers or other locks (docs/language.md)",
         simple_names()
     )]
     Unknown {
@@ -150,6 +156,14 @@ pub enum StepError {
         found: String,
         /// The known step that is written most like it.
         nearest: Option<MicroStep>,
+    },
+    /// A step on what the program shares is not written as one.
+    #[error("`{found}`: {why}")]
+    Shared {
+        /// The text.
+        found: String,
+        /// What was expected.
+        why: String,
     },
     /// Words after a whole micro-step.
     #[error("`{found}`: expected nothing after `{step}`")]
@@ -181,6 +195,7 @@ impl StepError {
             StepError::Unknown { .. } => "write one of these".to_string(),
             StepError::LockName { .. } => "name one of these locks".to_string(),
             StepError::MessageName { .. } => "name one of these messages".to_string(),
+            StepError::Shared { .. } => "docs/language.md has the form of every step".to_string(),
             StepError::Trailing { step, .. } => {
                 format!("write `{step}` alone, and what follows as a step of its own")
             }
@@ -193,6 +208,12 @@ impl FromStr for MicroStep {
 
     fn from_str(text: &str) -> Result<MicroStep, StepError> {
         let found = normalised(text);
+        if let Some(shared) = shared_step(&found) {
+            return match shared {
+                Ok(step) => Ok(MicroStep::Shared(step)),
+                Err(why) => Err(StepError::Shared { found, why }),
+            };
+        }
         let mut words = found.split(' ');
         let verb = words.next().unwrap_or_default();
         let step = match verb {
@@ -244,6 +265,7 @@ impl fmt::Display for MicroStep {
             MicroStep::Lock(lock) => return write!(f, "lock {lock}"),
             MicroStep::Unlock(lock) => return write!(f, "unlock {lock}"),
             MicroStep::Send(kind) => return write!(f, "send {kind}"),
+            MicroStep::Shared(step) => return write!(f, "{step}"),
             MicroStep::Alloc => "alloc",
             MicroStep::Free => "free",
             MicroStep::Publish => "publish",
@@ -336,7 +358,7 @@ fn normalised(text: &str) -> String {
         .replace(" ]", "]")
 }
 
-fn parse_lock(name: &str) -> Option<Lock> {
+pub(super) fn parse_lock(name: &str) -> Option<Lock> {
     match name {
         "tracker" => Some(Lock::Tracker),
         "lifecycle" => Some(Lock::Lifecycle),
@@ -429,7 +451,8 @@ mod tests {
             ("unlock trakcer", "did you mean `unlock tracker`?"),
             ("lock lifecycle[0]", "did you mean `lock lifecycle[8]`?"),
             ("marklive", "did you mean `mark-live`?"),
-            ("wait for the bus", "write one of these"),
+            ("stand in the rain", "write one of these"),
+            ("wait for it", "docs/language.md has the form of every step"),
             ("lock", "name one of these locks"),
             (
                 "free the buffer",

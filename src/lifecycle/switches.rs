@@ -50,9 +50,13 @@ pub struct UnknownPosition {
 }
 
 impl Discipline {
-    /// The discipline in the asked form. Applying it twice changes nothing more.
+    /// The discipline in the asked form. Applying it twice changes nothing more. One with branches
+    /// or cells stands as it is written: a step that moves may come into another branch.
     pub fn with(&self, order: Order, publication: Publication) -> Discipline {
         let mut switched = self.clone();
+        if self.shares() {
+            return switched;
+        }
         if self.order() != order {
             switched.deallocate = reordered(&self.deallocate, order);
         }

@@ -15,6 +15,7 @@ use crate::device::{BufferKind, DeviceId};
 use crate::planted::Planted;
 use crate::registry::Registry;
 use crate::scenario::Scenario;
+use crate::scenario::cells::CellId;
 use crate::scenario::objects::{ConnId, LockId, Objects};
 use crate::scenario::op::Op;
 use crate::trace::event::{Event, FreeOutcome, ReceiveCode, SendOutcome, receive_code};
@@ -22,12 +23,14 @@ use crate::trace::file::{AtRest, End, SERVER_STREAM};
 use crate::trace::in_flight::InFlight;
 use crate::trace::merge::MergedEvent;
 use crate::trace::sends::Senders;
+use crate::trace::shared_event::SharedEvent;
 use crate::tracking::Layout;
 use crate::tracking::sent::SentKind;
 
 use super::judge::Judge;
 use super::kind::{Divergence, Kind, Leak, Report, Strength, Verdict};
 use super::rest;
+use super::shared::{Doer, SharedCheck};
 
 /// Leaks listed one by one; more are counted.
 const MAX_LEAKS_LISTED: usize = 1000;
@@ -44,6 +47,8 @@ pub struct Checker {
     wires: Vec<InFlight>,
     registry: Registry,
     judge: Judge,
+    /// What cells and ledgers must agree with, where the discipline has any.
+    shared: Option<Box<SharedCheck>>,
     blocked: Vec<Blocked>,
     events: u64,
     ops: u64,
@@ -65,6 +70,8 @@ enum Wait {
     Lock(LockId),
     Op(Op),
     Send(ConnId),
+    Cell(CellId),
+    Notify(LockId),
 }
 
 impl Checker {
@@ -81,6 +88,7 @@ impl Checker {
             registry: scenario.registry(),
             planted: scenario.planted,
             judge: Judge::new(scenario),
+            shared: SharedCheck::new(scenario),
             blocked: Vec::new(),
             events: 0,
             ops: 0,
@@ -136,8 +144,11 @@ impl Checker {
     /// [`Checker::listed`] says what that found.
     pub(crate) fn rest(&mut self) {
         self.settle();
-        if self.reconstructs() {
+        if self.reconstructs() && self.is_told() {
             self.judge.compare_table(&rest::table(&self.registry));
+        }
+        if let Some(shared) = &self.shared {
+            shared.rest(&mut self.judge);
         }
     }
 
@@ -151,7 +162,12 @@ impl Checker {
         let mut strength = Strength::Messages;
         if completed {
             self.settle();
+            if let Some(shared) = &self.shared {
+                shared.rest(&mut self.judge);
+            }
             strength = match end.map(|end| &end.server) {
+                // What it is told of is in the program.
+                _ if !self.is_told() => Strength::Exact,
                 Some(AtRest::Table(table)) => {
                     self.judge.compare_table(table);
                     if self.reconstructs() {
@@ -199,6 +215,7 @@ impl Checker {
             leaked,
             events: self.events,
             messages: self.judge.messages,
+            shared_steps: self.shared.as_ref().map_or(0, |shared| shared.checked),
             ops: self.ops,
             allocs_failed: self.allocs_failed,
             peak_live: self.judge.truth.peak_live(),
@@ -225,12 +242,47 @@ impl Checker {
         self.server_recorded || self.connections == 1
     }
 
+    /// Whether the server is told of buffers: not where all tracking is the program's own.
+    fn is_told(&self) -> bool {
+        self.shared.as_ref().is_none_or(|shared| shared.sends)
+    }
+
+    /// A step on what the discipline shares.
+    fn share(&mut self, thread: usize, event: &SharedEvent) {
+        let doer = self.doer(thread);
+        let Some(shared) = &mut self.shared else {
+            return self.contradict(|| "a step that the discipline does not have".to_owned());
+        };
+        if let Err(why) = shared.step(&doer, event, &mut self.judge) {
+            self.contradict(|| why);
+        }
+    }
+
+    fn doer(&self, thread: usize) -> Doer {
+        let position = self.senders.position(thread).unwrap_or_default();
+        let request = self.senders.request(thread);
+        let handle = self.senders.handle(thread);
+        Doer {
+            thread: thread as u16,
+            op: self.senders.op(thread),
+            slot: position.slot,
+            handle,
+            device: (handle.map(|handle| handle.device))
+                .or(request.map(|request| request.device))
+                .unwrap_or(DeviceId(0)),
+            memory: request.map(|request| request.memory),
+        }
+    }
+
     #[inline]
     fn act(&mut self, stream: u16, event: &Event) {
         let thread = usize::from(stream);
         match *event {
             Event::Open { ref op, .. } => {
                 let _ = self.senders.observe(thread, event);
+                if let Some(shared) = &mut self.shared {
+                    shared.open(stream, op);
+                }
                 self.ops += u64::from(op.counts());
                 if *op == Op::Throw {
                     self.registry.process_ended(stream);
@@ -250,6 +302,13 @@ impl Checker {
                 let at = self.divergence(thread, Kind::LockOutOfBounds);
                 self.judge.count(Divergence { device, ..at });
             }
+            Event::Shared(SharedEvent::BlockedOnCell { cell }) => {
+                self.block(stream, Wait::Cell(cell));
+            }
+            Event::Shared(SharedEvent::BlockedOnNotify { lock }) => {
+                self.block(stream, Wait::Notify(lock));
+            }
+            Event::Shared(ref event) => self.share(thread, event),
             Event::BlockedOnLock { lock } => self.block(stream, Wait::Lock(lock)),
             Event::BlockedOnOp { op } => self.block(stream, Wait::Op(op)),
             Event::BlockedOnSend { conn } => self.block(stream, Wait::Send(conn)),
@@ -293,6 +352,15 @@ impl Checker {
                         "thread {thread} waits to `{op}`: the slot's last buffer was never released"
                     )
                 }
+                Wait::Cell(cell) => {
+                    let name = self.shared.as_ref().map(|shared| shared.cell_name(cell));
+                    let name = name.unwrap_or_default();
+                    format!("thread {thread} waits for {name} to change")
+                }
+                Wait::Notify(lock) => {
+                    let name = self.objects.lock_name(lock);
+                    format!("thread {thread} waits on the lock {name} to be notified")
+                }
                 Wait::Op(op) => format!("thread {thread} waits to `{op}`"),
                 Wait::Send(conn) => format!(
                     "thread {thread} waits for room on connection {}, which the server no longer reads",
@@ -331,6 +399,10 @@ impl Checker {
             request.kind == BufferKind::Circular,
         );
         self.judge.check_prefix(handle.device, handle.memory);
+        let doer = self.doer(thread);
+        if let Some(shared) = &mut self.shared {
+            shared.alloc(&doer);
+        }
     }
 
     fn free(&mut self, thread: usize, outcome: FreeOutcome) {

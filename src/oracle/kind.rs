@@ -33,11 +33,23 @@ pub enum Kind {
     Deadlock,
     /// A lock table was indexed with a device it has no entry for.
     LockOutOfBounds,
+    /// A counter that is not what it counts, when all is over.
+    DriftedTotal,
+    /// A counter went below nothing.
+    Underflow,
+    /// Two processes hold one slot, or one process two.
+    SlotConflict,
+    /// A shared region was made anew while another process used it.
+    LostRegion,
+    /// A buffer was used that had been released.
+    UseAfterRelease,
+    /// A counter went beyond the most that is allowed.
+    Overrun,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 11] = [
+    pub const ALL: [Kind; 17] = [
         Kind::UnknownFree,
         Kind::DuplicateAlloc,
         Kind::StaleMetadata,
@@ -49,6 +61,12 @@ impl Kind {
         Kind::DoubleFree,
         Kind::Deadlock,
         Kind::LockOutOfBounds,
+        Kind::DriftedTotal,
+        Kind::Underflow,
+        Kind::SlotConflict,
+        Kind::LostRegion,
+        Kind::UseAfterRelease,
+        Kind::Overrun,
     ];
 
     /// Its name in JSON, reproducers and reports.
@@ -65,6 +83,12 @@ impl Kind {
             Kind::DoubleFree => "double-free",
             Kind::Deadlock => "deadlock",
             Kind::LockOutOfBounds => "lock-out-of-bounds",
+            Kind::DriftedTotal => "drifted-total",
+            Kind::Underflow => "underflow",
+            Kind::SlotConflict => "slot-conflict",
+            Kind::LostRegion => "lost-region",
+            Kind::UseAfterRelease => "use-after-release",
+            Kind::Overrun => "overrun",
         }
     }
 
@@ -88,6 +112,26 @@ impl Kind {
             Kind::DoubleFree => "an address was given back twice",
             Kind::Deadlock => "threads waited for each other for good",
             Kind::LockOutOfBounds => "a device id was beyond the end of the lock table",
+            Kind::DriftedTotal => "a counter does not show what it counts, with nothing under way",
+            Kind::Underflow => "a counter went below nothing, and wrapped",
+            Kind::SlotConflict => "a process's slot was taken by two, or two by one process",
+            Kind::LostRegion => "a shared region was made anew while another process used it",
+            Kind::UseAfterRelease => "a buffer was used after it had been released",
+            Kind::Overrun => "a counter went beyond the most that is allowed",
+        }
+    }
+}
+
+impl Kind {
+    /// As [`Kind::explain`], where the tracking is in the program and no server is told.
+    pub(crate) fn explain_untold(self) -> &'static str {
+        match self {
+            Kind::UnknownFree => "an entry was to be erased that was not there",
+            Kind::DuplicateAlloc => "an entry was to be made where one still stood",
+            Kind::StaleMetadata => "an entry stands for an earlier buffer at its address",
+            Kind::PhantomLive => "an entry stands for a buffer that is gone (a false leak)",
+            Kind::MissingLive => "a live buffer without an entry",
+            kind => kind.explain(),
         }
     }
 }
@@ -188,6 +232,8 @@ pub struct Report {
     pub events: u64,
     /// Messages that the server received.
     pub messages: u64,
+    /// Steps on cells and ledgers that were compared with something.
+    pub shared_steps: u64,
     /// Operations (allocates and releases) begun.
     pub ops: u64,
     /// Allocations that failed because the device was full.
@@ -205,7 +251,7 @@ impl Report {
     pub fn nothing_checked(&self, sent: u64) -> Option<&'static str> {
         if self.ops == 0 {
             Some("there was no operation to do: nothing was checked")
-        } else if self.peak_live > 0 && sent == 0 {
+        } else if self.peak_live > 0 && sent == 0 && self.shared_steps == 0 {
             Some(
                 "buffers were allocated and no message was sent: nothing was tracked, and nothing was checked",
             )

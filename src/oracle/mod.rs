@@ -16,9 +16,11 @@ pub(crate) mod kind;
 pub(crate) mod message_check;
 pub(crate) mod observation_check;
 pub mod rest;
+mod shared;
 pub(crate) mod traffic;
 mod truth;
 
 pub use check::{CheckError, check_trace};
 pub use checker::Checker;
 pub use kind::{Divergence, Kind, Leak, Report, Strength, Verdict};
+pub(crate) use shared::buffer_words;

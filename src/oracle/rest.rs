@@ -138,6 +138,10 @@ pub fn check_unrecorded(scenario: &Scenario, seen: &Unrecorded<'_>) -> Report {
     let note = match (completed, silent) {
         (false, _) => Some("the run did not come to its end".to_owned()),
         (true, _) if nothing => Some("no message was sent: nothing was checked".to_owned()),
+        (true, _) if scenario.discipline.shares() => Some(
+            "what cells and ledgers held is in a recording only, and nothing was recorded"
+                .to_owned(),
+        ),
         (true, true) => Some("the server did not say what it shows at rest".to_owned()),
         (true, false) => None,
     };
@@ -158,6 +162,7 @@ pub fn check_unrecorded(scenario: &Scenario, seen: &Unrecorded<'_>) -> Report {
         leaked: Vec::new(),
         events: 0,
         messages: received.map_or(0, |received| received.iter().sum()),
+        shared_steps: 0,
         ops: 0,
         allocs_failed: 0,
         peak_live: 0,

@@ -136,6 +136,25 @@ impl Truth {
         }
     }
 
+    /// Ends every life of which `which` says so, without anybody's doing.
+    pub(crate) fn end_lives(&mut self, which: impl Fn(&Leak) -> bool) {
+        let ended: Vec<TrueLife> = (self.lives.values())
+            .filter(|life| which(&life.origin))
+            .copied()
+            .collect();
+        for TrueLife { origin, .. } in ended {
+            self.lives.remove(&BufferPlace {
+                device: origin.device.0,
+                memory: origin.memory,
+                address: origin.address,
+            });
+            let totals = self.totals_mut(origin.device, origin.memory);
+            totals.live_bytes = totals.live_bytes.wrapping_sub(origin.size_bytes);
+        }
+        // What was in flight of them says nothing any more.
+        self.stop_tracking_flight();
+    }
+
     /// One side has seen a moment of a life; the other will, or has.
     pub(crate) fn moment(
         &mut self,

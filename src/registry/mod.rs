@@ -19,6 +19,7 @@
 mod answer;
 mod entry;
 mod identity;
+pub(crate) mod ledger;
 mod outcome;
 mod planted;
 mod references;

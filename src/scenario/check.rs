@@ -62,6 +62,34 @@ impl Scenario {
         {
             return fail("discipline", finding.message);
         }
+        if self.discipline.shares() && self.threads > MAX_SHARING_THREADS {
+            return fail(
+                "threads",
+                format!(
+                    "{} are more than the {MAX_SHARING_THREADS} of a discipline with cells",
+                    self.threads
+                ),
+            );
+        }
+        if self.discipline.shares() && self.has_views_or_mesh() {
+            return fail(
+                "workload",
+                "a discipline with cells, ledgers or branches is for buffers of one device that own \
+                 their memory; leave mesh and pre-allocated buffers out"
+                    .to_owned(),
+            );
+        }
+        if self.discipline.shares()
+            && (self.order, self.publish)
+                != (self.discipline.order(), self.discipline.publication())
+        {
+            return fail(
+                "order",
+                "a discipline with cells or branches stands as it is written; leave order and \
+                 publish out"
+                    .to_owned(),
+            );
+        }
         if self.debug_log.min_us > self.debug_log.max_us {
             return fail("debug-log", "min-us is larger than max-us".to_owned());
         }
@@ -76,6 +104,15 @@ impl Scenario {
             return fail(
                 "workload.import",
                 format!("{path} was not read; `stress` and `explore` make a script of an import"),
+            );
+        }
+        if workload.processes == 0 || workload.processes > self.threads {
+            return fail(
+                "workload.processes",
+                format!(
+                    "{} is not in 1 to {}, the threads",
+                    workload.processes, self.threads
+                ),
             );
         }
         if workload.memories.total() == 0 {
@@ -152,6 +189,7 @@ impl Scenario {
         };
         let slot = match op {
             Op::Allocate { slot, .. } | Op::Release { slot, .. } => slot.0,
+            Op::Run { on, .. } => on.map_or(0, |(slot, _)| slot.0),
             _ => 0,
         };
         if device.0 >= self.devices || u64::from(slot) >= MAX_SLOTS {
@@ -163,6 +201,7 @@ impl Scenario {
                 ),
             ));
         }
+        self.check_own_program(op)?;
         if let Op::Allocate { request, .. } = op
             && request.kind == BufferKind::Circular
             && request.memory != Memory::L1
@@ -176,8 +215,36 @@ impl Scenario {
     }
 }
 
+impl Scenario {
+    /// A program that an operation runs must be there, and have a buffer where it needs one.
+    fn check_own_program(&self, op: &Op) -> Result<(), ScenarioError> {
+        let problem = match op {
+            Op::Run { program, on } => match self.discipline.programs.get(program) {
+                None => Some(format!("the discipline has no program `{program}`")),
+                Some(steps) if on.is_none() => lifecycle::needs_buffer(&self.discipline, steps)
+                    .map(|step| format!("`{step}` needs a buffer: `run {program} s0#1`")),
+                Some(_) => None,
+            },
+            Op::Kill { process } if *process >= self.processes() => Some(format!(
+                "there are {} processes (workload.processes)",
+                self.processes()
+            )),
+            _ => None,
+        };
+        match problem {
+            Some(problem) => {
+                Err(self.out_of_range("workload.script", format!("`{op}`: {problem}")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// The last epoch of a slot in a script: epochs are told apart modulo 256.
 const MAX_SCRIPT_EPOCH: u32 = 255;
+
+/// The most threads under a discipline with cells, ledgers or locks that are shared: a bit each.
+const MAX_SHARING_THREADS: u16 = 63;
 
 /// The most threads a scenario may have.
 pub(crate) const MAX_THREADS: u16 = 256;
@@ -230,6 +297,18 @@ fn check_promises(script: &[Vec<Op>]) -> Result<(), String> {
         if opened == 1 && released > promised {
             return Err(format!(
                 "{at} is released {released} times and its allocate promises {promised} (releases=N)"
+            ));
+        }
+    }
+    for op in script.iter().flatten() {
+        if let Op::Run {
+            on: Some((slot, epoch)),
+            ..
+        } = op
+            && last.get(slot) != Some(epoch)
+        {
+            return Err(format!(
+                "`{op}`: it must name the last buffer of its slot; give that buffer a slot of its own"
             ));
         }
     }

@@ -141,6 +141,7 @@ impl Workload {
     fn condense(&mut self) {
         let all = |percent: u8| if percent > 0 { 100 } else { 0 };
         *self = Workload {
+            processes: self.processes,
             private_slots: u32::from(self.handoff == 0 && self.shared == 0),
             round_ops: 0,
             handoff: self.handoff.min(1),

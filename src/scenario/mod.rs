@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::device::{Memory, Policy, Profile};
+use crate::device::{BufferKind, Memory, Policy, Profile};
 use crate::lifecycle::{self, Discipline, DisciplineError, Lock, MicroStep, Order, Publication};
 use crate::planted::Planted;
 use crate::registry::{Limits, Registry, Semantics};
@@ -20,6 +20,7 @@ use crate::tracking::Layout;
 use crate::tracking::transport::SendMode;
 
 pub mod builtin;
+pub(crate) mod cells;
 mod check;
 mod condensed;
 pub(crate) mod imported;
@@ -34,6 +35,7 @@ pub(crate) use check::{MAX_DEVICES, MAX_THREADS};
 pub(crate) use condensed::{Condensed, NamedParts};
 pub use toml_file::TomlFileError;
 
+use cells::CellTable;
 use op::Op;
 use op_stream::{OpStream, SlotLayout};
 use workload::Workload;
@@ -341,8 +343,8 @@ impl Scenario {
     pub fn objects(&self) -> Objects {
         let table = self
             .discipline
-            .programs()
-            .flat_map(|(_, _, program)| program.steps())
+            .every_program()
+            .flat_map(|program| program.steps())
             .filter_map(|step| match step {
                 MicroStep::Lock(Lock::LifecycleTable(entries)) => Some(*entries),
                 _ => None,
@@ -359,7 +361,27 @@ impl Scenario {
             table: table.min(self.devices),
             slots: self.slots(),
             conns,
+            cells: self.cells().count(),
         }
+    }
+
+    /// The cells and ledgers of a run.
+    pub(crate) fn cells(&self) -> CellTable {
+        if self.discipline.cells.is_empty() {
+            return CellTable::default();
+        }
+        CellTable::new(
+            &self.discipline,
+            self.devices,
+            self.processes(),
+            self.threads,
+            self.slots(),
+        )
+    }
+
+    /// How many processes the threads are of: thread i is of process i modulo their number.
+    pub(crate) fn processes(&self) -> u16 {
+        self.workload.processes.max(1)
     }
 
     /// The registry of a server of this scenario, before the first message.
@@ -421,6 +443,23 @@ impl Scenario {
         }
     }
 
+    /// Whether any buffer may have several parts, or not own its memory.
+    fn has_views_or_mesh(&self) -> bool {
+        let is_one = |op: &Op| match op {
+            Op::Allocate { request, .. } => {
+                matches!(request.kind, BufferKind::Mesh | BufferKind::Preallocated)
+            }
+            _ => false,
+        };
+        match &self.workload.script {
+            // What does not parse is refused elsewhere.
+            Some(script) => (script.iter().flatten())
+                .filter_map(|text| text.parse().ok())
+                .any(|op: Op| is_one(&op)),
+            None => self.workload.mesh_percent > 0 || self.workload.preallocated_percent > 0,
+        }
+    }
+
     /// The scripted operations, where the workload is a script.
     fn script(&self) -> Option<Vec<Vec<Op>>> {
         let script = self.workload.script.as_ref()?;
@@ -437,6 +476,7 @@ impl Scenario {
                 .flatten()
                 .filter_map(|op| match op {
                     Op::Allocate { slot, .. } | Op::Release { slot, .. } => Some(slot.0 + 1),
+                    Op::Run { on, .. } => on.map(|(slot, _)| slot.0 + 1),
                     _ => None,
                 })
                 .max()

@@ -5,6 +5,7 @@
 use crate::device::DeviceId;
 use crate::lifecycle::Lock;
 
+use super::cells::CellId;
 use super::op::Op;
 
 /// A lock, as an index among the scenario's locks (see [`Objects`]).
@@ -43,6 +44,8 @@ pub struct Objects {
     pub slots: u32,
     /// Connections that the process may open.
     pub conns: u16,
+    /// Cells and ledgers of the discipline.
+    pub cells: u32,
 }
 
 /// The mutexes of one sort: one for all devices, or one for each.
@@ -182,10 +185,16 @@ impl Objects {
         self.conn(ConnId(self.conns))
     }
 
+    /// A cell or a ledger of the discipline.
+    #[inline]
+    pub(crate) fn shared(&self, cell: CellId) -> ObjectId {
+        ObjectId(self.cell().0 + 1 + cell.0)
+    }
+
     /// A slot.
     #[inline]
     pub(crate) fn slot(&self, slot: u32) -> ObjectId {
-        ObjectId(self.cell().0 + 1 + slot)
+        ObjectId(self.cell().0 + 1 + self.cells + slot)
     }
 
     /// How many objects there are.
@@ -208,6 +217,7 @@ mod tests {
         table: 8,
         slots: 3,
         conns: 2,
+        cells: 5,
     };
 
     #[test]
@@ -254,6 +264,7 @@ mod tests {
             );
         }
         numbers.extend((0..2).map(|c| OBJECTS.conn(ConnId(c)).0));
+        numbers.extend((0..5).map(|c| OBJECTS.shared(CellId(c)).0));
         numbers.extend((0..3).map(|s| OBJECTS.slot(s).0));
         numbers.push(OBJECTS.cell().0);
         numbers.sort_unstable();

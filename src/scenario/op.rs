@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::device::{BufferKind, DeviceId, Memory};
+use crate::lifecycle::Name;
 
 /// A mesh buffer has at most this many parts (devices).
 pub(crate) const MAX_PARTS: u8 = 8;
@@ -81,17 +82,36 @@ pub enum Op {
     },
     /// An exception: the thread ends here and cleans nothing up.
     Throw,
+    /// Run a program of the discipline's own.
+    #[arbitrary(skip)]
+    Run {
+        /// Which.
+        program: Name,
+        /// With which buffer at hand, if any: the slot and its epoch.
+        on: Option<(SlotId, u32)>,
+    },
+    /// The system ends a process, wherever its threads are, and takes its buffers back. Controlled
+    /// runs only.
+    #[arbitrary(skip)]
+    Kill {
+        /// Which, from 0.
+        process: u16,
+    },
 }
 
 impl Op {
-    /// Whether it counts as an operation (`--ops`): an allocate or a release.
+    /// Whether it counts as an operation (`--ops`): an allocate, a release, or a program run.
     pub(crate) fn counts(&self) -> bool {
-        matches!(self, Op::Allocate { .. } | Op::Release { .. })
+        matches!(
+            self,
+            Op::Allocate { .. } | Op::Release { .. } | Op::Run { .. }
+        )
     }
 }
 
 /// The text form, as in reproducers: `allocate s0#1 4096 l1 d0`, `allocate s2#1 64 dram d0 mesh*2`,
-/// `allocate s1#1 64 l1 d0 releases=2`, `release s0#1`, `await-others`, `close d0`, `throw`.
+/// `allocate s1#1 64 l1 d0 releases=2`, `release s0#1`, `await-others`, `close d0`, `throw`,
+/// `run attach`, `run read s0#1`, `kill p1`.
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -123,6 +143,13 @@ impl fmt::Display for Op {
             Op::AwaitOthers => f.write_str("await-others"),
             Op::Close { device } => write!(f, "close d{device}"),
             Op::Throw => f.write_str("throw"),
+            Op::Run { program, on: None } => write!(f, "run {program}"),
+            Op::Run {
+                program,
+                on: Some((slot, epoch)),
+            } => write!(f, "run {program} s{}#{epoch}", slot.0),
+            // Processes are numbered from 1, as in cells.
+            Op::Kill { process } => write!(f, "kill p{}", process + 1),
         }
     }
 }
@@ -130,7 +157,7 @@ impl fmt::Display for Op {
 /// Why a text is no operation.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error(
-    "`{text}` is no operation: {why} (forms: `allocate s0#1 4096 l1 d0`, `release s0#1`, `await-others`, `close d0`, `throw`)"
+    "`{text}` is no operation: {why} (forms: `allocate s0#1 4096 l1 d0`, `release s0#1`, `await-others`, `close d0`, `throw`, `run NAME`, `run NAME s0#1`, `kill p1`)"
 )]
 pub struct OpError {
     text: String,
@@ -189,6 +216,26 @@ impl FromStr for Op {
                 Op::Close { device }
             }
             Some("throw") => Op::Throw,
+            Some("run") => {
+                let program = words.next().and_then(|word| word.parse().ok());
+                let program = program.ok_or_else(|| fail("the name of a program must follow"))?;
+                let on = match words.next() {
+                    None => None,
+                    Some(word) => Some(
+                        parse_slot(Some(word))
+                            .ok_or_else(|| fail("the slot must be s<slot>#<epoch>"))?,
+                    ),
+                };
+                Op::Run { program, on }
+            }
+            Some("kill") => {
+                let number = words.next().and_then(|word| word.strip_prefix('p'));
+                let number: Option<u16> = number.and_then(|number| number.parse().ok());
+                let process = number.and_then(|number| number.checked_sub(1));
+                Op::Kill {
+                    process: process.ok_or_else(|| fail("a process p<n>, from 1, must follow"))?,
+                }
+            }
             _ => return Err(fail("unknown verb")),
         };
         match words.next() {

@@ -48,6 +48,9 @@ pub struct Workload {
     /// them, so that a few operations have them all. Condensing sets it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub in_turn: bool,
+    /// How many processes the threads are of: thread i is of process i modulo their number.
+    #[serde(skip_serializing_if = "is_one")]
+    pub processes: u16,
     /// The operations of each thread, instead of drawn ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub script: Option<Vec<Vec<String>>>,
@@ -77,11 +80,16 @@ impl Default for Workload {
             throwing_threads: 0,
             close: false,
             in_turn: false,
+            processes: 1,
             script: None,
             import: None,
             imported: None,
         }
     }
+}
+
+fn is_one(number: &u16) -> bool {
+    *number == 1
 }
 
 impl Workload {

@@ -75,6 +75,7 @@ impl ShrinkCase {
         let script = |ops: &Vec<Op>| ops.iter().map(Op::to_string).collect();
         scenario.workload = Workload {
             script: Some(self.ops.iter().map(script).collect()),
+            processes: self.scenario.workload.processes,
             ..Workload::default()
         };
         // What a trace says need not be possible.
@@ -85,9 +86,12 @@ impl ShrinkCase {
     /// Without the operations for which `keep` is false, given their place in the order of threads.
     pub(crate) fn keeping(&self, keep: impl Fn(usize) -> bool) -> ShrinkCase {
         let mut at = 0;
-        let mut kept = |_: &Op| {
+        let is_staged = self.is_staged();
+        let mut kept = |op: &Op| {
             at += 1;
-            keep(at - 1)
+            // What a process begins and ends with belongs to what it does in between.
+            let stays = matches!(op, Op::Run { on: None, .. } | Op::Kill { .. });
+            keep(at - 1) || is_staged && stays
         };
         let ops = self
             .ops
@@ -95,6 +99,13 @@ impl ShrinkCase {
             .map(|ops| ops.iter().copied().filter(&mut kept).collect())
             .collect();
         ShrinkCase::new(&self.scenario, ops)
+    }
+
+    /// Whether its threads are more than a choice of operations: they are of several processes, or
+    /// run programs that others count on.
+    pub(crate) fn is_staged(&self) -> bool {
+        let stages = |op: &Op| matches!(op, Op::Run { on: None, .. } | Op::Kill { .. });
+        self.scenario.workload.processes > 1 || self.ops.iter().flatten().any(stages)
     }
 
     /// With the operations of thread `other` done by `thread`, after or before its own.
@@ -121,7 +132,13 @@ impl ShrinkCase {
                 .count();
             let next = (0..at.len()).find(|thread| match self.ops[*thread].get(at[*thread]) {
                 None => false,
-                Some(Op::Release { slot, .. }) => allocated.contains(slot),
+                Some(
+                    Op::Release { slot, .. }
+                    | Op::Run {
+                        on: Some((slot, _)),
+                        ..
+                    },
+                ) => allocated.contains(slot),
                 Some(Op::AwaitOthers) => waiting == 1,
                 Some(_) => true,
             });
@@ -252,6 +269,16 @@ impl ShrinkCase {
                     }
                     None => false,
                 },
+                Op::Run {
+                    on: Some((slot, epoch)),
+                    ..
+                } => match lives.get(&(*slot, *epoch)) {
+                    Some((life, _)) => {
+                        (*slot, *epoch) = (*life, 1);
+                        true
+                    }
+                    None => false,
+                },
                 _ => true,
             });
             // A device is closed by a thread that waited for the others.
@@ -261,6 +288,9 @@ impl ShrinkCase {
                 alone || !matches!(op, Op::Close { .. })
             });
         }
-        self.ops.retain(|ops| !ops.is_empty());
+        // Which process a thread is of follows from its number.
+        if self.scenario.workload.processes <= 1 {
+            self.ops.retain(|ops| !ops.is_empty());
+        }
     }
 }

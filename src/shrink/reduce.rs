@@ -177,6 +177,9 @@ impl Reducer<'_> {
         mut case: ShrinkCase,
         mut example: Box<ObservedRun>,
     ) -> Result<(ShrinkCase, Box<ObservedRun>), ShrinkError> {
+        if case.is_staged() {
+            return Ok((case, example));
+        }
         'again: loop {
             for thread in 0..case.threads() {
                 for other in (0..case.threads()).filter(|other| *other != thread) {

@@ -7,6 +7,7 @@
 
 mod decode;
 mod encode;
+mod shared;
 
 use thiserror::Error;
 
@@ -46,6 +47,7 @@ mod tag {
     pub(crate) const CONN_FOUND: u8 = 26;
     pub(crate) const CONNECT: u8 = 27;
     pub(crate) const CONN_STORE: u8 = 28;
+    pub(crate) const OPEN_RUN: u8 = 29;
     pub(crate) const DEBUG_LOG: u8 = 30;
     pub(crate) const BLOCKED_ON_LOCK: u8 = 31;
     /// … plus kind × 3 + outcome: chunk 0 on connection 0.
@@ -57,6 +59,8 @@ mod tag {
     pub(crate) const STOPPED: u8 = 59;
     pub(crate) const ACCEPT: u8 = 58;
     pub(crate) const BLOCKED_ON_SEND: u8 = 60;
+    pub(crate) const SHARED: u8 = 61;
+    pub(crate) const OPEN_KILL: u8 = 62;
     /// … plus the code: on connection 0.
     pub(crate) const RECEIVE: u8 = 64;
     /// … plus the code, then the connection.

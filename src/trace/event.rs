@@ -12,6 +12,8 @@ use crate::scenario::objects::{ConnId, LockId};
 use crate::scenario::op::Op;
 use crate::tracking::sent::SentKind;
 
+use super::shared_event::SharedEvent;
+
 /// What became of one write to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -221,6 +223,8 @@ pub enum Event {
     },
     /// A debug log block was written.
     DebugLog,
+    /// A step on a cell, a ledger, or a lock that is more than a mutex.
+    Shared(SharedEvent),
     /// The thread waited for this lock when the run was given up.
     BlockedOnLock {
         /// The lock it waited for.
@@ -259,7 +263,12 @@ impl Event {
     pub(crate) fn is_blocked(&self) -> bool {
         matches!(
             self,
-            Event::BlockedOnLock { .. } | Event::BlockedOnOp { .. } | Event::BlockedOnSend { .. }
+            Event::BlockedOnLock { .. }
+                | Event::BlockedOnOp { .. }
+                | Event::BlockedOnSend { .. }
+                | Event::Shared(
+                    SharedEvent::BlockedOnCell { .. } | SharedEvent::BlockedOnNotify { .. }
+                )
         )
     }
 }

@@ -19,4 +19,5 @@ pub mod observation;
 pub mod recorder;
 pub(crate) mod records;
 pub(crate) mod sends;
+pub mod shared_event;
 pub(crate) mod text;

@@ -196,7 +196,11 @@ impl Senders {
                     state.parts[0] = Some((address, VIEW_GENERATION));
                 }
             }
-            Op::Release { slot, .. } => context.slot = slot.0,
+            Op::Release { slot, .. }
+            | Op::Run {
+                on: Some((slot, _)),
+                ..
+            } => context.slot = slot.0,
             _ => {}
         }
     }

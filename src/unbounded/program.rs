@@ -112,7 +112,8 @@ fn stepped(
             MicroStep::Stamp
             | MicroStep::CheckLiveUnguarded
             | MicroStep::EachDevice
-            | MicroStep::End => return Err(NotCovered::Step(step)),
+            | MicroStep::End
+            | MicroStep::Shared(_) => return Err(NotCovered::Step(step)),
         };
         program.steps.push(action);
         program.held.push(held);

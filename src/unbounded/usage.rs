@@ -29,6 +29,12 @@ impl Usage {
                 Op::Allocate { request, .. } => releases = releases.max(request.releases),
                 Op::Release { .. } | Op::AwaitOthers => {}
                 Op::Close { .. } => return Err(NotCovered::Operation("closing a device")),
+                Op::Run { .. } => {
+                    return Err(NotCovered::Operation("a program of the discipline's own"));
+                }
+                Op::Kill { .. } => {
+                    return Err(NotCovered::Operation("a process that is ended from outside"));
+                }
                 Op::Throw => {
                     return Err(NotCovered::Operation("a thread that ends by an exception"));
                 }

@@ -15,6 +15,7 @@ mod fuzz;
 pub(crate) mod results;
 pub mod trial;
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,10 @@ pub struct Defect {
 struct Steps {
     allocate: Vec<String>,
     deallocate: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    cells: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    programs: BTreeMap<String, Vec<String>>,
 }
 
 /// Which form of a scenario: as it is, for real threads, or small enough for every schedule to
@@ -90,15 +95,33 @@ pub fn defects() -> &'static [Defect] {
     })
 }
 
+/// Protocols from public reports of races between allocation and tracking, each broken as it was
+/// reported, with its repair for a twin: ledgers, counters, locks of other sorts. How soon each
+/// engine finds them is not measured.
+pub fn protocols() -> &'static [Defect] {
+    #[derive(Deserialize)]
+    struct File {
+        protocol: Vec<Defect>,
+    }
+    static ALL: OnceLock<Vec<Defect>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let file: File = toml::from_str(include_str!("protocols.toml"))
+            .expect("the embedded protocols are tested");
+        file.protocol
+    })
+}
+
 /// The defect of that name.
 pub(crate) fn find(name: &str) -> Option<&'static Defect> {
-    defects().iter().find(|defect| defect.name == name)
+    let mut all = defects().iter().chain(protocols());
+    all.find(|defect| defect.name == name)
 }
 
 /// What [`find`] could not, in words that help.
 pub(crate) fn unknown(name: &str) -> String {
     let known: Vec<&str> = defects()
         .iter()
+        .chain(protocols())
         .map(|defect| defect.name.as_str())
         .collect();
     format!(
@@ -235,34 +258,26 @@ impl Defect {
         file: ScenarioFile,
         steps: Option<&Steps>,
     ) -> Result<Scenario, ScenarioError> {
-        let (order, publish, semantics) = (file.order, file.publish, file.semantics);
-        let mut scenario = file.resolve()?;
-        if let Some(steps) = steps {
-            #[derive(Serialize)]
-            struct Written<'a> {
-                name: &'a str,
-                origin: &'a str,
-                #[serde(flatten)]
-                steps: &'a Steps,
-            }
-            let written = Written {
-                name: &scenario.name,
-                origin: &self.origin,
-                steps,
-            };
-            let text = toml::to_string(&written).expect("strings and lists of strings");
-            let written = Discipline::from_toml(&self.name, &text)
-                .and_then(|discipline| discipline.accepted(&self.name))
-                .map_err(Box::new)?;
-            scenario.order = order.unwrap_or(written.order());
-            scenario.publish = publish.unwrap_or(written.publication());
-            scenario.semantics = semantics
-                .or(written.semantics)
-                .unwrap_or(scenario.semantics);
-            scenario.discipline = written.with(scenario.order, scenario.publish);
-            scenario.check()?;
+        let Some(steps) = steps else {
+            return file.resolve();
+        };
+        #[derive(Serialize)]
+        struct Written<'a> {
+            name: &'a str,
+            origin: &'a str,
+            #[serde(flatten)]
+            steps: &'a Steps,
         }
-        Ok(scenario)
+        let written = Written {
+            name: &file.name,
+            origin: &self.origin,
+            steps,
+        };
+        let text = toml::to_string(&written).expect("strings, and lists and tables of strings");
+        let written = Discipline::from_toml(&self.name, &text)
+            .and_then(|discipline| discipline.accepted(&self.name))
+            .map_err(Box::new)?;
+        file.resolve_under(&written)
     }
 }
 

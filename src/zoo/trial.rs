@@ -139,7 +139,8 @@ impl Engine {
 
     /// Whether it can look for a mistake that this scenario plants.
     pub fn can_run(self, scenario: &Scenario) -> bool {
-        !(self.is_stress() && scenario.planted.is_some_and(|p| p.is_controlled_only()))
+        let planted = scenario.planted.is_some_and(|p| p.is_controlled_only());
+        !(self.is_stress() && (planted || crate::engine::threads::refuses(scenario)))
     }
 }
 

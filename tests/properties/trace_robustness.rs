@@ -212,6 +212,7 @@ fn one_thread_and_one_seed_make_the_same_trace_byte_by_byte() {
 }
 
 const OBJECTS: Objects = Objects {
+    cells: 0,
     devices: 10,
     table: 8,
     slots: 5,

@@ -69,10 +69,14 @@ pub(super) fn plans(args: &MatrixArgs, seed: Option<u64>) -> Result<Vec<Plan>, S
         };
         let is_file = lifecycle::builtin::get(asked).is_none();
         let written = is_file.then(|| (discipline.order(), discipline.publication()));
-        let forms = pairs(
-            &or_all(&args.order, [Order::TrackFirst, Order::FreeFirst]),
-            &or_all(&args.publish, [Publication::Late, Publication::Early]),
-        );
+        let forms = match discipline.shares() {
+            // It stands as it is written: no step of it can be moved.
+            true => vec![(discipline.order(), discipline.publication())],
+            false => pairs(
+                &or_all(&args.order, [Order::TrackFirst, Order::FreeFirst]),
+                &or_all(&args.publish, [Publication::Late, Publication::Early]),
+            ),
+        };
         let judged = written.filter(|written| forms.contains(written));
         let semantics = discipline
             .semantics

@@ -106,8 +106,11 @@ impl Setup {
         let code = Code::new(&scenario);
         Ok(Arc::new(Setup {
             safe: [SafeFor::Samplers, SafeFor::Searches].map(|whom| match scenario.planted {
-                None => safe_steps(&scenario, &code, &ops, connections > 0, whom),
-                Some(_) => SafeSteps::none(&code, scenario.objects().slots),
+                // What other threads do may depend on any step of one with cells or branches.
+                None if !scenario.discipline.shares() => {
+                    safe_steps(&scenario, &code, &ops, connections > 0, whom)
+                }
+                _ => SafeSteps::none(&code, scenario.objects().slots),
             }),
             code,
             scenario,
@@ -241,7 +244,7 @@ impl Machine {
             if self.ready.is_empty() {
                 return self.finish(record);
             }
-            if self.steps >= max_steps {
+            if self.steps >= max_steps || self.world.is_cut() {
                 return RunEnd::CutShort;
             }
             let Some(actor) = scheduler.pick(self.ready, current) else {
@@ -330,9 +333,29 @@ impl Machine {
         }
         let ran = steps > self.steps;
         self.steps = steps;
+        if let Some(process) = self.world.take_killed() {
+            self.kill(process);
+        }
         self.ready
             .add(self.world.take_woken() | self.server.take_woken());
         ran
+    }
+
+    /// Ends the threads of a process, wherever they are.
+    #[cold]
+    fn kill(&mut self, process: u16) {
+        let processes = self.setup.scenario.processes();
+        for actor in self.alive {
+            if actor.0 % processes != process {
+                continue;
+            }
+            if let Some(thread) = self.threads.get_mut(usize::from(actor.0)) {
+                thread.kill();
+                self.world.forget_thread(actor.0);
+                self.ready.remove(actor);
+                self.alive.remove(actor);
+            }
+        }
     }
 
     fn serve<R: EventSink>(&mut self, actor: Actor, record: &mut R) -> bool {
@@ -397,19 +420,21 @@ impl Machine {
     /// Whether something may have diverged so far; what stands at rest apart.
     #[inline]
     pub fn alarmed(&self) -> bool {
-        self.alarmed || self.server.alarmed()
+        self.alarmed || self.server.alarmed() || self.world.shared_alarm()
     }
 
     /// Forgets the alarm.
     pub(crate) fn clear_alarm(&mut self) {
         self.alarmed = false;
         self.server.clear_alarm();
+        self.world.clear_shared_alarm();
     }
 
     /// Whether, now that all have ended, the server's picture may differ from what is live.
     #[inline]
     pub fn differs_at_rest(&self) -> bool {
-        self.server.differs_at_rest(&self.world)
+        // What cells and ledgers must agree with is the oracle's to say.
+        self.world.shared().is_some() || self.server.differs_at_rest(&self.world)
     }
 
     /// Buffers that are live.

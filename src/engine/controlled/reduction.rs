@@ -107,7 +107,7 @@ pub(crate) fn safe_steps(
         | MicroStep::MarkDead
         | MicroStep::Publish => on_slot(kind, published),
         // What comes next depends on how many devices there are.
-        MicroStep::EachDevice | MicroStep::End => Safe::Never,
+        MicroStep::EachDevice | MicroStep::End | MicroStep::Shared(_) => Safe::Never,
     };
     let mut judged: [[Vec<Safe>; 2]; 2] = Default::default();
     walk(

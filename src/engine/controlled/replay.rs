@@ -18,6 +18,7 @@ use crate::scenario::op::Op;
 use crate::trace::event::{Event, SendOutcome};
 use crate::trace::file::{Header, SERVER_STREAM, TraceFile};
 use crate::trace::merge::{Merge, MergeEnd, MergedEvent};
+use crate::trace::shared_event::SharedEvent;
 use crate::tracking::sent::Handle;
 
 use super::machine::ActorName;
@@ -102,8 +103,10 @@ fn replay_trace(
     };
     let scenario = &header.scenario;
     scenario.check().map_err(CheckError::from)?;
+    let mut world = World::new(scenario)?;
+    world.unbound_loops();
     let mut stage = Stage {
-        world: World::new(scenario)?,
+        world,
         code: Code::new(scenario),
         actors: (0..scenario.threads)
             .map(|thread| Actor {
@@ -241,6 +244,9 @@ impl Stage {
                 self.letting_go = true;
             }
             Event::Unlock { lock } if self.actors[index].stopped => self.world.release(lock),
+            Event::Shared(SharedEvent::UnlockShared { lock, .. }) if self.actors[index].stopped => {
+                self.world.give_back_shared(lock, recorded.stream);
+            }
             Event::Finish if !self.actors[index].thread.has_ended() => {
                 self.world.give_up(recorded.stream);
             }

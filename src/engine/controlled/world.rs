@@ -6,6 +6,9 @@
 //! are comparable. Whoever is refused is noted down, so that the driver need not ask again before
 //! it can have changed: see [`World::take_woken`].
 
+mod shared;
+mod shared_view;
+
 use crate::device::{BufferKind, ConfigError, Device, DeviceId, Memory, Status};
 use crate::engine::backend::{Backend, BufferView, Flow, Outgoing, PartAt, StopReason, Touch};
 use crate::engine::slot::SlotWord;
@@ -16,6 +19,8 @@ use crate::scenario::{Scenario, VIEW_GENERATION};
 use crate::trace::event::{Event, FreeOutcome, ReceiveCode, SendOutcome};
 use crate::trace::file::SERVER_STREAM;
 use crate::tracking::sent::Handle;
+
+pub(crate) use shared::SharedWorld;
 
 /// Everything that the threads of a scenario share.
 #[derive(Debug)]
@@ -38,6 +43,8 @@ pub struct World {
     woken: u64,
     /// Where the views of other buffers' memory are, where a planted mistake tracks them.
     view_address: Option<u64>,
+    /// Cells, ledgers and the like, where the discipline has any.
+    shared: Option<Box<SharedWorld>>,
 }
 
 /// A mutex: who holds it, its version, and who waits for it. Of an allocator's mutex the version is
@@ -102,6 +109,7 @@ impl World {
             waiters: 0,
             woken: 0,
             view_address: scenario.view_address(),
+            shared: SharedWorld::new(scenario),
         })
     }
 
@@ -118,6 +126,9 @@ impl World {
         self.running = threads;
         self.waiters = 0;
         self.woken = 0;
+        if let Some(shared) = &mut self.shared {
+            shared.reset();
+        }
     }
 
     /// What the handle of a part says, once it has an address.
@@ -218,6 +229,7 @@ impl Clone for World {
             slots: self.slots.clone(),
             parts: self.parts.clone(),
             conns: self.conns.clone(),
+            shared: self.shared.clone(),
             ..*self
         }
     }
@@ -238,6 +250,10 @@ impl Clone for World {
         self.waiters = source.waiters;
         self.woken = source.woken;
         self.view_address = source.view_address;
+        match (&mut self.shared, &source.shared) {
+            (Some(kept), Some(shared)) => kept.clone_from_other(shared),
+            (kept, shared) => kept.clone_from(shared),
+        }
     }
 }
 
@@ -378,6 +394,9 @@ impl<O: Iterator<Item = Op>, R: EventSink, N: Network> Backend for ThreadView<'_
         match &mut self.world.parts[first..][..usize::from(request.parts)] {
             [only] => *only = (0, 0),
             parts => parts.fill((0, 0)),
+        }
+        if let Some(shared) = &mut self.world.shared {
+            shared.open(slot.0, self.thread);
         }
         if let Some(address) = self.world.view_address
             && !request.kind.owns_memory()
@@ -545,4 +564,6 @@ impl<O: Iterator<Item = Op>, R: EventSink, N: Network> Backend for ThreadView<'_
 
     #[inline]
     fn debug_log(&mut self, _at: PartAt, _program: ProgramKind) {}
+
+    shared_view::delegated!();
 }

@@ -13,6 +13,8 @@ impl HeldLocks {
     /// No program may hold more at a time. A thread that never
     /// unlocks on many devices may come to more: those it does not release when it ends.
     const MAX: usize = crate::lifecycle::MAX_HELD;
+    /// Marks locks that are held together with others: no scenario has so many.
+    const SHARED: u16 = 1 << 15;
 
     #[inline]
     pub(crate) fn push(&mut self, lock: LockId) {
@@ -48,6 +50,21 @@ impl HeldLocks {
             self.locks[index..].rotate_left(1);
             self.pop();
         }
+    }
+
+    /// A lock that is held together with others.
+    pub(crate) fn push_shared(&mut self, lock: LockId) {
+        self.push(LockId(lock.0 | HeldLocks::SHARED));
+    }
+
+    /// As [`HeldLocks::remove`], of such a lock.
+    pub(crate) fn remove_shared(&mut self, lock: LockId) {
+        self.remove(LockId(lock.0 | HeldLocks::SHARED));
+    }
+
+    /// The lock itself, where it is held together with others.
+    pub(crate) fn is_shared(held: LockId) -> Option<LockId> {
+        (held.0 & HeldLocks::SHARED != 0).then(|| LockId(held.0 & !HeldLocks::SHARED))
     }
 
     pub(crate) fn as_slice(&self) -> &[LockId] {

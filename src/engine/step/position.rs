@@ -1,5 +1,5 @@
 //! Where a thread is, as drivers and searches ask it: what it holds, whether two threads are at the
-//! same place, and whether its next step can be taken at once. Nothing here changes a thread.
+//! same place, and whether its next step can be taken at once. Nothing here lets a thread go on.
 
 use crate::engine::backend::PartAt;
 use crate::engine::code::{Safe, SafeSteps};
@@ -13,6 +13,11 @@ impl Thread {
     /// Whether it has come to its end.
     pub fn has_ended(&self) -> bool {
         self.at == At::Ended
+    }
+
+    /// It was ended from outside.
+    pub(crate) fn kill(&mut self) {
+        self.at = At::Ended;
     }
 
     /// Whether it has begun its operation; `false` between two, also while it waits to begin the
@@ -53,6 +58,7 @@ impl Thread {
             At::Sending(_, SendPhase::Share(conn)) => (4, conn.0, 0),
             At::Sending(_, SendPhase::Write { conn, chunk }) => (5, conn.0, chunk),
             At::Closing => (6, 0, 0),
+            At::Waiting(lock) => (8, lock.0, 0),
             At::Ended => return [7, 0, 0],
         };
         let [pc_low, pc_high] = self.pc.to_le_bytes();
@@ -106,7 +112,7 @@ impl Thread {
             At::Sending(..) => safe.sends_in_pieces && safe.at(self.pc) == Safe::Always,
             At::Idle => safe.opens(upcoming()),
             At::Opening => safe.opens(Some(&self.op)),
-            At::Closing | At::Ended => false,
+            At::Closing | At::Waiting(_) | At::Ended => false,
         }
     }
 }

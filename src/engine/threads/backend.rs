@@ -1,25 +1,32 @@
 //! The backend of a running thread: each action of the step function on real objects.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use smallvec::SmallVec;
 
-use crate::device::{Device, DeviceId, Status};
-use crate::engine::backend::{Backend, BufferView, Flow, Outgoing, PartAt, StopReason, Touch};
+use crate::device::{Device, DeviceId, Memory, Status};
+use crate::engine::backend::{
+    AtHand, Backend, BufferView, Flow, Outgoing, PartAt, StopReason, Touch,
+};
+use crate::engine::code::Locals;
 use crate::engine::slot::SlotWord;
 use crate::lifecycle::{Lock, ProgramKind};
+use crate::registry::ledger::LedgerWrite;
+use crate::scenario::cells::CellId;
 use crate::scenario::objects::{ConnId, LockId};
 use crate::scenario::op::{Op, Request, SlotId};
 use crate::scenario::random::Random;
 use crate::trace::event::{Event, FreeOutcome, SendOutcome};
 use crate::trace::recorder::StreamRecorder;
+use crate::trace::shared_event::{CellAccess, LedgerAction, buffer_name, named_buffer};
 use crate::tracking::Layout;
 use crate::tracking::sent::message;
 
 use super::debug_log::LogBlock;
 use super::perturb::Perturbation;
+use super::shared::SharedThreads;
 use super::world::{NO_ADDRESS, ThreadsWorld};
 
 /// How long a thread sleeps on a lock before it looks whether the run is over.
@@ -28,6 +35,8 @@ const LOCK_TIMEOUT: Duration = Duration::from_millis(20);
 const SPINS: u32 = 64;
 const YIELDS: u32 = 512;
 const POLL_INTERVAL: Duration = Duration::from_micros(50);
+/// A program whose loops have come to their last round so often waits for what does not come.
+const MAX_ROUNDS: u64 = 1 << 20;
 /// Operations between two looks at the clock and the stop flag.
 const TICK_OPS: u64 = 256;
 
@@ -54,6 +63,9 @@ pub(super) struct ThreadBackend<'run> {
     /// The process id that messages carry.
     pub(crate) pid: i32,
     pub(crate) program_steps: [usize; 2],
+    pub(crate) locals: Locals,
+    /// How often loops of the program came to the last round that a search would take.
+    pub(crate) rounds: u64,
 }
 
 /// A mutex that the thread's program holds.
@@ -62,16 +74,25 @@ pub(super) enum HeldGuard<'run> {
     Plain(MutexGuard<'run, u64>),
     /// The allocator's own.
     Device(MutexGuard<'run, Device>),
+    /// A lock of a discipline that also takes locks together with others.
+    Write(RwLockWriteGuard<'run, AtomicU64>),
+    /// One that is held together with others.
+    Read(RwLockReadGuard<'run, AtomicU64>),
 }
 
 impl<'run> ThreadBackend<'run> {
     fn acquire<T>(&self, mutex: &'run Mutex<T>, lock: LockId) -> Flow<MutexGuard<'run, T>> {
-        if let Some(guard) = mutex.try_lock() {
-            return Flow::Done(guard);
+        match mutex.try_lock() {
+            Some(guard) => Flow::Done(guard),
+            None => self.acquire_by(lock, || mutex.try_lock_for(LOCK_TIMEOUT)),
         }
+    }
+
+    /// As [`ThreadBackend::acquire`], where `try_it` waits for a while.
+    fn acquire_by<G>(&self, lock: LockId, try_it: impl Fn() -> Option<G>) -> Flow<G> {
         self.world.waiting.waits(self.thread, Some(lock));
         let flow = loop {
-            if let Some(guard) = mutex.try_lock_for(LOCK_TIMEOUT) {
+            if let Some(guard) = try_it() {
                 break Flow::Done(guard);
             }
             self.world.waiting.looked(self.thread);
@@ -210,6 +231,9 @@ impl Backend for ThreadBackend<'_> {
         });
         if matches!(flow, Flow::Done(_)) {
             self.world.slots[slot.index()].describe(request, self.world.view_address);
+            if let Some(shared) = &self.world.shared {
+                shared.open(slot.0);
+            }
         }
         flow
     }
@@ -270,6 +294,17 @@ impl Backend for ThreadBackend<'_> {
                 Flow::Blocked => return Flow::Blocked,
                 Flow::Stop(reason) => return Flow::Stop(reason),
             },
+            None if let Some(rw) = self.rw(lock) => {
+                match self.acquire_by(lock, || rw.try_write_for(LOCK_TIMEOUT)) {
+                    Flow::Done(mut guard) => {
+                        let version = guard.get_mut();
+                        *version += 1;
+                        (*version, HeldGuard::Write(guard))
+                    }
+                    Flow::Blocked => return Flow::Blocked,
+                    Flow::Stop(reason) => return Flow::Stop(reason),
+                }
+            }
             None => match self.acquire(&world.locks[usize::from(lock.0)], lock) {
                 Flow::Done(mut guard) => {
                     *guard += 1;
@@ -294,6 +329,8 @@ impl Backend for ThreadBackend<'_> {
             HeldGuard::Device(device) => {
                 device.touch();
             }
+            HeldGuard::Write(version) => *version.get_mut() += 1,
+            HeldGuard::Read(_) => {}
         }
         self.held.remove(index);
     }
@@ -388,5 +425,150 @@ impl Backend for ThreadBackend<'_> {
             slot: at.slot.0,
         };
         log.write(&block, &mut self.debug_random);
+    }
+
+    fn locals(&mut self) -> &mut Locals {
+        &mut self.locals
+    }
+
+    fn program_ended(&mut self) {
+        self.rounds = 0;
+        self.shares().ledgers.lock().0.ended(self.thread);
+    }
+
+    fn out_of_rounds(&mut self) -> Flow<bool> {
+        self.rounds += 1;
+        if self.rounds > MAX_ROUNDS {
+            self.world.stop(StopReason::Interrupted);
+        }
+        match self.world.stopped() {
+            Some(reason) => Flow::Stop(reason),
+            None => {
+                std::thread::yield_now();
+                Flow::Done(false)
+            }
+        }
+    }
+
+    fn at_hand(&self, slot: SlotId) -> AtHand {
+        let Some(cell) = self.world.slots.get(slot.index()) else {
+            return AtHand {
+                memory: Memory::Dram,
+                size_bytes: 0,
+                name: 0,
+            };
+        };
+        AtHand {
+            memory: cell.memory(),
+            size_bytes: cell.size_bytes.load(Ordering::Relaxed),
+            name: buffer_name(slot.0, u32::from(cell.load().epoch())),
+        }
+    }
+
+    fn open_run(&mut self, at: PartAt, epoch: u32) -> Flow<u64> {
+        self.wait_for(|| self.try_touch(at.slot, |word| word.may_run(epoch, at.part), |word| word))
+    }
+
+    fn kill(&mut self, _process: u16) {
+        unreachable!("such a scenario is refused before it begins");
+    }
+
+    fn cell(&mut self, cell: CellId, access: CellAccess) -> (u64, u64) {
+        self.shares().cell(cell, access)
+    }
+
+    fn await_cell(&mut self, cell: CellId, fits: impl Fn(u64) -> bool) -> Flow<(u64, u64)> {
+        self.wait_for(|| self.shares().try_await(cell, &fits))
+    }
+
+    fn ledger(
+        &mut self,
+        ledger: CellId,
+        plain: bool,
+        action: LedgerAction,
+        at: PartAt,
+        device: DeviceId,
+    ) -> (u64, u64) {
+        let handle = self.world.handle(at, device);
+        let key = (device.0, handle.memory as u8, handle.address);
+        let name = self.at_hand(at.slot).name;
+        let mut shared = self.shares().ledgers.lock();
+        let (ledgers, versions) = &mut *shared;
+        let (thread, number) = (self.thread, ledger.index());
+        let found = match action {
+            LedgerAction::Find => ledgers.find(thread, number, key, plain),
+            LedgerAction::Insert => ledgers.write(thread, number, key, LedgerWrite::Insert(name)),
+            LedgerAction::Erase => ledgers.write(thread, number, key, LedgerWrite::Erase),
+        };
+        versions[number] += 1;
+        (found, versions[number])
+    }
+
+    fn has_looked(&self, ledger: CellId) -> bool {
+        let shared = self.shares().ledgers.lock();
+        shared.0.has_looked(self.thread, ledger.index())
+    }
+
+    fn use_buffer(&mut self, buffer: u64) -> Flow<(DeviceId, u64)> {
+        let slot = named_buffer(buffer).map(|(slot, _)| slot as usize);
+        let cell = slot.and_then(|slot| self.world.slots.get(slot));
+        let device = cell.map_or(DeviceId(0), |cell| cell.buffer().device);
+        self.with_device(device, |_, memories| (device, memories.touch()))
+    }
+
+    fn lock_shared(&mut self, lock: LockId) -> Flow<u64> {
+        let rw = self
+            .rw(lock)
+            .expect("a discipline that takes such locks has them");
+        match self.acquire_by(lock, || rw.try_read_for(LOCK_TIMEOUT)) {
+            Flow::Done(guard) => {
+                let version = guard.fetch_add(1, Ordering::AcqRel) + 1;
+                self.held.push((lock, HeldGuard::Read(guard)));
+                Flow::Done(version)
+            }
+            Flow::Blocked => Flow::Blocked,
+            Flow::Stop(reason) => Flow::Stop(reason),
+        }
+    }
+
+    fn unlock_shared(&mut self, lock: LockId) -> u64 {
+        let held = self
+            .held
+            .iter()
+            .position(|(held, guard)| *held == lock && matches!(guard, HeldGuard::Read(_)));
+        match held.map(|index| self.held.remove(index)) {
+            Some((_, HeldGuard::Read(guard))) => guard.fetch_add(1, Ordering::AcqRel) + 1,
+            _ => 0,
+        }
+    }
+
+    fn try_lock(&mut self, _lock: LockId) -> Option<u64> {
+        unreachable!("such a discipline is refused before it begins");
+    }
+
+    fn wait(&mut self, _lock: LockId) {
+        unreachable!("such a discipline is refused before it begins");
+    }
+
+    fn wake(&mut self, _lock: LockId) -> Flow<u64> {
+        unreachable!("such a discipline is refused before it begins");
+    }
+
+    fn notify(&mut self, _lock: LockId, _all: bool) {
+        unreachable!("such a discipline is refused before it begins");
+    }
+}
+
+impl<'run> ThreadBackend<'run> {
+    /// What the discipline shares, where it is known to share something.
+    fn shares(&self) -> &'run SharedThreads {
+        let shared = self.world.shared.as_ref();
+        shared.expect("only programs with such steps come here")
+    }
+
+    /// The lock as one that others may hold too, where the discipline takes any so.
+    fn rw(&self, lock: LockId) -> Option<&'run RwLock<AtomicU64>> {
+        let rw = self.world.shared.as_ref()?.rw.as_ref()?;
+        rw.get(usize::from(lock.0))
     }
 }

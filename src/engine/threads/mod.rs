@@ -16,6 +16,7 @@ mod client;
 mod debug_log;
 mod perturb;
 mod server;
+mod shared;
 mod watch;
 mod world;
 
@@ -157,6 +158,9 @@ pub enum RunError {
          use explore, or leave out --server"
     )]
     Planted(Planted),
+    /// A step or an operation that only controlled runs have.
+    #[error("{0}; real threads cannot run it: use explore")]
+    ControlledOnly(String),
     /// The devices cannot be built.
     #[error("devices: {0}")]
     Device(#[from] ConfigError),
@@ -179,6 +183,11 @@ pub enum RunError {
         /// Why not.
         source: io::Error,
     },
+}
+
+/// Whether `scenario` has a step or an operation that only controlled runs have.
+pub(crate) fn refuses(scenario: &Scenario) -> bool {
+    shared::refused(scenario).is_some()
 }
 
 /// Plays the scenario once. `progress` is told the operations begun, from time to time.
@@ -209,6 +218,9 @@ impl<'a> Started<'a> {
             && (planted.is_controlled_only() || config.server != ServerChoice::InProcess)
         {
             return Err(RunError::Planted(planted));
+        }
+        if let Some(why) = shared::refused(scenario) {
+            return Err(RunError::ControlledOnly(why));
         }
         let directory = tempfile::Builder::new()
             .prefix("heisenbed-")
@@ -420,6 +432,8 @@ impl Play<'_> {
             double_frees: 0,
             pid: self.pid,
             messages: [0; 2],
+            locals: Default::default(),
+            rounds: 0,
             program_steps: [steps(ProgramKind::Allocate), steps(ProgramKind::Deallocate)],
         };
         let mut thread = Thread::new(index);

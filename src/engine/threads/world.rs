@@ -25,6 +25,7 @@ use crate::tracking::sent::Handle;
 
 use super::client::SendingClient;
 use super::debug_log::DebugLogFile;
+use super::shared::SharedThreads;
 
 /// Everything that threads share.
 #[derive(Debug)]
@@ -52,6 +53,8 @@ pub(super) struct ThreadsWorld {
     pub(crate) ended: OnceLock<Instant>,
     pub(crate) planted: Option<Planted>,
     pub(crate) view_address: Option<u64>,
+    /// Cells, ledgers and the like, where the discipline has any.
+    pub(crate) shared: Option<SharedThreads>,
     server_lost: AtomicBool,
     stop: AtomicU8,
 }
@@ -90,6 +93,7 @@ impl ThreadsWorld {
             ended: OnceLock::new(),
             planted: scenario.planted,
             view_address: scenario.view_address(),
+            shared: SharedThreads::new(scenario),
             server_lost: AtomicBool::new(false),
             stop: AtomicU8::new(0),
         })

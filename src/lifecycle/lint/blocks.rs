@@ -13,7 +13,9 @@ pub(super) fn check(findings: &mut Findings, kind: ProgramKind) {
     let steps: Vec<MicroStep> = findings.program(kind).steps().to_vec();
     if findings.path == BufferPath::Plain {
         for (at, step) in steps.iter().enumerate() {
-            if is_bracket(*step) {
+            // With branches, `end` closes those.
+            let branches = *step == MicroStep::End && findings.discipline.shares();
+            if is_bracket(*step) && !branches {
                 findings.error(
                     kind,
                     Some(at),
@@ -100,9 +102,11 @@ fn place(
             "a mesh buffer is released as a whole, or not",
             "put it before the first `each device`",
         ),
-        MicroStep::Lock(_) | MicroStep::Unlock(_) | MicroStep::EachDevice | MicroStep::End => {
-            return;
-        }
+        MicroStep::Lock(_)
+        | MicroStep::Unlock(_)
+        | MicroStep::EachDevice
+        | MicroStep::End
+        | MicroStep::Shared(_) => return,
     };
     if wrong {
         findings.error(kind, Some(at), format!("{step}: {why}"), remedy.to_string());

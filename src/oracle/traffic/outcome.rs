@@ -123,6 +123,7 @@ impl TrafficCheck {
             leaked: Vec::new(),
             events: self.events,
             messages: self.messages,
+            shared_steps: 0,
             ops: self.lives.operations(),
             allocs_failed: 0,
             peak_live: self.judge.truth.peak_live(),

@@ -7,6 +7,7 @@
 use crate::device::{DeviceId, Memory};
 use crate::oracle::Divergence;
 use crate::registry::RejectReason;
+use crate::scenario::cells::CellTable;
 use crate::scenario::objects::{LockId, Objects};
 use crate::scenario::op::Request;
 use crate::trace::event::{Event, FreeOutcome, SendOutcome};
@@ -23,6 +24,10 @@ pub(super) type BufferId = usize;
 #[derive(Debug)]
 pub(super) struct RunHistory {
     pub(crate) objects: Objects,
+    /// The discipline's cells and ledgers.
+    pub(crate) cells: CellTable,
+    /// Whether the server is told of buffers: not where all tracking is the program's own.
+    pub(crate) tells_server: bool,
     pub(crate) threads: u16,
     /// In how many writes a message is sent.
     pub(crate) chunks: u8,

@@ -129,6 +129,7 @@ impl RunHistory {
             Event::ConnStore { conn, .. } => format!("share connection {}", conn.0),
             Event::Send { .. } => self.send_label(step),
             Event::DebugLog => "debug-log".to_owned(),
+            Event::Shared(event) => self.shared_label(step, &event),
             Event::BlockedOnLock { lock } => {
                 let mut blocked = self.blocked.iter();
                 let holder = blocked
@@ -177,7 +178,7 @@ impl RunHistory {
     }
 
     /// The place of the buffer that a step has at hand.
-    fn place_at_hand(&self, step: &RunStep) -> String {
+    pub(super) fn place_at_hand(&self, step: &RunStep) -> String {
         step.buffer
             .map_or("?".to_owned(), |buffer| self.place_of(buffer))
     }

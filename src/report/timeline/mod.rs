@@ -18,6 +18,7 @@ mod history;
 mod input;
 mod labels;
 mod server_view;
+mod shared_labels;
 mod table;
 mod walk;
 

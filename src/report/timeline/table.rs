@@ -159,10 +159,20 @@ fn shows_at_server(step: &RunStep, mark: &Mark) -> bool {
             ..
         }
     );
+    let of_ledger = matches!(step.event, Event::Shared(_));
     !dropped
+        && !of_ledger
         && !matches!(
             mark.divergence.kind,
-            Kind::DoubleFree | Kind::Deadlock | Kind::LockOutOfBounds
+            Kind::DoubleFree
+                | Kind::Deadlock
+                | Kind::LockOutOfBounds
+                | Kind::DriftedTotal
+                | Kind::Underflow
+                | Kind::SlotConflict
+                | Kind::LostRegion
+                | Kind::UseAfterRelease
+                | Kind::Overrun
         )
 }
 
@@ -210,7 +220,9 @@ fn row_at_rest(history: &RunHistory) -> TableRow {
         }
     }
     cells[server].extend(history.late.iter().map(|taken| history.taken_label(taken)));
-    if history.reconstructs {
+    if !history.tells_server {
+        cells[server].extend(history.counters());
+    } else if history.reconstructs {
         if history.shown.is_empty() {
             cells[server].push("shows nothing".to_owned());
         }

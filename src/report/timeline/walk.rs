@@ -12,6 +12,7 @@ use crate::trace::event::{Event, FreeOutcome, SendOutcome};
 use crate::trace::file::SERVER_STREAM;
 use crate::trace::merge::MergedEvent;
 use crate::trace::sends::{Senders, ThreadPosition};
+use crate::trace::shared_event::SharedEvent;
 use crate::tracking::sent::SentKind;
 
 use super::history::{
@@ -65,6 +66,8 @@ impl<'a> Walk<'a> {
             timeline,
             history: RunHistory {
                 objects,
+                cells: scenario.cells(),
+                tells_server: !scenario.discipline.shares() || scenario.discipline.sends(),
                 threads: scenario.threads,
                 chunks: scenario.transport.chunks,
                 mixes_memories: false,
@@ -171,7 +174,9 @@ impl<'a> Walk<'a> {
     /// The threads that hold a lock before or after this event.
     fn note_locks(&mut self, number: StepNumber, merged: &MergedEvent) -> Vec<u16> {
         let thread = merged.stream;
-        if let Event::Lock { lock, .. } = merged.event {
+        if let Event::Lock { lock, .. } | Event::Shared(SharedEvent::LockShared { lock, .. }) =
+            merged.event
+        {
             self.history.holds.push(LockHold {
                 thread,
                 lock,
@@ -188,7 +193,9 @@ impl<'a> Walk<'a> {
             .collect();
         holding.sort_unstable();
         holding.dedup();
-        if let Event::Unlock { lock } = merged.event
+        if let Event::Unlock { lock }
+        | Event::Shared(SharedEvent::UnlockShared { lock, .. } | SharedEvent::Wait { lock }) =
+            merged.event
             && let Some(hold) = holds
                 .iter_mut()
                 .filter(open)
@@ -197,6 +204,17 @@ impl<'a> Walk<'a> {
             hold.to = number;
         }
         holding
+    }
+
+    /// A process was ended, and the system took its buffers back.
+    fn kill(&mut self, thread: u16, process: u16) {
+        let processes = self.timeline.scenario.processes();
+        let step = self.history.steps.len();
+        for buffer in &mut self.history.buffers {
+            if buffer.thread % processes == process {
+                buffer.ended.get_or_insert(BufferEnd { step, thread });
+            }
+        }
     }
 
     /// Notes what the step at hand did to the buffer at hand.
@@ -228,6 +246,10 @@ impl<'a> Walk<'a> {
                     outcome,
                 },
             ),
+            Event::Shared(SharedEvent::Kill { process }) => self.kill(thread, process),
+            Event::Shared(
+                SharedEvent::BlockedOnCell { .. } | SharedEvent::BlockedOnNotify { .. },
+            ) => self.block(thread, None),
             Event::BlockedOnLock { lock } => self.block(thread, Some(lock)),
             Event::BlockedOnOp { .. } | Event::BlockedOnSend { .. } => self.block(thread, None),
             _ => {}

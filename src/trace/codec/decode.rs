@@ -12,7 +12,7 @@ use crate::tracking::sent::SentKind;
 /// Reads the events of one stream.
 #[derive(Clone, Debug)]
 pub struct Decoder {
-    history: History,
+    pub(super) history: History,
     touch: DecodedTouch,
 }
 
@@ -62,7 +62,7 @@ impl Decoder {
         self.touch = DecodedTouch::NONE;
         let tag = byte(bytes)?;
         let event = match tag {
-            tag::OPEN_ALLOCATE..=tag::OPEN_THROW => {
+            tag::OPEN_ALLOCATE..=tag::OPEN_THROW | tag::OPEN_RUN | tag::OPEN_KILL => {
                 let (op, version) = self.open(tag, bytes)?;
                 Event::Open { op, version }
             }
@@ -202,6 +202,7 @@ impl Decoder {
                 }
             }
             tag::DEBUG_LOG => Event::DebugLog,
+            tag::SHARED => self.shared(bytes)?,
             tag::BLOCKED_ON_LOCK => Event::BlockedOnLock {
                 lock: self.lock(bytes)?,
             },
@@ -279,7 +280,28 @@ impl Decoder {
                 0,
             ),
             tag::OPEN_THROW => (Op::Throw, 0),
+            tag::OPEN_RUN => self.open_run(bytes)?,
+            tag::OPEN_KILL => {
+                let process = u16::try_from(get(bytes)?);
+                let process = process.map_err(|_| DecodeError::OutOfRange("a process"))?;
+                (Op::Kill { process }, 0)
+            }
             other => return Err(DecodeError::UnknownTag(other)),
+        })
+    }
+
+    fn open_run(&mut self, bytes: &mut &[u8]) -> Result<(Op, u64), DecodeError> {
+        let len = usize::from(byte(bytes)?);
+        let (name, rest) = bytes.split_at_checked(len).ok_or(DecodeError::Cut)?;
+        *bytes = rest;
+        let name = std::str::from_utf8(name).unwrap_or_default();
+        let program = name.parse();
+        let program = program.map_err(|_| DecodeError::OutOfRange("the name of a program"))?;
+        Ok(if byte(bytes)? == 0 {
+            (Op::Run { program, on: None }, 0)
+        } else {
+            let on = Some(self.slot_and_epoch(bytes)?);
+            (Op::Run { program, on }, self.slot_version(bytes)?)
         })
     }
 
@@ -301,7 +323,11 @@ impl Decoder {
     }
 
     #[inline(always)]
-    fn version(&mut self, object: ObjectId, bytes: &mut &[u8]) -> Result<u64, DecodeError> {
+    pub(super) fn version(
+        &mut self,
+        object: ObjectId,
+        bytes: &mut &[u8],
+    ) -> Result<u64, DecodeError> {
         let distance = get(bytes)?;
         let version = self
             .history
@@ -326,7 +352,7 @@ impl Decoder {
     }
 
     #[inline]
-    fn lock(&self, bytes: &mut &[u8]) -> Result<LockId, DecodeError> {
+    pub(super) fn lock(&self, bytes: &mut &[u8]) -> Result<LockId, DecodeError> {
         let lock = get(bytes)?;
         if lock < u64::from(self.history.objects.locks()) {
             Ok(LockId(lock as u16))
@@ -336,7 +362,7 @@ impl Decoder {
     }
 
     #[inline]
-    fn device(&self, bytes: &mut &[u8]) -> Result<DeviceId, DecodeError> {
+    pub(super) fn device(&self, bytes: &mut &[u8]) -> Result<DeviceId, DecodeError> {
         let device = get(bytes)?;
         if device < u64::from(self.history.objects.devices) {
             Ok(DeviceId(device as u16))
@@ -373,7 +399,7 @@ fn receive_code(tag: u8, base: u8) -> Result<ReceiveCode, DecodeError> {
 
 /// Takes a LEB128 varint off the front.
 #[inline(always)]
-fn get(bytes: &mut &[u8]) -> Result<u64, DecodeError> {
+pub(super) fn get(bytes: &mut &[u8]) -> Result<u64, DecodeError> {
     let first = byte(bytes)?;
     if first < 0x80 {
         return Ok(u64::from(first));
@@ -395,7 +421,7 @@ fn get_more(first: u8, bytes: &mut &[u8]) -> Result<u64, DecodeError> {
 }
 
 #[inline]
-fn byte(bytes: &mut &[u8]) -> Result<u8, DecodeError> {
+pub(super) fn byte(bytes: &mut &[u8]) -> Result<u8, DecodeError> {
     let (first, rest) = bytes.split_first().ok_or(DecodeError::Cut)?;
     *bytes = rest;
     Ok(*first)

@@ -11,7 +11,7 @@ use crate::scenario::objects::{ObjectId, Objects};
 /// Writes the events of one stream.
 #[derive(Clone, Debug)]
 pub struct Encoder {
-    history: History,
+    pub(super) history: History,
 }
 
 impl Encoder {
@@ -136,6 +136,7 @@ impl Encoder {
                 self.version(self.history.objects.conn(conn), version, out);
             }
             Event::DebugLog => out.push(tag::DEBUG_LOG),
+            Event::Shared(ref event) => self.shared(event, out),
             Event::BlockedOnLock { lock } => {
                 out.push(tag::BLOCKED_ON_LOCK);
                 put(out, u64::from(lock.0));
@@ -170,9 +171,12 @@ impl Encoder {
 
     fn op_slot(&self, op: &Op) -> Option<ObjectId> {
         match op {
-            Op::Allocate { slot, .. } | Op::Release { slot, .. } => {
-                Some(self.history.objects.slot(slot.0))
-            }
+            Op::Allocate { slot, .. }
+            | Op::Release { slot, .. }
+            | Op::Run {
+                on: Some((slot, _)),
+                ..
+            } => Some(self.history.objects.slot(slot.0)),
             _ => None,
         }
     }
@@ -203,6 +207,20 @@ impl Encoder {
                 put(out, u64::from(device.0));
             }
             Op::Throw => out.push(tag::OPEN_THROW),
+            Op::Run { program, on } => {
+                let name = program.as_str().as_bytes();
+                out.extend_from_slice(&[tag::OPEN_RUN, name.len() as u8]);
+                out.extend_from_slice(name);
+                out.push(u8::from(on.is_some()));
+                if let Some((slot, epoch)) = on {
+                    self.slot_and_epoch(slot, epoch, out);
+                    self.slot_version(version, out);
+                }
+            }
+            Op::Kill { process } => {
+                out.push(tag::OPEN_KILL);
+                put(out, u64::from(process));
+            }
         }
     }
 
@@ -232,7 +250,7 @@ impl Encoder {
     }
 
     #[inline]
-    fn version(&mut self, object: ObjectId, version: u64, out: &mut Vec<u8>) {
+    pub(super) fn version(&mut self, object: ObjectId, version: u64, out: &mut Vec<u8>) {
         let last = std::mem::replace(&mut self.history.versions[object.index()], version);
         put(out, version.wrapping_sub(last));
     }

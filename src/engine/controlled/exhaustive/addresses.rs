@@ -35,11 +35,13 @@ pub(super) fn may_be_left_out(setup: &Setup) -> bool {
                 && *size == request.size_bytes
         }
         Op::Release { .. } => true,
-        Op::AwaitOthers | Op::Close { .. } | Op::Throw => false,
+        // Cells and ledgers may know of addresses.
+        _ => false,
     });
     alike
         && setup.is_served_at_once()
         && scenario.planted.is_none()
+        && !scenario.discipline.shares()
         && scenario.semantics != Semantics::Sequenced
         && scenario.transport.layout == Layout::Extended
 }

@@ -46,6 +46,9 @@ impl Fingerprints {
     /// `dead_slots` what a slot last held stays part of the state.
     pub(crate) fn new(setup: &Setup, symmetry: bool, dead_slots: bool) -> Fingerprints {
         let threads = setup.ops().len();
+        // Cells may hold the numbers of threads and slots, which these give other names.
+        let shares = setup.scenario.discipline.shares();
+        let (symmetry, dead_slots) = (symmetry && !shares, dead_slots && !shares);
         let own_slots: Vec<Vec<SlotId>> = setup
             .ops()
             .iter()
@@ -119,6 +122,9 @@ impl Fingerprints {
         }
         self.devices(machine, &mut out);
         self.server(machine, &mut out);
+        if let Some(shared) = machine.world().shared() {
+            shared.state(&mut |value| put(&mut out, value));
+        }
         if let Some((actor, preemptions)) = current {
             let rank = self
                 .rank
@@ -406,6 +412,7 @@ fn renamed(ops: &[Op], own: &[SlotId]) -> Option<Vec<Op>> {
                 epoch,
             }),
             Op::Throw => Some(Op::Throw),
+            Op::Run { .. } | Op::Kill { .. } => None,
             Op::AwaitOthers | Op::Close { .. } => None,
         })
         .collect()

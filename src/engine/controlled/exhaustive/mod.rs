@@ -98,6 +98,8 @@ pub struct Searched {
     pub leaks: u64,
     /// What the oracle says of one path at rest.
     pub at_rest: Option<Report>,
+    /// Paths that were not followed, for a loop had come to the last round that is searched.
+    pub cut: u64,
 }
 
 impl Searched {
@@ -123,12 +125,23 @@ impl Searched {
         );
     }
 
+    /// What was cut is not searched, and so the whole is not.
+    fn note_cut(&mut self) {
+        if self.cut > 0 && self.ended == SearchEnd::Exhausted {
+            self.ended = SearchEnd::Abandoned;
+        }
+    }
+
     /// What follows from it, and why where it is inconclusive; `preemptions` was the bound.
     pub(crate) fn verdict(&self, preemptions: Option<u32>) -> (Verdict, Option<String>) {
         if self.example.is_some() {
             return (Verdict::Diverged, None);
         }
         let why = match (self.ended, preemptions, &self.at_rest) {
+            (_, _, _) if self.cut > 0 => format!(
+                "a `retry` ran out of its rounds in {}, which were followed no further; give it more rounds",
+                plural(self.cut, "place")
+            ),
             (SearchEnd::Exhausted, Some(bound), _) => format!(
                 "every schedule with at most {} was searched, and none diverged; others were not",
                 plural(bound.into(), "preemption")
@@ -177,6 +190,7 @@ pub fn search(
         search = Search::new(setup, &options);
         search.begin(keep_going);
     }
+    search.found.note_cut();
     search.found.log(setup);
     search.found
 }
@@ -253,6 +267,7 @@ impl<'a> Search<'a> {
                 example: None,
                 leaks: 0,
                 at_rest: None,
+                cut: 0,
             },
         }
     }
@@ -333,6 +348,11 @@ impl<'a> Search<'a> {
             self.follow_safe_steps(top);
         }
         if self.found.ended != SearchEnd::Exhausted {
+            return;
+        }
+        if self.frames[top].machine.world().is_cut() {
+            self.found.cut += 1;
+            self.used -= 1;
             return;
         }
         let bounded = self.options.preemptions.is_some();

@@ -69,6 +69,7 @@ pub fn search_part(
     };
     let mut search = Search::new(setup, &options);
     let dealt = search.run_part(part, keep_going);
+    search.found.note_cut();
     search.found.log(setup);
     SearchedPart {
         trunk: dealt.trunk,

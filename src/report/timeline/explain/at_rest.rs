@@ -16,6 +16,11 @@ pub(super) fn without_divergence(history: &RunHistory) -> String {
         return "The run was cut off here: what the server shows at rest was not compared."
             .to_owned();
     }
+    if !history.tells_server {
+        return "Each step found what it was about, and at rest every counter and every ledger is \
+                what it must be."
+            .to_owned();
+    }
     if !history.reconstructs {
         return "The messages came over several connections and nobody recorded in which order the \
                 server took them: only the allocators' side was checked."
@@ -42,14 +47,17 @@ pub(super) fn without_divergence(history: &RunHistory) -> String {
 
 /// A sentence for each place that diverged.
 pub(super) fn at_rest(history: &RunHistory) -> Vec<String> {
-    if !history.reconstructs {
+    if !history.reconstructs || !history.tells_server {
         return Vec::new();
     }
     let mut places: Vec<(DeviceId, u64)> = Vec::new();
     for mark in &history.marks {
         let divergence = &mark.divergence;
         // These say nothing of the server's table.
-        let of_table = !matches!(divergence.kind, Kind::Deadlock | Kind::LockOutOfBounds);
+        let of_table = !matches!(
+            divergence.kind,
+            Kind::Deadlock | Kind::LockOutOfBounds | Kind::UseAfterRelease
+        );
         if let Some(address) = divergence.address.filter(|_| of_table)
             && !places.contains(&(divergence.device, address))
         {

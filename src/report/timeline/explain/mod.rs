@@ -16,6 +16,7 @@ mod misattributed;
 mod missing_live;
 mod phantom_live;
 mod release;
+mod shared;
 mod symptom;
 mod torn_frame;
 mod unknown_free;
@@ -57,6 +58,9 @@ fn paragraph(history: &RunHistory) -> String {
 
 /// How the first divergence came about.
 fn explain_first(symptom: Symptom<'_>) -> Explanation {
+    if let Some(explanation) = shared::at_a_ledger(symptom) {
+        return explanation;
+    }
     let explanation = match symptom.mark.divergence.kind {
         Kind::DuplicateAlloc | Kind::StaleMetadata => duplicate_alloc::explain(symptom),
         Kind::UnknownFree => unknown_free::explain(symptom),
@@ -68,6 +72,11 @@ fn explain_first(symptom: Symptom<'_>) -> Explanation {
         Kind::DoubleFree => double_free::explain(symptom),
         Kind::Deadlock => Some(deadlock::explain(symptom.history)),
         Kind::LockOutOfBounds => lock_out_of_bounds::explain(symptom),
+        Kind::DriftedTotal => shared::drifted(symptom),
+        Kind::Underflow | Kind::Overrun | Kind::SlotConflict | Kind::LostRegion => {
+            shared::at_a_cell(symptom)
+        }
+        Kind::UseAfterRelease => shared::used(symptom),
     };
     explanation.unwrap_or_else(|| Explanation::new(found(symptom)))
 }
@@ -75,6 +84,9 @@ fn explain_first(symptom: Symptom<'_>) -> Explanation {
 /// What came after the first divergence, in a sentence.
 fn follow_up(symptom: Symptom<'_>) -> Option<String> {
     let Symptom { mark, .. } = symptom;
+    if let Some(explanation) = shared::at_a_ledger(symptom) {
+        return Some(explanation.text);
+    }
     match mark.divergence.kind {
         Kind::UnknownFree => unknown_free::follow_up(symptom),
         Kind::DuplicateAlloc | Kind::StaleMetadata => duplicate_alloc::follow_up(symptom),
