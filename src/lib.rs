@@ -16,6 +16,7 @@
 //! - [`device`]: allocators, memory banks and profiles, buffers; plain data.
 //! - [`tracking`]: tracking messages, their wire layouts, and the client's connection.
 //! - [`registry`]: what is live, reconstructed from messages alone; a pure state machine.
+//!   [`counters`]: what counters in shared memory say of a device.
 //! - [`lifecycle`]: the micro-step language, its parser and lint, and the built-in disciplines.
 //! - [`scenario`]: everything a run needs, as data: workloads, locks, slots, connections.
 //! - [`trace`]: events, recorder, file format, and the merge of all threads into one schedule.
@@ -90,6 +91,9 @@ pub mod tracking;
 #[cfg(feature = "full")]
 #[doc(hidden)]
 pub mod registry;
+
+#[cfg(feature = "full")]
+pub(crate) mod counters;
 
 #[cfg(feature = "full")]
 #[doc(hidden)]

@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 14] = [
     &["planted", "numbers"],
     &["device"],
     &["tracking"],
-    &["registry"],
+    &["registry", "counters"],
     &["lifecycle"],
     &["scenario"],
     &["trace"],

@@ -34,6 +34,7 @@ pub(crate) mod run;
 pub(crate) mod scenario_args;
 pub(crate) mod scenarios;
 pub(crate) mod serve;
+pub(crate) mod shm;
 pub(crate) mod shrink;
 mod stop_watch;
 pub(crate) mod stress;
@@ -122,6 +123,8 @@ pub(crate) enum Command {
     Conformance(conformance::ConformanceArgs),
     /// Turn what another tool recorded into a trace
     Import(import::ImportArgs),
+    /// Read a live system's counters in shared memory: totals, processes, and what cannot be
+    Shm(shm::ShmArgs),
     /// List the fuzz targets, and turn their inputs into text
     Fuzz(fuzz::FuzzArgs),
     /// List, show and lint lifecycle disciplines
@@ -208,6 +211,7 @@ pub(crate) fn run(cli: Cli) -> CommandOutcome {
         Command::Disciplines(args) => disciplines::run(args, context.format),
         Command::Scenarios(args) => scenarios::run(args, context.format),
         Command::Zoo(args) => zoo::run(args, &context),
+        Command::Shm(args) => shm::run(args, &context),
         Command::Explain(args) => explain::run(args, &context),
     }
 }

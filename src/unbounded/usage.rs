@@ -33,7 +33,9 @@ impl Usage {
                     return Err(NotCovered::Operation("a program of the discipline's own"));
                 }
                 Op::Kill { .. } => {
-                    return Err(NotCovered::Operation("a process that is ended from outside"));
+                    return Err(NotCovered::Operation(
+                        "a process that is ended from outside",
+                    ));
                 }
                 Op::Throw => {
                     return Err(NotCovered::Operation("a thread that ends by an exception"));
