@@ -105,7 +105,7 @@ pub enum DisciplineError {
         /// The file, or the name of the discipline.
         file: String,
         /// The first error.
-        finding: LintFinding,
+        finding: Box<LintFinding>,
     },
 }
 
@@ -154,7 +154,7 @@ impl Discipline {
         {
             Some(finding) => Err(DisciplineError::Rejected {
                 file: file.to_string(),
-                finding,
+                finding: Box::new(finding),
             }),
             None => Ok(self),
         }

@@ -137,7 +137,7 @@ pub enum StepError {
         /// The text.
         found: String,
         /// The known step that is written most like it.
-        nearest: Option<MicroStep>,
+        nearest: Option<Box<MicroStep>>,
     },
     /// `lock` or `unlock` is not followed by the name of a lock.
     #[error(
@@ -147,7 +147,7 @@ pub enum StepError {
         /// The text.
         found: String,
         /// The known step that is written most like it.
-        nearest: Option<MicroStep>,
+        nearest: Option<Box<MicroStep>>,
     },
     /// `send` is not followed by the name of a message.
     #[error("`{found}`: expected a message: ALLOC, FREE, CB_ALLOC or CB_FREE")]
@@ -155,7 +155,7 @@ pub enum StepError {
         /// The text.
         found: String,
         /// The known step that is written most like it.
-        nearest: Option<MicroStep>,
+        nearest: Option<Box<MicroStep>>,
     },
     /// A step on what the program shares is not written as one.
     #[error("`{found}`: {why}")]
@@ -171,7 +171,7 @@ pub enum StepError {
         /// The text.
         found: String,
         /// The step that it starts with.
-        step: MicroStep,
+        step: Box<MicroStep>,
     },
 }
 
@@ -253,7 +253,10 @@ impl FromStr for MicroStep {
             },
         };
         if words.next().is_some() {
-            return Err(StepError::Trailing { found, step });
+            return Err(StepError::Trailing {
+                found,
+                step: Box::new(step),
+            });
         }
         Ok(step)
     }
@@ -380,7 +383,7 @@ pub(super) fn parse_lock(name: &str) -> Option<Lock> {
 }
 
 /// The known step written most like `text`, if it is near enough to be meant.
-fn nearest(text: &str) -> Option<MicroStep> {
+fn nearest(text: &str) -> Option<Box<MicroStep>> {
     let locks = [
         Lock::Tracker,
         Lock::Lifecycle,
@@ -404,7 +407,7 @@ fn nearest(text: &str) -> Option<MicroStep> {
         })
         .min_by_key(|(distance, _)| *distance)
         .filter(|(distance, step)| *distance <= step.to_string().len().div_ceil(3))
-        .map(|(_, step)| step)
+        .map(|(_, step)| Box::new(step))
 }
 
 /// Levenshtein distance, in characters.

@@ -44,10 +44,10 @@ use crate::lifecycle::MicroStep;
 pub enum NotCovered {
     /// A step whose effect is not that of one address.
     #[error("`{0}` is not covered: its effect depends on more than one address")]
-    Step(MicroStep),
+    Step(Box<MicroStep>),
     /// A table of locks that a device may be beyond.
     #[error("`{0}` is not covered: a device may be beyond the table")]
-    Table(MicroStep),
+    Table(Box<MicroStep>),
     /// How messages get to the server.
     #[error(
         "{0} are not covered: messages may be lost, or taken in another order than they were sent in"

@@ -113,7 +113,7 @@ fn stepped(
             | MicroStep::CheckLiveUnguarded
             | MicroStep::EachDevice
             | MicroStep::End
-            | MicroStep::Shared(_) => return Err(NotCovered::Step(step)),
+            | MicroStep::Shared(_) => return Err(NotCovered::Step(Box::new(step))),
         };
         program.steps.push(action);
         program.held.push(held);
@@ -133,10 +133,10 @@ fn bit_of(lock: Lock, step: MicroStep, names: &mut Vec<Lock>) -> Result<LockSet,
     // Which device is watched is not said: its mutex is either that one or another, which guards
     // nothing here.
     if matches!(lock, Lock::LifecycleOf(_)) {
-        return Err(NotCovered::Step(step));
+        return Err(NotCovered::Step(Box::new(step)));
     }
     if matches!(lock, Lock::LifecycleTable(_)) {
-        return Err(NotCovered::Table(step));
+        return Err(NotCovered::Table(Box::new(step)));
     }
     let index = names
         .iter()

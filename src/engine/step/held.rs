@@ -64,7 +64,7 @@ impl HeldLocks {
 
     /// The lock itself, where it is held together with others.
     pub(crate) fn is_shared(held: LockId) -> Option<LockId> {
-        (held.0 & HeldLocks::SHARED != 0).then(|| LockId(held.0 & !HeldLocks::SHARED))
+        (held.0 & HeldLocks::SHARED != 0).then_some(LockId(held.0 & !HeldLocks::SHARED))
     }
 
     pub(crate) fn as_slice(&self) -> &[LockId] {

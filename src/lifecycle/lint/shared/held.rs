@@ -75,10 +75,8 @@ impl Walk<'_, '_> {
                     self.already(index, step);
                 }
             }
-            SharedStep::Wait(lock) => {
-                if self.held.is_some() && !self.holds(lock, Some(false)) {
-                    self.not_held(index, step);
-                }
+            SharedStep::Wait(lock) if self.held.is_some() && !self.holds(lock, Some(false)) => {
+                self.not_held(index, step);
             }
             SharedStep::If(condition) => {
                 let tried = says(condition).and_then(|(name, one)| {
