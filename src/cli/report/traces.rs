@@ -382,8 +382,8 @@ fn checked(
             }
         })
         .collect();
-    if let Some(events) = value["events"].as_u64() {
-        part.facts.push(("read", grouped(events)));
+    if let Some((events, picture)) = value["events"].as_u64().zip(part.picture.as_ref()) {
+        part.facts.push(("read", plural(events, picture.position)));
     }
     if let Some(messages) = value["messages"].as_u64().filter(|messages| *messages > 0) {
         part.facts.push(("messages", grouped(messages)));

@@ -108,7 +108,7 @@ fn failure(index: usize, thread: u32, wrong: &str) -> DivergenceRow {
         kind: "failure",
         says: "",
         event: Some(index as u32),
-        position: None,
+        at: format!("action {}", index + 1),
         space: wrong.to_owned(),
         address: None,
         lane: Some(format!("thread {thread}")),

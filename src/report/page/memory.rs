@@ -179,6 +179,13 @@ impl MemoryPictures {
         }
     }
 
+    /// Of a record without truth: peaks are those of what the server shows.
+    pub(crate) fn of_server() -> MemoryPictures {
+        let mut pictures = MemoryPictures::new(false);
+        pictures.totals.follow_entries();
+        pictures
+    }
+
     /// The space of a memory; `name` is asked for where it is new.
     pub(crate) fn space(
         &mut self,

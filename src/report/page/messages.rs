@@ -9,6 +9,7 @@ use super::events::{EventMark, EventRow, EventTable, MOST_LANES};
 use super::kinds::{EventWord, Remark};
 use super::memory::{LifeNumber, MemoryPictures, Spot};
 use super::picture::{DivergenceRow, LaneShown, Picture};
+use crate::numbers::grouped;
 use crate::oracle::Kind;
 use crate::oracle::message_check::FirstFinding;
 use crate::trace::observation::{Observation, Observed, RefsLeft, ServerAnswer};
@@ -66,7 +67,7 @@ impl MessageWalk {
         MessageWalk {
             position,
             events: EventTable::new(None),
-            memory: MemoryPictures::new(false),
+            memory: MemoryPictures::of_server(),
             lanes: LanesByKey::default(),
             open: FxHashMap::default(),
             next: findings.next(),
@@ -124,7 +125,8 @@ impl MessageWalk {
     pub(crate) fn finish(mut self) -> (Picture, Vec<DivergenceRow>) {
         let now = self.events.count();
         let late = self.next.take().into_iter().chain(self.findings);
-        let late: Vec<DivergenceRow> = late.map(|found| row(&found, None, None)).collect();
+        let late: Vec<DivergenceRow> =
+            (late.map(|found| row(&found, self.position, None, None))).collect();
         self.rows.extend(late);
         let picture = Picture {
             position: self.position,
@@ -148,7 +150,8 @@ impl MessageWalk {
             let name = self.lanes.lanes.get(usize::from(lane));
             let name = name.map(|lane| lane.name.clone());
             let event = self.events.count() - 1;
-            self.rows.push(row(&found, Some((event, position)), name));
+            self.rows
+                .push(row(&found, self.position, Some(event), name));
             self.next = self.findings.next();
         }
     }
@@ -304,10 +307,11 @@ pub(super) fn space_of(device: i32, buffer_type: u8) -> String {
     }
 }
 
-/// A finding as a row.
+/// A finding as a row; positions count `word`s.
 pub(super) fn row(
     found: &FirstFinding,
-    at: Option<(u32, u64)>,
+    word: &str,
+    event: Option<u32>,
     lane: Option<String>,
 ) -> DivergenceRow {
     let kind = Kind::ALL
@@ -316,8 +320,8 @@ pub(super) fn row(
     DivergenceRow {
         kind: found.kind.name(),
         says: kind.map_or("", Kind::explain),
-        event: at.map(|(event, _)| event),
-        position: Some(at.map_or(found.line, |_| found.line)),
+        event,
+        at: format!("{word} {}", grouped(found.line)),
         space: found
             .device
             .map_or_else(String::new, |device| format!("device {device}")),

@@ -60,8 +60,8 @@ pub(crate) struct DivergenceRow {
     pub(crate) says: &'static str,
     /// The index of the event that shows it; none: it shows at rest.
     pub(crate) event: Option<u32>,
-    /// Where its source has that event, where this is not its number from 1.
-    pub(crate) position: Option<u64>,
+    /// Where that is, in words: `step 18`, `line 5`, `at rest`.
+    pub(crate) at: String,
     pub(crate) space: String,
     pub(crate) address: Option<String>,
     pub(crate) lane: Option<String>,

@@ -113,7 +113,7 @@ impl RecordWalk {
                 let at = self.events_at.iter().find(|(at, ..)| *at == found.line);
                 let lane = at.and_then(|(.., lane)| lanes.get(usize::from(*lane)));
                 let lane = lane.map(|lane| lane.name.clone());
-                row(found, at.map(|(at, event, _)| (*event, *at)), lane)
+                row(found, self.position, at.map(|(_, event, _)| *event), lane)
             })
             .collect();
         let picture = Picture {

@@ -11,6 +11,7 @@ use super::kinds::{EventWord, Remark};
 use super::memory::{LifeNumber, MemoryPictures, Spot};
 use super::picture::{DivergenceRow, LaneShown, Picture};
 use crate::device::{DeviceId, Memory};
+use crate::numbers::grouped;
 use crate::oracle::{Checker, Divergence, Kind, Report};
 use crate::registry::{Outcome, Registry};
 use crate::scenario::Scenario;
@@ -50,6 +51,8 @@ pub(crate) struct RunWalk<'a> {
     sent_on: Option<ConnId>,
     rows: Vec<DivergenceRow>,
     last_lives: FxHashMap<u16, LifeNumber>,
+    /// Steps so far, as a text timeline counts them.
+    steps: u64,
     /// The last event that says that a thread could not go on.
     waits_at: Option<u32>,
     /// Whether it is known in which order the server took its messages.
@@ -107,6 +110,7 @@ impl<'a> RunWalk<'a> {
             sent_on: None,
             rows: Vec::new(),
             last_lives: FxHashMap::default(),
+            steps: 0,
             waits_at: None,
             reconstructs: server_recorded || objects.conns == 1,
         }
@@ -155,6 +159,14 @@ impl<'a> RunWalk<'a> {
             let event = self.waits_at.filter(|_| divergence.kind == Kind::Deadlock);
             let row = self.row(divergence, event);
             self.rows.push(row);
+        }
+        if self.events.left_out() > 0 {
+            // Where events have no rows, events are counted.
+            for row in &mut self.rows {
+                if let Some(event) = row.event {
+                    row.at = format!("event {}", grouped(u64::from(event) + 1));
+                }
+            }
         }
         let lanes = self.lanes();
         let locks = (0..self.objects.locks())
@@ -216,7 +228,10 @@ impl<'a> RunWalk<'a> {
             kind: divergence.kind.name(),
             says: divergence.kind.explain(),
             event,
-            position: None,
+            at: match event {
+                Some(_) => format!("step {}", grouped(self.steps)),
+                None => "at rest".to_owned(),
+            },
             space: divergence.memory.map_or_else(
                 || format!("device {}", divergence.device),
                 |memory| space_name(divergence.device.0, memory.buffer_type()),
@@ -259,6 +274,7 @@ impl<'a> RunWalk<'a> {
         arg: u32,
         mark: EventMark,
     ) {
+        self.steps += u64::from(!mark.same_step);
         if life != 0 {
             self.last_lives.insert(stream, life);
         }

@@ -64,7 +64,7 @@ fn head(number: usize, part: &PagePart) -> Markup {
                     @if !part.kinds.is_empty() { (kinds(part)) }
                     @if let Some(told) = &part.explanation {
                         h3 { "What went wrong" }
-                        p { (with_jumps(told)) }
+                        @for line in told.lines() { p { (with_jumps(line)) } }
                     }
                     @if let Some(found) = &part.diagnosis { (diagnosis(found)) }
                 }
@@ -356,19 +356,15 @@ fn divergences(part: &PagePart) -> Markup {
                         th { "at" } th { "kind" } th { "memory" } th { "address" } th { "thread" }
                         th { "operation" } th { "what it means" }
                     } }
-                    tbody { @for row in &part.divergences { (divergence(row, part)) } }
+                    tbody { @for row in &part.divergences { (divergence(row)) } }
                 }
             }
         }
     }
 }
 
-fn divergence(row: &DivergenceRow, part: &PagePart) -> Markup {
+fn divergence(row: &DivergenceRow) -> Markup {
     let address = row.address.as_deref().unwrap_or_default();
-    let positions = part
-        .picture
-        .as_ref()
-        .map_or("event", |picture| picture.position);
     html! {
         tr data-divergence={ (row.kind) ": " (row.says) } data-kind=(row.kind)
             data-event=[row.event] {
@@ -376,10 +372,10 @@ fn divergence(row: &DivergenceRow, part: &PagePart) -> Markup {
                 @match row.event {
                     Some(event) => {
                         button type="button" class="jump" data-jump={ "event:" (event) } {
-                            (positions) " " (grouped(row.position.unwrap_or(u64::from(event) + 1)))
+                            (row.at)
                         }
                     }
-                    None => { "at rest" }
+                    None => { (row.at) }
                 }
             }
             td class="wrong" { "✗ " (row.kind) }
@@ -437,33 +433,38 @@ fn matrix_table(matrix: &MatrixShown) -> Markup {
     }
 }
 
-/// `text` with its steps as jumps.
+/// `text` with its steps as jumps, and what is code as code.
 fn with_jumps(text: &str) -> Markup {
-    let mut out = Vec::new();
+    html! {
+        @for (number, piece) in text.split('`').enumerate() {
+            @if number % 2 == 1 { code { (shown(piece)) } }
+            @else { (steps_as_jumps(piece)) }
+        }
+    }
+}
+
+fn steps_as_jumps(text: &str) -> Markup {
+    let mut pieces = Vec::new();
     let mut after_step = false;
     for piece in text.split_inclusive(char::is_whitespace) {
         let word = piece.trim_end();
-        let digits: String = word
-            .trim_start_matches('(')
-            .chars()
-            .take_while(char::is_ascii_digit)
-            .collect();
-        let is_step = after_step && !digits.is_empty();
-        after_step = matches!(word.trim_start_matches('('), "step" | "steps")
-            || (is_step && word.ends_with(','))
-            || (after_step && word == "and");
-        out.push((piece, is_step.then_some(digits)));
+        let from = word.len() - word.trim_start_matches('(').len();
+        let digits = word[from..].bytes().take_while(u8::is_ascii_digit).count();
+        let is_step = after_step && digits > 0;
+        let list_goes_on = is_step && word.ends_with(',') || after_step && word == "and";
+        after_step = matches!(&word[from..], "step" | "steps") || list_goes_on;
+        let step = if is_step { from..from + digits } else { 0..0 };
+        pieces.push((piece, step));
     }
     html! {
-        @for (piece, step) in out {
-            @match step {
-                Some(step) => {
-                    button type="button" class="jump" data-jump={ "step:" (step) } {
-                        (shown(piece.trim_end()))
-                    }
-                    " "
+        @for (piece, step) in pieces {
+            @if step.is_empty() { (shown_whole(piece)) }
+            @else {
+                (piece[..step.start])
+                button type="button" class="jump" data-jump={ "step:" (piece[step.clone()]) } {
+                    (piece[step.clone()])
                 }
-                None => { (shown_whole(piece)) }
+                (piece[step.end..])
             }
         }
     }
@@ -493,7 +494,7 @@ mod tests {
 
     #[test]
     fn steps_in_a_sentence_are_jumps() {
-        let text = with_jumps("It came (step 18) after steps 4, 5 and 6: 7 bytes.").into_string();
+        let text = with_jumps("It `came` (step 18) after steps 4, 5 and 6: 7 bytes.").into_string();
         let jumps = text.matches("data-jump").count();
         assert_eq!(jumps, 4, "{text}");
         assert!(

@@ -25,6 +25,7 @@ pub(crate) struct TotalsOverTime {
     now: u32,
     shift: u32,
     next_at: u64,
+    follows_entries: bool,
     samples: Vec<Vec<u64>>,
 }
 
@@ -70,28 +71,17 @@ pub(crate) struct PackedTotals {
 }
 
 impl TotalsOverTime {
+    /// There is no truth: peaks and stretches are those of what the server shows.
+    pub(super) fn follow_entries(&mut self) {
+        self.follows_entries = true;
+    }
+
     pub(super) fn begin_life(&mut self, spot: Spot, size_bytes: u64) {
-        let now = self.now;
         self.live = self.live.saturating_add(size_bytes);
         let space = self.space(spot.space);
         space.live = space.live.saturating_add(size_bytes);
-        let used = space.used.entry(spot.address).or_insert((0, 0));
-        used.0 = used.0.max(spot.address.saturating_add(size_bytes));
-        used.1 += 1;
-        if space.live > space.peak.bytes {
-            space.peak = Peak {
-                bytes: space.live,
-                at: now,
-                span_bytes: space.span(),
-            };
-        }
-        if self.live > self.peak.bytes {
-            let spans = self.spaces.iter().map(SpaceTotals::span);
-            self.peak = Peak {
-                bytes: self.live,
-                at: now,
-                span_bytes: spans.fold(0, u64::saturating_add),
-            };
+        if !self.follows_entries {
+            self.used_more(spot, size_bytes, self.live);
         }
     }
 
@@ -99,11 +89,8 @@ impl TotalsOverTime {
         self.live = self.live.saturating_sub(size_bytes);
         let space = self.space(spot.space);
         space.live = space.live.saturating_sub(size_bytes);
-        if let Some(used) = space.used.get_mut(&spot.address) {
-            used.1 -= 1;
-            if used.1 == 0 {
-                space.used.remove(&spot.address);
-            }
+        if !self.follows_entries {
+            self.used_less(spot);
         }
     }
 
@@ -111,12 +98,57 @@ impl TotalsOverTime {
         self.shown = self.shown.saturating_add(size_bytes);
         let space = self.space(spot.space);
         space.shown = space.shown.saturating_add(size_bytes);
+        if self.follows_entries {
+            self.used_more(spot, size_bytes, self.shown);
+        }
     }
 
     pub(super) fn end_entry(&mut self, spot: Spot, size_bytes: u64) {
         self.shown = self.shown.saturating_sub(size_bytes);
         let space = self.space(spot.space);
         space.shown = space.shown.saturating_sub(size_bytes);
+        if self.follows_entries {
+            self.used_less(spot);
+        }
+    }
+
+    /// A buffer more is in use; `all` are the bytes of all spaces.
+    fn used_more(&mut self, spot: Spot, size_bytes: u64, all: u64) {
+        let (now, follows_entries) = (self.now, self.follows_entries);
+        let space = self.space(spot.space);
+        let used = space.used.entry(spot.address).or_insert((0, 0));
+        used.0 = used.0.max(spot.address.saturating_add(size_bytes));
+        used.1 += 1;
+        let bytes = if follows_entries {
+            space.shown
+        } else {
+            space.live
+        };
+        if bytes > space.peak.bytes {
+            space.peak = Peak {
+                bytes,
+                at: now,
+                span_bytes: space.span(),
+            };
+        }
+        if all > self.peak.bytes {
+            let spans = self.spaces.iter().map(SpaceTotals::span);
+            self.peak = Peak {
+                bytes: all,
+                at: now,
+                span_bytes: spans.fold(0, u64::saturating_add),
+            };
+        }
+    }
+
+    fn used_less(&mut self, spot: Spot) {
+        let space = self.space(spot.space);
+        if let Some(used) = space.used.get_mut(&spot.address) {
+            used.1 -= 1;
+            if used.1 == 0 {
+                space.used.remove(&spot.address);
+            }
+        }
     }
 
     /// Event `now` begins: what was before is sampled, where that is due.

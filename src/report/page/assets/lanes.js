@@ -1,7 +1,7 @@
 // The lanes: one a thread, one for the server, time to the right. From afar how many events there
 // are, nearer by each event a mark, nearest what it says.
 
-const LEFT = 76;
+const LEFT = 112;
 const AXIS = 26;
 // More events in view than this are drawn from their counts.
 const COUNTED = 300000;
@@ -121,7 +121,10 @@ class Lanes {
       context.moveTo(Math.round(x(at)) + 0.5, AXIS - 5);
       context.lineTo(Math.round(x(at)) + 0.5, AXIS);
       context.stroke();
-      if (x(at) > LEFT + 14) context.fillText(grouped(number), x(at), 11);
+      const deciding = this.view.picture.json.deciding ?? -1000;
+      const beside = x(at) - x(deciding);
+      const free = deciding < 0 || beside < -20 || beside > 190;
+      if (x(at) > LEFT + 14 && free) context.fillText(grouped(number), x(at), 11);
     }
     context.textAlign = 'left';
     context.fillText(stepWord(picture), 6, 11);
@@ -171,10 +174,10 @@ class Lanes {
   drawArrows({ context, c, x, y, lane, first, last, pixel }) {
     const { picture } = this.view;
     if (pixel < 2) return;
-    const classes = WORDS.words.map((word) => word.class);
+    const takes = WORDS.words.findIndex((word) => word.word === 'takes');
     context.lineWidth = 1.2;
     for (let row = first; row < Math.min(last + 200, picture.rows); row += 1) {
-      if (classes[picture.word[row]] !== 'receive' || picture.arg[row] === 0) continue;
+      if (picture.word[row] !== takes || picture.arg[row] === 0) continue;
       const index = indexOfRow(picture, row);
       const from = rowOfIndex(picture, index - picture.arg[row]);
       if (from < 0) continue;

@@ -208,6 +208,7 @@ class Part {
     if (this.listed === `${first}:${view.index}`) return;
     this.listed = `${first}:${view.index}`;
     body.replaceChildren();
+    let picked = null;
     for (let row = first; row < last; row += 1) {
       const index = indexOfRow(picture, row);
       const wrong = this.divergences.filter((one) => one.index === index)
@@ -223,6 +224,11 @@ class Part {
       if (index === picture.json.deciding) shown.className += ' deciding';
       shown.addEventListener('click', () => this.go(index));
       body.append(shown);
+      if (index === view.index) picked = shown;
+    }
+    if (picked) {
+      const list = body.closest('.steps');
+      list.scrollTop = picked.offsetTop - list.clientHeight / 2;
     }
   }
 

@@ -178,12 +178,12 @@ class Memory {
     }
     if (controls.wrong.checked) {
       const lines = hatched(context, c.paper, 8, 0);
+      const way = hatched(context, c.amber, 9, -1);
       const wrong = picture.differences;
       this.drawAll(place, wrong, {
-        colour: (k) => (wrong.on_its_way[k] ? c.amber : c.wrong),
+        colour: (k) => (wrong.on_its_way[k] ? way : c.wrong),
         band: 0,
         over: (k) => (wrong.on_its_way[k] ? null : lines),
-        alpha: (k) => (wrong.on_its_way[k] ? 0.45 : 0.9),
       });
     }
     if (view.index >= 0) {
@@ -208,7 +208,7 @@ class Memory {
   }
 
   // Rectangles that are thinner than a pixel are drawn once a pixel.
-  drawAll({ context, c, x, scale, width }, all, { colour, band, over, edge, alpha }) {
+  drawAll({ context, c, x, scale, width }, all, { colour, band, over, edge }) {
     const { view } = this;
     const seen = new Map();
     for (let k = 0; k < all.count; k += 1) {
@@ -227,7 +227,7 @@ class Memory {
       }
       const faded = view.spot
         && (view.spot.space !== all.space[k] || view.spot.address !== all.address[k]);
-      context.globalAlpha = (faded ? 0.15 : 1) * (alpha ? alpha(k) : 1);
+      context.globalAlpha = faded ? 0.15 : 1;
       context.fillStyle = colour(k);
       const above = top + (bottom - top) * band;
       context.fillRect(left, above, Math.max(right - left, 1), Math.max(bottom - above - 0.5, 1));
@@ -272,11 +272,21 @@ class Totals {
       for (let curve = 0; curve < curves; curve += 1) {
         if (all || curve === this.memory.space) span += Number(values[base + 4 + 3 * curve]);
       }
-      read.live.push(json.memory.has_truth ? live : null);
-      read.shown.push(json.memory.has_server ? shown : null);
+      read.live.push(live);
+      read.shown.push(shown);
       read.fragmented.push(span > 0 ? 100 * (1 - live / span) : null);
     }
-    return [xs, read.live, read.shown, read.fragmented];
+    const { has_truth: truth, has_server: server } = json.memory;
+    return [xs, ...(truth ? [read.live] : []), ...(server ? [read.shown] : []),
+      ...(truth ? [read.fragmented] : [])];
+  }
+
+  // What an event is called on the axes of lanes, too.
+  positionAt(index) {
+    if (index === null || index === undefined) return '';
+    const { picture } = this.view;
+    const row = rowOfIndex(picture, Math.max(0, Math.min(Math.round(index), picture.count - 1)));
+    return grouped(row >= 0 ? stepOfRow(picture, row) : Math.round(index) + 1);
   }
 
   get all() {
@@ -298,27 +308,31 @@ class Totals {
       cursor: { drag: { x: false, y: false } },
       scales: { x: { time: false, auto: false, range: () => [view.from, view.to] }, pct: {} },
       axes: [
-        { ...axis, size: 30, values: (_, splits) => splits.map((one) => grouped(Math.round(one))) },
-        { ...axis, size: LEFT, values: (_, splits) => splits.map(bytesShort) },
         {
+          ...axis, size: 30, incrs: steps(), space: 90,
+          values: (_, splits) => splits.map((one) => this.positionAt(one)),
+        },
+        { ...axis, size: LEFT, values: (_, splits) => splits.map(bytesShort) },
+        ...(truth ? [{
           ...axis, side: 1, scale: 'pct', size: 46, grid: { show: false },
           values: (_, splits) => splits.map((one) => `${Math.round(one)} %`),
-        },
+        }] : []),
       ],
       series: [
-        { label: view.picture.json.position },
-        {
-          label: 'live', stroke: c.live, width: 2, show: truth, paths: uPlot.paths.stepped(),
+        { label: stepWord(view.picture), value: (_, one) => this.positionAt(one) },
+        ...(truth ? [{
+          label: 'live', stroke: c.live, width: 2, paths: uPlot.paths.stepped({ align: 1 }),
+          points: { show: false }, value: (_, one) => bytesShort(one),
+        }] : []),
+        ...(server ? [{
+          label: 'the server shows', stroke: c.shown, width: 1.5, dash: [5, 4],
+          paths: uPlot.paths.stepped({ align: 1 }), points: { show: false },
           value: (_, one) => bytesShort(one),
-        },
-        {
-          label: 'the server shows', stroke: c.shown, width: 1.5, dash: [5, 4], show: server,
-          paths: uPlot.paths.stepped(), value: (_, one) => bytesShort(one),
-        },
-        {
-          label: 'fragmented', scale: 'pct', stroke: c.soft, width: 1, dash: [1, 3], show: truth,
-          value: (_, one) => (one === null ? '' : `${one.toFixed(0)} %`),
-        },
+        }] : []),
+        ...(truth ? [{
+          label: 'fragmented', scale: 'pct', stroke: c.soft, width: 1, dash: [1, 3],
+          points: { show: false }, value: (_, one) => `${(one ?? 0).toFixed(0)} %`,
+        }] : []),
       ],
     }, this.series(), this.element);
   }
@@ -330,6 +344,13 @@ class Totals {
     }
     this.plot.setScale('x', { min: this.view.from, max: this.view.to });
   }
+}
+
+// Whole steps between the marks of an axis.
+function steps() {
+  const out = [];
+  for (let power = 1; power < 1e10; power *= 10) out.push(power, 2 * power, 5 * power);
+  return out;
 }
 
 function bytesShort(bytes) {
