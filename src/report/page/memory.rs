@@ -15,6 +15,8 @@ use smallvec::SmallVec;
 
 use super::columns::Column;
 use super::totals::{PackedTotals, Peak, TotalsOverTime};
+use crate::device::Memory;
+use crate::device::memory::{Geometries, MemoryGeometry};
 use crate::tracking::entry::Class;
 
 /// The most rectangles of each sort.
@@ -93,6 +95,9 @@ type EntryPlace = (Spot, Class);
 #[derive(Debug, Default)]
 pub(crate) struct MemoryPictures {
     spaces: Vec<String>,
+    /// The shape of each space's memory, where it is known: a buffer is spread over its banks.
+    shapes: Vec<Option<MemoryGeometry>>,
+    geometries: Option<Geometries>,
     space_ids: FxHashMap<(u32, i32, u8), u16>,
     /// Whether there is a truth to compare with, and whether there is a server.
     both: bool,
@@ -148,6 +153,7 @@ struct PackedRectangles {
     space: Column,
     address: Column,
     size: Column,
+    reach: Column,
     from: Column,
     to: Column,
     lane: Column,
@@ -161,6 +167,7 @@ struct PackedDifferences {
     space: Column,
     address: Column,
     size: Column,
+    reach: Column,
     from: Column,
     to: Column,
     life: Column,
@@ -204,8 +211,27 @@ impl MemoryPictures {
         }
         let space = self.spaces.len() as u16;
         self.spaces.push(name());
+        let memory = Memory::from_buffer_type(buffer_type);
+        let shape = (self.geometries)
+            .zip(memory)
+            .map(|(all, memory)| all[memory as usize]);
+        self.shapes.push(shape);
         self.space_ids.insert(id, space);
         space
+    }
+
+    /// Of a run on devices of this shape.
+    pub(crate) fn of_run(geometries: Geometries) -> MemoryPictures {
+        MemoryPictures {
+            geometries: Some(geometries),
+            ..MemoryPictures::new(true)
+        }
+    }
+
+    /// How many addresses a buffer takes: in each bank, where it is spread over several.
+    fn reach(&self, spot: Spot, size_bytes: u64) -> u64 {
+        let shape = self.shapes.get(usize::from(spot.space)).copied().flatten();
+        shape.map_or(size_bytes, |shape| shape.share_bytes(size_bytes))
     }
 
     /// A buffer got an address.
@@ -230,7 +256,8 @@ impl MemoryPictures {
                 of: stack,
             },
         );
-        self.totals.begin_life(spot, size_bytes);
+        let reach = self.reach(spot, size_bytes);
+        self.totals.begin_life(spot, size_bytes, reach);
         if let Some((earlier, _)) = self.spots.get(&spot).and_then(|state| state.live) {
             self.end(now, earlier);
         }
@@ -255,7 +282,8 @@ impl MemoryPictures {
         let Some(rectangle) = self.open_lives.remove(&life) else {
             return;
         };
-        self.totals.end_life(rectangle.spot, rectangle.size_bytes);
+        let reach = self.reach(rectangle.spot, rectangle.size_bytes);
+        (self.totals).end_life(rectangle.spot, rectangle.size_bytes, reach);
         self.lives.keep(
             Rectangle {
                 to: now,
@@ -311,7 +339,8 @@ impl MemoryPictures {
                 of: life,
             },
         );
-        self.totals.begin_entry(spot, size_bytes);
+        let reach = self.reach(spot, size_bytes);
+        self.totals.begin_entry(spot, size_bytes, reach);
         let state = self.spots.entry(spot).or_default();
         state.shown.push((life, size_bytes));
         self.compare(now, spot);
@@ -320,7 +349,8 @@ impl MemoryPictures {
     /// The server has it no more; whose it was.
     pub(crate) fn hide(&mut self, now: u32, spot: Spot, class: Class) -> Option<LifeNumber> {
         let rectangle = self.open_entries.remove(&(spot, class))?;
-        self.totals.end_entry(spot, rectangle.size_bytes);
+        let reach = self.reach(spot, rectangle.size_bytes);
+        self.totals.end_entry(spot, rectangle.size_bytes, reach);
         let entry = Rectangle {
             to: now,
             ..rectangle
@@ -443,8 +473,10 @@ impl MemoryPictures {
         differences.sort_unstable_by_key(|d| (d.from, d.spot, d.kind as u8));
         let taken = MemoryPictures {
             taken: self.taken,
+            shapes: self.shapes,
             ..MemoryPictures::default()
         };
+        let reach = |spot: Spot, size: u64| taken.reach(spot, size);
         let ways: Vec<u8> = differences
             .iter()
             .map(|difference| u8::from(taken.was_on_its_way(difference)))
@@ -455,9 +487,9 @@ impl MemoryPictures {
             has_server,
             wrong: ways.iter().filter(|way| **way == 0).count() as u64,
             left_out: self.lives.dropped + self.entries.dropped + self.dropped_differences,
-            lives: pack_rectangles(&lives),
-            entries: pack_rectangles(&entries),
-            differences: pack_differences(&differences, &ways),
+            lives: pack_rectangles(&lives, reach),
+            entries: pack_rectangles(&entries, reach),
+            differences: pack_differences(&differences, &ways, reach),
             totals: self.totals.pack(end),
         }
     }
@@ -504,12 +536,16 @@ impl Kept {
     }
 }
 
-fn pack_rectangles(all: &[Rectangle]) -> PackedRectangles {
+fn pack_rectangles(all: &[Rectangle], reach: impl Fn(Spot, u64) -> u64) -> PackedRectangles {
+    let reaches: Vec<u64> = (all.iter())
+        .map(|one| reach(one.spot, one.size_bytes))
+        .collect();
     PackedRectangles {
         number: Column::deltas(all.iter().map(|one| u64::from(one.number))),
         space: Column::shorts(&all.iter().map(|one| one.spot.space).collect::<Vec<_>>()),
         address: Column::longs(&all.iter().map(|one| one.spot.address).collect::<Vec<_>>()),
         size: Column::longs(&all.iter().map(|one| one.size_bytes).collect::<Vec<_>>()),
+        reach: Column::longs(&reaches),
         from: Column::deltas(all.iter().map(|one| u64::from(one.from))),
         to: Column::deltas(all.iter().map(|one| u64::from(one.to))),
         lane: Column::shorts(&all.iter().map(|one| one.lane).collect::<Vec<_>>()),
@@ -517,7 +553,14 @@ fn pack_rectangles(all: &[Rectangle]) -> PackedRectangles {
     }
 }
 
-fn pack_differences(all: &[Difference], ways: &[u8]) -> PackedDifferences {
+fn pack_differences(
+    all: &[Difference],
+    ways: &[u8],
+    reach: impl Fn(Spot, u64) -> u64,
+) -> PackedDifferences {
+    let reaches: Vec<u64> = (all.iter())
+        .map(|one| reach(one.spot, one.size_bytes))
+        .collect();
     let kinds: Vec<u8> = all.iter().map(|one| one.kind as u8).collect();
     PackedDifferences {
         kind: Column::bytes(&kinds),
@@ -525,6 +568,7 @@ fn pack_differences(all: &[Difference], ways: &[u8]) -> PackedDifferences {
         space: Column::shorts(&all.iter().map(|one| one.spot.space).collect::<Vec<_>>()),
         address: Column::longs(&all.iter().map(|one| one.spot.address).collect::<Vec<_>>()),
         size: Column::longs(&all.iter().map(|one| one.size_bytes).collect::<Vec<_>>()),
+        reach: Column::longs(&reaches),
         from: Column::deltas(all.iter().map(|one| u64::from(one.from))),
         to: Column::deltas(all.iter().map(|one| u64::from(one.to))),
         life: Column::words(&all.iter().map(|one| one.life).collect::<Vec<_>>()),

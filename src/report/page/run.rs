@@ -104,7 +104,7 @@ impl<'a> RunWalk<'a> {
             registry: scenario.registry(),
             held: FxHashMap::default(),
             events: EventTable::new(Some(events)),
-            memory: MemoryPictures::new(true),
+            memory: MemoryPictures::of_run(scenario.profile.geometries()),
             preemptions,
             deciding,
             sent_on: None,

@@ -248,7 +248,8 @@ fn peaks(picture: &Picture) -> Markup {
         table {
             thead { tr {
                 th { "memory" } th class="number" { "peak, bytes" } th { "at" }
-                th class="number" { "spread over, bytes" } th class="number" { "fragmented" }
+                th class="number" { "addresses in use" } th class="number" { "from first to last" }
+                th class="number" { "fragmented" }
             } }
             tbody {
                 @for (space, peak) in memory.peaks() {
@@ -260,6 +261,7 @@ fn peaks(picture: &Picture) -> Markup {
                                 "here"
                             }
                         }
+                        td class="number" { (grouped(peak.used_bytes)) }
                         td class="number" { (grouped(peak.span_bytes)) }
                         td class="number" { (peak.fragmented()) }
                     }
@@ -292,7 +294,7 @@ fn leak_table(leaks: &LeaksShown) -> Markup {
                 label { "filter " input type="search" data-filter="leaks"; }
                 span class="soft" data-count="leaks" {}
             }
-            div class="scroll" {
+            div class="scroll long" {
                 table class="wide" data-is="leaks" {
                     thead { tr {
                         th class="number" { "bytes" } th class="number" { "buffers" } th { "where" }
@@ -350,7 +352,7 @@ fn divergences(part: &PagePart) -> Markup {
                 label { "filter " input type="search" data-filter="divergences"; }
                 span class="soft" data-count="divergences" { (grouped(listed)) " shown" }
             }
-            div class="scroll" {
+            div class="scroll long" {
                 table class="wide" data-is="divergences" {
                     thead { tr {
                         th { "at" } th { "kind" } th { "memory" } th { "address" } th { "thread" }

@@ -34,18 +34,19 @@ pub(crate) struct TotalsOverTime {
 pub(crate) struct Peak {
     pub(crate) bytes: u64,
     pub(crate) at: u32,
-    /// From the lowest to the highest byte in use then, over all spaces.
+    /// Addresses in use then: where a memory has banks, in each of them.
+    pub(crate) used_bytes: u64,
+    /// From the lowest to the highest of them, over all spaces.
     pub(crate) span_bytes: u64,
 }
 
 impl Peak {
     /// The part of the stretch in use that was not used, in percent.
     pub(crate) fn fragmented(&self) -> String {
-        if self.span_bytes <= self.bytes {
-            return "0 %".to_owned();
-        }
-        let used = self.bytes as f64 / self.span_bytes as f64;
-        format!("{:.0} %", 100.0 * (1.0 - used))
+        format!(
+            "{:.0} %",
+            per_mille(self.used_bytes, self.span_bytes) as f64 / 10.0
+        )
     }
 }
 
@@ -54,12 +55,14 @@ struct SpaceTotals {
     live: u64,
     shown: u64,
     peak: Peak,
+    /// Addresses in use.
+    used_bytes: u64,
     /// Of what is live: where it ends, and how many buffers begin there.
     used: BTreeMap<u64, (u64, u32)>,
 }
 
-/// The packed totals: by sample the sums of all spaces, then of each space with a curve what is
-/// live, shown and spanned.
+/// The packed totals: by sample what is live and shown and how much of the stretch is not in use, in
+/// per mille; of all spaces, then of each with a curve.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct PackedTotals {
     width: u64,
@@ -76,49 +79,50 @@ impl TotalsOverTime {
         self.follows_entries = true;
     }
 
-    pub(super) fn begin_life(&mut self, spot: Spot, size_bytes: u64) {
+    pub(super) fn begin_life(&mut self, spot: Spot, size_bytes: u64, reach: u64) {
         self.live = self.live.saturating_add(size_bytes);
         let space = self.space(spot.space);
         space.live = space.live.saturating_add(size_bytes);
         if !self.follows_entries {
-            self.used_more(spot, size_bytes, self.live);
+            self.used_more(spot, reach, self.live);
         }
     }
 
-    pub(super) fn end_life(&mut self, spot: Spot, size_bytes: u64) {
+    pub(super) fn end_life(&mut self, spot: Spot, size_bytes: u64, reach: u64) {
         self.live = self.live.saturating_sub(size_bytes);
         let space = self.space(spot.space);
         space.live = space.live.saturating_sub(size_bytes);
         if !self.follows_entries {
-            self.used_less(spot);
+            self.used_less(spot, reach);
         }
     }
 
-    pub(super) fn begin_entry(&mut self, spot: Spot, size_bytes: u64) {
+    pub(super) fn begin_entry(&mut self, spot: Spot, size_bytes: u64, reach: u64) {
         self.shown = self.shown.saturating_add(size_bytes);
         let space = self.space(spot.space);
         space.shown = space.shown.saturating_add(size_bytes);
         if self.follows_entries {
-            self.used_more(spot, size_bytes, self.shown);
+            self.used_more(spot, reach, self.shown);
         }
     }
 
-    pub(super) fn end_entry(&mut self, spot: Spot, size_bytes: u64) {
+    pub(super) fn end_entry(&mut self, spot: Spot, size_bytes: u64, reach: u64) {
         self.shown = self.shown.saturating_sub(size_bytes);
         let space = self.space(spot.space);
         space.shown = space.shown.saturating_sub(size_bytes);
         if self.follows_entries {
-            self.used_less(spot);
+            self.used_less(spot, reach);
         }
     }
 
     /// A buffer more is in use; `all` are the bytes of all spaces.
-    fn used_more(&mut self, spot: Spot, size_bytes: u64, all: u64) {
+    fn used_more(&mut self, spot: Spot, reach: u64, all: u64) {
         let (now, follows_entries) = (self.now, self.follows_entries);
         let space = self.space(spot.space);
         let used = space.used.entry(spot.address).or_insert((0, 0));
-        used.0 = used.0.max(spot.address.saturating_add(size_bytes));
+        used.0 = used.0.max(spot.address.saturating_add(reach));
         used.1 += 1;
+        space.used_bytes = space.used_bytes.saturating_add(reach);
         let bytes = if follows_entries {
             space.shown
         } else {
@@ -128,21 +132,24 @@ impl TotalsOverTime {
             space.peak = Peak {
                 bytes,
                 at: now,
+                used_bytes: space.used_bytes,
                 span_bytes: space.span(),
             };
         }
         if all > self.peak.bytes {
-            let spans = self.spaces.iter().map(SpaceTotals::span);
+            let (used_bytes, span_bytes) = self.stretch();
             self.peak = Peak {
                 bytes: all,
                 at: now,
-                span_bytes: spans.fold(0, u64::saturating_add),
+                used_bytes,
+                span_bytes,
             };
         }
     }
 
-    fn used_less(&mut self, spot: Spot) {
+    fn used_less(&mut self, spot: Spot, reach: u64) {
         let space = self.space(spot.space);
+        space.used_bytes = space.used_bytes.saturating_sub(reach);
         if let Some(used) = space.used.get_mut(&spot.address) {
             used.1 -= 1;
             if used.1 == 0 {
@@ -161,9 +168,11 @@ impl TotalsOverTime {
     }
 
     fn sample(&mut self) {
-        let mut sample = vec![self.live, self.shown];
+        let (used, span) = self.stretch();
+        let mut sample = vec![self.live, self.shown, per_mille(used, span)];
         for space in self.spaces.iter().take(MOST_CURVES) {
-            sample.extend([space.live, space.shown, space.span()]);
+            let fragmented = per_mille(space.used_bytes, space.span());
+            sample.extend([space.live, space.shown, fragmented]);
         }
         self.samples.push(sample);
         if self.samples.len() > MOST_SAMPLES {
@@ -175,6 +184,17 @@ impl TotalsOverTime {
             });
         }
         self.next_at = (self.samples.len() as u64) << self.shift;
+    }
+
+    /// Addresses in use, and the stretches that they lie in, over all spaces.
+    fn stretch(&self) -> (u64, u64) {
+        let add = |(used, span): (u64, u64), space: &SpaceTotals| {
+            (
+                used.saturating_add(space.used_bytes),
+                span.saturating_add(space.span()),
+            )
+        };
+        self.spaces.iter().fold((0, 0), add)
     }
 
     fn space(&mut self, space: u16) -> &mut SpaceTotals {
@@ -190,7 +210,7 @@ impl TotalsOverTime {
         self.tick(end);
         self.sample();
         let curves = self.spaces.len().min(MOST_CURVES);
-        let width = 2 + 3 * curves;
+        let width = 3 + 3 * curves;
         let mut values = Vec::with_capacity(self.samples.len() * width);
         for sample in &self.samples {
             values.extend(sample);
@@ -217,6 +237,14 @@ impl SpaceTotals {
     }
 }
 
+/// The part of a stretch that is not in use.
+fn per_mille(used: u64, span: u64) -> u64 {
+    match span {
+        0 => 0,
+        _ => 1000 - (u128::from(used.min(span)) * 1000 / u128::from(span)) as u64,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,17 +256,19 @@ mod tests {
         for now in 0..100_000u32 {
             totals.tick(now);
             if now == 77_777 {
-                totals.begin_life(spot(0), 100);
-                totals.begin_life(spot(300), 100);
-                totals.end_life(spot(300), 100);
+                totals.begin_life(spot(0), 100, 100);
+                totals.begin_life(spot(300), 100, 100);
+                totals.end_life(spot(300), 100, 100);
             }
         }
         assert!(totals.samples.len() <= MOST_SAMPLES + 1);
         let peak = Peak {
             bytes: 200,
             at: 77_777,
+            used_bytes: 200,
             span_bytes: 400,
         };
         assert_eq!((totals.peak, totals.spaces[0].peak), (peak, peak));
+        assert_eq!(peak.fragmented(), "50 %");
     }
 }

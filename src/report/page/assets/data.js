@@ -68,22 +68,24 @@ function numbersOf(longs) {
 }
 
 async function rectangles(packed) {
-  const names = ['number', 'space', 'address', 'size', 'from', 'to', 'lane', 'of'];
+  const names = ['number', 'space', 'address', 'size', 'reach', 'from', 'to', 'lane', 'of'];
   const read = await Promise.all(names.map((name) => column(packed[name])));
   const out = Object.fromEntries(names.map((name, k) => [name, read[k]]));
   out.count = out.number.length;
   out.start = numbersOf(out.address);
-  out.bytes = numbersOf(out.size);
+  out.bytes = numbersOf(out.reach);
   return out;
 }
 
 async function differences(packed) {
-  const names = ['kind', 'on_its_way', 'space', 'address', 'size', 'from', 'to', 'life'];
+  const names = [
+    'kind', 'on_its_way', 'space', 'address', 'size', 'reach', 'from', 'to', 'life',
+  ];
   const read = await Promise.all(names.map((name) => column(packed[name])));
   const out = Object.fromEntries(names.map((name, k) => [name, read[k]]));
   out.count = out.kind.length;
   out.start = numbersOf(out.address);
-  out.bytes = numbersOf(out.size);
+  out.bytes = numbersOf(out.reach);
   return out;
 }
 

@@ -124,7 +124,8 @@ class Memory {
   }
 
   says(all, k) {
-    const size = `${hex(all.address[k])}, ${grouped(all.size[k])} B`;
+    const banked = all.reach[k] < all.size[k] ? ` (${grouped(all.reach[k])} in each bank)` : '';
+    const size = `${hex(all.address[k])}, ${grouped(all.size[k])} B${banked}`;
     const number = all === this.view.picture.lives ? owner(this.view.picture, all.number[k]) : '';
     return `${size}, ${this.when(all, k)}${number ? `, ${number}` : ''}`;
   }
@@ -258,23 +259,19 @@ class Totals {
   series() {
     const { totals, json } = this.view.picture;
     const { values, samples, width, curves } = totals;
-    const stride = 2 + 3 * curves;
+    const stride = 3 + 3 * curves;
     const all = this.all;
-    const at = 2 + 3 * this.memory.space;
+    const at = all ? 0 : 3 + 3 * this.memory.space;
     const xs = new Float64Array(samples);
     const read = { live: [], shown: [], fragmented: [] };
     for (let k = 0; k < samples; k += 1) {
       xs[k] = Math.min(k * width, this.view.picture.count);
-      const base = k * stride;
-      const live = Number(values[base + (all ? 0 : at)]);
-      const shown = Number(values[base + (all ? 1 : at + 1)]);
-      let span = 0;
-      for (let curve = 0; curve < curves; curve += 1) {
-        if (all || curve === this.memory.space) span += Number(values[base + 4 + 3 * curve]);
-      }
+      const base = k * stride + at;
+      const live = Number(values[base]);
+      const shown = Number(values[base + 1]);
       read.live.push(live);
       read.shown.push(shown);
-      read.fragmented.push(span > 0 ? 100 * (1 - live / span) : null);
+      read.fragmented.push(Number(values[base + 2]) / 10);
     }
     const { has_truth: truth, has_server: server } = json.memory;
     return [xs, ...(truth ? [read.live] : []), ...(server ? [read.shown] : []),
@@ -306,7 +303,7 @@ class Totals {
       height: 170,
       padding: [8, 8, 0, 0],
       cursor: { drag: { x: false, y: false } },
-      scales: { x: { time: false, auto: false, range: () => [view.from, view.to] }, pct: {} },
+      scales: { x: { time: false, auto: false, range: () => [view.from, view.to] }, pct: { range: [0, 100] } },
       axes: [
         {
           ...axis, size: 30, incrs: steps(), space: 90,
