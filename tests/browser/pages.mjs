@@ -37,7 +37,8 @@ async function open(name, { width = 1280, scheme = 'light', grant = [] } = {}) {
     tab,
     async close() {
       assert.deepEqual(said, [], `${name}: the console`);
-      assert.deepEqual(asked, [address], `${name}: what was asked for`);
+      const others = asked.filter((url) => url !== address);
+      assert.deepEqual(others, [], `${name}: what was asked for`);
       await context.close();
     },
   };
@@ -241,32 +242,41 @@ test('a program that failed under run is shown with its source lines', async () 
   await close();
 });
 
+// Seconds of processor time of the page's own thread: other work on the machine is not in it.
+async function busySeconds(session) {
+  const { metrics } = await session.send('Performance.getMetrics');
+  return metrics.find(({ name }) => name === 'TaskDuration').value;
+}
+
 test('a million events open in two seconds and zoom at thirty frames a second', async (t) => {
   const bytes = statSync(`${pages}/million.html`).size;
   const { tab, close } = await open('million');
-  const opened = Number(await tab.evaluate(() => document.documentElement.dataset.opened));
-  await shown(tab, 'lanes').focus();
-  const frames = await tab.evaluate(async () => {
+  const session = await tab.context().newCDPSession(tab);
+  await session.send('Performance.enable', { timeDomain: 'threadTicks' });
+  await tab.reload();
+  await tab.waitForFunction(() => document.documentElement.dataset.opened);
+  const opened = await busySeconds(session);
+  const wall = Number(await tab.evaluate(() => document.documentElement.dataset.opened));
+  const count = 120;
+  const rate = await tab.evaluate(async (frames) => {
     const lanes = document.querySelector('[data-is="lanes"]');
     const next = () => new Promise((done) => { requestAnimationFrame(done); });
     const press = (key) => lanes.dispatchEvent(new KeyboardEvent('keydown', { key }));
+    lanes.focus();
     await next();
     const began = performance.now();
-    const count = 60;
-    let longest = 0;
-    for (let k = 0; k < count; k += 1) {
-      const before = performance.now();
-      press(k % 24 < 14 ? '+' : '-');
+    for (let k = 0; k < frames; k += 1) {
+      press(k % 28 < 14 ? '+' : '-');
       await next();
-      longest = Math.max(longest, performance.now() - before);
     }
-    return { rate: (count * 1000) / (performance.now() - began), longest };
-  });
-  t.diagnostic(`${bytes} bytes, opened in ${opened} ms, ${frames.rate.toFixed(0)} frames/s`);
+    return (frames * 1000) / (performance.now() - began);
+  }, count);
+  const each = ((await busySeconds(session)) - opened) / count;
+  t.diagnostic(`${bytes} bytes; opened in ${opened.toFixed(2)} s of processor time, ${wall} ms`);
+  t.diagnostic(`a frame takes ${(1000 * each).toFixed(1)} ms; ${rate.toFixed(0)} frames/s`);
   assert.ok(bytes <= 8 << 20, `${bytes} bytes`);
-  // The gate's machine may be busy: what is measured when quiet stands in docs/report.md.
-  assert.ok(opened <= 6000, `opened in ${opened} ms`);
-  assert.ok(frames.rate >= 15, `${frames.rate} frames/s`);
+  assert.ok(opened <= 2, `opening takes ${opened} s`);
+  assert.ok(each <= 1 / 30, `a frame takes ${each} s`);
   await close();
 });
 

@@ -1,5 +1,5 @@
-//! Reproducers of `run` as parts of a page: the program itself is run again, and each of its actions
-//! shown with its source line.
+//! Reproducers of `run` as parts of a page: the program itself is run again, and each of its
+//! actions shown with its source line.
 
 use std::path::Path;
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{json_file, name_of, reproducers, traces, word};
 use crate::cli::outcome::Context;
-use crate::numbers::grouped;
+use crate::numbers::{grouped, plural};
 use crate::report::page::picture::{
     CampaignShown, CanaryRow, CauseRow, MatrixCell, MatrixRow, MatrixShown, NightRow, PagePart,
 };
@@ -122,11 +122,15 @@ pub(super) fn matrix(
     for cell in cells {
         let text = |key: &str| cell[key].as_str().unwrap_or("?").to_owned();
         let name = format!(
-            "{} · {} {} · {} server",
+            "{} · {} {} · {} server{}",
             text("discipline"),
             text("order"),
             text("publish"),
-            text("semantics")
+            text("semantics"),
+            match cell["what_if"].as_bool() {
+                Some(true) => " (what if)",
+                _ => "",
+            }
         );
         let workload = text("workload");
         let column = match columns.iter().position(|column| *column == workload) {
@@ -180,7 +184,7 @@ pub(super) fn matrix(
                 })
                 .collect(),
             columns,
-            answers: strings(&value["answer"]),
+            answers: answers(&value),
         }),
         ..PagePart::default()
     };
@@ -202,13 +206,33 @@ fn cell_words(cell: &Value) -> String {
     words
 }
 
-/// The texts in a value, one level deep.
-fn strings(value: &Value) -> Vec<String> {
-    match value {
-        Value::String(text) => vec![text.clone()],
-        Value::Array(list) => list.iter().flat_map(strings).collect(),
-        _ => Vec::new(),
-    }
+/// What becomes of each discipline, in sentences, and what else is said of all.
+fn answers(value: &Value) -> Vec<String> {
+    let standing = |one: &Value| {
+        let name = one["discipline"].as_str().unwrap_or("?");
+        let number = |key: &str| grouped(one[key].as_u64().unwrap_or(0));
+        if one["works"].as_bool() == Some(true) {
+            return format!(
+                "{name} works in every cell that was judged ({}).",
+                number("cells")
+            );
+        }
+        let diverging = (one["diverging"].as_array().into_iter().flatten())
+            .filter_map(Value::as_str)
+            .collect::<Vec<_>>();
+        format!(
+            "{name} does not work: {} of {} cells diverge, {} are not decided{}{}.",
+            number("diverged"),
+            number("cells"),
+            number("undecided"),
+            if diverging.is_empty() { "" } else { ": " },
+            diverging.join(", "),
+        )
+    };
+    let standings = value["answer"].as_array().into_iter().flatten();
+    let notes = value["notes"].as_array().into_iter().flatten();
+    let notes = notes.filter_map(Value::as_str).map(str::to_owned);
+    standings.map(standing).chain(notes).collect()
 }
 
 /// The parts of a campaign's folder.
@@ -259,7 +283,10 @@ pub(super) fn campaign(
     let verdict = text(&value, "verdict");
     let blind = value["blind"].as_bool().unwrap_or(false);
     let sentence = match (verdict.as_str(), blind) {
-        ("diverged", _) => format!("{} new causes were found.", number(&value, "new_causes")),
+        ("diverged", _) => format!(
+            "{} found.",
+            plural(number(&value, "new_causes"), "new cause")
+        ),
         (_, true) => "A planted defect was not found again: silence says nothing.".to_owned(),
         ("clean", _) => "Nothing new was found, and every planted defect was.".to_owned(),
         _ => match value["inconclusive"].as_str() {

@@ -28,7 +28,6 @@ use crate::report::page::picture::{
 };
 use crate::report::page::records::{self, RecordWalk};
 use crate::report::page::run::{RunWalk, WalkedRun};
-use crate::report::page::text::shell_word;
 use crate::trace::file::{Header, ImportFormat, ImportHeader, RunHeader, TraceFile};
 use crate::trace::merge::{Merge, MergeEnd};
 use crate::trace::text::TextReader;
@@ -42,39 +41,54 @@ const EXHIBITS: usize = 8;
 /// The part of the trace at `path`, which came from `source`.
 pub(super) fn part(path: &Path, source: &Path, context: &Context) -> Result<PagePart, String> {
     let trace = opened::open(path).map_err(|error| foreign::no_trace(path, &error))?;
-    let at = |error: &dyn std::fmt::Display| format!("{}: {error}", source.display());
-    let mut part = match trace.header() {
-        Header::Run(header) => run(&trace, header).map_err(|error| at(&error))?,
-        Header::Import(header) if header.format == ImportFormat::ServerLog => {
-            let findings = log_findings(&trace).map_err(|error| at(&error))?;
-            let mut part = messages(&trace, "line", findings)?;
-            part.what = format!("{}, {}", header.format.a_noun(), header.source);
-            part
-        }
-        Header::Import(header) => allocations(&trace, header).map_err(|error| at(&error))?,
-        Header::Capture(header) => {
-            let mut check = ObservationCheck::default();
-            capture::messages(&trace, header, &mut |seen| check.observe(&seen));
-            messages(&trace, "message", check.finish().listed)?
-        }
-        Header::Journal(_) => {
-            let mut check = ObservationCheck::default();
-            journal::observations(&trace, &mut |seen| check.observe(&seen));
-            messages(&trace, "message", check.finish().listed)?
-        }
-    };
-    part.name = name_of(source);
-    let is_run = matches!(trace.header(), Header::Run(_));
-    if !is_run {
-        checked(&mut part, path, source, context)?;
-    }
-    if trace.events() <= MOST_DIAGNOSED {
-        part.diagnosis = diagnosis(path, context);
-    } else {
+    if trace.events() > MOST_DIAGNOSED {
+        let mut part = pictured(&trace, path, source, context)?;
         part.notes.push(format!(
             "It is too long to be diagnosed here: heisenbed diagnose {}",
             word(source)
         ));
+        return Ok(part);
+    }
+    // Both read the whole trace, and neither waits for the other.
+    std::thread::scope(|scope| {
+        let diagnosed = scope.spawn(|| diagnosis(path, context));
+        let mut part = pictured(&trace, path, source, context)?;
+        part.diagnosis = diagnosed.join().unwrap_or(None);
+        Ok(part)
+    })
+}
+
+/// All of a part but the diagnosis.
+fn pictured(
+    trace: &TraceFile,
+    path: &Path,
+    source: &Path,
+    context: &Context,
+) -> Result<PagePart, String> {
+    let at = |error: &dyn std::fmt::Display| format!("{}: {error}", source.display());
+    let mut part = match trace.header() {
+        Header::Run(header) => run(trace, header, source).map_err(|error| at(&error))?,
+        Header::Import(header) if header.format == ImportFormat::ServerLog => {
+            let findings = log_findings(trace).map_err(|error| at(&error))?;
+            let mut part = messages(trace, "line", findings)?;
+            part.what = format!("{}, {}", header.format.a_noun(), header.source);
+            part
+        }
+        Header::Import(header) => allocations(trace, header).map_err(|error| at(&error))?,
+        Header::Capture(header) => {
+            let mut check = ObservationCheck::default();
+            capture::messages(trace, header, &mut |seen| check.observe(&seen));
+            messages(trace, "message", check.finish().listed)?
+        }
+        Header::Journal(_) => {
+            let mut check = ObservationCheck::default();
+            journal::observations(trace, &mut |seen| check.observe(&seen));
+            messages(trace, "message", check.finish().listed)?
+        }
+    };
+    part.name = name_of(source);
+    if !matches!(trace.header(), Header::Run(_)) {
+        checked(&mut part, path, source, context)?;
     }
     Ok(part)
 }
@@ -131,7 +145,7 @@ fn quiet(context: &Context) -> Context {
 }
 
 /// A run whose truth is known.
-fn run(trace: &TraceFile, header: &RunHeader) -> Result<PagePart, String> {
+fn run(trace: &TraceFile, header: &RunHeader, source: &Path) -> Result<PagePart, String> {
     let scenario = &header.scenario;
     scenario.check().map_err(|error| error.to_string())?;
     let mut merge = Merge::new(trace, header);
@@ -152,7 +166,7 @@ fn run(trace: &TraceFile, header: &RunHeader) -> Result<PagePart, String> {
     if let Some(why) = &walked.contradiction {
         return Err(format!("the trace contradicts itself at {why}"));
     }
-    let file = shell_word(&trace.path().display().to_string());
+    let file = word(source);
     let mut part = of_walk(walked);
     part.what = headline_with(scenario, &format!("{} server", scenario.semantics));
     part.facts.extend([

@@ -21,18 +21,20 @@ pub(super) fn section(campaign: &CampaignShown) -> Markup {
         section {
             h2 { "Canaries" }
             p class="soft" {
-                "Planted defects that must be found again: where one is not, that nothing was found \
-                 says nothing."
+                "Planted defects that must be found again: where one is not, silence says nothing."
             }
             div class="scroll" {
                 table {
-                    thead { tr { th { "canary" } th { "engine" } th { "found" } th class="number" { "tries" } } }
+                    thead { tr {
+                        th { "canary" } th { "engine" } th { "found" } th class="number" { "tries" }
+                    } }
                     tbody {
                         @for canary in &campaign.canaries {
                             tr {
                                 td { (shown(&canary.name)) }
                                 td { (shown(&canary.engine)) }
-                                @if canary.found { td { "✓" } } @else { td class="wrong" { "✗ not found" } }
+                                @if canary.found { td { "✓" } }
+                                @else { td class="wrong" { "✗ not found" } }
                                 td class="number" { (grouped(canary.tries)) }
                             }
                         }
@@ -57,15 +59,16 @@ fn nights(nights: &[NightRow]) -> Markup {
             div class="scroll" {
                 table class="wide" {
                     thead { tr {
-                        th { "night" } th { "schedules" } th class="number" {} th class="number" { "causes" }
-                        th class="number" { "new" } th { "chance of news" } th { "" }
+                        th { "night" } th { "schedules" } th class="number" {}
+                        th class="number" { "causes" } th class="number" { "new" }
+                        th { "chance of news" } th { "" }
                     } }
                     tbody {
                         @for night in nights {
                             tr {
                                 td { (shown(&night.name)) }
                                 td {
-                                    svg class="nightbar" width=(BAR) height="12" aria-hidden="true" {
+                                    svg width=(BAR) height="12" aria-hidden="true" {
                                         rect x="0" y="1" width=(bar(night.schedules)) height="10"
                                             class="f0" {}
                                     }
@@ -106,7 +109,7 @@ fn causes(campaign: &CampaignShown) -> Markup {
                             td { (shown(&cause.deciding)) }
                             td { (shown(&cause.size)) }
                             td class="number" { (grouped(cause.diverged)) }
-                            td { @match &cause.known { Some(known) => { (shown(known)) } None => { "new" } } }
+                            td { (cause.known.as_deref().map_or("new".to_owned(), shown)) }
                             td { @if let Some(part) = cause.opens {
                                 button type="button" data-open=(part) { "open its run" }
                             } }

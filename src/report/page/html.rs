@@ -51,8 +51,8 @@ pub(crate) fn page(parts: &[PagePart]) -> String {
                 }
                 main id="main" {
                     noscript { p class="note" {
-                        "Pictures, filters and jumps need JavaScript, which this page has in it and \
-                         loads from nowhere. The texts are all here without."
+                        "Pictures, filters and jumps need JavaScript, which this page has in it. \
+                         The texts are all here without."
                     } }
                     @for (number, part) in parts.iter().enumerate() {
                         (sections::part(number, part))
@@ -60,8 +60,8 @@ pub(crate) fn page(parts: &[PagePart]) -> String {
                 }
                 footer {
                     p {
-                        "Made by heisenbed " (env!("CARGO_PKG_VERSION")) ". Nothing was loaded or sent. "
-                        "Curves are drawn by uPlot (MIT)."
+                        "Made by heisenbed " (env!("CARGO_PKG_VERSION"))
+                        ". Nothing was loaded or sent. Curves are drawn by uPlot (MIT)."
                     }
                 }
                 script type="application/json" id="words" { (PreEscaped(words())) }

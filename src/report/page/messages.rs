@@ -1,6 +1,7 @@
 //! The pictures of a record of messages: a server's log, a capture, a journal. Its truth is not
 //! known. There is a lane for each process or connection that sent, and the memory is the server's
-//! picture: what it said of a message decides, and where it said nothing, what a server makes of it.
+//! picture: what it said of a message decides, and where it said nothing, what a server makes of
+//! it.
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;

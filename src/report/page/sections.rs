@@ -6,7 +6,8 @@ use maud::{Markup, PreEscaped, html};
 use super::flame;
 use super::html::in_script;
 use super::picture::{
-    CauseShown, DiagnosisShown, DivergenceRow, LeakRow, LeaksShown, MatrixShown, PagePart, Picture,
+    CauseShown, DiagnosisShown, DivergenceRow, LeakRow, LeaksShown, MatrixCell, MatrixShown,
+    PagePart, Picture,
 };
 use super::text::{shown, shown_whole};
 use crate::numbers::{grouped, plural};
@@ -53,14 +54,21 @@ fn data(picture: &Picture) -> String {
 fn head(number: usize, part: &PagePart) -> Markup {
     html! {
         section class="head" {
-            h2 { bdi { (shown(&part.name)) } @if !part.what.is_empty() { ": " (shown(&part.what)) } }
+            h2 {
+                bdi { (shown(&part.name)) }
+                @if !part.what.is_empty() { ": " (shown(&part.what)) }
+            }
             div class="verdict" {
-                span class={ "badge " (tone(&part.verdict)) } { (mark(&part.verdict)) " " (part.verdict) }
+                span class={ "badge " (tone(&part.verdict)) } {
+                    (mark(&part.verdict)) " " (part.verdict)
+                }
                 p { (shown_whole(&part.sentence)) }
             }
             @for note in &part.notes { p class="note" { (shown_whole(note)) } }
             div class="columns" {
-                div {
+                @let told = !part.kinds.is_empty() || part.explanation.is_some()
+                    || part.diagnosis.is_some();
+                div hidden[!told] {
                     @if !part.kinds.is_empty() { (kinds(part)) }
                     @if let Some(told) = &part.explanation {
                         h3 { "What went wrong" }
@@ -160,8 +168,9 @@ fn lanes(picture: &Picture) -> Markup {
             @if picture.left_out > 0 {
                 p class="note" {
                     (grouped(u64::from(count))) " events, of which "
-                    (grouped(picture.left_out)) " were aggregated: they are counted in the lanes, and \
-                     have no details. The beginning, and what is around each divergence, is whole."
+                    (grouped(picture.left_out)) " were aggregated: they are counted in the lanes, \
+                     and have no details. The beginning, and what is around each divergence, is \
+                     whole."
                 }
             }
             div class="controls" {
@@ -174,13 +183,15 @@ fn lanes(picture: &Picture) -> Markup {
             }
             div class="picture" {
                 canvas data-is="lanes" tabindex="0" role="img"
-                    aria-label="Lanes of threads and server over time; the table below has the same" {}
+                    aria-label="Lanes of threads and server over time, as in the table below" {}
             }
             p class="keys" {
-                kbd { "←" } " " kbd { "→" } " an event, " kbd { "↑" } " " kbd { "↓" } " a lane, "
+                kbd { "←" } " " kbd { "→" } " an event, "
+                kbd { "↑" } " " kbd { "↓" } " a lane, "
                 kbd { "+" } " " kbd { "−" } " " kbd { "0" } " zoom, " kbd { "n" } " " kbd { "p" }
-                " divergences, " kbd { "Enter" } " one address only, " kbd { "Esc" } " every address, "
-                kbd { "/" } " filter; drag to move, wheel with the picture focused or Ctrl to zoom. "
+                " divergences, " kbd { "Enter" } " one address only, "
+                kbd { "Esc" } " every address, " kbd { "/" }
+                " filter; drag to move, wheel with the picture focused or Ctrl to zoom. "
                 "A alloc, F free, S send, R the server takes it (an arrow from its send), L lock, "
                 "U unlock, P publish, W waits (hatched); bars below: locks held."
             }
@@ -204,8 +215,8 @@ fn memory(picture: &Picture) -> Markup {
             h2 { "Memory" }
             @if memory.left_out > 0 {
                 p class="note" {
-                    "Of the rectangles the " (grouped(memory.left_out)) " shortest were left out; totals "
-                    "have all of them."
+                    "Of the rectangles the " (grouped(memory.left_out))
+                    " shortest were left out; totals have all of them."
                 }
             }
             div class="controls" {
@@ -245,7 +256,7 @@ fn memory(picture: &Picture) -> Markup {
 fn peaks(picture: &Picture) -> Markup {
     let memory = &picture.memory;
     html! {
-        table {
+        div class="scroll" { table {
             thead { tr {
                 th { "memory" } th class="number" { "peak, bytes" } th { "at" }
                 th class="number" { "addresses in use" } th class="number" { "from first to last" }
@@ -267,7 +278,7 @@ fn peaks(picture: &Picture) -> Markup {
                     }
                 }
             }
-        }
+        } }
         @if memory.wrong > 0 {
             p { (plural(memory.wrong, "difference")) " that no message on its way explains." }
         }
@@ -279,6 +290,7 @@ fn leak_table(leaks: &LeaksShown) -> Markup {
         true => "Leaks",
         false => "Live at the end",
     };
+    let more = leaks.places.len().saturating_sub(MOST_PLACES) as u64;
     let stacks = leaks.places.iter().any(|place| !place.frames.is_empty());
     html! {
         section {
@@ -289,7 +301,7 @@ fn leak_table(leaks: &LeaksShown) -> Markup {
                 @else { "; the record ends before its program does, so they may be in use" }
                 ". Frames begin with the first that is the program's own."
             }
-            @if stacks { (flame::graph(&leaks.places)) }
+            @if stacks { div class="scroll" { (flame::graph(&leaks.places)) } }
             div class="controls" {
                 label { "filter " input type="search" data-filter="leaks"; }
                 span class="soft" data-count="leaks" {}
@@ -305,9 +317,7 @@ fn leak_table(leaks: &LeaksShown) -> Markup {
                     }
                 }
             }
-            @if leaks.places.len() > MOST_PLACES {
-                p class="soft" { "and " (grouped((leaks.places.len() - MOST_PLACES) as u64)) " more" }
-            }
+            @if more > 0 { p class="soft" { "and " (grouped(more)) " more" } }
         }
     }
 }
@@ -330,7 +340,9 @@ fn leak_row(place: &LeakRow) -> Markup {
             }
             td {
                 @if let Some(at) = place.position {
-                    button type="button" class="jump" data-jump={ "position:" (at) } { (grouped(at)) }
+                    button type="button" class="jump" data-jump={ "position:" (at) } {
+                        (grouped(at))
+                    }
                 }
             }
         }
@@ -395,8 +407,8 @@ fn matrix_table(matrix: &MatrixShown) -> Markup {
         section {
             h2 { "Matrix" }
             p class="keys" {
-                "✓ proved: no schedule diverges   ✗ diverges; opens its smallest run   ? not decided   \
-                 · not asked"
+                "✓ proved: no schedule diverges; ✗ diverges: opens its smallest run; ? not \
+                 decided; · not asked"
             }
             div class="controls" {
                 label { "filter " input type="search" data-filter="matrix"; }
@@ -412,16 +424,7 @@ fn matrix_table(matrix: &MatrixShown) -> Markup {
                                     @match cell {
                                         None => { td class="soft" { "·" } }
                                         Some(cell) => {
-                                            td class=(tone(&cell.verdict)) title=(shown(&cell.says)) {
-                                                @match cell.opens {
-                                                    Some(part) => {
-                                                        button type="button" data-open=(part) {
-                                                            (mark(&cell.verdict))
-                                                        }
-                                                    }
-                                                    None => { (mark(&cell.verdict)) }
-                                                }
-                                            }
+                                            (matrix_cell(cell))
                                         }
                                     }
                                 }
@@ -431,6 +434,19 @@ fn matrix_table(matrix: &MatrixShown) -> Markup {
                 }
             }
             @for answer in &matrix.answers { p { (shown_whole(answer)) } }
+        }
+    }
+}
+
+fn matrix_cell(cell: &MatrixCell) -> Markup {
+    html! {
+        td class=(tone(&cell.verdict)) title=(shown(&cell.says)) {
+            @match cell.opens {
+                Some(part) => {
+                    button type="button" data-open=(part) { (mark(&cell.verdict)) }
+                }
+                None => { (mark(&cell.verdict)) }
+            }
         }
     }
 }

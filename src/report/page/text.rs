@@ -2,7 +2,8 @@
 //! it, or is longer than anybody reads.
 //!
 //! The template escapes markup. Here are the characters that browsers drop or obey: controls, NUL
-//! among them, and those that turn the direction of writing. They are written out, as on a terminal.
+//! among them, and those that turn the direction of writing. They are written out, as on a
+//! terminal.
 
 /// No text of a log is shown longer than this, in characters.
 const MOST_CHARS: usize = 400;

@@ -61,8 +61,8 @@ struct SpaceTotals {
     used: BTreeMap<u64, (u64, u32)>,
 }
 
-/// The packed totals: by sample what is live and shown and how much of the stretch is not in use, in
-/// per mille; of all spaces, then of each with a curve.
+/// The packed totals: by sample what is live, what is shown, and how much of the stretch is not in
+/// use, in per mille; of all spaces, then of each with a curve.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct PackedTotals {
     width: u64,

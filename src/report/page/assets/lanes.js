@@ -267,21 +267,39 @@ class Lanes {
     for (let at = 0; at < bars.length; at += 4) {
       most = Math.max(most, bars[at] + bars[at + 1] + bars[at + 2] + bars[at + 3]);
     }
-    context.globalAlpha = view.spot ? 0.35 : 1;
-    for (let sort = 0; sort < 4; sort += 1) {
-      context.fillStyle = sorts[sort];
-      for (let number = 0; number < picture.lanes.length; number += 1) {
-        for (let at = 0; at < pixels; at += 1) {
-          const bar = (number * pixels + at) * 4;
+    this.drawBars(context, { bars, most, sorts, pixels, lane });
+  }
+
+  // Bars as pixels: there are too many of them to be drawn one by one.
+  drawBars(context, { bars, most, sorts, pixels, lane }) {
+    const { picture, spot } = this.view;
+    const [wide, high] = [Math.max(pixels, 1), Math.ceil(lane * picture.lanes.length)];
+    if (!this.image || this.image.width !== wide || this.image.height !== high) {
+      this.image = new ImageData(wide, high);
+      this.offscreen = document.createElement('canvas');
+      this.offscreen.width = wide;
+      this.offscreen.height = high;
+    }
+    const out = new Uint32Array(this.image.data.buffer);
+    out.fill(0);
+    const inks = sorts.map(pixelOf);
+    for (let number = 0; number < picture.lanes.length; number += 1) {
+      const foot = Math.floor((number + 1) * lane) - 3;
+      for (let at = 0; at < pixels; at += 1) {
+        const bar = (number * pixels + at) * 4;
+        let below = 0;
+        for (let sort = 0; sort < 4; sort += 1) {
           if (bars[bar + sort] === 0) continue;
-          let below = 0;
-          for (let k = 0; k < sort; k += 1) below += bars[bar + k];
-          const scale = (lane - 8) / most;
-          context.fillRect(LEFT + at, y(number) + lane - 3 - (below + bars[bar + sort]) * scale,
-            1, Math.max(bars[bar + sort] * scale, 0.6));
+          const from = Math.floor((below * (lane - 8)) / most);
+          below += bars[bar + sort];
+          const to = Math.max(Math.floor((below * (lane - 8)) / most), from + 1);
+          for (let y = from; y < to; y += 1) out[(foot - y) * wide + at] = inks[sort];
         }
       }
     }
+    this.offscreen.getContext('2d').putImageData(this.image, 0, 0);
+    context.globalAlpha = spot ? 0.35 : 1;
+    context.drawImage(this.offscreen, LEFT, AXIS);
     context.globalAlpha = 1;
   }
 
@@ -315,9 +333,12 @@ class Lanes {
     context.font = 'bold 13px system-ui, sans-serif';
     context.textAlign = 'center';
     let drawn = -10;
-    for (const { index } of this.view.part.divergences) {
-      const at = x(index);
-      if (at < LEFT || at > context.canvas.clientWidth + 4 || at - drawn < 1) continue;
+    const all = this.view.part.divergences;
+    const right = this.view.to + 1;
+    for (let k = lastWhere(all, (one) => one.index < this.view.from) + 1; k < all.length; k += 1) {
+      const at = x(all[k].index);
+      if (all[k].index > right) break;
+      if (at < LEFT || at - drawn < 1) continue;
       context.fillStyle = c.wrong;
       context.globalAlpha = 0.5;
       context.fillRect(at - 0.75, AXIS, 1.5, height);
@@ -340,6 +361,12 @@ class Lanes {
       context.strokeRect(at - 12.5, y(picture.lane[row]) + lane / 2 - 16.5, 25, 25);
     }
   }
+}
+
+// A colour of the page, which are all #rrggbb, as a pixel.
+function pixelOf(colour) {
+  const [r, g, b] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+  return ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
 }
 
 function sortOfClass(name) {

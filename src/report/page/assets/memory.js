@@ -170,21 +170,27 @@ class Memory {
     context.rect(LEFT, 0, width - LEFT, height);
     context.clip();
     const place = { context, c, x, scale, width };
+    // Lines are for a few: of many rectangles each is too small to have some.
+    const fine = this.countInView(picture.lives) + this.countInView(picture.entries) < 400;
     if (controls.live.checked) {
-      this.drawAll(place, picture.lives, { colour: () => c.live, band: 0 });
+      this.drawAll(place, picture.lives, { colour: () => c.live, band: 0, fine });
     }
     if (controls.shown.checked) {
-      const lines = hatched(context, c.shown, 6, 1);
-      this.drawAll(place, picture.entries, { colour: () => lines, band: 0.5, edge: c.shown });
+      const lines = fine ? hatched(context, c.shown, 6, 1) : c.shown;
+      const alpha = fine ? 1 : 0.5;
+      const how = { colour: () => lines, alpha: () => alpha, band: 0.5, edge: c.shown, fine };
+      this.drawAll(place, picture.entries, how);
     }
     if (controls.wrong.checked) {
       const lines = hatched(context, c.paper, 8, 0);
-      const way = hatched(context, c.amber, 9, -1);
+      const way = fine ? hatched(context, c.amber, 9, -1) : c.amber;
       const wrong = picture.differences;
       this.drawAll(place, wrong, {
         colour: (k) => (wrong.on_its_way[k] ? way : c.wrong),
+        alpha: (k) => (wrong.on_its_way[k] && !fine ? 0.5 : 1),
         band: 0,
         over: (k) => (wrong.on_its_way[k] ? null : lines),
+        fine,
       });
     }
     if (view.index >= 0) {
@@ -208,8 +214,17 @@ class Memory {
     }
   }
 
+  countInView(all) {
+    const { view } = this;
+    let count = 0;
+    for (let k = 0; k < all.count; k += 1) {
+      if (all.from[k] <= view.to && all.to[k] >= view.from) count += 1;
+    }
+    return count;
+  }
+
   // Rectangles that are thinner than a pixel are drawn once a pixel.
-  drawAll({ context, c, x, scale, width }, all, { colour, band, over, edge }) {
+  drawAll({ context, c, x, scale, width }, all, { colour, band, over, edge, alpha, fine }) {
     const { view } = this;
     const seen = new Map();
     for (let k = 0; k < all.count; k += 1) {
@@ -228,7 +243,7 @@ class Memory {
       }
       const faded = view.spot
         && (view.spot.space !== all.space[k] || view.spot.address !== all.address[k]);
-      context.globalAlpha = faded ? 0.15 : 1;
+      context.globalAlpha = (faded ? 0.15 : 1) * (alpha ? alpha(k) : 1);
       context.fillStyle = colour(k);
       const above = top + (bottom - top) * band;
       context.fillRect(left, above, Math.max(right - left, 1), Math.max(bottom - above - 0.5, 1));
@@ -237,7 +252,7 @@ class Memory {
         context.fillStyle = lines;
         context.fillRect(left, top, right - left, bottom - top);
       }
-      if (right - left > 3 && bottom - top > 4) {
+      if (fine && right - left > 3 && bottom - top > 4) {
         context.strokeStyle = edge ?? c.paper;
         context.strokeRect(left + 0.5, above + 0.5, right - left - 1, bottom - above - 1);
       }
@@ -303,7 +318,10 @@ class Totals {
       height: 170,
       padding: [8, 8, 0, 0],
       cursor: { drag: { x: false, y: false } },
-      scales: { x: { time: false, auto: false, range: () => [view.from, view.to] }, pct: { range: [0, 100] } },
+      scales: {
+        x: { time: false, auto: false, range: () => [view.from, view.to] },
+        pct: { range: [0, 100] },
+      },
       axes: [
         {
           ...axis, size: 30, incrs: steps(), space: 90,

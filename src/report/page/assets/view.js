@@ -122,8 +122,16 @@ function prepared(canvas, height) {
   return { context, width, height };
 }
 
+const PATTERNS = new Map();
+
 // A pattern of lines: what must not be told by colour alone.
 function hatched(context, colour, gap, slope) {
+  const key = `${colour} ${gap} ${slope}`;
+  if (!PATTERNS.has(key)) PATTERNS.set(key, newPattern(context, colour, gap, slope));
+  return PATTERNS.get(key);
+}
+
+function newPattern(context, colour, gap, slope) {
   const tile = document.createElement('canvas');
   tile.width = gap;
   tile.height = gap;
