@@ -79,7 +79,12 @@ impl<'a> Explained<'a> {
                 touch: self.touch(event),
                 text,
                 preempts: event.after_preemption,
-                wrong: self.is_racing(event).then(|| "it races".to_owned()),
+                wrong: self.is_racing(event).then(|| {
+                    (
+                        "data-race".to_owned(),
+                        "nothing orders this access".to_owned(),
+                    )
+                }),
             })
             .collect();
         for wait in failure.iter().flat_map(|failure| &failure.waits) {
@@ -99,10 +104,18 @@ impl<'a> Explained<'a> {
             let at = rows.iter().rposition(of_thread);
             let at = at.unwrap_or(rows.len().saturating_sub(1));
             if let Some(row) = rows.get_mut(at) {
-                row.wrong = Some(format!("{}: {}", failure.kind, failure.summary));
+                row.wrong = Some((failure.kind.to_string(), failure.summary.clone()));
             }
         }
         rows
+    }
+
+    /// What went wrong, a line each: who waits for whom, and how it fails.
+    pub(crate) fn told(&self) -> Option<String> {
+        let failure = self.execution.failure.as_ref()?;
+        let mut lines: Vec<String> = failure.waits.iter().map(|wait| self.wait(wait)).collect();
+        lines.push(self.paragraph(failure));
+        Some(lines.join("\n"))
     }
 
     fn touch(&self, event: &VisibleAction) -> LockTouch {

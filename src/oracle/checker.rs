@@ -132,6 +132,12 @@ impl Checker {
         &self.judge.listed
     }
 
+    /// How many divergences there are so far, listed or not.
+    #[inline]
+    pub(crate) fn counted(&self) -> u64 {
+        self.judge.counted
+    }
+
     /// What the allocators have live now, in no order.
     pub(crate) fn live(&self) -> impl Iterator<Item = (&Leak, bool)> {
         let lives = self.judge.truth.lives();

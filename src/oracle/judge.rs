@@ -25,6 +25,8 @@ pub(super) struct Judge {
     pub(crate) first: Option<Divergence>,
     /// The first divergences, in order.
     pub(crate) listed: Vec<Divergence>,
+    /// How many there are, of all kinds.
+    pub(crate) counted: u64,
     /// So many of them are listed.
     pub(crate) most_listed: usize,
     pub(crate) messages: u64,
@@ -61,6 +63,7 @@ impl Judge {
             divergences: BTreeMap::new(),
             first: None,
             listed: Vec::new(),
+            counted: 0,
             most_listed: MAX_LISTED,
             messages: 0,
             devices,
@@ -71,6 +74,7 @@ impl Judge {
 
     pub(crate) fn count(&mut self, divergence: Divergence) {
         *self.divergences.entry(divergence.kind).or_default() += 1;
+        self.counted += 1;
         if self.listed.len() < self.most_listed {
             self.listed.push(divergence);
         }

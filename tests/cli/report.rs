@@ -159,7 +159,7 @@ fn what_is_no_input_is_refused_with_a_remedy() {
         ("words.txt", "tried were"),
         ("other.json", "other.json"),
         ("cut.hb", "shorter"),
-        ("wrong.toml", "wrong.toml:1"),
+        ("wrong.toml", "line 1"),
         ("missing.hb", "No such file"),
     ] {
         let page = at(path, "page.html");

@@ -16,6 +16,7 @@ pub(super) fn part(path: &Path) -> Result<PagePart, String> {
         execution,
         rows,
         story,
+        told,
         difference,
         changed,
     } = again::for_page(path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -59,6 +60,7 @@ pub(super) fn part(path: &Path) -> Result<PagePart, String> {
             format!("heisenbed replay {file} --adapt"),
             format!("heisenbed shrink {file} -o smaller.toml"),
         ],
+        explanation: told,
         text: Some(story),
         divergences: failures,
         picture: Some(picture),

@@ -202,6 +202,8 @@ pub(in crate::cli) struct Replayed {
     pub(in crate::cli) rows: Vec<ActionRow>,
     /// The same as text.
     pub(in crate::cli) story: String,
+    /// What went wrong, in lines.
+    pub(in crate::cli) told: Option<String>,
     /// How it is not what was recorded.
     pub(in crate::cli) difference: Option<String>,
     /// Whether the program is another than it was.
@@ -220,6 +222,7 @@ pub(in crate::cli) fn for_page(path: &Path) -> Result<Replayed, Box<dyn std::err
         reproducer,
         execution: shown.execution,
         rows: shown.rows,
+        told: shown.told,
         story: shown.story,
     })
 }
@@ -238,6 +241,7 @@ struct ShownExecution {
     execution: Execution,
     rows: Vec<ActionRow>,
     story: String,
+    told: Option<String>,
 }
 
 fn show_rows(launcher: &mut Launcher, plan: &RunPlan) -> Result<ShownExecution, LaunchError> {
@@ -256,11 +260,16 @@ fn show_rows(launcher: &mut Launcher, plan: &RunPlan) -> Result<ShownExecution, 
     race_text::name(&mut execution, &symbols);
     let width = terminal_style::width().unwrap_or(WIDTH);
     let explained = Explained::new(&execution, &events, &symbols);
-    let (rows, story) = (explained.actions(), explained.render(width));
+    let (rows, story, told) = (
+        explained.actions(),
+        explained.render(width),
+        explained.told(),
+    );
     Ok(ShownExecution {
         execution,
         rows,
         story,
+        told,
     })
 }
 

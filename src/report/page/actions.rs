@@ -20,8 +20,8 @@ pub(crate) struct ActionRow {
     pub(crate) text: String,
     /// The thread before could have gone on.
     pub(crate) preempts: bool,
-    /// What is wrong with it, if this is where the failure shows.
-    pub(crate) wrong: Option<String>,
+    /// What is wrong, if this is where the failure shows: its kind, and what is said of it.
+    pub(crate) wrong: Option<(String, String)>,
 }
 
 /// What an action does to a lock.
@@ -75,6 +75,7 @@ pub(crate) fn picture(threads: u32, rows: &[ActionRow]) -> (Picture, Vec<Diverge
             mark: EventMark {
                 same_step: false,
                 preempts: row.preempts,
+                diverges: row.wrong.is_some(),
             },
         });
         let number = *texts.entry(&row.text).or_insert_with(|| {
@@ -82,8 +83,17 @@ pub(crate) fn picture(threads: u32, rows: &[ActionRow]) -> (Picture, Vec<Diverge
             listed.len() as u32
         });
         text.push(number);
-        if let Some(wrong) = &row.wrong {
-            failures.push(failure(index, row.thread, wrong));
+        if let Some((kind, says)) = &row.wrong {
+            failures.push(DivergenceRow {
+                kind: kind.clone(),
+                says: says.clone(),
+                event: Some(index as u32),
+                at: format!("action {}", index + 1),
+                space: String::new(),
+                address: None,
+                lane: Some(format!("thread {}", row.thread)),
+                op: None,
+            });
         }
     }
     let count = events.count();
@@ -101,17 +111,4 @@ pub(crate) fn picture(threads: u32, rows: &[ActionRow]) -> (Picture, Vec<Diverge
         memory: MemoryPictures::new(false).pack(count, false, false),
     };
     (picture, failures)
-}
-
-fn failure(index: usize, thread: u32, wrong: &str) -> DivergenceRow {
-    DivergenceRow {
-        kind: "failure",
-        says: "",
-        event: Some(index as u32),
-        at: format!("action {}", index + 1),
-        space: wrong.to_owned(),
-        address: None,
-        lane: Some(format!("thread {thread}")),
-        op: None,
-    }
 }

@@ -41,6 +41,8 @@ pub(crate) struct EventMark {
     pub(crate) same_step: bool,
     /// The thread before could have gone on.
     pub(crate) preempts: bool,
+    /// It shows a divergence, listed or not.
+    pub(crate) diverges: bool,
 }
 
 /// The rows and the density.
@@ -160,7 +162,7 @@ impl EventTable {
         self.lanes.push(row.lane);
         let mark = u8::from(row.mark.same_step) << 7 | u8::from(row.mark.preempts) << 6;
         self.words.push(row.word as u8 | mark);
-        self.remarks.push(row.remark as u8);
+        (self.remarks).push(row.remark as u8 | u8::from(row.mark.diverges) << 7);
         put(&mut self.args, u64::from(row.arg));
         self.positions.push(row.position);
     }

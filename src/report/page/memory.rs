@@ -119,8 +119,8 @@ pub(crate) struct MemoryPictures {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct PackedMemory {
     spaces: Vec<String>,
-    has_truth: bool,
-    has_server: bool,
+    pub(crate) has_truth: bool,
+    pub(crate) has_server: bool,
     lives: PackedRectangles,
     entries: PackedRectangles,
     differences: PackedDifferences,

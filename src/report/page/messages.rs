@@ -319,8 +319,8 @@ pub(super) fn row(
         .into_iter()
         .find(|kind| kind.name() == found.kind.name());
     DivergenceRow {
-        kind: found.kind.name(),
-        says: kind.map_or("", Kind::explain),
+        kind: found.kind.name().to_owned(),
+        says: kind.map_or("", Kind::explain).to_owned(),
         event,
         at: format!("{word} {}", grouped(found.line)),
         space: found

@@ -56,8 +56,8 @@ pub(crate) struct KindRow {
 /// One divergence.
 #[derive(Clone, Debug)]
 pub(crate) struct DivergenceRow {
-    pub(crate) kind: &'static str,
-    pub(crate) says: &'static str,
+    pub(crate) kind: String,
+    pub(crate) says: String,
     /// The index of the event that shows it; none: it shows at rest.
     pub(crate) event: Option<u32>,
     /// Where that is, in words: `step 18`, `line 5`, `at rest`.

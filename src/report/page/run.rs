@@ -51,6 +51,8 @@ pub(crate) struct RunWalk<'a> {
     sent_on: Option<ConnId>,
     rows: Vec<DivergenceRow>,
     last_lives: FxHashMap<u16, LifeNumber>,
+    /// The event at hand shows a divergence.
+    diverges: bool,
     /// Steps so far, as a text timeline counts them.
     steps: u64,
     /// The last event that says that a thread could not go on.
@@ -110,6 +112,7 @@ impl<'a> RunWalk<'a> {
             sent_on: None,
             rows: Vec::new(),
             last_lives: FxHashMap::default(),
+            diverges: false,
             steps: 0,
             waits_at: None,
             reconstructs: server_recorded || objects.conns == 1,
@@ -118,8 +121,9 @@ impl<'a> RunWalk<'a> {
 
     /// Takes the next event.
     pub(crate) fn observe(&mut self, merged: &MergedEvent) {
-        let known = self.checker.listed().len();
+        let (known, counted) = (self.checker.listed().len(), self.checker.counted());
         self.checker.observe(merged);
+        self.diverges = self.checker.counted() > counted;
         self.memory.tick(self.events.count());
         let on = self.sent_on.take();
         match (merged.stream, &merged.event) {
@@ -206,12 +210,12 @@ impl<'a> RunWalk<'a> {
 
     /// What the checker has found beyond the first `known`.
     fn note(&mut self, known: usize) {
-        let found: SmallVec<[Divergence; 2]> =
-            self.checker.listed()[known..].iter().copied().collect();
-        if found.is_empty() {
+        if !self.diverges {
             return;
         }
         self.events.look_here();
+        let found: SmallVec<[Divergence; 2]> =
+            self.checker.listed()[known..].iter().copied().collect();
         let index = self.events.count() - 1;
         for divergence in &found {
             let row = self.row(divergence, Some(index));
@@ -225,8 +229,8 @@ impl<'a> RunWalk<'a> {
 
     fn row(&self, divergence: &Divergence, event: Option<u32>) -> DivergenceRow {
         DivergenceRow {
-            kind: divergence.kind.name(),
-            says: divergence.kind.explain(),
+            kind: divergence.kind.name().to_owned(),
+            says: divergence.kind.explain().to_owned(),
             event,
             at: match event {
                 Some(_) => format!("step {}", grouped(self.steps)),
@@ -260,6 +264,7 @@ impl<'a> RunWalk<'a> {
             arg,
             EventMark {
                 same_step: false,
+                diverges: self.diverges,
                 preempts: self.preemptions.binary_search(&(index as usize)).is_ok(),
             },
         );
@@ -521,6 +526,7 @@ impl<'a> RunWalk<'a> {
         let remark = code.map_or(remark, remark_of);
         let mark = EventMark {
             same_step: own,
+            diverges: self.diverges,
             preempts: self.preemptions.binary_search(&(now as usize)).is_ok(),
         };
         let ago = now - sent_at;

@@ -210,8 +210,9 @@ fn lanes(picture: &Picture) -> Markup {
 
 fn memory(picture: &Picture) -> Markup {
     let memory = &picture.memory;
+    let both = memory.has_truth && memory.has_server;
     html! {
-        section {
+        section hidden[memory.spaces().is_empty()] {
             h2 { "Memory" }
             @if memory.left_out > 0 {
                 p class="note" {
@@ -228,15 +229,15 @@ fn memory(picture: &Picture) -> Markup {
                         }
                     }
                 }
-                label {
+                label hidden[!memory.has_truth] {
                     input type="checkbox" data-is="memory-live" checked;
                     span class="key live" {} "live (the allocators' truth)"
                 }
-                label {
+                label hidden[!memory.has_server] {
                     input type="checkbox" data-is="memory-shown" checked;
                     span class="key shown" {} "shown by the server"
                 }
-                label {
+                label hidden[!both] {
                     input type="checkbox" data-is="memory-wrong" checked;
                     span class="key missing" {} "they differ"
                     span class="key way" {} "a message is on its way"

@@ -158,6 +158,7 @@ async function readDensity(packed, lanes) {
 // step of its own. Where rows are missing there are no such numbers, and events are counted.
 function number(picture) {
   const { word, rows } = picture;
+  picture.whole = picture.rows === picture.count;
   picture.marks = new Uint8Array(rows);
   picture.step = new Uint32Array(rows);
   let step = 0;
@@ -167,5 +168,9 @@ function number(picture) {
     picture.step[row] = step;
   }
   picture.word = word.map((value) => value & 0x3f);
-  picture.whole = picture.rows === picture.count;
+  picture.diverging = [];
+  for (let row = 0; row < rows; row += 1) {
+    if (picture.remark[row] & 0x80) picture.diverging.push(indexOfRow(picture, row));
+  }
+  picture.remark = picture.remark.map((value) => value & 0x7f);
 }

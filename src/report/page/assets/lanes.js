@@ -124,7 +124,8 @@ class Lanes {
       const deciding = this.view.picture.json.deciding ?? -1000;
       const beside = x(at) - x(deciding);
       const free = deciding < 0 || beside < -20 || beside > 190;
-      if (x(at) > LEFT + 14 && free) context.fillText(grouped(number), x(at), 11);
+      const inside = x(at) > LEFT + 14 && x(at) < width - 26;
+      if (inside && free) context.fillText(grouped(number), x(at), 11);
     }
     context.textAlign = 'left';
     context.fillText(stepWord(picture), 6, 11);

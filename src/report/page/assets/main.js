@@ -26,6 +26,10 @@ class Part {
     const data = this.find('data');
     if (!data) return;
     this.picture = await readPicture(JSON.parse(data.textContent));
+    const listed = new Set(this.divergences.map((one) => one.index));
+    const others = this.picture.diverging.filter((index) => !listed.has(index));
+    this.divergences = [...this.divergences, ...others.map((index) => ({ index, row: null }))]
+      .sort((a, b) => a.index - b.index);
     this.view = new View(this.picture, this);
     this.lanes = new Lanes(this.find('lanes'), this.view);
     const controls = Object.fromEntries(['live', 'shown', 'wrong', 'space']
@@ -180,7 +184,8 @@ class Part {
     }
     const at = this.divergences.filter((one) => one.index === index);
     for (const { row: found } of at) {
-      out.append(line('p', `✗ ${found.dataset.divergence}`, 'wrong'));
+      const says = found ? found.dataset.divergence : 'a divergence, beyond those in the table';
+      out.append(line('p', `✗ ${says}`, 'wrong'));
     }
     if (table.rows.length > 1) out.append(table);
     const stack = this.stackOf(life);
@@ -212,7 +217,7 @@ class Part {
     for (let row = first; row < last; row += 1) {
       const index = indexOfRow(picture, row);
       const wrong = this.divergences.filter((one) => one.index === index)
-        .map((one) => `✗ ${one.row.dataset.kind}`).join(', ');
+        .map((one) => `✗ ${one.row ? one.row.dataset.kind : ''}`).join(', ');
       const preempts = picture.marks[row] & 1 ? '▶ ' : '';
       const cells = [
         grouped(stepOfRow(picture, row)), picture.lanes[picture.lane[row]].name,

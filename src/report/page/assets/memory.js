@@ -204,13 +204,21 @@ class Memory {
     context.textAlign = 'left';
     let last = Infinity;
     for (const part of scale.parts) {
-      const at = scale.y(part.from);
-      if (last - at < 14) continue;
-      last = at;
-      context.fillStyle = c.soft;
-      context.fillText(clipped(context, hex(BigInt(Math.round(part.from))), LEFT - 6), 2, at - 6);
-      context.fillStyle = c.line;
-      context.fillRect(LEFT, at, width - LEFT, 0.5);
+      const high = scale.y(part.from) - scale.y(part.to);
+      // Powers of two, as many as there is room for.
+      const step = 2 ** Math.ceil(Math.log2(Math.max((part.to - part.from) / (high / 36), 1)));
+      const next = (Math.floor(part.from / step) + 1) * step;
+      for (let address = part.from; address < part.to; address = Math.max(next, address + step)) {
+        const at = scale.y(address);
+        if (last - at < 14) continue;
+        last = at;
+        context.fillStyle = c.soft;
+        const shown = hex(BigInt(Math.round(address)));
+        context.fillText(clipped(context, shown, LEFT - 6), 2, at - 6);
+        context.fillStyle = c.line;
+        context.fillRect(LEFT, at, width - LEFT, 0.5);
+        if (step < 1) break;
+      }
     }
   }
 
@@ -280,7 +288,8 @@ class Totals {
     const xs = new Float64Array(samples);
     const read = { live: [], shown: [], fragmented: [] };
     for (let k = 0; k < samples; k += 1) {
-      xs[k] = Math.min(k * width, this.view.picture.count);
+      // A sample is of what was before its event.
+      xs[k] = Math.min(k * width, this.view.picture.count) - 0.5;
       const base = k * stride + at;
       const live = Number(values[base]);
       const shown = Number(values[base + 1]);

@@ -63,8 +63,8 @@ function stepOfRow(picture, row) {
 }
 
 function stepWord(picture) {
-  if (picture.position) return picture.json.position;
-  return picture.whole ? 'step' : 'event';
+  const word = picture.json.position;
+  return word === 'event' && picture.whole ? 'step' : word;
 }
 
 function grouped(value) {
