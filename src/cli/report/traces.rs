@@ -87,8 +87,23 @@ fn pictured(
         }
     };
     part.name = name_of(source);
-    if !matches!(trace.header(), Header::Run(_)) {
-        checked(&mut part, path, source, context)?;
+    let explain = match trace.header() {
+        Header::Run(_) => return Ok(part),
+        Header::Import(header) if header.format != ImportFormat::ServerLog => {
+            check::explain_of_records
+        }
+        _ => Kind::explain,
+    };
+    checked(&mut part, path, source, context)?;
+    let says = |kind: &str| {
+        let known = Kind::ALL.into_iter().find(|known| known.name() == kind);
+        known.map_or("", explain).to_owned()
+    };
+    for kind in &mut part.kinds {
+        kind.says = says(&kind.kind);
+    }
+    for row in &mut part.divergences {
+        row.says = says(&row.kind);
     }
     Ok(part)
 }
@@ -387,13 +402,10 @@ fn checked(
     }
     part.kinds = kinds
         .into_iter()
-        .map(|(kind, count)| {
-            let known = Kind::ALL.into_iter().find(|known| known.name() == kind);
-            KindRow {
-                says: known.map_or("", Kind::explain).to_owned(),
-                kind,
-                count,
-            }
+        .map(|(kind, count)| KindRow {
+            kind,
+            count,
+            says: String::new(),
         })
         .collect();
     if let Some((events, picture)) = value["events"].as_u64().zip(part.picture.as_ref()) {

@@ -162,7 +162,7 @@ pub(crate) enum Remark {
     Ignored,
     Unknown,
     NotAllocated,
-    AnothersBuffer,
+    NotItsOwn,
     Live,
     NotLive,
     Won,

@@ -11,7 +11,6 @@ use super::kinds::{EventWord, Remark};
 use super::memory::{LifeNumber, MemoryPictures, Spot};
 use super::picture::{DivergenceRow, LaneShown, Picture};
 use crate::numbers::grouped;
-use crate::oracle::Kind;
 use crate::oracle::message_check::FirstFinding;
 use crate::trace::observation::{Observation, Observed, RefsLeft, ServerAnswer};
 use crate::tracking::entry::{BUFFER_TYPE_NAMES, Class};
@@ -315,12 +314,9 @@ pub(super) fn row(
     event: Option<u32>,
     lane: Option<String>,
 ) -> DivergenceRow {
-    let kind = Kind::ALL
-        .into_iter()
-        .find(|kind| kind.name() == found.kind.name());
     DivergenceRow {
         kind: found.kind.name().to_owned(),
-        says: kind.map_or("", Kind::explain).to_owned(),
+        says: String::new(),
         event,
         at: format!("{word} {}", grouped(found.line)),
         space: found

@@ -57,6 +57,7 @@ pub(crate) struct KindRow {
 #[derive(Clone, Debug)]
 pub(crate) struct DivergenceRow {
     pub(crate) kind: String,
+    /// What that means; who reads the file knows it.
     pub(crate) says: String,
     /// The index of the event that shows it; none: it shows at rest.
     pub(crate) event: Option<u32>,

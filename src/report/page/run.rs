@@ -463,7 +463,7 @@ impl<'a> RunWalk<'a> {
         let remark = match outcome {
             FreeOutcome::Freed => Remark::None,
             FreeOutcome::NotAllocated => Remark::NotAllocated,
-            FreeOutcome::FreedAnother => Remark::AnothersBuffer,
+            FreeOutcome::FreedAnother => Remark::NotItsOwn,
         };
         let handle = self.senders.handle(usize::from(thread));
         if let (Some(handle), true) = (handle, outcome != FreeOutcome::NotAllocated) {
