@@ -23,11 +23,14 @@ pub(crate) struct MessageWalk {
     memory: MemoryPictures,
     lanes: LanesByKey,
     /// What the server shows: by key the memories, and the process whose it is.
-    open: FxHashMap<(i32, Class, u64), SmallVec<[(Spot, i32); 1]>>,
+    open: FxHashMap<(i32, Class, u64), OwnedSpots>,
     findings: std::vec::IntoIter<FirstFinding>,
     next: Option<FirstFinding>,
     rows: Vec<DivergenceRow>,
 }
+
+/// Where a key is shown, with the process that owns it there.
+type OwnedSpots = SmallVec<[(Spot, i32); 1]>;
 
 /// Who sent, and the lane of each.
 #[derive(Debug, Default)]

@@ -330,7 +330,7 @@ fn leak_row(place: &LeakRow) -> Markup {
             td class="number" { (grouped(place.bytes)) }
             td class="number" { (grouped(place.buffers)) }
             td { (shown(&place.place)) }
-            td class="mono" {
+            td class="mono frames" {
                 @for frame in users.iter().take(FRAMES) { div { bdi { (shown(frame)) } } }
                 @if place.frames.len() > users.len().min(FRAMES) {
                     details {

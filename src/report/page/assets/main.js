@@ -46,9 +46,9 @@ class Part {
     }
     this.view.onChange(() => this.listSteps());
     this.buttons();
-    if (this.divergences.length > 0) this.view.index = this.divergences[0].index;
     this.view.changed();
-    this.describe(this.view.index);
+    if (this.divergences.length > 0) this.go(this.divergences[0].index);
+    else this.describe(-1);
     this.element.dataset.ready = 'yes';
   }
 
