@@ -4,14 +4,14 @@
 use std::path::Path;
 
 use super::{name_of, word};
-use crate::cli::run::again::{self, Replayed};
+use crate::cli::run::again::{self, RerunProgram};
 use crate::numbers::{grouped, plural};
 use crate::report::page::actions;
 use crate::report::page::picture::PagePart;
 
 /// The part of the reproducer at `path`.
 pub(super) fn part(path: &Path) -> Result<PagePart, String> {
-    let Replayed {
+    let RerunProgram {
         reproducer,
         execution,
         rows,

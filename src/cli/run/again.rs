@@ -195,7 +195,7 @@ fn launch(
 }
 
 /// A reproducer that was run again, with all that a page shows of it.
-pub(in crate::cli) struct Replayed {
+pub(in crate::cli) struct RerunProgram {
     pub(in crate::cli) reproducer: RunReproducer,
     pub(in crate::cli) execution: Execution,
     /// What was done, action by action.
@@ -211,12 +211,12 @@ pub(in crate::cli) struct Replayed {
 }
 
 /// Runs a reproducer again, for a page.
-pub(in crate::cli) fn for_page(path: &Path) -> Result<Replayed, Box<dyn std::error::Error>> {
+pub(in crate::cli) fn for_page(path: &Path) -> Result<RerunProgram, Box<dyn std::error::Error>> {
     let reproducer = RunReproducer::read(path)?;
     let (program, mut launcher) = launch(&reproducer)?;
     let plan = with_expected_race(&mut launcher, &reproducer, reproducer.plan())?;
     let shown = show_rows(&mut launcher, &plan)?;
-    Ok(Replayed {
+    Ok(RerunProgram {
         difference: difference(&reproducer, &shown.execution),
         changed: program.build_id != reproducer.program.build_id,
         reproducer,

@@ -54,7 +54,12 @@ pub(crate) fn picture(threads: u32, rows: &[ActionRow]) -> (Picture, Vec<Diverge
     let mut text: Vec<u32> = Vec::new();
     let mut failures = Vec::new();
     let lanes = (threads.max(1) as usize).min(MOST_LANES);
-    let mut deciding = None;
+    // Of several preemptions none can be said to decide.
+    let mut preempting = (rows.iter()).enumerate().filter(|(_, row)| row.preempts);
+    let deciding = match (preempting.next(), preempting.next()) {
+        (Some((index, _)), None) => Some(index as u32),
+        _ => None,
+    };
     for (index, row) in rows.iter().enumerate() {
         let (word, arg) = match &row.touch {
             LockTouch::Nothing => (EventWord::Action, 0),
@@ -62,9 +67,6 @@ pub(crate) fn picture(threads: u32, rows: &[ActionRow]) -> (Picture, Vec<Diverge
             LockTouch::Gives(name) => (EventWord::Unlock, lock(name)),
             LockTouch::Waits(name) => (EventWord::WaitLock, lock(name)),
         };
-        if row.preempts {
-            deciding = Some(index as u32);
-        }
         events.push(EventRow {
             lane: (row.thread as usize).min(lanes - 1) as u16,
             word,

@@ -172,11 +172,12 @@ pub(crate) enum Remark {
     KernelLoad,
     KernelUnload,
     AlreadyFreed,
+    Earlier,
     Other,
 }
 
 /// Every remark's words, by discriminant.
-pub(crate) const REMARKS: [&str; 27] = [
+pub(crate) const REMARKS: [&str; 28] = [
     "",
     "ALLOC",
     "FREE",
@@ -203,5 +204,6 @@ pub(crate) const REMARKS: [&str; 27] = [
     "KERNEL_LOAD",
     "KERNEL_UNLOAD",
     "freed already",
+    "allocated before the record",
     "",
 ];

@@ -13,6 +13,7 @@ use crate::import::stacks::{StackId, StackTable};
 use crate::import::telling_frames;
 use crate::oracle::allocation_check::{AllocationReport, LiveGroup};
 use crate::oracle::message_check::FirstFinding;
+use crate::tracking::entry::Class;
 
 /// Stacks that are shown, and frames of each in a line.
 const MOST_STACKS: usize = 4000;
@@ -55,6 +56,7 @@ impl RecordWalk {
             }
             (None, None) => self.lanes.of((2, 0), || "allocator".to_owned()),
         };
+        let mut remark = Remark::None;
         let (word, life) = match record.what {
             AllocationEvent::Allocated(buffer) => {
                 let stack = buffer.stack.map_or(0, |stack| self.stack(stack));
@@ -66,17 +68,18 @@ impl RecordWalk {
             AllocationEvent::Released(buffer) => {
                 let life = self.life_at(&buffer);
                 self.memory.end(now, life);
-                (EventWord::Free, life)
+                remark = match (life, diverges) {
+                    (1.., _) => Remark::None,
+                    (0, true) => Remark::NotAllocated,
+                    (0, false) => Remark::Earlier,
+                };
+                (EventWord::Free, self.named(now, &buffer, life))
             }
             AllocationEvent::ReleaseRequested(buffer) => {
                 (EventWord::Requested, self.life_at(&buffer))
             }
             AllocationEvent::HolderEnded(buffer) => (EventWord::HolderEnded, self.life_at(&buffer)),
             AllocationEvent::Failed { .. } => (EventWord::AllocFailed, 0),
-        };
-        let remark = match word {
-            EventWord::Free if life == 0 => Remark::NotAllocated,
-            _ => Remark::None,
         };
         self.events.push(EventRow {
             lane,
@@ -137,6 +140,18 @@ impl RecordWalk {
             return self.stacks.get(&stack).copied().unwrap_or(0);
         }
         *self.stacks.entry(stack).or_insert(next)
+    }
+
+    /// `life`, or where there is none, one of no length, by which the address is known.
+    fn named(&mut self, now: u32, buffer: &Buffer, life: LifeNumber) -> LifeNumber {
+        if life != 0 {
+            return life;
+        }
+        let spot = self.spot(buffer);
+        let life = self.memory.stillborn();
+        self.memory.show(now, spot, Class::Plain, 0, life);
+        self.memory.hide(now, spot, Class::Plain);
+        life
     }
 
     fn life_at(&mut self, buffer: &Buffer) -> LifeNumber {

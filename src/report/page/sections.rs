@@ -300,7 +300,8 @@ fn leak_table(leaks: &LeaksShown) -> Markup {
                 (plural(leaks.buffers, "buffer")) ", " (plural(leaks.bytes, "byte"))
                 @if leaks.ended { ", never released" }
                 @else { "; the record ends before its program does, so they may be in use" }
-                ". Frames begin with the first that is the program's own."
+                "."
+                @if stacks { " Frames begin with the first that is the program's own." }
             }
             @if stacks { div class="scroll" { (flame::graph(&leaks.places)) } }
             div class="controls" {
@@ -464,13 +465,14 @@ fn with_jumps(text: &str) -> Markup {
 
 fn steps_as_jumps(text: &str) -> Markup {
     let mut pieces = Vec::new();
-    let mut after_step = false;
+    let (mut after_step, mut was_step) = (false, false);
     for piece in text.split_inclusive(char::is_whitespace) {
         let word = piece.trim_end();
         let from = word.len() - word.trim_start_matches('(').len();
         let digits = word[from..].bytes().take_while(u8::is_ascii_digit).count();
         let is_step = after_step && digits > 0;
-        let list_goes_on = is_step && word.ends_with(',') || after_step && word == "and";
+        let list_goes_on = is_step && word.ends_with(',') || was_step && word == "and";
+        was_step = is_step;
         after_step = matches!(&word[from..], "step" | "steps") || list_goes_on;
         let step = if is_step { from..from + digits } else { 0..0 };
         pieces.push((piece, step));

@@ -237,6 +237,7 @@ class Memory {
     const seen = new Map();
     for (let k = 0; k < all.count; k += 1) {
       if (all.space[k] !== this.space || all.from[k] > view.to) continue;
+      if (all.from[k] === all.to[k]) continue;
       const until = Math.min(end(all.to[k]), view.picture.count);
       if (until < view.from) continue;
       const left = Math.max(x(all.from[k]), LEFT - 2);
