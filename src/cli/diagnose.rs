@@ -120,6 +120,12 @@ pub(crate) fn run(args: &DiagnoseArgs, context: &Context) -> CommandOutcome {
     }
 }
 
+/// What the subcommand says of a file as JSON; `None` where it cannot be diagnosed.
+pub(super) fn json_of_file(path: &Path, context: &Context) -> Option<serde_json::Value> {
+    let diagnosed = diagnose(path, context).ok()?;
+    Some(print::json_of(&diagnosed))
+}
+
 fn diagnose(path: &Path, context: &Context) -> Result<Diagnosed, String> {
     let started = Instant::now();
     let at = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());

@@ -29,6 +29,7 @@ pub(crate) mod progress;
 pub(crate) mod proxy;
 mod recording;
 pub(crate) mod replay;
+pub(crate) mod report;
 mod rerun;
 pub(crate) mod run;
 pub(crate) mod scenario_args;
@@ -115,6 +116,8 @@ pub(crate) enum Command {
     Corpus(corpus::CorpusArgs),
     /// Work through the night, on one machine or many: find what is new, and write it down once
     Campaign(campaign::CampaignArgs),
+    /// Show what was recorded as one page for a browser: lanes, memory, leaks, divergences
+    Report(report::ReportArgs),
     /// Serve a tracking socket until SIGTERM or Ctrl-C
     Serve(serve::ServeArgs),
     /// Stand between tracking clients and their server, and record what they say
@@ -203,6 +206,7 @@ pub(crate) fn run(cli: Cli) -> CommandOutcome {
         Command::Shrink(args) => shrink::run(args, &context),
         Command::Corpus(args) => corpus::run(args, &context),
         Command::Campaign(args) => campaign::run(args, &context),
+        Command::Report(args) => report::run(args, &context),
         Command::Serve(args) => serve::run(args, &context),
         Command::Proxy(args) => proxy::run(args, &context),
         Command::Conformance(args) => conformance::run(args, &context),

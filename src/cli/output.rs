@@ -32,6 +32,8 @@ pub(super) enum OutputKind {
     ImportTrace,
     /// What `zoo bench` measured.
     Measurement,
+    /// A page of `report`.
+    Page,
     /// A debug log, to which is appended.
     DebugLog,
 }
@@ -45,6 +47,7 @@ impl OutputKind {
             OutputKind::Capture => "empty",
             OutputKind::ImportTrace => "a trace that `import` made",
             OutputKind::Measurement => "a measurement of `zoo bench`",
+            OutputKind::Page => "a page that `report` made",
             OutputKind::DebugLog => "a debug log",
         }
     }
@@ -67,7 +70,8 @@ impl OutputKind {
             }
             OutputKind::Measurement => std::fs::read_to_string(path)
                 .is_ok_and(|text| serde_json::from_str::<Results>(&text).is_ok()),
-            OutputKind::DebugLog => begins_with_block(path),
+            OutputKind::Page => begins_with(path, crate::report::page::MARK),
+            OutputKind::DebugLog => begins_with(path, "BUFFER "),
         }
     }
 }
@@ -176,15 +180,15 @@ impl Beside {
     }
 }
 
-/// Whether a debug log's block begins in the first bytes.
-fn begins_with_block(path: &Path) -> bool {
+/// Whether `mark` stands in the first bytes: of a debug log the beginning of a block.
+fn begins_with(path: &Path, mark: &str) -> bool {
     const LOOKED_AT_BYTES: u64 = 4096;
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| {
         let mut file = file.take(LOOKED_AT_BYTES);
         file.read_to_end(&mut start)
     });
-    read.is_ok() && String::from_utf8_lossy(&start).contains("BUFFER ")
+    read.is_ok() && String::from_utf8_lossy(&start).contains(mark)
 }
 
 fn plain_file(path: &Path) -> Option<Metadata> {

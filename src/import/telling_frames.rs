@@ -88,6 +88,16 @@ pub(crate) fn choose<'a>(stacks: &[Vec<&'a str>], most: usize) -> Vec<TellingFra
     stacks.iter().zip(shown).map(left_out).collect()
 }
 
+/// How many of the innermost frames of a stack are not the user's.
+pub(crate) fn before_users(stack: &[&str]) -> usize {
+    let users = users_part(stack);
+    let first = users.first();
+    first.map_or(0, |first| {
+        let at = stack.iter().position(|frame| frame == first);
+        at.unwrap_or(0)
+    })
+}
+
 /// The frames of Python files, the user's where there are some, else those after the allocator's
 /// own leading ones, else all.
 fn users_part<'a>(stack: &[&'a str]) -> Vec<&'a str> {

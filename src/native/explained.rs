@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::numbers::plural;
+use crate::report::page::actions::{ActionRow, LockTouch};
 
 use super::execution::{Execution, Failure, FailureKind, VisibleAction, WaitingThread};
 use super::race_text::{RaceStory, is_of_the_archive};
@@ -67,6 +68,69 @@ impl<'a> Explained<'a> {
             let _ = writeln!(text, "\n{}", self.paragraph(failure));
         }
         text
+    }
+
+    /// The same action by action, for pictures.
+    pub(crate) fn actions(&self) -> Vec<ActionRow> {
+        let failure = self.execution.failure.as_ref();
+        let mut rows: Vec<ActionRow> = (self.rows().into_iter())
+            .map(|(event, text)| ActionRow {
+                thread: event.thread,
+                touch: self.touch(event),
+                text,
+                preempts: event.after_preemption,
+                wrong: self.is_racing(event).then(|| {
+                    (
+                        "data-race".to_owned(),
+                        "nothing orders this access".to_owned(),
+                    )
+                }),
+            })
+            .collect();
+        for wait in failure.iter().flat_map(|failure| &failure.waits) {
+            let name = wait
+                .object
+                .and_then(|object| self.names.get(&object).cloned());
+            rows.push(ActionRow {
+                thread: wait.thread,
+                touch: LockTouch::Waits(name.unwrap_or_else(|| "what does not come".to_owned())),
+                text: self.wait(wait),
+                preempts: false,
+                wrong: None,
+            });
+        }
+        if let Some(failure) = failure.filter(|_| !rows.iter().any(|row| row.wrong.is_some())) {
+            let of_thread = |row: &ActionRow| Some(row.thread) == failure.thread;
+            let at = rows.iter().rposition(of_thread);
+            let at = at.unwrap_or(rows.len().saturating_sub(1));
+            if let Some(row) = rows.get_mut(at) {
+                row.wrong = Some((failure.kind.to_string(), failure.summary.clone()));
+            }
+        }
+        rows
+    }
+
+    /// What went wrong, a line each: who waits for whom, and how it fails.
+    pub(crate) fn told(&self) -> Option<String> {
+        let failure = self.execution.failure.as_ref()?;
+        let mut lines: Vec<String> = failure.waits.iter().map(|wait| self.wait(wait)).collect();
+        lines.push(self.paragraph(failure));
+        Some(lines.join("\n"))
+    }
+
+    fn touch(&self, event: &VisibleAction) -> LockTouch {
+        let name = event
+            .object
+            .and_then(|object| self.names.get(&object).cloned());
+        match (event.action(), name) {
+            ("lock" | "try-lock" | "read-lock" | "write-lock" | "spin-lock", Some(name))
+                if event.value == 0 =>
+            {
+                LockTouch::Takes(name)
+            }
+            ("unlock" | "rw-unlock" | "spin-unlock", Some(name)) => LockTouch::Gives(name),
+            _ => LockTouch::Nothing,
+        }
     }
 
     fn write_timeline(&self, text: &mut String, width: usize) {

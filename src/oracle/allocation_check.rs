@@ -32,7 +32,7 @@ use smallvec::SmallVec;
 
 pub(crate) use self::table::{BufferSum, TableComparison};
 use self::table::{OpenLife, TableWatch};
-use super::message_check::{FirstFinding, MessageFinding, Noted, RecentlyFreed};
+use super::message_check::{FirstFinding, MessageFinding, Noted, RecentlyFreed, list};
 use crate::import::allocation::{AllocationEvent, AllocationRecord, Buffer};
 use crate::import::live_table::LiveTable;
 use crate::import::stacks::StackId;
@@ -107,6 +107,8 @@ pub(crate) struct AllocationReport {
     pub(crate) findings: BTreeMap<MessageFinding, u64>,
     /// The first finding.
     pub(crate) first: Option<FirstFinding>,
+    /// The first of them, as many as a report lists.
+    pub(crate) listed: Vec<FirstFinding>,
     /// What else is worth knowing.
     pub(crate) notes: BTreeMap<AllocationNote, Noted>,
     /// The most bytes that were live at once, or at least that many.
@@ -167,6 +169,11 @@ impl AllocationCheck {
     /// Before the first record: what the allocator's own table has in use after the last.
     pub(crate) fn compare_with(&mut self, table: &LiveTable) {
         self.table = Some(TableWatch::new(table));
+    }
+
+    /// How many findings are listed so far.
+    pub(crate) fn findings(&self) -> usize {
+        self.report.listed.len()
     }
 
     /// Takes the next record.
@@ -377,12 +384,14 @@ impl AllocationCheck {
 
     fn find(&mut self, kind: MessageFinding, buffer: &Buffer, position: u64) {
         *self.report.findings.entry(kind).or_default() += 1;
-        self.report.first.get_or_insert(FirstFinding {
+        let finding = FirstFinding {
             kind,
             device: Some(buffer.device),
             address: buffer.address,
             line: position,
-        });
+        };
+        self.report.first.get_or_insert(finding);
+        list(&mut self.report.listed, finding);
     }
 
     fn note(&mut self, note: AllocationNote, position: u64) {

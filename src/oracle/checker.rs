@@ -97,6 +97,12 @@ impl Checker {
         }
     }
 
+    /// The same, which lists so many divergences one by one.
+    pub(crate) fn listing(mut self, most: usize) -> Checker {
+        self.judge.most_listed = most;
+        self
+    }
+
     /// Takes the next event of the merged schedule.
     #[inline]
     pub fn observe(&mut self, merged: &MergedEvent) {
@@ -128,9 +134,16 @@ impl Checker {
         self.contradiction.as_deref()
     }
 
-    /// The divergences so far, in order: the first 64 of them.
+    /// The divergences so far, in order: the first 64 of them, or as many as
+    /// [`Checker::listing`] says.
     pub(crate) fn listed(&self) -> &[Divergence] {
         &self.judge.listed
+    }
+
+    /// How many divergences there are so far, listed or not.
+    #[inline]
+    pub(crate) fn counted(&self) -> u64 {
+        self.judge.counted
     }
 
     /// What the allocators have live now, in no order.
@@ -154,7 +167,17 @@ impl Checker {
 
     /// Ends the check. `end` is the trace's end block, where there is one; `prefix` says why the
     /// events end early.
-    pub fn finish(mut self, end: Option<&End>, prefix: Option<String>) -> Report {
+    pub fn finish(self, end: Option<&End>, prefix: Option<String>) -> Report {
+        self.finish_listed(end, prefix).0
+    }
+
+    /// The same, with the divergences that are listed: those of the end are behind those that
+    /// [`Checker::listed`] had.
+    pub(crate) fn finish_listed(
+        mut self,
+        end: Option<&End>,
+        prefix: Option<String>,
+    ) -> (Report, Vec<Divergence>) {
         let completed = end.is_some_and(|end| end.completed) && prefix.is_none();
         if let Some(blocked) = self.blocked.first() {
             self.judge.count(blocked.divergence);
@@ -234,7 +257,7 @@ impl Checker {
             (false, None) => Verdict::Clean,
             (false, Some(_)) => Verdict::Inconclusive,
         };
-        report
+        (report, self.judge.listed)
     }
 
     /// Whether the messages can be put in the order in which the server got them.

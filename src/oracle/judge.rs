@@ -14,7 +14,7 @@ use super::kind::{Divergence, Kind};
 use super::truth::{BufferPlace, Moment, Truth};
 use crate::trace::sends::Sent;
 
-/// Divergences listed one by one; more are counted.
+/// Divergences listed one by one, where nothing else is asked; more are counted.
 const MAX_LISTED: usize = 64;
 
 /// Counts divergences, with the truth at hand.
@@ -25,6 +25,10 @@ pub(super) struct Judge {
     pub(crate) first: Option<Divergence>,
     /// The first divergences, in order.
     pub(crate) listed: Vec<Divergence>,
+    /// How many there are, of all kinds.
+    pub(crate) counted: u64,
+    /// So many of them are listed.
+    pub(crate) most_listed: usize,
     pub(crate) messages: u64,
     devices: u16,
     /// Whether totals come without the circular buffers.
@@ -59,6 +63,8 @@ impl Judge {
             divergences: BTreeMap::new(),
             first: None,
             listed: Vec::new(),
+            counted: 0,
+            most_listed: MAX_LISTED,
             messages: 0,
             devices,
             hides_circular: false,
@@ -68,7 +74,8 @@ impl Judge {
 
     pub(crate) fn count(&mut self, divergence: Divergence) {
         *self.divergences.entry(divergence.kind).or_default() += 1;
-        if self.listed.len() < MAX_LISTED {
+        self.counted += 1;
+        if self.listed.len() < self.most_listed {
             self.listed.push(divergence);
         }
         if self.first.is_none() {

@@ -35,6 +35,9 @@ pub(crate) use replay::MessageCheck;
 /// How many keys [`MessageReport::live_at_end`] lists at most.
 pub(crate) const MAX_LIVE_LISTED: usize = 1000;
 
+/// How many findings a report lists at most.
+pub(crate) const MAX_FINDINGS_LISTED: usize = 2000;
+
 /// What a log can show without truth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum MessageFinding {
@@ -110,7 +113,7 @@ pub(crate) struct Noted {
     pub(crate) first_line: u64,
 }
 
-/// The first finding.
+/// One finding, the first or another that is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FirstFinding {
     /// What was found.
@@ -142,6 +145,13 @@ pub(crate) struct LiveKey {
     pub(crate) line: u64,
 }
 
+/// Lists a finding, where there is room.
+pub(super) fn list(listed: &mut Vec<FirstFinding>, finding: FirstFinding) {
+    if listed.len() < MAX_FINDINGS_LISTED {
+        listed.push(finding);
+    }
+}
+
 /// The outcome of the message-only check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MessageReport {
@@ -155,6 +165,8 @@ pub(crate) struct MessageReport {
     pub(crate) findings: BTreeMap<MessageFinding, u64>,
     /// The first finding.
     pub(crate) first: Option<FirstFinding>,
+    /// The first [`MAX_FINDINGS_LISTED`] findings.
+    pub(crate) listed: Vec<FirstFinding>,
     /// What else is worth knowing.
     pub(crate) notes: BTreeMap<MessageNote, Noted>,
     /// Keys that a sweep removed because their first owner was dead: not released in time, so

@@ -15,7 +15,7 @@ use crate::tracking::{Message, MessageKind};
 
 use super::message_check::{
     FirstFinding, LiveKey, MAX_LIVE_LISTED, MessageFinding, MessageNote, MessageReport, Noted,
-    RecentlyFreed,
+    RecentlyFreed, list,
 };
 
 type Key = (i32, u64);
@@ -156,12 +156,14 @@ impl Findings {
             return;
         }
         *self.report.findings.entry(kind).or_default() += 1;
-        self.report.first.get_or_insert(FirstFinding {
+        let finding = FirstFinding {
             kind,
             device: Some(message.device),
             address: message.address,
             line: position,
-        });
+        };
+        self.report.first.get_or_insert(finding);
+        list(&mut self.report.listed, finding);
     }
 
     fn note(&mut self, note: MessageNote, position: u64, count: u64) {

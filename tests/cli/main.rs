@@ -12,6 +12,7 @@ mod memory;
 mod nothing;
 mod one_reader;
 mod outputs;
+mod report;
 mod text;
 mod verdicts;
 mod weaker_checks;

@@ -50,6 +50,7 @@ fn every_help_page_is_as_reviewed() {
         "conformance",
         "diagnose",
         "replay",
+        "report",
         "shrink",
         "corpus",
         "campaign",

@@ -280,7 +280,7 @@ fn write_groups(text: &mut String, groups: &[LiveGroup], position: &str, stacks:
 }
 
 /// What a kind is where an allocator recorded itself.
-fn explain(kind: Kind) -> &'static str {
+pub(in crate::cli) fn explain(kind: Kind) -> &'static str {
     match kind {
         Kind::UnknownFree => "a release of a buffer that was never allocated",
         Kind::DuplicateAlloc => "an allocation at an address that was in use",

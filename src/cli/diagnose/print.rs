@@ -207,7 +207,7 @@ fn plural_word(word: &str) -> String {
     }
 }
 
-fn json_of(diagnosed: &Diagnosed) -> Value {
+pub(super) fn json_of(diagnosed: &Diagnosed) -> Value {
     let (seen, diagnosis) = (&diagnosed.seen, &diagnosed.diagnosis);
     let causes: Vec<Value> = diagnosis.causes.iter().map(cause_json).collect();
     let places: Vec<Value> = diagnosed

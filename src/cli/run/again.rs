@@ -23,6 +23,7 @@ use crate::native::{
     Execution, Explained, LaunchError, Launcher, RunPlan, RunReproducer, Symbols, UserProgram,
 };
 use crate::numbers::plural;
+use crate::report::page::actions::ActionRow;
 
 /// What `replay` and `shrink` run once more takes no longer than this.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -193,11 +194,57 @@ fn launch(
     Ok((program, launcher))
 }
 
+/// A reproducer that was run again, with all that a page shows of it.
+pub(in crate::cli) struct RerunProgram {
+    pub(in crate::cli) reproducer: RunReproducer,
+    pub(in crate::cli) execution: Execution,
+    /// What was done, action by action.
+    pub(in crate::cli) rows: Vec<ActionRow>,
+    /// The same as text.
+    pub(in crate::cli) story: String,
+    /// What went wrong, in lines.
+    pub(in crate::cli) told: Option<String>,
+    /// How it is not what was recorded.
+    pub(in crate::cli) difference: Option<String>,
+    /// Whether the program is another than it was.
+    pub(in crate::cli) changed: bool,
+}
+
+/// Runs a reproducer again, for a page.
+pub(in crate::cli) fn for_page(path: &Path) -> Result<RerunProgram, Box<dyn std::error::Error>> {
+    let reproducer = RunReproducer::read(path)?;
+    let (program, mut launcher) = launch(&reproducer)?;
+    let plan = with_expected_race(&mut launcher, &reproducer, reproducer.plan())?;
+    let shown = show_rows(&mut launcher, &plan)?;
+    Ok(RerunProgram {
+        difference: difference(&reproducer, &shown.execution),
+        changed: program.build_id != reproducer.program.build_id,
+        reproducer,
+        execution: shown.execution,
+        rows: shown.rows,
+        told: shown.told,
+        story: shown.story,
+    })
+}
+
 /// Runs a plan with the stack of each action, and tells what happened.
 pub(super) fn show(
     launcher: &mut Launcher,
     plan: &RunPlan,
 ) -> Result<(Execution, String), LaunchError> {
+    let shown = show_rows(launcher, plan)?;
+    Ok((shown.execution, shown.story))
+}
+
+/// An execution with what was done in it.
+struct ShownExecution {
+    execution: Execution,
+    rows: Vec<ActionRow>,
+    story: String,
+    told: Option<String>,
+}
+
+fn show_rows(launcher: &mut Launcher, plan: &RunPlan) -> Result<ShownExecution, LaunchError> {
     let plan = RunPlan {
         stacks: true,
         ..plan.clone()
@@ -212,8 +259,18 @@ pub(super) fn show(
     let symbols = Symbols::new(launcher.maps());
     race_text::name(&mut execution, &symbols);
     let width = terminal_style::width().unwrap_or(WIDTH);
-    let story = Explained::new(&execution, &events, &symbols).render(width);
-    Ok((execution, story))
+    let explained = Explained::new(&execution, &events, &symbols);
+    let (rows, story, told) = (
+        explained.actions(),
+        explained.render(width),
+        explained.told(),
+    );
+    Ok(ShownExecution {
+        execution,
+        rows,
+        story,
+        told,
+    })
 }
 
 /// `shrink` of a reproducer of `run`.

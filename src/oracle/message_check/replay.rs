@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::freed::RecentlyFreed;
 use super::{
-    FirstFinding, LiveKey, MAX_LIVE_LISTED, MessageFinding, MessageNote, MessageReport, Noted,
+    FirstFinding, LiveKey, MAX_LIVE_LISTED, MessageFinding, MessageNote, MessageReport, Noted, list,
 };
 use crate::import::server_log::{LogEvent, LogRecord, OtherKind, Swept, to_message};
 use crate::trace::observation::RefsLeft;
@@ -312,12 +312,14 @@ impl MessageCheck {
 
     fn find(&mut self, kind: MessageFinding, device: Option<i32>, address: u64, line: u64) {
         *self.report.findings.entry(kind).or_default() += 1;
-        self.report.first.get_or_insert(FirstFinding {
+        let finding = FirstFinding {
             kind,
             device,
             address,
             line,
-        });
+        };
+        self.report.first.get_or_insert(finding);
+        list(&mut self.report.listed, finding);
     }
 
     fn note(&mut self, note: MessageNote, line: u64) {

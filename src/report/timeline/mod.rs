@@ -46,6 +46,12 @@ impl Timeline<'_> {
         self.page(&table, &explain::explain(&history, TEXT_WIDTH.min(width)))
     }
 
+    /// What went wrong, in a paragraph without line breaks.
+    pub(crate) fn explanation(&self) -> String {
+        let explained = explain::explain(&walk::history(self), usize::MAX);
+        explained.trim_end().to_owned()
+    }
+
     fn page(&self, table: &str, explanation: &str) -> String {
         format!("{}\n\n{table}\n{explanation}", self.title())
     }
