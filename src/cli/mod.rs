@@ -17,6 +17,7 @@ pub(crate) mod disciplines;
 pub mod exit;
 pub(crate) mod explain;
 pub(crate) mod explore;
+pub(crate) mod export;
 mod foreign;
 pub(crate) mod fuzz;
 pub(crate) mod import;
@@ -122,6 +123,8 @@ pub(crate) enum Command {
     Conformance(conformance::ConformanceArgs),
     /// Turn what another tool recorded into a trace
     Import(import::ImportArgs),
+    /// Write what a trace or a reproducer holds in the form of another tool
+    Export(export::ExportArgs),
     /// List the fuzz targets, and turn their inputs into text
     Fuzz(fuzz::FuzzArgs),
     /// List, show and lint lifecycle disciplines
@@ -204,6 +207,7 @@ pub(crate) fn run(cli: Cli) -> CommandOutcome {
         Command::Proxy(args) => proxy::run(args, &context),
         Command::Conformance(args) => conformance::run(args, &context),
         Command::Import(args) => import::run(args, &context),
+        Command::Export(args) => export::run(args, &context),
         Command::Fuzz(args) => fuzz::run(args, &context),
         Command::Disciplines(args) => disciplines::run(args, context.format),
         Command::Scenarios(args) => scenarios::run(args, context.format),

@@ -32,6 +32,8 @@ pub(super) enum OutputKind {
     ImportTrace,
     /// What `zoo bench` measured.
     Measurement,
+    /// What `export` writes. It replaces nothing without leave: who wrote a CSV nobody can tell.
+    Export,
     /// A debug log, to which is appended.
     DebugLog,
 }
@@ -42,7 +44,7 @@ impl OutputKind {
             OutputKind::Reproducer => "a reproducer",
             OutputKind::RunReproducer => "a reproducer of `run`",
             OutputKind::RunTrace => "the trace of a run",
-            OutputKind::Capture => "empty",
+            OutputKind::Capture | OutputKind::Export => "empty",
             OutputKind::ImportTrace => "a trace that `import` made",
             OutputKind::Measurement => "a measurement of `zoo bench`",
             OutputKind::DebugLog => "a debug log",
@@ -56,7 +58,7 @@ impl OutputKind {
             OutputKind::Reproducer => Reproducer::load(path).is_ok(),
             OutputKind::RunReproducer => RunReproducer::read(path).is_ok(),
             OutputKind::RunTrace => matches!(header(), Some(Header::Run(_))),
-            OutputKind::Capture => false,
+            OutputKind::Capture | OutputKind::Export => false,
             OutputKind::ImportTrace => {
                 match header() {
                     Some(Header::Import(_)) => true,
@@ -191,7 +193,8 @@ fn plain_file(path: &Path) -> Option<Metadata> {
     std::fs::metadata(path).ok().filter(Metadata::is_file)
 }
 
-fn is_same(one: &Path, other: &Path) -> bool {
+/// Whether two paths lead to one plain file.
+pub(super) fn is_same(one: &Path, other: &Path) -> bool {
     let id = |path| Some((plain_file(path)?.dev(), plain_file(path)?.ino()));
     id(one).is_some() && id(one) == id(other)
 }
