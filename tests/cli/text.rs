@@ -56,6 +56,7 @@ fn every_help_page_is_as_reviewed() {
         "serve",
         "proxy",
         "import",
+        "export",
         "fuzz",
         "disciplines",
         "scenarios",
