@@ -56,12 +56,14 @@ enum Opened {
 /// Runs the subcommand.
 pub(crate) fn run(args: &ExportArgs, context: &Context) -> CommandOutcome {
     match export(args, context) {
-        Ok(exported) => said(args, &exported, context),
+        Ok(Some(exported)) => said(args, &exported, context),
+        Ok(None) => CommandOutcome::default(),
         Err(error) => CommandOutcome::bad_input(error, context.format),
     }
 }
 
-fn export(args: &ExportArgs, context: &Context) -> Result<Exported, String> {
+/// `None` where the reader of stdout has gone.
+fn export(args: &ExportArgs, context: &Context) -> Result<Option<Exported>, String> {
     if args.table.is_some() && !has_tables(args.to) {
         return Err("--table is for csv and parquet: other formats have no choice".to_owned());
     }
@@ -76,7 +78,16 @@ fn export(args: &ExportArgs, context: &Context) -> Result<Exported, String> {
                 name(args.to)
             ));
         }
-        return write(args, &opened, &mut io::stdout(), context);
+        let mut stdout = Watched {
+            to: io::stdout(),
+            has_gone: false,
+        };
+        let exported = write(args, &opened, &mut stdout, context);
+        // A reader that has gone (`| head`) is no error.
+        return match (exported, stdout.has_gone) {
+            (Err(_), true) => Ok(None),
+            (exported, _) => exported.map(Some),
+        };
     }
     output::may_replace_beside(&args.output, OutputKind::Export, &args.file, args.force)?;
     if output::is_same(&args.output, &args.file) {
@@ -86,7 +97,26 @@ fn export(args: &ExportArgs, context: &Context) -> Result<Exported, String> {
     let mut file: File = beside.file().map_err(|error| at(&args.output, &error))?;
     let exported = write(args, &opened, &mut file, context)?;
     beside.keep().map_err(|error| at(&args.output, &error))?;
-    Ok(exported)
+    Ok(Some(exported))
+}
+
+/// A stdout whose reader may go.
+struct Watched {
+    to: io::Stdout,
+    has_gone: bool,
+}
+
+impl Write for Watched {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.to.write(bytes);
+        let error = written.as_ref().err().map(io::Error::kind);
+        self.has_gone |= error == Some(io::ErrorKind::BrokenPipe);
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
 }
 
 fn write(

@@ -34,6 +34,10 @@ pub(super) enum OutputKind {
     Measurement,
     /// What `export` writes. It replaces nothing without leave: who wrote a CSV nobody can tell.
     Export,
+    /// A manual page.
+    ManPage,
+    /// JUnit XML.
+    Junit,
     /// A debug log, to which is appended.
     DebugLog,
 }
@@ -47,6 +51,8 @@ impl OutputKind {
             OutputKind::Capture | OutputKind::Export => "empty",
             OutputKind::ImportTrace => "a trace that `import` made",
             OutputKind::Measurement => "a measurement of `zoo bench`",
+            OutputKind::ManPage => "a manual page",
+            OutputKind::Junit => "a JUnit report",
             OutputKind::DebugLog => "a debug log",
         }
     }
@@ -69,7 +75,9 @@ impl OutputKind {
             }
             OutputKind::Measurement => std::fs::read_to_string(path)
                 .is_ok_and(|text| serde_json::from_str::<Results>(&text).is_ok()),
-            OutputKind::DebugLog => begins_with_block(path),
+            OutputKind::ManPage => begins_with(path, ".TH heisenbed"),
+            OutputKind::Junit => begins_with(path, "<testsuite"),
+            OutputKind::DebugLog => begins_with(path, "BUFFER "),
         }
     }
 }
@@ -178,15 +186,15 @@ impl Beside {
     }
 }
 
-/// Whether a debug log's block begins in the first bytes.
-fn begins_with_block(path: &Path) -> bool {
+/// Whether `what` stands in the first bytes.
+fn begins_with(path: &Path, what: &str) -> bool {
     const LOOKED_AT_BYTES: u64 = 4096;
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| {
         let mut file = file.take(LOOKED_AT_BYTES);
         file.read_to_end(&mut start)
     });
-    read.is_ok() && String::from_utf8_lossy(&start).contains("BUFFER ")
+    read.is_ok() && String::from_utf8_lossy(&start).contains(what)
 }
 
 fn plain_file(path: &Path) -> Option<Metadata> {
