@@ -49,9 +49,10 @@ def test_a_cut_trace_warns_and_no_trace_raises(trace, tmp_path):
 
 
 def pytest_on(*words):
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", HERE / "racy.py", *words]
+    racy = str(HERE / "racy.py")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", racy, *words]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
-    ran = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=environment, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     return ran.returncode, ran.stdout + ran.stderr
 
 

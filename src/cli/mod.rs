@@ -2,8 +2,8 @@
 //! prints.
 //!
 //! Beside them: [`outcome`] is what a subcommand is told and returns, [`scenario_args`] and `args`
-//! are arguments that several take, [`config`] has defaults of options, [`ci`] is what CI pages show,
-//! [`verdict`] is what all that give a verdict print of it,
+//! are arguments that several take, [`config`] has defaults of options, [`ci`] is what CI pages
+//! show, [`verdict`] is what all that give a verdict print of it,
 //! [`progress`] what they show meanwhile.
 
 mod args;

@@ -83,7 +83,7 @@ impl FormatArg {
 }
 
 /// The form of what a command writes to stdout.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// Text for people.
     #[default]

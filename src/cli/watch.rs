@@ -18,8 +18,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// The option.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct WatchArgs {
-    /// Run again each time that a file which is read (discipline, scenario, program) is saved, until
-    /// Ctrl-C
+    /// Run again each time that a file which is read (discipline, scenario, program) is saved,
+    /// until Ctrl-C
     #[arg(long)]
     pub(crate) watch: bool,
 }

@@ -9,8 +9,10 @@ use crate::common::{heisenbed, run};
 
 /// Puts the address back before the tracker hears of it.
 const WRONG: &str = "name = \"wrong\"\n\n\
-    allocate   = [\"alloc\", \"mark-live\", \"lock tracker\", \"send ALLOC\", \"unlock tracker\", \"publish\"]\n\
-    deallocate = [\"check-live\", \"free\", \"lock tracker\", \"send FREE\", \"unlock tracker\", \"mark-dead\"]\n";
+    allocate   = [\"alloc\", \"mark-live\", \"lock tracker\", \"send ALLOC\",\n\
+    \"unlock tracker\", \"publish\"]\n\
+    deallocate = [\"check-live\", \"free\", \"lock tracker\", \"send FREE\",\n\
+    \"unlock tracker\", \"mark-dead\"]\n";
 
 /// Where commands of the tests write, with files that they read.
 fn folder() -> tempfile::TempDir {
@@ -192,7 +194,7 @@ fn what_fails_is_annotated_at_its_line() {
     let [annotation] = annotations.as_slice() else {
         panic!("{said}");
     };
-    let place = format!("::error file={},line=4,title=", at("wrong.toml"));
+    let place = format!("::error file={},line=5,title=", at("wrong.toml"));
     assert!(
         annotation.starts_with(&place) && annotation.contains("%0A"),
         "{annotation}"
@@ -218,7 +220,8 @@ fn a_log_that_speaks_to_github_is_not_heard() {
     let text = "✓ [PID 1] Allocated 64 bytes of DRAM on device 0 (buffer_id=0x1000)\n\
         ::add-mask::x\n::set-output name=a::b\n\
         ✗ [PID 1] Freed buffer 0x1000 on device 0 (64 bytes, FINAL)\n\
-        ⚠ [PID 1] Deallocation for unknown buffer 0x1000 on device 0 (allocated before tracking started)\n";
+        ⚠ [PID 1] Deallocation for unknown buffer 0x1000 on device 0 \
+        (allocated before tracking started)\n";
     fs::write(&log, text).expect("writable");
     let (said, _) = github(folder.path(), &format!("diagnose {}", log.display()));
     let lines: Vec<&str> = said.lines().collect();

@@ -1,5 +1,5 @@
-//! `export`: what goes out comes back in, another's reader takes it, and what a format cannot say is
-//! counted.
+//! `export`: what goes out comes back in, another's reader takes it, and what a format cannot say
+//! is counted.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -592,7 +592,8 @@ proptest! {
         log.import();
         let (read, _) = records(ImportFormat::Csv, text.as_bytes());
         let first = exported("torch-snapshot", &log.trace(), "").2;
-        let snapshot = Recording::new("torch-snapshot", "one.pickle", fs::read(&first).expect("bytes"));
+        let bytes = fs::read(&first).expect("bytes");
+        let snapshot = Recording::new("torch-snapshot", "one.pickle", bytes);
         let account = snapshot.import();
         prop_assert_eq!(&account["unrecognised"], 0);
         // As a table of rows: what the snapshot's import has of each.
@@ -600,7 +601,9 @@ proptest! {
         let (again, _) = records(ImportFormat::Csv, &fs::read(table).expect("bytes"));
         let plain = |records: &[AllocationRecord]| -> Vec<Said> {
             let what = |what| match what {
-                AllocationEvent::Failed { size_bytes, .. } => AllocationEvent::Failed { device: 0, size_bytes },
+                AllocationEvent::Failed { size_bytes, .. } => {
+                    AllocationEvent::Failed { device: 0, size_bytes }
+                }
                 what => what,
             };
             let of = |record: &AllocationRecord| (record.at_ns, None, what(record.what));

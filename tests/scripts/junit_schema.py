@@ -1,4 +1,4 @@
-"""Holds a JUnit report against the schema of Jenkins: which elements stand in which, with which attributes.
+"""Holds a JUnit report against the schema of Jenkins: which elements stand in which, with what.
 
 usage: junit_schema.py SCHEMA REPORT
 Prints the number of test cases; ends with 1 and a complaint where the report is not of the schema.
@@ -21,7 +21,10 @@ def read_schema(path):
     elements = {}
     for element in root.findall(f"{XS}element"):
         attributes = {
-            attribute.get("name"): (attribute.get("use") == "required", patterns.get(attribute.get("type")))
+            attribute.get("name"): (
+                attribute.get("use") == "required",
+                patterns.get(attribute.get("type")),
+            )
             for attribute in element.iter(f"{XS}attribute")
         }
         inside = {child.get("ref") for child in element.iter(f"{XS}element") if child.get("ref")}
@@ -53,7 +56,8 @@ root = ElementTree.parse(report).getroot()
 check(root, read_schema(schema))
 cases = root.findall(".//testcase")
 for suite in root.findall(".//testsuite"):
-    for attribute, tag in [("tests", "testcase"), ("failures", "failure"), ("errors", "error"), ("skipped", "skipped")]:
+    counts = {"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"}
+    for attribute, tag in counts.items():
         counted = len(suite.findall(f".//{tag}"))
         if int(suite.get(attribute)) != counted:
             sys.exit(f"{attribute} is {suite.get(attribute)}, and there are {counted}")

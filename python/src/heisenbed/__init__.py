@@ -24,14 +24,15 @@ class Damaged(UserWarning):
 
 
 def program():
-    """The path of the program: that of this package, or the first on PATH. HEISENBED names another."""
+    """The path of the program: that of this package, or the first on PATH; or HEISENBED's."""
     named = os.environ.get("HEISENBED")
     if named:
         return named
     beside = os.path.join(sysconfig.get_path("scripts"), "heisenbed")
     if os.path.exists(beside):
         return beside
-    found = shutil.which("heisenbed", path=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]))
+    folders = [os.path.dirname(sys.executable), os.environ.get("PATH", "")]
+    found = shutil.which("heisenbed", path=os.pathsep.join(folders))
     if found is None:
         raise Error("the program heisenbed was not found: put it on PATH, or name it in HEISENBED")
     return found

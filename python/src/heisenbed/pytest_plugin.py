@@ -44,7 +44,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "no_heisenbed: leave this test alone with --heisenbed-perturb")
+    about = "no_heisenbed: leave this test alone with --heisenbed-perturb"
+    config.addinivalue_line("markers", about)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -94,7 +95,8 @@ def under_heisenbed(item):
         }
         inner = [
             os.path.realpath(sys.executable), "-m", "pytest", "-q", "-x", "--no-header",
-            "-p", "no:cacheprovider", "-p", "no:xdist", *loads(config), "--rootdir", str(config.rootpath),
+            "-p", "no:cacheprovider", "-p", "no:xdist", *loads(config),
+            "--rootdir", str(config.rootpath),
             *(["-c", str(config.inipath)] if config.inipath else []),
             item.nodeid,
         ]

@@ -2,7 +2,7 @@
 #
 #     make heisenbed-gate                                  # what must hold
 #     make heisenbed-run PROGRAM='build/my_test --rounds 2'
-#     make build/my_test.seen                              # of build/my_test.cpp: loads and stores are seen
+#     make build/my_test.seen                # of build/my_test.cpp: loads and stores are seen
 
 HEISENBED ?= heisenbed
 HEISENBED_SCHEDULES ?= 1000

@@ -30,7 +30,7 @@ struct Template {
     is_script: bool,
 }
 
-const TEMPLATES: [Template; 8] = [
+const TEMPLATES: [Template; 9] = [
     Template {
         path: "heisenbed.toml",
         text: include_str!("heisenbed.toml"),
@@ -53,6 +53,12 @@ const TEMPLATES: [Template; 8] = [
         path: "heisenbed/corpus/README.md",
         text: include_str!("corpus.md"),
         about: "where reproducers are kept",
+        is_script: false,
+    },
+    Template {
+        path: "heisenbed/.gitignore",
+        text: include_str!("gitignore"),
+        about: "what the gate writes is not kept",
         is_script: false,
     },
     Template {

@@ -6,7 +6,8 @@
 //! its number, the others get the next free ones, which is said once.
 //!
 //! The pickle has one device's history after the other's, so entries wait in a [`Spool`]. The
-//! viewer lays the blocks of a segment one behind the other, so gaps are blocks that are not in use.
+//! viewer lays the blocks of a segment one behind the other, so gaps are blocks that are not in
+//! use.
 
 mod pickle_writer;
 mod spaces;

@@ -43,8 +43,6 @@ pub(super) struct Segment {
 #[derive(Debug, Default)]
 pub(super) struct Spaces {
     spaces: BTreeMap<SpaceKey, Space>,
-    /// The allocator's own table, where the input has one: then that is what is live.
-    has_table: bool,
 }
 
 #[derive(Debug)]
@@ -145,7 +143,6 @@ impl Spaces {
                 space.more.push(before);
             }
         }
-        self.has_table = true;
     }
 
     /// The device number of each space.
@@ -195,7 +192,8 @@ impl Spaces {
             format!("{number} is {memory} of device {}{process}", key.device)
         });
         let mut text = format!(
-            "a snapshot knows no memories and no processes: each has a device number of its own: {}",
+            "a snapshot knows no memories and no processes: each has a device number of its own: \
+             {}",
             words.collect::<Vec<_>>().join(", ")
         );
         if said.len() > SHOWN {
