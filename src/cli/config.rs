@@ -23,7 +23,7 @@ pub(crate) const CONFIG_FILE: &str = "heisenbed.toml";
 
 /// Why a file of defaults is refused.
 #[derive(Debug, Error)]
-pub(super) enum ConfigError {
+pub(super) enum DefaultsError {
     /// It cannot be read.
     #[error("{}: {source}", path.display())]
     Io {
@@ -75,7 +75,7 @@ pub(super) fn configured(
     command: &Command,
     arguments: &[OsString],
     folder: &Path,
-) -> Result<Configured, ConfigError> {
+) -> Result<Configured, DefaultsError> {
     let as_given = || Configured {
         arguments: arguments.to_vec(),
         ..Configured::default()
@@ -83,11 +83,11 @@ pub(super) fn configured(
     let Some(path) = find(folder) else {
         return Ok(as_given());
     };
-    let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Io {
+    let text = std::fs::read_to_string(&path).map_err(|source| DefaultsError::Io {
         path: path.clone(),
         source,
     })?;
-    let table = DeTable::parse(&text).map_err(|source| ConfigError::Parse {
+    let table = DeTable::parse(&text).map_err(|source| DefaultsError::Parse {
         path: path.clone(),
         source: Box::new(source),
     })?;
@@ -192,7 +192,7 @@ impl ConfigText<'_> {
         matches: Option<&ArgMatches>,
         is_root: bool,
         found: &mut Found,
-    ) -> Result<(), ConfigError> {
+    ) -> Result<(), DefaultsError> {
         for (key, value) in table {
             let name: &str = key.get_ref();
             let line = self.line(key.span().start);
@@ -246,9 +246,9 @@ impl ConfigText<'_> {
         arg: &Arg,
         name: &str,
         value: &Spanned<DeValue<'_>>,
-    ) -> Result<Vec<OsString>, ConfigError> {
+    ) -> Result<Vec<OsString>, DefaultsError> {
         let line = self.line(value.span().start);
-        let wrong = |why: String| ConfigError::Key {
+        let wrong = |why: String| DefaultsError::Key {
             path: self.path.clone(),
             line,
             why,
@@ -288,7 +288,7 @@ impl ConfigText<'_> {
         what: &str,
         name: &str,
         known: impl Iterator<Item = String>,
-    ) -> ConfigError {
+    ) -> DefaultsError {
         let mut known: Vec<String> = known.filter(|known| known != "help").collect();
         known.sort();
         // The nearest by what they share at the beginning.
@@ -306,7 +306,7 @@ impl ConfigText<'_> {
             Some(near) => format!("{what}: did you mean `{near}`?"),
             None => format!("{what}; there are {}", known.join(", ")),
         };
-        ConfigError::Key {
+        DefaultsError::Key {
             path: self.path.clone(),
             line,
             why,

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::source::{RunStep, SourceAbout};
+use super::source::{ExportStep, SourceAbout};
 use super::{ExportError, ExportSink, Exported, LeftOut, Out, Wants, words};
 use crate::import::allocation::{AllocationEvent, AllocationRecord};
 use crate::import::stacks::StackTable;
@@ -55,7 +55,7 @@ impl ExportSink for Jsonl<'_> {
     }
 
     #[inline]
-    fn step(&mut self, step: &RunStep<'_>) -> Result<(), ExportError> {
+    fn step(&mut self, step: &ExportStep<'_>) -> Result<(), ExportError> {
         let mut line = StepLine::of(step);
         line.fill(step);
         if let Some(lock) = lock_of(step.event) {
@@ -213,7 +213,7 @@ fn lock_of(event: &Event) -> Option<LockId> {
 }
 
 impl StepLine<'_> {
-    fn of(step: &RunStep<'_>) -> StepLine<'static> {
+    fn of(step: &ExportStep<'_>) -> StepLine<'static> {
         StepLine {
             n: step.number,
             thread: step.thread,
@@ -224,7 +224,7 @@ impl StepLine<'_> {
     }
 
     /// The buffer at hand.
-    fn buffer(&mut self, step: &RunStep<'_>) {
+    fn buffer(&mut self, step: &ExportStep<'_>) {
         if let Some(handle) = step.handle {
             self.device = Some(handle.device.0);
             self.memory = Some(words::of_memory(handle.memory));
@@ -235,7 +235,7 @@ impl StepLine<'_> {
     }
 
     #[inline]
-    fn fill(&mut self, step: &RunStep<'_>) {
+    fn fill(&mut self, step: &ExportStep<'_>) {
         match *step.event {
             Event::Open { op, version } => {
                 self.does = Some(op.to_string());

@@ -37,7 +37,7 @@ use crate::import::stacks::StackTable;
 use crate::observe::ObserveError;
 use crate::trace::merge::Contradiction;
 use crate::trace::observation::Observation;
-use source::{RunStep, SourceAbout};
+use source::{ExportStep, SourceAbout};
 
 /// What can be written. What stands at each is its line in `export --help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -144,7 +144,7 @@ pub(crate) trait ExportSink {
     fn begin(&mut self, about: &SourceAbout) -> Result<Wants, ExportError>;
 
     /// A step of a run.
-    fn step(&mut self, _step: &RunStep<'_>) -> Result<(), ExportError> {
+    fn step(&mut self, _step: &ExportStep<'_>) -> Result<(), ExportError> {
         Ok(())
     }
 

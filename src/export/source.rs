@@ -61,7 +61,7 @@ pub(crate) struct RunAbout {
 }
 
 /// A step of a run, with what it follows from.
-pub(crate) struct RunStep<'a> {
+pub(crate) struct ExportStep<'a> {
     /// Its number, from 1.
     pub(super) number: u64,
     /// The thread; `None`: the server.
@@ -187,7 +187,7 @@ impl<'a> RunFeed<'a> {
         };
         if self.wants.steps {
             let began = || self.senders.position(thread).is_some_and(|at| at.ops > 0);
-            self.sink.step(&RunStep {
+            self.sink.step(&ExportStep {
                 number: self.number,
                 thread: (merged.stream != SERVER_STREAM).then_some(merged.stream),
                 operation: (is_thread && began()).then(|| self.senders.op(thread)),

@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use prost::Message as _;
 use rustc_hash::FxHashMap;
 
-use super::source::{RunStep, SourceAbout};
+use super::source::{ExportStep, SourceAbout};
 use super::{ExportError, ExportSink, Exported, LeftOut, Out, Wants, words};
 use crate::import::allocation::{AllocationEvent, AllocationRecord, Buffer};
 use crate::import::stacks::StackTable;
@@ -396,7 +396,7 @@ impl ExportSink for Perfetto<'_> {
         })
     }
 
-    fn step(&mut self, step: &RunStep<'_>) -> Result<(), ExportError> {
+    fn step(&mut self, step: &ExportStep<'_>) -> Result<(), ExportError> {
         self.now_ns = step.number * EVENT_NS;
         let Some(thread) = step.thread else {
             return self.server_step(step);
@@ -563,7 +563,7 @@ impl Perfetto<'_> {
         Ok(uuid)
     }
 
-    fn server_step(&mut self, step: &RunStep<'_>) -> Result<(), ExportError> {
+    fn server_step(&mut self, step: &ExportStep<'_>) -> Result<(), ExportError> {
         let known = vec![number("event", step.number)];
         match *step.event {
             Event::Receive { conn, code } => {
