@@ -120,14 +120,14 @@ fn verbose_says_where_each_value_comes_from() {
 fn what_is_no_default_is_refused_with_its_line_and_a_remedy() {
     for (config, words, said) in [
         (
-            "\nthraeds = 3\n",
+            "\nthread-count = 3\n",
             "explore",
-            "heisenbed.toml:2: `thraeds` is no option of every command",
+            "heisenbed.toml:2: `thread-count` is no option of every command",
         ),
         (
-            "[explore]\n\nthraeds = 3\n",
+            "[explore]\n\nthread-count = 3\n",
             "explore",
-            "heisenbed.toml:3: `thraeds` is no option",
+            "heisenbed.toml:3: `thread-count` is no option",
         ),
         (
             "[explore]\nthread = 3\n",
