@@ -28,7 +28,8 @@
 //!   of threads.
 //! - [`corpus`]: reproducers. [`playback`]: recorded messages, sent to any server. [`calibration`]:
 //!   how often the diagnosis is right. [`conformance`]: a suite of cases for any server.
-//! - [`shrink`]: the smallest run that shows it. [`fuzzing`]: what the fuzz targets do.
+//! - [`export`]: any record, in the forms of other tools.
+//!   [`shrink`]: the smallest run that shows it. [`fuzzing`]: what the fuzz targets do.
 //!   [`native`]: the user's own program, its threads under control.
 //! - [`campaign`]: nightly work, resumable. [`zoo`]: planted defects, and who finds them.
 //!   [`facade`]: the few functions that most programs want of all this.
@@ -148,6 +149,8 @@ pub mod corpus;
 #[cfg(feature = "full")]
 pub(crate) mod playback;
 
+#[cfg(feature = "full")]
+pub(crate) mod export;
 #[cfg(feature = "full")]
 #[doc(hidden)]
 pub mod fuzzing;

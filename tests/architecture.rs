@@ -19,7 +19,7 @@ const FLOORS: [&[&str]; 14] = [
     &["oracle", "proxy"],
     &["engine", "report", "observe", "diagnosis", "unbounded"],
     &["corpus", "playback", "calibration", "conformance"],
-    &["shrink", "fuzzing", "native"],
+    &["export", "shrink", "fuzzing", "native"],
     &["campaign", "zoo", "facade"],
     &["cli"],
 ];

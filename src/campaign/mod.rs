@@ -21,7 +21,7 @@ pub(crate) mod folder;
 pub(crate) mod fuzz;
 pub(crate) mod history;
 pub(crate) mod journal;
-mod junit;
+pub(crate) mod junit;
 mod markdown;
 pub(crate) mod merge;
 pub(crate) mod plan;

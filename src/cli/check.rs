@@ -13,6 +13,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
+use super::ci::{self, CiArgs, CiCase};
 use super::foreign::no_trace;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
@@ -33,10 +34,21 @@ pub(crate) struct CheckArgs {
     /// A trace: recorded by `stress --record`, or made by `import`
     #[arg(value_name = "TRACE")]
     pub(crate) trace: PathBuf,
+    /// For CI pages.
+    #[command(flatten)]
+    pub(crate) ci: CiArgs,
 }
 
 /// Runs the subcommand.
 pub(crate) fn run(args: &CheckArgs, context: &Context) -> CommandOutcome {
+    let outcome = check(args, context);
+    let why = ci::why(&outcome, context.format);
+    let case = CiCase::of_status(args.trace.display().to_string(), outcome.exit_code, &why);
+    context.case(case.at(&args.trace, None));
+    outcome
+}
+
+fn check(args: &CheckArgs, context: &Context) -> CommandOutcome {
     let trace = match super::opened::open(&args.trace) {
         Ok(trace) => trace,
         Err(error) => {

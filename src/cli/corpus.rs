@@ -7,6 +7,7 @@ use std::time::Instant;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::ci::{CiArgs, CiCase};
 use super::outcome::{CommandOutcome, Context, Format};
 use super::output;
 use super::rerun::{drawn, is_text, rerun_of};
@@ -39,6 +40,9 @@ pub(crate) enum CorpusCommand {
         /// Part of the path
         #[arg(value_name = "NAME")]
         name: Option<String>,
+        /// For CI pages.
+        #[command(flatten)]
+        ci: CiArgs,
     },
     /// List the reproducers with what they expect
     List,
@@ -59,7 +63,7 @@ pub(crate) enum CorpusCommand {
 /// Runs the subcommand: exit 1 when a reproducer does not come out as expected.
 pub(crate) fn run(args: &CorpusArgs, context: &Context) -> CommandOutcome {
     let result = match &args.command {
-        CorpusCommand::Run { name } => run_all(&args.dir, name.as_deref(), context),
+        CorpusCommand::Run { name, .. } => run_all(&args.dir, name.as_deref(), context),
         CorpusCommand::List => list(&args.dir, context),
         CorpusCommand::Add { file, name, about } => {
             add(&args.dir, file, name.as_deref(), about.as_deref(), context)
@@ -89,6 +93,12 @@ fn run_all(folder: &Path, name: Option<&str>, context: &Context) -> Result<Comma
             ),
             Err(error) => (None, Some(error.clone())),
         };
+        let case = CiCase::of_status(
+            shown.as_str(),
+            u8::from(problem.is_some()),
+            problem.as_deref().unwrap_or_default(),
+        );
+        context.case(case.at(&path, None));
         match &problem {
             None => {
                 let _ = writeln!(

@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use clap::Args;
 
+use super::ci::CiArgs;
 use super::foreign;
 use super::outcome::{CommandOutcome, Context};
 use super::progress::Progress;
@@ -72,6 +73,9 @@ pub(crate) struct DiagnoseArgs {
     /// Print Markdown tables
     #[arg(long, requires = "calibrate")]
     pub markdown: bool,
+    /// For CI pages.
+    #[command(flatten)]
+    pub ci: CiArgs,
 }
 
 /// A cause by its name.

@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::args::parse_duration;
+use super::ci::{self, CiArgs, CiCase};
 use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::output::{self, OutputKind};
@@ -22,6 +23,7 @@ use super::terminal_style;
 use super::verdict::{
     VerdictSummary, divergence_table, explained_table, headline_of, leak_line, place, schedules_of,
 };
+use super::watch::WatchArgs;
 use crate::corpus::Reproducer;
 use crate::engine::controlled::exhaustive::{self, Goal, SearchEnd, SearchOptions, Searched};
 use crate::engine::controlled::machine::Setup;
@@ -95,6 +97,12 @@ pub(crate) struct ExploreArgs {
     /// What to run.
     #[command(flatten)]
     pub(crate) scenario: ScenarioArgs,
+    /// For CI pages.
+    #[command(flatten)]
+    pub(crate) ci: CiArgs,
+    /// For whoever edits.
+    #[command(flatten)]
+    pub(crate) watch: WatchArgs,
 }
 
 /// `--strategy`.
@@ -187,7 +195,14 @@ pub(crate) fn run(args: &ExploreArgs, context: &Context) -> CommandOutcome {
     }
     explored.summary.elapsed_s = started.elapsed().as_secs_f64();
     explored.condensed = condensed;
+    let named = headline_of(&setup.scenario, &explored.condensed);
     let mut outcome = explored.outcome(&setup.scenario, context);
+    let why = ci::why(&outcome, context.format);
+    let case = CiCase::of_status(named, outcome.exit_code, &why);
+    context.case(match &args.scenario.discipline {
+        Some(discipline) => case.in_discipline(discipline),
+        None => case,
+    });
     outcome.stderr.push_str(&args.unused());
     if let Some(path) = &args.save
         && outcome.exit_code != ExitStatus::Diverged.code()
@@ -202,6 +217,17 @@ pub(crate) fn run(args: &ExploreArgs, context: &Context) -> CommandOutcome {
 }
 
 impl ExploreArgs {
+    /// Files of the user's that are read.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let named = [
+            self.scenario.discipline.as_ref(),
+            Some(&self.scenario.scenario),
+            self.scenario.workload.as_ref(),
+        ];
+        let paths = named.into_iter().flatten().map(PathBuf::from);
+        paths.filter(|path| path.is_file()).collect()
+    }
+
     /// Options that have no effect with this strategy, for stderr.
     fn unused(&self) -> String {
         let searched = self.strategy == StrategyArg::Exhaustive;

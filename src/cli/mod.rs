@@ -2,7 +2,8 @@
 //! prints.
 //!
 //! Beside them: [`outcome`] is what a subcommand is told and returns, [`scenario_args`] and `args`
-//! are arguments that several take, [`verdict`] is what all that give a verdict print of it,
+//! are arguments that several take, [`config`] has defaults of options, [`ci`] is what CI pages
+//! show, [`verdict`] is what all that give a verdict print of it,
 //! [`progress`] what they show meanwhile.
 
 mod args;
@@ -10,6 +11,8 @@ pub(crate) mod campaign;
 mod captured;
 pub(crate) mod cc;
 pub(crate) mod check;
+pub(crate) mod ci;
+pub(crate) mod config;
 pub(crate) mod conformance;
 pub(crate) mod corpus;
 pub(crate) mod diagnose;
@@ -17,14 +20,17 @@ pub(crate) mod disciplines;
 pub mod exit;
 pub(crate) mod explain;
 pub(crate) mod explore;
+pub(crate) mod export;
 mod foreign;
 pub(crate) mod fuzz;
 pub(crate) mod import;
+pub(crate) mod init;
 pub mod logging;
 pub(crate) mod matrix;
 mod opened;
 pub(crate) mod outcome;
 mod output;
+pub(crate) mod pages;
 pub(crate) mod progress;
 pub(crate) mod proxy;
 mod recording;
@@ -44,15 +50,19 @@ mod terminal;
 mod terminal_style;
 mod usage;
 pub(crate) mod verdict;
+mod watch;
 pub(crate) mod zoo;
 
 use std::ffi::OsString;
-use std::sync::Arc;
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use outcome::{CommandOutcome, Context, Format};
+use ci::CiArgs;
+use outcome::{CommandOutcome, Context, Format, FormatArg};
 
 const LOG_HELP: &str = "Environment:\n  \
     HEISENBED_LOG  What engine, server, shrink and campaign log to stderr: a level (error, warn,\n\
@@ -70,13 +80,16 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
     /// The form of what goes to stdout.
     #[arg(long, global = true, value_enum, default_value_t)]
-    pub(crate) format: Format,
+    pub(crate) format: FormatArg,
     /// Where all randomness comes from: the same seed gives the same work.
     #[arg(long, global = true, value_name = "N")]
     pub(crate) seed: Option<u64>,
     /// No progress and no advice on stderr.
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
+    /// Say on stderr where the value of each option comes from: given, heisenbed.toml, or default.
+    #[arg(long, global = true)]
+    pub(crate) verbose: bool,
 }
 
 /// The subcommands.
@@ -128,6 +141,8 @@ pub(crate) enum Command {
     Import(import::ImportArgs),
     /// Read a live system's counters in shared memory: totals, processes, and what cannot be
     Shm(shm::ShmArgs),
+    /// Write what a trace or a reproducer holds in the form of another tool
+    Export(export::ExportArgs),
     /// List the fuzz targets, and turn their inputs into text
     Fuzz(fuzz::FuzzArgs),
     /// List, show and lint lifecycle disciplines
@@ -136,6 +151,12 @@ pub(crate) enum Command {
     Scenarios(scenarios::ScenariosArgs),
     /// Defects to be found: list and show them, and measure which engine finds what
     Zoo(zoo::ZooArgs),
+    /// Write what a repository needs to use heisenbed: a protocol to fill in, a gate, a corpus
+    Init(init::InitArgs),
+    /// Print completions for a shell
+    Completions(pages::CompletionsArgs),
+    /// Print manual pages, or write all of them
+    Man(pages::ManArgs),
     /// Say what a divergence, a cause or a verdict means, and what to do about it
     Explain(explain::ExplainArgs),
 }
@@ -164,12 +185,59 @@ pub fn start(arguments: impl IntoIterator<Item = OsString>) -> CommandOutcome {
     if let Some(language) = compiler {
         return cc::run(language, &arguments[2..]);
     }
-    let cli = match Cli::try_parse_from(&arguments) {
-        Ok(cli) => cli,
-        Err(error) => return usage::outcome(&error, &arguments),
+    let (cli, origins) = match parsed(&arguments) {
+        Ok(parsed) => parsed,
+        Err(outcome) => return outcome,
     };
-    let format = cli.format;
-    let outcome = run(cli);
+    if cli.verbose {
+        say!("{}", terminal::cleaned(origins.trim_end()));
+    }
+    let format = cli.format.format();
+    for_terminal(run(cli), format)
+}
+
+/// The command line with the defaults of `heisenbed.toml`, and where each value comes from.
+fn parsed(arguments: &[OsString]) -> Result<(Cli, String), CommandOutcome> {
+    let command = Cli::command();
+    let folder = std::env::current_dir().unwrap_or_default();
+    let configured = match config::configured(&command, arguments, &folder) {
+        Ok(configured) => configured,
+        Err(error) => {
+            // Who asks for help gets it all the same.
+            let bare = Cli::try_parse_from(arguments);
+            let format = bare
+                .as_ref()
+                .map_or(Format::Human, |cli| cli.format.format());
+            return Err(match bare {
+                Err(usage) => usage::outcome(&usage, arguments),
+                Ok(_) => CommandOutcome::bad_input(error, format),
+            });
+        }
+    };
+    let parse = |arguments: &[OsString]| {
+        let matches = command.clone().try_get_matches_from(arguments)?;
+        let cli = Cli::from_arg_matches(&matches)?;
+        Ok((cli, matches))
+    };
+    match parse(&configured.arguments) {
+        Ok((cli, matches)) => {
+            let origins = configured.origins(&matches);
+            Ok((cli, origins))
+        }
+        Err(error) => {
+            let error: clap::Error = error;
+            let mut outcome = usage::outcome(&error, arguments);
+            if let Some(file) = configured.file.filter(|_| parse(arguments).is_ok()) {
+                let file = file.display();
+                outcome.stderr += &format!("this comes of the defaults in {file}\n");
+            }
+            Err(outcome)
+        }
+    }
+}
+
+/// What is said, as terminals may have it.
+fn for_terminal(outcome: CommandOutcome, format: Format) -> CommandOutcome {
     CommandOutcome {
         stdout: match format {
             Format::Human => terminal_style::styled(terminal::cleaned(&outcome.stdout)),
@@ -183,7 +251,9 @@ pub fn start(arguments: impl IntoIterator<Item = OsString>) -> CommandOutcome {
 /// Runs what `cli` asks for.
 pub(crate) fn run(cli: Cli) -> CommandOutcome {
     let context = Context {
-        format: cli.format,
+        format: cli.format.format(),
+        cases: Arc::new(Mutex::new(Vec::new())),
+        catches: Arc::new(AtomicBool::new(false)),
         seed: cli.seed,
         quiet: cli.quiet,
         interrupt: Arc::new(AtomicBool::new(false)),
@@ -191,31 +261,95 @@ pub(crate) fn run(cli: Cli) -> CommandOutcome {
     if let Err(error) = logging::start(std::env::var_os(logging::VARIABLE).as_deref()) {
         return CommandOutcome::bad_input(error, context.format);
     }
-    match &cli.command {
-        Command::Stress(args) => stress::run(args, &context),
-        Command::Explore(args) => explore::run(args, &context),
-        Command::Matrix(args) => matrix::run(args, &context),
+    let (name, ci) = cli.command.for_ci();
+    if let Some(Err(error)) = ci.map(ci::check) {
+        return CommandOutcome::bad_input(error, context.format);
+    }
+    let junit = ci.and_then(|ci| ci.junit.as_deref());
+    let run = || {
+        let outcome = dispatch(&cli.command, &context);
+        let github = cli.format == FormatArg::Github;
+        ci::finish(name, junit, github, &context, outcome)
+    };
+    let Some(files) = cli.command.watched() else {
+        return run();
+    };
+    if files.is_empty() {
+        let why = "--watch: it reads no file of yours: name a discipline, scenario or program";
+        return CommandOutcome::bad_input(why, context.format);
+    }
+    watch::again_and_again(&files, &context, run, |outcome| {
+        let outcome = for_terminal(outcome, context.format);
+        let _ = std::io::stderr().write_all(outcome.stderr.as_bytes());
+        let _ = std::io::stdout().write_all(outcome.stdout.as_bytes());
+        let _ = std::io::stdout().flush();
+        outcome.exit_code
+    })
+}
+
+impl Command {
+    /// The files that are to be watched, where that is asked for.
+    fn watched(&self) -> Option<Vec<PathBuf>> {
+        let (watch, files) = match self {
+            Command::Explore(args) => (&args.watch, args.files()),
+            Command::Matrix(args) => (&args.watch, args.files()),
+            Command::Run(args) => (&args.watch, args.files()),
+            _ => return None,
+        };
+        watch.watch.then_some(files)
+    }
+
+    /// What CI pages call it, and what is wanted for them, of a command that takes `--junit`.
+    fn for_ci(&self) -> (&'static str, Option<&CiArgs>) {
+        match self {
+            Command::Explore(args) => ("explore", Some(&args.ci)),
+            Command::Matrix(args) => ("matrix", Some(&args.ci)),
+            Command::Run(args) => ("run", Some(&args.ci)),
+            Command::Check(args) => ("check", Some(&args.ci)),
+            Command::Diagnose(args) => ("diagnose", Some(&args.ci)),
+            Command::Conformance(args) => ("conformance", Some(&args.ci)),
+            Command::Corpus(args) => match &args.command {
+                corpus::CorpusCommand::Run { ci, .. } => ("corpus run", Some(ci)),
+                _ => ("corpus", None),
+            },
+            Command::Stress(_) => ("stress", None),
+            Command::Replay(_) => ("replay", None),
+            Command::Campaign(_) => ("campaign", None),
+            _ => ("heisenbed", None),
+        }
+    }
+}
+
+fn dispatch(command: &Command, context: &Context) -> CommandOutcome {
+    match command {
+        Command::Stress(args) => stress::run(args, context),
+        Command::Explore(args) => explore::run(args, context),
+        Command::Matrix(args) => matrix::run(args, context),
         Command::Cc(args) => cc::run(cc::Language::C, &args.arguments),
         Command::Cpp(args) => cc::run(cc::Language::Cpp, &args.arguments),
         Command::Cflags => cc::cflags(),
         Command::Ldflags => cc::ldflags(),
-        Command::Run(args) => run::run(args, &context),
-        Command::Check(args) => check::run(args, &context),
-        Command::Diagnose(args) => diagnose::run(args, &context),
-        Command::Replay(args) => replay::run(args, &context),
-        Command::Shrink(args) => shrink::run(args, &context),
-        Command::Corpus(args) => corpus::run(args, &context),
-        Command::Campaign(args) => campaign::run(args, &context),
-        Command::Report(args) => report::run(args, &context),
-        Command::Serve(args) => serve::run(args, &context),
-        Command::Proxy(args) => proxy::run(args, &context),
-        Command::Conformance(args) => conformance::run(args, &context),
-        Command::Import(args) => import::run(args, &context),
-        Command::Fuzz(args) => fuzz::run(args, &context),
+        Command::Run(args) => run::run(args, context),
+        Command::Check(args) => check::run(args, context),
+        Command::Diagnose(args) => diagnose::run(args, context),
+        Command::Replay(args) => replay::run(args, context),
+        Command::Shrink(args) => shrink::run(args, context),
+        Command::Corpus(args) => corpus::run(args, context),
+        Command::Campaign(args) => campaign::run(args, context),
+        Command::Report(args) => report::run(args, context),
+        Command::Serve(args) => serve::run(args, context),
+        Command::Proxy(args) => proxy::run(args, context),
+        Command::Conformance(args) => conformance::run(args, context),
+        Command::Import(args) => import::run(args, context),
+        Command::Export(args) => export::run(args, context),
+        Command::Fuzz(args) => fuzz::run(args, context),
         Command::Disciplines(args) => disciplines::run(args, context.format),
         Command::Scenarios(args) => scenarios::run(args, context.format),
-        Command::Zoo(args) => zoo::run(args, &context),
-        Command::Shm(args) => shm::run(args, &context),
-        Command::Explain(args) => explain::run(args, &context),
+        Command::Zoo(args) => zoo::run(args, context),
+        Command::Init(args) => init::run(args, context),
+        Command::Completions(args) => pages::completions(args),
+        Command::Man(args) => pages::man(args, context),
+        Command::Shm(args) => shm::run(args, context),
+        Command::Explain(args) => explain::run(args, context),
     }
 }

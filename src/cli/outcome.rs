@@ -3,11 +3,12 @@
 //! A subcommand returns an [`CommandOutcome`] rather than printing, so that a test reads what a
 //! user would. Only progress goes to stderr while a command runs.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::ValueEnum;
 
+use super::ci::CiCase;
 use super::exit::ExitStatus;
 use crate::oracle::Verdict;
 
@@ -20,13 +21,33 @@ pub(crate) struct Context {
     pub(crate) seed: Option<u64>,
     /// `--quiet`.
     pub(crate) quiet: bool,
+    /// What was looked at so far, for CI pages.
+    pub(crate) cases: Arc<Mutex<Vec<CiCase>>>,
+    /// Whether signals are caught already.
+    pub(crate) catches: Arc<AtomicBool>,
     /// Set by Ctrl-C and SIGTERM: end soon, and keep what there is. A second one ends at once.
     pub(crate) interrupt: Arc<AtomicBool>,
 }
 
 impl Context {
+    /// Tells CI pages of something that was looked at.
+    pub(crate) fn case(&self, case: CiCase) {
+        let cases = self.cases.lock();
+        cases.unwrap_or_else(PoisonError::into_inner).push(case);
+    }
+
+    /// What was told.
+    pub(super) fn take_cases(&self) -> Vec<CiCase> {
+        let cases = self.cases.lock();
+        std::mem::take(&mut *cases.unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Lets Ctrl-C and SIGTERM set [`Context::interrupt`]; from the second on they end the process.
     pub(crate) fn catch_interrupts(&self) {
+        // Twice would make the first signal the second one.
+        if self.catches.swap(true, Ordering::Relaxed) {
+            return;
+        }
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
             // In this order: the first signal finds the flag unset and sets it, the second finds it
             // set.
@@ -35,6 +56,28 @@ impl Context {
                 Arc::clone(&self.interrupt),
             );
             let _ = signal_hook::flag::register(signal, Arc::clone(&self.interrupt));
+        }
+    }
+}
+
+/// `--format`: the form of what goes to stdout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FormatArg {
+    /// Text for people
+    #[default]
+    Human,
+    /// One JSON object
+    Json,
+    /// Text for people, with annotations and a job summary for GitHub Actions
+    Github,
+}
+
+impl FormatArg {
+    /// What commands have to know of it.
+    pub(super) fn format(self) -> Format {
+        match self {
+            FormatArg::Human | FormatArg::Github => Format::Human,
+            FormatArg::Json => Format::Json,
         }
     }
 }

@@ -34,6 +34,12 @@ pub(super) enum OutputKind {
     Measurement,
     /// A page of `report`.
     Page,
+    /// What `export` writes. It replaces nothing without leave: who wrote a CSV nobody can tell.
+    Export,
+    /// A manual page.
+    ManPage,
+    /// JUnit XML.
+    Junit,
     /// A debug log, to which is appended.
     DebugLog,
 }
@@ -44,10 +50,12 @@ impl OutputKind {
             OutputKind::Reproducer => "a reproducer",
             OutputKind::RunReproducer => "a reproducer of `run`",
             OutputKind::RunTrace => "the trace of a run",
-            OutputKind::Capture => "empty",
+            OutputKind::Capture | OutputKind::Export => "empty",
             OutputKind::ImportTrace => "a trace that `import` made",
             OutputKind::Measurement => "a measurement of `zoo bench`",
             OutputKind::Page => "a page that `report` made",
+            OutputKind::ManPage => "a manual page",
+            OutputKind::Junit => "a JUnit report",
             OutputKind::DebugLog => "a debug log",
         }
     }
@@ -59,7 +67,7 @@ impl OutputKind {
             OutputKind::Reproducer => Reproducer::load(path).is_ok(),
             OutputKind::RunReproducer => RunReproducer::read(path).is_ok(),
             OutputKind::RunTrace => matches!(header(), Some(Header::Run(_))),
-            OutputKind::Capture => false,
+            OutputKind::Capture | OutputKind::Export => false,
             OutputKind::ImportTrace => {
                 match header() {
                     Some(Header::Import(_)) => true,
@@ -71,6 +79,8 @@ impl OutputKind {
             OutputKind::Measurement => std::fs::read_to_string(path)
                 .is_ok_and(|text| serde_json::from_str::<Results>(&text).is_ok()),
             OutputKind::Page => begins_with(path, crate::report::page::MARK),
+            OutputKind::ManPage => begins_with(path, ".TH heisenbed"),
+            OutputKind::Junit => begins_with(path, "<testsuite"),
             OutputKind::DebugLog => begins_with(path, "BUFFER "),
         }
     }
@@ -195,7 +205,8 @@ fn plain_file(path: &Path) -> Option<Metadata> {
     std::fs::metadata(path).ok().filter(Metadata::is_file)
 }
 
-fn is_same(one: &Path, other: &Path) -> bool {
+/// Whether two paths lead to one plain file.
+pub(super) fn is_same(one: &Path, other: &Path) -> bool {
     let id = |path| Some((plain_file(path)?.dev(), plain_file(path)?.ino()));
     id(one).is_some() && id(one) == id(other)
 }

@@ -14,9 +14,11 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use super::args::parse_duration;
+use super::ci::CiArgs;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::output::{self, OutputKind};
 use super::progress::Progress;
+use super::watch::WatchArgs;
 use crate::native::exhaustive::MinimumProof;
 use crate::native::launcher::{LaunchOptions, ProgramOutput};
 use crate::native::minimise::{Minimised, minimise};
@@ -117,6 +119,12 @@ pub(crate) struct ProgramRunArgs {
     /// Its messages to a tracking server
     #[command(flatten)]
     pub(crate) tracking: tracking::TrackingArgs,
+    /// For CI pages.
+    #[command(flatten)]
+    pub(crate) ci: CiArgs,
+    /// For whoever edits.
+    #[command(flatten)]
+    pub(crate) watch: WatchArgs,
     /// The program, and its arguments
     #[arg(last = true, required = true, value_name = "PROGRAM")]
     pub(crate) program: Vec<OsString>,
@@ -253,6 +261,7 @@ fn try_run(
         races: &races,
         failed: failed.as_ref(),
         reproducer,
+        symbols: &symbols,
         seed: context.seed.unwrap_or(1),
         strategy,
         elapsed: started.elapsed(),
@@ -262,6 +271,13 @@ fn try_run(
 }
 
 impl ProgramRunArgs {
+    /// The program's file.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let program = self.program.split_first();
+        let found = program.and_then(|(name, rest)| UserProgram::find(name, rest).ok());
+        found.map(|program| program.path).into_iter().collect()
+    }
+
     fn races(&self) -> RacePlan {
         match (self.data_races, &self.state) {
             (DataRacesArg::Last, Some(_)) => DataRacesArg::First.plan(),

@@ -2,7 +2,7 @@
 //!
 //! | field | says | where it is absent |
 //! |---|---|---|
-//! | `op` | `alloc`, `free`, `release-requested` or `fail` | the row is not understood |
+//! | `op` | `alloc`, `free`, `release-requested`, `holder-ended` or `fail` | the row is not understood |
 //! | `address` | decimal, or hexadecimal after `0x`; `null` for none | not needed for `fail` |
 //! | `time` | ns since any origin, or seconds with a decimal point, or a time of day `HH:MM:SS.ffffff` | unknown |
 //! | `device` | a number, with or without a word before it (`cuda:1`) | 0 |

@@ -12,6 +12,18 @@ pub(crate) fn signature(execution: &Execution, symbols: &Symbols) -> Option<(Str
     Some((failure.kind.name().to_owned(), places(failure, symbols)))
 }
 
+/// The line of the program's own code where a failure shows, where it is known.
+pub(crate) fn failure_line(execution: &Execution, symbols: &Symbols) -> Option<(String, u32)> {
+    let failure = execution.failure.as_ref()?;
+    let stack = failure.stack.iter().copied();
+    let waits = failure.waits.iter();
+    let waits = waits.flat_map(|wait| wait.stack.iter().copied().chain([wait.pc]));
+    // An address on a stack is behind its call.
+    let pcs = stack.chain(waits.map(|pc| pc.saturating_sub(1)));
+    let mut own = pcs.map(|pc| symbols.place(pc)).filter(|place| place.is_own);
+    own.find_map(|place| Some((place.path?, place.line?.1)))
+}
+
 fn places(failure: &Failure, symbols: &Symbols) -> String {
     let own = failure.stack.iter().map(|pc| symbols.place(*pc));
     if let Some(place) = own.into_iter().find(|place| place.is_own) {

@@ -38,6 +38,7 @@ pub(crate) mod tracked;
 
 pub(crate) use execution::Execution;
 pub(crate) use explained::Explained;
+pub(crate) use findings::failure_line;
 pub(crate) use fleet::Fleet;
 pub(crate) use launcher::{LaunchError, Launcher};
 pub(crate) use plan::RunPlan;

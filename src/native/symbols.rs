@@ -37,6 +37,8 @@ pub(crate) struct Place {
     pub(crate) function: Option<String>,
     /// The file, and the line.
     pub(crate) line: Option<(String, u32)>,
+    /// The file's whole path, as the compiler was told it.
+    pub(crate) path: Option<String>,
     /// The file that the code is in, and where in it: the same in every run.
     pub(crate) module: String,
     /// Whether that is the program itself, not a library, and not a header of the system.
@@ -157,6 +159,7 @@ impl Place {
         Place {
             function,
             line,
+            path: path.map(|path| path.display().to_string()),
             module: self.module.clone(),
             is_own: self.is_own && !path.is_some_and(|path| path.starts_with("/usr")),
         }

@@ -2,9 +2,11 @@
 
 mod advice;
 mod agreement;
+mod ci;
 mod commands;
 #[path = "../common/mod.rs"]
 mod common;
+mod config;
 mod diagnose;
 mod explore;
 mod logging;

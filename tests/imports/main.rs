@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod debug_log;
+mod export;
 mod graph_capture;
 mod lost;
 mod nothing;

@@ -54,7 +54,7 @@ pub(super) fn run(command: &str, args: &ConformanceArgs, context: &Context) -> C
             findings: &findings,
             elapsed: started.elapsed(),
         }
-        .outcome(context.format),
+        .outcome(context),
         Err(error) => CommandOutcome::bad_input(error, context.format),
     }
 }

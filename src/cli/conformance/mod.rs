@@ -11,6 +11,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::args::{parse_duration, unix_path};
+use super::ci::CiArgs;
 use super::outcome::{CommandOutcome, Context};
 use super::progress::Progress;
 use crate::conformance::suite::{self, SuiteOptions};
@@ -71,6 +72,9 @@ pub(crate) struct ConformanceArgs {
     /// Be a client that passes on what it is told: the suite starts such ones and lets them die.
     #[arg(long, hide = true)]
     pub(crate) relay: bool,
+    /// For CI pages.
+    #[command(flatten)]
+    pub(crate) ci: CiArgs,
 }
 
 /// Runs the subcommand: exit 0 when no case fails, 1 when some do, 2 when the server cannot be
@@ -130,7 +134,7 @@ pub(crate) fn run(args: &ConformanceArgs, context: &Context) -> CommandOutcome {
             findings: &report.findings,
             elapsed: started.elapsed(),
         }
-        .outcome(context.format),
+        .outcome(context),
         Err(error) => CommandOutcome::bad_input(error, context.format),
     }
 }

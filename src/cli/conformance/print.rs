@@ -6,8 +6,9 @@ use std::time::Duration;
 use comfy_table::{ColumnConstraint, Table, Width, presets};
 use serde_json::{Value, json};
 
+use super::super::ci::{CiCase, CiResult};
 use super::super::exit::ExitStatus;
-use super::super::outcome::{CommandOutcome, Format};
+use super::super::outcome::{CommandOutcome, Context, Format};
 use crate::conformance::{CaseOutcome, CaseResult};
 use crate::oracle::Verdict;
 
@@ -25,8 +26,11 @@ pub(super) struct Tried<'a> {
 
 impl Tried<'_> {
     /// Exits by the verdict.
-    pub(crate) fn outcome(&self, format: Format) -> CommandOutcome {
-        let stdout = match format {
+    pub(crate) fn outcome(&self, context: &Context) -> CommandOutcome {
+        for finding in self.findings {
+            context.case(case(finding));
+        }
+        let stdout = match context.format {
             Format::Human => self.human(),
             Format::Json => format!("{}\n", self.object()),
         };
@@ -131,6 +135,22 @@ impl Tried<'_> {
             )));
         }
         table
+    }
+}
+
+/// What CI pages show of a case.
+fn case(finding: &CaseResult) -> CiCase {
+    CiCase {
+        name: finding.case.to_owned(),
+        result: match finding.outcome {
+            CaseOutcome::Passed => CiResult::Passed,
+            CaseOutcome::Skipped => CiResult::Skipped(finding.seen.clone()),
+            CaseOutcome::Failed => CiResult::Failed(format!(
+                "{}\nexpected: {}\nseen: {}\nfailed in {} of {} tries",
+                finding.about, finding.expected, finding.seen, finding.failures, finding.tries
+            )),
+        },
+        place: None,
     }
 }
 

@@ -5,12 +5,14 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::super::ci::CiCase;
 use super::super::exit::ExitStatus;
 use super::super::outcome::{CommandOutcome, Context, Format};
 use super::{Diagnosed, LeakPlace};
 use crate::diagnosis::{CONFIDENT, Cause, Exhibit, PROBABLE, Suspect};
 use crate::import::telling_frames;
 use crate::numbers::{grouped, plural};
+use crate::trace::file::TraceFile;
 
 /// Pieces of evidence that the text output shows for a cause that is named, and for one that is
 /// only mentioned.
@@ -26,6 +28,9 @@ pub(super) fn outcome(path: &Path, diagnosed: &Diagnosed, context: &Context) -> 
         false if diagnosed.says_nothing() => ExitStatus::Undecided,
         false => ExitStatus::Holds,
     };
+    for case in cases(path, diagnosed, status) {
+        context.case(case);
+    }
     CommandOutcome {
         stdout: match context.format {
             Format::Json => diagnosed.summary().json(&json_of(diagnosed)),
@@ -34,6 +39,34 @@ pub(super) fn outcome(path: &Path, diagnosed: &Diagnosed, context: &Context) -> 
         stderr: String::new(),
         exit_code: status.code(),
     }
+}
+
+/// What CI pages show of it: a case for each cause that is named.
+fn cases(path: &Path, diagnosed: &Diagnosed, status: ExitStatus) -> Vec<CiCase> {
+    let name = path.display().to_string();
+    // Positions of a trace are no lines of the file.
+    let is_text = TraceFile::open(path).is_err() && diagnosed.seen.position_word == "line";
+    let line = |suspect: &Suspect| {
+        let first = suspect.exhibits.first()?.sighting.positions.first();
+        first.copied().filter(|_| is_text)
+    };
+    let named: Vec<CiCase> = diagnosed
+        .diagnosis
+        .all_named()
+        .map(|suspect| {
+            let why = format!("{}: {}", suspect.cause, suspect.says);
+            let name = format!("{name}: {}", suspect.cause);
+            CiCase::of_status(name, ExitStatus::Diverged.code(), &why).at(path, line(suspect))
+        })
+        .collect();
+    if !named.is_empty() {
+        return named;
+    }
+    let note = diagnosed.note().unwrap_or_default();
+    let why = format!("{}\n{note}", headline(diagnosed));
+    // Of what is not explained, where the likeliest cause has its evidence.
+    let place = diagnosed.diagnosis.causes.first().and_then(line);
+    vec![CiCase::of_status(name, status.code(), &why).at(path, place)]
 }
 
 fn human(path: &Path, diagnosed: &Diagnosed) -> String {

@@ -15,11 +15,13 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::ci::{CiArgs, CiCase};
 use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::output::{self, OutputKind};
 use super::progress::Progress;
 use super::scenario_args::word;
+use super::watch::WatchArgs;
 use crate::campaign::target::WORKLOADS;
 use crate::engine::controlled::exhaustive::{Goal, SearchEnd, SearchOptions, search};
 use crate::engine::controlled::machine::Setup;
@@ -85,6 +87,24 @@ pub(crate) struct MatrixArgs {
     /// Replace files of --save also where they are no reproducers
     #[arg(long, requires = "save")]
     pub(crate) force: bool,
+    /// For CI pages.
+    #[command(flatten)]
+    pub(crate) ci: CiArgs,
+    /// For whoever edits.
+    #[command(flatten)]
+    pub(crate) watch: WatchArgs,
+}
+
+impl MatrixArgs {
+    /// Files of the user's that are read.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let paths = self
+            .discipline
+            .iter()
+            .chain(&self.workload)
+            .map(PathBuf::from);
+        paths.filter(|path| path.is_file()).collect()
+    }
 }
 
 /// More abstract states of a cell are given up: it is then proved within the case.
@@ -112,6 +132,29 @@ struct Cell {
 impl Cell {
     fn kinds(&self) -> BTreeSet<Kind> {
         self.divergences.keys().copied().collect()
+    }
+
+    /// What CI pages show of it.
+    fn case(&self) -> CiCase {
+        let plan = &self.plan;
+        let name = format!(
+            "{}: {}, {}, {}, {} server",
+            plan.label, plan.workload, plan.order, plan.publish, plan.semantics
+        );
+        let kinds: Vec<&str> = self.divergences.keys().map(|kind| kind.name()).collect();
+        let mut why = match (&self.note, kinds.is_empty()) {
+            (_, false) => format!("diverges: {}", kinds.join(", ")),
+            (Some(note), true) => note.clone(),
+            (None, true) => self.verdict.to_string(),
+        };
+        if let Some(size) = self.size() {
+            why += &format!("\nthe smallest run that shows it: {size}");
+        }
+        if let Some(path) = &self.reproducer {
+            why += &format!("\nsee it: heisenbed replay {path}");
+        }
+        let status = ExitStatus::of(self.verdict).code();
+        CiCase::of_status(name, status, &why).in_discipline(&plan.asked)
     }
 
     fn size(&self) -> Option<ShrunkSize> {
@@ -146,6 +189,9 @@ pub(crate) fn run(args: &MatrixArgs, context: &Context) -> CommandOutcome {
         standings: standings(&cells),
         cells: &cells,
     };
+    for cell in cells.iter().filter(|cell| !cell.plan.what_if) {
+        context.case(cell.case());
+    }
     let stdout = match context.format {
         Format::Json => json_of(&answer),
         Format::Human => {

@@ -18,6 +18,8 @@ use crate::scenario::{Condensed, Scenario, ScenarioFile};
 pub(super) struct Plan {
     /// What the discipline is called in the table.
     pub(super) label: String,
+    /// What was asked for: a name, or a file.
+    pub(super) asked: String,
     pub(super) discipline: Discipline,
     /// Which form a discipline of the user's is written in; `None` for a built-in one.
     pub(super) written: Option<(Order, Publication)>,
@@ -96,6 +98,7 @@ pub(super) fn plans(args: &MatrixArgs, seed: Option<u64>) -> Result<Vec<Plan>, S
                 file.ops = args.ops.unwrap_or(file.ops);
                 plans.push(Plan {
                     label: label.clone(),
+                    asked: asked.clone(),
                     discipline: discipline.clone(),
                     written,
                     order,

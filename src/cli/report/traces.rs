@@ -375,6 +375,7 @@ fn checked(
 ) -> Result<(), String> {
     let args = check::CheckArgs {
         trace: path.to_owned(),
+        ci: super::super::ci::CiArgs::default(),
     };
     let outcome = check::run(&args, &quiet(context));
     let value: Value = serde_json::from_str(&outcome.stdout).map_err(|error| error.to_string())?;

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::super::ci::{self, CiCase};
 use super::super::exit::ExitStatus;
 use super::super::outcome::{CommandOutcome, Context, Format};
 use super::{Failed, ProgramRunArgs, exhaustive, race_report, tracking};
 use crate::native::plan::RunStrategy;
 use crate::native::race_text::RaceList;
-use crate::native::{RunPlan, Search, UserProgram};
+use crate::native::{RunPlan, Search, Symbols, UserProgram, failure_line};
 use crate::numbers::{grouped, plural};
 use crate::oracle::Verdict;
 
@@ -23,6 +24,7 @@ pub(super) struct RunReport<'a> {
     pub(super) races: &'a RaceList,
     pub(super) failed: Option<&'a Failed>,
     pub(super) reproducer: Option<&'a Path>,
+    pub(super) symbols: &'a Symbols,
     pub(super) seed: u64,
     pub(super) strategy: RunStrategy,
     pub(super) elapsed: Duration,
@@ -109,10 +111,24 @@ impl RunReport<'_> {
             let path = path.display();
             let _ = writeln!(stderr, "note: nothing failed, so {path} was not written");
         }
+        let exit_code = self.exit_code(verdict);
+        context.case(self.case(exit_code, &self.text(verdict, note.as_deref())));
         CommandOutcome {
             stdout,
             stderr,
-            exit_code: self.exit_code(verdict),
+            exit_code,
+        }
+    }
+
+    /// What CI pages show of it, at the line of the program where it failed.
+    fn case(&self, exit_code: u8, why: &str) -> CiCase {
+        let words = self.args.program.iter().map(|word| word.to_string_lossy());
+        let name = words.collect::<Vec<_>>().join(" ");
+        let case = CiCase::of_status(name, exit_code, why);
+        let failed = self.found.failed.as_ref().map(|(_, execution)| execution);
+        match failed.and_then(|execution| failure_line(execution, self.symbols)) {
+            Some((file, line)) => case.at(&ci::in_repository(&file), Some(line.into())),
+            None => case,
         }
     }
 

@@ -23,10 +23,11 @@ pub(super) enum Field {
     Size,
     Thread,
     Process,
+    Holder,
 }
 
 /// Names of fields; the documented one of each first.
-const NAMES: [(&str, Field); 41] = [
+const NAMES: [(&str, Field); 42] = [
     ("time", Field::Time(1)),
     ("op", Field::Op),
     ("device", Field::Device),
@@ -35,6 +36,7 @@ const NAMES: [(&str, Field); 41] = [
     ("size", Field::Size),
     ("thread", Field::Thread),
     ("process", Field::Process),
+    ("holder", Field::Holder),
     ("time_ns", Field::Time(1)),
     ("time_us", Field::Time(1000)),
     ("time_ms", Field::Time(1_000_000)),
@@ -92,6 +94,7 @@ pub(super) struct Fields<'a> {
     pub(crate) size: &'a str,
     pub(crate) thread: &'a str,
     pub(crate) process: &'a str,
+    pub(crate) holder: &'a str,
 }
 
 impl<'a> Fields<'a> {
@@ -105,6 +108,7 @@ impl<'a> Fields<'a> {
             Field::Size => self.size = text,
             Field::Thread => self.thread = text,
             Field::Process => self.process = text,
+            Field::Holder => self.holder = text,
         }
     }
 }
@@ -115,13 +119,15 @@ enum Op {
     Alloc,
     Free,
     ReleaseRequested,
+    HolderEnded,
     Fail,
 }
 
-const OPS: [(&str, Op); 17] = [
+const OPS: [(&str, Op); 18] = [
     ("alloc", Op::Alloc),
     ("free", Op::Free),
     ("release-requested", Op::ReleaseRequested),
+    ("holder-ended", Op::HolderEnded),
     ("fail", Op::Fail),
     ("allocate", Op::Alloc),
     ("allocated", Op::Alloc),
@@ -225,11 +231,14 @@ impl Meaning {
             buffer_type,
             address,
             size_bytes: size_bytes.filter(|bytes| *bytes > 0 || op == Op::Alloc),
-            ..Buffer::default()
+            // A log of somebody's own may have a column of that name that holds something else.
+            holder: any_number(fields.holder).ok(),
+            stack: None,
         };
         let (form, what) = match op {
             Op::Alloc => ("alloc", AllocationEvent::Allocated(buffer)),
             Op::Free => ("free", AllocationEvent::Released(buffer)),
+            Op::HolderEnded => ("holder-ended", AllocationEvent::HolderEnded(buffer)),
             Op::ReleaseRequested | Op::Fail => (
                 "release-requested",
                 AllocationEvent::ReleaseRequested(buffer),

@@ -70,6 +70,16 @@ pub(crate) enum EventWord {
     Requested,
     HolderEnded,
     Action,
+    Cell,
+    Ledger,
+    Use,
+    LockShared,
+    UnlockShared,
+    TryFailed,
+    WaitNotified,
+    Notify,
+    Killed,
+    OutOfRounds,
 }
 
 /// A word as the page has it.
@@ -81,7 +91,7 @@ pub(crate) struct WordShown {
 }
 
 /// Every word, by discriminant.
-pub(crate) const WORDS: [WordShown; 40] = {
+pub(crate) const WORDS: [WordShown; 50] = {
     use EventClass::{Alloc, Free, Lock, Receive, Send, Step, Trouble, Wait};
     [
         word("begins", "·", Step),
@@ -124,6 +134,16 @@ pub(crate) const WORDS: [WordShown; 40] = {
         word("release requested", "f", Step),
         word("holder ended", "h", Step),
         word("", "•", Step),
+        word("a shared variable", "v", Step),
+        word("the ledger", "l", Step),
+        word("uses the buffer", "u", Step),
+        word("lock, together with others", "L", Step),
+        word("unlock, of several", "U", Step),
+        word("lock tried: held", "l", Step),
+        word("waits to be notified", "W", Step),
+        word("notifies", "n", Step),
+        word("killed", "!", Trouble),
+        word("out of rounds", "E", Step),
     ]
 };
 

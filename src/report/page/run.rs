@@ -22,6 +22,7 @@ use crate::trace::file::{End, SERVER_STREAM};
 use crate::trace::in_flight::InFlight;
 use crate::trace::merge::MergedEvent;
 use crate::trace::sends::Senders;
+use crate::trace::shared_event::SharedEvent;
 use crate::tracking::entry::{BUFFER_TYPE_NAMES, Class, Entry};
 use crate::tracking::sent::SentKind;
 use crate::tracking::{Layout, Message};
@@ -412,6 +413,9 @@ impl<'a> RunWalk<'a> {
                     conn.0.into(),
                 );
             }
+            Event::Shared(shared) => {
+                self.push(thread, shared_word(&shared), Remark::None, life, 0);
+            }
             Event::Stopped => self.push(thread, EventWord::Stopped, Remark::None, 0, 0),
             Event::Finish => self.push(thread, EventWord::Finish, Remark::None, 0, 0),
             Event::Accept { .. } | Event::Receive { .. } => {
@@ -630,5 +634,21 @@ pub(super) fn space_name(device: u16, buffer_type: u8) -> String {
     match memory {
         Some(memory) => format!("device {device} {memory}"),
         None => format!("device {device} type {buffer_type}"),
+    }
+}
+
+/// The word for a step on what threads share beside locks and allocators.
+fn shared_word(event: &SharedEvent) -> EventWord {
+    match event {
+        SharedEvent::Cell { .. } | SharedEvent::BlockedOnCell { .. } => EventWord::Cell,
+        SharedEvent::Ledger { .. } => EventWord::Ledger,
+        SharedEvent::Use { .. } => EventWord::Use,
+        SharedEvent::LockShared { .. } => EventWord::LockShared,
+        SharedEvent::UnlockShared { .. } => EventWord::UnlockShared,
+        SharedEvent::TryFailed { .. } => EventWord::TryFailed,
+        SharedEvent::Wait { .. } | SharedEvent::BlockedOnNotify { .. } => EventWord::WaitNotified,
+        SharedEvent::Notify { .. } => EventWord::Notify,
+        SharedEvent::Kill { .. } => EventWord::Killed,
+        SharedEvent::OutOfRounds => EventWord::OutOfRounds,
     }
 }

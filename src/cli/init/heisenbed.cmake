@@ -1,0 +1,32 @@
+# For a CMakeLists.txt:
+#
+#     include(heisenbed/heisenbed.cmake)
+#     heisenbed_add_run(my_test)                 # `ctest` runs it under 1000 interleavings
+#     heisenbed_add_run(my_test SCHEDULES 200 ARGS --rounds 2)
+#
+# For programs whose loads and stores are seen: cmake -DCMAKE_C_COMPILER=… with the flags that
+# `heisenbed cflags` and `heisenbed ldflags` print.
+
+find_program(HEISENBED heisenbed)
+
+function(heisenbed_add_run target)
+    cmake_parse_arguments(PARSE_ARGV 1 HB "" "SCHEDULES" "ARGS")
+    if(NOT HB_SCHEDULES)
+        set(HB_SCHEDULES 1000)
+    endif()
+    add_test(
+        NAME heisenbed.${target}
+        COMMAND ${HEISENBED} run --quiet --schedules ${HB_SCHEDULES}
+            -- $<TARGET_FILE:${target}> ${HB_ARGS}
+    )
+    # Where nothing is decided, the test counts as skipped, not as passed.
+    set_tests_properties(heisenbed.${target} PROPERTIES SKIP_RETURN_CODE 3)
+endfunction()
+
+if(NOT TARGET heisenbed-gate)
+    add_custom_target(heisenbed-gate
+        COMMAND ${CMAKE_COMMAND} -E env HEISENBED=${HEISENBED}
+            ${CMAKE_CURRENT_LIST_DIR}/gate.sh
+        USES_TERMINAL
+    )
+endif()
