@@ -4,6 +4,7 @@ pub(super) mod again;
 mod exhaustive;
 mod race_report;
 mod report;
+pub(super) mod target;
 mod tracking;
 
 use std::ffi::OsString;
@@ -23,6 +24,8 @@ use crate::native::minimise::{Minimised, minimise};
 use crate::native::plan::RunStrategy;
 use crate::native::race_text::RaceList;
 use crate::native::races::RacePlan;
+use crate::native::target::TargetSetup;
+use crate::native::target::shrink::{ShrunkOps, shrink_ops};
 use crate::native::{
     Execution, Fleet, LaunchError, Launcher, RunPlan, RunReproducer, Search, SearchPlan,
     SearchState, Symbols, UserProgram,
@@ -114,11 +117,14 @@ pub(crate) struct ProgramRunArgs {
     /// Replace the file of --save also where it is no reproducer
     #[arg(long, requires = "save")]
     pub(crate) force: bool,
+    /// A shared library in place of a program
+    #[command(flatten)]
+    pub(crate) target: target::RunTargetArgs,
     /// Its messages to a tracking server
     #[command(flatten)]
     pub(crate) tracking: tracking::TrackingArgs,
     /// The program, and its arguments
-    #[arg(last = true, required = true, value_name = "PROGRAM")]
+    #[arg(last = true, required_unless_present = "target", value_name = "PROGRAM")]
     pub(crate) program: Vec<OsString>,
 }
 
@@ -170,11 +176,15 @@ fn try_run(
     args: &ProgramRunArgs,
     context: &Context,
 ) -> Result<CommandOutcome, Box<dyn std::error::Error>> {
-    let Some((name, rest)) = args.program.split_first() else {
-        return Err("no program was given".into());
-    };
-    let program = UserProgram::find(name, rest)?.tracked(args.tracking.plan()?);
     exhaustive::check(args)?;
+    let target = args.target.prepare(context.seed, args.tracking.plan()?)?;
+    let program = match (&target, args.program.split_first()) {
+        (Some(target), _) => target.program.clone(),
+        (None, Some((name, rest))) => {
+            UserProgram::find(name, rest)?.tracked(args.tracking.plan()?)
+        }
+        (None, None) => return Err("no program was given".into()),
+    };
     if let Some(path) = &args.save {
         output::may_replace(path, OutputKind::RunReproducer, args.force)?;
     }
@@ -233,7 +243,17 @@ fn try_run(
     let races = RaceList::new(&found.races, &symbols);
     let failed = match &found.failed {
         Some((plan, execution)) if controlled => {
-            Some(Failed::new(fleet.one()?, args, plan, execution, context)?)
+            let launcher = fleet.one()?;
+            let shrunk = shrunk_ops(launcher, args, plan, execution, context)?;
+            let (plan, execution) = match &shrunk {
+                Some(shrunk) => (&shrunk.plan, &shrunk.execution),
+                None => (plan, execution),
+            };
+            let mut failed = Failed::new(launcher, args, plan, execution, context)?;
+            failed.ops_before = shrunk
+                .as_ref()
+                .map(|shrunk| (shrunk.before, shrunk.tried));
+            Some(failed)
         }
         _ => None,
     };
@@ -242,6 +262,7 @@ fn try_run(
         && let Some(failure) = &failed.shown.failure
     {
         let text = RunReproducer::new(&program, &failed.minimised.plan, &failed.shown, failure)
+            .of_target(failed.setup.as_ref())
             .to_text()?;
         output::write(path, &text)?;
         reproducer = Some(path.as_path());
@@ -253,6 +274,8 @@ fn try_run(
         races: &races,
         failed: failed.as_ref(),
         reproducer,
+        target: target.as_ref(),
+        not_anew: fleet.one()?.not_anew().map(str::to_owned),
         seed: context.seed.unwrap_or(1),
         strategy,
         elapsed: started.elapsed(),
@@ -306,6 +329,30 @@ struct Failed {
     repeats: bool,
     /// Whether fewer preemptions can do.
     minimum: Option<MinimumProof>,
+    /// Of a target: what is done with it.
+    setup: Option<TargetSetup>,
+    /// Operations before some were left out, and schedules that it took.
+    ops_before: Option<(u64, u64)>,
+}
+
+/// Leaves out operations of a target's workload.
+fn shrunk_ops(
+    launcher: &mut Launcher,
+    args: &ProgramRunArgs,
+    plan: &RunPlan,
+    execution: &Execution,
+    context: &Context,
+) -> Result<Option<ShrunkOps>, LaunchError> {
+    if args.no_shrink {
+        return Ok(None);
+    }
+    let mut progress = Progress::new(context.quiet, "shrink", "schedules", 0);
+    let shrunk = shrink_ops(launcher, (plan, execution), &mut |tried| {
+        progress.update(tried);
+        !context.interrupt.load(Ordering::Relaxed)
+    })?;
+    progress.finish();
+    Ok(shrunk)
 }
 
 impl Failed {
@@ -339,6 +386,8 @@ impl Failed {
             story,
             repeats,
             minimum,
+            setup: launcher.setup().cloned(),
+            ops_before: None,
         })
     }
 }

@@ -127,6 +127,24 @@ pub(crate) enum FailureKind {
     DoubleFree,
     /// A lock table was indexed beyond its end.
     LockOutOfBounds,
+    /// Of a target: two live buffers share memory.
+    Overlap,
+    /// Of a target: an address is no multiple of what it must be.
+    Misaligned,
+    /// Of a target: an address is not in its memory.
+    OutOfBounds,
+    /// Of a target: when everything was released, memory is not whole.
+    Fragmented,
+    /// Of a target: an allocation found no room where there is room.
+    Exhausted,
+    /// Of a target: it found something wrong with itself.
+    Invariant,
+    /// Of a target: it believes something else to be live than what it handed out.
+    WrongTotals,
+    /// Of a target: it places buffers elsewhere than its policy does.
+    Misplaced,
+    /// Of a target: it said that it failed.
+    TargetFailed,
 }
 
 impl Execution {
@@ -177,7 +195,38 @@ impl FailureKind {
             FailureKind::TornFrame => Kind::TornFrame.name(),
             FailureKind::DoubleFree => Kind::DoubleFree.name(),
             FailureKind::LockOutOfBounds => Kind::LockOutOfBounds.name(),
+            FailureKind::Overlap => "overlap",
+            FailureKind::Misaligned => "misaligned",
+            FailureKind::OutOfBounds => "out-of-bounds",
+            FailureKind::Fragmented => "fragmented",
+            FailureKind::Exhausted => "exhausted",
+            FailureKind::Invariant => "invariant",
+            FailureKind::WrongTotals => "wrong-totals",
+            FailureKind::Misplaced => "misplaced",
+            FailureKind::TargetFailed => "target-failed",
         }
+    }
+
+    /// Those that the driver of a target finds.
+    pub(crate) const OF_TARGETS: [FailureKind; 9] = [
+        FailureKind::Overlap,
+        FailureKind::Misaligned,
+        FailureKind::OutOfBounds,
+        FailureKind::Fragmented,
+        FailureKind::Exhausted,
+        FailureKind::Invariant,
+        FailureKind::WrongTotals,
+        FailureKind::Misplaced,
+        FailureKind::TargetFailed,
+    ];
+
+    /// What the driver says: its kind, and what it is.
+    pub(crate) fn of_driver(text: &str) -> (FailureKind, &str) {
+        let named = text.split_once(": ").and_then(|(name, rest)| {
+            let kind = FailureKind::OF_TARGETS.into_iter().find(|kind| kind.name() == name)?;
+            Some((kind, rest))
+        });
+        named.unwrap_or((FailureKind::TargetFailed, text))
     }
 
     /// Of a program in which the oracle found this.
@@ -334,6 +383,10 @@ pub(super) fn failure_of(
             format!("no end within {} steps", page.steps),
         ),
         outcome::MISUSE => failure(FailureKind::LockMisuse, page.text.clone()),
+        outcome::ALLOCATOR => {
+            let (kind, summary) = FailureKind::of_driver(&page.text);
+            failure(kind, summary.to_owned())
+        }
         outcome::STRAYED | outcome::TOO_MUCH | outcome::ASLEEP => None,
         _ => match status {
             ExitKind::Killed(signal) if signal == rustix::process::Signal::ABORT.as_raw() => {

@@ -10,7 +10,8 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use heisenbed_runtime::protocol as wire;
@@ -19,12 +20,14 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use rustix::process::{Pid, Signal, kill_process};
 use thiserror::Error;
 
+use super::anew::{Anew, Awaited, LiveProcess, own_first};
 use super::execution::{Execution, ExitKind, VisibleAction, divergence_of, failure_of};
 use super::forgiven::Forgiven;
 use super::page::{Page, PageResult};
 use super::plan::RunPlan;
 use super::program::UserProgram;
 use super::races::{AccusedRace, CodeMap};
+use super::target::{TargetFiles, TargetSetup};
 use super::tracked::{Tracker, TrackingPlan};
 use crate::oracle::traffic::TrafficReport;
 
@@ -46,6 +49,9 @@ pub(crate) struct Launcher {
     tracking: Option<TrackingPlan>,
     tracker: Option<Tracker>,
     output: ProgramOutput,
+    anew: Anew,
+    /// Of a target: the driver's files, and what it does with it.
+    target: Option<(Arc<TargetFiles>, TargetSetup)>,
     /// Where the runtime was written to; removed at the end.
     _library: Option<tempfile::TempDir>,
 }
@@ -102,6 +108,9 @@ const UNCONTROLLED_WAIT: &str = "a thread that had its turn waits in a system ca
 const NO_PROCESSOR: &str = "it did not end within --timeout, but hardly had the processor in that \
     time: the machine is busy with something else, or it waits for a device";
 
+/// So many actions are compared where a schedule is run twice.
+const COMPARED_EVENTS: usize = 4_096;
+
 /// How much of what a program prints is kept.
 const KEPT_OUTPUT: u64 = 64 * 1024;
 
@@ -119,6 +128,8 @@ impl Launcher {
         std::fs::write(&runtime, heisenbed_runtime::RUNTIME).map_err(system("the runtime"))?;
         let (page, tracker, asks) = shared(options.core, program.tracking.as_ref())?;
         let (control, theirs) = UnixStream::pair().map_err(system("a control socket"))?;
+        let (anew, turns) =
+            Anew::new(program.target.is_some()).map_err(system("a socket for turns"))?;
         let before = std::env::var_os("LD_PRELOAD").unwrap_or_default();
         let mut preload = OsString::from(&runtime);
         if !before.is_empty() {
@@ -127,14 +138,13 @@ impl Launcher {
         }
         // What the dynamic linker says where it cannot start the program.
         let said = memory_file().map_err(system("memory for output"))?;
-        let mut command = Command::new(&program.path);
+        let mut command = program.command();
         // Ctrl-C is for heisenbed: it would be a crash of the program. Only one that reads from the
         // terminal must stay with it.
         if options.output == ProgramOutput::Kept {
             command.process_group(0);
         }
         let server = command
-            .args(&program.args)
             .envs(program.env.iter().map(|(name, value)| (name, value)))
             .env("LD_PRELOAD", preload)
             .env("HEISENBED_PRELOAD_BEFORE", before)
@@ -150,10 +160,9 @@ impl Launcher {
         let sent = send_descriptors(
             &control,
             &page,
-            stdout.as_ref(),
-            stderr.as_ref(),
+            [stdout.as_ref(), stderr.as_ref()],
             options.output,
-            asks.as_ref(),
+            [asks.as_ref(), turns.as_ref()],
         );
         let mut launcher = Launcher {
             page,
@@ -168,6 +177,11 @@ impl Launcher {
             tracking: program.tracking.clone(),
             tracker,
             output: options.output,
+            anew,
+            target: program
+                .target
+                .as_ref()
+                .map(|files| (files.clone(), files.setup().clone())),
             _library: Some(library),
             server: Some(server),
         };
@@ -183,6 +197,9 @@ impl Launcher {
         }
         launcher.maps =
             std::fs::read_to_string(format!("/proc/{}/maps", launcher.pid)).unwrap_or_default();
+        if program.target.is_some() {
+            launcher.maps = own_first(&launcher.maps, &program.path.to_string_lossy());
+        }
         launcher.code = CodeMap::new(&launcher.maps);
         launcher.forgiven = Forgiven::new(&launcher.maps);
         Ok(launcher)
@@ -194,13 +211,16 @@ impl Launcher {
     pub(crate) fn beside(&mut self, core: u32) -> Result<Launcher, LaunchError> {
         let (page, tracker, asks) = shared(core, self.tracking.as_ref())?;
         let (control, theirs) = UnixStream::pair().map_err(system("a control socket"))?;
+        let (anew, turns) =
+            Anew::new(self.anew.may).map_err(system("a socket for turns"))?;
         let (stdout, stderr) = kept_output(self.output)?;
         self.control
             .write_all(&[wire::DO_SERVE])
             .and_then(|()| send_all(&self.control, &[theirs.as_fd()]))
             .and_then(|()| {
-                let (out, err) = (stdout.as_ref(), stderr.as_ref());
-                send_descriptors(&control, &page, out, err, self.output, asks.as_ref())
+                let printed = [stdout.as_ref(), stderr.as_ref()];
+                let asked = [asks.as_ref(), turns.as_ref()];
+                send_descriptors(&control, &page, printed, self.output, asked)
             })
             .map_err(system("the control socket"))?;
         drop(theirs);
@@ -217,6 +237,8 @@ impl Launcher {
             tracking: self.tracking.clone(),
             tracker,
             output: self.output,
+            anew,
+            target: self.target.clone(),
             _library: None,
             server: None,
         };
@@ -229,8 +251,111 @@ impl Launcher {
         &self.maps
     }
 
-    /// Runs the program once.
+    /// Runs the program once: a target in the process of the schedule before, where it can begin
+    /// anew.
     pub(crate) fn run(&mut self, plan: &RunPlan) -> Result<Execution, LaunchError> {
+        let mut plan = plan.clone();
+        plan.anew = self.anew.suits(&plan);
+        let (execution, is_first) = self.run_once(&plan)?;
+        if is_first {
+            return self.first_repeats(&plan, execution);
+        }
+        if is_plain(&execution) {
+            return Ok(execution);
+        }
+        // Whatever is not as usual must be so in a process of its own.
+        self.end_live()?;
+        plan.anew = false;
+        let (alone, _) = self.run_once(&plan)?;
+        // What corrupts memory may well fail in another way there.
+        let same = match (&execution.failure, &alone.failure) {
+            (None, None) => alone.step_count == execution.step_count,
+            (ours, theirs) => ours.is_some() == theirs.is_some(),
+        };
+        if !same {
+            let what = match &execution.failure {
+                Some(failure) => format!("schedule {} failed ({})", plan.index, failure.kind),
+                None => format!("schedule {} came out otherwise", plan.index),
+            };
+            self.anew
+                .give_up(&format!("{what} after others, and not in a new process"));
+        }
+        Ok(alone)
+    }
+
+    /// Why each schedule has a process of its own, where that was not meant to be.
+    pub(crate) fn not_anew(&self) -> Option<&str> {
+        self.anew.why_not.as_deref()
+    }
+
+    /// Of a target: what is done with it.
+    pub(crate) fn setup(&self) -> Option<&TargetSetup> {
+        self.target.as_ref().map(|(_, setup)| setup)
+    }
+
+    /// Does this with the target from now on.
+    pub(crate) fn drive(&mut self, setup: TargetSetup) -> Result<(), LaunchError> {
+        self.end_live()?;
+        if let Some((files, known)) = &mut self.target {
+            files.replace_plan(&setup).map_err(system("the driver's plan"))?;
+            *known = setup;
+        }
+        Ok(())
+    }
+
+    /// The next schedule has a process of its own, which reads what may have changed.
+    fn end_live(&mut self) -> Result<(), LaunchError> {
+        let Some(live) = self.anew.live.take() else {
+            return Ok(());
+        };
+        if self.anew.ask(wire::DO_RUN).is_err()
+            && let Some(pid) = Pid::from_raw(live.pid)
+        {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        self.expect_reply(START_TIMEOUT).map(drop)
+    }
+
+    /// The first schedule of a process, once more in the same process: it must come out the same.
+    fn first_repeats(
+        &mut self,
+        plan: &RunPlan,
+        execution: Execution,
+    ) -> Result<Execution, LaunchError> {
+        if !self.anew.wants_proof() || !is_plain(&execution) {
+            return Ok(execution);
+        }
+        let digest = |events: Vec<VisibleAction>| -> Vec<_> {
+            let event = |event: VisibleAction| (event.kind, event.thread, event.object, event.value);
+            events.into_iter().map(event).collect()
+        };
+        let first = digest(self.first_events(&execution, COMPARED_EVENTS)?);
+        let (repeated, _) = self.run_once(plan)?;
+        let second = digest(self.first_events(&repeated, COMPARED_EVENTS)?);
+        self.anew.proved = true;
+        if repeated.failure.is_some() || repeated.step_count != execution.step_count || first != second
+        {
+            let at = first.iter().zip(&second).take_while(|(a, b)| a == b).count();
+            self.anew.give_up(&format!(
+                "the same schedule, run twice, differs from its action {} on",
+                at + 1
+            ));
+            self.end_live()?;
+            // What was read of it is not in the page any more.
+            let alone = RunPlan {
+                anew: false,
+                ..plan.clone()
+            };
+            return Ok(self.run_once(&alone)?.0);
+        }
+        Ok(execution)
+    }
+
+    /// The execution, and whether it was the first of its process.
+    fn run_once(&mut self, plan: &RunPlan) -> Result<(Execution, bool), LaunchError> {
+        if !plan.anew {
+            self.end_live()?;
+        }
         self.page.write(plan).map_err(system("shared memory"))?;
         if let Some(tracker) = &mut self.tracker {
             tracker
@@ -242,6 +367,47 @@ impl Launcher {
                 .and_then(|()| file.seek(SeekFrom::Start(0)))
                 .map_err(system("memory for output"))?;
         }
+        let live = self.begin()?;
+        let (mut timed_out, mut sleeps) = (None, false);
+        let ended = match self
+            .wait(self.timeout)
+            .map_err(system("the fork server"))?
+        {
+            Some(Awaited::Turn(cpu_us)) => {
+                self.anew.live = Some(LiveProcess {
+                    pid: live.pid,
+                    cpu_us,
+                    schedules: live.schedules + 1,
+                });
+                Reply {
+                    cpu_us: cpu_us.saturating_sub(live.cpu_us),
+                    ..Reply::well(live.pid)
+                }
+            }
+            Some(Awaited::Reply) => self.expect_reply(START_TIMEOUT)?,
+            None => {
+                timed_out = Some(self.timeout);
+                sleeps = all_sleep(live.pid);
+                if let Some(pid) = Pid::from_raw(live.pid) {
+                    let _ = kill_process(pid, Signal::KILL);
+                }
+                self.expect_reply(START_TIMEOUT)?
+            }
+        };
+        let execution = self
+            .read(plan, ended, timed_out, sleeps)
+            .map_err(system("shared memory"))?;
+        Ok((execution, live.schedules == 0))
+    }
+
+    /// The schedule begins: in the process that is there, or in a new one.
+    fn begin(&mut self) -> Result<LiveProcess, LaunchError> {
+        if let Some(live) = self.anew.live.take() {
+            self.anew
+                .ask(wire::DO_AGAIN)
+                .map_err(system("the socket of turns"))?;
+            return Ok(live);
+        }
         self.control
             .write_all(&[wire::DO_RUN])
             .map_err(system("the fork server"))?;
@@ -252,23 +418,25 @@ impl Launcher {
                 error: io::Error::from_raw_os_error(started.status),
             });
         }
-        let (mut timed_out, mut sleeps) = (None, false);
-        let ended = match self
-            .reply(self.timeout)
-            .map_err(system("the fork server"))?
-        {
-            Some(reply) => reply,
-            None => {
-                timed_out = Some(self.timeout);
-                sleeps = all_sleep(started.pid);
-                if let Some(pid) = Pid::from_raw(started.pid) {
-                    let _ = kill_process(pid, Signal::KILL);
-                }
-                self.expect_reply(START_TIMEOUT)?
+        Ok(LiveProcess {
+            pid: started.pid,
+            cpu_us: 0,
+            schedules: 0,
+        })
+    }
+
+    /// What comes first; none if nothing does in time.
+    fn wait(&mut self, limit: Duration) -> io::Result<Option<Awaited>> {
+        let mut limit = limit;
+        if let Some(tracker) = &mut self.tracker {
+            let turns = self.anew.turns.as_ref();
+            let awaited: Vec<_> = turns.into_iter().chain([&self.control]).collect();
+            if !tracker.serve_until(&awaited, self.page.file(), limit)? {
+                return Ok(None);
             }
-        };
-        self.read(plan, ended, timed_out, sleeps)
-            .map_err(system("shared memory"))
+            limit = Duration::ZERO;
+        }
+        self.anew.wait(&self.control, limit)
     }
 
     /// What it shares with the program.
@@ -397,7 +565,7 @@ impl Launcher {
     /// The next reply; none if it does not come in time.
     fn reply(&mut self, limit: Duration) -> io::Result<Option<Reply>> {
         if let Some(tracker) = &mut self.tracker
-            && !tracker.serve_until(&self.control, self.page.file(), limit)?
+            && !tracker.serve_until(&[&self.control], self.page.file(), limit)?
         {
             return Ok(None);
         }
@@ -451,6 +619,17 @@ struct Reply {
 }
 
 impl Reply {
+    /// Of a process that goes on.
+    fn well(pid: i32) -> Reply {
+        Reply {
+            kind: wire::reply::ENDED,
+            pid,
+            status: 0,
+            swept: 0,
+            cpu_us: 0,
+        }
+    }
+
     fn parse(bytes: &[u8; wire::REPLY_BYTES]) -> Reply {
         let word = |at: usize| {
             let word = bytes[at..].first_chunk().copied();
@@ -464,6 +643,11 @@ impl Reply {
             cpu_us: u64::from(word(16)) | u64::from(word(20)) << 32,
         }
     }
+}
+
+/// Whether it came to a good end, so far as the runtime says.
+fn is_plain(execution: &Execution) -> bool {
+    execution.failure.is_none() && execution.strayed.is_none() && execution.unusable().is_none()
 }
 
 /// Whether no thread of the process runs.
@@ -537,10 +721,9 @@ fn tail(file: Option<&File>) -> io::Result<String> {
 fn send_descriptors(
     control: &UnixStream,
     page: &Page,
-    stdout: Option<&File>,
-    stderr: Option<&File>,
+    [stdout, stderr]: [Option<&File>; 2],
     output: ProgramOutput,
-    asks: Option<&OwnedFd>,
+    [asks, turns]: [Option<&OwnedFd>; 2],
 ) -> io::Result<()> {
     let null = File::open("/dev/null")?;
     let (own_in, own_out, own_err) = (io::stdin(), io::stdout(), io::stderr());
@@ -548,7 +731,7 @@ fn send_descriptors(
         ProgramOutput::OurStderr => own_err.as_fd(),
         _ => own_out.as_fd(),
     };
-    let descriptors: [BorrowedFd<'_>; 5] = [
+    let descriptors: [BorrowedFd<'_>; 6] = [
         page.file().as_fd(),
         if stdout.is_some() {
             null.as_fd()
@@ -558,12 +741,13 @@ fn send_descriptors(
         stdout.map_or(printed, AsFd::as_fd),
         stderr.map_or(own_err.as_fd(), AsFd::as_fd),
         asks.map_or(null.as_fd(), AsFd::as_fd),
+        turns.map_or(null.as_fd(), AsFd::as_fd),
     ];
     send_all(control, &descriptors)
 }
 
 fn send_all(control: &UnixStream, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(5))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(6))];
     let mut with = SendAncillaryBuffer::new(&mut space);
     with.push(SendAncillaryMessage::ScmRights(descriptors));
     sendmsg(

@@ -212,7 +212,9 @@ pub(super) fn show(
     let symbols = Symbols::new(launcher.maps());
     race_text::name(&mut execution, &symbols);
     let width = terminal_style::width().unwrap_or(WIDTH);
-    let story = Explained::new(&execution, &events, &symbols).render(width);
+    let story = Explained::new(&execution, &events, &symbols)
+        .with_target(launcher.setup())
+        .render(width);
     Ok((execution, story))
 }
 
@@ -267,7 +269,9 @@ fn try_shrink(
         ));
     };
     if let Some(output) = output {
-        let text = RunReproducer::new(&program, &small.plan, &shown, failure).to_text()?;
+        let text = RunReproducer::new(&program, &small.plan, &shown, failure)
+            .of_target(launcher.setup())
+            .to_text()?;
         output::write(output, &text)?;
     }
     let stdout = match context.format {

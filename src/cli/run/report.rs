@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 
 use super::super::exit::ExitStatus;
 use super::super::outcome::{CommandOutcome, Context, Format};
+use super::target::{PreparedTarget, smallest};
 use super::{Failed, ProgramRunArgs, exhaustive, race_report, tracking};
 use crate::native::plan::RunStrategy;
 use crate::native::race_text::RaceList;
 use crate::native::{RunPlan, Search, UserProgram};
 use crate::numbers::{grouped, plural};
 use crate::oracle::Verdict;
+use crate::scenario::op::Op;
 
 /// What is said of a search.
 pub(super) struct RunReport<'a> {
@@ -23,6 +25,9 @@ pub(super) struct RunReport<'a> {
     pub(super) races: &'a RaceList,
     pub(super) failed: Option<&'a Failed>,
     pub(super) reproducer: Option<&'a Path>,
+    pub(super) target: Option<&'a PreparedTarget>,
+    /// Why each schedule had a process of its own, where that was not meant to be.
+    pub(super) not_anew: Option<String>,
     pub(super) seed: u64,
     pub(super) strategy: RunStrategy,
     pub(super) elapsed: Duration,
@@ -133,6 +138,7 @@ impl RunReport<'_> {
 
     fn warnings(&self) -> Vec<String> {
         let mut warnings = self.program.warnings.clone();
+        warnings.extend(self.not_anew.clone());
         let found = self.found;
         if self.strategy.is_controlled() && found.schedules > 0 && found.threads < 2 {
             warnings.push("it had one thread only: there was nothing to schedule".to_owned());
@@ -204,6 +210,15 @@ impl RunReport<'_> {
             "exhaustive": found.exhausted.as_ref().map(exhaustive::json),
             "minimum": self.failed.and_then(|failed| failed.minimum.as_ref()).map(exhaustive::minimum_json),
         });
+        if let (Some(object), Some(target)) = (value.as_object_mut(), self.target) {
+            object.insert("target".to_owned(), target.json());
+            let ops = self.failed.and_then(|failed| failed.setup.as_ref());
+            let ops = ops.map(|setup| {
+                let texts = |ops: &Vec<Op>| ops.iter().map(Op::to_string).collect::<Vec<_>>();
+                setup.ops.iter().map(texts).collect::<Vec<_>>()
+            });
+            object.insert("smallest".to_owned(), json!(ops));
+        }
         let tracked = found.tracked.as_ref().map(tracking::json);
         if let (Some(object), Some(Value::Object(more))) = (value.as_object_mut(), tracked) {
             object.extend(more);
@@ -213,7 +228,7 @@ impl RunReport<'_> {
 
     fn text(&self, verdict: Verdict, note: Option<&str>) -> String {
         let found = self.found;
-        let mut text = String::new();
+        let mut text = self.target.map_or_else(String::new, PreparedTarget::headline);
         let rate = found.schedules as f64 / found.elapsed.as_secs_f64().max(1e-6);
         let drawn = format!(
             "{} {} (seed {}), {}, at most {} of {}, in {:.1} s ({} a second)",
@@ -274,6 +289,7 @@ impl RunReport<'_> {
     }
 
     fn write_failed(&self, text: &mut String, failed: &Failed) {
+        text.push_str(&smallest(failed));
         let (before, after) = (
             failed.minimised.preemptions_before,
             failed.shown.preempted.len(),
