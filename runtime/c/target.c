@@ -69,14 +69,15 @@ HB_HOOK void hb_run_publish(void *object)
     hb_record(me, HB_K_PUBLISH, object, HB_PC, 0);
 }
 
-/* The caller begins its operation with this number. */
-HB_HOOK void hb_run_op(uint32_t number)
+/* The caller, thread `thread` of the workload (from 1), begins its operation with this number. Where
+ * nobody controls threads, theirs are another numbering. */
+HB_HOOK void hb_run_op(uint32_t thread, uint32_t number)
 {
     struct hb_thread *me = hb_controlled();
     if (me)
         hb_record(me, HB_K_OP, NULL, HB_PC, number);
     else
-        hb_observe(HB_K_OP, NULL, HB_PC);
+        hb_observe(HB_K_OP, (void *)(uintptr_t)((uint64_t)thread << 32 | number), HB_PC);
 }
 
 /* What the target did is wrong: the schedule ends here. */

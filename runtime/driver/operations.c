@@ -274,7 +274,7 @@ static void do_all(uint32_t thread)
     for (uint64_t at = 0; at < plan->counts[thread]; at++) {
         ledger_op = (uint32_t)at;
         if (hb_run_op)
-            hb_run_op((uint32_t)at);
+            hb_run_op(thread + 1, (uint32_t)at);
         if (!act(&plan->ops[thread][at]))
             break;
     }

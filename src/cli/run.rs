@@ -249,7 +249,11 @@ fn try_run(
                 Some(shrunk) => (&shrunk.plan, &shrunk.execution),
                 None => (plan, execution),
             };
-            let mut failed = Failed::new(launcher, args, plan, execution, context)?;
+            let options = FailedOptions {
+                shrink: !args.no_shrink,
+                prove_minimum: args.prove_minimum,
+            };
+            let mut failed = Failed::new(launcher, options, plan, execution, context)?;
             failed.ops_before = shrunk
                 .as_ref()
                 .map(|shrunk| (shrunk.before, shrunk.tried));
@@ -320,19 +324,35 @@ impl RunStrategyArg {
     }
 }
 
+/// How a failing schedule is made small.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FailedOptions {
+    shrink: bool,
+    prove_minimum: u64,
+}
+
+impl Default for FailedOptions {
+    fn default() -> FailedOptions {
+        FailedOptions {
+            shrink: true,
+            prove_minimum: exhaustive::PROVE_MINIMUM,
+        }
+    }
+}
+
 /// A failing schedule, made small, and run once more to be shown.
-struct Failed {
-    minimised: Minimised,
-    shown: Execution,
-    story: String,
+pub(super) struct Failed {
+    pub(super) minimised: Minimised,
+    pub(super) shown: Execution,
+    pub(super) story: String,
     /// Running it again came to the same.
     repeats: bool,
     /// Whether fewer preemptions can do.
     minimum: Option<MinimumProof>,
     /// Of a target: what is done with it.
-    setup: Option<TargetSetup>,
+    pub(super) setup: Option<TargetSetup>,
     /// Operations before some were left out, and schedules that it took.
-    ops_before: Option<(u64, u64)>,
+    pub(super) ops_before: Option<(u64, u64)>,
 }
 
 /// Leaves out operations of a target's workload.
@@ -356,9 +376,9 @@ fn shrunk_ops(
 }
 
 impl Failed {
-    fn new(
+    pub(super) fn new(
         launcher: &mut Launcher,
-        args: &ProgramRunArgs,
+        options: FailedOptions,
         plan: &RunPlan,
         execution: &Execution,
         context: &Context,
@@ -366,13 +386,13 @@ impl Failed {
         let mut progress = Progress::new(context.quiet, "shrink", "schedules", 0);
         let mut minimised = minimise(launcher, plan, execution, |tried| {
             progress.update(tried);
-            !args.no_shrink && !context.interrupt.load(Ordering::Relaxed)
+            options.shrink && !context.interrupt.load(Ordering::Relaxed)
         })?;
         progress.finish();
-        let minimum = match args.no_shrink {
-            true => None,
-            false => {
-                exhaustive::prove(launcher, plan, &mut minimised, args.prove_minimum, context)?
+        let minimum = match options.shrink {
+            false => None,
+            true => {
+                exhaustive::prove(launcher, plan, &mut minimised, options.prove_minimum, context)?
             }
         };
         let (shown, story) = again::show(launcher, &minimised.plan)?;

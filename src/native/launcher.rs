@@ -293,6 +293,33 @@ impl Launcher {
         self.target.as_ref().map(|(_, setup)| setup)
     }
 
+    /// Of `setup`, what was begun in the last execution; all of it where that is not known.
+    pub(crate) fn begun(
+        &self,
+        execution: &Execution,
+        setup: &TargetSetup,
+    ) -> Result<TargetSetup, LaunchError> {
+        let mut begun = vec![0usize; setup.ops.len()];
+        let events = self.events(execution)?;
+        if events.len() >= wire::MAX_EVENTS {
+            return Ok(setup.clone());
+        }
+        for event in events.iter().filter(|event| event.action() == "op") {
+            // Where threads are not controlled, both are in the address.
+            let (thread, number) = match event.address {
+                0 => (event.thread as usize, event.value as usize),
+                both => ((both >> 32) as usize, both as u32 as usize),
+            };
+            let own = thread.checked_sub(1).and_then(|at| begun.get_mut(at));
+            if let Some(count) = own {
+                *count = (*count).max(number + 1);
+            }
+        }
+        let ops = setup.ops.iter().zip(&begun);
+        let ops = ops.map(|(ops, begun)| ops[..(*begun).min(ops.len())].to_vec());
+        Ok(setup.with_ops(ops.collect()))
+    }
+
     /// Does this with the target from now on.
     pub(crate) fn drive(&mut self, setup: TargetSetup) -> Result<(), LaunchError> {
         self.end_live()?;

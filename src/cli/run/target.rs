@@ -164,6 +164,16 @@ impl PreparedTarget {
         })
     }
 
+    /// What is done with it in another run of the same scenario.
+    pub(in crate::cli) fn setup_of(&self, run: u64) -> TargetSetup {
+        let scenario = &self.scenario;
+        let setup = TargetSetup::new(scenario, run, &self.setup.options);
+        TargetSetup {
+            socket: self.setup.socket.clone(),
+            ..setup.for_target(&self.about, scenario)
+        }
+    }
+
     /// What is run, in lines.
     pub(in crate::cli) fn headline(&self) -> String {
         let library = self.program.path.file_name().unwrap_or_default();
@@ -238,7 +248,7 @@ impl PreparedTarget {
 }
 
 /// The operations that are left of a failing program.
-pub(super) fn smallest(failed: &Failed) -> String {
+pub(in crate::cli) fn smallest(failed: &Failed) -> String {
     let mut text = String::new();
     let Some(setup) = &failed.setup else {
         return text;

@@ -17,8 +17,9 @@ use crate::scenario::op::{Op, SlotId};
 /// Schedules of a candidate.
 const SCHEDULES: u64 = 80;
 
-/// Schedules of all of them.
+/// Schedules of all of them, and their steps: a large workload has fewer.
 const MOST_SCHEDULES: u64 = 20_000;
+const MOST_STEPS: u64 = 40_000_000;
 
 /// What is left.
 #[derive(Clone, Debug)]
@@ -50,8 +51,13 @@ pub(crate) fn shrink_ops(
         best: setup.clone(),
         found: None,
         tried: 0,
+        steps: 0,
         keep_going,
     };
+    // What was found by real threads need not show under control at all.
+    if !plan.strategy.is_controlled() && !shrinker.offer(setup.ops.clone())? {
+        return Ok(None);
+    }
     shrinker.leave_out_threads()?;
     shrinker.leave_out_buffers()?;
     shrinker.leave_out_threads()?;
@@ -78,6 +84,7 @@ struct Shrinker<'a> {
     best: TargetSetup,
     found: Option<(RunPlan, Execution)>,
     tried: u64,
+    steps: u64,
     keep_going: &'a mut dyn FnMut(u64) -> bool,
 }
 
@@ -162,7 +169,8 @@ impl Shrinker<'_> {
         };
         let mut director = Director::new(drawn, 0);
         for number in 0..SCHEDULES {
-            if self.tried >= MOST_SCHEDULES || !(self.keep_going)(self.tried) {
+            let spent = self.tried >= MOST_SCHEDULES || self.steps >= MOST_STEPS;
+            if spent || !(self.keep_going)(self.tried) {
                 return Ok(false);
             }
             self.tried += 1;
@@ -171,6 +179,7 @@ impl Shrinker<'_> {
                 _ => director.plan(number - 1),
             };
             let execution = self.launcher.run(&plan)?;
+            self.steps += execution.step_count;
             let failure = execution.failure.as_ref().map(|failure| failure.kind);
             if failure == Some(self.kind) {
                 self.best = setup;

@@ -187,22 +187,18 @@ static int arena_deallocate(void *target, void *given)
         pthread_mutex_lock(&space->lock);
     if (arena->fault == CRASH && others)
         *(volatile char *)8 = 0;
-    if (arena->fault == STALE_HEADER) {
-        piece->is_live = 0;
-        space->live_bytes -= handle->asked;
-        space->live_buffers--;
-        pthread_mutex_unlock(&space->lock);
-        piece->is_live = 0; /* Who has it by now loses it. */
-        return HB_TARGET_OK;
-    }
     piece->is_live = 0;
     if (piece->next && !piece->next->is_live)
         join(arena, piece);
-    if (piece->previous && !piece->previous->is_live)
-        join(arena, piece->previous);
+    if (piece->previous && !piece->previous->is_live) {
+        piece = piece->previous;
+        join(arena, piece);
+    }
     space->live_bytes -= arena->fault == WRONG_TOTALS && others ? 0 : handle->asked;
     space->live_buffers--;
     pthread_mutex_unlock(&space->lock);
+    if (arena->fault == STALE_HEADER)
+        piece->is_live = 0; /* Who has it by now loses it. */
     return HB_TARGET_OK;
 }
 
