@@ -69,15 +69,26 @@ HB_HOOK void hb_run_publish(void *object)
     hb_record(me, HB_K_PUBLISH, object, HB_PC, 0);
 }
 
+/* What the driver knows of all threads' buffers. */
+static char ledger;
+
 /* The caller, thread `thread` of the workload (from 1), begins its operation with this number. Where
- * nobody controls threads, theirs are another numbering. */
+ * nobody controls threads, theirs are another numbering.
+ *
+ * Others may come before: else no thread would ever have a buffer while another one runs, unless it
+ * were in the midst of an operation. What the driver then notes of its buffer it notes for all. */
 HB_HOOK void hb_run_op(uint32_t thread, uint32_t number)
 {
     struct hb_thread *me = hb_controlled();
-    if (me)
-        hb_record(me, HB_K_OP, NULL, HB_PC, number);
-    else
+    if (!me) {
         hb_observe(HB_K_OP, (void *)(uintptr_t)((uint64_t)thread << 32 | number), HB_PC);
+        return;
+    }
+    hb_turn(me, (struct hb_action){.kind = HB_K_OP,
+                                   .address = hb.exploring ? &ledger : NULL,
+                                   .pc = HB_PC,
+                                   .deadline = HB_NEVER});
+    hb_record(me, HB_K_OP, NULL, HB_PC, number);
 }
 
 /* What the target did is wrong: the schedule ends here. */
