@@ -71,11 +71,11 @@ extern __thread uint32_t ledger_thread, ledger_op;
 void ledger_add(uint32_t device, uint32_t memory, uint64_t address, uint64_t size);
 void ledger_remove(uint32_t device, uint32_t memory, uint64_t address);
 void ledger_close_device(uint32_t device);
-/* Around each call of the target: whether it was the only one. */
+/* Around each call of the target, and what is noted of it: whether it was the only one. */
 uint64_t ledger_enter(void);
 bool ledger_leave(uint64_t entered);
-/* An allocation that no other call came between found no room. */
-void ledger_no_room(uint32_t device, uint32_t memory, uint64_t size);
+/* The call that entered so found no room; it leaves by this. */
+void ledger_no_room(uint32_t device, uint32_t memory, uint64_t size, uint64_t entered);
 uint64_t ledger_live_bytes(uint32_t device, uint32_t memory);
 /* When no call runs: the target's own view, and whether memory is whole where nothing is live. */
 void ledger_rest(void *state);

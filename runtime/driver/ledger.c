@@ -156,16 +156,18 @@ void ledger_close_device(uint32_t device)
     give_lock();
 }
 
+/* The lowest bit: no other call ran. */
 uint64_t ledger_enter(void)
 {
-    __atomic_fetch_add(&running_calls, 1, __ATOMIC_SEQ_CST);
-    return __atomic_add_fetch(&entered_calls, 1, __ATOMIC_SEQ_CST);
+    uint64_t first = __atomic_fetch_add(&running_calls, 1, __ATOMIC_SEQ_CST) == 0;
+    return __atomic_add_fetch(&entered_calls, 1, __ATOMIC_SEQ_CST) << 1 | first;
 }
 
 bool ledger_leave(uint64_t entered)
 {
-    bool alone = __atomic_load_n(&entered_calls, __ATOMIC_SEQ_CST) == entered;
-    return __atomic_fetch_sub(&running_calls, 1, __ATOMIC_SEQ_CST) == 1 && alone;
+    bool alone = __atomic_load_n(&entered_calls, __ATOMIC_SEQ_CST) == entered >> 1;
+    __atomic_fetch_sub(&running_calls, 1, __ATOMIC_SEQ_CST);
+    return alone && entered & 1;
 }
 
 /* The largest hole between the lowest and the highest address that were ever handed out: all of
@@ -182,7 +184,7 @@ static uint64_t largest_hole(const struct space *space)
                                                                     : largest;
 }
 
-void ledger_no_room(uint32_t device, uint32_t memory, uint64_t size)
+void ledger_no_room(uint32_t device, uint32_t memory, uint64_t size, uint64_t entered)
 {
     struct space *space = space_of(device, memory);
     uint64_t whole = plan->head.whole[memory], alignment = plan->head.alignment;
@@ -190,6 +192,9 @@ void ledger_no_room(uint32_t device, uint32_t memory, uint64_t size)
     bool empty = space->count == 0 && !space->closed;
     uint64_t hole = space->used && !scattered ? largest_hole(space) : 0;
     give_lock();
+    /* What was looked at is what there was during the call, if nobody else came since it began. */
+    if (!ledger_leave(entered))
+        return;
     if (empty && whole && size <= whole)
         fail("exhausted",
              "thread %u's operation %u found no room for %llu bytes in %s of device %u, where "

@@ -178,18 +178,20 @@ static void allocate(const struct op *op)
                                     &request, &handle, addresses)
             : target->allocate(state, op->device, op->memory, op->size, flags, &request, &handle,
                                addresses);
-    bool alone = ledger_leave(entered);
     if (status == HB_TARGET_OK) {
         if (!request.published)
             open_slot(&request, handle, addresses);
+        ledger_leave(entered);
         return;
     }
     if (status != HB_TARGET_NO_MEMORY)
         refuse(op, status);
     if (request.published)
         fail("target-failed", "a buffer was published, and then there was no room for it");
-    if (alone && op->parts == 1 && is_owned(op))
-        ledger_no_room(op->device, op->memory, op->size);
+    if (op->parts == 1 && is_owned(op))
+        ledger_no_room(op->device, op->memory, op->size, entered);
+    else
+        ledger_leave(entered);
     publish(slot, op);
     slot->op = op;
     slot->failed = slot->gone = true;
@@ -222,8 +224,8 @@ static void release(const struct op *op)
     struct need need = {slot, op->epoch};
     await(is_there, &need, slot, op->shared);
     if (!slot->failed) {
-        take_out(slot);
         uint64_t entered = ledger_enter();
+        take_out(slot);
         int status = target->deallocate(state, slot->handle);
         ledger_leave(entered);
         if (status != HB_TARGET_OK)
@@ -238,8 +240,10 @@ static void release(const struct op *op)
 
 static void close_device(const struct op *op)
 {
+    uint64_t entered = ledger_enter();
     ledger_close_device(op->device);
     int status = target->close_device(state, op->device);
+    ledger_leave(entered);
     if (status != HB_TARGET_OK)
         fail("target-failed", "close_device returned %d", status);
 }

@@ -10,7 +10,7 @@
 //!
 //! Rooms: [`wire_stream`], [`registry`], [`allocator`], [`lifecycle`], [`discipline_lint`],
 //! [`trace_file`], [`import_log`], [`import_pickle`], [`import_text`] (a target for each format),
-//! [`import_wire`], [`observations`] and [`mod@reproducer`]. Nothing outside of tests, fuzz
+//! [`import_wire`], [`observations`], [`mod@reproducer`] and [`target`]. Nothing outside of tests, fuzz
 //! targets, `heisenbed fuzz` and campaigns may use them.
 
 pub mod allocator;
@@ -23,6 +23,7 @@ pub mod lifecycle;
 pub mod observations;
 pub mod registry;
 pub mod reproducer;
+pub mod target;
 pub mod trace_file;
 pub mod wire_stream;
 
@@ -40,7 +41,7 @@ pub struct FuzzTarget {
 }
 
 /// Every target.
-pub const TARGETS: [FuzzTarget; 19] = [
+pub const TARGETS: [FuzzTarget; 20] = [
     FuzzTarget {
         name: "wire_stream",
         about: "bytes of a connection, cut anyhow, to frames and a registry",
@@ -154,6 +155,12 @@ pub const TARGETS: [FuzzTarget; 19] = [
         about: "text as a reproducer",
         run: reproducer::run,
         decode: as_text,
+    },
+    FuzzTarget {
+        name: "target",
+        about: "operations of your own allocator: HEISENBED_TARGET=lib.so",
+        run: target::run,
+        decode: target::decode,
     },
 ];
 

@@ -227,12 +227,18 @@ impl<'a> Stressed<'a> {
             return Ok(());
         };
         let begun = launcher.begun(execution, setup)?;
-        launcher.drive(begun)?;
         let mut progress = Progress::new(context.quiet, "shrink", "schedules", 0);
-        let shrunk = shrink_ops(launcher, (plan, execution), &mut |tried| {
-            progress.update(tried);
-            !context.interrupt.load(Ordering::Relaxed)
-        })?;
+        let mut shrunk = None;
+        for ops in [&begun, setup] {
+            launcher.drive(ops.clone())?;
+            shrunk = shrink_ops(launcher, (plan, execution), &mut |tried| {
+                progress.update(tried);
+                !context.interrupt.load(Ordering::Relaxed)
+            })?;
+            if shrunk.is_some() {
+                break;
+            }
+        }
         progress.finish();
         let Some(ShrunkOps {
             plan,
@@ -335,7 +341,9 @@ impl<'a> Stressed<'a> {
         }
         match &self.shown {
             Some(failed) => {
-                text.push_str("\nUnder control it fails, too:\n");
+                let kind = failed.shown.failure.as_ref().map(|failure| failure.kind);
+                let kind = kind.map_or_else(String::new, |kind| format!(" ({kind})"));
+                let _ = writeln!(text, "\nUnder control it fails, too{kind}:");
                 text.push_str(&smallest(failed));
                 text.push_str(&failed.story);
                 if let Some(path) = &self.summary.reproducer {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::{TargetFiles, TargetSetup};
-use crate::device::{Memory, Policy};
+use crate::device::Memory;
 
 /// How long it may take to say so.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -172,15 +172,6 @@ impl TargetAbout {
     /// What it calls itself.
     pub(crate) fn name(&self) -> &str {
         self.words.get("name").map_or("", String::as_str)
-    }
-
-    /// The policy that it says it has, where heisenbed has the same.
-    pub(crate) fn policy(&self) -> Option<Policy> {
-        match self.words.get("policy").map(String::as_str) {
-            Some("best-fit") => Some(Policy::BestFit),
-            Some("first-fit") => Some(Policy::FirstFit),
-            _ => None,
-        }
     }
 
     /// Whether it has this memory.

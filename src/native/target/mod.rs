@@ -11,9 +11,11 @@
 mod about;
 mod encode;
 mod fits;
+pub(crate) mod served;
 mod setup;
 pub(crate) mod shrink;
 
 pub(crate) use about::TargetAbout;
 pub(crate) use fits::{only_memories, refusal};
 pub(crate) use setup::{TargetFiles, TargetSetup};
+pub(crate) use shrink::can_be_done;

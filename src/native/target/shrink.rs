@@ -5,7 +5,7 @@
 //! search would draw. What is left is a local minimum of what was tried, not a proved one. All
 //! budgets are counts, so that the same failure is always shrunk to the same program.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::director::Director;
 use super::super::execution::{Execution, FailureKind};
@@ -20,6 +20,9 @@ const SCHEDULES: u64 = 80;
 /// Schedules of all of them, and their steps: a large workload has fewer.
 const MOST_SCHEDULES: u64 = 20_000;
 const MOST_STEPS: u64 = 40_000_000;
+
+/// Of a long workload so many operations of each thread are tried first.
+const FEW: [usize; 6] = [2, 4, 8, 32, 128, 512];
 
 /// What is left.
 #[derive(Clone, Debug)]
@@ -47,7 +50,8 @@ pub(crate) fn shrink_ops(
     let mut shrinker = Shrinker {
         launcher,
         base: plan,
-        kind: failure.kind,
+        // What real threads showed may show as something else where one runs at a time.
+        kind: Some(failure.kind).filter(|_| plan.strategy.is_controlled()),
         best: setup.clone(),
         found: None,
         tried: 0,
@@ -55,7 +59,7 @@ pub(crate) fn shrink_ops(
         keep_going,
     };
     // What was found by real threads need not show under control at all.
-    if !plan.strategy.is_controlled() && !shrinker.offer(setup.ops.clone())? {
+    if !plan.strategy.is_controlled() && !shrinker.is_shown_under_control(&setup)? {
         return Ok(None);
     }
     shrinker.leave_out_threads()?;
@@ -80,7 +84,7 @@ pub(crate) fn shrink_ops(
 struct Shrinker<'a> {
     launcher: &'a mut Launcher,
     base: &'a RunPlan,
-    kind: FailureKind,
+    kind: Option<FailureKind>,
     best: TargetSetup,
     found: Option<(RunPlan, Execution)>,
     tried: u64,
@@ -92,6 +96,19 @@ struct Shrinker<'a> {
 type Life = (SlotId, u32);
 
 impl Shrinker<'_> {
+    /// Whether the workload, or what a few operations of each thread are of it, fails.
+    fn is_shown_under_control(&mut self, setup: &TargetSetup) -> Result<bool, LaunchError> {
+        let longest = setup.ops.iter().map(Vec::len).max().unwrap_or(0);
+        let few = FEW.into_iter().filter(|few| *few < longest);
+        for length in few.chain([longest]) {
+            let first = |ops: &Vec<Op>| ops.iter().take(length).copied().collect();
+            if self.offer(setup.ops.iter().map(first).collect())? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn leave_out_threads(&mut self) -> Result<(), LaunchError> {
         let mut thread = self.best.ops.len();
         while thread > 0 && self.best.ops.len() > 1 {
@@ -181,7 +198,8 @@ impl Shrinker<'_> {
             let execution = self.launcher.run(&plan)?;
             self.steps += execution.step_count;
             let failure = execution.failure.as_ref().map(|failure| failure.kind);
-            if failure == Some(self.kind) {
+            if failure.is_some() && (self.kind.is_none() || failure == self.kind) {
+                self.kind = failure;
                 self.best = setup;
                 self.found = Some((plan, execution));
                 return Ok(true);
@@ -223,7 +241,8 @@ fn without(ops: &[Vec<Op>], out: &BTreeSet<Life>) -> Vec<Vec<Op>> {
 /// without operations.
 fn normalised(mut ops: Vec<Vec<Op>>) -> Vec<Vec<Op>> {
     let lives = lives(&ops);
-    let number = |life: &Life| lives.iter().position(|one| one == life);
+    let numbers: BTreeMap<Life, usize> = lives.iter().copied().zip(0..).collect();
+    let number = |life: &Life| numbers.get(life).copied();
     let mut released = vec![0u8; lives.len()];
     for op in ops.iter().flatten() {
         if let Op::Release { slot, epoch } = op
@@ -261,14 +280,14 @@ fn normalised(mut ops: Vec<Vec<Op>>) -> Vec<Vec<Op>> {
 }
 
 /// Whether all of it can be done one after another in some order: no operation waits for good.
-fn can_be_done(ops: &[Vec<Op>]) -> bool {
+pub(crate) fn can_be_done(ops: &[Vec<Op>]) -> bool {
     let mut at = vec![0; ops.len()];
-    let mut there: BTreeSet<SlotId> = BTreeSet::new();
+    let mut there: BTreeSet<Life> = BTreeSet::new();
     loop {
         let waiting = (0..at.len()).filter(|one| at[*one] < ops[*one].len()).count();
         let next = (0..at.len()).find(|one| match ops[*one].get(at[*one]) {
             None => false,
-            Some(Op::Release { slot, .. }) => there.contains(slot),
+            Some(Op::Release { slot, epoch }) => there.contains(&(*slot, *epoch)),
             Some(Op::AwaitOthers) => waiting == 1,
             Some(_) => true,
         });
@@ -276,8 +295,8 @@ fn can_be_done(ops: &[Vec<Op>]) -> bool {
             return waiting == 0;
         };
         match ops[thread][at[thread]] {
-            Op::Allocate { slot, .. } => {
-                there.insert(slot);
+            Op::Allocate { slot, epoch, .. } => {
+                there.insert((slot, epoch));
             }
             Op::Throw => at[thread] = ops[thread].len() - 1,
             _ => {}

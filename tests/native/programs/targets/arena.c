@@ -17,6 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifndef ARENA_ABI
+#define ARENA_ABI HB_TARGET_ABI
+#endif
+
 enum fault {
     NONE,
     OFF_BY_ONE,
@@ -251,7 +255,7 @@ static int arena_totals(void *target, uint32_t device, uint32_t memory,
 const struct hb_target *hb_target_v1(void)
 {
     static const struct hb_target TARGET = {
-        .abi = HB_TARGET_ABI,
+        .abi = ARENA_ABI,
         .name = "arena",
         .policy = "first-fit",
         .open = arena_open,
