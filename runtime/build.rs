@@ -31,7 +31,14 @@ const DRIVER: [&str; 5] = ["about", "driver", "ledger", "operations", "plan"];
 
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
-    for changed in ["c", "access", "driver", "../client/src/target.h", "src/samplers.rs", "../sampling/src"] {
+    for changed in [
+        "c",
+        "access",
+        "driver",
+        "../client/src/target.h",
+        "src/samplers.rs",
+        "../sampling/src",
+    ] {
         println!("cargo::rerun-if-changed={changed}");
     }
     let samplers = build_samplers(&out);

@@ -527,11 +527,14 @@ void hb_forget(void *address)
     if (me)
         hb_before(me, HB_K_DESTROY, address, NULL, HB_PC);
     struct hb_object *object = hb_find(address);
-    if (object)
-        *object = (struct hb_object){.address = address,
-                                     .id = hb.result->objects++,
-                                     .holder = HB_NOBODY,
-                                     .era = hb.era};
+    if (!object)
+        return;
+    /* One that was left of an earlier schedule is as if it had never been. */
+    bool is_known = object->era == hb.era;
+    *object = (struct hb_object){.address = address,
+                                 .id = is_known ? hb.result->objects++ : HB_NOBODY,
+                                 .holder = HB_NOBODY,
+                                 .era = is_known ? hb.era : hb.era - 1};
 }
 
 struct hb_thread *hb_new_thread(struct hb_thread *creator)

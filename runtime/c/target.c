@@ -5,9 +5,9 @@
  * parked meanwhile. To who looks at steps and events, each schedule is as if the process were new:
  * creating, starting, ending and joining a thread are the same actions in the same order.
  *
- * That is not done where more would have to begin anew: with races (shadow memory), in an exhaustive
- * search, and where a thread of the target's is left over. Then the process ends, and the next
- * schedule has another one.
+ * That is not done where more would have to begin anew: with races (shadow memory), in an
+ * exhaustive search, and where a thread of the target's is left over. Then the process ends, and
+ * the next schedule has another one.
  */
 #include "race.h"
 
@@ -72,8 +72,8 @@ HB_HOOK void hb_run_publish(void *object)
 /* What the driver knows of all threads' buffers. */
 static char ledger;
 
-/* The caller, thread `thread` of the workload (from 1), begins its operation with this number. Where
- * nobody controls threads, theirs are another numbering.
+/* The caller, thread `thread` of the workload (from 1), begins its operation with this number.
+ * Where nobody controls threads, theirs are another numbering.
  *
  * Others may come before: else no thread would ever have a buffer while another one runs, unless it
  * were in the midst of an operation. What the driver then notes of its buffer it notes for all. */

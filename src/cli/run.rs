@@ -48,7 +48,8 @@ const MAX_STEPS: u64 = 1_000_000;
     heisenbed run -- ./my_test\n  \
     heisenbed run --schedules 10000 --save race.toml -- ./my_test --rounds 2\n  \
     heisenbed replay race.toml\n  \
-    heisenbed run --strategy observe -- pigz -k file"
+    heisenbed run --strategy observe -- pigz -k file\n  \
+    heisenbed run --target ./my_allocator.so --save race.toml"
 )]
 pub(crate) struct ProgramRunArgs {
     /// Who decides which thread goes on
@@ -124,7 +125,11 @@ pub(crate) struct ProgramRunArgs {
     #[command(flatten)]
     pub(crate) tracking: tracking::TrackingArgs,
     /// The program, and its arguments
-    #[arg(last = true, required_unless_present = "target", value_name = "PROGRAM")]
+    #[arg(
+        last = true,
+        required_unless_present = "target",
+        value_name = "PROGRAM"
+    )]
     pub(crate) program: Vec<OsString>,
 }
 
@@ -180,9 +185,7 @@ fn try_run(
     let target = args.target.prepare(context.seed, args.tracking.plan()?)?;
     let program = match (&target, args.program.split_first()) {
         (Some(target), _) => target.program.clone(),
-        (None, Some((name, rest))) => {
-            UserProgram::find(name, rest)?.tracked(args.tracking.plan()?)
-        }
+        (None, Some((name, rest))) => UserProgram::find(name, rest)?.tracked(args.tracking.plan()?),
         (None, None) => return Err("no program was given".into()),
     };
     if let Some(path) = &args.save {
@@ -254,9 +257,7 @@ fn try_run(
                 prove_minimum: args.prove_minimum,
             };
             let mut failed = Failed::new(launcher, options, plan, execution, context)?;
-            failed.ops_before = shrunk
-                .as_ref()
-                .map(|shrunk| (shrunk.before, shrunk.tried));
+            failed.ops_before = shrunk.as_ref().map(|shrunk| (shrunk.before, shrunk.tried));
             Some(failed)
         }
         _ => None,
@@ -391,9 +392,13 @@ impl Failed {
         progress.finish();
         let minimum = match options.shrink {
             false => None,
-            true => {
-                exhaustive::prove(launcher, plan, &mut minimised, options.prove_minimum, context)?
-            }
+            true => exhaustive::prove(
+                launcher,
+                plan,
+                &mut minimised,
+                options.prove_minimum,
+                context,
+            )?,
         };
         let (shown, story) = again::show(launcher, &minimised.plan)?;
         let kind = |execution: &Execution| execution.failure.as_ref().map(|failure| failure.kind);

@@ -2,10 +2,10 @@
 //! HEISENBED_TARGET names, with HEISENBED_TARGET_OPTIONS as its options.
 //!
 //! Bytes are operations on a few slots in small memories, so that memory is soon full and soon in
-//! pieces. One thread does them in turn; or two or three do, in a few schedules that follow from the
-//! input. Either is in a process of its own, so that nothing it does ends the fuzzer. What is checked
-//! is what the driver checks. Without HEISENBED_TARGET an input is decoded, and what it says must be
-//! a plan that can be done.
+//! pieces. One thread does them in turn; or two or three do, in a few schedules that follow from
+//! the input. Either is in a process of its own, so that nothing it does ends the fuzzer. What is
+//! checked is what the driver checks. Without HEISENBED_TARGET an input is decoded, and what it
+//! says must be a plan that can be done.
 
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -77,8 +77,7 @@ impl FuzzedTarget {
             output: ProgramOutput::Kept,
             core: 0,
         };
-        let controlled =
-            Launcher::start(&program, options).map_err(|error| error.to_string())?;
+        let controlled = Launcher::start(&program, options).map_err(|error| error.to_string())?;
         Ok(FuzzedTarget {
             setup,
             memories,

@@ -1,8 +1,8 @@
 //! A target's process, which runs one schedule after another: the target is closed and opened, and
 //! neither a process nor a thread is made.
 //!
-//! Nothing is believed of that without a proof: the first schedule of a process is run twice and
-//! must come out the same, and whatever is not as usual in a later one is run again in a process of
+//! Nothing is believed of that without a proof: the first schedule is run twice, and again from time
+//! to time, and must come out the same; and whatever is not as usual in a later one is run again in a process of
 //! its own ([`Launcher`](super::Launcher)). A target that leaks from one schedule into the next is
 //! named, and has a process for each from then on.
 
@@ -24,11 +24,17 @@ pub(super) struct Anew {
     pub(super) turns: Option<UnixStream>,
     /// One that waits for its next.
     pub(super) live: Option<LiveProcess>,
-    /// A schedule came out the same, run twice.
-    pub(super) proved: bool,
+    /// The first schedule, and what was done in it.
+    pub(super) first: Option<(RunPlan, Vec<SeenAction>)>,
     /// Why it is not tried any more.
     pub(super) why_not: Option<String>,
 }
+
+/// Of an action: its kind, its thread, its object, and what came of it.
+pub(super) type SeenAction = (u16, u32, Option<u32>, u32);
+
+/// After so many schedules of a process its first is run once more.
+const BETWEEN_PROOFS: u64 = 500;
 
 /// A process between two schedules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +66,7 @@ impl Anew {
             may,
             turns,
             live: None,
-            proved: false,
+            first: None,
             why_not: None,
         };
         Ok((anew, theirs.map(OwnedFd::from)))
@@ -73,15 +79,21 @@ impl Anew {
 
     /// Whether nothing shows yet that a process can be used again.
     pub(super) fn wants_proof(&self) -> bool {
-        self.may && !self.proved && self.live.is_some()
+        self.may && self.first.is_none() && self.live.is_some()
+    }
+
+    /// Whether the first schedule is to be run once more: what a target leaves behind may show late.
+    pub(super) fn is_due(&self) -> bool {
+        let schedules = self.live.map_or(0, |live| live.schedules);
+        self.may && schedules % BETWEEN_PROOFS == BETWEEN_PROOFS - 1
     }
 
     /// No more of this.
     pub(super) fn give_up(&mut self, why: &str) {
         self.may = false;
         self.why_not = Some(format!(
-            "a schedule leaves something behind that the next one sees, though the target was closed \
-             and opened between ({why}): each has a process of its own now, which is slower"
+            "a schedule leaves something behind that the next one sees, though the target was \
+             closed and opened between ({why}): each has a process of its own now, which is slower"
         ));
     }
 

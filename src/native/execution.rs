@@ -141,8 +141,6 @@ pub(crate) enum FailureKind {
     Invariant,
     /// Of a target: it believes something else to be live than what it handed out.
     WrongTotals,
-    /// Of a target: it places buffers elsewhere than its policy does.
-    Misplaced,
     /// Of a target: it said that it failed.
     TargetFailed,
 }
@@ -202,13 +200,12 @@ impl FailureKind {
             FailureKind::Exhausted => "exhausted",
             FailureKind::Invariant => "invariant",
             FailureKind::WrongTotals => "wrong-totals",
-            FailureKind::Misplaced => "misplaced",
             FailureKind::TargetFailed => "target-failed",
         }
     }
 
     /// Those that the driver of a target finds.
-    pub(crate) const OF_TARGETS: [FailureKind; 9] = [
+    pub(crate) const OF_TARGETS: [FailureKind; 8] = [
         FailureKind::Overlap,
         FailureKind::Misaligned,
         FailureKind::OutOfBounds,
@@ -216,14 +213,15 @@ impl FailureKind {
         FailureKind::Exhausted,
         FailureKind::Invariant,
         FailureKind::WrongTotals,
-        FailureKind::Misplaced,
         FailureKind::TargetFailed,
     ];
 
     /// What the driver says: its kind, and what it is.
     pub(crate) fn of_driver(text: &str) -> (FailureKind, &str) {
         let named = text.split_once(": ").and_then(|(name, rest)| {
-            let kind = FailureKind::OF_TARGETS.into_iter().find(|kind| kind.name() == name)?;
+            let kind = FailureKind::OF_TARGETS
+                .into_iter()
+                .find(|kind| kind.name() == name)?;
             Some((kind, rest))
         });
         named.unwrap_or((FailureKind::TargetFailed, text))

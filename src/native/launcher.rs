@@ -1,6 +1,8 @@
 //! The other end of the runtime's fork server: a program, started once, that runs any number of
 //! schedules.
 
+mod reuse;
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
@@ -108,9 +110,6 @@ const UNCONTROLLED_WAIT: &str = "a thread that had its turn waits in a system ca
 const NO_PROCESSOR: &str = "it did not end within --timeout, but hardly had the processor in that \
     time: the machine is busy with something else, or it waits for a device";
 
-/// So many actions are compared where a schedule is run twice.
-const COMPARED_EVENTS: usize = 4_096;
-
 /// How much of what a program prints is kept.
 const KEPT_OUTPUT: u64 = 64 * 1024;
 
@@ -211,8 +210,7 @@ impl Launcher {
     pub(crate) fn beside(&mut self, core: u32) -> Result<Launcher, LaunchError> {
         let (page, tracker, asks) = shared(core, self.tracking.as_ref())?;
         let (control, theirs) = UnixStream::pair().map_err(system("a control socket"))?;
-        let (anew, turns) =
-            Anew::new(self.anew.may).map_err(system("a socket for turns"))?;
+        let (anew, turns) = Anew::new(self.anew.may).map_err(system("a socket for turns"))?;
         let (stdout, stderr) = kept_output(self.output)?;
         self.control
             .write_all(&[wire::DO_SERVE])
@@ -251,133 +249,6 @@ impl Launcher {
         &self.maps
     }
 
-    /// Runs the program once: a target in the process of the schedule before, where it can begin
-    /// anew.
-    pub(crate) fn run(&mut self, plan: &RunPlan) -> Result<Execution, LaunchError> {
-        let mut plan = plan.clone();
-        plan.anew = self.anew.suits(&plan);
-        let (execution, is_first) = self.run_once(&plan)?;
-        if is_first {
-            return self.first_repeats(&plan, execution);
-        }
-        if is_plain(&execution) {
-            return Ok(execution);
-        }
-        // Whatever is not as usual must be so in a process of its own.
-        self.end_live()?;
-        plan.anew = false;
-        let (alone, _) = self.run_once(&plan)?;
-        // What corrupts memory may well fail in another way there.
-        let same = match (&execution.failure, &alone.failure) {
-            (None, None) => alone.step_count == execution.step_count,
-            (ours, theirs) => ours.is_some() == theirs.is_some(),
-        };
-        if !same {
-            let what = match &execution.failure {
-                Some(failure) => format!("schedule {} failed ({})", plan.index, failure.kind),
-                None => format!("schedule {} came out otherwise", plan.index),
-            };
-            self.anew
-                .give_up(&format!("{what} after others, and not in a new process"));
-        }
-        Ok(alone)
-    }
-
-    /// Why each schedule has a process of its own, where that was not meant to be.
-    pub(crate) fn not_anew(&self) -> Option<&str> {
-        self.anew.why_not.as_deref()
-    }
-
-    /// Of a target: what is done with it.
-    pub(crate) fn setup(&self) -> Option<&TargetSetup> {
-        self.target.as_ref().map(|(_, setup)| setup)
-    }
-
-    /// Of `setup`, what was begun in the last execution; all of it where that is not known.
-    pub(crate) fn begun(
-        &self,
-        execution: &Execution,
-        setup: &TargetSetup,
-    ) -> Result<TargetSetup, LaunchError> {
-        let mut begun = vec![0usize; setup.ops.len()];
-        let events = self.events(execution)?;
-        if events.len() >= wire::MAX_EVENTS {
-            return Ok(setup.clone());
-        }
-        for event in events.iter().filter(|event| event.action() == "op") {
-            // Where threads are not controlled, both are in the address.
-            let (thread, number) = match event.address {
-                0 => (event.thread as usize, event.value as usize),
-                both => ((both >> 32) as usize, both as u32 as usize),
-            };
-            let own = thread.checked_sub(1).and_then(|at| begun.get_mut(at));
-            if let Some(count) = own {
-                *count = (*count).max(number + 1);
-            }
-        }
-        let ops = setup.ops.iter().zip(&begun);
-        let ops = ops.map(|(ops, begun)| ops[..(*begun).min(ops.len())].to_vec());
-        Ok(setup.with_ops(ops.collect()))
-    }
-
-    /// Does this with the target from now on.
-    pub(crate) fn drive(&mut self, setup: TargetSetup) -> Result<(), LaunchError> {
-        self.end_live()?;
-        if let Some((files, known)) = &mut self.target {
-            files.replace_plan(&setup).map_err(system("the driver's plan"))?;
-            *known = setup;
-        }
-        Ok(())
-    }
-
-    /// The next schedule has a process of its own, which reads what may have changed.
-    fn end_live(&mut self) -> Result<(), LaunchError> {
-        let Some(live) = self.anew.live.take() else {
-            return Ok(());
-        };
-        if self.anew.ask(wire::DO_RUN).is_err()
-            && let Some(pid) = Pid::from_raw(live.pid)
-        {
-            let _ = kill_process(pid, Signal::KILL);
-        }
-        self.expect_reply(START_TIMEOUT).map(drop)
-    }
-
-    /// The first schedule of a process, once more in the same process: it must come out the same.
-    fn first_repeats(
-        &mut self,
-        plan: &RunPlan,
-        execution: Execution,
-    ) -> Result<Execution, LaunchError> {
-        if !self.anew.wants_proof() || !is_plain(&execution) {
-            return Ok(execution);
-        }
-        let digest = |events: Vec<VisibleAction>| -> Vec<_> {
-            let event = |event: VisibleAction| (event.kind, event.thread, event.object, event.value);
-            events.into_iter().map(event).collect()
-        };
-        let first = digest(self.first_events(&execution, COMPARED_EVENTS)?);
-        let (repeated, _) = self.run_once(plan)?;
-        let second = digest(self.first_events(&repeated, COMPARED_EVENTS)?);
-        self.anew.proved = true;
-        if repeated.failure.is_some() || repeated.step_count != execution.step_count || first != second
-        {
-            let at = first.iter().zip(&second).take_while(|(a, b)| a == b).count();
-            self.anew.give_up(&format!(
-                "the same schedule, run twice, differs from its action {} on",
-                at + 1
-            ));
-            self.end_live()?;
-            // What was read of it is not in the page any more.
-            let alone = RunPlan {
-                anew: false,
-                ..plan.clone()
-            };
-            return Ok(self.run_once(&alone)?.0);
-        }
-        Ok(execution)
-    }
-
     /// The execution, and whether it was the first of its process.
     fn run_once(&mut self, plan: &RunPlan) -> Result<(Execution, bool), LaunchError> {
         if !plan.anew {
@@ -396,10 +267,7 @@ impl Launcher {
         }
         let live = self.begin()?;
         let (mut timed_out, mut sleeps) = (None, false);
-        let ended = match self
-            .wait(self.timeout)
-            .map_err(system("the fork server"))?
-        {
+        let ended = match self.wait(self.timeout).map_err(system("the fork server"))? {
             Some(Awaited::Turn(cpu_us)) => {
                 self.anew.live = Some(LiveProcess {
                     pid: live.pid,
@@ -670,11 +538,6 @@ impl Reply {
             cpu_us: u64::from(word(16)) | u64::from(word(20)) << 32,
         }
     }
-}
-
-/// Whether it came to a good end, so far as the runtime says.
-fn is_plain(execution: &Execution) -> bool {
-    execution.failure.is_none() && execution.strayed.is_none() && execution.unusable().is_none()
 }
 
 /// Whether no thread of the process runs.

@@ -228,7 +228,9 @@ impl RunReport<'_> {
 
     fn text(&self, verdict: Verdict, note: Option<&str>) -> String {
         let found = self.found;
-        let mut text = self.target.map_or_else(String::new, PreparedTarget::headline);
+        let mut text = self
+            .target
+            .map_or_else(String::new, PreparedTarget::headline);
         let rate = found.schedules as f64 / found.elapsed.as_secs_f64().max(1e-6);
         let drawn = format!(
             "{} {} (seed {}), {}, at most {} of {}, in {:.1} s ({} a second)",

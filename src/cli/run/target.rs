@@ -182,7 +182,11 @@ impl PreparedTarget {
             "target {} ({library}): {}{}, {}, {} in all, {}\n",
             self.about.name(),
             scenario.name,
-            if self.condensed.is_whole() { "" } else { ", condensed" },
+            if self.condensed.is_whole() {
+                ""
+            } else {
+                ", condensed"
+            },
             plural(self.setup.ops.len() as u64, "thread"),
             plural(self.setup.count(), "operation"),
             plural(scenario.devices.into(), "device"),

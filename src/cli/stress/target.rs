@@ -19,10 +19,11 @@ use super::super::stop_watch::StopWatch;
 use super::super::verdict::{VerdictSummary, leak_line};
 use super::StressArgs;
 use crate::engine::threads::ServerChoice;
+use crate::native::execution::FailureKind;
 use crate::native::launcher::{LaunchOptions, ProgramOutput};
 use crate::native::plan::RunStrategy;
-use crate::native::target::shrink::{ShrunkOps, shrink_ops};
 use crate::native::target::TargetSetup;
+use crate::native::target::shrink::{ShrunkOps, shrink_ops};
 use crate::native::{Execution, LaunchError, Launcher, RunPlan, RunReproducer};
 use crate::numbers::{grouped, plural};
 use crate::oracle::Verdict;
@@ -81,7 +82,7 @@ fn try_run(
             core: 0,
         },
     )?;
-    let mut stressed = Stressed::new(&target, context);
+    let mut stressed = StressedTarget::new(&target, context);
     stressed.run(args, &mut launcher, context)?;
     if stressed.failed.is_some() {
         stressed.shrink(&mut launcher, context)?;
@@ -90,10 +91,14 @@ fn try_run(
     if let (Some(path), Some(failed)) = (record, &stressed.shown)
         && let Some(failure) = &failed.shown.failure
     {
-        let text =
-            RunReproducer::new(&target.program, &failed.minimised.plan, &failed.shown, failure)
-                .of_target(failed.setup.as_ref())
-                .to_text()?;
+        let text = RunReproducer::new(
+            &target.program,
+            &failed.minimised.plan,
+            &failed.shown,
+            failure,
+        )
+        .of_target(failed.setup.as_ref())
+        .to_text()?;
         output::write(Path::new(path), &text)?;
         reproducer = Some(path.to_owned());
     }
@@ -113,7 +118,7 @@ fn patience(setup: &TargetSetup) -> Duration {
     Duration::from_secs(30) + Duration::from_millis(setup.count() / 4)
 }
 
-struct Stressed<'a> {
+struct StressedTarget<'a> {
     target: &'a PreparedTarget,
     summary: VerdictSummary,
     /// How many runs ended with each kind of failure.
@@ -126,11 +131,11 @@ struct Stressed<'a> {
     tracks: bool,
 }
 
-impl<'a> Stressed<'a> {
-    fn new(target: &'a PreparedTarget, context: &Context) -> Stressed<'a> {
+impl<'a> StressedTarget<'a> {
+    fn new(target: &'a PreparedTarget, context: &Context) -> StressedTarget<'a> {
         let scenario = &target.scenario;
         let seed = context.seed.unwrap_or(scenario.seed);
-        Stressed {
+        StressedTarget {
             target,
             summary: VerdictSummary::new(target.setup.ops.len() as u16, seed),
             kinds: BTreeMap::new(),
@@ -171,8 +176,16 @@ impl<'a> Stressed<'a> {
             launcher.drive(setup.clone())?;
             let plan = RunPlan::new(strategy, self.summary.seed, run);
             let execution = launcher.run(&plan)?;
+            let hung = execution
+                .failure
+                .as_ref()
+                .is_some_and(|failure| failure.kind == FailureKind::Livelock);
             self.add(run, plan, execution, setup);
             progress.update(run + 1);
+            // Another one would hang as long.
+            if hung {
+                break;
+            }
         }
         progress.finish();
         self.summary.elapsed_s = started.elapsed().as_secs_f64();
@@ -213,7 +226,10 @@ impl<'a> Stressed<'a> {
             self.runs_clean += 1;
             return;
         };
-        *self.kinds.entry(failure.kind.name().to_owned()).or_default() += 1;
+        *self
+            .kinds
+            .entry(failure.kind.name().to_owned())
+            .or_default() += 1;
         self.summary.verdict = Verdict::Diverged;
         if self.first_run.is_none() {
             self.first_run = Some(run);

@@ -151,9 +151,7 @@ impl TargetAbout {
             if let ("memory", Some(Ok(memory)), Some(Ok(status)), Some(Ok(whole))) =
                 (name, numbers.next(), numbers.next(), numbers.next())
             {
-                about
-                    .memories
-                    .insert(memory as u8, (status as i64, whole));
+                about.memories.insert(memory as u8, (status as i64, whole));
             } else {
                 about.words.insert(name.to_owned(), value.trim().to_owned());
             }

@@ -14,6 +14,7 @@ mod fits;
 pub(crate) mod served;
 mod setup;
 pub(crate) mod shrink;
+pub(crate) mod words;
 
 pub(crate) use about::TargetAbout;
 pub(crate) use fits::{only_memories, refusal};

@@ -57,7 +57,9 @@ impl TargetSetup {
             .map(|thread| scenario.ops_of(thread, run).collect())
             .collect();
         if scenario.workload.script.is_none() {
-            ops.iter_mut().flatten().for_each(|op| uneven(op, alignment));
+            ops.iter_mut()
+                .flatten()
+                .for_each(|op| uneven(op, alignment));
         }
         TargetSetup {
             options: options.to_owned(),
@@ -101,8 +103,8 @@ impl TargetSetup {
     }
 }
 
-/// Every other drawn size a few bytes smaller: the sizes of scenarios are multiples of any alignment,
-/// and an allocator that does not round would never show it.
+/// Every other drawn size a few bytes smaller: the sizes of scenarios are multiples of any
+/// alignment, and an allocator that does not round would never show it.
 fn uneven(op: &mut Op, alignment: u64) {
     if let Op::Allocate {
         slot,
@@ -177,7 +179,10 @@ mod as_text {
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         let text = |ops: &Vec<Op>| ops.iter().map(Op::to_string).collect::<Vec<_>>();
-        ops.iter().map(text).collect::<Vec<_>>().serialize(serializer)
+        ops.iter()
+            .map(text)
+            .collect::<Vec<_>>()
+            .serialize(serializer)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(

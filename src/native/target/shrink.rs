@@ -20,6 +20,8 @@ const SCHEDULES: u64 = 80;
 /// Schedules of all of them, and their steps: a large workload has fewer.
 const MOST_SCHEDULES: u64 = 20_000;
 const MOST_STEPS: u64 = 40_000_000;
+/// Steps of one candidate.
+const CANDIDATE_STEPS: u64 = 2_000_000;
 
 /// Of a long workload so many operations of each thread are tried first.
 const FEW: [usize; 6] = [2, 4, 8, 32, 128, 512];
@@ -62,10 +64,13 @@ pub(crate) fn shrink_ops(
     if !plan.strategy.is_controlled() && !shrinker.is_shown_under_control(&setup)? {
         return Ok(None);
     }
-    shrinker.leave_out_threads()?;
-    shrinker.leave_out_buffers()?;
-    shrinker.leave_out_threads()?;
-    shrinker.leave_out_releases()?;
+    let mut before = u64::MAX;
+    while shrinker.best.count() < before && !shrinker.is_spent() {
+        before = shrinker.best.count();
+        shrinker.leave_out_threads()?;
+        shrinker.leave_out_buffers()?;
+        shrinker.leave_out_releases()?;
+    }
     let Shrinker {
         best, found, tried, ..
     } = shrinker;
@@ -133,6 +138,9 @@ impl Shrinker<'_> {
                 let Some(rest) = all.get(begin..).filter(|rest| !rest.is_empty()) else {
                     break;
                 };
+                if self.is_spent() {
+                    return Ok(());
+                }
                 let out: BTreeSet<Life> = rest.iter().take(length).copied().collect();
                 let ops = without(&self.best.ops, &out);
                 if self.offer(ops)? {
@@ -166,8 +174,16 @@ impl Shrinker<'_> {
         Ok(())
     }
 
+    /// Whether nothing more is to be tried.
+    fn is_spent(&mut self) -> bool {
+        self.tried >= MOST_SCHEDULES || self.steps >= MOST_STEPS || !(self.keep_going)(self.tried)
+    }
+
     /// Whether these operations fail, too: then they are the best so far.
     fn offer(&mut self, ops: Vec<Vec<Op>>) -> Result<bool, LaunchError> {
+        if self.is_spent() {
+            return Ok(false);
+        }
         let ops = normalised(ops);
         if ops.is_empty() || !can_be_done(&ops) {
             return Ok(false);
@@ -185,9 +201,9 @@ impl Shrinker<'_> {
             ..first.clone()
         };
         let mut director = Director::new(drawn, 0);
+        let before = self.steps;
         for number in 0..SCHEDULES {
-            let spent = self.tried >= MOST_SCHEDULES || self.steps >= MOST_STEPS;
-            if spent || !(self.keep_going)(self.tried) {
+            if self.is_spent() || self.steps - before >= CANDIDATE_STEPS {
                 return Ok(false);
             }
             self.tried += 1;
@@ -284,7 +300,9 @@ pub(crate) fn can_be_done(ops: &[Vec<Op>]) -> bool {
     let mut at = vec![0; ops.len()];
     let mut there: BTreeSet<Life> = BTreeSet::new();
     loop {
-        let waiting = (0..at.len()).filter(|one| at[*one] < ops[*one].len()).count();
+        let waiting = (0..at.len())
+            .filter(|one| at[*one] < ops[*one].len())
+            .count();
         let next = (0..at.len()).find(|one| match ops[*one].get(at[*one]) {
             None => false,
             Some(Op::Release { slot, epoch }) => there.contains(&(*slot, *epoch)),
