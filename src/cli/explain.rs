@@ -15,8 +15,8 @@ use crate::oracle::{Kind, Verdict};
 /// Arguments of `heisenbed explain`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// A divergence (unknown-free), a cause (reordering), a verdict (inconclusive) or a failure of a
-    /// target (overlap); without it, all of them in a line each
+    /// A divergence (unknown-free), a cause (reordering), a verdict (inconclusive) or a failure of
+    /// a target (overlap); without it, all of them in a line each
     #[arg(value_name = "KIND|CAUSE|VERDICT")]
     pub(crate) name: Option<String>,
 }

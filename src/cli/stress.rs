@@ -44,9 +44,6 @@ pub(crate) struct StressArgs {
     /// What to run.
     #[command(flatten)]
     pub(crate) scenario: ScenarioArgs,
-    /// A shared library in place of heisenbed's own allocators.
-    #[command(flatten)]
-    pub(crate) target: target::StressTargetArgs,
     /// How many runs, each with other random choices; without it 1, or with --duration as many as
     /// fit
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -70,6 +67,9 @@ pub(crate) struct StressArgs {
     /// Append the debug log to FILE instead of a temporary one
     #[arg(long, value_name = "FILE")]
     pub(crate) debug_log_file: Option<PathBuf>,
+    /// A shared library in place of heisenbed's own allocators.
+    #[command(flatten)]
+    pub(crate) target: target::StressTargetArgs,
 }
 
 /// Where a run's trace goes.

@@ -10,8 +10,8 @@
 //!
 //! Rooms: [`wire_stream`], [`registry`], [`allocator`], [`lifecycle`], [`discipline_lint`],
 //! [`trace_file`], [`import_log`], [`import_pickle`], [`import_text`] (a target for each format),
-//! [`import_wire`], [`observations`], [`mod@reproducer`] and [`target`]. Nothing outside of tests, fuzz
-//! targets, `heisenbed fuzz` and campaigns may use them.
+//! [`import_wire`], [`observations`], [`mod@reproducer`] and [`target`]. Nothing outside of tests,
+//! fuzz targets, `heisenbed fuzz` and campaigns may use them.
 
 pub mod allocator;
 pub mod discipline_lint;

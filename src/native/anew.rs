@@ -1,10 +1,10 @@
 //! A target's process, which runs one schedule after another: the target is closed and opened, and
 //! neither a process nor a thread is made.
 //!
-//! Nothing is believed of that without a proof: the first schedule is run twice, and again from time
-//! to time, and must come out the same; and whatever is not as usual in a later one is run again in a process of
-//! its own ([`Launcher`](super::Launcher)). A target that leaks from one schedule into the next is
-//! named, and has a process for each from then on.
+//! Nothing is believed of that without a proof: the first schedule is run twice, and again from
+//! time to time, and must come out the same; and whatever is not as usual in a later one is run
+//! again in a process of its own ([`Launcher`](super::Launcher)). A target that leaks from one
+//! schedule into the next is named, and has a process for each from then on.
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -82,7 +82,7 @@ impl Anew {
         self.may && self.first.is_none() && self.live.is_some()
     }
 
-    /// Whether the first schedule is to be run once more: what a target leaves behind may show late.
+    /// Whether the first schedule is to be run once more: what is left behind may show late.
     pub(super) fn is_due(&self) -> bool {
         let schedules = self.live.map_or(0, |live| live.schedules);
         self.may && schedules % BETWEEN_PROOFS == BETWEEN_PROOFS - 1

@@ -118,8 +118,7 @@ impl PreparedTarget {
                 scenario.name
             )
         };
-        let (scenario, left_out) =
-            only_memories(&about, scenario.clone()).map_err(|memory| lacks(memory))?;
+        let (scenario, left_out) = only_memories(&about, scenario.clone()).map_err(&lacks)?;
         let mut setup = TargetSetup::new(&scenario, run, options).for_target(&about, &scenario);
         if let Some(what) = refusal(&about, &setup.ops) {
             return Err(lacks(what).into());

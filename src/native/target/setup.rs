@@ -111,7 +111,7 @@ fn uneven(op: &mut Op, alignment: u64) {
         epoch,
         request,
     } = op
-        && (slot.0 + *epoch) % 2 == 0
+        && (slot.0 + *epoch).is_multiple_of(2)
         && request.size_bytes > alignment
     {
         request.size_bytes -= (7 * u64::from(slot.0) + 11 * u64::from(*epoch)) % alignment;
