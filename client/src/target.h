@@ -73,8 +73,8 @@ struct hb_target {
     uint32_t abi;       /* HB_TARGET_ABI */
     uint32_t abilities; /* of hb_target_ability */
     const char *name;
-    /* How it places buffers, for a comparison with heisenbed's own allocators: "best-fit",
-     * "first-fit", "top-down", or NULL. */
+    /* How it places buffers: "best-fit", "first-fit" and "top-down" use any hole that is large
+     * enough; "bump" uses memory again only when nothing is live; NULL: it does not say. */
     const char *policy;
 
     /* A target as if the process were new; NULL where it can't be: `why` says it. */

@@ -49,8 +49,8 @@ static void bump_close(void *target)
 const struct hb_target *hb_target_v1(void)
 {
     static const struct hb_target TARGET = {
-        .abi = HB_TARGET_ABI, .name = "bump", .open = bump_open, .allocate = bump_allocate,
-        .deallocate = bump_deallocate, .close = bump_close,
+        .abi = HB_TARGET_ABI, .name = "bump", .policy = "bump", .open = bump_open,
+        .allocate = bump_allocate, .deallocate = bump_deallocate, .close = bump_close,
     };
     return &TARGET;
 }

@@ -22,7 +22,7 @@ static const struct plan *plan;
 static const struct hb_target *target;
 static struct space *spaces;
 static uint32_t space_count;
-static bool scattered, exact;
+static bool scattered, exact, bumps;
 static int lock;
 static uint64_t entered_calls, running_calls;
 
@@ -58,6 +58,7 @@ void ledger_begin(const struct plan *of, const struct hb_target *with)
     exact = target->policy && (strcmp(target->policy, "best-fit") == 0 ||
                                strcmp(target->policy, "first-fit") == 0 ||
                                strcmp(target->policy, "top-down") == 0);
+    bumps = target->policy && strcmp(target->policy, "bump") == 0;
     entered_calls = running_calls = 0;
 }
 
@@ -190,7 +191,7 @@ void ledger_no_room(uint32_t device, uint32_t memory, uint64_t size, uint64_t en
     uint64_t whole = plan->head.whole[memory], alignment = plan->head.alignment;
     take_lock();
     bool empty = space->count == 0 && !space->closed;
-    uint64_t hole = space->used && !scattered ? largest_hole(space) : 0;
+    uint64_t hole = space->used && !scattered && !bumps ? largest_hole(space) : 0;
     give_lock();
     /* What was looked at is what there was during the call, if nobody else came since it began. */
     if (!ledger_leave(entered))

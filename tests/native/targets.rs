@@ -248,9 +248,17 @@ fn the_same_search_finds_the_same_and_is_replayed_and_shrunk_from_its_file() {
         "{}",
         replayed.stdout
     );
-    let shrunk = heisenbed(&["shrink", &file, "-o", &small]);
+    let whole = folder.path().join("whole.toml").display().to_string();
+    let more = ["--save", &whole, "--no-shrink"];
+    assert_eq!(with("run", arena(), "stale-header", &more).code, 1);
+    let shrunk = heisenbed(&["shrink", &whole, "-o", &small]);
     assert_eq!(shrunk.code, 0, "{}{}", shrunk.stdout, shrunk.stderr);
     assert_eq!(heisenbed(&["replay", &small]).code, 0);
+    let count = |path: &str| {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.matches("allocate s").count()
+    };
+    assert!(count(&small) < count(&whole), "{}", shrunk.stdout);
 }
 
 #[test]

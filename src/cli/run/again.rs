@@ -19,6 +19,7 @@ use crate::native::minimise::minimise;
 use crate::native::plan::RunStrategy;
 use crate::native::race_text::{self, RaceText};
 use crate::native::races::{RaceFails, RacePlan};
+use crate::native::target::shrink::shrink_ops;
 use crate::native::{
     Execution, Explained, LaunchError, Launcher, RunPlan, RunReproducer, Symbols, UserProgram,
 };
@@ -245,6 +246,17 @@ fn try_shrink(
         ));
     }
     let mut progress = Progress::new(context.quiet, "shrink", "schedules", 0);
+    let operations = shrink_ops(&mut launcher, (&plan, &execution), &mut |tried| {
+        progress.update(tried);
+        !context.interrupt.load(Ordering::Relaxed)
+    })?;
+    let plan = match operations {
+        Some(shrunk) => {
+            execution = shrunk.execution;
+            shrunk.plan
+        }
+        None => plan,
+    };
     let found = RunPlan {
         strategy: RunStrategy::First,
         ..plan
