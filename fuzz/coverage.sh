@@ -28,6 +28,7 @@ modules() {
         import_umpire) echo 'src/import/umpire' ;;
         import_rocprof) echo 'src/import/(rocprof|by_time)' ;;
         import_vma) echo 'src/import/vma_replay' ;;
+        target) echo 'src/fuzzing/target' ;;
         import_wire) echo 'src/trace/capture' ;;
         observations) echo 'src/(diagnosis|oracle/(observation|allocation)_check)' ;;
         reproducer) echo 'src/(corpus|scenario)/' ;;

@@ -5,7 +5,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: [&str; 18] = [
+const SOURCES: [&str; 19] = [
     "access",
     "core",
     "explore",
@@ -21,19 +21,30 @@ const SOURCES: [&str; 18] = [
     "random",
     "symbols",
     "sync",
+    "target",
     "threads",
     "time",
     "track",
 ];
 
+const DRIVER: [&str; 5] = ["about", "driver", "ledger", "operations", "plan"];
+
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
-    for changed in ["c", "access", "src/samplers.rs", "../sampling/src"] {
+    for changed in [
+        "c",
+        "access",
+        "driver",
+        "../client/src/target.h",
+        "src/samplers.rs",
+        "../sampling/src",
+    ] {
         println!("cargo::rerun-if-changed={changed}");
     }
     let samplers = build_samplers(&out);
     build_runtime(&out, &samplers);
     build_access(&out);
+    build_driver(&out);
 }
 
 /// The samplers, as an archive that stands on nothing but `core`: so `rustc` alone builds it.
@@ -104,6 +115,23 @@ fn build_access(out: &Path) {
         .cargo_metadata(false)
         .out_dir(out)
         .compile("heisenbed_access");
+}
+
+/// The program that loads a target and does a workload's operations with it.
+fn build_driver(out: &Path) {
+    let compiler = cc::Build::new()
+        .opt_level(2)
+        .debug(false)
+        .warnings(false)
+        .get_compiler();
+    let mut command = compiler.to_command();
+    command
+        .args(["-std=gnu11", "-O2", "-fPIE", "-pie", "-Wall", "-Wextra"])
+        .args(["-I", "../client/src"])
+        .args(DRIVER.iter().map(|name| format!("driver/{name}.c")))
+        .args(["-Wl,-s", "-lpthread", "-ldl", "-o"])
+        .arg(out.join("heisenbed_driver"));
+    run(&mut command);
 }
 
 fn run(command: &mut Command) {

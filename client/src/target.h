@@ -21,7 +21,10 @@ enum hb_target_ability {
     /* It calls `hb_target_config.publish` in the midst of `allocate`, when it is asked to. */
     HB_TARGET_PUBLISHES_EARLY = 2,
     /* Its tracking client sends messages to the socket that `hb_target_config.socket` names. */
-    HB_TARGET_TRACKS = 4
+    HB_TARGET_TRACKS = 4,
+    /* Addresses are where it pleases, as those of `malloc` are, not within `size` bytes of each
+     * other. */
+    HB_TARGET_SCATTERED = 8
 };
 
 /* Flags of `allocate`. */
@@ -42,7 +45,7 @@ enum hb_target_status {
     HB_TARGET_NO_MEMORY = 1,
     /* The target can't do that: heisenbed asks once, says so, and doesn't ask again. */
     HB_TARGET_UNSUPPORTED = 2,
-    /* Something is wrong: the run ends there. */
+    /* Something is wrong: the run ends there, and it is a failure. */
     HB_TARGET_FAILED = 3
 };
 
@@ -50,7 +53,8 @@ enum hb_target_status {
 struct hb_target_config {
     uint32_t abi;       /* HB_TARGET_ABI */
     uint32_t devices;   /* numbered from 0 */
-    uint64_t size[4];   /* of each memory of each device, by HB_MEMORY_… */
+    uint64_t size[4];   /* of each memory of each device, by HB_MEMORY_…; addresses begin where the
+                         * target likes, and lie within so many bytes */
     uint64_t alignment; /* what addresses must be a multiple of; a power of two */
     const char *socket; /* the tracking socket; NULL where nothing is tracked */
     const char *options; /* what `--target-options` said; "" else; for switches of your own */
@@ -69,8 +73,8 @@ struct hb_target {
     uint32_t abi;       /* HB_TARGET_ABI */
     uint32_t abilities; /* of hb_target_ability */
     const char *name;
-    /* How it places buffers, for a comparison with heisenbed's own allocators: "best-fit",
-     * "first-fit", "top-down", or NULL. */
+    /* How it places buffers: "best-fit", "first-fit" and "top-down" use any hole that is large
+     * enough; "bump" uses memory again only when nothing is live; NULL: it does not say. */
     const char *policy;
 
     /* A target as if the process were new; NULL where it can't be: `why` says it. */

@@ -374,9 +374,11 @@ static void hand_over(struct hb_thread *me, uint32_t next)
     if (next == me->id)
         return;
     struct hb_thread *other = &hb.threads[next];
+    /* Read before: once the other one goes on, a target's thread may begin anew. */
+    bool waits = !me->finished && !me->inside;
     __atomic_store_n(&other->turn, 1, __ATOMIC_RELEASE);
     hb_syscall(SYS_futex, (long)&other->turn, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
-    if (!me->finished && !me->inside)
+    if (waits)
         wait_for_turn(me);
 }
 
@@ -493,15 +495,28 @@ struct hb_object *hb_find(void *address)
     return object->address ? object : NULL;
 }
 
+static uint32_t object_count;
+
+uint32_t hb_object_count(void) { return object_count; }
+
 struct hb_object *hb_object(void *address)
 {
     struct hb_object *object = place(address);
-    if (object->address)
+    if (object->address) {
+        /* It outlived a schedule: it has its number by when it is first used in this one. */
+        if (object->era != hb.era) {
+            object->id = hb.result->objects++;
+            object->era = hb.era;
+        }
         return object;
-    if (hb.result->objects >= OBJECTS / 2)
+    }
+    if (object_count >= OBJECTS / 2)
         hb_end(HB_TOO_MUCH, NULL, "more than 32,768 locks and other objects");
-    *object = (struct hb_object){
-        .address = address, .id = hb.result->objects++, .holder = HB_NOBODY};
+    object_count++;
+    *object = (struct hb_object){.address = address,
+                                 .id = hb.result->objects++,
+                                 .holder = HB_NOBODY,
+                                 .era = hb.era};
     return object;
 }
 
@@ -512,9 +527,14 @@ void hb_forget(void *address)
     if (me)
         hb_before(me, HB_K_DESTROY, address, NULL, HB_PC);
     struct hb_object *object = hb_find(address);
-    if (object)
-        *object = (struct hb_object){
-            .address = address, .id = hb.result->objects++, .holder = HB_NOBODY};
+    if (!object)
+        return;
+    /* One that was left of an earlier schedule is as if it had never been. */
+    bool is_known = object->era == hb.era;
+    *object = (struct hb_object){.address = address,
+                                 .id = is_known ? hb.result->objects++ : HB_NOBODY,
+                                 .holder = HB_NOBODY,
+                                 .era = is_known ? hb.era : hb.era - 1};
 }
 
 struct hb_thread *hb_new_thread(struct hb_thread *creator)

@@ -31,12 +31,13 @@ static void begin(const int *fds);
 static void sweep(struct hb_reply *reply);
 static void catch_signals(void);
 static void take_environment(void);
+static void load_target(void);
 
 /* ---- The server ---- */
 
 static bool heap_is_seen;
 
-enum { FD_PAGE, FD_STDIN, FD_STDOUT, FD_STDERR, FD_ASK, FD_COUNT };
+enum { FD_PAGE, FD_STDIN, FD_STDOUT, FD_STDERR, FD_ASK, FD_TURNS, FD_COUNT };
 
 /* One message with descriptors: the page, and what the program reads and writes; or a control
  * socket. */
@@ -72,6 +73,7 @@ __attribute__((constructor(101))) static void start(void)
     int control = fcntl(0, F_DUPFD_CLOEXEC, 700);
     if (control < 0)
         return;
+    load_target();
     hb_find_modules();
     serve(control);
 }
@@ -86,6 +88,16 @@ static void take_environment(void)
         unsetenv("LD_PRELOAD");
     unsetenv("HEISENBED_PRELOAD_BEFORE");
     unsetenv("HEISENBED_RUN");
+}
+
+/* A target is there before the first schedule: it is loaded once, and has names and lines. Why it
+ * cannot be loaded, the driver says. */
+static void load_target(void)
+{
+    const char *path = getenv("HEISENBED_TARGET");
+    if (path)
+        dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    unsetenv("HEISENBED_TARGET");
 }
 
 static void answer(int control, struct hb_reply reply)
@@ -213,6 +225,7 @@ static void begin(const int *fds)
     for (int at = FD_STDIN; at <= FD_STDERR; at++)
         dup2(fds[at], at - FD_STDIN);
     hb.ask = fcntl(fds[FD_ASK], F_DUPFD_CLOEXEC, 710);
+    hb.turns = fcntl(fds[FD_TURNS], F_DUPFD_CLOEXEC, 711);
     for (int at = 0; at < FD_COUNT; at++)
         if (fds[at] > 2)
             close(fds[at]);
@@ -221,24 +234,34 @@ static void begin(const int *fds)
         return;
     if (hb.track->enabled)
         hb_track_begin();
-    hb.now = (int64_t)hb.config->start_time_ns;
-    hb.following = hb.config->decisions > 0;
     catch_signals();
     /* The unwinder sets itself up at its first use: whoever that is, it is no step of theirs. */
     uint64_t frames[2];
     hb_stack(frames, 2);
+    hb_begin_schedule();
     if (hb.mode == HB_CONTROL) {
-        hb_sampler_begin(hb.config->strategy, hb.config->seed, hb.config->index,
-                         hb.config->depth, hb.config->expected_steps, hb.expected, hb.aims);
         hb_begin_main();
-        if (hb_races->look && !heap_is_seen)
-            hb_race_stop(HB_RACES_ALLOCATOR);
         hb_explore_begin();
     } else {
         extern void hb_observe_thread(void);
         hb_observe_thread();
     }
     __atomic_store_n(&hb.result->started, 1, __ATOMIC_RELEASE);
+}
+
+void hb_begin_schedule(void)
+{
+    hb.now = (int64_t)hb.config->start_time_ns;
+    hb.following = hb.config->decisions > 0;
+    hb.clock = 0;
+    hb.decision = hb.decision_left = 0;
+    hb.preempts = hb.mark = false;
+    if (hb.mode != HB_CONTROL)
+        return;
+    hb_sampler_begin(hb.config->strategy, hb.config->seed, hb.config->index, hb.config->depth,
+                     hb.config->expected_steps, hb.expected, hb.aims);
+    if (hb_races->look && !heap_is_seen)
+        hb_race_stop(HB_RACES_ALLOCATOR);
 }
 
 /* A child of the program is not under control: it runs as it would. */

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define HB_MAGIC UINT64_C(0x31306e7572626568)
-#define HB_VERSION 2u
+#define HB_VERSION 3u
 
 #define HB_MAX_THREADS 1024u
 #define HB_MAX_DECISIONS (1u << 18)
@@ -65,6 +65,7 @@ enum hb_flag {
     HB_SPURIOUS = 2,    /* Condition variables may wake up without a signal. */
     HB_STRICT = 4,      /* The decisions must be possible: it is a replay. */
     HB_PIN = 8,         /* All threads of the program share one core. */
+    HB_AGAIN = 16,      /* A program that can begins anew in the same process: see target.c. */
     HB_EXPLORE = 256,   /* Each action is a choice, and what it touches is told. */
 };
 
@@ -123,6 +124,7 @@ enum hb_outcome {
     HB_CRASH = 4,
     HB_MISUSE = 5,   /* Of a lock. */
     HB_TOO_MUCH = 6, /* A limit of the runtime: `text` says which. */
+    HB_ALLOCATOR = 7, /* What a target did is wrong: `text` says it, its kind first. */
     HB_ASLEEP = 16,  /* Whoever can go on is asleep: another schedule comes to the same. */
 };
 
@@ -283,6 +285,9 @@ enum hb_kind {
     HB_K_TRACK, /* A send to the tracking server; the value is the number of its record. */
     HB_K_TAKE,  /* The tracking server takes one; the same. */
     HB_K_TRUTH, /* The allocator hands out or takes back an address; the same. */
+    HB_K_OP,      /* A thread of a target begins its operation number `value`. */
+    HB_K_PUBLISH, /* Others see what it did to a slot. */
+    HB_K_AWAIT,   /* It saw what others did to a slot. */
     HB_K_COUNT
 };
 
@@ -413,6 +418,10 @@ struct hb_answer {
     uint32_t more; /* There is more to ask for. */
     uint32_t unused;
 };
+
+/* Over the socket of turns, where a target begins anew: the runtime sends how much processor time
+ * the schedule took, in microseconds, and heisenbed one byte. */
+#define HB_DO_AGAIN 'n'
 
 /* Over the control socket. heisenbed: one byte. The server answers with hb_reply. */
 #define HB_DO_RUN 'r'

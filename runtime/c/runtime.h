@@ -100,6 +100,7 @@ struct hb_object {
     uint64_t signals[HB_MAX_SIGNALS]; /* When each pending signal was given, ascending. */
     uint32_t pending;    /* How many. */
     bool modelled;
+    uint32_t era; /* In which it got its number. */
 };
 
 struct hb_state {
@@ -125,6 +126,8 @@ struct hb_state {
     struct hb_track_head *track_head;
     unsigned char *track_log;
     int ask; /* Where the tracking server answers. */
+    int turns; /* Where a target that begins anew says that it came to its end. */
+    uint32_t era; /* How often it did. */
 };
 
 extern struct hb_state hb;
@@ -166,8 +169,13 @@ void hb_observe(uint16_t kind, void *address, uint64_t pc);
 struct hb_thread *hb_new_thread(struct hb_thread *creator);
 struct hb_object *hb_object(void *address);
 struct hb_object *hb_find(void *address);
+/* How many are known, of all eras. */
+uint32_t hb_object_count(void);
 void hb_forget(void *address);
 uint32_t hb_holder(const struct hb_thread *thread);
+bool hb_has_ended(const struct hb_thread *thread);
+/* From heisenbed's plan to the first step. */
+void hb_begin_schedule(void);
 
 /* Time. */
 int64_t hb_deadline(clockid_t clock, const struct timespec *at);
@@ -240,6 +248,9 @@ void hb_track_take(struct hb_thread *server);
 void hb_track_seep(struct hb_thread *me);
 void hb_track_truth(uint16_t kind, uint32_t device, uint32_t memory, uint64_t address,
                     uint64_t size, uint64_t pc);
+void hb_track_end(void);
+void hb_track_settle(void);
+void hb_track_again(void);
 void hb_symbols_patch(void);
 uint32_t hb_observer(void);
 /* A place in the program's files, wherever they were loaded. */

@@ -127,7 +127,7 @@ static struct hb_thread *find_thread(pthread_t handle)
     return NULL;
 }
 
-static bool has_ended(const struct hb_thread *thread)
+bool hb_has_ended(const struct hb_thread *thread)
 {
     return ((const struct hb_thread *)thread->next.with)->finished;
 }
@@ -145,7 +145,7 @@ static int join(struct hb_thread *me, pthread_t handle, void **value, int64_t de
     enum hb_turn how = hb_turn(me, (struct hb_action){.kind = HB_K_JOIN,
                                                       .address = other,
                                                       .pc = pc,
-                                                      .can = try ? NULL : has_ended,
+                                                      .can = try ? NULL : hb_has_ended,
                                                       .with = other,
                                                       .deadline = deadline,
                                                       .cancellable = true});

@@ -56,7 +56,10 @@ static void unlock_log(void) { __atomic_store_n(&log_lock, 0, __ATOMIC_RELEASE);
 static void at_exit(int status, void *nothing);
 static void probe(int status, void *nothing);
 
-static bool is_on(void) { return hb.track && hb.track->enabled; }
+/* What comes now is no part of the schedule: a target is given back. */
+static bool settled;
+
+static bool is_on(void) { return hb.track && hb.track->enabled && !settled; }
 
 static uint16_t caller(void)
 {
@@ -71,6 +74,8 @@ static uint64_t padded(uint64_t bytes) { return (bytes + 7) & ~UINT64_C(7); }
 /* Room for a record and `bytes` bytes; NULL if there is none. */
 static struct hb_track_record *room_for(uint64_t bytes)
 {
+    if (settled)
+        return NULL;
     uint64_t used = hb.track_head->used;
     if (used > HB_TRACK_LOG_BYTES ||
         sizeof(struct hb_track_record) + padded(bytes) > HB_TRACK_LOG_BYTES - used) {
@@ -100,7 +105,7 @@ static uint32_t note(struct hb_track_record given, const void *payload)
 
 /* ---- Connections ---- */
 
-void hb_track_begin(void)
+static void clear(void)
 {
     memset(hb.track_head, 0, offsetof(struct hb_track_head, patched));
     memset(hb.track_head->called, 0, sizeof hb.track_head->called);
@@ -108,6 +113,11 @@ void hb_track_begin(void)
     char rest[HB_MAX_ANSWER + sizeof(struct hb_answer)];
     while (hb_syscall(SYS_recvfrom, hb.ask, (long)rest, sizeof rest, MSG_DONTWAIT, 0, 0) > 0) {
     }
+}
+
+void hb_track_begin(void)
+{
+    clear();
     /* Registered before all others, it runs after them. */
     on_exit(at_exit, NULL);
 }
@@ -530,6 +540,23 @@ void hb_track_end(void)
     unlock_log();
 }
 
+void hb_track_settle(void)
+{
+    hb_track_end();
+    settled = true;
+}
+
+/* Another schedule in the same process: the target has closed its ends. */
+void hb_track_again(void)
+{
+    for (uint32_t at = 0; at < connection_count; at++)
+        hb_syscall(SYS_close, connections[at].server, 0, 0, 0, 0, 0);
+    connection_count = 0;
+    settled = false;
+    if (is_on())
+        clear();
+}
+
 /* Asks the program's own function for its totals. Registered when it connects, this runs before
  * what was there by then is destroyed. */
 static void probe(int status, void *nothing)
@@ -589,8 +616,20 @@ void hb_track_truth(uint16_t kind, uint32_t device, uint32_t memory, uint64_t ad
         hb_record(me, HB_K_TRUTH, NULL, pc, number);
 }
 
+static uint32_t annotations;
+
+/* How often the allocator itself said what it does, in this process. */
+HB_HOOK uint32_t hb_run_annotations(void) { return annotations; }
+
+/* What is live when all is over, of a target that says nothing of it. */
+HB_HOOK void hb_run_live(uint32_t device, uint32_t memory, uint64_t bytes)
+{
+    hb_track_truth(HB_T_TOTAL, device, memory, bytes, 1, HB_PC);
+}
+
 HB_HOOK void hb_run_truth_alloc(uint32_t device, uint32_t memory, uint64_t address, uint64_t size)
 {
+    annotations++;
     hb_track_truth(HB_T_ALLOC, device, memory, address, size, HB_PC);
 }
 

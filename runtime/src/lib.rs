@@ -12,3 +12,6 @@ pub const RUNTIME: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/libheisenbe
 
 /// The archive with what `-fsanitize=thread` calls.
 pub const ACCESS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/libheisenbed_access.a"));
+
+/// The program that loads a target, and does a workload's operations with it.
+pub const DRIVER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/heisenbed_driver"));

@@ -7,7 +7,7 @@
 /// `HB_MAGIC`.
 pub const MAGIC: u64 = 0x3130_6e75_7262_6568;
 /// `HB_VERSION`.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// `HB_MAX_THREADS`.
 pub const MAX_THREADS: usize = 1024;
 /// `HB_MAX_DECISIONS`.
@@ -143,6 +143,8 @@ pub const RACES_LIST: usize = 40;
 
 /// `HB_DO_RUN`.
 pub const DO_RUN: u8 = b'r';
+/// `HB_DO_AGAIN`.
+pub const DO_AGAIN: u8 = b'n';
 /// `HB_DO_SERVE`.
 pub const DO_SERVE: u8 = b's';
 
@@ -186,6 +188,8 @@ pub mod flag {
     pub const STRICT: u32 = 4;
     /// All threads of the program share one core.
     pub const PIN: u32 = 8;
+    /// A program that can begins anew in the same process.
+    pub const AGAIN: u32 = 16;
     /// Each action is a choice, and what it touches is told.
     pub const EXPLORE: u32 = 256;
 }
@@ -206,6 +210,8 @@ pub mod outcome {
     pub const MISUSE: u32 = 5;
     /// A limit of the runtime.
     pub const TOO_MUCH: u32 = 6;
+    /// What a target did is wrong.
+    pub const ALLOCATOR: u32 = 7;
     /// Whoever can go on is asleep.
     pub const ASLEEP: u32 = 16;
 }
@@ -309,7 +315,7 @@ pub mod truth_from {
 }
 
 /// Names of `enum hb_kind`, in its order.
-pub const KINDS: [&str; 47] = [
+pub const KINDS: [&str; 50] = [
     "none",
     "start",
     "end",
@@ -357,6 +363,9 @@ pub const KINDS: [&str; 47] = [
     "track",
     "take",
     "truth",
+    "op",
+    "publish",
+    "await",
 ];
 
 #[cfg(test)]
@@ -401,7 +410,7 @@ int main(void) {
     SAY(sizeof(struct hb_track_head)); SAY(sizeof(struct hb_track_record)); SAY(sizeof(struct hb_ask));
     SAY(HB_T_TOTAL); SAY(HB_FROM_POINTER); SAY(HB_K_TRUTH);
     SAY(HB_AT_AIMS); SAY(sizeof(struct hb_aims)); SAY(offsetof(struct hb_aims, select));
-    SAY(HB_DO_SERVE);
+    SAY(HB_DO_SERVE); SAY(HB_DO_AGAIN); SAY(HB_AGAIN); SAY(HB_ALLOCATOR); SAY(HB_K_OP);
 }
 "#,
         )
@@ -497,6 +506,10 @@ int main(void) {
             AIMS_BYTES as u64,
             (8 + MAX_AIMS * AIM_BYTES) as u64,
             u64::from(DO_SERVE),
+            u64::from(DO_AGAIN),
+            flag::AGAIN.into(),
+            outcome::ALLOCATOR.into(),
+            kind("op"),
         ];
         assert_eq!(compiled(), ours);
     }

@@ -8,13 +8,15 @@ use serde_json::json;
 
 use super::outcome::{CommandOutcome, Context, Format};
 use crate::diagnosis::Cause;
+use crate::native::execution::FailureKind;
+use crate::native::target::words;
 use crate::oracle::{Kind, Verdict};
 
 /// Arguments of `heisenbed explain`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// A divergence (unknown-free), a cause (reordering) or a verdict (inconclusive); without it,
-    /// all of them in a line each
+    /// A divergence (unknown-free), a cause (reordering), a verdict (inconclusive) or a failure of
+    /// a target (overlap); without it, all of them in a line each
     #[arg(value_name = "KIND|CAUSE|VERDICT")]
     pub(crate) name: Option<String>,
 }
@@ -44,7 +46,7 @@ pub(crate) fn run(args: &ExplainArgs, context: &Context) -> CommandOutcome {
     let Some(found) = all.iter().find(|word| word.name == name) else {
         let known = names(&all).join(", ");
         let error = format!(
-            "{name} is no divergence, cause or verdict; there are: {known} (other words are in \
+            "{name} is no divergence, cause, verdict or failure of a target; there are: {known} (other words are in \
              docs/glossary.md)"
         );
         return CommandOutcome::bad_input(error, context.format);
@@ -76,12 +78,12 @@ fn list(all: &[Explained]) -> String {
     let mut what = "";
     for word in all {
         if word.what != what {
-            let _ = writeln!(
-                text,
-                "{}{}s",
-                if what.is_empty() { "" } else { "\n" },
-                word.what
-            );
+            let plural = match word.what.split_once(' ') {
+                Some((noun, rest)) => format!("{noun}s {rest}"),
+                None => format!("{}s", word.what),
+            };
+            let gap = if what.is_empty() { "" } else { "\n" };
+            let _ = writeln!(text, "{gap}{plural}");
             what = word.what;
         }
         let _ = writeln!(text, "  {:18} {}", word.name, word.means);
@@ -109,7 +111,20 @@ fn all() -> Vec<Explained> {
         Verdict::Inconclusive,
     ];
     let verdicts = verdicts.into_iter().map(verdict);
-    kinds.chain(causes).chain(verdicts).collect()
+    let of_targets = FailureKind::OF_TARGETS.into_iter().filter_map(|kind| {
+        let (means, next) = words::explained(kind)?;
+        Some(Explained {
+            name: kind.name(),
+            what: "failure of a target",
+            means,
+            next,
+        })
+    });
+    kinds
+        .chain(causes)
+        .chain(verdicts)
+        .chain(of_targets)
+        .collect()
 }
 
 fn after_kind(kind: Kind) -> &'static str {

@@ -4,6 +4,7 @@ pub(super) mod again;
 mod exhaustive;
 mod race_report;
 mod report;
+pub(super) mod target;
 mod tracking;
 
 use std::ffi::OsString;
@@ -25,6 +26,8 @@ use crate::native::minimise::{Minimised, minimise};
 use crate::native::plan::RunStrategy;
 use crate::native::race_text::RaceList;
 use crate::native::races::RacePlan;
+use crate::native::target::TargetSetup;
+use crate::native::target::shrink::{ShrunkOps, shrink_ops};
 use crate::native::{
     Execution, Fleet, LaunchError, Launcher, RunPlan, RunReproducer, Search, SearchPlan,
     SearchState, Symbols, UserProgram,
@@ -47,7 +50,8 @@ const MAX_STEPS: u64 = 1_000_000;
     heisenbed run -- ./my_test\n  \
     heisenbed run --schedules 10000 --save race.toml -- ./my_test --rounds 2\n  \
     heisenbed replay race.toml\n  \
-    heisenbed run --strategy observe -- pigz -k file"
+    heisenbed run --strategy observe -- pigz -k file\n  \
+    heisenbed run --target ./my_allocator.so --save race.toml"
 )]
 pub(crate) struct ProgramRunArgs {
     /// Who decides which thread goes on
@@ -116,6 +120,9 @@ pub(crate) struct ProgramRunArgs {
     /// Replace the file of --save also where it is no reproducer
     #[arg(long, requires = "save")]
     pub(crate) force: bool,
+    /// A shared library in place of a program
+    #[command(flatten)]
+    pub(crate) target: target::RunTargetArgs,
     /// Its messages to a tracking server
     #[command(flatten)]
     pub(crate) tracking: tracking::TrackingArgs,
@@ -126,7 +133,11 @@ pub(crate) struct ProgramRunArgs {
     #[command(flatten)]
     pub(crate) watch: WatchArgs,
     /// The program, and its arguments
-    #[arg(last = true, required = true, value_name = "PROGRAM")]
+    #[arg(
+        last = true,
+        required_unless_present = "target",
+        value_name = "PROGRAM"
+    )]
     pub(crate) program: Vec<OsString>,
 }
 
@@ -178,11 +189,13 @@ fn try_run(
     args: &ProgramRunArgs,
     context: &Context,
 ) -> Result<CommandOutcome, Box<dyn std::error::Error>> {
-    let Some((name, rest)) = args.program.split_first() else {
-        return Err("no program was given".into());
-    };
-    let program = UserProgram::find(name, rest)?.tracked(args.tracking.plan()?);
     exhaustive::check(args)?;
+    let target = args.target.prepare(context.seed, args.tracking.plan()?)?;
+    let program = match (&target, args.program.split_first()) {
+        (Some(target), _) => target.program.clone(),
+        (None, Some((name, rest))) => UserProgram::find(name, rest)?.tracked(args.tracking.plan()?),
+        (None, None) => return Err("no program was given".into()),
+    };
     if let Some(path) = &args.save {
         output::may_replace(path, OutputKind::RunReproducer, args.force)?;
     }
@@ -241,7 +254,19 @@ fn try_run(
     let races = RaceList::new(&found.races, &symbols);
     let failed = match &found.failed {
         Some((plan, execution)) if controlled => {
-            Some(Failed::new(fleet.one()?, args, plan, execution, context)?)
+            let launcher = fleet.one()?;
+            let shrunk = shrunk_ops(launcher, args, plan, execution, context)?;
+            let (plan, execution) = match &shrunk {
+                Some(shrunk) => (&shrunk.plan, &shrunk.execution),
+                None => (plan, execution),
+            };
+            let options = FailedOptions {
+                shrink: !args.no_shrink,
+                prove_minimum: args.prove_minimum,
+            };
+            let mut failed = Failed::new(launcher, options, plan, execution, context)?;
+            failed.ops_before = shrunk.as_ref().map(|shrunk| (shrunk.before, shrunk.tried));
+            Some(failed)
         }
         _ => None,
     };
@@ -250,6 +275,7 @@ fn try_run(
         && let Some(failure) = &failed.shown.failure
     {
         let text = RunReproducer::new(&program, &failed.minimised.plan, &failed.shown, failure)
+            .of_target(failed.setup.as_ref())
             .to_text()?;
         output::write(path, &text)?;
         reproducer = Some(path.as_path());
@@ -262,6 +288,8 @@ fn try_run(
         failed: failed.as_ref(),
         reproducer,
         symbols: &symbols,
+        target: target.as_ref(),
+        not_anew: fleet.one()?.not_anew().map(str::to_owned),
         seed: context.seed.unwrap_or(1),
         strategy,
         elapsed: started.elapsed(),
@@ -313,21 +341,61 @@ impl RunStrategyArg {
     }
 }
 
+/// How a failing schedule is made small.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FailedOptions {
+    shrink: bool,
+    prove_minimum: u64,
+}
+
+impl Default for FailedOptions {
+    fn default() -> FailedOptions {
+        FailedOptions {
+            shrink: true,
+            prove_minimum: exhaustive::PROVE_MINIMUM,
+        }
+    }
+}
+
 /// A failing schedule, made small, and run once more to be shown.
-struct Failed {
-    minimised: Minimised,
-    shown: Execution,
-    story: String,
+pub(super) struct Failed {
+    pub(super) minimised: Minimised,
+    pub(super) shown: Execution,
+    pub(super) story: String,
     /// Running it again came to the same.
     repeats: bool,
     /// Whether fewer preemptions can do.
     minimum: Option<MinimumProof>,
+    /// Of a target: what is done with it.
+    pub(super) setup: Option<TargetSetup>,
+    /// Operations before some were left out, and schedules that it took.
+    pub(super) ops_before: Option<(u64, u64)>,
+}
+
+/// Leaves out operations of a target's workload.
+fn shrunk_ops(
+    launcher: &mut Launcher,
+    args: &ProgramRunArgs,
+    plan: &RunPlan,
+    execution: &Execution,
+    context: &Context,
+) -> Result<Option<ShrunkOps>, LaunchError> {
+    if args.no_shrink {
+        return Ok(None);
+    }
+    let mut progress = Progress::new(context.quiet, "shrink", "schedules", 0);
+    let shrunk = shrink_ops(launcher, (plan, execution), &mut |tried| {
+        progress.update(tried);
+        !context.interrupt.load(Ordering::Relaxed)
+    })?;
+    progress.finish();
+    Ok(shrunk)
 }
 
 impl Failed {
-    fn new(
+    pub(super) fn new(
         launcher: &mut Launcher,
-        args: &ProgramRunArgs,
+        options: FailedOptions,
         plan: &RunPlan,
         execution: &Execution,
         context: &Context,
@@ -335,14 +403,18 @@ impl Failed {
         let mut progress = Progress::new(context.quiet, "shrink", "schedules", 0);
         let mut minimised = minimise(launcher, plan, execution, |tried| {
             progress.update(tried);
-            !args.no_shrink && !context.interrupt.load(Ordering::Relaxed)
+            options.shrink && !context.interrupt.load(Ordering::Relaxed)
         })?;
         progress.finish();
-        let minimum = match args.no_shrink {
-            true => None,
-            false => {
-                exhaustive::prove(launcher, plan, &mut minimised, args.prove_minimum, context)?
-            }
+        let minimum = match options.shrink {
+            false => None,
+            true => exhaustive::prove(
+                launcher,
+                plan,
+                &mut minimised,
+                options.prove_minimum,
+                context,
+            )?,
         };
         let (shown, story) = again::show(launcher, &minimised.plan)?;
         let kind = |execution: &Execution| execution.failure.as_ref().map(|failure| failure.kind);
@@ -355,6 +427,8 @@ impl Failed {
             story,
             repeats,
             minimum,
+            setup: launcher.setup().cloned(),
+            ops_before: None,
         })
     }
 }

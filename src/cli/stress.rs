@@ -1,6 +1,7 @@
 //! `heisenbed stress`: real threads, real sockets, a recorded run, checked.
 
 mod advice;
+mod target;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,8 @@ const LEAKS_SHOWN: usize = 5;
     heisenbed stress\n  \
     heisenbed stress --discipline lifecycle-narrow --order free-first --perturb --threads 2 --ops 2000 --runs 100\n  \
     heisenbed stress --scenario reported-timeline --discipline my-fix.toml --record race.hb\n  \
-    heisenbed stress --scenario reported-symptoms")]
+    heisenbed stress --scenario reported-symptoms\n  \
+    heisenbed stress --target ./my_allocator.so --perturb --runs 20")]
 pub(crate) struct StressArgs {
     /// What to run.
     #[command(flatten)]
@@ -65,6 +67,9 @@ pub(crate) struct StressArgs {
     /// Append the debug log to FILE instead of a temporary one
     #[arg(long, value_name = "FILE")]
     pub(crate) debug_log_file: Option<PathBuf>,
+    /// A shared library in place of heisenbed's own allocators.
+    #[command(flatten)]
+    pub(crate) target: target::StressTargetArgs,
 }
 
 /// Where a run's trace goes.
@@ -84,6 +89,9 @@ pub(crate) fn run(args: &StressArgs, context: &Context) -> CommandOutcome {
         Ok(scenario) => scenario,
         Err(error) => return CommandOutcome::bad_input(error, context.format),
     };
+    if let Some(library) = &args.target.target {
+        return target::run(args, library, scenario, context);
+    }
     if let Some(path) = args.record.as_deref().filter(|path| *path != "none")
         && let Err(error) = output::may_replace(Path::new(path), OutputKind::RunTrace, args.force)
     {

@@ -10,9 +10,9 @@
 //!
 //! Rooms: [`wire_stream`], [`registry`], [`allocator`], [`lifecycle`], [`discipline_lint`],
 //! [`trace_file`], [`import_log`], [`import_pickle`], [`import_text`] (a target for each format),
-//! [`import_wire`], [`observations`], [`reductions`], [`mod@reproducer`], [`shared_steps`] and
-//! [`unbounded`]. Nothing outside of tests, fuzz targets, `heisenbed fuzz` and campaigns may use
-//! them.
+//! [`import_wire`], [`observations`], [`reductions`], [`mod@reproducer`], [`shared_steps`],
+//! [`target`] and [`unbounded`]. Nothing outside of tests, fuzz targets, `heisenbed fuzz` and
+//! campaigns may use them.
 
 pub mod allocator;
 pub mod discipline_lint;
@@ -27,6 +27,7 @@ pub mod reductions;
 pub mod registry;
 pub mod reproducer;
 pub mod shared_steps;
+pub mod target;
 pub mod trace_file;
 pub mod unbounded;
 pub mod wire_stream;
@@ -45,7 +46,7 @@ pub struct FuzzTarget {
 }
 
 /// Every target.
-pub const TARGETS: [FuzzTarget; 22] = [
+pub const TARGETS: [FuzzTarget; 23] = [
     FuzzTarget {
         name: "wire_stream",
         about: "bytes of a connection, cut anyhow, to frames and a registry",
@@ -171,6 +172,12 @@ pub const TARGETS: [FuzzTarget; 22] = [
         about: "programs with cells, ledgers and branches: engine, oracle and search agree",
         run: shared_steps::run,
         decode: |bytes| shared_steps::decode(bytes).unwrap_or_default(),
+    },
+    FuzzTarget {
+        name: "target",
+        about: "operations of your own allocator: HEISENBED_TARGET=lib.so",
+        run: target::run,
+        decode: target::decode,
     },
     FuzzTarget {
         name: "unbounded",

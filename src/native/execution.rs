@@ -92,6 +92,22 @@ pub(crate) enum FailureKind {
     DataRace,
     /// A lock was unlocked or destroyed by who must not.
     LockMisuse,
+    /// Of a target: two live buffers share memory.
+    Overlap,
+    /// Of a target: an address is no multiple of what it must be.
+    Misaligned,
+    /// Of a target: an address is not in its memory.
+    OutOfBounds,
+    /// Of a target: when everything was released, memory is not whole.
+    Fragmented,
+    /// Of a target: an allocation found no room where there is room.
+    Exhausted,
+    /// Of a target: it found something wrong with itself.
+    Invariant,
+    /// Of a target: it believes something else to be live than what it handed out.
+    WrongTotals,
+    /// Of a target: it said that it failed.
+    TargetFailed,
     /// Nobody could go on, or what the oracle found in its tracking messages.
     Diverged(Kind),
 }
@@ -137,6 +153,29 @@ impl FailureKind {
         FailureKind::LockMisuse,
     ];
 
+    /// Those that the driver of a target finds.
+    pub(crate) const OF_TARGETS: [FailureKind; 8] = [
+        FailureKind::Overlap,
+        FailureKind::Misaligned,
+        FailureKind::OutOfBounds,
+        FailureKind::Fragmented,
+        FailureKind::Exhausted,
+        FailureKind::Invariant,
+        FailureKind::WrongTotals,
+        FailureKind::TargetFailed,
+    ];
+
+    /// What the driver says: its kind, and what it is.
+    pub(crate) fn of_driver(text: &str) -> (FailureKind, &str) {
+        let named = text.split_once(": ").and_then(|(name, rest)| {
+            let kind = FailureKind::OF_TARGETS
+                .into_iter()
+                .find(|kind| kind.name() == name)?;
+            Some((kind, rest))
+        });
+        named.unwrap_or((FailureKind::TargetFailed, text))
+    }
+
     /// As it is written everywhere.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -146,6 +185,14 @@ impl FailureKind {
             FailureKind::Livelock => "livelock",
             FailureKind::DataRace => "data-race",
             FailureKind::LockMisuse => "lock-misuse",
+            FailureKind::Overlap => "overlap",
+            FailureKind::Misaligned => "misaligned",
+            FailureKind::OutOfBounds => "out-of-bounds",
+            FailureKind::Fragmented => "fragmented",
+            FailureKind::Exhausted => "exhausted",
+            FailureKind::Invariant => "invariant",
+            FailureKind::WrongTotals => "wrong-totals",
+            FailureKind::TargetFailed => "target-failed",
             FailureKind::Diverged(kind) => kind.name(),
         }
     }
@@ -162,7 +209,8 @@ impl FromStr for FailureKind {
 
     fn from_str(text: &str) -> Result<FailureKind, String> {
         let found = Kind::ALL.map(FailureKind::Diverged);
-        let mut all = FailureKind::OF_THE_PROGRAM.into_iter().chain(found);
+        let own = FailureKind::OF_THE_PROGRAM.into_iter();
+        let mut all = own.chain(FailureKind::OF_TARGETS).chain(found);
         all.find(|kind| kind.name() == text)
             .ok_or_else(|| format!("{text:?} is no kind of failure"))
     }
@@ -300,6 +348,10 @@ pub(super) fn failure_of(
             format!("no end within {} steps", page.steps),
         ),
         outcome::MISUSE => failure(FailureKind::LockMisuse, page.text.clone()),
+        outcome::ALLOCATOR => {
+            let (kind, summary) = FailureKind::of_driver(&page.text);
+            failure(kind, summary.to_owned())
+        }
         outcome::STRAYED | outcome::TOO_MUCH | outcome::ASLEEP => None,
         _ => match status {
             ExitKind::Killed(signal) if signal == rustix::process::Signal::ABORT.as_raw() => {

@@ -10,6 +10,7 @@ use crate::report::page::actions::{ActionRow, LockTouch};
 use super::execution::{Execution, Failure, FailureKind, VisibleAction, WaitingThread};
 use super::race_text::{RaceStory, is_of_the_archive};
 use super::symbols::{Place, Symbols};
+use super::target::TargetSetup;
 
 /// See the [module](self).
 pub(crate) struct Explained<'a> {
@@ -17,7 +18,11 @@ pub(crate) struct Explained<'a> {
     events: &'a [VisibleAction],
     symbols: &'a Symbols,
     names: BTreeMap<u32, String>,
+    target: Option<&'a TargetSetup>,
 }
+
+/// The file that does a workload's operations with a target.
+const DRIVER: &str = "heisenbed_driver";
 
 /// The most rows of a timeline: the first few, and those before the end.
 const FIRST_ROWS: usize = 8;
@@ -54,7 +59,13 @@ impl<'a> Explained<'a> {
             events,
             symbols,
             names,
+            target: None,
         }
+    }
+
+    /// The same of a target with which this is done.
+    pub(crate) fn with_target(self, target: Option<&'a TargetSetup>) -> Self {
+        Explained { target, ..self }
     }
 
     /// All of it, in lines of about `width` columns.
@@ -186,7 +197,13 @@ impl<'a> Explained<'a> {
     fn rows(&self) -> Vec<(&VisibleAction, String)> {
         self.events
             .iter()
-            .filter(|event| event.action() != "yield" || event.after_preemption)
+            .filter(|event| match event.action() {
+                "yield" => event.after_preemption,
+                // What the driver itself does about slots is nobody's business, but where it waits.
+                "publish" => false,
+                "await" => event.thread != 0,
+                _ => true,
+            })
             .map(|event| (event, self.row(event)))
             .collect()
     }
@@ -204,7 +221,9 @@ impl<'a> Explained<'a> {
                 };
             }
             "end" => return "ends".to_owned(),
-            "create" => return format!("creates thread {}  {}", event.value, self.place_of(event)),
+            "create" => return format!("creates thread {}{}", event.value, self.at(event)),
+            "op" => return format!("{}:", self.op(event)),
+            "await" => return "sees that another thread has done its part".to_owned(),
             action @ ("read" | "write" | "atomic-load" | "atomic-store" | "atomic-update") => {
                 let name = self.symbols.variable(event.address);
                 let name = name.unwrap_or_else(|| format!("{:#x}", event.address));
@@ -223,7 +242,25 @@ impl<'a> Explained<'a> {
             }
             _ => "",
         };
-        format!("{what}{refused}  {}", self.place_of(event))
+        format!("{what}{refused}{}", self.at(event))
+    }
+
+    /// Where, unless that is heisenbed's own driver.
+    fn at(&self, event: &VisibleAction) -> String {
+        let place = self.place_of(event);
+        match self.target.is_some() && place.module.starts_with(DRIVER) {
+            true => String::new(),
+            false => format!("  {place}"),
+        }
+    }
+
+    /// The operation that a thread of a target's workload begins.
+    fn op(&self, event: &VisibleAction) -> String {
+        let ops = self
+            .target
+            .and_then(|target| target.ops.get((event.thread as usize).checked_sub(1)?));
+        let op = ops.and_then(|ops| ops.get(event.value as usize));
+        op.map_or_else(|| format!("operation {}", event.value), ToString::to_string)
     }
 
     /// A message, or what the allocator says: the event has the number of its record.

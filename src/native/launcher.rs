@@ -1,6 +1,8 @@
 //! The other end of the runtime's fork server: a program, started once, that runs any number of
 //! schedules.
 
+mod reuse;
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
@@ -10,7 +12,8 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use heisenbed_runtime::protocol as wire;
@@ -19,12 +22,14 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use rustix::process::{Pid, Signal, kill_process};
 use thiserror::Error;
 
+use super::anew::{Anew, Awaited, LiveProcess, own_first};
 use super::execution::{Execution, ExitKind, VisibleAction, divergence_of, failure_of};
 use super::forgiven::Forgiven;
 use super::page::{Page, PageResult};
 use super::plan::RunPlan;
 use super::program::UserProgram;
 use super::races::{AccusedRace, CodeMap};
+use super::target::{TargetFiles, TargetSetup};
 use super::tracked::{Tracker, TrackingPlan};
 use crate::oracle::traffic::TrafficReport;
 
@@ -46,6 +51,9 @@ pub(crate) struct Launcher {
     tracking: Option<TrackingPlan>,
     tracker: Option<Tracker>,
     output: ProgramOutput,
+    anew: Anew,
+    /// Of a target: the driver's files, and what it does with it.
+    target: Option<(Arc<TargetFiles>, TargetSetup)>,
     /// Where the runtime was written to; removed at the end.
     _library: Option<tempfile::TempDir>,
 }
@@ -119,6 +127,8 @@ impl Launcher {
         std::fs::write(&runtime, heisenbed_runtime::RUNTIME).map_err(system("the runtime"))?;
         let (page, tracker, asks) = shared(options.core, program.tracking.as_ref())?;
         let (control, theirs) = UnixStream::pair().map_err(system("a control socket"))?;
+        let (anew, turns) =
+            Anew::new(program.target.is_some()).map_err(system("a socket for turns"))?;
         let before = std::env::var_os("LD_PRELOAD").unwrap_or_default();
         let mut preload = OsString::from(&runtime);
         if !before.is_empty() {
@@ -127,14 +137,13 @@ impl Launcher {
         }
         // What the dynamic linker says where it cannot start the program.
         let said = memory_file().map_err(system("memory for output"))?;
-        let mut command = Command::new(&program.path);
+        let mut command = program.command();
         // Ctrl-C is for heisenbed: it would be a crash of the program. Only one that reads from the
         // terminal must stay with it.
         if options.output == ProgramOutput::Kept {
             command.process_group(0);
         }
         let server = command
-            .args(&program.args)
             .envs(program.env.iter().map(|(name, value)| (name, value)))
             .env("LD_PRELOAD", preload)
             .env("HEISENBED_PRELOAD_BEFORE", before)
@@ -150,10 +159,9 @@ impl Launcher {
         let sent = send_descriptors(
             &control,
             &page,
-            stdout.as_ref(),
-            stderr.as_ref(),
+            [stdout.as_ref(), stderr.as_ref()],
             options.output,
-            asks.as_ref(),
+            [asks.as_ref(), turns.as_ref()],
         );
         let mut launcher = Launcher {
             page,
@@ -168,6 +176,11 @@ impl Launcher {
             tracking: program.tracking.clone(),
             tracker,
             output: options.output,
+            anew,
+            target: program
+                .target
+                .as_ref()
+                .map(|files| (files.clone(), files.setup().clone())),
             _library: Some(library),
             server: Some(server),
         };
@@ -183,6 +196,9 @@ impl Launcher {
         }
         launcher.maps =
             std::fs::read_to_string(format!("/proc/{}/maps", launcher.pid)).unwrap_or_default();
+        if program.target.is_some() {
+            launcher.maps = own_first(&launcher.maps, &program.path.to_string_lossy());
+        }
         launcher.code = CodeMap::new(&launcher.maps);
         launcher.forgiven = Forgiven::new(&launcher.maps);
         Ok(launcher)
@@ -194,13 +210,15 @@ impl Launcher {
     pub(crate) fn beside(&mut self, core: u32) -> Result<Launcher, LaunchError> {
         let (page, tracker, asks) = shared(core, self.tracking.as_ref())?;
         let (control, theirs) = UnixStream::pair().map_err(system("a control socket"))?;
+        let (anew, turns) = Anew::new(self.anew.may).map_err(system("a socket for turns"))?;
         let (stdout, stderr) = kept_output(self.output)?;
         self.control
             .write_all(&[wire::DO_SERVE])
             .and_then(|()| send_all(&self.control, &[theirs.as_fd()]))
             .and_then(|()| {
-                let (out, err) = (stdout.as_ref(), stderr.as_ref());
-                send_descriptors(&control, &page, out, err, self.output, asks.as_ref())
+                let printed = [stdout.as_ref(), stderr.as_ref()];
+                let asked = [asks.as_ref(), turns.as_ref()];
+                send_descriptors(&control, &page, printed, self.output, asked)
             })
             .map_err(system("the control socket"))?;
         drop(theirs);
@@ -217,6 +235,8 @@ impl Launcher {
             tracking: self.tracking.clone(),
             tracker,
             output: self.output,
+            anew,
+            target: self.target.clone(),
             _library: None,
             server: None,
         };
@@ -229,8 +249,11 @@ impl Launcher {
         &self.maps
     }
 
-    /// Runs the program once.
-    pub(crate) fn run(&mut self, plan: &RunPlan) -> Result<Execution, LaunchError> {
+    /// The execution, and whether it was the first of its process.
+    fn run_once(&mut self, plan: &RunPlan) -> Result<(Execution, bool), LaunchError> {
+        if !plan.anew {
+            self.end_live()?;
+        }
         self.page.write(plan).map_err(system("shared memory"))?;
         if let Some(tracker) = &mut self.tracker {
             tracker
@@ -242,6 +265,44 @@ impl Launcher {
                 .and_then(|()| file.seek(SeekFrom::Start(0)))
                 .map_err(system("memory for output"))?;
         }
+        let live = self.begin()?;
+        let (mut timed_out, mut sleeps) = (None, false);
+        let ended = match self.wait(self.timeout).map_err(system("the fork server"))? {
+            Some(Awaited::Turn(cpu_us)) => {
+                self.anew.live = Some(LiveProcess {
+                    pid: live.pid,
+                    cpu_us,
+                    schedules: live.schedules + 1,
+                });
+                Reply {
+                    cpu_us: cpu_us.saturating_sub(live.cpu_us),
+                    ..Reply::well(live.pid)
+                }
+            }
+            Some(Awaited::Reply) => self.expect_reply(START_TIMEOUT)?,
+            None => {
+                timed_out = Some(self.timeout);
+                sleeps = all_sleep(live.pid);
+                if let Some(pid) = Pid::from_raw(live.pid) {
+                    let _ = kill_process(pid, Signal::KILL);
+                }
+                self.expect_reply(START_TIMEOUT)?
+            }
+        };
+        let execution = self
+            .read(plan, ended, timed_out, sleeps)
+            .map_err(system("shared memory"))?;
+        Ok((execution, live.schedules == 0))
+    }
+
+    /// The schedule begins: in the process that is there, or in a new one.
+    fn begin(&mut self) -> Result<LiveProcess, LaunchError> {
+        if let Some(live) = self.anew.live.take() {
+            self.anew
+                .ask(wire::DO_AGAIN)
+                .map_err(system("the socket of turns"))?;
+            return Ok(live);
+        }
         self.control
             .write_all(&[wire::DO_RUN])
             .map_err(system("the fork server"))?;
@@ -252,23 +313,25 @@ impl Launcher {
                 error: io::Error::from_raw_os_error(started.status),
             });
         }
-        let (mut timed_out, mut sleeps) = (None, false);
-        let ended = match self
-            .reply(self.timeout)
-            .map_err(system("the fork server"))?
-        {
-            Some(reply) => reply,
-            None => {
-                timed_out = Some(self.timeout);
-                sleeps = all_sleep(started.pid);
-                if let Some(pid) = Pid::from_raw(started.pid) {
-                    let _ = kill_process(pid, Signal::KILL);
-                }
-                self.expect_reply(START_TIMEOUT)?
+        Ok(LiveProcess {
+            pid: started.pid,
+            cpu_us: 0,
+            schedules: 0,
+        })
+    }
+
+    /// What comes first; none if nothing does in time.
+    fn wait(&mut self, limit: Duration) -> io::Result<Option<Awaited>> {
+        let mut limit = limit;
+        if let Some(tracker) = &mut self.tracker {
+            let turns = self.anew.turns.as_ref();
+            let awaited: Vec<_> = turns.into_iter().chain([&self.control]).collect();
+            if !tracker.serve_until(&awaited, self.page.file(), limit)? {
+                return Ok(None);
             }
-        };
-        self.read(plan, ended, timed_out, sleeps)
-            .map_err(system("shared memory"))
+            limit = Duration::ZERO;
+        }
+        self.anew.wait(&self.control, limit)
     }
 
     /// What it shares with the program.
@@ -397,7 +460,7 @@ impl Launcher {
     /// The next reply; none if it does not come in time.
     fn reply(&mut self, limit: Duration) -> io::Result<Option<Reply>> {
         if let Some(tracker) = &mut self.tracker
-            && !tracker.serve_until(&self.control, self.page.file(), limit)?
+            && !tracker.serve_until(&[&self.control], self.page.file(), limit)?
         {
             return Ok(None);
         }
@@ -451,6 +514,17 @@ struct Reply {
 }
 
 impl Reply {
+    /// Of a process that goes on.
+    fn well(pid: i32) -> Reply {
+        Reply {
+            kind: wire::reply::ENDED,
+            pid,
+            status: 0,
+            swept: 0,
+            cpu_us: 0,
+        }
+    }
+
     fn parse(bytes: &[u8; wire::REPLY_BYTES]) -> Reply {
         let word = |at: usize| {
             let word = bytes[at..].first_chunk().copied();
@@ -537,10 +611,9 @@ fn tail(file: Option<&File>) -> io::Result<String> {
 fn send_descriptors(
     control: &UnixStream,
     page: &Page,
-    stdout: Option<&File>,
-    stderr: Option<&File>,
+    [stdout, stderr]: [Option<&File>; 2],
     output: ProgramOutput,
-    asks: Option<&OwnedFd>,
+    [asks, turns]: [Option<&OwnedFd>; 2],
 ) -> io::Result<()> {
     let null = File::open("/dev/null")?;
     let (own_in, own_out, own_err) = (io::stdin(), io::stdout(), io::stderr());
@@ -548,7 +621,7 @@ fn send_descriptors(
         ProgramOutput::OurStderr => own_err.as_fd(),
         _ => own_out.as_fd(),
     };
-    let descriptors: [BorrowedFd<'_>; 5] = [
+    let descriptors: [BorrowedFd<'_>; 6] = [
         page.file().as_fd(),
         if stdout.is_some() {
             null.as_fd()
@@ -558,12 +631,13 @@ fn send_descriptors(
         stdout.map_or(printed, AsFd::as_fd),
         stderr.map_or(own_err.as_fd(), AsFd::as_fd),
         asks.map_or(null.as_fd(), AsFd::as_fd),
+        turns.map_or(null.as_fd(), AsFd::as_fd),
     ];
     send_all(control, &descriptors)
 }
 
 fn send_all(control: &UnixStream, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(5))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(6))];
     let mut with = SendAncillaryBuffer::new(&mut space);
     with.push(SendAncillaryMessage::ScmRights(descriptors));
     sendmsg(

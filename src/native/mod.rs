@@ -8,12 +8,14 @@
 //! takes preemptions out of the failing schedule; a [`RunReproducer`] keeps it. [`Symbols`] gives
 //! addresses their names and source lines, and [`Explained`] tells the story of a failure. Data
 //! races hide no other failure: [`races`] keeps them until it is known that there is none. What a
-//! program sends to a tracking server is [`tracked`].
+//! program sends to a tracking server is [`tracked`]. A shared library that heisenbed drives itself
+//! is a [`target`].
 //!
 //! What runs here is not trusted: it may crash, hang, or write into the page. Each costs one
 //! schedule and a clear word.
 
 pub(crate) mod aims;
+mod anew;
 pub(crate) mod director;
 pub(crate) mod execution;
 pub(crate) mod exhaustive;
@@ -34,6 +36,7 @@ pub(crate) mod search;
 pub(crate) mod state;
 pub(crate) mod steps;
 pub(crate) mod symbols;
+pub(crate) mod target;
 pub(crate) mod tracked;
 
 pub(crate) use execution::Execution;

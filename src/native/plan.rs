@@ -124,6 +124,8 @@ pub(crate) struct RunPlan {
     pub(crate) every_action: bool,
     /// With that: threads that do not go on from the last of `steps` on, a bit each.
     pub(crate) asleep: u64,
+    /// A target may begin anew in the process of another schedule: the launcher says so.
+    pub(crate) anew: bool,
 }
 
 /// How often a timed wait ends early where nothing else was asked for.
@@ -154,6 +156,7 @@ impl RunPlan {
             races: RacePlan::default(),
             every_action: false,
             asleep: 0,
+            anew: false,
         }
     }
 
@@ -193,6 +196,7 @@ impl RunPlan {
             | bit(self.spurious, flag::SPURIOUS)
             | bit(self.strict, flag::STRICT)
             | bit(self.strategy.is_controlled(), flag::PIN)
+            | bit(self.anew, flag::AGAIN)
             | bit(self.every_action, flag::EXPLORE)
     }
 }

@@ -3,11 +3,14 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
 
 use object::read::elf::{ElfFile64, ProgramHeader};
 use object::{Endianness, Object, ObjectSection};
 use thiserror::Error;
 
+use super::target::{TargetFiles, TargetSetup};
 use super::tracked::TrackingPlan;
 
 /// A program with its arguments.
@@ -25,6 +28,8 @@ pub(crate) struct UserProgram {
     pub(crate) build_id: String,
     /// What it uses that is not controlled.
     pub(crate) warnings: Vec<String>,
+    /// It is a target: the driver's files.
+    pub(crate) target: Option<Arc<TargetFiles>>,
 }
 
 /// Why a program cannot be run under control.
@@ -54,7 +59,7 @@ pub(crate) enum UserProgramError {
         interpreter: String,
     },
     /// It is no 64-bit ELF file of this machine.
-    #[error("{}: not a 64-bit ELF program of this machine: {why}", path.display())]
+    #[error("{}: not a 64-bit ELF file of this machine: {why}", path.display())]
     Foreign {
         /// Which.
         path: PathBuf,
@@ -103,11 +108,54 @@ impl UserProgram {
             tracking: None,
             build_id,
             warnings,
+            target: None,
         })
     }
 }
 
 impl UserProgram {
+    /// The shared library at `path`, driven as `setup` says.
+    pub(crate) fn target(path: &Path, setup: TargetSetup) -> Result<UserProgram, UserProgramError> {
+        let unreadable = |error| UserProgramError::Unreadable {
+            path: path.to_owned(),
+            error,
+        };
+        let path = std::fs::canonicalize(path).map_err(unreadable)?;
+        let bytes = std::fs::read(&path).map_err(unreadable)?;
+        let file =
+            ElfFile64::<Endianness>::parse(&*bytes).map_err(|error| UserProgramError::Foreign {
+                path: path.clone(),
+                why: error.to_string(),
+            })?;
+        // They stand for what it is run with, where one run is known from another.
+        let args = vec![setup.options.clone().into(), setup.digest().into()];
+        Ok(UserProgram {
+            args,
+            env: Vec::new(),
+            tracking: None,
+            build_id: build_id(&file, &bytes),
+            warnings: warnings(&file),
+            target: Some(TargetFiles::write(setup).map_err(unreadable)?),
+            path,
+        })
+    }
+
+    /// What is started, and with which arguments.
+    pub(super) fn command(&self) -> Command {
+        let Some(target) = &self.target else {
+            let mut command = Command::new(&self.path);
+            command.args(&self.args);
+            return command;
+        };
+        let mut command = Command::new(target.driver());
+        command
+            .arg("run")
+            .arg(&self.path)
+            .arg(target.plan())
+            .env("HEISENBED_TARGET", &self.path);
+        command
+    }
+
     /// The same, with its connection to a tracking server.
     pub(crate) fn tracked(mut self, plan: Option<TrackingPlan>) -> UserProgram {
         if plan.is_some() {
@@ -172,11 +220,14 @@ fn inspect(path: &Path, bytes: &[u8]) -> Result<(String, Vec<String>), UserProgr
     if !dynamic {
         return Err(UserProgramError::Static { path });
     }
-    let id = match file.build_id() {
+    Ok((build_id(&file, bytes), warnings(&file)))
+}
+
+fn build_id(file: &ElfFile64<'_, Endianness>, bytes: &[u8]) -> String {
+    match file.build_id() {
         Ok(Some(id)) => hex::encode(id),
         _ => format!("xxh3:{:016x}", xxhash_rust::xxh3::xxh3_64(bytes)),
-    };
-    Ok((id, warnings(&file)))
+    }
 }
 
 fn warnings(file: &ElfFile64<'_, Endianness>) -> Vec<String> {

@@ -12,6 +12,7 @@ use super::plan::{RunPlan, RunStrategy};
 use super::program::{UserProgram, UserProgramError};
 use super::races::RacePlan;
 use super::steps::Steps;
+use super::target::TargetSetup;
 use super::tracked::TrackingPlan;
 use crate::scenario::{TomlFileError, toml_file};
 
@@ -32,6 +33,9 @@ pub(crate) struct RunReproducer {
     /// How it was tracked, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tracking: Option<TrackingPlan>,
+    /// The program is a target: what is done with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) target: Option<TargetSetup>,
 }
 
 /// `kind`.
@@ -145,7 +149,17 @@ impl RunReproducer {
                     .and_then(|accused| Some(accused.text.as_ref()?.places())),
             },
             tracking: program.tracking.clone(),
+            target: None,
         }
+    }
+
+    /// The same of a target with which `setup` was done.
+    pub(crate) fn of_target(mut self, setup: Option<&TargetSetup>) -> RunReproducer {
+        self.target = setup.cloned();
+        if self.target.is_some() {
+            self.program.args.clear();
+        }
+        self
     }
 
     /// Whether a text is one, as far as its first lines say.
@@ -176,6 +190,10 @@ impl RunReproducer {
 
     /// The program that it names, as it is now.
     pub(crate) fn program(&self) -> Result<UserProgram, UserProgramError> {
+        if let Some(setup) = &self.target {
+            let program = UserProgram::target(&self.program.path, setup.clone())?;
+            return Ok(program.tracked(self.tracking.clone()));
+        }
         let args: Vec<OsString> = self.program.args.iter().map(OsString::from).collect();
         let program = UserProgram::find(&self.program.path.clone().into_os_string(), &args)?;
         Ok(program.tracked(self.tracking.clone()))

@@ -11,4 +11,5 @@ mod planted;
 mod races;
 mod reproducers;
 mod strategies;
+mod targets;
 mod tracked;

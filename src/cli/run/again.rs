@@ -19,6 +19,7 @@ use crate::native::minimise::minimise;
 use crate::native::plan::RunStrategy;
 use crate::native::race_text::{self, RaceText};
 use crate::native::races::{RaceFails, RacePlan};
+use crate::native::target::shrink::shrink_ops;
 use crate::native::{
     Execution, Explained, LaunchError, Launcher, RunPlan, RunReproducer, Symbols, UserProgram,
 };
@@ -259,7 +260,8 @@ fn show_rows(launcher: &mut Launcher, plan: &RunPlan) -> Result<ShownExecution, 
     let symbols = Symbols::new(launcher.maps());
     race_text::name(&mut execution, &symbols);
     let width = terminal_style::width().unwrap_or(WIDTH);
-    let explained = Explained::new(&execution, &events, &symbols);
+    let explained =
+        Explained::new(&execution, &events, &symbols).with_target(launcher.setup());
     let (rows, story, told) = (
         explained.actions(),
         explained.render(width),
@@ -300,6 +302,17 @@ fn try_shrink(
         ));
     }
     let mut progress = Progress::new(context.quiet, "shrink", "schedules", 0);
+    let operations = shrink_ops(&mut launcher, (&plan, &execution), &mut |tried| {
+        progress.update(tried);
+        !context.interrupt.load(Ordering::Relaxed)
+    })?;
+    let plan = match operations {
+        Some(shrunk) => {
+            execution = shrunk.execution;
+            shrunk.plan
+        }
+        None => plan,
+    };
     let found = RunPlan {
         strategy: RunStrategy::First,
         ..plan
@@ -324,7 +337,9 @@ fn try_shrink(
         ));
     };
     if let Some(output) = output {
-        let text = RunReproducer::new(&program, &small.plan, &shown, failure).to_text()?;
+        let text = RunReproducer::new(&program, &small.plan, &shown, failure)
+            .of_target(launcher.setup())
+            .to_text()?;
         output::write(output, &text)?;
     }
     let stdout = match context.format {

@@ -9,12 +9,14 @@ use serde_json::{Value, json};
 use super::super::ci::{self, CiCase};
 use super::super::exit::ExitStatus;
 use super::super::outcome::{CommandOutcome, Context, Format};
+use super::target::{PreparedTarget, smallest};
 use super::{Failed, ProgramRunArgs, exhaustive, race_report, tracking};
 use crate::native::plan::RunStrategy;
 use crate::native::race_text::RaceList;
 use crate::native::{RunPlan, Search, Symbols, UserProgram, failure_line};
 use crate::numbers::{grouped, plural};
 use crate::oracle::Verdict;
+use crate::scenario::op::Op;
 
 /// What is said of a search.
 pub(super) struct RunReport<'a> {
@@ -25,6 +27,9 @@ pub(super) struct RunReport<'a> {
     pub(super) failed: Option<&'a Failed>,
     pub(super) reproducer: Option<&'a Path>,
     pub(super) symbols: &'a Symbols,
+    pub(super) target: Option<&'a PreparedTarget>,
+    /// Why each schedule had a process of its own, where that was not meant to be.
+    pub(super) not_anew: Option<String>,
     pub(super) seed: u64,
     pub(super) strategy: RunStrategy,
     pub(super) elapsed: Duration,
@@ -149,6 +154,7 @@ impl RunReport<'_> {
 
     fn warnings(&self) -> Vec<String> {
         let mut warnings = self.program.warnings.clone();
+        warnings.extend(self.not_anew.clone());
         let found = self.found;
         if self.strategy.is_controlled() && found.schedules > 0 && found.threads < 2 {
             warnings.push("it had one thread only: there was nothing to schedule".to_owned());
@@ -220,6 +226,15 @@ impl RunReport<'_> {
             "exhaustive": found.exhausted.as_ref().map(exhaustive::json),
             "minimum": self.failed.and_then(|failed| failed.minimum.as_ref()).map(exhaustive::minimum_json),
         });
+        if let (Some(object), Some(target)) = (value.as_object_mut(), self.target) {
+            object.insert("target".to_owned(), target.json());
+            let ops = self.failed.and_then(|failed| failed.setup.as_ref());
+            let ops = ops.map(|setup| {
+                let texts = |ops: &Vec<Op>| ops.iter().map(Op::to_string).collect::<Vec<_>>();
+                setup.ops.iter().map(texts).collect::<Vec<_>>()
+            });
+            object.insert("smallest".to_owned(), json!(ops));
+        }
         let tracked = found.tracked.as_ref().map(tracking::json);
         if let (Some(object), Some(Value::Object(more))) = (value.as_object_mut(), tracked) {
             object.extend(more);
@@ -229,7 +244,9 @@ impl RunReport<'_> {
 
     fn text(&self, verdict: Verdict, note: Option<&str>) -> String {
         let found = self.found;
-        let mut text = String::new();
+        let mut text = self
+            .target
+            .map_or_else(String::new, PreparedTarget::headline);
         let rate = found.schedules as f64 / found.elapsed.as_secs_f64().max(1e-6);
         let drawn = format!(
             "{} {} (seed {}), {}, at most {} of {}, in {:.1} s ({} a second)",
@@ -290,6 +307,7 @@ impl RunReport<'_> {
     }
 
     fn write_failed(&self, text: &mut String, failed: &Failed) {
+        text.push_str(&smallest(failed));
         let (before, after) = (
             failed.minimised.preemptions_before,
             failed.shown.preempted.len(),

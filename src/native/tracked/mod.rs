@@ -15,8 +15,9 @@ mod tally;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use heisenbed_runtime::protocol as wire;
@@ -153,11 +154,11 @@ impl Tracker {
         Ok(())
     }
 
-    /// Answers what the program asks until there is something to read from `control`; false: that
-    /// did not come in time.
+    /// Answers what the program asks until there is something to read from one of `awaited`; false:
+    /// that did not come in time.
     pub(super) fn serve_until(
         &mut self,
-        control: &impl AsFd,
+        awaited: &[&UnixStream],
         page: &File,
         limit: Duration,
     ) -> io::Result<bool> {
@@ -168,17 +169,19 @@ impl Tracker {
                 tv_sec: left.as_secs() as i64,
                 tv_nsec: i64::from(left.subsec_nanos()),
             };
-            let mut ready = [
-                PollFd::new(control, PollFlags::IN),
-                PollFd::new(&self.asks, PollFlags::IN),
-            ];
+            let mut ready: Vec<_> = awaited
+                .iter()
+                .map(|socket| PollFd::new(socket, PollFlags::IN))
+                .collect();
+            ready.push(PollFd::new(&self.asks, PollFlags::IN));
             match poll(&mut ready, Some(&left)) {
                 Ok(0) => return Ok(false),
                 Ok(_) => {}
                 Err(rustix::io::Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
             }
-            if !ready[0].revents().is_empty() {
+            let awaited = &ready[..awaited.len()];
+            if awaited.iter().any(|one| !one.revents().is_empty()) {
                 return Ok(true);
             }
             if let Some(ask) = self.receive() {

@@ -1,0 +1,278 @@
+/* What is handed out, of each memory of each device: the checks that any allocator must pass. */
+#include "driver.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct life {
+    uint64_t begin, end;
+    uint32_t thread, op;
+};
+
+struct space {
+    struct life *lives; /* Ascending. */
+    uint64_t count, room;
+    uint64_t live_bytes;
+    uint64_t lowest, highest; /* Of all that was ever handed out. */
+    bool used, closed;
+};
+
+static const struct plan *plan;
+static const struct hb_target *target;
+static struct space *spaces;
+static uint32_t space_count;
+static bool scattered, exact, bumps;
+static int lock;
+static uint64_t entered_calls, running_calls;
+
+__thread uint32_t ledger_thread, ledger_op;
+
+static void take_lock(void)
+{
+    while (__atomic_exchange_n(&lock, 1, __ATOMIC_ACQUIRE))
+        sched_yield();
+}
+
+static void give_lock(void) { __atomic_store_n(&lock, 0, __ATOMIC_RELEASE); }
+
+void ledger_begin(const struct plan *of, const struct hb_target *with)
+{
+    plan = of;
+    target = with;
+    uint32_t wanted = plan->head.devices * MEMORIES;
+    if (wanted > space_count) {
+        spaces = realloc(spaces, wanted * sizeof *spaces);
+        if (!spaces)
+            fail("target-failed", "no memory for the driver's own tables");
+        memset(spaces + space_count, 0, (wanted - space_count) * sizeof *spaces);
+        space_count = wanted;
+    }
+    for (uint32_t at = 0; at < space_count; at++) {
+        struct space *space = &spaces[at];
+        space->count = space->live_bytes = space->highest = 0;
+        space->lowest = UINT64_MAX;
+        space->used = space->closed = false;
+    }
+    scattered = target->abilities & HB_TARGET_SCATTERED;
+    exact = target->policy && (strcmp(target->policy, "best-fit") == 0 ||
+                               strcmp(target->policy, "first-fit") == 0 ||
+                               strcmp(target->policy, "top-down") == 0);
+    bumps = target->policy && strcmp(target->policy, "bump") == 0;
+    entered_calls = running_calls = 0;
+}
+
+static struct space *space_of(uint32_t device, uint32_t memory)
+{
+    return &spaces[device * MEMORIES + memory];
+}
+
+/* The first that ends beyond `address`. */
+static uint64_t find(const struct space *space, uint64_t address)
+{
+    uint64_t low = 0, high = space->count;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (space->lives[middle].end <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+void ledger_add(uint32_t device, uint32_t memory, uint64_t address, uint64_t size)
+{
+    struct space *space = space_of(device, memory);
+    const char *name = memory_name(memory);
+    uint64_t alignment = plan->head.alignment, end;
+    if (alignment && address % alignment)
+        fail("misaligned",
+             "thread %u's operation %u got an address in %s of device %u that is no multiple of "
+             "%llu: it is %llu bytes off",
+             ledger_thread, ledger_op, name, device, (unsigned long long)alignment,
+             (unsigned long long)(address % alignment));
+    if (__builtin_add_overflow(address, size, &end))
+        fail("out-of-bounds", "thread %u's operation %u got %llu bytes in %s of device %u that go "
+             "beyond the end of all addresses",
+             ledger_thread, ledger_op, (unsigned long long)size, name, device);
+    take_lock();
+    if (space->count == space->room) {
+        space->room = space->room ? 2 * space->room : 64;
+        space->lives = realloc(space->lives, space->room * sizeof *space->lives);
+        if (!space->lives)
+            fail("target-failed", "no memory for the driver's own tables");
+    }
+    uint64_t at = find(space, address);
+    if (size && at < space->count && space->lives[at].begin < end) {
+        struct life other = space->lives[at];
+        give_lock();
+        fail("overlap",
+             "the %llu bytes that thread %u's operation %u got in %s of device %u overlap the %llu "
+             "that thread %u got by its operation %u and still has",
+             (unsigned long long)size, ledger_thread, ledger_op, name, device,
+             (unsigned long long)(other.end - other.begin), other.thread, other.op);
+    }
+    memmove(space->lives + at + 1, space->lives + at, (space->count - at) * sizeof *space->lives);
+    space->lives[at] = (struct life){address, end, ledger_thread, ledger_op};
+    space->count++;
+    space->live_bytes += size;
+    space->used = true;
+    if (address < space->lowest)
+        space->lowest = address;
+    if (end > space->highest)
+        space->highest = end;
+    uint64_t span = space->highest - space->lowest;
+    give_lock();
+    if (!scattered && span > plan->head.size[memory])
+        fail("out-of-bounds",
+             "with thread %u's operation %u, addresses in %s of device %u are %llu bytes apart: "
+             "the memory has %llu",
+             ledger_thread, ledger_op, name, device, (unsigned long long)span,
+             (unsigned long long)plan->head.size[memory]);
+}
+
+void ledger_remove(uint32_t device, uint32_t memory, uint64_t address)
+{
+    struct space *space = space_of(device, memory);
+    take_lock();
+    uint64_t at = find(space, address);
+    if (at < space->count && space->lives[at].begin == address) {
+        space->live_bytes -= space->lives[at].end - space->lives[at].begin;
+        space->count--;
+        memmove(space->lives + at, space->lives + at + 1,
+                (space->count - at) * sizeof *space->lives);
+    }
+    give_lock();
+}
+
+void ledger_close_device(uint32_t device)
+{
+    take_lock();
+    for (uint32_t memory = 0; memory < MEMORIES; memory++) {
+        struct space *space = space_of(device, memory);
+        space->count = space->live_bytes = 0;
+        space->closed = true;
+    }
+    give_lock();
+}
+
+/* The lowest bit: no other call ran. */
+uint64_t ledger_enter(void)
+{
+    uint64_t first = __atomic_fetch_add(&running_calls, 1, __ATOMIC_SEQ_CST) == 0;
+    return __atomic_add_fetch(&entered_calls, 1, __ATOMIC_SEQ_CST) << 1 | first;
+}
+
+bool ledger_leave(uint64_t entered)
+{
+    bool alone = __atomic_load_n(&entered_calls, __ATOMIC_SEQ_CST) == entered >> 1;
+    __atomic_fetch_sub(&running_calls, 1, __ATOMIC_SEQ_CST);
+    return alone && entered & 1;
+}
+
+/* The largest hole between the lowest and the highest address that were ever handed out: all of
+ * that is memory. */
+static uint64_t largest_hole(const struct space *space)
+{
+    uint64_t largest = 0, from = space->lowest;
+    for (uint64_t at = 0; at < space->count; at++) {
+        if (space->lives[at].begin > from && space->lives[at].begin - from > largest)
+            largest = space->lives[at].begin - from;
+        from = space->lives[at].end;
+    }
+    return space->highest > from && space->highest - from > largest ? space->highest - from
+                                                                    : largest;
+}
+
+void ledger_no_room(uint32_t device, uint32_t memory, uint64_t size, uint64_t entered)
+{
+    struct space *space = space_of(device, memory);
+    uint64_t whole = plan->head.whole[memory], alignment = plan->head.alignment;
+    take_lock();
+    bool empty = space->count == 0 && !space->closed;
+    uint64_t hole = space->used && !scattered && !bumps ? largest_hole(space) : 0;
+    give_lock();
+    /* What was looked at is what there was during the call, if nobody else came since it began. */
+    if (!ledger_leave(entered))
+        return;
+    if (empty && whole && size <= whole)
+        fail("exhausted",
+             "thread %u's operation %u found no room for %llu bytes in %s of device %u, where "
+             "nothing is live; when it was new it had room for %llu",
+             ledger_thread, ledger_op, (unsigned long long)size, memory_name(memory), device,
+             (unsigned long long)whole);
+    /* What an allocator needs beside a buffer is its own affair: unless it says how it places
+     * buffers, four times as much must be enough. */
+    uint64_t rounded = alignment ? (size + alignment - 1) / alignment * alignment : size;
+    uint64_t needed = exact ? rounded : 4 * rounded + 4096;
+    if (hole >= needed)
+        fail("exhausted",
+             "thread %u's operation %u found no room for %llu bytes in %s of device %u, where %llu "
+             "in a row are free",
+             ledger_thread, ledger_op, (unsigned long long)size, memory_name(memory), device,
+             (unsigned long long)hole);
+}
+
+uint64_t ledger_live_bytes(uint32_t device, uint32_t memory)
+{
+    return space_of(device, memory)->live_bytes;
+}
+
+static void compare_totals(void *state, uint32_t device, uint32_t memory)
+{
+    const struct space *space = space_of(device, memory);
+    struct hb_target_totals said = {.largest_free = UINT64_MAX};
+    if (target->totals(state, device, memory, &said) != HB_TARGET_OK)
+        return;
+    /* What it adds to a buffer for alignment may count. */
+    if (said.live_buffers == space->count && said.live_bytes >= space->live_bytes &&
+        (said.live_bytes == 0) == (space->live_bytes == 0))
+        return;
+    fail("wrong-totals",
+         "%s of device %u: the target believes that %llu bytes in %llu buffers are live; it has "
+         "handed out %llu in %llu",
+         memory_name(memory), device, (unsigned long long)said.live_bytes,
+         (unsigned long long)said.live_buffers, (unsigned long long)space->live_bytes,
+         (unsigned long long)space->count);
+}
+
+static void expect_whole(void *state, uint32_t device, uint32_t memory)
+{
+    uint64_t whole = plan->head.whole[memory], address = 0;
+    void *handle = NULL;
+    int status = target->allocate(state, device, memory, whole, 0, NULL, &handle, &address);
+    if (status == HB_TARGET_NO_MEMORY)
+        fail("fragmented",
+             "everything in %s of device %u was released, and there is no room for %llu bytes: "
+             "when it was new there was",
+             memory_name(memory), device, (unsigned long long)whole);
+    if (status != HB_TARGET_OK)
+        fail("target-failed", "allocate returned %d at the end", status);
+    ledger_add(device, memory, address, whole);
+    ledger_remove(device, memory, address);
+    if (target->deallocate(state, handle) != HB_TARGET_OK)
+        fail("target-failed", "deallocate failed at the end");
+    if (target->forget)
+        target->forget(state, handle);
+}
+
+void ledger_rest(void *state)
+{
+    char why[400] = "";
+    if (target->check && target->check(state, why, sizeof why) == HB_TARGET_FAILED) {
+        why[sizeof why - 1] = 0;
+        fail("invariant", "the target's own check: %s", why);
+    }
+    for (uint32_t device = 0; device < plan->head.devices; device++) {
+        for (uint32_t memory = 0; memory < MEMORIES; memory++) {
+            struct space *space = space_of(device, memory);
+            if (!space->used || space->closed)
+                continue;
+            if (target->totals)
+                compare_totals(state, device, memory);
+            if (space->count == 0 && plan->head.whole[memory])
+                expect_whole(state, device, memory);
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! `stress --target`: real threads of the driver in a process of its own, and what they showed.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde_json::json;
+
+use super::super::args::ServerArg;
+use super::super::outcome::{CommandOutcome, Context, Format};
+use super::super::output::{self, OutputKind};
+use super::super::progress::Progress;
+use super::super::run::target::{PreparedTarget, smallest};
+use super::super::run::{Failed, FailedOptions};
+use super::super::stop_watch::StopWatch;
+use super::super::verdict::{VerdictSummary, leak_line};
+use super::StressArgs;
+use crate::engine::threads::ServerChoice;
+use crate::native::execution::FailureKind;
+use crate::native::launcher::{LaunchOptions, ProgramOutput};
+use crate::native::plan::RunStrategy;
+use crate::native::target::TargetSetup;
+use crate::native::target::shrink::{ShrunkOps, shrink_ops};
+use crate::native::{Execution, LaunchError, Launcher, RunPlan, RunReproducer};
+use crate::numbers::{grouped, plural};
+use crate::oracle::Verdict;
+use crate::scenario::Scenario;
+
+/// Options of `stress` about targets.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Target")]
+pub(crate) struct StressTargetArgs {
+    /// Drive this shared library, an allocator with or without lifecycle code, instead of
+    /// heisenbed's own: it exports hb_target_v1 (include/heisenbed.h, docs/targets.md). With it
+    /// --record keeps a reproducer of what failed, made small
+    #[arg(long, value_name = "LIB", conflicts_with_all = ["discipline", "defect", "allocator"])]
+    pub(crate) target: Option<PathBuf>,
+    /// What the target's `open` is given as `options`, for switches of its own
+    #[arg(long, value_name = "TEXT", requires = "target")]
+    pub(crate) target_options: Option<String>,
+}
+
+/// Runs the subcommand with a target.
+pub(super) fn run(
+    args: &StressArgs,
+    library: &Path,
+    scenario: Scenario,
+    context: &Context,
+) -> CommandOutcome {
+    try_run(args, library, scenario, context)
+        .unwrap_or_else(|error| CommandOutcome::bad_input(error, context.format))
+}
+
+fn try_run(
+    args: &StressArgs,
+    library: &Path,
+    scenario: Scenario,
+    context: &Context,
+) -> Result<CommandOutcome, Box<dyn std::error::Error>> {
+    let ServerArg(ServerChoice::InProcess) = &args.server else {
+        return Err(format!(
+            "--server {}: a target's messages reach heisenbed's own server, in its process",
+            args.server
+        )
+        .into());
+    };
+    let record = args.record.as_deref().filter(|record| *record != "none");
+    if let Some(path) = record {
+        output::may_replace(Path::new(path), OutputKind::RunReproducer, args.force)?;
+    }
+    let options = args.target.target_options.as_deref().unwrap_or_default();
+    let target = PreparedTarget::new(library, options, scenario, 0, None)?;
+    context.catch_interrupts();
+    let mut launcher = Launcher::start(
+        &target.program,
+        LaunchOptions {
+            timeout: patience(&target.setup),
+            output: ProgramOutput::Kept,
+            core: 0,
+        },
+    )?;
+    let mut stressed = StressedTarget::new(&target, context);
+    stressed.run(args, &mut launcher, context)?;
+    if stressed.failed.is_some() {
+        stressed.shrink(&mut launcher, context)?;
+    }
+    let mut reproducer = None;
+    if let (Some(path), Some(failed)) = (record, &stressed.shown)
+        && let Some(failure) = &failed.shown.failure
+    {
+        let text = RunReproducer::new(
+            &target.program,
+            &failed.minimised.plan,
+            &failed.shown,
+            failure,
+        )
+        .of_target(failed.setup.as_ref())
+        .to_text()?;
+        output::write(Path::new(path), &text)?;
+        reproducer = Some(path.to_owned());
+    }
+    stressed.summary.reproducer = reproducer;
+    let mut outcome = stressed.outcome(context);
+    if let Some(path) = record.filter(|_| stressed.summary.reproducer.is_none()) {
+        let _ = writeln!(
+            outcome.stderr,
+            "note: no failure was made small, so {path} was not written"
+        );
+    }
+    Ok(outcome)
+}
+
+/// How long a run may take before it is said to hang.
+fn patience(setup: &TargetSetup) -> Duration {
+    Duration::from_secs(30) + Duration::from_millis(setup.count() / 4)
+}
+
+struct StressedTarget<'a> {
+    target: &'a PreparedTarget,
+    summary: VerdictSummary,
+    /// How many runs ended with each kind of failure.
+    kinds: BTreeMap<String, u64>,
+    runs_clean: u64,
+    first_run: Option<u64>,
+    failed: Option<(RunPlan, Execution, TargetSetup)>,
+    shown: Option<Failed>,
+    interrupted: bool,
+    tracks: bool,
+}
+
+impl<'a> StressedTarget<'a> {
+    fn new(target: &'a PreparedTarget, context: &Context) -> StressedTarget<'a> {
+        let scenario = &target.scenario;
+        let seed = context.seed.unwrap_or(scenario.seed);
+        StressedTarget {
+            target,
+            summary: VerdictSummary::new(target.setup.ops.len() as u16, seed),
+            kinds: BTreeMap::new(),
+            runs_clean: 0,
+            first_run: None,
+            failed: None,
+            shown: None,
+            interrupted: false,
+            tracks: target.about.tracks(),
+        }
+    }
+
+    fn run(
+        &mut self,
+        args: &StressArgs,
+        launcher: &mut Launcher,
+        context: &Context,
+    ) -> Result<(), LaunchError> {
+        let started = Instant::now();
+        let runs = match (args.duration, args.runs) {
+            (_, Some(runs)) => runs,
+            (Some(_), None) => u64::MAX,
+            (None, None) => 1,
+        };
+        let strategy = match self.target.scenario.perturb {
+            true => RunStrategy::Perturb,
+            false => RunStrategy::Observe,
+        };
+        let total = if runs == u64::MAX { 0 } else { runs };
+        let mut progress = Progress::new(context.quiet, "stress", "runs", total);
+        let watch = StopWatch::new(context, args.duration.map(|duration| started + duration));
+        for run in 0..runs {
+            if watch.is_over() {
+                self.interrupted = context.interrupt.load(Ordering::Relaxed);
+                break;
+            }
+            let setup = self.target.setup_of(run);
+            launcher.drive(setup.clone())?;
+            let plan = RunPlan::new(strategy, self.summary.seed, run);
+            let execution = launcher.run(&plan)?;
+            let hung = execution
+                .failure
+                .as_ref()
+                .is_some_and(|failure| failure.kind == FailureKind::Livelock);
+            self.add(run, plan, execution, setup);
+            progress.update(run + 1);
+            // Another one would hang as long.
+            if hung {
+                break;
+            }
+        }
+        progress.finish();
+        self.summary.elapsed_s = started.elapsed().as_secs_f64();
+        if self.interrupted && self.summary.verdict != Verdict::Diverged {
+            self.undecided("interrupted".to_owned());
+        } else if self.summary.schedules == 0 {
+            self.undecided("the time was up before the first run".to_owned());
+        }
+        Ok(())
+    }
+
+    fn undecided(&mut self, note: String) {
+        if self.summary.verdict != Verdict::Diverged {
+            self.summary.verdict = Verdict::Inconclusive;
+            self.summary.complete = false;
+            self.summary.note.get_or_insert(note);
+        }
+    }
+
+    fn add(&mut self, run: u64, plan: RunPlan, execution: Execution, setup: TargetSetup) {
+        match &execution.tracked {
+            Some(tracked) => {
+                let mut report = tracked.report.clone();
+                report.ops = setup.count();
+                self.summary.add(&report);
+            }
+            None => {
+                self.summary.schedules += 1;
+                self.summary.ops += setup.count();
+            }
+        }
+        self.summary.steps = self.summary.steps.saturating_add(execution.step_count);
+        if let Some(why) = execution.unusable() {
+            self.undecided(why);
+            return;
+        }
+        let Some(failure) = &execution.failure else {
+            self.runs_clean += 1;
+            return;
+        };
+        *self
+            .kinds
+            .entry(failure.kind.name().to_owned())
+            .or_default() += 1;
+        self.summary.verdict = Verdict::Diverged;
+        if self.first_run.is_none() {
+            self.first_run = Some(run);
+            self.failed = Some((plan, execution, setup));
+        }
+    }
+
+    /// Looks for the failure under control, in what was begun of the run.
+    fn shrink(&mut self, launcher: &mut Launcher, context: &Context) -> Result<(), LaunchError> {
+        let Some((plan, execution, setup)) = &self.failed else {
+            return Ok(());
+        };
+        let begun = launcher.begun(execution, setup)?;
+        let mut progress = Progress::new(context.quiet, "shrink", "schedules", 0);
+        let mut shrunk = None;
+        for ops in [&begun, setup] {
+            launcher.drive(ops.clone())?;
+            shrunk = shrink_ops(launcher, (plan, execution), &mut |tried| {
+                progress.update(tried);
+                !context.interrupt.load(Ordering::Relaxed)
+            })?;
+            if shrunk.is_some() {
+                break;
+            }
+        }
+        progress.finish();
+        let Some(ShrunkOps {
+            plan,
+            execution,
+            tried,
+            ..
+        }) = &shrunk
+        else {
+            return Ok(());
+        };
+        let options = FailedOptions::default();
+        let mut failed = Failed::new(launcher, options, plan, execution, context)?;
+        failed.ops_before = Some((setup.count(), *tried));
+        self.shown = Some(failed);
+        Ok(())
+    }
+
+    fn outcome(&self, context: &Context) -> CommandOutcome {
+        let stdout = match context.format {
+            Format::Json => self.json(),
+            Format::Human => self.text(),
+        };
+        CommandOutcome {
+            stdout,
+            exit_code: self.summary.exit_code(),
+            ..CommandOutcome::default()
+        }
+    }
+
+    fn json(&self) -> String {
+        let failure = self.failed.as_ref().and_then(|(_, execution, _)| {
+            let failure = execution.failure.as_ref()?;
+            Some(json!({
+                "kind": failure.kind, "summary": failure.summary, "thread": failure.thread,
+            }))
+        });
+        let shown = self.shown.as_ref().and_then(|failed| failed.setup.as_ref());
+        let smallest = shown.map(|setup| {
+            let texts = |ops: &Vec<_>| ops.iter().map(ToString::to_string).collect::<Vec<_>>();
+            setup.ops.iter().map(texts).collect::<Vec<_>>()
+        });
+        let mut more = json!({
+            "divergences": self.kinds,
+            "runs": self.summary.schedules,
+            "runs_clean": self.runs_clean,
+            "runs_diverged": self.kinds.values().sum::<u64>(),
+            "interrupted": self.interrupted,
+            "first_run": self.first_run,
+            "failure": failure,
+            "smallest": smallest,
+            "target": self.target.json(),
+            "scenario": self.target.scenario.name,
+        });
+        if let (false, Some(more)) = (self.tracks, more.as_object_mut()) {
+            // No message was looked at.
+            more.insert("check".to_owned(), serde_json::Value::Null);
+        }
+        self.summary.json(&more)
+    }
+
+    fn text(&self) -> String {
+        let summary = &self.summary;
+        let mut text = self.target.headline();
+        let _ = writeln!(
+            text,
+            "{}, {} in {:.2} s ({} a second){}\n",
+            plural(summary.schedules, "run"),
+            plural(summary.ops, "operation"),
+            summary.elapsed_s,
+            grouped((summary.ops as f64 / summary.elapsed_s.max(1e-9)) as u64),
+            match self.tracks {
+                true => format!("; {}", plural(summary.messages, "message")),
+                false => String::new(),
+            },
+        );
+        match summary.verdict {
+            Verdict::Diverged => self.write_failure(&mut text),
+            Verdict::Inconclusive => {
+                let note = summary.note.as_deref().unwrap_or_default();
+                let _ = writeln!(text, "inconclusive: {note}");
+            }
+            Verdict::Clean | Verdict::Proved => text.push_str("clean: nothing failed\n"),
+        }
+        if self.tracks {
+            text.push_str(&leak_line(summary.leaks));
+        }
+        text
+    }
+
+    fn write_failure(&self, text: &mut String) {
+        for (kind, count) in &self.kinds {
+            let of = plural(self.summary.schedules, "run");
+            let _ = writeln!(text, "{kind}: in {} of {of}", grouped(*count));
+        }
+        if let Some((_, execution, _)) = &self.failed
+            && let Some(failure) = &execution.failure
+        {
+            let run = self.first_run.unwrap_or(0);
+            let _ = writeln!(text, "first in run {run}: {}", failure.summary);
+        }
+        match &self.shown {
+            Some(failed) => {
+                let kind = failed.shown.failure.as_ref().map(|failure| failure.kind);
+                let kind = kind.map_or_else(String::new, |kind| format!(" ({kind})"));
+                let _ = writeln!(text, "\nUnder control it fails, too{kind}:");
+                text.push_str(&smallest(failed));
+                text.push_str(&failed.story);
+                if let Some(path) = &self.summary.reproducer {
+                    let _ = writeln!(text, "\nTo see it again: heisenbed replay {path}");
+                }
+            }
+            None => {
+                let _ = writeln!(
+                    text,
+                    "\nIt did not show in the few controlled schedules of this workload; a search: \
+                     heisenbed run --target {}",
+                    self.target.program.path.display()
+                );
+            }
+        }
+    }
+}

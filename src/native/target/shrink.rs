@@ -1,0 +1,359 @@
+//! The fewest operations of a workload with which a target still fails in the same way.
+//!
+//! A candidate leaves out threads, buffers with all their operations, or single releases; it is
+//! taken if one of a few schedules of it fails so: whoever runs goes on first, then those that a
+//! search would draw. What is left is a local minimum of what was tried, not a proved one. All
+//! budgets are counts, so that the same failure is always shrunk to the same program.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::director::Director;
+use super::super::execution::{Execution, FailureKind};
+use super::super::launcher::{LaunchError, Launcher};
+use super::super::plan::{RunPlan, RunStrategy};
+use super::TargetSetup;
+use crate::scenario::op::{Op, SlotId};
+
+/// Schedules of a candidate.
+const SCHEDULES: u64 = 80;
+
+/// Schedules of all of them, and their steps: a large workload has fewer.
+const MOST_SCHEDULES: u64 = 20_000;
+const MOST_STEPS: u64 = 40_000_000;
+/// Steps of one candidate.
+const CANDIDATE_STEPS: u64 = 2_000_000;
+
+/// Of a long workload so many operations of each thread are tried first.
+const FEW: [usize; 6] = [2, 4, 8, 32, 128, 512];
+
+/// What is left.
+#[derive(Clone, Debug)]
+pub(crate) struct ShrunkOps {
+    /// The plan that fails, and the execution.
+    pub(crate) plan: RunPlan,
+    /// The execution.
+    pub(crate) execution: Execution,
+    /// How many operations there were.
+    pub(crate) before: u64,
+    /// Schedules that it took.
+    pub(crate) tried: u64,
+}
+
+/// Leaves operations out of what `launcher` does with its target, of which `failed` shows the
+/// failure. The launcher does what is left from then on.
+pub(crate) fn shrink_ops(
+    launcher: &mut Launcher,
+    (plan, failed): (&RunPlan, &Execution),
+    keep_going: &mut dyn FnMut(u64) -> bool,
+) -> Result<Option<ShrunkOps>, LaunchError> {
+    let (Some(setup), Some(failure)) = (launcher.setup().cloned(), &failed.failure) else {
+        return Ok(None);
+    };
+    let mut shrinker = Shrinker {
+        launcher,
+        base: plan,
+        // What real threads showed may show as something else where one runs at a time.
+        kind: Some(failure.kind).filter(|_| plan.strategy.is_controlled()),
+        best: setup.clone(),
+        found: None,
+        tried: 0,
+        steps: 0,
+        keep_going,
+    };
+    // What was found by real threads need not show under control at all.
+    if !plan.strategy.is_controlled() && !shrinker.is_shown_under_control(&setup)? {
+        return Ok(None);
+    }
+    let mut before = u64::MAX;
+    while shrinker.best.count() < before && !shrinker.is_spent() {
+        before = shrinker.best.count();
+        shrinker.leave_out_threads()?;
+        shrinker.leave_out_buffers()?;
+        shrinker.leave_out_releases()?;
+    }
+    let Shrinker {
+        best, found, tried, ..
+    } = shrinker;
+    launcher.drive(best)?;
+    let Some((plan, execution)) = found else {
+        return Ok(None);
+    };
+    Ok(Some(ShrunkOps {
+        plan,
+        execution,
+        before: setup.count(),
+        tried,
+    }))
+}
+
+struct Shrinker<'a> {
+    launcher: &'a mut Launcher,
+    base: &'a RunPlan,
+    kind: Option<FailureKind>,
+    best: TargetSetup,
+    found: Option<(RunPlan, Execution)>,
+    tried: u64,
+    steps: u64,
+    keep_going: &'a mut dyn FnMut(u64) -> bool,
+}
+
+/// A buffer's life.
+type Life = (SlotId, u32);
+
+impl Shrinker<'_> {
+    /// Whether the workload, or what a few operations of each thread are of it, fails.
+    fn is_shown_under_control(&mut self, setup: &TargetSetup) -> Result<bool, LaunchError> {
+        let longest = setup.ops.iter().map(Vec::len).max().unwrap_or(0);
+        let few = FEW.into_iter().filter(|few| *few < longest);
+        for length in few.chain([longest]) {
+            let first = |ops: &Vec<Op>| ops.iter().take(length).copied().collect();
+            if self.offer(setup.ops.iter().map(first).collect())? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn leave_out_threads(&mut self) -> Result<(), LaunchError> {
+        let mut thread = self.best.ops.len();
+        while thread > 0 && self.best.ops.len() > 1 {
+            thread -= 1;
+            let mut ops = self.best.ops.clone();
+            if thread < ops.len() {
+                ops.remove(thread);
+                self.offer(ops)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Halves of the buffers, quarters and so on (Zeller and Hildebrandt 2002).
+    fn leave_out_buffers(&mut self) -> Result<(), LaunchError> {
+        let mut length = lives(&self.best.ops).len().div_ceil(2);
+        while length > 0 {
+            let mut begin = 0;
+            let mut smaller = false;
+            loop {
+                let all = lives(&self.best.ops);
+                let Some(rest) = all.get(begin..).filter(|rest| !rest.is_empty()) else {
+                    break;
+                };
+                if self.is_spent() {
+                    return Ok(());
+                }
+                let out: BTreeSet<Life> = rest.iter().take(length).copied().collect();
+                let ops = without(&self.best.ops, &out);
+                if self.offer(ops)? {
+                    smaller = true;
+                } else {
+                    begin += length;
+                }
+            }
+            if length == 1 && !smaller {
+                break;
+            }
+            length = if length == 1 { 1 } else { length.div_ceil(2) };
+        }
+        Ok(())
+    }
+
+    fn leave_out_releases(&mut self) -> Result<(), LaunchError> {
+        let count = self.best.ops.len();
+        for thread in (0..count).rev() {
+            let mut at = self.best.ops.get(thread).map_or(0, Vec::len);
+            while at > 0 {
+                at -= 1;
+                let mut ops = self.best.ops.clone();
+                if matches!(ops[thread][at], Op::Allocate { .. }) {
+                    continue;
+                }
+                ops[thread].remove(at);
+                self.offer(ops)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing more is to be tried.
+    fn is_spent(&mut self) -> bool {
+        self.tried >= MOST_SCHEDULES || self.steps >= MOST_STEPS || !(self.keep_going)(self.tried)
+    }
+
+    /// Whether these operations fail, too: then they are the best so far.
+    fn offer(&mut self, ops: Vec<Vec<Op>>) -> Result<bool, LaunchError> {
+        if self.is_spent() {
+            return Ok(false);
+        }
+        let ops = normalised(ops);
+        if ops.is_empty() || !can_be_done(&ops) {
+            return Ok(false);
+        }
+        let setup = self.best.with_ops(ops);
+        self.launcher.drive(setup.clone())?;
+        let first = RunPlan {
+            strategy: RunStrategy::First,
+            index: 0,
+            strict: false,
+            ..self.base.again(super::super::steps::Steps::new())
+        };
+        let drawn = RunPlan {
+            strategy: RunStrategy::Mix,
+            ..first.clone()
+        };
+        let mut director = Director::new(drawn, 0);
+        let before = self.steps;
+        for number in 0..SCHEDULES {
+            if self.is_spent() || self.steps - before >= CANDIDATE_STEPS {
+                return Ok(false);
+            }
+            self.tried += 1;
+            let plan = match number {
+                0 => first.clone(),
+                _ => director.plan(number - 1),
+            };
+            let execution = self.launcher.run(&plan)?;
+            self.steps += execution.step_count;
+            let failure = execution.failure.as_ref().map(|failure| failure.kind);
+            if failure.is_some() && (self.kind.is_none() || failure == self.kind) {
+                self.kind = failure;
+                self.best = setup;
+                self.found = Some((plan, execution));
+                return Ok(true);
+            }
+            if number > 0 {
+                let events = self
+                    .launcher
+                    .first_events(&execution, super::super::learnt::MOST_EVENTS)?;
+                director.learn(&plan, &events);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn lives(ops: &[Vec<Op>]) -> Vec<Life> {
+    ops.iter()
+        .flatten()
+        .filter_map(|op| match op {
+            Op::Allocate { slot, epoch, .. } => Some((*slot, *epoch)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn without(ops: &[Vec<Op>], out: &BTreeSet<Life>) -> Vec<Vec<Op>> {
+    let is_kept = |op: &&Op| match op {
+        Op::Allocate { slot, epoch, .. } | Op::Release { slot, epoch } => {
+            !out.contains(&(*slot, *epoch))
+        }
+        _ => true,
+    };
+    ops.iter()
+        .map(|ops| ops.iter().filter(is_kept).copied().collect())
+        .collect()
+}
+
+/// Each life of a buffer in a slot of its own, with as many releases as there are, and no thread
+/// without operations.
+fn normalised(mut ops: Vec<Vec<Op>>) -> Vec<Vec<Op>> {
+    let lives = lives(&ops);
+    let numbers: BTreeMap<Life, usize> = lives.iter().copied().zip(0..).collect();
+    let number = |life: &Life| numbers.get(life).copied();
+    let mut released = vec![0u8; lives.len()];
+    for op in ops.iter().flatten() {
+        if let Op::Release { slot, epoch } = op
+            && let Some(life) = number(&(*slot, *epoch))
+        {
+            released[life] = released[life].saturating_add(1);
+        }
+    }
+    for ops in &mut ops {
+        ops.retain_mut(|op| match op {
+            Op::Allocate {
+                slot,
+                epoch,
+                request,
+            } => {
+                let Some(life) = number(&(*slot, *epoch)) else {
+                    return false;
+                };
+                request.releases = released[life];
+                (*slot, *epoch) = (SlotId(life as u32), 1);
+                true
+            }
+            Op::Release { slot, epoch } => {
+                let Some(life) = number(&(*slot, *epoch)) else {
+                    return false;
+                };
+                (*slot, *epoch) = (SlotId(life as u32), 1);
+                true
+            }
+            _ => true,
+        });
+    }
+    ops.retain(|ops| !ops.is_empty());
+    ops
+}
+
+/// Whether all of it can be done one after another in some order: no operation waits for good.
+pub(crate) fn can_be_done(ops: &[Vec<Op>]) -> bool {
+    let mut at = vec![0; ops.len()];
+    let mut there: BTreeSet<Life> = BTreeSet::new();
+    loop {
+        let waiting = (0..at.len())
+            .filter(|one| at[*one] < ops[*one].len())
+            .count();
+        let next = (0..at.len()).find(|one| match ops[*one].get(at[*one]) {
+            None => false,
+            Some(Op::Release { slot, epoch }) => there.contains(&(*slot, *epoch)),
+            Some(Op::AwaitOthers) => waiting == 1,
+            Some(_) => true,
+        });
+        let Some(thread) = next else {
+            return waiting == 0;
+        };
+        match ops[thread][at[thread]] {
+            Op::Allocate { slot, epoch, .. } => {
+                there.insert((slot, epoch));
+            }
+            Op::Throw => at[thread] = ops[thread].len() - 1,
+            _ => {}
+        }
+        at[thread] += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(ops: &[&[&str]]) -> Vec<Vec<Op>> {
+        let thread = |ops: &&[&str]| ops.iter().map(|op| op.parse().unwrap()).collect();
+        ops.iter().map(thread).collect()
+    }
+
+    #[test]
+    fn what_is_left_stands_for_itself() {
+        let ops = parsed(&[
+            &["allocate s4#7 64 l1 d0 releases=2", "release s4#7"],
+            &["release s3#1", "allocate s3#2 64 l1 d0", "release s3#2"],
+        ]);
+        let expected = parsed(&[
+            &["allocate s0#1 64 l1 d0", "release s0#1"],
+            &["allocate s1#1 64 l1 d0", "release s1#1"],
+        ]);
+        assert_eq!(normalised(ops), expected);
+    }
+
+    #[test]
+    fn what_would_wait_for_good_is_no_candidate() {
+        assert!(can_be_done(&parsed(&[
+            &["allocate s0#1 64 l1 d0"],
+            &["release s0#1"]
+        ])));
+        assert!(!can_be_done(&parsed(&[
+            &["release s1#1", "allocate s0#1 64 l1 d0"],
+            &["release s0#1", "allocate s1#1 64 l1 d0"]
+        ])));
+    }
+}

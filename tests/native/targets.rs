@@ -1,0 +1,475 @@
+//! Targets: other people's allocators as shared libraries, driven by `run --target` and
+//! `stress --target`. Each planted fault is found by both and made small; the twin is silent.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use heisenbed::fuzzing::target::FuzzedTarget;
+use serde_json::Value;
+
+use super::programs::{binary, folder};
+
+/// A library, built once by the system's compilers with these flags.
+fn built(name: &str, source: &str, flags: &[&str]) -> PathBuf {
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("native-targets");
+    std::fs::create_dir_all(&out).unwrap();
+    let lock = std::fs::File::create(out.join(".lock")).unwrap();
+    lock.lock().unwrap();
+    let library = out.join(format!("{name}.so"));
+    // Other processes may be using the one that is there.
+    let beside = out.join(format!("{name}.{}", std::process::id()));
+    let compiler = if source.ends_with(".c") { "cc" } else { "c++" };
+    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
+    let output = Command::new(compiler)
+        .args([
+            "-g", "-O1", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror", "-pthread", "-I",
+        ])
+        .arg(include)
+        .args(flags)
+        .arg(folder().join("targets").join(source))
+        .arg("-o")
+        .arg(&beside)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    std::fs::rename(beside, &library).unwrap();
+    library
+}
+
+fn arena() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| built("arena", "arena.c", &[]))
+}
+
+fn lifecycle() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| built("lifecycle", "lifecycle.cpp", &["-std=c++17"]))
+}
+
+struct Said {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Said {
+    fn json(&self) -> Value {
+        let parsed = serde_json::from_str(&self.stdout);
+        parsed.unwrap_or_else(|error| panic!("{error}: {}{}", self.stdout, self.stderr))
+    }
+
+    fn kind(&self) -> Option<String> {
+        Some(self.json()["failure"]["kind"].as_str()?.to_owned())
+    }
+}
+
+fn heisenbed(words: &[&str]) -> Said {
+    let output = Command::new(binary())
+        .arg("-q")
+        .args(words)
+        .output()
+        .unwrap();
+    Said {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+fn with(command: &str, library: &Path, options: &str, more: &[&str]) -> Said {
+    let library = library.display().to_string();
+    let words = [
+        command,
+        "--format",
+        "json",
+        "--target",
+        &library,
+        "--target-options",
+        options,
+    ];
+    heisenbed(&[&words, more].concat())
+}
+
+/// How many operations are left.
+fn left(json: &Value) -> usize {
+    let threads = json["smallest"].as_array().unwrap();
+    threads
+        .iter()
+        .map(|ops| ops.as_array().unwrap().len())
+        .sum()
+}
+
+/// Small memories, so that some allocations find no room.
+const TIGHT: [&str; 4] = ["--profile", "custom:1x6144", "--ops", "4"];
+
+/// A fault of `arena.c`, the kinds that it may show as, and how few operations show it.
+const FAULTS: [(&str, &[&str], usize); 6] = [
+    ("off-by-one", &["fragmented"], 2),
+    ("misaligned", &["misaligned"], 2),
+    (
+        "no-lock",
+        &["overlap", "out-of-bounds", "misaligned", "crash"],
+        4,
+    ),
+    ("stale-header", &["overlap", "fragmented"], 4),
+    ("wrong-totals", &["wrong-totals"], 4),
+    ("crash", &["crash"], 3),
+];
+
+#[test]
+fn each_planted_fault_is_found_by_run_and_shrunk() {
+    for (fault, kinds, fewest) in FAULTS {
+        let found = with("run", arena(), fault, &[]);
+        let json = found.json();
+        assert_eq!(found.code, 1, "{fault}: {json}");
+        let kind = found.kind().unwrap();
+        assert!(kinds.contains(&kind.as_str()), "{fault}: {json}");
+        assert!(left(&json) <= fewest, "{fault}: {}", json["smallest"]);
+    }
+    let found = with("run", arena(), "leak", &TIGHT);
+    let kind = found.kind().unwrap();
+    assert!(
+        ["fragmented", "exhausted"].contains(&kind.as_str()),
+        "{}",
+        found.json()
+    );
+    assert!(left(&found.json()) <= 4, "{}", found.json()["smallest"]);
+    let found = with("run", arena(), "self-deadlock", &[]);
+    assert_eq!(
+        found.kind().as_deref(),
+        Some("lock-misuse"),
+        "{}",
+        found.json()
+    );
+}
+
+#[test]
+fn each_planted_fault_is_found_by_stress_and_shrunk_under_control() {
+    for (fault, kinds, fewest) in FAULTS {
+        let more = [
+            "--ops",
+            "2000",
+            "--perturb",
+            "--runs",
+            "20",
+            "--duration",
+            "60s",
+        ];
+        let found = with("stress", arena(), fault, &more);
+        let json = found.json();
+        assert_eq!(found.code, 1, "{fault}: {json}");
+        let kind = found.kind().unwrap();
+        assert!(kinds.contains(&kind.as_str()), "{fault}: {json}");
+        // What real threads met late may take more to be met again under control.
+        assert!(
+            left(&json) <= 2 * fewest + 2,
+            "{fault}: {}",
+            json["smallest"]
+        );
+    }
+    let more = ["--profile", "custom:1x65536", "--ops", "200"];
+    let found = with("stress", arena(), "leak", &more);
+    let kind = found.kind().unwrap();
+    assert!(
+        ["fragmented", "exhausted"].contains(&kind.as_str()),
+        "{}",
+        found.json()
+    );
+    assert!(left(&found.json()) <= 12, "{}", found.json()["smallest"]);
+}
+
+#[test]
+fn the_correct_twin_is_silent() {
+    for more in [
+        &[][..],
+        &TIGHT,
+        &["--scenario", "handoff"],
+        &["--scenario", "real-leak"],
+    ] {
+        let more = [more, &["--schedules", "2000"]].concat();
+        let clean = with("run", arena(), "", &more);
+        assert_eq!(
+            clean.json()["verdict"],
+            "clean",
+            "{more:?}: {}",
+            clean.json()
+        );
+        assert_eq!(clean.stderr, "");
+    }
+    let proved = with(
+        "run",
+        arena(),
+        "",
+        &["--strategy", "exhaustive", "--assume-locked"],
+    );
+    assert_eq!(proved.json()["verdict"], "proved", "{}", proved.json());
+    for more in [
+        &["--ops", "250000"][..],
+        &["--ops", "2000", "--profile", "custom:1x65536"],
+    ] {
+        let clean = with("stress", arena(), "", more);
+        assert_eq!(clean.json()["verdict"], "clean", "{}", clean.json());
+        assert_eq!(clean.json()["check"], Value::Null);
+    }
+}
+
+#[test]
+fn the_same_search_finds_the_same_and_is_replayed_and_shrunk_from_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("found.toml").display().to_string();
+    let again = folder.path().join("again.toml").display().to_string();
+    let small = folder.path().join("small.toml").display().to_string();
+    for path in [&file, &again] {
+        let found = with("run", arena(), "stale-header", &["--save", path]);
+        assert_eq!(found.code, 1, "{}", found.json());
+    }
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(text, std::fs::read_to_string(&again).unwrap());
+    assert!(
+        text.contains("[target]") && text.contains("allocate s0#1"),
+        "{text}"
+    );
+    let replayed = heisenbed(&["replay", &file]);
+    assert_eq!(replayed.code, 0, "{}{}", replayed.stdout, replayed.stderr);
+    assert!(
+        replayed.stdout.contains("as expected (overlap)"),
+        "{}",
+        replayed.stdout
+    );
+    assert!(
+        replayed.stdout.contains("arena_deallocate (arena.c:"),
+        "{}",
+        replayed.stdout
+    );
+    assert!(
+        replayed.stdout.contains("release s0#1:"),
+        "{}",
+        replayed.stdout
+    );
+    let whole = folder.path().join("whole.toml").display().to_string();
+    let more = ["--save", &whole, "--no-shrink"];
+    assert_eq!(with("run", arena(), "stale-header", &more).code, 1);
+    let shrunk = heisenbed(&["shrink", &whole, "-o", &small]);
+    assert_eq!(shrunk.code, 0, "{}{}", shrunk.stdout, shrunk.stderr);
+    assert_eq!(heisenbed(&["replay", &small]).code, 0);
+    let count = |path: &str| {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.matches("allocate s").count()
+    };
+    assert!(count(&small) < count(&whole), "{}", shrunk.stdout);
+}
+
+#[test]
+fn what_stress_found_is_kept_as_a_reproducer() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("found.toml").display().to_string();
+    let found = with(
+        "stress",
+        arena(),
+        "off-by-one",
+        &["--ops", "200", "--record", &file],
+    );
+    assert_eq!(
+        found.json()["reproducer"],
+        file.as_str(),
+        "{}",
+        found.json()
+    );
+    assert_eq!(heisenbed(&["replay", &file]).code, 0);
+    let refused = with(
+        "stress",
+        arena(),
+        "",
+        &["--record", &binary().display().to_string()],
+    );
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+}
+
+#[test]
+fn messages_are_held_against_the_truth() {
+    let exact = with("run", lifecycle(), "", &[]);
+    assert_eq!(exact.json()["verdict"], "clean", "{}", exact.json());
+    assert_eq!(exact.json()["check"], "exact");
+    let silent = with("run", lifecycle(), "silent", &[]);
+    assert_eq!(silent.json()["check"], "totals", "{}", silent.json());
+    assert_ne!(silent.json()["verdict"], "diverged", "{}", silent.json());
+    for (options, verdict) in [("free-first", "diverged"), ("free-first wide", "clean")] {
+        let found = with("run", lifecycle(), options, &[]);
+        assert_eq!(
+            found.json()["verdict"],
+            verdict,
+            "{options}: {}",
+            found.json()
+        );
+        if verdict == "diverged" {
+            assert!(left(&found.json()) <= 3, "{}", found.json()["smallest"]);
+        }
+        let more = ["--ops", "2000", "--perturb", "--runs", "10"];
+        let found = with("stress", lifecycle(), options, &more);
+        assert_eq!(
+            found.json()["verdict"],
+            verdict,
+            "{options}: {}",
+            found.json()
+        );
+        assert_eq!(found.json()["check"], "exact");
+    }
+}
+
+#[test]
+fn a_plain_status_word_that_two_threads_test_is_a_data_race() {
+    let out = lifecycle().with_file_name("instrumented.so");
+    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
+    let status = Command::new(binary())
+        .args([
+            "c++",
+            "-std=c++17",
+            "-g",
+            "-O1",
+            "-fPIC",
+            "-shared",
+            "-pthread",
+            "-I",
+        ])
+        .arg(include)
+        .arg(folder().join("targets/lifecycle.cpp"))
+        .arg("-o")
+        .arg(&out)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let found = with("run", &out, "", &["--scenario", "shared-free"]);
+    assert_eq!(found.code, 1, "{}", found.json());
+    let clean = with("run", &out, "wide", &["--scenario", "shared-free"]);
+    assert_eq!(clean.json()["verdict"], "clean", "{}", clean.json());
+}
+
+#[test]
+fn what_a_target_leaves_behind_is_named_and_costs_a_process_each() {
+    let found = with("run", arena(), "keeps-state", &["--schedules", "200"]);
+    assert_eq!(found.json()["verdict"], "clean", "{}", found.json());
+    assert!(
+        found.stderr.contains("leaves something behind"),
+        "{}",
+        found.stderr
+    );
+}
+
+#[test]
+fn what_a_target_cannot_do_is_said() {
+    let lacks = |library: &Path, more: &[&str]| {
+        let said = with("run", library, "", more);
+        assert_eq!(said.code, 2, "{}{}", said.stdout, said.stderr);
+        said.stdout + &said.stderr
+    };
+    for (scenario, what) in [
+        ("mesh", "buffers over several devices"),
+        ("shared-free", "buffers that two threads release"),
+        ("device-close", "the closing of a device"),
+        ("preallocated", "pre-allocated buffers"),
+    ] {
+        let said = lacks(arena(), &["--scenario", scenario]);
+        assert!(said.contains(what) && said.contains(scenario), "{said}");
+    }
+    let newer = built("newer", "arena.c", &["-DARENA_ABI=7"]);
+    assert!(lacks(&newer, &[]).contains("version 7 of the target ABI"));
+    let none = binary();
+    assert!(lacks(&none, &[]).contains("heisenbed"));
+    let early = lacks(arena(), &["--publish", "early"]);
+    assert!(early.contains("HB_TARGET_PUBLISHES_EARLY"), "{early}");
+    assert!(lacks(Path::new("/nowhere/lib.so"), &[]).contains("/nowhere/lib.so"));
+    let stress = with("stress", arena(), "", &["--scenario", "mesh"]);
+    assert_eq!(stress.code, 2, "{}", stress.stderr);
+}
+
+/// Inputs as a fuzzer would make them: drawn bytes, of one, two or three threads.
+fn drawn(seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut byte = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    (0..1 + 4 * 400).map(|_| byte()).collect()
+}
+
+#[test]
+fn each_planted_fault_is_found_by_fuzzing_and_the_twin_is_silent_in_a_million_operations() {
+    let faults = [
+        "off-by-one",
+        "misaligned",
+        "leak",
+        "no-lock",
+        "stale-header",
+        "wrong-totals",
+        "crash",
+    ];
+    for fault in faults {
+        let mut target = FuzzedTarget::new(arena(), fault).unwrap();
+        let found = (0..3_000).find_map(|seed| target.run(&drawn(seed)).err());
+        assert!(found.is_some(), "{fault} was not found");
+    }
+    let mut twin = FuzzedTarget::new(arena(), "").unwrap();
+    // Each input has some 400 operations, of several threads in four schedules.
+    for seed in 0..1_000 {
+        assert_eq!(twin.run(&drawn(seed)), Ok(()));
+    }
+}
+
+#[test]
+fn an_input_of_the_fuzzer_is_a_scenario() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, scenario) = (
+        folder.path().join("input"),
+        folder.path().join("found.toml"),
+    );
+    let mut bytes = drawn(1);
+    bytes[0] = 0;
+    std::fs::write(&input, &bytes[..81]).unwrap();
+    let (input, scenario) = (input.display().to_string(), scenario.display().to_string());
+    let decoded = heisenbed(&["fuzz", "decode", "target", &input, "-o", &scenario]);
+    assert_eq!(decoded.code, 0, "{}", decoded.stderr);
+    let found = with("run", arena(), "off-by-one", &["--scenario", &scenario]);
+    assert_eq!(found.code, 1, "{}{}", found.stdout, found.stderr);
+}
+
+/// docs/targets.md goes through these.
+#[test]
+fn the_examples_of_the_documentation_fail_as_it_says() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/targets");
+    for (name, kind) in [("bump.c", "overlap"), ("free_list.cpp", "")] {
+        let source = examples.join(name);
+        let flags: &[&str] = if name.ends_with(".cpp") {
+            &["-std=c++17"]
+        } else {
+            &[]
+        };
+        let library = built(name, source.to_str().unwrap(), flags);
+        if name.ends_with(".cpp") {
+            let more = ["--perturb", "--runs", "20", "--ops", "2000"];
+            let found = with("stress", &library, "", &more);
+            assert_eq!(found.code, 1, "{}{}", found.stdout, found.stderr);
+        }
+        let compiler = if name.ends_with(".cpp") { "c++" } else { "cc" };
+        let instrumented = library.with_extension("heisenbed.so");
+        let status = Command::new(binary())
+            .args([compiler, "-g", "-O1", "-fPIC", "-shared", "-pthread", "-I"])
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("include"))
+            .args(flags)
+            .arg(&source)
+            .arg("-o")
+            .arg(&instrumented)
+            .status()
+            .unwrap();
+        assert!(status.success());
+        let found = with("run", &instrumented, "", &[]);
+        assert_eq!(found.code, 1, "{}{}", found.stdout, found.stderr);
+        if !kind.is_empty() {
+            assert_eq!(found.kind().as_deref(), Some(kind), "{}", found.json());
+        }
+        assert!(left(&found.json()) <= 6, "{}", found.json()["smallest"]);
+    }
+}
