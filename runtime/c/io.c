@@ -217,6 +217,8 @@ HB_HOOK ssize_t write(int fd, const void *from, size_t size)
             return result;
         if (!me)
             hb_observe(HB_K_SEND, NULL, HB_PC);
+        else
+            hb_track_op(HB_OP_LOGS, NULL, HB_PC);
         return REAL(write)(fd, from, size);
     }
     return write_all(me, fd, from, size, HB_PC);
@@ -228,8 +230,10 @@ HB_HOOK ssize_t writev(int fd, const struct iovec *parts, int count)
     ssize_t result;
     if (!me && count > 0 && track_parts(fd, parts, count, 0, HB_PC, &result))
         return result;
-    if (!me || !may_wait(fd) || count < 1)
+    if (!me || !may_wait(fd) || count < 1) {
+        hb_track_op(HB_OP_LOGS, NULL, HB_PC);
         return REAL(writev)(fd, parts, count);
+    }
     return send_parts(me, fd, parts, count, NULL, 0, true, HB_PC);
 }
 

@@ -65,6 +65,7 @@ enum hb_flag {
     HB_SPURIOUS = 2,    /* Condition variables may wake up without a signal. */
     HB_STRICT = 4,      /* The decisions must be possible: it is a replay. */
     HB_PIN = 8,         /* All threads of the program share one core. */
+    HB_OPS = 16,        /* Record where operations begin and end, and all accesses in them. */
     HB_EXPLORE = 256,   /* Each action is a choice, and what it touches is told. */
 };
 
@@ -283,7 +284,17 @@ enum hb_kind {
     HB_K_TRACK, /* A send to the tracking server; the value is the number of its record. */
     HB_K_TAKE,  /* The tracking server takes one; the same. */
     HB_K_TRUTH, /* The allocator hands out or takes back an address; the same. */
+    HB_K_OP,    /* Of hb_op_…, with HB_OPS: the value is of hb_op_mark. */
     HB_K_COUNT
+};
+
+/* What HB_K_OP says; the address is the buffer's handle, where it is known. */
+enum hb_op_mark {
+    HB_OP_ALLOCATES = 1,
+    HB_OP_RELEASES = 2,
+    HB_OP_ENDS = 3,
+    HB_OP_PUBLISHES = 4,
+    HB_OP_LOGS = 5, /* It writes to a file. */
 };
 
 /* Data races. */

@@ -603,3 +603,17 @@ HB_HOOK void hb_run_truth_totals(uint32_t device, uint32_t memory, uint64_t byte
 {
     hb_track_truth(HB_T_TOTAL, device, memory, bytes, 0, HB_PC);
 }
+
+/* ---- Operations ---- */
+
+void hb_track_op(uint32_t what, const void *buffer, uint64_t pc)
+{
+    struct hb_thread *me = hb.config && hb.config->flags & HB_OPS ? hb_controlled() : NULL;
+    bool begins = what == HB_OP_ALLOCATES || what == HB_OP_RELEASES;
+    if (!me || !(me->in_op || begins))
+        return;
+    me->in_op = what != HB_OP_ENDS;
+    hb_record(me, HB_K_OP, (void *)(uintptr_t)buffer, pc, what);
+}
+
+HB_HOOK void hb_run_op(uint32_t what, const void *buffer) { hb_track_op(what, buffer, HB_PC); }

@@ -123,6 +123,7 @@ impl<'a> Explained<'a> {
         self.events
             .iter()
             .filter(|event| event.action() != "yield" || event.after_preemption)
+            .filter(|event| event.action() != "op")
             .map(|event| (event, self.row(event)))
             .collect()
     }
