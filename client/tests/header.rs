@@ -23,7 +23,8 @@ fn the_header_is_current() {
     let (before, guard) = expected
         .rsplit_once("#endif  /* HEISENBED_H */")
         .expect("an include guard");
-    let target = std::fs::read_to_string(crate_folder.join("src/target.h")).expect("the target ABI");
+    let target =
+        std::fs::read_to_string(crate_folder.join("src/target.h")).expect("the target ABI");
     let expected = format!("{before}{truth}{target}#endif  /* HEISENBED_H */{guard}");
     if std::env::var_os(UPDATE).is_some() {
         std::fs::write(&header, &expected).expect("a header that can be written");

@@ -87,7 +87,7 @@ struct hb_thread {
     bool asking; /* For its turn: what runs in it meanwhile is a handler of a signal. */
     void *alternate; /* The stack for its signals. */
     bool polite; /* With HB_EXPLORE: it said that others may go first. */
-    bool in_op;  /* With HB_OPS: it allocates or releases a buffer. */
+    uint32_t in_op; /* With HB_OPS: how many operations it is in, one inside of another. */
 };
 
 /* An object: what is known of it beside its own memory. */

@@ -612,7 +612,8 @@ void hb_track_op(uint32_t what, const void *buffer, uint64_t pc)
     bool begins = what == HB_OP_ALLOCATES || what == HB_OP_RELEASES;
     if (!me || !(me->in_op || begins))
         return;
-    me->in_op = what != HB_OP_ENDS;
+    me->in_op += begins;
+    me->in_op -= what == HB_OP_ENDS;
     hb_record(me, HB_K_OP, (void *)(uintptr_t)buffer, pc, what);
 }
 

@@ -91,6 +91,9 @@ pub(crate) enum Command {
     /// Run a program of yours under heisenbed's schedulers: find the interleaving that fails, with
     /// source lines
     Run(run::ProgramRunArgs),
+    /// Write down what a program of yours does to allocate and to release, as a discipline, with
+    /// source lines
+    Extract(run::extract::ExtractArgs),
     /// Compile C for `run`, so that loads and stores are seen: takes what your C compiler takes
     #[command(disable_help_flag = true)]
     Cc(CompilerArgs),
@@ -194,6 +197,7 @@ pub(crate) fn run(cli: Cli) -> CommandOutcome {
         Command::Cflags => cc::cflags(),
         Command::Ldflags => cc::ldflags(),
         Command::Run(args) => run::run(args, &context),
+        Command::Extract(args) => run::extract::run(args, &context),
         Command::Check(args) => check::run(args, &context),
         Command::Diagnose(args) => diagnose::run(args, &context),
         Command::Replay(args) => replay::run(args, &context),

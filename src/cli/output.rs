@@ -34,6 +34,8 @@ pub(super) enum OutputKind {
     Measurement,
     /// A debug log, to which is appended.
     DebugLog,
+    /// A lifecycle discipline.
+    Discipline,
 }
 
 impl OutputKind {
@@ -46,6 +48,7 @@ impl OutputKind {
             OutputKind::ImportTrace => "a trace that `import` made",
             OutputKind::Measurement => "a measurement of `zoo bench`",
             OutputKind::DebugLog => "a debug log",
+            OutputKind::Discipline => "a discipline that `extract` made",
         }
     }
 
@@ -68,6 +71,9 @@ impl OutputKind {
             OutputKind::Measurement => std::fs::read_to_string(path)
                 .is_ok_and(|text| serde_json::from_str::<Results>(&text).is_ok()),
             OutputKind::DebugLog => begins_with_block(path),
+            // What people wrote by hand is not made again.
+            OutputKind::Discipline => std::fs::read_to_string(path)
+                .is_ok_and(|text| text.starts_with("# Extracted by heisenbed ")),
         }
     }
 }

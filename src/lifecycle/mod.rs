@@ -12,6 +12,7 @@
 //! - [`mod@lint`]: rejects programs that cannot be run as written, and warns about suspicious ones.
 //! - [`switches`]: release order and publication, applied to any discipline.
 //! - [`builtin`]: the disciplines that ship with heisenbed.
+//! - `same`: whether two disciplines say the same but for names.
 //! - [`mod@render`]: the two programs side by side, with the lock scopes drawn.
 //!
 //! Invariant: what [`load`] and [`builtin::all`] hand out has passed the lint without an error.
@@ -21,6 +22,7 @@ pub(crate) mod discipline;
 pub mod lint;
 pub(crate) mod parser;
 pub(crate) mod render;
+mod same;
 pub(crate) mod step;
 pub(crate) mod switches;
 
@@ -35,5 +37,6 @@ pub(crate) use lint::has_one_lock_order;
 pub use lint::{LintFinding, MAX_HELD, Severity, lint};
 pub(crate) use parser::DisciplineError;
 pub(crate) use render::render;
+pub use same::DisciplineDifference;
 pub use step::{Lock, MicroStep, SendKind, StepError};
 pub use switches::{Order, Publication};
