@@ -127,7 +127,7 @@ pub(crate) enum Command {
     Import(import::ImportArgs),
     /// List the fuzz targets, and turn their inputs into text
     Fuzz(fuzz::FuzzArgs),
-    /// List, show and lint lifecycle disciplines
+    /// List, show, compare and lint lifecycle disciplines
     Disciplines(disciplines::DisciplinesArgs),
     /// List and show scenarios
     Scenarios(scenarios::ScenariosArgs),

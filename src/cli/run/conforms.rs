@@ -25,10 +25,9 @@ pub(super) fn run(
 ) -> Result<CommandOutcome, Box<dyn std::error::Error>> {
     let started = Instant::now();
     let discipline = lifecycle::load(name)?;
-    let (_, recorded, symbols) = recording::record(
+    let (recorded, symbols) = recording::record(
         &Asked {
-            program: &args.program,
-            tracking: args.tracking.always()?,
+            program: recording::program(&args.program, args.tracking.always()?)?,
             // What one operation does differs less from schedule to schedule than orders do.
             schedules: args.schedules.unwrap_or(SCHEDULES / 10),
             timeout: args.timeout,

@@ -77,10 +77,10 @@ fn try_run(
     if let Some(path) = &args.output {
         output::may_replace(path, OutputKind::Discipline, args.force)?;
     }
-    let (program, recorded, symbols) = recording::record(
+    let program = recording::program(&args.program, args.tracking.always()?)?;
+    let (recorded, symbols) = recording::record(
         &Asked {
-            program: &args.program,
-            tracking: args.tracking.always()?,
+            program: program.clone(),
             schedules: args.schedules,
             timeout: args.timeout,
             max_steps: super::MAX_STEPS,

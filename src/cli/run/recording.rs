@@ -12,9 +12,9 @@ use crate::native::tracked::TrackingPlan;
 use crate::native::{Launcher, Symbols, UserProgram};
 
 /// What is to be run.
-pub(super) struct Asked<'a> {
-    pub(super) program: &'a [OsString],
-    pub(super) tracking: TrackingPlan,
+pub(super) struct Asked {
+    /// With its connection to a tracking server.
+    pub(super) program: UserProgram,
     pub(super) schedules: u64,
     pub(super) timeout: Duration,
     pub(super) max_steps: u64,
@@ -22,22 +22,29 @@ pub(super) struct Asked<'a> {
     pub(super) what: &'static str,
 }
 
-/// Runs it.
-pub(super) fn record(
-    asked: &Asked<'_>,
-    context: &Context,
-) -> Result<(UserProgram, Recorded, Symbols), Box<dyn std::error::Error>> {
-    let Some((name, rest)) = asked.program.split_first() else {
+/// The program that was given, with its connection to a tracking server.
+pub(super) fn program(
+    words: &[OsString],
+    tracking: TrackingPlan,
+) -> Result<UserProgram, Box<dyn std::error::Error>> {
+    let Some((name, rest)) = words.split_first() else {
         return Err("no program was given".into());
     };
-    let program = UserProgram::find(name, rest)?.tracked(Some(asked.tracking.clone()));
+    Ok(UserProgram::find(name, rest)?.tracked(Some(tracking)))
+}
+
+/// Runs it.
+pub(super) fn record(
+    asked: &Asked,
+    context: &Context,
+) -> Result<(Recorded, Symbols), Box<dyn std::error::Error>> {
     let options = LaunchOptions {
         timeout: asked.timeout,
         output: ProgramOutput::Kept,
         core: 0,
     };
     context.catch_interrupts();
-    let mut launcher = Launcher::start(&program, options)?;
+    let mut launcher = Launcher::start(&asked.program, options)?;
     let mut progress = Progress::new(context.quiet, asked.what, "schedules", asked.schedules);
     let plan = RecordPlan {
         seed: seed(context),
@@ -50,7 +57,7 @@ pub(super) fn record(
     })?;
     progress.finish();
     let symbols = Symbols::new(launcher.maps());
-    Ok((program, recorded, symbols))
+    Ok((recorded, symbols))
 }
 
 pub(super) fn seed(context: &Context) -> u64 {

@@ -109,12 +109,22 @@ impl Check<'_> {
             step: step + 1,
             line: program.line(step),
             expected: program.steps().get(step).copied(),
-            found: one.map(|one| one.step.text(&self.reading.locks)),
+            found: one.map(|one| self.in_words(one.step)),
             place: place.unwrap_or_default(),
             why: why.or_else(|| told.problem.clone()),
             schedule: self.reading.recorded.schedule_of(at),
             operations: 1,
         });
+    }
+
+    /// A lock by its own name: it is not yet said which of the discipline's it is.
+    fn in_words(&self, step: ToldStep) -> String {
+        let takes = matches!(step, ToldStep::Lock(_) | ToldStep::Step(MicroStep::Lock(_)));
+        match self.family(step) {
+            Some(family) if takes => ToldStep::Lock(family).text(&self.reading.locks),
+            Some(family) => ToldStep::Unlock(family).text(&self.reading.locks),
+            None => step.text(&self.reading.locks),
+        }
     }
 
     fn add(&mut self, departure: Departure) {
@@ -273,7 +283,11 @@ impl Check<'_> {
                     | MicroStep::MarkDead
                         if !self.reading.accesses_seen() =>
                     {
-                        "loads and stores are not seen (build the program by `heisenbed c++`)"
+                        if self.reading.recorded.inferred {
+                            "operations are not marked (hb_op_begin, hb_op_end)"
+                        } else {
+                            "loads and stores are not seen (build the program by `heisenbed c++`)"
+                        }
                     }
                     MicroStep::Stamp => "the number of a message is taken unseen",
                     _ => continue,

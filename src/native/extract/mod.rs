@@ -17,6 +17,7 @@ mod places;
 mod record;
 mod status;
 pub(crate) mod steps;
+mod unmarked;
 pub(crate) mod written;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -90,6 +91,22 @@ impl<'a> Reading<'a> {
         self.status.accesses_seen
     }
 
+    /// Why what is seen is not all of it, whatever it says.
+    pub(crate) fn doubt(&self) -> Option<&'static str> {
+        match (self.recorded.inferred, self.status.accesses_seen) {
+            (true, _) => Some(
+                "operations are not marked (hb_op_begin and hb_op_end of heisenbed.h): where they \
+                 begin and end follows from addresses and messages, and status, early publication \
+                 and releases that do nothing are not seen",
+            ),
+            (false, false) => Some(
+                "loads and stores are not seen, so that check-live, claim, mark-live and mark-dead \
+                 are missing: build the program by `heisenbed c++`",
+            ),
+            (false, true) => None,
+        }
+    }
+
     /// Where a step was done.
     pub(crate) fn place(&self, operation: usize, act: usize) -> String {
         let site = &self.recorded.operations[operation].acts[act].site;
@@ -141,7 +158,7 @@ impl<'a> Reading<'a> {
                 plural(recorded.cut, "operation")
             ));
         }
-        if recorded.outside > 0 {
+        if recorded.outside > 0 && !recorded.inferred {
             self.notes.push(format!(
                 "the allocator handed out or took back {} outside of marked operations",
                 plural(recorded.outside, "address")

@@ -1,17 +1,19 @@
 //! What one thread did to allocate or to release one buffer, read from the events of an execution.
 //!
 //! Where an operation begins and ends is what the program says (`hb_op_begin`, `hb_op_end`). Of
-//! operations inside of others the outermost counts. Not here: what the actions mean together.
+//! operations inside of others the outermost counts. Where it says nothing, [`unmarked`] tells them
+//! from each other. Not here: what the actions mean together.
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use heisenbed_runtime::protocol::op_mark;
 
+use super::unmarked;
 use crate::lifecycle::ProgramKind;
 use crate::native::execution::VisibleAction;
 use crate::oracle::traffic::Spoken;
-use crate::tracking::MessageKind;
+use crate::tracking::{Message, MessageKind};
 
 /// One operation of one thread.
 #[derive(Clone, Debug)]
@@ -30,7 +32,7 @@ pub(crate) struct Operation {
 #[derive(Clone, Debug)]
 pub(super) struct Act {
     pub(super) what: What,
-    /// The lock, or the memory; 0 for others.
+    /// The lock, the memory, or the buffer's address on its device; 0 for others.
     pub(super) address: u64,
     /// Where it was done: innermost first, without what called the operation.
     pub(super) site: Rc<[u64]>,
@@ -96,6 +98,8 @@ pub(super) struct ReadOperations {
     pub(super) cut: u64,
     /// Addresses that the allocator handed out or took back outside of all operations.
     pub(super) outside: u64,
+    /// None is marked: these are inferred.
+    pub(super) inferred: bool,
 }
 
 /// Reads the operations of one execution.
@@ -111,6 +115,15 @@ pub(super) fn read(
         thread.follow(execution, event, spoken, &mut found);
     }
     found.cut = threads.values().filter(|one| one.at_hand.is_some()).count() as u64;
+    if !threads.values().any(|thread| thread.marks) {
+        let mut all: Vec<(u32, Follower)> = threads.into_iter().collect();
+        all.sort_by_key(|(thread, _)| *thread);
+        let operations = all
+            .iter()
+            .flat_map(|(_, thread)| unmarked::cut(execution, &thread.all));
+        found.whole = operations.collect();
+        found.inferred = !found.whole.is_empty();
+    }
     found
 }
 
@@ -120,6 +133,10 @@ struct Follower {
     /// Locks that it holds, with where it took them.
     held: Vec<(u64, Vec<u64>)>,
     at_hand: Option<Begun>,
+    /// It said where an operation begins.
+    marks: bool,
+    /// All that it did, as long as it did not.
+    all: Vec<Act>,
 }
 
 struct Begun {
@@ -145,14 +162,11 @@ impl Follower {
             "track" | "truth" => spoken.get(&(event.value as usize)),
             _ => None,
         };
-        for what in meanings(event, said) {
+        for (what, address) in meanings(event, said) {
             match what {
-                What::Lock => self.held.push((event.address, event.stack.clone())),
+                What::Lock => self.held.push((address, event.stack.clone())),
                 What::Unlock => {
-                    let at = self
-                        .held
-                        .iter()
-                        .rposition(|(lock, _)| *lock == event.address);
+                    let at = self.held.iter().rposition(|(lock, _)| *lock == address);
                     at.map(|at| self.held.remove(at));
                 }
                 What::Alloc { .. } | What::Free { .. } if self.at_hand.is_none() => {
@@ -160,8 +174,15 @@ impl Follower {
                 }
                 _ => {}
             }
+            if !self.marks {
+                self.all.push(Act {
+                    what,
+                    address,
+                    site: event.stack[..].into(),
+                });
+            }
             if let Some(begun) = &mut self.at_hand {
-                begun.add(what, event.address, &event.stack);
+                begun.add(what, address, &event.stack);
             }
         }
     }
@@ -183,6 +204,8 @@ impl Follower {
             }
             _ => return,
         };
+        self.marks = true;
+        self.all = Vec::new();
         if let Some(begun) = &mut self.at_hand {
             begun.depth += 1;
             return;
@@ -239,10 +262,10 @@ impl Begun {
     }
 }
 
-/// What an event means to an operation.
-fn meanings(event: &VisibleAction, said: Option<&Spoken>) -> Vec<What> {
+/// What an event means to an operation, and what it is about.
+fn meanings(event: &VisibleAction, said: Option<&Spoken>) -> Vec<(What, u64)> {
     let refused = event.value != 0;
-    vec![match event.action() {
+    let what = match event.action() {
         "lock" | "try-lock" | "write-lock" | "spin-lock" if !refused => What::Lock,
         "unlock" | "spin-unlock" | "rw-unlock" => What::Unlock,
         "read" | "atomic-load" => What::Load,
@@ -252,11 +275,16 @@ fn meanings(event: &VisibleAction, said: Option<&Spoken>) -> Vec<What> {
             Some(Spoken::Sent(messages)) => return messages.iter().map(sent).collect(),
             Some(Spoken::Dropped(message)) => return message.iter().map(sent).collect(),
             Some(Spoken::Truth {
-                allocates, device, ..
-            }) => match allocates {
-                true => What::Alloc { device: *device },
-                false => What::Free { device: *device },
-            },
+                allocates,
+                device,
+                address,
+            }) => {
+                let what = match allocates {
+                    true => What::Alloc { device: *device },
+                    false => What::Free { device: *device },
+                };
+                return vec![(what, *address)];
+            }
             None => return Vec::new(),
         },
         // Of these nothing is shared with others.
@@ -264,17 +292,19 @@ fn meanings(event: &VisibleAction, said: Option<&Spoken>) -> Vec<What> {
             return Vec::new();
         }
         other => What::Other(other),
-    }]
+    };
+    vec![(what, event.address)]
 }
 
-fn sent(message: &crate::tracking::Message) -> What {
-    match u32::try_from(message.device) {
+fn sent(message: &Message) -> (What, u64) {
+    let what = match u32::try_from(message.device) {
         Ok(device) if is_of_buffers(message.kind) => What::Send {
             kind: message.kind,
             device,
         },
         _ => What::Other("send of another message"),
-    }
+    };
+    (what, message.address)
 }
 
 fn is_of_buffers(kind: MessageKind) -> bool {

@@ -31,8 +31,8 @@ pub(crate) struct Recorded {
     pub(crate) cut: u64,
     /// Addresses that changed hands outside of operations.
     pub(crate) outside: u64,
-    /// Messages that the program sent.
-    pub(crate) messages: u64,
+    /// The program marks no operations: they are inferred.
+    pub(crate) inferred: bool,
 }
 
 /// More would not fit into memory; who needs more has one kind of operation many times.
@@ -88,12 +88,12 @@ impl Recorded {
             let Some(tracked) = &execution.tracked else {
                 continue;
             };
-            recorded.messages += tracked.report.messages;
             let read = operation::read(index, &events, &tracked.spoken);
             acts += read.whole.iter().map(|one| one.acts.len()).sum::<usize>();
             recorded.operations.extend(read.whole);
             recorded.cut += read.cut;
             recorded.outside += read.outside;
+            recorded.inferred |= read.inferred;
         }
         Ok(recorded)
     }

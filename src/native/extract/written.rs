@@ -181,13 +181,7 @@ fn problems(reading: &Reading<'_>, gathered: &BTreeMap<Key, Gathered<'_>>) -> Ve
             }
         }
     }
-    if !reading.accesses_seen() {
-        problems.push(
-            "loads and stores were not seen, so that check-live, claim, mark-live and mark-dead \
-             are missing: build the program by `heisenbed c++`"
-                .to_owned(),
-        );
-    }
+    problems.extend(reading.doubt().map(str::to_owned));
     problems
 }
 

@@ -112,7 +112,7 @@ impl TrafficCheck {
                 self.say(at, || {
                     words::truth("hands out", device, memory, address, Some(size_bytes))
                 });
-                self.note_truth(at, true, (device, memory, address));
+                self.note_truth(at, true, (device, address));
                 if let Some((device, memory)) = self.place(device, memory) {
                     self.alloc(thread, device, memory, address, size_bytes);
                 }
@@ -126,7 +126,7 @@ impl TrafficCheck {
                 self.say(at, || {
                     words::truth("takes back", device, memory, address, None)
                 });
-                self.note_truth(at, false, (device, memory, address));
+                self.note_truth(at, false, (device, address));
                 if let Some((device, memory)) = self.place(device, memory) {
                     self.free(thread, device, memory, address);
                 }
@@ -178,17 +178,11 @@ impl TrafficCheck {
         }
     }
 
-    fn note_truth(
-        &mut self,
-        at: usize,
-        allocates: bool,
-        (device, memory, address): (u32, u32, u64),
-    ) {
+    fn note_truth(&mut self, at: usize, allocates: bool, (device, address): (u32, u64)) {
         if self.words.is_some() {
             let truth = Spoken::Truth {
                 allocates,
                 device,
-                memory,
                 address,
             };
             self.spoken.insert(at, truth);

@@ -11,8 +11,6 @@ pub(crate) enum Spoken {
         allocates: bool,
         /// The device.
         device: u32,
-        /// The memory.
-        memory: u32,
         /// The address.
         address: u64,
     },
