@@ -306,7 +306,7 @@ HB_HOOK int connect(int fd, const struct sockaddr *to, socklen_t length)
     }
     hb_turn(me, (struct hb_action){
                     .kind = HB_K_CONNECT, .address = object_of(fd), .pc = HB_PC,
-                    .deadline = HB_NEVER});
+                    .with = tracks ? hb.track : NULL, .deadline = HB_NEVER});
     int result = tracks ? hb_track_connect(fd) : REAL(connect)(fd, to, length);
     done(me, HB_K_CONNECT, fd, result, HB_PC);
     return result;

@@ -241,6 +241,9 @@ int hb_track_connect(int fd)
         for (uint32_t at = 0; at < connection_count; at++)
             serve(&connections[at]);
     unlock_log();
+    /* What is taken when, and how much a send has room for, is not told to a search. */
+    if (connection_count > 1 || hb.track->room)
+        hb_explore_limit(HB_L_CONNECTS);
     if (made->id == 0 && hb.track->probe[0])
         on_exit(probe, NULL);
     return 0;
@@ -435,6 +438,8 @@ long hb_track_send(struct hb_thread *me, int fd, const struct msghdr *what, int 
 
 static void deliver(struct connection *connection, const char *bytes, const struct hb_answer *said)
 {
+    if (said->bytes) /* It depends on what others have sent. */
+        hb_explore_limit(HB_L_CONNECTS);
     uint32_t step = connection->type == SOCK_STREAM || said->frame == 0 ? said->bytes : said->frame;
     for (uint32_t at = 0; at < said->bytes && !connection->deaf; at += step) {
         uint32_t left = said->bytes - at < step ? said->bytes - at : step;
