@@ -31,21 +31,3 @@ void Allocator::deallocate_buffer(uint64_t address)
     live_.erase(address);
     hb_truth_free(device_, static_cast<uint32_t>(memory_), address);
 }
-
-uint64_t Allocator::live_bytes() const
-{
-    uint64_t sum = 0;
-    for (const auto &[start, bytes] : live_)
-        sum += bytes;
-    return sum;
-}
-
-uint64_t Allocator::largest_free() const
-{
-    uint64_t at = begin_, largest = 0;
-    for (const auto &[start, bytes] : live_) {
-        largest = start > at && start - at > largest ? start - at : largest;
-        at = (start + bytes + alignment_ - 1) / alignment_ * alignment_;
-    }
-    return at < end_ && end_ - at > largest ? end_ - at : largest;
-}

@@ -16,10 +16,6 @@ class Allocator {
     bool allocate_buffer(uint64_t size, uint64_t *address);
     void deallocate_buffer(uint64_t address);
 
-    uint64_t live_bytes() const;
-    uint64_t live_buffers() const { return live_.size(); }
-    uint64_t largest_free() const;
-
   private:
     const uint32_t device_;
     const Memory memory_;

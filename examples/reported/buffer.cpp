@@ -94,8 +94,8 @@ void Buffer::write_debug_log(const char *title)
     if (runtime_.options.debug_log.empty())
         return;
     std::ofstream log(runtime_.options.debug_log, std::ios::app);
-    log << title << "\n  Device: " << device_ << "\n  Address: " << address_ << "\n  Size: " << size_
-        << " bytes\n";
+    log << title << "\n  Device: " << device_ << "\n  Address: " << address_ << "\n  Size: "
+        << size_ << " bytes\n";
 }
 
 MeshBuffer::MeshBuffer(Runtime &runtime, uint32_t first, uint32_t count, Memory memory,
@@ -157,7 +157,8 @@ void MeshBuffer::create_views()
 {
     for (uint32_t at = 0; at < count_; at++) {
         views_.push_back({first_ + at, memory_, backing_[at], size_});
-        Guard fix(runtime_.options.views_first ? wide_lock(runtime_.options, first_ + at) : nullptr);
+        const Options &options = runtime_.options;
+        Guard fix(options.views_first ? wide_lock(options, first_ + at) : nullptr);
         runtime_.tracker.track_allocate(views_.back());
     }
 }

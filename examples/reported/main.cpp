@@ -51,12 +51,6 @@ static std::vector<Box> boxes;
 static std::mutex all_mutex;
 static std::vector<void *> all;
 
-static void keep(void *handle)
-{
-    std::lock_guard<std::mutex> guard(all_mutex);
-    all.push_back(handle);
-}
-
 struct Context {
     Box *to = nullptr; // who gets the buffer
     bool published = false;
@@ -71,6 +65,16 @@ static void publish(void *context, void *handle, uint64_t)
         about->to->put(handle);
 }
 
+// What was allocated; it ends the program where there was no room.
+static void *kept(int status, void *handle)
+{
+    if (status != HB_TARGET_OK)
+        exit(3);
+    std::lock_guard<std::mutex> guard(all_mutex);
+    all.push_back(handle);
+    return handle;
+}
+
 static void *allocate(uint32_t device, uint64_t size, uint32_t flags = 0, Box *to = nullptr,
                       uint64_t *address = nullptr)
 {
@@ -78,17 +82,14 @@ static void *allocate(uint32_t device, uint64_t size, uint32_t flags = 0, Box *t
     uint64_t at = address ? *address : 0;
     void *handle = nullptr;
     hb_op_begin(HB_OP_ALLOCATE, nullptr);
-    int status = target->allocate(opened, device, HB_MEMORY_L1, size, flags, &context, &handle, &at);
+    int status =
+        target->allocate(opened, device, HB_MEMORY_L1, size, flags, &context, &handle, &at);
     hb_op_end(handle);
-    if (status != HB_TARGET_OK) {
-        fprintf(stderr, "no memory\n");
-        exit(3);
-    }
+    kept(status, handle);
     if (address)
         *address = at;
     if (to && !context.published)
         to->put(handle);
-    keep(handle);
     return handle;
 }
 
@@ -100,10 +101,7 @@ static void *allocate_mesh(uint64_t size)
     int status = target->allocate_mesh(opened, 0, devices, HB_MEMORY_L1, size, 0, nullptr, &handle,
                                        addresses.data());
     hb_op_end(handle);
-    if (status != HB_TARGET_OK)
-        exit(3);
-    keep(handle);
-    return handle;
+    return kept(status, handle);
 }
 
 static void release(void *handle)
@@ -155,14 +153,14 @@ static void release_shared()
         release(handle);
 }
 
-// The device is closed by the first thread, with the buffers that are live on it, while the others
-// release some of these, and allocate.
-static void close_device(uint32_t thread)
+// The first thread closes the devices, with the buffers that are live on them, while the others
+// allocate.
+static void close_devices(uint32_t thread)
 {
     if (thread == 0)
-        return release_shared();
-    release(shared[thread % shared.size()]);
-    own(thread, 0);
+        release_shared();
+    else
+        own(thread, 0);
 }
 
 static void mixed(uint32_t thread)
@@ -185,7 +183,7 @@ static const struct {
     {"shared", [](uint32_t) { release_shared(); }},
     {"circular", [](uint32_t thread) { own(thread, HB_TARGET_CIRCULAR); }},
     {"preallocated", preallocated},
-    {"close", close_device},
+    {"close", close_devices},
     {"mixed", mixed},
 };
 
@@ -193,10 +191,8 @@ static uint32_t number(const char *text)
 {
     char *end;
     unsigned long value = strtoul(text, &end, 10);
-    if (*end || value == 0 || value > 1024) {
-        fprintf(stderr, "%s: expected a number from 1 to 1024\n", text);
-        exit(2);
-    }
+    if (*end || value == 0 || value > 1024)
+        fprintf(stderr, "%s: expected a number from 1 to 1024\n", text), exit(2);
     return static_cast<uint32_t>(value);
 }
 
@@ -205,10 +201,8 @@ int main(int count, char **words)
     std::string workload = "own", options;
     for (int at = 1; at < count; at += 2) {
         std::string name = words[at];
-        if (name.rfind("--", 0) != 0 || at + 1 == count) {
-            fprintf(stderr, "%s: expected --NAME VALUE\n", words[at]);
-            return 2;
-        }
+        if (name.rfind("--", 0) != 0 || at + 1 == count)
+            fprintf(stderr, "%s: expected --NAME VALUE\n", words[at]), exit(2);
         if (name == "--workload")
             workload = words[at + 1];
         else if (name == "--threads")
@@ -223,30 +217,26 @@ int main(int count, char **words)
     void (*run)(uint32_t) = nullptr;
     for (const auto &one : workloads)
         run = workload == one.name ? one.run : run;
-    if (!run) {
-        fprintf(stderr, "%s: no workload: see main.cpp\n", workload.c_str());
-        return 2;
-    }
+    if (!run)
+        fprintf(stderr, "%s: no workload: see main.cpp\n", workload.c_str()), exit(2);
     target = hb_target_v1();
     hb_target_config config{};
     config.abi = HB_TARGET_ABI;
     config.devices = devices;
     for (uint64_t &size : config.size)
-        size = 1 << 20;
+        size = 1 << 30;
     config.alignment = 64;
     config.socket = "/tmp/tt_allocation_server.sock";
     config.options = options.c_str();
     config.publish = publish;
     char why[256] = "";
     opened = target->open(&config, why, sizeof why);
-    if (!opened) {
-        fprintf(stderr, "%s\n", why);
-        return 2;
-    }
+    if (!opened)
+        fprintf(stderr, "%s\n", why), exit(2);
     boxes = std::vector<Box>(threads);
     if (workload == "shared" || workload == "close" || workload == "mixed")
         for (uint32_t at = 0; at < ops; at++)
-            shared.push_back(allocate(at % devices, 64 * (at + 1)));
+            shared.push_back(allocate(at % devices, (64 << 10) + 64 * at));
     std::vector<std::thread> running;
     for (uint32_t thread = 0; thread < threads; thread++)
         running.emplace_back(run, thread);

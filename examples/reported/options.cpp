@@ -2,57 +2,48 @@
 
 #include <sstream>
 
-static bool set_discipline(Options &options, const std::string &name)
-{
-    static const struct {
-        const char *name;
-        Locking locking;
-        bool claims, views_first;
-    } known[] = {
-        {"unlocked", Locking::Unlocked, false, false},
-        {"tracker-mutex", Locking::Tracker, false, false},
-        {"lifecycle-narrow", Locking::Narrow, false, false},
-        {"lifecycle-wide", Locking::Wide, false, false},
-        {"lifecycle-array8", Locking::Array8, false, false},
-        {"global-wide", Locking::Global, false, false},
-        {"claimed-wide", Locking::Wide, true, false},
-        {"views-first", Locking::Wide, true, true},
-    };
-    for (const auto &one : known)
-        if (name == one.name) {
-            options.locking = one.locking;
-            options.claims = one.claims;
-            options.views_first = one.views_first;
-            return true;
-        }
-    return false;
-}
+static const struct {
+    const char *name;
+    Locking locking;
+    bool claims, views_first;
+} disciplines[] = {
+    {"unlocked", Locking::Unlocked, false, false},
+    {"tracker-mutex", Locking::Tracker, false, false},
+    {"lifecycle-narrow", Locking::Narrow, false, false},
+    {"lifecycle-wide", Locking::Wide, false, false},
+    {"lifecycle-array8", Locking::Array8, false, false},
+    {"global-wide", Locking::Global, false, false},
+    {"claimed-wide", Locking::Wide, true, false},
+    {"views-first", Locking::Wide, true, true},
+};
 
-static bool choose(bool &flag, const std::string &value, const char *no, const char *yes)
-{
-    flag = value == yes;
-    return flag || value == no;
-}
+static const struct {
+    const char *name, *no, *yes;
+    bool Options::*flag;
+} switches[] = {
+    {"order", "track-first", "free-first", &Options::free_first},
+    {"publish", "late", "early", &Options::early},
+    {"transport", "blocking", "dontwait", &Options::dontwait},
+    {"connect", "first", "lazy", &Options::lazy},
+};
 
 bool Options::set(const std::string &name, const std::string &value)
 {
-    if (name == "discipline")
-        return set_discipline(*this, value);
-    if (name == "order")
-        return choose(free_first, value, "track-first", "free-first");
-    if (name == "publish")
-        return choose(early, value, "late", "early");
-    if (name == "transport")
-        return choose(dontwait, value, "blocking", "dontwait");
-    if (name == "connect")
-        return choose(lazy, value, "first", "lazy");
-    if (name == "debug-log")
-        debug_log = value;
-    else if (name == "socket")
-        socket = value;
-    else
-        return false;
-    return true;
+    if (name == "debug-log" || name == "socket") {
+        (name == "socket" ? socket : debug_log) = value;
+        return true;
+    }
+    for (const auto &one : disciplines)
+        if (name == "discipline" && value == one.name) {
+            locking = one.locking, claims = one.claims, views_first = one.views_first;
+            return true;
+        }
+    for (const auto &one : switches)
+        if (name == one.name && (value == one.yes || value == one.no)) {
+            this->*one.flag = value == one.yes;
+            return true;
+        }
+    return false;
 }
 
 bool Options::set_all(const std::string &text, std::string &why)
@@ -61,9 +52,7 @@ bool Options::set_all(const std::string &text, std::string &why)
     for (std::string word; std::getline(words, word, ',');) {
         size_t at = word.find('=');
         if (at == std::string::npos || !set(word.substr(0, at), word.substr(at + 1))) {
-            why = word + ": expected discipline=NAME, order=track-first|free-first, "
-                         "publish=late|early, transport=blocking|dontwait, connect=first|lazy, "
-                         "debug-log=FILE or socket=PATH";
+            why = word + ": no such switch, or no such value of it: see options.cpp";
             return false;
         }
     }

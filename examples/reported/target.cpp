@@ -82,16 +82,6 @@ void forget(void *, void *handle) { delete static_cast<Handle *>(handle); }
 
 void close_target(void *opened) { delete static_cast<Target *>(opened); }
 
-int totals(void *opened, uint32_t device, uint32_t memory, hb_target_totals *totals)
-{
-    auto *target = static_cast<Target *>(opened);
-    if (device >= target->runtime.devices.size() || memory > 3)
-        return HB_TARGET_FAILED;
-    const Allocator &allocator = target->runtime.allocator(device, static_cast<Memory>(memory));
-    *totals = {allocator.live_bytes(), allocator.live_buffers(), allocator.largest_free()};
-    return HB_TARGET_OK;
-}
-
 } // namespace
 
 const hb_target *hb_target_v1(void)
@@ -107,9 +97,7 @@ const hb_target *hb_target_v1(void)
         forget,
         close_target,
         allocate_mesh,
-        nullptr,
-        nullptr,
-        totals,
+        nullptr, nullptr, nullptr,
     };
     return &target;
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::locks::LockRole;
 use super::steps::{ToldOperation, ToldStep};
-use super::{Reading, may_return};
+use super::{Reading, is_mark, may_return};
 use crate::lifecycle::{BufferPath, Discipline, Lock, MicroStep, ProgramKind};
 
 /// What was checked.
@@ -90,7 +90,8 @@ impl Check<'_> {
             return;
         };
         self.found.checked += 1;
-        let expected = self.visible(program.steps());
+        let expected = self.visible(told.path, program.steps());
+        let told = &self.with_marks_that_matter(told);
         let departed = self.departs(told, &expected);
         let Some((number, position, why)) = departed else {
             return;
@@ -143,9 +144,28 @@ impl Check<'_> {
         }
     }
 
+    /// Whether it can be told which word is a buffer's status.
+    fn has_status(&self, path: BufferPath) -> bool {
+        self.reading.looks_at_status(path) || self.reading.writes_status(path)
+    }
+
+    /// A word that is written and that nobody looks at is a status only where one is expected.
+    fn with_marks_that_matter(&self, told: &ToldOperation) -> ToldOperation {
+        let mut kept = told.clone();
+        let programs = self.discipline.programs();
+        let expected = programs
+            .filter(|(path, _, _)| *path == told.path)
+            .flat_map(|(_, _, program)| program.steps())
+            .any(|step| is_mark(ToldStep::Step(*step)) || may_return(ToldStep::Step(*step)));
+        if !expected && !self.reading.looks_at_status(told.path) {
+            kept.steps.retain(|one| !is_mark(one.step));
+        }
+        kept
+    }
+
     /// The steps that can be seen: without those of a status where loads and stores are not, a
     /// debug log that is not written, and the allocator's own lock around its own step alone.
-    fn visible(&self, steps: &[MicroStep]) -> Vec<Expected> {
+    fn visible(&self, path: BufferPath, steps: &[MicroStep]) -> Vec<Expected> {
         let mut visible: Vec<Expected> = Vec::new();
         let all: Vec<Expected> = steps.iter().copied().enumerate().collect();
         let own = |at: usize| {
@@ -166,7 +186,7 @@ impl Check<'_> {
                 | MicroStep::CheckLiveUnguarded
                 | MicroStep::Claim
                 | MicroStep::MarkLive
-                | MicroStep::MarkDead => self.reading.accesses_seen(),
+                | MicroStep::MarkDead => self.has_status(path),
                 MicroStep::DebugLog => self.logs,
                 MicroStep::Stamp => false,
                 _ => !is_own_lock,
@@ -209,7 +229,7 @@ impl Check<'_> {
         }
         match expected.get(told.steps.len()) {
             None => None,
-            Some(_) if told.returned && (may_end || !self.reading.accesses_seen()) => None,
+            Some(_) if told.returned && (may_end || !self.has_status(told.path)) => None,
             Some((number, _)) => Some((Some(*number), told.steps.len(), None)),
         }
     }
@@ -271,9 +291,14 @@ impl Check<'_> {
         families.position(|family| family.role == named)
     }
 
+    fn is_executed(&self, path: BufferPath) -> bool {
+        let mut told = self.reading.told.values();
+        told.any(|told| told.path == path)
+    }
+
     fn note_unseen(&mut self) {
         let mut unseen: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for (_, _, program) in self.discipline.programs() {
+        for (path, _, program) in self.discipline.programs() {
             for step in program.steps() {
                 let why = match step {
                     MicroStep::CheckLive
@@ -281,9 +306,11 @@ impl Check<'_> {
                     | MicroStep::Claim
                     | MicroStep::MarkLive
                     | MicroStep::MarkDead
-                        if !self.reading.accesses_seen() =>
+                        if !self.has_status(path) && self.is_executed(path) =>
                     {
-                        if self.reading.recorded.inferred {
+                        if self.reading.accesses_seen() {
+                            "no word of a buffer was seen that a release looks at and writes"
+                        } else if self.reading.recorded.inferred {
                             "operations are not marked (hb_op_begin, hb_op_end)"
                         } else {
                             "loads and stores are not seen (build the program by `heisenbed c++`)"

@@ -73,12 +73,17 @@ impl<'a> Reading<'a> {
             let told = steps::tell(at, operation, &meanings[at], &reading.locks, path);
             reading.told.insert(at, told);
         }
+        // Operations do the same at the same places, most of them.
+        let mut noted = HashSet::new();
         for (at, told) in &reading.told {
             for one in &told.steps {
                 if let Some(act) = one.act {
-                    let text = one.step.text(&reading.locks);
                     let site = &operations[*at].acts[act].site;
-                    reading.places.note((told.path, told.kind), site, &text);
+                    let program = (told.path, told.kind);
+                    if noted.insert((program, one.step, site.clone())) {
+                        let text = one.step.text(&reading.locks);
+                        reading.places.note(program, site, &text);
+                    }
                 }
             }
         }
@@ -89,6 +94,18 @@ impl<'a> Reading<'a> {
     /// Whether loads and stores were seen, without which a status is not.
     pub(crate) fn accesses_seen(&self) -> bool {
         self.status.accesses_seen
+    }
+
+    /// Whether operations on this path look at a status.
+    pub(crate) fn looks_at_status(&self, path: BufferPath) -> bool {
+        let mut of_path = self.told.values().filter(|told| told.path == path);
+        of_path.any(|told| told.steps.iter().any(|one| may_return(one.step)))
+    }
+
+    /// Whether operations on this path write one.
+    pub(crate) fn writes_status(&self, path: BufferPath) -> bool {
+        let mut of_path = self.told.values().filter(|told| told.path == path);
+        of_path.any(|told| told.steps.iter().any(|one| is_mark(one.step)))
     }
 
     /// Why what is seen is not all of it, whatever it says.
@@ -200,6 +217,14 @@ impl<'a> Reading<'a> {
         };
         self.locks.families.iter().filter_map(unnamed).collect()
     }
+}
+
+/// Whether it writes a status.
+fn is_mark(step: ToldStep) -> bool {
+    matches!(
+        step,
+        ToldStep::Step(MicroStep::MarkLive | MicroStep::MarkDead)
+    )
 }
 
 /// Whether it ends a program early.

@@ -271,6 +271,8 @@ fn meanings(event: &VisibleAction, said: Option<&Spoken>) -> Vec<(What, u64)> {
         "read" | "atomic-load" => What::Load,
         "write" | "atomic-store" => What::Store,
         "atomic-update" => What::Update,
+        // To another descriptor than the tracking socket: a pipe, a terminal, a device.
+        "send" => What::Log,
         "track" | "truth" => match said {
             Some(Spoken::Sent(messages)) => return messages.iter().map(sent).collect(),
             Some(Spoken::Dropped(message)) => return message.iter().map(sent).collect(),

@@ -120,6 +120,13 @@ fn cells(operations: &[Operation], allocation_of: &[Option<usize>]) -> Cells {
             read_sites.insert(look.site.clone());
         }
     }
+    // Without a look at it, it is a word of the buffer that both write.
+    for (at, operation) in releases() {
+        let allocation = allocation_of[at].map(|at| &operations[at]);
+        if let (None, Some(cell)) = (cells.of.get(&at), written_by_both(operation, allocation)) {
+            cells.of.insert(at, cell);
+        }
+    }
     for (at, operation) in early() {
         // The last look: what comes after it is the return.
         let look = looks(operation).filter(|act| read_sites.contains(&act.site));
@@ -201,6 +208,23 @@ fn status_look<'a>(
         .map(|(act, _)| act)
 }
 
+/// A word in the buffer that its allocation writes when there is an address, and its release, too.
+fn written_by_both(operation: &Operation, allocation: Option<&Operation>) -> Option<u64> {
+    first_decisive(operation)?;
+    let acts = &allocation?.acts;
+    let alloc = acts
+        .iter()
+        .position(|act| matches!(act.what, What::Alloc { .. }))?;
+    let is_marked = |address: u64| {
+        let mut after = acts[alloc..].iter();
+        after.any(|act| act.address == address && act.what == What::Store)
+    };
+    writes(operation)
+        .map(|act| act.address)
+        .filter(|address| address.abs_diff(operation.buffer) <= NEAR_BYTES)
+        .rfind(|address| is_marked(*address))
+}
+
 fn first_decisive(operation: &Operation) -> Option<usize> {
     let is_decisive = |act: &Act| act.what.device().is_some();
     operation.acts.iter().position(is_decisive)
@@ -211,7 +235,7 @@ fn looks(operation: &Operation) -> impl Iterator<Item = &Act> {
     operation.acts.iter().filter(is_look)
 }
 
-fn writes(operation: &Operation) -> impl Iterator<Item = &Act> {
+fn writes(operation: &Operation) -> impl DoubleEndedIterator<Item = &Act> {
     let is_write = |act: &&Act| matches!(act.what, What::Store | What::Update);
     operation.acts.iter().filter(is_write)
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::locks::{LockRole, LockScope};
 use super::steps::{Told, ToldOperation, ToldStep};
-use super::{Reading, may_return};
+use super::{Reading, is_mark, may_return};
 use crate::lifecycle::{
     BufferPath, Discipline, MeshPath, MicroStep, Program, ProgramKind, Severity, TooLong, lint,
 };
@@ -36,7 +36,8 @@ type Key = (BufferPath, ProgramKind);
 
 /// Puts them together. `name` is the discipline's, `origin` says what it was extracted from.
 pub(crate) fn write(reading: &Reading<'_>, name: &str, origin: &str) -> Extracted {
-    let gathered = gather(reading);
+    let told = with_marks_that_matter(reading);
+    let gathered = gather(&told);
     let mut problems = problems(reading, &gathered);
     let mut notes = reading.notes.clone();
     let program = |path, kind| {
@@ -122,16 +123,27 @@ pub(crate) fn write(reading: &Reading<'_>, name: &str, origin: &str) -> Extracte
     }
 }
 
-fn gather<'a>(reading: &'a Reading<'_>) -> BTreeMap<Key, Gathered<'a>> {
+/// What a status is marked as where nothing looks at it is no step.
+fn with_marks_that_matter(reading: &Reading<'_>) -> BTreeMap<usize, ToldOperation> {
+    let mut told = reading.told.clone();
+    for one in told.values_mut() {
+        if !reading.looks_at_status(one.path) {
+            one.steps.retain(|one| !is_mark(one.step));
+        }
+    }
+    told
+}
+
+fn gather(told: &BTreeMap<usize, ToldOperation>) -> BTreeMap<Key, Gathered<'_>> {
     type Forms<'a> = BTreeMap<Vec<ToldStep>, (usize, &'a ToldOperation, u64)>;
-    let mut forms: BTreeMap<(Key, bool), Forms<'a>> = BTreeMap::new();
-    for (at, told) in &reading.told {
+    let mut forms: BTreeMap<(Key, bool), Forms<'_>> = BTreeMap::new();
+    for (at, told) in told {
         let steps = told.steps.iter().map(|told| told.step).collect();
         let of_kind = forms.entry(((told.path, told.kind), told.returned));
         let form = of_kind.or_default().entry(steps).or_insert((*at, told, 0));
         form.2 += 1;
     }
-    let mut gathered: BTreeMap<Key, Gathered<'a>> = BTreeMap::new();
+    let mut gathered: BTreeMap<Key, Gathered<'_>> = BTreeMap::new();
     for ((key, returned), forms) in forms {
         let mut forms: Vec<_> = forms.into_values().collect();
         forms.sort_by_key(|(at, _, count)| (u64::MAX - count, *at));
@@ -148,7 +160,8 @@ fn gather<'a>(reading: &'a Reading<'_>) -> BTreeMap<Key, Gathered<'a>> {
 }
 
 fn problems(reading: &Reading<'_>, gathered: &BTreeMap<Key, Gathered<'_>>) -> Vec<String> {
-    let mut problems = reading.unnamed();
+    let mut problems: Vec<String> = reading.doubt().map(str::to_owned).into_iter().collect();
+    problems.extend(reading.unnamed());
     for ((path, kind), gathered) in gathered {
         let name = format!("{}{kind}", path.prefix());
         let both = gathered.forms.iter().chain(&gathered.returned);
@@ -181,7 +194,6 @@ fn problems(reading: &Reading<'_>, gathered: &BTreeMap<Key, Gathered<'_>>) -> Ve
             }
         }
     }
-    problems.extend(reading.doubt().map(str::to_owned));
     problems
 }
 
