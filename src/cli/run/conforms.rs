@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::exit::ExitStatus;
 use super::super::outcome::{CommandOutcome, Context, Format};
-use super::recording::{self, Asked};
+use super::recording::{self, RecordingRequest};
 use super::{ProgramRunArgs, SCHEDULES};
 use crate::lifecycle;
 use crate::native::extract::conform::{self, Conformity, Departure};
@@ -26,7 +26,7 @@ pub(super) fn run(
     let started = Instant::now();
     let discipline = lifecycle::load(name)?;
     let (recorded, symbols) = recording::record(
-        &Asked {
+        &RecordingRequest {
             program: recording::program(&args.program, args.tracking.always()?)?,
             // What one operation does differs less from schedule to schedule than orders do.
             schedules: args.schedules.unwrap_or(SCHEDULES / 10),

@@ -12,7 +12,7 @@ use super::super::args::parse_duration;
 use super::super::exit::ExitStatus;
 use super::super::outcome::{CommandOutcome, Context, Format};
 use super::super::output::{self, OutputKind};
-use super::recording::{self, Asked};
+use super::recording::{self, RecordingRequest};
 use super::tracking::TrackingArgs;
 use crate::lifecycle::{Discipline, Order, Publication, builtin};
 use crate::native::UserProgram;
@@ -79,7 +79,7 @@ fn try_run(
     }
     let program = recording::program(&args.program, args.tracking.always()?)?;
     let (recorded, symbols) = recording::record(
-        &Asked {
+        &RecordingRequest {
             program: program.clone(),
             schedules: args.schedules,
             timeout: args.timeout,

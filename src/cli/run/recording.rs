@@ -12,7 +12,7 @@ use crate::native::tracked::TrackingPlan;
 use crate::native::{Launcher, Symbols, UserProgram};
 
 /// What is to be run.
-pub(super) struct Asked {
+pub(super) struct RecordingRequest {
     /// With its connection to a tracking server.
     pub(super) program: UserProgram,
     pub(super) schedules: u64,
@@ -35,21 +35,21 @@ pub(super) fn program(
 
 /// Runs it.
 pub(super) fn record(
-    asked: &Asked,
+    request: &RecordingRequest,
     context: &Context,
 ) -> Result<(Recorded, Symbols), Box<dyn std::error::Error>> {
     let options = LaunchOptions {
-        timeout: asked.timeout,
+        timeout: request.timeout,
         output: ProgramOutput::Kept,
         core: 0,
     };
     context.catch_interrupts();
-    let mut launcher = Launcher::start(&asked.program, options)?;
-    let mut progress = Progress::new(context.quiet, asked.what, "schedules", asked.schedules);
+    let mut launcher = Launcher::start(&request.program, options)?;
+    let mut progress = Progress::new(context.quiet, request.what, "schedules", request.schedules);
     let plan = RecordPlan {
         seed: seed(context),
-        schedules: asked.schedules,
-        max_steps: asked.max_steps,
+        schedules: request.schedules,
+        max_steps: request.max_steps,
     };
     let recorded = Recorded::run(&mut launcher, &plan, |ran| {
         progress.update(ran);
