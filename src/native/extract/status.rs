@@ -292,7 +292,7 @@ fn allocate_steps(
         .position(|act| matches!(act.what, What::Alloc { .. }));
     let after: BTreeMap<usize, MicroStep> = marks(alloc.unwrap_or(0)).collect();
     match after.is_empty() {
-        true => marks(0).last().into_iter().collect(),
+        true => marks(0).next_back().into_iter().collect(),
         false => after,
     }
 }
