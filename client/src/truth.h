@@ -81,3 +81,57 @@ static inline void hb_truth_totals(uint32_t device, uint32_t memory, uint64_t by
 
 #endif
 
+/* ---- Where an operation begins and ends, for `heisenbed extract` and `run --conforms` ----
+ *
+ * Around whatever allocates or releases one buffer: what stands between begin and end is what your
+ * code does to allocate, or to release (docs/reported.md). As above, they need no library, and are
+ * a test of a pointer in a program that heisenbed does not run.
+ *
+ *   buffer    the same for all operations on one buffer: its handle. Of an allocation it may be
+ *             known at the end only
+ */
+enum hb_op {
+    HB_OP_ALLOCATE = 1,
+    HB_OP_RELEASE = 2
+};
+
+#if defined(__GNUC__) && defined(__ELF__) && !defined(HB_NO_TRUTH)
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+extern void hb_run_op(uint32_t what, const void *buffer) __attribute__((weak));
+#ifdef __cplusplus
+} /* extern "C" */
+#endif
+
+static inline void hb_op_mark(uint32_t what, const void *buffer)
+{
+    void (*found)(uint32_t, const void *);
+    HB_TRUTH_FIND(found, hb_run_op);
+    if (found)
+        found(what, buffer);
+}
+
+#else
+
+static inline void hb_op_mark(uint32_t what, const void *buffer)
+{
+    (void)what, (void)buffer;
+}
+
+#endif
+
+/* The calling thread begins to allocate or to release a buffer; NULL: it has no handle yet. */
+static inline void hb_op_begin(enum hb_op what, const void *buffer)
+{
+    hb_op_mark((uint32_t)what, buffer);
+}
+
+/* It is done. */
+static inline void hb_op_end(const void *buffer) { hb_op_mark(3, buffer); }
+
+/* In the midst of an allocation: other threads can get at the buffer from here on. Without it they
+ * can when the allocation has ended. */
+static inline void hb_op_publish(const void *buffer) { hb_op_mark(4, buffer); }
+

@@ -131,6 +131,8 @@ static bool act(struct hb_thread *me, unsigned kind, void *address, unsigned siz
     bool choice = atomic || waits || is_hot(pc) || ++me->unbroken > MOST_UNBROKEN;
     if (!choice) {
         hb_count(me);
+        if (me->in_op && kind != HB_K_FENCE)
+            hb_record(me, (uint16_t)kind, address, pc, size);
         return false;
     }
     if (waits || me->unbroken > MOST_UNBROKEN) {

@@ -109,7 +109,8 @@ void hb_record(struct hb_thread *me, uint16_t kind, void *address, uint64_t pc, 
         return;
     struct hb_event *event = &hb.events[at];
     struct hb_object *object =
-        address && kind != HB_K_READ && kind != HB_K_WRITE ? hb_object(address) : NULL;
+        address && kind != HB_K_READ && kind != HB_K_WRITE && kind != HB_K_OP && kind != HB_K_MARK ? hb_object(address)
+                                                                              : NULL;
     *event = (struct hb_event){
         .kind = kind,
         .thread = (uint16_t)(me->id | (hb.mark ? HB_AFTER_PREEMPTION : 0)),

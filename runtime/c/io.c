@@ -217,6 +217,8 @@ HB_HOOK ssize_t write(int fd, const void *from, size_t size)
             return result;
         if (!me)
             hb_observe(HB_K_SEND, NULL, HB_PC);
+        else
+            hb_track_op(HB_OP_LOGS, NULL, HB_PC);
         return REAL(write)(fd, from, size);
     }
     return write_all(me, fd, from, size, HB_PC);
@@ -228,8 +230,10 @@ HB_HOOK ssize_t writev(int fd, const struct iovec *parts, int count)
     ssize_t result;
     if (!me && count > 0 && track_parts(fd, parts, count, 0, HB_PC, &result))
         return result;
-    if (!me || !may_wait(fd) || count < 1)
+    if (!me || !may_wait(fd) || count < 1) {
+        hb_track_op(HB_OP_LOGS, NULL, HB_PC);
         return REAL(writev)(fd, parts, count);
+    }
     return send_parts(me, fd, parts, count, NULL, 0, true, HB_PC);
 }
 
@@ -302,7 +306,7 @@ HB_HOOK int connect(int fd, const struct sockaddr *to, socklen_t length)
     }
     hb_turn(me, (struct hb_action){
                     .kind = HB_K_CONNECT, .address = object_of(fd), .pc = HB_PC,
-                    .deadline = HB_NEVER});
+                    .with = tracks ? hb.track : NULL, .deadline = HB_NEVER});
     int result = tracks ? hb_track_connect(fd) : REAL(connect)(fd, to, length);
     done(me, HB_K_CONNECT, fd, result, HB_PC);
     return result;

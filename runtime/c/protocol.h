@@ -66,6 +66,7 @@ enum hb_flag {
     HB_STRICT = 4,      /* The decisions must be possible: it is a replay. */
     HB_PIN = 8,         /* All threads of the program share one core. */
     HB_AGAIN = 16,      /* A program that can begins anew in the same process: see target.c. */
+    HB_OPS = 32,        /* Record where operations begin and end, and all accesses in them. */
     HB_EXPLORE = 256,   /* Each action is a choice, and what it touches is told. */
 };
 
@@ -288,7 +289,17 @@ enum hb_kind {
     HB_K_OP,      /* A thread of a target begins its operation number `value`. */
     HB_K_PUBLISH, /* Others see what it did to a slot. */
     HB_K_AWAIT,   /* It saw what others did to a slot. */
+    HB_K_MARK,    /* Of hb_op_…, with HB_OPS: the value is of hb_op_mark. */
     HB_K_COUNT
+};
+
+/* What HB_K_MARK says; the address is the buffer's handle, where it is known. */
+enum hb_op_mark {
+    HB_OP_ALLOCATES = 1,
+    HB_OP_RELEASES = 2,
+    HB_OP_ENDS = 3,
+    HB_OP_PUBLISHES = 4,
+    HB_OP_LOGS = 5, /* It writes to a file. */
 };
 
 /* Data races. */

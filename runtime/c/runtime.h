@@ -87,6 +87,7 @@ struct hb_thread {
     bool asking; /* For its turn: what runs in it meanwhile is a handler of a signal. */
     void *alternate; /* The stack for its signals. */
     bool polite; /* With HB_EXPLORE: it said that others may go first. */
+    uint32_t in_op; /* With HB_OPS: how many operations it is in, one inside of another. */
 };
 
 /* An object: what is known of it beside its own memory. */
@@ -251,6 +252,7 @@ void hb_track_truth(uint16_t kind, uint32_t device, uint32_t memory, uint64_t ad
 void hb_track_end(void);
 void hb_track_settle(void);
 void hb_track_again(void);
+void hb_track_op(uint32_t what, const void *buffer, uint64_t pc);
 void hb_symbols_patch(void);
 uint32_t hb_observer(void);
 /* A place in the program's files, wherever they were loaded. */

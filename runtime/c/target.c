@@ -77,7 +77,7 @@ static char ledger;
  *
  * Others may come before: else no thread would ever have a buffer while another one runs, unless it
  * were in the midst of an operation. What the driver then notes of its buffer it notes for all. */
-HB_HOOK void hb_run_op(uint32_t thread, uint32_t number)
+HB_HOOK void hb_run_target_op(uint32_t thread, uint32_t number)
 {
     struct hb_thread *me = hb_controlled();
     if (!me) {

@@ -251,6 +251,9 @@ int hb_track_connect(int fd)
         for (uint32_t at = 0; at < connection_count; at++)
             serve(&connections[at]);
     unlock_log();
+    /* What is taken when, and how much a send has room for, is not told to a search. */
+    if (connection_count > 1 || hb.track->room)
+        hb_explore_limit(HB_L_CONNECTS);
     if (made->id == 0 && hb.track->probe[0])
         on_exit(probe, NULL);
     return 0;
@@ -445,6 +448,8 @@ long hb_track_send(struct hb_thread *me, int fd, const struct msghdr *what, int 
 
 static void deliver(struct connection *connection, const char *bytes, const struct hb_answer *said)
 {
+    if (said->bytes) /* It depends on what others have sent. */
+        hb_explore_limit(HB_L_CONNECTS);
     uint32_t step = connection->type == SOCK_STREAM || said->frame == 0 ? said->bytes : said->frame;
     for (uint32_t at = 0; at < said->bytes && !connection->deaf; at += step) {
         uint32_t left = said->bytes - at < step ? said->bytes - at : step;
@@ -642,3 +647,18 @@ HB_HOOK void hb_run_truth_totals(uint32_t device, uint32_t memory, uint64_t byte
 {
     hb_track_truth(HB_T_TOTAL, device, memory, bytes, 0, HB_PC);
 }
+
+/* ---- Operations ---- */
+
+void hb_track_op(uint32_t what, const void *buffer, uint64_t pc)
+{
+    struct hb_thread *me = hb.config && hb.config->flags & HB_OPS ? hb_controlled() : NULL;
+    bool begins = what == HB_OP_ALLOCATES || what == HB_OP_RELEASES;
+    if (!me || !(me->in_op || begins))
+        return;
+    me->in_op += begins;
+    me->in_op -= what == HB_OP_ENDS;
+    hb_record(me, HB_K_MARK, (void *)(uintptr_t)buffer, pc, what);
+}
+
+HB_HOOK void hb_run_op(uint32_t what, const void *buffer) { hb_track_op(what, buffer, HB_PC); }

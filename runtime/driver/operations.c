@@ -277,8 +277,8 @@ static void do_all(uint32_t thread)
     ledger_thread = thread + 1;
     for (uint64_t at = 0; at < plan->counts[thread]; at++) {
         ledger_op = (uint32_t)at;
-        if (hb_run_op)
-            hb_run_op(thread + 1, (uint32_t)at);
+        if (hb_run_target_op)
+            hb_run_target_op(thread + 1, (uint32_t)at);
         if (!act(&plan->ops[thread][at]))
             break;
     }

@@ -190,6 +190,8 @@ pub mod flag {
     pub const PIN: u32 = 8;
     /// A program that can begins anew in the same process.
     pub const AGAIN: u32 = 16;
+    /// Record where operations begin and end, and all accesses in them.
+    pub const OPS: u32 = 32;
     /// Each action is a choice, and what it touches is told.
     pub const EXPLORE: u32 = 256;
 }
@@ -314,8 +316,22 @@ pub mod truth_from {
     pub const POINTER: u16 = 4;
 }
 
+/// Numbers of `enum hb_op_mark`.
+pub mod op_mark {
+    /// A buffer is about to be allocated.
+    pub const ALLOCATES: u32 = 1;
+    /// A buffer is about to be released.
+    pub const RELEASES: u32 = 2;
+    /// That is done.
+    pub const ENDS: u32 = 3;
+    /// The buffer becomes known to other threads.
+    pub const PUBLISHES: u32 = 4;
+    /// Something is written to a file.
+    pub const LOGS: u32 = 5;
+}
+
 /// Names of `enum hb_kind`, in its order.
-pub const KINDS: [&str; 50] = [
+pub const KINDS: [&str; 51] = [
     "none",
     "start",
     "end",
@@ -366,6 +382,7 @@ pub const KINDS: [&str; 50] = [
     "op",
     "publish",
     "await",
+    "mark",
 ];
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
-//! `heisenbed disciplines`: lists, shows and lints lifecycle disciplines.
+//! `heisenbed disciplines`: lists, shows, compares and lints lifecycle disciplines.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Format};
 use crate::lifecycle::{
     Discipline, DisciplineError, LintFinding, Order, Publication, Severity, builtin, lint, render,
 };
 use crate::numbers::plural;
 
-/// List, show and lint lifecycle disciplines.
+/// List, show, compare and lint lifecycle disciplines.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DisciplinesArgs {
     #[command(subcommand)]
@@ -32,6 +33,22 @@ enum Command {
         #[arg(long)]
         publish: Option<Publication>,
     },
+    /// Say whether two disciplines do the same, but for their names and those of locks of one kind;
+    /// exits 1 when they do not
+    Compare {
+        /// The name of a built-in discipline, or a TOML file
+        #[arg(value_name = "NAME|FILE")]
+        one: String,
+        /// Another one
+        #[arg(value_name = "NAME|FILE")]
+        other: String,
+        /// Take the other one in this release order instead of its own
+        #[arg(long)]
+        order: Option<Order>,
+        /// Take the other one with this publication instead of its own
+        #[arg(long)]
+        publish: Option<Publication>,
+    },
     /// Check that a discipline can be run as it is written; exits 2 when it cannot
     Lint {
         /// A TOML file, or the name of a built-in discipline
@@ -49,7 +66,64 @@ pub(crate) fn run(args: &DisciplinesArgs, format: Format) -> CommandOutcome {
             order,
             publish,
         } => show(discipline, *order, *publish, format),
+        Command::Compare {
+            one,
+            other,
+            order,
+            publish,
+        } => compare((one, other), *order, *publish, format),
         Command::Lint { discipline } => lint_one(discipline, format),
+    }
+}
+
+fn compare(
+    (one, other): (&str, &str),
+    order: Option<Order>,
+    publish: Option<Publication>,
+    format: Format,
+) -> CommandOutcome {
+    let load =
+        |name: &str| builtin::load(name).map_err(|error| CommandOutcome::bad_input(error, format));
+    let (mine, theirs) = match (load(one), load(other)) {
+        (Ok(mine), Ok(theirs)) => (mine, theirs),
+        (Err(outcome), _) | (_, Err(outcome)) => return outcome,
+    };
+    if let Some((name, _)) = [(one, &mine), (other, &theirs)]
+        .into_iter()
+        .find(|(_, discipline)| discipline.shares())
+    {
+        let error = format!(
+            "{name}: disciplines with cells, branches or programs of their own are not compared"
+        );
+        return CommandOutcome::bad_input(error, format);
+    }
+    let theirs = theirs.with(
+        order.unwrap_or(theirs.order()),
+        publish.unwrap_or(theirs.publication()),
+    );
+    let difference = mine.difference(&theirs);
+    let stdout = match (format, &difference) {
+        (Format::Json, difference) => line_of(&json!({
+            "same": difference.is_none(),
+            "difference": difference.as_ref().map(|difference| json!({
+                "path": difference.path,
+                "program": difference.program,
+                "step": difference.step + 1,
+                "one": difference.one,
+                "other": difference.other,
+            })),
+        })),
+        (Format::Human, None) => format!("{one} and {other} do the same\n"),
+        (Format::Human, Some(difference)) => format!("{one} and {other} differ: {difference}\n"),
+    };
+    let status = match difference {
+        None => ExitStatus::Holds,
+        Some(_) => ExitStatus::Diverged,
+    };
+    CommandOutcome {
+        stdout,
+        stderr: String::new(),
+        exit_code: status.code(),
     }
 }
 

@@ -106,6 +106,9 @@ pub(crate) enum Command {
     /// Run a program of yours under heisenbed's schedulers: find the interleaving that fails, with
     /// source lines
     Run(run::ProgramRunArgs),
+    /// Write down what a program of yours does to allocate and to release, as a discipline, with
+    /// source lines
+    Extract(run::extract::ExtractArgs),
     /// Compile C for `run`, so that loads and stores are seen: takes what your C compiler takes
     #[command(disable_help_flag = true)]
     Cc(CompilerArgs),
@@ -145,7 +148,7 @@ pub(crate) enum Command {
     Export(export::ExportArgs),
     /// List the fuzz targets, and turn their inputs into text
     Fuzz(fuzz::FuzzArgs),
-    /// List, show and lint lifecycle disciplines
+    /// List, show, compare and lint lifecycle disciplines
     Disciplines(disciplines::DisciplinesArgs),
     /// List and show scenarios
     Scenarios(scenarios::ScenariosArgs),
@@ -330,6 +333,7 @@ fn dispatch(command: &Command, context: &Context) -> CommandOutcome {
         Command::Cflags => cc::cflags(),
         Command::Ldflags => cc::ldflags(),
         Command::Run(args) => run::run(args, context),
+        Command::Extract(args) => run::extract::run(args, context),
         Command::Check(args) => check::run(args, context),
         Command::Diagnose(args) => diagnose::run(args, context),
         Command::Replay(args) => replay::run(args, context),

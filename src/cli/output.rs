@@ -42,6 +42,8 @@ pub(super) enum OutputKind {
     Junit,
     /// A debug log, to which is appended.
     DebugLog,
+    /// A lifecycle discipline.
+    Discipline,
 }
 
 impl OutputKind {
@@ -57,6 +59,7 @@ impl OutputKind {
             OutputKind::ManPage => "a manual page",
             OutputKind::Junit => "a JUnit report",
             OutputKind::DebugLog => "a debug log",
+            OutputKind::Discipline => "a discipline that `extract` made",
         }
     }
 
@@ -82,6 +85,9 @@ impl OutputKind {
             OutputKind::ManPage => begins_with(path, ".TH heisenbed"),
             OutputKind::Junit => begins_with(path, "<testsuite"),
             OutputKind::DebugLog => begins_with(path, "BUFFER "),
+            // What people wrote by hand is not made again.
+            OutputKind::Discipline => std::fs::read_to_string(path)
+                .is_ok_and(|text| text.starts_with("# Extracted by heisenbed ")),
         }
     }
 }

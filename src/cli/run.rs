@@ -1,8 +1,11 @@
 //! `heisenbed run`: the user's own program, under heisenbed's schedulers.
 
 pub(super) mod again;
+mod conforms;
 mod exhaustive;
+pub(super) mod extract;
 mod race_report;
+mod recording;
 mod report;
 pub(super) mod target;
 mod tracking;
@@ -114,6 +117,13 @@ pub(crate) struct ProgramRunArgs {
     /// How many schedules may be run to prove that no schedule with fewer preemptions fails
     #[arg(long, value_name = "N", default_value_t = exhaustive::PROVE_MINIMUM)]
     pub(crate) prove_minimum: u64,
+    /// Check that what the code does to allocate and to release is what a discipline says: a
+    /// built-in one, or FILE, as `extract` writes it. Schedules are drawn as by `extract`
+    #[arg(long, value_name = "NAME|FILE.toml",
+          conflicts_with_all = ["strategy", "first", "workers", "duration", "depth", "spurious",
+                                "early_timeouts", "data_races", "pass_through", "keep_going",
+                                "state", "no_shrink", "prove_minimum", "save"])]
+    pub(crate) conforms: Option<String>,
     /// Write a reproducer of the failing schedule to FILE
     #[arg(long, value_name = "FILE")]
     pub(crate) save: Option<PathBuf>,
@@ -189,6 +199,9 @@ fn try_run(
     args: &ProgramRunArgs,
     context: &Context,
 ) -> Result<CommandOutcome, Box<dyn std::error::Error>> {
+    if let Some(discipline) = &args.conforms {
+        return conforms::run(args, discipline, context);
+    }
     exhaustive::check(args)?;
     let target = args.target.prepare(context.seed, args.tracking.plan()?)?;
     let program = match (&target, args.program.split_first()) {

@@ -12,6 +12,7 @@
 //! - [`mod@lint`]: rejects programs that cannot be run as written, and warns about suspicious ones.
 //! - [`switches`]: release order and publication, applied to any discipline.
 //! - [`builtin`]: the disciplines that ship with heisenbed.
+//! - `same`: whether two disciplines say the same but for names.
 //! - [`shared`]: steps on cells, ledgers and other locks, with branches and loops.
 //! - [`mod@render`]: the two programs side by side, with the lock scopes drawn.
 //!
@@ -22,6 +23,7 @@ pub(crate) mod discipline;
 pub mod lint;
 pub(crate) mod parser;
 pub(crate) mod render;
+mod same;
 pub mod shared;
 pub(crate) mod step;
 pub(crate) mod switches;
@@ -38,6 +40,7 @@ pub(crate) use lint::shared::needs_buffer;
 pub use lint::{LintFinding, MAX_HELD, Severity, lint};
 pub(crate) use parser::DisciplineError;
 pub(crate) use render::render;
+pub use same::DisciplineDifference;
 pub use shared::{CellSpec, Name, SharedStep};
 pub use step::{Lock, MicroStep, SendKind, StepError};
 pub use switches::{Order, Publication};

@@ -202,6 +202,8 @@ impl<'a> Explained<'a> {
                 // What the driver itself does about slots is nobody's business, but where it waits.
                 "publish" => false,
                 "await" => event.thread != 0,
+                // Marks say where operations are, and do nothing.
+                "mark" => false,
                 _ => true,
             })
             .map(|event| (event, self.row(event)))

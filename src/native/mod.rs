@@ -20,6 +20,7 @@ pub(crate) mod director;
 pub(crate) mod execution;
 pub(crate) mod exhaustive;
 pub(crate) mod explained;
+pub(crate) mod extract;
 pub(crate) mod findings;
 pub(crate) mod fleet;
 mod forgiven;

@@ -104,6 +104,8 @@ pub(crate) struct RunPlan {
     pub(crate) spurious: bool,
     /// Record the stack of each visible action.
     pub(crate) stacks: bool,
+    /// Record where operations begin and end, and all accesses in them.
+    pub(crate) operations: bool,
     /// More steps are a livelock.
     pub(crate) max_steps: u64,
     /// About how many choices an execution has.
@@ -146,6 +148,7 @@ impl RunPlan {
             early_percent: EARLY_PERCENT,
             spurious: false,
             stacks: false,
+            operations: false,
             max_steps: 1_000_000,
             expected_steps: 100,
             expected: Vec::new(),
@@ -193,6 +196,7 @@ impl RunPlan {
     pub(super) fn flags(&self) -> u32 {
         let bit = |set: bool, flag: u32| if set { flag } else { 0 };
         bit(self.stacks, flag::STACKS)
+            | bit(self.operations, flag::OPS)
             | bit(self.spurious, flag::SPURIOUS)
             | bit(self.strict, flag::STRICT)
             | bit(self.strategy.is_controlled(), flag::PIN)

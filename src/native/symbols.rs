@@ -30,6 +30,17 @@ struct Loaded {
     segments: Vec<(u64, u64, u64)>,
 }
 
+/// A variable of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Variable {
+    /// Its name.
+    pub(crate) name: String,
+    /// Where it begins in memory.
+    pub(crate) begin: u64,
+    /// How large it is, in bytes.
+    pub(crate) size: u64,
+}
+
 /// A place in a program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -110,6 +121,15 @@ impl Symbols {
 
     /// The variable at `address`, as `name` or `name+8`.
     pub(crate) fn variable(&self, address: u64) -> Option<String> {
+        let found = self.variable_at(address)?;
+        Some(match address - found.begin {
+            0 => found.name,
+            inside => format!("{}+{inside}", found.name),
+        })
+    }
+
+    /// The same, with where it begins and how large it is.
+    pub(crate) fn variable_at(&self, address: u64) -> Option<Variable> {
         let module = self.module(address)?;
         let in_file = address - module.begin + module.offset;
         let mut found = None;
@@ -119,9 +139,10 @@ impl Symbols {
                 .variables
                 .iter()
                 .find(|(at, size, _)| (*at..*at + (*size).max(1)).contains(&linked))
-                .map(|(at, _, name)| match linked - at {
-                    0 => name.clone(),
-                    inside => format!("{name}+{inside}"),
+                .map(|(at, size, name)| Variable {
+                    name: name.clone(),
+                    begin: address - (linked - at),
+                    size: *size,
                 });
         });
         found

@@ -9,6 +9,7 @@ mod features;
 mod hostile;
 mod planted;
 mod races;
+mod reported;
 mod reproducers;
 mod strategies;
 mod targets;

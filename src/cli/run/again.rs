@@ -260,8 +260,7 @@ fn show_rows(launcher: &mut Launcher, plan: &RunPlan) -> Result<ShownExecution, 
     let symbols = Symbols::new(launcher.maps());
     race_text::name(&mut execution, &symbols);
     let width = terminal_style::width().unwrap_or(WIDTH);
-    let explained =
-        Explained::new(&execution, &events, &symbols).with_target(launcher.setup());
+    let explained = Explained::new(&execution, &events, &symbols).with_target(launcher.setup());
     let (rows, story, told) = (
         explained.actions(),
         explained.render(width),

@@ -54,6 +54,20 @@ pub(crate) struct TrackingArgs {
 }
 
 impl TrackingArgs {
+    /// The same for commands that always track: at the usual path where none is given.
+    pub(super) fn always(&self) -> Result<TrackingPlan, Box<dyn std::error::Error>> {
+        let tracking = Some(
+            self.tracking
+                .clone()
+                .unwrap_or_else(|| USUAL_PATH.to_owned()),
+        );
+        let asked = TrackingArgs {
+            tracking,
+            ..self.clone()
+        };
+        Ok(asked.plan()?.expect("a path was given"))
+    }
+
     /// How the program is tracked, if it is.
     pub(super) fn plan(&self) -> Result<Option<TrackingPlan>, Box<dyn std::error::Error>> {
         let Some(path) = &self.tracking else {

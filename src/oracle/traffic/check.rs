@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::events::TrafficEvent;
 use super::lives::{self, ToldLives};
 use super::senders::{self, SentFrame, SentStream};
+use super::spoken::Spoken;
 use super::totals::SaidTotals;
 use super::{TrafficRules, words};
 use crate::device::{DeviceId, Memory};
@@ -41,6 +42,8 @@ pub(super) struct TrafficCheck {
     pub(super) sound: Option<Sound>,
     pub(super) first_event: Option<usize>,
     pub(super) words: Option<Vec<String>>,
+    /// The same as data, where words were asked for.
+    pub(super) spoken: BTreeMap<usize, Spoken>,
     pub(super) events: u64,
     pub(super) messages: u64,
     pub(super) observed: u64,
@@ -85,6 +88,7 @@ impl TrafficCheck {
             sound: None,
             first_event: None,
             words: in_words.then(|| vec![String::new(); events.len()]),
+            spoken: BTreeMap::new(),
             events: 0,
             messages: 0,
             observed: 0,
@@ -108,6 +112,7 @@ impl TrafficCheck {
                 self.say(at, || {
                     words::truth("hands out", device, memory, address, Some(size_bytes))
                 });
+                self.note_truth(at, true, (device, address));
                 if let Some((device, memory)) = self.place(device, memory) {
                     self.alloc(thread, device, memory, address, size_bytes);
                 }
@@ -121,6 +126,7 @@ impl TrafficCheck {
                 self.say(at, || {
                     words::truth("takes back", device, memory, address, None)
                 });
+                self.note_truth(at, false, (device, address));
                 if let Some((device, memory)) = self.place(device, memory) {
                     self.free(thread, device, memory, address);
                 }
@@ -169,6 +175,17 @@ impl TrafficCheck {
         if let (None, Some(first), Some(at)) = (self.first_event, self.judge.first, at) {
             self.first_event = Some(at);
             self.say(at, || format!("  ← {}", first.kind));
+        }
+    }
+
+    fn note_truth(&mut self, at: usize, allocates: bool, (device, address): (u32, u64)) {
+        if self.words.is_some() {
+            let truth = Spoken::Truth {
+                allocates,
+                device,
+                address,
+            };
+            self.spoken.insert(at, truth);
         }
     }
 
@@ -267,6 +284,10 @@ impl TrafficCheck {
         let connection = &mut self.connections[conn];
         let frames = connection.send(thread, bytes);
         let mut told = Vec::new();
+        if self.words.is_some() {
+            let whole = frames.iter().filter_map(|frame| frame.message.clone());
+            self.spoken.insert(at, Spoken::Sent(whole.collect()));
+        }
         for frame in frames {
             if self.words.is_some() {
                 told.push(words::frame(&frame));
@@ -299,6 +320,9 @@ impl TrafficCheck {
             Some(message) => format!("{}: no room", words::message(message)),
             None => "no room".to_owned(),
         });
+        if self.words.is_some() {
+            self.spoken.insert(at, Spoken::Dropped(message.clone()));
+        }
         let earlier = self.connections[conn].drop_of(thread, bytes, message);
         if let Some(lost) = earlier {
             self.lose(&lost);

@@ -19,11 +19,15 @@ mod events;
 mod lives;
 mod outcome;
 mod senders;
+mod spoken;
 mod totals;
 mod words;
 
+use std::collections::BTreeMap;
+
 use self::check::TrafficCheck;
 pub(crate) use self::events::TrafficEvent;
+pub(crate) use self::spoken::Spoken;
 use super::kind::Report;
 use crate::registry::Semantics;
 use crate::server::listener::{DeviceInfo, ServerConfig};
@@ -49,6 +53,8 @@ pub(crate) struct TrafficReport {
     pub(crate) first_event: Option<usize>,
     /// Of each event, what it was in words; empty where that is nothing.
     pub(crate) words: Vec<String>,
+    /// The same as data; what said nothing is not in it.
+    pub(crate) spoken: BTreeMap<usize, Spoken>,
 }
 
 impl TrafficRules {

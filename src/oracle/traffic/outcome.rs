@@ -134,6 +134,7 @@ impl TrafficCheck {
             report,
             first_event: self.first_event,
             words: self.words.unwrap_or_default(),
+            spoken: self.spoken,
         }
     }
 
