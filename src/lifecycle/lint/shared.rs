@@ -401,7 +401,7 @@ impl LintedProgram<'_> {
 }
 
 /// Blocks in one another: a loop's rounds multiply.
-const MAX_NESTED: usize = 4;
+const MAX_NESTED: usize = 3;
 
 /// A block whose `end` is still to come.
 struct OpenBlock {
