@@ -290,6 +290,7 @@ mod tests {
         words.sort_unstable();
         words.dedup();
         assert_eq!(words.len(), count);
-        assert_eq!(count, Kind::ALL.len() + Cause::ALL.len() + 4);
+        let kinds = Kind::ALL.len() + FailureKind::OF_TARGETS.len();
+        assert_eq!(count, kinds + Cause::ALL.len() + 4);
     }
 }

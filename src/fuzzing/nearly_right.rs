@@ -23,15 +23,15 @@ pub struct SmallCase {
 }
 
 /// What an input stands for.
-pub(super) struct Case {
+pub(super) struct DisciplineCase {
     workload: &'static str,
     discipline: Discipline,
     semantics: Semantics,
 }
 
-impl Case {
+impl DisciplineCase {
     /// `None`: it is too short, or its programs are too long.
-    pub(super) fn draw(bytes: &[u8]) -> Option<Case> {
+    pub(super) fn draw(bytes: &[u8]) -> Option<DisciplineCase> {
         let (&form, draws) = bytes.split_first()?;
         let (allocate, deallocate) = draws.split_at(draws.len().div_ceil(2));
         let workload = match form & 3 {
@@ -64,7 +64,7 @@ impl Case {
             cells: Default::default(),
             programs: Default::default(),
         };
-        Some(Case {
+        Some(DisciplineCase {
             workload,
             discipline,
             semantics,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::nearly_right::{Case, SmallCase};
+use super::nearly_right::{DisciplineCase, SmallCase};
 use crate::engine::controlled::exhaustive::{self, Goal, SearchEnd, SearchOptions};
 use crate::engine::controlled::machine::Setup;
 use crate::oracle::Kind;
@@ -21,7 +21,7 @@ const SMALL: SmallCase = SmallCase {
 
 /// Runs the target.
 pub fn run(bytes: &[u8]) {
-    let Some(case) = Case::draw(bytes) else {
+    let Some(case) = DisciplineCase::draw(bytes) else {
         return;
     };
     let Some(scenario) = case.scenario(SMALL) else {
@@ -58,5 +58,5 @@ pub fn run(bytes: &[u8]) {
 
 /// The input as a discipline and the workload that it is tried on. `None`: it is too short.
 pub(crate) fn decode(bytes: &[u8]) -> Option<String> {
-    Some(Case::draw(bytes)?.text())
+    Some(DisciplineCase::draw(bytes)?.text())
 }

@@ -5,7 +5,7 @@
 //! Demanded: nothing is proved for any number that a bounded search refutes. How often a proof is
 //! missed is no mistake; [`compare`] says it, for who counts.
 
-use super::nearly_right::Case;
+use super::nearly_right::DisciplineCase;
 pub use super::nearly_right::SmallCase;
 use crate::engine::controlled::exhaustive::{self, Goal, SearchEnd, SearchOptions};
 use crate::engine::controlled::machine::Setup;
@@ -47,7 +47,7 @@ pub fn run(bytes: &[u8]) {
 /// Holds the verdict for any number against a bounded search; panics where it was proved and a run
 /// diverges.
 pub fn compare(bytes: &[u8], bounded: SmallCase) -> Compared {
-    let Some(case) = Case::draw(bytes) else {
+    let Some(case) = DisciplineCase::draw(bytes) else {
         return Compared::NotCovered;
     };
     let Some(scenario) = case.scenario(bounded) else {
@@ -86,5 +86,5 @@ pub fn compare(bytes: &[u8], bounded: SmallCase) -> Compared {
 
 /// The input as a discipline and the workload that it is tried on. `None`: it is too short.
 pub(crate) fn decode(bytes: &[u8]) -> Option<String> {
-    Some(Case::draw(bytes)?.text())
+    Some(DisciplineCase::draw(bytes)?.text())
 }

@@ -52,11 +52,8 @@ impl Usage {
 /// Whether each buffer is released by the thread that allocated it, and nobody else.
 pub(crate) fn owners_release(threads: &[Box<[Op]>]) -> bool {
     let each = || {
-        let of_thread = |(thread, ops): (usize, &Box<[Op]>)| {
-            let own: Vec<_> = ops.iter().map(|op| (thread, *op)).collect();
-            own
-        };
-        threads.iter().enumerate().flat_map(of_thread)
+        let threads = threads.iter().enumerate();
+        threads.flat_map(|(thread, ops)| ops.iter().map(move |op| (thread, *op)))
     };
     let mut owners: FxHashMap<(SlotId, u32), usize> = FxHashMap::default();
     for (thread, op) in each() {

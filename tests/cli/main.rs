@@ -15,6 +15,7 @@ mod nothing;
 mod one_reader;
 mod outputs;
 mod report;
+mod shm;
 mod text;
 mod verdicts;
 mod weaker_checks;

@@ -8,11 +8,13 @@ use serde_json::Value;
 
 use crate::common::{heisenbed, run_json};
 
-/// The C program, compiled.
-fn racy_client() -> (tempfile::TempDir, PathBuf) {
+/// The C program of that name, compiled.
+fn compiled(name: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let program = folder.path().join("racy_client");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/racy_client.c");
+    let program = folder.path().join(name);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/programs")
+        .join(format!("{name}.c"));
     let output = Command::new("gcc")
         .args([
             "-std=gnu11",
@@ -52,7 +54,7 @@ fn calibrated(command: &str, plants: Option<&str>, runs: &str) -> Vec<Value> {
 
 #[test]
 fn what_is_planted_into_a_correct_program_s_traffic_is_found() {
-    let (_folder, program) = racy_client();
+    let (_folder, program) = compiled("racy_client");
     let command = format!("{} correct {{socket}} {{seed}}", program.display());
     let rows = calibrated(&command, None, "3");
     let planted: Vec<&Value> = rows.iter().map(|row| &row["planted"]).collect();
@@ -72,7 +74,7 @@ fn what_is_planted_into_a_correct_program_s_traffic_is_found() {
 
 #[test]
 fn what_a_program_does_itself_is_found() {
-    let (_folder, program) = racy_client();
+    let (_folder, program) = compiled("racy_client");
     for (mode, cause) in [
         ("free-first", "reordering"),
         ("drops", "loss"),
@@ -113,4 +115,29 @@ fn a_program_that_is_no_client_is_an_error() {
     }
     let (error, code) = run_json("diagnose --calibrate --plants loss");
     assert_eq!(code, 2, "{error}");
+}
+
+/// Counters in shared memory whose keepers are killed at any moment: under a lock that says so, and
+/// with a sweep by whoever comes, nothing is left of them; `shm` reads the region that they leave.
+#[test]
+fn counters_that_are_swept_survive_the_killing_of_their_keepers() {
+    let (folder, program) = compiled("counters");
+    let region = folder.path().join("tt_device_1_memory");
+    let said = Command::new(&program)
+        .arg(&region)
+        .args(["repaired", "40", "1"])
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(
+        said.starts_with("40 rounds") && said.ends_with(" 0 wrong\n"),
+        "{said}"
+    );
+    let (found, code) = run_json(&format!("shm {}", region.display()));
+    assert_eq!(
+        (code, &found["verdict"]),
+        (0, &serde_json::json!("clean")),
+        "{found:#}"
+    );
+    assert_eq!(found["regions"][0]["version"], 1);
 }

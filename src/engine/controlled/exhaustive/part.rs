@@ -217,6 +217,7 @@ mod tests {
                 partial_order: false,
                 symmetry: false,
                 dead_slots: false,
+                addresses: false,
                 goal: Goal::AllKinds,
                 ..SearchOptions::default()
             };
