@@ -88,8 +88,13 @@ impl ScenarioFile {
         named.memories |= self.mixes_memories();
         // Mesh buffers beside plain ones: what goes wrong between the two is found by neither
         // alone. Pre-allocated ones alone send nothing, so that nothing would be checked.
-        let beside_plain = [self.workload.mesh_percent, self.workload.preallocated_percent];
-        named.kinds |= beside_plain.iter().any(|percent| (1..100).contains(percent));
+        let beside_plain = [
+            self.workload.mesh_percent,
+            self.workload.preallocated_percent,
+        ];
+        named.kinds |= beside_plain
+            .iter()
+            .any(|percent| (1..100).contains(percent));
         let devices = self
             .devices
             .filter(|devices| named.devices && (2..=MOST_DEVICES_IN_TURN).contains(devices));
