@@ -73,6 +73,15 @@ static int serve(const struct hb_target *target)
     return 0;
 }
 
+static bool is_through;
+
+/* Who ends the process in the midst of its operations has not done them. */
+static void at_exit(void)
+{
+    if (!is_through)
+        fail("target-failed", "it ended the process before its operations were done");
+}
+
 int main(int count, char **words)
 {
     if (count < 3)
@@ -86,8 +95,10 @@ int main(int count, char **words)
         refuse(count > 3 ? words[3] : "the plan", why);
     if (strcmp(words[1], "about") == 0)
         return count > 4 ? about(plan, target, words[4]) : 2;
+    atexit(at_exit);
     do
         operations_run(plan, target);
     while (hb_run_again && hb_run_again());
+    is_through = true;
     return 0;
 }

@@ -223,8 +223,11 @@ static void compare_totals(void *state, uint32_t device, uint32_t memory)
 {
     const struct space *space = space_of(device, memory);
     struct hb_target_totals said = {.largest_free = UINT64_MAX};
-    if (target->totals(state, device, memory, &said) != HB_TARGET_OK)
+    int status = target->totals(state, device, memory, &said);
+    if (status == HB_TARGET_UNSUPPORTED)
         return;
+    if (status != HB_TARGET_OK)
+        fail("target-failed", "totals returned %d", status);
     /* What it adds to a buffer for alignment may count. */
     if (said.live_buffers == space->count && said.live_bytes >= space->live_bytes &&
         (said.live_bytes == 0) == (space->live_bytes == 0))
@@ -260,10 +263,13 @@ static void expect_whole(void *state, uint32_t device, uint32_t memory)
 void ledger_rest(void *state)
 {
     char why[400] = "";
-    if (target->check && target->check(state, why, sizeof why) == HB_TARGET_FAILED) {
+    int sound = target->check ? target->check(state, why, sizeof why) : HB_TARGET_OK;
+    if (sound == HB_TARGET_FAILED) {
         why[sizeof why - 1] = 0;
         fail("invariant", "the target's own check: %s", why);
     }
+    if (sound != HB_TARGET_OK && sound != HB_TARGET_UNSUPPORTED)
+        fail("target-failed", "check returned %d", sound);
     for (uint32_t device = 0; device < plan->head.devices; device++) {
         for (uint32_t memory = 0; memory < MEMORIES; memory++) {
             struct space *space = space_of(device, memory);

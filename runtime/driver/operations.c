@@ -109,9 +109,16 @@ static bool others_ended(void *unused)
 
 /* ---- Allocate ---- */
 
+/* Devices in a row: a buffer that begins near the last one begins earlier. */
+static uint32_t first_device(const struct op *op)
+{
+    uint32_t devices = plan->head.devices;
+    return op->device + op->parts > devices ? devices - op->parts : op->device;
+}
+
 static uint32_t device_of(const struct op *op, uint32_t part)
 {
-    return (op->device + part) % plan->head.devices;
+    return first_device(op) + part;
 }
 
 static bool is_owned(const struct op *op) { return op->kind != KIND_PREALLOCATED; }
@@ -174,7 +181,7 @@ static void allocate(const struct op *op)
     uint64_t entered = ledger_enter();
     int status =
         op->kind == KIND_MESH
-            ? target->allocate_mesh(state, op->device, op->parts, op->memory, op->size, flags,
+            ? target->allocate_mesh(state, first_device(op), op->parts, op->memory, op->size, flags,
                                     &request, &handle, addresses)
             : target->allocate(state, op->device, op->memory, op->size, flags, &request, &handle,
                                addresses);

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
 use crate::counters::{COUNTERS, Finding, FindingKind, Region, findings};
-use crate::numbers::{grouped, plural};
+use crate::numbers::grouped;
 use crate::oracle::{Kind, Strength, Verdict};
 
 const FOLDER: &str = "/dev/shm";
@@ -140,6 +140,11 @@ fn settled(path: &Path) -> Result<(Region, Vec<Finding>), String> {
 
 fn read(path: &Path) -> Result<Region, String> {
     use std::io::Read as _;
+    // A pipe would be waited for.
+    let kind = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if !kind.is_file() {
+        return Err("it is no regular file".to_owned());
+    }
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
     file.take(MAX_BYTES)
@@ -204,7 +209,10 @@ fn text(read: &Read) -> String {
         read.path.display(),
         region.device,
         region.version,
-        plural(region.references.into(), "process")
+        match region.references {
+            1 => "1 process".to_owned(),
+            count => format!("{} processes", grouped(count.into())),
+        }
     );
     let mut table = Table::new();
     table.load_style(presets::NOTHING);

@@ -404,6 +404,10 @@ impl Stressed {
                     summary.note.as_deref().unwrap_or("the check is incomplete")
                 );
             }
+            Verdict::Clean | Verdict::Proved if summary.messages == 0 => text.push_str(
+                "clean: the program's own tracking agreed with the allocator; nothing was sent, and no \
+                 server was compared\n",
+            ),
             Verdict::Clean | Verdict::Proved => text.push_str(clean_words(summary.check)),
         }
         if let Some(cut) = self.cut

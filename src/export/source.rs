@@ -7,6 +7,9 @@
 
 use std::ops::ControlFlow;
 
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
 use super::{ExportError, ExportSink, Exported, LeftOut, Wants};
 use crate::import::allocation::{self, AllocationEvent, AllocationRecord, Buffer};
 use crate::import::stacks::StackTable;
@@ -348,6 +351,7 @@ fn feed_messages(
         registry,
     })?;
     let (stacks, mut left_out) = (StackTable::default(), LeftOut::default());
+    let mut memories = LiveMemories::default();
     let mut result: Result<(), ExportError> = Ok(());
     let seen = observe::each(trace, &mut |seen| {
         progress(seen.position);
@@ -357,7 +361,10 @@ fn feed_messages(
             }
             if wants.allocations {
                 match told(&seen) {
-                    Told::Allocation(record) => sink.allocation(&record, &stacks)?,
+                    Told::Allocation(mut record) => {
+                        memories.of_release(&mut record, &seen);
+                        sink.allocation(&record, &stacks)?;
+                    }
                     Told::LeftOut(what) => left_out.count(what),
                     Told::Nothing => {}
                 }
@@ -380,6 +387,40 @@ fn feed_messages(
         .count_many("records that were not understood", seen.lost);
     exported.damage = seen.damage;
     Ok(exported)
+}
+
+/// The memories of what is live. A FREE of most layouts does not say which it means: it is of the
+/// buffer that is live at its address.
+#[derive(Default)]
+struct LiveMemories(FxHashMap<(Option<u32>, i32, u64), SmallVec<[u8; 1]>>);
+
+impl LiveMemories {
+    /// Takes note of an allocation, and gives a release the memory of what it releases.
+    fn of_release(&mut self, record: &mut AllocationRecord, seen: &Observation) {
+        let says_memory = matches!(
+            &seen.what,
+            Observed::Message { message, .. } if message.extension.is_some()
+        );
+        match &mut record.what {
+            _ if says_memory => {}
+            AllocationEvent::Allocated(buffer) => {
+                let live = self
+                    .0
+                    .entry((buffer.process, buffer.device, buffer.address));
+                live.or_default().push(buffer.buffer_type);
+            }
+            AllocationEvent::Released(buffer) => {
+                let key = (buffer.process, buffer.device, buffer.address);
+                if let Some(live) = self.0.get_mut(&key) {
+                    buffer.buffer_type = live.pop().unwrap_or(buffer.buffer_type);
+                    if live.is_empty() {
+                        self.0.remove(&key);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// What a message says of a buffer.

@@ -225,6 +225,11 @@ impl Scenario {
                     .map(|step| format!("`{step}` needs a buffer: `run {program} s0#1`")),
                 Some(_) => None,
             },
+            Op::Kill { .. } if !self.discipline.shares() => Some(
+                "only a process of a discipline with cells, branches or programs of its own is \
+                 ended from outside (docs/language.md)"
+                    .to_owned(),
+            ),
             Op::Kill { process } if *process >= self.processes() => Some(format!(
                 "there are {} processes (workload.processes)",
                 self.processes()

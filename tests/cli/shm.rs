@@ -84,3 +84,17 @@ fn what_is_no_region_is_bad_input_and_named() {
     assert_eq!(code, 2, "{found:#}");
     assert!(found["error"].to_string().contains("none"), "{found:#}");
 }
+
+#[test]
+fn a_pipe_is_not_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.expect("mkfifo runs").success());
+    let (found, code) = read(&path);
+    assert_eq!(code, 2, "{found:#}");
+    assert!(
+        found["error"].to_string().contains("no regular file"),
+        "{found:#}"
+    );
+}

@@ -330,3 +330,25 @@ fn a_part_of_an_import_is_not_the_whole() {
     let (text, _) = said(&format!("explore --as-is --workload import:{trace}"));
     assert!(text.contains("proved: no schedule makes"), "{text}");
 }
+
+/// A process that is ended from outside is one of a discipline that says what processes share.
+#[test]
+fn a_kill_without_cells_is_bad_input() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("kill.toml");
+    std::fs::write(
+        &file,
+        "name = 'kill'\nthreads = 2\n[workload]\nprocesses = 2\nscript = [['allocate s0#1 64 l1 d0'], ['kill p1']]\n",
+    )
+    .expect("written");
+    let words = format!(
+        "explore --scenario {} --discipline lifecycle-wide",
+        file.display()
+    );
+    let (found, code) = run_json(&words);
+    assert_eq!(code, 2, "{found}");
+    assert!(
+        found["error"].to_string().contains("ended from outside"),
+        "{found}"
+    );
+}

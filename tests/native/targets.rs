@@ -473,3 +473,25 @@ fn the_examples_of_the_documentation_fail_as_it_says() {
         assert!(left(&found.json()) <= 6, "{}", found.json()["smallest"]);
     }
 }
+
+#[test]
+fn a_target_that_ends_the_process_in_between_has_failed() {
+    let library = built("leaves", "leaves.c", &[]);
+    let more = ["--ops", "8", "--schedules", "5", "--no-shrink"];
+    let stays = with("run", &library, "", &more);
+    assert_eq!(stays.json()["verdict"], "clean", "{}", stays.json());
+    let leaves = with("run", &library, "leaves", &more);
+    assert_eq!(
+        leaves.json()["failure"]["kind"],
+        "target-failed",
+        "{}",
+        leaves.json()
+    );
+    assert_eq!(leaves.code, 1);
+}
+
+#[test]
+fn a_workload_without_operations_is_no_clean_one() {
+    let nothing = with("run", lifecycle(), "", &["--ops", "1", "--schedules", "3"]);
+    assert_eq!(nothing.code, 2, "{}", nothing.stdout);
+}

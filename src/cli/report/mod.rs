@@ -61,6 +61,13 @@ pub(crate) fn run(args: &ReportArgs, context: &Context) -> CommandOutcome {
 
 fn write(args: &ReportArgs, context: &Context) -> Result<CommandOutcome, String> {
     for file in &args.files {
+        // Not even by --force: it would be lost, and the page is no substitute.
+        if output::is_same(&args.output, file) {
+            return Err(format!(
+                "{}: it would replace what is read; give another file",
+                args.output.display()
+            ));
+        }
         output::may_replace_beside(&args.output, OutputKind::Page, file, args.force)?;
     }
     let mut parts = Vec::new();

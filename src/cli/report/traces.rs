@@ -256,6 +256,10 @@ pub(super) fn of_walk(walked: WalkedRun) -> PagePart {
 
 fn sentence(report: &Report) -> String {
     match report.verdict {
+        Verdict::Clean if report.messages == 0 => {
+            "The program's own tracking agreed with the allocator; no server was compared."
+                .to_owned()
+        }
         Verdict::Clean => "The server's picture was the allocator's truth.".to_owned(),
         Verdict::Proved => "No schedule diverges.".to_owned(),
         Verdict::Diverged => {

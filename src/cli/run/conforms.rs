@@ -41,7 +41,7 @@ pub(super) fn run(
     }
     let reading = Reading::new(&recorded, &symbols);
     let found = conform::check(&reading, &discipline);
-    let note = note(&found);
+    let note = note(&found).or_else(|| not_to_the_end(&recorded));
     let verdict = match (&found.departures[..], &note) {
         ([_, ..], _) => Verdict::Diverged,
         ([], Some(_)) => Verdict::Inconclusive,
@@ -69,7 +69,7 @@ pub(super) fn run(
         Format::Human => {
             let elapsed = started.elapsed().as_secs_f64();
             let mut text = headline(verdict, name, &found, &recorded, elapsed);
-            write_more(&mut text, name, &found, &reading, &recorded);
+            write_more(&mut text, name, &found, &reading);
             text
         }
     };
@@ -112,13 +112,7 @@ fn headline(
     }
 }
 
-fn write_more(
-    text: &mut String,
-    name: &str,
-    found: &Conformity,
-    reading: &Reading<'_>,
-    recorded: &Recorded,
-) {
+fn write_more(text: &mut String, name: &str, found: &Conformity, reading: &Reading<'_>) {
     for departure in found.departures.iter().take(MOST_SHOWN) {
         let _ = writeln!(text, "\n{}", in_words(name, departure));
     }
@@ -132,14 +126,22 @@ fn write_more(
     for words in found.unseen.iter().chain(&reading.notes) {
         let _ = writeln!(text, "  note: {words}");
     }
-    if recorded.failures > 0 {
-        let _ = writeln!(
-            text,
-            "  note: something went wrong in {} of these schedules: `heisenbed run --tracking` \
-             shows it",
-            recorded.failures
-        );
+}
+
+/// Why schedules that were recorded say nothing of the rest, if they do not.
+fn not_to_the_end(recorded: &Recorded) -> Option<String> {
+    let (broken, cut) = (recorded.broken, recorded.cut);
+    if broken > 0 {
+        let schedules = plural(broken, "schedule");
+        return Some(format!(
+            "something went wrong in {schedules}: what came after that was not checked; `heisenbed \
+             run` shows it"
+        ));
     }
+    (cut > 0).then(|| {
+        let operations = plural(cut, "operation");
+        format!("{operations} did not come to an end: what was left of them was not checked")
+    })
 }
 
 fn in_words(name: &str, departure: &Departure) -> String {

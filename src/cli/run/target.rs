@@ -123,6 +123,13 @@ impl PreparedTarget {
         if let Some(what) = refusal(&about, &setup.ops) {
             return Err(lacks(what).into());
         }
+        if setup.ops.iter().flatten().next().is_none() {
+            return Err(format!(
+                "{}: there is no operation to do, and nothing to check; --ops says how many are",
+                scenario.name
+            )
+            .into());
+        }
         if scenario.publish == Publication::Early && !about.publishes_early() {
             return Err(lacks(
                 "way to publish a buffer early (its abilities lack HB_TARGET_PUBLISHES_EARLY)"

@@ -1,8 +1,10 @@
 //! Schedules of a program, run for what its operations do.
 
 use super::operation::{self, Operation};
+use crate::native::execution::FailureKind;
 use crate::native::launcher::{LaunchError, Launcher};
 use crate::native::plan::{RunPlan, RunStrategy};
+use crate::oracle::Kind;
 
 /// Which schedules are run.
 #[derive(Clone, Debug)]
@@ -22,6 +24,8 @@ pub(crate) struct Recorded {
     pub(crate) schedules: u64,
     /// Those of them in which something went wrong.
     pub(crate) failures: u64,
+    /// Those of them that did not come to their ends by it: a crash, a deadlock.
+    pub(crate) broken: u64,
     /// Those that say nothing, and why the first does not.
     pub(crate) unusable: u64,
     pub(crate) unusable_why: Option<String>,
@@ -83,7 +87,14 @@ impl Recorded {
                 continue;
             }
             recorded.schedules += 1;
-            recorded.failures += u64::from(execution.failure.is_some());
+            // What the tracking server makes of it does not keep operations from their ends.
+            let failure = execution.failure.as_ref().map(|failure| failure.kind);
+            let diverged = matches!(
+                failure,
+                Some(FailureKind::Diverged(kind)) if kind != Kind::Deadlock
+            );
+            recorded.failures += u64::from(failure.is_some());
+            recorded.broken += u64::from(failure.is_some() && !diverged);
             let events = launcher.events(&execution)?;
             let Some(tracked) = &execution.tracked else {
                 continue;
