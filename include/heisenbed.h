@@ -328,9 +328,8 @@ static inline void hb_op_publish(const void *buffer) { hb_op_mark(4, buffer); }
  *
  *     const struct hb_target *hb_target_v1(void);
  *
- * `heisenbed stress --target LIB`, `run --target LIB` and `extract --target LIB` load it in a
- * process of its own and drive it with every scenario and every imported workload
- * (docs/targets.md). Functions that a target doesn't have are NULL.
+ * `heisenbed stress --target LIB` and `heisenbed run --target LIB` load it in a process of its own
+ * and drive it with every scenario and every imported workload (docs/targets.md). Functions that a target doesn't have are NULL.
  */
 #include <stddef.h>
 
