@@ -128,7 +128,8 @@ pub enum SharedEvent {
         /// Which.
         lock: LockId,
     },
-    /// A lock was released until somebody notifies; taken again by a [`Lock`](super::event::Event::Lock).
+    /// A lock was released until somebody notifies; taken again by a
+    /// [`Lock`](super::event::Event::Lock).
     Wait {
         /// Which.
         lock: LockId,
