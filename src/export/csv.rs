@@ -62,11 +62,7 @@ impl ExportSink for Csv<'_> {
             ExportTable::Messages => MESSAGES,
         };
         self.out.buffer().extend_from_slice(head.as_bytes());
-        Ok(Wants {
-            steps: false,
-            allocations: table == ExportTable::Allocations,
-            observations: table == ExportTable::Messages,
-        })
+        Ok(table.wants())
     }
 
     fn allocation(

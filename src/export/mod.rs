@@ -31,7 +31,7 @@ use thiserror::Error;
 pub(crate) use left_out::LeftOut;
 pub(crate) use source::ExportInput;
 
-use crate::import::allocation::AllocationRecord;
+use crate::import::allocation::{AllocationRecord, Buffer};
 use crate::import::live_table::LiveTable;
 use crate::import::stacks::StackTable;
 use crate::observe::ObserveError;
@@ -66,6 +66,26 @@ pub(crate) enum ExportTable {
     Allocations,
     /// The messages about them
     Messages,
+}
+
+impl ExportTable {
+    /// What is needed to write it.
+    fn wants(self) -> Wants {
+        Wants {
+            steps: false,
+            allocations: self == ExportTable::Allocations,
+            observations: self == ExportTable::Messages,
+        }
+    }
+}
+
+/// A buffer for which there was no room.
+fn failed(device: i32, size_bytes: u64) -> Buffer {
+    Buffer {
+        device,
+        size_bytes: Some(size_bytes),
+        ..Buffer::default()
+    }
 }
 
 /// What is wanted beside the format.

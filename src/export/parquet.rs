@@ -205,11 +205,7 @@ impl ExportSink for Parquet<'_> {
         if let Some(to) = self.to.take() {
             self.writer = Some(SerializedFileWriter::new(to, schema, properties)?);
         }
-        Ok(Wants {
-            steps: false,
-            allocations: table == ExportTable::Allocations,
-            observations: table == ExportTable::Messages,
-        })
+        Ok(table.wants())
     }
 
     fn allocation(

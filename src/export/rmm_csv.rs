@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use super::source::SourceAbout;
-use super::{ExportError, ExportSink, Exported, LeftOut, Out, Wants};
+use super::{ExportError, ExportSink, Exported, LeftOut, Out, Wants, failed};
 use crate::import::allocation::{AllocationEvent, AllocationRecord, Buffer};
 use crate::import::stacks::StackTable;
 
@@ -93,11 +93,7 @@ impl ExportSink for RmmCsv<'_> {
                 if !self.is_of_device(device) {
                     return Ok(());
                 }
-                let failed = Buffer {
-                    device,
-                    size_bytes: Some(size_bytes),
-                    ..Buffer::default()
-                };
+                let failed = failed(device, size_bytes);
                 return self.row(record, "allocate failure", &failed);
             }
             AllocationEvent::ReleaseRequested(_) => {

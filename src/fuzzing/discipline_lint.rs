@@ -67,15 +67,7 @@ pub fn run(bytes: &[u8]) {
 /// The input as a discipline and what the lint says of it. `None`: it is too short to be one.
 pub(crate) fn decode(bytes: &[u8]) -> Option<String> {
     let (discipline, _) = draw(bytes)?;
-    let mut text = toml::to_string_pretty(&discipline).expect("a discipline has string keys");
-    for finding in lint(&discipline) {
-        text.push_str(&format!(
-            "# {}: {}\n",
-            finding.severity,
-            finding.located(&discipline.name)
-        ));
-    }
-    Some(text)
+    Some(super::linted(&discipline))
 }
 
 fn draw(bytes: &[u8]) -> Option<(Discipline, &[u8])> {

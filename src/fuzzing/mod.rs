@@ -32,6 +32,8 @@ pub mod trace_file;
 pub mod unbounded;
 pub mod wire_stream;
 
+use crate::lifecycle::{Discipline, lint};
+
 /// A fuzz target.
 #[derive(Clone, Copy, Debug)]
 pub struct FuzzTarget {
@@ -190,6 +192,19 @@ pub const TARGETS: [FuzzTarget; 23] = [
 /// The target of that name.
 pub(crate) fn find(name: &str) -> Option<&'static FuzzTarget> {
     TARGETS.iter().find(|target| target.name == name)
+}
+
+/// A discipline as text, with what the lint says of it.
+fn linted(discipline: &Discipline) -> String {
+    let mut text = toml::to_string_pretty(discipline).expect("a discipline has string keys");
+    for finding in lint(discipline) {
+        text.push_str(&format!(
+            "# {}: {}\n",
+            finding.severity,
+            finding.located(&discipline.name)
+        ));
+    }
+    text
 }
 
 /// An input that is text anyway.

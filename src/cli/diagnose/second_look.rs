@@ -30,7 +30,9 @@ pub(super) fn exact(trace: &TraceFile) -> Option<KnownTruth> {
         return None;
     };
     let report = check_trace(trace, |_| ()).ok()?;
-    let is_exact = header.server_recorded && report.strength == Strength::Exact;
+    if !header.server_recorded || report.strength != Strength::Exact {
+        return None;
+    }
     let mut truth = KnownTruth {
         divergences: report.divergences,
         ..KnownTruth::default()
@@ -47,7 +49,7 @@ pub(super) fn exact(trace: &TraceFile) -> Option<KnownTruth> {
             _ => (),
         }
     }
-    is_exact.then_some(truth)
+    Some(truth)
 }
 
 /// Of a recorded run, or of a server's log that was imported; nothing of other traces.

@@ -145,6 +145,13 @@ impl World {
         })
     }
 
+    /// Whether the allocator has the life that `handle` means.
+    #[inline]
+    pub(crate) fn is_live(&self, handle: &Handle) -> bool {
+        let device = &self.devices[usize::from(handle.device.0)];
+        device.generation(handle.memory, handle.address) == Some(handle.generation)
+    }
+
     /// A slot's word, and what was asked for it.
     #[inline]
     pub(crate) fn slot(&self, slot: SlotId) -> (SlotWord, &Request) {

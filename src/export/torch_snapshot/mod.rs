@@ -18,8 +18,8 @@ use rustc_hash::FxHashMap;
 
 use super::source::SourceAbout;
 use super::spool::Spool;
-use super::{ExportError, ExportSink, Exported, LeftOut, Out, Wants};
-use crate::import::allocation::{AllocationEvent, AllocationRecord, Buffer};
+use super::{ExportError, ExportSink, Exported, LeftOut, Out, Wants, failed};
+use crate::import::allocation::{AllocationEvent, AllocationRecord};
 use crate::import::live_table::LiveTable;
 use crate::import::stacks::{StackId, StackTable};
 use pickle_writer::PickleWriter;
@@ -136,14 +136,7 @@ impl ExportSink for TorchSnapshot<'_> {
             AllocationEvent::Allocated(buffer) => (ALLOC, buffer),
             AllocationEvent::ReleaseRequested(buffer) => (FREE_REQUESTED, buffer),
             AllocationEvent::Released(buffer) => (FREE_COMPLETED, buffer),
-            AllocationEvent::Failed { device, size_bytes } => {
-                let failed = Buffer {
-                    device,
-                    size_bytes: Some(size_bytes),
-                    ..Buffer::default()
-                };
-                (OOM, failed)
-            }
+            AllocationEvent::Failed { device, size_bytes } => (OOM, failed(device, size_bytes)),
             AllocationEvent::HolderEnded(_) => {
                 self.left_out.count("ends of objects that hold a buffer");
                 return Ok(());

@@ -16,6 +16,7 @@ use rustc_hash::FxHashMap;
 
 use crate::device::BufferKind;
 use crate::engine::controlled::machine::{Machine, Setup};
+use crate::engine::step::Thread;
 use crate::registry::Semantics;
 use crate::scenario::op::Op;
 use crate::tracking::Layout;
@@ -48,15 +49,10 @@ pub(super) fn may_be_left_out(setup: &Setup) -> bool {
 
 /// Whether something is left of a life that has ended.
 pub(super) fn has_past_lives(machine: &Machine) -> bool {
-    machine.server().has_past_lives(machine.world())
-        || machine.threads().iter().any(|thread| {
-            thread.is_inside()
-                && machine
-                    .world()
-                    .handle(thread.place())
-                    .is_some_and(|handle| {
-                        let device = &machine.world().devices()[usize::from(handle.device.0)];
-                        device.generation(handle.memory, handle.address) != Some(handle.generation)
-                    })
-        })
+    let world = machine.world();
+    let goes_on_after_its_life = |thread: &Thread| {
+        let handle = world.handle(thread.place());
+        thread.is_inside() && handle.is_some_and(|handle| !world.is_live(&handle))
+    };
+    machine.server().has_past_lives(world) || machine.threads().iter().any(goes_on_after_its_life)
 }

@@ -28,9 +28,7 @@ pub(crate) struct Fingerprints {
     /// Of each thread: the slots that it alone uses, in the order of its operations.
     own_slots: Vec<Vec<SlotId>>,
     shared_slots: Vec<SlotId>,
-    dead_slots: bool,
-    /// Whether addresses are left out: only which life is where counts.
-    without_addresses: bool,
+    form: SlotForm,
     keys: Vec<Vec<u8>>,
     order: Vec<u16>,
     rank: Vec<u16>,
@@ -81,8 +79,10 @@ impl Fingerprints {
             class,
             own_slots,
             shared_slots,
-            dead_slots,
-            without_addresses: false,
+            form: SlotForm {
+                dead_slots,
+                without_addresses: false,
+            },
             keys: vec![Vec::new(); threads],
             order: (0..threads as u16).collect(),
             rank: vec![0; threads],
@@ -94,11 +94,9 @@ impl Fingerprints {
 
     /// The same, with addresses left out: for who knows that it does not matter which one a buffer
     /// has.
-    pub(crate) fn without_addresses(self) -> Fingerprints {
-        Fingerprints {
-            without_addresses: true,
-            ..self
-        }
+    pub(crate) fn without_addresses(mut self) -> Fingerprints {
+        self.form.without_addresses = true;
+        self
     }
 
     /// The fingerprint of `machine`, where `current` took the last step; give it only where that
@@ -117,7 +115,7 @@ impl Fingerprints {
         }
         for slot in 0..self.shared_slots.len() {
             let slot = self.shared_slots[slot];
-            self.slot_bytes(machine, slot, true, &mut out);
+            self.form.slot(machine, slot, true, &mut out);
             self.slot_generations(machine, slot, &mut out);
         }
         self.devices(machine, &mut out);
@@ -162,9 +160,8 @@ impl Fingerprints {
             for lock in state.held() {
                 put(key, u64::from(lock.0));
             }
-            let (dead_slots, without) = (self.dead_slots, self.without_addresses);
             for slot in &self.own_slots[thread] {
-                slot_bytes(machine, *slot, dead_slots, without, false, key);
+                self.form.slot(machine, *slot, false, key);
             }
         }
         let keys = &self.keys;
@@ -175,14 +172,9 @@ impl Fingerprints {
         }
     }
 
-    fn slot_bytes(&self, machine: &Machine, slot: SlotId, epoch: bool, out: &mut Vec<u8>) {
-        let without = self.without_addresses;
-        slot_bytes(machine, slot, self.dead_slots, without, epoch, out);
-    }
-
     fn slot_generations(&mut self, machine: &Machine, slot: SlotId, out: &mut Vec<u8>) {
         let (_, request) = machine.world().slot(slot);
-        if self.dead_slots && is_dead(machine, slot) {
+        if self.form.dead_slots && is_dead(machine, slot) {
             return;
         }
         for part in 0..request.parts {
@@ -198,7 +190,7 @@ impl Fingerprints {
                 let mut blocks = 0;
                 device.live_blocks(memory, &mut |_| blocks += 1);
                 put(out, blocks);
-                if self.without_addresses {
+                if self.form.without_addresses {
                     continue;
                 }
                 device.live_blocks(memory, &mut |block| {
@@ -222,7 +214,7 @@ impl Fingerprints {
         let server = machine.server();
         let registry = server.registry();
         put(out, registry.len() as u64);
-        if self.without_addresses {
+        if self.form.without_addresses {
             self.entries_by_life(machine, out);
         } else if !registry.is_empty() {
             for entry in registry.live() {
@@ -329,39 +321,42 @@ fn is_dead(machine: &Machine, slot: SlotId) -> bool {
         && (0..request.parts).all(|part| word.status(part) != Status::Live)
 }
 
-fn slot_bytes(
-    machine: &Machine,
-    slot: SlotId,
+/// How much of a slot is part of a state.
+#[derive(Clone, Copy, Debug)]
+struct SlotForm {
+    /// What it last held is left out where nobody will look at it again.
     dead_slots: bool,
+    /// Addresses are left out: only which life is where counts.
     without_addresses: bool,
-    epoch: bool,
-    out: &mut Vec<u8>,
-) {
-    let (word, request) = machine.world().slot(slot);
-    if dead_slots && is_dead(machine, slot) {
-        put(
-            out,
-            if epoch {
-                u64::from(word.epoch()) << 1 | 1
-            } else {
-                1
-            },
-        );
-        return;
-    }
-    put(out, word.state() << 1);
-    for part in 0..request.parts {
-        let at = PartAt { slot, part };
-        let handle = machine.world().handle(at);
-        let address = |address: u64| if without_addresses { 1 } else { address + 1 };
-        put(out, handle.map_or(0, |handle| address(handle.address)));
-        // Whether it is live, and known, in the life that the handle means: threads are told apart
-        // by that as well.
-        let live = handle.is_some_and(|handle| {
-            let device = &machine.world().devices()[usize::from(handle.device.0)];
-            device.generation(handle.memory, handle.address) == Some(handle.generation)
-        });
-        out.push(u8::from(live));
+}
+
+impl SlotForm {
+    fn slot(self, machine: &Machine, slot: SlotId, epoch: bool, out: &mut Vec<u8>) {
+        let (word, request) = machine.world().slot(slot);
+        if self.dead_slots && is_dead(machine, slot) {
+            put(
+                out,
+                if epoch {
+                    u64::from(word.epoch()) << 1 | 1
+                } else {
+                    1
+                },
+            );
+            return;
+        }
+        put(out, word.state() << 1);
+        for part in 0..request.parts {
+            let handle = machine.world().handle(PartAt { slot, part });
+            let address = handle.map_or(0, |handle| match self.without_addresses {
+                true => 1,
+                false => handle.address + 1,
+            });
+            put(out, address);
+            // Whether it is live, and known, in the life that the handle means: threads are told
+            // apart by that as well.
+            let live = handle.is_some_and(|handle| machine.world().is_live(&handle));
+            out.push(u8::from(live));
+        }
     }
 }
 

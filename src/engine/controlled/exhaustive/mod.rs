@@ -324,7 +324,7 @@ impl<'a> Search<'a> {
         self.path.truncate(self.frames[depth - 1].path);
         let next = &mut self.frames[depth];
         next.machine.clear_alarm();
-        let live = next.machine.live();
+        let live = live_before(self.options, &next.machine);
         if !next.machine.step(actor, &mut NoRecording) {
             return true;
         }
@@ -385,7 +385,7 @@ impl<'a> Search<'a> {
                 return;
             };
             frame.machine.clear_alarm();
-            let live = frame.machine.live();
+            let live = live_before(self.options, &frame.machine);
             if !frame.machine.step(actor, &mut NoRecording) {
                 // It waits, and is not asked again until it may have been let go on.
                 continue;
@@ -399,9 +399,10 @@ impl<'a> Search<'a> {
     }
 
     /// A step was taken to the state of frame `index`; before it, so many buffers were `live`.
-    fn took(&mut self, actor: Actor, index: usize, live: usize) {
+    fn took(&mut self, actor: Actor, index: usize, live: Option<usize>) {
         let machine = &self.frames[index].machine;
-        if self.options.addresses && machine.live() > live && addresses::has_past_lives(machine) {
+        let has_allocated = live.is_some_and(|live| machine.live() > live);
+        if has_allocated && addresses::has_past_lives(machine) {
             self.addresses_matter = true;
             self.found.ended = SearchEnd::Abandoned;
             return;
@@ -461,6 +462,11 @@ impl<'a> Search<'a> {
     fn observe(&self) -> ObservedRun {
         observe_path(self.setup, self.path.clone())
     }
+}
+
+/// The live buffers before a step, where it matters that one allocates.
+fn live_before(options: &SearchOptions, machine: &Machine) -> Option<usize> {
+    options.addresses.then(|| machine.live())
 }
 
 impl Frame {

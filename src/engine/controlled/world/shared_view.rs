@@ -7,7 +7,6 @@ use crate::scenario::cells::CellId;
 use crate::scenario::objects::LockId;
 use crate::scenario::op::SlotId;
 use crate::trace::shared_event::{CellAccess, LedgerAction, buffer_name, named_buffer};
-use crate::tracking::sent::Handle;
 
 use super::shared::SharedWorld;
 use super::{ThreadView, World};
@@ -174,7 +173,7 @@ impl World {
     }
 
     /// Whether the buffer of that name is live.
-    fn is_live(&self, buffer: u64) -> bool {
+    fn names_live(&self, buffer: u64) -> bool {
         let Some((slot, epoch)) = named_buffer(buffer) else {
             return false;
         };
@@ -185,11 +184,8 @@ impl World {
         let Some(state) = self.slots.get(at.slot.index()) else {
             return false;
         };
-        let lives = |handle: Handle| {
-            let device = &self.devices[usize::from(handle.device.0)];
-            device.generation(handle.memory, handle.address) == Some(handle.generation)
-        };
-        state.word.epoch() == epoch && self.handle(at).is_some_and(lives)
+        let handle = self.handle(at);
+        state.word.epoch() == epoch && handle.is_some_and(|handle| self.is_live(&handle))
     }
 
     /// The process that was just ended from outside.
@@ -232,8 +228,8 @@ impl World {
                 let Some(handle) = self.handle(at) else {
                     continue;
                 };
-                let device = &mut self.devices[usize::from(handle.device.0)];
-                if device.generation(handle.memory, handle.address) == Some(handle.generation) {
+                if self.is_live(&handle) {
+                    let device = &mut self.devices[usize::from(handle.device.0)];
                     let _ = device.free(handle.memory, handle.address);
                 }
             }
@@ -318,7 +314,7 @@ impl<O, R, N> ThreadView<'_, O, R, N> {
         if self.stop == Some(StopReason::Interrupted) {
             return self.refuse();
         }
-        let lives = self.world.is_live(buffer);
+        let lives = self.world.names_live(buffer);
         self.world.shares().alarmed |= !lives;
         Flow::Done((device, self.world.devices[usize::from(device.0)].touch()))
     }

@@ -24,19 +24,31 @@ async function column(packed) {
   }
 }
 
-function varints(raw, count) {
-  const out = new Uint32Array(count);
-  for (let at = 0, k = 0; k < count; k += 1) {
+// Seven bits a byte, the lowest first; numbers of more than 32 bits too.
+class Varints {
+  constructor(raw) {
+    this.raw = raw;
+    this.at = 0;
+  }
+
+  next() {
     let value = 0;
     let scale = 1;
     for (;;) {
-      const byte = raw[at];
-      at += 1;
+      const byte = this.raw[this.at];
+      this.at += 1;
       value += (byte & 0x7f) * scale;
-      if (byte < 0x80) break;
+      if (byte < 0x80) return value;
       scale *= 128;
     }
-    out[k] = value;
+  }
+}
+
+function varints(raw, count) {
+  const out = new Uint32Array(count);
+  const from = new Varints(raw);
+  for (let k = 0; k < count; k += 1) {
+    out[k] = from.next();
   }
   return out;
 }
@@ -45,16 +57,9 @@ function varints(raw, count) {
 function deltas(raw, count) {
   const out = new Float64Array(count);
   let last = 0;
-  for (let at = 0, k = 0; k < count; k += 1) {
-    let value = 0;
-    let scale = 1;
-    for (;;) {
-      const byte = raw[at];
-      at += 1;
-      value += (byte & 0x7f) * scale;
-      if (byte < 0x80) break;
-      scale *= 128;
-    }
+  const from = new Varints(raw);
+  for (let k = 0; k < count; k += 1) {
+    const value = from.next();
     last += value % 2 === 0 ? value / 2 : -(value + 1) / 2;
     out[k] = last;
   }
