@@ -10,11 +10,19 @@ const pages = process.env.PAGES;
 const shots = process.env.SHOTS;
 let browser;
 
+// A browser that crashes before it shows anything says nothing of the pages: it is started again.
+async function started(tries = 3) {
+  const options = { executablePath: process.env.CHROMIUM, args: ['--no-sandbox', '--disable-gpu'] };
+  try {
+    return await chromium.launch(options);
+  } catch (error) {
+    if (tries === 1) throw error;
+    return started(tries - 1);
+  }
+}
+
 before(async () => {
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM,
-    args: ['--no-sandbox', '--disable-gpu'],
-  });
+  browser = await started();
 });
 after(() => browser?.close());
 
