@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds every fuzz target and runs each from its seeds for a number of executions: fuzz/smoke.sh [EXECUTIONS]
+# Builds every fuzz target and runs each from its seeds for a number of executions: fuzz/smoke.sh [EXECUTIONS]; only builds them: fuzz/smoke.sh build
 # The inputs that it makes follow from SEED (1): a gate is to say the same of the same commit; other numbers look elsewhere.
 # Prints a row a target: seeds, edges that the seeds cover of all that are instrumented, executions, executions a second. Ends with 1 where an input
 # fails; its path is printed, `heisenbed fuzz decode TARGET FILE` says what it is, and a copy in corpus/fuzz/TARGET/ makes it a regression test.
@@ -7,7 +7,7 @@
 # (cargo install cargo-fuzz) and a C++ compiler.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-executions=${1:-2000}
+executions=${1:-2000} # or `build`
 if [ "${SANITIZER:-address}" = address ] && cargo +nightly --version >/dev/null 2>&1; then
     toolchain=+nightly sanitizer=address
 else
@@ -19,6 +19,7 @@ built=fuzz/target
 if [ "$sanitizer" = address ]; then built=fuzz/target/address; fi
 
 cargo $toolchain fuzz build --sanitizer "$sanitizer" --target-dir "$built" >&2
+if [ "$executions" = build ]; then exit 0; fi
 found=$(mktemp -d)
 trap 'rm -rf "$found"' EXIT
 failed=0

@@ -10,7 +10,9 @@
 // slot is found and taken in two steps; whoever detaches subtracts what is its own, the last one
 // clears all. repaired: the same counters, each change under a mutex in the region that says when
 // its owner died; whoever takes it then, or attaches, takes away the slots of dead processes and
-// counts the totals anew.
+// counts the totals anew. Nobody waits for it without end: a waiter that is killed after it was
+// woken takes the wake-up with it. Whoever took the lock meanwhile knows nothing of other waiters
+// and wakes none of them: the kernel wakes for a dead waiter only while nobody has the lock.
 //
 // Prints a line: rounds, kills, rounds in which a counter was not 0 at the end.
 #define _GNU_SOURCE
@@ -87,7 +89,16 @@ static void sweep(void) {
 
 static void enter(void) {
     if (!repaired) return;
-    if (pthread_mutex_lock(&region->mutex) == EOWNERDEAD) {
+    int error = ETIMEDOUT;
+    while (error == ETIMEDOUT) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += 10000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        error = pthread_mutex_timedlock(&region->mutex, &until);
+    }
+    if (error == EOWNERDEAD) {
         pthread_mutex_consistent(&region->mutex);
         sweep();
     }

@@ -119,11 +119,11 @@ std::atomic<int> shared{-1};
 
 void races() {
     unsigned char frame[frame_bytes];
-    for (uint64_t i = 0; i < 300; ++i) {
+    for (uint64_t i = 0; i < 150; ++i) {
         std::this_thread::sleep_for(std::chrono::milliseconds(2));
         if (shared < 0) {
-            // The window that the missing lock leaves.
-            std::this_thread::sleep_for(std::chrono::milliseconds(2));
+            // The window that the missing lock leaves; wide: a busy machine spreads the threads.
+            std::this_thread::sleep_for(std::chrono::milliseconds(12));
             const int fd = connected();
             if (fd < 0) {
                 continue;

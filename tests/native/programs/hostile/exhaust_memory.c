@@ -11,6 +11,9 @@ static int blocks; // under the mutex
 
 static void *exhaust(void *unused) {
     (void)unused;
+    // Both are there before either takes memory: how much is left for a stack differs.
+    pthread_mutex_lock(&mutex);
+    pthread_mutex_unlock(&mutex);
     for (char *block; (block = malloc(BLOCK)) != NULL;) {
         block[0] = 1;
         pthread_mutex_lock(&mutex);
@@ -29,8 +32,10 @@ int main(void) {
     if (setrlimit(RLIMIT_AS, &limit) != 0) {
         return 70;
     }
+    pthread_mutex_lock(&mutex);
     pthread_t one = start(exhaust, NULL);
     pthread_t other = start(exhaust, NULL);
+    pthread_mutex_unlock(&mutex);
     join(one);
     join(other);
     pthread_t late;
