@@ -40,6 +40,8 @@ pub(crate) struct Execution {
     pub(crate) children: u32,
     /// Processes that it left behind, and that were ended.
     pub(crate) swept: u32,
+    /// Whether it was ended because its time was up.
+    pub(crate) timed_out: bool,
     /// Loads and stores that were seen.
     pub(crate) accesses: u64,
     /// The end of what it printed.

@@ -244,6 +244,11 @@ impl Launcher {
         Ok(launcher)
     }
 
+    /// From now on a run that takes longer is ended.
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
     /// Where the program's files are in its memory: `/proc/PID/maps`.
     pub(crate) fn maps(&self) -> &str {
         &self.maps
@@ -423,6 +428,7 @@ impl Launcher {
             outside: page.outside,
             children: page.children,
             swept: reply.swept,
+            timed_out: timed_out.is_some(),
             accesses: page.accesses,
             stdout,
             stderr,

@@ -113,6 +113,9 @@ fn try_run(
     Ok(outcome)
 }
 
+/// For what is one of thousands of schedules, of few operations.
+const SHRINK_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long a run may take before it is said to hang.
 fn patience(setup: &TargetSetup) -> Duration {
     Duration::from_secs(30) + Duration::from_millis(setup.count() / 4)
@@ -243,6 +246,7 @@ impl<'a> StressedTarget<'a> {
             return Ok(());
         };
         let begun = launcher.begun(execution, setup)?;
+        launcher.set_timeout(SHRINK_TIMEOUT);
         let mut progress = Progress::new(context.quiet, "shrink", "schedules", 0);
         let mut shrunk = None;
         for ops in [&begun, setup] {

@@ -20,6 +20,8 @@ const SCHEDULES: u64 = 80;
 /// Schedules of all of them, and their steps: a large workload has fewer.
 const MOST_SCHEDULES: u64 = 20_000;
 const MOST_STEPS: u64 = 40_000_000;
+/// Of real threads a loop may be left that no step ends: each such schedule takes its whole time.
+const MOST_HUNG: u64 = 3;
 /// Steps of one candidate.
 const CANDIDATE_STEPS: u64 = 2_000_000;
 
@@ -58,6 +60,7 @@ pub(crate) fn shrink_ops(
         found: None,
         tried: 0,
         steps: 0,
+        hung: 0,
         keep_going,
     };
     // What was found by real threads need not show under control at all.
@@ -94,6 +97,7 @@ struct Shrinker<'a> {
     found: Option<(RunPlan, Execution)>,
     tried: u64,
     steps: u64,
+    hung: u64,
     keep_going: &'a mut dyn FnMut(u64) -> bool,
 }
 
@@ -176,7 +180,10 @@ impl Shrinker<'_> {
 
     /// Whether nothing more is to be tried.
     fn is_spent(&mut self) -> bool {
-        self.tried >= MOST_SCHEDULES || self.steps >= MOST_STEPS || !(self.keep_going)(self.tried)
+        self.tried >= MOST_SCHEDULES
+            || self.steps >= MOST_STEPS
+            || self.hung >= MOST_HUNG
+            || !(self.keep_going)(self.tried)
     }
 
     /// Whether these operations fail, too: then they are the best so far.
@@ -213,6 +220,7 @@ impl Shrinker<'_> {
             };
             let execution = self.launcher.run(&plan)?;
             self.steps += execution.step_count;
+            self.hung += u64::from(execution.timed_out);
             let failure = execution.failure.as_ref().map(|failure| failure.kind);
             if failure.is_some() && (self.kind.is_none() || failure == self.kind) {
                 self.kind = failure;
