@@ -33,54 +33,8 @@ pub(super) fn draw(
         workers: usize::from(args.workers.unwrap_or(1)),
         max_steps: args.max_steps.unwrap_or(sample::MAX_STEPS),
     };
-    let progress = Mutex::new(Progress::new(
-        context.quiet,
-        "explore",
-        "schedules",
-        plan.schedules,
-    ));
-    let most = AtomicU64::new(0);
-    let sampled = sample::sample(setup, &plan, &|done| {
-        // Workers report out of order.
-        if most.fetch_max(done, Ordering::Relaxed) < done
-            && let Ok(mut progress) = progress.try_lock()
-        {
-            progress.update(done);
-        }
-        !context.interrupt.load(Ordering::Relaxed)
-    });
-    if let Ok(mut progress) = progress.into_inner() {
-        progress.finish();
-    }
-    let mut summary = VerdictSummary::new(scenario.threads, scenario.seed);
-    summary.verdict = sampled.verdict();
-    summary.note = sampled_note(&sampled, &plan);
-    if !sampled.complete && summary.verdict != Verdict::Diverged {
-        let interrupted = context.interrupt.load(Ordering::Relaxed);
-        let (what, verdict) = match interrupted {
-            true => ("interrupted", Verdict::Inconclusive),
-            false => ("the time was up", summary.verdict),
-        };
-        summary.verdict = verdict;
-        summary.note.get_or_insert(format!(
-            "{what}: {} of {} schedules were run, and none diverged",
-            grouped(sampled.schedules),
-            grouped(plan.schedules)
-        ));
-    }
-    summary.divergences = sampled.divergences.clone();
-    summary.leaks = sampled.leaks;
-    summary.schedules = sampled.schedules;
-    summary.steps = sampled.steps;
-    summary.events = sampled.events;
-    summary.messages = sampled.messages;
-    let ops: usize = setup
-        .ops()
-        .iter()
-        .flatten()
-        .filter(|op| op.counts())
-        .count();
-    summary.ops = sampled.schedules * ops as u64;
+    let sampled = sample_all(setup, &plan, context);
+    let mut summary = summarise(&sampled, &plan, setup, context);
     let mut more = json!({
         "strategy": format!("{:?}", args.strategy).to_lowercase(),
         "diverged": sampled.diverged,
@@ -125,6 +79,70 @@ pub(super) fn draw(
         example,
         smallest: None,
     }
+}
+
+/// Draws them all, and says how far it is.
+fn sample_all(setup: &Arc<Setup>, plan: &SamplePlan, context: &Context) -> Sampled {
+    let progress = Mutex::new(Progress::new(
+        context.quiet,
+        "explore",
+        "schedules",
+        plan.schedules,
+    ));
+    let most = AtomicU64::new(0);
+    let sampled = sample::sample(setup, plan, &|done| {
+        // Workers report out of order.
+        if most.fetch_max(done, Ordering::Relaxed) < done
+            && let Ok(mut progress) = progress.try_lock()
+        {
+            progress.update(done);
+        }
+        !context.interrupt.load(Ordering::Relaxed)
+    });
+    if let Ok(mut progress) = progress.into_inner() {
+        progress.finish();
+    }
+    sampled
+}
+
+/// The verdict and the counts; the first divergence is its example's.
+fn summarise(
+    sampled: &Sampled,
+    plan: &SamplePlan,
+    setup: &Setup,
+    context: &Context,
+) -> VerdictSummary {
+    let scenario = &setup.scenario;
+    let mut summary = VerdictSummary::new(scenario.threads, scenario.seed);
+    summary.verdict = sampled.verdict();
+    summary.note = sampled_note(sampled, plan);
+    if !sampled.complete && summary.verdict != Verdict::Diverged {
+        let interrupted = context.interrupt.load(Ordering::Relaxed);
+        let (what, verdict) = match interrupted {
+            true => ("interrupted", Verdict::Inconclusive),
+            false => ("the time was up", summary.verdict),
+        };
+        summary.verdict = verdict;
+        summary.note.get_or_insert(format!(
+            "{what}: {} of {} schedules were run, and none diverged",
+            grouped(sampled.schedules),
+            grouped(plan.schedules)
+        ));
+    }
+    summary.divergences = sampled.divergences.clone();
+    summary.leaks = sampled.leaks;
+    summary.schedules = sampled.schedules;
+    summary.steps = sampled.steps;
+    summary.events = sampled.events;
+    summary.messages = sampled.messages;
+    let ops: usize = setup
+        .ops()
+        .iter()
+        .flatten()
+        .filter(|op| op.counts())
+        .count();
+    summary.ops = sampled.schedules * ops as u64;
+    summary
 }
 
 fn sampled_note(sampled: &Sampled, plan: &SamplePlan) -> Option<String> {
