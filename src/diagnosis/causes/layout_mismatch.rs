@@ -7,6 +7,8 @@
 //! Such are mentioned and never named. A frame that is known to be made of several messages is
 //! proof.
 
+use std::fmt::Write as _;
+
 use super::super::facts::Facts;
 use super::evidence::Evidence;
 use crate::numbers::plural;
@@ -44,15 +46,19 @@ pub(super) fn evidence(facts: &Facts) -> Evidence {
             });
         }
     }
+    let mut words = says.join(", ");
+    if odd > 0.0 {
+        let _ = write!(
+            words,
+            ": {:.0} % of what came since the first",
+            share * 100.0
+        );
+    }
     let mut evidence = Evidence {
         amount: if misread { proven } else { ODD * odd.min(1.0) },
         proven,
         count: facts.odd() + facts.torn.count + facts.mixed.count,
-        says: format!(
-            "{}: {:.0} % of what came since the first",
-            says.join(", "),
-            share * 100.0
-        ),
+        says: words,
         ..Evidence::default()
     };
     evidence.exhibit(&facts.device_pids, "the device id is a process id");
