@@ -83,23 +83,34 @@ impl fmt::Display for Shape {
     }
 }
 
+/// A record in one shape.
+#[derive(Clone, Debug)]
+pub(crate) struct Presented {
+    /// What it shows.
+    pub seen: Vec<Observation>,
+    /// What is known of it beside.
+    pub circumstances: Circumstances,
+    /// Of a log: its text.
+    pub text: Option<String>,
+}
+
 /// The same record in this shape, and what is known of it beside.
-pub(crate) fn present(
-    seen: Vec<Observation>,
-    shape: Shape,
-    complete: bool,
-) -> (Vec<Observation>, Circumstances) {
-    let circumstances = |complete| Circumstances {
-        complete,
-        ..Circumstances::default()
+pub(crate) fn present(seen: Vec<Observation>, shape: Shape, complete: bool) -> Presented {
+    let presented = |seen, complete, text| Presented {
+        seen,
+        circumstances: Circumstances {
+            complete,
+            ..Circumstances::default()
+        },
+        text,
     };
     let written = written_in(seen, shape.layout);
     match shape.form {
         Form::Trace => {
             let answered = answered(written, shape.semantics, complete);
-            (answered, circumstances(complete))
+            presented(answered, complete, None)
         }
-        Form::Capture => (written, circumstances(complete)),
+        Form::Capture => presented(written, complete, None),
         Form::Log => {
             let text = log_text(&written, shape.semantics, complete);
             let mut lines = Vec::new();
@@ -108,7 +119,7 @@ pub(crate) fn present(
                 lines.push(line);
                 ControlFlow::Continue(())
             });
-            (lines, circumstances(false))
+            presented(lines, false, Some(text))
         }
     }
 }

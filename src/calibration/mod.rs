@@ -5,11 +5,12 @@
 //! where it has not, or takes the traffic of somebody's [`program`]; [`forms`] shows each as one of
 //! the records that people have: a recorded run, a proxy's capture, the lines of a server's log, in
 //! any layout and semantics. [`calibrate`] diagnoses them and counts; [`measurement`] keeps what
-//! was counted and prints it. Run i of a seed is drawn alike whatever else is run; what real
+//! was counted and prints it; [`kept`] writes down what was confident and wrong. Run i of a seed is drawn alike whatever else is run; what real
 //! threads make of it is another each time.
 
 pub(crate) mod forms;
 mod heard;
+mod kept;
 pub(crate) mod machine;
 pub(crate) mod measurement;
 mod mesh;
@@ -18,11 +19,12 @@ pub(crate) mod runs;
 mod transform;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use crate::diagnosis::{CONFIDENT, Cause};
+use crate::diagnosis::{CONFIDENT, Cause, Diagnosis};
 use program::ClientProgram;
 use runs::PlantedRun;
 pub(crate) use runs::RunsOn;
@@ -40,6 +42,8 @@ pub(crate) struct CalibrationPlan<'a> {
     pub only: Option<Cause>,
     /// Whose traffic it is, where it is not the engine's.
     pub program: Option<&'a ClientProgram>,
+    /// The folder in which runs are kept that were confident and wrong.
+    pub keep: Option<&'a Path>,
     /// Set by somebody who wants it to end early.
     pub interrupt: &'a AtomicBool,
 }
@@ -114,7 +118,7 @@ pub(crate) fn calibrate(
     mut progress: impl FnMut(u64),
 ) -> Result<Confusion, runs::PlantError> {
     let mut rows = Vec::new();
-    let mut done = 0;
+    let (mut done, mut kept) = (0, 0);
     for cause in plan.causes() {
         let mut row = Row::new(cause);
         for run in 0..plan.runs {
@@ -123,7 +127,17 @@ pub(crate) fn calibrate(
             if plan.interrupt.load(Ordering::Relaxed) {
                 return Ok(Confusion { rows });
             }
-            row.add(run, &planted?);
+            let planted = planted?;
+            let diagnosis = planted.diagnose();
+            let is_wrong = row.add(run, &planted, &diagnosis);
+            if is_wrong
+                && kept < kept::MAX_KEPT
+                && let Some(folder) = plan.keep
+            {
+                kept::keep(folder, plan.seed, run, &planted, &diagnosis)
+                    .map_err(|source| runs::PlantError::kept(folder, source))?;
+                kept += 1;
+            }
             done += 1;
         }
         rows.push(row);
@@ -155,8 +169,8 @@ impl Row {
         }
     }
 
-    fn add(&mut self, run: u64, planted: &PlantedRun) {
-        let diagnosis = &planted.diagnose();
+    /// Adds a run; whether another cause was named with confidence.
+    fn add(&mut self, run: u64, planted: &PlantedRun, diagnosis: &Diagnosis) -> bool {
         let first = diagnosis.causes.first();
         match first {
             Some(first) => *self.first.entry(first.cause).or_default() += 1,
@@ -196,6 +210,7 @@ impl Row {
             self.missed
                 .push(format!("{} ({})", planted.name(run), ranked.join(", ")));
         }
+        is_wrong
     }
 }
 

@@ -6,12 +6,13 @@
 //! happened is drawn again.
 
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::forms::{Form, Shape, present};
+use super::forms::{Form, Presented, Shape, present};
 use super::machine::MachineState;
 use super::program::{self, ClientProgram, ProgramError};
 use super::{CalibrationPlan, mesh, transform};
@@ -61,6 +62,14 @@ pub(crate) enum PlantError {
     /// The system refused a server, or a connection to it.
     #[error("a server for mesh buffers: {0}")]
     Mesh(#[source] std::io::Error),
+    /// What was confident and wrong cannot be kept.
+    #[error("{}: {source}", .folder.display())]
+    Keep {
+        /// Where.
+        folder: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The cause does not strike.
     #[error("{cause} did not strike in {REDRAWN} workloads of run {run}")]
     NotStruck {
@@ -69,6 +78,15 @@ pub(crate) enum PlantError {
         /// The run.
         run: u64,
     },
+}
+
+impl PlantError {
+    pub(super) fn kept(folder: &Path, source: std::io::Error) -> PlantError {
+        PlantError::Keep {
+            folder: folder.to_owned(),
+            source,
+        }
+    }
 }
 
 /// Who runs it.
@@ -97,6 +115,8 @@ pub(crate) struct PlantedRun {
     pub seen: Vec<Observation>,
     /// What is known beside it.
     pub circumstances: Circumstances,
+    /// Of a log: its text.
+    pub text: Option<String>,
 }
 
 impl PlantedRun {
@@ -117,7 +137,11 @@ impl PlantedRun {
                 result => break (drawn, result?),
             }
         };
-        let (seen, circumstances) = present(seen, drawn.shape, complete);
+        let Presented {
+            seen,
+            circumstances,
+            text,
+        } = present(seen, drawn.shape, complete);
         Ok(PlantedRun {
             cause,
             shape: drawn.shape,
@@ -125,6 +149,7 @@ impl PlantedRun {
             machine: drawn.machine,
             seen,
             circumstances,
+            text,
         })
     }
 

@@ -373,10 +373,12 @@ fn found_human(
     for (note, noted) in &found.notes {
         let _ = writeln!(
             text,
-            "note: {} ({}), first at {word} {}",
+            "note: {} ({}), first at {word} {}{}",
             note.name(),
             grouped(noted.count),
-            noted.first_line
+            noted.first_line,
+            note.remark()
+                .map_or_else(String::new, |it| format!(": {it}"))
         );
     }
     if found.unknown_messages > 0 {

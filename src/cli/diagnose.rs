@@ -67,6 +67,15 @@ pub(crate) struct DiagnoseArgs {
     /// Runs of each cause
     #[arg(long, value_name = "N", default_value_t = 100, requires = "calibrate", value_parser = clap::value_parser!(u64).range(1..))]
     pub runs: u64,
+    /// Keep what was confident and wrong in this folder: the record, to be diagnosed again, and the
+    /// truth of it as JSON
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "calibrate",
+        conflicts_with = "from"
+    )]
+    pub keep: Option<PathBuf>,
     /// Make no runs: put together what these files have, which `--calibrate --format json` printed
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "calibrate", conflicts_with_all = ["cause", "program", "engine", "runs"])]
     pub from: Vec<PathBuf>,

@@ -16,6 +16,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::beginnings::Beginning;
 use super::clients::Clients;
 use super::numbers_seen::{NumberSeen, NumbersSeen};
 use super::seen_message::SeenMessage;
@@ -77,6 +78,7 @@ struct ProcessArrivals {
 #[derive(Debug, Default)]
 struct DeviceArrivals {
     stamps: NumbersSeen,
+    beginning: Beginning,
     /// The stamp whose turn it is; none before the first was taken.
     next: Option<u64>,
     waiting: BTreeMap<u64, WaitingMessage>,
@@ -252,6 +254,7 @@ impl ProcessArrivals {
             return None;
         }
         let device = self.devices.entry(seen.message.device).or_default();
+        device.beginning.see(seen, stamp);
         Some(device.stamps.insert(stamp))
     }
 
@@ -301,10 +304,12 @@ impl DeviceArrivals {
             return;
         };
         let next = self.next.unwrap_or(1);
-        // What is missing at the very beginning was before the record.
-        if never_came && next > 1 {
+        // What is missing around the beginning may have come before the record.
+        let certain_from = self.beginning.certain_from().unwrap_or(u64::MAX);
+        let count = lowest.saturating_sub(next.max(certain_from));
+        if never_came && count > 0 {
             out.push_back(Arrival::Missing {
-                count: lowest.saturating_sub(next),
+                count,
                 at: waiting.at,
             });
         }
@@ -399,14 +404,21 @@ mod tests {
 
     #[test]
     fn stamps_put_messages_in_order_and_a_gap_is_a_message_that_never_came() {
-        let stamps = [1, 3, 2, 5, 6];
-        let messages: Vec<Message> = stamps
-            .iter()
-            .map(|stamp| numbered(MessageKind::Free, *stamp, 1))
-            .collect();
-        let out = arrive(&messages, true);
-        assert_eq!(out, ["0", "2", "1", "missing 1", "3", "4"]);
+        let free = |stamp| numbered(MessageKind::Free, stamp, 1);
+        let last = |stamps: &[u64], complete| {
+            let stamps = (1..=600).chain(stamps.iter().copied());
+            let messages: Vec<Message> = stamps.map(free).collect();
+            arrive(&messages, complete).split_off(600)
+        };
+        let stamps = [601, 603, 602, 605, 606];
+        let in_order = ["600", "602", "601", "603", "604"];
+        let mut with_gap = in_order.to_vec();
+        with_gap.insert(3, "missing 1");
+        assert_eq!(last(&stamps, true), with_gap);
         // It may be on its way.
-        assert_eq!(arrive(&messages, false), ["0", "2", "1", "3", "4"]);
+        assert_eq!(last(&stamps, false), in_order);
+        // It may have come before the record.
+        let begins_there: Vec<Message> = stamps.into_iter().map(free).collect();
+        assert_eq!(arrive(&begins_there, true), ["0", "2", "1", "3", "4"]);
     }
 }

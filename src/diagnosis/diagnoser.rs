@@ -150,7 +150,12 @@ impl Diagnoser {
         }
         let facts = &mut self.ledger.facts;
         facts.sound_since += u64::from(facts.odd() > 0);
-        facts.generations |= seen.generation().is_some();
+        if let Some(generation) = seen.generation() {
+            facts.generations = true;
+            if seen.opens() {
+                facts.beginnings.see(seen, generation.number);
+            }
+        }
         let pid = seen.message.pid;
         let reconnected = self.ledger.clients.heard(pid, seen.conn, seen.at);
         if is_numbered(seen) || self.arrivals.keeps_back(pid) {
@@ -188,11 +193,6 @@ impl Diagnoser {
         if seen.opens() {
             facts.see_alloc(key);
         }
-        if seen.opens()
-            && let Some(generation) = seen.generation()
-        {
-            facts.see_generation(generation);
-        }
         let lives = self.addresses.lives_at(key, seen);
         self.coherence.take(key, seen, lives);
         self.addresses.take(key, seen, &mut self.ledger);
@@ -228,6 +228,7 @@ impl Diagnoser {
     /// A new process begins under an old id.
     fn begins_anew(&mut self, pid: i32, at: RecordPoint) {
         let Ledger { facts, clients } = &mut self.ledger;
+        facts.beginnings.forget(pid);
         let left = clients.begin_anew(pid);
         if left > 0 {
             facts.abandoned += left;

@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
-use super::address::{AddressKey, DeviceGeneration};
+use super::address::AddressKey;
+use super::beginnings::Beginnings;
 use super::clients::ProcessCut;
 use super::gaps::{Gaps, RecordSlices};
 use super::sightings::{RecordPoint, Sighting, Sightings};
@@ -19,8 +20,6 @@ const NEARLY_ALL: f64 = 0.1;
 const MAX_FREES: usize = 1 << 16;
 /// Addresses with a message that was late by far that are kept.
 const MAX_FAR: usize = 1 << 12;
-/// Devices whose first generation is kept.
-const MAX_DEVICES: usize = 1 << 12;
 
 /// What is known of a record apart from its messages.
 #[derive(Clone, Copy, Debug, Default)]
@@ -148,8 +147,8 @@ pub(super) struct Facts {
     pub outlived: u64,
     /// The most addresses at which something was live or open.
     pub peak_live: u64,
-    /// The generations of each device with which the record began.
-    first_generations: FxHashMap<i32, FirstGenerations>,
+    /// The generations with which the record began.
+    pub beginnings: Beginnings,
     /// Messages of normal lives: from ALLOC to FREE, from FREE to the next ALLOC, from FREE to
     /// FREE.
     pub lives: Gaps,
@@ -162,32 +161,6 @@ pub(super) struct Facts {
     /// Divergences, as the check without truth counts them.
     pub kinds: BTreeMap<Kind, u64>,
     pub first: Option<(Kind, Sighting)>,
-}
-
-/// The generations with which the record of a device began.
-#[derive(Clone, Copy, Debug, Default)]
-struct FirstGenerations {
-    allocs: u64,
-    /// Of the first few ALLOCs.
-    highest_of_first: u64,
-}
-
-/// ALLOCs with which a record begins: as many threads may each have one on its way.
-const FIRST_ALLOCS: u64 = 64;
-
-impl FirstGenerations {
-    fn see(&mut self, number: u64) {
-        if self.allocs < FIRST_ALLOCS {
-            self.highest_of_first = number.max(self.highest_of_first);
-        }
-        self.allocs += 1;
-    }
-
-    /// ALLOCs of higher generations may have come before the record, while threads with lower ones
-    /// were late, if with the very first.
-    fn from(self) -> u64 {
-        self.highest_of_first
-    }
 }
 
 /// A message that was late.
@@ -288,23 +261,6 @@ impl Facts {
         }
     }
 
-    /// An ALLOC names `generation`.
-    pub(super) fn see_generation(&mut self, generation: DeviceGeneration) {
-        let DeviceGeneration { device, number } = generation;
-        let room = self.first_generations.len() < MAX_DEVICES;
-        if room || self.first_generations.contains_key(&device) {
-            let first = self.first_generations.entry(device).or_default();
-            first.see(number);
-        }
-    }
-
-    /// The generation of `device` from which on the record shows each ALLOC that came; 0 where it
-    /// shows none.
-    pub(super) fn first_generation(&self, device: i32) -> u64 {
-        let first = self.first_generations.get(&device);
-        first.map_or(0, |first| first.from())
-    }
-
     /// A life that began at `from` was there at `end`, and no FREE came.
     pub(super) fn outlive(&mut self, from: RecordPoint, end: RecordPoint) {
         let longer = self.lives.share_longer_than(end.since(from) / 2);
@@ -332,7 +288,7 @@ impl Facts {
         self.known_before_unknown = self.known_frees_before_unknown();
         self.before_first_unknown = self.messages_before_first_unknown();
         self.epoch_began = at.number;
-        self.first_generations.clear();
+        self.beginnings.clear();
         self.known_frees.clear();
         self.unknown_frees.clear();
     }
@@ -370,20 +326,6 @@ mod tests {
             position: number,
             number,
         }
-    }
-
-    #[test]
-    fn a_record_is_whole_from_the_highest_generation_of_its_beginning_on() {
-        let from = |numbers: &[u64]| {
-            let mut first = FirstGenerations::default();
-            numbers.iter().for_each(|number| first.see(*number));
-            first.from()
-        };
-        // Others may have come before, and a thread was late with the very first.
-        assert_eq!(from(&[2, 1, 3, 7]), 7);
-        assert_eq!(from(&[20, 21, 1, 22]), 22);
-        let many: Vec<u64> = (1..1000).collect();
-        assert_eq!(from(&many), FIRST_ALLOCS);
     }
 
     #[test]

@@ -28,6 +28,7 @@
 mod address;
 mod addresses;
 mod arrivals;
+mod beginnings;
 mod causes;
 mod clients;
 mod coherence;

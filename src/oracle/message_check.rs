@@ -7,9 +7,10 @@
 //! messages; diagnosis ranks suspects.
 //!
 //! What holds:
-//! - A FREE yields at most one of `unknown-free` and `double-free`: the latter when the log shows
-//!   that the key was live and was dropped by a FREE, with no ALLOC since. An ALREADY FREED warning
-//!   with `allocs=0` is an `unknown-free`: the server says that it never saw an ALLOC either.
+//! - A FREE of a key that is not live is an `unknown-free`. That a FREE dropped the key before, with
+//!   no ALLOC since, is noted as `freed-before`: a second release, a FREE that came before its own
+//!   ALLOC, and one whose ALLOC is lost look alike. It is a `double-free` only where both name one
+//!   life (the generation of the extended layout); a log names none.
 //! - An ALLOC of a live key yields `duplicate-alloc`, `stale-metadata` when the server keeps a
 //!   size, type or owner that differs from the message's, and `misattributed` when the type
 //!   differs: two memories share a key.
@@ -19,7 +20,7 @@
 //! - Where log and replay disagree (the log starts late, lines are missing), the check notes it and
 //!   goes on with what the server said. A disagreement is no finding: it says something of the log.
 //! - Memory is bounded by the keys that are live at once, plus the [`FREED_WINDOW`] last dropped
-//!   ones. A second FREE after more than that many other drops is reported as `unknown-free`.
+//!   ones. A second FREE after more than that many other drops is an `unknown-free`, not noted.
 
 mod freed;
 mod replay;
@@ -49,7 +50,7 @@ pub(crate) enum MessageFinding {
     StaleMetadata,
     /// ALLOCs of two memory types share a key.
     Misattributed,
-    /// A FREE of a key that a FREE dropped before, with no ALLOC between.
+    /// A second FREE of one life: both name it.
     DoubleFree,
 }
 
@@ -86,6 +87,8 @@ pub(crate) enum MessageNote {
     Rejected,
     /// Sequence numbers that no message carried.
     MissingNumbers,
+    /// An unknown FREE of a key that a FREE dropped before, with no ALLOC between.
+    FreedBefore,
 }
 
 impl MessageNote {
@@ -100,7 +103,15 @@ impl MessageNote {
             MessageNote::WrappedTotal => "wrapped-total",
             MessageNote::Rejected => "rejected",
             MessageNote::MissingNumbers => "missing-numbers",
+            MessageNote::FreedBefore => "freed-before",
         }
+    }
+
+    /// What to make of it, where its name does not say it.
+    pub(crate) fn remark(self) -> Option<&'static str> {
+        (self == MessageNote::FreedBefore).then_some(
+            "a second release, an order or a lost ALLOC: `heisenbed diagnose` weighs which",
+        )
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct ObservationCheck {
 struct Findings {
     report: MessageReport,
     freed: RecentlyFreed<Key>,
+    /// Lives that were released: of which process and device, and their generation.
+    ended: RecentlyFreed<(i32, i32, u64)>,
     /// Where the ALLOC of a live key stands.
     origins: FxHashMap<Key, u64>,
 }
@@ -65,6 +67,7 @@ impl ObservationCheck {
                 self.registry = Registry::new(Semantics::Sequenced, Limits::default());
                 self.findings.origins.clear();
                 self.findings.freed.clear();
+                self.findings.ended.clear();
             }
             Observed::Swept { buffers, .. } => {
                 self.findings.report.swept += buffers.unwrap_or(0);
@@ -116,35 +119,52 @@ impl ObservationCheck {
     }
 }
 
+/// The life that a message names, where it does.
+fn life_of(message: &Message) -> Option<(i32, i32, u64)> {
+    let generation = message.extension?.generation;
+    (generation > 0).then_some((message.pid, message.device, generation))
+}
+
 impl Findings {
     fn take(&mut self, message: &Message, outcome: &Outcome, position: u64) {
         let key = (message.device, message.address);
         match outcome {
-            Outcome::Inserted => self.began(key, position),
+            Outcome::Inserted => self.began(message, position),
             Outcome::Replaced { .. } | Outcome::Incremented { .. } => {
                 self.find(MessageFinding::DuplicateAlloc, message, position);
-                self.began(key, position);
+                self.began(message, position);
             }
             Outcome::Removed { .. } => {
                 self.origins.remove(&key);
                 self.freed.insert(key, position);
+                if let Some(life) = life_of(message) {
+                    self.ended.insert(life, position);
+                }
             }
             Outcome::UnknownFree => {
-                let finding = if self.freed.contains(key) {
-                    MessageFinding::DoubleFree
+                let life = life_of(message);
+                if life.is_some_and(|life| self.ended.contains(life)) {
+                    self.find(MessageFinding::DoubleFree, message, position);
                 } else {
-                    MessageFinding::UnknownFree
-                };
-                self.find(finding, message, position);
+                    self.find(MessageFinding::UnknownFree, message, position);
+                    if self.freed.contains(key) {
+                        self.note(MessageNote::FreedBefore, position, 1);
+                    }
+                }
             }
             Outcome::Rejected(_) => self.note(MessageNote::Rejected, position, 1),
             Outcome::Decremented { .. } | Outcome::Held | Outcome::Ignored => {}
         }
     }
 
-    fn began(&mut self, key: Key, position: u64) {
+    fn began(&mut self, message: &Message, position: u64) {
+        let key = (message.device, message.address);
         self.origins.insert(key, position);
         self.freed.remove(key);
+        // Another process of the same id counts anew.
+        if let Some(life) = life_of(message) {
+            self.ended.remove(life);
+        }
     }
 
     fn find(&mut self, kind: MessageFinding, message: &Message, position: u64) {

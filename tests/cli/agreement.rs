@@ -65,3 +65,46 @@ fn a_server_that_does_not_know_what_it_was_told_is_not_diagnosed_as_sound() {
         [0, 0]
     );
 }
+
+/// A FREE that came before its own ALLOC, after an earlier life of the address: an order, which a
+/// log shows like a second release.
+#[test]
+fn a_check_of_a_log_does_not_call_an_order_a_double_free() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [log, trace] =
+        ["server.log", "server.hb"].map(|name| folder.path().join(name).display().to_string());
+    let mut text = String::from("🚀 Allocation Server started\n");
+    for at in 0..12 {
+        let address = format!("{:x}", 0x1000 + at * 64);
+        let alloc =
+            format!("✓ [PID 1] Allocated 64 bytes of L1 on device 0 (buffer_id=0x{address}");
+        let free = format!("✗ [PID 1] Freed buffer 0x{address} on device 0 (64 bytes, FINAL)\n");
+        let unknown =
+            format!("⚠ [PID 1] Deallocation for unknown buffer 0x{address} on device 0\n");
+        text += &format!("{alloc})\n{free}{unknown}{alloc})\n{alloc}, ref_count=2)\n");
+        text += &free.replace("FINAL", "ref_count=1 remaining");
+        text += &free;
+    }
+    fs::write(&log, text).expect("writable");
+    run(&format!("import server-log {log} -o {trace} --quiet"));
+    let (checked, code) = run_json(&format!("check {trace}"));
+    assert_eq!(code, 1, "{checked}");
+    assert_eq!(checked["divergences"]["unknown-free"], 12, "{checked}");
+    assert!(
+        checked["divergences"].get("double-free").is_none(),
+        "{checked}"
+    );
+    assert_eq!(checked["notes"]["freed-before"]["count"], 12, "{checked}");
+    let (diagnosed, _) = run_json(&format!("diagnose {trace}"));
+    assert!(
+        diagnosed["divergences"].get("double-free").is_none(),
+        "{diagnosed}"
+    );
+    assert_eq!(diagnosed["causes"][0]["cause"], "reordering", "{diagnosed}");
+    let words = run(&format!("check {trace}")).stdout;
+    let words = String::from_utf8(words).expect("text");
+    assert!(
+        words.contains("`heisenbed diagnose` weighs which"),
+        "{words}"
+    );
+}

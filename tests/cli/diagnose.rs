@@ -1,6 +1,7 @@
 //! `heisenbed diagnose`, as a user runs it: on logs, on imported and on recorded traces, and on
 //! runs with a known cause.
 
+mod attached_late;
 mod calibrated;
 mod coherence;
 mod connections;

@@ -46,11 +46,16 @@ fn measure(args: &DiagnoseArgs, context: &Context) -> Result<CommandOutcome, Str
         },
         only: args.cause,
         program: program.as_ref(),
+        keep: args.keep.as_deref(),
         interrupt: &context.interrupt,
     };
     let rows = plan.causes().len();
     if rows == 0 {
         return Err("no such cause can be planted into this program's traffic".to_owned());
+    }
+    if let Some(folder) = &args.keep {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| format!("--keep {}: {error}", folder.display()))?;
     }
     let mut progress = Progress::new(context.quiet, "calibrate", "runs", args.runs * rows as u64);
     context.catch_interrupts();

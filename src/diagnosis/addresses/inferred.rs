@@ -194,7 +194,7 @@ impl InferredAddress {
                 }
             }
             AddressState::PendingFree(mut frees) => {
-                ledger.diverged(Kind::DoubleFree, at);
+                ledger.diverged(Kind::UnknownFree, at);
                 frees.free(at, ledger);
                 AddressState::PendingFree(frees)
             }
@@ -270,12 +270,7 @@ impl InferredAddress {
         before: Option<RecordPoint>,
         ledger: &mut AddressLedger<'_>,
     ) {
-        let kind = if before.is_some() {
-            Kind::DoubleFree
-        } else {
-            Kind::UnknownFree
-        };
-        ledger.diverged(kind, at);
+        ledger.diverged(Kind::UnknownFree, at);
         self.state = AddressState::PendingFree(Box::new(PendingFrees::new(at, before)));
     }
 

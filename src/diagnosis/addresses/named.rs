@@ -3,7 +3,8 @@
 //!
 //! A generation counts a device's allocations, so a FREE belongs to the ALLOC of its number, and to
 //! no other. A FREE that waits for its ALLOC came early, or its ALLOC is lost, or was before the
-//! record: the last where its number is below the first one that the record shows of that device.
+//! record: the last where its number is none of those of which the record shows all that came
+//! (`beginnings`).
 
 use smallvec::SmallVec;
 
@@ -185,7 +186,8 @@ impl NamedAddress {
 
     fn decide_oldest_free(&mut self, is_proven: bool, ledger: &mut AddressLedger<'_>) {
         let free = self.early.remove(0);
-        if free.generation < ledger.facts.first_generation(ledger.key.device) {
+        let beginnings = &ledger.facts.beginnings;
+        if beginnings.may_be_before(free.pid, ledger.key.device, free.generation) {
             ledger.first_free(free.at);
         } else {
             let sighting = ledger.sighting(&[free.at]);

@@ -37,7 +37,8 @@ fn surely(facts: &Facts, shares: &Shares) -> f64 {
         (shares.second_lost, facts.second_frees.inferred()),
         (shares.first_lost, facts.first_frees.inferred()),
     ]
-    .map(|(lost, all)| 1.0 - lost / all.max(1) as f64);
+    // So few pieces are no surer than their number makes them.
+    .map(|(lost, all)| (1.0 - lost / all.max(1) as f64).max(1.0 / (1.0 + all as f64)));
     (1.0 - doubt.iter().product::<f64>() / (1.0 + firm)).min(most)
 }
 

@@ -24,6 +24,8 @@ const MANY_VIEWS: f64 = 0.6;
 
 /// What FREEs are worth to each cause where the record has no ALLOC.
 const FREES_ONLY: f64 = 0.4;
+/// Lost ALLOCs of addresses that no message named before, for each other trace of a burst.
+const BURST: f64 = 4.0;
 /// FREEs of known buffers that may come for one of an earlier buffer, up to the middle one of
 /// these.
 const PROMPT: f64 = 2.0;
@@ -215,18 +217,19 @@ impl Shares {
         let messages = (facts.messages + facts.odd()).saturating_sub(facts.epoch_began);
         let early = facts.first_frees_by_slice.share_in_first_third(messages);
         let early = ((early - 0.33) / 0.4).clamp(0.0, 1.0);
-        let alone = if other_traces < 0.5 {
-            1.0 - (1.0 - reuse).powf(count)
-        } else {
-            0.0
-        };
+        // Were those that losses do not explain lost as well, addresses that came back would show
+        // it: the less likely, the more there are.
+        let alone = 1.0 - (1.0 - reuse).powf(count - of_losses);
         // Buffers from before are released among the first ones: as many known ones come between,
         // or somewhat more.
         let known = facts.known_frees_before_unknown() as f64;
         let promptly = 1.0 / (1.0 + (known / count - PROMPT).max(0.0));
-        let late = (early * promptly).max(alone * promptly.max(0.5));
-        // Where messages are lost anyway, that explains these as well.
-        self.first_late = (count - of_losses) * late / (1.0 + other_traces);
+        // Where messages are lost anyway, that explains these as well: early ones all, as one burst
+        // may have hit the first ALLOCs of a thread, others by how many there are.
+        let excess = count - of_losses;
+        let by_time = early * promptly / (1.0 + other_traces);
+        let by_number = excess / (excess + BURST * other_traces).max(1.0);
+        self.first_late = excess * by_time.max(alone * promptly.max(0.5) * by_number);
         self.first_lost = count - self.first_late;
     }
 

@@ -259,12 +259,10 @@ impl MessageCheck {
             Some(allocs) => allocs > 0,
             None => self.freed.contains(key),
         };
-        let kind = if was_live {
-            MessageFinding::DoubleFree
-        } else {
-            MessageFinding::UnknownFree
-        };
-        self.find(kind, Some(key.0), key.1, line);
+        self.find(MessageFinding::UnknownFree, Some(key.0), key.1, line);
+        if was_live {
+            self.note(MessageNote::FreedBefore, line);
+        }
     }
 
     fn sweep(&mut self, pid: i32) {

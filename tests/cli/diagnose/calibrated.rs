@@ -124,3 +124,18 @@ fn the_tables_in_the_documentation_are_the_measured_ones() {
     );
     assert!(printed.contains("| mesh-release |"));
 }
+
+#[test]
+fn a_folder_for_what_is_kept_is_made_and_one_that_cannot_be_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let kept = folder.path().join("kept/here");
+    let words = "diagnose --calibrate --cause type-aliasing --runs 2 --seed 1 --keep";
+    let (_, code) = run_json(&format!("{words} {}", kept.display()));
+    assert_eq!(code, 0);
+    // Nothing was confident and wrong.
+    assert_eq!(fs::read_dir(&kept).expect("it was made").count(), 0);
+    fs::write(folder.path().join("a-file"), "").expect("writable");
+    let (error, code) = run_json(&format!("{words} {}/a-file", folder.path().display()));
+    assert_eq!(code, 2, "{error}");
+    assert!(error.to_string().contains("a-file"), "{error}");
+}
