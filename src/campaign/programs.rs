@@ -18,7 +18,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_64;
@@ -35,6 +35,9 @@ use crate::scenario::toml_file;
 
 use super::CampaignError;
 use super::record::CauseRecord;
+
+/// How long a failing schedule is made smaller: the night is for other causes, too.
+const MINIMISE: Duration = Duration::from_secs(120);
 
 /// A program, and how its schedules are drawn.
 #[derive(Clone, Debug)]
@@ -227,7 +230,10 @@ impl CampaignProgram {
             let (kind, places) = signature(&execution, &symbols).unwrap_or_default();
             let looks = format!("run {}: {kind}, {places}", self.name);
             if wants_cause(&looks) {
-                let small = minimise(launcher, &plan, &execution, |_| keep_going())?;
+                let until = Instant::now() + MINIMISE;
+                let small = minimise(launcher, &plan, &execution, |_| {
+                    keep_going() && Instant::now() < until
+                })?;
                 unit.cause = Some(self.cause(&kind, places, &small.plan, &small.execution));
             }
             unit.looks = Some(looks);

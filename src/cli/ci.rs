@@ -7,6 +7,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -138,11 +139,11 @@ pub(super) fn check(args: &CiArgs) -> Result<(), String> {
 pub(super) fn finish(
     command: &str,
     junit: Option<&Path>,
-    github: bool,
     context: &Context,
     outcome: CommandOutcome,
 ) -> CommandOutcome {
     let mut outcome = outcome;
+    let github = context.github;
     if junit.is_none() && !github {
         return outcome;
     }
@@ -161,6 +162,7 @@ pub(super) fn finish(
                 "warning: no job summary was written: {error}"
             );
         }
+        outcome.stderr = harmless(&outcome.stderr);
     }
     outcome
 }
@@ -263,6 +265,57 @@ fn annotated(text: &str, cases: &[CiCase]) -> String {
     all
 }
 
+/// While it stands, GitHub takes nothing that is printed for a command; for what a program prints
+/// itself.
+pub(super) struct DeafToCommands {
+    mark: String,
+}
+
+impl DeafToCommands {
+    /// From here on.
+    pub(super) fn begin() -> DeafToCommands {
+        // The one thing here that must not be the same each time: a program that knew it could end
+        // what keeps it from giving commands.
+        let drawn = [RandomState::new(), RandomState::new()].map(|state| state.hash_one(0));
+        let mark = format!("heisenbed-{:016x}{:016x}", drawn[0], drawn[1]);
+        print_now(&format!("::stop-commands::{mark}\n"));
+        DeafToCommands { mark }
+    }
+}
+
+impl Drop for DeafToCommands {
+    fn drop(&mut self) {
+        // The program's last line may have no end.
+        print_now(&format!("\n::{}::\n", self.mark));
+    }
+}
+
+/// A reader that has gone is no error.
+fn print_now(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes());
+    let _ = stdout.flush();
+}
+
+/// A text for stderr, which GitHub reads beside stdout, in no order that is known: marks around it
+/// would mean nothing.
+fn harmless(text: &str) -> String {
+    let mut all = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let blank = line.len() - line.trim_start().len();
+        let line = line.replace("##[", "## [");
+        match line.get(blank..).and_then(|rest| rest.strip_prefix("::")) {
+            Some(rest) => {
+                all.push_str(&line[..blank]);
+                all.push_str(": :");
+                all.push_str(rest);
+            }
+            None => all.push_str(&line),
+        }
+    }
+    all
+}
+
 /// A mark that the text does not have.
 fn mark(text: &str) -> String {
     let marks = (0_u64..).map(|number| format!("heisenbed-{number}"));
@@ -356,6 +409,15 @@ mod tests {
         assert_eq!(lines[0], "::stop-commands::heisenbed-1");
         assert_eq!(lines[4], "::heisenbed-1::");
         assert_eq!(lines[5], "::error title=a%3Ab%2Cc::why%0A100%25");
+    }
+
+    #[test]
+    fn what_goes_to_stderr_gives_no_command() {
+        let text = "error: a\n  ::error::mine\nx ##[error]y\n::end";
+        assert_eq!(
+            harmless(text),
+            "error: a\n  : :error::mine\nx ## [error]y\n: :end"
+        );
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //!
 //! A key is the long name of an option; keys above all tables are for every command, a table is for
 //! the command of its name. What is given on the command line wins. The file is looked for in the
-//! working folder, and above it up to the root of its repository.
+//! working folder, and above it up to the root of its repository. Paths in it are told from its
+//! folder, so that they mean the same wherever one works.
 //!
 //! Its values are put into the arguments as if they had been typed behind the command's name, so
 //! each is read and refused as there. What is no option is an error that names its line, also in
 //! tables of other commands.
 
+use std::any::TypeId;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -91,7 +93,14 @@ pub(super) fn configured(
         path: path.clone(),
         source: Box::new(source),
     })?;
-    let file = ConfigText { path, text: &text };
+    // From here to the file's folder: what stands in it is told from there.
+    let depth = folder.ancestors().position(|at| Some(at) == path.parent());
+    let from_here = PathBuf::from_iter(vec![".."; depth.unwrap_or(0)]);
+    let file = ConfigText {
+        path,
+        text: &text,
+        from_here,
+    };
     // What is missing may be what the file has.
     let lenient = command.clone().ignore_errors(true);
     let Ok(matches) = lenient.try_get_matches_from(arguments) else {
@@ -180,6 +189,7 @@ struct Found {
 struct ConfigText<'a> {
     path: PathBuf,
     text: &'a str,
+    from_here: PathBuf,
 }
 
 impl ConfigText<'_> {
@@ -278,8 +288,36 @@ impl ConfigText<'_> {
                 None => return Err(wrong(format!("`{name}` takes a number or a text"))),
             },
         };
-        let word = |value: String| OsString::from(format!("--{name}={value}"));
+        let word = |value: String| {
+            let value = self.seen_from_here(arg, value);
+            OsString::from(format!("--{name}={value}"))
+        };
         Ok(values.into_iter().map(word).collect())
+    }
+
+    /// A value as it is from the working folder: a path in the file is one from its folder.
+    fn seen_from_here(&self, arg: &Arg, value: String) -> String {
+        let sort = PathSort::of(arg);
+        if sort == PathSort::None || self.from_here.as_os_str().is_empty() {
+            return value;
+        }
+        let seen = |one: &str| {
+            let prefix = PATH_PREFIXES.iter().find(|prefix| one.starts_with(**prefix));
+            let (prefix, path) = one.split_at(prefix.map_or(0, |prefix| prefix.len()));
+            let is_name = prefix.is_empty()
+                && (path == "none" || sort == PathSort::OrName && !path.contains(['/', '.']));
+            match is_name || path.is_empty() || path == "-" {
+                true => one.to_owned(),
+                false => format!("{prefix}{}", self.from_here.join(path).display()),
+            }
+        };
+        match arg.get_value_delimiter() {
+            Some(between) => {
+                let all = value.split(between).map(seen);
+                all.collect::<Vec<_>>().join(&between.to_string())
+            }
+            None => seen(&value),
+        }
     }
 
     fn refused(
@@ -315,6 +353,32 @@ impl ConfigText<'_> {
 
     fn line(&self, at: usize) -> usize {
         1 + self.text[..at.min(self.text.len())].matches('\n').count()
+    }
+}
+
+/// What may stand before a path.
+const PATH_PREFIXES: [&str; 2] = ["import:", "unix:"];
+
+/// Whether the values of an option are paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PathSort {
+    None,
+    Path,
+    /// Or the name of something that is built in, which has neither dot nor slash.
+    OrName,
+}
+
+impl PathSort {
+    fn of(arg: &Arg) -> PathSort {
+        let names = arg.get_value_names().unwrap_or_default();
+        let has = |word: &str| names.iter().any(|name| name.contains(word));
+        if has("NAME") && has("FILE") {
+            PathSort::OrName
+        } else if has("FILE") || arg.get_value_parser().type_id() == TypeId::of::<PathBuf>() {
+            PathSort::Path
+        } else {
+            PathSort::None
+        }
     }
 }
 

@@ -78,10 +78,8 @@ fn export(args: &ExportArgs, context: &Context) -> Result<Option<Exported>, Stri
                 name(args.to)
             ));
         }
-        let mut stdout = Watched {
-            to: io::stdout(),
-            has_gone: false,
-        };
+        let mut stdout = io::stdout();
+        let mut stdout = Watched::new(&mut stdout);
         let exported = write(args, &opened, &mut stdout, context);
         // A reader that has gone (`| head`) is no error.
         return match (exported, stdout.has_gone) {
@@ -95,21 +93,34 @@ fn export(args: &ExportArgs, context: &Context) -> Result<Option<Exported>, Stri
     }
     let beside = Beside::create(&args.output).map_err(|error| at(&args.output, &error))?;
     let mut file: File = beside.file().map_err(|error| at(&args.output, &error))?;
-    let exported = write(args, &opened, &mut file, context)?;
+    let exported = write(args, &opened, &mut Watched::new(&mut file), context)?;
     beside.keep().map_err(|error| at(&args.output, &error))?;
     Ok(Some(exported))
 }
 
-/// A stdout whose reader may go.
-struct Watched {
-    to: io::Stdout,
+/// Where it goes: what fails there is not the input's fault.
+struct Watched<'a> {
+    to: &'a mut (dyn Write + Send),
+    failed: bool,
+    /// Its reader has gone.
     has_gone: bool,
 }
 
-impl Write for Watched {
+impl Watched<'_> {
+    fn new(to: &mut (dyn Write + Send)) -> Watched<'_> {
+        Watched {
+            to,
+            failed: false,
+            has_gone: false,
+        }
+    }
+}
+
+impl Write for Watched<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.to.write(bytes);
         let error = written.as_ref().err().map(io::Error::kind);
+        self.failed |= error.is_some_and(|kind| kind != io::ErrorKind::Interrupted);
         self.has_gone |= error == Some(io::ErrorKind::BrokenPipe);
         written
     }
@@ -122,7 +133,7 @@ impl Write for Watched {
 fn write(
     args: &ExportArgs,
     opened: &Opened,
-    to: &mut (dyn Write + Send),
+    to: &mut Watched<'_>,
     context: &Context,
 ) -> Result<Exported, String> {
     let (input, total) = match opened {
@@ -146,7 +157,11 @@ fn write(
         progress.update(done);
     });
     progress.finish();
-    exported.map_err(|error| at(&args.file, &error))
+    exported.map_err(|error| match (to.failed, is_stdout(args)) {
+        (true, true) => format!("stdout: {error}"),
+        (true, false) => at(&args.output, &error),
+        (false, _) => at(&args.file, &error),
+    })
 }
 
 fn open(path: &Path) -> Result<Opened, String> {

@@ -255,6 +255,7 @@ fn for_terminal(outcome: CommandOutcome, format: Format) -> CommandOutcome {
 pub(crate) fn run(cli: Cli) -> CommandOutcome {
     let context = Context {
         format: cli.format.format(),
+        github: cli.format == FormatArg::Github,
         cases: Arc::new(Mutex::new(Vec::new())),
         catches: Arc::new(AtomicBool::new(false)),
         seed: cli.seed,
@@ -271,8 +272,7 @@ pub(crate) fn run(cli: Cli) -> CommandOutcome {
     let junit = ci.and_then(|ci| ci.junit.as_deref());
     let run = || {
         let outcome = dispatch(&cli.command, &context);
-        let github = cli.format == FormatArg::Github;
-        ci::finish(name, junit, github, &context, outcome)
+        ci::finish(name, junit, &context, outcome)
     };
     let Some(files) = cli.command.watched() else {
         return run();

@@ -17,6 +17,8 @@ use crate::oracle::Verdict;
 pub(crate) struct Context {
     /// The form of what goes to stdout.
     pub(crate) format: Format,
+    /// Whether GitHub reads what goes to stdout and stderr.
+    pub(crate) github: bool,
     /// `--seed`.
     pub(crate) seed: Option<u64>,
     /// `--quiet`.

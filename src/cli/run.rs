@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use super::args::parse_duration;
-use super::ci::CiArgs;
+use super::ci::{CiArgs, DeafToCommands};
 use super::outcome::{CommandOutcome, Context, Format};
 use super::output::{self, OutputKind};
 use super::progress::Progress;
@@ -70,7 +70,8 @@ pub(crate) struct ProgramRunArgs {
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) workers: u16,
-    /// Stop after this long (90s, 10m, 2h), however many schedules are left
+    /// Stop after this long (90s, 10m, 2h), however many schedules are left; what failed last is
+    /// made smaller for a tenth of it more
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) duration: Option<Duration>,
     /// Of `pct`: how many ordering constraints the bug needs [default: 3]
@@ -218,12 +219,17 @@ fn try_run(
         timeout: args.timeout,
         output: match (controlled && !args.pass_through, context.format) {
             (true, _) => ProgramOutput::Kept,
+            // In one stream nothing of it can come behind the end of what GitHub ignores.
+            (false, Format::Human) if context.github => ProgramOutput::OurStdout,
             (false, Format::Human) => ProgramOutput::Ours,
             (false, Format::Json) => ProgramOutput::OurStderr,
         },
         core: 0,
     };
     context.catch_interrupts();
+    // What the program prints is no command to GitHub.
+    let prints = matches!(options.output, ProgramOutput::OurStdout);
+    let deaf = prints.then(DeafToCommands::begin);
     let started = Instant::now();
     let workers = if controlled { args.workers.into() } else { 1 };
     let mut fleet = Fleet::start(&program, options, workers)?;
@@ -268,7 +274,8 @@ fn try_run(
     let failed = match &found.failed {
         Some((plan, execution)) if controlled => {
             let launcher = fleet.one()?;
-            let shrunk = shrunk_ops(launcher, args, plan, execution, context)?;
+            let until = args.duration.map(|limit| shrinks_until(started, limit));
+            let shrunk = shrunk_ops(launcher, args, (plan, execution), until, context)?;
             let (plan, execution) = match &shrunk {
                 Some(shrunk) => (&shrunk.plan, &shrunk.execution),
                 None => (plan, execution),
@@ -276,6 +283,8 @@ fn try_run(
             let options = FailedOptions {
                 shrink: !args.no_shrink,
                 prove_minimum: args.prove_minimum,
+                until,
+                library: args.target.library(),
             };
             let mut failed = Failed::new(launcher, options, plan, execution, context)?;
             failed.ops_before = shrunk.as_ref().map(|shrunk| (shrunk.before, shrunk.tried));
@@ -283,6 +292,7 @@ fn try_run(
         }
         _ => None,
     };
+    drop(deaf);
     let mut reproducer = None;
     if let (Some(path), Some(failed)) = (&args.save, &failed)
         && let Some(failure) = &failed.shown.failure
@@ -355,10 +365,14 @@ impl RunStrategyArg {
 }
 
 /// How a failing schedule is made small.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct FailedOptions {
-    shrink: bool,
-    prove_minimum: u64,
+    pub(super) shrink: bool,
+    pub(super) prove_minimum: u64,
+    /// When it must be as small as it is to be.
+    pub(super) until: Option<Instant>,
+    /// The file name of a target.
+    pub(super) library: Option<String>,
 }
 
 impl Default for FailedOptions {
@@ -366,6 +380,8 @@ impl Default for FailedOptions {
         FailedOptions {
             shrink: true,
             prove_minimum: exhaustive::PROVE_MINIMUM,
+            until: None,
+            library: None,
         }
     }
 }
@@ -375,6 +391,8 @@ pub(super) struct Failed {
     pub(super) minimised: Minimised,
     pub(super) shown: Execution,
     pub(super) story: String,
+    /// The line of the user's code that it passed last.
+    pub(super) line: Option<(String, u32)>,
     /// Running it again came to the same.
     repeats: bool,
     /// Whether fewer preemptions can do.
@@ -389,8 +407,8 @@ pub(super) struct Failed {
 fn shrunk_ops(
     launcher: &mut Launcher,
     args: &ProgramRunArgs,
-    plan: &RunPlan,
-    execution: &Execution,
+    (plan, execution): (&RunPlan, &Execution),
+    until: Option<Instant>,
     context: &Context,
 ) -> Result<Option<ShrunkOps>, LaunchError> {
     if args.no_shrink {
@@ -399,10 +417,20 @@ fn shrunk_ops(
     let mut progress = Progress::new(context.quiet, "shrink", "schedules", 0);
     let shrunk = shrink_ops(launcher, (plan, execution), &mut |tried| {
         progress.update(tried);
-        !context.interrupt.load(Ordering::Relaxed)
+        is_in_time(until) && !context.interrupt.load(Ordering::Relaxed)
     })?;
     progress.finish();
     Ok(shrunk)
+}
+
+/// A search that was given `limit` may shrink what it found as long as there is time left, and a
+/// tenth of it where there is none: what comes out of its last second is to be read, too.
+fn shrinks_until(started: Instant, limit: Duration) -> Instant {
+    (started + limit).max(Instant::now() + limit / 10)
+}
+
+pub(super) fn is_in_time(until: Option<Instant>) -> bool {
+    until.is_none_or(|until| Instant::now() < until)
 }
 
 impl Failed {
@@ -416,20 +444,17 @@ impl Failed {
         let mut progress = Progress::new(context.quiet, "shrink", "schedules", 0);
         let mut minimised = minimise(launcher, plan, execution, |tried| {
             progress.update(tried);
-            options.shrink && !context.interrupt.load(Ordering::Relaxed)
+            let go_on = is_in_time(options.until) && !context.interrupt.load(Ordering::Relaxed);
+            options.shrink && go_on
         })?;
         progress.finish();
-        let minimum = match options.shrink {
+        let minimum = match options.shrink && minimised.complete {
             false => None,
-            true => exhaustive::prove(
-                launcher,
-                plan,
-                &mut minimised,
-                options.prove_minimum,
-                context,
-            )?,
+            true => exhaustive::prove(launcher, plan, &mut minimised, &options, context)?,
         };
-        let (shown, story) = again::show(launcher, &minimised.plan)?;
+        let library = options.library.as_deref();
+        let (shown, story, line) =
+            again::show_with_line(launcher, &minimised.plan, library)?;
         let kind = |execution: &Execution| execution.failure.as_ref().map(|failure| failure.kind);
         let repeats = shown.strayed.is_none()
             && kind(&shown) == kind(&minimised.execution)
@@ -438,6 +463,7 @@ impl Failed {
             minimised,
             shown,
             story,
+            line,
             repeats,
             minimum,
             setup: launcher.setup().cloned(),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::execution::{Execution, Failure};
+use super::execution::{Execution, Failure, VisibleAction};
 use super::symbols::{Place, Symbols};
 
 /// The kind of a failure, and where it shows, in words that are the same in every run.
@@ -22,6 +22,31 @@ pub(crate) fn failure_line(execution: &Execution, symbols: &Symbols) -> Option<(
     let pcs = stack.chain(waits.map(|pc| pc.saturating_sub(1)));
     let mut own = pcs.map(|pc| symbols.place(pc)).filter(|place| place.is_own);
     own.find_map(|place| Some((place.path?, place.line?.1)))
+}
+
+/// The line that a run passed last, in the failing thread where that is known: for failures that
+/// have no place of their own. `module` is the file whose code counts; `None`: the program itself.
+pub(crate) fn last_line(
+    (execution, events): (&Execution, &[VisibleAction]),
+    symbols: &Symbols,
+    module: Option<&str>,
+) -> Option<(String, u32)> {
+    let thread = execution.failure.as_ref()?.thread;
+    let passed = events.iter().rev();
+    let passed = passed.filter(|event| thread.is_none_or(|thread| event.thread == thread));
+    let pcs = passed.flat_map(|event| {
+        let stack = event.stack.iter().copied();
+        stack.chain([event.pc.saturating_sub(1)])
+    });
+    let of_module = |place: &Place| match module {
+        Some(module) => {
+            let rest = place.module.strip_prefix(module);
+            rest.is_some_and(|rest| rest.starts_with('+'))
+        }
+        None => place.is_own,
+    };
+    let mut places = pcs.flat_map(|pc| symbols.places(pc)).filter(of_module);
+    places.find_map(|place| Some((place.path?, place.line?.1)))
 }
 
 fn places(failure: &Failure, symbols: &Symbols) -> String {

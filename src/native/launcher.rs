@@ -78,6 +78,8 @@ pub(crate) enum ProgramOutput {
     Ours,
     /// The same, but to stderr.
     OurStderr,
+    /// The same, but all to stdout.
+    OurStdout,
 }
 
 /// Why a program does not run under control.
@@ -627,6 +629,10 @@ fn send_descriptors(
         ProgramOutput::OurStderr => own_err.as_fd(),
         _ => own_out.as_fd(),
     };
+    let complained = match output {
+        ProgramOutput::OurStdout => own_out.as_fd(),
+        _ => own_err.as_fd(),
+    };
     let descriptors: [BorrowedFd<'_>; 6] = [
         page.file().as_fd(),
         if stdout.is_some() {
@@ -635,7 +641,7 @@ fn send_descriptors(
             own_in.as_fd()
         },
         stdout.map_or(printed, AsFd::as_fd),
-        stderr.map_or(own_err.as_fd(), AsFd::as_fd),
+        stderr.map_or(complained, AsFd::as_fd),
         asks.map_or(null.as_fd(), AsFd::as_fd),
         turns.map_or(null.as_fd(), AsFd::as_fd),
     ];

@@ -20,6 +20,8 @@ pub(crate) struct Minimised {
     pub(crate) preemptions_before: usize,
     /// Executions that it took.
     pub(crate) tried: u64,
+    /// Whether all was tried: none of its preemptions can be left out.
+    pub(crate) complete: bool,
 }
 
 /// The most executions that are tried.
@@ -38,6 +40,7 @@ pub(crate) fn minimise(
         execution: failed.clone(),
         preemptions_before: failed.preempted.len(),
         tried: 0,
+        complete: false,
     };
     let mut improved = true;
     while improved && !best.execution.preempted.is_empty() {
@@ -62,6 +65,7 @@ pub(crate) fn minimise(
             }
         }
     }
+    best.complete = true;
     Ok(best)
 }
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # What must hold here. Exit status: 0 all holds, 1 something is wrong, 2 bad usage or input, 3 not
 # decided. HEISENBED is the program, HEISENBED_FORMAT=github annotates pull requests, and
-# HEISENBED_SCHEDULES says how many interleavings of each program are tried.
+# HEISENBED_SCHEDULES says how many interleavings of each program and target are tried.
 set -u
 cd "$(dirname "$0")/.."
 heisenbed="${HEISENBED:-heisenbed}"
@@ -34,5 +34,15 @@ while read -r command; do
     "$heisenbed" run --format "$format" --quiet --schedules "${HEISENBED_SCHEDULES:-1000}" \
         --junit "$reports/run-$number.xml" -- $command </dev/null || note $?
 done <heisenbed/programs
+
+# Allocators of your own, a library a line.
+number=0
+while read -r target; do
+    case "$target" in '' | '#'*) continue ;; esac
+    number=$((number + 1))
+    # shellcheck disable=SC2086
+    "$heisenbed" run --format "$format" --quiet --schedules "${HEISENBED_SCHEDULES:-1000}" \
+        --junit "$reports/target-$number.xml" --target $target </dev/null || note $?
+done <heisenbed/targets
 
 exit "$status"

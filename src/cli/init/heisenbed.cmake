@@ -4,6 +4,8 @@
 #     heisenbed_add_run(my_test)                 # `ctest` runs it under 1000 interleavings
 #     heisenbed_add_run(my_test SCHEDULES 200 ARGS --rounds 2)
 #
+#     heisenbed_add_target(my_allocator)         # a shared library with hb_target_v1
+#
 # For programs whose loads and stores are seen: cmake -DCMAKE_C_COMPILER=… with the flags that
 # `heisenbed cflags` and `heisenbed ldflags` print.
 
@@ -20,6 +22,19 @@ function(heisenbed_add_run target)
             -- $<TARGET_FILE:${target}> ${HB_ARGS}
     )
     # Where nothing is decided, the test counts as skipped, not as passed.
+    set_tests_properties(heisenbed.${target} PROPERTIES SKIP_RETURN_CODE 3)
+endfunction()
+
+function(heisenbed_add_target target)
+    cmake_parse_arguments(PARSE_ARGV 1 HB "" "SCHEDULES" "ARGS")
+    if(NOT HB_SCHEDULES)
+        set(HB_SCHEDULES 1000)
+    endif()
+    add_test(
+        NAME heisenbed.${target}
+        COMMAND ${HEISENBED} run --quiet --schedules ${HB_SCHEDULES}
+            --target $<TARGET_FILE:${target}> ${HB_ARGS}
+    )
     set_tests_properties(heisenbed.${target} PROPERTIES SKIP_RETURN_CODE 3)
 endfunction()
 

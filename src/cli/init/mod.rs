@@ -30,7 +30,7 @@ struct Template {
     is_script: bool,
 }
 
-const TEMPLATES: [Template; 9] = [
+const TEMPLATES: [Template; 10] = [
     Template {
         path: "heisenbed.toml",
         text: include_str!("heisenbed.toml"),
@@ -47,6 +47,12 @@ const TEMPLATES: [Template; 9] = [
         path: "heisenbed/programs",
         text: include_str!("programs"),
         about: "your programs, to be listed",
+        is_script: false,
+    },
+    Template {
+        path: "heisenbed/targets",
+        text: include_str!("targets"),
+        about: "your allocators, to be listed",
         is_script: false,
     },
     Template {

@@ -13,7 +13,9 @@ use super::super::output;
 use super::super::progress::Progress;
 use super::super::rerun::is_text;
 use super::super::terminal_style;
-use super::exhaustive;
+use super::{FailedOptions, exhaustive};
+use crate::native::execution::VisibleAction;
+use crate::native::findings::last_line;
 use crate::native::launcher::{LaunchOptions, ProgramOutput};
 use crate::native::minimise::minimise;
 use crate::native::plan::RunStrategy;
@@ -237,9 +239,22 @@ pub(super) fn show(
     Ok((shown.execution, shown.story))
 }
 
+/// The same, and the line of the user's code that it passed last: of a target, in its library.
+pub(super) fn show_with_line(
+    launcher: &mut Launcher,
+    plan: &RunPlan,
+    library: Option<&str>,
+) -> Result<(Execution, String, Option<(String, u32)>), LaunchError> {
+    let shown = show_rows(launcher, plan)?;
+    let symbols = Symbols::new(launcher.maps());
+    let line = last_line((&shown.execution, &shown.events), &symbols, library);
+    Ok((shown.execution, shown.story, line))
+}
+
 /// An execution with what was done in it.
 struct ShownExecution {
     execution: Execution,
+    events: Vec<VisibleAction>,
     rows: Vec<ActionRow>,
     story: String,
     told: Option<String>,
@@ -268,6 +283,7 @@ fn show_rows(launcher: &mut Launcher, plan: &RunPlan) -> Result<ShownExecution, 
     );
     Ok(ShownExecution {
         execution,
+        events,
         rows,
         story,
         told,
@@ -325,7 +341,7 @@ fn try_shrink(
         &mut launcher,
         &found,
         &mut small,
-        exhaustive::PROVE_MINIMUM,
+        &FailedOptions::default(),
         context,
     )?;
     let (shown, story) = show(&mut launcher, &small.plan)?;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::super::outcome::Context;
 use super::super::progress::Progress;
-use super::{ProgramRunArgs, RunStrategyArg};
+use super::{FailedOptions, ProgramRunArgs, RunStrategyArg, is_in_time};
 use crate::native::exhaustive::{Exhausted, ExhaustivePlan, MinimumProof, exhaust, prove_minimum};
 use crate::native::minimise::Minimised;
 use crate::native::{LaunchError, Launcher, RunPlan, Search, SearchPlan};
@@ -115,16 +115,17 @@ pub(super) fn prove(
     launcher: &mut Launcher,
     plan: &RunPlan,
     minimised: &mut Minimised,
-    most: u64,
+    options: &FailedOptions,
     context: &Context,
 ) -> Result<Option<MinimumProof>, LaunchError> {
+    let most = options.prove_minimum;
     if most == 0 {
         return Ok(None);
     }
     let mut progress = Progress::new(context.quiet, "minimum", "schedules", 0);
     let proof = prove_minimum(launcher, plan, minimised, most, |done| {
         progress.update(done);
-        !context.interrupt.load(Ordering::Relaxed)
+        is_in_time(options.until) && !context.interrupt.load(Ordering::Relaxed)
     })?;
     progress.finish();
     Ok(Some(proof))

@@ -131,7 +131,9 @@ impl RunReport<'_> {
         let name = words.collect::<Vec<_>>().join(" ");
         let case = CiCase::of_status(name, exit_code, why);
         let failed = self.found.failed.as_ref().map(|(_, execution)| execution);
-        match failed.and_then(|execution| failure_line(execution, self.symbols)) {
+        let line = failed.and_then(|execution| failure_line(execution, self.symbols));
+        let passed = || self.failed.and_then(|failed| failed.line.clone());
+        match line.or_else(passed) {
             Some((file, line)) => case.at(&ci::in_repository(&file), Some(line.into())),
             None => case,
         }
@@ -313,12 +315,18 @@ impl RunReport<'_> {
             failed.shown.preempted.len(),
         );
         if before > after {
+            let how_small = match failed.minimised.complete {
+                true => "no single one of them can be left out",
+                false => "not all was tried before the end of its time",
+            };
             let _ = writeln!(
                 text,
-                "  shrunk from {} to {after} ({} tried); no single one of them can be left out",
+                "  shrunk from {} to {after} ({} tried); {how_small}",
                 plural(before as u64, "preemption"),
                 plural(failed.minimised.tried, "schedule")
             );
+        } else if !failed.minimised.complete && !self.args.no_shrink {
+            text.push_str("  not shrunk: its time was up\n");
         }
         if let Some(minimum) = &failed.minimum {
             text.push_str(&exhaustive::minimum(minimum, after as u64));

@@ -79,6 +79,12 @@ impl RunTargetArgs {
         self.scenario_args().resolve_small(seed)
     }
 
+    /// The file name of the library, as a process has it.
+    pub(super) fn library(&self) -> Option<String> {
+        let path = self.target.as_ref()?.canonicalize().ok()?;
+        Some(path.file_name()?.to_string_lossy().into_owned())
+    }
+
     /// The target, if there is one.
     pub(super) fn prepare(
         &self,

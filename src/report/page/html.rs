@@ -11,11 +11,12 @@ use super::picture::PagePart;
 use super::sections;
 use super::text::shown;
 
-const SCRIPTS: [&str; 7] = [
+const SCRIPTS: [&str; 8] = [
     include_str!("assets/uplot.min.js"),
     include_str!("assets/data.js"),
     include_str!("assets/model.js"),
     include_str!("assets/view.js"),
+    include_str!("assets/coverage.js"),
     include_str!("assets/lanes.js"),
     include_str!("assets/memory.js"),
     include_str!("assets/main.js"),

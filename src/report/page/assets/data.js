@@ -138,9 +138,15 @@ function lanewise(packed, lane, lanes) {
   return out;
 }
 
+// How many events of each sort there are, by lane and by level: each half as fine as the one
+// before.
 async function readDensity(packed, lanes) {
   const counts = await column(packed.counts);
-  const levels = [{ width: packed.width, buckets: packed.buckets, counts }];
+  return densityLevels({ width: packed.width, buckets: packed.buckets, counts }, lanes);
+}
+
+function densityLevels(finest, lanes) {
+  const levels = [finest];
   const sorts = 4;
   while (levels[levels.length - 1].buckets > 512) {
     const below = levels[levels.length - 1];

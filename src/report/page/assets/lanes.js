@@ -3,14 +3,17 @@
 
 const LEFT = 112;
 const AXIS = 26;
-// More events in view than this are drawn from their counts.
-const COUNTED = 300000;
+// So many counts may be kept of the finest level.
+const COUNTS = 2000000;
+// More divergences in view than this are marked shortly.
+const MANY = 60;
 
 class Lanes {
   constructor(canvas, view) {
     this.canvas = canvas;
     this.view = view;
     this.hover = -1;
+    this.pixels = new Pixels();
     view.onChange(() => this.draw());
     movable(canvas, view, {
       left: LEFT,
@@ -238,7 +241,8 @@ class Lanes {
     const pixels = Math.floor(width - LEFT);
     const bars = new Float64Array(picture.lanes.length * pixels * 4);
     const perPixel = view.span / pixels;
-    if (picture.whole && last - first <= COUNTED) {
+    this.levels ??= finerDensity(picture);
+    if (picture.whole && perPixel < this.levels[0].width) {
       const sortOf = WORDS.words.map((word) => sortOfClass(word.class));
       for (let row = first; row < last; row += 1) {
         const at = Math.floor((row - view.from) / perPixel);
@@ -247,7 +251,7 @@ class Lanes {
         }
       }
     } else {
-      const level = picture.density.findLast((one) => one.width <= perPixel) ?? picture.density[0];
+      const level = this.levels.findLast((one) => one.width <= perPixel) ?? this.levels[0];
       const fromBucket = Math.max(0, Math.floor(view.from / level.width));
       const toBucket = Math.min(level.buckets, Math.ceil(view.to / level.width));
       for (let number = 0; number < picture.lanes.length; number += 1) {
@@ -275,13 +279,7 @@ class Lanes {
   drawBars(context, { bars, most, sorts, pixels, lane }) {
     const { picture, spot } = this.view;
     const [wide, high] = [Math.max(pixels, 1), Math.ceil(lane * picture.lanes.length)];
-    if (!this.image || this.image.width !== wide || this.image.height !== high) {
-      this.image = new ImageData(wide, high);
-      this.offscreen = document.createElement('canvas');
-      this.offscreen.width = wide;
-      this.offscreen.height = high;
-    }
-    const out = new Uint32Array(this.image.data.buffer);
+    const out = this.pixels.resized(wide, high);
     out.fill(0);
     const inks = sorts.map(pixelOf);
     for (let number = 0; number < picture.lanes.length; number += 1) {
@@ -298,9 +296,8 @@ class Lanes {
         }
       }
     }
-    this.offscreen.getContext('2d').putImageData(this.image, 0, 0);
     context.globalAlpha = spot ? 0.35 : 1;
-    context.drawImage(this.offscreen, LEFT, AXIS);
+    this.pixels.drawTo(context, LEFT, AXIS);
     context.globalAlpha = 1;
   }
 
@@ -330,19 +327,21 @@ class Lanes {
     context.fillText(' ▶ preempted: this decides ', at + beside, 11);
   }
 
+  // A line through all lanes each; of many a short one, so that the lanes are still seen.
   drawDivergences({ context, c, x, height }) {
     context.font = 'bold 13px system-ui, sans-serif';
     context.textAlign = 'center';
     let drawn = -10;
     const all = this.view.part.divergences;
-    const right = this.view.to + 1;
-    for (let k = lastWhere(all, (one) => one.index < this.view.from) + 1; k < all.length; k += 1) {
+    const first = lastWhere(all, (one) => one.index < this.view.from) + 1;
+    const last = lastWhere(all, (one) => one.index <= this.view.to + 1) + 1;
+    const tall = last - first > MANY ? 9 : height;
+    for (let k = first; k < last; k += 1) {
       const at = x(all[k].index);
-      if (all[k].index > right) break;
       if (at < LEFT || at - drawn < 1) continue;
       context.fillStyle = c.wrong;
-      context.globalAlpha = 0.5;
-      context.fillRect(at - 0.75, AXIS, 1.5, height);
+      context.globalAlpha = tall === height ? 0.5 : 1;
+      context.fillRect(at - 0.75, AXIS, 1.5, tall);
       context.globalAlpha = 1;
       if (at - drawn > 9) context.fillText('✗', at, AXIS - 4);
       drawn = at;
@@ -364,9 +363,26 @@ class Lanes {
   }
 }
 
-// A colour of the page, which are all #rrggbb, as a pixel.
+// Where all events have rows they are counted once more, finer than the page's own counts.
+function finerDensity(picture) {
+  const [coarse] = picture.density;
+  const lanes = Math.max(picture.lanes.length, 1);
+  let width = 16;
+  while (4 * lanes * Math.ceil(picture.count / width) > COUNTS) width *= 2;
+  if (!picture.whole || width >= coarse.width) return picture.density;
+  const buckets = Math.ceil(picture.count / width);
+  const counts = new Uint32Array(lanes * buckets * 4);
+  const sortOf = WORDS.words.map((word) => sortOfClass(word.class));
+  for (let row = 0; row < picture.rows; row += 1) {
+    const bucket = picture.lane[row] * buckets + Math.floor(row / width);
+    counts[bucket * 4 + sortOf[picture.word[row]]] += 1;
+  }
+  return densityLevels({ width, buckets, counts }, lanes);
+}
+
+// A colour as a pixel.
 function pixelOf(colour) {
-  const [r, g, b] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+  const [r, g, b] = channels(colour);
   return ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
 }
 

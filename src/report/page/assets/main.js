@@ -233,12 +233,15 @@ class Part {
     }
     if (picked) {
       const list = body.closest('.steps');
-      list.scrollTop = picked.offsetTop - list.clientHeight / 2;
+      // A whole row is the first below the head, which stays.
+      const above = body.rows[Math.max(picked.sectionRowIndex - 4, 0)];
+      list.scrollTop = above.offsetTop - body.parentElement.tHead.offsetHeight;
     }
   }
 
   redraw() {
     if (!this.view) return;
+    forgetColours();
     this.totals.draw();
     this.view.changed();
   }

@@ -2,6 +2,9 @@
 // filled, the server's picture is a band of lines in it, and where they differ it is red and
 // crossed.
 
+// So few rectangles are drawn each by itself, with lines in it.
+const FEW = 400;
+
 const KINDS = ['live, not shown', 'shown, not live', "another buffer's entry is shown"];
 
 class Memory {
@@ -11,6 +14,8 @@ class Memory {
     this.controls = controls;
     this.space = this.firstSpace();
     this.scales = new Map();
+    this.coverages = new Map();
+    this.pixels = new Pixels();
     view.onChange(() => this.draw());
     movable(canvas, view, {
       left: LEFT,
@@ -170,29 +175,10 @@ class Memory {
     context.rect(LEFT, 0, width - LEFT, height);
     context.clip();
     const place = { context, c, x, scale, width };
+    const coverage = this.coverage(height);
     // Lines are for a few: of many rectangles each is too small to have some.
-    const fine = this.countInView(picture.lives) + this.countInView(picture.entries) < 400;
-    if (controls.live.checked) {
-      this.drawAll(place, picture.lives, { colour: () => c.live, band: 0, fine });
-    }
-    if (controls.shown.checked) {
-      const lines = fine ? hatched(context, c.shown, 6, 1) : c.shown;
-      const alpha = fine ? 1 : 0.5;
-      const how = { colour: () => lines, alpha: () => alpha, band: 0.5, edge: c.shown, fine };
-      this.drawAll(place, picture.entries, how);
-    }
-    if (controls.wrong.checked) {
-      const lines = hatched(context, c.paper, 8, 0);
-      const way = fine ? hatched(context, c.amber, 9, -1) : c.amber;
-      const wrong = picture.differences;
-      this.drawAll(place, wrong, {
-        colour: (k) => (wrong.on_its_way[k] ? way : c.wrong),
-        alpha: (k) => (wrong.on_its_way[k] && !fine ? 0.5 : 1),
-        band: 0,
-        over: (k) => (wrong.on_its_way[k] ? null : lines),
-        fine,
-      });
-    }
+    if (coverage.isSparse(view.from, view.to, FEW)) this.drawEach(place, coverage);
+    else this.drawCovered(place, coverage, height);
     if (view.index >= 0) {
       context.fillStyle = c.text;
       context.fillRect(x(view.index) - 0.75, 0, 1.5, height);
@@ -222,37 +208,62 @@ class Memory {
     }
   }
 
-  countInView(all) {
-    const { view } = this;
-    let count = 0;
-    for (let k = 0; k < all.count; k += 1) {
-      if (all.from[k] <= view.to && all.to[k] >= view.from) count += 1;
+  coverage(height) {
+    const key = `${this.space}:${height}`;
+    if (!this.coverages.has(key)) {
+      const scale = this.scale(height);
+      this.coverages.set(key, new Coverage(this.view.picture, this.space, scale, height));
     }
-    return count;
+    return this.coverages.get(key);
   }
 
-  // Rectangles that are thinner than a pixel are drawn once a pixel.
-  drawAll({ context, c, x, scale, width }, all, { colour, band, over, edge, alpha, fine }) {
+  drawCovered({ context, c, width }, coverage, height) {
+    const { view, controls } = this;
+    const wanted = (controls.live.checked ? IS_LIVE : 0) | (controls.shown.checked ? IS_SHOWN : 0)
+      | (controls.wrong.checked ? IS_ON_ITS_WAY | IS_WRONG : 0);
+    const pixels = Math.max(Math.floor(width - LEFT), 1);
+    const spot = view.spot && view.spot.space === this.space ? view.spot : null;
+    const elsewhere = view.spot && !spot;
+    const out = this.pixels.resized(pixels, height);
+    coverage.drawTo(out, { from: view.from, to: view.to, spot }, pixels, inks(c, wanted));
+    context.globalAlpha = elsewhere ? 0.15 : 1;
+    this.pixels.drawTo(context, LEFT, 0);
+    context.globalAlpha = 1;
+  }
+
+  drawEach(place, coverage) {
+    const { controls } = this;
+    const { context, c } = place;
+    const [lives, entries, differences] = coverage.sorts;
+    if (controls.live.checked) this.drawAll(place, lives, { colour: () => c.live, band: 0 });
+    if (controls.shown.checked) {
+      const lines = hatched(context, c.shown, 6, 1);
+      this.drawAll(place, entries, { colour: () => lines, band: 0.5, edge: c.shown });
+    }
+    if (controls.wrong.checked) {
+      const lines = hatched(context, c.paper, 8, 0);
+      const way = hatched(context, c.amber, 9, -1);
+      const wrong = differences.all;
+      this.drawAll(place, differences, {
+        colour: (k) => (wrong.on_its_way[k] ? way : c.wrong),
+        band: 0,
+        over: (k) => (wrong.on_its_way[k] ? null : lines),
+      });
+    }
+  }
+
+  drawAll({ context, c, x, scale, width }, rows, { colour, band, over, edge }) {
     const { view } = this;
-    const seen = new Map();
-    for (let k = 0; k < all.count; k += 1) {
-      if (all.space[k] !== this.space || all.from[k] > view.to) continue;
-      if (all.from[k] === all.to[k]) continue;
+    const { all } = rows;
+    rows.each(view.from, view.to, (k) => {
       const until = Math.min(end(all.to[k]), view.picture.count);
-      if (until < view.from) continue;
       const left = Math.max(x(all.from[k]), LEFT - 2);
       const right = Math.min(x(until), width + 2);
       const bottom = scale.y(all.start[k]);
       const top = Math.min(scale.y(all.start[k] + all.bytes[k]), bottom - 1.5);
-      if (right - left < 1) {
-        const at = Math.floor(left);
-        const key = Math.floor(bottom);
-        if (seen.get(key) === at) continue;
-        seen.set(key, at);
-      }
       const faded = view.spot
         && (view.spot.space !== all.space[k] || view.spot.address !== all.address[k]);
-      context.globalAlpha = (faded ? 0.15 : 1) * (alpha ? alpha(k) : 1);
+      context.globalAlpha = faded ? 0.15 : 1;
       context.fillStyle = colour(k);
       const above = top + (bottom - top) * band;
       context.fillRect(left, above, Math.max(right - left, 1), Math.max(bottom - above - 0.5, 1));
@@ -261,11 +272,11 @@ class Memory {
         context.fillStyle = lines;
         context.fillRect(left, top, right - left, bottom - top);
       }
-      if (fine && right - left > 3 && bottom - top > 4) {
+      if (right - left > 3 && bottom - top > 4) {
         context.strokeStyle = edge ?? c.paper;
         context.strokeRect(left + 0.5, above + 0.5, right - left - 1, bottom - above - 1);
       }
-    }
+    });
     context.globalAlpha = 1;
   }
 }

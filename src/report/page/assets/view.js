@@ -83,8 +83,20 @@ class View {
   }
 }
 
-// The page's colours as they are now: they change with the theme, and for print.
+let known = null;
+
+// The page's colours as they are now: they change with the theme, and for print, which is when
+// `forgetColours` is called: to ask at each frame takes longer than to draw.
 function colours() {
+  known ??= readColours();
+  return known;
+}
+
+function forgetColours() {
+  known = null;
+}
+
+function readColours() {
   const style = getComputedStyle(document.documentElement);
   const get = (name) => style.getPropertyValue(`--${name}`).trim();
   return {
