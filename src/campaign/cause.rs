@@ -200,7 +200,7 @@ fn shared_word(event: &SharedEvent) -> &'static str {
         SharedEvent::TryFailed { .. } => "`try-lock`",
         SharedEvent::Wait { .. } | SharedEvent::BlockedOnNotify { .. } => "`wait`",
         SharedEvent::Notify { .. } => "`notify`",
-        SharedEvent::Kill { .. } => "the end of a process",
+        SharedEvent::Kill { .. } | SharedEvent::Reclaim { .. } => "the end of a process",
         SharedEvent::BlockedOnCell { .. } => "`await`",
         SharedEvent::OutOfRounds => "`retry`",
     }

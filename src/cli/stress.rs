@@ -21,7 +21,7 @@ use super::stop_watch::StopWatch;
 use super::symptoms;
 use super::verdict::{VerdictSummary, divergence_table, headline_with, leak_line, place};
 use crate::engine::threads::{
-    CheckedRun, CheckedRunError, RunConfig, RunError, ServerChoice, checked_run,
+    CheckedRun, CheckedRunError, Killed, RunConfig, RunError, ServerChoice, checked_run,
     recorded_and_checked, recorded_in,
 };
 use crate::numbers::{grouped, plural};
@@ -128,6 +128,8 @@ struct Stressed {
     trace_bytes: Option<u64>,
     allocs_failed: u64,
     peak_live: u64,
+    /// Where real processes ran: those that were killed.
+    killed: Option<Killed>,
     /// Why there are no more runs, where more were asked for.
     cut: Option<Cut>,
 }
@@ -175,6 +177,7 @@ fn stress(args: &StressArgs, scenario: &Scenario, context: &Context) -> Result<S
         trace_bytes: None,
         allocs_failed: 0,
         peak_live: 0,
+        killed: None,
         cut: None,
     };
     let (total, unit) = match runs {
@@ -306,6 +309,9 @@ impl Stressed {
         self.client_dropped += result.client_dropped;
         self.allocs_failed += report.allocs_failed;
         self.peak_live = self.peak_live.max(report.peak_live);
+        if let Some(killed) = result.killed {
+            self.killed.get_or_insert_default().add(killed);
+        }
         if kept || self.trace_bytes.is_none() {
             self.trace_bytes = result.written.map(|written| written.bytes);
         }
@@ -361,6 +367,9 @@ impl Stressed {
                 "trace_bytes": self.trace_bytes,
                 "allocs_failed": self.allocs_failed,
                 "peak_live": self.peak_live,
+                "processes": self.killed.map(|_| scenario.processes()),
+                "killed": self.killed.map(|killed| killed.processes),
+                "killed_midway": self.killed.map(|killed| killed.struck),
                 "scenario": scenario.name,
                 "discipline": scenario.discipline.name,
                 "order": scenario.order,
@@ -384,16 +393,29 @@ impl Stressed {
         let mut text = String::new();
         let server = args.server_in_words(scenario);
         let _ = writeln!(text, "{}", headline_with(scenario, &server));
-        let _ = writeln!(
-            text,
-            "{}: {} through a Unix socket in {:.2} s ({} a second); {} checked in {:.2} s",
-            plural(summary.schedules, "run"),
-            plural(summary.messages, "message"),
-            self.run_s,
-            grouped((summary.messages as f64 / self.run_s.max(1e-9)) as u64),
-            plural(summary.events, "event"),
-            self.check_s,
-        );
+        let _ = match self.killed {
+            Some(killed) => writeln!(
+                text,
+                "{} by {} real processes each over shared memory in {:.2} s: {} killed, {} of them midway; {} checked in {:.2} s",
+                plural(summary.schedules, "run"),
+                scenario.processes(),
+                self.run_s,
+                grouped(killed.processes),
+                grouped(killed.struck),
+                plural(summary.events, "event"),
+                self.check_s,
+            ),
+            None => writeln!(
+                text,
+                "{}: {} through a Unix socket in {:.2} s ({} a second); {} checked in {:.2} s",
+                plural(summary.schedules, "run"),
+                plural(summary.messages, "message"),
+                self.run_s,
+                grouped((summary.messages as f64 / self.run_s.max(1e-9)) as u64),
+                plural(summary.events, "event"),
+                self.check_s,
+            ),
+        };
         text.push('\n');
         match summary.verdict {
             Verdict::Diverged => self.write_divergences(&mut text),
@@ -447,9 +469,13 @@ impl Stressed {
         let summary = &self.summary;
         let _ = writeln!(
             text,
-            "diverged in {} of {}: what the server reconstructed is not what the allocator did",
+            "diverged in {} of {}: what {} is not what the allocator did",
             grouped(self.runs_diverged),
             plural(summary.schedules, "run"),
+            match self.killed {
+                Some(_) => "the processes' own tracking says",
+                None => "the server reconstructed",
+            },
         );
         text.push_str(&divergence_table(&summary.divergences));
         if let Some(first) = &summary.first {

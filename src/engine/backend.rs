@@ -171,6 +171,9 @@ pub trait Backend {
     fn unlock_shared(&mut self, lock: LockId) -> u64;
     /// Takes a lock if nobody has it. The lock's version.
     fn try_lock(&mut self, lock: LockId) -> Option<u64>;
+    /// Takes a lock, also from a thread of a process that was ended: whether it did, and the lock's
+    /// version.
+    fn lock_robust(&mut self, lock: LockId) -> Flow<(bool, u64)>;
     /// Releases a lock, and sleeps on it.
     fn wait(&mut self, lock: LockId);
     /// Goes on from a sleep, where it was notified and can have the lock. The lock's version.

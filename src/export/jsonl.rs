@@ -272,6 +272,10 @@ impl StepLine<'_> {
                 self.device = Some(device.0);
                 self.version = Some(version);
             }
+            SharedEvent::Reclaim { device, version } => {
+                self.device = Some(device.0);
+                self.version = Some(version);
+            }
             SharedEvent::LockShared { version, .. } | SharedEvent::UnlockShared { version, .. } => {
                 self.version = Some(version)
             }

@@ -87,6 +87,7 @@ fn shared_event(event: &SharedEvent) -> &'static str {
         SharedEvent::Wait { .. } => "wait",
         SharedEvent::Notify { .. } => "notify",
         SharedEvent::Kill { .. } => "kill",
+        SharedEvent::Reclaim { .. } => "reclaim",
         SharedEvent::BlockedOnCell { .. } => "blocked-on-cell",
         SharedEvent::BlockedOnNotify { .. } => "blocked-on-notify",
         SharedEvent::OutOfRounds => "out-of-rounds",

@@ -229,6 +229,8 @@ pub enum SharedStep {
     UnlockShared(Lock),
     /// `x = try-lock M`: 1 where it was taken, or 0.
     TryLock(Name, Lock),
+    /// `x = lock-robust M`: takes M, also from a holder whose process was ended; x is then 1, or 0.
+    LockRobust(Name, Lock),
     /// `wait M`: releases M, which the program holds, sleeps until it is notified, and takes M
     /// again.
     Wait(Lock),
@@ -245,7 +247,8 @@ impl SharedStep {
             SharedStep::Set(local, _)
             | SharedStep::Load(local, _)
             | SharedStep::Find(local, _)
-            | SharedStep::TryLock(local, _) => Some(local),
+            | SharedStep::TryLock(local, _)
+            | SharedStep::LockRobust(local, _) => Some(local),
             SharedStep::FetchAdd(local, ..)
             | SharedStep::FetchSub(local, ..)
             | SharedStep::Cas(local, ..)
@@ -313,6 +316,7 @@ impl SharedStep {
             SharedStep::LockShared(lock)
             | SharedStep::UnlockShared(lock)
             | SharedStep::TryLock(_, lock)
+            | SharedStep::LockRobust(_, lock)
             | SharedStep::Wait(lock)
             | SharedStep::Notify(lock)
             | SharedStep::NotifyAll(lock) => Some(lock),
@@ -409,6 +413,7 @@ impl fmt::Display for SharedStep {
             SharedStep::LockShared(lock) => write!(f, "lock-shared {lock}"),
             SharedStep::UnlockShared(lock) => write!(f, "unlock-shared {lock}"),
             SharedStep::TryLock(_, lock) => write!(f, "try-lock {lock}"),
+            SharedStep::LockRobust(_, lock) => write!(f, "lock-robust {lock}"),
             SharedStep::Wait(lock) => write!(f, "wait {lock}"),
             SharedStep::Notify(lock) => write!(f, "notify {lock}"),
             SharedStep::NotifyAll(lock) => write!(f, "notify-all {lock}"),

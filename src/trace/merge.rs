@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::codec::{DecodedTouch, Decoder};
 use super::event::{Event, SendOutcome};
 use super::file::{RunHeader, SERVER_STREAM, TraceFile};
+use super::shared_event::SharedEvent;
 use crate::scenario::objects::{ConnId, ObjectId, SLOT_VERSION_MASK};
 use crate::scenario::op::Op;
 
@@ -53,6 +54,7 @@ pub struct Merge<'a> {
     connected: u16,
     current: usize,
     running: usize,
+    processes: u16,
     /// Whether the first stream is the server's and something has happened since it was last asked.
     ask_server: bool,
     problem: Option<String>,
@@ -73,6 +75,8 @@ struct Stream {
     /// Why there is nothing after what is decoded.
     problem: Option<String>,
     finished: bool,
+    /// Its thread has come to its end, or its process was ended.
+    ended: bool,
 }
 
 /// Events decoded at a time.
@@ -103,6 +107,8 @@ enum MergeWait {
     Others,
     /// Its thread ends.
     Finish,
+    /// It ends a process: it waits until the threads of that have done all that they did.
+    Kill(u16),
 }
 
 impl<'a> Merge<'a> {
@@ -121,6 +127,7 @@ impl<'a> Merge<'a> {
                 next: 0,
                 problem: None,
                 finished: false,
+                ended: false,
             })
             .collect();
         // The server's stream comes first: it is asked first whether its next event is due.
@@ -138,6 +145,7 @@ impl<'a> Merge<'a> {
             per_frame: u64::from(header.scenario.writes_per_frame()),
             connected: 0,
             current: 0,
+            processes: header.scenario.processes(),
             ask_server: server_recorded,
             problem: None,
         };
@@ -258,7 +266,38 @@ impl<'a> Merge<'a> {
             MergeWait::Connection(conn) => self.connected == conn.0,
             MergeWait::Others => self.running == 1,
             MergeWait::Blocked => self.all_are_blocked(),
+            MergeWait::Kill(process) => {
+                // A stream at its end was asked for more, in this look or the last.
+                let mut others = self.others_of(process, index);
+                others.all(|of| self.streams[of].decoded.is_empty()) && self.takes_back_next(index)
+            }
         }
+    }
+
+    /// Whether what is taken back after the end of a process, which is at hand, is next on each
+    /// device: what others did there before comes before the end.
+    fn takes_back_next(&self, index: usize) -> bool {
+        let stream = &self.streams[index];
+        let mut seen = None;
+        for pending in &stream.decoded[stream.next + 1..] {
+            let Event::Shared(SharedEvent::Reclaim { device, .. }) = pending.merged.event else {
+                break;
+            };
+            let before = self.versions[pending.touch.object.index()];
+            if seen != Some(device) && !follows(before, pending.touch, self.first_slot) {
+                return false;
+            }
+            seen = Some(device);
+        }
+        true
+    }
+
+    /// The streams of a process's threads, but for `own`.
+    fn others_of(&self, process: u16, own: usize) -> impl Iterator<Item = usize> + use<'_, 'a> {
+        let is_of =
+            move |number: u16| number != SERVER_STREAM && number % self.processes == process;
+        (0..self.streams.len())
+            .filter(move |index| *index != own && is_of(self.streams[*index].number))
     }
 
     /// Whether no thread has anything left to do before it gives up: what a thread waited for is
@@ -284,8 +323,23 @@ impl<'a> Merge<'a> {
             }
             MergeWait::Frame(conn) => self.in_flight[usize::from(conn.0)] -= self.per_frame,
             MergeWait::Connection(_) => self.connected += 1,
-            MergeWait::Finish => self.running = self.running.saturating_sub(1),
+            MergeWait::Finish => self.end_of(self.current),
+            MergeWait::Kill(process) => {
+                let ended: Vec<usize> = self.others_of(process, usize::MAX).collect();
+                ended.into_iter().for_each(|index| self.end_of(index));
+            }
             MergeWait::Nothing | MergeWait::Others | MergeWait::Blocked => {}
+        }
+    }
+}
+
+impl Merge<'_> {
+    /// A thread runs no more.
+    fn end_of(&mut self, index: usize) {
+        if let Some(stream) = self.streams.get_mut(index)
+            && !std::mem::replace(&mut stream.ended, true)
+        {
+            self.running = self.running.saturating_sub(1);
         }
     }
 }
@@ -371,6 +425,7 @@ fn special_of(event: &Event) -> MergeWait {
         } => MergeWait::Sent(conn),
         event if event.is_blocked() => MergeWait::Blocked,
         Event::Finish => MergeWait::Finish,
+        Event::Shared(SharedEvent::Kill { process }) => MergeWait::Kill(process),
         _ => MergeWait::Nothing,
     }
 }

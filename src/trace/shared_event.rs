@@ -146,6 +146,13 @@ pub enum SharedEvent {
         /// Which.
         process: u16,
     },
+    /// The system took back a buffer of the process that was just ended.
+    Reclaim {
+        /// The buffer's device.
+        device: DeviceId,
+        /// The device's version.
+        version: u64,
+    },
     /// The thread waited for this cell to change when the run was given up.
     BlockedOnCell {
         /// Which.

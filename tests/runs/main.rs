@@ -11,6 +11,7 @@ mod divergence_kinds;
 mod examples;
 mod known_answers;
 mod parts;
+mod processes;
 mod protocols;
 mod reductions;
 mod replay;

@@ -103,7 +103,7 @@ fn real_threads_lose_a_plain_add_and_refuse_what_they_cannot_record() {
     assert!(broken.unexplained(&played.report).is_empty());
     for (name, word) in [
         ("try-lock-gives-up", "try-lock"),
-        ("counters-killed-process", "kill p1"),
+        ("wait-without-a-loop", "wait"),
     ] {
         let output = run(&format!("stress --defect {name}"));
         let error = String::from_utf8_lossy(&output.stderr).into_owned();

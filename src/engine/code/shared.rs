@@ -106,6 +106,7 @@ pub(crate) enum SharedAction {
     LockShared(LockRow),
     UnlockShared(LockRow),
     TryLock(Local, LockRow),
+    LockRobust(Local, LockRow),
     Wait(LockRow),
     Notify {
         row: LockRow,
@@ -313,6 +314,9 @@ impl<'a> SharedDecoder<'a> {
             SharedStep::UnlockShared(lock) => SharedAction::UnlockShared(self.objects.row(lock)),
             SharedStep::TryLock(local, lock) => {
                 SharedAction::TryLock(self.local(local), self.objects.row(lock))
+            }
+            SharedStep::LockRobust(local, lock) => {
+                SharedAction::LockRobust(self.local(local), self.objects.row(lock))
             }
             SharedStep::Wait(lock) => SharedAction::Wait(self.objects.row(lock)),
             SharedStep::Notify(lock) => SharedAction::Notify {

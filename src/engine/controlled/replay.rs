@@ -125,7 +125,9 @@ fn replay_trace(
     let mut last: Option<u16> = None;
     while let Some(merged) = merge.next_event() {
         events += 1;
-        if merged.stream != SERVER_STREAM {
+        // That is a part of the end of a process, in which it has been done.
+        let is_of_kill = matches!(merged.event, Event::Shared(SharedEvent::Reclaim { .. }));
+        if merged.stream != SERVER_STREAM && !is_of_kill {
             if stage.play(events, &merged)? {
                 note(ActorName::Thread(merged.stream));
             }
@@ -203,11 +205,24 @@ impl Stage {
                 return Err(differs(format!("nothing: {stepped:?}")));
             }
         }
+        if let Some(process) = self.world.take_killed() {
+            self.bury(process);
+        }
         let actor = &mut self.actors[usize::from(recorded.stream)];
         match actor.events.pop_front() {
             Some(event) if event == recorded.event => Ok(steps),
             Some(event) => Err(differs(format!("{event:?}"))),
             None => Err(differs("nothing".to_owned())),
+        }
+    }
+
+    /// The threads of a process that was ended are no more.
+    fn bury(&mut self, process: u16) {
+        for (thread, actor) in (0..).zip(&mut self.actors) {
+            if thread % self.code.processes == process && !actor.thread.has_ended() {
+                actor.thread.kill();
+                self.world.forget_thread(thread);
+            }
         }
     }
 

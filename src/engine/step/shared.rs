@@ -255,6 +255,7 @@ impl Thread {
         let (SharedAction::LockShared(row)
         | SharedAction::UnlockShared(row)
         | SharedAction::TryLock(_, row)
+        | SharedAction::LockRobust(_, row)
         | SharedAction::Wait(row)
         | SharedAction::Notify { row, .. }) = action
         else {
@@ -288,6 +289,14 @@ impl Thread {
                 }
                 self.set(to, u64::from(taken.is_some()), backend);
             }
+            SharedAction::LockRobust(to, _) => match backend.lock_robust(lock) {
+                Flow::Done((from_dead, version)) => {
+                    self.held.push(lock);
+                    backend.record(&Event::Lock { lock, version });
+                    self.set(to, u64::from(from_dead), backend);
+                }
+                other => return Some(self.blocked_on_lock(other, lock, backend)),
+            },
             SharedAction::Wait(_) => {
                 self.held.remove(lock);
                 backend.record(&Event::Shared(SharedEvent::Wait { lock }));

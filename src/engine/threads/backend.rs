@@ -546,6 +546,15 @@ impl Backend for ThreadBackend<'_> {
         unreachable!("such a discipline is refused before it begins");
     }
 
+    fn lock_robust(&mut self, lock: LockId) -> Flow<(bool, u64)> {
+        // There is one process, so that none ends while others go on.
+        match self.lock(lock) {
+            Flow::Done(version) => Flow::Done((false, version)),
+            Flow::Blocked => Flow::Blocked,
+            Flow::Stop(reason) => Flow::Stop(reason),
+        }
+    }
+
     fn wait(&mut self, _lock: LockId) {
         unreachable!("such a discipline is refused before it begins");
     }

@@ -15,6 +15,7 @@ mod checked;
 mod client;
 mod debug_log;
 mod perturb;
+pub(crate) mod processes;
 mod server;
 mod shared;
 mod watch;
@@ -44,6 +45,8 @@ use crate::trace::file::{AtRest, End, RunHeader, SERVER_STREAM};
 use crate::trace::recorder::{Recorder, StreamRecorder, Written};
 
 pub use checked::{CheckedRun, CheckedRunError, checked_run, recorded_and_checked, recorded_in};
+
+pub use processes::Killed;
 
 use backend::ThreadBackend;
 use client::SendingClient;
@@ -130,6 +133,8 @@ pub struct RunResult {
     pub received: Option<[u64; ReceiveCode::ALL.len()]>,
     /// What is live at rest, from the allocators.
     pub live: Vec<LiveAtRest>,
+    /// Processes that were ended, where it was run by several.
+    pub killed: Option<Killed>,
 }
 
 impl RunResult {
@@ -192,6 +197,9 @@ pub(crate) fn refuses(scenario: &Scenario) -> bool {
 
 /// Plays the scenario once. `progress` is told the operations begun, from time to time.
 pub fn run(config: RunConfig<'_>, mut progress: impl FnMut(u64)) -> Result<RunResult, RunError> {
+    if processes::suits(config.scenario) && shared::refused(config.scenario).is_none() {
+        return processes::run(config, &mut progress);
+    }
     let interrupt = config.interrupt;
     let started = Started::new(config)?;
     let elapsed = started.supervise(interrupt, &mut progress)?;
@@ -379,6 +387,7 @@ impl<'a> Started<'a> {
             at_rest: observed.at_rest,
             received: observed.received,
             live,
+            killed: None,
         })
     }
 }

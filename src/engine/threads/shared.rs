@@ -16,6 +16,8 @@ use crate::scenario::cells::CellId;
 use crate::scenario::op::Op;
 use crate::trace::shared_event::CellAccess;
 
+use super::processes;
+
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct SharedThreads {
@@ -100,10 +102,13 @@ pub(super) fn refused(scenario: &Scenario) -> Option<String> {
         .filter(|_| scenario.workload.script.is_some())
         .flat_map(|thread| scenario.ops_of(thread, 0))
         .find(|op| matches!(op, Op::Kill { .. }));
-    if let Some(op) = kills {
-        return Some(format!(
-            "`{op}`: a process cannot be ended at any step of its own"
-        ));
+    if let Some(op) = kills
+        && let Some(why) = match scenario.processes() {
+            1 => Some("there is one process".to_owned()),
+            _ => processes::unsuited(scenario),
+        }
+    {
+        return Some(format!("`{op}`, where {why}"));
     }
     let step = refused_step(&scenario.discipline)?;
     Some(format!(

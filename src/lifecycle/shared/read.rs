@@ -95,10 +95,11 @@ pub(crate) fn shared_step(text: &str) -> Option<Result<SharedStep, String>> {
         ("lock-shared", None) => lock(rest).map(SharedStep::LockShared),
         ("unlock-shared", None) => lock(rest).map(SharedStep::UnlockShared),
         ("try-lock", Some(local)) => lock(rest).map(|lock| SharedStep::TryLock(local, lock)),
+        ("lock-robust", Some(local)) => lock(rest).map(|lock| SharedStep::LockRobust(local, lock)),
         ("wait", None) => lock(rest).map(SharedStep::Wait),
         ("notify", None) => lock(rest).map(SharedStep::Notify),
         ("notify-all", None) => lock(rest).map(SharedStep::NotifyAll),
-        ("load" | "find" | "try-lock", None) => {
+        ("load" | "find" | "try-lock" | "lock-robust", None) => {
             Err(format!("expected a local for what it finds: `x = {text}`"))
         }
         (_, Some(local)) => sum(&words).map(|sum| SharedStep::Set(local, sum)),

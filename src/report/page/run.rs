@@ -648,7 +648,7 @@ fn shared_word(event: &SharedEvent) -> EventWord {
         SharedEvent::TryFailed { .. } => EventWord::TryFailed,
         SharedEvent::Wait { .. } | SharedEvent::BlockedOnNotify { .. } => EventWord::WaitNotified,
         SharedEvent::Notify { .. } => EventWord::Notify,
-        SharedEvent::Kill { .. } => EventWord::Killed,
+        SharedEvent::Kill { .. } | SharedEvent::Reclaim { .. } => EventWord::Killed,
         SharedEvent::OutOfRounds => EventWord::OutOfRounds,
     }
 }

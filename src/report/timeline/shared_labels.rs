@@ -61,6 +61,7 @@ impl RunHistory {
                 format!("{how} {}", lock(id))
             }
             SharedEvent::Kill { process } => format!("process {} ends", process + 1),
+            SharedEvent::Reclaim { .. } => "its memory goes back".to_owned(),
             SharedEvent::BlockedOnCell { cell } => {
                 format!("waits for {} to change", self.cell_name(cell))
             }

@@ -25,6 +25,7 @@ mod kind {
     pub(crate) const BLOCKED_ON_CELL: u8 = 20;
     pub(crate) const BLOCKED_ON_NOTIFY: u8 = 21;
     pub(crate) const OUT_OF_ROUNDS: u8 = 22;
+    pub(crate) const RECLAIM: u8 = 23;
 }
 
 impl Encoder {
@@ -91,6 +92,11 @@ impl Encoder {
             SharedEvent::Kill { process } => {
                 out.push(kind::KILL);
                 put(out, u64::from(process));
+            }
+            SharedEvent::Reclaim { device, version } => {
+                out.push(kind::RECLAIM);
+                put(out, u64::from(device.0));
+                self.version(objects.device(device), version, out);
             }
             SharedEvent::BlockedOnCell { cell } => {
                 out.push(kind::BLOCKED_ON_CELL);
@@ -185,6 +191,13 @@ impl Decoder {
             kind::BLOCKED_ON_NOTIFY => SharedEvent::BlockedOnNotify {
                 lock: self.lock(bytes)?,
             },
+            kind::RECLAIM => {
+                let device = self.device(bytes)?;
+                SharedEvent::Reclaim {
+                    device,
+                    version: self.version(self.history.objects.device(device), bytes)?,
+                }
+            }
             kind::OUT_OF_ROUNDS => SharedEvent::OutOfRounds,
             _ => return Err(DecodeError::OutOfRange("a step")),
         }))

@@ -108,6 +108,15 @@ macro_rules! delegated {
             }
         }
 
+        fn lock_robust(&mut self, lock: LockId) -> Flow<(bool, u64)> {
+            let from_dead = self.stop.is_none() && self.world.take_from_dead(lock);
+            match self.lock(lock) {
+                Flow::Done(version) => Flow::Done((from_dead, version)),
+                Flow::Blocked => Flow::Blocked,
+                Flow::Stop(reason) => Flow::Stop(reason),
+            }
+        }
+
         fn wait(&mut self, lock: LockId) {
             let bit = self.bit();
             self.world.shares().sleepers[usize::from(lock.0)].asleep |= bit;
@@ -234,7 +243,28 @@ impl World {
                 }
             }
         }
+        // Some may take locks from it.
+        for lock in &mut self.locks {
+            self.woken |= std::mem::take(&mut lock.waiters);
+        }
         self.wake_waiters();
+    }
+
+    /// Nobody holds a lock any more that a thread of a process held which was ended; whether one
+    /// did.
+    pub(super) fn take_from_dead(&mut self, lock: LockId) -> bool {
+        let Some(shared) = &self.shared else {
+            return false;
+        };
+        let state = &mut self.locks[usize::from(lock.0)];
+        let is_dead = |holder: &u16| {
+            *holder != READERS && shared.dead >> (holder % shared.processes & 63) & 1 == 1
+        };
+        let taken = state.holder.is_some_and(|holder| is_dead(&holder));
+        if taken {
+            state.holder = None;
+        }
+        taken
     }
 
     /// A thread that was told to end releases a lock that it shared.

@@ -66,6 +66,7 @@ impl Walk<'_, '_> {
 
     fn shared(&mut self, index: usize, step: MicroStep, shared: SharedStep) {
         match shared {
+            SharedStep::LockRobust(_, lock) => self.take(index, step, lock, false),
             SharedStep::LockShared(lock) => self.take(index, step, lock, true),
             SharedStep::UnlockShared(lock) => self.leave(index, step, lock, true),
             SharedStep::TryLock(name, lock) => {
