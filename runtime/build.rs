@@ -5,7 +5,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: [&str; 19] = [
+const SOURCES: [&str; 20] = [
     "access",
     "core",
     "explore",
@@ -19,6 +19,7 @@ const SOURCES: [&str; 19] = [
     "race_order",
     "race_shadow",
     "random",
+    "swift",
     "symbols",
     "sync",
     "target",

@@ -88,6 +88,8 @@ void hb_count(struct hb_thread *me)
 
 void hb_finish(struct hb_thread *me)
 {
+    if (me->swift.hosted && !me->rests)
+        hb_swift_leave();
     hb_before(me, HB_K_END, me, NULL, 0);
     hb_record(me, HB_K_END, me, 0, 0);
     me->finished = true;
@@ -375,6 +377,8 @@ static void hand_over(struct hb_thread *me, uint32_t next)
     if (next == me->id)
         return;
     struct hb_thread *other = &hb.threads[next];
+    if (hb_swift_hand_over(me, other))
+        return;
     /* Read before: once the other one goes on, a target's thread may begin anew. */
     bool waits = !me->finished && !me->inside;
     __atomic_store_n(&other->turn, 1, __ATOMIC_RELEASE);
@@ -402,6 +406,7 @@ void hb_first_turn(struct hb_thread *me)
 
 void hb_outside_begin(struct hb_thread *me, uint16_t kind, uint64_t pc)
 {
+    hb_swift_leave();
     hb_record(me, kind, NULL, pc, 0);
     hb.result->outside++;
     lock_outside();

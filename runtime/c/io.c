@@ -329,6 +329,7 @@ HB_HOOK int shutdown(int fd, int how)
     struct hb_thread *me = hb_controlled();
     if (me)
         hb_before(me, HB_K_SEND, object_of(fd), NULL, HB_PC);
+    hb_track_shut(fd);
     int result = REAL(shutdown)(fd, how);
     if (me)
         hb_after(me, HB_K_SEND, object_of(fd), HB_PC, 0);

@@ -286,6 +286,7 @@ static void note_child(uint16_t kind, uint64_t pc)
 HB_HOOK pid_t fork(void)
 {
     uint64_t pc = HB_PC;
+    hb_swift_leave();
     pid_t child = REAL(fork)();
     if (child == 0)
         in_child();
@@ -299,6 +300,7 @@ HB_HOOK pid_t fork(void)
 HB_HOOK pid_t vfork(void)
 {
     uint64_t pc = HB_PC;
+    hb_swift_leave();
     pid_t child = REAL(fork)();
     if (child == 0)
         in_child();
@@ -428,6 +430,7 @@ static void note_handler(int signal, const void *handler)
         if (USUAL[at] == signal)
             return;
     hb.handles_signals = true;
+    hb_swift_leave();
 }
 
 HB_HOOK int sigaction(int signal, const struct sigaction *new, struct sigaction *old)

@@ -67,6 +67,7 @@ enum hb_flag {
     HB_PIN = 8,         /* All threads of the program share one core. */
     HB_AGAIN = 16,      /* A program that can begins anew in the same process: see target.c. */
     HB_OPS = 32,        /* Record where operations begin and end, and all accesses in them. */
+    HB_SWIFT = 64,      /* With HB_AGAIN: see swift.c. */
     HB_EXPLORE = 256,   /* Each action is a choice, and what it touches is told. */
 };
 
@@ -126,6 +127,7 @@ enum hb_outcome {
     HB_MISUSE = 5,   /* Of a lock. */
     HB_TOO_MUCH = 6, /* A limit of the runtime: `text` says which. */
     HB_ALLOCATOR = 7, /* What a target did is wrong: `text` says it, its kind first. */
+    HB_NOT_SWIFT = 8, /* With HB_SWIFT: it must be run without. */
     HB_ASLEEP = 16,  /* Whoever can go on is asleep: another schedule comes to the same. */
 };
 

@@ -58,6 +58,15 @@ struct hb_action {
     bool after;    /* It was taken already: only the turn is asked for. */
 };
 
+/* Of a thread that another thread of the system may run: see swift.c. */
+#define HB_MAX_SWIFT 64u
+struct hb_swift {
+    void *stack; /* Where it goes on. */
+    uint64_t fs;
+    uint32_t ready; /* Its own thread of the system sleeps. */
+    bool hosted;
+};
+
 struct hb_thread {
     uint32_t id;
     uint32_t turn; /* A futex: 1 when it is its turn. */
@@ -65,6 +74,7 @@ struct hb_thread {
     enum hb_turn how;
     bool used, finished, detached, joined, cancelled, early, yielded, inside;
     bool woken; /* By a broadcast. */
+    bool rests; /* It ends to be started again. */
     bool busy;  /* In the runtime itself: what that calls is no action of the program. */
     int tid;
     pthread_t handle;
@@ -87,6 +97,8 @@ struct hb_thread {
     bool asking; /* For its turn: what runs in it meanwhile is a handler of a signal. */
     void *alternate; /* The stack for its signals. */
     bool polite; /* With HB_EXPLORE: it said that others may go first. */
+    struct hb_swift swift;
+    uint64_t *aside; /* The guard of a static variable that is made while a target is opened. */
     uint32_t in_op; /* With HB_OPS: how many operations it is in, one inside of another. */
 };
 
@@ -129,6 +141,8 @@ struct hb_state {
     int ask; /* Where the tracking server answers. */
     int turns; /* Where a target that begins anew says that it came to its end. */
     uint32_t era; /* How often it did. */
+    bool swift; /* The driver's threads share one thread of the system. */
+    bool opens; /* The driver opens or closes a target. */
 };
 
 extern struct hb_state hb;
@@ -242,6 +256,7 @@ bool hb_track_connects(const struct sockaddr *to, unsigned length);
 int hb_track_connect(int fd);
 void hb_track_elsewhere(const struct sockaddr *to, unsigned length);
 bool hb_track_is(int fd);
+void hb_track_shut(int fd);
 long hb_track_send(struct hb_thread *me, int fd, const struct msghdr *what, int flags,
                    bool dontwait, uint64_t pc);
 void hb_track_answer(int fd);
@@ -258,6 +273,13 @@ uint32_t hb_observer(void);
 /* A place in the program's files, wherever they were loaded. */
 void hb_find_modules(void);
 uint64_t hb_place(uint64_t pc);
+
+/* Swift hand-overs: `swift.c`. */
+void hb_swift_leave(void);
+bool hb_swift_can(struct hb_thread *me);
+void hb_swift_rest(struct hb_thread *me);
+void hb_swift_begin(struct hb_thread *main);
+bool hb_swift_hand_over(struct hb_thread *me, struct hb_thread *next);
 
 /* System calls that no hook sees. */
 long hb_syscall(long number, long a, long b, long c, long d, long e, long f);

@@ -779,9 +779,24 @@ static void leave_once(struct once_frame *frame)
     end_once(frame->me, frame->control, frame->done, frame->pc);
 }
 
+/* What is done once in a process, while the driver's only thread opens a target, is no action: the
+ * next schedule of the process has none of it. */
+static bool opens_alone(void) { return hb.opens && !hb.exploring && hb.thread_count == 1; }
+
+static void come_back(struct hb_thread **me) { (*me)->busy = false; }
+
+static int once_aside(struct hb_thread *me, pthread_once_t *control, void (*routine)(void))
+{
+    __attribute__((cleanup(come_back))) struct hb_thread *aside = me;
+    aside->busy = true;
+    return REAL(pthread_once)(control, routine);
+}
+
 HB_HOOK int pthread_once(pthread_once_t *control, void (*routine)(void))
 {
     struct hb_thread *me = hb_controlled();
+    if (me && opens_alone())
+        return once_aside(me, control, routine);
     if (!me)
         return REAL(pthread_once)(control, routine);
     hb_before(me, HB_K_ONCE, control, NULL, HB_PC);
@@ -811,11 +826,29 @@ HB_HOOK int __cxa_guard_acquire(uint64_t *guard)
         int (*real)(uint64_t *) = (int (*)(uint64_t *))hb_real("__cxa_guard_acquire", NULL);
         return real ? real(guard) : 1;
     }
-    return begin_once(me, guard, HB_PC);
+    if (!opens_alone())
+        return begin_once(me, guard, HB_PC);
+    me->busy = true; /* Until this one is released, or aborted. */
+    me->aside = guard;
+    return 1;
+}
+
+/* The static variable that was made aside is made. */
+static bool leaves_aside(uint64_t *guard, bool done)
+{
+    struct hb_thread *me = hb_self;
+    if (!me || me->aside != guard)
+        return false;
+    __atomic_store_n((unsigned char *)guard, done, __ATOMIC_RELEASE);
+    me->aside = NULL;
+    me->busy = false;
+    return true;
 }
 
 HB_HOOK void __cxa_guard_release(uint64_t *guard)
 {
+    if (leaves_aside(guard, true))
+        return;
     struct hb_thread *me = hb_controlled();
     struct hb_object *once = me ? hb_find(guard) : NULL;
     if (!once || once->count != ONCE_RUNS) {
@@ -833,6 +866,8 @@ HB_HOOK void __cxa_guard_release(uint64_t *guard)
 
 HB_HOOK void __cxa_guard_abort(uint64_t *guard)
 {
+    if (leaves_aside(guard, false))
+        return;
     struct hb_thread *me = hb_controlled();
     struct hb_object *once = me ? hb_find(guard) : NULL;
     if (once && once->count == ONCE_RUNS) {

@@ -99,6 +99,9 @@ HB_HOOK void hb_run_fail(const char *text)
     hb_end(HB_ALLOCATOR, hb_self, text);
 }
 
+/* The driver opens or closes a target, or has done so. */
+HB_HOOK void hb_run_opens(bool opens) { hb.opens = opens && hb_controlled(); }
+
 /* All operations were done: what the target says from here on is nobody's business. */
 HB_HOOK void hb_run_settle(void) { hb_track_settle(); }
 
@@ -116,8 +119,13 @@ HB_HOOK void hb_run_park(void)
     struct hb_thread *me = hb_controlled();
     if (!me)
         return;
+    me->rests = true;
+    bool first = !me->swift.hosted && hb_swift_can(me);
     hb_finish(me);
-    hb_first_turn(me);
+    if (first)
+        hb_swift_rest(me);
+    else if (!me->swift.hosted)
+        hb_first_turn(me);
     hb_record(me, HB_K_START, me, (uint64_t)(uintptr_t)me->start, 0);
     me->next.kind = HB_K_NONE;
 }
@@ -137,6 +145,7 @@ HB_HOOK bool hb_run_start(uint32_t id)
         .start = made->start,
         .argument = made->argument,
         .alternate = made->alternate,
+        .swift = made->swift,
         .next = {.kind = HB_K_START,
                  .address = made,
                  .pc = (uint64_t)(uintptr_t)made->start,
@@ -208,7 +217,9 @@ HB_HOOK bool hb_run_again(void)
                              .used = true,
                              .tid = me->tid,
                              .handle = me->handle,
-                             .alternate = me->alternate};
+                             .alternate = me->alternate,
+                             .swift = me->swift};
+    hb_swift_begin(me);
     hb.thread_count = 1;
     hb.result->threads = 1;
     hb.current = 0;

@@ -88,6 +88,7 @@ HB_HOOK int pthread_create(pthread_t *handle, const pthread_attr_t *attributes,
     }
     if (!me)
         return REAL(pthread_create)(handle, attributes, start, argument);
+    hb_swift_leave();
     hb_before(me, HB_K_CREATE, NULL, NULL, pc);
     struct hb_thread *made = hb_new_thread(me);
     made->start = start;
@@ -216,6 +217,7 @@ HB_HOOK int pthread_cancel(pthread_t handle)
     struct hb_thread *other = me ? find_thread(handle) : NULL;
     if (!other || other == me)
         return REAL(pthread_cancel)(handle);
+    hb_swift_leave();
     hb_before(me, HB_K_CANCEL, other, NULL, HB_PC);
     if (other->finished)
         return 0;

@@ -34,6 +34,7 @@ struct connection {
     uint64_t at;   /* Where in the log the oldest of these is, or later. */
     bool untold;   /* It took something since it was last asked for answers. */
     bool deaf;     /* The program does not read its answers. */
+    bool shut;     /* By the program. */
 };
 
 static struct connection connections[HB_MAX_CONNECTIONS];
@@ -166,7 +167,21 @@ static struct connection *find(int fd)
     return NULL;
 }
 
-bool hb_track_is(int fd) { return find(fd) != NULL; }
+/* Of the caller's last question, for the send that follows. */
+static __thread struct connection *asked __attribute__((tls_model("initial-exec")));
+
+bool hb_track_is(int fd)
+{
+    asked = find(fd);
+    return asked != NULL;
+}
+
+void hb_track_shut(int fd)
+{
+    struct connection *connection = find(fd);
+    if (connection)
+        connection->shut = true;
+}
 
 static bool has_sends(const struct hb_thread *server)
 {
@@ -300,6 +315,8 @@ static uint32_t drain(struct connection *connection)
  * last visible action only this thread ran. */
 void hb_track_seep(struct hb_thread *me)
 {
+    if (hb.swift)
+        return;
     for (uint32_t at = 0; at < connection_count; at++) {
         uint32_t number = drain(&connections[at]);
         if (number != UINT32_MAX)
@@ -330,6 +347,21 @@ void hb_track_take(struct hb_thread *server)
     connection->waiting = 0;
 }
 
+/* The same, where nothing is to come out but what was noted already. */
+static void expect_nothing(struct connection *connection)
+{
+    if (hb.swift && drain(connection) != UINT32_MAX)
+        hb_swift_leave();
+}
+
+static void gather(char *into, const struct msghdr *what)
+{
+    for (size_t part = 0; part < what->msg_iovlen; part++) {
+        memcpy(into, what->msg_iov[part].iov_base, what->msg_iov[part].iov_len);
+        into += what->msg_iov[part].iov_len;
+    }
+}
+
 static uint64_t total_of(const struct msghdr *what)
 {
     uint64_t total = 0;
@@ -338,11 +370,36 @@ static uint64_t total_of(const struct msghdr *what)
     return total;
 }
 
+/* What would come out of the other end at once goes into the log without going in. */
+static long note_sent(struct connection *connection, const struct msghdr *what, uint64_t total,
+                      uint32_t *number)
+{
+    struct hb_track_record *record = total ? room_for(65536) : NULL;
+    if (!record)
+        return (long)total;
+    *record = (struct hb_track_record){.kind = HB_T_SENT,
+                                       .thread = caller(),
+                                       .conn = connection->id,
+                                       .memory = !connection->thread,
+                                       .bytes = (uint32_t)total};
+    gather((char *)(record + 1), what);
+    *number = append(record);
+    if (connection->thread) {
+        connection->waiting++;
+        connection->waiting_bytes += total;
+    } else
+        connection->untold = true;
+    return (long)total;
+}
+
 /* Sends all of it: what comes out of the other end makes room for more. */
 static long send_all(struct connection *connection, int fd, const struct msghdr *what, int flags,
                      uint32_t *number)
 {
     uint64_t total = total_of(what);
+    if (hb.swift && total <= 32768 && !what->msg_controllen && !connection->shut &&
+        !(flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE)))
+        return note_sent(connection, what, total, number);
     struct msghdr bare = *what;
     bare.msg_name = NULL; /* It is connected now. */
     bare.msg_namelen = 0;
@@ -379,11 +436,7 @@ static uint32_t note_dropped(struct connection *connection, const struct msghdr 
                                        .thread = caller(),
                                        .conn = connection->id,
                                        .bytes = (uint32_t)total};
-    char *into = (char *)(record + 1);
-    for (size_t part = 0; part < what->msg_iovlen; part++) {
-        memcpy(into, what->msg_iov[part].iov_base, what->msg_iov[part].iov_len);
-        into += what->msg_iov[part].iov_len;
-    }
+    gather((char *)(record + 1), what);
     return append(record);
 }
 
@@ -401,7 +454,8 @@ static bool asks(const struct msghdr *what)
 long hb_track_send(struct hb_thread *me, int fd, const struct msghdr *what, int flags,
                    bool dontwait, uint64_t pc)
 {
-    struct connection *connection = find(fd);
+    struct connection *connection = asked;
+    asked = NULL;
     if (!connection) {
         errno = EPIPE;
         return -1;
@@ -461,7 +515,7 @@ static void deliver(struct connection *connection, const char *bytes, const stru
 
 static void answer(struct connection *connection)
 {
-    drain(connection);
+    hb.swift ? expect_nothing(connection) : (void)drain(connection);
     while (connection->untold && !connection->deaf) {
         connection->untold = false;
         struct hb_ask ask = {.conn = connection->id, .used = hb.track_head->used};
@@ -534,7 +588,7 @@ void hb_track_end(void)
         return;
     lock_log();
     for (uint32_t at = 0; at < connection_count; at++)
-        drain(&connections[at]);
+        hb.swift ? expect_nothing(&connections[at]) : (void)drain(&connections[at]);
     uint32_t at_work = 0;
     struct hb_thread *me = hb_self;
     for (uint32_t id = 0; hb.mode == HB_CONTROL && id < hb.thread_count; id++) {

@@ -99,6 +99,7 @@ extern void hb_run_await(bool (*can)(void *), void *with, void *object) __attrib
 extern void hb_run_publish(void *object) __attribute__((weak));
 extern void hb_run_target_op(uint32_t thread, uint32_t number) __attribute__((weak));
 extern void hb_run_fail(const char *text) __attribute__((weak));
+extern void hb_run_opens(bool opens) __attribute__((weak));
 extern void hb_run_settle(void) __attribute__((weak));
 extern bool hb_run_begins_anew(void) __attribute__((weak));
 extern void hb_run_park(void) __attribute__((weak));

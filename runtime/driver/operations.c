@@ -407,7 +407,11 @@ void operations_run(const struct plan *of, const struct hb_target *with)
     struct hb_target_config config = plan_config(plan);
     char why[400] = "";
     ledger_thread = 0;
+    if (hb_run_opens)
+        hb_run_opens(true);
     state = target->open(&config, why, sizeof why);
+    if (hb_run_opens)
+        hb_run_opens(false);
     why[sizeof why - 1] = 0;
     if (!state)
         fail("target-failed", "open: %s", why);

@@ -192,6 +192,8 @@ pub mod flag {
     pub const AGAIN: u32 = 16;
     /// Record where operations begin and end, and all accesses in them.
     pub const OPS: u32 = 32;
+    /// The driver's threads share one thread of the system.
+    pub const SWIFT: u32 = 64;
     /// Each action is a choice, and what it touches is told.
     pub const EXPLORE: u32 = 256;
 }
@@ -214,6 +216,8 @@ pub mod outcome {
     pub const TOO_MUCH: u32 = 6;
     /// What a target did is wrong.
     pub const ALLOCATOR: u32 = 7;
+    /// It must be run without `SWIFT`.
+    pub const NOT_SWIFT: u32 = 8;
     /// Whoever can go on is asleep.
     pub const ASLEEP: u32 = 16;
 }
@@ -428,6 +432,7 @@ int main(void) {
     SAY(HB_T_TOTAL); SAY(HB_FROM_POINTER); SAY(HB_K_TRUTH);
     SAY(HB_AT_AIMS); SAY(sizeof(struct hb_aims)); SAY(offsetof(struct hb_aims, select));
     SAY(HB_DO_SERVE); SAY(HB_DO_AGAIN); SAY(HB_AGAIN); SAY(HB_ALLOCATOR); SAY(HB_K_OP);
+    SAY(HB_SWIFT); SAY(HB_NOT_SWIFT);
 }
 "#,
         )
@@ -527,6 +532,8 @@ int main(void) {
             flag::AGAIN.into(),
             outcome::ALLOCATOR.into(),
             kind("op"),
+            flag::SWIFT.into(),
+            outcome::NOT_SWIFT.into(),
         ];
         assert_eq!(compiled(), ours);
     }

@@ -26,6 +26,8 @@ pub(super) struct Anew {
     pub(super) live: Option<LiveProcess>,
     /// The first schedule, and what was done in it.
     pub(super) first: Option<(RunPlan, Vec<SeenAction>)>,
+    /// Whether its threads share one thread of the system: see `runtime/c/swift.c`.
+    pub(super) swift: bool,
     /// Why it is not tried any more.
     pub(super) why_not: Option<String>,
 }
@@ -64,6 +66,7 @@ impl Anew {
         };
         let anew = Anew {
             may,
+            swift: may,
             turns,
             live: None,
             first: None,

@@ -354,7 +354,7 @@ pub(super) fn failure_of(
             let (kind, summary) = FailureKind::of_driver(&page.text);
             failure(kind, summary.to_owned())
         }
-        outcome::STRAYED | outcome::TOO_MUCH | outcome::ASLEEP => None,
+        outcome::STRAYED | outcome::TOO_MUCH | outcome::NOT_SWIFT | outcome::ASLEEP => None,
         _ => match status {
             ExitKind::Killed(signal) if signal == rustix::process::Signal::ABORT.as_raw() => {
                 failure(FailureKind::Abort, abort_summary(stderr))

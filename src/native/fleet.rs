@@ -198,10 +198,14 @@ fn do_one(server: &mut Launcher, errand: &Errand, hot: &[u8]) -> Result<DoneErra
     } else {
         None
     };
-    let after = server.hot()?;
+    let hot = match execution.accesses {
+        // Nobody has touched what stands there.
+        0 => None,
+        _ => Some(server.hot()?).filter(|after| after != hot),
+    };
     Ok(DoneErrand {
         execution,
         events,
-        hot: (after != hot).then_some(after),
+        hot,
     })
 }

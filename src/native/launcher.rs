@@ -51,6 +51,10 @@ pub(crate) struct Launcher {
     tracking: Option<TrackingPlan>,
     tracker: Option<Tracker>,
     output: ProgramOutput,
+    /// What stands in the page of instructions that touch shared memory, if that is known.
+    hot: Option<Vec<u8>>,
+    /// Whether something was printed since the files were cut.
+    printed: bool,
     anew: Anew,
     /// Of a target: the driver's files, and what it does with it.
     target: Option<(Arc<TargetFiles>, TargetSetup)>,
@@ -178,6 +182,8 @@ impl Launcher {
             tracking: program.tracking.clone(),
             tracker,
             output: options.output,
+            hot: None,
+            printed: false,
             anew,
             target: program
                 .target
@@ -237,6 +243,8 @@ impl Launcher {
             tracking: self.tracking.clone(),
             tracker,
             output: self.output,
+            hot: None,
+            printed: false,
             anew,
             target: self.target.clone(),
             _library: None,
@@ -267,7 +275,9 @@ impl Launcher {
                 .begin(self.page.file())
                 .map_err(system("shared memory"))?;
         }
-        for file in [&mut self.stdout, &mut self.stderr].into_iter().flatten() {
+        let printed = std::mem::take(&mut self.printed);
+        let files = [&mut self.stdout, &mut self.stderr].into_iter().flatten();
+        for file in files.filter(|_| printed) {
             file.set_len(0)
                 .and_then(|()| file.seek(SeekFrom::Start(0)))
                 .map_err(system("memory for output"))?;
@@ -363,8 +373,12 @@ impl Launcher {
     }
 
     /// What the next execution is to know of instructions that touch shared memory.
-    pub(crate) fn write_hot(&self, hot: &[u8]) -> Result<(), LaunchError> {
-        self.page.write_hot(hot).map_err(system("shared memory"))
+    pub(crate) fn write_hot(&mut self, hot: &[u8]) -> Result<(), LaunchError> {
+        if self.hot.as_deref() != Some(hot) {
+            self.page.write_hot(hot).map_err(system("shared memory"))?;
+            self.hot = Some(hot.to_owned());
+        }
+        Ok(())
     }
 
     /// What is known of them after the last.
@@ -400,6 +414,10 @@ impl Launcher {
         let status = exit_kind(reply.status);
         let stdout = tail(self.stdout.as_ref())?;
         let stderr = tail(self.stderr.as_ref())?;
+        self.printed = !stdout.is_empty() || !stderr.is_empty();
+        if page.accesses > 0 || page.unusable.is_some() {
+            self.hot = None;
+        }
         let (steps, preempted) = self.page.taken(&page)?;
         let mut failure = failure_of(&page, status, timed_out, &stderr);
         let strayed = (page.outcome == wire::outcome::STRAYED).then(|| page.culprit.unwrap_or(0));

@@ -128,6 +128,8 @@ pub(crate) struct RunPlan {
     pub(crate) asleep: u64,
     /// A target may begin anew in the process of another schedule: the launcher says so.
     pub(crate) anew: bool,
+    /// With that, its threads share one thread of the system.
+    pub(crate) swift: bool,
 }
 
 /// How often a timed wait ends early where nothing else was asked for.
@@ -160,6 +162,7 @@ impl RunPlan {
             every_action: false,
             asleep: 0,
             anew: false,
+            swift: false,
         }
     }
 
@@ -201,6 +204,7 @@ impl RunPlan {
             | bit(self.strict, flag::STRICT)
             | bit(self.strategy.is_controlled(), flag::PIN)
             | bit(self.anew, flag::AGAIN)
+            | bit(self.anew && self.swift, flag::SWIFT)
             | bit(self.every_action, flag::EXPLORE)
     }
 }

@@ -22,7 +22,12 @@ impl Launcher {
         }
         let mut plan = plan.clone();
         plan.anew = self.anew.suits(&plan);
+        plan.swift = self.anew.swift;
         let (execution, is_first) = self.run_once(&plan)?;
+        if execution.page.outcome == wire::outcome::NOT_SWIFT {
+            self.anew.swift = false;
+            return self.run(&plan);
+        }
         if is_first {
             return self.first_repeats(&plan, execution);
         }
@@ -137,10 +142,18 @@ impl Launcher {
     /// Whether the schedule that was first still comes out the same; if not, no process has
     /// another one from now on.
     fn repeats(&mut self) -> Result<bool, LaunchError> {
-        let Some((plan, first)) = self.anew.first.clone() else {
+        let Some((mut plan, first)) = self.anew.first.clone() else {
             return Ok(true);
         };
-        let (again, _) = self.run_once(&plan)?;
+        plan.swift = self.anew.swift;
+        let (mut again, _) = self.run_once(&plan)?;
+        if again.page.outcome == wire::outcome::NOT_SWIFT {
+            self.anew.swift = false;
+            plan.swift = false;
+            // In a new process, and then in one that has run a schedule.
+            self.run_once(&plan)?;
+            again = self.run_once(&plan)?.0;
+        }
         let seen = self.digest(&again)?;
         if is_plain(&again) && seen == first {
             return Ok(true);
