@@ -105,6 +105,10 @@ pub(super) struct Facts {
     pub server_starts_with_live: Sightings,
     /// The server knew more than the record: it began before the record did.
     pub known_before: u64,
+    /// FREEs of which the server says that it does not know what the record shows as live; and the
+    /// last position at which one of those was allocated.
+    pub forgotten: u64,
+    pub forgotten_until: u64,
     /// A message about a buffer that the server had dropped in a sweep.
     pub swept_frees: Sightings,
     /// A life that never got its FREE, and whose address another process allocated.
@@ -265,6 +269,12 @@ impl Facts {
     pub(super) fn outlive(&mut self, from: RecordPoint, end: RecordPoint) {
         let longer = self.lives.share_longer_than(end.since(from) / 2);
         self.outlived += u64::from(longer < NEARLY_ALL);
+    }
+
+    /// The server does not know what the record shows as live since `from`.
+    pub(super) fn see_forgotten(&mut self, from: RecordPoint) {
+        self.forgotten += 1;
+        self.forgotten_until = self.forgotten_until.max(from.position);
     }
 
     /// A FREE of a life whose ALLOC the record shows.

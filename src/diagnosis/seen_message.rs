@@ -83,6 +83,14 @@ impl SeenMessage<'_> {
         })
     }
 
+    /// Whether the server says that nothing was live at the address.
+    pub(super) fn was_unknown(&self) -> bool {
+        matches!(
+            self.server_answer,
+            Some(ServerAnswer::UnknownFree | ServerAnswer::AlreadyFreed)
+        )
+    }
+
     /// Whether the server says that something was live at the address.
     pub(super) fn was_known(&self) -> bool {
         match self.server_answer {

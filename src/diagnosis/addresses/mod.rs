@@ -94,6 +94,9 @@ impl Addresses {
             };
             address.alloc(seen, life, &mut ledger.of_address(key));
         } else {
+            if let Some(life) = address.live().filter(|_| seen.was_unknown()) {
+                ledger.facts.see_forgotten(life.at);
+            }
             address.free(seen, &mut ledger.of_address(key));
         }
         match (had_life, address.has_life()) {

@@ -4,7 +4,7 @@ use super::super::facts::Facts;
 use super::super::outcome::CONFIDENT;
 use super::super::suspect::{Cause, Suspect};
 use super::real_leak::is_drained;
-use crate::numbers::plural;
+use crate::numbers::{grouped, plural};
 
 /// What to record, where the diagnosis is not settled.
 pub(super) fn advice(facts: &Facts, causes: &[Suspect], trouble: bool) -> Vec<String> {
@@ -95,6 +95,14 @@ pub(super) fn notes(facts: &Facts) -> Vec<String> {
         notes.push(format!(
             "the server knew {} that the record does not show: it began before the record",
             plural(facts.known_before, "buffer")
+        ));
+    }
+    if facts.forgotten > 0 {
+        notes.push(format!(
+            "the server did not know {} that this record shows as live, allocated up to {}: it \
+             began anew or dropped them, and the record does not say so, or lines are missing",
+            plural(facts.forgotten, "buffer"),
+            grouped(facts.forgotten_until),
         ));
     }
     if facts.circumstances.begins_in_the_middle && facts.first_frees.count > 0 {

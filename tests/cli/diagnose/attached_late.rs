@@ -266,14 +266,14 @@ fn traffic(clients: Clients, seed: u64) -> Vec<Named> {
 #[test]
 fn a_record_that_begins_anywhere_in_correct_traffic_is_no_certain_loss() {
     let mut drawn = Drawn(77);
-    for run in 0..400 {
+    for run in 0..120 {
         let clients = Clients {
             threads: 2 + drawn.below(7) as u32,
             own_connections: drawn.below(2) == 0,
             stamps: drawn.below(2) == 0,
             preempted: [3, 10, 100][drawn.below(3) as usize],
             batch: [1, 8, 60][drawn.below(3) as usize],
-            operations: 100 << drawn.below(5),
+            operations: 100 << drawn.below(4),
         };
         let came = traffic(clients, run);
         // At the very beginning, anywhere, or when it is nearly over.

@@ -167,3 +167,30 @@ fn defects_without_a_cause_of_their_own_get_no_confident_one() {
         assert!(confident.is_none(), "{defect}: {confident:?}");
     }
 }
+
+#[test]
+fn a_server_that_forgot_what_it_had_is_said_and_names_no_cause() {
+    let allocs: String = (0..20)
+        .map(|at| format!("+{:x} ", 0x100 + at * 16))
+        .collect();
+    let text = log(&format!("{} {allocs}", normal(200)));
+    // It begins anew without a word: what follows is as if nothing had been allocated.
+    let last = text.lines().count();
+    let frees: String = (0..20)
+        .map(|at| {
+            let address = 0x100 + at * 16;
+            format!("⚠ [PID 7] Deallocation for unknown buffer 0x{address:x} on device 0\n")
+        })
+        .collect();
+    let after = log(&normal(200));
+    let (_, after) = after.split_once('\n').expect("a first line");
+    let (diagnosis, code) = of_text(&format!("{text}{frees}{after}"));
+    assert_eq!(code, 1, "{diagnosis}");
+    assert_eq!(diagnosis["causes"], serde_json::json!([]), "{diagnosis}");
+    let says =
+        format!("did not know 20 buffers that this record shows as live, allocated up to {last}:");
+    assert!(
+        diagnosis["notes"].to_string().contains(&says),
+        "{diagnosis}"
+    );
+}
