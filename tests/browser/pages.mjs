@@ -264,6 +264,8 @@ test('a million events open and zoom, in how much time is said', async (t) => {
   await tab.reload();
   await tab.waitForFunction(() => document.documentElement.dataset.opened);
   const opened = await busySeconds(session);
+  await tab.waitForFunction(() => document.querySelector('.part').dataset.prepared);
+  const prepared = await busySeconds(session);
   const wall = Number(await tab.evaluate(() => document.documentElement.dataset.opened));
   const count = 120;
   const rate = await tab.evaluate(async (frames) => {
@@ -279,13 +281,42 @@ test('a million events open and zoom, in how much time is said', async (t) => {
     }
     return (frames * 1000) / (performance.now() - began);
   }, count);
-  const each = ((await busySeconds(session)) - opened) / count;
+  const each = ((await busySeconds(session)) - prepared) / count;
   t.diagnostic(`${bytes} bytes; opened in ${opened.toFixed(2)} s of processor time, ${wall} ms`);
+  const beside = (prepared - opened).toFixed(2);
+  t.diagnostic(`${beside} s more when nothing else is to be done`);
   t.diagnostic(`a frame takes ${(1000 * each).toFixed(1)} ms; ${rate.toFixed(0)} frames/s`);
   assert.ok(bytes <= 8 << 20, `${bytes} bytes`);
   // The goals are 2 s and 1/30 s; what a machine of others needs is no failure, a hang is one.
   assert.ok(opened <= 20, `opening takes ${opened} s`);
   assert.ok(each <= 0.5, `a frame takes ${each} s`);
+  await close();
+});
+
+// The colours of the memory's pixels, each once.
+const memoryColours = (tab) => shown(tab, 'memory').evaluate((canvas) => {
+  const copy = new OffscreenCanvas(canvas.width, canvas.height);
+  const context = copy.getContext('2d', { willReadFrequently: true });
+  context.drawImage(canvas, 0, 0);
+  const { data } = context.getImageData(120, 0, canvas.width - 120, canvas.height);
+  return [...new Set(new Uint32Array(data.buffer))].length;
+});
+
+test('the memory of a million events is seen from afar, as far as it is wanted', async () => {
+  const { tab, close } = await open('million');
+  await tab.locator('[data-do="fit"]').first().click();
+  await tab.waitForTimeout(200);
+  const all = await memoryColours(tab);
+  for (const name of ['wrong', 'shown', 'live']) {
+    await shown(tab, `memory-${name}`).uncheck();
+    await tab.waitForTimeout(200);
+  }
+  const nothing = await memoryColours(tab);
+  assert.ok(all > nothing + 4, `${all} colours, and ${nothing} of an empty picture`);
+  await shown(tab, 'memory-wrong').check();
+  await tab.waitForTimeout(200);
+  const wrong = await memoryColours(tab);
+  assert.ok(nothing < wrong && wrong < all, `${nothing}, ${wrong}, ${all}`);
   await close();
 });
 

@@ -350,7 +350,10 @@ fn a_target_that_fails_is_annotated_in_its_own_source() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     let annotation = said.lines().find(|line| line.starts_with("::error "));
     assert!(
-        annotation.is_some_and(|line| line.starts_with("::error file=free_list.cpp,line=")),
+        annotation.is_some_and(|line| {
+            line.starts_with("::error file=free_list.cpp,line=")
+                && line.contains(",title=--target ./free_list.so::")
+        }),
         "{said}"
     );
 }
