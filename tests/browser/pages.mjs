@@ -293,30 +293,29 @@ test('a million events open and zoom, in how much time is said', async (t) => {
   await close();
 });
 
-// The colours of the memory's pixels, each once.
-const memoryColours = (tab) => shown(tab, 'memory').evaluate((canvas) => {
+// How many pixels of the memory have a colour of the page.
+const inked = (tab, name) => shown(tab, 'memory').evaluate((canvas, colour) => {
   const copy = new OffscreenCanvas(canvas.width, canvas.height);
   const context = copy.getContext('2d', { willReadFrequently: true });
   context.drawImage(canvas, 0, 0);
   const { data } = context.getImageData(120, 0, canvas.width - 120, canvas.height);
-  return [...new Set(new Uint32Array(data.buffer))].length;
-});
+  const style = getComputedStyle(document.documentElement);
+  const hex = style.getPropertyValue(`--${colour}`).trim();
+  const [r, g, b] = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+  const ink = ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
+  return new Uint32Array(data.buffer).filter((pixel) => pixel === ink).length;
+}, name);
 
 test('the memory of a million events is seen from afar, as far as it is wanted', async () => {
   const { tab, close } = await open('million');
   await tab.locator('[data-do="fit"]').first().click();
-  await tab.waitForTimeout(200);
-  const all = await memoryColours(tab);
-  for (const name of ['wrong', 'shown', 'live']) {
+  for (const name of ['wrong', 'live']) {
+    await tab.waitForTimeout(200);
+    assert.ok(await inked(tab, name) > 200, `${name}: ${await inked(tab, name)}`);
     await shown(tab, `memory-${name}`).uncheck();
     await tab.waitForTimeout(200);
+    assert.equal(await inked(tab, name), 0, name);
   }
-  const nothing = await memoryColours(tab);
-  assert.ok(all > nothing + 4, `${all} colours, and ${nothing} of an empty picture`);
-  await shown(tab, 'memory-wrong').check();
-  await tab.waitForTimeout(200);
-  const wrong = await memoryColours(tab);
-  assert.ok(nothing < wrong && wrong < all, `${nothing}, ${wrong}, ${all}`);
   await close();
 });
 
