@@ -21,11 +21,12 @@ pub(crate) fn signed(change: i128) -> String {
 
 /// `1 run`, `2 runs`.
 pub(crate) fn plural(count: u64, noun: &str) -> String {
-    format!(
-        "{} {noun}{}",
-        grouped(count),
-        if count == 1 { "" } else { "s" }
-    )
+    let (stem, end) = match noun.strip_suffix('y') {
+        _ if count == 1 => (noun, ""),
+        Some(stem) if !stem.ends_with(['a', 'e', 'i', 'o', 'u']) => (stem, "ies"),
+        _ => (noun, "s"),
+    };
+    format!("{} {stem}{end}", grouped(count))
 }
 
 #[cfg(test)]

@@ -426,6 +426,11 @@ pub(crate) fn write_all(
     folder.write("junit.xml", junit::junit(&summary, tally)?)?;
     let own: PathBuf = folder.path().join("history.jsonl");
     let nights = history::remember(history.unwrap_or(&own), PastRun::of(&summary))?;
+    // The folder holds all that a page of it shows.
+    if let Some(kept) = history {
+        let text = std::fs::read_to_string(kept).map_err(CampaignError::io(kept))?;
+        folder.write("history.jsonl", text)?;
+    }
     folder.write("summary.md", markdown::page(&summary, &nights))?;
     let mut text = markdown::text(&summary, &nights);
     let _ = writeln!(text, "\nall of it: {}/summary.md", folder.path().display());

@@ -127,6 +127,10 @@ impl Configured {
         let mut matches = Some(matches);
         while let Some(at) = matches {
             for id in at.ids() {
+                // Those of groups are the names of types.
+                if id.as_str().starts_with(char::is_uppercase) {
+                    continue;
+                }
                 let name = id.as_str().replace('_', "-");
                 let Ok(Some(values)) = at.try_get_raw(id.as_str()) else {
                     continue;
@@ -302,7 +306,9 @@ impl ConfigText<'_> {
             return value;
         }
         let seen = |one: &str| {
-            let prefix = PATH_PREFIXES.iter().find(|prefix| one.starts_with(**prefix));
+            let prefix = PATH_PREFIXES
+                .iter()
+                .find(|prefix| one.starts_with(**prefix));
             let (prefix, path) = one.split_at(prefix.map_or(0, |prefix| prefix.len()));
             let is_name = prefix.is_empty()
                 && (path == "none" || sort == PathSort::OrName && !path.contains(['/', '.']));

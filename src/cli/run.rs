@@ -453,8 +453,7 @@ impl Failed {
             true => exhaustive::prove(launcher, plan, &mut minimised, &options, context)?,
         };
         let library = options.library.as_deref();
-        let (shown, story, line) =
-            again::show_with_line(launcher, &minimised.plan, library)?;
+        let (shown, story, line) = again::show_with_line(launcher, &minimised.plan, library)?;
         let kind = |execution: &Execution| execution.failure.as_ref().map(|failure| failure.kind);
         let repeats = shown.strayed.is_none()
             && kind(&shown) == kind(&minimised.execution)

@@ -41,7 +41,10 @@ pub(crate) fn last_line(
     let of_module = |place: &Place| match module {
         Some(module) => {
             let rest = place.module.strip_prefix(module);
+            // What a header of the system has put in is no line of the user's.
+            let is_header = |path: &String| path.starts_with("/usr");
             rest.is_some_and(|rest| rest.starts_with('+'))
+                && !place.path.as_ref().is_some_and(is_header)
         }
         None => place.is_own,
     };

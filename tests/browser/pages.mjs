@@ -264,6 +264,8 @@ test('a million events open and zoom, in how much time is said', async (t) => {
   await tab.reload();
   await tab.waitForFunction(() => document.documentElement.dataset.opened);
   const opened = await busySeconds(session);
+  await tab.waitForFunction(() => document.querySelector('.part').dataset.prepared);
+  const prepared = await busySeconds(session);
   const wall = Number(await tab.evaluate(() => document.documentElement.dataset.opened));
   const count = 120;
   const rate = await tab.evaluate(async (frames) => {
@@ -279,13 +281,41 @@ test('a million events open and zoom, in how much time is said', async (t) => {
     }
     return (frames * 1000) / (performance.now() - began);
   }, count);
-  const each = ((await busySeconds(session)) - opened) / count;
+  const each = ((await busySeconds(session)) - prepared) / count;
   t.diagnostic(`${bytes} bytes; opened in ${opened.toFixed(2)} s of processor time, ${wall} ms`);
+  const beside = (prepared - opened).toFixed(2);
+  t.diagnostic(`${beside} s more when nothing else is to be done`);
   t.diagnostic(`a frame takes ${(1000 * each).toFixed(1)} ms; ${rate.toFixed(0)} frames/s`);
   assert.ok(bytes <= 8 << 20, `${bytes} bytes`);
   // The goals are 2 s and 1/30 s; what a machine of others needs is no failure, a hang is one.
   assert.ok(opened <= 20, `opening takes ${opened} s`);
   assert.ok(each <= 0.5, `a frame takes ${each} s`);
+  await close();
+});
+
+// How many pixels of the memory have a colour of the page.
+const inked = (tab, name) => shown(tab, 'memory').evaluate((canvas, colour) => {
+  const copy = new OffscreenCanvas(canvas.width, canvas.height);
+  const context = copy.getContext('2d', { willReadFrequently: true });
+  context.drawImage(canvas, 0, 0);
+  const { data } = context.getImageData(120, 0, canvas.width - 120, canvas.height);
+  const style = getComputedStyle(document.documentElement);
+  const hex = style.getPropertyValue(`--${colour}`).trim();
+  const [r, g, b] = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+  const ink = ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
+  return new Uint32Array(data.buffer).filter((pixel) => pixel === ink).length;
+}, name);
+
+test('the memory of a million events is seen from afar, as far as it is wanted', async () => {
+  const { tab, close } = await open('million');
+  await tab.locator('[data-do="fit"]').first().click();
+  for (const name of ['wrong', 'live']) {
+    await tab.waitForTimeout(200);
+    assert.ok(await inked(tab, name) > 200, `${name}: ${await inked(tab, name)}`);
+    await shown(tab, `memory-${name}`).uncheck();
+    await tab.waitForTimeout(200);
+    assert.equal(await inked(tab, name), 0, name);
+  }
   await close();
 });
 

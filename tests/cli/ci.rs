@@ -286,3 +286,74 @@ fn a_failure_of_a_program_is_annotated_at_its_source_line() {
         "{annotation}"
     );
 }
+
+/// What `run` says to GitHub of a program that speaks to GitHub itself, on both of its streams.
+fn passed_through(words: &[&str]) -> (Vec<String>, String) {
+    let script = "echo ::error::mine; echo ::error::other >&2; printf ::end";
+    let output = heisenbed(&["run", "--format", "github", "--quiet"])
+        .args(words)
+        .args(["--", "/bin/sh", "-c", script])
+        .output()
+        .expect("the program starts");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}{error}");
+    (said.lines().map(str::to_owned).collect(), error)
+}
+
+#[test]
+fn a_program_that_speaks_to_github_is_not_heard() {
+    let mut marks = Vec::new();
+    for words in [
+        ["--strategy", "observe"].as_slice(),
+        &["--pass-through", "--schedules", "2"],
+    ] {
+        let (said, error) = passed_through(words);
+        let mark = said[0]
+            .strip_prefix("::stop-commands::")
+            .expect("commands are stopped first");
+        let on = format!("::{mark}::");
+        let end = said.iter().position(|line| *line == on);
+        let (before, behind) = said.split_at(end.expect("and go on later"));
+        for line in ["::error::mine", "::error::other"] {
+            assert!(before.iter().any(|one| one == line), "{line}: {said:?}");
+            assert!(!behind.iter().any(|one| one.contains(line)), "{said:?}");
+        }
+        assert!(!error.lines().any(|line| line.starts_with("::")), "{error}");
+        marks.push(mark.to_owned());
+    }
+    // A program that knew it could end it.
+    assert_ne!(marks[0], marks[1]);
+}
+
+#[test]
+fn a_target_that_fails_is_annotated_in_its_own_source() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = folder.path().join("free_list.cpp");
+    fs::copy(root.join("examples/targets/free_list.cpp"), &source).expect("readable");
+    let built = Command::new("g++")
+        .args(["-std=c++17", "-g", "-O1", "-fPIC", "-shared", "-I"])
+        .arg(root.join("include"))
+        .arg(&source)
+        .arg("-o")
+        .arg(folder.path().join("free_list.so"))
+        .status()
+        .expect("g++ runs");
+    assert!(built.success());
+    let output = heisenbed(&["run", "--format", "github", "--quiet", "--no-shrink"])
+        .args(["--target", "./free_list.so"])
+        .current_dir(folder.path())
+        .output()
+        .expect("the program starts");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let annotation = said.lines().find(|line| line.starts_with("::error "));
+    assert!(
+        annotation.is_some_and(|line| {
+            line.starts_with("::error file=free_list.cpp,line=")
+                && line.contains(",title=--target ./free_list.so::")
+        }),
+        "{said}"
+    );
+}

@@ -114,6 +114,7 @@ fn verbose_says_where_each_value_comes_from() {
         assert!(text.contains(line), "{line}: {text}");
     }
     assert!(!text.contains("heisenbed.toml:3)"), "{text}");
+    assert!(!text.contains("ScenarioArgs"), "{text}");
 }
 
 #[test]
@@ -196,7 +197,10 @@ fn a_repository_that_was_begun_has_a_gate_that_turns_green_and_red() {
         json(root, "init")["written"].as_array().map(Vec::len),
         Some(1)
     );
-    assert_eq!(json(root, "init")["kept"].as_array().map(Vec::len), Some(10));
+    assert_eq!(
+        json(root, "init")["kept"].as_array().map(Vec::len),
+        Some(10)
+    );
     // The whole takes some seconds with a program that is not optimised.
     let config = fs::read_to_string(root.join("heisenbed.toml")).expect("it is there");
     let (before, rest) = config.split_once("    \"handoff\",\n").expect("the list");
@@ -328,4 +332,27 @@ fn a_watched_discipline_is_explored_again_at_each_save_until_ctrl_c() {
     assert_eq!(status.code(), Some(1), "the last verdict");
     let nothing = output(tree.path(), "explore --watch");
     assert_eq!(nothing.status.code(), Some(2));
+}
+
+#[test]
+fn paths_of_the_file_are_told_from_its_folder() {
+    let tree = tree(
+        "[explore]\ndiscipline = \"mine/wrong.toml\"\nsave = \"race.toml\"\n\n\
+         [matrix]\ndiscipline = [\"mine/wrong.toml\", \"lifecycle-wide\"]\n\
+         workload = [\"own-buffers\"]\n",
+    );
+    let deep = tree.path().join("deep/er");
+    fs::create_dir(tree.path().join("mine")).expect("writable");
+    fs::write(tree.path().join("mine/wrong.toml"), WRONG).expect("writable");
+    let found = output(&deep, "explore --quiet");
+    let said = String::from_utf8_lossy(&found.stderr).into_owned();
+    assert_eq!(found.status.code(), Some(1), "{said}");
+    assert!(tree.path().join("race.toml").exists() && !deep.join("race.toml").exists());
+    // A name of what is built in stays one, and what is given is told from where one works.
+    let found = json(&deep, "matrix");
+    assert!(found["cells"].as_array().is_some_and(|all| all.len() > 1));
+    let given = output(&deep, "explore --quiet --discipline ../../mine/wrong.toml");
+    assert_eq!(given.status.code(), Some(1));
+    let given = output(&deep, "explore --quiet --discipline mine/wrong.toml");
+    assert_eq!(given.status.code(), Some(2));
 }

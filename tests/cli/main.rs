@@ -9,6 +9,7 @@ mod common;
 mod config;
 mod diagnose;
 mod explore;
+mod image;
 mod logging;
 mod memory;
 mod nothing;

@@ -721,3 +721,14 @@ fn the_end_of_a_holder_is_said_by_json_lines_and_counted_by_csv() {
     );
     assert_eq!(said["written"], read.len() - ended);
 }
+
+#[test]
+fn what_cannot_be_written_is_the_outputs_fault() {
+    let folder = folder();
+    let trace = recorded_run(folder.path(), "");
+    let output = run(&format!("export jsonl {} -o /dev/full", trace.display()));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("error: /dev/full: "), "{said}");
+    assert!(!said.contains("run.hb"), "{said}");
+}

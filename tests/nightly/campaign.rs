@@ -435,6 +435,9 @@ fn nights_are_remembered_once_each() {
     }
     let text = std::fs::read_to_string(&history).expect("a history");
     assert_eq!(text.lines().count(), 3, "{text}");
+    // A page of the folder shows them, too.
+    let kept = std::fs::read_to_string(night.path("c").join("history.jsonl")).expect("a copy");
+    assert_eq!(kept, text);
     let page = std::fs::read_to_string(night.path("c").join("summary.md")).expect("a page");
     assert!(
         page.contains("## Nights") && page.contains("\n| 1 |") && page.contains("\n| 3 |"),

@@ -14,7 +14,7 @@ use crate::report::page::picture::{
 };
 
 /// Runs that are shown beside a table.
-const MOST_RUNS: usize = 60;
+const MOST_RUNS: usize = 250;
 
 /// The parts of runs that are named, each once.
 struct NamedRuns<'a> {
@@ -26,6 +26,8 @@ struct NamedRuns<'a> {
     opened: BTreeMap<PathBuf, Option<usize>>,
     /// What cannot be shown.
     missing: Vec<String>,
+    /// For how many there is no room.
+    beyond: u64,
 }
 
 impl<'a> NamedRuns<'a> {
@@ -38,6 +40,7 @@ impl<'a> NamedRuns<'a> {
             parts: Vec::new(),
             opened: BTreeMap::new(),
             missing: Vec::new(),
+            beyond: 0,
         }
     }
 
@@ -55,8 +58,7 @@ impl<'a> NamedRuns<'a> {
             return *known;
         }
         if self.parts.len() == MOST_RUNS {
-            self.missing
-                .push(format!("{name}: there are too many for one page"));
+            self.beyond += 1;
             return None;
         }
         let part = match path
@@ -92,6 +94,12 @@ impl<'a> NamedRuns<'a> {
             notes.push(format!(
                 "and {} more runs that cannot be shown",
                 grouped(more)
+            ));
+        }
+        if self.beyond > 0 {
+            notes.push(format!(
+                "for {} there is no room on one page: `heisenbed report` shows each by itself",
+                plural(self.beyond, "more run")
             ));
         }
         notes

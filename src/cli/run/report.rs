@@ -128,7 +128,10 @@ impl RunReport<'_> {
     /// What CI pages show of it, at the line of the program where it failed.
     fn case(&self, exit_code: u8, why: &str) -> CiCase {
         let words = self.args.program.iter().map(|word| word.to_string_lossy());
-        let name = words.collect::<Vec<_>>().join(" ");
+        let mut name = words.collect::<Vec<_>>().join(" ");
+        if let Some(target) = &self.args.target.target {
+            name = format!("--target {}", target.display());
+        }
         let case = CiCase::of_status(name, exit_code, why);
         let failed = self.found.failed.as_ref().map(|(_, execution)| execution);
         let line = failed.and_then(|execution| failure_line(execution, self.symbols));

@@ -136,6 +136,8 @@ pub(super) fn in_script(value: &impl serde::Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -156,6 +158,51 @@ mod tests {
         let page = page(&[part]);
         assert!(!page.contains("<script>alert") && !page.contains("<img"));
         assert!(page.contains(super::super::MARK) && !page.contains('\0'));
+    }
+
+    /// How light a colour is, as eyes see it.
+    fn luminance(colour: &str) -> f64 {
+        let part = |at: usize| {
+            let byte = u8::from_str_radix(&colour[at..at + 2], 16).expect("#rrggbb");
+            let share = f64::from(byte) / 255.0;
+            match share <= 0.03928 {
+                true => share / 12.92,
+                false => ((share + 0.055) / 1.055).powf(2.4),
+            }
+        };
+        0.2126 * part(1) + 0.7152 * part(3) + 0.0722 * part(5)
+    }
+
+    #[test]
+    fn what_is_written_and_drawn_stands_out_from_its_ground_in_every_theme() {
+        let themes: Vec<BTreeMap<&str, &str>> = STYLES[1]
+            .split(":root {")
+            .skip(1)
+            .map(|theme| {
+                let theme = theme.split_once('}').expect("it ends").0;
+                let rules = theme.split(';').filter_map(|rule| rule.split_once(':'));
+                let named = rules.filter_map(|(name, value)| {
+                    Some((name.trim().strip_prefix("--")?, value.trim()))
+                });
+                named.collect()
+            })
+            .collect();
+        assert_eq!(themes.len(), 3);
+        for theme in &themes {
+            for (name, colour) in theme {
+                // As the accessibility guidelines have it: text, and what is drawn.
+                let least = match *name {
+                    "paper" | "panel" | "line" => continue,
+                    "live" => 3.0,
+                    _ => 4.5,
+                };
+                for ground in ["paper", "panel"] {
+                    let (a, b) = (luminance(colour), luminance(theme[ground]));
+                    let contrast = (a.max(b) + 0.05) / (a.min(b) + 0.05);
+                    assert!(contrast >= least, "{name} {colour} on {ground}: {contrast}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -113,7 +113,7 @@ class Coverage {
       this.levels.push({ wide: finest, columns, bytes: this.filled(0, count, finest, columns) });
     }
     let last = this.levels[this.levels.length - 1];
-    while (last.wide * 2 <= wide) {
+    while (last.wide * 2 <= wide && last.columns > 1) {
       last = this.halved(last);
       this.levels.push(last);
     }

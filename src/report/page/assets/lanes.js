@@ -233,15 +233,25 @@ class Lanes {
     context.globalAlpha = 1;
   }
 
+  // What takes long the first time.
+  prepare() {
+    this.levels ??= finerDensity(this.view.picture);
+  }
+
+  emptyBars(count) {
+    if (this.bars?.length !== count) this.bars = new Float64Array(count);
+    return this.bars.fill(0);
+  }
+
   // How many events there are, by sort, a bar a pixel.
   drawDensity({ context, c, x, y, lane, width, first, last }) {
     const { view } = this;
     const { picture } = view;
     const sorts = [c.alloc, c.send, c.lock, c.step];
     const pixels = Math.floor(width - LEFT);
-    const bars = new Float64Array(picture.lanes.length * pixels * 4);
+    const bars = this.emptyBars(picture.lanes.length * pixels * 4);
     const perPixel = view.span / pixels;
-    this.levels ??= finerDensity(picture);
+    this.prepare();
     if (picture.whole && perPixel < this.levels[0].width) {
       const sortOf = WORDS.words.map((word) => sortOfClass(word.class));
       for (let row = first; row < last; row += 1) {

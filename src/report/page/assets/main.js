@@ -50,6 +50,13 @@ class Part {
     if (this.divergences.length > 0) this.go(this.divergences[0].index);
     else this.describe(-1);
     this.element.dataset.ready = 'yes';
+    // What is seen from afar only, before somebody goes there.
+    const idle = window.requestIdleCallback ?? ((work) => setTimeout(work, 200));
+    idle(() => {
+      this.lanes.prepare();
+      this.memory.prepare();
+      this.element.dataset.prepared = 'yes';
+    });
   }
 
   buttons() {

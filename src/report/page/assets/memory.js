@@ -225,10 +225,24 @@ class Memory {
     const spot = view.spot && view.spot.space === this.space ? view.spot : null;
     const elsewhere = view.spot && !spot;
     const out = this.pixels.resized(pixels, height);
-    coverage.drawTo(out, { from: view.from, to: view.to, spot }, pixels, inks(c, wanted));
+    const looks = this.looks(c, wanted);
+    coverage.drawTo(out, { from: view.from, to: view.to, spot }, pixels, looks);
     context.globalAlpha = elsewhere ? 0.15 : 1;
     this.pixels.drawTo(context, LEFT, 0);
     context.globalAlpha = 1;
+  }
+
+  // They change with the theme and with what is wanted only.
+  looks(c, wanted) {
+    if (this.known?.c !== c || this.known.wanted !== wanted) {
+      this.known = { c, wanted, inks: inks(c, wanted) };
+    }
+    return this.known.inks;
+  }
+
+  // What takes long the first time.
+  prepare() {
+    this.coverage(this.height).levelOf(Infinity);
   }
 
   drawEach(place, coverage) {
