@@ -564,7 +564,7 @@ fn processes_that_a_target_makes_do_not_outlive_it() {
 }
 
 /// Locks, thread-local variables and names of threads are those of each thread, though one thread
-/// of the system runs them all; what cannot be done so is done in another way, with the same result.
+/// of the system runs them all; what cannot be done so is done in another way, to the same end.
 #[test]
 fn threads_that_share_one_of_the_system_are_who_they_were() {
     let library = built("threads", "threads.cpp", &["-std=c++17"]);
