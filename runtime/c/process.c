@@ -208,12 +208,10 @@ static void sweep(struct hb_reply *reply)
             if (end == at)
                 break;
             at = *end ? end + 1 : end;
-            if (pid > 1)
-                kill((pid_t)pid, SIGKILL);
+            /* One by one: whose parent ends in the meantime comes in the next round. */
+            if (pid > 1 && kill((pid_t)pid, SIGKILL) == 0 && waitpid((pid_t)pid, NULL, 0) > 0)
+                reply->swept++;
         }
-        pid_t gone;
-        while ((gone = waitpid(-1, NULL, 0)) > 0)
-            reply->swept++;
     }
 }
 

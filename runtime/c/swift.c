@@ -6,8 +6,8 @@
  * thread-local memory (the register fs), so that pthread_self, locks' owners and thread_local
  * variables are what they always are. The threads of the system that they came from sleep.
  *
- * That holds where only the driver's threads are at work, and where nobody waits in the system. What
- * else a target does (threads of its own, processes, calls that are left to the system, handlers of
+ * That holds where only the driver's threads are at work, and nobody waits in the system. What else
+ * a target does (threads of its own, processes, calls that are left to the system, handlers of
  * signals, cancellation) ends the schedule with HB_NOT_SWIFT: heisenbed runs it again with
  * hand-overs by futex, as all that follow. A crash is run again in a process of its own anyway.
  *

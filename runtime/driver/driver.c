@@ -100,5 +100,5 @@ int main(int count, char **words)
         operations_run(plan, target);
     while (hb_run_again && hb_run_again());
     is_through = true;
-    return 0;
+    return PLAN_DONE;
 }

@@ -18,6 +18,9 @@
 
 #include "target.h"
 
+/* How a process ends that has done its operations. Who ends it in their midst ends it otherwise. */
+#define PLAN_DONE 85
+
 #define MEMORIES 4u
 #define MAX_PARTS 8u
 
@@ -74,6 +77,9 @@ void ledger_close_device(uint32_t device);
 /* Around each call of the target, and what is noted of it: whether it was the only one. */
 uint64_t ledger_enter(void);
 bool ledger_leave(uint64_t entered);
+/* The same of a call that got this buffer: it must be where the target's policy says. */
+void ledger_placed(uint32_t device, uint32_t memory, uint64_t address, uint64_t size,
+                   uint64_t entered);
 /* The call that entered so found no room; it leaves by this. */
 void ledger_no_room(uint32_t device, uint32_t memory, uint64_t size, uint64_t entered);
 uint64_t ledger_live_bytes(uint32_t device, uint32_t memory);
@@ -99,6 +105,16 @@ extern void hb_run_await(bool (*can)(void *), void *with, void *object) __attrib
 extern void hb_run_publish(void *object) __attribute__((weak));
 extern void hb_run_target_op(uint32_t thread, uint32_t number) __attribute__((weak));
 extern void hb_run_fail(const char *text) __attribute__((weak));
+extern void hb_run_op(uint32_t what, const void *buffer) __attribute__((weak));
+/* What `extract` goes by: as hb_op_begin, hb_op_publish and hb_op_end of truth.h. */
+enum { MARK_ALLOCATES = 1, MARK_RELEASES, MARK_ENDS, MARK_PUBLISHES };
+
+static inline void mark(uint32_t what, const void *handle)
+{
+    if (hb_run_op)
+        hb_run_op(what, handle);
+}
+
 extern void hb_run_opens(bool opens) __attribute__((weak));
 extern void hb_run_settle(void) __attribute__((weak));
 extern bool hb_run_begins_anew(void) __attribute__((weak));

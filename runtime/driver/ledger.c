@@ -23,6 +23,7 @@ static const struct hb_target *target;
 static struct space *spaces;
 static uint32_t space_count;
 static bool scattered, exact, bumps;
+static enum { ANYWHERE, BEST_FIT, FIRST_FIT, TOP_DOWN } policy;
 static int lock;
 static uint64_t entered_calls, running_calls;
 
@@ -55,10 +56,13 @@ void ledger_begin(const struct plan *of, const struct hb_target *with)
         space->used = space->closed = false;
     }
     scattered = target->abilities & HB_TARGET_SCATTERED;
-    exact = target->policy && (strcmp(target->policy, "best-fit") == 0 ||
-                               strcmp(target->policy, "first-fit") == 0 ||
-                               strcmp(target->policy, "top-down") == 0);
-    bumps = target->policy && strcmp(target->policy, "bump") == 0;
+    const char *says = target->policy ? target->policy : "";
+    policy = strcmp(says, "best-fit") == 0    ? BEST_FIT
+             : strcmp(says, "first-fit") == 0 ? FIRST_FIT
+             : strcmp(says, "top-down") == 0  ? TOP_DOWN
+                                              : ANYWHERE;
+    exact = policy != ANYWHERE;
+    bumps = strcmp(says, "bump") == 0;
     entered_calls = running_calls = 0;
 }
 
@@ -185,10 +189,63 @@ static uint64_t largest_hole(const struct space *space)
                                                                     : largest;
 }
 
+static uint64_t rounded(uint64_t bytes)
+{
+    uint64_t unit = plan->head.alignment ? plan->head.alignment : 1;
+    return (bytes + unit - 1) / unit * unit;
+}
+
+/* A hole that the policy puts before the one in which life number `own` is; 0: there is none. Only
+ * what lies between addresses that were handed out is known to be memory. */
+static uint64_t better_hole(const struct space *space, uint64_t own)
+{
+    const struct life *lives = space->lives;
+    uint64_t count = space->count, needed = rounded(lives[own].end - lives[own].begin);
+    uint64_t own_from = own ? rounded(lives[own - 1].end) : space->lowest;
+    uint64_t own_to = own + 1 < count ? lives[own + 1].begin : space->highest;
+    for (uint64_t at = 0; at <= count; at++) {
+        uint64_t from = at ? rounded(lives[at - 1].end) : space->lowest;
+        uint64_t to = at < count ? lives[at].begin : space->highest;
+        uint64_t hole = to > from ? to - from : 0;
+        if (hole < needed)
+            continue;
+        bool beside = at == own || at == own + 1; /* Of its own hole. */
+        if (policy == FIRST_FIT ? at <= own
+            : policy == TOP_DOWN ? at > own
+                                 : !beside && own_to > own_from && hole < own_to - own_from)
+            return hole;
+    }
+    return 0;
+}
+
+void ledger_placed(uint32_t device, uint32_t memory, uint64_t address, uint64_t size,
+                   uint64_t entered)
+{
+    struct space *space = space_of(device, memory);
+    uint64_t hole = 0;
+    take_lock();
+    uint64_t own = find(space, address);
+    if (policy != ANYWHERE && !scattered && size && own < space->count &&
+        space->lives[own].begin == address)
+        hole = better_hole(space, own);
+    give_lock();
+    /* Whoever comes beside may have had that hole for a moment. */
+    if (!ledger_leave(entered) || !hole)
+        return;
+    fail("misplaced",
+         "thread %u's operation %u got %llu bytes in %s of device %u that are not where %s puts "
+         "them: %llu in a row were free %s",
+         ledger_thread, ledger_op, (unsigned long long)size, memory_name(memory), device,
+         target->policy, (unsigned long long)hole,
+         policy == FIRST_FIT  ? "below"
+         : policy == TOP_DOWN ? "above"
+                              : "where less would have been left over");
+}
+
 void ledger_no_room(uint32_t device, uint32_t memory, uint64_t size, uint64_t entered)
 {
     struct space *space = space_of(device, memory);
-    uint64_t whole = plan->head.whole[memory], alignment = plan->head.alignment;
+    uint64_t whole = plan->head.whole[memory];
     take_lock();
     bool empty = space->count == 0 && !space->closed;
     uint64_t hole = space->used && !scattered && !bumps ? largest_hole(space) : 0;
@@ -204,8 +261,7 @@ void ledger_no_room(uint32_t device, uint32_t memory, uint64_t size, uint64_t en
              (unsigned long long)whole);
     /* What an allocator needs beside a buffer is its own affair: unless it says how it places
      * buffers, four times as much must be enough. */
-    uint64_t rounded = alignment ? (size + alignment - 1) / alignment * alignment : size;
-    uint64_t needed = exact ? rounded : 4 * rounded + 4096;
+    uint64_t needed = exact ? rounded(size) : 4 * rounded(size) + 4096;
     if (hole >= needed)
         fail("exhausted",
              "thread %u's operation %u found no room for %llu bytes in %s of device %u, where %llu "
@@ -244,7 +300,9 @@ static void expect_whole(void *state, uint32_t device, uint32_t memory)
 {
     uint64_t whole = plan->head.whole[memory], address = 0;
     void *handle = NULL;
+    mark(MARK_ALLOCATES, NULL);
     int status = target->allocate(state, device, memory, whole, 0, NULL, &handle, &address);
+    mark(MARK_ENDS, handle);
     if (status == HB_TARGET_NO_MEMORY)
         fail("fragmented",
              "everything in %s of device %u was released, and there is no room for %llu bytes: "
@@ -254,8 +312,10 @@ static void expect_whole(void *state, uint32_t device, uint32_t memory)
         fail("target-failed", "allocate returned %d at the end", status);
     ledger_add(device, memory, address, whole);
     ledger_remove(device, memory, address);
+    mark(MARK_RELEASES, handle);
     if (target->deallocate(state, handle) != HB_TARGET_OK)
         fail("target-failed", "deallocate failed at the end");
+    mark(MARK_ENDS, handle);
     if (target->forget)
         target->forget(state, handle);
 }

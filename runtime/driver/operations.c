@@ -147,6 +147,8 @@ static void open_slot(struct request *request, void *handle, const uint64_t *add
 static void on_publish(void *context, void *handle, uint64_t address)
 {
     struct request *request = context;
+    if (request && !request->published)
+        mark(MARK_PUBLISHES, handle);
     if (request && !request->published && request->op->parts == 1)
         open_slot(request, handle, &address);
 }
@@ -179,16 +181,22 @@ static void allocate(const struct op *op)
     if (plan->head.flags & PLAN_EARLY)
         flags |= HB_TARGET_PUBLISH_EARLY;
     uint64_t entered = ledger_enter();
+    mark(MARK_ALLOCATES, NULL);
     int status =
         op->kind == KIND_MESH
             ? target->allocate_mesh(state, first_device(op), op->parts, op->memory, op->size, flags,
                                     &request, &handle, addresses)
             : target->allocate(state, op->device, op->memory, op->size, flags, &request, &handle,
                                addresses);
+    mark(MARK_ENDS, handle);
     if (status == HB_TARGET_OK) {
-        if (!request.published)
+        bool published = request.published;
+        if (!published)
             open_slot(&request, handle, addresses);
-        ledger_leave(entered);
+        if (op->parts == 1 && is_owned(op) && !published)
+            ledger_placed(op->device, op->memory, addresses[0], op->size, entered);
+        else
+            ledger_leave(entered);
         return;
     }
     if (status != HB_TARGET_NO_MEMORY)
@@ -233,7 +241,9 @@ static void release(const struct op *op)
     if (!slot->failed) {
         uint64_t entered = ledger_enter();
         take_out(slot);
+        mark(MARK_RELEASES, slot->handle);
         int status = target->deallocate(state, slot->handle);
+        mark(MARK_ENDS, slot->handle);
         ledger_leave(entered);
         if (status != HB_TARGET_OK)
             fail("target-failed", "thread %u's operation %u: deallocate returned %d",

@@ -100,6 +100,18 @@ impl Anew {
         ));
     }
 
+    /// What a process said that was killed is nobody else's turn.
+    pub(super) fn drop_turns(&mut self) {
+        let Some(turns) = &mut self.turns else {
+            return;
+        };
+        let mut used = [0; 64];
+        if turns.set_nonblocking(true).is_ok() {
+            while turns.read(&mut used).is_ok_and(|got| got > 0) {}
+            let _ = turns.set_nonblocking(false);
+        }
+    }
+
     /// Tells the process what to do.
     pub(super) fn ask(&mut self, what: u8) -> io::Result<()> {
         match &mut self.turns {

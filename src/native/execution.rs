@@ -104,6 +104,8 @@ pub(crate) enum FailureKind {
     Fragmented,
     /// Of a target: an allocation found no room where there is room.
     Exhausted,
+    /// Of a target: an address is not where its policy says.
+    Misplaced,
     /// Of a target: it found something wrong with itself.
     Invariant,
     /// Of a target: it believes something else to be live than what it handed out.
@@ -112,6 +114,20 @@ pub(crate) enum FailureKind {
     TargetFailed,
     /// Nobody could go on, or what the oracle found in its tracking messages.
     Diverged(Kind),
+}
+
+impl Failure {
+    /// The process is gone, and nobody said that the operations were done: `_exit(0)`, or a system
+    /// call.
+    pub(super) fn target_ended() -> Failure {
+        Failure {
+            kind: FailureKind::TargetFailed,
+            summary: "it ended the process before its operations were done".to_owned(),
+            thread: None,
+            waits: Vec::new(),
+            stack: Vec::new(),
+        }
+    }
 }
 
 impl Execution {
@@ -156,12 +172,13 @@ impl FailureKind {
     ];
 
     /// Those that the driver of a target finds.
-    pub(crate) const OF_TARGETS: [FailureKind; 8] = [
+    pub(crate) const OF_TARGETS: [FailureKind; 9] = [
         FailureKind::Overlap,
         FailureKind::Misaligned,
         FailureKind::OutOfBounds,
         FailureKind::Fragmented,
         FailureKind::Exhausted,
+        FailureKind::Misplaced,
         FailureKind::Invariant,
         FailureKind::WrongTotals,
         FailureKind::TargetFailed,
@@ -192,6 +209,7 @@ impl FailureKind {
             FailureKind::OutOfBounds => "out-of-bounds",
             FailureKind::Fragmented => "fragmented",
             FailureKind::Exhausted => "exhausted",
+            FailureKind::Misplaced => "misplaced",
             FailureKind::Invariant => "invariant",
             FailureKind::WrongTotals => "wrong-totals",
             FailureKind::TargetFailed => "target-failed",

@@ -22,7 +22,7 @@ pub(crate) struct Explained<'a> {
 }
 
 /// The file that does a workload's operations with a target.
-const DRIVER: &str = "heisenbed_driver";
+pub(super) const DRIVER: &str = "heisenbed_driver";
 
 /// The most rows of a timeline: the first few, and those before the end.
 const FIRST_ROWS: usize = 8;

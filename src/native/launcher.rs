@@ -23,7 +23,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use thiserror::Error;
 
 use super::anew::{Anew, Awaited, LiveProcess, own_first};
-use super::execution::{Execution, ExitKind, VisibleAction, divergence_of, failure_of};
+use super::execution::{Execution, ExitKind, Failure, VisibleAction, divergence_of, failure_of};
 use super::forgiven::Forgiven;
 use super::page::{Page, PageResult};
 use super::plan::RunPlan;
@@ -115,6 +115,12 @@ const UNCONTROLLED_WAIT: &str = "a thread that had its turn waits in a system ca
 /// What is said of a schedule that took too long, but hardly ran.
 const NO_PROCESSOR: &str = "it did not end within --timeout, but hardly had the processor in that \
     time: the machine is busy with something else, or it waits for a device";
+
+/// So often is waited for who is at work.
+const MOST_PATIENCE: u32 = 20;
+
+/// `PLAN_DONE` of `runtime/driver/driver.h`.
+const DRIVER_DONE: i32 = 85;
 
 /// How much of what a program prints is kept.
 const KEPT_OUTPUT: u64 = 64 * 1024;
@@ -303,7 +309,9 @@ impl Launcher {
                 if let Some(pid) = Pid::from_raw(live.pid) {
                     let _ = kill_process(pid, Signal::KILL);
                 }
-                self.expect_reply(START_TIMEOUT)?
+                let reply = self.expect_reply(START_TIMEOUT)?;
+                self.anew.drop_turns();
+                reply
             }
         };
         let execution = self
@@ -412,6 +420,11 @@ impl Launcher {
             self.forgiven.take_from(&mut page.races);
         }
         let status = exit_kind(reply.status);
+        let (status, deserted) = match (&self.target, status) {
+            (Some(_), ExitKind::Exited(DRIVER_DONE)) => (ExitKind::Exited(0), false),
+            (Some(_), ExitKind::Exited(0)) => (status, page.outcome == wire::outcome::RUNNING),
+            _ => (status, false),
+        };
         let stdout = tail(self.stdout.as_ref())?;
         let stderr = tail(self.stderr.as_ref())?;
         self.printed = !stdout.is_empty() || !stderr.is_empty();
@@ -420,6 +433,9 @@ impl Launcher {
         }
         let (steps, preempted) = self.page.taken(&page)?;
         let mut failure = failure_of(&page, status, timed_out, &stderr);
+        if deserted && failure.is_none() && page.started && page.unusable.is_none() {
+            failure = Some(Failure::target_ended());
+        }
         let strayed = (page.outcome == wire::outcome::STRAYED).then(|| page.culprit.unwrap_or(0));
         let ended = timed_out.is_none()
             && page.outcome == wire::outcome::RUNNING
@@ -478,7 +494,15 @@ impl Launcher {
     }
 
     fn expect_reply(&mut self, limit: Duration) -> Result<Reply, LaunchError> {
-        self.reply(limit)
+        let mut reply = self.reply(limit);
+        // Who waits for the processor is not stuck: a loaded machine is no reason to give up.
+        for _ in 0..MOST_PATIENCE {
+            match &reply {
+                Ok(None) if is_at_work(self.pid) => reply = self.reply(limit),
+                _ => break,
+            }
+        }
+        reply
             .and_then(|reply| reply.ok_or_else(|| io::ErrorKind::TimedOut.into()))
             .map_err(system("the fork server"))
     }
@@ -523,6 +547,8 @@ impl Launcher {
 
 impl Drop for Launcher {
     fn drop(&mut self) {
+        // What a target left behind is ended with its process.
+        let _ = self.end_live();
         let _ = self.control.shutdown(std::net::Shutdown::Both);
         if let Some(server) = &mut self.server {
             let _ = server.kill();
@@ -545,7 +571,8 @@ impl Reply {
         Reply {
             kind: wire::reply::ENDED,
             pid,
-            status: 0,
+            // As the driver ends.
+            status: DRIVER_DONE << 8,
             swept: 0,
             cpu_us: 0,
         }
@@ -564,6 +591,16 @@ impl Reply {
             cpu_us: u64::from(word(16)) | u64::from(word(20)) << 32,
         }
     }
+}
+
+/// Whether the process, or one that it made, is about to run.
+fn is_at_work(pid: i32) -> bool {
+    let made = format!("/proc/{pid}/task/{pid}/children");
+    let made = std::fs::read_to_string(made).unwrap_or_default();
+    let made = made
+        .split_ascii_whitespace()
+        .filter_map(|pid| pid.parse().ok());
+    std::iter::once(pid).chain(made).any(|pid| !all_sleep(pid))
 }
 
 /// Whether no thread of the process runs.

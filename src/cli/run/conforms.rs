@@ -27,7 +27,12 @@ pub(super) fn run(
     let discipline = lifecycle::load(name)?;
     let (recorded, symbols) = recording::record(
         &RecordingRequest {
-            program: recording::program(&args.program, args.tracking.always()?)?,
+            program: recording::program(
+                &args.program,
+                &args.target,
+                args.tracking.always()?,
+                context,
+            )?,
             // What one operation does differs less from schedule to schedule than orders do.
             schedules: args.schedules.unwrap_or(SCHEDULES / 10),
             timeout: args.timeout,

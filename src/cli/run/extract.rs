@@ -13,6 +13,7 @@ use super::super::exit::ExitStatus;
 use super::super::outcome::{CommandOutcome, Context, Format};
 use super::super::output::{self, OutputKind};
 use super::recording::{self, RecordingRequest};
+use super::target::RunTargetArgs;
 use super::tracking::TrackingArgs;
 use crate::lifecycle::{Discipline, Order, Publication, builtin};
 use crate::native::UserProgram;
@@ -29,10 +30,11 @@ pub(super) const SCHEDULES: u64 = 40;
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = "The program says where an operation begins and ends (hb_op_begin, hb_op_end of heisenbed.h) and what its allocator does \
-    (hb_truth_alloc, hb_truth_free); its messages come from the tracking socket, its locks from pthreads, and its status words from \
+    (hb_truth_alloc, hb_truth_free); of a target, heisenbed says the former. Its messages come from the tracking socket, its locks from pthreads, and its status words from \
     loads and stores, which are seen in programs built by `heisenbed c++`. Behind each step stands the place in the code.\n\n\
     Examples:\n  \
     heisenbed extract -o mine.toml -- ./my_test\n  \
+    heisenbed extract -o mine.toml --target ./libmine.so\n  \
     heisenbed explore --discipline mine.toml --workload handoff\n  \
     heisenbed run --conforms mine.toml -- ./my_test"
 )]
@@ -56,8 +58,15 @@ pub(crate) struct ExtractArgs {
     /// Its messages to a tracking server
     #[command(flatten)]
     pub(crate) tracking: TrackingArgs,
+    /// A target instead of a program
+    #[command(flatten)]
+    pub(crate) target: RunTargetArgs,
     /// The program, and its arguments
-    #[arg(last = true, required = true, value_name = "PROGRAM")]
+    #[arg(
+        last = true,
+        required_unless_present = "target",
+        value_name = "PROGRAM"
+    )]
     pub(crate) program: Vec<OsString>,
 }
 
@@ -77,7 +86,12 @@ fn try_run(
     if let Some(path) = &args.output {
         output::may_replace(path, OutputKind::Discipline, args.force)?;
     }
-    let program = recording::program(&args.program, args.tracking.always()?)?;
+    let program = recording::program(
+        &args.program,
+        &args.target,
+        args.tracking.always()?,
+        context,
+    )?;
     let (recorded, symbols) = recording::record(
         &RecordingRequest {
             program: program.clone(),
@@ -123,10 +137,13 @@ fn name_of(program: &UserProgram) -> String {
 
 fn origin_of(program: &UserProgram) -> String {
     let mut words = vec![name_of(program)];
+    // The second of a target's is a digest of its operations.
+    let most = program.target.as_ref().map_or(usize::MAX, |_| 1);
     words.extend(
         program
             .args
             .iter()
+            .take(most)
             .map(|word| word.to_string_lossy().into_owned()),
     );
     format!("extracted from {}", words.join(" "))

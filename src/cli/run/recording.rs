@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::super::outcome::Context;
 use super::super::progress::Progress;
+use super::target::RunTargetArgs;
 use crate::native::extract::{RecordPlan, Recorded};
 use crate::native::launcher::{LaunchOptions, ProgramOutput};
 use crate::native::tracked::TrackingPlan;
@@ -22,11 +23,16 @@ pub(super) struct RecordingRequest {
     pub(super) what: &'static str,
 }
 
-/// The program that was given, with its connection to a tracking server.
+/// The program or target that was given, with its connection to a tracking server.
 pub(super) fn program(
     words: &[OsString],
+    target: &RunTargetArgs,
     tracking: TrackingPlan,
+    context: &Context,
 ) -> Result<UserProgram, Box<dyn std::error::Error>> {
+    if let Some(target) = target.prepare(context.seed, Some(tracking.clone()))? {
+        return Ok(target.program);
+    }
     let Some((name, rest)) = words.split_first() else {
         return Err("no program was given".into());
     };

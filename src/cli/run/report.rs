@@ -164,6 +164,14 @@ impl RunReport<'_> {
         if self.strategy.is_controlled() && found.schedules > 0 && found.threads < 2 {
             warnings.push("it had one thread only: there was nothing to schedule".to_owned());
         }
+        let unseen = found.accesses == 0 && found.exhausted.is_none();
+        if self.target.is_some() && self.strategy.is_controlled() && unseen {
+            warnings.push(
+                "what the target loads and stores was not seen, and no thread was stopped between \
+                 such: for that, build it by `heisenbed cc` or `heisenbed c++`"
+                    .to_owned(),
+            );
+        }
         if found.children > 0 {
             warnings.push(format!(
                 "it started processes ({}): they were not controlled",

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use heisenbed_runtime::protocol::{limit, outcome};
 
 use super::super::execution::Execution;
+use super::super::explained::DRIVER;
 use super::super::launcher::{LaunchError, Launcher};
 use super::super::plan::{RunPlan, RunStrategy};
 use super::super::steps::Steps;
@@ -56,7 +57,9 @@ impl<'a> ProgramRuns<'a> {
 
     /// A file of the program whose loads and stores are not seen, if there is one.
     pub(super) fn unseen_file(&self) -> Option<String> {
-        let own = own_files(self.launcher.maps());
+        let mut own = own_files(self.launcher.maps());
+        // Of a target the driver is heisenbed's, and no user could build it otherwise.
+        own.retain(|file| !file.ends_with(DRIVER));
         (own.len() > self.instrumented as usize)
             .then(|| own.iter().next().cloned().unwrap_or_default())
     }

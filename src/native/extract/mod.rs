@@ -178,7 +178,7 @@ impl<'a> Reading<'a> {
         if recorded.outside > 0 && !recorded.inferred {
             self.notes.push(format!(
                 "the allocator handed out or took back {} outside of marked operations",
-                plural(recorded.outside, "address")
+                plural(recorded.outside, "place")
             ));
         }
         let others: BTreeSet<&str> = self

@@ -1,14 +1,14 @@
 //! What a target can do: asked once, by the driver in a process of its own.
 
 use std::collections::BTreeMap;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::{TargetFiles, TargetSetup};
+use super::{TargetFiles, TargetSetup, end_group};
 use crate::device::Memory;
 
 /// How long it may take to say so.
@@ -87,6 +87,7 @@ impl TargetAbout {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(stderr)
+            .process_group(0)
             .spawn()
             .map_err(system("the driver"))?;
         let began = Instant::now();
@@ -101,6 +102,7 @@ impl TargetAbout {
                 None => std::thread::sleep(Duration::from_millis(1)),
             }
         };
+        end_group(&child);
         let said = std::fs::read(&said).unwrap_or_default();
         let said = String::from_utf8_lossy(&said).trim().to_owned();
         let ended = |how: String| TargetError::Ended {

@@ -16,6 +16,14 @@ mod setup;
 pub(crate) mod shrink;
 pub(crate) mod words;
 
+/// Ends what a driver left behind that has a process group of its own: processes that the target
+/// made.
+fn end_group(driver: &std::process::Child) {
+    if let Some(group) = rustix::process::Pid::from_raw(driver.id() as i32) {
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+}
+
 pub(crate) use about::TargetAbout;
 pub(crate) use fits::{only_memories, refusal};
 pub(crate) use setup::{TargetFiles, TargetSetup};

@@ -4,12 +4,12 @@
 //! No runtime is there, and one thread does the operations of all in turn.
 
 use std::io::{self, Read, Write};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::encode::encode;
-use super::{TargetFiles, TargetSetup};
+use super::{TargetFiles, TargetSetup, end_group};
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -50,6 +50,7 @@ impl ServedTarget {
             return Ok(Ok(()));
         }
         let status = child.wait()?;
+        end_group(&child);
         let said = std::fs::read(self.files.beside("said")).unwrap_or_default();
         let said = String::from_utf8_lossy(&said);
         let said = said.lines().last().unwrap_or_default();
@@ -72,6 +73,7 @@ impl ServedTarget {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(said)
+            .process_group(0)
             .spawn()
     }
 }
@@ -81,6 +83,7 @@ impl Drop for ServedTarget {
         if let Some(child) = &mut self.child {
             let _ = child.kill();
             let _ = child.wait();
+            end_group(child);
         }
     }
 }

@@ -33,6 +33,12 @@ pub(crate) fn explained(kind: FailureKind) -> Option<(&'static str, &'static str
             "As fragmented, seen earlier: pieces that are free are not joined, or are lost. It is \
              said only of a call that no other call ran beside.",
         ),
+        FailureKind::Misplaced => (
+            "a buffer is not where the policy that the target declares puts it",
+            "The search for a hole passes over one, or takes another than it should: a list out of \
+             order, a comparison the wrong way round, a hole that was not put back. A target that \
+             places buffers as it pleases declares no policy.",
+        ),
         FailureKind::Invariant => (
             "the target's own `check` found something wrong",
             "Its words are in the summary. The timeline shows what was done before.",

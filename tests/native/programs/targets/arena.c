@@ -9,6 +9,7 @@
  *   self-deadlock, crash: where two buffers are live
  *   keeps-state    something is left over when it is closed, which the next open sees
  *   wrong-totals   it does not count every release
+ *   last-fit, worst-fit   it takes another hole than the first, which its policy is
  */
 #include "heisenbed.h"
 
@@ -32,6 +33,8 @@ enum fault {
     CRASH,
     KEEPS_STATE,
     WRONG_TOTALS,
+    LAST_FIT,
+    WORST_FIT,
 };
 
 /* A piece of memory, free or not; they follow one another without gaps. */
@@ -66,7 +69,7 @@ static enum fault fault_named(const char *options)
 {
     static const char *const NAMES[] = {"",          "off-by-one",    "misaligned", "no-lock",
                                         "leak",      "stale-header",  "self-deadlock", "crash",
-                                        "keeps-state", "wrong-totals"};
+                                        "keeps-state", "wrong-totals", "last-fit", "worst-fit"};
     for (unsigned at = 0; at < sizeof NAMES / sizeof *NAMES; at++)
         if (strcmp(options, NAMES[at]) == 0)
             return (enum fault)at;
@@ -107,12 +110,19 @@ static uint64_t rounded(const struct arena *arena, uint64_t size)
     return (size + unit - 1) / unit * unit;
 }
 
-static struct piece *find(const struct space *space, uint64_t size)
+static struct piece *find(const struct arena *arena, const struct space *space, uint64_t size)
 {
-    for (struct piece *piece = space->first; piece; piece = piece->next)
-        if (!piece->is_live && piece->size >= size)
-            return piece;
-    return NULL;
+    struct piece *found = NULL;
+    for (struct piece *piece = space->first; piece; piece = piece->next) {
+        if (piece->is_live || piece->size < size)
+            continue;
+        if (!found || arena->fault == LAST_FIT ||
+            (arena->fault == WORST_FIT && piece->size > found->size))
+            found = piece;
+        if (arena->fault != LAST_FIT && arena->fault != WORST_FIT)
+            break;
+    }
+    return found;
 }
 
 static void split(struct piece *piece, uint64_t size)
@@ -149,21 +159,21 @@ static int arena_allocate(void *target, uint32_t device, uint32_t memory, uint64
     uint64_t needed = rounded(arena, size);
     struct piece *found = NULL;
     if (arena->fault == NO_LOCK)
-        found = find(space, needed);
+        found = find(arena, space, needed);
     pthread_mutex_lock(&space->lock);
     if (arena->fault == KEEPS_STATE && allocations_ever++ % 7 == 3) {
         pthread_mutex_unlock(&space->lock);
         pthread_mutex_lock(&space->lock);
     }
     if (arena->fault != NO_LOCK)
-        found = find(space, needed);
+        found = find(arena, space, needed);
     if (found) {
         split(found, needed);
         found->is_live = 1;
         space->live_bytes += size;
         space->live_buffers++;
     } else if (arena->fault == LEAK) {
-        struct piece *some = find(space, arena->alignment);
+        struct piece *some = find(arena, space, arena->alignment);
         if (some) {
             split(some, arena->alignment);
             some->is_live = 1;
