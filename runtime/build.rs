@@ -5,8 +5,9 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: [&str; 20] = [
+const SOURCES: [&str; 21] = [
     "access",
+    "await",
     "core",
     "explore",
     "futex",
@@ -36,6 +37,7 @@ fn main() {
         "c",
         "access",
         "driver",
+        "canary",
         "../client/src/target.h",
         "src/samplers.rs",
         "../sampling/src",
@@ -46,6 +48,7 @@ fn main() {
     build_runtime(&out, &samplers);
     build_access(&out);
     build_driver(&out);
+    build_canary(&out);
 }
 
 /// The samplers, as an archive that stands on nothing but `core`: so `rustc` alone builds it.
@@ -133,6 +136,29 @@ fn build_driver(out: &Path) {
         .args(["-Wl,-s", "-lpthread", "-ldl", "-o"])
         .arg(out.join("heisenbed_driver"));
     run(&mut command);
+}
+
+/// The program with planted defects, built as `heisenbed cc` does.
+fn build_canary(out: &Path) {
+    let compiler = cc::Build::new()
+        .opt_level(1)
+        .debug(false)
+        .warnings(false)
+        .get_compiler();
+    let object = out.join("heisenbed_canary.o");
+    let mut compile = compiler.to_command();
+    compile
+        .args(["-std=gnu11", "-O1", "-fPIE", "-Wall", "-Wextra"])
+        .args(["-fsanitize=thread", "-c", "canary/canary.c", "-o"])
+        .arg(&object);
+    run(&mut compile);
+    let mut link = compiler.to_command();
+    link.arg("-pie")
+        .arg(&object)
+        .arg(out.join("libheisenbed_access.a"))
+        .args(["-Wl,-s", "-Wl,--build-id", "-lpthread", "-ldl", "-o"])
+        .arg(out.join("heisenbed_canary"));
+    run(&mut link);
 }
 
 fn run(command: &mut Command) {

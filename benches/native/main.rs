@@ -8,10 +8,11 @@
 //!     cargo bench -p heisenbed-benches --bench native -- --state FILE   # goes on where it ended
 //!
 //! Options: `--strategies mix,rff`, `--seeds N`, `--schedules N` and `--seconds S` (the limits of
-//! one search; 2,000 and 20; with --quick 500 and 10), `--binary FILE` (else `HEISENBED`, else
-//! `target/release/heisenbed`). With the usual limits all of it takes about half an hour on one
-//! core. SafeStack has a table of its own, and only if it is asked for by name: a search of it
-//! takes minutes; give it `--schedules 1000000 --seconds 1200`.
+//! one search; 2,000 and 60; with --quick 500 and 10), `--binary FILE` (else `HEISENBED`, else
+//! `target/release/heisenbed`). With the usual limits all of it takes about two hours on one core,
+//! most of it by pos and random with 50 and 100 threads. SafeStack has a table of its own, and only
+//! if it is asked for by name: a search of it takes minutes; give it `--schedules 1000000 --seconds
+//! 1200`.
 //!
 //! What was published is about other programs of the same idioms, and was not run here. Nothing
 //! here fails: what was not found is printed as not found.

@@ -32,7 +32,7 @@ impl Options {
             strategies: STRATEGIES.map(str::to_owned).to_vec(),
             seeds: if quick { 5 } else { 20 },
             schedules: if quick { 500 } else { 2_000 },
-            seconds: if quick { 10 } else { 20 },
+            seconds: if quick { 10 } else { 60 },
             binary: std::env::var_os("HEISENBED").map_or(built, PathBuf::from),
             state: None,
             filters: Vec::new(),

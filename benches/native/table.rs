@@ -1,6 +1,6 @@
 //! What was measured, as markdown.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::measure::{Measured, Trial};
@@ -54,7 +54,7 @@ fn found(
             let _ = write!(
                 text,
                 " {} |",
-                cell(&measured.trials(&program.name, strategy))
+                cell(&measured.trials(&program.name, strategy), &program.fails)
             );
         }
         let row = program.beside.as_ref().and_then(|row| published.get(row));
@@ -118,7 +118,7 @@ fn beside(
         for strategy in &options.strategies {
             let means = rows
                 .iter()
-                .map(|(program, _)| mean(&measured.trials(&program.name, strategy), options));
+                .map(|(program, _)| of(program, measured, strategy, options));
             let _ = write!(text, " {:.1} |", geometric(means));
         }
         text.push('\n');
@@ -127,26 +127,34 @@ fn beside(
     for strategy in &options.strategies {
         let means = programs
             .iter()
-            .map(|program| mean(&measured.trials(&program.name, strategy), options));
+            .map(|program| of(program, measured, strategy, options));
         let _ = write!(text, " {:.1} |", geometric(means));
     }
     text.push('\n');
 }
 
-/// Failures of another kind than the program's.
+/// Failures of another kind than the program's, and searches that the time ended.
 fn wrong(text: &mut String, options: &Options, programs: &[&Program], measured: &Measured) {
-    let mut any = false;
+    let (mut any, mut cut) = (false, 0u64);
     for program in programs {
         for strategy in &options.strategies {
-            for trial in measured.trials(&program.name, strategy) {
-                let Some(kind) = trial.kind.as_ref().filter(|kind| **kind != program.fails) else {
-                    continue;
-                };
+            let trials = measured.trials(&program.name, strategy);
+            let ended =
+                |trial: &&&Trial| trial.found.is_none() && trial.schedules < options.schedules;
+            cut += trials.iter().filter(ended).count() as u64;
+            let mut others: BTreeMap<&str, u64> = BTreeMap::new();
+            let kinds = trials.iter().filter_map(|trial| trial.kind.as_deref());
+            for kind in kinds.filter(|kind| *kind != program.fails) {
+                *others.entry(kind).or_default() += 1;
+            }
+            for (kind, count) in others {
                 any = true;
                 let _ = writeln!(
                     text,
-                    "\n{} by {strategy}: {kind}, not {}",
-                    program.name, program.fails
+                    "\n{} by {strategy}: {count} of {} showed {kind} only, not {}",
+                    program.name,
+                    trials.len(),
+                    program.fails
                 );
             }
         }
@@ -154,10 +162,19 @@ fn wrong(text: &mut String, options: &Options, programs: &[&Program], measured: 
     if !any {
         text.push_str("\nEvery failure was of the kind that was planted.\n");
     }
+    if cut > 0 {
+        let _ = writeln!(text, "\n{cut} searches were ended by the time.");
+    }
 }
 
-fn cell(trials: &[&Trial]) -> String {
-    let mut found: Vec<u64> = trials.iter().filter_map(|trial| trial.found).collect();
+/// How many schedules it took to what was planted; another failure is not it.
+fn schedules(trial: &Trial, fails: &str) -> Option<u64> {
+    trial.found.filter(|_| trial.kind.as_deref() == Some(fails))
+}
+
+fn cell(trials: &[&Trial], fails: &str) -> String {
+    let found = trials.iter().filter_map(|trial| schedules(trial, fails));
+    let mut found: Vec<u64> = found.collect();
     found.sort_unstable();
     let of = format!("{}/{}", found.len(), trials.len());
     match (found.get(found.len() / 2), found.last()) {
@@ -166,12 +183,17 @@ fn cell(trials: &[&Trial]) -> String {
     }
 }
 
-fn mean(trials: &[&Trial], options: &Options) -> f64 {
+fn mean(trials: &[&Trial], fails: &str, options: &Options) -> f64 {
     let sum: u64 = trials
         .iter()
-        .map(|trial| trial.found.unwrap_or(options.schedules))
+        .map(|trial| schedules(trial, fails).unwrap_or(options.schedules))
         .sum();
     sum as f64 / trials.len().max(1) as f64
+}
+
+fn of(program: &Program, measured: &Measured, strategy: &str, options: &Options) -> f64 {
+    let trials = measured.trials(&program.name, strategy);
+    mean(&trials, &program.fails, options)
 }
 
 fn geometric(values: impl Iterator<Item = f64>) -> f64 {

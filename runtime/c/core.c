@@ -140,6 +140,8 @@ static void choose(struct hb_thread *me)
     if (hb.exploring && hb.decision_left == 0 && hb.decision >= hb.config->decisions)
         hb.following = false;
     hb_track_seep(me);
+    if (hb.exploring)
+        hb_await_settle();
 again:
     count = waiting_politely = 0;
     if (hb.result->steps >= hb.config->max_steps)
@@ -202,7 +204,7 @@ static bool leave_turn(void)
 /* Whether the thread's next action can be taken now, or it may give up waiting for it. */
 static bool ready(struct hb_thread *thread)
 {
-    if (thread->inside)
+    if (thread->inside || thread->awaits)
         return false;
     const struct hb_action *next = &thread->next;
     if (!next->can || next->can(thread))
@@ -238,7 +240,7 @@ static void go(struct hb_thread *thread)
             !(next->kind == HB_K_READ && waiting->next.kind == HB_K_READ))
             hb_sampler_depends(other);
     }
-    thread->yielded = thread->polite = false;
+    thread->yielded = thread->polite = thread->awaits = false;
     /* Where steps are exchanged, a clock that counts them would tell. */
     hb.now += hb.exploring ? 0 : 1000;
 }
@@ -284,6 +286,8 @@ static uint32_t follow(struct hb_thread *me, const uint32_t *able, uint32_t coun
     if (!possible && thread && !thread->finished && !thread->inside &&
         (thread->next.deadline != HB_NEVER || thread->next.spurious))
         possible = true; /* It gave up waiting. */
+    if (!possible && thread && !thread->finished && thread->awaits)
+        possible = true; /* Once more round its loop. */
     if (!possible && thread && !thread->finished && !thread->inside && thread->next.outside)
         possible = nobody_is_ready(me) == wanted;
     if (possible) {
@@ -318,8 +322,14 @@ static uint32_t nobody_is_ready(struct hb_thread *me)
         if (unfinished == 0)
             return HB_NOBODY;
         /* A handler may post a semaphore: a signal comes from outside, too. */
-        if (outside == 0 && !hb.handles_signals)
+        if (outside == 0 && !hb.handles_signals) {
+            bool loops = false;
+            for (uint32_t id = 0; id < hb.thread_count; id++)
+                loops |= !hb.threads[id].finished && hb.threads[id].awaits;
+            if (loops)
+                hb_end(HB_LIVELOCK, me, "a thread waits in a loop for what nobody will do");
             hb_end(HB_DEADLOCK, me, "");
+        }
         /* Something from outside: a descriptor, or a call that was left to the system. */
         hb_note_waiting();
         hb_explore_limit(HB_L_OUTSIDE);

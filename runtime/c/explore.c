@@ -10,7 +10,7 @@
  *
  * While there is one thread only, nothing is told: all of it comes before everything else.
  */
-#include "runtime.h"
+#include "await.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,13 +24,6 @@
 #define ROUNDS 8
 /* After so many steps another thread goes on, if none of them must be preferred. */
 #define MOST_IN_A_ROW 2000
-
-struct touch {
-    uint64_t address, with;
-    uint32_t size;
-    uint8_t touch;
-    bool advances;
-};
 
 static uint64_t asleep;
 static struct hb_transition *current;
@@ -72,9 +65,9 @@ void hb_explore_limit(uint32_t limit)
 
 /* ---- What is touched ---- */
 
-static struct touch touch_of(const struct hb_action *action)
+static struct hb_touching touch_of(const struct hb_action *action)
 {
-    struct touch touch = {.address = (uint64_t)(uintptr_t)action->address, .size = 4};
+    struct hb_touching touch = {.address = (uint64_t)(uintptr_t)action->address, .size = 4};
     if (action->after)
         return touch;
     touch.advances = action->deadline != HB_NEVER;
@@ -137,13 +130,12 @@ static bool overlap(uint64_t one, uint32_t size, uint64_t other, uint32_t other_
     return one < other + other_size && other < one + size;
 }
 
-static bool looks_at_the_clock(const struct touch *touch)
+static bool looks_at_the_clock(const struct hb_touching *touch)
 {
     return touch->touch == HB_TOUCH_WRITE && touch->address == HB_OF_CLOCK;
 }
 
-/* Whether two steps may not be exchanged. `src/native/exhaustive/` says the same. */
-static bool conflict(const struct touch *one, const struct touch *other)
+bool hb_explore_conflict(const struct hb_touching *one, const struct hb_touching *other)
 {
     if ((one->advances && looks_at_the_clock(other)) ||
         (other->advances && looks_at_the_clock(one)))
@@ -166,11 +158,12 @@ static bool frees(uint16_t kind)
            kind == HB_K_WAIT || kind == HB_K_END || kind == HB_K_CREATE;
 }
 
-static struct hb_transition told(const struct hb_thread *thread, const struct touch *touch)
+static struct hb_transition told(const struct hb_thread *thread, const struct hb_touching *touch)
 {
     const struct hb_action *next = &thread->next;
-    bool blocks = next->can && next->deadline == HB_NEVER && !next->spurious &&
-                  !(next->cancellable && thread->cancelled);
+    bool blocks = (next->can && next->deadline == HB_NEVER && !next->spurious &&
+                   !(next->cancellable && thread->cancelled)) ||
+                  thread->awaits;
     return (struct hb_transition){
         .thread = (uint16_t)thread->id,
         .kind = next->kind,
@@ -200,13 +193,13 @@ static struct hb_transition *add(void)
     return &transitions()[at];
 }
 
-static void wake(const struct touch *touch)
+static void wake(const struct hb_touching *touch)
 {
     for (uint32_t id = 0; asleep && id < hb.thread_count; id++) {
         if (!(asleep >> id & 1))
             continue;
-        struct touch next = touch_of(&hb.threads[id].next);
-        if (conflict(touch, &next))
+        struct hb_touching next = touch_of(&hb.threads[id].next);
+        if (hb_explore_conflict(touch, &next))
             asleep &= ~(UINT64_C(1) << id);
     }
 }
@@ -220,7 +213,7 @@ void hb_explore_pending(const struct hb_thread *thread)
 {
     if (thread->id >= HB_MAX_EXPLORED)
         hb_end(HB_TOO_MUCH, NULL, "more than 64 threads: too many for an exhaustive search");
-    struct touch touch = touch_of(&thread->next);
+    struct hb_touching touch = touch_of(&thread->next);
     struct hb_transition *slot = pending(thread->id);
     *slot = told(thread, &touch);
     slot->flags |= HB_T_PENDING;
@@ -239,7 +232,7 @@ void hb_explore_step(const struct hb_thread *taken, const uint32_t *able, uint32
     if (hb.exploration->asleep && hb.result->steps == hb.exploration->asleep_from)
         asleep = hb.exploration->asleep;
     const struct hb_action *next = &taken->next;
-    struct touch touch = touch_of(next);
+    struct hb_touching touch = touch_of(next);
     /* A wait with a time that need not wait leaves the clock alone. */
     touch.advances &= next->can && !next->can(taken);
     current = add();
@@ -253,9 +246,14 @@ void hb_explore_step(const struct hb_thread *taken, const uint32_t *able, uint32
     current->held &= ~current->able;
     if (current->held)
         hb_explore_limit(HB_L_HELD);
+    /* What wakes one of these need not conflict with its next step, only with one after it. */
+    for (uint32_t id = 0; id < hb.thread_count && id < HB_MAX_EXPLORED; id++)
+        if (!hb.threads[id].finished && hb_await_looks_at_several(&hb.threads[id]))
+            current->held |= UINT64_C(1) << id;
     current->asleep = asleep;
     pending(taken->id)->flags = 0;
     wake(&touch);
+    hb_await_step(taken, &touch);
 }
 
 void hb_explore_record(struct hb_thread *me, uint16_t kind, void *address)
@@ -263,7 +261,7 @@ void hb_explore_record(struct hb_thread *me, uint16_t kind, void *address)
     /* The new thread's first step comes after. */
     if (kind != HB_K_CREATE || !current)
         return;
-    struct touch touch = {
+    struct hb_touching touch = {
         .address = (uint64_t)(uintptr_t)address, .size = 4, .touch = HB_TOUCH_WRITE};
     struct hb_transition *extra = add();
     *extra = told(me, &touch);
@@ -354,13 +352,15 @@ static bool gets_on(const struct hb_action *action)
 }
 
 /* Whoever does the same again and again, and sees the same, while nobody else does anything, waits
- * for others: it is held back until one of them took a step. */
+ * for others: it is held back until one of them took a step. Where that is known for certain,
+ * await.c has said so before. */
 void hb_explore_asks(struct hb_thread *me)
 {
+    hb_await_asks(me);
     hb_explore_pending(me);
     const struct hb_action *next = &me->next;
     uint32_t id = me->id;
-    if (next->after || hb.thread_count <= 1)
+    if (next->after || hb.thread_count <= 1 || me->awaits)
         return;
     if (gets_on(next)) {
         memset(rounds[id], 0, sizeof rounds[id]);

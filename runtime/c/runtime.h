@@ -99,6 +99,7 @@ struct hb_thread {
     bool polite; /* With HB_EXPLORE: it said that others may go first. */
     struct hb_swift swift;
     uint64_t *aside; /* The guard of a static variable that is made while a target is opened. */
+    bool awaits; /* The same: it would see for ever what it saw, but for a step of another. */
     uint32_t in_op; /* With HB_OPS: how many operations it is in, one inside of another. */
 };
 
@@ -231,6 +232,8 @@ void hb_explore_record(struct hb_thread *me, uint16_t kind, void *address);
 void hb_explore_access(struct hb_thread *me, unsigned kind, void *address, uint64_t size,
                        uint64_t pc);
 void hb_explore_limit(uint32_t limit);
+/* What an atomic update changed that was made last. */
+void hb_await_settle(void);
 void hb_explore_ends(const struct hb_thread *me);
 void hb_explore_settle(void);
 void hb_explore_gives_back(void *memory, uint64_t size, uint64_t pc);

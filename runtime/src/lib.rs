@@ -15,3 +15,6 @@ pub const ACCESS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/libheisenbed
 
 /// The program that loads a target, and does a workload's operations with it.
 pub const DRIVER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/heisenbed_driver"));
+
+/// The program with planted defects that campaigns must find.
+pub const CANARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/heisenbed_canary"));

@@ -16,6 +16,7 @@ use crate::lifecycle::{Order, Publication};
 use crate::oracle::Kind;
 use crate::scenario::{Scenario, ScenarioFile};
 
+use super::program_canary::ProgramCanary;
 use super::record::CanaryRecord;
 use super::work::{MAX_STEPS, play_on_threads};
 use super::{CampaignError, Shard};
@@ -25,6 +26,17 @@ use super::{CampaignError, Shard};
 pub(crate) struct Canary {
     /// Its name.
     pub(crate) name: String,
+    planted: Planted,
+}
+
+#[derive(Clone, Debug)]
+enum Planted {
+    Scenario(PlantedScenario),
+    Program(ProgramCanary),
+}
+
+#[derive(Clone, Debug)]
+struct PlantedScenario {
     engine: Engine,
     scenario: Scenario,
     /// Any of these must show; none: any kind.
@@ -146,12 +158,12 @@ pub(crate) fn canaries(more: &[(String, String)]) -> Result<Vec<Canary>, Campaig
         .map(|(path, text)| (path.clone(), text.as_str()));
     for (name, text) in planted.into_iter().chain(more) {
         let reproducer = Reproducer::from_toml(text, &name)?;
-        all.push(Canary {
+        let planted = Planted::Scenario(PlantedScenario {
             engine: Engine::Draw(Strategy::Random),
             scenario: reproducer.scenario()?,
             kinds: reproducer.expect.divergences.into_keys().collect(),
-            name,
         });
+        all.push(Canary { name, planted });
     }
     for (engine, workload, discipline, order, publish) in BROKEN {
         let mut file = ScenarioFile::load(workload)?;
@@ -170,23 +182,38 @@ pub(crate) fn canaries(more: &[(String, String)]) -> Result<Vec<Canary>, Campaig
                 "{discipline} {order} {publish} {workload} by {}",
                 engine.name()
             ),
-            engine,
-            scenario: file.resolve()?,
-            kinds: Vec::new(),
+            planted: Planted::Scenario(PlantedScenario {
+                engine,
+                scenario: file.resolve()?,
+                kinds: Vec::new(),
+            }),
         });
     }
     Ok(all)
 }
 
+/// Those of run units: they are looked for where such units come.
+pub(crate) fn program_canaries() -> impl Iterator<Item = Canary> {
+    ProgramCanary::all().map(|canary| Canary {
+        name: canary.name(),
+        planted: Planted::Program(canary),
+    })
+}
+
 impl Canary {
     /// What decides whether it is found, as text.
     pub(crate) fn content(&self) -> String {
-        format!(
-            "{:?} {:?} {}",
-            self.engine,
-            self.kinds,
-            toml::to_string(&self.scenario).expect("a scenario has string keys")
-        )
+        match &self.planted {
+            Planted::Scenario(planted) => planted.content(),
+            Planted::Program(canary) => canary.name(),
+        }
+    }
+
+    fn engine(&self) -> &'static str {
+        match &self.planted {
+            Planted::Scenario(planted) => planted.engine.name(),
+            Planted::Program(_) => "run",
+        }
     }
 
     /// Looks for it in `budget` schedules, with `seed`. `None`: somebody asked to stop.
@@ -198,9 +225,41 @@ impl Canary {
         interrupt: &AtomicBool,
     ) -> Result<Option<CanaryRecord>, CampaignError> {
         let keep_going = || !interrupt.load(std::sync::atomic::Ordering::Relaxed);
+        let (found, tries) = match &self.planted {
+            Planted::Scenario(planted) => planted.look(seed, budget, interrupt)?,
+            Planted::Program(canary) => canary.look(seed, budget, &keep_going),
+        };
+        Ok((found || keep_going()).then(|| CanaryRecord {
+            shard,
+            canary: self.name.clone(),
+            engine: self.engine().to_owned(),
+            found,
+            tries,
+        }))
+    }
+}
+
+impl PlantedScenario {
+    fn content(&self) -> String {
+        format!(
+            "{:?} {:?} {}",
+            self.engine,
+            self.kinds,
+            toml::to_string(&self.scenario).expect("a scenario has string keys")
+        )
+    }
+
+    /// Whether it showed, and in how many tries.
+    fn look(
+        &self,
+        seed: u64,
+        budget: u64,
+        interrupt: &AtomicBool,
+    ) -> Result<(bool, u64), CampaignError> {
+        let keep_going = || !interrupt.load(std::sync::atomic::Ordering::Relaxed);
         let mut scenario = self.scenario.clone();
         scenario.seed = seed;
-        let (found, tries) = match self.engine {
+        Ok(match self.engine {
             Engine::Threads => {
                 let (mut found, mut runs) = (false, 0);
                 while !found && runs < budget.min(ON_THREADS.2) && keep_going() {
@@ -234,14 +293,7 @@ impl Canary {
                 budget,
                 &keep_going,
             ),
-        };
-        Ok((found || keep_going()).then(|| CanaryRecord {
-            shard,
-            canary: self.name.clone(),
-            engine: self.engine.name().to_owned(),
-            found,
-            tries,
-        }))
+        })
     }
 
     /// Draws until it shows, a few schedules at a time.

@@ -25,6 +25,7 @@ pub(crate) mod junit;
 mod markdown;
 pub(crate) mod merge;
 pub(crate) mod plan;
+mod program_canary;
 pub(crate) mod programs;
 pub(crate) mod proof;
 pub(crate) mod record;

@@ -10,10 +10,11 @@
 //! strategies = ["mix", "pct"]   # else mix
 //! schedules = 5000              # of a unit; else 1000
 //! timeout_s = 10                # of a schedule
+//! data_races = "first"          # or "ignore"; else "last"
 //! ```
 //!
 //! A unit draws schedules of one program by one strategy, from a seed of its own, up to the first
-//! failure.
+//! failure. Where nothing else failed, the first data race is the failure, as in `heisenbed run`.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -27,6 +28,8 @@ use crate::native::findings::signature;
 use crate::native::launcher::{LaunchOptions, ProgramOutput};
 use crate::native::minimise::minimise;
 use crate::native::plan::RunStrategy;
+use crate::native::race_text;
+use crate::native::races::RacePlan;
 use crate::native::{
     Execution, Fleet, LaunchError, RunPlan, RunReproducer, Search, SearchPlan, Symbols, UserProgram,
 };
@@ -48,6 +51,17 @@ pub(crate) struct CampaignProgram {
     strategies: Vec<RunStrategy>,
     schedules: u64,
     timeout: Duration,
+    races: ProgramRaces,
+}
+
+/// What a data race of a program is, as `--data-races` of `heisenbed run` has it.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum ProgramRaces {
+    #[default]
+    Last,
+    First,
+    Ignore,
 }
 
 #[derive(Deserialize)]
@@ -67,6 +81,8 @@ struct ProgramRow {
     strategies: Vec<String>,
     schedules: Option<u64>,
     timeout_s: Option<u64>,
+    #[serde(default)]
+    data_races: ProgramRaces,
 }
 
 /// What a unit came to.
@@ -110,6 +126,16 @@ pub(crate) fn read(path: &Path) -> Result<Vec<CampaignProgram>, CampaignError> {
     Ok(all)
 }
 
+impl ProgramRaces {
+    fn plan(self) -> RacePlan {
+        match self {
+            ProgramRaces::Last => RacePlan::LOOK,
+            ProgramRaces::First => RacePlan::FAIL,
+            ProgramRaces::Ignore => RacePlan::default(),
+        }
+    }
+}
+
 impl ProgramRow {
     fn resolve(self, file: &Path) -> Result<CampaignProgram, String> {
         let folder = file.parent().unwrap_or(Path::new("."));
@@ -145,6 +171,7 @@ impl ProgramRow {
             strategies,
             schedules,
             timeout: self.timeout_s.map_or(TIMEOUT, Duration::from_secs),
+            races: self.data_races,
         })
     }
 }
@@ -157,10 +184,11 @@ impl CampaignProgram {
             strategies,
             schedules,
             timeout,
+            races,
             ..
         } = self;
         format!(
-            "{:?} {} {strategies:?} {schedules} {timeout:?}",
+            "{:?} {} {strategies:?} {schedules} {timeout:?} {races:?}",
             program.args, program.build_id
         )
     }
@@ -204,20 +232,28 @@ impl CampaignProgram {
         let mut fleet = Fleet::start(&self.program, options, 1)?;
         let strategy = self.strategies[(ordinal % self.strategies.len() as u64) as usize];
         let search = SearchPlan {
-            plan: RunPlan::new(strategy, seed, 0),
+            plan: RunPlan {
+                races: self.races.plan(),
+                ..RunPlan::new(strategy, seed, 0)
+            },
             schedules: self.schedules,
             first: 0,
             duration: None,
             keep_going: false,
         };
         let mut found = Search::run(&mut fleet, &search, None, |_| keep_going())?;
-        let problem = (found.unusable > 0).then(|| {
+        let unusable = (found.unusable > 0).then(|| {
             let why = found.unusable_why.clone().unwrap_or_default();
             format!(
                 "{} came to no end of their own: {why}",
                 plural(found.unusable, "schedule")
             )
         });
+        // Without a failure that hides a race that was not looked for.
+        let gave_up = found.races.gave_up.filter(|_| found.failures == 0);
+        let problem = unusable.or(gave_up.map(|why| format!("data races: {why}")));
+        let symbols = Symbols::new(fleet.one()?.maps());
+        found.accuse_races(&symbols);
         let mut unit = RanUnit {
             looks: None,
             cause: None,
@@ -226,14 +262,14 @@ impl CampaignProgram {
         };
         if let Some((plan, execution)) = found.failed.take() {
             let launcher = fleet.one()?;
-            let symbols = Symbols::new(launcher.maps());
             let (kind, places) = signature(&execution, &symbols).unwrap_or_default();
             let looks = format!("run {}: {kind}, {places}", self.name);
             if wants_cause(&looks) {
                 let until = Instant::now() + MINIMISE;
-                let small = minimise(launcher, &plan, &execution, |_| {
+                let mut small = minimise(launcher, &plan, &execution, |_| {
                     keep_going() && Instant::now() < until
                 })?;
+                race_text::name(&mut small.execution, &symbols);
                 unit.cause = Some(self.cause(&kind, places, &small.plan, &small.execution));
             }
             unit.looks = Some(looks);

@@ -15,7 +15,7 @@ use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::progress::Progress;
 use super::scenario_args::word;
-use crate::campaign::canary::{Canary, canaries};
+use crate::campaign::canary::{Canary, canaries, program_canaries};
 use crate::campaign::fuzz::Built;
 use crate::campaign::merge::{MergedCampaign, merge};
 use crate::campaign::plan::{CampaignPlan, Weights, digest};
@@ -110,7 +110,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR", default_value = "corpus/fuzz")]
     pub(crate) fuzz_seeds: PathBuf,
     /// Programs of your own for run units, as a TOML file lists them: [[program]] with path, and
-    /// perhaps args, name, strategies, schedules, timeout_s
+    /// perhaps args, name, strategies, schedules, timeout_s, data_races
     #[arg(long, value_name = "FILE")]
     pub(crate) program: Option<PathBuf>,
     /// One more canary: a reproducer, of which the scenario must diverge again
@@ -230,7 +230,7 @@ fn plan(args: &RunArgs, seed: Option<u64>) -> Result<(CampaignPlan, Vec<Canary>)
         .iter()
         .map(|path| text_of(path))
         .collect::<Result<Vec<_>, _>>()?;
-    let canaries = canaries(&more)?;
+    let mut canaries = canaries(&more)?;
     let fuzz = args.fuzz.as_deref();
     let fuzz = fuzz.map(|folder| Built::find(folder, &args.fuzz_seeds));
     let fuzz = fuzz.transpose()?;
@@ -247,6 +247,9 @@ fn plan(args: &RunArgs, seed: Option<u64>) -> Result<(CampaignPlan, Vec<Canary>)
         _ => usual.and_programs(),
     };
     let weights = args.weights.unwrap_or(usual);
+    if weights.runs() {
+        canaries.extend(program_canaries());
+    }
     if weights.runs() && programs.is_empty() {
         return Err(CampaignError::Nothing(format!(
             "--weights {weights}: for run units, say with --program FILE which programs to run"

@@ -1,5 +1,6 @@
 //! `heisenbed run`: the user's own program, under heisenbed's schedulers.
 
+mod adapted;
 pub(super) mod again;
 mod conforms;
 mod exhaustive;

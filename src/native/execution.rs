@@ -151,6 +151,11 @@ impl Execution {
         self
     }
 
+    /// Of which kind its failure is.
+    pub(super) fn kind(&self) -> Option<FailureKind> {
+        self.failure.as_ref().map(|failure| failure.kind)
+    }
+
     /// The data races that showed.
     pub(crate) fn seen_races(&self) -> &SeenRaces {
         &self.page.races
@@ -261,6 +266,25 @@ impl WaitingThread {
     pub(crate) fn action(&self) -> &'static str {
         kind_name(self.kind)
     }
+
+    /// One that stands nowhere.
+    #[cfg(test)]
+    pub(super) fn in_test(
+        kind: u16,
+        thread: u32,
+        address: u64,
+        holder: Option<u32>,
+    ) -> WaitingThread {
+        WaitingThread {
+            kind,
+            thread,
+            object: None,
+            address,
+            pc: 0,
+            holder,
+            stack: Vec::new(),
+        }
+    }
 }
 
 /// A visible action that was taken.
@@ -365,7 +389,10 @@ pub(super) fn failure_of(
         outcome::DEADLOCK => failure(FailureKind::DEADLOCK, deadlock_summary(&page.waits)),
         outcome::LIVELOCK => failure(
             FailureKind::Livelock,
-            format!("no end within {} steps", page.steps),
+            match page.text.as_str() {
+                "" => format!("no end within {} steps", page.steps),
+                why => why.to_owned(),
+            },
         ),
         outcome::MISUSE => failure(FailureKind::LockMisuse, page.text.clone()),
         outcome::ALLOCATOR => {

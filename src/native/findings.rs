@@ -4,12 +4,20 @@
 use std::collections::BTreeSet;
 
 use super::execution::{Execution, Failure, VisibleAction};
+use super::race_text::RaceText;
 use super::symbols::{Place, Symbols};
 
 /// The kind of a failure, and where it shows, in words that are the same in every run.
 pub(crate) fn signature(execution: &Execution, symbols: &Symbols) -> Option<(String, String)> {
     let failure = execution.failure.as_ref()?;
-    Some((failure.kind.name().to_owned(), places(failure, symbols)))
+    // A race is known by both its places; which thread came first makes no other one.
+    let race = execution.race.as_ref();
+    let race = race.map(|accused| RaceText::new(&accused.race, symbols).places());
+    let places = match race {
+        Some([one, other]) => format!("at {one} and {other}"),
+        None => places(failure, symbols),
+    };
+    Some((failure.kind.name().to_owned(), places))
 }
 
 /// The line of the program's own code where a failure shows, where it is known.

@@ -5,9 +5,11 @@
 //! minimum: no single preemption can be left out.
 
 use super::execution::{Execution, FailureKind};
+use super::identity::FailureIdentity;
 use super::launcher::{LaunchError, Launcher};
 use super::plan::{RunPlan, RunStrategy};
 use super::steps::Steps;
+use super::symbols::Symbols;
 
 /// What became of a failing schedule.
 #[derive(Clone, Debug)]
@@ -34,14 +36,12 @@ pub(crate) fn minimise(
     failed: &Execution,
     mut keep_going: impl FnMut(u64) -> bool,
 ) -> Result<Minimised, LaunchError> {
-    let kind = failed.failure.as_ref().map(|failure| failure.kind);
-    let mut best = Minimised {
-        plan: plan.again(failed.steps.clone()),
-        execution: failed.clone(),
-        preemptions_before: failed.preempted.len(),
-        tried: 0,
-        complete: false,
+    let symbols = Symbols::new(launcher.maps());
+    let told = told_again(launcher, plan, failed)?;
+    let Some(identity) = FailureIdentity::of(&told, &symbols) else {
+        return Ok(Minimised::none(plan, failed));
     };
+    let mut best = Minimised::none(plan, failed);
     let mut improved = true;
     while improved && !best.execution.preempted.is_empty() {
         improved = false;
@@ -53,11 +53,13 @@ pub(crate) fn minimise(
                 strategy: RunStrategy::First,
                 steps: candidate,
                 strict: false,
+                stacks: needs_stacks(failed),
                 ..plan.clone()
             };
             best.tried += 1;
             let execution = launcher.run(&tried)?;
-            if is_better(&execution, &best.execution, kind) {
+            let fewer = execution.preempted.len() < best.execution.preempted.len();
+            if fewer && identity.is_of(&execution, &symbols) {
                 best.plan = plan.again(execution.steps.clone());
                 best.execution = execution;
                 improved = true;
@@ -69,9 +71,36 @@ pub(crate) fn minimise(
     Ok(best)
 }
 
-fn is_better(execution: &Execution, best: &Execution, kind: Option<FailureKind>) -> bool {
-    let same = execution.failure.as_ref().map(|failure| failure.kind) == kind;
-    same && execution.preempted.len() < best.preempted.len()
+impl Minimised {
+    fn none(plan: &RunPlan, failed: &Execution) -> Minimised {
+        Minimised {
+            plan: plan.again(failed.steps.clone()),
+            execution: failed.clone(),
+            preemptions_before: failed.preempted.len(),
+            tried: 0,
+            complete: false,
+        }
+    }
+}
+
+/// Which deadlock it is hangs on where threads wait.
+pub(super) fn needs_stacks(failed: &Execution) -> bool {
+    failed.kind() == Some(FailureKind::DEADLOCK)
+}
+
+/// A failing execution with what its identity takes: run once more, where that has to be.
+pub(super) fn told_again(
+    launcher: &mut Launcher,
+    plan: &RunPlan,
+    failed: &Execution,
+) -> Result<Execution, LaunchError> {
+    if !needs_stacks(failed) {
+        return Ok(failed.clone());
+    }
+    launcher.run(&RunPlan {
+        stacks: true,
+        ..plan.again(failed.steps.clone())
+    })
 }
 
 /// Schedules with fewer preemptions than this one, the greatest changes first.

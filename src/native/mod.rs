@@ -24,6 +24,7 @@ pub(crate) mod extract;
 pub(crate) mod findings;
 pub(crate) mod fleet;
 mod forgiven;
+mod identity;
 pub(crate) mod launcher;
 pub(crate) mod learnt;
 pub(crate) mod minimise;

@@ -29,6 +29,26 @@ impl Steps {
         &self.0
     }
 
+    /// How many steps there are.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.iter().map(|run| u64::from(run.1)).sum()
+    }
+
+    /// How many steps both begin with.
+    pub(crate) fn common(&self, other: &Steps) -> u64 {
+        let mut common = 0;
+        for ((mine, count), (theirs, other_count)) in self.0.iter().zip(&other.0) {
+            if mine != theirs {
+                break;
+            }
+            common += u64::from(*count.min(other_count));
+            if count != other_count {
+                break;
+            }
+        }
+        common
+    }
+
     /// Adds steps of a thread at the end.
     pub(crate) fn push(&mut self, thread: u32, count: u32) {
         match self.0.last_mut() {
@@ -103,6 +123,17 @@ mod tests {
         let steps: Steps = "t0*3 t1 t1*2 t700".parse().unwrap();
         assert_eq!(steps.runs(), [(0, 3), (1, 3), (700, 1)]);
         assert_eq!(steps.to_string(), "t0*3 t1*3 t700");
+    }
+
+    #[test]
+    fn what_two_have_in_common_ends_where_they_part() {
+        let steps = |text: &str| text.parse::<Steps>().unwrap();
+        let recorded = steps("t0*3 t1*2 t0");
+        assert_eq!(recorded.count(), 6);
+        assert_eq!(recorded.common(&recorded), 6);
+        assert_eq!(recorded.common(&steps("t0*3 t1*5")), 5);
+        assert_eq!(recorded.common(&steps("t0*2 t1*2")), 2);
+        assert_eq!(recorded.common(&steps("t1")), 0);
     }
 
     #[test]

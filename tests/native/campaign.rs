@@ -117,6 +117,10 @@ fn a_list_that_is_wrong_is_named_with_what_is() {
             format!("[[program]]\npath = \"{abba}\"\nschedules = 0"),
             "schedules = 0",
         ),
+        (
+            format!("[[program]]\npath = \"{abba}\"\ndata_races = \"perhaps\""),
+            "perhaps",
+        ),
     ] {
         std::fs::write(home.path().join("programs.toml"), &text).unwrap();
         let output = campaign(home.path(), "out", &["--units", "1"]);
@@ -124,5 +128,58 @@ fn a_list_that_is_wrong_is_named_with_what_is() {
         assert_eq!(output.status.code(), Some(2), "{text}: {said}");
         assert!(said.contains(word), "{text}: {said}");
         assert!(said.contains("programs.toml"), "{text}: {said}");
+    }
+}
+
+#[test]
+fn data_races_are_looked_for_unless_they_are_to_be_ignored() {
+    let home = tempfile::tempdir().unwrap();
+    let racy = path(instrumented(), "data-race");
+    let list = |more: &str| {
+        let text = format!("[[program]]\npath = \"{racy}\"\nschedules = 40\n{more}");
+        std::fs::write(home.path().join("programs.toml"), text).unwrap();
+    };
+    list("");
+    let output = campaign(home.path(), "out", &["--units", "2"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let found = summary(home.path(), "out");
+    let [cause] = &found["causes"].as_array().unwrap()[..] else {
+        panic!("{}", found["causes"])
+    };
+    assert_eq!(cause["kind"], "data-race", "{cause}");
+    // Both places.
+    let places = cause["deciding"].as_str().unwrap();
+    assert!(places.matches("data_race.c:").count() == 2, "{places}");
+    let file = cause["reproducer"].as_str().unwrap();
+    let replayed = Command::new(binary())
+        .arg("replay")
+        .arg(home.path().join("out").join(file))
+        .output()
+        .unwrap();
+    assert_eq!(replayed.status.code(), Some(0), "{replayed:?}");
+    list("data_races = \"ignore\"");
+    campaign(home.path(), "ignored", &["--units", "2"]);
+    let found = summary(home.path(), "ignored");
+    assert_eq!(found["causes"].as_array().unwrap().len(), 0, "{found}");
+}
+
+#[test]
+fn run_units_have_canaries_and_each_is_found() {
+    let home = tempfile::tempdir().unwrap();
+    list(home.path());
+    campaign(
+        home.path(),
+        "out",
+        &["--units", "1", "--canary-budget", "300"],
+    );
+    let found = summary(home.path(), "out");
+    let canaries = found["canaries"].as_array().unwrap();
+    let of_runs: Vec<&Value> = canaries
+        .iter()
+        .filter(|one| one["engine"] == "run")
+        .collect();
+    assert_eq!(of_runs.len(), 4, "{canaries:?}");
+    for canary in of_runs {
+        assert_eq!(canary["found"], true, "{canary}");
     }
 }

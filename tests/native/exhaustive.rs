@@ -52,8 +52,21 @@ fn what_was_not_run_to_its_end_is_no_proof() {
 }
 
 #[test]
-fn a_loop_that_waits_for_others_is_no_proof() {
+fn a_loop_that_only_looks_waits_until_another_thread_changes_what_it_looks_at() {
+    // The flag is seen at the first look, or once it is set.
     let ran = exhausted(&path(instrumented_own(), "spin"), &[]);
+    assert_eq!(ran.json["verdict"], "proved", "{}", ran.json);
+    assert_eq!(ran.json["exhaustive"]["traces"], 2, "{}", ran.json);
+    // Nobody ever sets it.
+    let ran = exhausted(&path(instrumented_own(), "await-never"), &[]);
+    assert_eq!(ran.kind(), Some("livelock"), "{}", ran.json);
+    let summary = ran.json["failure"]["summary"].as_str().unwrap();
+    assert!(summary.contains("waits in a loop"), "{summary}");
+}
+
+#[test]
+fn a_loop_that_does_more_than_look_is_no_proof() {
+    let ran = exhausted(&path(instrumented_own(), "await-counted"), &[]);
     assert_eq!(ran.json["verdict"], "inconclusive", "{}", ran.json);
     assert!(ran.json["note"].as_str().unwrap().contains("loop"));
 }

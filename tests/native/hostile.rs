@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::programs::{path, plain, rows, run};
+use super::programs::{Ran, path, plain, rows, run};
 
 /// What `run` says of each: the verdict, the kind of failure, and what its note has in it.
 const EXPECTED: [(&str, &str, &str, &str); 20] = [
@@ -33,8 +33,7 @@ const EXPECTED: [(&str, &str, &str, &str); 20] = [
 fn hostile_programs_end_in_time_with_a_word_that_is_right() {
     for row in rows("hostile") {
         let started = Instant::now();
-        let options = ["--schedules", "2", "--timeout", "1s", "--no-shrink"];
-        let ran = run(&options, &[&path(plain(), &row.name)]);
+        let ran = ran_in_time(&path(plain(), &row.name));
         let (_, verdict, kind, note) = EXPECTED
             .iter()
             .find(|(name, ..)| row.name.starts_with(name))
@@ -57,9 +56,28 @@ fn hostile_programs_end_in_time_with_a_word_that_is_right() {
         };
         assert_eq!(ran.code, code, "{name}");
         // A livelock by steps takes as long as so many steps take.
-        assert!(started.elapsed() < Duration::from_secs(60), "{name}");
+        assert!(started.elapsed() < Duration::from_secs(120), "{name}");
         assert!(left_of(name).is_empty(), "{name}: {:?}", left_of(name));
     }
+}
+
+/// With a longer time where the machine had none for it.
+fn ran_in_time(program: &str) -> Ran {
+    for timeout in ["1s", "4s"] {
+        let ran = try_run(program, timeout);
+        if !ran.json["note"]
+            .to_string()
+            .contains("hardly had the processor")
+        {
+            return ran;
+        }
+    }
+    try_run(program, "15s")
+}
+
+fn try_run(program: &str, timeout: &str) -> Ran {
+    let options = ["--schedules", "2", "--timeout", timeout, "--no-shrink"];
+    run(&options, &[program])
 }
 
 /// Processes of this program that are still there.

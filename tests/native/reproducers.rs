@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use serde_json::Value;
+
 use super::programs::{binary, folder, instrumented, path, plain, run};
 
 fn heisenbed(arguments: &[&str], folder: &Path) -> Output {
@@ -72,12 +74,52 @@ fn a_program_that_was_changed_is_named() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("was changed since"), "{said}");
-    let output = heisenbed(
-        &["replay", "a.toml", "--adapt", "--format", "json"],
-        home.path(),
+    // It is fixed: the failure is gone.
+    let adapt = ["replay", "a.toml", "--adapt", "--format", "json"];
+    let output = heisenbed(&adapt, home.path());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let adapted: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(adapted["verdict"], "clean", "{adapted}");
+    assert_eq!(adapted["program_changed"], true, "{adapted}");
+    assert!(
+        adapted["followed"].as_u64() < adapted["recorded"].as_u64(),
+        "{adapted}"
     );
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("it did not fail"), "{text}");
+    // Another change, which mends nothing.
+    compile(&["-DUNRELATED", "-O2"]);
+    let output = heisenbed(&adapt, home.path());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let adapted: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(adapted["verdict"], "diverged", "{adapted}");
+    assert_eq!(adapted["failure"]["kind"], "deadlock", "{adapted}");
+}
+
+#[test]
+fn the_smallest_run_of_a_deadlock_is_the_deadlock_that_was_found() {
+    let program = path(plain(), "two-deadlocks");
+    let told = |seed: u64, options: &[&str]| {
+        let output = Command::new(binary())
+            .args(["run", "-q", "--strategy", "random", "--seed"])
+            .arg(seed.to_string())
+            .args(options)
+            .args(["--", &program])
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let is_rare = |text: &str| text.contains("waits for rare");
+    let seeds = (1..=40).filter(|seed| is_rare(&told(*seed, &["--no-shrink"])));
+    let seeds: Vec<u64> = seeds.take(3).collect();
+    assert_eq!(seeds.len(), 3, "the rare deadlock was hardly found");
+    for seed in seeds {
+        let small = told(seed, &[]);
+        assert!(
+            is_rare(&small) && !small.contains("waits for easy"),
+            "{small}"
+        );
+        // The easy one takes a preemption less.
+        assert!(small.contains("with 2 preemptions"), "{small}");
+    }
 }
 
 #[test]

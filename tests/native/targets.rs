@@ -154,6 +154,19 @@ fn each_planted_fault_is_found_by_run_and_shrunk() {
 }
 
 #[test]
+fn a_lost_wake_up_is_not_made_one_that_nobody_could_have_sent() {
+    let found = with("run", arena(), "lost-wakeup", &["--ops", "4"]);
+    let json = found.json();
+    assert_eq!(found.kind().as_deref(), Some("deadlock"), "{json}");
+    // Without the other's release there is nothing that could be missed.
+    let releases = |ops: &Value| ops.to_string().matches("release s").count();
+    let threads = json["smallest"].as_array().unwrap();
+    assert!(threads.iter().all(|ops| releases(ops) > 0), "{json}");
+    assert!(left(&json) <= 4, "{json}");
+    assert_eq!(json["preemptions"], 1, "{json}");
+}
+
+#[test]
 fn each_planted_fault_is_found_by_stress_and_shrunk_under_control() {
     for (fault, kinds, fewest) in FAULTS {
         let more = [

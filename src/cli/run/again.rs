@@ -13,6 +13,7 @@ use super::super::output;
 use super::super::progress::Progress;
 use super::super::rerun::is_text;
 use super::super::terminal_style;
+use super::adapted::Adapted;
 use super::{FailedOptions, exhaustive};
 use crate::native::execution::VisibleAction;
 use crate::native::findings::last_line;
@@ -43,7 +44,8 @@ pub(in crate::cli) fn is_run(path: &Path) -> bool {
 }
 
 /// `replay` of a reproducer of `run`: exit 0 when the program fails as it did, 1 when it does not.
-/// With `adapt`, what the schedule leaves open is filled in, as after a change of the program.
+/// With `adapt` the schedule is followed as far as a program that was changed lets it: exit 0 when
+/// the failure is gone, 1 when there is one.
 pub(in crate::cli) fn replay(path: &Path, adapt: bool, context: &Context) -> CommandOutcome {
     try_replay(path, adapt, context)
         .unwrap_or_else(|error| CommandOutcome::bad_input(error, context.format))
@@ -75,6 +77,18 @@ fn try_replay(
             reproducer.program.build_id
         );
     }
+    if adapt {
+        let adapted = Adapted {
+            name: path.display().to_string(),
+            reproducer: &reproducer,
+            execution: &execution,
+            story: &story,
+            changed,
+            stderr,
+            elapsed_s: started.elapsed().as_secs_f64(),
+        };
+        return Ok(adapted.outcome(context.format));
+    }
     let name = path.display();
     let stdout = match context.format {
         Format::Json => format!(
@@ -99,7 +113,7 @@ fn try_replay(
                     reproducer.expect.failure,
                     started.elapsed().as_secs_f64()
                 ),
-                Some(difference) => format!("{name}: {difference}\n{}", advice(changed, adapt)),
+                Some(difference) => format!("{name}: {difference}\n{}", advice(changed)),
             };
             format!("{how}{story}")
         }
@@ -115,16 +129,12 @@ fn try_replay(
     })
 }
 
-fn advice(changed: bool, adapt: bool) -> &'static str {
-    match (changed, adapt) {
-        (true, false) => {
-            "  The program was changed since; --adapt follows the schedule as far as it can\n"
-        }
-        (false, false) => {
-            "  The program is the same: something that it reads (files, the network, another \
-             process) is not\n"
-        }
-        _ => "",
+fn advice(changed: bool) -> &'static str {
+    if changed {
+        "  The program was changed since; --adapt follows the schedule as far as it can\n"
+    } else {
+        "  The program is the same: something that it reads (files, the network, another process) \
+         is not\n"
     }
 }
 

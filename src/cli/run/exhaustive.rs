@@ -136,7 +136,7 @@ pub(super) fn minimum(proof: &MinimumProof, preemptions: u64) -> String {
     match (&proof.why_not, proof.proved) {
         _ if preemptions == 0 => String::new(),
         (_, true) => format!(
-            "  no schedule with fewer than {} fails (proved: {})\n",
+            "  no schedule with fewer than {} fails so (proved: {})\n",
             plural(preemptions, "preemption"),
             plural(proof.schedules, "schedule")
         ),

@@ -1,9 +1,10 @@
 //! The fewest preemptions with which a program fails, proved by running every schedule with fewer.
 
-use super::super::execution::FailureKind;
+use super::super::identity::FailureIdentity;
 use super::super::launcher::{LaunchError, Launcher};
-use super::super::minimise::Minimised;
+use super::super::minimise::{Minimised, needs_stacks, told_again};
 use super::super::plan::RunPlan;
+use super::super::symbols::Symbols;
 use super::{BoundedSearch, Explorer, ProgramRuns};
 
 /// What is known of the fewest preemptions.
@@ -26,7 +27,6 @@ pub(crate) fn prove_minimum(
     most: u64,
     mut keep_going: impl FnMut(u64) -> bool,
 ) -> Result<MinimumProof, LaunchError> {
-    let kind = kind_of(small);
     let mut proof = MinimumProof {
         proved: true,
         why_not: None,
@@ -36,6 +36,13 @@ pub(crate) fn prove_minimum(
         proof.proved = small.execution.preempted.is_empty();
         return Ok(proof);
     }
+    let symbols = Symbols::new(launcher.maps());
+    let told = told_again(launcher, &small.plan, &small.execution)?;
+    let identity = FailureIdentity::of(&told, &symbols);
+    let plan = &RunPlan {
+        stacks: needs_stacks(&small.execution),
+        ..plan.clone()
+    };
     let mut program = ProgramRuns::new(launcher, plan);
     Explorer::new(false).next(&mut program)?;
     let sees = program.unseen_file().is_none();
@@ -59,11 +66,9 @@ pub(crate) fn prove_minimum(
             let Some((run, execution, _)) = program.last.take() else {
                 continue;
             };
-            let fails = execution.failure.as_ref().map(|failure| failure.kind);
-            if fails.is_some()
-                && fails == kind
-                && execution.preempted.len() < small.execution.preempted.len()
-            {
+            let fewer = execution.preempted.len() < small.execution.preempted.len();
+            let fails_so = |identity: &FailureIdentity| identity.is_of(&execution, &symbols);
+            if fewer && identity.as_ref().is_some_and(fails_so) {
                 small.plan = run.again(execution.steps.clone());
                 small.execution = execution;
                 break;
@@ -77,9 +82,4 @@ pub(crate) fn prove_minimum(
         bound += 1;
     }
     Ok(proof)
-}
-
-fn kind_of(small: &Minimised) -> Option<FailureKind> {
-    let failure = small.execution.failure.as_ref();
-    failure.map(|failure| failure.kind)
 }

@@ -4,13 +4,21 @@
 //! taken if one of a few schedules of it fails so: whoever runs goes on first, then those that a
 //! search would draw. What is left is a local minimum of what was tried, not a proved one. All
 //! budgets are counts, so that the same failure is always shrunk to the same program.
+//!
+//! A workload that ends well where nobody is preempted, whoever goes first, is not made one that
+//! does not: without the release that a thread waits for there is a deadlock that is no mistake of
+//! the target's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::director::Director;
 use super::super::execution::{Execution, FailureKind};
+use super::super::identity::FailureIdentity;
 use super::super::launcher::{LaunchError, Launcher};
+use super::super::minimise::told_again;
 use super::super::plan::{RunPlan, RunStrategy};
+use super::super::steps::Steps;
+use super::super::symbols::Symbols;
 use super::TargetSetup;
 use crate::scenario::op::{Op, SlotId};
 
@@ -51,11 +59,24 @@ pub(crate) fn shrink_ops(
     let (Some(setup), Some(failure)) = (launcher.setup().cloned(), &failed.failure) else {
         return Ok(None);
     };
+    let symbols = Symbols::new(launcher.maps());
+    let controlled = plan.strategy.is_controlled();
+    // What real threads showed may show as something else where one runs at a time.
+    let identity = match controlled {
+        true => FailureIdentity::of(&told_again(launcher, plan, failed)?, &symbols),
+        false => None,
+    };
+    if controlled && identity.is_none() {
+        return Ok(None);
+    }
+    let first = unpreempted(plan);
+    let ends_well = failure.kind == FailureKind::DEADLOCK && ends_well(launcher, &first)?.0;
     let mut shrinker = Shrinker {
         launcher,
-        base: plan,
-        // What real threads showed may show as something else where one runs at a time.
-        kind: Some(failure.kind).filter(|_| plan.strategy.is_controlled()),
+        first,
+        identity,
+        ends_well,
+        symbols,
         best: setup.clone(),
         found: None,
         tried: 0,
@@ -64,7 +85,7 @@ pub(crate) fn shrink_ops(
         keep_going,
     };
     // What was found by real threads need not show under control at all.
-    if !plan.strategy.is_controlled() && !shrinker.is_shown_under_control(&setup)? {
+    if !controlled && !shrinker.is_shown_under_control(&setup)? {
         return Ok(None);
     }
     let mut before = u64::MAX;
@@ -91,8 +112,13 @@ pub(crate) fn shrink_ops(
 
 struct Shrinker<'a> {
     launcher: &'a mut Launcher,
-    base: &'a RunPlan,
-    kind: Option<FailureKind>,
+    /// The schedule in which nobody is preempted.
+    first: RunPlan,
+    /// What every candidate must show; any failure, if none.
+    identity: Option<FailureIdentity>,
+    /// Nobody is left waiting where nobody is preempted, and that must stay so.
+    ends_well: bool,
+    symbols: Symbols,
     best: TargetSetup,
     found: Option<(RunPlan, Execution)>,
     tried: u64,
@@ -197,34 +223,40 @@ impl Shrinker<'_> {
         }
         let setup = self.best.with_ops(ops);
         self.launcher.drive(setup.clone())?;
-        let first = RunPlan {
-            strategy: RunStrategy::First,
-            index: 0,
-            strict: false,
-            ..self.base.again(super::super::steps::Steps::new())
-        };
         let drawn = RunPlan {
             strategy: RunStrategy::Mix,
-            ..first.clone()
+            ..self.first.clone()
         };
         let mut director = Director::new(drawn, 0);
         let before = self.steps;
+        if self.ends_well {
+            let (ends_well, tried, steps) = ends_well(self.launcher, &self.first)?;
+            self.tried += tried;
+            self.steps += steps;
+            if !ends_well {
+                return Ok(false);
+            }
+        }
         for number in 0..SCHEDULES {
             if self.is_spent() || self.steps - before >= CANDIDATE_STEPS {
                 return Ok(false);
             }
             self.tried += 1;
             let plan = match number {
-                0 => first.clone(),
+                0 => self.first.clone(),
                 _ => director.plan(number - 1),
             };
             let execution = self.launcher.run(&plan)?;
             self.steps += execution.step_count;
             self.hung += u64::from(execution.timed_out);
-            let failure = execution.failure.as_ref().map(|failure| failure.kind);
-            if failure.is_some() && (self.kind.is_none() || failure == self.kind) {
-                self.kind = failure;
+            let identity = FailureIdentity::of(&execution, &self.symbols);
+            if identity.is_some() && (self.identity.is_none() || identity == self.identity) {
+                self.identity = identity;
                 self.best = setup;
+                let plan = RunPlan {
+                    stacks: false,
+                    ..plan
+                };
                 self.found = Some((plan, execution));
                 return Ok(true);
             }
@@ -237,6 +269,42 @@ impl Shrinker<'_> {
         }
         Ok(false)
     }
+}
+
+/// The schedule of a workload in which nobody is preempted. It tells where threads wait.
+fn unpreempted(plan: &RunPlan) -> RunPlan {
+    RunPlan {
+        strategy: RunStrategy::First,
+        index: 0,
+        strict: false,
+        stacks: true,
+        ..plan.again(Steps::new())
+    }
+}
+
+/// Whether nobody is left waiting where nobody is preempted, whichever thread goes first; in how
+/// many schedules that was seen, of how many steps.
+fn ends_well(launcher: &mut Launcher, first: &RunPlan) -> Result<(bool, u64, u64), LaunchError> {
+    let execution = launcher.run(first)?;
+    let (mut tried, mut steps) = (1, execution.step_count);
+    if execution.failure.is_some() {
+        return Ok((false, tried, steps));
+    }
+    // The main thread makes the others, and waits for them.
+    let begin: Vec<_> = execution.steps.runs().iter().take(1).copied().collect();
+    for thread in 2..execution.threads {
+        let order = begin.iter().copied().chain([(thread, 1)]);
+        let execution = launcher.run(&RunPlan {
+            steps: order.collect(),
+            ..first.clone()
+        })?;
+        tried += 1;
+        steps += execution.step_count;
+        if execution.failure.is_some() {
+            return Ok((false, tried, steps));
+        }
+    }
+    Ok((true, tried, steps))
 }
 
 fn lives(ops: &[Vec<Op>]) -> Vec<Life> {

@@ -10,6 +10,7 @@
  *   keeps-state    something is left over when it is closed, which the next open sees
  *   wrong-totals   it does not count every release
  *   last-fit, worst-fit   it takes another hole than the first, which its policy is
+ *   lost-wakeup    the second allocation waits for a release, and may miss it
  */
 #include "heisenbed.h"
 
@@ -35,6 +36,7 @@ enum fault {
     WRONG_TOTALS,
     LAST_FIT,
     WORST_FIT,
+    LOST_WAKEUP,
 };
 
 /* A piece of memory, free or not; they follow one another without gaps. */
@@ -55,6 +57,9 @@ struct arena {
     uint32_t devices;
     uint64_t alignment;
     struct space *spaces;
+    pthread_mutex_t gate;
+    pthread_cond_t freed;
+    int allocations, released;
 };
 
 struct handle {
@@ -69,7 +74,8 @@ static enum fault fault_named(const char *options)
 {
     static const char *const NAMES[] = {"",          "off-by-one",    "misaligned", "no-lock",
                                         "leak",      "stale-header",  "self-deadlock", "crash",
-                                        "keeps-state", "wrong-totals", "last-fit", "worst-fit"};
+                                        "keeps-state", "wrong-totals", "last-fit", "worst-fit",
+                                        "lost-wakeup"};
     for (unsigned at = 0; at < sizeof NAMES / sizeof *NAMES; at++)
         if (strcmp(options, NAMES[at]) == 0)
             return (enum fault)at;
@@ -94,6 +100,8 @@ static void *arena_open(const struct hb_target_config *config, char *why, size_t
     arena->fault = fault_named(config->options);
     arena->devices = config->devices;
     arena->alignment = config->alignment;
+    pthread_mutex_init(&arena->gate, NULL);
+    pthread_cond_init(&arena->freed, NULL);
     arena->spaces = calloc(config->devices * 4, sizeof *arena->spaces);
     for (uint32_t at = 0; at < config->devices * 4; at++) {
         struct space *space = &arena->spaces[at];
@@ -148,6 +156,27 @@ static void join(const struct arena *arena, struct piece *left)
     free(right);
 }
 
+/* What comes between the look and the wait is missed. */
+static void wait_for_a_release(struct arena *arena)
+{
+    pthread_mutex_lock(&arena->gate);
+    int waits = arena->allocations++ == 1 && !arena->released;
+    pthread_mutex_unlock(&arena->gate);
+    if (!waits)
+        return;
+    pthread_mutex_lock(&arena->gate);
+    pthread_cond_wait(&arena->freed, &arena->gate);
+    pthread_mutex_unlock(&arena->gate);
+}
+
+static void tell_of_a_release(struct arena *arena)
+{
+    pthread_mutex_lock(&arena->gate);
+    arena->released = 1;
+    pthread_cond_signal(&arena->freed);
+    pthread_mutex_unlock(&arena->gate);
+}
+
 static int arena_allocate(void *target, uint32_t device, uint32_t memory, uint64_t size,
                           uint32_t flags, void *context, void **handle, uint64_t *address)
 {
@@ -156,6 +185,8 @@ static int arena_allocate(void *target, uint32_t device, uint32_t memory, uint64
     (void)context;
     if (flags & ~(uint32_t)HB_TARGET_CIRCULAR)
         return HB_TARGET_UNSUPPORTED;
+    if (arena->fault == LOST_WAKEUP)
+        wait_for_a_release(arena);
     uint64_t needed = rounded(arena, size);
     struct piece *found = NULL;
     if (arena->fault == NO_LOCK)
@@ -213,6 +244,8 @@ static int arena_deallocate(void *target, void *given)
     pthread_mutex_unlock(&space->lock);
     if (arena->fault == STALE_HEADER)
         piece->is_live = 0; /* Who has it by now loses it. */
+    if (arena->fault == LOST_WAKEUP)
+        tell_of_a_release(arena);
     return HB_TARGET_OK;
 }
 
@@ -234,6 +267,8 @@ static void arena_close(void *target)
         }
         pthread_mutex_destroy(&arena->spaces[at].lock);
     }
+    pthread_cond_destroy(&arena->freed);
+    pthread_mutex_destroy(&arena->gate);
     free(arena->spaces);
     free(arena);
 }
