@@ -374,6 +374,13 @@ impl<'run> Driver<'run> {
         self.give(asker, (0, 0));
     }
 
+    /// All processes were ended where they were: takes down what they did.
+    pub(super) fn cut(&mut self) {
+        self.take_all();
+        (0..self.threads).for_each(|thread| self.shared.recover(thread));
+        self.take_all();
+    }
+
     /// Whether every thread waits, and has looked in vain since all the others did: then nobody can
     /// go on by himself, however loaded the machine is.
     fn is_quiet(&mut self) -> bool {

@@ -223,6 +223,8 @@ fn supervise(
                 driver.let_end();
                 let since = *stopped.get_or_insert_with(Instant::now);
                 if since.elapsed() > STOP_TIMEOUT {
+                    (0..children.0.len() as u16).for_each(|process| children.kill(process));
+                    driver.cut();
                     return Ok(());
                 }
             }
