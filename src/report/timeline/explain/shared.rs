@@ -154,8 +154,8 @@ pub(super) fn at_a_ledger(symptom: Symptom<'_>) -> Option<Explanation> {
     });
     if let Some(erased) = erased {
         let gap = format!(
-            "t{} erased {words} at step {}, and a write into what had been looked up before that put \
-             it back",
+            "t{} erased {words} at step {}, and a write into what had been looked up before that \
+             put it back",
             erased.stream, erased.number
         );
         return Some(Explanation::new(text).with_gap(Some(gap)));
