@@ -188,6 +188,7 @@ fn shared_word(event: &SharedEvent) -> &'static str {
             CellAccess::Swap { .. } => "`cas`",
             CellAccess::Join => "`join`",
             CellAccess::Leave => "`leave`",
+            CellAccess::Tell => "`tell`",
         },
         SharedEvent::Ledger { action, .. } => match action {
             LedgerAction::Find => "`find`",

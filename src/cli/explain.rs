@@ -190,6 +190,10 @@ fn after_kind(kind: Kind) -> &'static str {
             "Two threads compared with the quota before either had counted itself. Count and compare \
              in one compare-and-swap loop, or hold one lock over both."
         }
+        Kind::LateMessage => {
+            "A thread saw the tracker up, and told it when another had torn it down. Hold one lock \
+             over the look and the message, shared by those who tell, and alone while it goes."
+        }
         Kind::LockOutOfBounds => {
             "The lock table has fewer entries than there are devices (galaxy 32, tg 36). Use a map \
              that grows, filled under its own lock."

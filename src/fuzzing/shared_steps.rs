@@ -42,7 +42,7 @@ const CELLS: [(&str, &str); 8] = [
 ];
 
 /// Phrases; the steps of each stand apart by `;`.
-const PHRASES: [&str; 40] = [
+const PHRASES: [&str; 42] = [
     "x = load total",
     "store total x + size",
     "fetch-add total size",
@@ -83,6 +83,8 @@ const PHRASES: [&str; 40] = [
     "send ALLOC",
     "else",
     "end",
+    "died = lock-robust global;fetch-add refs 1;unlock global",
+    "x = load made;if x != 0;tell made;end",
 ];
 
 /// Runs the target.

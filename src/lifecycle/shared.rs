@@ -199,6 +199,8 @@ pub enum SharedStep {
     Join(CellPlace),
     /// `leave CELL`: the process no longer does.
     Leave(CellPlace),
+    /// `tell CELL`: tells the tracker that the cell stands for, which must not be 0 then.
+    Tell(CellPlace),
     /// `if CONDITION` … `else` … `end`
     If(Condition),
     /// `else`
@@ -295,6 +297,7 @@ impl SharedStep {
             | SharedStep::Sub(place, _)
             | SharedStep::Await(place, _, _)
             | SharedStep::Join(place)
+            | SharedStep::Tell(place)
             | SharedStep::Leave(place) => Some(place),
             _ => None,
         }
@@ -399,6 +402,7 @@ impl fmt::Display for SharedStep {
                 write!(f, "await {place} {relation} {term}")
             }
             SharedStep::Join(place) => write!(f, "join {place}"),
+            SharedStep::Tell(place) => write!(f, "tell {place}"),
             SharedStep::Leave(place) => write!(f, "leave {place}"),
             SharedStep::If(condition) => write!(f, "if {condition}"),
             SharedStep::Else => f.write_str("else"),

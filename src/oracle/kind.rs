@@ -45,11 +45,13 @@ pub enum Kind {
     UseAfterRelease,
     /// A counter went beyond the most that is allowed.
     Overrun,
+    /// A tracker was told something when it was not there.
+    LateMessage,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 17] = [
+    pub const ALL: [Kind; 18] = [
         Kind::UnknownFree,
         Kind::DuplicateAlloc,
         Kind::StaleMetadata,
@@ -67,6 +69,7 @@ impl Kind {
         Kind::LostRegion,
         Kind::UseAfterRelease,
         Kind::Overrun,
+        Kind::LateMessage,
     ];
 
     /// Its name in JSON, reproducers and reports.
@@ -89,6 +92,7 @@ impl Kind {
             Kind::LostRegion => "lost-region",
             Kind::UseAfterRelease => "use-after-release",
             Kind::Overrun => "overrun",
+            Kind::LateMessage => "late-message",
         }
     }
 
@@ -118,6 +122,7 @@ impl Kind {
             Kind::LostRegion => "a shared region was made anew while another process used it",
             Kind::UseAfterRelease => "a buffer was used after it had been released",
             Kind::Overrun => "a counter went beyond the most that is allowed",
+            Kind::LateMessage => "the tracker was told something when it was not there",
         }
     }
 }

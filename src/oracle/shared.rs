@@ -179,6 +179,20 @@ impl SharedCheck {
         let Some(row) = self.cells.row_of(cell).copied() else {
             return Err(format!("there is no cell {}", cell.0));
         };
+        if access == CellAccess::Tell {
+            self.checked += 1;
+            if found == 0 {
+                judge.count(Divergence {
+                    kind: Kind::LateMessage,
+                    device: doer.device,
+                    memory: doer.memory,
+                    address: doer.handle.map(|handle| handle.address),
+                    thread: Some(doer.thread),
+                    op: Some(doer.op),
+                });
+            }
+            return Ok(());
+        }
         let Some(role) = row.spec.role else {
             return Ok(());
         };

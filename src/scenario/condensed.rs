@@ -116,10 +116,15 @@ impl ScenarioFile {
             small.circular_percent = whole.circular_percent;
             small.preallocated_percent = whole.preallocated_percent;
         }
-        small.kinds().len()
+        let combinations = small.kinds().len()
             * small.memories.weighted().len()
             * small.sizes.ends().len()
-            * usize::from(devices.unwrap_or(1))
+            * usize::from(devices.unwrap_or(1));
+        // Of what is handed on two of a sort in a row, where there is room for that.
+        match small.takes_two_in_a_row() && 2 * combinations <= MOST_PAIRS {
+            true => 2 * combinations,
+            false => combinations,
+        }
     }
 
     /// Whether the server's key can take a buffer of one memory for one of another: it has no
@@ -142,6 +147,12 @@ impl ScenarioFile {
 }
 
 impl Workload {
+    /// Whether two buffers of a sort in a row are worth their states: where buffers are handed on.
+    /// Mesh buffers have too many steps for that, and go wrong without it.
+    pub(super) fn takes_two_in_a_row(&self) -> bool {
+        self.handoff > 0 && self.mesh_percent == 0
+    }
+
     /// One slot where there were many, one size and one memory, every buffer of the special kind.
     /// So addresses are used again at once, and a few operations show what the pattern can.
     fn condense(&mut self) {

@@ -90,8 +90,8 @@ pub enum Op {
         /// With which buffer at hand, if any: the slot and its epoch.
         on: Option<(SlotId, u32)>,
     },
-    /// The system ends a process, wherever its threads are, and takes its buffers back. Controlled
-    /// runs only.
+    /// The system ends a process, wherever its threads are, and takes its buffers back. In
+    /// controlled runs, and in runs by real processes.
     #[arbitrary(skip)]
     Kill {
         /// Which, from 0.

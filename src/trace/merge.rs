@@ -109,6 +109,8 @@ enum MergeWait {
     Finish,
     /// It ends a process: it waits until the threads of that have done all that they did.
     Kill(u16),
+    /// It asks for that: where it then comes, what is between is the other's still.
+    Killing(u16),
 }
 
 impl<'a> Merge<'a> {
@@ -255,23 +257,30 @@ impl<'a> Merge<'a> {
         if stream.next == stream.decoded.len() && !stream.refill(self.trace, &mut self.problem) {
             return false;
         }
-        let Pending { touch, special, .. } = &stream.decoded[stream.next];
+        let Pending { touch, special, .. } = stream.decoded[stream.next];
         if touch.is_some() {
             let before = self.versions[touch.object.index()];
-            return follows(before, *touch, self.first_slot);
+            return follows(before, touch, self.first_slot);
         }
-        match *special {
+        match special {
             MergeWait::Nothing | MergeWait::Sent(_) | MergeWait::Finish => true,
             MergeWait::Frame(conn) => self.in_flight[usize::from(conn.0)] >= self.per_frame,
             MergeWait::Connection(conn) => self.connected == conn.0,
             MergeWait::Others => self.running == 1,
             MergeWait::Blocked => self.all_are_blocked(),
-            MergeWait::Kill(process) => {
+            MergeWait::Killing(_) if !self.kills_next(index) => true,
+            MergeWait::Kill(process) | MergeWait::Killing(process) => {
                 // A stream at its end was asked for more, in this look or the last.
                 let mut others = self.others_of(process, index);
                 others.all(|of| self.streams[of].decoded.is_empty()) && self.takes_back_next(index)
             }
         }
+    }
+
+    fn kills_next(&self, index: usize) -> bool {
+        let stream = &self.streams[index];
+        let next = stream.decoded.get(stream.next + 1);
+        next.is_some_and(|next| matches!(next.special, MergeWait::Kill(_)))
     }
 
     /// Whether what is taken back after the end of a process, which is at hand, is next on each
@@ -280,8 +289,10 @@ impl<'a> Merge<'a> {
         let stream = &self.streams[index];
         let mut seen = None;
         for pending in &stream.decoded[stream.next + 1..] {
-            let Event::Shared(SharedEvent::Reclaim { device, .. }) = pending.merged.event else {
-                break;
+            let device = match pending.merged.event {
+                Event::Shared(SharedEvent::Kill { .. }) => continue,
+                Event::Shared(SharedEvent::Reclaim { device, .. }) => device,
+                _ => break,
             };
             let before = self.versions[pending.touch.object.index()];
             if seen != Some(device) && !follows(before, pending.touch, self.first_slot) {
@@ -328,6 +339,7 @@ impl<'a> Merge<'a> {
                 let ended: Vec<usize> = self.others_of(process, usize::MAX).collect();
                 ended.into_iter().for_each(|index| self.end_of(index));
             }
+            MergeWait::Killing(_) => {}
             MergeWait::Nothing | MergeWait::Others | MergeWait::Blocked => {}
         }
     }
@@ -425,6 +437,10 @@ fn special_of(event: &Event) -> MergeWait {
         } => MergeWait::Sent(conn),
         event if event.is_blocked() => MergeWait::Blocked,
         Event::Finish => MergeWait::Finish,
+        Event::Open {
+            op: Op::Kill { process },
+            ..
+        } => MergeWait::Killing(process),
         Event::Shared(SharedEvent::Kill { process }) => MergeWait::Kill(process),
         _ => MergeWait::Nothing,
     }

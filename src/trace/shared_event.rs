@@ -29,13 +29,15 @@ pub enum CellAccess {
     Join,
     /// The process no longer does.
     Leave,
+    /// The tracker that the cell stands for was told something: it is there unless this is 0.
+    Tell,
 }
 
 impl CellAccess {
     /// What is in the cell afterwards, where `found` was in it.
     pub(crate) fn leaves(self, found: u64) -> u64 {
         match self {
-            CellAccess::Load | CellAccess::Join | CellAccess::Leave => found,
+            CellAccess::Load | CellAccess::Join | CellAccess::Leave | CellAccess::Tell => found,
             CellAccess::Store(value) => value,
             CellAccess::Add(by) => found.wrapping_add(by),
             CellAccess::Sub(by) => found.wrapping_sub(by),
@@ -47,7 +49,7 @@ impl CellAccess {
     /// Whether the cell was written, to another value or the same.
     pub(crate) fn writes(self, found: u64) -> bool {
         match self {
-            CellAccess::Load | CellAccess::Join | CellAccess::Leave => false,
+            CellAccess::Load | CellAccess::Join | CellAccess::Leave | CellAccess::Tell => false,
             CellAccess::Store(_) | CellAccess::Add(_) | CellAccess::Sub(_) => true,
             CellAccess::Swap { expected, .. } => found == expected,
         }

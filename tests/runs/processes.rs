@@ -48,7 +48,7 @@ fn a_kill_at_any_step_shows_what_was_reported_and_its_repair_is_silent() {
     for name in ["counters-killed-midway", "counters-killed-process"] {
         let (broken, repaired) = (scenario(name, true), scenario(name, false));
         let mut diverged = 0;
-        for run in 0..120 {
+        for run in 0..15 {
             let (report, trace) = played(&broken, run);
             diverged += u64::from(report.verdict == Verdict::Diverged);
             let unexplained = protocol(name).unexplained(&report);
@@ -58,7 +58,7 @@ fn a_kill_at_any_step_shows_what_was_reported_and_its_repair_is_silent() {
             assert_eq!(report.verdict, Verdict::Clean, "{name} {run}: {report:?}");
             assert_eq!(replayed(&trace), report, "{name} {run}");
         }
-        println!("{name}: {diverged} of 120 diverged");
+        println!("{name}: {diverged} of 15 diverged");
         assert!(diverged > 0, "{name}");
     }
     assert_eq!(children(), "");
@@ -70,13 +70,13 @@ fn a_kill_at_any_step_shows_what_was_reported_and_its_repair_is_silent() {
 fn a_mutex_of_a_killed_process_is_a_deadlock_and_a_robust_one_is_none() {
     let name = "mutex-of-a-killed-process";
     let broken = scenario(name, true);
-    let found = (0..100)
+    let found = (0..20)
         .map(|run| played(&broken, run).0)
         .find(|report| report.verdict == Verdict::Diverged)
-        .expect("one of a hundred kills strikes where the mutex is held");
+        .expect("one of twenty kills strikes where the mutex is held");
     assert!(protocol(name).shows_in(&found), "{found:?}");
     let repaired = scenario(name, false);
-    for run in 0..100 {
+    for run in 0..10 {
         let (report, _) = played(&repaired, run);
         assert_eq!(report.verdict, Verdict::Clean, "{run}: {report:?}");
     }
@@ -85,11 +85,11 @@ fn a_mutex_of_a_killed_process_is_a_deadlock_and_a_robust_one_is_none() {
 
 #[test]
 fn the_command_says_how_many_were_killed_and_refuses_a_kill_of_what_is_one_process() {
-    let (found, code) = run_json("stress --defect counters-killed-midway --twin --runs 20");
+    let (found, code) = run_json("stress --defect counters-killed-midway --twin --runs 5");
     assert_eq!((code, &found["verdict"]), (0, &"clean".into()), "{found:#}");
     assert_eq!(
         (&found["processes"], &found["killed"]),
-        (&2.into(), &20.into())
+        (&2.into(), &5.into())
     );
     let said = run("stress --defect counters-killed-midway --twin --runs 2");
     let said = String::from_utf8_lossy(&said.stdout).into_owned();

@@ -75,6 +75,7 @@ pub(crate) enum SharedAction {
     },
     Await(CellOperand, Relation, Operand),
     Join(CellOperand),
+    Tell(CellOperand),
     Leave(CellOperand),
     /// Goes to the instruction where the condition does not hold.
     Unless {
@@ -276,6 +277,7 @@ impl<'a> SharedDecoder<'a> {
             SharedStep::Await(place, relation, term) => {
                 SharedAction::Await(self.cell(place), relation, self.operand(term))
             }
+            SharedStep::Tell(place) => SharedAction::Tell(self.cell(place)),
             SharedStep::Join(place) => SharedAction::Join(self.cell(place)),
             SharedStep::Leave(place) => SharedAction::Leave(self.cell(place)),
             SharedStep::If(condition) => return self.begin_if(condition, index),

@@ -185,6 +185,9 @@ impl Thread {
                 }
                 self.set_if(to, u64::from(found == wanted), backend);
             }
+            SharedAction::Tell(cell) => {
+                self.access(code, cell, CellAccess::Tell, backend);
+            }
             SharedAction::Join(cell) => {
                 self.access(code, cell, CellAccess::Join, backend);
             }

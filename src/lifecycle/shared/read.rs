@@ -81,6 +81,7 @@ pub(crate) fn shared_step(text: &str) -> Option<Result<SharedStep, String>> {
             _ => Err("expected `await CELL == VALUE`".to_owned()),
         },
         ("join", None) => place(rest).map(SharedStep::Join),
+        ("tell", None) => place(rest).map(SharedStep::Tell),
         ("leave", None) => place(rest).map(SharedStep::Leave),
         ("if", None) => condition(rest).map(SharedStep::If),
         ("else", None) => nothing(rest, SharedStep::Else),

@@ -109,6 +109,7 @@ impl RunHistory {
             }
             CellAccess::Join => format!("join {name}"),
             CellAccess::Leave => format!("leave {name}"),
+            CellAccess::Tell => format!("tell {name}: {}", number(found)),
         }
     }
 }

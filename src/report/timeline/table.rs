@@ -173,6 +173,7 @@ fn shows_at_server(step: &RunStep, mark: &Mark) -> bool {
                 | Kind::LostRegion
                 | Kind::UseAfterRelease
                 | Kind::Overrun
+                | Kind::LateMessage
         )
 }
 

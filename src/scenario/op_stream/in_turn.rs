@@ -20,8 +20,16 @@ impl OpStream {
             _ => 1,
         };
         let counts = [kinds.len(), memories.len(), sizes.len(), devices];
-        let all = counts.iter().product::<usize>() <= self.pairs;
-        let index = self.requests;
+        let combinations = counts.iter().product::<usize>();
+        let all = combinations <= self.pairs;
+        // Where buffers are handed on, two of a sort come after each other: the second is allocated
+        // while the first is released by its taker. With others between, the rounds keep the two
+        // apart.
+        let in_a_row = match self.workload.takes_two_in_a_row() && 2 * combinations <= self.pairs {
+            true => 2,
+            false => 1,
+        };
+        let index = self.requests / in_a_row;
         self.requests += 1;
         let mut rest = index;
         let [kind, memory, size, device] = counts.map(|count| {

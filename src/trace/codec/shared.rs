@@ -48,6 +48,7 @@ impl Encoder {
                     CellAccess::Swap { expected, desired } => (4, &[*expected, *desired]),
                     CellAccess::Join => (5, &[]),
                     CellAccess::Leave => (6, &[]),
+                    CellAccess::Tell => (7, &[]),
                 };
                 out.push(kind::CELL + access);
                 put(out, u64::from(cell.0));
@@ -135,6 +136,7 @@ impl Decoder {
                     },
                     5 => CellAccess::Join,
                     6 => CellAccess::Leave,
+                    7 => CellAccess::Tell,
                     _ => return Err(DecodeError::OutOfRange("an access")),
                 };
                 SharedEvent::Cell {

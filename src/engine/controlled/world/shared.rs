@@ -155,6 +155,7 @@ impl SharedWorld {
         match access {
             CellAccess::Join => self.joined[at] |= bit,
             CellAccess::Leave => self.joined[at] &= !bit,
+            CellAccess::Tell => self.alarmed |= found == 0,
             _ if access.writes(found) => {
                 self.alarmed |= match self.roles[at] {
                     None => false,

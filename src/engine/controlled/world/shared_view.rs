@@ -258,7 +258,7 @@ impl World {
         };
         let state = &mut self.locks[usize::from(lock.0)];
         let is_dead = |holder: &u16| {
-            *holder != READERS && shared.dead >> (holder % shared.processes & 63) & 1 == 1
+            *holder != READERS && shared.dead >> ((holder % shared.processes) & 63) & 1 == 1
         };
         let taken = state.holder.is_some_and(|holder| is_dead(&holder));
         if taken {

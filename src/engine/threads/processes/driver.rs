@@ -4,7 +4,7 @@
 //!
 //! What is asked is answered at once, but for the end of a process, which waits for its moment. A
 //! process that was ended has no say any more: what it had begun is brought to an end
-//! ([`Shared::recover`]), what it had allocated goes back, and its threads count as ended.
+//! ([`Commons::recover`]), what it had allocated goes back, and its threads count as ended.
 
 use std::sync::atomic::Ordering;
 
@@ -22,11 +22,11 @@ use crate::trace::recorder::StreamRecorder;
 use crate::trace::shared_event::{LedgerAction, SharedEvent, buffer_name, named_buffer};
 
 use super::moments::Moments;
-use super::shared::{Global, Of, Shared, stop};
+use super::shared::{Commons, Global, Of, stop};
 
 /// What a thread may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum AskedFor {
     /// An address for the buffer in a slot.
     Alloc = 1,
     /// Gives it back.
@@ -41,15 +41,15 @@ pub(super) enum Asked {
     Kill = 6,
 }
 
-impl Asked {
-    fn of(word: u64) -> Option<Asked> {
+impl AskedFor {
+    fn of(word: u64) -> Option<AskedFor> {
         Some(match word {
-            1 => Asked::Alloc,
-            2 => Asked::Free,
-            3 => Asked::Use,
-            4 => Asked::Ledger,
-            5 => Asked::Forget,
-            6 => Asked::Kill,
+            1 => AskedFor::Alloc,
+            2 => AskedFor::Free,
+            3 => AskedFor::Use,
+            4 => AskedFor::Ledger,
+            5 => AskedFor::Forget,
+            6 => AskedFor::Kill,
             _ => return None,
         })
     }
@@ -57,7 +57,7 @@ impl Asked {
 
 /// A buffer that is live.
 #[derive(Clone, Copy, Debug)]
-struct Live {
+struct LiveBuffer {
     thread: u16,
     size_bytes: u64,
     generation: u64,
@@ -65,14 +65,14 @@ struct Live {
 
 /// See the [module](self).
 pub(super) struct Driver<'run> {
-    shared: &'run Shared,
+    shared: &'run Commons,
     threads: u16,
     processes: u16,
     devices: Vec<Device>,
     ledgers: Ledgers,
     /// Of each cell that is a ledger.
     versions: Vec<u64>,
-    live: FxHashMap<(u16, Memory, u64), Live>,
+    live: FxHashMap<(u16, Memory, u64), LiveBuffer>,
     streams: Vec<Option<StreamRecorder>>,
     dead: Vec<bool>,
     pub(super) moments: Moments,
@@ -97,7 +97,7 @@ struct Quiet {
 
 /// What the controller has to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum NextTask {
     /// Something was done: look again.
     Again,
     /// Nothing was to do.
@@ -111,7 +111,7 @@ pub(super) enum Next {
 impl<'run> Driver<'run> {
     pub(super) fn new(
         scenario: &Scenario,
-        shared: &'run Shared,
+        shared: &'run Commons,
         moments: Moments,
         streams: Vec<Option<StreamRecorder>>,
     ) -> Result<Driver<'run>, ConfigError> {
@@ -141,36 +141,36 @@ impl<'run> Driver<'run> {
     }
 
     /// Looks once at every thread.
-    pub(super) fn look(&mut self) -> Next {
+    pub(super) fn look(&mut self) -> NextTask {
         let mut next = match self.take_all() {
-            0 => Next::Idle,
-            _ => Next::Again,
+            0 => NextTask::Idle,
+            _ => NextTask::Again,
         };
         for thread in 0..self.threads {
-            let Some(asked) = Asked::of(self.shared.load(thread, Of::Asked)) else {
+            let Some(asked) = AskedFor::of(self.shared.load(thread, Of::Asked)) else {
                 continue;
             };
-            if asked == Asked::Kill {
+            if asked == AskedFor::Kill {
                 let process = self.shared.load(thread, Of::First) as u16;
                 if self.is_dead(process) || self.moments.has_come(process, self.shared) {
-                    return Next::Kill { thread, process };
+                    return NextTask::Kill { thread, process };
                 }
                 continue;
             }
             let answer = self.answer(thread, asked);
             self.give(thread, answer);
-            next = Next::Again;
+            next = NextTask::Again;
         }
         if self.unfinished().next().is_none() {
             self.take_all();
-            return Next::Done;
+            return NextTask::Done;
         }
-        if next == Next::Again {
+        if next == NextTask::Again {
             return next;
         }
         match self.is_quiet() {
             true => self.stir(),
-            false => Next::Idle,
+            false => NextTask::Idle,
         }
     }
 
@@ -223,19 +223,19 @@ impl<'run> Driver<'run> {
         self.shared.append(thread, event);
     }
 
-    fn answer(&mut self, thread: u16, asked: Asked) -> (u64, u64) {
+    fn answer(&mut self, thread: u16, asked: AskedFor) -> (u64, u64) {
         let first = self.shared.load(thread, Of::First);
         let second = self.shared.load(thread, Of::Second);
         match asked {
-            Asked::Alloc => self.alloc(thread, SlotId(first as u32), DeviceId(second as u16)),
-            Asked::Free => self.free(thread, SlotId(first as u32), DeviceId(second as u16)),
-            Asked::Use => self.use_buffer(thread, first),
-            Asked::Ledger => self.ledger(thread, first, second),
-            Asked::Forget => {
+            AskedFor::Alloc => self.alloc(thread, SlotId(first as u32), DeviceId(second as u16)),
+            AskedFor::Free => self.free(thread, SlotId(first as u32), DeviceId(second as u16)),
+            AskedFor::Use => self.use_buffer(thread, first),
+            AskedFor::Ledger => self.ledger(thread, first, second),
+            AskedFor::Forget => {
                 self.ledgers.ended(thread);
                 (0, 0)
             }
-            Asked::Kill => (0, 0),
+            AskedFor::Kill => (0, 0),
         }
     }
 
@@ -248,7 +248,7 @@ impl<'run> Driver<'run> {
         let (event, address) = match allocated {
             Ok(allocation) => {
                 let key = (device.0, buffer.memory, allocation.address);
-                let live = Live {
+                let live = LiveBuffer {
                     thread,
                     size_bytes: buffer.size_bytes,
                     generation: allocation.generation,
@@ -374,6 +374,13 @@ impl<'run> Driver<'run> {
         self.give(asker, (0, 0));
     }
 
+    /// All processes were ended where they were: takes down what they did.
+    pub(super) fn cut(&mut self) {
+        self.take_all();
+        (0..self.threads).for_each(|thread| self.shared.recover(thread));
+        self.take_all();
+    }
+
     /// Whether every thread waits, and has looked in vain since all the others did: then nobody can
     /// go on by himself, however loaded the machine is.
     fn is_quiet(&mut self) -> bool {
@@ -404,15 +411,15 @@ impl<'run> Driver<'run> {
     }
 
     /// Nobody can go on: a moment that was waited for has come, or never will.
-    fn stir(&mut self) -> Next {
+    fn stir(&mut self) -> NextTask {
         self.quiet = None;
-        let asks = |thread: &u16| self.shared.load(*thread, Of::Asked) == Asked::Kill as u64;
+        let asks = |thread: &u16| self.shared.load(*thread, Of::Asked) == AskedFor::Kill as u64;
         if let Some(thread) = (0..self.threads).find(asks) {
             let process = self.shared.load(thread, Of::First) as u16;
-            return Next::Kill { thread, process };
+            return NextTask::Kill { thread, process };
         }
         if self.moments.open_gates(self.shared) {
-            return Next::Again;
+            return NextTask::Again;
         }
         let over = self.shared.global(Global::Stop);
         let not_yet = over.compare_exchange(
@@ -424,7 +431,7 @@ impl<'run> Driver<'run> {
         if not_yet.is_ok() {
             log::warn!("stuck for good: every thread waits");
         }
-        Next::Again
+        NextTask::Again
     }
 
     /// Lets threads end that were told to, once each has seen it.

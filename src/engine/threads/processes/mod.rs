@@ -30,10 +30,10 @@ use crate::trace::file::{AtRest, End, RunHeader};
 use crate::trace::recorder::Recorder;
 
 use super::{RunConfig, RunError, RunResult, STOP_TIMEOUT, refused};
-use driver::{Driver, Next, victims};
+use driver::{Driver, NextTask, victims};
 use moments::Moments;
-use shared::{Global, Shared, stop};
-use worker::Work;
+use shared::{Commons, Global, stop};
+use worker::ProcessWork;
 
 /// Looks without anything to do before the controller sleeps, and how long it then does.
 const IDLE_LOOKS: u32 = 200;
@@ -74,9 +74,9 @@ pub(super) fn run(
     progress: &mut dyn FnMut(u64),
 ) -> Result<RunResult, RunError> {
     let scenario = config.scenario;
-    let shared = Shared::new(scenario).map_err(refused("memory for several processes"))?;
+    let shared = Commons::new(scenario).map_err(refused("memory for several processes"))?;
     let code = Code::new(scenario);
-    let work = Work {
+    let work = ProcessWork {
         scenario,
         run: config.run,
         code: &code,
@@ -194,7 +194,7 @@ impl Killed {
 /// Serves the processes until all threads have come to their end.
 fn supervise(
     driver: &mut Driver<'_>,
-    shared: &Shared,
+    shared: &Commons,
     children: &mut Children,
     should_end: impl Fn() -> bool,
     progress: &mut dyn FnMut(u64),
@@ -223,19 +223,21 @@ fn supervise(
                 driver.let_end();
                 let since = *stopped.get_or_insert_with(Instant::now);
                 if since.elapsed() > STOP_TIMEOUT {
+                    (0..children.0.len() as u16).for_each(|process| children.kill(process));
+                    driver.cut();
                     return Ok(());
                 }
             }
         }
         match driver.look() {
-            Next::Done => return Ok(()),
-            Next::Again => idle = 0,
-            Next::Kill { thread, process } => {
+            NextTask::Done => return Ok(()),
+            NextTask::Again => idle = 0,
+            NextTask::Kill { thread, process } => {
                 children.kill(process);
                 driver.ended(thread, process);
                 idle = 0;
             }
-            Next::Idle => {
+            NextTask::Idle => {
                 idle = idle.saturating_add(1);
                 match idle < IDLE_LOOKS {
                     true => std::thread::yield_now(),

@@ -7,14 +7,14 @@
 use crate::scenario::Scenario;
 use crate::scenario::random::{Purpose, Random};
 
-use super::shared::{Of, Shared};
+use super::shared::{Commons, Of};
 
 /// Beside the program's own steps: an operation's beginning, its end, and what a step is made of.
 const STEPS_BESIDE: u64 = 3;
 
 /// The moment at which one process is ended.
 #[derive(Clone, Copy, Debug)]
-struct Moment {
+struct KillMoment {
     process: u16,
     thread: u16,
     /// After so many events of the thread.
@@ -23,11 +23,16 @@ struct Moment {
 
 /// The moments of a run.
 #[derive(Debug)]
-pub(super) struct Moments(Vec<Moment>);
+pub(super) struct Moments(Vec<KillMoment>);
 
 impl Moments {
     /// Draws when each of `victims` is ended, and sets gates.
-    pub(super) fn draw(scenario: &Scenario, run: u64, victims: &[u16], shared: &Shared) -> Moments {
+    pub(super) fn draw(
+        scenario: &Scenario,
+        run: u64,
+        victims: &[u16],
+        shared: &Commons,
+    ) -> Moments {
         let processes = scenario.processes();
         let longest = (scenario.discipline.every_program())
             .map(|program| program.steps().len() as u64)
@@ -45,7 +50,7 @@ impl Moments {
             if random.below(2) == 0 {
                 shared.set(thread, Of::Gate, after + 1);
             }
-            Moment {
+            KillMoment {
                 process: *process,
                 thread,
                 after,
@@ -55,7 +60,7 @@ impl Moments {
     }
 
     /// Whether it is time to end `process`: its thread is where it was to be, or at its end.
-    pub(super) fn has_come(&self, process: u16, shared: &Shared) -> bool {
+    pub(super) fn has_come(&self, process: u16, shared: &Commons) -> bool {
         let moment = self.0.iter().find(|moment| moment.process == process);
         moment.is_none_or(|moment| {
             shared.region.appended(moment.thread) >= moment.after
@@ -64,7 +69,7 @@ impl Moments {
     }
 
     /// Lets everybody go on; whether anybody was held.
-    pub(super) fn open_gates(&self, shared: &Shared) -> bool {
+    pub(super) fn open_gates(&self, shared: &Commons) -> bool {
         let mut held = false;
         for moment in &self.0 {
             held |= shared.load(moment.thread, Of::Gate) != 0;

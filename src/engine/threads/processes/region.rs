@@ -30,7 +30,7 @@ const RING_WORDS: usize = 2;
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(super) struct Region {
+pub(super) struct SharedMemory {
     base: NonNull<u8>,
     words: usize,
     threads: usize,
@@ -39,17 +39,17 @@ pub(super) struct Region {
 // SAFETY: the memory behind `base` is mapped as long as the region lives. Its words are atomics.
 // Its events are written by one thread each and read by the controller, ordered by the ring's
 // words.
-unsafe impl Send for Region {}
+unsafe impl Send for SharedMemory {}
 // SAFETY: as above.
-unsafe impl Sync for Region {}
+unsafe impl Sync for SharedMemory {}
 
 /// Bytes that an event takes in a ring: a multiple of a word, so that all are aligned.
 const EVENT_BYTES: usize = size_of::<Event>().next_multiple_of(16);
 
-impl Region {
+impl SharedMemory {
     /// A region of `words` words, all 0, and an empty ring for each thread.
-    pub(super) fn new(words: usize, threads: usize) -> io::Result<Region> {
-        let bytes = Region::bytes(words, threads);
+    pub(super) fn new(words: usize, threads: usize) -> io::Result<SharedMemory> {
+        let bytes = SharedMemory::bytes(words, threads);
         // SAFETY: a new mapping at an address of the system's choice touches no other memory.
         let base = unsafe {
             libc::mmap(
@@ -62,7 +62,7 @@ impl Region {
             )
         };
         match NonNull::new(base.cast::<u8>()) {
-            Some(base) if base.as_ptr().cast() != libc::MAP_FAILED => Ok(Region {
+            Some(base) if base.as_ptr().cast() != libc::MAP_FAILED => Ok(SharedMemory {
                 base,
                 words,
                 threads,
@@ -72,7 +72,7 @@ impl Region {
     }
 
     fn bytes(words: usize, threads: usize) -> usize {
-        Region::first_event(words, threads) + threads * RING as usize * EVENT_BYTES
+        SharedMemory::first_event(words, threads) + threads * RING as usize * EVENT_BYTES
     }
 
     /// Where the events begin.
@@ -101,7 +101,7 @@ impl Region {
     /// Where the event with number `number` of a thread is.
     fn place(&self, thread: u16, number: u64) -> *mut Event {
         let index = usize::from(thread) * RING as usize + (number % RING) as usize;
-        let at = Region::first_event(self.words, self.threads) + index * EVENT_BYTES;
+        let at = SharedMemory::first_event(self.words, self.threads) + index * EVENT_BYTES;
         // SAFETY: `thread` was checked by `ring`, and the mapping has `RING` places for each.
         unsafe { self.base.add(at).cast::<Event>().as_ptr() }
     }
@@ -147,9 +147,9 @@ impl Region {
     }
 }
 
-impl Drop for Region {
+impl Drop for SharedMemory {
     fn drop(&mut self) {
-        let bytes = Region::bytes(self.words, self.threads);
+        let bytes = SharedMemory::bytes(self.words, self.threads);
         // SAFETY: the mapping is this region's own, and nothing borrows from it any more.
         unsafe { libc::munmap(self.base.as_ptr().cast(), bytes) };
     }

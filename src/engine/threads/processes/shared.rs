@@ -3,7 +3,7 @@
 //! Locks, slots and cells are *objects*: a value, a version, and the thread that is just changing
 //! it. A thread marks an object as its own, prepares the event of its action, writes down what the
 //! action leaves there, and appends the event. Until that is written down nothing has happened;
-//! from there on whoever finds it can do the rest: [`Shared::recover`] does so for a thread that
+//! from there on whoever finds it can do the rest: [`Commons::recover`] does so for a thread that
 //! was killed. So a killed process leaves each action done and recorded, or not begun.
 
 use std::io;
@@ -17,7 +17,7 @@ use crate::scenario::objects::LockId;
 use crate::scenario::op::{Request, SlotId};
 use crate::trace::event::Event;
 
-use super::region::Region;
+use super::region::SharedMemory;
 
 /// Words that there are once.
 const GLOBAL_WORDS: usize = 3;
@@ -63,7 +63,7 @@ pub(super) enum Of {
     Noticed = 6,
     /// It has come to its end.
     Finished = 7,
-    /// What it asks the controller for: one of [`super::driver::Asked`], and 0 once answered.
+    /// What it asks the controller for: one of [`super::driver::AskedFor`], and 0 once answered.
     Asked = 8,
     /// With what, and what the answer is.
     First = 9,
@@ -78,11 +78,11 @@ pub(super) enum Of {
 
 /// A lock, a slot or a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Object(pub(super) usize);
+pub(super) struct ObjectAt(pub(super) usize);
 
 /// A word of an object.
 #[derive(Clone, Copy, Debug)]
-enum Part {
+enum ObjectWord {
     Owner = 0,
     Value = 1,
     Version = 2,
@@ -90,7 +90,7 @@ enum Part {
 
 /// A word about the buffer in a slot.
 #[derive(Clone, Copy, Debug)]
-enum Buffer {
+enum BufferWord {
     Request = 0,
     Size = 1,
     /// Plus one; 0: it has none.
@@ -100,8 +100,8 @@ enum Buffer {
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) region: Region,
+pub(super) struct Commons {
+    pub(super) region: SharedMemory,
     pub(super) threads: u16,
     locks: usize,
     slots: usize,
@@ -111,9 +111,9 @@ pub(super) struct Shared {
     of_buffers: Vec<(u32, u32, u64)>,
 }
 
-impl Shared {
+impl Commons {
     /// Before the first step of `scenario`.
-    pub(super) fn new(scenario: &Scenario) -> io::Result<Shared> {
+    pub(super) fn new(scenario: &Scenario) -> io::Result<Commons> {
         let objects = scenario.objects();
         let (threads, locks) = (usize::from(scenario.threads), usize::from(objects.locks()));
         let (slots, cells) = (objects.slots as usize, objects.cells as usize);
@@ -129,8 +129,8 @@ impl Shared {
                 of_buffers.push((row.ids().start, entries, row.spec.initial));
             }
         }
-        let shared = Shared {
-            region: Region::new(words, threads)?,
+        let shared = Commons {
+            region: SharedMemory::new(words, threads)?,
             threads: scenario.threads,
             locks,
             slots,
@@ -139,7 +139,7 @@ impl Shared {
         };
         for row in table.rows() {
             for cell in row.ids() {
-                let word = shared.part(shared.cell(CellId(cell)), Part::Value);
+                let word = shared.part(shared.cell(CellId(cell)), ObjectWord::Value);
                 word.store(row.spec.initial, Ordering::SeqCst);
             }
         }
@@ -167,27 +167,27 @@ impl Shared {
         GLOBAL_WORDS + usize::from(self.threads) * THREAD_WORDS
     }
 
-    fn part(&self, object: Object, part: Part) -> &AtomicU64 {
+    fn part(&self, object: ObjectAt, part: ObjectWord) -> &AtomicU64 {
         let first = self.first_object() + object.0 * OBJECT_WORDS;
         self.region.word(first + part as usize)
     }
 
-    fn buffer_word(&self, slot: SlotId, word: Buffer) -> &AtomicU64 {
+    fn buffer_word(&self, slot: SlotId, word: BufferWord) -> &AtomicU64 {
         let objects = self.locks + self.slots + self.cells;
         let first = self.first_object() + objects * OBJECT_WORDS + slot.index() * SLOT_WORDS;
         self.region.word(first + word as usize)
     }
 
-    pub(super) fn lock(&self, lock: LockId) -> Object {
-        Object(usize::from(lock.0))
+    pub(super) fn lock(&self, lock: LockId) -> ObjectAt {
+        ObjectAt(usize::from(lock.0))
     }
 
-    pub(super) fn slot(&self, slot: SlotId) -> Object {
-        Object(self.locks + slot.index())
+    pub(super) fn slot(&self, slot: SlotId) -> ObjectAt {
+        ObjectAt(self.locks + slot.index())
     }
 
-    pub(super) fn cell(&self, cell: CellId) -> Object {
-        Object(self.locks + self.slots + cell.index())
+    pub(super) fn cell(&self, cell: CellId) -> ObjectAt {
+        ObjectAt(self.locks + self.slots + cell.index())
     }
 
     /// How many slots there are.
@@ -196,8 +196,8 @@ impl Shared {
     }
 
     /// What is in an object, for whoever only looks.
-    pub(super) fn value(&self, object: Object) -> u64 {
-        self.part(object, Part::Value).load(Ordering::SeqCst)
+    pub(super) fn value(&self, object: ObjectAt) -> u64 {
+        self.part(object, ObjectWord::Value).load(Ordering::SeqCst)
     }
 
     /// An allocation begins in `slot`: cells of its buffer are new. Nobody else sees them yet.
@@ -205,7 +205,7 @@ impl Shared {
         for (first, entries, value) in &self.of_buffers {
             let from = first + slot.0 * entries;
             for cell in from..from + entries {
-                let word = self.part(self.cell(CellId(cell)), Part::Value);
+                let word = self.part(self.cell(CellId(cell)), ObjectWord::Value);
                 word.store(*value, Ordering::SeqCst);
             }
         }
@@ -215,10 +215,10 @@ impl Shared {
     ///
     /// Others are through with it in some instructions, or are killed: then the controller gives it
     /// back. So this waits without an end of its own.
-    pub(super) fn begin(&self, thread: u16, object: Object) -> (u64, u64) {
+    pub(super) fn begin(&self, thread: u16, object: ObjectAt) -> (u64, u64) {
         self.wait_for_room(thread);
         self.set(thread, Of::Object, object.0 as u64 + 1);
-        let owner = self.part(object, Part::Owner);
+        let owner = self.part(object, ObjectWord::Owner);
         let own = u64::from(thread) + 1;
         while owner
             .compare_exchange(0, own, Ordering::SeqCst, Ordering::SeqCst)
@@ -226,13 +226,16 @@ impl Shared {
         {
             std::thread::yield_now();
         }
-        let version = self.part(object, Part::Version).load(Ordering::SeqCst);
+        let version = self
+            .part(object, ObjectWord::Version)
+            .load(Ordering::SeqCst);
         (self.value(object), version)
     }
 
     /// Changes nothing after all.
-    pub(super) fn abandon(&self, thread: u16, object: Object) {
-        self.part(object, Part::Owner).store(0, Ordering::SeqCst);
+    pub(super) fn abandon(&self, thread: u16, object: ObjectAt) {
+        self.part(object, ObjectWord::Owner)
+            .store(0, Ordering::SeqCst);
         self.set(thread, Of::Object, 0);
     }
 
@@ -240,7 +243,7 @@ impl Shared {
     pub(super) fn commit(
         &self,
         thread: u16,
-        object: Object,
+        object: ObjectAt,
         (value, version): (u64, u64),
         event: &Event,
     ) {
@@ -253,12 +256,12 @@ impl Shared {
     }
 
     /// Does what is written down.
-    fn complete(&self, thread: u16, object: Object) {
+    fn complete(&self, thread: u16, object: ObjectAt) {
         let value = self.load(thread, Of::Value);
-        self.part(object, Part::Value)
+        self.part(object, ObjectWord::Value)
             .store(value, Ordering::SeqCst);
         let version = self.load(thread, Of::Version);
-        self.part(object, Part::Version)
+        self.part(object, ObjectWord::Version)
             .store(version, Ordering::SeqCst);
         self.region.append(thread);
         self.abandon(thread, object);
@@ -269,8 +272,8 @@ impl Shared {
         let Some(object) = self.load(thread, Of::Object).checked_sub(1) else {
             return;
         };
-        let object = Object(object as usize);
-        let owner = self.part(object, Part::Owner).load(Ordering::SeqCst);
+        let object = ObjectAt(object as usize);
+        let owner = self.part(object, ObjectWord::Owner).load(Ordering::SeqCst);
         if owner != u64::from(thread) + 1 {
             self.set(thread, Of::Object, 0);
             return;
@@ -301,10 +304,10 @@ impl Shared {
             | (request.memory as u64) << 24
             | (request.kind as u64) << 32;
         let words = [
-            (Buffer::Request, packed),
-            (Buffer::Size, request.size_bytes),
-            (Buffer::Address, 0),
-            (Buffer::Generation, 0),
+            (BufferWord::Request, packed),
+            (BufferWord::Size, request.size_bytes),
+            (BufferWord::Address, 0),
+            (BufferWord::Generation, 0),
         ];
         for (word, value) in words {
             self.buffer_word(slot, word).store(value, Ordering::SeqCst);
@@ -314,8 +317,8 @@ impl Shared {
     /// The slot's buffer has got its address.
     pub(super) fn place(&self, slot: SlotId, address: u64, generation: u64) {
         let words = [
-            (Buffer::Generation, generation),
-            (Buffer::Address, address + 1),
+            (BufferWord::Generation, generation),
+            (BufferWord::Address, address + 1),
         ];
         for (word, value) in words {
             self.buffer_word(slot, word).store(value, Ordering::SeqCst);
@@ -325,15 +328,15 @@ impl Shared {
     /// What a slot's buffer is.
     pub(super) fn buffer(&self, slot: SlotId) -> SharedBuffer {
         let load = |word| self.buffer_word(slot, word).load(Ordering::SeqCst);
-        let packed = load(Buffer::Request);
+        let packed = load(BufferWord::Request);
         SharedBuffer {
             kind: BufferKind::ALL[(packed >> 32) as usize & 3],
             parts: (packed >> 16) as u8,
             device: DeviceId(packed as u16),
             memory: Memory::ALL[(packed >> 24) as usize & 3],
-            size_bytes: load(Buffer::Size),
-            address: load(Buffer::Address).checked_sub(1),
-            generation: load(Buffer::Generation),
+            size_bytes: load(BufferWord::Size),
+            address: load(BufferWord::Address).checked_sub(1),
+            generation: load(BufferWord::Generation),
         }
     }
 }
@@ -355,16 +358,16 @@ mod tests {
     use super::*;
     use crate::scenario::ScenarioFile;
 
-    fn shared() -> Shared {
+    fn shared() -> Commons {
         let text = "name = 'two'\nthreads = 2";
         let file: ScenarioFile = toml::from_str(text).expect("it parses");
-        Shared::new(&file.resolve().expect("it resolves")).expect("there is memory")
+        Commons::new(&file.resolve().expect("it resolves")).expect("there is memory")
     }
 
     /// What a thread did that was killed after so many of its instructions: nothing, or all.
     #[test]
     fn an_action_of_a_killed_thread_is_done_or_was_not_begun() {
-        let object = Object(0);
+        let object = ObjectAt(0);
         for reached in 0..=5 {
             let shared = shared();
             let event = Event::DebugLog;
@@ -380,9 +383,11 @@ mod tests {
                 shared.set(1, Of::Decided, 1);
             }
             if reached >= 4 {
-                shared.part(object, Part::Value).store(7, Ordering::SeqCst);
                 shared
-                    .part(object, Part::Version)
+                    .part(object, ObjectWord::Value)
+                    .store(7, Ordering::SeqCst);
+                shared
+                    .part(object, ObjectWord::Version)
                     .store(1, Ordering::SeqCst);
             }
             if reached >= 5 {
@@ -401,7 +406,7 @@ mod tests {
     #[test]
     fn a_killed_thread_that_was_waiting_for_an_object_leaves_it_to_its_owner() {
         let shared = shared();
-        let object = Object(1);
+        let object = ObjectAt(1);
         shared.begin(0, object);
         shared.set(1, Of::Object, 2);
         shared.recover(1);

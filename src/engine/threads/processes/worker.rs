@@ -27,8 +27,8 @@ use crate::trace::event::{Event, FreeOutcome, SendOutcome};
 use crate::trace::shared_event::{CellAccess, LedgerAction, SharedEvent, buffer_name};
 
 use super::super::perturb::Perturbation;
-use super::driver::Asked;
-use super::shared::{Global, Object, Of, Shared, stop};
+use super::driver::AskedFor;
+use super::shared::{Commons, Global, ObjectAt, Of, stop};
 
 /// Looks before a waiting thread yields, and before it sleeps.
 const SPINS: u32 = 16;
@@ -42,14 +42,14 @@ const ALONE: u64 = 1 << 63;
 
 /// What the threads of a process need.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Work<'run> {
+pub(super) struct ProcessWork<'run> {
     pub(super) scenario: &'run Scenario,
     pub(super) run: u64,
     pub(super) code: &'run Code,
-    pub(super) shared: &'run Shared,
+    pub(super) shared: &'run Commons,
 }
 
-impl Work<'_> {
+impl ProcessWork<'_> {
     /// Runs the threads of `process`, and waits to be ended: what it allocated is its own as long
     /// as it lives.
     pub(super) fn process(&self, process: u16) {
@@ -99,20 +99,20 @@ impl Work<'_> {
 
 /// An action that was begun.
 #[derive(Clone, Copy, Debug)]
-struct Begun {
-    object: Object,
+struct BegunAction {
+    object: ObjectAt,
     value: u64,
     version: u64,
 }
 
 /// A thread's hands.
 struct ProcessBackend<'run> {
-    shared: &'run Shared,
+    shared: &'run Commons,
     thread: u16,
     ops: Box<dyn Iterator<Item = Op> + Send>,
     perturbation: Option<Perturbation>,
     program_steps: [usize; 2],
-    begun: Option<Begun>,
+    begun: Option<BegunAction>,
     locals: Locals,
     rounds: u64,
     /// Plain ledgers that the program has looked into since it wrote them.
@@ -173,7 +173,7 @@ impl ProcessBackend<'_> {
     /// Waits until an object's value is as `change` wants it, which says what it becomes.
     fn begin_when(
         &mut self,
-        object: Object,
+        object: ObjectAt,
         change: impl Fn(u64) -> Option<u64>,
     ) -> Flow<(u64, u64)> {
         self.wait_for(|hand| {
@@ -185,7 +185,7 @@ impl ProcessBackend<'_> {
                 return None;
             };
             let version = version + 1;
-            hand.begun = Some(Begun {
+            hand.begun = Some(BegunAction {
                 object,
                 value,
                 version,
@@ -195,10 +195,10 @@ impl ProcessBackend<'_> {
     }
 
     /// Begins an action that needs not wait.
-    fn begin(&mut self, object: Object, change: impl FnOnce(u64) -> u64) -> (u64, u64) {
+    fn begin(&mut self, object: ObjectAt, change: impl FnOnce(u64) -> u64) -> (u64, u64) {
         let (found, version) = self.shared.begin(self.thread, object);
         let (value, version) = (change(found), version + 1);
-        self.begun = Some(Begun {
+        self.begun = Some(BegunAction {
             object,
             value,
             version,
@@ -226,7 +226,7 @@ impl ProcessBackend<'_> {
     }
 
     /// Asks the controller, and waits for the answer.
-    fn ask(&mut self, asked: Asked, first: u64, second: u64) -> Flow<(u64, u64)> {
+    fn ask(&mut self, asked: AskedFor, first: u64, second: u64) -> Flow<(u64, u64)> {
         let (shared, thread) = (self.shared, self.thread);
         shared.set(thread, Of::First, first);
         shared.set(thread, Of::Second, second);
@@ -252,7 +252,7 @@ impl ProcessBackend<'_> {
     }
 
     /// Asks for what is always answered at once.
-    fn ask_now(&mut self, asked: Asked, first: u64, second: u64) -> (u64, u64) {
+    fn ask_now(&mut self, asked: AskedFor, first: u64, second: u64) -> (u64, u64) {
         match self.ask(asked, first, second) {
             Flow::Done(answer) => answer,
             Flow::Blocked | Flow::Stop(_) => (0, 0),
@@ -399,7 +399,7 @@ impl Backend for ProcessBackend<'_> {
     }
 
     fn alloc(&mut self, at: PartAt, device: DeviceId) -> Flow<(Option<u64>, u64)> {
-        match self.ask(Asked::Alloc, u64::from(at.slot.0), u64::from(device.0)) {
+        match self.ask(AskedFor::Alloc, u64::from(at.slot.0), u64::from(device.0)) {
             Flow::Done((address, version)) => Flow::Done((address.checked_sub(1), version)),
             Flow::Blocked => Flow::Blocked,
             Flow::Stop(reason) => Flow::Stop(reason),
@@ -407,7 +407,7 @@ impl Backend for ProcessBackend<'_> {
     }
 
     fn free(&mut self, at: PartAt, device: DeviceId) -> Flow<(FreeOutcome, u64)> {
-        match self.ask(Asked::Free, u64::from(at.slot.0), u64::from(device.0)) {
+        match self.ask(AskedFor::Free, u64::from(at.slot.0), u64::from(device.0)) {
             // How it was is recorded.
             Flow::Done((_, version)) => Flow::Done((FreeOutcome::Freed, version)),
             Flow::Blocked => Flow::Blocked,
@@ -445,7 +445,7 @@ impl Backend for ProcessBackend<'_> {
         self.rounds = 0;
         self.looked.clear();
         if self.has_ledgers {
-            self.ask_now(Asked::Forget, 0, 0);
+            self.ask_now(AskedFor::Forget, 0, 0);
         }
     }
 
@@ -486,7 +486,7 @@ impl Backend for ProcessBackend<'_> {
     }
 
     fn kill(&mut self, process: u16) {
-        self.ask_now(Asked::Kill, u64::from(process), 0);
+        self.ask_now(AskedFor::Kill, u64::from(process), 0);
     }
 
     fn cell(&mut self, cell: CellId, access: CellAccess) -> (u64, u64) {
@@ -513,7 +513,7 @@ impl Backend for ProcessBackend<'_> {
         }
         let what = u64::from(ledger.0) << 8 | u64::from(plain) << 4 | action as u64;
         let whose = u64::from(at.slot.0) << 16 | u64::from(device.0);
-        self.ask_now(Asked::Ledger, what, whose)
+        self.ask_now(AskedFor::Ledger, what, whose)
     }
 
     fn has_looked(&self, ledger: CellId) -> bool {
@@ -521,7 +521,7 @@ impl Backend for ProcessBackend<'_> {
     }
 
     fn use_buffer(&mut self, buffer: u64) -> Flow<(DeviceId, u64)> {
-        match self.ask(Asked::Use, buffer, 0) {
+        match self.ask(AskedFor::Use, buffer, 0) {
             Flow::Done((device, version)) => Flow::Done((DeviceId(device as u16), version)),
             Flow::Blocked => Flow::Blocked,
             Flow::Stop(reason) => Flow::Stop(reason),

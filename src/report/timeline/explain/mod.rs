@@ -73,9 +73,11 @@ fn explain_first(symptom: Symptom<'_>) -> Explanation {
         Kind::Deadlock => Some(deadlock::explain(symptom.history)),
         Kind::LockOutOfBounds => lock_out_of_bounds::explain(symptom),
         Kind::DriftedTotal => shared::drifted(symptom),
-        Kind::Underflow | Kind::Overrun | Kind::SlotConflict | Kind::LostRegion => {
-            shared::at_a_cell(symptom)
-        }
+        Kind::Underflow
+        | Kind::Overrun
+        | Kind::SlotConflict
+        | Kind::LostRegion
+        | Kind::LateMessage => shared::at_a_cell(symptom),
         Kind::UseAfterRelease => shared::used(symptom),
     };
     explanation.unwrap_or_else(|| Explanation::new(found(symptom)))

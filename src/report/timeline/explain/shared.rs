@@ -96,6 +96,9 @@ pub(super) fn at_a_cell(symptom: Symptom<'_>) -> Option<Explanation> {
         Kind::LostRegion => format!(
             "At step {at} t{who} writes {name} while another process has joined the region."
         ),
+        Kind::LateMessage => format!(
+            "At step {at} t{who} tells the tracker of {name}, where 0 was{whose}: it is not there."
+        ),
         _ => return None,
     };
     let gap = stale_load(history, cell, step).map(|loaded| {
@@ -136,6 +139,27 @@ pub(super) fn at_a_ledger(symptom: Symptom<'_>) -> Option<Explanation> {
              another buffer."
         ),
     };
+    // Its entry was taken out, and is there all the same: a write was lost.
+    let erased = history.steps[..at - 1].iter().rev().find(|before| {
+        found != 0
+            && matches!(
+                before.event,
+                Event::Shared(SharedEvent::Ledger {
+                    ledger: other,
+                    action: LedgerAction::Erase,
+                    found: taken,
+                    ..
+                }) if other == ledger && taken == found
+            )
+    });
+    if let Some(erased) = erased {
+        let gap = format!(
+            "t{} erased {words} at step {}, and a write into what had been looked up before that \
+             put it back",
+            erased.stream, erased.number
+        );
+        return Some(Explanation::new(text).with_gap(Some(gap)));
+    }
     // Of the buffer whose entry it met: whether its address was given back before.
     let mut ended = (history.buffers.iter())
         .filter(|buffer| Some(buffer.handle.address) == divergence.address)
@@ -252,15 +276,24 @@ fn blind_store(history: &RunHistory) -> Option<String> {
     })
 }
 
-/// The last load of the cell by the thread of `step`, where others have written since.
+/// The last load of the cell by the thread of `step`, where others have written since, and the
+/// thread itself has not: what it wrote then was done about that load.
 fn stale_load(history: &RunHistory, cell: CellId, step: &RunStep) -> Option<StepNumber> {
-    let loaded = history.steps[..step.number - 1]
-        .iter()
-        .rev()
-        .find(|before| {
-            before.stream == step.stream
-                && matches!(access_of(before), Some((at, CellAccess::Load, _)) if at == cell)
-        })?;
+    let before = history.steps[..step.number - 1].iter().rev();
+    let mut own = before
+        .filter(|before| before.stream == step.stream)
+        .filter_map(|before| Some((before, access_of(before)?)))
+        .filter(|(_, (at, ..))| *at == cell);
+    let (loaded, (_, access, found)) = own.next()?;
+    let has_looked = match access {
+        CellAccess::Load => true,
+        // One that was lost, and says what is there.
+        CellAccess::Swap { .. } => !access.writes(found),
+        _ => false,
+    };
+    if !has_looked {
+        return None;
+    }
     let mut between = writes(history, cell);
     between
         .any(|write| {
