@@ -5,8 +5,8 @@
 //! where it has not, or takes the traffic of somebody's [`program`]; [`forms`] shows each as one of
 //! the records that people have: a recorded run, a proxy's capture, the lines of a server's log, in
 //! any layout and semantics. [`calibrate`] diagnoses them and counts; [`measurement`] keeps what
-//! was counted and prints it; [`kept`] writes down what was confident and wrong. Run i of a seed is drawn alike whatever else is run; what real
-//! threads make of it is another each time.
+//! was counted and prints it; [`kept`] writes down what was confident and wrong. Run i of a seed is
+//! drawn alike whatever else is run; what real threads make of it is another each time.
 
 pub(crate) mod forms;
 mod heard;

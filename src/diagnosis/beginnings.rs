@@ -9,8 +9,8 @@
 //! one connection only the first message of each thread may be older than what came before the
 //! record, and what is above the second one of any thread is certain. Where a process has several
 //! connections, each may be behind by what a socket holds, and each may have found its server at
-//! another moment. One thread alone may be one of several with a connection each. A process and device of which the record shows too few numbers says nothing of
-//! what came before.
+//! another moment. One thread alone may be one of several with a connection each. A process and
+//! device of which the record shows too few numbers says nothing of what came before.
 //!
 //! Memory is bounded: [`MAX_FOLLOWED`] processes and devices, [`MAX_THREADS`] threads and
 //! [`MAX_CONNECTIONS`] connections of each.

@@ -7,10 +7,10 @@
 //! messages; diagnosis ranks suspects.
 //!
 //! What holds:
-//! - A FREE of a key that is not live is an `unknown-free`. That a FREE dropped the key before, with
-//!   no ALLOC since, is noted as `freed-before`: a second release, a FREE that came before its own
-//!   ALLOC, and one whose ALLOC is lost look alike. It is a `double-free` only where both name one
-//!   life (the generation of the extended layout); a log names none.
+//! - A FREE of a key that is not live is an `unknown-free`. That a FREE dropped the key before,
+//!   with no ALLOC since, is noted as `freed-before`: a second release, a FREE that came before its
+//!   own ALLOC, and one whose ALLOC is lost look alike. It is a `double-free` only where both name
+//!   one life (the generation of the extended layout); a log names none.
 //! - An ALLOC of a live key yields `duplicate-alloc`, `stale-metadata` when the server keeps a
 //!   size, type or owner that differs from the message's, and `misattributed` when the type
 //!   differs: two memories share a key.

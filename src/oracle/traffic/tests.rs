@@ -305,7 +305,7 @@ fn without_truth_messages_are_held_against_each_other() {
         Semantics::Refcount,
         &[says_alloc(0, 64, 4096), says_free(1, 64), says_free(1, 64)],
     );
-    assert_eq!(kinds(&report), ["double-free"]);
+    assert_eq!(kinds(&report), ["unknown-free"]);
     assert_eq!(report.first.and_then(|first| first.thread), Some(1));
     assert_eq!(report.strength, Strength::Messages);
 }
