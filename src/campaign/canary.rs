@@ -31,7 +31,7 @@ pub(crate) struct Canary {
 
 #[derive(Clone, Debug)]
 enum Planted {
-    Scenario(PlantedScenario),
+    Scenario(Box<PlantedScenario>),
     Program(ProgramCanary),
 }
 
@@ -158,11 +158,11 @@ pub(crate) fn canaries(more: &[(String, String)]) -> Result<Vec<Canary>, Campaig
         .map(|(path, text)| (path.clone(), text.as_str()));
     for (name, text) in planted.into_iter().chain(more) {
         let reproducer = Reproducer::from_toml(text, &name)?;
-        let planted = Planted::Scenario(PlantedScenario {
+        let planted = Planted::Scenario(Box::new(PlantedScenario {
             engine: Engine::Draw(Strategy::Random),
             scenario: reproducer.scenario()?,
             kinds: reproducer.expect.divergences.into_keys().collect(),
-        });
+        }));
         all.push(Canary { name, planted });
     }
     for (engine, workload, discipline, order, publish) in BROKEN {
@@ -182,11 +182,11 @@ pub(crate) fn canaries(more: &[(String, String)]) -> Result<Vec<Canary>, Campaig
                 "{discipline} {order} {publish} {workload} by {}",
                 engine.name()
             ),
-            planted: Planted::Scenario(PlantedScenario {
+            planted: Planted::Scenario(Box::new(PlantedScenario {
                 engine,
                 scenario: file.resolve()?,
                 kinds: Vec::new(),
-            }),
+            })),
         });
     }
     Ok(all)

@@ -20,8 +20,11 @@ pub(crate) fn signature(execution: &Execution, symbols: &Symbols) -> Option<(Str
     Some((failure.kind.name().to_owned(), places))
 }
 
+/// A file and a line in it, from 1.
+pub(crate) type SourceLine = (String, u32);
+
 /// The line of the program's own code where a failure shows, where it is known.
-pub(crate) fn failure_line(execution: &Execution, symbols: &Symbols) -> Option<(String, u32)> {
+pub(crate) fn failure_line(execution: &Execution, symbols: &Symbols) -> Option<SourceLine> {
     let failure = execution.failure.as_ref()?;
     let stack = failure.stack.iter().copied();
     let waits = failure.waits.iter();
@@ -38,7 +41,7 @@ pub(crate) fn last_line(
     (execution, events): (&Execution, &[VisibleAction]),
     symbols: &Symbols,
     module: Option<&str>,
-) -> Option<(String, u32)> {
+) -> Option<SourceLine> {
     let thread = execution.failure.as_ref()?.thread;
     let passed = events.iter().rev();
     let passed = passed.filter(|event| thread.is_none_or(|thread| event.thread == thread));

@@ -119,7 +119,7 @@ fn each_process_counts_its_own_lives() {
 #[test]
 fn what_is_lost_after_the_beginning_is_a_loss() {
     let lost = |message: &Named| {
-        let of_few = message.generation % 37 == 0 && message.generation > 60;
+        let of_few = message.generation.is_multiple_of(37) && message.generation > 60;
         !(of_few && message.kind == MessageKind::Alloc)
     };
     let of_two = |from| {
