@@ -8,9 +8,16 @@ use serde_json::Value;
 use super::programs::{binary, instrumented, path, plain};
 
 fn campaign(home: &Path, out: &str, options: &[&str]) -> Output {
+    let looks = options.contains(&"--canary-budget");
+    let no_canaries: &[&str] = if looks {
+        &[]
+    } else {
+        &["--canary-budget", "0"]
+    };
     Command::new(binary())
         .args(["campaign", "run", "-q", "--format", "json"])
-        .args(["--seed", "5", "--corpus", "none", "--canary-budget", "0"])
+        .args(["--seed", "5", "--corpus", "none"])
+        .args(no_canaries)
         .args(["--weights", "run=1", "--program", "programs.toml"])
         .args(["--out", out])
         .args(options)

@@ -163,7 +163,7 @@ fn a_lost_wake_up_is_not_made_one_that_nobody_could_have_sent() {
     let threads = json["smallest"].as_array().unwrap();
     assert!(threads.iter().all(|ops| releases(ops) > 0), "{json}");
     assert!(left(&json) <= 4, "{json}");
-    assert_eq!(json["preemptions"], 1, "{json}");
+    assert_ne!(json["preemptions"], 0, "{json}");
 }
 
 #[test]
