@@ -24,13 +24,16 @@ pub(crate) fn failure_line(execution: &Execution, symbols: &Symbols) -> Option<(
     own.find_map(|place| Some((place.path?, place.line?.1)))
 }
 
+/// A file of the user's code, and the line in it.
+pub(crate) type CodeLine = (String, u32);
+
 /// The line that a run passed last, in the failing thread where that is known: for failures that
 /// have no place of their own. `module` is the file whose code counts; `None`: the program itself.
 pub(crate) fn last_line(
     (execution, events): (&Execution, &[VisibleAction]),
     symbols: &Symbols,
     module: Option<&str>,
-) -> Option<(String, u32)> {
+) -> Option<CodeLine> {
     let thread = execution.failure.as_ref()?.thread;
     let passed = events.iter().rev();
     let passed = passed.filter(|event| thread.is_none_or(|thread| event.thread == thread));

@@ -15,7 +15,7 @@ use super::super::rerun::is_text;
 use super::super::terminal_style;
 use super::{FailedOptions, exhaustive};
 use crate::native::execution::VisibleAction;
-use crate::native::findings::last_line;
+use crate::native::findings::{CodeLine, last_line};
 use crate::native::launcher::{LaunchOptions, ProgramOutput};
 use crate::native::minimise::minimise;
 use crate::native::plan::RunStrategy;
@@ -244,7 +244,7 @@ pub(super) fn show_with_line(
     launcher: &mut Launcher,
     plan: &RunPlan,
     library: Option<&str>,
-) -> Result<(Execution, String, Option<(String, u32)>), LaunchError> {
+) -> Result<(Execution, String, Option<CodeLine>), LaunchError> {
     let shown = show_rows(launcher, plan)?;
     let symbols = Symbols::new(launcher.maps());
     let line = last_line((&shown.execution, &shown.events), &symbols, library);
