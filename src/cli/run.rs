@@ -25,6 +25,7 @@ use super::output::{self, OutputKind};
 use super::progress::Progress;
 use super::watch::WatchArgs;
 use crate::native::exhaustive::MinimumProof;
+use crate::native::findings::CodeLine;
 use crate::native::launcher::{LaunchOptions, ProgramOutput};
 use crate::native::minimise::{Minimised, minimise};
 use crate::native::plan::RunStrategy;
@@ -393,7 +394,7 @@ pub(super) struct Failed {
     pub(super) shown: Execution,
     pub(super) story: String,
     /// The line of the user's code that it passed last.
-    pub(super) line: Option<(String, u32)>,
+    pub(super) line: Option<CodeLine>,
     /// Running it again came to the same.
     repeats: bool,
     /// Whether fewer preemptions can do.

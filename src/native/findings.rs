@@ -20,11 +20,8 @@ pub(crate) fn signature(execution: &Execution, symbols: &Symbols) -> Option<(Str
     Some((failure.kind.name().to_owned(), places))
 }
 
-/// A file and a line in it, from 1.
-pub(crate) type SourceLine = (String, u32);
-
 /// The line of the program's own code where a failure shows, where it is known.
-pub(crate) fn failure_line(execution: &Execution, symbols: &Symbols) -> Option<SourceLine> {
+pub(crate) fn failure_line(execution: &Execution, symbols: &Symbols) -> Option<CodeLine> {
     let failure = execution.failure.as_ref()?;
     let stack = failure.stack.iter().copied();
     let waits = failure.waits.iter();
@@ -35,13 +32,16 @@ pub(crate) fn failure_line(execution: &Execution, symbols: &Symbols) -> Option<S
     own.find_map(|place| Some((place.path?, place.line?.1)))
 }
 
+/// A file of the user's code, and the line in it.
+pub(crate) type CodeLine = (String, u32);
+
 /// The line that a run passed last, in the failing thread where that is known: for failures that
 /// have no place of their own. `module` is the file whose code counts; `None`: the program itself.
 pub(crate) fn last_line(
     (execution, events): (&Execution, &[VisibleAction]),
     symbols: &Symbols,
     module: Option<&str>,
-) -> Option<SourceLine> {
+) -> Option<CodeLine> {
     let thread = execution.failure.as_ref()?.thread;
     let passed = events.iter().rev();
     let passed = passed.filter(|event| thread.is_none_or(|thread| event.thread == thread));

@@ -16,7 +16,7 @@ use super::super::terminal_style;
 use super::adapted::Adapted;
 use super::{FailedOptions, exhaustive};
 use crate::native::execution::VisibleAction;
-use crate::native::findings::{SourceLine, last_line};
+use crate::native::findings::{CodeLine, last_line};
 use crate::native::launcher::{LaunchOptions, ProgramOutput};
 use crate::native::minimise::minimise;
 use crate::native::plan::RunStrategy;
@@ -254,7 +254,7 @@ pub(super) fn show_with_line(
     launcher: &mut Launcher,
     plan: &RunPlan,
     library: Option<&str>,
-) -> Result<(Execution, String, Option<SourceLine>), LaunchError> {
+) -> Result<(Execution, String, Option<CodeLine>), LaunchError> {
     let shown = show_rows(launcher, plan)?;
     let symbols = Symbols::new(launcher.maps());
     let line = last_line((&shown.execution, &shown.events), &symbols, library);
