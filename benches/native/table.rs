@@ -96,8 +96,8 @@ fn beside(
     let strategies = options.strategies.join(" | ");
     let _ = writeln!(
         text,
-        "\nGeometric means of the mean schedules, over the programs of the same shape that a column \
-         found in every trial. What was not found counts as the limit.\n\n\
+        "\nGeometric means of the mean schedules, over the programs of the same shape that a column found in\n\
+         every trial. What was not found counts as the limit.\n\n\
          | column | programs | published | {strategies} |\n|---|---|---|{}",
         "---|".repeat(options.strategies.len())
     );

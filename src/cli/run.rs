@@ -68,7 +68,8 @@ pub(crate) struct ProgramRunArgs {
     /// The number of the first schedule
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) first: u64,
-    /// Fork servers that run schedules at the same time; the results do not depend on it
+    /// Fork servers that run schedules at the same time; the results do not depend on it. A target
+    /// has one
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) workers: u16,
@@ -206,6 +207,13 @@ fn try_run(
         return conforms::run(args, discipline, context);
     }
     exhaustive::check(args)?;
+    if args.target.target.is_some() && args.workers > 1 {
+        return Err(
+            "--workers: a target's schedules are run one after the other. What they aim at \
+                    are places in its memory, which differ from process to process"
+                .into(),
+        );
+    }
     let target = args.target.prepare(context.seed, args.tracking.plan()?)?;
     let program = match (&target, args.program.split_first()) {
         (Some(target), _) => target.program.clone(),

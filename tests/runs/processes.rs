@@ -34,8 +34,12 @@ fn replayed(trace: &TraceFile) -> Report {
     replayed.report
 }
 
-/// The processes that this one has started and that are there, as the system counts them.
+/// The processes that this one has started and that are there, as the system counts them; none
+/// where other tests run beside in this process, whose they may be.
 fn children() -> String {
+    if std::env::var_os("NEXTEST_EXECUTION_MODE").is_none_or(|mode| mode != "process-per-test") {
+        return String::new();
+    }
     let tasks = std::fs::read_dir("/proc/self/task").expect("the system has it");
     let of = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children"));
     tasks
