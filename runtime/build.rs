@@ -75,7 +75,7 @@ fn build_samplers(out: &Path) -> PathBuf {
 }
 
 fn build_runtime(out: &Path, samplers: &Path) {
-    let compiler = cc::Build::new()
+    let compiler = c_build()
         .opt_level(2)
         .debug(false)
         .warnings(false)
@@ -111,7 +111,7 @@ fn build_runtime(out: &Path, samplers: &Path) {
 }
 
 fn build_access(out: &Path) {
-    cc::Build::new()
+    c_build()
         .files(["access/access.c", "access/calls.c", "access/annotations.c"])
         .opt_level(2)
         .debug(false)
@@ -123,7 +123,7 @@ fn build_access(out: &Path) {
 
 /// The program that loads a target and does a workload's operations with it.
 fn build_driver(out: &Path) {
-    let compiler = cc::Build::new()
+    let compiler = c_build()
         .opt_level(2)
         .debug(false)
         .warnings(false)
@@ -140,7 +140,7 @@ fn build_driver(out: &Path) {
 
 /// The program with planted defects, built as `heisenbed cc` does.
 fn build_canary(out: &Path) {
-    let compiler = cc::Build::new()
+    let compiler = c_build()
         .opt_level(1)
         .debug(false)
         .warnings(false)
@@ -159,6 +159,13 @@ fn build_canary(out: &Path) {
         .args(["-Wl,-s", "-Wl,--build-id", "-lpthread", "-ldl", "-o"])
         .arg(out.join("heisenbed_canary"));
     run(&mut link);
+}
+
+/// What is built is loaded into programs of others: no sanitizer of heisenbed's own build is in it.
+fn c_build() -> cc::Build {
+    let mut build = cc::Build::new();
+    build.inherit_rustflags(false);
+    build
 }
 
 fn run(command: &mut Command) {
