@@ -29,7 +29,7 @@ use crate::native::launcher::{LaunchOptions, ProgramOutput};
 use crate::native::minimise::minimise;
 use crate::native::plan::RunStrategy;
 use crate::native::race_text;
-use crate::native::races::RacePlan;
+use crate::native::races::DataRaces;
 use crate::native::{
     Execution, Fleet, LaunchError, RunPlan, RunReproducer, Search, SearchPlan, Symbols, UserProgram,
 };
@@ -51,17 +51,7 @@ pub(crate) struct CampaignProgram {
     strategies: Vec<RunStrategy>,
     schedules: u64,
     timeout: Duration,
-    races: ProgramRaces,
-}
-
-/// What a data race of a program is, as `--data-races` of `heisenbed run` has it.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum ProgramRaces {
-    #[default]
-    Last,
-    First,
-    Ignore,
+    races: DataRaces,
 }
 
 #[derive(Deserialize)]
@@ -82,7 +72,7 @@ struct ProgramRow {
     schedules: Option<u64>,
     timeout_s: Option<u64>,
     #[serde(default)]
-    data_races: ProgramRaces,
+    data_races: DataRaces,
 }
 
 /// What a unit came to.
@@ -124,16 +114,6 @@ pub(crate) fn read(path: &Path) -> Result<Vec<CampaignProgram>, CampaignError> {
         return Err(wrong("it lists no [[program]]".to_owned()));
     }
     Ok(all)
-}
-
-impl ProgramRaces {
-    fn plan(self) -> RacePlan {
-        match self {
-            ProgramRaces::Last => RacePlan::LOOK,
-            ProgramRaces::First => RacePlan::FAIL,
-            ProgramRaces::Ignore => RacePlan::default(),
-        }
-    }
 }
 
 impl ProgramRow {

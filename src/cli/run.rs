@@ -30,7 +30,7 @@ use crate::native::launcher::{LaunchOptions, ProgramOutput};
 use crate::native::minimise::{Minimised, minimise};
 use crate::native::plan::RunStrategy;
 use crate::native::race_text::RaceList;
-use crate::native::races::RacePlan;
+use crate::native::races::{DataRaces, RacePlan};
 use crate::native::target::TargetSetup;
 use crate::native::target::shrink::{ShrunkOps, shrink_ops};
 use crate::native::{
@@ -96,8 +96,8 @@ pub(crate) struct ProgramRunArgs {
     pub(crate) early_timeouts: u32,
     /// What to do about data races, of programs built by `heisenbed cc`; with --state `last` is
     /// `first`, for what was seen must not be forgotten
-    #[arg(long, value_enum, value_name = "WHEN", default_value_t = DataRacesArg::Last)]
-    pub(crate) data_races: DataRacesArg,
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = DataRaces::Last)]
+    pub(crate) data_races: DataRaces,
     /// Let the program read and print where heisenbed does, in every schedule: the report goes to
     /// stderr then. Always so with observe and perturb
     #[arg(long)]
@@ -178,17 +178,6 @@ pub(crate) enum RunStrategyArg {
     Mix,
     /// Every schedule that differs, each once: where none fails, that is a proof
     Exhaustive,
-}
-
-/// `--data-races`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DataRacesArg {
-    /// Go on; report one as the failure where nothing else failed in the end
-    Last,
-    /// The first one is a failure as any other
-    First,
-    /// Do not look for them
-    Ignore,
 }
 
 /// Runs the subcommand.
@@ -341,18 +330,8 @@ impl ProgramRunArgs {
 
     fn races(&self) -> RacePlan {
         match (self.data_races, &self.state) {
-            (DataRacesArg::Last, Some(_)) => DataRacesArg::First.plan(),
+            (DataRaces::Last, Some(_)) => DataRaces::First.plan(),
             (races, _) => races.plan(),
-        }
-    }
-}
-
-impl DataRacesArg {
-    fn plan(self) -> RacePlan {
-        match self {
-            DataRacesArg::Last => RacePlan::LOOK,
-            DataRacesArg::First => RacePlan::FAIL,
-            DataRacesArg::Ignore => RacePlan::default(),
         }
     }
 }

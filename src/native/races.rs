@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use clap::ValueEnum;
 use heisenbed_runtime::protocol as wire;
+use serde::Deserialize;
 
 use super::execution::{Execution, Failure, FailureKind, kind_name};
 use super::plan::RunPlan;
@@ -17,6 +19,29 @@ pub(crate) struct RacePlan {
     pub(crate) fails: RaceFails,
     /// The steps whose accesses are recorded as visible actions; 0: none.
     pub(crate) watch: [u64; 2],
+}
+
+/// What a data race of a program is: `--data-races`, and `data_races` of a list of programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DataRaces {
+    /// Go on; report one as the failure where nothing else failed in the end
+    #[default]
+    Last,
+    /// The first one is a failure as any other
+    First,
+    /// Do not look for them
+    Ignore,
+}
+
+impl DataRaces {
+    pub(crate) fn plan(self) -> RacePlan {
+        match self {
+            DataRaces::Last => RacePlan::LOOK,
+            DataRaces::First => RacePlan::FAIL,
+            DataRaces::Ignore => RacePlan::default(),
+        }
+    }
 }
 
 /// Which data race is a failure.
