@@ -25,6 +25,18 @@ pub enum Flow<T> {
     Stop(StopReason),
 }
 
+impl<T> Flow<T> {
+    /// What is done becomes what `change` makes of it.
+    #[inline]
+    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Flow<U> {
+        match self {
+            Flow::Done(done) => Flow::Done(change(done)),
+            Flow::Blocked => Flow::Blocked,
+            Flow::Stop(reason) => Flow::Stop(reason),
+        }
+    }
+}
+
 /// Why a run ends before its threads do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
@@ -169,17 +181,26 @@ pub trait Backend {
     fn lock_shared(&mut self, lock: LockId) -> Flow<u64>;
     /// Releases it. The lock's version.
     fn unlock_shared(&mut self, lock: LockId) -> u64;
-    /// Takes a lock if nobody has it. The lock's version.
-    fn try_lock(&mut self, lock: LockId) -> Option<u64>;
+    /// Takes a lock if nobody has it. The lock's version. This and the three about sleeping are of
+    /// controlled worlds only: real threads refuse a discipline that has them before it begins.
+    fn try_lock(&mut self, _lock: LockId) -> Option<u64> {
+        unreachable!("such a discipline is refused before it begins");
+    }
     /// Takes a lock, also from a thread of a process that was ended: whether it did, and the lock's
     /// version.
     fn lock_robust(&mut self, lock: LockId) -> Flow<(bool, u64)>;
     /// Releases a lock, and sleeps on it.
-    fn wait(&mut self, lock: LockId);
+    fn wait(&mut self, _lock: LockId) {
+        unreachable!("such a discipline is refused before it begins");
+    }
     /// Goes on from a sleep, where it was notified and can have the lock. The lock's version.
-    fn wake(&mut self, lock: LockId) -> Flow<u64>;
+    fn wake(&mut self, _lock: LockId) -> Flow<u64> {
+        unreachable!("such a discipline is refused before it begins");
+    }
     /// Notifies one who sleeps on a lock, or all.
-    fn notify(&mut self, lock: LockId, all: bool);
+    fn notify(&mut self, _lock: LockId, _all: bool) {
+        unreachable!("such a discipline is refused before it begins");
+    }
 }
 
 /// What the buffer in a slot is, for programs that count or look up.

@@ -150,11 +150,7 @@ impl Thread {
                 ref request,
             } => backend.open_allocate(slot, epoch, request),
             Op::Release { slot, epoch } => backend.open_release(PartAt { slot, part: 0 }, epoch),
-            Op::AwaitOthers => match backend.await_others() {
-                Flow::Done(()) => Flow::Done(0),
-                Flow::Blocked => Flow::Blocked,
-                Flow::Stop(reason) => Flow::Stop(reason),
-            },
+            Op::AwaitOthers => backend.await_others().map(|()| 0),
             Op::Run {
                 on: Some((slot, epoch)),
                 ..

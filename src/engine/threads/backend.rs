@@ -127,11 +127,8 @@ impl<'run> ThreadBackend<'run> {
             .objects
             .resolve(Lock::Allocator, device)
             .expect("allocator locks are no table");
-        match self.acquire(&world.devices[usize::from(device.0)], lock) {
-            Flow::Done(mut guard) => Flow::Done(act(world, &mut guard)),
-            Flow::Blocked => Flow::Blocked,
-            Flow::Stop(reason) => Flow::Stop(reason),
-        }
+        self.acquire(&world.devices[usize::from(device.0)], lock)
+            .map(|mut guard| act(world, &mut guard))
     }
 
     /// Waits until `try_once` gives something.
@@ -520,15 +517,12 @@ impl Backend for ThreadBackend<'_> {
         let rw = self
             .rw(lock)
             .expect("a discipline that takes such locks has them");
-        match self.acquire_by(lock, || rw.try_read_for(LOCK_TIMEOUT)) {
-            Flow::Done(guard) => {
+        self.acquire_by(lock, || rw.try_read_for(LOCK_TIMEOUT))
+            .map(|guard| {
                 let version = guard.fetch_add(1, Ordering::AcqRel) + 1;
                 self.held.push((lock, HeldGuard::Read(guard)));
-                Flow::Done(version)
-            }
-            Flow::Blocked => Flow::Blocked,
-            Flow::Stop(reason) => Flow::Stop(reason),
-        }
+                version
+            })
     }
 
     fn unlock_shared(&mut self, lock: LockId) -> u64 {
@@ -542,29 +536,9 @@ impl Backend for ThreadBackend<'_> {
         }
     }
 
-    fn try_lock(&mut self, _lock: LockId) -> Option<u64> {
-        unreachable!("such a discipline is refused before it begins");
-    }
-
     fn lock_robust(&mut self, lock: LockId) -> Flow<(bool, u64)> {
         // There is one process, so that none ends while others go on.
-        match self.lock(lock) {
-            Flow::Done(version) => Flow::Done((false, version)),
-            Flow::Blocked => Flow::Blocked,
-            Flow::Stop(reason) => Flow::Stop(reason),
-        }
-    }
-
-    fn wait(&mut self, _lock: LockId) {
-        unreachable!("such a discipline is refused before it begins");
-    }
-
-    fn wake(&mut self, _lock: LockId) -> Flow<u64> {
-        unreachable!("such a discipline is refused before it begins");
-    }
-
-    fn notify(&mut self, _lock: LockId, _all: bool) {
-        unreachable!("such a discipline is refused before it begins");
+        self.lock(lock).map(|version| (false, version))
     }
 }
 

@@ -110,11 +110,7 @@ macro_rules! delegated {
 
         fn lock_robust(&mut self, lock: LockId) -> Flow<(bool, u64)> {
             let from_dead = self.stop.is_none() && self.world.take_from_dead(lock);
-            match self.lock(lock) {
-                Flow::Done(version) => Flow::Done((from_dead, version)),
-                Flow::Blocked => Flow::Blocked,
-                Flow::Stop(reason) => Flow::Stop(reason),
-            }
+            self.lock(lock).map(|version| (from_dead, version))
         }
 
         fn wait(&mut self, lock: LockId) {

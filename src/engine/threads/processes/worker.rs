@@ -214,15 +214,11 @@ impl ProcessBackend<'_> {
         change: impl Fn(SlotWord) -> SlotWord,
     ) -> Flow<u64> {
         let object = self.shared.slot(slot);
-        let flow = self.begin_when(object, |word| {
+        self.begin_when(object, |word| {
             let word = SlotWord(word);
             ready(word).then(|| change(word).touched().0)
-        });
-        match flow {
-            Flow::Done((found, _)) => Flow::Done(change(SlotWord(found)).touched().version()),
-            Flow::Blocked => Flow::Blocked,
-            Flow::Stop(reason) => Flow::Stop(reason),
-        }
+        })
+        .map(|(found, _)| change(SlotWord(found)).touched().version())
     }
 
     /// Asks the controller, and waits for the answer.
@@ -387,11 +383,8 @@ impl Backend for ProcessBackend<'_> {
     fn lock(&mut self, lock: LockId) -> Flow<u64> {
         let alone = self.alone();
         let object = self.shared.lock(lock);
-        match self.begin_when(object, |value| (value == 0).then_some(alone)) {
-            Flow::Done((_, version)) => Flow::Done(version),
-            Flow::Blocked => Flow::Blocked,
-            Flow::Stop(reason) => Flow::Stop(reason),
-        }
+        self.begin_when(object, |value| (value == 0).then_some(alone))
+            .map(|(_, version)| version)
     }
 
     fn unlock(&mut self, _lock: LockId) {
@@ -399,20 +392,14 @@ impl Backend for ProcessBackend<'_> {
     }
 
     fn alloc(&mut self, at: PartAt, device: DeviceId) -> Flow<(Option<u64>, u64)> {
-        match self.ask(AskedFor::Alloc, u64::from(at.slot.0), u64::from(device.0)) {
-            Flow::Done((address, version)) => Flow::Done((address.checked_sub(1), version)),
-            Flow::Blocked => Flow::Blocked,
-            Flow::Stop(reason) => Flow::Stop(reason),
-        }
+        self.ask(AskedFor::Alloc, u64::from(at.slot.0), u64::from(device.0))
+            .map(|(address, version)| (address.checked_sub(1), version))
     }
 
     fn free(&mut self, at: PartAt, device: DeviceId) -> Flow<(FreeOutcome, u64)> {
-        match self.ask(AskedFor::Free, u64::from(at.slot.0), u64::from(device.0)) {
-            // How it was is recorded.
-            Flow::Done((_, version)) => Flow::Done((FreeOutcome::Freed, version)),
-            Flow::Blocked => Flow::Blocked,
-            Flow::Stop(reason) => Flow::Stop(reason),
-        }
+        // How it was is recorded.
+        self.ask(AskedFor::Free, u64::from(at.slot.0), u64::from(device.0))
+            .map(|(_, version)| (FreeOutcome::Freed, version))
     }
 
     fn stamp(&mut self, _device: DeviceId) -> u64 {
@@ -521,21 +508,15 @@ impl Backend for ProcessBackend<'_> {
     }
 
     fn use_buffer(&mut self, buffer: u64) -> Flow<(DeviceId, u64)> {
-        match self.ask(AskedFor::Use, buffer, 0) {
-            Flow::Done((device, version)) => Flow::Done((DeviceId(device as u16), version)),
-            Flow::Blocked => Flow::Blocked,
-            Flow::Stop(reason) => Flow::Stop(reason),
-        }
+        self.ask(AskedFor::Use, buffer, 0)
+            .map(|(device, version)| (DeviceId(device as u16), version))
     }
 
     fn lock_shared(&mut self, lock: LockId) -> Flow<u64> {
         let bit = self.bit();
         let object = self.shared.lock(lock);
-        match self.begin_when(object, |value| (value & ALONE == 0).then_some(value | bit)) {
-            Flow::Done((_, version)) => Flow::Done(version),
-            Flow::Blocked => Flow::Blocked,
-            Flow::Stop(reason) => Flow::Stop(reason),
-        }
+        self.begin_when(object, |value| (value & ALONE == 0).then_some(value | bit))
+            .map(|(_, version)| version)
     }
 
     fn unlock_shared(&mut self, lock: LockId) -> u64 {
@@ -543,34 +524,14 @@ impl Backend for ProcessBackend<'_> {
         self.begin(self.shared.lock(lock), |value| value & !bit).1
     }
 
-    fn try_lock(&mut self, _lock: LockId) -> Option<u64> {
-        unreachable!("such a discipline is refused before it begins");
-    }
-
     fn lock_robust(&mut self, lock: LockId) -> Flow<(bool, u64)> {
         let (shared, alone) = (self.shared, self.alone());
         let is_free = move |value: u64| {
             value == 0 || value & ALONE != 0 && shared.load(value as u16, Of::Dead) != 0
         };
-        let flow = self.begin_when(self.shared.lock(lock), |value| {
+        self.begin_when(self.shared.lock(lock), |value| {
             is_free(value).then_some(alone)
-        });
-        match flow {
-            Flow::Done((found, version)) => Flow::Done((found != 0, version)),
-            Flow::Blocked => Flow::Blocked,
-            Flow::Stop(reason) => Flow::Stop(reason),
-        }
-    }
-
-    fn wait(&mut self, _lock: LockId) {
-        unreachable!("such a discipline is refused before it begins");
-    }
-
-    fn wake(&mut self, _lock: LockId) -> Flow<u64> {
-        unreachable!("such a discipline is refused before it begins");
-    }
-
-    fn notify(&mut self, _lock: LockId, _all: bool) {
-        unreachable!("such a discipline is refused before it begins");
+        })
+        .map(|(found, version)| (found != 0, version))
     }
 }
