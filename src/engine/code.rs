@@ -285,6 +285,12 @@ impl Code {
         self.instructions[usize::from(pc)]
     }
 
+    /// Whether the instruction after `pc` is of the same step.
+    pub(super) fn step_goes_on(&self, pc: Pc) -> bool {
+        let index = |pc: usize| self.instructions.get(pc).map(|at| at.index);
+        index(usize::from(pc) + 1) == index(usize::from(pc))
+    }
+
     /// Which step of which program each instruction is, in order; the step after the last one
     /// stands for what follows the program.
     pub(crate) fn origins(&self) -> impl Iterator<Item = (BufferPath, ProgramKind, usize)> {

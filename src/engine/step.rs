@@ -290,7 +290,8 @@ impl Thread {
     fn run_instruction<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Option<Stepped> {
         let instruction = code.at(self.pc);
         if instruction.action.is_done() {
-            backend.before(self.program, usize::from(instruction.index));
+            let step_goes_on = || code.step_goes_on(self.pc);
+            backend.before(usize::from(instruction.index), step_goes_on);
         }
         let place = self.place;
         match instruction.action {

@@ -95,7 +95,7 @@ fn real_threads_lose_a_plain_add_and_refuse_what_they_cannot_record() {
             .expect("it is there")
     };
     let broken = find("counters-plain-add");
-    let mut scenario = Engine::Stress
+    let mut scenario = Engine::StressPerturbed
         .scenario(broken, true, 0)
         .expect("it resolves");
     scenario.ops = 4_000;

@@ -388,7 +388,7 @@ impl<O: Iterator<Item = Op>, R: EventSink, N: Network> Backend for ThreadView<'_
     }
 
     #[inline]
-    fn before(&mut self, _program: ProgramKind, _index: usize) {}
+    fn before(&mut self, _step: usize, _step_goes_on: impl Fn() -> bool) {}
 
     #[inline]
     fn open_allocate(&mut self, slot: SlotId, epoch: u32, request: &Request) -> Flow<u64> {

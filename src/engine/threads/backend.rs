@@ -212,9 +212,9 @@ impl Backend for ThreadBackend<'_> {
     }
 
     #[inline]
-    fn before(&mut self, program: ProgramKind, index: usize) {
+    fn before(&mut self, step: usize, step_goes_on: impl Fn() -> bool) {
         if let Some(perturbation) = &mut self.perturbation {
-            perturbation.before(program, index);
+            perturbation.before(step, step_goes_on);
         }
     }
 

@@ -8,7 +8,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::lifecycle::ProgramKind;
 use crate::scenario::random::{Purpose, Random};
 
 /// A thread's delays.
@@ -47,12 +46,16 @@ impl Perturbation {
         self.planned = Some((self.random.below(steps as u64) as usize, delay));
     }
 
-    /// The operation is about to take step `index` of `program`.
+    /// The operation is about to take an action of step number `step`. Where the step is more than
+    /// one, as a plain word's load and store are, the delay may be between them.
     #[inline]
-    pub(crate) fn before(&mut self, _program: ProgramKind, index: usize) {
+    pub(crate) fn before(&mut self, step: usize, step_goes_on: impl Fn() -> bool) {
         if let Some((site, delay)) = self.planned
-            && site == index
+            && site == step
         {
+            if step_goes_on() && self.random.percent(50) {
+                return;
+            }
             self.planned = None;
             delay.pass();
         }
@@ -98,6 +101,22 @@ mod tests {
             sites.iter().all(|count| (150..450).contains(count)),
             "{sites:?}"
         );
+    }
+
+    #[test]
+    fn a_step_of_two_actions_is_delayed_between_them_too() {
+        let mut perturbation = Perturbation::new(1, 0, 0);
+        let mut delayed = [0u32; 2];
+        for _ in 0..1_000 {
+            perturbation.planned = Some((3, Delay::Yield));
+            for (action, step_goes_on) in [true, false].into_iter().enumerate() {
+                let planned = perturbation.planned.is_some();
+                perturbation.before(3, || step_goes_on);
+                delayed[action] += u32::from(planned && perturbation.planned.is_none());
+            }
+        }
+        assert_eq!(delayed.iter().sum::<u32>(), 1_000);
+        assert!(delayed.iter().all(|count| *count > 400), "{delayed:?}");
     }
 
     #[test]
