@@ -12,7 +12,7 @@ pub(super) mod target;
 mod tracking;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,7 @@ use crate::native::{
 };
 use crate::numbers::plural;
 use report::RunReport;
+use target::PreparedTarget;
 
 const SCHEDULES: u64 = 1_000;
 const MAX_STEPS: u64 = 1_000_000;
@@ -196,35 +197,14 @@ fn try_run(
         return conforms::run(args, discipline, context);
     }
     exhaustive::check(args)?;
-    if args.target.target.is_some() && args.workers > 1 {
-        return Err(
-            "--workers: a target's schedules are run one after the other. What they aim at \
-                    are places in its memory, which differ from process to process"
-                .into(),
-        );
-    }
     let target = args.target.prepare(context.seed, args.tracking.plan()?)?;
-    let program = match (&target, args.program.split_first()) {
-        (Some(target), _) => target.program.clone(),
-        (None, Some((name, rest))) => UserProgram::find(name, rest)?.tracked(args.tracking.plan()?),
-        (None, None) => return Err("no program was given".into()),
-    };
+    let program = args.program(target.as_ref())?;
     if let Some(path) = &args.save {
         output::may_replace(path, OutputKind::RunReproducer, args.force)?;
     }
     let strategy = args.strategy.strategy(args.depth.unwrap_or(3));
     let controlled = strategy.is_controlled();
-    let options = LaunchOptions {
-        timeout: args.timeout,
-        output: match (controlled && !args.pass_through, context.format) {
-            (true, _) => ProgramOutput::Kept,
-            // In one stream nothing of it can come behind the end of what GitHub ignores.
-            (false, Format::Human) if context.github => ProgramOutput::OurStdout,
-            (false, Format::Human) => ProgramOutput::Ours,
-            (false, Format::Json) => ProgramOutput::OurStderr,
-        },
-        core: 0,
-    };
+    let options = args.launch_options(controlled, context);
     context.catch_interrupts();
     // What the program prints is no command to GitHub.
     let prints = matches!(options.output, ProgramOutput::OurStdout);
@@ -232,76 +212,23 @@ fn try_run(
     let started = Instant::now();
     let workers = if controlled { args.workers.into() } else { 1 };
     let mut fleet = Fleet::start(&program, options, workers)?;
-    let schedules = args
-        .schedules
-        .unwrap_or(if controlled { SCHEDULES } else { 1 });
-    let plan = RunPlan {
-        max_steps: args.steps,
-        spurious: args.spurious,
-        early_percent: args.early_timeouts,
-        races: args.races(),
-        ..RunPlan::new(strategy, context.seed.unwrap_or(1), args.first)
-    };
-    let search = SearchPlan {
-        plan,
-        schedules,
-        first: args.first,
-        duration: args.duration,
-        keep_going: args.keep_going,
-    };
-    let mut state = match &args.state {
-        Some(path) => Some(SearchState::open(path, &program, &search, args.timeout)?),
-        None => None,
-    };
-    let mut progress = Progress::new(context.quiet, "run", "schedules", schedules);
-    let mut found = if strategy == RunStrategy::Exhaustive {
-        exhaustive::search(fleet.one()?, args, search, &mut progress, context)?
-    } else {
-        Search::run(&mut fleet, &search, state.as_mut(), |found| {
-            progress.note(match found.failures {
-                0 => String::new(),
-                failures => plural(failures, "failure"),
-            });
-            progress.update(found.schedules + found.unusable);
-            !context.interrupt.load(Ordering::Relaxed)
-        })?
-    };
-    progress.finish();
+    let mut found = searched(&mut fleet, args, &program, strategy, context)?;
     let symbols = Symbols::new(fleet.one()?.maps());
     found.accuse_races(&symbols);
     let races = RaceList::new(&found.races, &symbols);
     let failed = match &found.failed {
         Some((plan, execution)) if controlled => {
-            let launcher = fleet.one()?;
             let until = args.duration.map(|limit| shrinks_until(started, limit));
-            let shrunk = shrunk_ops(launcher, args, (plan, execution), until, context)?;
-            let (plan, execution) = match &shrunk {
-                Some(shrunk) => (&shrunk.plan, &shrunk.execution),
-                None => (plan, execution),
-            };
-            let options = FailedOptions {
-                shrink: !args.no_shrink,
-                prove_minimum: args.prove_minimum,
-                until,
-                library: args.target.library(),
-            };
-            let mut failed = Failed::new(launcher, options, plan, execution, context)?;
-            failed.ops_before = shrunk.as_ref().map(|shrunk| (shrunk.before, shrunk.tried));
-            Some(failed)
+            let first = (plan, execution);
+            Some(shrunk_failure(fleet.one()?, args, first, until, context)?)
         }
         _ => None,
     };
     drop(deaf);
-    let mut reproducer = None;
-    if let (Some(path), Some(failed)) = (&args.save, &failed)
-        && let Some(failure) = &failed.shown.failure
-    {
-        let text = RunReproducer::new(&program, &failed.minimised.plan, &failed.shown, failure)
-            .of_target(failed.setup.as_ref())
-            .to_text()?;
-        output::write(path, &text)?;
-        reproducer = Some(path.as_path());
-    }
+    let reproducer = match &failed {
+        Some(failed) => saved(args, &program, failed)?,
+        None => None,
+    };
     let report = RunReport {
         args,
         program: &program,
@@ -320,12 +247,139 @@ fn try_run(
     Ok(report.outcome(context))
 }
 
+/// The schedules are run, with progress, until one fails or enough of them are.
+fn searched(
+    fleet: &mut Fleet,
+    args: &ProgramRunArgs,
+    program: &UserProgram,
+    strategy: RunStrategy,
+    context: &Context,
+) -> Result<Search, Box<dyn std::error::Error>> {
+    let search = args.search_plan(strategy, context);
+    let mut state = match &args.state {
+        Some(path) => Some(SearchState::open(path, program, &search, args.timeout)?),
+        None => None,
+    };
+    let mut progress = Progress::new(context.quiet, "run", "schedules", search.schedules);
+    let found = if strategy == RunStrategy::Exhaustive {
+        exhaustive::search(fleet.one()?, args, search, &mut progress, context)?
+    } else {
+        Search::run(fleet, &search, state.as_mut(), |found| {
+            progress.note(match found.failures {
+                0 => String::new(),
+                failures => plural(failures, "failure"),
+            });
+            progress.update(found.schedules + found.unusable);
+            !context.interrupt.load(Ordering::Relaxed)
+        })?
+    };
+    progress.finish();
+    Ok(found)
+}
+
+/// The first failing schedule, with fewer operations where it is a target's, and fewer preemptions.
+fn shrunk_failure(
+    launcher: &mut Launcher,
+    args: &ProgramRunArgs,
+    first: (&RunPlan, &Execution),
+    until: Option<Instant>,
+    context: &Context,
+) -> Result<Failed, Box<dyn std::error::Error>> {
+    let shrunk = shrunk_ops(launcher, args, first, until, context)?;
+    let (plan, execution) = match &shrunk {
+        Some(shrunk) => (&shrunk.plan, &shrunk.execution),
+        None => first,
+    };
+    let options = FailedOptions {
+        shrink: !args.no_shrink,
+        prove_minimum: args.prove_minimum,
+        until,
+        library: args.target.library(),
+    };
+    let mut failed = Failed::new(launcher, options, plan, execution, context)?;
+    failed.ops_before = shrunk.as_ref().map(|shrunk| (shrunk.before, shrunk.tried));
+    Ok(failed)
+}
+
+/// Where the reproducer was written to, if one was asked for.
+fn saved<'a>(
+    args: &'a ProgramRunArgs,
+    program: &UserProgram,
+    failed: &Failed,
+) -> Result<Option<&'a Path>, Box<dyn std::error::Error>> {
+    let (Some(path), Some(failure)) = (&args.save, &failed.shown.failure) else {
+        return Ok(None);
+    };
+    let text = RunReproducer::new(program, &failed.minimised.plan, &failed.shown, failure)
+        .of_target(failed.setup.as_ref())
+        .to_text()?;
+    output::write(path, &text)?;
+    Ok(Some(path))
+}
+
 impl ProgramRunArgs {
     /// The program's file.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let program = self.program.split_first();
         let found = program.and_then(|(name, rest)| UserProgram::find(name, rest).ok());
         found.map(|program| program.path).into_iter().collect()
+    }
+
+    /// What is run: the target's driver, or the program that is named.
+    fn program(
+        &self,
+        target: Option<&PreparedTarget>,
+    ) -> Result<UserProgram, Box<dyn std::error::Error>> {
+        if target.is_some() && self.workers > 1 {
+            return Err(
+                "--workers: a target's schedules are run one after the other. What they aim at \
+                        are places in its memory, which differ from process to process"
+                    .into(),
+            );
+        }
+        match (target, self.program.split_first()) {
+            (Some(target), _) => Ok(target.program.clone()),
+            (None, Some((name, rest))) => {
+                Ok(UserProgram::find(name, rest)?.tracked(self.tracking.plan()?))
+            }
+            (None, None) => Err("no program was given".into()),
+        }
+    }
+
+    fn launch_options(&self, controlled: bool, context: &Context) -> LaunchOptions {
+        LaunchOptions {
+            timeout: self.timeout,
+            output: match (controlled && !self.pass_through, context.format) {
+                (true, _) => ProgramOutput::Kept,
+                // In one stream nothing of it can come behind the end of what GitHub ignores.
+                (false, Format::Human) if context.github => ProgramOutput::OurStdout,
+                (false, Format::Human) => ProgramOutput::Ours,
+                (false, Format::Json) => ProgramOutput::OurStderr,
+            },
+            core: 0,
+        }
+    }
+
+    fn search_plan(&self, strategy: RunStrategy, context: &Context) -> SearchPlan {
+        let plan = RunPlan {
+            max_steps: self.steps,
+            spurious: self.spurious,
+            early_percent: self.early_timeouts,
+            races: self.races(),
+            ..RunPlan::new(strategy, context.seed.unwrap_or(1), self.first)
+        };
+        let several = if strategy.is_controlled() {
+            SCHEDULES
+        } else {
+            1
+        };
+        SearchPlan {
+            plan,
+            schedules: self.schedules.unwrap_or(several),
+            first: self.first,
+            duration: self.duration,
+            keep_going: self.keep_going,
+        }
     }
 
     fn races(&self) -> RacePlan {
