@@ -21,16 +21,33 @@ if [ "$sanitizer" = address ]; then built=fuzz/target/address; fi
 cargo $toolchain fuzz build --sanitizer "$sanitizer" --target-dir "$built" >&2
 if [ "$executions" = build ]; then exit 0; fi
 found=$(mktemp -d)
-trap 'rm -rf "$found"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$found"' EXIT
+
+# One target from its seeds; its log and how it ended are left in $found.
+run_target() {
+    local target=$1
+    mkdir -p "$found/$target" "fuzz/artifacts/$target"
+    local ended=0
+    "$built/$triple/release/$target" "$found/$target" "corpus/fuzz/$target" \
+        -seed="${SEED:-1}" -runs="$executions" -max_total_time=60 -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 \
+        -artifact_prefix="fuzz/artifacts/$target/" >"$found/$target.log" 2>&1 || ended=$?
+    echo "$ended" >"$found/$target.ended"
+}
+
+# As many at a time as there are cores; the rows come in the order of the list.
+targets=$(cargo fuzz list)
+for target in $targets; do
+    while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n || true; done
+    run_target "$target" &
+done
+wait
+
 failed=0
 echo "sanitizer: $sanitizer"
 printf '%-16s %6s %22s %12s %10s\n' target seeds 'edges covered / all' executions 'per second'
-for target in $(cargo fuzz list); do
-    mkdir -p "$found/$target" "fuzz/artifacts/$target"
+for target in $targets; do
     log=$found/$target.log
-    if ! "$built/$triple/release/$target" "$found/$target" "corpus/fuzz/$target" \
-        -seed="${SEED:-1}" -runs="$executions" -max_total_time=60 -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 \
-        -artifact_prefix="fuzz/artifacts/$target/" >"$log" 2>&1; then
+    if [ "$(cat "$found/$target.ended")" != 0 ]; then
         failed=1
         tail -n 40 "$log" >&2
     fi
