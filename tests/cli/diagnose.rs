@@ -5,6 +5,7 @@ mod attached_late;
 mod calibrated;
 mod coherence;
 mod connections;
+mod lost_in_bursts;
 mod uncertain;
 
 use std::fs;

@@ -5,9 +5,12 @@
 //! with as many FREEs as ALLOCs in the end: nothing is missing, two are in the wrong order. The
 //! FREE is late by the time that a thread takes between two steps: short beside the time that
 //! buffers live, or, where it is preempted between them, as long as other threads run, which is
-//! thousands of lives (a far pair). Against it speak ALLOCs or FREEs that stay without counterpart.
+//! thousands of lives (a far pair). Against it speak ALLOCs or FREEs that stay without counterpart:
+//! where there are many, pairs may be what is left of several lives, and are not named with
+//! confidence.
 
 use super::super::facts::Facts;
+use super::super::outcome::CONFIDENT;
 use super::MENTIONED;
 use super::evidence::{Evidence, at_least_one};
 use super::shares::Shares;
@@ -17,6 +20,12 @@ use crate::numbers::plural;
 const LOCKSTEP: f64 = 0.4;
 /// The highest score where what is late may be a view.
 const BESIDE_VIEWS: f64 = 0.8;
+
+/// The highest score beside many messages without counterpart.
+const BESIDE_LOSSES: f64 = CONFIDENT - 0.05;
+/// So many of them for each late message are many. Where most messages are lost, in bursts, what is
+/// left of several lives of an address is in balance as often as not.
+const MANY_UNPAIRED: f64 = 0.25;
 
 /// The weight of a late FREE that is no earlier than a FREE of the life after it would be.
 const LATE_AS_ANY: f64 = 0.25;
@@ -34,6 +43,12 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     let far_doubt = 1.0 - shares.far_late / far.max(1) as f64;
     let near = (all.amount - all.proven - shares.far_late).max(0.0);
     let sure = 1.0 - far_doubt / (1.0 + near);
+    let unpaired =
+        facts.lost_frees.inferred() + facts.second_frees.inferred() + facts.first_frees.inferred();
+    let sure = match unpaired as f64 >= MANY_UNPAIRED * (all.amount - all.proven) {
+        true if unpaired > 0 => sure.min(BESIDE_LOSSES),
+        _ => sure,
+    };
     let may_be_view = shares.of_views > 0.0 || (facts.allocs > 0 && in_lockstep);
     Evidence {
         amount: all.amount * own,
