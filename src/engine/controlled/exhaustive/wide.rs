@@ -238,13 +238,7 @@ impl Follower<'_> {
                     open.frame.has_choice = true;
                     continue;
                 }
-                let mut next = self.spare.pop().map_or_else(
-                    || Open::after(&open),
-                    |mut spare| {
-                        spare.frame.machine.clone_from(&open.frame.machine);
-                        spare
-                    },
-                );
+                let mut next = self.next(&mut open);
                 next.path.clone_from(&open.path);
                 let Some(first) = next.frame.take(actor, preemptions, self.options) else {
                     self.spare.push(next);
@@ -301,6 +295,22 @@ impl Follower<'_> {
             }
         }
         reached
+    }
+}
+
+impl Follower<'_> {
+    /// The state of `open`, to take a choice in: its own machine where that is the last one, and
+    /// nobody will ask whether it is at rest; else a copy.
+    fn next(&mut self, open: &mut Open) -> Open {
+        let Some(mut next) = self.spare.pop() else {
+            return Open::after(open);
+        };
+        if open.frame.has_choice && open.frame.todo.is_empty() {
+            std::mem::swap(&mut next.frame.machine, &mut open.frame.machine);
+        } else {
+            next.frame.machine.clone_from(&open.frame.machine);
+        }
+        next
     }
 }
 
