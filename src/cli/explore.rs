@@ -66,7 +66,7 @@ pub(crate) struct ExploreArgs {
     /// Of `pct`: how many ordering constraints the bug needs [default: 3]
     #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..=16))]
     pub(crate) depth: Option<u32>,
-    /// Threads that draw; the result is the same for any number [default: 1]
+    /// Threads that draw or search; the result is the same for any number [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) workers: Option<u16>,
     /// Of `exhaustive`: only schedules with at most this many preemptions
@@ -234,7 +234,6 @@ impl ExploreArgs {
         let drawn = !searched;
         let given = [
             ("--schedules", searched && self.schedules.is_some()),
-            ("--workers", searched && self.workers.is_some()),
             ("--max-steps", searched && self.max_steps.is_some()),
             (
                 "--depth",
@@ -291,6 +290,7 @@ fn search(args: &ExploreArgs, setup: &Arc<Setup>, context: &Context, started: In
             Goal::First
         },
         max_states: args.max_states.unwrap_or(MAX_STATES),
+        workers: args.workers.unwrap_or(1),
     };
     let mut progress = Progress::new(context.quiet, "explore", "states", 0);
     let mut keep_going = |found: &Searched| {

@@ -51,8 +51,15 @@ struct Read {
     findings: Vec<Finding>,
 }
 
+/// A region that was found, and says nothing yet.
+struct Unread {
+    path: PathBuf,
+    why: String,
+}
+
 /// Runs the subcommand.
 pub(crate) fn run(args: &ShmArgs, context: &Context) -> CommandOutcome {
+    let were_named = !args.files.is_empty();
     let files = match args.files.is_empty() {
         false => args.files.clone(),
         true => match regions_here(Path::new(FOLDER)) {
@@ -60,7 +67,34 @@ pub(crate) fn run(args: &ShmArgs, context: &Context) -> CommandOutcome {
             Err(why) => return CommandOutcome::bad_input(why, context.format),
         },
     };
+    let (read, unread) = match read_all(files, were_named) {
+        Ok(all) => all,
+        Err(why) => return CommandOutcome::bad_input(why, context.format),
+    };
+    let stderr = unread.iter().map(left_out).collect();
+    if args.totals {
+        return CommandOutcome {
+            stdout: totals(&read),
+            stderr,
+            ..CommandOutcome::default()
+        };
+    }
+    let verdict = verdict(&read, &unread);
+    CommandOutcome {
+        stdout: match context.format {
+            Format::Human => read.iter().map(text).collect(),
+            Format::Json => format!("{}\n", as_json(&read, &unread, verdict)),
+        },
+        stderr,
+        exit_code: ExitStatus::of(verdict).code(),
+    }
+}
+
+/// What the files say, and which of those that were found here say nothing yet. One that was named
+/// must be readable; so must one of them all.
+fn read_all(files: Vec<PathBuf>, were_named: bool) -> Result<(Vec<Read>, Vec<Unread>), String> {
     let mut read = Vec::new();
+    let mut unread: Vec<Unread> = Vec::new();
     for path in files {
         match settled(&path) {
             Ok((region, findings)) => read.push(Read {
@@ -68,26 +102,13 @@ pub(crate) fn run(args: &ShmArgs, context: &Context) -> CommandOutcome {
                 region,
                 findings,
             }),
-            Err(why) => {
-                let why = format!("{}: {why}", path.display());
-                return CommandOutcome::bad_input(why, context.format);
-            }
+            Err(why) if were_named => return Err(format!("{}: {why}", path.display())),
+            Err(why) => unread.push(Unread { path, why }),
         }
     }
-    if args.totals {
-        return CommandOutcome {
-            stdout: totals(&read),
-            ..CommandOutcome::default()
-        };
-    }
-    let verdict = verdict(&read);
-    CommandOutcome {
-        stdout: match context.format {
-            Format::Human => read.iter().map(text).collect(),
-            Format::Json => format!("{}\n", as_json(&read, verdict)),
-        },
-        stderr: String::new(),
-        exit_code: ExitStatus::of(verdict).code(),
+    match unread.first() {
+        Some(first) if read.is_empty() => Err(format!("{}: {}", first.path.display(), first.why)),
+        _ => Ok((read, unread)),
     }
 }
 
@@ -158,14 +179,14 @@ fn is_alive(pid: i32) -> bool {
     Pid::from_raw(pid).is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }
 
-fn verdict(read: &[Read]) -> Verdict {
+fn verdict(read: &[Read], unread: &[Unread]) -> Verdict {
     let has = |wanted: fn(FindingKind) -> bool| {
         let mut all = read.iter().flat_map(|read| &read.findings);
         all.any(|finding| wanted(finding.kind))
     };
     if has(|kind| kind != FindingKind::NotReady) {
         Verdict::Diverged
-    } else if has(|kind| kind == FindingKind::NotReady) {
+    } else if has(|kind| kind == FindingKind::NotReady) || !unread.is_empty() {
         Verdict::Inconclusive
     } else {
         Verdict::Clean
@@ -200,6 +221,10 @@ fn totals(read: &[Read]) -> String {
         }
     }
     text
+}
+
+fn left_out(unread: &Unread) -> String {
+    format!("note: {} left out: {}\n", unread.path.display(), unread.why)
 }
 
 fn text(read: &Read) -> String {
@@ -245,7 +270,7 @@ fn text(read: &Read) -> String {
     text
 }
 
-fn as_json(read: &[Read], verdict: Verdict) -> Value {
+fn as_json(read: &[Read], unread: &[Unread], verdict: Verdict) -> Value {
     let mut divergences: BTreeMap<Kind, u64> = BTreeMap::new();
     for finding in read.iter().flat_map(|read| &read.findings) {
         if let Some(kind) = kind_of(finding.kind) {
@@ -297,5 +322,42 @@ fn as_json(read: &[Read], verdict: Verdict) -> Value {
         "check": Strength::Totals,
         "divergences": divergences,
         "regions": regions,
+        "unread": unread.iter().map(|unread| json!({
+            "file": unread.path.display().to_string(), "why": unread.why,
+        })).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One that is just being made must not hide what is wrong in another.
+    #[test]
+    fn a_region_that_nobody_has_written_does_not_hide_the_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = |device: u32| {
+            let path = folder.path().join(format!("tt_device_{device}_memory"));
+            std::fs::write(&path, vec![0; 16384]).expect("written");
+            path
+        };
+        let (blank, sound) = (file(1), file(2));
+        let found = regions_here(folder.path()).expect("two");
+        assert_eq!(found, [blank.clone(), sound.clone()]);
+        let only_blank = read_all(found.clone(), false)
+            .err()
+            .expect("none says more");
+        assert!(only_blank.contains("version 0"), "{only_blank}");
+        // Version 1, and nothing in it.
+        let mut bytes = vec![0; 16384];
+        bytes[0] = 1;
+        std::fs::write(&sound, bytes).expect("written");
+        let (read, unread) = read_all(found.clone(), false).expect("one says more");
+        let paths = |all: &[Unread]| all.iter().map(|one| one.path.clone()).collect::<Vec<_>>();
+        assert_eq!((read.len(), paths(&unread)), (1, vec![blank]));
+        assert_eq!(verdict(&read, &unread), Verdict::Inconclusive);
+        assert_ne!(verdict(&read, &[]), Verdict::Inconclusive);
+        assert!(left_out(&unread[0]).contains("tt_device_1_memory left out: version 0"));
+        assert!(read_all(found, true).is_err());
+    }
 }

@@ -405,6 +405,14 @@ impl Stressed {
                 plural(summary.events, "event"),
                 self.check_s,
             ),
+            None if summary.messages == 0 && !scenario.discipline.sends() => writeln!(
+                text,
+                "{} in {:.2} s, in which nothing is sent; {} checked in {:.2} s",
+                plural(summary.schedules, "run"),
+                self.run_s,
+                plural(summary.events, "event"),
+                self.check_s,
+            ),
             None => writeln!(
                 text,
                 "{}: {} through a Unix socket in {:.2} s ({} a second); {} checked in {:.2} s",

@@ -30,6 +30,37 @@ fn what_is_drawn_does_not_depend_on_the_number_of_workers() {
     }
 }
 
+/// The spaces are larger than what a search goes through by one thread (8,192 states).
+#[test]
+fn what_a_search_finds_does_not_depend_on_the_number_of_workers() {
+    for (words, verdict) in [
+        (
+            "explore --defect adaptivecpp-2209 --twin --threads 3 --ops 2",
+            "proved",
+        ),
+        (
+            "explore --defect adaptivecpp-2209 --threads 3 --ops 2 --all-kinds --max-states 11000",
+            "diverged",
+        ),
+    ] {
+        let (one, _) = run_json(&format!("{words} --workers 1"));
+        assert_eq!(one["verdict"], json!(verdict), "{words}");
+        assert!(
+            one["states"].as_u64() > Some(10_500),
+            "{words}: {}",
+            one["states"]
+        );
+        for workers in [2, 3] {
+            let (more, _) = run_json(&format!("{words} --workers {workers}"));
+            assert_eq!(
+                without_time(more).to_string(),
+                without_time(one.clone()).to_string(),
+                "{words}"
+            );
+        }
+    }
+}
+
 #[test]
 fn another_seed_draws_other_schedules() {
     let words =

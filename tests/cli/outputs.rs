@@ -344,7 +344,6 @@ fn options_that_have_no_effect_are_said() {
     for (words, option) in [
         ("explore --schedules 5", "--schedules"),
         ("explore --depth 2", "--depth"),
-        ("explore --workers 2", "--workers"),
         ("explore --perturb", "--perturb"),
         (
             "explore --strategy random --schedules 5 --depth 2",

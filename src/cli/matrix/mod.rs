@@ -74,7 +74,7 @@ pub(crate) struct MatrixArgs {
     /// Give up on a cell after this many states
     #[arg(long, value_name = "N", default_value_t = 5_000_000)]
     pub(crate) max_states: u64,
-    /// Threads that search, a cell each
+    /// Threads that search, a cell each, or several a cell where cells are few
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) workers: u16,
     /// One line a cell instead of the table
@@ -229,18 +229,22 @@ fn search_all(args: &MatrixArgs, context: &Context, plans: Vec<Plan>) -> Result<
         "cells",
         plans.len() as u64,
     ));
+    // Where cells are few, workers share them.
+    let at_once = u16::try_from(plans.len()).map_or(args.workers, |cells| args.workers.min(cells));
+    let at_once = at_once.max(1);
+    let in_cell = args.workers / at_once;
     let work = || {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(plan) = plans.get(index) else { break };
-            let _ = results[index].set(search_cell(plan, args, context));
+            let _ = results[index].set(search_cell(plan, args, in_cell, context));
             if let Ok(mut progress) = progress.try_lock() {
                 progress.update(index as u64 + 1);
             }
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..args.workers {
+        for _ in 1..at_once {
             scope.spawn(work);
         }
         work();
@@ -254,12 +258,18 @@ fn search_all(args: &MatrixArgs, context: &Context, plans: Vec<Plan>) -> Result<
         .collect()
 }
 
-fn search_cell(plan: &Plan, args: &MatrixArgs, context: &Context) -> Result<Cell, String> {
+fn search_cell(
+    plan: &Plan,
+    args: &MatrixArgs,
+    workers: u16,
+    context: &Context,
+) -> Result<Cell, String> {
     let mut keep_going = || !context.interrupt.load(Ordering::Relaxed);
     let setup = Setup::new(plan.scenario.clone(), 0).map_err(|error| error.to_string())?;
     let options = SearchOptions {
         goal: Goal::AllKinds,
         max_states: args.max_states,
+        workers,
         ..SearchOptions::default()
     };
     let found = search(&setup, &options, &mut |_| keep_going());

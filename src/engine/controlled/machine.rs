@@ -496,7 +496,10 @@ impl Clone for Machine {
 
     /// Keeps the memory that it has: the search clones all the time.
     fn clone_from(&mut self, source: &Machine) {
-        self.setup.clone_from(&source.setup);
+        // It is the same one mostly, and its count of owners is every worker's.
+        if !Arc::ptr_eq(&self.setup, &source.setup) {
+            self.setup.clone_from(&source.setup);
+        }
         self.world.clone_from(&source.world);
         self.server.clone_from(&source.server);
         self.threads.clone_from(&source.threads);

@@ -12,10 +12,15 @@
 //! A kind that the oracle counts only as the first divergence of a run (the totals at every prefix)
 //! can be left out where another path to the same state diverged before; whether anything diverges
 //! cannot.
+//!
+//! A search that is not through after some thousand states goes on in batches, which several
+//! workers share: see [`wide`].
 
 mod addresses;
+mod findings;
 mod fingerprint;
 mod part;
+mod wide;
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -25,8 +30,9 @@ use crate::numbers::plural;
 use crate::oracle::{Kind, Report, Verdict};
 
 use super::actors::{Actor, Actors};
-use super::machine::{Machine, RunEnd, Setup};
-use super::observe::{NoRecording, ObservedRun, observe_path};
+use super::machine::{Machine, Setup};
+use super::observe::{NoRecording, ObservedRun};
+use findings::{AtRest, Findings};
 use fingerprint::Fingerprints;
 pub use part::{Part, SearchedPart, search_part};
 
@@ -52,6 +58,8 @@ pub struct SearchOptions {
     pub goal: Goal,
     /// Give up after this many states.
     pub max_states: u64,
+    /// Threads that search; what is found is the same for any number.
+    pub workers: u16,
 }
 
 impl Default for SearchOptions {
@@ -64,6 +72,7 @@ impl Default for SearchOptions {
             preemptions: None,
             goal: Goal::First,
             max_states: u64::MAX,
+            workers: 1,
         }
     }
 }
@@ -185,14 +194,12 @@ pub fn search(
     options.addresses &= addresses::may_be_left_out(setup);
     let mut search = Search::new(setup, &options);
     search.begin(keep_going);
-    if search.addresses_matter {
+    if search.findings.addresses_matter {
         options.addresses = false;
         search = Search::new(setup, &options);
         search.begin(keep_going);
     }
-    search.found.note_cut();
-    search.found.log(setup);
-    search.found
+    search.findings.end()
 }
 
 /// A fingerprint is its own hash.
@@ -213,19 +220,18 @@ impl Hasher for Itself {
     }
 }
 
+/// The fingerprints of the states that were met.
+type Seen = HashSet<u128, BuildHasherDefault<Itself>>;
+
 struct Search<'a> {
-    setup: &'a Arc<Setup>,
     options: &'a SearchOptions,
     fingerprints: Fingerprints,
-    seen: HashSet<u128, BuildHasherDefault<Itself>>,
+    seen: Seen,
     frames: Vec<Frame>,
     /// Frames in use: a state, the state that a choice led to, and so on. The rest is kept for its
     /// memory.
     used: usize,
-    path: Vec<Actor>,
-    /// Addresses were left out, and then a buffer was allocated of which that may matter.
-    addresses_matter: bool,
-    found: Searched,
+    findings: Findings<'a>,
 }
 
 /// A state with the choices that are left.
@@ -251,47 +257,40 @@ impl<'a> Search<'a> {
                 true => fingerprints.without_addresses(),
                 false => fingerprints,
             },
-            setup,
             options,
-            seen: HashSet::default(),
+            seen: Seen::default(),
             frames: Vec::new(),
             used: 0,
-            path: Vec::new(),
-            addresses_matter: false,
-            found: Searched {
-                states: 0,
-                steps: 0,
-                depth: 0,
-                ended: SearchEnd::Exhausted,
-                divergences: BTreeMap::new(),
-                example: None,
-                leaks: 0,
-                at_rest: None,
-                cut: 0,
-            },
+            findings: Findings::new(setup, options.goal),
         }
     }
 
     /// Searches what the first state leads to.
     fn begin(&mut self, keep_going: &mut dyn FnMut(&Searched) -> bool) {
-        self.frames.push(Frame::at(Machine::new(self.setup)));
-        self.used = 1;
-        self.enter();
-        self.run(keep_going);
+        self.enter_first();
+        self.run(wide::FROM_STATES, keep_going);
+        self.run_wide(keep_going);
     }
 
-    /// Searches what the states on the stack lead to.
-    fn run(&mut self, keep_going: &mut dyn FnMut(&Searched) -> bool) {
+    fn enter_first(&mut self) {
+        self.frames
+            .push(Frame::at(Machine::new(self.findings.setup)));
+        self.used = 1;
+        self.enter();
+    }
+
+    /// Searches what the states on the stack lead to, up to so many states.
+    fn run(&mut self, up_to: u64, keep_going: &mut dyn FnMut(&Searched) -> bool) {
         const REPORT_STATES: u64 = 1 << 9;
-        let mut reported = self.found.states / REPORT_STATES * REPORT_STATES;
-        while self.used > 0 && self.found.ended == SearchEnd::Exhausted {
+        let mut reported = self.findings.found.states / REPORT_STATES * REPORT_STATES;
+        while self.used > 0 && !self.findings.has_ended() && self.findings.found.states < up_to {
             if !self.advance() {
                 self.leave();
             }
-            if self.found.states >= reported + REPORT_STATES {
-                reported = self.found.states;
-                if !keep_going(&self.found) {
-                    self.found.ended = SearchEnd::Abandoned;
+            if self.findings.found.states >= reported + REPORT_STATES {
+                reported = self.findings.found.states;
+                if !keep_going(&self.findings.found) {
+                    self.findings.found.ended = SearchEnd::Abandoned;
                 }
             }
         }
@@ -304,13 +303,8 @@ impl<'a> Search<'a> {
         let Some(actor) = frame.next_choice() else {
             return false;
         };
-        let preempts = frame.current_goes_on && frame.current != Some(actor);
-        let preemptions = frame.preemptions + u32::from(preempts);
-        if self
-            .options
-            .preemptions
-            .is_some_and(|most| preemptions > most)
-        {
+        let preemptions = frame.preemptions_after(actor);
+        if self.options.forbids(preemptions) {
             frame.has_choice = true;
             return true;
         }
@@ -321,20 +315,14 @@ impl<'a> Search<'a> {
             let (below, above) = self.frames.split_at_mut(depth);
             above[0].machine.clone_from(&below[depth - 1].machine);
         }
-        self.path.truncate(self.frames[depth - 1].path);
-        let next = &mut self.frames[depth];
-        next.machine.clear_alarm();
-        let live = live_before(self.options, &next.machine);
-        if !next.machine.step(actor, &mut NoRecording) {
+        self.findings.path.truncate(self.frames[depth - 1].path);
+        let (below, above) = self.frames.split_at_mut(depth);
+        let (frame, next) = (&mut below[depth - 1], &mut above[0]);
+        let Some(took) = next.take(actor, preemptions, self.options) else {
             return true;
-        }
-        next.current = Some(actor);
-        next.preemptions = preemptions;
-        let frame = &mut self.frames[depth - 1];
-        frame.has_choice = true;
-        // Asked first, so that it is known what the others cost.
-        frame.current_goes_on |= frame.current == Some(actor);
-        self.took(actor, depth, live);
+        };
+        frame.was_left_by(actor);
+        self.findings.took(&took, &next.machine);
         self.used += 1;
         self.enter();
         true
@@ -344,74 +332,29 @@ impl<'a> Search<'a> {
     /// unless it is known.
     fn enter(&mut self) {
         let top = self.used - 1;
-        if self.options.partial_order && self.options.preemptions.is_none() {
-            self.follow_safe_steps(top);
-        }
-        if self.found.ended != SearchEnd::Exhausted {
-            return;
-        }
-        if self.frames[top].machine.world().is_cut() {
-            self.found.cut += 1;
-            self.used -= 1;
-            return;
-        }
-        let bounded = self.options.preemptions.is_some();
         let frame = &mut self.frames[top];
-        let current = frame.current.zip(bounded.then_some(frame.preemptions));
-        let fingerprint = self.fingerprints.of(&frame.machine, current);
-        if !self.seen.insert(fingerprint) {
+        while !self.findings.has_ended()
+            && let Some(took) = frame.take_safe(self.options)
+        {
+            self.findings.took(&took, &frame.machine);
+        }
+        if self.findings.has_ended() {
+            return;
+        }
+        if frame.machine.world().is_cut() {
+            self.findings.found.cut += 1;
             self.used -= 1;
             return;
         }
-        if self.found.states >= self.options.max_states {
-            self.found.ended = SearchEnd::Abandoned;
+        if !self
+            .seen
+            .insert(frame.fingerprint(&mut self.fingerprints, self.options))
+        {
+            self.used -= 1;
             return;
         }
-        self.found.states += 1;
-        frame.todo = frame.machine.ready();
-        frame.path = self.path.len();
-        frame.current_goes_on = false;
-        frame.has_choice = false;
-    }
-
-    fn follow_safe_steps(&mut self, top: usize) {
-        loop {
-            let frame = &mut self.frames[top];
-            let among = frame.machine.ready();
-            let Some(actor) = among
-                .into_iter()
-                .find(|actor| frame.machine.is_safe(*actor))
-            else {
-                return;
-            };
-            frame.machine.clear_alarm();
-            let live = live_before(self.options, &frame.machine);
-            if !frame.machine.step(actor, &mut NoRecording) {
-                // It waits, and is not asked again until it may have been let go on.
-                continue;
-            }
-            frame.current = Some(actor);
-            self.took(actor, top, live);
-            if self.found.ended != SearchEnd::Exhausted {
-                return;
-            }
-        }
-    }
-
-    /// A step was taken to the state of frame `index`; before it, so many buffers were `live`.
-    fn took(&mut self, actor: Actor, index: usize, live: Option<usize>) {
-        let machine = &self.frames[index].machine;
-        let has_allocated = live.is_some_and(|live| machine.live() > live);
-        if has_allocated && addresses::has_past_lives(machine) {
-            self.addresses_matter = true;
-            self.found.ended = SearchEnd::Abandoned;
-            return;
-        }
-        self.path.push(actor);
-        self.found.steps += 1;
-        self.found.depth = self.found.depth.max(self.path.len() as u64);
-        if self.frames[index].machine.alarmed() {
-            self.examine();
+        if self.findings.is_one_more(self.options.max_states) {
+            frame.begin(self.findings.path.len());
         }
     }
 
@@ -423,45 +366,25 @@ impl<'a> Search<'a> {
         if frame.has_choice {
             return;
         }
-        self.path.truncate(frame.path);
-        let end = frame.machine.finish(&mut NoRecording);
-        let live = frame.machine.live() as u64;
-        if end == RunEnd::Completed {
-            self.found.leaks = self.found.leaks.max(live);
-        }
-        if end != RunEnd::Completed || frame.machine.differs_at_rest() {
-            self.examine();
-        } else if self.found.at_rest.is_none() {
-            self.found.at_rest = Some(self.observe().report);
-        }
+        self.findings.path.truncate(frame.path);
+        let at_rest = AtRest::of(&mut frame.machine);
+        self.findings.rested(at_rest);
     }
+}
 
-    /// Something may have diverged on the path at hand: asks the oracle.
-    fn examine(&mut self) {
-        let observed = self.observe();
-        for kind in observed.report.divergences.keys() {
-            *self.found.divergences.entry(*kind).or_default() += 1;
-        }
-        let wanted = match self.options.goal {
-            Goal::Kind(kind) => observed.report.count(kind) > 0,
-            Goal::First | Goal::AllKinds => !observed.report.divergences.is_empty(),
-        };
-        if wanted {
-            if self.found.example.is_none() {
-                self.found.example = Some(Box::new(observed));
-            }
-            if self.options.goal != Goal::AllKinds {
-                self.found.ended = SearchEnd::Reached;
-            }
-        } else if self.found.at_rest.is_none() && observed.end == RunEnd::Completed {
-            self.found.at_rest = Some(observed.report);
-        }
+impl SearchOptions {
+    /// Whether schedules with so many preemptions are not asked for.
+    fn forbids(&self, preemptions: u32) -> bool {
+        self.preemptions.is_some_and(|most| preemptions > most)
     }
+}
 
-    /// The path at hand, run again with its events, and from its end on without preemptions.
-    fn observe(&self) -> ObservedRun {
-        observe_path(self.setup, self.path.clone())
-    }
+/// A step that was taken.
+#[derive(Clone, Copy, Debug)]
+struct Took {
+    actor: Actor,
+    /// Addresses were left out, and a buffer was allocated of which that may matter.
+    addresses_matter: bool,
 }
 
 /// The live buffers before a step, where it matters that one allocates.
@@ -480,6 +403,71 @@ impl Frame {
             current_goes_on: false,
             has_choice: false,
         }
+    }
+
+    /// Lets `actor` take a step; nothing: it cannot.
+    fn step(&mut self, actor: Actor, options: &SearchOptions) -> Option<Took> {
+        self.machine.clear_alarm();
+        let live = live_before(options, &self.machine);
+        self.machine.step(actor, &mut NoRecording).then(|| {
+            self.current = Some(actor);
+            let has_allocated = live.is_some_and(|live| self.machine.live() > live);
+            Took {
+                actor,
+                addresses_matter: has_allocated && addresses::has_past_lives(&self.machine),
+            }
+        })
+    }
+
+    /// From a copy of the state before: takes the choice `actor`, where it can.
+    fn take(&mut self, actor: Actor, preemptions: u32, options: &SearchOptions) -> Option<Took> {
+        let took = self.step(actor, options);
+        if took.is_some() {
+            self.preemptions = preemptions;
+        }
+        took
+    }
+
+    /// Takes a step that is no choice, if there is one.
+    fn take_safe(&mut self, options: &SearchOptions) -> Option<Took> {
+        if !options.partial_order || options.preemptions.is_some() {
+            return None;
+        }
+        loop {
+            let mut among = self.machine.ready().into_iter();
+            let actor = among.find(|actor| self.machine.is_safe(*actor))?;
+            // Else it waits, and is not asked again until it may have been let go on.
+            if let Some(took) = self.step(actor, options) {
+                return Some(took);
+            }
+        }
+    }
+
+    fn fingerprint(&self, fingerprints: &mut Fingerprints, options: &SearchOptions) -> u128 {
+        let bounded = options.preemptions.is_some();
+        let current = self.current.zip(bounded.then_some(self.preemptions));
+        fingerprints.of(&self.machine, current)
+    }
+
+    /// It is a new state, so many steps from the first: all its choices are open.
+    fn begin(&mut self, path: usize) {
+        self.todo = self.machine.ready();
+        self.path = path;
+        self.current_goes_on = false;
+        self.has_choice = false;
+    }
+
+    /// How many preemptions a schedule has in which `actor` goes on.
+    fn preemptions_after(&self, actor: Actor) -> u32 {
+        let preempts = self.current_goes_on && self.current != Some(actor);
+        self.preemptions + u32::from(preempts)
+    }
+
+    /// The choice `actor` was taken.
+    fn was_left_by(&mut self, actor: Actor) {
+        self.has_choice = true;
+        // Asked first, so that it is known what the others cost.
+        self.current_goes_on |= self.current == Some(actor);
     }
 
     /// The next choice: first the actor of the last step, then the others in order.

@@ -69,13 +69,11 @@ pub fn search_part(
     };
     let mut search = Search::new(setup, &options);
     let dealt = search.run_part(part, keep_going);
-    search.found.note_cut();
-    search.found.log(setup);
     SearchedPart {
         trunk: dealt.trunk,
         frontier: dealt.frontier,
         own: dealt.own,
-        found: search.found,
+        found: search.findings.end(),
     }
 }
 
@@ -94,12 +92,12 @@ impl Search<'_> {
             let mut next = Vec::new();
             for root in layer {
                 self.expand(root, &mut next);
-                if self.found.ended == SearchEnd::Exhausted && !keep_going(&self.found) {
-                    self.found.ended = SearchEnd::Abandoned;
+                if !self.findings.has_ended() && !keep_going(&self.findings.found) {
+                    self.findings.found.ended = SearchEnd::Abandoned;
                 }
-                if self.found.ended != SearchEnd::Exhausted {
+                if self.findings.has_ended() {
                     return Dealt {
-                        trunk: self.found.states,
+                        trunk: self.findings.found.states,
                         ..Dealt::default()
                     };
                 }
@@ -113,16 +111,16 @@ impl Search<'_> {
             .filter_map(|(root, owner)| (owner == part.index).then_some(root))
             .collect();
         let dealt = Dealt {
-            trunk: self.found.states - frontier,
+            trunk: self.findings.found.states - frontier,
             frontier,
             own: own.len() as u64,
         };
         // What the others search is not this part's.
-        self.found.states = dealt.trunk + dealt.own;
+        self.findings.found.states = dealt.trunk + dealt.own;
         for root in own {
             self.start(root);
-            self.run(keep_going);
-            if self.found.ended != SearchEnd::Exhausted {
+            self.run(u64::MAX, keep_going);
+            if self.findings.has_ended() {
                 break;
             }
         }
@@ -131,16 +129,14 @@ impl Search<'_> {
 
     /// The first state with a choice, entered.
     fn first_layer(&mut self) -> Vec<Root> {
-        self.frames.push(Frame::at(Machine::new(self.setup)));
-        self.used = 1;
-        self.enter();
+        self.enter_first();
         vec![self.root_at(0)]
     }
 
     /// Puts the states that a choice in `root` leads to, where they are new, to `next`.
     fn expand(&mut self, root: Root, next: &mut Vec<Root>) {
         self.start(root);
-        while self.found.ended == SearchEnd::Exhausted {
+        while !self.findings.has_ended() {
             if !self.advance() {
                 self.leave();
                 return;
@@ -155,18 +151,18 @@ impl Search<'_> {
     fn root_at(&self, frame: usize) -> Root {
         Root {
             machine: self.frames[frame].machine.clone(),
-            path: self.path.clone(),
+            path: self.findings.path.clone(),
             current: self.frames[frame].current,
         }
     }
 
     /// Goes back to `root`, which was entered before.
     fn start(&mut self, root: Root) {
-        self.path = root.path;
+        self.findings.path = root.path;
         let frame = &mut self.frames[0];
         *frame = Frame {
             todo: root.machine.ready(),
-            path: self.path.len(),
+            path: self.findings.path.len(),
             current: root.current,
             ..Frame::at(root.machine)
         };
@@ -190,7 +186,7 @@ mod tests {
             Some(part) => drop(search.run_part(part, &mut |_| true)),
             None => {
                 search.first_layer();
-                search.run(&mut |_| true);
+                search.run(u64::MAX, &mut |_| true);
             }
         }
         search.seen.into_iter().collect()
