@@ -35,7 +35,7 @@ const RACY: [(&str, &str); 20] = [
 const RACY_CPP: [(&str, &str); 2] = [("vptr", "Base::~Base"), ("lazy", "racy.cpp:")];
 
 /// Cases of `races/ordered.c`.
-const ORDERED: [&str; 30] = [
+const ORDERED: [&str; 32] = [
     "mutex",
     "trylock",
     "timedlock",
@@ -66,6 +66,8 @@ const ORDERED: [&str; 30] = [
     "signals",
     "unseen",
     "sigwait",
+    "faults",
+    "heirs",
 ];
 
 /// Cases of `races/ordered.cpp`.
