@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::programs::{Ran, path, plain, rows, run};
 
 /// What `run` says of each: the verdict, the kind of failure, and what its note has in it.
-const EXPECTED: [(&str, &str, &str, &str); 20] = [
+const EXPECTED: [(&str, &str, &str, &str); 25] = [
     ("crash-", "diverged", "crash", ""),
     ("exit-locked-signal", "diverged", "crash", ""),
     ("exit-locked-", "diverged", "exit-status", ""),
@@ -27,6 +27,11 @@ const EXPECTED: [(&str, &str, &str, &str); 20] = [
     ("plain", "clean", "", ""),
     ("static", "", "", "linked statically"),
     ("openmp", "inconclusive", "", "does not see"),
+    ("lose-page", "inconclusive", "", "took away the memory"),
+    ("kill-group", "diverged", "crash", ""),
+    ("kill-parent", "", "", "the fork server"),
+    ("stop-itself", "inconclusive", "", "a signal stopped it"),
+    ("traced", "clean", "", ""),
 ];
 
 #[test]
