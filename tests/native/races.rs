@@ -71,7 +71,7 @@ const ORDERED: [&str; 32] = [
 ];
 
 /// Cases of `races/ordered.cpp`.
-const ORDERED_CPP: [&str; 15] = [
+const ORDERED_CPP: [&str; 16] = [
     "wait",
     "latch",
     "barrier",
@@ -87,6 +87,7 @@ const ORDERED_CPP: [&str; 15] = [
     "exception",
     "queue",
     "shared-lock",
+    "facet",
 ];
 
 /// A machine with much to do is no livelock.
