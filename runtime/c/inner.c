@@ -3,8 +3,8 @@
  * nobody need wait to see whether it does.
  *
  * What is in doubt is no inner one: what was inherited, what some process that the program made may
- * hold, what is named, and all of them while a thread that is not under control may use them.
- * Everything is asked of the system when nobody can go on; nothing is kept up to date meanwhile.
+ * hold, what is named, and all of them while a thread that is not under control, or a handler of a
+ * signal, may use them. Everything is asked of the system when nobody can go on; nothing is kept up to date meanwhile.
  */
 #include "runtime.h"
 

@@ -34,6 +34,7 @@ static void note_lost_page(void);
 static void catch_signals(void);
 static void take_environment(void);
 static void load_target(void);
+static void in_child(void);
 
 /* The signal by which a schedule ends that can write nothing into the page any more. */
 #define PAGE_IS_LOST (SIGRTMAX - 1)
@@ -78,6 +79,8 @@ __attribute__((constructor(101))) static void start(void)
     int control = fcntl(0, F_DUPFD_CLOEXEC, 700);
     if (control < 0)
         return;
+    /* Before those of the program, whose handlers run in its children, too. */
+    pthread_atfork(NULL, NULL, in_child);
     load_target();
     hb_find_modules();
     serve(control);
@@ -467,6 +470,8 @@ static void note_handler(int signal, const void *handler)
     for (size_t at = 0; at < sizeof FATAL / sizeof *FATAL; at++)
         if (FATAL[at] == signal)
             return;
+    /* It may write to a pipe that somebody waits for. */
+    hb.passes_on = true;
     for (size_t at = 0; at < sizeof USUAL / sizeof *USUAL; at++)
         if (USUAL[at] == signal)
             return;

@@ -144,7 +144,7 @@ struct hb_state {
     uint32_t era; /* How often it did. */
     bool swift; /* The driver's threads share one thread of the system. */
     bool opens; /* The driver opens or closes a target. */
-    bool passes_on; /* The program gave descriptors to somebody else. */
+    bool passes_on; /* Descriptors may be used by others than the threads: see inner.c. */
 };
 
 extern struct hb_state hb;
@@ -197,6 +197,8 @@ void hb_begin_schedule(void);
 /* Time. */
 int64_t hb_deadline(clockid_t clock, const struct timespec *at);
 int64_t hb_deadline_in(const struct timespec *span);
+/* Whether it is one: waits refuse others. */
+bool hb_is_time(const struct timespec *at);
 int64_t hb_now_of(clockid_t clock);
 int64_t hb_of(const struct timespec *at);
 

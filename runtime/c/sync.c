@@ -489,6 +489,8 @@ HB_HOOK int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
     struct hb_thread *me = hb_controlled();
     if (!me)
         return REAL_COND(pthread_cond_timedwait)(cond, mutex, at);
+    if (!hb_is_time(at))
+        return EINVAL;
     return wait_cond(me, cond, mutex, hb_deadline(clock_of(cond), at), HB_PC);
 }
 
@@ -498,6 +500,8 @@ HB_HOOK int pthread_cond_clockwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
     struct hb_thread *me = hb_controlled();
     if (!me)
         return REAL(pthread_cond_clockwait)(cond, mutex, clock, at);
+    if (!hb_is_time(at))
+        return EINVAL;
     return wait_cond(me, cond, mutex, hb_deadline(clock, at), HB_PC);
 }
 
@@ -602,14 +606,15 @@ HB_HOOK int sem_wait(sem_t *semaphore)
 
 HB_HOOK int sem_timedwait(sem_t *semaphore, const struct timespec *at)
 {
-    struct hb_thread *me = hb_controlled();
+    /* The real one refuses what is no time, before anything else. */
+    struct hb_thread *me = hb_is_time(at) ? hb_controlled() : NULL;
     return me ? take_semaphore(me, semaphore, hb_deadline(CLOCK_REALTIME, at), HB_PC)
               : REAL(sem_timedwait)(semaphore, at);
 }
 
 HB_HOOK int sem_clockwait(sem_t *semaphore, clockid_t clock, const struct timespec *at)
 {
-    struct hb_thread *me = hb_controlled();
+    struct hb_thread *me = hb_is_time(at) ? hb_controlled() : NULL;
     return me ? take_semaphore(me, semaphore, hb_deadline(clock, at), HB_PC)
               : REAL(sem_clockwait)(semaphore, clock, at);
 }

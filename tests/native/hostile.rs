@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::programs::{Ran, path, plain, rows, run};
 
 /// What `run` says of each: the verdict, the kind of failure, and what its note has in it.
-const EXPECTED: [(&str, &str, &str, &str); 25] = [
+const EXPECTED: [(&str, &str, &str, &str); 26] = [
     ("crash-", "diverged", "crash", ""),
     ("exit-locked-signal", "diverged", "crash", ""),
     ("exit-locked-", "diverged", "exit-status", ""),
@@ -32,6 +32,7 @@ const EXPECTED: [(&str, &str, &str, &str); 25] = [
     ("kill-parent", "", "", "the fork server"),
     ("stop-itself", "inconclusive", "", "a signal stopped it"),
     ("traced", "clean", "", ""),
+    ("handler-pipe", "clean", "", ""),
 ];
 
 #[test]
