@@ -5,13 +5,14 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: [&str; 21] = [
+const SOURCES: [&str; 22] = [
     "access",
     "await",
     "core",
     "explore",
     "futex",
     "heap",
+    "inner",
     "io",
     "libstdcxx",
     "modules",

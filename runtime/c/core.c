@@ -288,7 +288,8 @@ static uint32_t follow(struct hb_thread *me, const uint32_t *able, uint32_t coun
         possible = true; /* It gave up waiting. */
     if (!possible && thread && !thread->finished && thread->awaits)
         possible = true; /* Once more round its loop. */
-    if (!possible && thread && !thread->finished && !thread->inside && thread->next.outside)
+    if (!possible && thread && !thread->finished && !thread->inside && thread->next.outside &&
+        !hb_inner_waits(me, thread))
         possible = nobody_is_ready(me) == wanted;
     if (possible) {
         hb.decision_left--;
@@ -298,6 +299,22 @@ static uint32_t follow(struct hb_thread *me, const uint32_t *able, uint32_t coun
         hb_end(HB_STRAYED, thread, "");
     hb.decision_left = 0;
     return draw(me, able, count);
+}
+
+/* Whether nobody can go on, and what they wait for can only come from each other. */
+static bool nobody_outside(struct hb_thread *me)
+{
+    for (uint32_t id = 0; id < hb.thread_count; id++) {
+        const struct hb_thread *thread = &hb.threads[id];
+        if (!thread->finished && !thread->serves && (thread->inside || thread->next.outside) &&
+            !hb_inner_waits(me, thread))
+            return false;
+    }
+    /* Only now: something may have come from a thread that is gone since. */
+    for (uint32_t id = 0; id < hb.thread_count; id++)
+        if (!hb.threads[id].finished && ready(&hb.threads[id]))
+            return false;
+    return true;
 }
 
 /* Nobody can: time leaps to the first deadline, or something from outside must come; else it is a
@@ -321,6 +338,8 @@ static uint32_t nobody_is_ready(struct hb_thread *me)
             return first;
         if (unfinished == 0)
             return HB_NOBODY;
+        if (outside > 0 && nobody_outside(me))
+            outside = 0;
         /* A handler may post a semaphore: a signal comes from outside, too. */
         if (outside == 0 && !hb.handles_signals) {
             bool loops = false;

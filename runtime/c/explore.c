@@ -38,16 +38,26 @@ static uint32_t next_round[HB_MAX_EXPLORED], stale[HB_MAX_EXPLORED], drawn[HB_MA
 void hb_explore_begin(void)
 {
     hb.exploring = hb.config->flags & HB_EXPLORE;
-    if (hb.exploring)
-        atexit(hb_explore_last);
+    atexit(hb_explore_last);
 }
 
-/* The end of the process is the end of all: no step may be exchanged with it. */
+static bool others_are_left(const struct hb_thread *me)
+{
+    for (uint32_t id = 0; id < hb.thread_count; id++) {
+        const struct hb_thread *thread = &hb.threads[id];
+        if (thread != me && !thread->finished && !thread->serves)
+            return true;
+    }
+    return false;
+}
+
+/* The end of the process is the end of all: no step may be exchanged with it. Whoever is left may
+ * still go on between the last of what is torn down at the exit and the end itself. */
 void hb_explore_last(void)
 {
     struct hb_thread *me = hb_controlled();
-    if (me && hb.exploring && hb.thread_count > 1)
-        hb_before(me, HB_K_END, NULL, NULL, 0);
+    if (me && (hb.exploring ? hb.thread_count > 1 : others_are_left(me)))
+        hb_turn(me, (struct hb_action){.kind = HB_K_END, .deadline = HB_NEVER});
 }
 
 HB_HOOK _Noreturn void quick_exit(int status)

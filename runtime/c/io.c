@@ -271,6 +271,7 @@ HB_HOOK ssize_t sendto(int fd, const void *from, size_t size, int flags,
 HB_HOOK ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
     struct hb_thread *me = hb_controlled();
+    hb.passes_on |= message->msg_controllen > 0;
     track_destination(fd, message->msg_name, message->msg_namelen);
     if (!me) {
         ssize_t result;

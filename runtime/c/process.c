@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -29,9 +30,14 @@ void hb_begin_main(void);
 static void serve(int control);
 static void begin(const int *fds);
 static void sweep(struct hb_reply *reply);
+static void note_lost_page(void);
 static void catch_signals(void);
 static void take_environment(void);
 static void load_target(void);
+static void in_child(void);
+
+/* The signal by which a schedule ends that can write nothing into the page any more. */
+#define PAGE_IS_LOST (SIGRTMAX - 1)
 
 /* ---- The server ---- */
 
@@ -73,6 +79,8 @@ __attribute__((constructor(101))) static void start(void)
     int control = fcntl(0, F_DUPFD_CLOEXEC, 700);
     if (control < 0)
         return;
+    /* Before those of the program, whose handlers run in its children, too. */
+    pthread_atfork(NULL, NULL, in_child);
     load_target();
     hb_find_modules();
     serve(control);
@@ -132,6 +140,7 @@ static void serve(int control)
     if (hb.config->magic != HB_MAGIC || hb.config->version != HB_VERSION)
         _exit(88);
     hb_symbols_patch();
+    hb_inner_begin();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     if (hb.config->flags & HB_PIN) {
@@ -174,14 +183,31 @@ static void serve(int control)
         struct hb_reply reply = {.kind = HB_ENDED, .pid = child};
         struct rusage used;
         int status = 0;
-        while (wait4(child, &status, 0, &used) < 0 && errno == EINTR) {
+        for (;;) {
+            pid_t got = wait4(child, &status, 0, &used);
+            if (got < 0 && errno == EINTR)
+                continue;
+            if (got < 0 || !WIFSTOPPED(status))
+                break;
+            /* It asked to be traced by us: it goes on as if it were not. */
+            long with = WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status);
+            ptrace(PTRACE_CONT, child, NULL, (void *)with);
         }
+        if (WIFSIGNALED(status) && WTERMSIG(status) == PAGE_IS_LOST)
+            note_lost_page();
         reply.status = status;
         reply.user_us = (uint64_t)used.ru_utime.tv_sec * 1000000 + (uint64_t)used.ru_utime.tv_usec +
                         (uint64_t)used.ru_stime.tv_sec * 1000000 + (uint64_t)used.ru_stime.tv_usec;
         sweep(&reply);
         answer(control, reply);
     }
+}
+
+static void note_lost_page(void)
+{
+    static const char TEXT[] = "it took away the memory that it shares with heisenbed";
+    memcpy(hb.result->text, TEXT, sizeof TEXT);
+    __atomic_store_n(&hb.result->outcome, HB_TOO_MUCH, __ATOMIC_RELEASE);
 }
 
 /* Ends whatever the program has left behind. All of it is the server's by now: who loses its parent
@@ -220,6 +246,10 @@ static void sweep(struct hb_reply *reply)
 static void begin(const int *fds)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    /* What it sends to its group is for itself. Only if we have a group of our own: else it is to
+     * stay in that of the terminal. */
+    if (getpgrp() == getppid())
+        setpgid(0, 0);
     for (int at = FD_STDIN; at <= FD_STDERR; at++)
         dup2(fds[at], at - FD_STDIN);
     hb.ask = fcntl(fds[FD_ASK], F_DUPFD_CLOEXEC, 710);
@@ -392,11 +422,27 @@ int hb_stack(uint64_t *frames, int most)
 
 static const int FATAL[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP};
 
+/* The program took our page away: all else that is done here would fail again. */
+static void end_without_page(void)
+{
+    struct sigaction usual = {.sa_handler = SIG_DFL};
+    sigset_t that;
+    sigemptyset(&that);
+    sigaddset(&that, PAGE_IS_LOST);
+    REAL(sigaction)(PAGE_IS_LOST, &usual, NULL);
+    sigprocmask(SIG_UNBLOCK, &that, NULL);
+    long process = hb_syscall(SYS_getpid, 0, 0, 0, 0, 0, 0);
+    hb_syscall(SYS_kill, process, PAGE_IS_LOST, 0, 0, 0, 0);
+}
+
 /* What is known of a crash goes into the page; then it takes its course. */
 static void on_crash(int signal, siginfo_t *info, void *context)
 {
     (void)context;
     struct hb_result *result = hb.result;
+    uintptr_t fault = (uintptr_t)info->si_addr, page = (uintptr_t)hb.config;
+    if (info->si_code > 0 && signal != SIGABRT && page && fault - page < HB_PAGE_SIZE)
+        end_without_page();
     if (hb.mode != HB_OFF && result && !result->signal) {
         struct hb_thread *me = hb_self;
         result->signal = (uint32_t)signal;
@@ -424,6 +470,8 @@ static void note_handler(int signal, const void *handler)
     for (size_t at = 0; at < sizeof FATAL / sizeof *FATAL; at++)
         if (FATAL[at] == signal)
             return;
+    /* It may write to a pipe that somebody waits for. */
+    hb.passes_on = true;
     for (size_t at = 0; at < sizeof USUAL / sizeof *USUAL; at++)
         if (USUAL[at] == signal)
             return;

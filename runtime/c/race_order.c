@@ -307,7 +307,7 @@ void hb_race_order(struct hb_thread *me, uint16_t kind, void *address, uint32_t 
         break;
     case HB_K_WAKE:
     case HB_K_ONCE:
-        if (done || kind == HB_K_ONCE)
+        if (done || value == EOWNERDEAD || kind == HB_K_ONCE)
             acquire(me, key);
         break;
     case HB_K_BARRIER:

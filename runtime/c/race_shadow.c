@@ -231,7 +231,8 @@ void hb_race_access(struct hb_thread *me, uint16_t kind, uint64_t address, uint6
             return;
         hb_race_begin();
     }
-    if (!hb_racing || me->asking || size == 0 || address + size < address)
+    /* At the lowest addresses there is no memory: such an access fails, and touches nothing. */
+    if (!hb_racing || me->asking || size == 0 || address + size < address || address < 4096)
         return;
     struct cell now = {
         .epoch = hb_race_epoch(me),

@@ -109,7 +109,7 @@ struct hb_object {
     uint32_t id;
     uint32_t holder; /* Of what has one holder. */
     uint32_t count;  /* Readers; arrivals at a barrier; what a once is at. */
-    uint32_t needed; /* Of a barrier. */
+    uint32_t needed; /* Of a barrier; of a lock that prefers writers: how many wait. */
     uint32_t round;
     uint64_t signals[HB_MAX_SIGNALS]; /* When each pending signal was given, ascending. */
     uint32_t pending;    /* How many. */
@@ -144,6 +144,7 @@ struct hb_state {
     uint32_t era; /* How often it did. */
     bool swift; /* The driver's threads share one thread of the system. */
     bool opens; /* The driver opens or closes a target. */
+    bool passes_on; /* Descriptors may be used by others than the threads: see inner.c. */
 };
 
 extern struct hb_state hb;
@@ -196,6 +197,8 @@ void hb_begin_schedule(void);
 /* Time. */
 int64_t hb_deadline(clockid_t clock, const struct timespec *at);
 int64_t hb_deadline_in(const struct timespec *span);
+/* Whether it is one: waits refuse others. */
+bool hb_is_time(const struct timespec *at);
 int64_t hb_now_of(clockid_t clock);
 int64_t hb_of(const struct timespec *at);
 
@@ -273,6 +276,9 @@ void hb_track_again(void);
 void hb_track_op(uint32_t what, const void *buffer, uint64_t pc);
 void hb_symbols_patch(void);
 uint32_t hb_observer(void);
+/* Waits that only this process can end: `inner.c`. */
+void hb_inner_begin(void);
+bool hb_inner_waits(struct hb_thread *me, const struct hb_thread *thread);
 /* A place in the program's files, wherever they were loaded. */
 void hb_find_modules(void);
 uint64_t hb_place(uint64_t pc);

@@ -19,13 +19,51 @@
 /* Refuses what others take for granted: the program gets an error instead of a surprise. */
 #define IS_CHECKED(mutex)                                                                          \
     (KIND(mutex) == PTHREAD_MUTEX_RECURSIVE || KIND(mutex) == PTHREAD_MUTEX_ERRORCHECK ||          \
-     (mutex)->__data.__kind & 16 /* robust */)
+     (mutex)->__data.__kind & ROBUST)
+#define ROBUST 16
 #define OWNER_DIED 0x40000000
+
+/* Of a robust mutex: the thread that ended with it, if it did. The system says so in the mutex only
+ * when that thread is gone altogether, some time after it gave up its turn for good. */
+static struct hb_thread *dead_owner(const pthread_mutex_t *mutex)
+{
+    if (!(mutex->__data.__kind & ROBUST) ||
+        __atomic_load_n(&mutex->__data.__lock, __ATOMIC_RELAXED) == 0)
+        return NULL;
+    struct hb_thread *dead = NULL;
+    for (uint32_t id = 0; id < hb.thread_count; id++) {
+        struct hb_thread *thread = &hb.threads[id];
+        if (thread->tid != mutex->__data.__owner)
+            continue;
+        if (!thread->finished)
+            return NULL;
+        dead = thread;
+    }
+    return dead;
+}
+
+/* Takes it, or tries to, as `real` does. */
+static int take_mutex(struct hb_thread *me, pthread_mutex_t *mutex, int (*real)(pthread_mutex_t *))
+{
+    struct hb_thread *dead = dead_owner(mutex);
+    /* Not for ever: somebody may have killed the thread in another way. */
+    for (int round = 0; dead && round < 2000; round++) {
+        if (__atomic_load_n(&mutex->__data.__lock, __ATOMIC_ACQUIRE) & OWNER_DIED)
+            break;
+        struct timespec span = {.tv_nsec = 20000};
+        hb_syscall(SYS_nanosleep, (long)&span, 0, 0, 0, 0, 0);
+    }
+    int result = real(mutex);
+    /* What it did before it died is before what its heir does. */
+    if (result == EOWNERDEAD && dead && hb_racing)
+        hb_race_order(me, HB_K_JOIN, dead, 0);
+    return result;
+}
 
 static bool mutex_is_free(const pthread_mutex_t *mutex, const struct hb_thread *thread)
 {
     int word = __atomic_load_n(&mutex->__data.__lock, __ATOMIC_RELAXED);
-    if (word == 0 || word & OWNER_DIED)
+    if (word == 0 || word & OWNER_DIED || dead_owner(mutex))
         return true;
     /* Its own: counted, or refused. A normal one waits for itself, for ever. */
     return mutex->__data.__owner == thread->tid &&
@@ -73,7 +111,7 @@ static int lock_mutex(struct hb_thread *me, pthread_mutex_t *mutex, int64_t dead
                                                       .pc = pc,
                                                       .can = can_lock,
                                                       .deadline = deadline});
-    int result = how == HB_TIMED_OUT ? ETIMEDOUT : REAL(pthread_mutex_lock)(mutex);
+    int result = how == HB_TIMED_OUT ? ETIMEDOUT : take_mutex(me, mutex, REAL(pthread_mutex_lock));
     hb_record(me, HB_K_LOCK, mutex, pc, (uint32_t)result);
     return result;
 }
@@ -97,7 +135,7 @@ HB_HOOK int pthread_mutex_trylock(pthread_mutex_t *mutex)
     }
     hb_turn(me, (struct hb_action){
                     .kind = HB_K_TRY_LOCK, .address = mutex, .pc = HB_PC, .deadline = HB_NEVER});
-    int result = REAL(pthread_mutex_trylock)(mutex);
+    int result = take_mutex(me, mutex, REAL(pthread_mutex_trylock));
     hb_record(me, HB_K_TRY_LOCK, mutex, HB_PC, (uint32_t)result);
     /* Loops that try again and again must let the holder go on. */
     if (result == EBUSY)
@@ -173,10 +211,16 @@ HB_HOOK int pthread_mutex_destroy(pthread_mutex_t *mutex)
 
 /* ---- Read-write locks ---- */
 
+/* A lock that prefers writers lets nobody else read while one waits, not even who reads already. */
+static bool prefers_writers(const pthread_rwlock_t *lock)
+{
+    return lock->__data.__flags == PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP;
+}
+
 static bool can_read(const struct hb_thread *thread)
 {
     struct hb_object *lock = hb_find(thread->next.address);
-    return !lock || lock->holder == HB_NOBODY;
+    return !lock || (lock->holder == HB_NOBODY && lock->needed == 0);
 }
 
 static bool can_write(const struct hb_thread *thread)
@@ -194,12 +238,24 @@ static int lock_rw(struct hb_thread *me, pthread_rwlock_t *address, bool write, 
     if (lock->holder == me->id)
         result = EDEADLK;
     else {
-        enum hb_turn how = hb_turn(me, (struct hb_action){.kind = kind,
-                                                          .address = address,
-                                                          .pc = pc,
-                                                          .can = write ? can_write : can_read,
-                                                          .deadline = deadline});
+        /* That it begins to wait is a step of its own: others may have come before it. */
+        bool announced = false, waits = true;
+        if (write && prefers_writers(address)) {
+            hb_turn(me, (struct hb_action){
+                            .kind = kind, .address = address, .pc = pc, .deadline = HB_NEVER});
+            lock = hb_object(address);
+            announced = waits = lock->holder != HB_NOBODY || lock->count > 0;
+            lock->needed += announced;
+        }
+        enum hb_turn how = HB_CAN;
+        if (waits)
+            how = hb_turn(me, (struct hb_action){.kind = kind,
+                                                 .address = address,
+                                                 .pc = pc,
+                                                 .can = write ? can_write : can_read,
+                                                 .deadline = deadline});
         lock = hb_object(address);
+        lock->needed -= announced;
         if (how == HB_TIMED_OUT)
             result = ETIMEDOUT;
         else if (write)
@@ -218,7 +274,7 @@ static int try_rw(struct hb_thread *me, pthread_rwlock_t *address, bool write, u
             (struct hb_action){.kind = kind, .address = address, .pc = pc, .deadline = HB_NEVER});
     struct hb_object *lock = hb_object(address);
     int result = 0;
-    if (lock->holder != HB_NOBODY || (write && lock->count > 0))
+    if (lock->holder != HB_NOBODY || (write ? lock->count > 0 : lock->needed > 0))
         result = EBUSY;
     else if (write)
         lock->holder = me->id;
@@ -401,7 +457,7 @@ static int wait_cond(struct hb_thread *me, pthread_cond_t *cond, pthread_mutex_t
                                        .deadline = HB_NEVER});
     int result = 0;
     for (unsigned at = 0; at < depth; at++)
-        result = REAL(pthread_mutex_lock)(mutex);
+        result = take_mutex(me, mutex, REAL(pthread_mutex_lock));
     hb_race_acquire(me, mutex);
     if (how == HB_TIMED_OUT)
         result = ETIMEDOUT;
@@ -433,6 +489,8 @@ HB_HOOK int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
     struct hb_thread *me = hb_controlled();
     if (!me)
         return REAL_COND(pthread_cond_timedwait)(cond, mutex, at);
+    if (!hb_is_time(at))
+        return EINVAL;
     return wait_cond(me, cond, mutex, hb_deadline(clock_of(cond), at), HB_PC);
 }
 
@@ -442,6 +500,8 @@ HB_HOOK int pthread_cond_clockwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
     struct hb_thread *me = hb_controlled();
     if (!me)
         return REAL(pthread_cond_clockwait)(cond, mutex, clock, at);
+    if (!hb_is_time(at))
+        return EINVAL;
     return wait_cond(me, cond, mutex, hb_deadline(clock, at), HB_PC);
 }
 
@@ -546,14 +606,15 @@ HB_HOOK int sem_wait(sem_t *semaphore)
 
 HB_HOOK int sem_timedwait(sem_t *semaphore, const struct timespec *at)
 {
-    struct hb_thread *me = hb_controlled();
+    /* The real one refuses what is no time, before anything else. */
+    struct hb_thread *me = hb_is_time(at) ? hb_controlled() : NULL;
     return me ? take_semaphore(me, semaphore, hb_deadline(CLOCK_REALTIME, at), HB_PC)
               : REAL(sem_timedwait)(semaphore, at);
 }
 
 HB_HOOK int sem_clockwait(sem_t *semaphore, clockid_t clock, const struct timespec *at)
 {
-    struct hb_thread *me = hb_controlled();
+    struct hb_thread *me = hb_is_time(at) ? hb_controlled() : NULL;
     return me ? take_semaphore(me, semaphore, hb_deadline(clock, at), HB_PC)
               : REAL(sem_clockwait)(semaphore, clock, at);
 }

@@ -17,6 +17,11 @@ int64_t hb_of(const struct timespec *at)
     return (int64_t)at->tv_sec * 1000000000 + at->tv_nsec;
 }
 
+bool hb_is_time(const struct timespec *at)
+{
+    return at->tv_nsec >= 0 && at->tv_nsec <= 999999999;
+}
+
 static int64_t begin_ns(void) { return (int64_t)hb.config->start_time_ns; }
 
 /* What this clock shows. */

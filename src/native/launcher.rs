@@ -2,6 +2,7 @@
 //! schedules.
 
 mod reuse;
+mod watched;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -32,6 +33,7 @@ use super::races::{AccusedRace, CodeMap};
 use super::target::{TargetFiles, TargetSetup};
 use super::tracked::{Tracker, TrackingPlan};
 use crate::oracle::traffic::TrafficReport;
+use watched::{Stillness, end_orphan, is_at_work};
 
 /// A started program.
 #[derive(Debug)]
@@ -97,6 +99,15 @@ pub(crate) enum LaunchError {
         /// How.
         error: io::Error,
     },
+    /// What starts the schedules is not there any more.
+    #[error(
+        "the fork server, which is the program's parent process, {how}: by a signal from outside, \
+         or by one that the program sends to its parent"
+    )]
+    ServerGone {
+        /// What became of it.
+        how: &'static str,
+    },
     /// The program ended before `main`, and the runtime did not come up.
     #[error("{}: it ended before heisenbed had control of it: {what}", program.display())]
     NoRuntime {
@@ -111,6 +122,10 @@ pub(crate) enum LaunchError {
 const UNCONTROLLED_WAIT: &str = "a thread that had its turn waits in a system call that heisenbed \
     does not see (a futex of its own, as OpenMP and Go have, or a lock inside of the C library); \
     --strategy perturb runs such programs";
+
+/// What is said of a program that a signal stopped.
+const STOPPED: &str = "a signal stopped it (SIGSTOP, SIGTSTP, SIGTTIN or SIGTTOU), and nobody let it \
+    go on within --timeout";
 
 /// What is said of a schedule that took too long, but hardly ran.
 const NO_PROCESSOR: &str = "it did not end within --timeout, but hardly had the processor in that \
@@ -289,7 +304,7 @@ impl Launcher {
                 .map_err(system("memory for output"))?;
         }
         let live = self.begin()?;
-        let (mut timed_out, mut sleeps) = (None, false);
+        let (mut timed_out, mut still) = (None, Stillness::Runs);
         let ended = match self.wait(self.timeout).map_err(system("the fork server"))? {
             Some(Awaited::Turn(cpu_us)) => {
                 self.anew.live = Some(LiveProcess {
@@ -302,10 +317,12 @@ impl Launcher {
                     ..Reply::well(live.pid)
                 }
             }
-            Some(Awaited::Reply) => self.expect_reply(START_TIMEOUT)?,
+            Some(Awaited::Reply) => self
+                .expect_reply(START_TIMEOUT)
+                .inspect_err(|_| end_orphan(live.pid))?,
             None => {
                 timed_out = Some(self.timeout);
-                sleeps = all_sleep(live.pid);
+                still = Stillness::of(live.pid);
                 if let Some(pid) = Pid::from_raw(live.pid) {
                     let _ = kill_process(pid, Signal::KILL);
                 }
@@ -315,7 +332,7 @@ impl Launcher {
             }
         };
         let execution = self
-            .read(plan, ended, timed_out, sleeps)
+            .read(plan, ended, timed_out, still)
             .map_err(system("shared memory"))?;
         Ok((execution, live.schedules == 0))
     }
@@ -399,7 +416,7 @@ impl Launcher {
         plan: &RunPlan,
         reply: Reply,
         timed_out: Option<Duration>,
-        sleeps: bool,
+        still: Stillness,
     ) -> io::Result<Execution> {
         let mut page = self.page.result()?;
         if !self.page.is_intact(plan)? {
@@ -407,7 +424,10 @@ impl Launcher {
                 unusable: Some("it wrote over the memory that it shares with heisenbed".to_owned()),
                 ..PageResult::default()
             };
-        } else if sleeps && !page.waits_outside && plan.strategy.is_controlled() {
+        } else if still == Stillness::Stopped {
+            page.unusable = Some(STOPPED.to_owned());
+        } else if still == Stillness::Sleeps && !page.waits_outside && plan.strategy.is_controlled()
+        {
             page.unusable = Some(UNCONTROLLED_WAIT.to_owned());
         } else if let Some(limit) = timed_out
             && !page.waits_outside
@@ -504,7 +524,13 @@ impl Launcher {
         }
         reply
             .and_then(|reply| reply.ok_or_else(|| io::ErrorKind::TimedOut.into()))
-            .map_err(system("the fork server"))
+            .map_err(|error| match (error.kind(), Stillness::of(self.pid)) {
+                (io::ErrorKind::UnexpectedEof, _) => LaunchError::ServerGone { how: "ended" },
+                (io::ErrorKind::TimedOut, Stillness::Stopped) => {
+                    LaunchError::ServerGone { how: "was stopped" }
+                }
+                _ => system("the fork server")(error),
+            })
     }
 
     /// The next reply; none if it does not come in time.
@@ -591,29 +617,6 @@ impl Reply {
             cpu_us: u64::from(word(16)) | u64::from(word(20)) << 32,
         }
     }
-}
-
-/// Whether the process, or one that it made, is about to run.
-fn is_at_work(pid: i32) -> bool {
-    let made = format!("/proc/{pid}/task/{pid}/children");
-    let made = std::fs::read_to_string(made).unwrap_or_default();
-    let made = made
-        .split_ascii_whitespace()
-        .filter_map(|pid| pid.parse().ok());
-    std::iter::once(pid).chain(made).any(|pid| !all_sleep(pid))
-}
-
-/// Whether no thread of the process runs.
-fn all_sleep(pid: i32) -> bool {
-    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
-        return false;
-    };
-    tasks.flatten().all(|task| {
-        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-        // The name may hold anything, but the state follows its last bracket.
-        let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
-        state.is_none_or(|state| state.starts_with(['S', 'T', 'Z', 'X']))
-    })
 }
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> LaunchError {

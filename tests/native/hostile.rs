@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::programs::{Ran, path, plain, rows, run};
 
 /// What `run` says of each: the verdict, the kind of failure, and what its note has in it.
-const EXPECTED: [(&str, &str, &str, &str); 20] = [
+const EXPECTED: [(&str, &str, &str, &str); 26] = [
     ("crash-", "diverged", "crash", ""),
     ("exit-locked-signal", "diverged", "crash", ""),
     ("exit-locked-", "diverged", "exit-status", ""),
@@ -27,6 +27,12 @@ const EXPECTED: [(&str, &str, &str, &str); 20] = [
     ("plain", "clean", "", ""),
     ("static", "", "", "linked statically"),
     ("openmp", "inconclusive", "", "does not see"),
+    ("lose-page", "inconclusive", "", "took away the memory"),
+    ("kill-group", "diverged", "crash", ""),
+    ("kill-parent", "", "", "the fork server"),
+    ("stop-itself", "inconclusive", "", "a signal stopped it"),
+    ("traced", "clean", "", ""),
+    ("handler-pipe", "clean", "", ""),
 ];
 
 #[test]
@@ -39,6 +45,12 @@ fn hostile_programs_end_in_time_with_a_word_that_is_right() {
             .find(|(name, ..)| row.name.starts_with(name))
             .unwrap_or_else(|| panic!("{} is in no row", row.name));
         let name = &row.name;
+        // On a machine that is busy throughout, that is the right word.
+        if name.starts_with("spin-") && hardly_ran(&ran) {
+            assert_eq!(ran.code, 3, "{name}: {}", ran.json);
+            assert!(left_of(name).is_empty(), "{name}: {:?}", left_of(name));
+            continue;
+        }
         assert_eq!(
             ran.json["verdict"].as_str().unwrap_or(""),
             *verdict,
@@ -65,14 +77,16 @@ fn hostile_programs_end_in_time_with_a_word_that_is_right() {
 fn ran_in_time(program: &str) -> Ran {
     for timeout in ["1s", "4s"] {
         let ran = try_run(program, timeout);
-        if !ran.json["note"]
-            .to_string()
-            .contains("hardly had the processor")
-        {
+        if !hardly_ran(&ran) {
             return ran;
         }
     }
     try_run(program, "15s")
+}
+
+fn hardly_ran(ran: &Ran) -> bool {
+    let note = ran.json["note"].to_string();
+    note.contains("hardly had the processor")
 }
 
 fn try_run(program: &str, timeout: &str) -> Ran {

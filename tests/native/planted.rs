@@ -81,3 +81,17 @@ fn the_same_seed_finds_the_same_schedule() {
 fn twin(row: &Row) -> &str {
     row.twin.as_deref().unwrap()
 }
+
+#[test]
+fn a_deadlock_over_descriptors_of_its_own_is_known_without_waiting() {
+    // Somebody outside would have had a minute in each schedule.
+    let program = path(plain(), "pipe-answer");
+    let found = run(&["--timeout", "60s"], &[&program]);
+    let summary = found.json["failure"]["summary"].as_str();
+    assert!(
+        summary.is_some_and(|summary| summary.contains("nobody can go on")),
+        "{}",
+        found.json
+    );
+    assert_eq!(found.json["preemptions"], 2, "{}", found.json);
+}

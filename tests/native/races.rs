@@ -35,7 +35,7 @@ const RACY: [(&str, &str); 20] = [
 const RACY_CPP: [(&str, &str); 2] = [("vptr", "Base::~Base"), ("lazy", "racy.cpp:")];
 
 /// Cases of `races/ordered.c`.
-const ORDERED: [&str; 30] = [
+const ORDERED: [&str; 32] = [
     "mutex",
     "trylock",
     "timedlock",
@@ -66,10 +66,12 @@ const ORDERED: [&str; 30] = [
     "signals",
     "unseen",
     "sigwait",
+    "faults",
+    "heirs",
 ];
 
 /// Cases of `races/ordered.cpp`.
-const ORDERED_CPP: [&str; 15] = [
+const ORDERED_CPP: [&str; 16] = [
     "wait",
     "latch",
     "barrier",
@@ -85,6 +87,7 @@ const ORDERED_CPP: [&str; 15] = [
     "exception",
     "queue",
     "shared-lock",
+    "facet",
 ];
 
 /// A machine with much to do is no livelock.

@@ -114,7 +114,11 @@ impl RunReport<'_> {
             && self.reproducer.is_none()
         {
             let path = path.display();
-            let _ = writeln!(stderr, "note: nothing failed, so {path} was not written");
+            let why = match self.found.failures {
+                0 => "nothing failed",
+                _ => "what failed did not come to the same when it was run again",
+            };
+            let _ = writeln!(stderr, "note: {why}, so {path} was not written");
         }
         let exit_code = self.exit_code(verdict);
         context.case(self.case(exit_code, &self.text(verdict, note.as_deref())));
@@ -194,9 +198,12 @@ impl RunReport<'_> {
         }
         if found.outside > 0 {
             warnings.push(format!(
-                "{} were left to the system (waiting for processes or signals): what came between \
+                "{} left to the system (waiting for processes or signals): what came between \
                  is not part of the schedule",
-                plural(found.outside, "call")
+                match found.outside {
+                    1 => "1 call was".to_owned(),
+                    more => format!("{} were", plural(more, "call")),
+                }
             ));
         }
         warnings

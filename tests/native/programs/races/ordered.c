@@ -1,11 +1,13 @@
 // Correct programs, each ordered in another way, that must not be accused of a data race in any
 // schedule. The case is the argument; "all" is all of them.
 #include "../threads.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <poll.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -485,6 +487,54 @@ static void signals(void) {
     join(start(interrupt_itself, NULL));
 }
 
+// Two threads write where there is no memory: that touches nothing, and no two of them race.
+
+static int *volatile nowhere;
+static __thread sigjmp_buf back;
+
+static void jump_back(int number) {
+    (void)number;
+    siglongjmp(back, 1);
+}
+
+static void *fault(void *unused) {
+    if (sigsetjmp(back, 1) == 0)
+        *nowhere = 1;
+    return unused;
+}
+
+static void faults(void) {
+    struct sigaction jumps, before;
+    memset(&jumps, 0, sizeof jumps);
+    jumps.sa_handler = jump_back;
+    sigaction(SIGSEGV, &jumps, &before);
+    shared = 1;
+    pair(fault, fault);
+    sigaction(SIGSEGV, &before, NULL);
+}
+
+// Whoever takes a robust mutex over comes after all that the dead thread did.
+
+static pthread_mutex_t robust;
+
+static void *inherit(void *unused) {
+    if (pthread_mutex_lock(&robust) == EOWNERDEAD)
+        pthread_mutex_consistent(&robust);
+    shared++;
+    // The first one leaves it to the second.
+    if (shared == 2)
+        pthread_mutex_unlock(&robust);
+    return unused;
+}
+
+static void heirs(void) {
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+    pthread_mutex_init(&robust, &attributes);
+    pair(inherit, inherit);
+}
+
 static void make(void) {
     memset(&by, 0, sizeof by);
     pthread_mutex_init(&by.mutex, NULL);
@@ -537,6 +587,8 @@ int main(int argc, char **argv) {
     CASE("signals", signals())
     CASE("unseen", unseen_writers())
     CASE("sigwait", sigwaits())
+    CASE("faults", faults())
+    CASE("heirs", heirs())
     if (done)
         return 0;
     fprintf(stderr, "%s: no such case\n", name);

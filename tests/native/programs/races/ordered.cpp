@@ -10,6 +10,7 @@
 #include <exception>
 #include <future>
 #include <latch>
+#include <locale>
 #include <memory>
 #include <mutex>
 #include <queue>
@@ -180,6 +181,15 @@ static void atomic_owners() {
     });
 }
 
+// The facet keeps what it was asked before: as regular expressions and streams do.
+static void facets() {
+    auto narrow = [] {
+        const auto &facet = std::use_facet<std::ctype<char>>(std::locale::classic());
+        assert(facet.narrow('x', '?') == 'x');
+    };
+    std::jthread one(narrow), two(narrow);
+}
+
 struct Refused : std::exception {
     std::string why = "a reason that is too long to be kept inside of the string itself";
     ~Refused() override { why.clear(); }
@@ -250,6 +260,7 @@ int main(int argc, char **argv) {
         {"barrier", barriers},     {"semaphore", semaphores},
         {"stop", stops},           {"stop-callback", stop_callbacks},
         {"once", onces},           {"static", statics},
+        {"facet", facets},
         {"future", futures},       {"exit", exits},
         {"owner", owners},         {"atomic-owner", atomic_owners},
         {"exception", exceptions}, {"queue", queues},
