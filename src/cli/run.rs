@@ -8,6 +8,7 @@ pub(super) mod extract;
 mod race_report;
 mod recording;
 mod report;
+pub(super) mod surveyed;
 pub(super) mod target;
 mod tracking;
 
@@ -39,6 +40,7 @@ use crate::native::{
 };
 use crate::numbers::plural;
 use report::RunReport;
+use surveyed::Surveyed;
 
 const SCHEDULES: u64 = 1_000;
 const MAX_STEPS: u64 = 1_000_000;
@@ -203,7 +205,7 @@ fn try_run(
                 .into(),
         );
     }
-    let target = args.target.prepare(context.seed, args.tracking.plan()?)?;
+    let mut target = args.target.prepare(context.seed, args.tracking.plan()?)?;
     let program = match (&target, args.program.split_first()) {
         (Some(target), _) => target.program.clone(),
         (None, Some((name, rest))) => UserProgram::find(name, rest)?.tracked(args.tracking.plan()?),
@@ -255,7 +257,7 @@ fn try_run(
     };
     let mut progress = Progress::new(context.quiet, "run", "schedules", schedules);
     let mut found = if strategy == RunStrategy::Exhaustive {
-        exhaustive::search(fleet.one()?, args, search, &mut progress, context)?
+        exhaustive::search(fleet.one()?, args, search.clone(), &mut progress, context)?
     } else {
         Search::run(&mut fleet, &search, state.as_mut(), |found| {
             progress.note(match found.failures {
@@ -267,6 +269,14 @@ fn try_run(
         })?
     };
     progress.finish();
+    let is_through = found.complete && found.failures == 0 && found.races.first.is_none();
+    let draws = controlled && strategy != RunStrategy::Exhaustive && args.state.is_none();
+    if let Some(target) = target.as_mut().filter(|_| draws && is_through)
+        && let Some((plan, execution, _)) =
+            surveyed::survey(target, fleet.one()?, &search.plan, context)?
+    {
+        found.add(&plan, execution);
+    }
     let symbols = Symbols::new(fleet.one()?.maps());
     found.accuse_races(&symbols);
     let races = RaceList::new(&found.races, &symbols);
@@ -274,7 +284,12 @@ fn try_run(
         Some((plan, execution)) if controlled => {
             let launcher = fleet.one()?;
             let until = args.duration.map(|limit| shrinks_until(started, limit));
-            let shrunk = shrunk_ops(launcher, args, (plan, execution), until, context)?;
+            let surveyed = target.as_ref().and_then(|target| target.surveyed.as_ref());
+            // What one thread alone showed was made small as it was found.
+            let shrunk = match surveyed.is_some_and(Surveyed::is_alone) {
+                true => None,
+                false => shrunk_ops(launcher, args, (plan, execution), until, context)?,
+            };
             let (plan, execution) = match &shrunk {
                 Some(shrunk) => (&shrunk.plan, &shrunk.execution),
                 None => (plan, execution),
@@ -287,6 +302,10 @@ fn try_run(
             };
             let mut failed = Failed::new(launcher, options, plan, execution, context)?;
             failed.ops_before = shrunk.as_ref().map(|shrunk| (shrunk.before, shrunk.tried));
+            if let Some(before) = surveyed.and_then(Surveyed::before) {
+                let tried = shrunk.as_ref().map_or(0, |shrunk| shrunk.tried);
+                failed.ops_before = Some((before, tried));
+            }
             Some(failed)
         }
         _ => None,
