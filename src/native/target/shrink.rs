@@ -129,7 +129,7 @@ struct Shrinker<'a> {
 }
 
 /// A buffer's life.
-pub(super) type Life = (SlotId, u32);
+pub(super) type SlotLife = (SlotId, u32);
 
 impl Shrinker<'_> {
     /// Whether the workload, or what a few operations of each thread are of it, fails.
@@ -188,7 +188,7 @@ impl Shrinker<'_> {
                 if self.is_spent() {
                     return Ok(());
                 }
-                let out: BTreeSet<Life> = rest.iter().take(length).copied().collect();
+                let out: BTreeSet<SlotLife> = rest.iter().take(length).copied().collect();
                 let ops = without(&self.best.ops, &out);
                 if self.offer(ops)? {
                     smaller = true;
@@ -333,7 +333,7 @@ fn is_alone(setup: &TargetSetup, execution: &Execution) -> bool {
     setup.ops.len() == 1 && execution.threads <= 2
 }
 
-pub(super) fn lives(ops: &[Vec<Op>]) -> Vec<Life> {
+pub(super) fn lives(ops: &[Vec<Op>]) -> Vec<SlotLife> {
     ops.iter()
         .flatten()
         .filter_map(|op| match op {
@@ -343,7 +343,7 @@ pub(super) fn lives(ops: &[Vec<Op>]) -> Vec<Life> {
         .collect()
 }
 
-pub(super) fn without(ops: &[Vec<Op>], out: &BTreeSet<Life>) -> Vec<Vec<Op>> {
+pub(super) fn without(ops: &[Vec<Op>], out: &BTreeSet<SlotLife>) -> Vec<Vec<Op>> {
     let is_kept = |op: &&Op| match op {
         Op::Allocate { slot, epoch, .. } | Op::Release { slot, epoch } => {
             !out.contains(&(*slot, *epoch))
@@ -359,7 +359,7 @@ pub(super) fn without(ops: &[Vec<Op>], out: &BTreeSet<Life>) -> Vec<Vec<Op>> {
 /// waits for good.
 fn one_by_one(ops: &[Vec<Op>], in_turn: bool) -> Option<Vec<Op>> {
     let mut at = vec![0; ops.len()];
-    let mut there: BTreeSet<Life> = BTreeSet::new();
+    let mut there: BTreeSet<SlotLife> = BTreeSet::new();
     let mut all = Vec::new();
     let mut thread = 0;
     let mut passed = 0;
@@ -388,8 +388,8 @@ fn one_by_one(ops: &[Vec<Op>], in_turn: bool) -> Option<Vec<Op>> {
 /// without operations.
 pub(super) fn normalised(mut ops: Vec<Vec<Op>>) -> Vec<Vec<Op>> {
     let lives = lives(&ops);
-    let numbers: BTreeMap<Life, usize> = lives.iter().copied().zip(0..).collect();
-    let number = |life: &Life| numbers.get(life).copied();
+    let numbers: BTreeMap<SlotLife, usize> = lives.iter().copied().zip(0..).collect();
+    let number = |life: &SlotLife| numbers.get(life).copied();
     let mut released = vec![0u8; lives.len()];
     for op in ops.iter().flatten() {
         if let Op::Release { slot, epoch } = op
@@ -429,7 +429,7 @@ pub(super) fn normalised(mut ops: Vec<Vec<Op>>) -> Vec<Vec<Op>> {
 /// Whether all of it can be done one after another in some order: no operation waits for good.
 pub(crate) fn can_be_done(ops: &[Vec<Op>]) -> bool {
     let mut at = vec![0; ops.len()];
-    let mut there: BTreeSet<Life> = BTreeSet::new();
+    let mut there: BTreeSet<SlotLife> = BTreeSet::new();
     loop {
         let waiting = (0..at.len())
             .filter(|one| at[*one] < ops[*one].len())

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::about::TargetError;
 use super::served::ServedTarget;
-use super::shrink::{Life, lives, normalised, without};
+use super::shrink::{SlotLife, lives, normalised, without};
 use super::{TargetAbout, TargetSetup};
 use crate::device::{BufferKind, DeviceId, Memory, Profile};
 use crate::scenario::Scenario;
@@ -296,7 +296,7 @@ fn smaller(
                 .get(begin..)
                 .filter(|rest| !rest.is_empty())
             {
-                let out: BTreeSet<Life> = rest.iter().take(length).copied().collect();
+                let out: BTreeSet<SlotLife> = rest.iter().take(length).copied().collect();
                 let ops = without(&best.0.ops, &out);
                 if !offer(&mut best, ops)? {
                     begin += length;
