@@ -23,7 +23,13 @@ enum hb_target_ability {
     HB_TARGET_TRACKS = 4,
     /* Addresses are where it pleases, as those of `malloc` are, not within `size` bytes of each
      * other. */
-    HB_TARGET_SCATTERED = 8
+    HB_TARGET_SCATTERED = 8,
+    /* It keeps some of what was released for who released it, or for buffers of that size (caches
+     * of threads, slabs): others may find no room where nothing is live. Without it whatever was
+     * released must be there for everybody. */
+    HB_TARGET_CACHES = 16,
+    /* With HB_TARGET_CACHES: `check` gives back what was kept, so that memory is whole then. */
+    HB_TARGET_TRIMS = 32
 };
 
 /* Flags of `allocate`. */
@@ -73,7 +79,8 @@ struct hb_target {
     uint32_t abilities; /* of hb_target_ability */
     const char *name;
     /* How it places buffers: "best-fit", "first-fit" and "top-down" use any hole that is large
-     * enough; "bump" uses memory again only when nothing is live; NULL: it does not say. */
+     * enough; "any-hole" any that is four times as large and 4 KB more (buddies, bins); NULL, or
+     * "bump": it may be that memory is used again only when nothing is live (a ring). */
     const char *policy;
 
     /* A target as if the process were new; NULL where it can't be: `why` says it. */

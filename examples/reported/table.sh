@@ -30,7 +30,7 @@ code() { # STRATEGY OPTIONS -- PROGRAM …
 }
 
 cell() { # DISCIPLINE ORDER PUBLISH WORKLOAD MODEL
-    model=$(ask explore --strategy exhaustive --threads 2 --ops 4 --semantics refcount \
+    model=$(ask explore --strategy exhaustive --semantics refcount \
         --discipline "$1" --order "$2" --publish "$3" --workload "$5" | key verdict)
     words="--discipline $1 --order $2 --publish $3 --workload $4"
     devices=1

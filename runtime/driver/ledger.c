@@ -22,7 +22,7 @@ static const struct plan *plan;
 static const struct hb_target *target;
 static struct space *spaces;
 static uint32_t space_count;
-static bool scattered, exact, bumps;
+static bool scattered, exact, fills_holes, keeps, trims;
 static enum { ANYWHERE, BEST_FIT, FIRST_FIT, TOP_DOWN } policy;
 static int lock;
 static uint64_t entered_calls, running_calls;
@@ -62,7 +62,9 @@ void ledger_begin(const struct plan *of, const struct hb_target *with)
              : strcmp(says, "top-down") == 0  ? TOP_DOWN
                                               : ANYWHERE;
     exact = policy != ANYWHERE;
-    bumps = strcmp(says, "bump") == 0;
+    fills_holes = exact || strcmp(says, "any-hole") == 0;
+    keeps = target->abilities & HB_TARGET_CACHES;
+    trims = target->abilities & HB_TARGET_TRIMS;
     entered_calls = running_calls = 0;
 }
 
@@ -175,6 +177,18 @@ bool ledger_leave(uint64_t entered)
     return alone && entered & 1;
 }
 
+/* Where what was handed out ends. Who does not say exactly how it places buffers may take the next
+ * power of two for each, as buddies do. */
+static uint64_t end_of(const struct life *life)
+{
+    uint64_t size = life->end - life->begin, taken = 1;
+    if (exact || size > UINT64_MAX / 4)
+        return life->end;
+    while (taken < size)
+        taken *= 2;
+    return life->begin > UINT64_MAX - taken ? life->end : life->begin + taken;
+}
+
 /* The largest hole between the lowest and the highest address that were ever handed out: all of
  * that is memory. */
 static uint64_t largest_hole(const struct space *space)
@@ -183,7 +197,7 @@ static uint64_t largest_hole(const struct space *space)
     for (uint64_t at = 0; at < space->count; at++) {
         if (space->lives[at].begin > from && space->lives[at].begin - from > largest)
             largest = space->lives[at].begin - from;
-        from = space->lives[at].end;
+        from = end_of(&space->lives[at]);
     }
     return space->highest > from && space->highest - from > largest ? space->highest - from
                                                                     : largest;
@@ -248,10 +262,10 @@ void ledger_no_room(uint32_t device, uint32_t memory, uint64_t size, uint64_t en
     uint64_t whole = plan->head.whole[memory];
     take_lock();
     bool empty = space->count == 0 && !space->closed;
-    uint64_t hole = space->used && !scattered && !bumps ? largest_hole(space) : 0;
+    uint64_t hole = space->used && !scattered && fills_holes ? largest_hole(space) : 0;
     give_lock();
     /* What was looked at is what there was during the call, if nobody else came since it began. */
-    if (!ledger_leave(entered))
+    if (!ledger_leave(entered) || keeps)
         return;
     if (empty && whole && size <= whole)
         fail("exhausted",
@@ -259,8 +273,8 @@ void ledger_no_room(uint32_t device, uint32_t memory, uint64_t size, uint64_t en
              "nothing is live; when it was new it had room for %llu",
              ledger_thread, ledger_op, (unsigned long long)size, memory_name(memory), device,
              (unsigned long long)whole);
-    /* What an allocator needs beside a buffer is its own affair: unless it says how it places
-     * buffers, four times as much must be enough. */
+    /* What an allocator needs beside a buffer is its own affair: unless it says exactly how it
+     * places buffers, four times as much must be enough. */
     uint64_t needed = exact ? rounded(size) : 4 * rounded(size) + 4096;
     if (hole >= needed)
         fail("exhausted",
@@ -306,8 +320,9 @@ static void expect_whole(void *state, uint32_t device, uint32_t memory)
     if (status == HB_TARGET_NO_MEMORY)
         fail("fragmented",
              "everything in %s of device %u was released, and there is no room for %llu bytes: "
-             "when it was new there was",
-             memory_name(memory), device, (unsigned long long)whole);
+             "when it was new there was%s",
+             memory_name(memory), device, (unsigned long long)whole,
+             keeps ? "" : " (a target that keeps what was released says HB_TARGET_CACHES)");
     if (status != HB_TARGET_OK)
         fail("target-failed", "allocate returned %d at the end", status);
     ledger_add(device, memory, address, whole);
@@ -337,7 +352,7 @@ void ledger_rest(void *state)
                 continue;
             if (target->totals)
                 compare_totals(state, device, memory);
-            if (space->count == 0 && plan->head.whole[memory])
+            if (space->count == 0 && plan->head.whole[memory] && (!keeps || trims))
                 expect_whole(state, device, memory);
         }
     }

@@ -8,6 +8,7 @@ pub(super) mod extract;
 mod race_report;
 mod recording;
 mod report;
+pub(super) mod surveyed;
 pub(super) mod target;
 mod tracking;
 
@@ -39,6 +40,7 @@ use crate::native::{
 };
 use crate::numbers::plural;
 use report::RunReport;
+use surveyed::Surveyed;
 use target::PreparedTarget;
 
 const SCHEDULES: u64 = 1_000;
@@ -197,7 +199,7 @@ fn try_run(
         return conforms::run(args, discipline, context);
     }
     exhaustive::check(args)?;
-    let target = args.target.prepare(context.seed, args.tracking.plan()?)?;
+    let mut target = args.target.prepare(context.seed, args.tracking.plan()?)?;
     let program = args.program(target.as_ref())?;
     if let Some(path) = &args.save {
         output::may_replace(path, OutputKind::RunReproducer, args.force)?;
@@ -212,7 +214,14 @@ fn try_run(
     let started = Instant::now();
     let workers = if controlled { args.workers.into() } else { 1 };
     let mut fleet = Fleet::start(&program, options, workers)?;
-    let mut found = searched(&mut fleet, args, &program, strategy, context)?;
+    let mut found = searched(
+        &mut fleet,
+        args,
+        &program,
+        target.as_mut(),
+        strategy,
+        context,
+    )?;
     let symbols = Symbols::new(fleet.one()?.maps());
     found.accuse_races(&symbols);
     let races = RaceList::new(&found.races, &symbols);
@@ -220,7 +229,11 @@ fn try_run(
         Some((plan, execution)) if controlled => {
             let until = args.duration.map(|limit| shrinks_until(started, limit));
             let first = (plan, execution);
-            Some(shrunk_failure(fleet.one()?, args, first, until, context)?)
+            let surveyed = target.as_ref().and_then(|target| target.surveyed.as_ref());
+            let launcher = fleet.one()?;
+            Some(shrunk_failure(
+                launcher, args, first, surveyed, until, context,
+            )?)
         }
         _ => None,
     };
@@ -247,11 +260,13 @@ fn try_run(
     Ok(report.outcome(context))
 }
 
-/// The schedules are run, with progress, until one fails or enough of them are.
+/// The schedules are run, with progress, until one fails or enough of them are; a target of which
+/// they show nothing is surveyed.
 fn searched(
     fleet: &mut Fleet,
     args: &ProgramRunArgs,
     program: &UserProgram,
+    target: Option<&mut PreparedTarget>,
     strategy: RunStrategy,
     context: &Context,
 ) -> Result<Search, Box<dyn std::error::Error>> {
@@ -261,8 +276,8 @@ fn searched(
         None => None,
     };
     let mut progress = Progress::new(context.quiet, "run", "schedules", search.schedules);
-    let found = if strategy == RunStrategy::Exhaustive {
-        exhaustive::search(fleet.one()?, args, search, &mut progress, context)?
+    let mut found = if strategy == RunStrategy::Exhaustive {
+        exhaustive::search(fleet.one()?, args, search.clone(), &mut progress, context)?
     } else {
         Search::run(fleet, &search, state.as_mut(), |found| {
             progress.note(match found.failures {
@@ -274,6 +289,15 @@ fn searched(
         })?
     };
     progress.finish();
+    let is_through = found.complete && found.failures == 0 && found.races.first.is_none();
+    let draws =
+        strategy.is_controlled() && strategy != RunStrategy::Exhaustive && args.state.is_none();
+    if let Some(target) = target.filter(|_| draws && is_through)
+        && let Some((plan, execution, _)) =
+            surveyed::survey(target, fleet.one()?, &search.plan, context)?
+    {
+        found.add(&plan, execution);
+    }
     Ok(found)
 }
 
@@ -282,10 +306,15 @@ fn shrunk_failure(
     launcher: &mut Launcher,
     args: &ProgramRunArgs,
     first: (&RunPlan, &Execution),
+    surveyed: Option<&Surveyed>,
     until: Option<Instant>,
     context: &Context,
 ) -> Result<Failed, Box<dyn std::error::Error>> {
-    let shrunk = shrunk_ops(launcher, args, first, until, context)?;
+    // What one thread alone showed was made small as it was found.
+    let shrunk = match surveyed.is_some_and(Surveyed::is_alone) {
+        true => None,
+        false => shrunk_ops(launcher, args, first, until, context)?,
+    };
     let (plan, execution) = match &shrunk {
         Some(shrunk) => (&shrunk.plan, &shrunk.execution),
         None => first,
@@ -298,6 +327,10 @@ fn shrunk_failure(
     };
     let mut failed = Failed::new(launcher, options, plan, execution, context)?;
     failed.ops_before = shrunk.as_ref().map(|shrunk| (shrunk.before, shrunk.tried));
+    if let Some(before) = surveyed.and_then(Surveyed::before) {
+        let tried = shrunk.as_ref().map_or(0, |shrunk| shrunk.tried);
+        failed.ops_before = Some((before, tried));
+    }
     Ok(failed)
 }
 

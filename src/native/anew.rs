@@ -7,7 +7,7 @@
 //! schedule into the next is named, and has a process for each from then on.
 
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -129,7 +129,7 @@ impl Anew {
         let Some(turns) = &mut self.turns else {
             return ready(&[control], limit).map(|ready| ready.map(|_| Awaited::Reply));
         };
-        let first = ready(&[turns, control], limit)?;
+        let first = ready(&[&*turns, control], limit)?;
         if first != Some(0) {
             return Ok(first.map(|_| Awaited::Reply));
         }
@@ -140,7 +140,7 @@ impl Anew {
 }
 
 /// The first of them that can be read from.
-fn ready(sockets: &[&UnixStream], limit: Duration) -> io::Result<Option<usize>> {
+pub(super) fn ready<F: AsFd>(sockets: &[F], limit: Duration) -> io::Result<Option<usize>> {
     let end = Instant::now() + limit;
     loop {
         let left = end.saturating_duration_since(Instant::now());

@@ -192,8 +192,8 @@ impl Search {
         }
     }
 
-    /// Whether it failed.
-    pub(super) fn add(&mut self, plan: &RunPlan, execution: Execution) -> bool {
+    /// One more execution, which no strategy drew; whether it failed.
+    pub(crate) fn add(&mut self, plan: &RunPlan, execution: Execution) -> bool {
         self.steps += execution.step_count;
         self.threads = self.threads.max(execution.threads);
         self.longest = self.longest.max(execution.step_count);

@@ -22,6 +22,8 @@ pub enum Purpose {
     Campaign = 5,
     /// The runs that a diagnosis is calibrated on.
     Calibration = 6,
+    /// Programs of one thread for an allocator.
+    Survey = 7,
 }
 
 /// A random stream.

@@ -3,6 +3,7 @@
 
 mod programs;
 
+mod allocators;
 mod campaign;
 mod exhaustive;
 mod features;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::programs::{binary, folder};
 
 /// A library, built once by the system's compilers with these flags.
-fn built(name: &str, source: &str, flags: &[&str]) -> PathBuf {
+pub(crate) fn built(name: &str, source: &str, flags: &[&str]) -> PathBuf {
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("native-targets");
     std::fs::create_dir_all(&out).unwrap();
     let lock = std::fs::File::create(out.join(".lock")).unwrap();
@@ -48,24 +48,24 @@ fn lifecycle() -> &'static Path {
     BUILT.get_or_init(|| built("lifecycle", "lifecycle.cpp", &["-std=c++17"]))
 }
 
-struct Said {
-    code: i32,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Said {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let parsed = serde_json::from_str(&self.stdout);
         parsed.unwrap_or_else(|error| panic!("{error}: {}{}", self.stdout, self.stderr))
     }
 
-    fn kind(&self) -> Option<String> {
+    pub(crate) fn kind(&self) -> Option<String> {
         Some(self.json()["failure"]["kind"].as_str()?.to_owned())
     }
 }
 
-fn heisenbed(words: &[&str]) -> Said {
+pub(crate) fn heisenbed(words: &[&str]) -> Said {
     let output = Command::new(binary())
         .arg("-q")
         .args(words)
@@ -78,7 +78,7 @@ fn heisenbed(words: &[&str]) -> Said {
     }
 }
 
-fn with(command: &str, library: &Path, options: &str, more: &[&str]) -> Said {
+pub(crate) fn with(command: &str, library: &Path, options: &str, more: &[&str]) -> Said {
     let library = library.display().to_string();
     let words = [
         command,
@@ -93,7 +93,7 @@ fn with(command: &str, library: &Path, options: &str, more: &[&str]) -> Said {
 }
 
 /// How many operations are left.
-fn left(json: &Value) -> usize {
+pub(crate) fn left(json: &Value) -> usize {
     let threads = json["smallest"].as_array().unwrap();
     threads
         .iter()
@@ -448,7 +448,7 @@ fn what_a_target_cannot_do_is_said() {
 }
 
 /// Inputs as a fuzzer would make them: drawn bytes, of one, two or three threads.
-fn drawn(seed: u64) -> Vec<u8> {
+pub(crate) fn drawn(seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut byte = || {
         state ^= state << 13;

@@ -126,7 +126,7 @@ pub extern "C" fn hb_target_v1() -> *const Target {
         abi: 1,
         abilities: 0,
         name: c"allocators of others".as_ptr(),
-        policy: std::ptr::null(),
+        policy: c"any-hole".as_ptr(),
         open: Some(open),
         allocate: Some(allocate),
         deallocate: Some(deallocate),

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::super::ci::{self, CiCase};
 use super::super::exit::ExitStatus;
 use super::super::outcome::{CommandOutcome, Context, Format};
+use super::surveyed::Surveyed;
 use super::target::{PreparedTarget, smallest};
 use super::{Failed, ProgramRunArgs, exhaustive, race_report, tracking};
 use crate::native::plan::RunStrategy;
@@ -64,7 +65,9 @@ impl RunReport<'_> {
                 plural(found.unusable, "schedule")
             ))
         } else {
-            self.not_looked_at()
+            let surveyed = self.target.and_then(|target| target.surveyed.as_ref());
+            let unconfirmed = surveyed.and_then(|surveyed| surveyed.unconfirmed.clone());
+            unconfirmed.or_else(|| self.not_looked_at())
         };
         let verdict = if note.is_some() {
             Verdict::Inconclusive
@@ -289,13 +292,19 @@ impl RunReport<'_> {
                     (failure.kind.name(), failure.summary.as_str())
                 });
                 let _ = writeln!(text, "{kind}: {summary}");
-                let _ = writeln!(
-                    text,
-                    "  in schedule {}{}; {} failed of {drawn}",
-                    plan.index,
-                    self.made_by(plan),
-                    found.failures
-                );
+                let surveyed = self.target.and_then(|target| target.surveyed.as_ref());
+                let _ = match surveyed.and_then(Surveyed::place) {
+                    Some(place) => {
+                        writeln!(text, "  {place}; {} failed of {drawn}", found.failures)
+                    }
+                    None => writeln!(
+                        text,
+                        "  in schedule {}{}; {} failed of {drawn}",
+                        plan.index,
+                        self.made_by(plan),
+                        found.failures
+                    ),
+                };
             }
             (Verdict::Proved, _) => text.push_str(&exhaustive::proved(found, &drawn)),
             (Verdict::Inconclusive, _) => {

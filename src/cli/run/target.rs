@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::scenario_args::{ScenarioArgs, ScenarioArgsError, ThreadsArg};
 use super::Failed;
+use super::surveyed::Surveyed;
 use crate::device::Memory;
 use crate::device::Profile;
 use crate::lifecycle::Publication;
@@ -58,6 +59,8 @@ pub(in crate::cli) struct PreparedTarget {
     pub(in crate::cli) about: TargetAbout,
     pub(in crate::cli) scenario: Scenario,
     pub(in crate::cli) setup: TargetSetup,
+    /// What one thread alone showed, where that was looked at.
+    pub(in crate::cli) surveyed: Option<Surveyed>,
     condensed: Condensed,
     left_out: Vec<Memory>,
 }
@@ -171,6 +174,7 @@ impl PreparedTarget {
             about,
             scenario,
             setup,
+            surveyed: None,
             condensed: Condensed::default(),
             left_out,
         })
@@ -212,6 +216,9 @@ impl PreparedTarget {
         for note in self.notes() {
             let _ = writeln!(text, "{note}");
         }
+        if let Some(surveyed) = &self.surveyed {
+            let _ = writeln!(text, "{}", surveyed.words());
+        }
         text
     }
 
@@ -229,6 +236,12 @@ impl PreparedTarget {
         if self.about.is_scattered() {
             unchecked.push("bounds (HB_TARGET_SCATTERED)");
         }
+        if self.about.keeps_memory() {
+            unchecked.push("whether memory is whole in the end (HB_TARGET_CACHES)");
+        }
+        if !self.about.fills_holes() {
+            unchecked.push("whether it finds room between buffers (no policy that says so)");
+        }
         if !self.about.checks_itself() {
             unchecked.push("its own invariants (no check)");
         }
@@ -237,6 +250,11 @@ impl PreparedTarget {
         }
         if !self.about.tracks() {
             unchecked.push("tracking messages (no HB_TARGET_TRACKS)");
+        }
+        if let Some(policy) = self.about.unknown_policy() {
+            notes.push(format!(
+                "its policy \"{policy}\" is none that is known: no placement is checked"
+            ));
         }
         if !unchecked.is_empty() {
             notes.push(format!("not checked: {}", unchecked.join(", ")));
@@ -259,6 +277,7 @@ impl PreparedTarget {
             "memories": memories,
             "notes": self.notes(),
             "imported": self.scenario.workload.imported,
+            "survey": self.surveyed.as_ref().map(Surveyed::json),
         })
     }
 }
@@ -272,10 +291,13 @@ pub(in crate::cli) fn smallest(failed: &Failed) -> String {
     if let Some((before, tried)) = failed.ops_before {
         let _ = writeln!(
             text,
-            "  shrunk from {} to {} ({} tried)",
+            "  shrunk from {} to {}{}",
             plural(before, "operation"),
             setup.count(),
-            plural(tried, "schedule"),
+            match tried {
+                0 => String::new(),
+                tried => format!(" ({} tried)", plural(tried, "schedule")),
+            },
         );
     }
     for (thread, ops) in setup.ops.iter().enumerate() {

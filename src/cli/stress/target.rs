@@ -13,6 +13,7 @@ use super::super::args::ServerArg;
 use super::super::outcome::{CommandOutcome, Context, Format};
 use super::super::output::{self, OutputKind};
 use super::super::progress::Progress;
+use super::super::run::surveyed::{self, Surveyed};
 use super::super::run::target::{PreparedTarget, smallest};
 use super::super::run::{Failed, FailedOptions};
 use super::super::stop_watch::StopWatch;
@@ -23,7 +24,7 @@ use crate::native::execution::FailureKind;
 use crate::native::launcher::{LaunchOptions, ProgramOutput};
 use crate::native::plan::RunStrategy;
 use crate::native::target::TargetSetup;
-use crate::native::target::shrink::{ShrunkOps, shrink_ops};
+use crate::native::target::shrink::shrink_ops;
 use crate::native::{Execution, LaunchError, Launcher, RunPlan, RunReproducer};
 use crate::numbers::{grouped, plural};
 use crate::oracle::Verdict;
@@ -82,8 +83,11 @@ fn try_run(
             core: 0,
         },
     )?;
-    let mut stressed = StressedTarget::new(&target, context);
+    let mut stressed = StressedTarget::new(target, context);
     stressed.run(args, &mut launcher, context)?;
+    if stressed.summary.verdict == Verdict::Clean {
+        stressed.survey(&mut launcher, context)?;
+    }
     if stressed.failed.is_some() {
         stressed.shrink(&mut launcher, context)?;
     }
@@ -92,7 +96,7 @@ fn try_run(
         && let Some(failure) = &failed.shown.failure
     {
         let text = RunReproducer::new(
-            &target.program,
+            &stressed.target.program,
             &failed.minimised.plan,
             &failed.shown,
             failure,
@@ -121,8 +125,8 @@ fn patience(setup: &TargetSetup) -> Duration {
     Duration::from_secs(30) + Duration::from_millis(setup.count() / 4)
 }
 
-struct StressedTarget<'a> {
-    target: &'a PreparedTarget,
+struct StressedTarget {
+    target: PreparedTarget,
     summary: VerdictSummary,
     /// How many runs ended with each kind of failure.
     kinds: BTreeMap<String, u64>,
@@ -134,12 +138,10 @@ struct StressedTarget<'a> {
     tracks: bool,
 }
 
-impl<'a> StressedTarget<'a> {
-    fn new(target: &'a PreparedTarget, context: &Context) -> StressedTarget<'a> {
-        let scenario = &target.scenario;
-        let seed = context.seed.unwrap_or(scenario.seed);
+impl StressedTarget {
+    fn new(target: PreparedTarget, context: &Context) -> StressedTarget {
+        let seed = context.seed.unwrap_or(target.scenario.seed);
         StressedTarget {
-            target,
             summary: VerdictSummary::new(target.setup.ops.len() as u16, seed),
             kinds: BTreeMap::new(),
             runs_clean: 0,
@@ -148,6 +150,7 @@ impl<'a> StressedTarget<'a> {
             shown: None,
             interrupted: false,
             tracks: target.about.tracks(),
+            target,
         }
     }
 
@@ -240,6 +243,34 @@ impl<'a> StressedTarget<'a> {
         }
     }
 
+    /// What one thread alone shows, where real threads showed nothing.
+    fn survey(
+        &mut self,
+        launcher: &mut Launcher,
+        context: &Context,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        launcher.set_timeout(SHRINK_TIMEOUT);
+        let plan = RunPlan::new(RunStrategy::First, self.summary.seed, 0);
+        let found = surveyed::survey(&mut self.target, launcher, &plan, context)?;
+        let unconfirmed = |surveyed: &Surveyed| surveyed.unconfirmed.clone();
+        if let Some(why) = self.target.surveyed.as_ref().and_then(unconfirmed) {
+            self.undecided(why);
+        }
+        if let Some((plan, execution, setup)) = found {
+            let kind = execution.failure.as_ref().map(|failure| failure.kind);
+            let kind = kind.map_or("failure", |kind| kind.name());
+            self.kinds.insert(kind.to_owned(), 1);
+            self.summary.verdict = Verdict::Diverged;
+            self.failed = Some((plan, execution, setup));
+        }
+        Ok(())
+    }
+
+    /// What one thread alone showed.
+    fn surveyed_place(&self) -> Option<String> {
+        self.target.surveyed.as_ref().and_then(Surveyed::place)
+    }
+
     /// Looks for the failure under control, in what was begun of the run.
     fn shrink(&mut self, launcher: &mut Launcher, context: &Context) -> Result<(), LaunchError> {
         let Some((plan, execution, setup)) = &self.failed else {
@@ -249,7 +280,12 @@ impl<'a> StressedTarget<'a> {
         launcher.set_timeout(SHRINK_TIMEOUT);
         let mut progress = Progress::new(context.quiet, "shrink", "schedules", 0);
         let mut shrunk = None;
-        for ops in [&begun, setup] {
+        let is_alone = self
+            .target
+            .surveyed
+            .as_ref()
+            .is_some_and(Surveyed::is_alone);
+        for ops in [&begun, setup].into_iter().filter(|_| !is_alone) {
             launcher.drive(ops.clone())?;
             shrunk = shrink_ops(launcher, (plan, execution), &mut |tried| {
                 progress.update(tried);
@@ -260,18 +296,19 @@ impl<'a> StressedTarget<'a> {
             }
         }
         progress.finish();
-        let Some(ShrunkOps {
-            plan,
-            execution,
-            tried,
-            ..
-        }) = &shrunk
-        else {
-            return Ok(());
+        let surveyed = self.target.surveyed.as_ref().and_then(Surveyed::before);
+        let (plan, execution, tried) = match (&shrunk, surveyed) {
+            (Some(shrunk), _) => (&shrunk.plan, &shrunk.execution, shrunk.tried),
+            // It was found under control, and made small before.
+            (None, Some(_)) => {
+                launcher.drive(setup.clone())?;
+                (plan, execution, 0)
+            }
+            (None, None) => return Ok(()),
         };
         let options = FailedOptions::default();
         let mut failed = Failed::new(launcher, options, plan, execution, context)?;
-        failed.ops_before = Some((setup.count(), *tried));
+        failed.ops_before = Some((surveyed.unwrap_or(setup.count()), tried));
         self.shown = Some(failed);
         Ok(())
     }
@@ -304,7 +341,10 @@ impl<'a> StressedTarget<'a> {
             "divergences": self.kinds,
             "runs": self.summary.schedules,
             "runs_clean": self.runs_clean,
-            "runs_diverged": self.kinds.values().sum::<u64>(),
+            "runs_diverged": match self.surveyed_place() {
+                Some(_) => 0,
+                None => self.kinds.values().sum::<u64>(),
+            },
             "interrupted": self.interrupted,
             "first_run": self.first_run,
             "failure": failure,
@@ -349,6 +389,16 @@ impl<'a> StressedTarget<'a> {
     }
 
     fn write_failure(&self, text: &mut String) {
+        if let (Some(place), Some((_, execution, _))) = (self.surveyed_place(), &self.failed)
+            && let Some(failure) = &execution.failure
+        {
+            let _ = writeln!(text, "{}: {}\n  {place}", failure.kind, failure.summary);
+            if let Some(failed) = &self.shown {
+                text.push_str(&smallest(failed));
+                text.push_str(&failed.story);
+            }
+            return;
+        }
         for (kind, count) in &self.kinds {
             let of = plural(self.summary.schedules, "run");
             let _ = writeln!(text, "{kind}: in {} of {of}", grouped(*count));

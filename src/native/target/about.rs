@@ -14,12 +14,17 @@ use crate::device::Memory;
 /// How long it may take to say so.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What `policy` may say that makes room of any hole.
+const FILLS_HOLES: [&str; 4] = ["best-fit", "first-fit", "top-down", "any-hole"];
+
 /// Bits of `enum hb_target_ability`.
 mod ability {
     pub(super) const SHARED_RELEASE: u64 = 1;
     pub(super) const PUBLISHES_EARLY: u64 = 2;
     pub(super) const TRACKS: u64 = 4;
     pub(super) const SCATTERED: u64 = 8;
+    pub(super) const CACHES: u64 = 16;
+    pub(super) const TRIMS: u64 = 32;
 }
 
 /// See the [module](self).
@@ -161,6 +166,13 @@ impl TargetAbout {
         about
     }
 
+    /// The same where it is not known how much room there is.
+    pub(super) fn without_whole(&self) -> TargetAbout {
+        let mut about = self.clone();
+        about.memories.values_mut().for_each(|memory| memory.1 = 0);
+        about
+    }
+
     fn number(&self, name: &str) -> Option<u64> {
         self.words.get(name)?.parse().ok()
     }
@@ -205,6 +217,29 @@ impl TargetAbout {
     /// Whether its addresses are where it pleases.
     pub(crate) fn is_scattered(&self) -> bool {
         self.has(ability::SCATTERED)
+    }
+
+    /// Whether memory may not be whole when everything was released.
+    pub(crate) fn keeps_memory(&self) -> bool {
+        self.has(ability::CACHES) && !self.has(ability::TRIMS)
+    }
+
+    /// Whether it may find no room where nothing is live.
+    pub(crate) fn has_caches(&self) -> bool {
+        self.has(ability::CACHES)
+    }
+
+    /// Whether a hole that is large enough must be used.
+    pub(crate) fn fills_holes(&self) -> bool {
+        let policy = self.words.get("policy").map_or("", String::as_str);
+        !self.has_caches() && FILLS_HOLES.contains(&policy)
+    }
+
+    /// What it says of its placement, where that is none of the words that there are.
+    pub(crate) fn unknown_policy(&self) -> Option<&str> {
+        let policy = self.words.get("policy")?.as_str();
+        let is_known = policy.is_empty() || policy == "bump" || FILLS_HOLES.contains(&policy);
+        (!is_known).then_some(policy)
     }
 
     /// Whether it has buffers over several devices.

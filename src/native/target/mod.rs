@@ -6,7 +6,7 @@
 //! like any other ([`UserProgram`](super::UserProgram) with [`TargetFiles`]), so search, races,
 //! tracking, shrinking and reproducers are the same. [`TargetAbout`] is what the library says that
 //! it can do, asked once, in a process of its own. [`refusal`] says what a workload needs that it
-//! lacks. [`shrink`] leaves out operations.
+//! lacks. [`shrink`] leaves out operations; [`survey`] draws programs of one thread.
 
 mod about;
 mod encode;
@@ -14,6 +14,7 @@ mod fits;
 pub(crate) mod served;
 mod setup;
 pub(crate) mod shrink;
+pub(crate) mod survey;
 pub(crate) mod words;
 
 /// Ends what a driver left behind that has a process group of its own: processes that the target

@@ -7,9 +7,15 @@ use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use super::super::anew::ready;
 use super::encode::encode;
+use super::survey::HANGS;
 use super::{TargetFiles, TargetSetup, end_group};
+
+/// How long a plan may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -17,6 +23,7 @@ pub(crate) struct ServedTarget {
     library: PathBuf,
     child: Option<Child>,
     files: std::sync::Arc<TargetFiles>,
+    timeout: Duration,
 }
 
 impl ServedTarget {
@@ -26,7 +33,13 @@ impl ServedTarget {
             library: library.to_owned(),
             child: None,
             files: TargetFiles::write(setup.with_ops(Vec::new()))?,
+            timeout: TIMEOUT,
         })
+    }
+
+    /// From now on a plan that takes longer is ended.
+    pub(super) fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
     }
 
     /// Does this with it; `Err`: what is wrong, in words.
@@ -41,6 +54,19 @@ impl ServedTarget {
             stdin.write_all(&plan)
         });
         let mut answer = [0];
+        let comes = match &child.stdout {
+            Some(stdout) => ready(&[stdout], self.timeout)?.is_some(),
+            None => true,
+        };
+        if !comes {
+            child.kill()?;
+            child.wait()?;
+            end_group(&child);
+            return Ok(Err(format!(
+                "{HANGS}: it did not end within {} s",
+                self.timeout.as_secs()
+            )));
+        }
         let got = child
             .stdout
             .as_mut()

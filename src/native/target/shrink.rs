@@ -92,6 +92,7 @@ pub(crate) fn shrink_ops(
     while shrinker.best.count() < before && !shrinker.is_spent() {
         before = shrinker.best.count();
         shrinker.leave_out_threads()?;
+        shrinker.make_one_thread()?;
         shrinker.leave_out_buffers()?;
         shrinker.leave_out_releases()?;
     }
@@ -128,7 +129,7 @@ struct Shrinker<'a> {
 }
 
 /// A buffer's life.
-type Life = (SlotId, u32);
+pub(super) type SlotLife = (SlotId, u32);
 
 impl Shrinker<'_> {
     /// Whether the workload, or what a few operations of each thread are of it, fails.
@@ -157,6 +158,22 @@ impl Shrinker<'_> {
         Ok(())
     }
 
+    /// What one thread shows is no matter of schedules: all operations, of one thread after the
+    /// other, and of each in turn.
+    fn make_one_thread(&mut self) -> Result<(), LaunchError> {
+        let ops = &self.best.ops;
+        if ops.len() < 2 {
+            return Ok(());
+        }
+        let (behind, in_turn) = (one_by_one(ops, false), one_by_one(ops, true));
+        for ops in [behind, in_turn].into_iter().flatten() {
+            if self.offer(vec![ops])? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Halves of the buffers, quarters and so on (Zeller and Hildebrandt 2002).
     fn leave_out_buffers(&mut self) -> Result<(), LaunchError> {
         let mut length = lives(&self.best.ops).len().div_ceil(2);
@@ -171,7 +188,7 @@ impl Shrinker<'_> {
                 if self.is_spent() {
                     return Ok(());
                 }
-                let out: BTreeSet<Life> = rest.iter().take(length).copied().collect();
+                let out: BTreeSet<SlotLife> = rest.iter().take(length).copied().collect();
                 let ops = without(&self.best.ops, &out);
                 if self.offer(ops)? {
                     smaller = true;
@@ -260,6 +277,10 @@ impl Shrinker<'_> {
                 self.found = Some((plan, execution));
                 return Ok(true);
             }
+            // One thread that makes no others has one schedule.
+            if is_alone(&setup, &execution) {
+                return Ok(false);
+            }
             if number > 0 {
                 let events = self
                     .launcher
@@ -307,7 +328,12 @@ fn ends_well(launcher: &mut Launcher, first: &RunPlan) -> Result<(bool, u64, u64
     Ok((true, tried, steps))
 }
 
-fn lives(ops: &[Vec<Op>]) -> Vec<Life> {
+/// Whether no other thread was there than the main one and that of the workload.
+fn is_alone(setup: &TargetSetup, execution: &Execution) -> bool {
+    setup.ops.len() == 1 && execution.threads <= 2
+}
+
+pub(super) fn lives(ops: &[Vec<Op>]) -> Vec<SlotLife> {
     ops.iter()
         .flatten()
         .filter_map(|op| match op {
@@ -317,7 +343,7 @@ fn lives(ops: &[Vec<Op>]) -> Vec<Life> {
         .collect()
 }
 
-fn without(ops: &[Vec<Op>], out: &BTreeSet<Life>) -> Vec<Vec<Op>> {
+pub(super) fn without(ops: &[Vec<Op>], out: &BTreeSet<SlotLife>) -> Vec<Vec<Op>> {
     let is_kept = |op: &&Op| match op {
         Op::Allocate { slot, epoch, .. } | Op::Release { slot, epoch } => {
             !out.contains(&(*slot, *epoch))
@@ -329,12 +355,41 @@ fn without(ops: &[Vec<Op>], out: &BTreeSet<Life>) -> Vec<Vec<Op>> {
         .collect()
 }
 
+/// The operations of all threads as those of one, each as soon as it can be done; none where one
+/// waits for good.
+fn one_by_one(ops: &[Vec<Op>], in_turn: bool) -> Option<Vec<Op>> {
+    let mut at = vec![0; ops.len()];
+    let mut there: BTreeSet<SlotLife> = BTreeSet::new();
+    let mut all = Vec::new();
+    let mut thread = 0;
+    let mut passed = 0;
+    while passed < ops.len() {
+        match ops[thread].get(at[thread]) {
+            Some(op @ (Op::Allocate { slot, epoch, .. } | Op::Release { slot, epoch }))
+                if matches!(op, Op::Allocate { .. }) || there.contains(&(*slot, *epoch)) =>
+            {
+                there.insert((*slot, *epoch));
+                all.push(*op);
+                at[thread] += 1;
+                passed = 0;
+                if !in_turn {
+                    continue;
+                }
+            }
+            _ => passed += 1,
+        }
+        thread = (thread + 1) % ops.len();
+    }
+    let done: usize = at.iter().sum();
+    (done == ops.iter().map(Vec::len).sum::<usize>()).then_some(all)
+}
+
 /// Each life of a buffer in a slot of its own, with as many releases as there are, and no thread
 /// without operations.
-fn normalised(mut ops: Vec<Vec<Op>>) -> Vec<Vec<Op>> {
+pub(super) fn normalised(mut ops: Vec<Vec<Op>>) -> Vec<Vec<Op>> {
     let lives = lives(&ops);
-    let numbers: BTreeMap<Life, usize> = lives.iter().copied().zip(0..).collect();
-    let number = |life: &Life| numbers.get(life).copied();
+    let numbers: BTreeMap<SlotLife, usize> = lives.iter().copied().zip(0..).collect();
+    let number = |life: &SlotLife| numbers.get(life).copied();
     let mut released = vec![0u8; lives.len()];
     for op in ops.iter().flatten() {
         if let Op::Release { slot, epoch } = op
@@ -374,7 +429,7 @@ fn normalised(mut ops: Vec<Vec<Op>>) -> Vec<Vec<Op>> {
 /// Whether all of it can be done one after another in some order: no operation waits for good.
 pub(crate) fn can_be_done(ops: &[Vec<Op>]) -> bool {
     let mut at = vec![0; ops.len()];
-    let mut there: BTreeSet<Life> = BTreeSet::new();
+    let mut there: BTreeSet<SlotLife> = BTreeSet::new();
     loop {
         let waiting = (0..at.len())
             .filter(|one| at[*one] < ops[*one].len())

@@ -26,7 +26,8 @@ pub(crate) fn explained(kind: FailureKind) -> Option<(&'static str, &'static str
             "everything was released, and memory is not whole",
             "A release that joins neighbours loses something, an allocation that found no room \
              keeps what it had taken, or a release was lost. The smallest workload names the \
-             operations.",
+             operations. A target that keeps what was released, for its thread or its size, \
+             says HB_TARGET_CACHES.",
         ),
         FailureKind::Exhausted => (
             "an allocation found no room where there is room",
