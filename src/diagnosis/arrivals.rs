@@ -50,8 +50,12 @@ pub(super) struct WaitingMessage {
 pub(super) enum Arrival {
     /// It is the turn of this message.
     Message(WaitingMessage),
-    /// This process began anew before the messages that follow.
-    BeganAnew { pid: i32, at: RecordPoint },
+    /// This process began anew before the messages that follow, over these connections.
+    BeganAnew {
+        pid: i32,
+        at: RecordPoint,
+        conns: Vec<u32>,
+    },
     /// So many messages never came, although one with a higher stamp came at this point.
     Missing { count: u64, at: RecordPoint },
 }
@@ -166,7 +170,12 @@ impl Arrivals {
         let Some(first) = process.kept_back.first() else {
             return;
         };
-        out.push_back(Arrival::BeganAnew { pid, at: first.at });
+        let conns = process.kept_back.iter().filter_map(|kept| kept.conn);
+        out.push_back(Arrival::BeganAnew {
+            pid,
+            at: first.at,
+            conns: conns.collect(),
+        });
         self.processes.insert(pid, ProcessArrivals::default());
         clients.forget_generations(pid);
         for waiting in process.kept_back {

@@ -5,6 +5,7 @@ mod attached_late;
 mod calibrated;
 mod coherence;
 mod connections;
+mod sent_again;
 mod uncertain;
 
 use std::fs;
