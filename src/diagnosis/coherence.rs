@@ -164,6 +164,20 @@ impl Coherence {
                     .to_owned(),
             );
         }
+        if facts.counted_anew > 0 {
+            doubts.push(
+                "generations come again over a connection that goes on: this client does not \
+                 count the allocations of a device (include/heisenbed.h)"
+                    .to_owned(),
+            );
+        }
+        if facts.wrapped > 0 {
+            doubts.push(
+                "sequence numbers begin anew after high ones: they wrap, or are no count of \
+                 messages"
+                    .to_owned(),
+            );
+        }
         if facts.two_of_one_id > 0 {
             doubts.push(
                 "a process id goes on over its old connections after another process of that id \

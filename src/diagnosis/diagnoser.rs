@@ -120,6 +120,7 @@ impl Diagnoser {
         } = self.ledger;
         facts.cuts = clients.cuts();
         facts.two_of_one_id = clients.two_of_one_id;
+        facts.counted_anew = clients.counted_anew;
         if circumstances.begins_in_the_middle {
             facts.expect_earlier_lives();
         }
@@ -177,6 +178,7 @@ impl Diagnoser {
             match arrival {
                 Arrival::Message(waiting) => self.follow(&waiting.seen()),
                 Arrival::BeganAnew { pid, at, conns } => self.begins_anew(pid, at, &conns),
+                Arrival::Wrapped => self.ledger.facts.wrapped += 1,
                 Arrival::Missing { count, at } => {
                     let number = i64::try_from(count).unwrap_or(i64::MAX);
                     let sighting = Sighting::at(at).with_number(number);

@@ -119,8 +119,12 @@ pub(super) struct Facts {
     /// Of the lives that never got their FREE: those whose next ALLOC came right after their own,
     /// from the same sender.
     pub echoed: u64,
-    /// Messages over connections of a process that another one of its id was taken to have followed.
+    /// Messages over connections of a process that another one of its id seems to have followed.
     pub two_of_one_id: u64,
+    /// Processes that began to count anew over a connection that they had.
+    pub counted_anew: u64,
+    /// Stamps that began anew after high ones.
+    pub wrapped: u64,
     /// Messages that came twice: by their number, or made by one thread in one nanosecond.
     pub twice: Sightings,
     /// ALLOCs of two types at one address, while the first is live.

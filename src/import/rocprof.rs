@@ -144,8 +144,8 @@ impl LineFormat for RocprofParser {
             _ => return Err(NO_FORM),
         };
         let address = any_number(field(columns.address)?)?;
-        // An address is one's own once the allocation has ended, and until the release begins: while
-        // calls overlap, their beginnings alone would have the wrong order.
+        // An address is one's own once the allocation has ended, and until the release begins:
+        // while calls overlap, their beginnings alone would have the wrong order.
         let at = match releases {
             true => columns.start,
             false => columns.end.or(columns.start),

@@ -249,6 +249,7 @@ impl FollowedAddress {
                     generation: generation_number(seen),
                     at: seen.at,
                     pid: seen.message.pid,
+                    epoch: ledger.clients.epoch(seen.message.pid),
                     stamp: MessageStamp::of(seen),
                 };
                 address.free(free, seen.was_known(), ledger);

@@ -51,6 +51,8 @@ pub(super) struct NamedFree {
     pub generation: u64,
     pub at: RecordPoint,
     pub pid: i32,
+    /// How often the lives of that process had ended before.
+    pub epoch: u32,
     pub stamp: MessageStamp,
 }
 
@@ -110,6 +112,17 @@ impl NamedAddress {
         let own = |named: &NamedLife| named.life.pid == life.pid;
         if self.live.iter().any(own) {
             ledger.diverged(Kind::DuplicateAlloc, life.at);
+        }
+        // Its life has begun before, and ended.
+        let ended = self.ended.iter().find(|ended| {
+            (ended.pid, ended.generation, ended.epoch) == (life.pid, generation, life.epoch)
+        });
+        if let Some(ended) = ended.filter(|_| generation > 0) {
+            let sighting = ledger.sighting(&[ended.at, life.at]);
+            ledger.facts.count(Kind::DuplicateAlloc, &sighting);
+            ledger.facts.twice.add(sighting);
+            ledger.clients.end_life(&life);
+            return;
         }
         let same = |named: &&NamedLife| own(named) && named.generation == generation;
         if let Some(before) = self.live.iter().find(same).filter(|_| generation > 0) {
@@ -293,6 +306,7 @@ impl NamedAddress {
                         generation: *generation,
                         at,
                         pid: life.pid,
+                        epoch: life.epoch,
                         stamp: MessageStamp::default(),
                     });
                 }

@@ -329,3 +329,41 @@ fn what_could_not_be_read_may_be_all_that_is_wrong() {
     let (said, code) = csv("alloc,0x10,8,9\nfree,0x10,8\nfree,0x20,8\nfree,0x30,8\n");
     assert_eq!(code, 1, "{said}");
 }
+
+#[test]
+fn numbers_that_are_no_count_of_a_devices_allocations_are_no_certain_cause() {
+    let mut seen = Vec::new();
+    numbered(&traffic(1500, 0, 7, 2), &mut seen);
+    // One number for all lives; the lives of each address.
+    for by_address in [false, true] {
+        let mut lives = std::collections::BTreeMap::<u64, u64>::new();
+        let mut seen = seen.clone();
+        for observation in &mut seen {
+            let Observed::Message { message, .. } = &mut observation.what else {
+                continue;
+            };
+            let count = lives.entry(message.address).or_default();
+            *count += u64::from(message.kind == MessageKind::Alloc);
+            let generation = if by_address { *count } else { 1 };
+            let extension = message.extension.as_mut().expect("it was given one");
+            extension.generation = generation;
+        }
+        let diagnosis = diagnosed_numbered(&seen);
+        assert!(diagnosis.named().is_none(), "{by_address}: {diagnosis:#?}");
+    }
+}
+
+#[test]
+fn sequence_numbers_that_wrap_are_no_certain_loss() {
+    let mut seen = Vec::new();
+    numbered(&traffic(1500, 0, 7, 2), &mut seen);
+    for (at, observation) in (u64::from(u32::MAX) - 300..).zip(&mut seen) {
+        if let Observed::Message { message, .. } = &mut observation.what {
+            let extension = message.extension.as_mut().expect("it was given one");
+            extension.sequence = at % (1 << 32);
+        }
+    }
+    let diagnosis = diagnosed_numbered(&seen);
+    assert!(diagnosis.named().is_none(), "{diagnosis:#?}");
+    assert!(diagnosis.notes[0].contains("begin anew"), "{diagnosis:#?}");
+}
