@@ -2,9 +2,10 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use heisenbed::cli;
+use heisenbed::cli::closed_stdout::{STDOUT_IS_CLOSED, stdout_is_open};
 
 fn main() -> ExitCode {
     let outcome = cli::start(std::env::args_os());
@@ -23,17 +24,11 @@ fn print(text: &str) -> io::Result<()> {
     if text.is_empty() {
         return Ok(());
     }
-    if STDOUT_IS_CLOSED.load(Ordering::Relaxed) {
-        return Err(io::Error::other("it is closed"));
-    }
+    stdout_is_open()?;
     let mut stdout = io::stdout();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()
 }
-
-/// Whether the process was started without a stdout. The runtime opens `/dev/null` in its place
-/// before `main`, so that what is printed would be lost without a word.
-static STDOUT_IS_CLOSED: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn look_at_stdout() {
     let is_there = |path| rustix::fs::lstat(path).is_ok();

@@ -20,7 +20,9 @@ use super::progress::Progress;
 use super::verdict::{VerdictSummary, divergence_table, leak_line, place};
 use crate::import::server_log::{Accounting, ServerLogReader};
 use crate::numbers::{grouped, plural};
-use crate::oracle::message_check::{FirstFinding, MessageCheck, MessageFinding, MessageReport};
+use crate::oracle::message_check::{
+    FirstFinding, MessageCheck, MessageFinding, MessageNote, MessageReport,
+};
 use crate::oracle::{Divergence, Kind, Report, Strength, Verdict, check_trace};
 use crate::trace::file::{Header, ImportFormat, RunHeader, TraceFile};
 use crate::trace::text::TextReader;
@@ -209,7 +211,17 @@ fn check_import(trace: &TraceFile, context: &Context) -> CommandOutcome {
 pub(super) fn report(found: &MessageReport, what: &str) -> Report {
     let diverged = !found.findings.is_empty();
     let empty = found.messages + found.unknown_messages + found.swept == 0;
+    let rejected = found.notes.get(&MessageNote::Rejected);
+    let rejected = rejected.map_or(0, |noted| noted.count);
+    // A few that came twice are rightly rejected; of many nothing was checked.
+    let unchecked = rejected * 10 > found.messages;
     let note = match empty {
+        _ if unchecked => format!(
+            "{} of {} were rejected (numbers that came before or are far ahead, impossible \
+             fields): what they say was not checked",
+            grouped(rejected),
+            plural(found.messages, "message"),
+        ),
         true => format!("there is no message in {what}: nothing was checked"),
         false => format!(
             "{what} has no truth to compare with: its messages do not contradict each other"
@@ -219,7 +231,7 @@ pub(super) fn report(found: &MessageReport, what: &str) -> Report {
         events: found.lines,
         messages: found.messages,
         note: (!diverged).then_some(note),
-        complete: !empty,
+        complete: !empty && !unchecked,
         ..weak_report(&found.findings, found.first.as_ref())
     }
 }

@@ -354,7 +354,8 @@ fn leak_places(
 
 impl Diagnosed {
     /// The same, with what `check` finds where the diagnosis finds nothing wrong.
-    fn looked_at_again(self, look: impl FnOnce() -> Divergences) -> Diagnosed {
+    fn looked_at_again(mut self, look: impl FnOnce() -> Divergences) -> Diagnosed {
+        self.diagnosis = self.diagnosis.without_unread(self.seen.lost);
         let silent = self.diagnosis.named().is_none() && !self.diagnosis.trouble;
         Diagnosed {
             missed: if silent { look() } else { Divergences::new() },
@@ -362,8 +363,18 @@ impl Diagnosed {
         }
     }
 
+    /// Whether what is wrong may be no more than what could not be read.
+    fn is_unread(&self) -> bool {
+        let missed: u64 = self.missed.values().sum();
+        missed <= self.seen.lost && self.diagnosis.may_be_unread(self.seen.lost)
+    }
+
     /// Whether something is wrong, with a cause or without one.
     fn is_wrong(&self) -> bool {
+        !self.is_unread() && self.seems_wrong()
+    }
+
+    fn seems_wrong(&self) -> bool {
         self.diagnosis.named().is_some() || self.diagnosis.trouble || !self.missed.is_empty()
     }
 
@@ -418,6 +429,7 @@ impl Diagnosed {
         let verdict = match named {
             Some(_) if only_leaks => Verdict::Clean,
             Some(_) => Verdict::Diverged,
+            None if self.is_unread() => Verdict::Inconclusive,
             None if !self.missed.is_empty() => Verdict::Diverged,
             None if diagnosis.trouble || self.says_nothing() => Verdict::Inconclusive,
             None => Verdict::Clean,

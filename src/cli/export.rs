@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
+use super::closed_stdout::stdout_is_open;
 use super::exit::ExitStatus;
 use super::foreign::no_trace;
 use super::outcome::{CommandOutcome, Context, Format};
@@ -78,6 +79,7 @@ fn export(args: &ExportArgs, context: &Context) -> Result<Option<Exported>, Stri
                 name(args.to)
             ));
         }
+        stdout_is_open().map_err(|error| format!("stdout: {error}"))?;
         let mut stdout = io::stdout();
         let mut stdout = Watched::new(&mut stdout);
         let exported = write(args, &opened, &mut stdout, context);

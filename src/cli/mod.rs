@@ -12,6 +12,7 @@ mod captured;
 pub(crate) mod cc;
 pub(crate) mod check;
 pub(crate) mod ci;
+pub mod closed_stdout;
 pub(crate) mod config;
 pub(crate) mod conformance;
 pub(crate) mod corpus;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::closed_stdout::stdout_is_open;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::scenario_args::word;
 use crate::numbers::plural;
@@ -120,6 +121,9 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> CommandOutcome {
 }
 
 fn serve(args: &ServeArgs, config: ServerConfig, context: &Context) -> Result<Summary, String> {
+    if config.like_reference && context.format == Format::Human {
+        stdout_is_open().map_err(|error| format!("stdout: {error}"))?;
+    }
     // Before listening, so that a signal that comes early still ends in a clean shutdown.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| error.to_string())?;
     let limits = Registry::new(config.semantics, config.limits).limits();

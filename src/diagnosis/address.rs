@@ -106,6 +106,8 @@ pub(super) struct AddressLife {
     /// How often the lives of that process had ended before.
     pub epoch: u32,
     pub buffer_type: u8,
+    /// Its ALLOC came right after another one of the address, from the same sender.
+    pub directly: bool,
 }
 
 /// The number that a device's allocator gave to an allocation.

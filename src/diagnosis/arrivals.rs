@@ -32,6 +32,9 @@ const MAX_DEVICES: usize = 64;
 const WINDOW: usize = 1 << 14;
 /// Numbers that must come again in a row before a process counts as a new one.
 const AGAIN: usize = 3;
+/// Stamps that are missing between low ones and high ones that came before them: no thread is late
+/// by so many alone.
+const WRAPPED: u64 = 1024;
 /// Messages of a process that are kept back.
 const MAX_KEPT_BACK: usize = 256;
 
@@ -50,10 +53,16 @@ pub(super) struct WaitingMessage {
 pub(super) enum Arrival {
     /// It is the turn of this message.
     Message(WaitingMessage),
-    /// This process began anew before the messages that follow.
-    BeganAnew { pid: i32, at: RecordPoint },
+    /// This process began anew before the messages that follow, over these connections.
+    BeganAnew {
+        pid: i32,
+        at: RecordPoint,
+        conns: Vec<u32>,
+    },
     /// So many messages never came, although one with a higher stamp came at this point.
     Missing { count: u64, at: RecordPoint },
+    /// High stamps came before low ones, and many between never: they begin anew.
+    Wrapped,
 }
 
 /// All processes whose messages carry numbers.
@@ -82,6 +91,8 @@ struct DeviceArrivals {
     /// The stamp whose turn it is; none before the first was taken.
     next: Option<u64>,
     waiting: BTreeMap<u64, WaitingMessage>,
+    /// Which message was the first whose turn it was when it came.
+    first_passed: Option<u64>,
 }
 
 impl Arrivals {
@@ -166,7 +177,12 @@ impl Arrivals {
         let Some(first) = process.kept_back.first() else {
             return;
         };
-        out.push_back(Arrival::BeganAnew { pid, at: first.at });
+        let conns = process.kept_back.iter().filter_map(|kept| kept.conn);
+        out.push_back(Arrival::BeganAnew {
+            pid,
+            at: first.at,
+            conns: conns.collect(),
+        });
         self.processes.insert(pid, ProcessArrivals::default());
         clients.forget_generations(pid);
         for waiting in process.kept_back {
@@ -272,6 +288,7 @@ impl DeviceArrivals {
     /// Takes a message with this stamp; whether it must wait.
     fn pass(&mut self, stamp: u64, waiting: WaitingMessage, out: &mut VecDeque<Arrival>) -> bool {
         let next = *self.next.get_or_insert(1);
+        let number = waiting.at.number;
         if stamp > next && !self.waiting.contains_key(&stamp) {
             self.waiting.insert(stamp, waiting);
             if self.waiting.len() > WINDOW {
@@ -284,7 +301,8 @@ impl DeviceArrivals {
         // One that was given up, or that came before.
         out.push_back(Arrival::Message(waiting));
         if stamp == next {
-            self.next = Some(next + 1);
+            self.next = next.checked_add(1);
+            self.first_passed.get_or_insert(number);
             self.release(out);
         }
         false
@@ -294,7 +312,7 @@ impl DeviceArrivals {
     fn release(&mut self, out: &mut VecDeque<Arrival>) {
         while let Some(waiting) = self.next.and_then(|next| self.waiting.remove(&next)) {
             out.push_back(Arrival::Message(waiting));
-            self.next = self.next.map(|next| next + 1);
+            self.next = self.next.and_then(|next| next.checked_add(1));
         }
     }
 
@@ -307,7 +325,12 @@ impl DeviceArrivals {
         // What is missing around the beginning may have come before the record.
         let certain_from = self.beginning.certain_from().unwrap_or(u64::MAX);
         let count = lowest.saturating_sub(next.max(certain_from));
-        if never_came && count > 0 {
+        let came_first = self
+            .first_passed
+            .is_some_and(|first| waiting.at.number < first);
+        if lowest.saturating_sub(next) >= WRAPPED && came_first {
+            out.push_back(Arrival::Wrapped);
+        } else if never_came && count > 0 {
             out.push_back(Arrival::Missing {
                 count,
                 at: waiting.at,
@@ -371,6 +394,7 @@ mod tests {
             Arrival::Message(waiting) => waiting.at.position.to_string(),
             Arrival::BeganAnew { .. } => "anew".to_owned(),
             Arrival::Missing { count, .. } => format!("missing {count}"),
+            Arrival::Wrapped => "wrapped".to_owned(),
         });
         words.collect()
     }
@@ -378,6 +402,20 @@ mod tests {
     fn allocations(generations: impl IntoIterator<Item = u64>) -> Vec<Message> {
         let alloc = |generation| numbered(MessageKind::Alloc, 0, generation);
         generations.into_iter().map(alloc).collect()
+    }
+
+    #[test]
+    fn stamps_that_wrap_are_no_loss() {
+        for last in [u64::MAX, (1 << 32) - 1, (1 << 16) - 1] {
+            let stamps = (last - 300..=last).chain(1..=400);
+            let messages = stamps.map(|stamp| numbered(MessageKind::Free, stamp, 1));
+            let out = arrive(&messages.collect::<Vec<_>>(), true);
+            assert_eq!(out.iter().filter(|word| *word == "wrapped").count(), 1);
+            assert!(
+                !out.iter().any(|word| word.starts_with("missing")),
+                "{out:?}"
+            );
+        }
     }
 
     #[test]

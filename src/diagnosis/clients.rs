@@ -13,7 +13,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::address::{AddressLife, DeviceGeneration};
 use super::numbers_seen::{NumberSeen, NumbersSeen};
@@ -25,6 +25,8 @@ const MAX_CLIENTS: usize = 1 << 16;
 const MAX_POINTS: usize = 1 << 20;
 /// Devices of a process whose generations are followed.
 const MAX_DEVICES: usize = 64;
+/// Messages without a number that a new process may send before its first with one.
+const FIRST_WITHOUT_NUMBER: u64 = 4;
 /// Lives that a cut must explain: two end together by chance.
 const MIN_LIVES: usize = 3;
 /// Cuts that are looked for in one process.
@@ -60,9 +62,22 @@ pub(super) enum ClientEnd {
 pub(super) struct Clients {
     table: FxHashMap<i32, ClientState>,
     /// Who was heard on a connection that is open.
-    connections: FxHashMap<u32, i32>,
+    connections: FxHashMap<u32, HeardConnection>,
+    /// Of those: the ones of a process that another one of its id seems to have followed.
+    replaced: FxHashSet<u32>,
+    /// Messages over such a connection: both are there.
+    pub two_of_one_id: u64,
+    /// Processes that began anew over a connection that their predecessor had.
+    pub counted_anew: u64,
     /// Points that are kept, over all processes.
     points: usize,
+}
+
+/// A connection that is open.
+#[derive(Clone, Copy, Debug)]
+struct HeardConnection {
+    pid: i32,
+    messages: u64,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +86,8 @@ struct ClientState {
     epoch: u32,
     ending: Option<ClientEnd>,
     live: u64,
+    /// The number of its last message.
+    last_heard: u64,
     /// How often it began a life when it had none.
     begun_empty: u64,
     /// The record shows its connections.
@@ -215,7 +232,8 @@ impl Clients {
 
     /// A connection was closed.
     pub(super) fn closed(&mut self, conn: u32) {
-        let owner = self.connections.remove(&conn);
+        let owner = self.connections.remove(&conn).map(|heard| heard.pid);
+        self.replaced.remove(&conn);
         if let Some(client) = owner.and_then(|pid| self.table.get_mut(&pid)) {
             client.connections = client.connections.saturating_sub(1);
             client.gone = client.connections == 0;
@@ -228,11 +246,19 @@ impl Clients {
     /// is a client that connects again, or a new process under the old id: which of both, its
     /// numbers say or the lives that reach across.
     pub(super) fn heard(&mut self, pid: i32, conn: Option<u32>, at: RecordPoint) -> bool {
+        if let Some(client) = self.client(pid) {
+            client.last_heard = at.number;
+        }
         let Some(conn) = conn else {
             return false;
         };
+        self.two_of_one_id += u64::from(self.replaced.contains(&conn));
         let is_full = self.connections.len() >= MAX_CLIENTS;
-        if self.connections.contains_key(&conn) || is_full {
+        if let Some(heard) = self.connections.get_mut(&conn) {
+            heard.messages += 1;
+            return false;
+        }
+        if is_full {
             return false;
         }
         let room = self.points < MAX_POINTS;
@@ -250,18 +276,47 @@ impl Clients {
             });
         }
         self.points += usize::from(is_cut);
-        self.connections.insert(conn, pid);
+        self.connections
+            .insert(conn, HeardConnection { pid, messages: 1 });
         reconnected
     }
 
-    /// A new process begins under the id `pid`. How many buffers the old one left behind.
-    pub(super) fn begin_anew(&mut self, pid: i32) -> u64 {
+    /// How often the lives of `pid` have ended.
+    pub(super) fn epoch(&self, pid: i32) -> u32 {
+        self.table.get(&pid).map_or(0, |client| client.epoch)
+    }
+
+    /// Whether `pid` sent a message after `at`.
+    pub(super) fn has_spoken_since(&self, pid: i32, at: RecordPoint) -> bool {
+        let client = self.table.get(&pid);
+        client.is_some_and(|client| client.last_heard > at.number)
+    }
+
+    /// A new process begins under the id `pid`, over `conns`. How many buffers the old one left
+    /// behind.
+    pub(super) fn begin_anew(&mut self, pid: i32, conns: &[u32]) -> u64 {
+        let of_old = |(conn, heard): (&u32, &HeardConnection)| {
+            (heard.pid == pid && !conns.contains(conn)).then_some(*conn)
+        };
+        // What was kept back came over it by now, and somewhat more that has no number.
+        let kept = conns.len() as u64 + FIRST_WITHOUT_NUMBER;
+        let goes_on = |conn: &u32| {
+            let heard = self.connections.get(conn);
+            heard.is_some_and(|heard| heard.pid == pid && heard.messages > kept)
+        };
+        self.counted_anew += u64::from(conns.iter().any(goes_on));
+        self.replaced
+            .extend(self.connections.iter().filter_map(of_old));
         self.end_all(pid, ClientEnd::Restarted)
     }
 
     /// The server began with nothing: nobody's buffers are live, and nobody is connected.
     pub(super) fn clear(&mut self) {
-        *self = Clients::default();
+        *self = Clients {
+            two_of_one_id: self.two_of_one_id,
+            counted_anew: self.counted_anew,
+            ..Clients::default()
+        };
     }
 
     /// The cuts that explain lives without FREE, by process. Those lives are taken out of the ones
@@ -293,8 +348,13 @@ impl Clients {
         };
         client.epoch += 1;
         client.ending = Some(ending);
-        let dropped = client.cuts.len();
-        client.cuts.clear();
+        // What a sweep takes may have been left by an earlier process of this id.
+        let kept = match ending {
+            ClientEnd::Swept(_) => client.cuts.len(),
+            ClientEnd::Restarted => 0,
+        };
+        let dropped = client.cuts.len() - kept;
+        client.cuts.truncate(kept);
         let live = std::mem::take(&mut client.live);
         self.points -= dropped;
         live

@@ -13,6 +13,7 @@ use super::address::AddressKey;
 use super::addresses::LivesAt;
 use super::facts::Facts;
 use super::seen_message::SeenMessage;
+use super::senders::Senders;
 use crate::numbers::plural;
 use crate::trace::observation::{RefsLeft, ServerAnswer};
 
@@ -46,11 +47,14 @@ pub(super) struct Coherence {
     shared: FxHashSet<AddressKey>,
     /// FREEs by which it released once more what it had released.
     contradictions: u64,
+    senders: Senders,
 }
 
 impl Coherence {
-    /// Takes a message, before it takes effect.
-    pub(super) fn take(&mut self, key: AddressKey, seen: &SeenMessage<'_>, lives: LivesAt) {
+    /// Takes a message, before it takes effect. Whether it is an ALLOC right after another one of
+    /// its address, from the same sender.
+    pub(super) fn take(&mut self, key: AddressKey, seen: &SeenMessage<'_>, lives: LivesAt) -> bool {
+        let directly = self.senders.take(key, seen);
         let says = says(seen);
         if seen.opens() {
             self.allocs += 1;
@@ -78,6 +82,7 @@ impl Coherence {
             // The last place serves for the comparison with the message before.
             self.said[MAX_COMPARED - 1] = says;
         }
+        directly
     }
 
     /// A server starts: it knows of no release.
@@ -137,6 +142,48 @@ impl Coherence {
                     count => plural(count, "time"),
                 }
             ));
+        }
+        // As often as a FREE alone can be lost between the two.
+        let by_loss = self.senders.share_at_once(self.allocs, self.frees);
+        let lost = facts.lost_frees.count + facts.far_late_frees.count;
+        let echoed = facts.echoed as f64;
+        if facts.echoed >= 4
+            && facts.echoed * 2 >= lost
+            && echoed > 3.0 * (by_loss * lost as f64 + 1.0)
+        {
+            doubts.push(format!(
+                "{} of an address come right after its last one, from the same sender: sent twice \
+                 (a proxy, a client that sends again), or resized in place, rather than without \
+                 the FREE between",
+                plural(facts.echoed, "ALLOC")
+            ));
+        }
+        if facts.twice.count >= 3 && facts.second_frees.count > 0 {
+            doubts.push(
+                "where ALLOCs come twice, second FREEs may be messages that were sent again, too"
+                    .to_owned(),
+            );
+        }
+        if facts.counted_anew > 0 {
+            doubts.push(
+                "generations come again over a connection that goes on: this client does not \
+                 count the allocations of a device (include/heisenbed.h)"
+                    .to_owned(),
+            );
+        }
+        if facts.wrapped > 0 {
+            doubts.push(
+                "sequence numbers begin anew after high ones: they wrap, or are no count of \
+                 messages"
+                    .to_owned(),
+            );
+        }
+        if facts.two_of_one_id > 0 {
+            doubts.push(
+                "a process id goes on over its old connections after another process of that id \
+                 began: two processes have one id (as in containers)"
+                    .to_owned(),
+            );
         }
         let fewer = self.allocs.min(self.frees);
         if fewer >= FEW && self.whole * 10 < fewer && self.known_before * 10 >= self.frees * 9 {

@@ -119,6 +119,11 @@ impl Diagnoser {
             mut clients,
         } = self.ledger;
         facts.cuts = clients.cuts();
+        facts.two_of_one_id = clients.two_of_one_id;
+        facts.counted_anew = clients.counted_anew;
+        if circumstances.begins_in_the_middle {
+            facts.expect_earlier_lives();
+        }
         facts.doubts = self.coherence.doubts(&facts);
         let end = RecordPoint {
             position: 0,
@@ -172,7 +177,8 @@ impl Diagnoser {
         while let Some(arrival) = self.decided.pop_front() {
             match arrival {
                 Arrival::Message(waiting) => self.follow(&waiting.seen()),
-                Arrival::BeganAnew { pid, at } => self.begins_anew(pid, at),
+                Arrival::BeganAnew { pid, at, conns } => self.begins_anew(pid, at, &conns),
+                Arrival::Wrapped => self.ledger.facts.wrapped += 1,
                 Arrival::Missing { count, at } => {
                     let number = i64::try_from(count).unwrap_or(i64::MAX);
                     let sighting = Sighting::at(at).with_number(number);
@@ -194,8 +200,8 @@ impl Diagnoser {
             facts.see_alloc(key);
         }
         let lives = self.addresses.lives_at(key, seen);
-        self.coherence.take(key, seen, lives);
-        self.addresses.take(key, seen, &mut self.ledger);
+        let directly = self.coherence.take(key, seen, lives);
+        self.addresses.take(key, seen, directly, &mut self.ledger);
     }
 
     fn note_oddity(&mut self, oddity: Oddity, at: RecordPoint) {
@@ -226,10 +232,10 @@ impl Diagnoser {
     }
 
     /// A new process begins under an old id.
-    fn begins_anew(&mut self, pid: i32, at: RecordPoint) {
+    fn begins_anew(&mut self, pid: i32, at: RecordPoint, conns: &[u32]) {
         let Ledger { facts, clients } = &mut self.ledger;
         facts.beginnings.forget(pid);
-        let left = clients.begin_anew(pid);
+        let left = clients.begin_anew(pid, conns);
         if left > 0 {
             facts.abandoned += left;
             let restart = Sighting::at(at).with_number(i64::from(pid));

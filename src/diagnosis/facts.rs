@@ -113,6 +113,20 @@ pub(super) struct Facts {
     pub swept_frees: Sightings,
     /// A life that never got its FREE, and whose address another process allocated.
     pub owner_changes: Sightings,
+    /// A life whose address another process had as well, both at once: each has its own device
+    /// under that number, or they share the buffer.
+    pub apart: Sightings,
+    /// Of the lives that never got their FREE: those whose next ALLOC came right after their own,
+    /// from the same sender.
+    pub echoed: u64,
+    /// Messages over connections of a process that another one of its id seems to have followed.
+    pub two_of_one_id: u64,
+    /// Processes that began to count anew over a connection that they had.
+    pub counted_anew: u64,
+    /// Stamps that began anew after high ones.
+    pub wrapped: u64,
+    /// Messages that came twice: by their number, or made by one thread in one nanosecond.
+    pub twice: Sightings,
     /// ALLOCs of two types at one address, while the first is live.
     pub aliased: Sightings,
     /// A process id that began anew while buffers of it were live; `number`: the process.
@@ -319,6 +333,17 @@ impl Facts {
         let first = self.unknown_frees.iter().min();
         let before = first.map_or(0, |first| first.saturating_sub(self.epoch_began));
         self.before_first_unknown.max(before)
+    }
+
+    /// The record begins in the middle: FREEs of what no message named before are no finding.
+    pub(super) fn expect_earlier_lives(&mut self) {
+        if let Some(count) = self.kinds.get_mut(&Kind::UnknownFree) {
+            *count = count.saturating_sub(self.first_frees.count);
+        }
+        self.kinds.retain(|_, count| *count > 0);
+        if self.kinds.is_empty() {
+            self.first = None;
+        }
     }
 
     /// Frames and messages that make no sense.

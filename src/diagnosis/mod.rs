@@ -39,6 +39,7 @@ mod ledger;
 mod numbers_seen;
 mod outcome;
 mod seen_message;
+mod senders;
 mod sightings;
 mod suspect;
 

@@ -91,6 +91,24 @@ impl Diagnosis {
         self
     }
 
+    /// The same, of a record in which so many records could not be read. Where that many may be all
+    /// that is wrong, no cause is named.
+    pub(crate) fn without_unread(mut self, unread: u64) -> Diagnosis {
+        if self.may_be_unread(unread) {
+            for suspect in &mut self.causes {
+                suspect.score = suspect.score.min(DOUBTFUL);
+            }
+        }
+        self
+    }
+
+    /// Whether what is wrong may be no more than what so many records say that could not be read:
+    /// each explains one finding, or one buffer that is live at the end.
+    pub(crate) fn may_be_unread(&self, unread: u64) -> bool {
+        let found: u64 = self.divergences.values().sum();
+        unread > 0 && found + self.live <= unread
+    }
+
     /// Causes that are named.
     pub fn all_named(&self) -> impl Iterator<Item = &Suspect> {
         self.causes.iter().filter(|cause| cause.score >= PROBABLE)

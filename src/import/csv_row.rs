@@ -40,6 +40,8 @@ impl CsvRow {
                     self.fields.push((start, at));
                     start = at + 1;
                 }
+                // Lines that end so are no lines here: all of them would be one row.
+                b'\r' => return None,
                 b'"' => {
                     self.fields.clear();
                     return self.split_quoted(line);
@@ -56,17 +58,15 @@ impl CsvRow {
         let Quoted { reader, text, ends } = &mut self.quoted;
         let reader = reader.get_or_insert_with(|| Box::new(Reader::new()));
         reader.reset();
-        text.resize(line.len() + 1, 0);
+        text.resize(line.len() + 2, 0);
         ends.resize(MAX_COLUMNS, 0);
-        let (mut result, mut read, mut written, mut fields) = reader.read_record(line, text, ends);
-        while result == ReadRecordResult::InputEmpty {
-            // The end of the input, which the line's end is.
+        let (mut result, read, mut written, mut fields) = reader.read_record(line, text, ends);
+        if result == ReadRecordResult::InputEmpty {
+            // The line's end. Within quotes it is text, and the row goes on in the next line: it is
+            // no whole one.
             let rest = (&mut text[written..], &mut ends[fields..]);
-            let more = reader.read_record(&[], rest.0, rest.1);
-            result = more.0;
-            read += more.1;
-            written += more.2;
-            fields += more.3;
+            let more = reader.read_record(b"\n", rest.0, rest.1);
+            (result, written, fields) = (more.0, written + more.2, fields + more.3);
         }
         if result != ReadRecordResult::Record || read < line.len() {
             return None;
@@ -106,8 +106,34 @@ impl CsvRow {
     }
 }
 
+/// What each byte is as a digit, up to hexadecimal; others are above all.
+const DIGITS: [u8; 256] = {
+    let mut digits = [u8::MAX; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        let byte = b"0123456789abcdef"[digit];
+        digits[byte as usize] = digit as u8;
+        digits[byte.to_ascii_uppercase() as usize] = digit as u8;
+        digit += 1;
+    }
+    digits
+};
+
 /// A number of digits only.
 pub(super) fn number(digits: &str, radix: u32) -> Result<u64, UnrecognisedReason> {
+    let few_digits = if radix == 16 { 16 } else { 19 };
+    if (1..=few_digits).contains(&digits.len()) {
+        // None of so many digits is out of range: most rows have several, so this is a hot path.
+        let mut value = 0_u64;
+        for byte in digits.bytes() {
+            let digit = DIGITS[usize::from(byte)];
+            if u32::from(digit) >= radix {
+                return Err(UnrecognisedReason::NoKnownForm);
+            }
+            value = value.wrapping_mul(radix.into()).wrapping_add(digit.into());
+        }
+        return Ok(value);
+    }
     let mut value = 0_u64;
     let mut is_out_of_range = false;
     for byte in digits.bytes() {
@@ -162,7 +188,8 @@ mod tests {
             fields("\"a,b\",\"say \"\"c\"\"\""),
             Some(vec!["a,b".to_owned(), "say \"c\"".to_owned()])
         );
-        assert_eq!(fields("a,\"b"), Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(fields("a,\"b"), None);
+        assert_eq!(fields("a,b\rc,d"), None);
         assert_eq!(fields(&",".repeat(MAX_COLUMNS)), None);
     }
 
@@ -177,6 +204,16 @@ mod tests {
                 "{wrong}"
             );
         }
+        assert_eq!(
+            any_number("9999999999999999999"),
+            Ok(9_999_999_999_999_999_999)
+        );
+        assert_eq!(any_number("0xFFFFffffFFFFffff"), Ok(u64::MAX));
+        assert_eq!(any_number("18446744073709551615"), Ok(u64::MAX));
+        assert_eq!(
+            any_number("0x10000000000000000"),
+            Err(UnrecognisedReason::NumberOutOfRange)
+        );
         assert_eq!(
             any_number("18446744073709551616"),
             Err(UnrecognisedReason::NumberOutOfRange)

@@ -14,6 +14,9 @@ use super::allocation::{AllocationRecord, AllocationSource};
 use super::lines::{ReadLine, next_until_end, read_line};
 use super::stacks::StackTable;
 
+/// A byte order mark in UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// What a line is.
 #[derive(Clone, Debug)]
 pub(crate) enum ParsedLine {
@@ -65,7 +68,12 @@ impl<R: BufRead, P: LineFormat> LineRecords<R, P> {
             return Ok(Some(record));
         }
         loop {
-            let read = match read_line(&mut self.source, &mut self.line)? {
+            let read = read_line(&mut self.source, &mut self.line)?;
+            // Some editors put a mark before the first line.
+            if self.accounting.lines == 0 && self.line.starts_with(MARK) {
+                self.line.drain(..MARK.len());
+            }
+            let read = match read {
                 ReadLine::End => return Ok(None),
                 ReadLine::Overlong => Err(UnrecognisedReason::Overlong),
                 ReadLine::Whole { .. } if self.line.trim_ascii().is_empty() => {

@@ -1,7 +1,8 @@
 //! Reads the memory allocations that rocprofv3 traces: CSV, a row for each allocation and release.
 //!
 //! Columns are found by the names in the first row: `Kind`, `Operation`, `Agent_Id`,
-//! `Allocation_Size`, `Address`, `Start_Timestamp`, and `Thread_Id` where there is one. A release
+//! `Allocation_Size`, `Address`, `Start_Timestamp`, `End_Timestamp`, and `Thread_Id` where there is
+//! one. An allocation counts from its end on, a release from its beginning on. A release
 //! says neither agent nor size: it is of the agent that its address was allocated on. Handles of
 //! virtual memory (`VMEM`) are an address space of their own. The profiler writes rows as threads
 //! hand them over: where they are not by time, [`sort`] sorts them.
@@ -12,6 +13,8 @@
 //! - Memory grows with what is live at once, not with the length of the trace; sorting takes
 //!   [`CHUNK_BYTES`] of rows at a time.
 
+use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::io::{self, BufRead};
 
 use rustc_hash::FxHashMap;
@@ -28,6 +31,9 @@ const NO_FORM: UnrecognisedReason = UnrecognisedReason::NoKnownForm;
 /// The buffer type of handles of virtual memory: none of the C++ runtime's.
 const VIRTUAL: u8 = 64;
 
+/// Released addresses that are remembered, so that a second release is known as one.
+const RELEASED: usize = 1 << 16;
+
 /// Rows that are sorted at once.
 pub(crate) const CHUNK_BYTES: usize = 8 << 20;
 
@@ -39,8 +45,48 @@ pub(crate) type RocprofReader<R> = LineRecords<R, RocprofParser>;
 pub(crate) struct RocprofParser {
     row: CsvRow,
     columns: Option<RocprofColumns>,
-    /// The agent of each address that is live.
-    agents: FxHashMap<(u8, u64), i32>,
+    agents: Agents,
+}
+
+/// The agent of each address that is live, and of the last [`RELEASED`] that are not.
+#[derive(Debug, Default)]
+struct Agents {
+    table: FxHashMap<(u8, u64), Agent>,
+    released: VecDeque<((u8, u64), u64)>,
+    releases: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Agent {
+    device: i32,
+    /// Which release was the last of its address; none, where it is live.
+    release: Option<u64>,
+}
+
+impl Agents {
+    fn allocate(&mut self, address: (u8, u64), device: i32) {
+        let release = None;
+        self.table.insert(address, Agent { device, release });
+    }
+
+    /// The agent of an address that is released; 0 where nothing is known of it.
+    fn release(&mut self, address: (u8, u64)) -> i32 {
+        let Some(agent) = self.table.get_mut(&address) else {
+            return 0;
+        };
+        self.releases += 1;
+        agent.release = Some(self.releases);
+        let device = agent.device;
+        self.released.push_back((address, self.releases));
+        if self.released.len() > RELEASED
+            && let Some((old, release)) = self.released.pop_front()
+            && let Entry::Occupied(agent) = self.table.entry(old)
+            && agent.get().release == Some(release)
+        {
+            agent.remove();
+        }
+        device
+    }
 }
 
 /// Where the columns are.
@@ -53,6 +99,7 @@ struct RocprofColumns {
     size: usize,
     address: usize,
     start: Option<usize>,
+    end: Option<usize>,
     thread: Option<usize>,
 }
 
@@ -97,7 +144,13 @@ impl LineFormat for RocprofParser {
             _ => return Err(NO_FORM),
         };
         let address = any_number(field(columns.address)?)?;
-        let at_ns = match columns.start {
+        // An address is one's own once the allocation has ended, and until the release begins:
+        // while calls overlap, their beginnings alone would have the wrong order.
+        let at = match releases {
+            true => columns.start,
+            false => columns.end.or(columns.start),
+        };
+        let at_ns = match at {
             Some(column) => Some(number(field(column)?, 10)?),
             None => None,
         };
@@ -116,9 +169,9 @@ impl LineFormat for RocprofParser {
             return Ok(ParsedLine::Other("other-null"));
         }
         let device = match releases {
-            true => self.agents.remove(&(buffer_type, address)).unwrap_or(0),
+            true => self.agents.release((buffer_type, address)),
             false => {
-                self.agents.insert((buffer_type, address), device);
+                self.agents.allocate((buffer_type, address), device);
                 device
             }
         };
@@ -187,6 +240,7 @@ fn columns_in(row: &CsvRow) -> Option<RocprofColumns> {
         size: row.find(&["Allocation_Size"])?,
         address: row.find(&["Address"])?,
         start: row.find(&["Start_Timestamp"]),
+        end: row.find(&["End_Timestamp"]),
         thread: row.find(&["Thread_Id"]),
     })
 }

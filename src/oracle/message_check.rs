@@ -89,6 +89,10 @@ pub(crate) enum MessageNote {
     MissingNumbers,
     /// An unknown FREE of a key that a FREE dropped before, with no ALLOC between.
     FreedBefore,
+    /// A FREE by another process than the one that allocated.
+    ReleasedByAnother,
+    /// A FREE that came before, with the same number or time.
+    CameTwice,
 }
 
 impl MessageNote {
@@ -104,14 +108,25 @@ impl MessageNote {
             MessageNote::Rejected => "rejected",
             MessageNote::MissingNumbers => "missing-numbers",
             MessageNote::FreedBefore => "freed-before",
+            MessageNote::ReleasedByAnother => "released-by-another",
+            MessageNote::CameTwice => "came-twice",
         }
     }
 
     /// What to make of it, where its name does not say it.
     pub(crate) fn remark(self) -> Option<&'static str> {
-        (self == MessageNote::FreedBefore).then_some(
-            "a second release, an order or a lost ALLOC: `heisenbed diagnose` weighs which",
-        )
+        match self {
+            MessageNote::FreedBefore => Some(
+                "a second release, an order or a lost ALLOC: `heisenbed diagnose` weighs which",
+            ),
+            MessageNote::ReleasedByAnother => {
+                Some("a process released what another one allocated: no finding by itself")
+            }
+            MessageNote::CameTwice => {
+                Some("one message that was sent again, and no second release")
+            }
+            _ => None,
+        }
     }
 }
 

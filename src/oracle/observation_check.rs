@@ -32,8 +32,10 @@ struct Findings {
     freed: RecentlyFreed<Key>,
     /// Lives that were released: of which process and device, and their generation.
     ended: RecentlyFreed<(i32, i32, u64)>,
-    /// Where the ALLOC of a live key stands.
-    origins: FxHashMap<Key, u64>,
+    /// The same, with what tells a message from another one of the same life.
+    ended_by: RecentlyFreed<(i32, i32, u64, u64)>,
+    /// Where the last ALLOC of a live key stands, and whose it is.
+    origins: FxHashMap<Key, (u64, i32)>,
 }
 
 impl Default for ObservationCheck {
@@ -54,9 +56,25 @@ impl ObservationCheck {
             Observed::Message { message, .. } => {
                 self.findings.report.messages += 1;
                 let findings = &mut self.findings;
-                self.registry.apply(message, &mut |message, outcome| {
-                    findings.take(message, &outcome, position);
-                });
+                let owner = findings.other_owner(message);
+                let mut is_anothers = false;
+                self.registry
+                    .apply(message, &mut |taken, outcome| match owner.is_some()
+                        && outcome == Outcome::UnknownFree
+                    {
+                        true => is_anothers = true,
+                        false => findings.take(taken, &outcome, position),
+                    });
+                if let Some(pid) = owner.filter(|_| is_anothers) {
+                    findings.note(MessageNote::ReleasedByAnother, position, 1);
+                    let released = Message {
+                        pid,
+                        ..message.clone()
+                    };
+                    self.registry.apply(&released, &mut |taken, outcome| {
+                        findings.take(taken, &outcome, position);
+                    });
+                }
             }
             Observed::UnknownFrame { .. } => self.findings.report.unknown_messages += 1,
             Observed::ServerStarted => {
@@ -68,6 +86,7 @@ impl ObservationCheck {
                 self.findings.origins.clear();
                 self.findings.freed.clear();
                 self.findings.ended.clear();
+                self.findings.ended_by.clear();
             }
             Observed::Swept { buffers, .. } => {
                 self.findings.report.swept += buffers.unwrap_or(0);
@@ -107,7 +126,7 @@ impl ObservationCheck {
                     buffer_type: Some(entry.buffer_type),
                     pid: entry.pid,
                     ref_count: u64::from(entry.refcount),
-                    line: origin.copied().unwrap_or(0),
+                    line: origin.map_or(0, |(line, _)| *line),
                 }
             })
             .collect();
@@ -125,7 +144,29 @@ fn life_of(message: &Message) -> Option<(i32, i32, u64)> {
     (generation > 0).then_some((message.pid, message.device, generation))
 }
 
+/// The same, with its number or, where it has none, the time at which it was made: a second message
+/// with these is no other one.
+fn said_of(message: &Message) -> Option<(i32, i32, u64, u64)> {
+    let (pid, device, generation) = life_of(message)?;
+    let sequence = message.extension?.sequence;
+    let stamp = match sequence {
+        0 => message.timestamp_ns,
+        _ => sequence,
+    };
+    (stamp > 0).then_some((pid, device, generation, stamp))
+}
+
 impl Findings {
+    /// Who else has a buffer at the address of a FREE that does not name a life: a process may
+    /// release what another one allocated.
+    fn other_owner(&self, message: &Message) -> Option<i32> {
+        if message.extension.is_some() || message.kind.opens() {
+            return None;
+        }
+        let (_, pid) = self.origins.get(&(message.device, message.address))?;
+        (*pid != message.pid).then_some(*pid)
+    }
+
     fn take(&mut self, message: &Message, outcome: &Outcome, position: u64) {
         let key = (message.device, message.address);
         match outcome {
@@ -135,15 +176,27 @@ impl Findings {
                 self.began(message, position);
             }
             Outcome::Removed { .. } => {
-                self.origins.remove(&key);
+                if self
+                    .origins
+                    .get(&key)
+                    .is_some_and(|(_, pid)| *pid == message.pid)
+                {
+                    self.origins.remove(&key);
+                }
                 self.freed.insert(key, position);
                 if let Some(life) = life_of(message) {
                     self.ended.insert(life, position);
                 }
+                if let Some(said) = said_of(message) {
+                    self.ended_by.insert(said, position);
+                }
             }
             Outcome::UnknownFree => {
                 let life = life_of(message);
-                if life.is_some_and(|life| self.ended.contains(life)) {
+                if said_of(message).is_some_and(|said| self.ended_by.contains(said)) {
+                    self.find(MessageFinding::UnknownFree, message, position);
+                    self.note(MessageNote::CameTwice, position, 1);
+                } else if life.is_some_and(|life| self.ended.contains(life)) {
                     self.find(MessageFinding::DoubleFree, message, position);
                 } else {
                     self.find(MessageFinding::UnknownFree, message, position);
@@ -159,7 +212,7 @@ impl Findings {
 
     fn began(&mut self, message: &Message, position: u64) {
         let key = (message.device, message.address);
-        self.origins.insert(key, position);
+        self.origins.insert(key, (position, message.pid));
         self.freed.remove(key);
         // Another process of the same id counts anew.
         if let Some(life) = life_of(message) {

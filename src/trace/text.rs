@@ -84,14 +84,11 @@ impl TextWriter {
     /// Writes the whole lines that there are.
     fn block(&mut self) -> io::Result<()> {
         // A line that is longer than a block is cut: no reader of lines takes one of that length.
-        let whole = match self.raw.iter().rposition(|byte| *byte == b'\n') {
+        let whole = match memchr::memrchr(b'\n', &self.raw) {
             Some(at) => at + 1,
             None => self.raw.len(),
         };
-        let lines = self.raw[..whole]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count() as u32;
+        let lines = memchr::memchr_iter(b'\n', &self.raw[..whole]).count() as u32;
         self.trace
             .block(BlockKind::Text, 0, self.blocks, lines, &self.raw[..whole])?;
         self.raw.drain(..whole);

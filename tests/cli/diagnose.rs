@@ -6,6 +6,7 @@ mod calibrated;
 mod coherence;
 mod connections;
 mod lost_in_bursts;
+mod sent_again;
 mod uncertain;
 
 use std::fs;

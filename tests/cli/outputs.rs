@@ -211,6 +211,30 @@ fn output_that_cannot_be_written_is_no_success() {
 }
 
 #[test]
+fn what_is_written_to_a_closed_stdout_is_no_success() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let race = folder.path().join("race.toml").display().to_string();
+    assert_eq!(code(&format!("{RACE} --save {race}")), Some(1));
+    let socket = folder.path().join("socket").display().to_string();
+    for words in [
+        format!("export jsonl {race} -o -"),
+        format!("serve --socket {socket} --log-style legacy"),
+    ] {
+        let program = env!("CARGO_BIN_EXE_heisenbed");
+        let closed = std::process::Command::new("timeout")
+            .args([
+                "10",
+                "sh",
+                "-c",
+                &format!("exec {program} {words} >&- 2>/dev/null"),
+            ])
+            .status()
+            .expect("a shell");
+        assert_eq!(closed.code(), Some(2), "{words} >&-");
+    }
+}
+
+#[test]
 fn nothing_is_left_where_nothing_could_be_written() {
     let folder = tempfile::tempdir().expect("a folder");
     let inside = folder.path().join("no-folder/race.toml");

@@ -243,3 +243,45 @@ fn a_line_that_says_a_field_twice_is_not_understood() {
         assert_eq!((read.len(), accounting.unrecognised), (0, 1), "{more}");
     }
 }
+
+#[test]
+fn what_may_be_read_in_two_ways_is_not_understood() {
+    let refused = |format: &'static str, name: &str, text: &str| {
+        let log = Recording::new(format, name, text);
+        let why = log.refused();
+        assert!(why.contains("not understood"), "{text:?}: {why}");
+    };
+    for header in [
+        "op,address,device,gpu",
+        "op,address,pool,heap",
+        "op,address,pid,process",
+        "op,address,holder,holder",
+    ] {
+        refused(
+            "csv",
+            "own",
+            &format!("{header}\nalloc,0x10,0,1\nfree,0x10,0,1\n"),
+        );
+    }
+    refused(
+        "jsonl",
+        "own",
+        "{\"op\":\"alloc\",\"address\":16,\"device\":0,\"gpu\":1}\n",
+    );
+    // All lines end as those of an old Macintosh: it would be one row.
+    refused("csv", "own", "op,address,size\ralloc,0x10,8\rfree,0x10,8\r");
+    // Text within quotes goes on in the next line, whatever that looks like.
+    let text = "op,address,size,why\nalloc,0x10,8,\"a\nfree,0x10,8,b\"\n";
+    let (_, accounting) = records(ImportFormat::Csv, text.as_bytes());
+    assert_eq!((accounting.parsed, accounting.unrecognised), (1, 1));
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_first_line() {
+    let log = "{\"op\":\"alloc\",\"address\":16}\n{\"op\":\"free\",\"address\":16}\n";
+    let marked = format!("\u{feff}{log}");
+    for text in [log, &marked] {
+        let (read, accounting) = records(ImportFormat::Jsonl, text.as_bytes());
+        assert_eq!((read.len(), accounting.unrecognised), (2, 0));
+    }
+}

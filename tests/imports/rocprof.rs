@@ -49,7 +49,7 @@ fn a_release_is_of_the_agent_that_its_address_was_allocated_on() {
     let plain = HEADER.replace('"', "")
         + "MEMORY_ALLOCATION,MEMORY_ALLOCATION_ALLOCATE,4,64,0x1000,1,5,6\n";
     let (read, _) = records(ImportFormat::Rocprof, plain.as_bytes());
-    assert_eq!((buffer(&read[0]).device, read[0].at_ns), (4, Some(5)));
+    assert_eq!((buffer(&read[0]).device, read[0].at_ns), (4, Some(6)));
 }
 
 #[test]
@@ -94,4 +94,42 @@ fn rows_that_are_none_are_reported_and_cuts_are_harmless() {
         [1]
     );
     cut_anywhere(ImportFormat::Rocprof, &trace());
+}
+
+#[test]
+fn calls_that_overlap_are_in_the_order_in_which_they_can_have_had_their_effect() {
+    let row = |operation: &str, size: u64, start: u64, end: u64| {
+        format!(
+            "\"MEMORY_ALLOCATION\",\"MEMORY_ALLOCATION_{operation}\",\"Agent 1\",{size},\"0x1000\",7,{start},{end}\n"
+        )
+    };
+    // Another thread's allocation begins, waits for the release, and gets the address.
+    let text = HEADER.to_owned()
+        + &row("ALLOCATE", 64, 100, 110)
+        + &row("ALLOCATE", 64, 190, 260)
+        + &row("FREE", 0, 200, 250)
+        + &row("FREE", 0, 300, 310);
+    let log = Recording::new("rocprof", "1_memory_allocation_trace.csv", text.clone());
+    log.import();
+    let (checked, code) = log.said("check");
+    assert_uncontradicted(&checked, code);
+    // Twin: it ended before the release began.
+    let text = text.replace("190,260", "190,195");
+    let log = Recording::new("rocprof", "2_memory_allocation_trace.csv", text);
+    log.import();
+    let (checked, _) = log.said("check");
+    assert_eq!(checked["divergences"]["duplicate-alloc"], 1, "{checked}");
+}
+
+#[test]
+fn a_second_release_is_of_the_agent_of_the_first() {
+    let text = HEADER.to_owned()
+        + &row("ALLOCATE", "Agent 1", 64, "0x1000", 100)
+        + &row("FREE", "Agent 0", 0, "0x1000", 200)
+        + &row("FREE", "Agent 0", 0, "0x1000", 300);
+    let log = Recording::new("rocprof", "1_memory_allocation_trace.csv", text);
+    log.import();
+    let (checked, _) = log.said("check");
+    assert_eq!(checked["divergences"]["double-free"], 1, "{checked}");
+    assert_eq!(checked["devices"], 1, "{checked}");
 }

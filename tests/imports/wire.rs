@@ -99,3 +99,33 @@ fn a_damaged_start_costs_what_is_damaged_in_every_layout() {
         }
     }
 }
+
+#[test]
+fn a_record_that_begins_within_a_message_may_begin_when_buffers_are_live() {
+    let lives: Vec<u8> = [
+        (MessageKind::Alloc, 0x1000),
+        (MessageKind::Alloc, 0x2000),
+        (MessageKind::Free, 0x2000),
+        (MessageKind::Free, 0x1000),
+    ]
+    .into_iter()
+    .flat_map(|(kind, address)| frame(Layout::V72, kind, address))
+    .collect();
+    let raw = Recording::new("wire", "raw", &lives[13..]);
+    let _ = run_json(&raw.words());
+    for command in ["check", "diagnose"] {
+        let (said, code) = raw.said(command);
+        assert_eq!(code, 0, "{command}: {said}");
+        assert_ne!(said["verdict"], "diverged", "{command}: {said}");
+    }
+    // Twin: of what was allocated in the record, a second FREE is one too many.
+    let again = [&lives[13..], &frame(Layout::V72, MessageKind::Free, 0x2000)].concat();
+    let raw = Recording::new("wire", "again", again);
+    let _ = run_json(&raw.words());
+    let (checked, code) = raw.said("check");
+    assert_eq!(
+        (&checked["verdict"], code),
+        (&"diverged".into(), 1),
+        "{checked}"
+    );
+}

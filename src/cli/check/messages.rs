@@ -6,7 +6,9 @@ use crate::cli::captured;
 use crate::cli::outcome::{CommandOutcome, Context, Format};
 use crate::cli::verdict::VerdictSummary;
 use crate::numbers::plural;
+use crate::oracle::message_check::{MessageFinding, MessageNote, MessageReport};
 use crate::oracle::observation_check::ObservationCheck;
+use crate::oracle::{Report, Verdict};
 use crate::trace::file::{CaptureHeader, TraceFile};
 use crate::trace::{capture, journal};
 
@@ -22,6 +24,10 @@ pub(super) fn check_capture(
     let found = check.finish();
     let mut summary = VerdictSummary::new(0, 0);
     let report = super::report(&found, "a capture");
+    let report = match account.skipped_bytes {
+        0 => report,
+        _ => begins_in_the_middle(report, &found),
+    };
     let missing = account.incompleteness();
     let report = super::with_damage(report, 0, missing.as_deref());
     summary.add(&report);
@@ -45,6 +51,24 @@ pub(super) fn check_capture(
         stdout,
         stderr: String::new(),
         exit_code: summary.exit_code(),
+    }
+}
+
+/// The same of a record that begins within a message: what was allocated before it is not known,
+/// and FREEs of that are no finding.
+fn begins_in_the_middle(report: Report, found: &MessageReport) -> Report {
+    let unknown = found.findings.get(&MessageFinding::UnknownFree).copied();
+    let is_more = found.findings.values().sum::<u64>() > unknown.unwrap_or(0);
+    if unknown.is_none() || is_more || found.notes.contains_key(&MessageNote::FreedBefore) {
+        return report;
+    }
+    Report {
+        verdict: Verdict::Inconclusive,
+        note: Some(
+            "the record begins within a message: FREEs of what was allocated before are no finding"
+                .to_owned(),
+        ),
+        ..report
     }
 }
 

@@ -108,6 +108,9 @@ fn human(path: &Path, diagnosed: &Diagnosed) -> String {
 /// The verdict, in a sentence.
 fn headline(diagnosed: &Diagnosed) -> String {
     let diagnosis = &diagnosed.diagnosis;
+    if diagnosed.is_unread() && diagnosed.seems_wrong() {
+        return "undecided: what could not be read may be all that is wrong".to_owned();
+    }
     let undecided = diagnosis.undecided_between();
     if let [first, others @ ..] = undecided.as_slice()
         && !others.is_empty()
@@ -125,6 +128,9 @@ fn headline(diagnosed: &Diagnosed) -> String {
         }
         [] if diagnosis.messages == 0 => {
             "nothing to diagnose: it holds no message about a buffer".to_owned()
+        }
+        [] if diagnosed.says_nothing() => {
+            "nothing wrong found in what there is: the record is not whole".to_owned()
         }
         [] => "nothing wrong found: every message fits the ones before it".to_owned(),
         [one] => format!("{} {}", certainty(one.score), one.cause),

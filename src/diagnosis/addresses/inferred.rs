@@ -41,13 +41,13 @@
 //! | | FREE | `PendingFree` | how long it lived |
 //! | any | end of the record, of the server or of the client | `Free` or `Live` | what is likeliest |
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::super::address::AddressLife;
 use super::super::clients::ClientEnd;
 use super::super::ledger::AddressLedger;
 use super::super::sightings::RecordPoint;
-use super::overlapping::OverlappingLives;
+use super::overlapping::{OpenLife, OverlappingLives, lose};
 use super::pending_free::PendingFrees;
 use crate::oracle::Kind;
 
@@ -67,7 +67,7 @@ pub(super) struct InferredAddress {
 #[derive(Clone, Debug)]
 struct SweptLives {
     at: RecordPoint,
-    lives: SmallVec<[AddressLife; 2]>,
+    lives: SmallVec<[OpenLife; 1]>,
     /// As many more.
     unlisted: u32,
 }
@@ -153,7 +153,7 @@ impl InferredAddress {
     pub(super) fn free(&mut self, at: RecordPoint, known: bool, ledger: &mut AddressLedger<'_>) {
         let seen = std::mem::replace(&mut self.seen, true);
         self.end_with_client(ledger);
-        if let Some(swept) = self.take_swept() {
+        if let Some(swept) = self.take_swept(ledger) {
             let sighting = ledger.sighting(&[swept, at]);
             ledger.facts.swept_frees.add(sighting);
             ledger.diverged(Kind::UnknownFree, at);
@@ -281,13 +281,15 @@ impl InferredAddress {
     }
 
     /// Takes one life of those that a sweep took: where that was.
-    fn take_swept(&mut self) -> Option<RecordPoint> {
+    fn take_swept(&mut self, ledger: &mut AddressLedger<'_>) -> Option<RecordPoint> {
         let swept = self.swept.as_mut()?;
         let at = swept.at;
         if swept.lives.is_empty() {
             swept.unlisted = swept.unlisted.saturating_sub(1);
         } else {
-            swept.lives.remove(0);
+            // It lived on after the sweep.
+            let (life, _) = swept.lives.remove(0);
+            ledger.clients.bridge(&life);
         }
         if swept.lives.is_empty() && swept.unlisted == 0 {
             self.swept = None;
@@ -301,8 +303,12 @@ impl InferredAddress {
         let Some(swept) = self.swept.take() else {
             return;
         };
-        for life in &swept.lives {
-            ledger.swept_live(life, swept.at);
+        for (life, next) in &swept.lives {
+            match next {
+                // Its address was handed out again while the process was there: that is no leak.
+                Some(next) => lose(life, next, ledger),
+                None => ledger.swept_live(life, swept.at),
+            }
         }
         for _ in 0..swept.unlisted {
             let sighting = ledger.sighting(&[swept.at]);
@@ -330,13 +336,13 @@ impl InferredAddress {
         let (lives, unlisted) = match std::mem::take(&mut self.state) {
             AddressState::Overlapping(lives) => lives.into_open(),
             AddressState::Mixed { lives, last } => {
-                (SmallVec::from_slice(&[last]), lives.saturating_sub(1))
+                (smallvec![(last, None)], lives.saturating_sub(1))
             }
             AddressState::LiveAfterPendingFree { frees, life } => {
                 self.give_up(&frees, ledger);
-                (SmallVec::from_slice(&[life]), 0)
+                (smallvec![(life, None)], 0)
             }
-            AddressState::Live(life) => (SmallVec::from_slice(&[life]), 0),
+            AddressState::Live(life) => (smallvec![(life, None)], 0),
             AddressState::Free | AddressState::PendingFree(_) => return,
         };
         self.swept = Some(Box::new(SweptLives {

@@ -22,7 +22,7 @@ use super::sightings::RecordPoint;
 use crate::oracle::Kind;
 use crate::oracle::message_check::FREED_WINDOW;
 use inferred::InferredAddress;
-use named::{NamedAddress, NamedFree};
+use named::{MessageStamp, NamedAddress, NamedFree};
 
 /// Addresses that are followed at once, at about 350 bytes each; messages about more are counted
 /// only.
@@ -35,7 +35,8 @@ const TRIED_DEVICES: i32 = 64;
 /// Every address that is followed.
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
-    table: FxHashMap<AddressKey, FollowedAddress>,
+    /// Boxed: a table of entries of this size is up to twice as large as what is in it.
+    table: FxHashMap<AddressKey, Box<FollowedAddress>>,
     /// Addresses at which nothing was live when they were put here, with the number of that
     /// message.
     settled: VecDeque<(AddressKey, u64)>,
@@ -68,15 +69,23 @@ fn is_near(cycles: u64) -> bool {
 }
 
 impl Addresses {
-    /// Takes a message about `key`.
-    pub(super) fn take(&mut self, key: AddressKey, seen: &SeenMessage<'_>, ledger: &mut Ledger) {
+    /// Takes a message about `key`. `directly`: an ALLOC right after another one of the address,
+    /// from the same sender.
+    pub(super) fn take(
+        &mut self,
+        key: AddressKey,
+        seen: &SeenMessage<'_>,
+        directly: bool,
+        ledger: &mut Ledger,
+    ) {
         let named = seen.generation().is_some();
         if !self.table.contains_key(&key) {
             if self.table.len() >= MAX_ADDRESSES {
                 ledger.facts.not_followed += 1;
                 return;
             }
-            self.table.insert(key, FollowedAddress::new(named));
+            self.table
+                .insert(key, Box::new(FollowedAddress::new(named)));
         }
         if named && seen.opens() && seen.was_known() {
             self.look_for_alias(key, seen.at, ledger);
@@ -91,6 +100,7 @@ impl Addresses {
                 pid: seen.message.pid,
                 epoch: ledger.clients.begin_life(seen.message.pid, seen.at),
                 buffer_type: seen.message.buffer_type,
+                directly,
             };
             address.alloc(seen, life, &mut ledger.of_address(key));
         } else {
@@ -221,7 +231,8 @@ impl FollowedAddress {
             }
             FollowedAddress::Named(address, last) => {
                 *last = seen.at.number;
-                address.alloc(generation_number(seen), life, ledger);
+                let stamp = MessageStamp::of(seen);
+                address.alloc(generation_number(seen), life, stamp, ledger);
             }
         }
     }
@@ -238,6 +249,8 @@ impl FollowedAddress {
                     generation: generation_number(seen),
                     at: seen.at,
                     pid: seen.message.pid,
+                    epoch: ledger.clients.epoch(seen.message.pid),
+                    stamp: MessageStamp::of(seen),
                 };
                 address.free(free, seen.was_known(), ledger);
             }

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use super::super::address::AddressLife;
 use super::super::clients::ClientEnd;
 use super::super::ledger::AddressLedger;
+use super::super::seen_message::SeenMessage;
 use super::super::sightings::RecordPoint;
 use crate::oracle::Kind;
 
@@ -39,6 +40,7 @@ pub(super) struct NamedAddress {
 struct NamedLife {
     generation: u64,
     life: AddressLife,
+    stamp: MessageStamp,
     /// The ALLOC of the first later life that came before this one's FREE.
     overlapped_at: Option<RecordPoint>,
 }
@@ -49,6 +51,37 @@ pub(super) struct NamedFree {
     pub generation: u64,
     pub at: RecordPoint,
     pub pid: i32,
+    /// How often the lives of that process had ended before.
+    pub epoch: u32,
+    pub stamp: MessageStamp,
+}
+
+/// What tells one message from another that says the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct MessageStamp {
+    sequence: u64,
+    made_ns: u64,
+    thread: u32,
+    conn: Option<u32>,
+}
+
+impl MessageStamp {
+    pub(super) fn of(seen: &SeenMessage<'_>) -> MessageStamp {
+        let message = seen.message;
+        let extension = message.extension;
+        MessageStamp {
+            conn: seen.conn,
+            sequence: extension.map_or(0, |extension| extension.sequence),
+            made_ns: message.timestamp_ns,
+            thread: extension.map_or(0, |extension| extension.thread),
+        }
+    }
+
+    /// Whether both are one message: no number is used twice, and no thread makes two messages in
+    /// one nanosecond.
+    fn is(self, other: MessageStamp) -> bool {
+        self == other && (self.sequence > 0 || self.made_ns > 0)
+    }
 }
 
 impl NamedAddress {
@@ -62,11 +95,12 @@ impl NamedAddress {
         &mut self,
         generation: u64,
         life: AddressLife,
+        stamp: MessageStamp,
         ledger: &mut AddressLedger<'_>,
     ) {
         ledger.facts.reused += u64::from(std::mem::replace(&mut self.seen, true));
         self.end_with_clients(None, ledger);
-        if let Some(free) = take(&mut self.early, generation) {
+        if let Some(free) = take(&mut self.early, life.pid, generation) {
             let sighting = ledger.sighting(&[free.at, life.at]);
             ledger.facts.early_frees.add_proven(sighting);
             ledger.facts.early_gaps.add(life.at.since(free.at));
@@ -74,18 +108,45 @@ impl NamedAddress {
             self.end(free);
             return;
         }
-        if !self.live.is_empty() {
+        // Each process counts its own lives.
+        let own = |named: &NamedLife| named.life.pid == life.pid;
+        if self.live.iter().any(own) {
             ledger.diverged(Kind::DuplicateAlloc, life.at);
         }
-        let lower = |named: &&mut NamedLife| named.generation < generation;
+        // Its life has begun before, and ended.
+        let ended = self.ended.iter().find(|ended| {
+            (ended.pid, ended.generation, ended.epoch) == (life.pid, generation, life.epoch)
+        });
+        if let Some(ended) = ended.filter(|_| generation > 0) {
+            let sighting = ledger.sighting(&[ended.at, life.at]);
+            ledger.facts.count(Kind::DuplicateAlloc, &sighting);
+            ledger.facts.twice.add(sighting);
+            ledger.clients.end_life(&life);
+            return;
+        }
+        let same = |named: &&NamedLife| own(named) && named.generation == generation;
+        if let Some(before) = self.live.iter().find(same).filter(|_| generation > 0) {
+            let sighting = ledger.sighting(&[before.life.at, life.at]);
+            // No thread announces one life twice.
+            match before.stamp == stamp {
+                true => ledger.facts.twice.add(sighting),
+                // Two count for themselves under one id.
+                false => ledger.facts.apart.add(sighting),
+            }
+            ledger.clients.end_life(&life);
+            return;
+        }
+        let lower = |named: &&mut NamedLife| own(named) && named.generation < generation;
         for before in self.live.iter_mut().filter(lower) {
             before.overlapped_at.get_or_insert(life.at);
         }
-        let later = self.live.iter().find(|named| named.generation > generation);
+        let later = |named: &&NamedLife| own(named) && named.generation > generation;
+        let later = self.live.iter().find(later);
         let overlapped_at = later.map(|later| later.life.at);
         self.live.push(NamedLife {
             generation,
             life,
+            stamp,
             overlapped_at,
         });
         if self.live.len() > MAX_KEPT {
@@ -99,30 +160,28 @@ impl NamedAddress {
             generation,
             at,
             pid,
+            ..
         } = free;
         let seen = std::mem::replace(&mut self.seen, true);
-        let swept = self.end_with_clients(Some(generation), ledger);
-        let mut live = self.live.iter();
-        if let Some(index) = live.position(|named| named.generation == generation) {
+        let swept = self.end_with_clients(Some((pid, generation)), ledger);
+        if let Some(index) = self.life_of(&free, ledger) {
             let named = self.live.remove(index);
             self.end_life(&named, free, ledger);
         } else if let Some(swept) =
-            swept.or_else(|| find(&self.swept, generation).map(|free| free.at))
+            swept.or_else(|| find(&self.swept, pid, generation).map(|free| free.at))
         {
             let sighting = ledger.sighting(&[swept, at]);
             ledger.facts.swept_frees.add_proven(sighting);
             ledger.diverged(Kind::UnknownFree, at);
             self.end(free);
-        } else if let Some(before) = find(&self.ended, generation) {
-            note_second_free(Some(before), at, ledger);
-            self.disturbed = true;
-        } else if let Some(before) = take(&mut self.early, generation) {
-            note_second_free(Some(before), at, ledger);
+        } else if let Some(before) = find(&self.ended, pid, generation) {
+            self.disturbed |= note_second_free(Some(before), free, ledger);
+        } else if let Some(before) = take(&mut self.early, pid, generation) {
+            note_second_free(Some(before), free, ledger);
             self.early.push(free);
         } else if ledger.has_allocated(pid, generation) {
             // Its life has ended, too long ago to say where.
-            note_second_free(None, at, ledger);
-            self.disturbed = true;
+            self.disturbed |= note_second_free(None, free, ledger);
         } else if known && !seen {
             ledger.facts.known_before += 1;
             self.end(free);
@@ -152,6 +211,20 @@ impl NamedAddress {
         self.live.first().map(|named| named.life)
     }
 
+    /// Which life this FREE means: its process' own of that number, else another's, which it
+    /// releases for that one.
+    fn life_of(&self, free: &NamedFree, ledger: &AddressLedger<'_>) -> Option<usize> {
+        let same = |named: &NamedLife| named.generation == free.generation;
+        let own = |named: &NamedLife| same(named) && named.life.pid == free.pid;
+        let mut live = self.live.iter();
+        live.position(own).or_else(|| {
+            let is_known = find(&self.ended, free.pid, free.generation).is_some()
+                || ledger.has_allocated(free.pid, free.generation);
+            let mut live = self.live.iter();
+            live.position(same).filter(|_| !is_known)
+        })
+    }
+
     /// A life, which is no longer kept, got its FREE: late, if a later one has begun.
     fn end_life(&mut self, named: &NamedLife, free: NamedFree, ledger: &mut AddressLedger<'_>) {
         let life = &named.life;
@@ -179,6 +252,8 @@ impl NamedAddress {
         if life.pid == next.pid {
             ledger.facts.lost_frees.add_as(is_proven, sighting.clone());
             ledger.clients.lose_life(&life, next.at, sighting);
+        } else if ledger.clients.has_spoken_since(life.pid, next.at) {
+            ledger.facts.apart.add(sighting);
         } else {
             ledger.facts.owner_changes.add_as(is_proven, sighting);
         }
@@ -208,7 +283,7 @@ impl NamedAddress {
     /// did; the others count as swept.
     fn end_with_clients(
         &mut self,
-        asked: Option<u64>,
+        asked: Option<(i32, u64)>,
         ledger: &mut AddressLedger<'_>,
     ) -> Option<RecordPoint> {
         let mut found = None;
@@ -219,7 +294,9 @@ impl NamedAddress {
             } = named;
             match ledger.clients.ending(life) {
                 None => return true,
-                Some(ClientEnd::Swept(swept)) if asked == Some(*generation) => found = Some(swept),
+                Some(ClientEnd::Swept(swept)) if asked == Some((life.pid, *generation)) => {
+                    found = Some(swept);
+                }
                 Some(ClientEnd::Swept(at)) => {
                     ledger.swept_live(life, at);
                     if self.swept.len() >= MAX_KEPT {
@@ -229,6 +306,8 @@ impl NamedAddress {
                         generation: *generation,
                         at,
                         pid: life.pid,
+                        epoch: life.epoch,
+                        stamp: MessageStamp::default(),
                     });
                 }
                 Some(ClientEnd::Restarted) => restarted = true,
@@ -243,28 +322,46 @@ impl NamedAddress {
     }
 }
 
-/// A second FREE of one life came at `at`, the first before.
-fn note_second_free(before: Option<NamedFree>, at: RecordPoint, ledger: &mut AddressLedger<'_>) {
-    let points: SmallVec<[RecordPoint; 2]> = before.map(|free| free.at).into_iter().collect();
-    let points = points.into_iter().chain([at]).collect::<SmallVec<[_; 2]>>();
+/// `free` is a second FREE of one life, `before` the first. Whether it is a second release, rather
+/// than one message that came twice.
+fn note_second_free(
+    before: Option<NamedFree>,
+    free: NamedFree,
+    ledger: &mut AddressLedger<'_>,
+) -> bool {
+    let points: SmallVec<[RecordPoint; 2]> = before
+        .map(|before| before.at)
+        .into_iter()
+        .chain([free.at])
+        .collect();
     let sighting = ledger.sighting(&points);
+    if before.is_some_and(|before| before.stamp.is(free.stamp)) {
+        ledger.facts.count(Kind::UnknownFree, &sighting);
+        ledger.facts.twice.add(sighting);
+        return false;
+    }
     ledger.facts.count(Kind::DoubleFree, &sighting);
     ledger.facts.second_frees.add_proven(sighting);
+    true
 }
 
-/// The first FREE of `generation`.
-fn find(frees: &[NamedFree], generation: u64) -> Option<NamedFree> {
+/// The first FREE of that process and `generation`.
+fn find(frees: &[NamedFree], pid: i32, generation: u64) -> Option<NamedFree> {
     let mut frees = frees.iter().copied();
-    frees.find(|free| free.generation == generation)
+    frees.find(|free| free.pid == pid && free.generation == generation)
 }
 
-/// Takes the first FREE of `generation` out.
-fn take<const N: usize>(frees: &mut SmallVec<[NamedFree; N]>, generation: u64) -> Option<NamedFree>
+/// Takes the first FREE of that process and `generation` out.
+fn take<const N: usize>(
+    frees: &mut SmallVec<[NamedFree; N]>,
+    pid: i32,
+    generation: u64,
+) -> Option<NamedFree>
 where
     [NamedFree; N]: smallvec::Array<Item = NamedFree>,
 {
     let index = frees
         .iter()
-        .position(|free| free.generation == generation)?;
+        .position(|free| free.pid == pid && free.generation == generation)?;
     Some(frees.remove(index))
 }

@@ -16,6 +16,9 @@ use super::is_near;
 /// messages of several connections come in batches, one may have hundreds.
 const MAX_OPEN: usize = 8;
 
+/// A life without FREE, and the life that began at its address before one came.
+pub(super) type OpenLife = (AddressLife, Option<AddressLife>);
+
 /// More ALLOCs than FREEs, by two or more at some time.
 #[derive(Clone, Debug)]
 pub(super) struct OverlappingLives {
@@ -61,10 +64,12 @@ impl OverlappingLives {
             .saturating_add(u32::from(self.is_live))
     }
 
-    /// The lives that have not got their FREE: those whose ALLOC is known, and how many more.
-    pub(super) fn into_open(self) -> (SmallVec<[AddressLife; 2]>, u32) {
-        let last = self.is_live.then_some(self.last);
-        let first = self.surplus.into_iter().map(|overlap| overlap.first);
+    /// The lives that have not got their FREE: those whose ALLOC is known, each with the one that
+    /// began at the address meanwhile, and how many more.
+    pub(super) fn into_open(self) -> (SmallVec<[OpenLife; 1]>, u32) {
+        let last = self.is_live.then_some((self.last, None));
+        let first = self.surplus.into_iter();
+        let first = first.map(|overlap| (overlap.first, Some(overlap.second)));
         (first.chain(last).collect(), self.unlisted)
     }
 
@@ -147,13 +152,7 @@ impl OverlappingLives {
     /// The first life never got its FREE.
     fn give_up_first(&mut self, ledger: &mut AddressLedger<'_>) {
         let Overlap { first, second, .. } = self.surplus.remove(0);
-        let sighting = ledger.sighting(&[first.at, second.at]);
-        if first.pid == second.pid {
-            ledger.facts.lost_frees.add(sighting.clone());
-            ledger.clients.lose_life(&first, second.at, sighting);
-        } else {
-            ledger.facts.owner_changes.add(sighting);
-        }
+        lose(&first, &second, ledger);
     }
 
     /// Whether the first FREE seems to be late and one more is still to come.
@@ -172,6 +171,21 @@ impl OverlappingLives {
     }
 }
 
+/// `first` never got its FREE, and `second` began at its address.
+pub(super) fn lose(first: &AddressLife, second: &AddressLife, ledger: &mut AddressLedger<'_>) {
+    let sighting = ledger.sighting(&[first.at, second.at]);
+    if first.pid == second.pid {
+        ledger.facts.echoed += u64::from(second.directly);
+        ledger.facts.lost_frees.add(sighting.clone());
+        ledger.clients.lose_life(first, second.at, sighting);
+    } else if ledger.clients.has_spoken_since(first.pid, second.at) {
+        // It is there, and says nothing of a release: it has the address as well.
+        ledger.facts.apart.add(sighting);
+    } else {
+        ledger.facts.owner_changes.add(sighting);
+    }
+}
+
 impl Overlap {
     fn new(first: AddressLife, second: AddressLife) -> Overlap {
         Overlap {
@@ -185,6 +199,10 @@ impl Overlap {
     /// A FREE too many comes at `at`: the first life's, or its own is lost and another's ALLOC.
     fn note_late_free(&self, at: RecordPoint, ledger: &mut AddressLedger<'_>) {
         let (first, second) = (self.first.at, self.second.at);
+        if self.first.pid != self.second.pid {
+            let apart = ledger.sighting(&[first, second, at]);
+            return ledger.facts.apart.add(apart);
+        }
         ledger.facts.see_late(ledger.key, second);
         if is_near(self.cycles) {
             let free = self.first_free.unwrap_or(at);
@@ -192,6 +210,7 @@ impl Overlap {
             ledger.facts.late_frees.add(late);
             ledger.facts.late_gaps.add(free.since(second));
         } else {
+            ledger.facts.echoed += u64::from(self.second.directly);
             note_far(&[first, second, at], at.since(second), ledger);
         }
     }

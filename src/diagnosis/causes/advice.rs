@@ -123,6 +123,34 @@ pub(super) fn notes(facts: &Facts) -> Vec<String> {
             if facts.overtaken == 1 { "is" } else { "are" }
         ));
     }
+    if facts.apart.count > 0 {
+        notes.push(format!(
+            "{} at once by two processes, each for itself: each has a device of its own under that \
+             number (as in containers), or they share the buffer",
+            match facts.apart.count {
+                1 => "1 address was used".to_owned(),
+                count => format!("{} addresses were used", grouped(count)),
+            }
+        ));
+    }
+    if facts.twice.count > 0 {
+        notes.push(format!(
+            "{} twice, by its number or its time: sent again on the way, and no second release",
+            match facts.twice.count {
+                1 => "1 message came".to_owned(),
+                count => format!("{} came", plural(count, "message")),
+            }
+        ));
+    }
+    if facts.torn.count > 0 {
+        notes.push(format!(
+            "{} inside a frame: the message that was under way there is missing",
+            match facts.torn.count {
+                1 => "1 connection ended".to_owned(),
+                count => format!("{} ended", plural(count, "connection")),
+            }
+        ));
+    }
     if facts.not_followed > 0 {
         notes.push(format!(
             "{} not followed: too many addresses were live at once",

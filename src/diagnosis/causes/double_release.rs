@@ -12,8 +12,11 @@ use super::evidence::{Evidence, at_least_one};
 use super::shares::Shares;
 use crate::numbers::plural;
 
-/// The highest score where FREEs of what no message named came, too: lost ALLOCs leave both.
+/// The highest score where FREEs of what no message named came, too, or second FREEs come no sooner
+/// than others: lost ALLOCs leave both.
 const BESIDE_UNNAMED: f64 = CONFIDENT - 0.05;
+/// How much likelier their gaps must be those of second releases, as a logarithm.
+const CLOSE_BY: f64 = 1.0;
 
 pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     let proven = facts.second_frees.proven as f64;
@@ -25,6 +28,8 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     let moments = inferred.min(facts.moments_of_second_frees().max(1));
     let sure = sure.min(1.0 - 1.0 / (moments as f64 + 2.0));
     let sure = match facts.first_frees.inferred() {
+        // That no FREE is missing says little by itself: ALLOCs alone may be lost.
+        _ if shares.second_gaps < CLOSE_BY => sure.min(BESIDE_UNNAMED),
         0 => sure,
         _ => sure.min(BESIDE_UNNAMED),
     };

@@ -14,7 +14,7 @@ use super::shares::Shares;
 use crate::numbers::plural;
 
 /// The highest score where nothing but FREEs are too many: a second release that comes lives later
-/// leaves the same, and a loss takes FREEs as well.
+/// leaves the same, and a loss takes FREEs as well. And where frames came that are none.
 const BESIDE_LATE_RELEASES: f64 = CONFIDENT - 0.05;
 
 /// How sure a loss is by the sureness of each division: many pieces of one kind, which another
@@ -26,7 +26,10 @@ fn surely(facts: &Facts, shares: &Shares) -> f64 {
         + facts.far_late_frees.count
         + facts.far_early_frees.count
         == 0;
-    let most = match only_frees_too_many {
+    let pieces = facts.lost_frees.count + facts.second_frees.count + facts.first_frees.count;
+    // What is missing may be in frames that could not be read.
+    let is_garbled = (facts.odd() + facts.torn.count) * 4 >= pieces && facts.odd() > 0;
+    let most = match only_frees_too_many || is_garbled {
         true => BESIDE_LATE_RELEASES,
         false => 1.0,
     };

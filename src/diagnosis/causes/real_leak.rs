@@ -56,7 +56,9 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
         proven: amount.min(facts.circumstances.never_released as f64),
         count,
         says: says.join(", "),
-        at_most: ((shares.losses > 0.5 || facts.first_frees.inferred() > 0)
+        at_most: ((shares.losses > 0.5
+            || facts.first_frees.inferred() > 0
+            || facts.lost_frees.count > 0)
             && facts.circumstances.never_released == 0)
             .then_some(BESIDE_LOSSES),
         ..Evidence::default()

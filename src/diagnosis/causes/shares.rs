@@ -86,6 +86,9 @@ pub(super) struct Shares {
     pub cut: f64,
     /// Of those: where connections were closed and opened at that moment.
     pub cut_shown: f64,
+    /// How much likelier the gaps between second FREEs and those before them are if they are second
+    /// releases, as a logarithm.
+    pub second_gaps: f64,
     pub second_double: f64,
     pub second_lost: f64,
     pub first_late: f64,
@@ -182,6 +185,7 @@ impl Shares {
         let gaps = facts.second_gaps.sum(&facts.cycles, |longer| {
             (CLOSE * CLOSENESS * longer.powf(CLOSENESS - 1.0) + 1.0 - CLOSE).ln()
         });
+        self.second_gaps = gaps;
         let gaps = match gaps > 0.0 {
             true => gaps * (moments / count).min(1.0),
             false => gaps,

@@ -5,7 +5,7 @@ use std::io::BufRead;
 use super::super::accounting::UnrecognisedReason;
 use super::super::csv_row::CsvRow;
 use super::super::line_records::{LineFormat, LineRecords, ParsedLine};
-use super::fields::{Field, Fields, Meaning, field};
+use super::fields::{Field, Fields, Meaning, ONCE, field};
 
 /// Iterates over the rows of a CSV log.
 pub(crate) type CsvReader<R> = LineRecords<R, CsvParser>;
@@ -65,5 +65,7 @@ fn is_header(row: &CsvRow) -> bool {
             .filter(|column| row.field(*column).and_then(field) == Some(wanted))
             .count()
     };
-    named(Field::Op) == 1 && named(Field::Address) == 1 && named(Field::Size) <= 1
+    named(Field::Op) == 1
+        && named(Field::Address) == 1
+        && ONCE.into_iter().all(|field| named(field) <= 1)
 }

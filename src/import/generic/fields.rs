@@ -72,6 +72,17 @@ const NAMES: [(&str, Field); 42] = [
     ("length", Field::Size),
 ];
 
+/// Fields that are named once: of two, which is meant nobody knows.
+pub(super) const ONCE: [Field; 7] = [
+    Field::Op,
+    Field::Address,
+    Field::Size,
+    Field::Device,
+    Field::Memory,
+    Field::Process,
+    Field::Holder,
+];
+
 /// The field of that name, in any case.
 pub(super) fn field(name: &str) -> Option<Field> {
     let name = name.trim();

@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use super::super::accounting::UnrecognisedReason;
 use super::super::line_records::{LineFormat, LineRecords, ParsedLine};
 use super::Scalar;
-use super::fields::{Field, Fields, Meaning, field};
+use super::fields::{Field, Fields, Meaning, ONCE, field};
 
 /// Iterates over the lines of a JSON Lines log.
 pub(crate) type JsonlReader<R> = LineRecords<R, JsonlParser>;
@@ -41,10 +41,7 @@ impl LineFormat for JsonlParser {
             .collect();
         // Which of two is meant nobody knows: as with columns of a CSV log.
         let twice = |wanted| texts.iter().filter(|(field, _)| *field == wanted).count() > 1;
-        if [Field::Op, Field::Address, Field::Size]
-            .into_iter()
-            .any(twice)
-        {
+        if ONCE.into_iter().any(twice) {
             return Err(NO_FORM);
         }
         let mut fields = Fields::default();
