@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use heisenbed::cli;
 
@@ -23,22 +23,16 @@ fn print(text: &str) -> io::Result<()> {
     if text.is_empty() {
         return Ok(());
     }
-    if STDOUT_IS_CLOSED.load(Ordering::Relaxed) {
-        return Err(io::Error::other("it is closed"));
-    }
+    cli::stdout_is_open()?;
     let mut stdout = io::stdout();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()
 }
 
-/// Whether the process was started without a stdout. The runtime opens `/dev/null` in its place
-/// before `main`, so that what is printed would be lost without a word.
-static STDOUT_IS_CLOSED: AtomicBool = AtomicBool::new(false);
-
 extern "C" fn look_at_stdout() {
     let is_there = |path| rustix::fs::lstat(path).is_ok();
     if is_there("/proc/self/fd") && !is_there("/proc/self/fd/1") {
-        STDOUT_IS_CLOSED.store(true, Ordering::Relaxed);
+        cli::STDOUT_IS_CLOSED.store(true, Ordering::Relaxed);
     }
 }
 

@@ -56,7 +56,7 @@ pub(crate) mod zoo;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -174,6 +174,18 @@ pub struct CompilerArgs {
         value_name = "ARGS"
     )]
     pub(crate) arguments: Vec<OsString>,
+}
+
+/// Whether the process was started without a stdout. The runtime opens `/dev/null` in its place
+/// before `main`, so that what is printed would be lost without a word; `main.rs` looks before it.
+pub static STDOUT_IS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// What is printed arrives somewhere.
+pub fn stdout_is_open() -> std::io::Result<()> {
+    match STDOUT_IS_CLOSED.load(Ordering::Relaxed) {
+        true => Err(std::io::Error::other("it is closed")),
+        false => Ok(()),
+    }
 }
 
 /// Runs what these arguments, of which the first is the program's name, ask for.

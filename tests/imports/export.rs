@@ -731,4 +731,16 @@ fn what_cannot_be_written_is_the_outputs_fault() {
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("error: /dev/full: "), "{said}");
     assert!(!said.contains("run.hb"), "{said}");
+    let program = env!("CARGO_BIN_EXE_heisenbed");
+    let closed = Command::new("sh")
+        .arg("-c")
+        .arg(format!(
+            "{program} export jsonl {} -o - >&-",
+            trace.display()
+        ))
+        .output()
+        .expect("a shell");
+    assert_eq!(closed.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&closed.stderr).into_owned();
+    assert_eq!(said, "error: stdout: it is closed\n");
 }
