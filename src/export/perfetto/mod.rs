@@ -241,6 +241,7 @@ impl<'a> Perfetto<'a> {
     fn truth(
         &mut self,
         space: (Option<u32>, i32, u8),
+        names: &StackTable,
         change: impl FnOnce(u64) -> u64,
     ) -> io::Result<()> {
         let bytes = self.bytes.entry(space).or_default();
@@ -248,7 +249,7 @@ impl<'a> Perfetto<'a> {
         let bytes = *bytes;
         let (process, device, buffer_type) = space;
         let process = process.map_or(String::new(), |pid| format!(", process {pid}"));
-        let memory = words::memory(buffer_type);
+        let memory = words::memory_of(buffer_type, names);
         self.counter(
             format!("allocated: device {device} {memory}{process}"),
             bytes,
@@ -497,14 +498,14 @@ impl ExportSink for Perfetto<'_> {
                 let (space, key) = key(buffer);
                 let size = buffer.size_bytes.unwrap_or(0);
                 let before = self.live.insert(key, size).unwrap_or(0);
-                self.truth(space, |bytes| {
+                self.truth(space, stacks, |bytes| {
                     bytes.saturating_sub(before).saturating_add(size)
                 })?;
             }
             AllocationEvent::Released(buffer) => {
                 let (space, key) = key(buffer);
                 if let Some(size) = self.live.remove(&key) {
-                    self.truth(space, |bytes| bytes.saturating_sub(size))?;
+                    self.truth(space, stacks, |bytes| bytes.saturating_sub(size))?;
                 }
             }
             _ => {}
@@ -593,7 +594,7 @@ impl Perfetto<'_> {
         if let Some(buffer) = record.buffer() {
             known.push(text("address", format!("{:#x}", buffer.address)));
             known.extend(buffer.size_bytes.map(|size| number("size", size)));
-            known.push(text("memory", words::memory(buffer.buffer_type)));
+            known.push(text("memory", words::memory_of(buffer.buffer_type, stacks)));
             known.push(text("device", buffer.device.to_string()));
             if let Some(stack) = buffer.stack {
                 let frames: Vec<&str> = stacks.frames_of(stack).collect();

@@ -13,6 +13,11 @@ pub(crate) fn shown(text: &str) -> String {
     written_out(text, MOST_CHARS)
 }
 
+/// The same, for a name in a picture: the beginning of a longer one.
+pub(crate) fn shown_name(text: &str) -> String {
+    written_out(text, 60)
+}
+
 /// The same, however long it is: for what is heisenbed's own, with a name from outside in it.
 pub(crate) fn shown_whole(text: &str) -> String {
     written_out(text, usize::MAX)
