@@ -44,7 +44,9 @@ fn is_hostile(character: char) -> bool {
     (character.is_control() && character != '\n' && character != '\t')
         || matches!(
             character,
-            '\u{200b}'..='\u{200f}'
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{200b}'..='\u{200f}'
                 | '\u{2028}'..='\u{202e}'
                 | '\u{2060}'..='\u{206f}'
                 | '\u{feff}'
@@ -71,6 +73,7 @@ mod tests {
             shown("a\0b\u{202e}c\u{200f}\td"),
             "a\\u{0}b\\u{202e}c\\u{200f}\td"
         );
+        assert_eq!(shown("a\u{61c}\u{ad}b"), "a\\u{61c}\\u{ad}b");
         assert_eq!(shown("שלום <b>"), "שלום <b>");
     }
 
