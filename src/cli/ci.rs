@@ -203,7 +203,7 @@ fn write_junit(path: &Path, command: &str, cases: &[CiCase]) -> Result<(), Strin
 
 fn status(kind: NonSuccessKind, word: &str, why: &str, case: &CiCase) -> TestCaseStatus {
     let mut status = TestCaseStatus::non_success(kind);
-    let why = terminal::cleaned(why);
+    let why = without_times(&terminal::cleaned(why));
     status.set_message(first_line(&why));
     status.set_type(word);
     // The schema has no attribute for the place.
@@ -213,6 +213,27 @@ fn status(kind: NonSuccessKind, word: &str, why: &str, case: &CiCase) -> TestCas
         None => why,
     });
     status
+}
+
+/// A text without how long the work took: `, in 0.1 s (13 a second)`, `; checked in 0.1 s`.
+fn without_times(text: &str) -> String {
+    let numeric = |text: &str| {
+        let mut characters = text.chars();
+        !text.is_empty() && characters.all(|one| one.is_ascii_digit() || ".,".contains(one))
+    };
+    let cut = |line: &str| -> Option<String> {
+        if let Some((before, took)) = line.rsplit_once("; checked in ") {
+            let after = took.strip_suffix(" s")?;
+            return numeric(after).then(|| before.to_owned());
+        }
+        let (before, took) = line.rsplit_once(", in ")?;
+        let (seconds, rate) = took.split_once(" s (")?;
+        let rate = rate.strip_suffix(" a second)")?;
+        (numeric(seconds) && numeric(rate)).then(|| before.to_owned())
+    };
+    let lines = text.split('\n');
+    let lines = lines.map(|line| cut(line).unwrap_or_else(|| line.to_owned()));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn first_line(text: &str) -> &str {

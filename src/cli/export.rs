@@ -73,13 +73,13 @@ fn export(args: &ExportArgs, context: &Context) -> Result<Option<Exported>, Stri
     }
     let opened = open(&args.file)?;
     if is_stdout(args) {
+        stdout_is_open().map_err(|error| format!("stdout: {error}"))?;
         if is_binary(args.to) && io::stdout().is_terminal() {
             return Err(format!(
                 "{} is no text: give a file to -o, or send stdout elsewhere",
                 name(args.to)
             ));
         }
-        stdout_is_open().map_err(|error| format!("stdout: {error}"))?;
         let mut stdout = io::stdout();
         let mut stdout = Watched::new(&mut stdout);
         let exported = write(args, &opened, &mut stdout, context);

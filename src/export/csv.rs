@@ -1,7 +1,9 @@
 //! CSV: what happened to buffers, as `import csv` reads it, or the messages.
 //!
-//! Every field is a number or a word without a comma, so nothing needs a quote.
+//! Every field is a number or a word without a comma, but for the names of memories: those are
+//! quoted where they must be.
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use super::source::SourceAbout;
@@ -68,7 +70,7 @@ impl ExportSink for Csv<'_> {
     fn allocation(
         &mut self,
         record: &AllocationRecord,
-        _stacks: &StackTable,
+        stacks: &StackTable,
     ) -> Result<(), ExportError> {
         let op = words::op(&record.what);
         let (time, thread) = (Maybe(record.at_ns), Maybe(record.thread));
@@ -83,7 +85,8 @@ impl ExportSink for Csv<'_> {
             }
             (_, buffer) => {
                 let buffer = buffer.unwrap_or_default();
-                let memory = words::memory(buffer.buffer_type);
+                let memory = in_a_row(words::memory_of(buffer.buffer_type, stacks))
+                    .unwrap_or_else(|| words::memory(buffer.buffer_type));
                 let (size, process) = (Maybe(buffer.size_bytes), Maybe(buffer.process));
                 writeln!(
                     out,
@@ -175,4 +178,15 @@ impl Csv<'_> {
         self.rows += 1;
         Ok(self.out.written()?)
     }
+}
+
+/// A name as a field of a row; `None` where no row can hold it, since a row is one line.
+fn in_a_row(name: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    if name.contains(char::is_control) || name.trim() != name {
+        return None;
+    }
+    Some(match name.contains([',', '"']) {
+        true => Cow::Owned(format!("\"{}\"", name.replace('"', "\"\""))),
+        false => name,
+    })
 }

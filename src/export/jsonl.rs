@@ -90,7 +90,7 @@ impl ExportSink for Jsonl<'_> {
             time: record.at_ns,
             op: words::op(&record.what),
             device,
-            memory: buffer.map(|buffer| words::memory(buffer.buffer_type)),
+            memory: buffer.map(|buffer| words::memory_of(buffer.buffer_type, stacks)),
             address: buffer.map(|buffer| buffer.address),
             size,
             thread: record.thread,
@@ -400,7 +400,7 @@ struct BufferLine<'a> {
     op: &'static str,
     device: i32,
     #[serde(skip_serializing_if = "Option::is_none")]
-    memory: Option<std::borrow::Cow<'static, str>>,
+    memory: Option<std::borrow::Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]

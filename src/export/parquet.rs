@@ -211,7 +211,7 @@ impl ExportSink for Parquet<'_> {
     fn allocation(
         &mut self,
         record: &AllocationRecord,
-        _stacks: &StackTable,
+        stacks: &StackTable,
     ) -> Result<(), ExportError> {
         let (buffer, device, size) = match record.what {
             AllocationEvent::HolderEnded(_) => {
@@ -227,7 +227,7 @@ impl ExportSink for Parquet<'_> {
         if buffer.is_some_and(|buffer| buffer.stack.is_some()) {
             self.left_out.count("call stacks");
         }
-        let memory = buffer.map(|buffer| words::memory(buffer.buffer_type).into_owned());
+        let memory = buffer.map(|buffer| words::memory_of(buffer.buffer_type, stacks).into_owned());
         let process = buffer.and_then(|buffer| buffer.process);
         self.row(vec![
             Field::unsigned(record.at_ns),

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::device::Memory;
 use crate::import::allocation::AllocationEvent;
+use crate::import::stacks::StackTable;
 use crate::trace::event::{Event, FreeOutcome, ReceiveCode, SendOutcome};
 use crate::trace::observation::{RefsLeft, ServerAnswer};
 use crate::trace::shared_event::SharedEvent;
@@ -18,6 +19,14 @@ pub(super) fn memory(buffer_type: u8) -> Cow<'static, str> {
         4 => "trace",
         other => return Cow::Owned(format!("memory-{other}")),
     })
+}
+
+/// The same, by the name that the input itself has for it where there is one.
+pub(super) fn memory_of<'a>(buffer_type: u8, names: &'a StackTable) -> Cow<'a, str> {
+    match names.memory_name(buffer_type) {
+        Some(name) => Cow::Borrowed(name),
+        None => memory(buffer_type),
+    }
 }
 
 /// What happened, as `import csv` reads it.

@@ -36,6 +36,11 @@ pub(crate) enum ParsedLine {
 pub(crate) trait LineFormat {
     /// `position` is the number of the line.
     fn parse(&mut self, line: &[u8], position: u64) -> Result<ParsedLine, UnrecognisedReason>;
+
+    /// What the lines so far have names for, where there is such.
+    fn names(&self) -> Option<&StackTable> {
+        None
+    }
 }
 
 /// Iterates over the records of a text.
@@ -114,6 +119,6 @@ impl<R: BufRead, P: LineFormat> AllocationSource for LineRecords<R, P> {
     }
 
     fn stacks(&self) -> &StackTable {
-        &self.no_stacks
+        self.parser.names().unwrap_or(&self.no_stacks)
     }
 }

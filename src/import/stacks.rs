@@ -3,6 +3,8 @@
 //! A program allocates from few places many times, so a table of the distinct stacks stays small
 //! while a log grows. Its size is bounded all the same: what is beyond [`MAX_STACK_BYTES`] is
 //! counted and not kept.
+//!
+//! The names that a source gives memories of its own stand beside them: they are as few.
 
 use rustc_hash::FxHashMap;
 
@@ -30,7 +32,13 @@ pub struct StackTable {
     stack_ids: FxHashMap<Box<[FrameId]>, StackId>,
     bytes: usize,
     dropped: u64,
+    /// Memories that the runtime has no buffer type for, from [`OWN_MEMORY`] on.
+    memories: Vec<Box<str>>,
+    memory_ids: FxHashMap<Box<str>, u8>,
 }
+
+/// Memories with names of a source's own have buffer types from here on.
+pub(crate) const OWN_MEMORY: u8 = 64;
 
 impl StackTable {
     /// The number of a frame; `None` where the table is full.
@@ -93,6 +101,24 @@ impl StackTable {
         self.dropped
     }
 
+    /// The buffer type of a memory that has this name in the source; `None` where there is none
+    /// left.
+    pub(crate) fn own_memory(&mut self, name: &str) -> Option<u8> {
+        if let Some(number) = self.memory_ids.get(name) {
+            return Some(*number);
+        }
+        let number = u8::try_from(usize::from(OWN_MEMORY) + self.memories.len()).ok()?;
+        self.memories.push(name.into());
+        self.memory_ids.insert(name.into(), number);
+        Some(number)
+    }
+
+    /// The name that the source has for the memory of a buffer type, where it is one of its own.
+    pub(crate) fn memory_name(&self, buffer_type: u8) -> Option<&str> {
+        let place = buffer_type.checked_sub(OWN_MEMORY)?;
+        self.memories.get(usize::from(place)).map(|name| &**name)
+    }
+
     fn take_room(&mut self, bytes: usize) -> Option<()> {
         if self.bytes + bytes > MAX_STACK_BYTES {
             self.dropped += 1;
@@ -116,6 +142,18 @@ mod tests {
         assert_eq!(table.frame("outer"), Some(frames[1]));
         assert_eq!(table.frames_of(id).collect::<Vec<_>>(), ["inner", "outer"]);
         assert_eq!((table.len(), table.frames()), (1, 2));
+    }
+
+    #[test]
+    fn memories_of_a_source_s_own_keep_their_names() {
+        let mut table = StackTable::default();
+        assert_eq!(table.own_memory("scratch"), Some(64));
+        assert_eq!(table.own_memory("weights"), Some(65));
+        assert_eq!(table.own_memory("scratch"), Some(64));
+        let names = [0, 63, 64, 65, 66].map(|number| table.memory_name(number));
+        assert_eq!(names, [None, None, Some("scratch"), Some("weights"), None]);
+        let more: Vec<_> = (2..200).map(|n| table.own_memory(&n.to_string())).collect();
+        assert_eq!(more.iter().flatten().count(), 190);
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub(crate) const MAX_LIVE_LISTED: usize = 1000;
 /// Lives of one address that are kept at once; more can only be damage.
 const MAX_LIVES: usize = 16;
 /// Threads and devices that are counted; more can only be damage.
-const MAX_COUNTED: usize = 1 << 16;
+pub(crate) const MAX_COUNTED: usize = 1 << 16;
 
 /// Something that a reader of the report should know, but that is no divergence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -239,6 +239,25 @@ fn a_repository_that_was_begun_has_a_gate_that_turns_green_and_red() {
     let (code, said) = gate();
     assert_eq!(code, Some(1), "{said}");
     assert!(root.join("heisenbed/reports/run-2.xml").exists());
+    let kept = output(root, "replay heisenbed/reports/run-2.toml");
+    assert_eq!(kept.status.code(), Some(0), "it fails again as it is kept");
+    // A last line without an end, lines as Windows writes them, words in quotes.
+    for (list, expected) in [
+        ("/bin/true\n/bin/false", 1),
+        ("/bin/true\r\n\r\n/bin/false\r\n", 1),
+        ("/usr/bin/test 'a  b' = \"a  b\"", 0),
+        ("/usr/bin/test 'a  b' = \"a b\"", 1),
+        ("./no-such-program\n/bin/false", 2),
+        ("/bin/true 'without an end", 2),
+    ] {
+        fs::write(root.join("heisenbed/programs"), list).expect("writable");
+        let (code, said) = gate();
+        assert_eq!(code, Some(expected), "{list:?}: {said}");
+    }
+    assert!(
+        !root.join("heisenbed/reports/run-2.xml").exists(),
+        "of a list that was longer"
+    );
 }
 
 #[test]

@@ -617,6 +617,38 @@ proptest! {
 }
 
 #[test]
+fn memories_of_one_s_own_keep_their_names() {
+    let text = "time,op,device,memory,address,size,thread,process\n\
+        ,alloc,0,scratch,0x1000,64,,\n\
+        ,alloc,0,\"weights, \"\"old\"\"\",0x2000,32,,\n\
+        ,free,0,scratch,0x1000,64,,\n\
+        ,alloc,0,<b>\u{202e},0x3000,16,,\n";
+    let log = Recording::new("csv", "own.csv", text);
+    log.import();
+    let (_, _, again) = exported("csv", &log.trace(), "");
+    assert_eq!(fs::read_to_string(again).expect("text"), text);
+    let (_, _, lines) = exported("jsonl", &log.trace(), "");
+    assert_eq!(json_lines(&lines)[1]["memory"], "weights, \"old\"");
+    let checked = run_json(&format!("check {}", log.trace().display())).0;
+    assert_eq!(checked["live"][0]["memory"], "weights, \"old\"");
+    let page = log.trace().with_extension("html");
+    run(&format!(
+        "report {} -o {}",
+        log.trace().display(),
+        page.display()
+    ));
+    let page = fs::read_to_string(page).expect("a page");
+    for said in [
+        "device 0 scratch",
+        "device 0 weights, ",
+        "device 0 &lt;b&gt;\\u{202e}",
+    ] {
+        assert!(page.contains(said), "{said}");
+    }
+    assert!(!page.contains("<b>") && !page.contains('\u{202e}'));
+}
+
+#[test]
 fn a_python_snapshot_keeps_its_table_stacks_and_history() {
     let snapshot = super::torch_snapshot::pickled("sound", 4);
     snapshot.import();
@@ -731,4 +763,16 @@ fn what_cannot_be_written_is_the_outputs_fault() {
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("error: /dev/full: "), "{said}");
     assert!(!said.contains("run.hb"), "{said}");
+    let program = env!("CARGO_BIN_EXE_heisenbed");
+    let closed = Command::new("sh")
+        .arg("-c")
+        .arg(format!(
+            "{program} export jsonl {} -o - >&-",
+            trace.display()
+        ))
+        .output()
+        .expect("a shell");
+    assert_eq!(closed.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&closed.stderr).into_owned();
+    assert_eq!(said, "error: stdout: it is closed\n");
 }

@@ -251,7 +251,7 @@ fn write_groups(text: &mut String, groups: &[LiveGroup], position: &str, stacks:
             plural(group.buffers, "buffer"),
             plural(group.bytes, "byte"),
             first.buffer.device,
-            type_word(first),
+            type_word(first, stacks),
             first.buffer.address,
             plural(first.buffer.size_bytes.unwrap_or(0), "byte"),
             match first.position {
@@ -304,9 +304,14 @@ fn json_of(format: ImportFormat, found: &AllocationReport, source: &dyn Allocati
             (note.name().to_owned(), value)
         })
         .collect();
-    let live: Vec<Value> = found.live.iter().map(live_json).collect();
+    let stacks = source.stacks();
+    let live: Vec<Value> = found
+        .live
+        .iter()
+        .map(|live| live_json(live, stacks))
+        .collect();
     let stack = |id: Option<StackId>| -> Vec<&str> {
-        id.map(|id| source.stacks().frames_of(id).collect())
+        id.map(|id| stacks.frames_of(id).collect())
             .unwrap_or_default()
     };
     let groups: Vec<Value> = found
@@ -317,7 +322,7 @@ fn json_of(format: ImportFormat, found: &AllocationReport, source: &dyn Allocati
             json!({
                 "buffers": group.buffers,
                 "bytes": group.bytes,
-                "first": live_json(&group.first),
+                "first": live_json(&group.first, stacks),
                 "stack": stack(group.first.buffer.stack),
             })
         })
@@ -353,11 +358,11 @@ fn json_of(format: ImportFormat, found: &AllocationReport, source: &dyn Allocati
     value
 }
 
-fn live_json(live: &LiveRecord) -> Value {
+fn live_json(live: &LiveRecord, stacks: &StackTable) -> Value {
     json!({
         "process": live.buffer.process,
         "device": live.buffer.device,
-        "memory": type_word(live),
+        "memory": type_word(live, stacks),
         "address": live.buffer.address,
         "size_bytes": live.buffer.size_bytes,
         "line": Some(live.position).filter(|position| *position > 0),
@@ -365,6 +370,10 @@ fn live_json(live: &LiveRecord) -> Value {
     })
 }
 
-fn type_word(live: &LiveRecord) -> &'static str {
-    Memory::from_buffer_type(live.buffer.buffer_type).map_or("another memory", Memory::name)
+fn type_word<'a>(live: &LiveRecord, stacks: &'a StackTable) -> &'a str {
+    let buffer_type = live.buffer.buffer_type;
+    let known = Memory::from_buffer_type(buffer_type).map(Memory::name);
+    known
+        .or_else(|| stacks.memory_name(buffer_type))
+        .unwrap_or("another memory")
 }

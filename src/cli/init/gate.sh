@@ -9,11 +9,14 @@ format="${HEISENBED_FORMAT:-human}"
 reports="${HEISENBED_REPORTS:-heisenbed/reports}"
 status=0
 
-# The worst so far: wrong input before red, red before undecided.
+# The worst so far: wrong input before red, red before undecided. What is none of these (no such
+# program, a signal) is no verdict: as wrong input.
 note() {
     case "$1:$status" in
-        0:* | *:2) ;;
-        2:* | 1:* | *:0) status=$1 ;;
+        0:*) ;;
+        1:[03] | 3:0) status=$1 ;;
+        1:* | 3:*) ;;
+        *) status=2 ;;
     esac
 }
 
@@ -25,24 +28,27 @@ if ls heisenbed/corpus/*.toml >/dev/null 2>&1; then
     "$heisenbed" corpus run --format "$format" --junit "$reports/corpus.xml" || note $?
 fi
 
-# Programs of your own, a command a line.
-number=0
-while read -r command; do
-    case "$command" in '' | '#'*) continue ;; esac
-    number=$((number + 1))
-    # shellcheck disable=SC2086
-    "$heisenbed" run --format "$format" --quiet --schedules "${HEISENBED_SCHEDULES:-1000}" \
-        --junit "$reports/run-$number.xml" -- $command </dev/null || note $?
-done <heisenbed/programs
+# Runs what each line of a list names, as the shell reads it: `run $2 LINE`, reported as $1-NUMBER.
+# What fails is kept beside, for `heisenbed replay` and `heisenbed report`.
+run_each() {
+    kind="$1"
+    option="$2"
+    number=0
+    rm -f "$reports/$kind"-[0-9]*.xml "$reports/$kind"-[0-9]*.toml
+    return="$(printf '\r')"
+    # The last line may lack its end.
+    while read -r line || [ -n "$line" ]; do
+        line="${line%"$return"}"
+        case "$line" in '' | '#'*) continue ;; esac
+        number=$((number + 1))
+        eval "set -- $line"
+        "$heisenbed" run --format "$format" --quiet --schedules "${HEISENBED_SCHEDULES:-1000}" \
+            --junit "$reports/$kind-$number.xml" --save "$reports/$kind-$number.toml" \
+            "$option" "$@" </dev/null || note $?
+    done
+}
 
-# Allocators of your own, a library a line.
-number=0
-while read -r target; do
-    case "$target" in '' | '#'*) continue ;; esac
-    number=$((number + 1))
-    # shellcheck disable=SC2086
-    "$heisenbed" run --format "$format" --quiet --schedules "${HEISENBED_SCHEDULES:-1000}" \
-        --junit "$reports/target-$number.xml" --target $target </dev/null || note $?
-done <heisenbed/targets
+run_each run -- <heisenbed/programs
+run_each target --target <heisenbed/targets
 
 exit "$status"

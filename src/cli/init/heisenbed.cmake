@@ -11,31 +11,31 @@
 
 find_program(HEISENBED heisenbed)
 
-function(heisenbed_add_run target)
+# A test of the caller's `target`: a macro, so that it reads the caller's arguments.
+macro(_heisenbed_add_test option)
     cmake_parse_arguments(PARSE_ARGV 1 HB "" "SCHEDULES" "ARGS")
-    if(NOT HB_SCHEDULES)
+    if(DEFINED HB_UNPARSED_ARGUMENTS)
+        message(FATAL_ERROR
+            "heisenbed: what is ${HB_UNPARSED_ARGUMENTS}? SCHEDULES and ARGS are known")
+    endif()
+    if(NOT DEFINED HB_SCHEDULES)
         set(HB_SCHEDULES 1000)
     endif()
     add_test(
         NAME heisenbed.${target}
         COMMAND ${HEISENBED} run --quiet --schedules ${HB_SCHEDULES}
-            -- $<TARGET_FILE:${target}> ${HB_ARGS}
+            ${option} $<TARGET_FILE:${target}> ${HB_ARGS}
     )
     # Where nothing is decided, the test counts as skipped, not as passed.
     set_tests_properties(heisenbed.${target} PROPERTIES SKIP_RETURN_CODE 3)
+endmacro()
+
+function(heisenbed_add_run target)
+    _heisenbed_add_test(--)
 endfunction()
 
 function(heisenbed_add_target target)
-    cmake_parse_arguments(PARSE_ARGV 1 HB "" "SCHEDULES" "ARGS")
-    if(NOT HB_SCHEDULES)
-        set(HB_SCHEDULES 1000)
-    endif()
-    add_test(
-        NAME heisenbed.${target}
-        COMMAND ${HEISENBED} run --quiet --schedules ${HB_SCHEDULES}
-            --target $<TARGET_FILE:${target}> ${HB_ARGS}
-    )
-    set_tests_properties(heisenbed.${target} PROPERTIES SKIP_RETURN_CODE 3)
+    _heisenbed_add_test(--target)
 endfunction()
 
 if(NOT TARGET heisenbed-gate)

@@ -339,7 +339,7 @@ fn allocations(trace: &TraceFile, header: &ImportHeader) -> Result<PagePart, Str
         let record = record.map_err(|error| error.to_string())?;
         check.observe(&record);
         let found = check.findings();
-        walk.observe(&record, found > known);
+        walk.observe(&record, found > known, source.stacks());
         known = found;
     }
     let found = check.finish();
@@ -350,8 +350,17 @@ fn allocations(trace: &TraceFile, header: &ImportHeader) -> Result<PagePart, Str
     drop(source);
     let mut notes: Vec<String> = text.damage().map(str::to_owned).into_iter().collect();
     if unrecognised > 0 {
-        notes.push(format!("{} not understood", plural(unrecognised, "record")));
+        let word = format.position_word();
+        let records = match word {
+            "entry" => format!("{} entries", grouped(unrecognised)),
+            _ => plural(unrecognised, word),
+        };
+        notes.push(format!("{records} not understood"));
     }
+    let more = match found.threads == crate::oracle::allocation_check::MAX_COUNTED as u64 {
+        true => " or more",
+        false => "",
+    };
     Ok(PagePart {
         what: format!("{}, {}", format.a_noun(), header.source),
         notes,
@@ -360,7 +369,7 @@ fn allocations(trace: &TraceFile, header: &ImportHeader) -> Result<PagePart, Str
             ("allocations", grouped(found.allocations)),
             ("releases", grouped(found.releases)),
             ("failed", grouped(found.failed)),
-            ("threads", grouped(found.threads)),
+            ("threads", format!("{}{more}", grouped(found.threads))),
             ("peak", plural(found.peak_bytes, "byte")),
         ],
         divergences,

@@ -5,11 +5,11 @@
 //! A run has no clock: an event takes a µs. What an import or a capture says of time is kept.
 
 mod messages;
+mod packets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
-use prost::Message as _;
 use rustc_hash::FxHashMap;
 
 use super::source::{ExportStep, SourceAbout};
@@ -20,33 +20,17 @@ use crate::registry::{Limits, Registry, Semantics, Totals};
 use crate::trace::event::{Event, SendOutcome};
 use crate::trace::observation::{Observation, Observed, ServerAnswer};
 use crate::tracking::Message;
-use messages::{
-    CounterDescriptor, DebugAnnotation, ProcessDescriptor, ThreadDescriptor, TracePacket,
-    TracePieces, TrackDescriptor, TrackEvent,
-};
-
-const SLICE_BEGIN: i32 = 1;
-const SLICE_END: i32 = 2;
-const INSTANT: i32 = 3;
-const COUNTER: i32 = 4;
-const UNIT_BYTES: i32 = 3;
-const SEQUENCE: u32 = 1;
-const STATE_CLEARED: u32 = 1;
+use messages::{ProcessDescriptor, TrackDescriptor};
+use packets::{FlowEnd, number, text};
 
 /// What an event of a run takes, of which a step is seen for a part.
 const EVENT_NS: u64 = 1000;
-const STEP_NS: u64 = 800;
 
 const PID: i32 = 1;
 const PROCESS: u64 = 1;
 const SERVER: u64 = 2;
 const LOCKS: u64 = 3;
-const FIRST_THREAD: u64 = 1000;
 const FIRST_LOCK: u64 = 1_000_000;
-const FIRST_COUNTER: u64 = 2_000_000;
-
-/// Threads and connections of an input that have a track each; the others share one.
-const MAX_TRACKS: usize = 4096;
 
 /// Writes packets.
 pub(super) struct Perfetto<'a> {
@@ -120,127 +104,11 @@ impl<'a> Perfetto<'a> {
         }
     }
 
-    fn packet(&mut self, packet: TracePacket) -> io::Result<()> {
-        let first = self.packets == 0;
-        self.packets += 1;
-        let packet = TracePacket {
-            trusted_packet_sequence_id: Some(SEQUENCE),
-            sequence_flags: first.then_some(STATE_CLEARED),
-            ..packet
-        };
-        let piece = TracePieces {
-            packet: vec![packet],
-        };
-        piece
-            .encode(self.out.buffer())
-            .expect("a vector has room for any message");
-        self.out.written()
-    }
-
-    fn describe(&mut self, track: TrackDescriptor) -> io::Result<()> {
-        self.packet(TracePacket {
-            track_descriptor: Some(track),
-            ..TracePacket::default()
-        })
-    }
-
-    fn event(&mut self, at_ns: u64, event: TrackEvent) -> io::Result<()> {
-        self.packet(TracePacket {
-            timestamp: Some(at_ns),
-            track_event: Some(event),
-            ..TracePacket::default()
-        })
-    }
-
-    fn begin_slice(&mut self, track: u64, name: String) -> io::Result<()> {
-        self.event(
-            self.now_ns,
-            TrackEvent {
-                r#type: Some(SLICE_BEGIN),
-                track_uuid: Some(track),
-                name: Some(name),
-                ..TrackEvent::default()
-            },
-        )
-    }
-
-    fn end_slice(&mut self, at_ns: u64, track: u64) -> io::Result<()> {
-        self.event(
-            at_ns,
-            TrackEvent {
-                r#type: Some(SLICE_END),
-                track_uuid: Some(track),
-                ..TrackEvent::default()
-            },
-        )
-    }
-
-    /// The track of a thread or a connection.
-    fn track(&mut self, number: u64) -> io::Result<u64> {
-        if let Some(uuid) = self.tracks.get(&number) {
-            return Ok(*uuid);
-        }
-        let uuid = FIRST_THREAD + self.tracks.len().min(MAX_TRACKS) as u64;
-        if self.tracks.len() >= MAX_TRACKS {
-            self.left_out
-                .count("threads or connections without a track of their own");
-            return Ok(uuid);
-        }
-        let word = self.track_word;
-        self.tracks.insert(number, uuid);
-        self.describe_thread(uuid, format!("{word} {number}"))?;
-        Ok(uuid)
-    }
-
-    fn describe_thread(&mut self, uuid: u64, name: String) -> io::Result<()> {
-        self.describe(TrackDescriptor {
-            uuid: Some(uuid),
-            parent_uuid: Some(PROCESS),
-            name: Some(name.clone()),
-            thread: Some(ThreadDescriptor {
-                pid: Some(PID),
-                tid: Some(uuid as i32),
-                thread_name: Some(name),
-            }),
-            ..TrackDescriptor::default()
-        })
-    }
-
-    /// Sets a counter, where its value is another than it was.
-    fn counter(&mut self, name: String, value: u64) -> io::Result<()> {
-        let next = FIRST_COUNTER + self.counters.len() as u64;
-        let known = self.counters.get(&name).copied();
-        if known.is_some_and(|(_, before)| before == value) {
-            return Ok(());
-        }
-        let uuid = known.map_or(next, |(uuid, _)| uuid);
-        if known.is_none() {
-            self.describe(TrackDescriptor {
-                uuid: Some(uuid),
-                parent_uuid: Some(PROCESS),
-                name: Some(name.clone()),
-                counter: Some(CounterDescriptor {
-                    unit: Some(UNIT_BYTES),
-                }),
-                ..TrackDescriptor::default()
-            })?;
-        }
-        self.counters.insert(name, (uuid, value));
-        self.event(
-            self.now_ns,
-            TrackEvent {
-                r#type: Some(COUNTER),
-                track_uuid: Some(uuid),
-                counter_value: Some(i64::try_from(value).unwrap_or(i64::MAX)),
-                ..TrackEvent::default()
-            },
-        )
-    }
-
     /// The bytes of a space by the allocator.
     fn truth(
         &mut self,
         space: (Option<u32>, i32, u8),
+        names: &StackTable,
         change: impl FnOnce(u64) -> u64,
     ) -> io::Result<()> {
         let bytes = self.bytes.entry(space).or_default();
@@ -248,7 +116,7 @@ impl<'a> Perfetto<'a> {
         let bytes = *bytes;
         let (process, device, buffer_type) = space;
         let process = process.map_or(String::new(), |pid| format!(", process {pid}"));
-        let memory = words::memory(buffer_type);
+        let memory = words::memory_of(buffer_type, names);
         self.counter(
             format!("allocated: device {device} {memory}{process}"),
             bytes,
@@ -291,73 +159,6 @@ impl<'a> Perfetto<'a> {
             self.server_shows(device)?;
         }
         Ok(())
-    }
-
-    /// A step that is seen for a moment, with what is known of it.
-    fn moment(
-        &mut self,
-        track: u64,
-        name: String,
-        annotations: Vec<DebugAnnotation>,
-        flow: Option<FlowEnd>,
-    ) -> io::Result<()> {
-        let (flow_ids, terminating_flow_ids) = match flow {
-            Some(FlowEnd::Begins(id)) => (vec![id], Vec::new()),
-            Some(FlowEnd::Ends(id)) => (Vec::new(), vec![id]),
-            None => (Vec::new(), Vec::new()),
-        };
-        self.event(
-            self.now_ns,
-            TrackEvent {
-                r#type: Some(SLICE_BEGIN),
-                track_uuid: Some(track),
-                name: Some(name),
-                debug_annotations: annotations,
-                flow_ids,
-                terminating_flow_ids,
-                ..TrackEvent::default()
-            },
-        )?;
-        self.end_slice(self.now_ns + STEP_NS, track)
-    }
-
-    fn instant(
-        &mut self,
-        track: u64,
-        name: String,
-        annotations: Vec<DebugAnnotation>,
-    ) -> io::Result<()> {
-        self.event(
-            self.now_ns,
-            TrackEvent {
-                r#type: Some(INSTANT),
-                track_uuid: Some(track),
-                name: Some(name),
-                debug_annotations: annotations,
-                ..TrackEvent::default()
-            },
-        )
-    }
-}
-
-enum FlowEnd {
-    Begins(u64),
-    Ends(u64),
-}
-
-fn number(name: &str, value: u64) -> DebugAnnotation {
-    DebugAnnotation {
-        name: Some(name.to_owned()),
-        uint_value: Some(value),
-        ..DebugAnnotation::default()
-    }
-}
-
-fn text(name: &str, value: impl Into<String>) -> DebugAnnotation {
-    DebugAnnotation {
-        name: Some(name.to_owned()),
-        string_value: Some(value.into()),
-        ..DebugAnnotation::default()
     }
 }
 
@@ -497,14 +298,14 @@ impl ExportSink for Perfetto<'_> {
                 let (space, key) = key(buffer);
                 let size = buffer.size_bytes.unwrap_or(0);
                 let before = self.live.insert(key, size).unwrap_or(0);
-                self.truth(space, |bytes| {
+                self.truth(space, stacks, |bytes| {
                     bytes.saturating_sub(before).saturating_add(size)
                 })?;
             }
             AllocationEvent::Released(buffer) => {
                 let (space, key) = key(buffer);
                 if let Some(size) = self.live.remove(&key) {
-                    self.truth(space, |bytes| bytes.saturating_sub(size))?;
+                    self.truth(space, stacks, |bytes| bytes.saturating_sub(size))?;
                 }
             }
             _ => {}
@@ -593,7 +394,7 @@ impl Perfetto<'_> {
         if let Some(buffer) = record.buffer() {
             known.push(text("address", format!("{:#x}", buffer.address)));
             known.extend(buffer.size_bytes.map(|size| number("size", size)));
-            known.push(text("memory", words::memory(buffer.buffer_type)));
+            known.push(text("memory", words::memory_of(buffer.buffer_type, stacks)));
             known.push(text("device", buffer.device.to_string()));
             if let Some(stack) = buffer.stack {
                 let frames: Vec<&str> = stacks.frames_of(stack).collect();

@@ -190,7 +190,7 @@ impl ExportSink for TorchSnapshot<'_> {
         let to = self.out.buffer();
         self.pickle.end_dict(to);
         self.pickle.stop(to);
-        let mut notes = self.spaces.notes(&numbers);
+        let mut notes = self.spaces.notes(&numbers, stacks);
         if self.counts_events {
             notes.push("a run has no clock: times are the numbers of its events".to_owned());
         }

@@ -8,7 +8,7 @@ use super::{ALLOC, FREE_COMPLETED, FREE_REQUESTED};
 use crate::export::words;
 use crate::import::allocation::Buffer;
 use crate::import::live_table::LiveTable;
-use crate::import::stacks::StackId;
+use crate::import::stacks::{StackId, StackTable};
 use crate::numbers::plural;
 
 /// An address space.
@@ -166,7 +166,11 @@ impl Spaces {
     }
 
     /// What is to be said of numbers that are not the input's.
-    pub(super) fn notes(&self, numbers: &FxHashMap<SpaceKey, u32>) -> Vec<String> {
+    pub(super) fn notes(
+        &self,
+        numbers: &FxHashMap<SpaceKey, u32>,
+        names: &StackTable,
+    ) -> Vec<String> {
         let several: BTreeSet<u32> = {
             let mut seen = BTreeSet::new();
             let again = |key: &&SpaceKey| !seen.insert(key.device);
@@ -188,7 +192,7 @@ impl Spaces {
                 .process
                 .map_or(String::new(), |pid| format!(" of process {pid}"));
             let number = numbers.get(*key).copied().unwrap_or(0);
-            let memory = words::memory(key.buffer_type);
+            let memory = words::memory_of(key.buffer_type, names);
             format!("{number} is {memory} of device {}{process}", key.device)
         });
         let mut text = format!(

@@ -5,6 +5,7 @@ use std::io::BufRead;
 use super::super::accounting::UnrecognisedReason;
 use super::super::csv_row::CsvRow;
 use super::super::line_records::{LineFormat, LineRecords, ParsedLine};
+use super::super::stacks::StackTable;
 use super::fields::{Field, Fields, Meaning, ONCE, field};
 
 /// Iterates over the rows of a CSV log.
@@ -55,6 +56,10 @@ impl LineFormat for CsvParser {
         columns.clear();
         columns.extend((0..row.len()).map(|column| row.field(column).and_then(field)));
         Ok(ParsedLine::Other("other-header"))
+    }
+
+    fn names(&self) -> Option<&StackTable> {
+        Some(self.meaning.names())
     }
 }
 

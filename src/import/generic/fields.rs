@@ -7,6 +7,7 @@ use super::super::allocation::{AllocationEvent, AllocationRecord, Buffer};
 use super::super::clock::{DayClock, epoch_ns, time_of_day};
 use super::super::csv_row::any_number;
 use super::super::line_records::ParsedLine;
+use super::super::stacks::StackTable;
 use super::MAX_NAMES;
 
 const NO_FORM: UnrecognisedReason = UnrecognisedReason::NoKnownForm;
@@ -165,7 +166,8 @@ fn op(text: &str) -> Option<Op> {
 #[derive(Debug, Default)]
 pub(super) struct Meaning {
     clock: DayClock,
-    memories: FxHashMap<Box<str>, u8>,
+    /// Names of memories.
+    names: StackTable,
     threads: FxHashMap<Box<str>, u64>,
 }
 
@@ -186,10 +188,13 @@ const MEMORIES: [(&str, u8); 14] = [
     ("device", 0),
     ("vram", 0),
 ];
-/// Memories of other names have buffer types from here on.
-const OWN_MEMORY: u8 = 64;
 
 impl Meaning {
+    /// What the rows so far have names for.
+    pub(crate) fn names(&self) -> &StackTable {
+        &self.names
+    }
+
     /// The record that a row is.
     pub(crate) fn record(
         &mut self,
@@ -291,13 +296,8 @@ impl Meaning {
         if let Some((_, number)) = known {
             return Ok(number);
         }
-        if let Some(number) = self.memories.get(text) {
-            return Ok(*number);
-        }
-        let number = u8::try_from(usize::from(OWN_MEMORY) + self.memories.len());
-        let number = number.map_err(|_| UnrecognisedReason::NumberOutOfRange)?;
-        self.memories.insert(text.into(), number);
-        Ok(number)
+        let number = self.names.own_memory(text);
+        number.ok_or(UnrecognisedReason::NumberOutOfRange)
     }
 
     /// A thread that has a name gets a number, in the order in which names appear.

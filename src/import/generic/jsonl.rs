@@ -7,6 +7,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::super::accounting::UnrecognisedReason;
 use super::super::line_records::{LineFormat, LineRecords, ParsedLine};
+use super::super::stacks::StackTable;
 use super::Scalar;
 use super::fields::{Field, Fields, Meaning, ONCE, field};
 
@@ -49,6 +50,10 @@ impl LineFormat for JsonlParser {
             fields.set(*field, text.trim());
         }
         self.meaning.record(&fields, position)
+    }
+
+    fn names(&self) -> Option<&StackTable> {
+        Some(self.meaning.names())
     }
 }
 

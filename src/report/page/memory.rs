@@ -9,15 +9,17 @@
 //! Memory is bounded: of more than [`MOST_RECTANGLES`] rectangles the longest are kept, and those
 //! that [`MemoryPictures::pin`] names. For each life that ever was 8 bytes stay.
 
+mod packed;
+
 use rustc_hash::{FxHashMap, FxHashSet};
-use serde::Serialize;
 use smallvec::SmallVec;
 
-use super::columns::Column;
-use super::totals::{PackedTotals, Peak, TotalsOverTime};
+use super::totals::TotalsOverTime;
 use crate::device::Memory;
 use crate::device::memory::{Geometries, MemoryGeometry};
 use crate::tracking::entry::Class;
+
+pub(crate) use packed::PackedMemory;
 
 /// The most rectangles of each sort.
 pub(crate) const MOST_RECTANGLES: usize = 150_000;
@@ -113,64 +115,6 @@ pub(crate) struct MemoryPictures {
     numbers: LifeNumber,
     entry_numbers: LifeNumber,
     dropped_differences: u64,
-}
-
-/// The packed pictures.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct PackedMemory {
-    spaces: Vec<String>,
-    pub(crate) has_truth: bool,
-    pub(crate) has_server: bool,
-    lives: PackedRectangles,
-    entries: PackedRectangles,
-    differences: PackedDifferences,
-    totals: PackedTotals,
-    /// Rectangles that were left out, the shortest ones.
-    pub(crate) left_out: u64,
-    /// Differences that were not on their way.
-    pub(crate) wrong: u64,
-}
-
-impl PackedMemory {
-    /// The names of the spaces.
-    pub(crate) fn spaces(&self) -> &[String] {
-        &self.spaces
-    }
-
-    /// The peak of all spaces together, and of each.
-    pub(crate) fn peaks(&self) -> impl Iterator<Item = (&str, Peak)> {
-        let several = self.totals.peaks.len() > 1;
-        let all = several.then_some(("all", self.totals.peak));
-        let each = self.spaces.iter().map(String::as_str);
-        all.into_iter()
-            .chain(each.zip(self.totals.peaks.iter().copied()))
-    }
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct PackedRectangles {
-    number: Column,
-    space: Column,
-    address: Column,
-    size: Column,
-    reach: Column,
-    from: Column,
-    to: Column,
-    lane: Column,
-    of: Column,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct PackedDifferences {
-    kind: Column,
-    on_its_way: Column,
-    space: Column,
-    address: Column,
-    size: Column,
-    reach: Column,
-    from: Column,
-    to: Column,
-    life: Column,
 }
 
 impl MemoryPictures {
@@ -454,45 +398,6 @@ impl MemoryPictures {
             DifferenceKind::Phantom | DifferenceKind::Another => by(taken.end),
         }
     }
-
-    /// The record has ended: packs it.
-    pub(crate) fn pack(mut self, end: u32, has_truth: bool, has_server: bool) -> PackedMemory {
-        let open: Vec<Difference> = (self.spots.values())
-            .filter_map(|state| state.difference)
-            .map(|difference| Difference {
-                to: NEVER,
-                ..difference
-            })
-            .collect();
-        self.differences.extend(open);
-        let mut lives = self.lives.finish(self.open_lives.into_values().collect());
-        lives.sort_unstable_by_key(|life| life.number);
-        let mut entries = (self.entries).finish(self.open_entries.into_values().collect());
-        entries.sort_unstable_by_key(|entry| entry.number);
-        let mut differences = std::mem::take(&mut self.differences);
-        differences.sort_unstable_by_key(|d| (d.from, d.spot, d.kind as u8));
-        let taken = MemoryPictures {
-            taken: self.taken,
-            shapes: self.shapes,
-            ..MemoryPictures::default()
-        };
-        let reach = |spot: Spot, size: u64| taken.reach(spot, size);
-        let ways: Vec<u8> = differences
-            .iter()
-            .map(|difference| u8::from(taken.was_on_its_way(difference)))
-            .collect();
-        PackedMemory {
-            spaces: self.spaces,
-            has_truth,
-            has_server,
-            wrong: ways.iter().filter(|way| **way == 0).count() as u64,
-            left_out: self.lives.dropped + self.entries.dropped + self.dropped_differences,
-            lives: pack_rectangles(&lives, reach),
-            entries: pack_rectangles(&entries, reach),
-            differences: pack_differences(&differences, &ways, reach),
-            totals: self.totals.pack(end),
-        }
-    }
 }
 
 /// Rectangles that have ended: the longest, where there are too many.
@@ -533,45 +438,6 @@ impl Kept {
         let mut all = std::mem::take(&mut self.rectangles);
         all.extend(open);
         all
-    }
-}
-
-fn pack_rectangles(all: &[Rectangle], reach: impl Fn(Spot, u64) -> u64) -> PackedRectangles {
-    let reaches: Vec<u64> = (all.iter())
-        .map(|one| reach(one.spot, one.size_bytes))
-        .collect();
-    PackedRectangles {
-        number: Column::deltas(all.iter().map(|one| u64::from(one.number))),
-        space: Column::shorts(&all.iter().map(|one| one.spot.space).collect::<Vec<_>>()),
-        address: Column::longs(&all.iter().map(|one| one.spot.address).collect::<Vec<_>>()),
-        size: Column::longs(&all.iter().map(|one| one.size_bytes).collect::<Vec<_>>()),
-        reach: Column::longs(&reaches),
-        from: Column::deltas(all.iter().map(|one| u64::from(one.from))),
-        to: Column::deltas(all.iter().map(|one| u64::from(one.to))),
-        lane: Column::shorts(&all.iter().map(|one| one.lane).collect::<Vec<_>>()),
-        of: Column::words(&all.iter().map(|one| one.of).collect::<Vec<_>>()),
-    }
-}
-
-fn pack_differences(
-    all: &[Difference],
-    ways: &[u8],
-    reach: impl Fn(Spot, u64) -> u64,
-) -> PackedDifferences {
-    let reaches: Vec<u64> = (all.iter())
-        .map(|one| reach(one.spot, one.size_bytes))
-        .collect();
-    let kinds: Vec<u8> = all.iter().map(|one| one.kind as u8).collect();
-    PackedDifferences {
-        kind: Column::bytes(&kinds),
-        on_its_way: Column::bytes(ways),
-        space: Column::shorts(&all.iter().map(|one| one.spot.space).collect::<Vec<_>>()),
-        address: Column::longs(&all.iter().map(|one| one.spot.address).collect::<Vec<_>>()),
-        size: Column::longs(&all.iter().map(|one| one.size_bytes).collect::<Vec<_>>()),
-        reach: Column::longs(&reaches),
-        from: Column::deltas(all.iter().map(|one| u64::from(one.from))),
-        to: Column::deltas(all.iter().map(|one| u64::from(one.to))),
-        life: Column::words(&all.iter().map(|one| one.life).collect::<Vec<_>>()),
     }
 }
 

@@ -8,6 +8,7 @@ use super::kinds::{EventWord, Remark};
 use super::memory::{LifeNumber, MemoryPictures, Spot};
 use super::messages::{LanesByKey, row, space_of};
 use super::picture::{DivergenceRow, LeakRow, LeaksShown, Picture};
+use super::text;
 use crate::import::allocation::{AllocationEvent, AllocationRecord, Buffer};
 use crate::import::stacks::{StackId, StackTable};
 use crate::import::telling_frames;
@@ -45,7 +46,12 @@ impl RecordWalk {
     }
 
     /// Takes the next record; `diverges`: a check found something at it.
-    pub(crate) fn observe(&mut self, record: &AllocationRecord, diverges: bool) {
+    pub(crate) fn observe(
+        &mut self,
+        record: &AllocationRecord,
+        diverges: bool,
+        names: &StackTable,
+    ) {
         let now = self.events.count();
         self.memory.tick(now);
         let process = record.buffer().and_then(|buffer| buffer.process);
@@ -60,25 +66,27 @@ impl RecordWalk {
         let (word, life) = match record.what {
             AllocationEvent::Allocated(buffer) => {
                 let stack = buffer.stack.map_or(0, |stack| self.stack(stack));
-                let spot = self.spot(&buffer);
+                let spot = self.spot(&buffer, names);
                 let size = buffer.size_bytes.unwrap_or(0);
                 let life = self.memory.begin(now, spot, size, lane, stack);
                 (EventWord::Alloc, life)
             }
             AllocationEvent::Released(buffer) => {
-                let life = self.life_at(&buffer);
+                let life = self.life_at(&buffer, names);
                 self.memory.end(now, life);
                 remark = match (life, diverges) {
                     (1.., _) => Remark::None,
                     (0, true) => Remark::NotAllocated,
                     (0, false) => Remark::Earlier,
                 };
-                (EventWord::Free, self.named(now, &buffer, life))
+                (EventWord::Free, self.named(now, &buffer, life, names))
             }
             AllocationEvent::ReleaseRequested(buffer) => {
-                (EventWord::Requested, self.life_at(&buffer))
+                (EventWord::Requested, self.life_at(&buffer, names))
             }
-            AllocationEvent::HolderEnded(buffer) => (EventWord::HolderEnded, self.life_at(&buffer)),
+            AllocationEvent::HolderEnded(buffer) => {
+                (EventWord::HolderEnded, self.life_at(&buffer, names))
+            }
             AllocationEvent::Failed { .. } => (EventWord::AllocFailed, 0),
         };
         self.events.push(EventRow {
@@ -143,30 +151,36 @@ impl RecordWalk {
     }
 
     /// `life`, or where there is none, one of no length, by which the address is known.
-    fn named(&mut self, now: u32, buffer: &Buffer, life: LifeNumber) -> LifeNumber {
+    fn named(
+        &mut self,
+        now: u32,
+        buffer: &Buffer,
+        life: LifeNumber,
+        names: &StackTable,
+    ) -> LifeNumber {
         if life != 0 {
             return life;
         }
-        let spot = self.spot(buffer);
+        let spot = self.spot(buffer, names);
         let life = self.memory.stillborn();
         self.memory.show(now, spot, Class::Plain, 0, life);
         self.memory.hide(now, spot, Class::Plain);
         life
     }
 
-    fn life_at(&mut self, buffer: &Buffer) -> LifeNumber {
-        let spot = self.spot(buffer);
+    fn life_at(&mut self, buffer: &Buffer, names: &StackTable) -> LifeNumber {
+        let spot = self.spot(buffer, names);
         self.memory.live_at(spot).unwrap_or(0)
     }
 
-    fn spot(&mut self, buffer: &Buffer) -> Spot {
+    fn spot(&mut self, buffer: &Buffer, names: &StackTable) -> Spot {
         let (device, buffer_type) = (buffer.device, buffer.buffer_type);
         // 0 is for those of whom no process is known.
         let process = buffer
             .process
             .map_or(0, |process| process.saturating_add(1));
         let space = self.memory.space(process, device, buffer_type, || {
-            let name = space_of(device, buffer_type);
+            let name = place_of(device, buffer_type, names);
             match buffer.process {
                 Some(process) => format!("process {process}, {name}"),
                 None => name,
@@ -176,6 +190,14 @@ impl RecordWalk {
             space,
             address: buffer.address,
         }
+    }
+}
+
+/// A memory of a device, by the name that the source itself has for it where there is one.
+fn place_of(device: i32, buffer_type: u8, names: &StackTable) -> String {
+    match names.memory_name(buffer_type) {
+        Some(name) => format!("device {device} {}", text::shown_name(name)),
+        None => space_of(device, buffer_type),
     }
 }
 
@@ -199,7 +221,7 @@ pub(crate) fn leaks(found: &AllocationReport, stacks: &StackTable, ended: bool) 
             buffers: group.buffers,
             bytes: group.bytes,
             position: (group.first.position > 0).then_some(group.first.position),
-            place: space_of(buffer.device, buffer.buffer_type),
+            place: place_of(buffer.device, buffer.buffer_type, stacks),
             not_users: telling_frames::before_users(&frames),
             frames: frames.into_iter().map(str::to_owned).collect(),
         }

@@ -1,6 +1,8 @@
 //! The walk over a run whose truth is known: a recorded trace, or a schedule that was run under
 //! control. It makes the pictures, and has the oracle beside it, which says what diverges.
 
+mod taken;
+
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
@@ -10,20 +12,20 @@ use super::events::{EventMark, EventRow, EventTable, MOST_LANES};
 use super::kinds::{EventWord, Remark};
 use super::memory::{LifeNumber, MemoryPictures, Spot};
 use super::picture::{DivergenceRow, LaneShown, Picture};
-use crate::device::{DeviceId, Memory};
+use crate::device::DeviceId;
 use crate::numbers::grouped;
 use crate::oracle::{Checker, Divergence, Kind, Report};
 use crate::registry::{Outcome, Registry};
 use crate::scenario::Scenario;
 use crate::scenario::objects::{ConnId, LockId, Objects};
 use crate::scenario::op::Op;
-use crate::trace::event::{Event, FreeOutcome, ReceiveCode, SendOutcome, receive_code};
+use crate::trace::event::{Event, FreeOutcome, SendOutcome};
 use crate::trace::file::{End, SERVER_STREAM};
 use crate::trace::in_flight::InFlight;
 use crate::trace::merge::MergedEvent;
 use crate::trace::sends::Senders;
 use crate::trace::shared_event::SharedEvent;
-use crate::tracking::entry::{BUFFER_TYPE_NAMES, Class, Entry};
+use crate::tracking::entry::BUFFER_TYPE_NAMES;
 use crate::tracking::sent::SentKind;
 use crate::tracking::{Layout, Message};
 
@@ -515,116 +517,6 @@ impl<'a> RunWalk<'a> {
             // What the server takes is taken in the step that sends it.
             while self.take(conn, now).is_some() {}
         }
-    }
-
-    fn has_one_frame(&self, conn: ConnId) -> bool {
-        let wire = self.wires.get(usize::from(conn.0));
-        wire.is_some_and(|wire| wire.from.len() == usize::from(self.scenario.writes_per_frame()))
-    }
-
-    /// The server takes a frame.
-    fn receive(&mut self, conn: ConnId, code: Option<ReceiveCode>, own: bool) {
-        let now = self.events.count();
-        let taken = self.take(conn, now);
-        let (sent_at, life, remark) = taken.unwrap_or((now, 0, Remark::Unknown));
-        let remark = code.map_or(remark, remark_of);
-        let mark = EventMark {
-            same_step: own,
-            diverges: self.diverges,
-            preempts: self.preemptions.binary_search(&(now as usize)).is_ok(),
-        };
-        let ago = now - sent_at;
-        self.push_marked(SERVER_STREAM, EventWord::Receive, remark, life, ago, mark);
-    }
-
-    /// Takes a frame off a connection: when it was sent, of which life it is, and what came of it.
-    fn take(&mut self, conn: ConnId, now: u32) -> Option<(u32, LifeNumber, Remark)> {
-        let wire = self.wires.get_mut(usize::from(conn.0))?;
-        let frame = wire.content.pop()?;
-        let left = wire.content.writes().len();
-        let gone = wire.from.len().saturating_sub(left);
-        let (sent_at, life) = wire.from.drain(..gone).next().unwrap_or((now, 0));
-        let Some(message) = frame.message(self.layout, self.scenario.planted) else {
-            return Some((sent_at, life, Remark::Unknown));
-        };
-        let mut outcomes: SmallVec<[(Message, Outcome); 1]> = SmallVec::new();
-        self.registry.apply(&message, &mut |message, outcome| {
-            outcomes.push((message.clone(), outcome));
-        });
-        let mut remark = Remark::Ignored;
-        for (number, (message, outcome)) in outcomes.iter().enumerate() {
-            let sequence = message.extension.map_or(0, |extension| extension.sequence);
-            let key = (message.device, sequence);
-            let life = match number {
-                0 => life,
-                _ => self.held.remove(&key).unwrap_or(0),
-            };
-            if number == 0 {
-                remark = remark_of(receive_code(outcome));
-            }
-            match outcome {
-                Outcome::Held => {
-                    self.held.insert(key, life);
-                }
-                _ => self.effect(now, message, outcome, life),
-            }
-        }
-        Some((sent_at, life, remark))
-    }
-
-    /// A message did this to the table.
-    fn effect(&mut self, now: u32, message: &Message, outcome: &Outcome, life: LifeNumber) {
-        if life != 0 {
-            self.memory.took(now, life, message.kind.opens());
-        }
-        match outcome {
-            Outcome::Inserted => {
-                let device = u16::try_from(message.device).unwrap_or(u16::MAX);
-                let spot = self.spot(DeviceId(device), entry_type(message), message.address);
-                let class = message.kind.class().unwrap_or(Class::Plain);
-                (self.memory).show(now, spot, class, message.size_bytes, life);
-            }
-            Outcome::Replaced { old } => {
-                self.hide(now, old);
-                let spot = self.spot(old.device, entry_type(message), message.address);
-                (self.memory).show(now, spot, old.class, message.size_bytes, life);
-            }
-            Outcome::Removed { entry } => self.hide(now, entry),
-            _ => {}
-        }
-    }
-
-    fn hide(&mut self, now: u32, entry: &Entry) {
-        let buffer_type = match entry.class {
-            Class::Circular => Memory::L1.buffer_type(),
-            _ => entry.buffer_type,
-        };
-        let spot = self.spot(entry.device, buffer_type, entry.address);
-        self.memory.hide(now, spot, entry.class);
-    }
-}
-
-/// The memory in which an entry is shown: circular buffers live in L1, whatever type they state.
-fn entry_type(message: &Message) -> u8 {
-    match message.kind.class() {
-        Some(Class::Circular) => Memory::L1.buffer_type(),
-        _ => message.buffer_type,
-    }
-}
-
-/// What a code says, as a remark.
-pub(super) fn remark_of(code: ReceiveCode) -> Remark {
-    match code {
-        ReceiveCode::Inserted => Remark::Inserted,
-        ReceiveCode::Replaced => Remark::Replaced,
-        ReceiveCode::Incremented => Remark::Incremented,
-        ReceiveCode::Removed => Remark::Removed,
-        ReceiveCode::Decremented => Remark::Decremented,
-        ReceiveCode::UnknownFree => Remark::UnknownFree,
-        ReceiveCode::Held => Remark::Held,
-        ReceiveCode::Rejected => Remark::Rejected,
-        ReceiveCode::Ignored => Remark::Ignored,
-        ReceiveCode::Unknown => Remark::Unknown,
     }
 }
 

@@ -13,6 +13,11 @@ pub(crate) fn shown(text: &str) -> String {
     written_out(text, MOST_CHARS)
 }
 
+/// The same, for a name in a picture: the beginning of a longer one.
+pub(crate) fn shown_name(text: &str) -> String {
+    written_out(text, 60)
+}
+
 /// The same, however long it is: for what is heisenbed's own, with a name from outside in it.
 pub(crate) fn shown_whole(text: &str) -> String {
     written_out(text, usize::MAX)
@@ -39,7 +44,9 @@ fn is_hostile(character: char) -> bool {
     (character.is_control() && character != '\n' && character != '\t')
         || matches!(
             character,
-            '\u{200b}'..='\u{200f}'
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{200b}'..='\u{200f}'
                 | '\u{2028}'..='\u{202e}'
                 | '\u{2060}'..='\u{206f}'
                 | '\u{feff}'
@@ -66,6 +73,7 @@ mod tests {
             shown("a\0b\u{202e}c\u{200f}\td"),
             "a\\u{0}b\\u{202e}c\\u{200f}\td"
         );
+        assert_eq!(shown("a\u{61c}\u{ad}b"), "a\\u{61c}\\u{ad}b");
         assert_eq!(shown("שלום <b>"), "שלום <b>");
     }
 
