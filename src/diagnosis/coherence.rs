@@ -13,7 +13,7 @@ use super::address::AddressKey;
 use super::addresses::LivesAt;
 use super::facts::Facts;
 use super::seen_message::SeenMessage;
-use super::senders::Senders;
+use super::senders::HeardSenders;
 use crate::numbers::plural;
 use crate::trace::observation::{RefsLeft, ServerAnswer};
 
@@ -47,7 +47,7 @@ pub(super) struct Coherence {
     shared: FxHashSet<AddressKey>,
     /// FREEs by which it released once more what it had released.
     contradictions: u64,
-    senders: Senders,
+    senders: HeardSenders,
 }
 
 impl Coherence {

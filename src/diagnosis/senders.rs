@@ -17,7 +17,7 @@ const MAX_SENDERS: usize = 1 << 14;
 
 /// All that were heard.
 #[derive(Debug, Default)]
-pub(super) struct Senders {
+pub(super) struct HeardSenders {
     last: FxHashMap<(bool, u32), LastSaid>,
     /// FREEs right after the ALLOC of their address, and ALLOCs right after the FREE of theirs.
     freed_at_once: u64,
@@ -31,7 +31,7 @@ struct LastSaid {
     opens: bool,
 }
 
-impl Senders {
+impl HeardSenders {
     /// Takes a message: whether it is an ALLOC right after another one of its address.
     pub(super) fn take(&mut self, key: AddressKey, seen: &SeenMessage<'_>) -> bool {
         let sender = match seen.conn {

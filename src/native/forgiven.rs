@@ -7,7 +7,7 @@ use super::races::{DataRace, RacePair, RacingAccess, SeenRaces};
 use super::symbols::Symbols;
 
 /// Functions whose races are forgiven where both accesses are in them. `std::atomic<shared_ptr>` of
-/// libstdc++ 12 gives up its lock after a load by a relaxed operation, which orders nothing; and its
+/// libstdc++ 12 gives up its lock after a load by a relaxed operation, which orders nothing; its
 /// `ctype` keeps, in plain bytes, what it was asked before: whoever asks first writes.
 const FORGIVEN: [&str; 3] = [
     "std::_Sp_atomic<",

@@ -57,15 +57,15 @@ impl ObservationCheck {
                 self.findings.report.messages += 1;
                 let findings = &mut self.findings;
                 let owner = findings.other_owner(message);
-                let mut is_anothers = false;
+                let mut of_another = false;
                 self.registry
                     .apply(message, &mut |taken, outcome| match owner.is_some()
                         && outcome == Outcome::UnknownFree
                     {
-                        true => is_anothers = true,
+                        true => of_another = true,
                         false => findings.take(taken, &outcome, position),
                     });
-                if let Some(pid) = owner.filter(|_| is_anothers) {
+                if let Some(pid) = owner.filter(|_| of_another) {
                     findings.note(MessageNote::ReleasedByAnother, position, 1);
                     let released = Message {
                         pid,

@@ -47,7 +47,7 @@ use super::super::address::AddressLife;
 use super::super::clients::ClientEnd;
 use super::super::ledger::AddressLedger;
 use super::super::sightings::RecordPoint;
-use super::overlapping::{OpenLife, OverlappingLives, lose};
+use super::overlapping::{EndlessLife, OverlappingLives, lose};
 use super::pending_free::PendingFrees;
 use crate::oracle::Kind;
 
@@ -67,7 +67,7 @@ pub(super) struct InferredAddress {
 #[derive(Clone, Debug)]
 struct SweptLives {
     at: RecordPoint,
-    lives: SmallVec<[OpenLife; 1]>,
+    lives: SmallVec<[EndlessLife; 1]>,
     /// As many more.
     unlisted: u32,
 }

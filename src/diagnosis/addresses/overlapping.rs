@@ -17,7 +17,7 @@ use super::is_near;
 const MAX_OPEN: usize = 8;
 
 /// A life without FREE, and the life that began at its address before one came.
-pub(super) type OpenLife = (AddressLife, Option<AddressLife>);
+pub(super) type EndlessLife = (AddressLife, Option<AddressLife>);
 
 /// More ALLOCs than FREEs, by two or more at some time.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ impl OverlappingLives {
 
     /// The lives that have not got their FREE: those whose ALLOC is known, each with the one that
     /// began at the address meanwhile, and how many more.
-    pub(super) fn into_open(self) -> (SmallVec<[OpenLife; 1]>, u32) {
+    pub(super) fn into_open(self) -> (SmallVec<[EndlessLife; 1]>, u32) {
         let last = self.is_live.then_some((self.last, None));
         let first = self.surplus.into_iter();
         let first = first.map(|overlap| (overlap.first, Some(overlap.second)));

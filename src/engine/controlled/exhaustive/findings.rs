@@ -25,16 +25,16 @@ pub(super) struct Findings<'a> {
 
 /// A state at rest.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct AtRest {
+pub(super) struct RestingState {
     end: RunEnd,
     live: u64,
     differs: bool,
 }
 
-impl AtRest {
+impl RestingState {
     /// Nobody can go on in `machine`.
-    pub(super) fn of(machine: &mut Machine) -> AtRest {
-        AtRest {
+    pub(super) fn of(machine: &mut Machine) -> RestingState {
+        RestingState {
             end: machine.finish(&mut NoRecording),
             live: machine.live() as u64,
             differs: machine.differs_at_rest(),
@@ -111,7 +111,7 @@ impl Findings<'_> {
     }
 
     /// The path at hand leads to a state at rest.
-    pub(super) fn rested(&mut self, at_rest: AtRest) {
+    pub(super) fn rested(&mut self, at_rest: RestingState) {
         if at_rest.end == RunEnd::Completed {
             self.found.leaks = self.found.leaks.max(at_rest.live);
         }

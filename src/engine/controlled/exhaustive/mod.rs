@@ -32,7 +32,7 @@ use crate::oracle::{Kind, Report, Verdict};
 use super::actors::{Actor, Actors};
 use super::machine::{Machine, Setup};
 use super::observe::{NoRecording, ObservedRun};
-use findings::{AtRest, Findings};
+use findings::{Findings, RestingState};
 use fingerprint::Fingerprints;
 pub use part::{Part, SearchedPart, search_part};
 
@@ -367,7 +367,7 @@ impl<'a> Search<'a> {
             return;
         }
         self.findings.path.truncate(frame.path);
-        let at_rest = AtRest::of(&mut frame.machine);
+        let at_rest = RestingState::of(&mut frame.machine);
         self.findings.rested(at_rest);
     }
 }
