@@ -124,8 +124,8 @@ const UNCONTROLLED_WAIT: &str = "a thread that had its turn waits in a system ca
     --strategy perturb runs such programs";
 
 /// What is said of a program that a signal stopped.
-const STOPPED: &str = "a signal stopped it (SIGSTOP, SIGTSTP, SIGTTIN or SIGTTOU), and nobody let it \
-    go on within --timeout";
+const STOPPED: &str = "a signal stopped it (SIGSTOP, SIGTSTP, SIGTTIN or SIGTTOU), and nobody let \
+    it go on within --timeout";
 
 /// What is said of a schedule that took too long, but hardly ran.
 const NO_PROCESSOR: &str = "it did not end within --timeout, but hardly had the processor in that \

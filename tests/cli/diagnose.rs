@@ -29,6 +29,19 @@ fn first(diagnosis: &Value) -> Option<(String, f64)> {
     ))
 }
 
+/// Numbers that look random.
+struct Drawn(u64);
+
+impl Drawn {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (self.0 >> 33) % bound
+    }
+}
+
 /// Diagnoses this text, as a file of its own.
 fn of_text(text: &str) -> (Value, i32) {
     let file = tempfile::Builder::new()

@@ -45,10 +45,8 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     let sure = 1.0 - far_doubt / (1.0 + near);
     let unpaired =
         facts.lost_frees.inferred() + facts.second_frees.inferred() + facts.first_frees.inferred();
-    let sure = match unpaired as f64 >= MANY_UNPAIRED * (all.amount - all.proven) {
-        true if unpaired > 0 => sure.min(BESIDE_LOSSES),
-        _ => sure,
-    };
+    let many = unpaired > 0 && unpaired as f64 >= MANY_UNPAIRED * (all.amount - all.proven);
+    let sure = if many { sure.min(BESIDE_LOSSES) } else { sure };
     let may_be_view = shares.of_views > 0.0 || (facts.allocs > 0 && in_lockstep);
     Evidence {
         amount: all.amount * own,

@@ -9,7 +9,7 @@ use heisenbed::tracking::message::Extension;
 use heisenbed::tracking::{Message, MessageKind};
 
 use super::connections::message;
-use super::{log, normal, of_text};
+use super::{Drawn, log, normal, of_text};
 
 /// A message in the extended layout.
 #[derive(Clone, Copy, Debug)]
@@ -170,19 +170,6 @@ struct Clients {
     /// Messages that the server reads of a connection at once.
     batch: u64,
     operations: u64,
-}
-
-/// Numbers that look random.
-struct Drawn(u64);
-
-impl Drawn {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (self.0 >> 33) % bound
-    }
 }
 
 /// What a server gets of correct clients: each thread allocates and releases its own buffers, and

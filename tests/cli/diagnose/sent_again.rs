@@ -8,23 +8,10 @@ use heisenbed::tracking::message::Extension;
 use heisenbed::tracking::{Message, MessageKind};
 
 use super::connections::message;
-use super::{first, log, of_text};
+use super::{Drawn, first, log, of_text};
 
 /// What somebody sent: kind, connection, process and address.
 type Sent = (MessageKind, u32, i32, u64);
-
-/// Numbers that look random.
-struct Drawn(u64);
-
-impl Drawn {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (self.0 >> 33) % bound
-    }
-}
 
 /// Correct traffic of one process over one connection, some dozen buffers at once; the address that
 /// was released last goes out first.

@@ -106,15 +106,14 @@ impl MemoryPictures {
 }
 
 fn pack_rectangles(all: &[Rectangle], reach: impl Fn(Spot, u64) -> u64) -> PackedRectangles {
-    let reaches: Vec<u64> = (all.iter())
-        .map(|one| reach(one.spot, one.size_bytes))
-        .collect();
+    let places: Vec<_> = all.iter().map(|one| (one.spot, one.size_bytes)).collect();
+    let [space, address, size, reach] = pack_places(&places, reach);
     PackedRectangles {
         number: Column::deltas(all.iter().map(|one| u64::from(one.number))),
-        space: Column::shorts(&all.iter().map(|one| one.spot.space).collect::<Vec<_>>()),
-        address: Column::longs(&all.iter().map(|one| one.spot.address).collect::<Vec<_>>()),
-        size: Column::longs(&all.iter().map(|one| one.size_bytes).collect::<Vec<_>>()),
-        reach: Column::longs(&reaches),
+        space,
+        address,
+        size,
+        reach,
         from: Column::deltas(all.iter().map(|one| u64::from(one.from))),
         to: Column::deltas(all.iter().map(|one| u64::from(one.to))),
         lane: Column::shorts(&all.iter().map(|one| one.lane).collect::<Vec<_>>()),
@@ -127,19 +126,32 @@ fn pack_differences(
     ways: &[u8],
     reach: impl Fn(Spot, u64) -> u64,
 ) -> PackedDifferences {
-    let reaches: Vec<u64> = (all.iter())
-        .map(|one| reach(one.spot, one.size_bytes))
-        .collect();
+    let places: Vec<_> = all.iter().map(|one| (one.spot, one.size_bytes)).collect();
+    let [space, address, size, reach] = pack_places(&places, reach);
     let kinds: Vec<u8> = all.iter().map(|one| one.kind as u8).collect();
     PackedDifferences {
         kind: Column::bytes(&kinds),
         on_its_way: Column::bytes(ways),
-        space: Column::shorts(&all.iter().map(|one| one.spot.space).collect::<Vec<_>>()),
-        address: Column::longs(&all.iter().map(|one| one.spot.address).collect::<Vec<_>>()),
-        size: Column::longs(&all.iter().map(|one| one.size_bytes).collect::<Vec<_>>()),
-        reach: Column::longs(&reaches),
+        space,
+        address,
+        size,
+        reach,
         from: Column::deltas(all.iter().map(|one| u64::from(one.from))),
         to: Column::deltas(all.iter().map(|one| u64::from(one.to))),
         life: Column::words(&all.iter().map(|one| one.life).collect::<Vec<_>>()),
     }
+}
+
+/// Of what lies at these spots with these sizes: space, address, size and reach.
+fn pack_places(places: &[(Spot, u64)], reach: impl Fn(Spot, u64) -> u64) -> [Column; 4] {
+    let longs = |of: &dyn Fn(&(Spot, u64)) -> u64| {
+        Column::longs(&places.iter().map(of).collect::<Vec<_>>())
+    };
+    let spaces: Vec<_> = places.iter().map(|(spot, _)| spot.space).collect();
+    [
+        Column::shorts(&spaces),
+        longs(&|(spot, _)| spot.address),
+        longs(&|(_, size)| *size),
+        longs(&|(spot, size)| reach(*spot, *size)),
+    ]
 }
