@@ -12,7 +12,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::op::Op;
-use super::op_stream::MOST_DEVICES_IN_TURN;
+use super::op_stream::devices_in_turn;
 use super::workload::{Memories, Sizes, Workload};
 use super::{Scenario, ScenarioFile};
 use crate::device::{BufferKind, Memory, Profile};
@@ -95,13 +95,16 @@ impl ScenarioFile {
         named.kinds |= beside_plain
             .iter()
             .any(|percent| (1..100).contains(percent));
-        let devices = self
-            .devices
-            .filter(|devices| named.devices && (2..=MOST_DEVICES_IN_TURN).contains(devices));
+        let devices = match self.devices {
+            Some(devices) if named.devices => devices,
+            Some(_) => 1,
+            None => self.profile.unwrap_or(Profile::N150).devices(),
+        };
+        let devices = devices_in_turn(devices).len();
         let small = &mut self.workload;
         small.condense();
         let kept = named.memories || named.sizes || named.kinds;
-        if !kept && devices.is_none() {
+        if !kept && devices == 1 {
             return 1;
         }
         small.in_turn = true;
@@ -119,7 +122,7 @@ impl ScenarioFile {
         let combinations = small.kinds().len()
             * small.memories.weighted().len()
             * small.sizes.ends().len()
-            * usize::from(devices.unwrap_or(1));
+            * devices;
         // Of what is handed on two of a sort in a row, where there is room for that.
         match small.takes_two_in_a_row() && 2 * combinations <= MOST_PAIRS {
             true => 2 * combinations,
@@ -395,6 +398,28 @@ mod tests {
                 .map(|(_, _, device)| device)
                 .collect();
             assert_eq!(devices.len(), 2, "thread {thread}");
+        }
+    }
+
+    /// Two buffers that are never on one device cannot meet: a proof would be about nothing.
+    #[test]
+    fn of_many_devices_every_thread_takes_the_first_and_the_last() {
+        for text in [
+            "name = 'a'\ndevices = 32\n",
+            "name = 'a'\ndevices = 5\n[workload]\nhandoff = 2\n",
+            "name = 'a'\nprofile = 't3k'\n",
+            "name = 'a'\nprofile = 'galaxy'\n[workload]\nmemories = { l1 = 1, dram = 1 }\n",
+        ] {
+            let (file, small) = small(text);
+            let both = BTreeSet::from([0, small.devices - 1]);
+            for thread in 0..2 {
+                let buffers = buffers(&small, thread);
+                let devices: BTreeSet<u16> = buffers.iter().map(|buffer| buffer.2).collect();
+                assert_eq!(devices, both, "{text}: thread {thread}: {buffers:?}");
+            }
+            let said = Condensed::of(&file, &small).to_string();
+            let devices = format!("2 of {} devices", small.devices);
+            assert!(said.contains(&devices), "{said}");
         }
     }
 

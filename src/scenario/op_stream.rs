@@ -12,7 +12,7 @@ use crate::device::{BufferKind, DeviceId, Memory};
 use super::op::{MAX_PARTS, Op, Request, SlotId};
 use super::random::{Purpose, Random};
 use super::workload::Workload;
-pub(super) use in_turn::MOST_DEVICES_IN_TURN;
+pub(super) use in_turn::devices_in_turn;
 
 /// Where the slots of a workload are: each thread has a region of its own, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

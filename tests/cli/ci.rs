@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{heisenbed, run};
+use crate::common::{heisenbed, record_diverged, run};
 
 /// Puts the address back before the tracker hears of it.
 const WRONG: &str = "name = \"wrong\"\n\n\
@@ -30,10 +30,10 @@ fn folder() -> tempfile::TempDir {
         "stress --ops 50 --quiet --record {}",
         at("clean.hb")
     ));
-    run(&format!(
-        "stress --defect free-first-gap --ops 2000 --perturb --quiet --record {}",
-        at("diverged.hb")
-    ));
+    record_diverged(
+        "--defect free-first-gap --ops 2000 --perturb",
+        &folder.path().join("diverged.hb"),
+    );
     folder
 }
 

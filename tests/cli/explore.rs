@@ -1,7 +1,7 @@
 //! `explore`, `matrix`, `shrink`, `replay` and `corpus` as scripts use them: exit codes, JSON keys,
 //! files.
 
-use crate::common::{KEYS, run, run_json};
+use crate::common::{KEYS, record_diverged, run, run_json};
 use serde_json::{Value, json};
 
 fn without_time(mut value: Value) -> Value {
@@ -108,10 +108,10 @@ fn what_was_not_searched_is_not_proved() {
 fn a_recorded_race_shrinks_to_a_reproducer_that_replays_and_joins_the_corpus() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name).display().to_string();
-    run(&format!(
-        "stress --discipline lifecycle-narrow --order free-first --perturb --threads 3 --ops 1000 -q --record {}",
-        at("race.hb")
-    ));
+    record_diverged(
+        "--discipline lifecycle-narrow --order free-first --perturb --threads 3 --ops 1000",
+        &folder.path().join("race.hb"),
+    );
     let (shrunk, code) = run_json(&format!("shrink {} -o {}", at("race.hb"), at("race.toml")));
     assert_eq!((code, &shrunk["verdict"]), (0, &json!("diverged")));
     assert_eq!(shrunk["threads"], json!(2));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::common::{heisenbed, run, run_json};
+use crate::common::{heisenbed, record_diverged, run, run_json};
 
 /// What such a command printed as JSON, and how it ended.
 fn assert_says_nothing(what: &str, stdout: &[u8], code: Option<i32>) {
@@ -195,10 +195,9 @@ fn what_is_cut_is_not_clean() {
 #[test]
 fn a_replay_of_what_is_cut_is_undecided_whatever_it_shows() {
     let folder = tempfile::tempdir().expect("a folder");
-    let whole = folder.path().join("whole.hb").display().to_string();
-    run(&format!(
-        "stress --defect free-first-gap --perturb --ops 400 --quiet --record {whole}"
-    ));
+    let whole = folder.path().join("whole.hb");
+    record_diverged("--defect free-first-gap --perturb --ops 400", &whole);
+    let whole = whole.display().to_string();
     let bytes = fs::read(&whole).expect("it was recorded");
     let cut = write(folder.path(), "cut.hb", &bytes[..bytes.len() - 1]);
     let codes = |command: &str| [&whole, &cut].map(|file| run_json(&format!("{command} {file}")).1);

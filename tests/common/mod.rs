@@ -20,7 +20,7 @@ use heisenbed::scenario::{Scenario, ScenarioFile};
 use heisenbed::trace::file::{BlockKind, Header, RunHeader, TraceFile, TraceWriter};
 
 /// Runs that a race gets before it counts as one that does not show.
-pub const RUN_LIMIT: u64 = 20;
+pub const RUN_LIMIT: u64 = 50;
 
 /// The scenario that this TOML text describes.
 pub fn scenario(text: &str) -> Scenario {
@@ -171,6 +171,19 @@ pub fn heisenbed(arguments: &[&str]) -> Command {
 pub fn run(words: &str) -> Output {
     let arguments: Vec<&str> = words.split_whitespace().collect();
     heisenbed(&arguments).output().expect("the program starts")
+}
+
+/// Records a run of `stress` with these options that diverged, with one seed after the other: real
+/// threads need not meet in any one run.
+pub fn record_diverged(options: &str, trace: &Path) {
+    let words = format!("stress {options} --quiet --record {}", trace.display());
+    for seed in 0..RUN_LIMIT {
+        match run(&format!("{words} --seed {seed}")).status.code() {
+            Some(1) => return,
+            code => assert_eq!(code, Some(0), "{words} --seed {seed}"),
+        }
+    }
+    panic!("{words}: no seed of {RUN_LIMIT} diverges")
 }
 
 /// The JSON object that the program wrote, and its exit code. `--format json --quiet` is added to

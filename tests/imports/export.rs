@@ -12,7 +12,7 @@ use heisenbed::tracking::{Layout, Message, MessageKind, wire};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::{Recording, records, run, run_json};
+use super::{Recording, record_diverged, records, run, run_json};
 
 const FORMATS: [&str; 6] = [
     "jsonl",
@@ -196,9 +196,10 @@ fn every_kind_of_input_is_exported_in_every_format() {
 #[test]
 fn what_a_server_would_have_logged_of_a_run_reads_as_the_same_messages() {
     let folder = folder();
-    let trace = recorded_run(
-        folder.path(),
-        "--discipline unlocked --order free-first --perturb",
+    let trace = folder.path().join("run.hb");
+    record_diverged(
+        "--discipline unlocked --order free-first --perturb --ops 300",
+        &trace,
     );
     let (checked, _) = run_json(&format!("check {}", trace.display()));
     let (_, code, output) = exported("server-log", &trace, "");

@@ -25,7 +25,7 @@ mod workload;
 
 use std::path::PathBuf;
 
-use common::{run, run_json};
+use common::{record_diverged, run, run_json};
 use heisenbed::import::accounting::Accounting;
 use heisenbed::import::allocation::{self, AllocationEvent, AllocationRecord, Buffer};
 use heisenbed::trace::file::{ImportFormat, ImportHeader};

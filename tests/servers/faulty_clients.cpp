@@ -116,19 +116,26 @@ int alone(int flags, bool waits) {
 }
 
 std::atomic<int> shared{-1};
+// Threads that have connected and have not told the others yet.
+std::atomic<int> connecting{0};
 
 void races() {
     unsigned char frame[frame_bytes];
     for (uint64_t i = 0; i < 150; ++i) {
         std::this_thread::sleep_for(std::chrono::milliseconds(2));
         if (shared < 0) {
-            // The window that the missing lock leaves; wide: a busy machine spreads the threads.
-            std::this_thread::sleep_for(std::chrono::milliseconds(12));
             const int fd = connected();
             if (fd < 0) {
                 continue;
             }
+            // The window that the missing lock leaves, open until somebody else is in it: on a busy
+            // machine no fixed time is long enough.
+            ++connecting;
+            for (int waited_ms = 0; connecting < 2 && waited_ms < 50; ++waited_ms) {
+                std::this_thread::sleep_for(std::chrono::milliseconds(1));
+            }
             shared = fd;
+            --connecting;
         }
         const int fd = shared;
         fill(frame, 1, 0x1000 + 64 * i, 64);

@@ -5,9 +5,18 @@ use super::{OpStream, parts_of};
 use crate::device::{BufferKind, DeviceId, Memory};
 use crate::scenario::op::Request;
 
-/// More devices are drawn even where all else is taken in turn: too few operations would be on the
-/// same one.
-pub(in crate::scenario) const MOST_DEVICES_IN_TURN: u16 = 4;
+/// So many devices are all taken in turn.
+const MOST_DEVICES: u16 = 4;
+
+/// The devices that are taken in turn where a system has `devices` of them: all, or the first and
+/// the last, which has a number beyond every table that is too short. Of more, too few operations
+/// would be on the same one.
+pub(in crate::scenario) fn devices_in_turn(devices: u16) -> Vec<u16> {
+    match devices {
+        0..=MOST_DEVICES => (0..devices.max(1)).collect(),
+        _ => vec![0, devices - 1],
+    }
+}
 
 impl OpStream {
     /// The next kind, memory, size and device: every combination where a thread has operations
@@ -15,11 +24,8 @@ impl OpStream {
     pub(super) fn next_in_turn(&mut self, releases: u8) -> Request {
         let (kinds, sizes) = (self.workload.kinds(), self.workload.sizes.ends());
         let memories = self.workload.memories.weighted();
-        let devices = match self.devices {
-            devices @ 1..=MOST_DEVICES_IN_TURN => usize::from(devices),
-            _ => 1,
-        };
-        let counts = [kinds.len(), memories.len(), sizes.len(), devices];
+        let devices = devices_in_turn(self.devices);
+        let counts = [kinds.len(), memories.len(), sizes.len(), devices.len()];
         let combinations = counts.iter().product::<usize>();
         let all = combinations <= self.pairs;
         // Where buffers are handed on, two of a sort come after each other: the second is allocated
@@ -41,10 +47,7 @@ impl OpStream {
         let kind = kinds[(kind + usize::from(self.thread)) % kinds.len()];
         Request {
             kind,
-            device: DeviceId(match self.devices {
-                0..=MOST_DEVICES_IN_TURN => device as u16,
-                devices => self.random.below(u64::from(devices)) as u16,
-            }),
+            device: DeviceId(devices[device]),
             parts: parts_of(kind, self.devices),
             memory: match kind {
                 BufferKind::Circular => Memory::L1,
