@@ -70,47 +70,23 @@ pub(super) fn unsuited(scenario: &Scenario) -> Option<String> {
 
 /// Plays the scenario once. `progress` is told the operations begun, from time to time.
 pub(super) fn run(
-    config: RunConfig<'_>,
+    mut config: RunConfig<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<RunResult, RunError> {
     let scenario = config.scenario;
     let shared = Commons::new(scenario).map_err(refused("memory for several processes"))?;
-    let code = Code::new(scenario);
-    let work = ProcessWork {
-        scenario,
-        run: config.run,
-        code: &code,
-        shared: &shared,
-    };
-    let moments = Moments::draw(
-        scenario,
-        config.run,
-        &victims(scenario, config.run),
-        &shared,
-    );
-    let mut children = Children::default();
-    for process in 0..scenario.processes() {
-        let child = region::spawn(|| work.process(process));
-        children.0.push(Some(child.map_err(refused("a process"))?));
-    }
-    let recorder = match config.record {
-        Some(file) => {
-            let header = RunHeader {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                engine: "processes".to_owned(),
-                run: config.run,
-                server_recorded: false,
-                scenario: scenario.clone(),
-            };
-            let started = Recorder::start(file, header, scenario.objects());
-            Some(started.map_err(RunError::Record)?)
-        }
-        None => None,
-    };
+    let mut children = start(&config, &shared)?;
+    let recorder = recorder(&mut config)?;
     let streams = (0..scenario.threads)
         .map(|thread| recorder.as_ref().map(|recorder| recorder.stream(thread)))
         .collect();
     let failed = recorder.as_ref().map(Recorder::failed);
+    let should_end = || {
+        let is_set = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        is_set(config.interrupt) || failed.as_deref().is_some_and(is_set)
+    };
+    let victims = victims(scenario, config.run);
+    let moments = Moments::draw(scenario, config.run, &victims, &shared);
     let mut driver = Driver::new(scenario, &shared, moments, streams)?;
     log::info!(
         "run {} of {} begins: {} in {} processes under {}",
@@ -122,22 +98,54 @@ pub(super) fn run(
     );
     let began = Instant::now();
     shared.global(Global::Go).store(1, Ordering::SeqCst);
-    supervise(
-        &mut driver,
-        &shared,
-        &mut children,
-        || {
-            config.interrupt.load(Ordering::Relaxed)
-                || failed
-                    .as_ref()
-                    .is_some_and(|failed: &std::sync::Arc<AtomicBool>| {
-                        failed.load(Ordering::Relaxed)
-                    })
-        },
-        progress,
-    )?;
+    supervise(&mut driver, &shared, &mut children, should_end, progress)?;
     let elapsed = began.elapsed();
     drop(children);
+    settle(config.run, &shared, driver, recorder, elapsed)
+}
+
+/// A process for each that the scenario has; they wait for the word to go.
+fn start(config: &RunConfig<'_>, shared: &Commons) -> Result<Children, RunError> {
+    let scenario = config.scenario;
+    let code = Code::new(scenario);
+    let work = ProcessWork {
+        scenario,
+        run: config.run,
+        code: &code,
+        shared,
+    };
+    let mut children = Children::default();
+    for process in 0..scenario.processes() {
+        let child = region::spawn(|| work.process(process));
+        children.0.push(Some(child.map_err(refused("a process"))?));
+    }
+    Ok(children)
+}
+
+/// Writes the trace, where one is asked for.
+fn recorder(config: &mut RunConfig<'_>) -> Result<Option<Recorder>, RunError> {
+    let Some(file) = config.record.take() else {
+        return Ok(None);
+    };
+    let header = RunHeader {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        engine: "processes".to_owned(),
+        run: config.run,
+        server_recorded: false,
+        scenario: config.scenario.clone(),
+    };
+    let started = Recorder::start(file, header, config.scenario.objects());
+    started.map(Some).map_err(RunError::Record)
+}
+
+/// What the run came to, its trace at its end.
+fn settle(
+    run: u64,
+    shared: &Commons,
+    driver: Driver<'_>,
+    recorder: Option<Recorder>,
+    elapsed: Duration,
+) -> Result<RunResult, RunError> {
     let stopped = shared.global(Global::Stop).load(Ordering::SeqCst);
     let live = driver.live_buffers();
     let killed = Killed {
@@ -147,9 +155,10 @@ pub(super) fn run(
     let (out_of_bounds, double_frees) = (driver.out_of_bounds, driver.double_frees);
     // The recorder waits for every stream to be dropped.
     drop(driver);
-    log::info!("run {} ended: {killed:?}", config.run);
+    log::info!("run {run} ended: {killed:?}");
+    let completed = stopped == stop::NOT;
     let end = End {
-        completed: stopped == stop::NOT,
+        completed,
         client_dropped: 0,
         client_sent: 0,
         server: AtRest::Unknown,
@@ -160,7 +169,7 @@ pub(super) fn run(
     };
     Ok(RunResult {
         elapsed,
-        completed: stopped == stop::NOT,
+        completed,
         client_dropped: 0,
         client_sent: 0,
         written,
