@@ -5,7 +5,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: [&str; 22] = [
+const SOURCES: [&str; 23] = [
     "access",
     "await",
     "core",
@@ -15,6 +15,7 @@ const SOURCES: [&str; 22] = [
     "inner",
     "io",
     "libstdcxx",
+    "limits",
     "modules",
     "observe",
     "process",

@@ -73,8 +73,21 @@ static bool never_waits(int fd)
 /* An object of its own for each descriptor, at an address that nothing else has. */
 static void *object_of(int fd) { return (void *)(uintptr_t)(fd + 1); }
 
-/* Waits for the turn to use `fd`: then the call will not wait. */
-static void prepared(struct hb_thread *me, uint16_t kind, int fd, short events, bool waits,
+/* Until when a call may wait, by SO_RCVTIMEO or SO_SNDTIMEO. */
+static int64_t patience_of(int fd, short events)
+{
+    struct timeval span = {0};
+    socklen_t size = sizeof span;
+    int option = events & POLLOUT ? SO_SNDTIMEO : SO_RCVTIMEO;
+    if (getsockopt(fd, SOL_SOCKET, option, &span, &size) != 0 ||
+        (span.tv_sec == 0 && span.tv_usec == 0))
+        return HB_NEVER;
+    return hb.now + (int64_t)span.tv_sec * 1000000000 + span.tv_usec * 1000;
+}
+
+/* Waits for the turn to use `fd`: then the call will not wait. False: the time was up, and the call
+ * is not to be made. */
+static bool prepared(struct hb_thread *me, uint16_t kind, int fd, short events, bool waits,
                      uint64_t pc)
 {
     struct pollfd one = {.fd = fd, .events = events};
@@ -84,11 +97,17 @@ static void prepared(struct hb_thread *me, uint16_t kind, int fd, short events, 
                                                       .pc = pc,
                                                       .can = waits ? is_prepared : NULL,
                                                       .with = &all,
-                                                      .deadline = HB_NEVER,
+                                                      .deadline = waits ? patience_of(fd, events)
+                                                                        : HB_NEVER,
                                                       .cancellable = true,
                                                       .outside = waits && !hb_track_is(fd)});
     if (how == HB_CANCELLED)
         pthread_testcancel();
+    if (how != HB_TIMED_OUT)
+        return true;
+    hb_record(me, kind, object_of(fd), pc, (uint32_t)-1);
+    errno = EAGAIN;
+    return false;
 }
 
 /* A call that came back without anything, at once: loops of them must let others go on. */
@@ -112,7 +131,8 @@ static void done(struct hb_thread *me, uint16_t kind, int fd, ssize_t result, ui
             }                                                                                      \
             return REAL(name) arguments;                                                           \
         }                                                                                          \
-        prepared(me, HB_K_RECEIVE, fd, POLLIN, !never_waits(fd) && !(dontwait), HB_PC);            \
+        if (!prepared(me, HB_K_RECEIVE, fd, POLLIN, !never_waits(fd) && !(dontwait), HB_PC))       \
+            return -1;                                                                             \
         hb_track_answer(fd);                                                                       \
         type result = REAL(name) arguments;                                                        \
         done(me, HB_K_RECEIVE, fd, result, HB_PC);                                                 \
@@ -147,7 +167,8 @@ static ssize_t send_parts(struct hb_thread *me, int fd, const struct iovec *part
     const struct msghdr *what = message ? message : &own;
     if (hb_track_is(fd))
         return hb_track_send(me, fd, what, flags, dontwait, pc);
-    prepared(me, HB_K_SEND, fd, POLLOUT, !dontwait, pc);
+    if (!prepared(me, HB_K_SEND, fd, POLLOUT, !dontwait, pc))
+        return -1;
     ssize_t result;
     size_t total = 0;
     for (int part = 0; part < count; part++)
@@ -158,7 +179,8 @@ static ssize_t send_parts(struct hb_thread *me, int fd, const struct iovec *part
             result = REAL(sendmsg)(fd, what, flags | MSG_DONTWAIT);
             if (result >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
                 break;
-            prepared(me, HB_K_SEND, fd, POLLOUT, true, pc);
+            if (!prepared(me, HB_K_SEND, fd, POLLOUT, true, pc))
+                return -1;
         }
     } else if (is_write && !dontwait && total > 4096) {
         /* A pipe takes a page without waiting; the program sees a short write, as it may. */

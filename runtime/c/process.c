@@ -400,6 +400,13 @@ static void find_own_image(void)
             own_high = own_low + part[at].p_vaddr + part[at].p_memsz;
 }
 
+size_t hb_own_image_size(void)
+{
+    if (own_low == 0)
+        find_own_image();
+    return own_high - own_low;
+}
+
 int hb_stack(uint64_t *frames, int most)
 {
     if (own_low == 0)

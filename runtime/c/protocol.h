@@ -161,6 +161,7 @@ struct hb_result {
     uint32_t outside;     /* Actions that were left to the system: nobody controls them. */
     uint32_t children;    /* Processes that the program started; they are not controlled. */
     uint32_t waits_outside; /* Everybody waits, for something from outside. */
+    uint32_t refused; /* Threads that the system would not make. */
     uint64_t access_count;
     uint32_t waiting;
     uint32_t frames;
@@ -311,6 +312,7 @@ enum hb_races_stopped {
     HB_RACES_GO_ON = 0,
     HB_RACES_MEMORY = 1,    /* The program touches too much memory. */
     HB_RACES_ALLOCATOR = 2, /* It has an allocator of its own: what is given back is not seen. */
+    HB_RACES_THREADS = 3,   /* More threads than there are clocks, and their ends are not known. */
 };
 
 struct hb_race_access {

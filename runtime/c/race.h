@@ -49,6 +49,8 @@ void hb_race_note_stack(const struct hb_thread *made, const pthread_attr_t *attr
 
 /* ---- Memory of the detector ---- */
 
+#define HB_RACE_ROOM ((size_t)512 << 20)
+
 /* Zeroed, aligned to 8; NULL: there is no more, and races are not looked for any longer. */
 void *hb_race_room(size_t size);
 /* Numbers for what hb_race_room gave. */

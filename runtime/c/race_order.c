@@ -24,7 +24,6 @@ static uint64_t arrived[HB_MAX_THREADS];
 
 /* ---- Memory ---- */
 
-#define ROOM ((size_t)512 << 20)
 #define LEAST_ROOM ((size_t)8 << 20)
 
 static unsigned char *room;
@@ -32,7 +31,7 @@ static size_t room_size, room_used;
 
 static bool make_room(void)
 {
-    for (room_size = ROOM; room_size >= LEAST_ROOM; room_size /= 4) {
+    for (room_size = HB_RACE_ROOM; room_size >= LEAST_ROOM; room_size /= 4) {
         void *made = mmap(NULL, room_size, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (made == MAP_FAILED)
@@ -252,8 +251,12 @@ static void lock_for_writing(const struct hb_thread *me, void *address)
 static void create(const struct hb_thread *me, const struct hb_thread *made)
 {
     memcpy(clocks[made->id], clocks[me->id], hb.thread_count * sizeof(uint32_t));
-    clocks[made->id][made->id] = 1;
+    /* After what one did that had the same number before. */
+    clocks[made->id][made->id]++;
     clocks[me->id][me->id]++;
+    if (has_loaded[made->id])
+        memset(loaded[made->id], 0, sizeof loaded[made->id]);
+    has_loaded[made->id] = has_fenced[made->id] = is_surprised[made->id] = false;
 }
 
 void hb_race_order(struct hb_thread *me, uint16_t kind, void *address, uint32_t value)

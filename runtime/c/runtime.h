@@ -290,6 +290,9 @@ void hb_swift_rest(struct hb_thread *me);
 void hb_swift_begin(struct hb_thread *main);
 bool hb_swift_hand_over(struct hb_thread *me, struct hb_thread *next);
 
+/* How much memory the runtime is loaded into. */
+size_t hb_own_image_size(void);
+
 /* System calls that no hook sees. */
 long hb_syscall(long number, long a, long b, long c, long d, long e, long f);
 

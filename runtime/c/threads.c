@@ -97,7 +97,8 @@ HB_HOOK int pthread_create(pthread_t *handle, const pthread_attr_t *attributes,
     made->next.pc = (uint64_t)(uintptr_t)start;
     /* By the creator, in its turn: where memory is mapped depends on who maps first. */
     extern void *hb_alternate_space(void);
-    made->alternate = hb_alternate_space();
+    if (!made->alternate)
+        made->alternate = hb_alternate_space();
     int state = PTHREAD_CREATE_JOINABLE;
     if (attributes)
         pthread_attr_getdetachstate(attributes, &state);
@@ -105,8 +106,12 @@ HB_HOOK int pthread_create(pthread_t *handle, const pthread_attr_t *attributes,
     hb_race_note_stack(made, attributes);
     int result = REAL(pthread_create)(&made->handle, attributes, run_thread, made);
     if (result) {
+        hb.result->refused++;
         made->finished = true;
         made->joined = true;
+        /* The next one gets its number. */
+        if (made->id == hb.thread_count - 1)
+            hb.result->threads = --hb.thread_count;
         hb_record(me, HB_K_CREATE, made, pc, (uint32_t)result);
         return result;
     }
@@ -122,7 +127,8 @@ static struct hb_thread *find_thread(pthread_t handle)
 {
     for (uint32_t id = hb.thread_count; id-- > 0;) {
         struct hb_thread *thread = &hb.threads[id];
-        if (thread->used && !thread->joined && pthread_equal(thread->handle, handle))
+        bool is_gone = thread->joined || (thread->finished && thread->detached);
+        if (thread->used && !is_gone && pthread_equal(thread->handle, handle))
             return thread;
     }
     return NULL;

@@ -115,6 +115,8 @@ pub const WAITING_BYTES: usize = 32 + 8 * MAX_FRAMES;
 pub const RESULT_CULPRIT: usize = 36;
 /// Where `waits_outside` is in `struct hb_result`.
 pub const RESULT_WAITS_OUTSIDE: usize = 64;
+/// Where `refused` is in `struct hb_result`.
+pub const RESULT_REFUSED: usize = 68;
 /// Where `waiting` is in `struct hb_result`.
 pub const RESULT_WAITING: usize = 80;
 /// Where `crash` is in `struct hb_result`.
@@ -272,6 +274,8 @@ pub mod races_stopped {
     pub const MEMORY: u32 = 1;
     /// What its allocator gets back is not seen.
     pub const ALLOCATOR: u32 = 2;
+    /// It has more threads than are kept account of.
+    pub const THREADS: u32 = 3;
 }
 
 /// Numbers of `enum hb_reply_kind`.
@@ -416,6 +420,7 @@ int main(void) {
     SAY(offsetof(struct hb_result, thread_steps)); SAY(sizeof(struct hb_waiting));
     SAY(sizeof(struct hb_event)); SAY(sizeof(struct hb_reply)); SAY(HB_K_COUNT);
     SAY(offsetof(struct hb_result, culprit)); SAY(offsetof(struct hb_result, waits_outside));
+    SAY(offsetof(struct hb_result, refused));
     SAY(HB_AT_EXPLORATION); SAY(HB_AT_PENDING); SAY(HB_AT_TRANSITIONS); SAY(HB_MAX_TRANSITIONS);
     SAY(HB_MAX_EXPLORED); SAY(sizeof(struct hb_transition)); SAY(sizeof(struct hb_exploration));
     SAY(HB_EXPLORE); SAY(HB_ASLEEP); SAY(HB_TOUCH_ALL); SAY(HB_OF_CLOCK); SAY(HB_T_ADVANCES);
@@ -423,7 +428,7 @@ int main(void) {
     SAY(offsetof(struct hb_result, waiting)); SAY(HB_K_OUTSIDE); SAY(HB_PREEMPTED); SAY(HB_K_DESTROY); SAY((1u << HB_HOT_BITS) / 8);
     SAY(HB_AT_RACES); SAY(HB_MAX_RACES); SAY(HB_RACE_RANGE); SAY(sizeof(struct hb_race));
     SAY(offsetof(struct hb_races, stopped)); SAY(offsetof(struct hb_races, seen));
-    SAY(offsetof(struct hb_races, races)); SAY(HB_RACES_ALLOCATOR);
+    SAY(offsetof(struct hb_races, races)); SAY(HB_RACES_THREADS);
     SAY(HB_AT_TRACK); SAY(HB_AT_TRACK_HEAD); SAY(HB_AT_TRACK_LOG); SAY(HB_TRACK_LOG_BYTES);
     SAY(HB_MAX_CONNECTIONS); SAY(HB_MAX_TRUTH_SYMBOLS); SAY(HB_MAX_ANSWER);
     SAY(sizeof(struct hb_track_config)); SAY(sizeof(struct hb_truth_symbol));
@@ -481,6 +486,7 @@ int main(void) {
             KINDS.len() as u64,
             RESULT_CULPRIT as u64,
             RESULT_WAITS_OUTSIDE as u64,
+            RESULT_REFUSED as u64,
             AT_EXPLORATION,
             AT_PENDING,
             AT_TRANSITIONS,
@@ -506,7 +512,7 @@ int main(void) {
             RACES_STOPPED as u64,
             RACES_SEEN as u64,
             RACES_LIST as u64,
-            u64::from(races_stopped::ALLOCATOR),
+            u64::from(races_stopped::THREADS),
             AT_TRACK,
             AT_TRACK_HEAD,
             AT_TRACK_LOG,

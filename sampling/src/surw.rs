@@ -61,10 +61,11 @@ impl<S: AsMut<[Share]> + AsRef<[Share]>> Surw<S> {
         }
     }
 
-    /// `actor` is about to take a step, which is selected or not.
+    /// `actor` is about to take a step, which is selected or not. One that had ended begins anew.
     pub fn announce(&mut self, actor: usize, selected: bool) {
         let share = &mut self.shares.as_mut()[actor];
         share.born = true;
+        share.ended = false;
         share.selects = selected;
     }
 

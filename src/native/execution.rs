@@ -36,6 +36,8 @@ pub(crate) struct Execution {
     pub(crate) status: ExitKind,
     /// Calls that were left to the system.
     pub(crate) outside: u32,
+    /// Threads that the system would not make.
+    pub(crate) refused: u32,
     /// Processes that it started: they are not controlled.
     pub(crate) children: u32,
     /// Processes that it left behind, and that were ended.

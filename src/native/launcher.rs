@@ -33,7 +33,7 @@ use super::races::{AccusedRace, CodeMap};
 use super::target::{TargetFiles, TargetSetup};
 use super::tracked::{Tracker, TrackingPlan};
 use crate::oracle::traffic::TrafficReport;
-use watched::{Stillness, end_orphan, is_at_work};
+use watched::{Stillness, end_orphan, is_at_work, processor_time_us};
 
 /// A started program.
 #[derive(Debug)]
@@ -133,6 +133,9 @@ const NO_PROCESSOR: &str = "it did not end within --timeout, but hardly had the 
 
 /// So often is waited for who is at work.
 const MOST_PATIENCE: u32 = 20;
+
+/// So many times as long as it may take a schedule is waited for that hardly had the processor.
+const MOST_TIMES: u32 = 8;
 
 /// `PLAN_DONE` of `runtime/driver/driver.h`.
 const DRIVER_DONE: i32 = 85;
@@ -305,7 +308,7 @@ impl Launcher {
         }
         let live = self.begin()?;
         let (mut timed_out, mut still) = (None, Stillness::Runs);
-        let ended = match self.wait(self.timeout).map_err(system("the fork server"))? {
+        let ended = match self.wait_fairly(&live).map_err(system("the fork server"))? {
             Some(Awaited::Turn(cpu_us)) => {
                 self.anew.live = Some(LiveProcess {
                     pid: live.pid,
@@ -360,6 +363,27 @@ impl Launcher {
             cpu_us: 0,
             schedules: 0,
         })
+    }
+
+    /// What comes first; none if nothing does in time. Who hardly had the processor in that time
+    /// gets more of it: on a busy machine, too, an endless loop is to be told from one that is slow.
+    fn wait_fairly(&mut self, live: &LiveProcess) -> io::Result<Option<Awaited>> {
+        let mut awaited = self.wait(self.timeout)?;
+        for _ in 1..MOST_TIMES {
+            if awaited.is_some() || !self.is_starved(live)? {
+                break;
+            }
+            awaited = self.wait(self.timeout)?;
+        }
+        Ok(awaited)
+    }
+
+    /// Whether it is at work, but had too little of the processor to say anything of it.
+    fn is_starved(&self, live: &LiveProcess) -> io::Result<bool> {
+        let had_us = processor_time_us(live.pid).saturating_sub(live.cpu_us);
+        Ok(had_us < fair_share_us(self.timeout)
+            && Stillness::of(live.pid) == Stillness::Runs
+            && !self.page.result()?.waits_outside)
     }
 
     /// What comes first; none if nothing does in time.
@@ -431,7 +455,7 @@ impl Launcher {
             page.unusable = Some(UNCONTROLLED_WAIT.to_owned());
         } else if let Some(limit) = timed_out
             && !page.waits_outside
-            && u128::from(reply.cpu_us) < limit.as_micros() / 4
+            && reply.cpu_us < fair_share_us(limit)
         {
             page.unusable = Some(NO_PROCESSOR.to_owned());
         }
@@ -482,6 +506,7 @@ impl Launcher {
             strayed,
             status,
             outside: page.outside,
+            refused: page.refused,
             children: page.children,
             swept: reply.swept,
             timed_out: timed_out.is_some(),
@@ -617,6 +642,12 @@ impl Reply {
             cpu_us: u64::from(word(16)) | u64::from(word(20)) << 32,
         }
     }
+}
+
+/// How much of the processor a schedule of that length must have had, for its length to say
+/// anything.
+fn fair_share_us(limit: Duration) -> u64 {
+    limit.as_micros() as u64 / 4
 }
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> LaunchError {

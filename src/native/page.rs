@@ -36,6 +36,7 @@ pub(crate) struct PageResult {
     pub(super) outside: u32,
     pub(super) children: u32,
     pub(super) waits_outside: bool,
+    pub(super) refused: u32,
     pub(super) accesses: u64,
     pub(super) crash: Vec<u64>,
     pub(super) text: String,
@@ -148,6 +149,7 @@ impl Page {
             outside: bytes.u32(56),
             children: bytes.u32(60),
             waits_outside: bytes.u32(wire::RESULT_WAITS_OUTSIDE) != 0,
+            refused: bytes.u32(wire::RESULT_REFUSED),
             accesses: bytes.u64(72),
             crash: (0..frames)
                 .map(|at| bytes.u64(wire::RESULT_CRASH + 8 * at as usize))

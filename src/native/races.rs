@@ -210,6 +210,10 @@ impl SeenRaces {
                 wire::races_stopped::MEMORY => {
                     Some("it touches more memory than heisenbed can keep account of")
                 }
+                wire::races_stopped::THREADS => Some(
+                    "it has more threads than heisenbed can keep account of, whose ends nobody \
+                     waits for",
+                ),
                 _ => Some(
                     "it brings an allocator of its own, so that memory which is given back and \
                      used again could not be told from memory that is shared",

@@ -53,6 +53,9 @@ pub(crate) struct Search {
     pub(crate) unusable_why: Option<String>,
     /// Calls that were left to the system.
     pub(crate) outside: u64,
+    /// Threads that the system would not make.
+    #[serde(default)]
+    pub(crate) refused: u64,
     /// Processes that the program started.
     pub(crate) children: u64,
     /// Processes that it left behind.
@@ -198,6 +201,7 @@ impl Search {
         self.threads = self.threads.max(execution.threads);
         self.longest = self.longest.max(execution.step_count);
         self.outside += u64::from(execution.outside);
+        self.refused += u64::from(execution.refused);
         self.children += u64::from(execution.children);
         self.swept += u64::from(execution.swept);
         self.accesses += execution.accesses;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::programs::{Ran, path, plain, rows, run};
 
 /// What `run` says of each: the verdict, the kind of failure, and what its note has in it.
-const EXPECTED: [(&str, &str, &str, &str); 26] = [
+const EXPECTED: [(&str, &str, &str, &str); 30] = [
     ("crash-", "diverged", "crash", ""),
     ("exit-locked-signal", "diverged", "crash", ""),
     ("exit-locked-", "diverged", "exit-status", ""),
@@ -33,6 +33,10 @@ const EXPECTED: [(&str, &str, &str, &str); 26] = [
     ("stop-itself", "inconclusive", "", "a signal stopped it"),
     ("traced", "clean", "", ""),
     ("handler-pipe", "clean", "", ""),
+    ("limit-memory", "clean", "", ""),
+    ("limit-threads", "inconclusive", "", "would not make a thread"),
+    ("threads-", "clean", "", ""),
+    ("receive-timeout", "clean", "", ""),
 ];
 
 #[test]
@@ -71,6 +75,13 @@ fn hostile_programs_end_in_time_with_a_word_that_is_right() {
         assert!(started.elapsed() < Duration::from_secs(120), "{name}");
         assert!(left_of(name).is_empty(), "{name}: {:?}", left_of(name));
     }
+}
+
+#[test]
+fn a_limit_of_the_address_space_is_the_programs_own() {
+    let ran = try_run(&path(plain(), "limit-memory"), "10s");
+    assert_eq!(ran.json["threads"], 3, "{}", ran.json);
+    assert_eq!(ran.json["refused_threads"], 0, "{}", ran.json);
 }
 
 /// With a longer time where the machine had none for it.

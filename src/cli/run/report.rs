@@ -92,6 +92,13 @@ impl RunReport<'_> {
                     )
                 })
             })
+            .or_else(|| {
+                (found.threads < 2 && found.refused > 0).then(|| {
+                    "the system would not make a thread (pthread_create failed): there was \
+                     nothing to schedule"
+                        .to_owned()
+                })
+            })
     }
 
     /// In words or as JSON.
@@ -179,6 +186,13 @@ impl RunReport<'_> {
                     .to_owned(),
             );
         }
+        if found.refused > 0 {
+            warnings.push(format!(
+                "the system would not make {} (pthread_create failed): what they would have done \
+                 was not looked at",
+                plural(found.refused, "thread")
+            ));
+        }
         if found.children > 0 {
             warnings.push(format!(
                 "it started processes ({}): they were not controlled",
@@ -241,6 +255,7 @@ impl RunReport<'_> {
             "preemptions": shown.map(|shown| shown.preempted.len()),
             "repeats": self.failed.map(|failed| failed.repeats),
             "accesses": found.accesses,
+            "refused_threads": found.refused,
             "children": found.children,
             "outside": found.outside,
             "elapsed_s": self.elapsed.as_secs_f64(),

@@ -20,6 +20,19 @@ pub(super) fn is_at_work(pid: i32) -> bool {
         .any(|pid| Stillness::of(pid) == Stillness::Runs)
 }
 
+/// How long the threads that the process has now have had the processor, in microseconds.
+pub(super) fn processor_time_us(pid: i32) -> u64 {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return 0;
+    };
+    let of_task = |task: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        let first = text.split_ascii_whitespace().next()?;
+        first.parse::<u64>().ok()
+    };
+    tasks.flatten().filter_map(of_task).sum::<u64>() / 1000
+}
+
 /// Ends a schedule whose fork server is gone, and its group; it is nobody's child of ours.
 pub(super) fn end_orphan(pid: i32) {
     let Some(of) = Pid::from_raw(pid) else {
