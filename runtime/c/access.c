@@ -135,7 +135,7 @@ static bool act(struct hb_thread *me, unsigned kind, void *address, unsigned siz
             hb_record(me, (uint16_t)kind, address, pc, size);
         return false;
     }
-    if (waits || me->unbroken > MOST_UNBROKEN) {
+    if ((waits && hb_lets_others(me)) || me->unbroken > MOST_UNBROKEN) {
         me->yielded = true;
         hb_sampler_falls(me->id);
     }

@@ -63,11 +63,31 @@ void hb_after(struct hb_thread *me, uint16_t kind, void *address, uint64_t pc, u
     hb_turn(me, action);
 }
 
+/* So many of the times that a thread would let others go first it does not, in a hasty schedule. */
+#define HASTE 48u
+
+/* One schedule of eight is hasty: what comes after a number of tries (a futex, a lock that sleeps)
+ * is come to only by who is not interrupted in them. */
+void hb_draw_haste(void)
+{
+    const struct hb_config *config = hb.config;
+    uint64_t mixed = (config->seed ^ config->index * UINT64_C(0xbf58476d1ce4e5b9)) *
+                     UINT64_C(0x9e3779b97f4a7c15);
+    hb.hasty = config->index > 0 && config->strategy != HB_FIRST && mixed >> 61 == 0;
+}
+
+bool hb_lets_others(struct hb_thread *me)
+{
+    return hb.exploring || hb.following || !hb.hasty || me->tries++ >= HASTE;
+}
+
 void hb_let_others(struct hb_thread *me, uint16_t kind, uint64_t pc)
 {
-    me->yielded = !hb.exploring;
-    me->polite = true;
-    hb_sampler_falls(me->id);
+    if (hb_lets_others(me)) {
+        me->yielded = !hb.exploring;
+        me->polite = true;
+        hb_sampler_falls(me->id);
+    }
     hb_record(me, kind, NULL, pc, 0);
     struct hb_action action = {.kind = kind, .pc = pc, .deadline = HB_NEVER};
     hb_turn(me, action);
@@ -262,10 +282,8 @@ static uint32_t draw(struct hb_thread *me, const uint32_t *able, uint32_t count)
     uint64_t steps = hb.result->steps;
     if (steps < UNFAIR_STEPS || steps / FAIR_WINDOW % 2)
         return hb_sampler_pick(able, count, me->id);
-    for (uint32_t at = 0; at < count; at++)
-        if (able[at] > me->id)
-            return able[at];
-    return able[0];
+    /* Not in turn: threads that back off from each other would do so for ever in step. */
+    return able[hb_sampler_bits() % count];
 }
 
 /* The thread that a decision names; if it cannot, and need not, one that is drawn. */

@@ -284,6 +284,7 @@ void hb_begin_schedule(void)
     hb.clock = 0;
     hb.decision = hb.decision_left = 0;
     hb.preempts = hb.mark = false;
+    hb_draw_haste();
     if (hb.mode != HB_CONTROL)
         return;
     hb_sampler_begin(hb.config->strategy, hb.config->seed, hb.config->index, hb.config->depth,

@@ -91,6 +91,7 @@ struct hb_thread {
         uint64_t pc, address, value;
         uint32_t count;
     } spin[4];
+    uint32_t tries;    /* Of a hasty schedule: see hb_lets_others. */
     uint64_t unbroken; /* Steps since somebody else could go. */
     uint64_t frames[HB_MAX_FRAMES]; /* Where it is about to act; with HB_STACKS. */
     uint32_t depth;
@@ -135,6 +136,7 @@ struct hb_state {
     bool following, preempts, mark;
     bool handles_signals; /* Others than those that end a program, or its children. */
     bool exploring;       /* HB_EXPLORE. */
+    bool hasty;           /* Who waits in a loop goes on for a while: see hb_lets_others. */
     struct hb_exploration *exploration;
     struct hb_track_config *track;
     struct hb_track_head *track_head;
@@ -170,6 +172,9 @@ void hb_count(struct hb_thread *me);
 /* Leaves control for a call that only the system can answer, and comes back. */
 void hb_outside_begin(struct hb_thread *me, uint16_t kind, uint64_t pc);
 void hb_outside_end(struct hb_thread *me);
+/* Whether a thread that waits in a loop lets the others go first, this time. */
+bool hb_lets_others(struct hb_thread *me);
+void hb_draw_haste(void);
 /* Lets the others go first, until one of them has taken a step. */
 void hb_let_others(struct hb_thread *me, uint16_t kind, uint64_t pc);
 /* The calling thread ends: it does not come back. */
