@@ -366,7 +366,8 @@ impl Launcher {
     }
 
     /// What comes first; none if nothing does in time. Who hardly had the processor in that time
-    /// gets more of it: on a busy machine, too, an endless loop is to be told from one that is slow.
+    /// gets more of it: on a busy machine, too, an endless loop is to be told from one that is
+    /// slow.
     fn wait_fairly(&mut self, live: &LiveProcess) -> io::Result<Option<Awaited>> {
         let mut awaited = self.wait(self.timeout)?;
         for _ in 1..MOST_TIMES {

@@ -34,7 +34,12 @@ const EXPECTED: [(&str, &str, &str, &str); 30] = [
     ("traced", "clean", "", ""),
     ("handler-pipe", "clean", "", ""),
     ("limit-memory", "clean", "", ""),
-    ("limit-threads", "inconclusive", "", "would not make a thread"),
+    (
+        "limit-threads",
+        "inconclusive",
+        "",
+        "would not make a thread",
+    ),
     ("threads-", "clean", "", ""),
     ("receive-timeout", "clean", "", ""),
 ];
