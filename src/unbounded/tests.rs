@@ -3,8 +3,12 @@
 use super::search::search;
 use super::usage::Usage;
 use super::*;
+use crate::engine::controlled::exhaustive::{self, SearchOptions};
+use crate::engine::controlled::machine::Setup;
 use crate::lifecycle::{Discipline, Order, Publication, builtin};
+use crate::registry::Semantics;
 use crate::scenario::{Scenario, ScenarioFile};
+use crate::tracking::Layout;
 
 const FORMS: [(Order, Publication); 4] = [
     (Order::TrackFirst, Publication::Late),
@@ -33,14 +37,25 @@ fn by_anybody(releases: u8) -> Usage {
 }
 
 fn is_proved(discipline: &Discipline, releases: u8) -> bool {
-    let scenario = scenario("handoff", discipline);
-    let found = search(&scenario, by_anybody(releases), MAX_STATES).expect("it is covered");
+    is_proved_in(&scenario("handoff", discipline), releases)
+}
+
+fn is_proved_in(scenario: &Scenario, releases: u8) -> bool {
+    let found = search(scenario, by_anybody(releases), MAX_STATES).expect("it is covered");
     assert!(
         !matches!(found, Abstract::TooMany { .. }),
         "{}: {found:?}",
-        discipline.name
+        scenario.discipline.name
     );
     matches!(found, Abstract::Proved { .. })
+}
+
+/// With a server that goes by numbers.
+fn sequenced(workload: &str, discipline: &Discipline) -> Scenario {
+    let mut scenario = scenario(workload, discipline);
+    scenario.semantics = Semantics::Sequenced;
+    scenario.transport.layout = Layout::Extended;
+    scenario
 }
 
 #[test]
@@ -100,6 +115,42 @@ fn two_releases_of_a_buffer_are_proved_under_a_claim_only() {
     }
 }
 
+/// A number that is taken where the address is given and given back puts the messages in order, and
+/// one that is taken elsewhere does not.
+#[test]
+fn numbers_that_are_taken_with_the_address_are_proved_and_others_are_not() {
+    let built_in = builtin::get("sequenced").expect("built in");
+    for (order, publication) in FORMS {
+        let form = built_in.with(order, publication);
+        assert!(
+            is_proved_in(&sequenced("handoff", &form), 1),
+            "{order} {publication}"
+        );
+        assert!(
+            !is_proved_in(&sequenced("shared-free", &form), 2),
+            "{order} {publication}"
+        );
+    }
+    let with = |allocate: &[&str], deallocate: &[&str]| {
+        let text = format!(
+            "name = \"numbered\"\nsemantics = \"sequenced\"\nallocate = {allocate:?}\n\
+             deallocate = {deallocate:?}\n"
+        );
+        Discipline::from_toml("numbered.toml", &text).expect("it parses")
+    };
+    let allocate = ["alloc", "mark-live", "stamp", "send ALLOC", "publish"];
+    let free_first = ["check-live", "free", "stamp", "send FREE", "mark-dead"];
+    let track_first = ["check-live", "stamp", "send FREE", "free", "mark-dead"];
+    for (deallocate, expected) in [(free_first, false), (track_first, true)] {
+        let scenario = sequenced("handoff", &with(&allocate, &deallocate));
+        assert_eq!(is_proved_in(&scenario, 1), expected, "{deallocate:?}");
+        // The bounded search says the same.
+        let setup = Setup::new(scenario, 0).expect("it is small");
+        let found = exhaustive::search(&setup, &SearchOptions::default(), &mut |_| true);
+        assert_eq!(found.example.is_none(), expected, "{deallocate:?}");
+    }
+}
+
 #[test]
 fn what_is_not_covered_is_refused_by_name() {
     let get = |name: &str| builtin::get(name).expect("built in");
@@ -115,7 +166,15 @@ fn what_is_not_covered_is_refused_by_name() {
     let mut lossy = scenario("handoff", get("lifecycle-wide"));
     lossy.transport.mode = crate::tracking::transport::SendMode::DontWait;
     assert!(refused(&lossy).contains("do not wait"));
-    let mut sequenced = scenario("handoff", get("sequenced"));
-    sequenced.semantics = crate::registry::Semantics::Sequenced;
-    assert!(refused(&sequenced).contains("sequenced"));
+    let mut counting = scenario("handoff", get("lifecycle-wide"));
+    counting.semantics = Semantics::Refcount;
+    assert!(refused(&counting).contains("refcount"));
+    let mut unnumbered = sequenced("handoff", get("lifecycle-wide"));
+    assert!(refused(&unnumbered).contains("`send ALLOC` without a number"));
+    unnumbered = sequenced("handoff", get("sequenced"));
+    unnumbered.transport.layout = Layout::V72;
+    assert!(refused(&unnumbered).contains("messages without numbers"));
+    let mut processes = scenario("handoff", get("lifecycle-wide"));
+    processes.workload.processes = 2;
+    assert!(refused(&processes).contains("several processes"));
 }
