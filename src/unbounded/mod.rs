@@ -16,6 +16,7 @@
 //!   begins when its allocation has ended, one after the other ([`usage`]).
 //! - A server that goes by sequence numbers takes the messages of a device in the order of their
 //!   numbers, whenever they come: with its number a message has its place, and so its effect.
+//! - While each key sees ALLOC and FREE in turn, all servers do the same.
 //! - Lives that are alike are counted: none, one, many. *Many* stands for any number above one, so
 //!   that there are finitely many states, and each state of a run is among them.
 //!
@@ -39,6 +40,7 @@ pub use search::{Abstract, AbstractStep, search_ops};
 pub(crate) use usage::owners_release;
 
 use crate::lifecycle::MicroStep;
+use crate::registry::Semantics;
 
 /// Why there is no verdict for any number: what the abstraction does not cover.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -60,9 +62,11 @@ pub enum NotCovered {
         "{0} are not covered: messages may be lost, or taken in another order than they were sent in"
     )]
     Transport(&'static str),
-    /// What the server makes of them.
-    #[error("a {0} server is not covered")]
-    Server(String),
+    /// A key that buffers of different memories may share.
+    #[error(
+        "buffers of several memories are not covered: to this {0} server those at one address are one"
+    )]
+    Memories(Semantics),
     /// A mistake in the client, the server or the allocator.
     #[error("a planted mistake is not covered")]
     Planted,

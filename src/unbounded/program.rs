@@ -7,6 +7,7 @@ use crate::tracking::Layout;
 use crate::tracking::transport::SendMode;
 
 use super::NotCovered;
+use super::usage::Usage;
 
 /// A set of locks, a bit each.
 pub(super) type LockSet = u16;
@@ -63,7 +64,7 @@ impl Programs {
 }
 
 /// Whether the rest of the scenario is what the abstraction takes it for.
-pub(super) fn covered(scenario: &Scenario) -> Result<(), NotCovered> {
+pub(super) fn covered(scenario: &Scenario, usage: Usage) -> Result<(), NotCovered> {
     let transport = &scenario.transport;
     if scenario.planted.is_some() {
         return Err(NotCovered::Planted);
@@ -77,13 +78,16 @@ pub(super) fn covered(scenario: &Scenario) -> Result<(), NotCovered> {
     if transport.chunks > 1 {
         return Err(NotCovered::Transport("messages in pieces"));
     }
-    match scenario.semantics {
-        Semantics::Typed => {}
-        Semantics::Sequenced if transport.layout == Layout::Extended => {}
-        Semantics::Sequenced => return Err(NotCovered::Transport("messages without numbers")),
-        Semantics::Overwrite | Semantics::Refcount => {
-            return Err(NotCovered::Server(scenario.semantics.to_string()));
+    let has_numbers = transport.layout == Layout::Extended;
+    let has_memory = match scenario.semantics {
+        Semantics::Sequenced if !has_numbers => {
+            return Err(NotCovered::Transport("messages without numbers"));
         }
+        Semantics::Typed | Semantics::Sequenced => has_numbers,
+        Semantics::Overwrite | Semantics::Refcount => false,
+    };
+    if usage.mixes_memories && !has_memory {
+        return Err(NotCovered::Memories(scenario.semantics));
     }
     if scenario.has_mesh() {
         return Err(NotCovered::Buffers("mesh"));

@@ -78,7 +78,7 @@ pub(super) fn search(
     usage: Usage,
     max_states: u64,
 ) -> Result<Abstract, NotCovered> {
-    covered(scenario)?;
+    covered(scenario, usage)?;
     let discipline = &scenario.discipline;
     let refused = |finding: &crate::lifecycle::LintFinding| finding.severity == Severity::Error;
     if lint(discipline).iter().any(refused) {

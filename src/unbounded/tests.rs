@@ -33,6 +33,7 @@ fn by_anybody(releases: u8) -> Usage {
     Usage {
         releases,
         by_owner: false,
+        mixes_memories: false,
     }
 }
 
@@ -92,7 +93,11 @@ fn an_owner_that_releases_by_itself_needs_no_lock_however_early_the_handle_is_kn
         for name in ["unlocked", "tracker-mutex", "lifecycle-narrow"] {
             let discipline = builtin::get(name).expect("built in");
             let early = discipline.with(Order::TrackFirst, Publication::Early);
-            let usage = Usage { releases, by_owner };
+            let usage = Usage {
+                releases,
+                by_owner,
+                mixes_memories: false,
+            };
             let found = search(&scenario("own-buffers", &early), usage, MAX_STATES);
             let is_proved = matches!(found, Ok(Abstract::Proved { .. }));
             assert_eq!(is_proved, expected, "{name} {usage:?}: {found:?}");
@@ -111,6 +116,20 @@ fn two_releases_of_a_buffer_are_proved_under_a_claim_only() {
             let name = &discipline.name;
             let form = discipline.with(order, publication);
             assert_eq!(is_proved(&form, 2), claims, "{name} {order} {publication}");
+        }
+    }
+}
+
+/// While each key sees ALLOC and FREE in turn, it does not matter what a server makes of two ALLOCs.
+#[test]
+fn what_is_proved_for_one_server_is_for_those_that_differ_in_what_they_make_of_disorder() {
+    for semantics in [Semantics::Overwrite, Semantics::Refcount] {
+        for (name, expected) in [("lifecycle-wide", true), ("lifecycle-narrow", false)] {
+            let discipline = builtin::get(name).expect("built in");
+            let free_first = discipline.with(Order::FreeFirst, Publication::Late);
+            let mut scenario = scenario("handoff", &free_first);
+            scenario.semantics = semantics;
+            assert_eq!(is_proved_in(&scenario, 1), expected, "{semantics} {name}");
         }
     }
 }
@@ -168,7 +187,12 @@ fn what_is_not_covered_is_refused_by_name() {
     assert!(refused(&lossy).contains("do not wait"));
     let mut counting = scenario("handoff", get("lifecycle-wide"));
     counting.semantics = Semantics::Refcount;
-    assert!(refused(&counting).contains("refcount"));
+    let mixed = Usage {
+        mixes_memories: true,
+        ..by_anybody(1)
+    };
+    let said = search(&counting, mixed, MAX_STATES).expect_err("one key for two");
+    assert!(said.to_string().contains("refcount"), "{said}");
     let mut unnumbered = sequenced("handoff", get("lifecycle-wide"));
     assert!(refused(&unnumbered).contains("`send ALLOC` without a number"));
     unnumbered = sequenced("handoff", get("sequenced"));
