@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io;
 
-use super::file::{BLOCK_BYTES, BlockKind, End, Header, TraceFile, TraceWriter};
+use super::file::{BLOCK_BYTES, BlockKind, Header, TraceFile, TraceWriter};
 
 /// No record may be longer, its tag included: a block has room for one more when it is nearly full.
 pub(crate) const MAX_RECORD_BYTES: usize = BLOCK_BYTES / 2;
@@ -70,11 +70,7 @@ impl RecordWriter {
     /// Writes what waits and the end; returns the size of the file.
     pub(crate) fn end(mut self) -> io::Result<u64> {
         self.flush()?;
-        self.trace.end(&End {
-            completed: true,
-            ..End::default()
-        })?;
-        Ok(self.trace.written_bytes())
+        self.trace.complete()
     }
 }
 

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, Read};
 
-use super::file::{BLOCK_BYTES, BlockKind, End, Header, ImportHeader, TraceFile, TraceWriter};
+use super::file::{BLOCK_BYTES, BlockKind, Header, ImportHeader, TraceFile, TraceWriter};
 
 /// Writes all of `source` into a trace in `file`; returns the bytes written.
 pub(crate) fn write(file: File, header: ImportHeader, source: &mut impl Read) -> io::Result<u64> {
@@ -60,11 +60,7 @@ impl TextWriter {
     /// Appends what is left and the end; returns the bytes written.
     pub(crate) fn end(mut self) -> io::Result<u64> {
         self.rest()?;
-        self.trace.end(&End {
-            completed: true,
-            ..End::default()
-        })?;
-        Ok(self.trace.written_bytes())
+        self.trace.complete()
     }
 
     /// Appends what is left and no end: the trace is one that was cut short. Returns the bytes
