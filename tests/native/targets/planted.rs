@@ -1,5 +1,5 @@
-//! Each planted fault of a target is found by `run`, by `stress` and by fuzzing, and made small; the
-//! twin is silent.
+//! Each planted fault of a target is found by `run`, by `stress` and by fuzzing, and made small.
+//! The twin is silent.
 
 use heisenbed::fuzzing::target::FuzzedTarget;
 use serde_json::Value;

@@ -1,5 +1,4 @@
-//! Schedules of a target share a process, and its threads one of the system: what shows of that, and
-//! what does not.
+//! Schedules of a target share a process, and its threads one of the system: what shows of that.
 
 use super::{arena, built, with};
 
