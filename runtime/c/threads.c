@@ -9,6 +9,17 @@
 
 void hb_first_turn(struct hb_thread *me);
 
+struct hb_thread *hb_new_thread(struct hb_thread *creator)
+{
+    if (hb.thread_count >= HB_MAX_THREADS)
+        hb_end(HB_TOO_MUCH, creator, "more than 1,024 threads");
+    struct hb_thread *thread = &hb.threads[hb.thread_count];
+    *thread = (struct hb_thread){.id = hb.thread_count, .used = true};
+    hb.thread_count++;
+    hb.result->threads = hb.thread_count;
+    return thread;
+}
+
 static pthread_key_t end_key;
 static bool have_end_key;
 

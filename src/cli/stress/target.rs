@@ -280,12 +280,9 @@ impl StressedTarget {
         launcher.set_timeout(SHRINK_TIMEOUT);
         let mut progress = Progress::new(context.quiet, "shrink", "schedules", 0);
         let mut shrunk = None;
-        let is_alone = self
-            .target
-            .surveyed
-            .as_ref()
-            .is_some_and(Surveyed::is_alone);
-        for ops in [&begun, setup].into_iter().filter(|_| !is_alone) {
+        let surveyed = self.target.surveyed.as_ref();
+        let is_to_shrink = surveyed::is_to_shrink(surveyed);
+        for ops in [&begun, setup].into_iter().filter(|_| is_to_shrink) {
             launcher.drive(ops.clone())?;
             shrunk = shrink_ops(launcher, (plan, execution), &mut |tried| {
                 progress.update(tried);
@@ -296,19 +293,21 @@ impl StressedTarget {
             }
         }
         progress.finish();
-        let surveyed = self.target.surveyed.as_ref().and_then(Surveyed::before);
-        let (plan, execution, tried) = match (&shrunk, surveyed) {
-            (Some(shrunk), _) => (&shrunk.plan, &shrunk.execution, shrunk.tried),
+        let fewer = shrunk.as_ref().map(|shrunk| (setup.count(), shrunk.tried));
+        let Some(ops_before) = surveyed::ops_before(surveyed, fewer) else {
+            return Ok(());
+        };
+        let (plan, execution) = match &shrunk {
+            Some(shrunk) => (&shrunk.plan, &shrunk.execution),
             // It was found under control, and made small before.
-            (None, Some(_)) => {
+            None => {
                 launcher.drive(setup.clone())?;
-                (plan, execution, 0)
+                (plan, execution)
             }
-            (None, None) => return Ok(()),
         };
         let options = FailedOptions::default();
         let mut failed = Failed::new(launcher, options, plan, execution, context)?;
-        failed.ops_before = Some((surveyed.unwrap_or(setup.count()), tried));
+        failed.ops_before = Some(ops_before);
         self.shown = Some(failed);
         Ok(())
     }

@@ -200,9 +200,7 @@ fn allocated(mut c: Cursor, pid: i32) -> Parsed<LogEvent> {
 }
 
 fn freed(mut c: Cursor, pid: i32) -> Parsed<LogEvent> {
-    let address = c.address()?;
-    c.expect(" on device ")?;
-    let device = c.id()?;
+    let (address, device) = c.key()?;
     c.expect(" (")?;
     let size_bytes = c.decimal()?;
     c.expect(" bytes")?;
@@ -227,9 +225,7 @@ fn freed(mut c: Cursor, pid: i32) -> Parsed<LogEvent> {
 }
 
 fn unknown_free(mut c: Cursor, pid: i32) -> Parsed<LogEvent> {
-    let address = c.address()?;
-    c.expect(" on device ")?;
-    let device = c.id()?;
+    let (address, device) = c.key()?;
     // What servers guess about the cause, if they do.
     let _ = c.take(" (allocated before tracking started)")
         || c.take(" (never tracked or allocated before server started)");
@@ -242,9 +238,7 @@ fn unknown_free(mut c: Cursor, pid: i32) -> Parsed<LogEvent> {
 }
 
 fn already_freed(mut c: Cursor, pid: i32) -> Parsed<LogEvent> {
-    let address = c.address()?;
-    c.expect(" on device ")?;
-    let device = c.id()?;
+    let (address, device) = c.key()?;
     c.expect(" (allocs=")?;
     let allocs = c.decimal()?;
     c.expect(" frees=")?;
