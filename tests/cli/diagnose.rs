@@ -7,6 +7,7 @@ mod coherence;
 mod connections;
 mod lost_in_bursts;
 mod sent_again;
+mod taken_for;
 mod uncertain;
 
 use std::fs;
