@@ -263,7 +263,8 @@ fn is_used_twice(facts: &Facts) -> Option<String> {
         format!(
             "an address was allocated while it was live {}, and used twice for {:.0} % of the time \
              that buffers are: two processes with one id and one device number (as in containers), \
-             each of which has the address for itself, leave that as well as messages that are late",
+             each of which has the address for itself, leave that as well as messages that are \
+             late",
             plural(late, "time"),
             100.0 * share,
         )

@@ -13,8 +13,8 @@ use super::{Drawn, first, log, of_text};
 /// What somebody sent: kind, connection, process and address.
 pub(super) type Sent = (MessageKind, u32, i32, u64);
 
-/// Correct traffic of one process over one connection, so many buffers at once at the most; the address that
-/// was released last goes out first.
+/// Correct traffic of one process over one connection, so many buffers at once at the most; the
+/// address that was released last goes out first.
 pub(super) fn traffic(
     operations: usize,
     conn: u32,
