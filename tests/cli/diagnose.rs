@@ -8,6 +8,7 @@ mod connections;
 mod late_or_lost;
 mod lost_in_bursts;
 mod sent_again;
+mod taken_for;
 mod uncertain;
 
 use std::fs;

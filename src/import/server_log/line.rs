@@ -10,7 +10,9 @@ use super::UnrecognisedReason;
 use super::cursor::{Cursor, Parsed};
 use super::event::{LogEvent, MeterKind, OtherKind, Swept};
 use super::other;
+use crate::registry::RejectReason;
 use crate::trace::observation::RefsLeft;
+use crate::tracking::MessageKind;
 use crate::tracking::entry::BUFFER_TYPE_NAMES;
 
 const KB: f64 = 1024.0;
@@ -115,6 +117,14 @@ const FORMS: [(&str, Form); 13] = [
     }),
 ];
 
+/// Why a server of ours does not take a sound message.
+const REFUSALS: [RejectReason; 4] = [
+    RejectReason::TableFull,
+    RejectReason::SequenceTooFarAhead,
+    RejectReason::SequenceRepeated,
+    RejectReason::TooManySequences,
+];
+
 const FROM_PID: &str = "[PID ";
 const DEAD: &str = " is dead, removing its buffers...";
 
@@ -168,6 +178,8 @@ fn from_pid(mut c: Cursor) -> Parsed<LogEvent> {
         already_freed(c, pid)
     } else if c.take("Buffer reused with DIFFERENT size: ") {
         reused_different_size(c, pid)
+    } else if c.take("Refused ") {
+        refused(c, pid)
     } else {
         c.expect("Invalid buffer_type ")?;
         invalid_buffer_type(c, Some(pid))
@@ -234,6 +246,32 @@ fn unknown_free(mut c: Cursor, pid: i32) -> Parsed<LogEvent> {
         pid,
         address,
         device,
+    })
+}
+
+fn refused(mut c: Cursor, pid: i32) -> Parsed<LogEvent> {
+    let name = c.word(|letter| letter.is_ascii_uppercase() || letter == '_')?;
+    let kind = MessageKind::ALL
+        .into_iter()
+        .find(|kind| kind.name() == name);
+    let kind = kind.ok_or(UnrecognisedReason::NoKnownForm)?;
+    c.expect(" of buffer ")?;
+    let address = c.address()?;
+    c.expect(" on device ")?;
+    let device = c.id()?;
+    c.expect(": ")?;
+    let why = REFUSALS.into_iter().find(|reason| c.take(reason.words()));
+    let repeated = match why {
+        Some(reason) => reason == RejectReason::SequenceRepeated,
+        None => return Err(UnrecognisedReason::NoKnownForm),
+    };
+    c.end()?;
+    Ok(LogEvent::Refused {
+        pid,
+        kind,
+        address,
+        device,
+        repeated,
     })
 }
 

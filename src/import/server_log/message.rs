@@ -100,6 +100,22 @@ pub(crate) fn to_message(record: &LogRecord) -> Option<ImportedMessage> {
             message.size_bytes = size_bytes;
             (false, ServerAnswer::Rejected)
         }
+        LogEvent::Refused {
+            pid,
+            kind,
+            address,
+            device,
+            repeated: false,
+        } => {
+            message = Message {
+                kind,
+                pid,
+                address,
+                device,
+                ..message
+            };
+            (false, ServerAnswer::Rejected)
+        }
         LogEvent::Meter {
             kind,
             device,
@@ -117,7 +133,9 @@ pub(crate) fn to_message(record: &LogRecord) -> Option<ImportedMessage> {
             message.size_bytes = delta_bytes;
             (false, ServerAnswer::Total(total_bytes))
         }
-        LogEvent::ReusedDifferentSize { .. }
+        // It was there before, and counts once.
+        LogEvent::Refused { repeated: true, .. }
+        | LogEvent::ReusedDifferentSize { .. }
         | LogEvent::UnknownMessageType(_)
         | LogEvent::DeadProcess { .. }
         | LogEvent::Removed { .. }
