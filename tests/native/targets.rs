@@ -102,7 +102,7 @@ pub(crate) fn left(json: &Value) -> usize {
 }
 
 /// Small memories, so that some allocations find no room.
-const TIGHT: [&str; 4] = ["--profile", "custom:1x6144", "--ops", "4"];
+pub(crate) const TIGHT: [&str; 4] = ["--profile", "custom:1x6144", "--ops", "4"];
 
 /// A fault of `arena.c`, the kinds that it may show as, and how few operations show it.
 const FAULTS: [(&str, &[&str], usize); 8] = [
