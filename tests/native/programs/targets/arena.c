@@ -25,6 +25,13 @@
 #ifndef ARENA_ABI
 #define ARENA_ABI HB_TARGET_ABI
 #endif
+/* The memories that it has, and what it says that it can do. */
+#ifndef ARENA_HAS
+#define ARENA_HAS 15u
+#endif
+#ifndef ARENA_ABILITIES
+#define ARENA_ABILITIES 0
+#endif
 #ifndef ARENA_POLICY
 #define ARENA_POLICY "first-fit"
 #endif
@@ -227,7 +234,7 @@ static int arena_allocate(void *target, uint32_t device, uint32_t memory, uint64
     struct arena *arena = target;
     struct space *space = &arena->spaces[device * 4 + memory];
     (void)context;
-    if (flags & ~(uint32_t)HB_TARGET_CIRCULAR)
+    if (flags & ~(uint32_t)HB_TARGET_CIRCULAR || !(ARENA_HAS >> memory & 1))
         return HB_TARGET_UNSUPPORTED;
     if (arena->fault == LOST_WAKEUP)
         wait_for_a_release(arena);
@@ -343,6 +350,7 @@ const struct hb_target *hb_target_v1(void)
 {
     static const struct hb_target TARGET = {
         .abi = ARENA_ABI,
+        .abilities = ARENA_ABILITIES,
         .name = "arena",
         .policy = ARENA_POLICY,
         .open = arena_open,
