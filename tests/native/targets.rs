@@ -346,10 +346,12 @@ fn few_of_the_simpler_runs_that_hang_are_tried() {
         shrunk.stdout,
         shrunk.stderr
     );
-    let hung = std::fs::metadata(&hung).unwrap().len();
-    // Three with fewer operations, three with fewer preemptions, and what ends the proof that no
-    // fewer do.
-    assert!((1..=8).contains(&hung), "{hung}: {}", shrunk.stdout);
+    assert!(std::fs::metadata(&hung).unwrap().len() > 0, "none hung");
+    // What found less, and three that hung. What a busy machine runs once more is not counted.
+    let (_, tried) = shrunk.stdout.split_once("preemptions, before ").unwrap();
+    let (_, tried) = tried.split_once('(').unwrap();
+    let tried: u64 = tried.split(' ').next().unwrap().parse().unwrap();
+    assert!(tried <= 6, "{tried}: {}", shrunk.stdout);
 }
 
 #[test]
