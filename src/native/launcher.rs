@@ -104,6 +104,12 @@ pub(crate) enum LaunchError {
     },
 }
 
+/// A simpler form of a run hangs where it takes so many times its time, and longer than this.
+const PATIENCE: u32 = 20;
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+/// Simpler forms that hang before no more are tried: each takes its whole time.
+pub(crate) const MOST_HUNG: u64 = 3;
+
 /// How long a program may take to load.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -242,6 +248,18 @@ impl Launcher {
     /// From now on a run that takes longer is ended.
     pub(crate) fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = timeout;
+    }
+
+    /// From now on a run is ended that takes so much longer than `execution`, of which it is to be
+    /// a simpler form, that it hangs. Returns the limit that there was.
+    pub(crate) fn expect_no_longer_than(&mut self, execution: &Execution) -> Duration {
+        let before = self.timeout;
+        // What was ended itself says nothing of how long it takes.
+        if !execution.timed_out {
+            let taken = Duration::from_micros(execution.cpu_us);
+            self.timeout = before.min(LEAST_PATIENCE.max(taken.saturating_mul(PATIENCE)));
+        }
+        before
     }
 
     /// Where the program's files are in its memory: `/proc/PID/maps`.

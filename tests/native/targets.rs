@@ -103,6 +103,9 @@ pub(crate) fn left(json: &Value) -> usize {
         .sum()
 }
 
+/// Small memories, so that some allocations find no room.
+pub(crate) const TIGHT: [&str; 4] = ["--profile", "custom:1x6144", "--ops", "4"];
+
 #[test]
 fn the_same_search_finds_the_same_and_is_replayed_and_shrunk_from_its_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -173,6 +176,48 @@ fn what_stress_found_is_kept_as_a_reproducer() {
         &["--record", &binary().display().to_string()],
     );
     assert_eq!(refused.code, 2, "{}", refused.stderr);
+    let trace = folder.path().join("run.hb").display().to_string();
+    let refused = with("stress", arena(), "off-by-one", &["--record", &trace]);
+    assert_eq!(refused.code, 2, "{}", refused.stdout);
+    let said = refused.stdout + &refused.stderr;
+    assert!(
+        said.contains("run.toml") && said.contains("extract"),
+        "{said}"
+    );
+    assert!(!Path::new(&trace).exists());
+}
+
+/// The first failure has all that there is; whatever is left out, the rest does not come to an end.
+#[test]
+fn few_of_the_simpler_runs_that_hang_are_tried() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (whole, hung) = (file("whole.toml"), file("hung"));
+    let library = built("interrupted", "interrupted.c", &[]);
+    let more = ["--ops", "8", "--no-shrink", "--save", &whole];
+    let found = with("run", &library, "calm", &more);
+    assert_eq!(
+        found.kind().as_deref(),
+        Some("invariant"),
+        "{}",
+        found.json()
+    );
+    let text = std::fs::read_to_string(&whole).unwrap();
+    assert!(text.contains("calm"), "{text}");
+    std::fs::write(&whole, text.replace("calm", &hung)).unwrap();
+    let shrunk = heisenbed(&["shrink", &whole]);
+    assert!(
+        [0, 1].contains(&shrunk.code),
+        "{}{}",
+        shrunk.stdout,
+        shrunk.stderr
+    );
+    assert!(std::fs::metadata(&hung).unwrap().len() > 0, "none hung");
+    // What found less, and three that hung. What a busy machine runs once more is not counted.
+    let (_, tried) = shrunk.stdout.split_once("preemptions, before ").unwrap();
+    let (_, tried) = tried.split_once('(').unwrap();
+    let tried: u64 = tried.split(' ').next().unwrap().parse().unwrap();
+    assert!(tried <= 6, "{tried}: {}", shrunk.stdout);
 }
 
 #[test]
@@ -272,6 +317,26 @@ fn what_it_does_is_extracted_and_conforms(library: &Path) {
     }
 }
 
+fn dram_only() -> PathBuf {
+    built(
+        "dram-only",
+        "arena.c",
+        &["-DARENA_HAS=(1u<<HB_MEMORY_DRAM)"],
+    )
+}
+
+#[test]
+fn what_a_scenario_has_in_several_memories_is_condensed_to_one_that_the_target_has() {
+    let clean = with("run", &dram_only(), "", &["--schedules", "20"]);
+    let json = clean.json();
+    assert_eq!(clean.code, 0, "{json}");
+    assert_eq!(json["verdict"], "clean", "{json}");
+    let found = with("run", &dram_only(), "misaligned", &[]);
+    let json = found.json();
+    assert_eq!(found.kind().as_deref(), Some("misaligned"), "{json}");
+    assert!(json["smallest"].to_string().contains("dram"), "{json}");
+}
+
 #[test]
 fn what_a_target_cannot_do_is_said() {
     let lacks = |library: &Path, more: &[&str]| {
@@ -288,6 +353,21 @@ fn what_a_target_cannot_do_is_said() {
         let said = lacks(arena(), &["--scenario", scenario]);
         assert!(said.contains(what) && said.contains(scenario), "{said}");
     }
+    let said = lacks(&dram_only(), &["--scenario", "reported-timeline"]);
+    for what in [
+        "no memory l1",
+        "HB_TARGET_UNSUPPORTED",
+        "it has dram;",
+        "dram = 1",
+    ] {
+        assert!(said.contains(what), "{what}: {said}");
+    }
+    let unknown = built("unknown", "arena.c", &["-DARENA_ABILITIES=512"]);
+    let said = lacks(&unknown, &[]);
+    assert!(
+        said.contains("0x200") && said.contains("HB_TARGET_TRACKS"),
+        "{said}"
+    );
     let newer = built("newer", "arena.c", &["-DARENA_ABI=7"]);
     assert!(lacks(&newer, &[]).contains("version 7 of the target ABI"));
     let none = binary();

@@ -36,7 +36,7 @@ use crate::scenario::Scenario;
 pub(crate) struct StressTargetArgs {
     /// Drive this shared library, an allocator with or without lifecycle code, instead of
     /// heisenbed's own: it exports hb_target_v1 (include/heisenbed.h, docs/targets.md). With it
-    /// --record keeps a reproducer of what failed, made small
+    /// --record keeps a reproducer (.toml) of what failed, made small
     #[arg(long, value_name = "LIB", conflicts_with_all = ["discipline", "defect", "allocator"])]
     pub(crate) target: Option<PathBuf>,
     /// What the target's `open` is given as `options`, for switches of its own
@@ -70,6 +70,7 @@ fn try_run(
     };
     let record = args.record.as_deref().filter(|record| *record != "none");
     if let Some(path) = record {
+        no_trace(Path::new(path))?;
         output::may_replace(Path::new(path), OutputKind::RunReproducer, args.force)?;
     }
     let options = args.target.target_options.as_deref().unwrap_or_default();
@@ -115,6 +116,22 @@ fn try_run(
         );
     }
     Ok(outcome)
+}
+
+/// What is kept of a target is its schedule, which can be run again. A trace has the steps of a
+/// discipline, and a replay of a trace executes those: of somebody's code there are none.
+fn no_trace(path: &Path) -> Result<(), String> {
+    if path.extension().is_none_or(|extension| extension != "hb") {
+        return Ok(());
+    }
+    Err(format!(
+        "--record {}: a target's run cannot be a trace (.hb), which is a schedule of a \
+         discipline's steps; its reproducer can be: --record {}, for `heisenbed replay` and \
+         `heisenbed shrink`. Its steps as a discipline, which `stress --record` can trace: \
+         heisenbed extract --target",
+        path.display(),
+        path.with_extension("toml").display(),
+    ))
 }
 
 /// For what is one of thousands of schedules, of few operations.

@@ -4,10 +4,7 @@
 use heisenbed::fuzzing::target::FuzzedTarget;
 use serde_json::Value;
 
-use super::{arena, drawn, left, with};
-
-/// Small memories, so that some allocations find no room.
-const TIGHT: [&str; 4] = ["--profile", "custom:1x6144", "--ops", "4"];
+use super::{TIGHT, arena, drawn, left, with};
 
 /// A fault of `arena.c`, the kinds that it may show as, and how few operations show it.
 const FAULTS: [(&str, &[&str], usize); 8] = [
