@@ -5,9 +5,12 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: [&str; 23] = [
+const SOURCES: [&str; 34] = [
     "access",
     "await",
+    "barrier",
+    "c11",
+    "cond",
     "core",
     "explore",
     "futex",
@@ -17,18 +20,26 @@ const SOURCES: [&str; 23] = [
     "libstdcxx",
     "limits",
     "modules",
+    "mutex",
+    "objects",
     "observe",
+    "once",
     "process",
     "race_order",
     "race_shadow",
     "random",
+    "rwlock",
+    "semaphore",
+    "spin",
     "swift",
     "symbols",
-    "sync",
+    "system",
     "target",
     "threads",
     "time",
     "track",
+    "track_log",
+    "track_send",
 ];
 
 const DRIVER: [&str; 5] = ["about", "driver", "ledger", "operations", "plan"];

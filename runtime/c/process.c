@@ -312,9 +312,8 @@ static void note_child(uint16_t kind, uint64_t pc)
         hb_record(me, kind, NULL, pc, 0);
 }
 
-HB_HOOK pid_t fork(void)
+static pid_t fork_from(uint64_t pc)
 {
-    uint64_t pc = HB_PC;
     hb_swift_leave();
     pid_t child = REAL(fork)();
     if (child == 0)
@@ -324,19 +323,11 @@ HB_HOOK pid_t fork(void)
     return child;
 }
 
+HB_HOOK pid_t fork(void) { return fork_from(HB_PC); }
+
 /* A child that shares our memory until it executes something would leave our state as it is: it
  * becomes a plain fork, which differs only in time. */
-HB_HOOK pid_t vfork(void)
-{
-    uint64_t pc = HB_PC;
-    hb_swift_leave();
-    pid_t child = REAL(fork)();
-    if (child == 0)
-        in_child();
-    else if (child > 0)
-        note_child(HB_K_FORK, pc);
-    return child;
-}
+HB_HOOK pid_t vfork(void) { return fork_from(HB_PC); }
 
 #include <spawn.h>
 

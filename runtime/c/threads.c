@@ -9,6 +9,63 @@
 
 void hb_first_turn(struct hb_thread *me);
 
+/* Nothing of the thread is left: neither it nor anybody who may ask for it. */
+static bool is_over(const struct hb_thread *thread)
+{
+    return thread->id != 0 && thread->used && thread->finished && !thread->serves &&
+           (thread->joined || thread->detached);
+}
+
+/* A detached thread that has ended may still be on its way out. */
+static void wait_until_gone(const struct hb_thread *thread)
+{
+    long process = hb_syscall(SYS_getpid, 0, 0, 0, 0, 0, 0);
+    struct timespec span = {.tv_nsec = 100000};
+    while (!thread->joined && hb_syscall(SYS_tgkill, process, thread->tid, 0, 0, 0, 0) == 0)
+        hb_syscall(SYS_nanosleep, (long)&span, 0, 0, 0, 0, 0);
+}
+
+/* When all numbers were given out, one of a thread that is over is given again, in turn. Where
+ * races are looked for, of one whose end the creator knows of: what it did is then before all that
+ * the new one does, as it is for one thread. */
+static struct hb_thread *thread_again(struct hb_thread *creator)
+{
+    static uint32_t last;
+    bool some_over = false;
+    for (uint32_t round = 0; round < HB_MAX_THREADS; round++) {
+        last = (last + 1) % HB_MAX_THREADS;
+        struct hb_thread *thread = &hb.threads[last];
+        some_over |= is_over(thread);
+        if (!is_over(thread) ||
+            (hb_racing && !hb_race_knows(creator, last, hb_race_epoch(thread))))
+            continue;
+        wait_until_gone(thread);
+        hb_forget(thread);
+        *thread = (struct hb_thread){.id = last,
+                                     .used = true,
+                                     .steps = thread->steps,
+                                     .alternate = thread->joined ? thread->alternate : NULL};
+        return thread;
+    }
+    if (!some_over)
+        hb_end(HB_TOO_MUCH, creator,
+               "more than 1,024 threads (of those that have ended, the ones that were joined or "
+               "detached do not count)");
+    hb_race_stop(HB_RACES_THREADS);
+    return thread_again(creator);
+}
+
+struct hb_thread *hb_new_thread(struct hb_thread *creator)
+{
+    if (hb.thread_count >= HB_MAX_THREADS)
+        return thread_again(creator);
+    struct hb_thread *thread = &hb.threads[hb.thread_count];
+    *thread = (struct hb_thread){.id = hb.thread_count, .used = true};
+    hb.thread_count++;
+    hb.result->threads = hb.thread_count;
+    return thread;
+}
+
 static pthread_key_t end_key;
 static bool have_end_key;
 

@@ -210,9 +210,12 @@ static uint64_t rounded(uint64_t bytes)
 }
 
 /* A hole that the policy puts before the one in which life number `own` is; 0: there is none. Only
- * what lies between addresses that were handed out is known to be memory. */
-static uint64_t better_hole(const struct space *space, uint64_t own)
+ * what lies between addresses that were handed out is known to be memory. So a hole at its edge may
+ * go on, unless all of the memory was handed out: it fits, but nobody knows how much would be left
+ * over there. */
+static uint64_t better_hole(const struct space *space, uint32_t memory, uint64_t own)
 {
+    bool edges = space->highest - space->lowest >= plan->head.size[memory];
     const struct life *lives = space->lives;
     uint64_t count = space->count, needed = rounded(lives[own].end - lives[own].begin);
     uint64_t own_from = own ? rounded(lives[own - 1].end) : space->lowest;
@@ -224,9 +227,11 @@ static uint64_t better_hole(const struct space *space, uint64_t own)
         if (hole < needed)
             continue;
         bool beside = at == own || at == own + 1; /* Of its own hole. */
+        bool ends = edges || (at > 0 && at < count);
         if (policy == FIRST_FIT ? at <= own
             : policy == TOP_DOWN ? at > own
-                                 : !beside && own_to > own_from && hole < own_to - own_from)
+                                 : ends && !beside && own_to > own_from &&
+                                       hole < own_to - own_from)
             return hole;
     }
     return 0;
@@ -241,7 +246,7 @@ void ledger_placed(uint32_t device, uint32_t memory, uint64_t address, uint64_t 
     uint64_t own = find(space, address);
     if (policy != ANYWHERE && !scattered && size && own < space->count &&
         space->lives[own].begin == address)
-        hole = better_hole(space, own);
+        hole = better_hole(space, memory, own);
     give_lock();
     /* Whoever comes beside may have had that hole for a moment. */
     if (!ledger_leave(entered) || !hole)

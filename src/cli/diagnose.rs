@@ -337,7 +337,7 @@ fn leak_places(
         let stack = group.first.buffer.stack?;
         Some(LeakPlace {
             buffers: group.buffers,
-            bytes: group.bytes,
+            bytes: u64::try_from(group.bytes).unwrap_or(u64::MAX),
             allocations: allocations.get(&stack).copied().unwrap_or(0),
             position: group.first.position,
             address: group.first.buffer.address,

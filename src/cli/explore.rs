@@ -473,9 +473,10 @@ impl Explored {
             let written = written.map_or(String::new(), |path| format!("; written to {path}"));
             let _ = write!(
                 text,
-                "\nThe smallest run that shows it: {size}{written}\n\n{}",
-                terminal_style::timeline(&Timeline::of(&setup.scenario, observed))
+                "\nThe smallest run that shows it: {size}{written}\n\n"
             );
+            text = terminal_style::above_timeline(&text);
+            text += &terminal_style::timeline(&Timeline::of(&setup.scenario, observed));
         }
         debug_assert_eq!(summary.check, Strength::Exact);
         text

@@ -323,11 +323,9 @@ fn adapted_text(
     let mut text = format!("{}: {left}\n\n", args.file.display());
     write_verdict(&mut text, summary);
     if observed.events.len() <= DRAWN_EVENTS {
-        let _ = write!(
-            text,
-            "\n{}",
-            terminal_style::timeline(&Timeline::of(&setup.scenario, observed))
-        );
+        text = terminal_style::above_timeline(&text);
+        text.push('\n');
+        text += &terminal_style::timeline(&Timeline::of(&setup.scenario, observed));
     }
     text
 }

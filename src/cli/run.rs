@@ -310,10 +310,9 @@ fn shrunk_failure(
     until: Option<Instant>,
     context: &Context,
 ) -> Result<Failed, Box<dyn std::error::Error>> {
-    // What one thread alone showed was made small as it was found.
-    let shrunk = match surveyed.is_some_and(Surveyed::is_alone) {
-        true => None,
-        false => shrunk_ops(launcher, args, first, until, context)?,
+    let shrunk = match surveyed::is_to_shrink(surveyed) {
+        true => shrunk_ops(launcher, args, first, until, context)?,
+        false => None,
     };
     let (plan, execution) = match &shrunk {
         Some(shrunk) => (&shrunk.plan, &shrunk.execution),
@@ -326,11 +325,8 @@ fn shrunk_failure(
         library: args.target.library(),
     };
     let mut failed = Failed::new(launcher, options, plan, execution, context)?;
-    failed.ops_before = shrunk.as_ref().map(|shrunk| (shrunk.before, shrunk.tried));
-    if let Some(before) = surveyed.and_then(Surveyed::before) {
-        let tried = shrunk.as_ref().map_or(0, |shrunk| shrunk.tried);
-        failed.ops_before = Some((before, tried));
-    }
+    let fewer = shrunk.as_ref().map(|shrunk| (shrunk.before, shrunk.tried));
+    failed.ops_before = surveyed::ops_before(surveyed, fewer);
     Ok(failed)
 }
 

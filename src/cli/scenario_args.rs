@@ -6,11 +6,11 @@ use std::str::FromStr;
 use clap::Args;
 use thiserror::Error;
 
-use crate::device::{Policy, Profile};
+use crate::device::{Memory, Policy, Profile};
 use crate::import::workload::{self as import, WorkloadError};
 use crate::lifecycle::{self, Order, Publication};
 use crate::registry::Semantics;
-use crate::scenario::workload::Workload;
+use crate::scenario::workload::{Memories, Workload};
 use crate::scenario::{Condensed, Connections, Scenario, ScenarioError, ScenarioFile, Transport};
 use crate::tracking::transport::SendMode;
 use crate::zoo;
@@ -122,10 +122,23 @@ impl ScenarioArgs {
         &self,
         seed: Option<u64>,
     ) -> Result<(Scenario, Condensed), ScenarioArgsError> {
+        self.resolve_small_in(None, seed)
+    }
+
+    /// The same with all buffers in this memory.
+    pub(crate) fn resolve_small_in(
+        &self,
+        memory: Option<Memory>,
+        seed: Option<u64>,
+    ) -> Result<(Scenario, Condensed), ScenarioArgsError> {
         let mut file = self.file(seed)?;
         let (threads, ops) = SMALL;
         self.import(&mut file, threads, self.ops.unwrap_or(ops))?;
-        let small = self.complete(file.clone().condensed(self.threads(), self.ops))?;
+        let mut small = file.clone().condensed(self.threads(), self.ops);
+        if let Some(memory) = memory {
+            small.workload.memories = Memories::only(memory);
+        }
+        let small = self.complete(small)?;
         let condensed = Condensed::of(&file, &small);
         Ok((small, condensed))
     }

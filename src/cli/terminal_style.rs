@@ -37,6 +37,42 @@ pub(super) fn timeline(timeline: &Timeline<'_>) -> String {
     }
 }
 
+/// What stands above a timeline, in lines of its width.
+pub(super) fn above_timeline(text: &str) -> String {
+    match width() {
+        Some(width) => wrapped(text, width),
+        None => text.to_owned(),
+    }
+}
+
+/// `text` in lines of at most `width` characters, as far as its words can; what goes on is indented
+/// by two more than its line.
+fn wrapped(text: &str, width: usize) -> String {
+    let mut result = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let mut room = width;
+        let mut rest = line;
+        let indent = line.len() - line.trim_start_matches(' ').len();
+        while let Some((at, next)) = rest.trim_end().char_indices().nth(room) {
+            // Not in the indent, and not before a word that no line holds.
+            let from = rest.len() - rest.trim_start_matches(' ').len();
+            let Some(cut) = rest[from..at + next.len_utf8()]
+                .rfind(' ')
+                .map(|cut| from + cut)
+            else {
+                break;
+            };
+            result.push_str(rest[..cut].trim_end());
+            result.push('\n');
+            result.push_str(&" ".repeat(indent + 2));
+            rest = rest[cut..].trim_start_matches(' ');
+            room = width.saturating_sub(indent + 2).max(1);
+        }
+        result.push_str(rest);
+    }
+    result
+}
+
 /// How wide what people read may be, where a terminal or COLUMNS says.
 pub(super) fn width() -> Option<usize> {
     let of_terminal = Term::stdout()
@@ -71,6 +107,17 @@ fn coloured(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_lines_go_on_indented_and_no_word_is_cut_or_lost() {
+        let text = "short\n  one two three four five six\nunbreakable-word-of-many\n\nend";
+        let narrow = wrapped(text, 14);
+        assert_eq!(
+            narrow,
+            "short\n  one two\n    three four\n    five six\nunbreakable-word-of-many\n\nend"
+        );
+        assert_eq!(wrapped(text, 60), text);
+    }
 
     #[test]
     fn verdicts_are_coloured_where_they_stand_alone() {

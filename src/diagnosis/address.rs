@@ -106,6 +106,7 @@ pub(super) struct AddressLife {
     /// How often the lives of that process had ended before.
     pub epoch: u32,
     pub buffer_type: u8,
+    pub size_bytes: u64,
     /// Its ALLOC came right after another one of the address, from the same sender.
     pub directly: bool,
 }

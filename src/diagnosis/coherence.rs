@@ -19,6 +19,9 @@ use crate::trace::observation::{RefsLeft, ServerAnswer};
 
 /// Messages from which on a record shows what is normal.
 const FEW: u64 = 16;
+/// The share of the time that buffers live in which an address is used twice at once: more than
+/// messages of threads are late.
+const USED_TWICE: f64 = 0.2;
 /// Messages that are compared with each other; a longer record is not taken for two equal halves.
 const MAX_COMPARED: usize = 1 << 20;
 /// Addresses that are remembered as released by the server's own word.
@@ -83,6 +86,11 @@ impl Coherence {
             self.said[MAX_COMPARED - 1] = says;
         }
         directly
+    }
+
+    /// Takes the same message: how many ALLOCs in a row said again what is live, if one more does.
+    pub(super) fn announced_again(&mut self, seen: &SeenMessage<'_>, repeats: bool) -> u64 {
+        self.senders.announced_again(seen, repeats)
     }
 
     /// A server starts: it knows of no release.
@@ -158,6 +166,24 @@ impl Coherence {
                 plural(facts.echoed, "ALLOC")
             ));
         }
+        if let Some(says) = announced_again(facts) {
+            doubts.push(says);
+        }
+        if let Some(says) = is_used_twice(facts) {
+            doubts.push(says);
+        }
+        if facts.refused.count > 0 && !facts.kinds.is_empty() {
+            doubts.push(format!(
+                "the server refused {} that {} sound, for a sequence number that is too far ahead \
+                 or came before, or as its table was full: what is unknown may be of those",
+                plural(facts.refused.count, "message"),
+                if facts.refused.count == 1 {
+                    "is"
+                } else {
+                    "are"
+                },
+            ));
+        }
         if facts.twice.count >= 3 && facts.second_frees.count > 0 {
             doubts.push(
                 "where ALLOCs come twice, second FREEs may be messages that were sent again, too"
@@ -208,6 +234,41 @@ impl Coherence {
         let (first, second) = self.said.split_at(self.said.len() / 2);
         !self.is_long && first.len() as u64 >= FEW && first == second
     }
+}
+
+/// Where ALLOCs say again what is live, and no new process explains it.
+fn announced_again(facts: &Facts) -> Option<String> {
+    let lost = facts.lost_frees.count + facts.far_late_frees.count;
+    let lives = facts.cuts.iter().map(|cut| cut.lives.len() as u64);
+    let is_explained = lives.sum::<u64>() * 10 >= lost * 9;
+    (facts.is_announced_again() && !is_explained).then(|| {
+        format!(
+            "{} of one sender say again what is live, several in a row: sent again by a client \
+             that connected again, or their FREEs are lost",
+            plural(facts.announced_again, "ALLOC")
+        )
+    })
+}
+
+/// Where two seem to have each address, each for itself.
+fn is_used_twice(facts: &Facts) -> Option<String> {
+    let (near, far) = (facts.late_frees.inferred(), facts.far_late_frees.inferred());
+    let late = near + far;
+    let early = facts.early_frees.inferred() + facts.far_early_frees.inferred();
+    let doubled = (facts.late_gaps.length() + facts.far_lateness) as f64;
+    let share = doubled / (facts.lives.length() as f64 + doubled).max(1.0);
+    // A thread that is preempted is late by many lives; two processes are so by few most often.
+    let is_mostly_near = near >= FEW && near * 2 >= far;
+    (is_mostly_near && early * 8 <= late && share >= USED_TWICE).then(|| {
+        format!(
+            "an address was allocated while it was live {}, and used twice for {:.0} % of the time \
+             that buffers are: two processes with one id and one device number (as in containers), \
+             each of which has the address for itself, leave that as well as messages that are \
+             late",
+            plural(late, "time"),
+            100.0 * share,
+        )
+    })
 }
 
 /// What a message says, as a number.

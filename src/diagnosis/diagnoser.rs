@@ -148,6 +148,9 @@ impl Diagnoser {
         if seen.message.kind.role().is_none() {
             return;
         }
+        if seen.was_refused() {
+            return self.ledger.facts.refused.add(Sighting::at(seen.at));
+        }
         if !self.is_allocators
             && let Some(oddity) = seen.oddity()
         {
@@ -201,6 +204,8 @@ impl Diagnoser {
         }
         let lives = self.addresses.lives_at(key, seen);
         let directly = self.coherence.take(key, seen, lives);
+        let repeats = self.addresses.repeats_life(key, seen);
+        self.ledger.facts.announced_again += self.coherence.announced_again(seen, repeats);
         self.addresses.take(key, seen, directly, &mut self.ledger);
     }
 

@@ -16,6 +16,8 @@ use crate::oracle::Kind;
 
 /// The share of lives that may be longer than those that outlive nearly all.
 const NEARLY_ALL: f64 = 0.1;
+/// So many ALLOCs that say again what is live are no chance.
+const FEW_AGAIN: u64 = 4;
 /// FREEs from the beginning of a record that are kept.
 const MAX_FREES: usize = 1 << 16;
 /// Addresses with a message that was late by far that are kept.
@@ -119,6 +121,10 @@ pub(super) struct Facts {
     /// Of the lives that never got their FREE: those whose next ALLOC came right after their own,
     /// from the same sender.
     pub echoed: u64,
+    /// ALLOCs that say again what is live, several in a row from one sender.
+    pub announced_again: u64,
+    /// Sound messages that the server did not take: for their number, or as a table was full.
+    pub refused: Sightings,
     /// Messages over connections of a process that another one of its id seems to have followed.
     pub two_of_one_id: u64,
     /// Processes that began to count anew over a connection that they had.
@@ -344,6 +350,15 @@ impl Facts {
         if self.kinds.is_empty() {
             self.first = None;
         }
+    }
+
+    /// Whether most lives without FREE are ALLOCs that say again what is live, several in a row,
+    /// and hardly a FREE lacks its ALLOC: a client that announces again what it holds.
+    pub(super) fn is_announced_again(&self) -> bool {
+        let again = self.announced_again;
+        let lost = self.lost_frees.count + self.far_late_frees.count;
+        let without_alloc = self.second_frees.count + self.lost_allocs.count;
+        again >= FEW_AGAIN && again * 2 >= lost && lost * 2 >= again && without_alloc * 4 <= again
     }
 
     /// Frames and messages that make no sense.

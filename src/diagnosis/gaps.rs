@@ -8,6 +8,7 @@ const BUCKETS: usize = 128;
 pub(super) struct Gaps {
     counts: [u64; BUCKETS],
     total: u64,
+    length: u64,
 }
 
 impl Default for Gaps {
@@ -15,14 +16,21 @@ impl Default for Gaps {
         Gaps {
             counts: [0; BUCKETS],
             total: 0,
+            length: 0,
         }
     }
 }
 
 impl Gaps {
+    /// The sum of all.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
     pub(super) fn add(&mut self, gap: u64) {
         self.counts[bucket(gap)] += 1;
         self.total += 1;
+        self.length = self.length.saturating_add(gap);
     }
 
     /// How much of `self` is shorter than what is normal: each gap counts with the share of

@@ -8,6 +8,8 @@ use crate::tracking::{Message, MessageKind};
 
 /// Device ids from here on are no device's: the largest system has 36.
 const DEVICE_IDS: i32 = 1024;
+/// Devices that a server of ours has at the most.
+const REGISTRY_DEVICES: i32 = 256;
 /// A buffer of more is none.
 const MAX_SIZE_BYTES: u64 = 1 << 46;
 /// The last buffer type that there is.
@@ -39,6 +41,24 @@ impl SeenMessage<'_> {
     /// Whether it is an ALLOC; else it is a FREE.
     pub(super) fn opens(&self) -> bool {
         self.message.kind.opens()
+    }
+
+    /// Whether the server did not take it although it is sound: for its number, or as a table was
+    /// full.
+    pub(super) fn was_refused(&self) -> bool {
+        let Message {
+            device,
+            address,
+            size_bytes,
+            buffer_type,
+            ..
+        } = *self.message;
+        self.server_answer == Some(ServerAnswer::Rejected)
+            && (0..REGISTRY_DEVICES).contains(&device)
+            // A line that says what is wrong with a message states no address.
+            && address != 0
+            && buffer_type <= LAST_BUFFER_TYPE
+            && (!self.complete || !self.opens() || (1..=MAX_SIZE_BYTES).contains(&size_bytes))
     }
 
     /// What is odd about it, so that no client can have meant it.

@@ -29,20 +29,41 @@ pub(super) struct HeardSenders {
 struct LastSaid {
     key: AddressKey,
     opens: bool,
+    /// ALLOCs in a row that said again what is live.
+    repeats: u64,
+    /// Other messages since the last of those.
+    others: u64,
+}
+
+/// So many such ALLOCs in a row are no FREEs that are lost one by one.
+const IN_A_ROW: u64 = 3;
+/// Messages of other threads that may come between two of them.
+const BETWEEN: u64 = 1;
+
+/// Whose message it is.
+fn sender(seen: &SeenMessage<'_>) -> (bool, u32) {
+    match seen.conn {
+        Some(conn) => (true, conn),
+        None => (false, seen.message.pid.cast_unsigned()),
+    }
 }
 
 impl HeardSenders {
     /// Takes a message: whether it is an ALLOC right after another one of its address.
     pub(super) fn take(&mut self, key: AddressKey, seen: &SeenMessage<'_>) -> bool {
-        let sender = match seen.conn {
-            Some(conn) => (true, conn),
-            None => (false, seen.message.pid.cast_unsigned()),
-        };
+        let sender = sender(seen);
         if self.last.len() >= MAX_SENDERS && !self.last.contains_key(&sender) {
             return false;
         }
         let opens = seen.opens();
-        let before = self.last.insert(sender, LastSaid { key, opens });
+        let before = self.last.get(&sender).copied();
+        let said = LastSaid {
+            key,
+            opens,
+            repeats: before.map_or(0, |before| before.repeats),
+            others: before.map_or(0, |before| before.others),
+        };
+        self.last.insert(sender, said);
         let Some(before) = before.filter(|before| before.key == key) else {
             return false;
         };
@@ -52,6 +73,26 @@ impl HeardSenders {
             _ => {}
         }
         before.opens && opens
+    }
+
+    /// Takes a message that [`HeardSenders::take`] took; `repeats`: it is an ALLOC that says again
+    /// what is live. How many more of these came in a row from one sender, from the third on.
+    pub(super) fn announced_again(&mut self, seen: &SeenMessage<'_>, repeats: bool) -> u64 {
+        let Some(last) = self.last.get_mut(&sender(seen)) else {
+            return 0;
+        };
+        if !repeats {
+            last.others += 1;
+            last.repeats *= u64::from(last.others <= BETWEEN);
+            return 0;
+        }
+        last.repeats += 1;
+        last.others = 0;
+        match last.repeats {
+            0..IN_A_ROW => 0,
+            IN_A_ROW => IN_A_ROW,
+            _ => 1,
+        }
     }
 
     /// How likely it is that of one life to the next of its address nothing else is said.

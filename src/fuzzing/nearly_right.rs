@@ -1,7 +1,7 @@
 //! Disciplines that are nearly right, and some that are: what tells a sound shortcut from another.
 //!
-//! Input: one byte for how buffers are used, what guards a release and whether messages carry
-//! numbers, and then the draws of the two programs: the usual steps, mostly in their order, with
+//! Input: one byte for how buffers are used, what guards a release and what the server is (one that
+//! goes by numbers gets them), and then the draws of the two programs: the usual steps, mostly in their order, with
 //! locks held from one place to another or not at all.
 
 use crate::lifecycle::{Discipline, Program};
@@ -45,6 +45,7 @@ impl DisciplineCase {
         };
         let semantics = match form >> 3 & 3 {
             0 => Semantics::Sequenced,
+            1 => Semantics::Refcount,
             _ => Semantics::Typed,
         };
         let stamp = (semantics == Semantics::Sequenced).then_some("stamp");

@@ -39,191 +39,225 @@ fn every_built_in_in_every_form_is_free_of_findings() {
     }
 }
 
+/// What each is, and the steps of the program that it is in.
+const SLIPS: [(&str, ProgramKind, &[&str]); 28] = [
+    (
+        "unlock of what is not held",
+        ProgramKind::Deallocate,
+        &[
+            "check-live",
+            "unlock lifecycle",
+            "send FREE",
+            "free",
+            "mark-dead",
+        ],
+    ),
+    (
+        "unlock of another table",
+        ProgramKind::Deallocate,
+        &[
+            "check-live",
+            "lock lifecycle[8]",
+            "send FREE",
+            "free",
+            "mark-dead",
+            "unlock lifecycle[4]",
+        ],
+    ),
+    (
+        "lock of what is held",
+        ProgramKind::Allocate,
+        &[
+            "lock global",
+            "alloc",
+            "mark-live",
+            "lock global",
+            "send ALLOC",
+            "unlock global",
+            "publish",
+        ],
+    ),
+    (
+        "lock held at the end",
+        ProgramKind::Allocate,
+        &[
+            "alloc",
+            "mark-live",
+            "lock tracker",
+            "send ALLOC",
+            "publish",
+        ],
+    ),
+    (
+        "send before the address",
+        ProgramKind::Allocate,
+        &["send ALLOC", "alloc", "mark-live", "publish"],
+    ),
+    (
+        "circular send before the address",
+        ProgramKind::Allocate,
+        &["send CB_ALLOC", "alloc", "mark-live", "publish"],
+    ),
+    (
+        "publish before the address",
+        ProgramKind::Allocate,
+        &["publish", "alloc", "mark-live", "send ALLOC"],
+    ),
+    (
+        "FREE in allocate",
+        ProgramKind::Allocate,
+        &["alloc", "mark-live", "send FREE", "publish"],
+    ),
+    (
+        "ALLOC in deallocate",
+        ProgramKind::Deallocate,
+        &["check-live", "send ALLOC", "free", "mark-dead"],
+    ),
+    (
+        "never allocates",
+        ProgramKind::Allocate,
+        &["mark-live", "send ALLOC", "publish"],
+    ),
+    (
+        "allocates twice",
+        ProgramKind::Allocate,
+        &["alloc", "alloc", "mark-live", "send ALLOC", "publish"],
+    ),
+    (
+        "never publishes",
+        ProgramKind::Allocate,
+        &["alloc", "mark-live", "send ALLOC"],
+    ),
+    (
+        "publishes twice",
+        ProgramKind::Allocate,
+        &["alloc", "mark-live", "publish", "send ALLOC", "publish"],
+    ),
+    (
+        "never releases",
+        ProgramKind::Deallocate,
+        &["check-live", "send FREE", "mark-dead"],
+    ),
+    (
+        "releases twice",
+        ProgramKind::Deallocate,
+        &["check-live", "free", "send FREE", "free", "mark-dead"],
+    ),
+    (
+        "release steps in allocate",
+        ProgramKind::Allocate,
+        &[
+            "check-live",
+            "alloc",
+            "mark-live",
+            "claim",
+            "send ALLOC",
+            "free",
+            "mark-dead",
+            "publish",
+        ],
+    ),
+    (
+        "allocate steps in deallocate",
+        ProgramKind::Deallocate,
+        &[
+            "check-live",
+            "alloc",
+            "send FREE",
+            "free",
+            "publish",
+            "mark-live",
+            "mark-dead",
+        ],
+    ),
+    (
+        "a check after the claim",
+        ProgramKind::Deallocate,
+        &["claim", "check-live", "send FREE", "free", "mark-dead"],
+    ),
+    (
+        "a claim after the end",
+        ProgramKind::Deallocate,
+        &["mark-dead", "claim", "send FREE", "free"],
+    ),
+    (
+        "never marked live",
+        ProgramKind::Allocate,
+        &["alloc", "send ALLOC", "publish"],
+    ),
+    (
+        "a stamp without a message",
+        ProgramKind::Deallocate,
+        &["check-live", "send FREE", "free", "stamp", "mark-dead"],
+    ),
+    (
+        "two stamps for a message",
+        ProgramKind::Deallocate,
+        &[
+            "check-live",
+            "stamp",
+            "stamp",
+            "send FREE",
+            "free",
+            "mark-dead",
+        ],
+    ),
+    (
+        "a stamp before the check",
+        ProgramKind::Deallocate,
+        &["stamp", "check-live", "send FREE", "free", "mark-dead"],
+    ),
+    (
+        "nothing to send",
+        ProgramKind::Deallocate,
+        &["check-live", "free", "mark-dead"],
+    ),
+    (
+        "no check before the release",
+        ProgramKind::Deallocate,
+        &["send FREE", "free", "mark-dead"],
+    ),
+    (
+        "a check after the release",
+        ProgramKind::Deallocate,
+        &["send FREE", "free", "check-live", "mark-dead"],
+    ),
+    (
+        "a status that never changes",
+        ProgramKind::Deallocate,
+        &["check-live", "send FREE", "free"],
+    ),
+    (
+        "a lock order of its own",
+        ProgramKind::Allocate,
+        &[
+            "lock tracker",
+            "lock global",
+            "alloc",
+            "mark-live",
+            "send ALLOC",
+            "unlock global",
+            "unlock tracker",
+            "lock global",
+            "lock tracker",
+            "unlock tracker",
+            "unlock global",
+            "publish",
+        ],
+    ),
+];
+
 #[test]
 fn every_slip_has_its_own_message() {
     let allocate = |steps: &[&str]| lines(&lint(&discipline(steps, &DEALLOCATE)));
     let deallocate = |steps: &[&str]| lines(&lint(&discipline(&ALLOCATE, steps)));
-    let cases = [
-        (
-            "unlock of what is not held",
-            deallocate(&[
-                "check-live",
-                "unlock lifecycle",
-                "send FREE",
-                "free",
-                "mark-dead",
-            ]),
-        ),
-        (
-            "unlock of another table",
-            deallocate(&[
-                "check-live",
-                "lock lifecycle[8]",
-                "send FREE",
-                "free",
-                "mark-dead",
-                "unlock lifecycle[4]",
-            ]),
-        ),
-        (
-            "lock of what is held",
-            allocate(&[
-                "lock global",
-                "alloc",
-                "mark-live",
-                "lock global",
-                "send ALLOC",
-                "unlock global",
-                "publish",
-            ]),
-        ),
-        (
-            "lock held at the end",
-            allocate(&[
-                "alloc",
-                "mark-live",
-                "lock tracker",
-                "send ALLOC",
-                "publish",
-            ]),
-        ),
-        (
-            "send before the address",
-            allocate(&["send ALLOC", "alloc", "mark-live", "publish"]),
-        ),
-        (
-            "circular send before the address",
-            allocate(&["send CB_ALLOC", "alloc", "mark-live", "publish"]),
-        ),
-        (
-            "publish before the address",
-            allocate(&["publish", "alloc", "mark-live", "send ALLOC"]),
-        ),
-        (
-            "FREE in allocate",
-            allocate(&["alloc", "mark-live", "send FREE", "publish"]),
-        ),
-        (
-            "ALLOC in deallocate",
-            deallocate(&["check-live", "send ALLOC", "free", "mark-dead"]),
-        ),
-        (
-            "never allocates",
-            allocate(&["mark-live", "send ALLOC", "publish"]),
-        ),
-        (
-            "allocates twice",
-            allocate(&["alloc", "alloc", "mark-live", "send ALLOC", "publish"]),
-        ),
-        (
-            "never publishes",
-            allocate(&["alloc", "mark-live", "send ALLOC"]),
-        ),
-        (
-            "publishes twice",
-            allocate(&["alloc", "mark-live", "publish", "send ALLOC", "publish"]),
-        ),
-        (
-            "never releases",
-            deallocate(&["check-live", "send FREE", "mark-dead"]),
-        ),
-        (
-            "releases twice",
-            deallocate(&["check-live", "free", "send FREE", "free", "mark-dead"]),
-        ),
-        (
-            "release steps in allocate",
-            allocate(&[
-                "check-live",
-                "alloc",
-                "mark-live",
-                "claim",
-                "send ALLOC",
-                "free",
-                "mark-dead",
-                "publish",
-            ]),
-        ),
-        (
-            "allocate steps in deallocate",
-            deallocate(&[
-                "check-live",
-                "alloc",
-                "send FREE",
-                "free",
-                "publish",
-                "mark-live",
-                "mark-dead",
-            ]),
-        ),
-        (
-            "a check after the claim",
-            deallocate(&["claim", "check-live", "send FREE", "free", "mark-dead"]),
-        ),
-        (
-            "a claim after the end",
-            deallocate(&["mark-dead", "claim", "send FREE", "free"]),
-        ),
-        (
-            "never marked live",
-            allocate(&["alloc", "send ALLOC", "publish"]),
-        ),
-        (
-            "a stamp without a message",
-            deallocate(&["check-live", "send FREE", "free", "stamp", "mark-dead"]),
-        ),
-        (
-            "two stamps for a message",
-            deallocate(&[
-                "check-live",
-                "stamp",
-                "stamp",
-                "send FREE",
-                "free",
-                "mark-dead",
-            ]),
-        ),
-        (
-            "a stamp before the check",
-            deallocate(&["stamp", "check-live", "send FREE", "free", "mark-dead"]),
-        ),
-        (
-            "nothing to send",
-            deallocate(&["check-live", "free", "mark-dead"]),
-        ),
-        (
-            "no check before the release",
-            deallocate(&["send FREE", "free", "mark-dead"]),
-        ),
-        (
-            "a check after the release",
-            deallocate(&["send FREE", "free", "check-live", "mark-dead"]),
-        ),
-        (
-            "a status that never changes",
-            deallocate(&["check-live", "send FREE", "free"]),
-        ),
-        (
-            "a lock order of its own",
-            allocate(&[
-                "lock tracker",
-                "lock global",
-                "alloc",
-                "mark-live",
-                "send ALLOC",
-                "unlock global",
-                "unlock tracker",
-                "lock global",
-                "lock tracker",
-                "unlock tracker",
-                "unlock global",
-                "publish",
-            ]),
-        ),
-        ("empty programs", lines(&lint(&discipline(&[], &[])))),
-    ];
+    let cases = SLIPS.iter().map(|(case, program, steps)| match program {
+        ProgramKind::Allocate => (*case, allocate(steps)),
+        ProgramKind::Deallocate => (*case, deallocate(steps)),
+    });
+    let empty = ("empty programs", lines(&lint(&discipline(&[], &[]))));
     let text: Vec<String> = cases
-        .into_iter()
+        .chain([empty])
         .map(|(case, lines)| format!("{case}:\n    {}", lines.join("\n    ")))
         .collect();
     crate::lifecycle::testing::snapshot("discipline_lint", &text.join("\n"));

@@ -90,12 +90,7 @@ impl<'a> Explained<'a> {
                 touch: self.touch(event),
                 text,
                 preempts: event.after_preemption,
-                wrong: self.is_racing(event).then(|| {
-                    (
-                        "data-race".to_owned(),
-                        "nothing orders this access".to_owned(),
-                    )
-                }),
+                wrong: self.wrong_at(event),
             })
             .collect();
         for wait in failure.iter().flat_map(|failure| &failure.waits) {
@@ -158,8 +153,10 @@ impl<'a> Explained<'a> {
         text.push('\n');
         let rows = self.rows();
         let last = rows.len().saturating_sub(LAST_ROWS).max(FIRST_ROWS);
-        let is_hidden =
-            |number: usize, event| (FIRST_ROWS..last).contains(&number) && !self.is_racing(event);
+        let is_hidden = |number: usize, event| {
+            let telling = self.is_racing(event) || self.is_diverging(event);
+            (FIRST_ROWS..last).contains(&number) && !telling
+        };
         let hidden = (FIRST_ROWS..last.min(rows.len()))
             .filter(|number| is_hidden(*number, rows[*number].0))
             .count();
@@ -312,6 +309,26 @@ impl<'a> Explained<'a> {
                     .get(*number)
                     .is_some_and(|one| std::ptr::eq(one, event))
             })
+    }
+
+    /// Whether a message, or what the allocator says, is the first that shows a divergence.
+    fn is_diverging(&self, event: &VisibleAction) -> bool {
+        let found = self.execution.tracked.as_ref();
+        let first = found.and_then(|found| found.first_event);
+        matches!(event.action(), "track" | "take" | "truth") && first == Some(event.value as usize)
+    }
+
+    /// What is wrong at an event that shows it by itself.
+    fn wrong_at(&self, event: &VisibleAction) -> Option<(String, String)> {
+        if self.is_racing(event) {
+            return Some((
+                "data-race".to_owned(),
+                "nothing orders this access".to_owned(),
+            ));
+        }
+        let failure = self.execution.failure.as_ref();
+        let failure = failure.filter(|_| self.is_diverging(event))?;
+        Some((failure.kind.to_string(), failure.summary.clone()))
     }
 
     fn write_race(&self, text: &mut String) {

@@ -6,7 +6,7 @@
 
 use super::execution::{Execution, FailureKind};
 use super::identity::FailureIdentity;
-use super::launcher::{LaunchError, Launcher};
+use super::launcher::{LaunchError, Launcher, MOST_HUNG};
 use super::plan::{RunPlan, RunStrategy};
 use super::steps::Steps;
 use super::symbols::Symbols;
@@ -34,6 +34,18 @@ pub(crate) fn minimise(
     launcher: &mut Launcher,
     plan: &RunPlan,
     failed: &Execution,
+    keep_going: impl FnMut(u64) -> bool,
+) -> Result<Minimised, LaunchError> {
+    let limit = launcher.expect_no_longer_than(failed);
+    let minimised = take_out(launcher, plan, failed, keep_going);
+    launcher.set_timeout(limit);
+    minimised
+}
+
+fn take_out(
+    launcher: &mut Launcher,
+    plan: &RunPlan,
+    failed: &Execution,
     mut keep_going: impl FnMut(u64) -> bool,
 ) -> Result<Minimised, LaunchError> {
     let symbols = Symbols::new(launcher.maps());
@@ -42,11 +54,11 @@ pub(crate) fn minimise(
         return Ok(Minimised::none(plan, failed));
     };
     let mut best = Minimised::none(plan, failed);
-    let mut improved = true;
+    let (mut improved, mut hung) = (true, 0);
     while improved && !best.execution.preempted.is_empty() {
         improved = false;
         for candidate in candidates(&best.execution) {
-            if best.tried >= MAX_TRIED || !keep_going(best.tried) {
+            if best.tried >= MAX_TRIED || hung >= MOST_HUNG || !keep_going(best.tried) {
                 return Ok(best);
             }
             let tried = RunPlan {
@@ -65,6 +77,7 @@ pub(crate) fn minimise(
                 improved = true;
                 break;
             }
+            hung += u64::from(execution.timed_out);
         }
     }
     best.complete = true;

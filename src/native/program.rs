@@ -1,5 +1,6 @@
 //! Which program is run, and whether it can be controlled at all.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -89,6 +90,12 @@ pub(crate) enum UserProgramError {
 }
 
 impl UserProgram {
+    /// Its arguments, as text.
+    pub(super) fn arg_texts(&self) -> Vec<String> {
+        let texts = self.args.iter().map(|arg| arg.to_string_lossy());
+        texts.map(Cow::into_owned).collect()
+    }
+
     /// The program that `name` names, as a shell would find it.
     pub(crate) fn find(
         name: &OsString,

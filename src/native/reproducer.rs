@@ -123,11 +123,7 @@ impl RunReproducer {
             version: 1,
             program: ProgramRecord {
                 path: program.path.clone(),
-                args: program
-                    .args
-                    .iter()
-                    .map(|arg| arg.to_string_lossy().into_owned())
-                    .collect(),
+                args: program.arg_texts(),
                 build_id: program.build_id.clone(),
             },
             schedule: ScheduleRecord {

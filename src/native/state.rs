@@ -217,11 +217,7 @@ impl SearchIdentity {
         SearchIdentity {
             heisenbed: env!("CARGO_PKG_VERSION").to_owned(),
             program: program.path.clone(),
-            args: program
-                .args
-                .iter()
-                .map(|arg| arg.to_string_lossy().into_owned())
-                .collect(),
+            args: program.arg_texts(),
             build_id: program.build_id.clone(),
             strategy: format!("{:?}", plan.strategy),
             seed: plan.seed,

@@ -85,7 +85,7 @@ pub(crate) struct LiveGroup {
     /// How many there are.
     pub(crate) buffers: u64,
     /// Their sizes together.
-    pub(crate) bytes: u64,
+    pub(crate) bytes: u128,
 }
 
 /// The outcome.
@@ -112,13 +112,13 @@ pub(crate) struct AllocationReport {
     /// What else is worth knowing.
     pub(crate) notes: BTreeMap<AllocationNote, Noted>,
     /// The most bytes that were live at once, or at least that many.
-    pub(crate) peak_bytes: u64,
+    pub(crate) peak_bytes: u128,
     /// Buffers that were allocated before the records are in the peak.
     pub(crate) peak_is_least: bool,
     /// How many buffers are live at the end.
     pub(crate) live_total: u64,
     /// Their sizes together.
-    pub(crate) live_bytes: u64,
+    pub(crate) live_bytes: u128,
     /// The first [`MAX_LIVE_LISTED`] of them, by position.
     pub(crate) live: Vec<LiveRecord>,
     /// All of them by device, type and call stack; most bytes first.
@@ -252,13 +252,11 @@ impl AllocationCheck {
         }
         live.sort_unstable_by_key(|live| (live.position, key(&live.buffer)));
         let groups = grouped_by_place(&live);
-        let peak = self.most_bytes + self.earlier_bytes + i128::from(older_bytes);
-        self.report.peak_bytes = u64::try_from(peak).unwrap_or(u64::MAX);
+        let peak = self.most_bytes + self.earlier_bytes + older_bytes as i128;
+        self.report.peak_bytes = u128::try_from(peak).unwrap_or(0);
         self.report.peak_is_least = self.earlier_bytes > 0 || older_bytes > 0;
         self.report.live_total = live.len() as u64;
-        self.report.live_bytes = groups
-            .iter()
-            .fold(0, |bytes: u64, group| bytes.saturating_add(group.bytes));
+        self.report.live_bytes = groups.iter().map(|group| group.bytes).sum();
         live.truncate(MAX_LIVE_LISTED);
         self.report.live = live;
         self.report.groups = groups;
@@ -435,7 +433,7 @@ fn grouped_by_place(buffers: &[LiveRecord]) -> Vec<LiveGroup> {
                 bytes: 0,
             });
         group.buffers += 1;
-        group.bytes = group.bytes.saturating_add(size(&buffer.buffer));
+        group.bytes += u128::from(size(&buffer.buffer));
     }
     let mut groups: Vec<LiveGroup> = groups.into_values().collect();
     groups.sort_by_key(|group| (std::cmp::Reverse(group.bytes), group.first.position));

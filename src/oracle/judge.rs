@@ -243,7 +243,7 @@ impl Judge {
             } else {
                 Kind::MissingLive
             };
-            self.count(of_total(kind, device, memory));
+            self.count(Divergence::of_total(kind, device, memory));
         }
     }
 
@@ -338,7 +338,7 @@ impl Judge {
                     std::cmp::Ordering::Greater => Kind::PhantomLive,
                     std::cmp::Ordering::Less => Kind::MissingLive,
                 };
-                self.count(of_total(kind, device, memory));
+                self.count(Divergence::of_total(kind, device, memory));
             }
         }
     }
@@ -396,18 +396,6 @@ fn at(kind: Kind, about: &About) -> Divergence {
         address: Some(address),
         thread: about.thread,
         op: about.op,
-    }
-}
-
-/// A divergence of one memory's total on a device.
-fn of_total(kind: Kind, device: DeviceId, memory: Memory) -> Divergence {
-    Divergence {
-        kind,
-        device,
-        memory: Some(memory),
-        address: None,
-        thread: None,
-        op: None,
     }
 }
 

@@ -201,6 +201,20 @@ pub struct Divergence {
     pub op: Option<u64>,
 }
 
+impl Divergence {
+    /// Of one memory's total on a device.
+    pub(super) fn of_total(kind: Kind, device: DeviceId, memory: Memory) -> Divergence {
+        Divergence {
+            kind,
+            device,
+            memory: Some(memory),
+            address: None,
+            thread: None,
+            op: None,
+        }
+    }
+}
+
 /// A buffer that was never released: a leak of the program's own, which is no divergence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Leak {

@@ -270,6 +270,17 @@ impl Memories {
         trace: 0,
     };
 
+    /// This one alone.
+    pub(crate) fn only(memory: Memory) -> Memories {
+        let weight = |one| u32::from(one == memory).into();
+        Memories {
+            dram: weight(Memory::Dram),
+            l1: weight(Memory::L1),
+            l1_small: weight(Memory::L1Small),
+            trace: weight(Memory::Trace),
+        }
+    }
+
     /// Those that have a weight.
     pub(crate) fn weighted(&self) -> Vec<Memory> {
         let weights = [self.dram, self.l1, self.l1_small, self.trace];

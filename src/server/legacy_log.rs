@@ -201,7 +201,9 @@ impl<W: Write> LegacyLog<W> {
             // The reference servers take it off the total; their line has no word for what is
             // unknown.
             Outcome::UnknownFree => (0, 0),
-            Outcome::Rejected(reason) => return write_rejected(&mut self.lines, message, reason),
+            Outcome::Rejected(reason) => {
+                return write_rejected(&mut self.lines, self.ids, message, reason);
+            }
             Outcome::Held | Outcome::Ignored => return,
         };
         let device = u16::try_from(message.device).expect("an effect has a device in range");
@@ -287,7 +289,7 @@ fn write_alloc(lines: &mut String, ids: IdStyle, message: &Message, outcome: &Ou
             }
             String::new()
         }
-        Outcome::Rejected(reason) => return write_rejected(lines, message, reason),
+        Outcome::Rejected(reason) => return write_rejected(lines, ids, message, reason),
         _ => return,
     };
     let Message {
@@ -334,7 +336,7 @@ fn write_free(lines: &mut String, ids: IdStyle, message: &Message, outcome: &Out
         Outcome::UnknownFree | Outcome::Rejected(RejectReason::DeviceOutOfRange) => {
             return write_unknown_free(lines, ids, message);
         }
-        Outcome::Rejected(reason) => return write_rejected(lines, message, reason),
+        Outcome::Rejected(reason) => return write_rejected(lines, ids, message, reason),
         _ => return,
     };
     let Entry {
@@ -384,8 +386,9 @@ fn write_bad_type_144(lines: &mut String, message: &Message) {
     );
 }
 
-/// Reasons that the reference servers don't know give no line.
-fn write_rejected(lines: &mut String, message: &Message, reason: RejectReason) {
+/// Reasons that the reference servers don't know have a line of our own: without it a log would
+/// show FREEs without ALLOC, and not why.
+fn write_rejected(lines: &mut String, ids: IdStyle, message: &Message, reason: RejectReason) {
     let Message {
         pid,
         address,
@@ -413,7 +416,19 @@ fn write_rejected(lines: &mut String, message: &Message, reason: RejectReason) {
                 "⚠ [PID {pid}] Invalid buffer_type {buffer_type} for buffer {address} on device {device}"
             ),
         ),
-        _ => {}
+        RejectReason::TableFull
+        | RejectReason::SequenceTooFarAhead
+        | RejectReason::SequenceRepeated
+        | RejectReason::TooManySequences => {
+            let (kind, why) = (message.kind.name(), reason.words());
+            let address = ids.print(address);
+            line(
+                lines,
+                format_args!(
+                    "⚠ [PID {pid}] Refused {kind} of buffer {address} on device {device}: {why}"
+                ),
+            );
+        }
     }
 }
 

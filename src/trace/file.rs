@@ -215,6 +215,15 @@ impl TraceWriter {
         self.block(BlockKind::End, 0, 0, 0, &json)
     }
 
+    /// Appends the end block of what is no run; returns the size of the file.
+    pub(super) fn complete(mut self) -> io::Result<u64> {
+        self.end(&End {
+            completed: true,
+            ..End::default()
+        })?;
+        Ok(self.written_bytes)
+    }
+
     /// Bytes written so far.
     pub(crate) fn written_bytes(&self) -> u64 {
         self.written_bytes

@@ -7,6 +7,7 @@
 //! both in blocks of [`records`]; [`text`] keeps what another tool wrote. [`observation`] is what
 //! all of them show of messages. Nothing here judges a run: that is [`crate::oracle`]'s.
 
+mod block_cursor;
 pub mod capture;
 pub mod codec;
 pub mod event;

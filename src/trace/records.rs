@@ -7,7 +7,8 @@
 use std::fs::File;
 use std::io;
 
-use super::file::{BLOCK_BYTES, BlockKind, End, Header, TraceFile, TraceWriter};
+use super::block_cursor::BlockCursor;
+use super::file::{BLOCK_BYTES, BlockKind, Header, TraceFile, TraceWriter};
 
 /// No record may be longer, its tag included: a block has room for one more when it is nearly full.
 pub(crate) const MAX_RECORD_BYTES: usize = BLOCK_BYTES / 2;
@@ -70,45 +71,29 @@ impl RecordWriter {
     /// Writes what waits and the end; returns the size of the file.
     pub(crate) fn end(mut self) -> io::Result<u64> {
         self.flush()?;
-        self.trace.end(&End {
-            completed: true,
-            ..End::default()
-        })?;
-        Ok(self.trace.written_bytes())
+        self.trace.complete()
     }
 }
 
 /// Reads the records of a trace, block by block. Where a block is damaged, the records end.
 #[derive(Debug)]
-pub(crate) struct RecordReader<'a> {
-    trace: &'a TraceFile,
-    raw: Vec<u8>,
-    at: usize,
-    next_block: usize,
-    damage: Option<String>,
-}
+pub(crate) struct RecordReader<'a>(BlockCursor<'a>);
 
 impl<'a> RecordReader<'a> {
     /// Starts at the beginning.
     pub(crate) fn new(trace: &'a TraceFile) -> RecordReader<'a> {
-        RecordReader {
-            trace,
-            raw: Vec::new(),
-            at: 0,
-            next_block: 0,
-            damage: None,
-        }
+        RecordReader(BlockCursor::new(trace))
     }
 
     /// What is wrong with the part that was read, or with the file as a whole.
     pub(crate) fn damage(&self) -> Option<&str> {
-        self.damage.as_deref().or(self.trace.damage())
+        self.0.any_damage()
     }
 
     /// What is wrong with the part that was read: data is behind it. The end that is missing is
     /// none of it.
     pub(crate) fn damage_inside(&self) -> Option<&str> {
-        self.damage.as_deref()
+        self.0.damage.as_deref()
     }
 
     /// Takes the next record with `read`, which takes its bytes off the front of those it is given.
@@ -116,31 +101,24 @@ impl<'a> RecordReader<'a> {
         &'r mut self,
         read: impl FnOnce(&mut &'r [u8]) -> Option<T>,
     ) -> Option<T> {
-        while self.at >= self.raw.len() {
-            if self.damage.is_some() || self.next_block >= self.trace.blocks(0) {
-                return None;
-            }
-            if let Err(why) = self.trace.read_block(0, self.next_block, &mut self.raw) {
-                self.damage = Some(why);
-                self.raw.clear();
-            }
-            self.next_block += 1;
-            self.at = 0;
+        let cursor = &mut self.0;
+        if !cursor.fill() {
+            return None;
         }
-        let all = self.raw.len();
-        let mut rest = &self.raw[self.at..];
+        let all = cursor.raw.len();
+        let mut rest = &cursor.raw[cursor.at..];
         match read(&mut rest) {
             Some(record) => {
-                self.at = all - rest.len();
+                cursor.at = all - rest.len();
                 Some(record)
             }
             None => {
-                self.damage = Some(format!(
+                cursor.damage = Some(format!(
                     "{}: block {} holds what is no record",
-                    self.trace.path().display(),
-                    self.next_block - 1
+                    cursor.trace.path().display(),
+                    cursor.blocks - 1
                 ));
-                self.at = all;
+                cursor.at = all;
                 None
             }
         }

@@ -6,7 +6,8 @@
 use std::fs::File;
 use std::io::{self, BufRead, Read};
 
-use super::file::{BLOCK_BYTES, BlockKind, End, Header, ImportHeader, TraceFile, TraceWriter};
+use super::block_cursor::BlockCursor;
+use super::file::{BLOCK_BYTES, BlockKind, Header, ImportHeader, TraceFile, TraceWriter};
 
 /// Writes all of `source` into a trace in `file`; returns the bytes written.
 pub(crate) fn write(file: File, header: ImportHeader, source: &mut impl Read) -> io::Result<u64> {
@@ -60,11 +61,7 @@ impl TextWriter {
     /// Appends what is left and the end; returns the bytes written.
     pub(crate) fn end(mut self) -> io::Result<u64> {
         self.rest()?;
-        self.trace.end(&End {
-            completed: true,
-            ..End::default()
-        })?;
-        Ok(self.trace.written_bytes())
+        self.trace.complete()
     }
 
     /// Appends what is left and no end: the trace is one that was cut short. Returns the bytes
@@ -113,29 +110,17 @@ fn fill(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 
 /// Reads the text of an imported trace, block by block. Where a block is damaged, the text ends.
 #[derive(Debug)]
-pub(crate) struct TextReader<'a> {
-    trace: &'a TraceFile,
-    raw: Vec<u8>,
-    at: usize,
-    next_block: usize,
-    damage: Option<String>,
-}
+pub(crate) struct TextReader<'a>(BlockCursor<'a>);
 
 impl<'a> TextReader<'a> {
     /// Starts at the beginning.
     pub(crate) fn new(trace: &'a TraceFile) -> TextReader<'a> {
-        TextReader {
-            trace,
-            raw: Vec::new(),
-            at: 0,
-            next_block: 0,
-            damage: None,
-        }
+        TextReader(BlockCursor::new(trace))
     }
 
     /// What is wrong with the part that was read, or with the file as a whole.
     pub(crate) fn damage(&self) -> Option<&str> {
-        self.damage.as_deref().or(self.trace.damage())
+        self.0.any_damage()
     }
 }
 
@@ -151,22 +136,14 @@ impl Read for TextReader<'_> {
 
 impl BufRead for TextReader<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.at >= self.raw.len()
-            && self.damage.is_none()
-            && self.next_block < self.trace.blocks(0)
-        {
-            if let Err(why) = self.trace.read_block(0, self.next_block, &mut self.raw) {
-                self.damage = Some(why);
-                self.raw.clear();
-            }
-            self.next_block += 1;
-            self.at = 0;
-        }
-        Ok(&self.raw[self.at.min(self.raw.len())..])
+        Ok(match self.0.fill() {
+            true => &self.0.raw[self.0.at..],
+            false => &[],
+        })
     }
 
     fn consume(&mut self, amount: usize) {
-        self.at += amount;
+        self.0.at += amount;
     }
 }
 

@@ -14,14 +14,17 @@
 //!   time, and a release of any buffer that is visible and has one to come. So it does not matter
 //!   which thread does what. Where only the thread that allocated a buffer releases it, a release
 //!   begins when its allocation has ended, one after the other ([`usage`]).
-//! - WatchedAddress that are alike are counted: none, one, many. *Many* stands for any number above
-//!   one, so that there are finitely many states, and each state of a run is among them.
+//! - A server that goes by sequence numbers takes the messages of a device in the order of their
+//!   numbers, whenever they come: with its number a message has its place, and so its effect.
+//! - While each key sees ALLOC and FREE in turn, all servers do the same.
+//! - Lives that are alike are counted: none, one, many. *Many* stands for any number above one, so
+//!   that there are finitely many states, and each state of a run is among them.
 //!
 //! So an abstract search without a divergence is a proof. A divergence that it finds may be one of
 //! the abstraction's own: whoever asks tries it in a bounded search, and says which it is.
 //!
-//! Not here: deadlock; programs whose effect depends on more than one key (mesh buffers, sequence
-//! numbers), lossy transports, connections of a thread's own. Those are refused by name
+//! Not here: deadlock; programs whose effect depends on more than one key (mesh buffers), lossy
+//! transports, several processes, connections of a thread's own. Those are refused by name
 //! ([`NotCovered`]), never ignored.
 
 mod life;
@@ -29,15 +32,15 @@ mod program;
 mod search;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use thiserror::Error;
-
-mod usage;
 
 pub use search::{Abstract, AbstractStep, search_ops};
 pub(crate) use usage::owners_release;
 
 use crate::lifecycle::MicroStep;
+use crate::registry::Semantics;
 
 /// Why there is no verdict for any number: what the abstraction does not cover.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -45,6 +48,12 @@ pub enum NotCovered {
     /// A step whose effect is not that of one address.
     #[error("`{0}` is not covered: its effect depends on more than one address")]
     Step(Box<MicroStep>),
+    /// A message that a server which goes by numbers takes whenever it comes.
+    #[error("`{0}` without a number is not covered: it has no place among those with one")]
+    Unnumbered(Box<MicroStep>),
+    /// Processes with locks, handles and numbers of their own.
+    #[error("several processes are not covered")]
+    Processes,
     /// A table of locks that a device may be beyond.
     #[error("`{0}` is not covered: a device may be beyond the table")]
     Table(Box<MicroStep>),
@@ -53,9 +62,11 @@ pub enum NotCovered {
         "{0} are not covered: messages may be lost, or taken in another order than they were sent in"
     )]
     Transport(&'static str),
-    /// What the server makes of them.
-    #[error("a {0} server is not covered")]
-    Server(String),
+    /// A key that buffers of different memories may share.
+    #[error(
+        "buffers of several memories are not covered: to this {0} server those at one address are one"
+    )]
+    Memories(Semantics),
     /// A mistake in the client, the server or the allocator.
     #[error("a planted mistake is not covered")]
     Planted,

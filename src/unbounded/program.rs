@@ -1,11 +1,13 @@
 //! A program of a discipline as the abstraction runs it: what is held before each of its steps.
 
-use crate::lifecycle::{Discipline, Lock, MicroStep, ProgramKind};
+use crate::lifecycle::{Discipline, Lock, MicroStep, ProgramKind, SendKind};
 use crate::registry::Semantics;
 use crate::scenario::{Connections, Scenario};
+use crate::tracking::Layout;
 use crate::tracking::transport::SendMode;
 
 use super::NotCovered;
+use super::usage::Usage;
 
 /// A set of locks, a bit each.
 pub(super) type LockSet = u16;
@@ -47,10 +49,12 @@ pub(super) enum AbstractAction {
 
 impl Programs {
     /// The programs of a discipline.
-    pub(super) fn of(discipline: &Discipline) -> Result<Programs, NotCovered> {
+    pub(super) fn of(scenario: &Scenario) -> Result<Programs, NotCovered> {
+        let discipline = &scenario.discipline;
         let mut names: Vec<Lock> = vec![Lock::Allocator];
-        let allocate = stepped(discipline, ProgramKind::Allocate, &mut names)?;
-        let deallocate = stepped(discipline, ProgramKind::Deallocate, &mut names)?;
+        let mut program = |kind| stepped(discipline, scenario.semantics, kind, &mut names);
+        let allocate = program(ProgramKind::Allocate)?;
+        let deallocate = program(ProgramKind::Deallocate)?;
         Ok(Programs {
             allocate,
             deallocate,
@@ -60,7 +64,7 @@ impl Programs {
 }
 
 /// Whether the rest of the scenario is what the abstraction takes it for.
-pub(super) fn covered(scenario: &Scenario) -> Result<(), NotCovered> {
+pub(super) fn covered(scenario: &Scenario, usage: Usage) -> Result<(), NotCovered> {
     let transport = &scenario.transport;
     if scenario.planted.is_some() {
         return Err(NotCovered::Planted);
@@ -74,17 +78,29 @@ pub(super) fn covered(scenario: &Scenario) -> Result<(), NotCovered> {
     if transport.chunks > 1 {
         return Err(NotCovered::Transport("messages in pieces"));
     }
-    if scenario.semantics != Semantics::Typed {
-        return Err(NotCovered::Server(scenario.semantics.to_string()));
+    let has_numbers = transport.layout == Layout::Extended;
+    let has_memory = match scenario.semantics {
+        Semantics::Sequenced if !has_numbers => {
+            return Err(NotCovered::Transport("messages without numbers"));
+        }
+        Semantics::Typed | Semantics::Sequenced => has_numbers,
+        Semantics::Overwrite | Semantics::Refcount => false,
+    };
+    if usage.mixes_memories && !has_memory {
+        return Err(NotCovered::Memories(scenario.semantics));
     }
     if scenario.has_mesh() {
         return Err(NotCovered::Buffers("mesh"));
+    }
+    if scenario.processes() > 1 {
+        return Err(NotCovered::Processes);
     }
     Ok(())
 }
 
 fn stepped(
     discipline: &Discipline,
+    server: Semantics,
     kind: ProgramKind,
     names: &mut Vec<Lock>,
 ) -> Result<SteppedProgram, NotCovered> {
@@ -94,23 +110,31 @@ fn stepped(
         written: Vec::new(),
     };
     let mut held: LockSet = 0;
-    for (at, step) in discipline.program(kind).steps().iter().copied().enumerate() {
+    let steps = discipline.program(kind).steps();
+    let is_ordered = server == Semantics::Sequenced;
+    let mut is_stamped = false;
+    for (at, step) in steps.iter().copied().enumerate() {
         let action = match step {
             MicroStep::Lock(lock) => AbstractAction::Lock(bit_of(lock, step, names)?),
             MicroStep::Unlock(_) => AbstractAction::Unlock,
             MicroStep::Alloc => AbstractAction::Alloc,
             MicroStep::Free => AbstractAction::Free,
-            MicroStep::Send(send) if send.announces() => AbstractAction::Announce,
-            MicroStep::Send(_) => AbstractAction::Retract,
+            // Its place among the messages was taken with its number.
+            MicroStep::Send(_) if std::mem::take(&mut is_stamped) => continue,
+            MicroStep::Send(_) if is_ordered => return Err(NotCovered::Unnumbered(Box::new(step))),
+            MicroStep::Send(send) => effect(send),
+            MicroStep::Stamp if is_ordered => {
+                is_stamped = true;
+                numbered(&steps[at..]).ok_or(NotCovered::Refused)?
+            }
             MicroStep::Publish => AbstractAction::Publish,
             MicroStep::CheckLive => AbstractAction::CheckLive,
             MicroStep::Claim => AbstractAction::Claim,
             MicroStep::MarkLive => AbstractAction::MarkLive,
             MicroStep::MarkDead => AbstractAction::MarkDead,
             // It changes nothing that anybody else sees.
-            MicroStep::DebugLog => continue,
-            MicroStep::Stamp
-            | MicroStep::CheckLiveUnguarded
+            MicroStep::DebugLog | MicroStep::Stamp => continue,
+            MicroStep::CheckLiveUnguarded
             | MicroStep::EachDevice
             | MicroStep::End
             | MicroStep::Shared(_) => return Err(NotCovered::Step(Box::new(step))),
@@ -126,6 +150,22 @@ fn stepped(
     }
     program.held.push(held);
     Ok(program)
+}
+
+/// What a message does to the server's entry.
+fn effect(send: SendKind) -> AbstractAction {
+    match send.announces() {
+        true => AbstractAction::Announce,
+        false => AbstractAction::Retract,
+    }
+}
+
+/// What the message does that carries the number which the first of these steps takes.
+fn numbered(steps: &[MicroStep]) -> Option<AbstractAction> {
+    steps.iter().find_map(|step| match step {
+        MicroStep::Send(send) => Some(effect(*send)),
+        _ => None,
+    })
 }
 
 /// The bit of a lock: the first is the allocator's.

@@ -78,14 +78,14 @@ pub(super) fn search(
     usage: Usage,
     max_states: u64,
 ) -> Result<Abstract, NotCovered> {
-    covered(scenario)?;
+    covered(scenario, usage)?;
     let discipline = &scenario.discipline;
     let refused = |finding: &crate::lifecycle::LintFinding| finding.severity == Severity::Error;
     if lint(discipline).iter().any(refused) {
         return Err(NotCovered::Refused);
     }
     let search = Search {
-        programs: Programs::of(discipline)?,
+        programs: Programs::of(scenario)?,
         discipline,
         usage,
         beginnings: Vec::new(),
@@ -97,8 +97,7 @@ struct Search<'a> {
     programs: Programs,
     discipline: &'a Discipline,
     usage: Usage,
-    /// WatchedAddress that may begin at any time: before each step up to `alloc` at which nothing
-    /// is held.
+    /// Lives that may begin at any time: before each step up to `alloc` at which nothing is held.
     beginnings: Vec<Life>,
 }
 

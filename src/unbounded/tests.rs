@@ -3,8 +3,12 @@
 use super::search::search;
 use super::usage::Usage;
 use super::*;
+use crate::engine::controlled::exhaustive::{self, SearchOptions};
+use crate::engine::controlled::machine::Setup;
 use crate::lifecycle::{Discipline, Order, Publication, builtin};
+use crate::registry::Semantics;
 use crate::scenario::{Scenario, ScenarioFile};
+use crate::tracking::Layout;
 
 const FORMS: [(Order, Publication); 4] = [
     (Order::TrackFirst, Publication::Late),
@@ -29,18 +33,30 @@ fn by_anybody(releases: u8) -> Usage {
     Usage {
         releases,
         by_owner: false,
+        mixes_memories: false,
     }
 }
 
 fn is_proved(discipline: &Discipline, releases: u8) -> bool {
-    let scenario = scenario("handoff", discipline);
-    let found = search(&scenario, by_anybody(releases), MAX_STATES).expect("it is covered");
+    is_proved_in(&scenario("handoff", discipline), releases)
+}
+
+fn is_proved_in(scenario: &Scenario, releases: u8) -> bool {
+    let found = search(scenario, by_anybody(releases), MAX_STATES).expect("it is covered");
     assert!(
         !matches!(found, Abstract::TooMany { .. }),
         "{}: {found:?}",
-        discipline.name
+        scenario.discipline.name
     );
     matches!(found, Abstract::Proved { .. })
+}
+
+/// With a server that goes by numbers.
+fn sequenced(workload: &str, discipline: &Discipline) -> Scenario {
+    let mut scenario = scenario(workload, discipline);
+    scenario.semantics = Semantics::Sequenced;
+    scenario.transport.layout = Layout::Extended;
+    scenario
 }
 
 #[test]
@@ -77,7 +93,11 @@ fn an_owner_that_releases_by_itself_needs_no_lock_however_early_the_handle_is_kn
         for name in ["unlocked", "tracker-mutex", "lifecycle-narrow"] {
             let discipline = builtin::get(name).expect("built in");
             let early = discipline.with(Order::TrackFirst, Publication::Early);
-            let usage = Usage { releases, by_owner };
+            let usage = Usage {
+                releases,
+                by_owner,
+                mixes_memories: false,
+            };
             let found = search(&scenario("own-buffers", &early), usage, MAX_STATES);
             let is_proved = matches!(found, Ok(Abstract::Proved { .. }));
             assert_eq!(is_proved, expected, "{name} {usage:?}: {found:?}");
@@ -100,6 +120,56 @@ fn two_releases_of_a_buffer_are_proved_under_a_claim_only() {
     }
 }
 
+/// While each key sees ALLOC and FREE in turn, it does not matter what a server makes of two ALLOCs.
+#[test]
+fn what_is_proved_for_one_server_is_for_those_that_differ_in_what_they_make_of_disorder() {
+    for semantics in [Semantics::Overwrite, Semantics::Refcount] {
+        for (name, expected) in [("lifecycle-wide", true), ("lifecycle-narrow", false)] {
+            let discipline = builtin::get(name).expect("built in");
+            let free_first = discipline.with(Order::FreeFirst, Publication::Late);
+            let mut scenario = scenario("handoff", &free_first);
+            scenario.semantics = semantics;
+            assert_eq!(is_proved_in(&scenario, 1), expected, "{semantics} {name}");
+        }
+    }
+}
+
+/// A number that is taken where the address is given and given back puts the messages in order, and
+/// one that is taken elsewhere does not.
+#[test]
+fn numbers_that_are_taken_with_the_address_are_proved_and_others_are_not() {
+    let built_in = builtin::get("sequenced").expect("built in");
+    for (order, publication) in FORMS {
+        let form = built_in.with(order, publication);
+        assert!(
+            is_proved_in(&sequenced("handoff", &form), 1),
+            "{order} {publication}"
+        );
+        assert!(
+            !is_proved_in(&sequenced("shared-free", &form), 2),
+            "{order} {publication}"
+        );
+    }
+    let with = |allocate: &[&str], deallocate: &[&str]| {
+        let text = format!(
+            "name = \"numbered\"\nsemantics = \"sequenced\"\nallocate = {allocate:?}\n\
+             deallocate = {deallocate:?}\n"
+        );
+        Discipline::from_toml("numbered.toml", &text).expect("it parses")
+    };
+    let allocate = ["alloc", "mark-live", "stamp", "send ALLOC", "publish"];
+    let free_first = ["check-live", "free", "stamp", "send FREE", "mark-dead"];
+    let track_first = ["check-live", "stamp", "send FREE", "free", "mark-dead"];
+    for (deallocate, expected) in [(free_first, false), (track_first, true)] {
+        let scenario = sequenced("handoff", &with(&allocate, &deallocate));
+        assert_eq!(is_proved_in(&scenario, 1), expected, "{deallocate:?}");
+        // The bounded search says the same.
+        let setup = Setup::new(scenario, 0).expect("it is small");
+        let found = exhaustive::search(&setup, &SearchOptions::default(), &mut |_| true);
+        assert_eq!(found.example.is_none(), expected, "{deallocate:?}");
+    }
+}
+
 #[test]
 fn what_is_not_covered_is_refused_by_name() {
     let get = |name: &str| builtin::get(name).expect("built in");
@@ -115,7 +185,20 @@ fn what_is_not_covered_is_refused_by_name() {
     let mut lossy = scenario("handoff", get("lifecycle-wide"));
     lossy.transport.mode = crate::tracking::transport::SendMode::DontWait;
     assert!(refused(&lossy).contains("do not wait"));
-    let mut sequenced = scenario("handoff", get("sequenced"));
-    sequenced.semantics = crate::registry::Semantics::Sequenced;
-    assert!(refused(&sequenced).contains("sequenced"));
+    let mut counting = scenario("handoff", get("lifecycle-wide"));
+    counting.semantics = Semantics::Refcount;
+    let mixed = Usage {
+        mixes_memories: true,
+        ..by_anybody(1)
+    };
+    let said = search(&counting, mixed, MAX_STATES).expect_err("one key for two");
+    assert!(said.to_string().contains("refcount"), "{said}");
+    let mut unnumbered = sequenced("handoff", get("lifecycle-wide"));
+    assert!(refused(&unnumbered).contains("`send ALLOC` without a number"));
+    unnumbered = sequenced("handoff", get("sequenced"));
+    unnumbered.transport.layout = Layout::V72;
+    assert!(refused(&unnumbered).contains("messages without numbers"));
+    let mut processes = scenario("handoff", get("lifecycle-wide"));
+    processes.workload.processes = 2;
+    assert!(refused(&processes).contains("several processes"));
 }

@@ -1,5 +1,7 @@
 //! How the operations of a workload use a buffer: how often it is released, and by whom.
 
+use std::collections::BTreeSet;
+
 use rustc_hash::FxHashMap;
 
 use super::NotCovered;
@@ -13,12 +15,15 @@ pub(super) struct Usage {
     pub(super) releases: u8,
     /// Whether only the thread that allocated a buffer releases it.
     pub(super) by_owner: bool,
+    /// Whether buffers are of several memories, which may have the same addresses.
+    pub(super) mixes_memories: bool,
 }
 
 impl Usage {
     /// Of the operations of each thread.
     pub(super) fn of(threads: &[Box<[Op]>]) -> Result<Usage, NotCovered> {
         let mut releases = 1;
+        let mut memories = BTreeSet::new();
         for op in threads.iter().flatten() {
             match op {
                 Op::Allocate { request, .. } if usize::from(request.releases) > MAX_RELEASES => {
@@ -26,7 +31,10 @@ impl Usage {
                         "a buffer that is released more than twice",
                     ));
                 }
-                Op::Allocate { request, .. } => releases = releases.max(request.releases),
+                Op::Allocate { request, .. } => {
+                    releases = releases.max(request.releases);
+                    memories.insert(request.memory);
+                }
                 Op::Release { .. } | Op::AwaitOthers => {}
                 Op::Close { .. } => return Err(NotCovered::Operation("closing a device")),
                 Op::Run { .. } => {
@@ -45,6 +53,7 @@ impl Usage {
         Ok(Usage {
             releases,
             by_owner: owners_release(threads),
+            mixes_memories: memories.len() > 1,
         })
     }
 }

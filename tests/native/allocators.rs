@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use heisenbed::fuzzing::target::FuzzedTarget;
 
-use super::targets::{Said, built, drawn, left, with};
+use super::targets::{Said, TIGHT, built, drawn, left, with};
 
 /// The file, the fault, the kinds that it may show as, and how few operations show it.
 const FAULTS: [(&str, &str, &[&str], usize); 14] = [
@@ -146,4 +146,78 @@ fn what_one_thread_alone_shows_is_kept_and_replayed() {
     let again = super::targets::heisenbed(&["replay", &file]);
     assert_eq!(again.code, 0, "{}{}", again.stdout, again.stderr);
     assert!(again.stdout.contains("overlap"), "{}", again.stdout);
+}
+
+/// The arena, declaring this policy.
+fn of_policy(policy: &str) -> PathBuf {
+    let flag = format!("-DARENA_POLICY=\"{policy}\"");
+    built(&format!("arena-{policy}"), "arena.c", &[&flag])
+}
+
+/// What a target declares, and what it does instead.
+const BROKEN_POLICIES: [(&str, &[&str]); 3] = [
+    ("first-fit", &["last-fit", "worst-fit", "other-end"]),
+    ("best-fit", &["first-fit", "last-fit", "worst-fit"]),
+    ("top-down", &["first-fit", "worst-fit", "other-end"]),
+];
+
+fn is_misplaced(found: &Said, policy: &str, fault: &str) {
+    let json = found.json();
+    assert_eq!(found.code, 1, "{policy} {fault}: {json}");
+    assert_eq!(
+        found.kind().as_deref(),
+        Some("misplaced"),
+        "{policy} {fault}: {json}"
+    );
+    assert!(
+        json.to_string().contains(&format!("where {policy} puts")),
+        "{policy} {fault}: {json}"
+    );
+}
+
+#[test]
+fn a_policy_that_is_declared_and_broken_is_found_by_run() {
+    for (policy, faults) in BROKEN_POLICIES {
+        for fault in faults {
+            let found = with("run", &of_policy(policy), fault, &[]);
+            is_misplaced(&found, policy, fault);
+            // Best fit needs two holes of two sizes, each below a buffer that stays.
+            let left = left(&found.json());
+            assert!(left <= 12, "{policy} {fault}: {}", found.json());
+        }
+    }
+}
+
+#[test]
+fn a_policy_that_is_declared_and_broken_is_found_by_stress() {
+    for (policy, faults) in BROKEN_POLICIES {
+        for fault in faults {
+            let found = with("stress", &of_policy(policy), fault, &["--ops", "200"]);
+            is_misplaced(&found, policy, fault);
+        }
+    }
+}
+
+#[test]
+fn whoever_places_as_it_declares_is_silent() {
+    for (policy, _) in BROKEN_POLICIES {
+        let library = of_policy(policy);
+        for more in [&[][..], &TIGHT, &["--scenario", "handoff"]] {
+            let clean = with("run", &library, "", more);
+            let json = clean.json();
+            assert_eq!(json["verdict"], "clean", "{policy} {more:?}: {json}");
+        }
+        for more in [
+            &["--ops", "20000"][..],
+            &["--ops", "2000", "--profile", "custom:1x65536", "--perturb"],
+        ] {
+            let clean = with("stress", &library, "", more);
+            assert_eq!(
+                clean.json()["verdict"],
+                "clean",
+                "{policy}: {}",
+                clean.json()
+            );
+        }
+    }
 }

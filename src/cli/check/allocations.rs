@@ -18,7 +18,7 @@ use crate::device::Memory;
 use crate::import::allocation::{self, AllocationSource};
 use crate::import::stacks::{StackId, StackTable};
 use crate::import::telling_frames;
-use crate::numbers::{grouped, plural};
+use crate::numbers::{bytes_together, grouped, plural, sum_in_json};
 use crate::oracle::allocation_check::{AllocationCheck, AllocationReport, LiveGroup, LiveRecord};
 use crate::oracle::message_check::FirstFinding;
 use crate::oracle::{Kind, Report, Strength};
@@ -167,7 +167,7 @@ fn words(format: ImportFormat, found: &AllocationReport, source: &dyn Allocation
         text,
         "; at {} {} at once; {records} not understood",
         if found.peak_is_least { "least" } else { "most" },
-        plural(found.peak_bytes, "byte"),
+        bytes_together(found.peak_bytes),
     );
     text
 }
@@ -197,7 +197,7 @@ fn findings(format: ImportFormat, found: &AllocationReport, stacks: &StackTable)
                 text,
                 "released without an entry: {}, {}",
                 plural(sum.buffers, "buffer"),
-                plural(sum.bytes, "byte")
+                bytes_together(sum.bytes)
             );
             write_groups(&mut text, lost, position, stacks);
         }
@@ -215,7 +215,7 @@ fn findings(format: ImportFormat, found: &AllocationReport, stacks: &StackTable)
         text,
         "{title}: {}, {}",
         plural(found.live_total, "buffer"),
-        plural(found.live_bytes, "byte")
+        bytes_together(found.live_bytes)
     );
     write_groups(&mut text, &found.groups, position, stacks);
     text
@@ -249,7 +249,7 @@ fn write_groups(text: &mut String, groups: &[LiveGroup], position: &str, stacks:
             text,
             "  {}, {} on device {}, {}; the first at {:#x}, {}, {}{}",
             plural(group.buffers, "buffer"),
-            plural(group.bytes, "byte"),
+            bytes_together(group.bytes),
             first.buffer.device,
             type_word(first, stacks),
             first.buffer.address,
@@ -321,7 +321,7 @@ fn json_of(format: ImportFormat, found: &AllocationReport, source: &dyn Allocati
         .map(|group| {
             json!({
                 "buffers": group.buffers,
-                "bytes": group.bytes,
+                "bytes": sum_in_json(group.bytes),
                 "first": live_json(&group.first, stacks),
                 "stack": stack(group.first.buffer.stack),
             })
@@ -344,9 +344,9 @@ fn json_of(format: ImportFormat, found: &AllocationReport, source: &dyn Allocati
         "releases": found.releases,
         "failed": found.failed,
         "devices": found.devices,
-        "peak_bytes": found.peak_bytes,
+        "peak_bytes": sum_in_json(found.peak_bytes),
         "live_at_end": found.live_total,
-        "live_bytes": found.live_bytes,
+        "live_bytes": sum_in_json(found.live_bytes),
         "live": live,
         "live_by_stack": groups,
         "notes": notes,

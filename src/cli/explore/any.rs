@@ -15,8 +15,9 @@ use super::{Explored, MAX_STATES};
 use crate::engine::controlled::exhaustive::{self, Goal, SearchOptions};
 use crate::engine::controlled::machine::Setup;
 use crate::lifecycle::has_one_lock_order;
-use crate::numbers::plural;
+use crate::numbers::{grouped, plural};
 use crate::oracle::Verdict;
+use crate::registry::{Limits, Semantics};
 use crate::unbounded::{self, Abstract, AbstractStep};
 
 /// More abstract states are given up. The built-in disciplines have at most a few hundred.
@@ -128,10 +129,18 @@ fn proved(setup: &Setup) -> String {
         true => "where each buffer is released by the thread that allocated it, ",
         false => "",
     };
+    let server = match setup.scenario.semantics {
+        // Further ahead of one that has not come, they are refused.
+        Semantics::Sequenced => format!(
+            "for a server that takes messages in the order of their numbers, as long as no more than {} \
+             of a device come between a number and its message",
+            grouped(Limits::default().sequence_window)
+        ),
+        _ => "for a server that takes messages in the order in which they are sent".to_owned(),
+    };
     format!(
         "whatever the number of threads, operations and addresses, and wherever the allocator puts \
-         buffers, {owners}for a server that takes messages in the order in which they are sent; \
-         {deadlock} (docs/proofs.md)"
+         buffers, {owners}{server}; {deadlock} (docs/proofs.md)"
     )
 }
 

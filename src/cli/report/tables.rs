@@ -16,6 +16,9 @@ use crate::report::page::picture::{
 /// Runs that are shown beside a table.
 const MOST_RUNS: usize = 250;
 
+/// Causes whose command is shown.
+const MOST_COMMANDS: usize = 5;
+
 /// The parts of runs that are named, each once.
 struct NamedRuns<'a> {
     /// Beside which file they are looked for.
@@ -182,7 +185,7 @@ pub(super) fn matrix(
         verdict,
         notes: runs.notes(),
         facts: vec![("cells", grouped(cells.len() as u64))],
-        commands: vec!["heisenbed matrix --format json --save runs > matrix.json".to_owned()],
+        commands: vec![matrix_command(cells, path)],
         matrix: Some(MatrixShown {
             rows: rows
                 .into_iter()
@@ -197,6 +200,23 @@ pub(super) fn matrix(
         ..PagePart::default()
     };
     Ok(Some(std::iter::once(part).chain(runs.parts).collect()))
+}
+
+/// The command that asks for these cells again. Sizes that were asked for are in no cell.
+fn matrix_command(cells: &[Value], path: &Path) -> String {
+    let mut command = "heisenbed matrix".to_owned();
+    for key in ["discipline", "workload", "semantics"] {
+        let mut values: Vec<&str> = Vec::new();
+        for value in cells.iter().filter_map(|cell| cell[key].as_str()) {
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        if !values.is_empty() {
+            command.push_str(&format!(" --{key} {}", word(Path::new(&values.join(",")))));
+        }
+    }
+    format!("{command} --format json --save runs > {}", word(path))
 }
 
 fn cell_words(cell: &Value) -> String {
@@ -219,23 +239,35 @@ fn answers(value: &Value) -> Vec<String> {
     let standing = |one: &Value| {
         let name = one["discipline"].as_str().unwrap_or("?");
         let number = |key: &str| grouped(one[key].as_u64().unwrap_or(0));
-        if one["works"].as_bool() == Some(true) {
-            return format!(
-                "{name} works in every cell that was judged ({}).",
-                number("cells")
-            );
+        let names = |key: &str| {
+            let listed = one[key].as_array().into_iter().flatten();
+            let listed: Vec<&str> = listed.filter_map(Value::as_str).collect();
+            match listed.is_empty() {
+                true => String::new(),
+                false => format!(": {}", listed.join(", ")),
+            }
+        };
+        let diverging = names("diverging");
+        let (cells, diverged) = (number("cells"), number("diverged"));
+        match one["works"].as_str() {
+            Some("everywhere") => format!("{name} works in every cell that was judged ({cells})."),
+            Some("where-released-once") => format!(
+                "{name} works in every cell but where two threads release one buffer: {diverged} \
+                 of {cells} diverge{diverging}."
+            ),
+            Some("undecided") => format!(
+                "{name} is undecided: {} of {cells} cells are not decided{}; {diverged} diverge\
+                 {diverging}.",
+                number("undecided"),
+                names("open"),
+            ),
+            Some("no") => format!(
+                "{name} does not work: {diverged} of {cells} cells diverge, {} are not decided\
+                 {diverging}.",
+                number("undecided"),
+            ),
+            _ => format!("What {name} comes to is not said in a form that is known here."),
         }
-        let diverging = (one["diverging"].as_array().into_iter().flatten())
-            .filter_map(Value::as_str)
-            .collect::<Vec<_>>();
-        format!(
-            "{name} does not work: {} of {} cells diverge, {} are not decided{}{}.",
-            number("diverged"),
-            number("cells"),
-            number("undecided"),
-            if diverging.is_empty() { "" } else { ": " },
-            diverging.join(", "),
-        )
     };
     let standings = value["answer"].as_array().into_iter().flatten();
     let notes = value["notes"].as_array().into_iter().flatten();
@@ -263,6 +295,13 @@ pub(super) fn campaign(
             path.display()
         ));
     };
+    // What was asked for is not in the summary; what was found runs again.
+    let commands = causes
+        .iter()
+        .filter_map(|cause| cause["reproducer"].as_str())
+        .take(MOST_COMMANDS)
+        .map(|name| format!("heisenbed replay {}", word(&folder.join(name))))
+        .collect();
     let mut runs = NamedRuns::new(folder, first + 1, context);
     let text = |of: &Value, key: &str| of[key].as_str().unwrap_or("").to_owned();
     let number = |of: &Value, key: &str| of[key].as_u64().unwrap_or(0);
@@ -322,10 +361,7 @@ pub(super) fn campaign(
             ("behaviours", grouped(number(&value, "behaviours"))),
             ("made by", format!("heisenbed {}", text(&value, "version"))),
         ],
-        commands: vec![format!(
-            "heisenbed campaign merge {} --out merged",
-            word(folder)
-        )],
+        commands,
         campaign: Some(CampaignShown {
             nights: nights(folder)?,
             causes,
@@ -357,4 +393,44 @@ fn nights(folder: &Path) -> Result<Vec<NightRow>, String> {
         })
     };
     text.lines().enumerate().map(night).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_works_is_said_to_work_and_what_does_not_is_not() {
+        let said = |works: &str, diverged: u64, diverging: &[&str]| {
+            let answer = json!({ "discipline": "x", "works": works, "cells": 18,
+                "diverged": diverged, "undecided": 0, "diverging": diverging, "open": [] });
+            answers(&json!({ "answer": [answer] })).concat()
+        };
+        assert_eq!(
+            said("everywhere", 0, &[]),
+            "x works in every cell that was judged (18)."
+        );
+        assert_eq!(
+            said("where-released-once", 2, &["shared-free"]),
+            "x works in every cell but where two threads release one buffer: 2 of 18 diverge: \
+             shared-free."
+        );
+        let refuted = said("no", 3, &["mesh"]);
+        assert!(refuted.starts_with("x does not work: 3 of 18 cells diverge"));
+        let unknown = said("perhaps", 0, &[]);
+        assert!(!unknown.contains("works"), "{unknown}");
+    }
+
+    #[test]
+    fn the_command_of_a_table_asks_for_its_cells() {
+        let of = |name: &str| json!({ "discipline": "a", "workload": name, "semantics": "typed" });
+        let cells = [of("mesh"), of("handoff"), of("mesh")];
+        assert_eq!(
+            matrix_command(&cells, Path::new("m.json")),
+            "heisenbed matrix --discipline a --workload mesh,handoff --semantics typed --format \
+             json --save runs > m.json"
+        );
+    }
 }

@@ -16,7 +16,7 @@ use crate::cli::{check, diagnose, foreign, opened};
 use crate::import::allocation;
 use crate::import::recognise::{RECOGNISED_BYTES, Recognised, recognise};
 use crate::import::server_log::ServerLogReader;
-use crate::numbers::{grouped, plural};
+use crate::numbers::{bytes_together, grouped, plural};
 use crate::observe;
 use crate::oracle::allocation_check::AllocationCheck;
 use crate::oracle::message_check::{FirstFinding, MessageCheck};
@@ -226,14 +226,16 @@ pub(super) fn of_walk(walked: WalkedRun) -> PagePart {
             .collect(),
         leaks: (report.leaks > 0).then(|| LeaksShown {
             buffers: report.leaks,
-            bytes: report.leaked.iter().map(|leak| leak.size_bytes).sum(),
+            bytes: (report.leaked.iter())
+                .map(|leak| u128::from(leak.size_bytes))
+                .sum(),
             ended: true,
             places: report
                 .leaked
                 .iter()
                 .map(|leak| LeakRow {
                     buffers: 1,
-                    bytes: leak.size_bytes,
+                    bytes: leak.size_bytes.into(),
                     position: None,
                     place: format!(
                         "device {} {}, {:#x}: thread {}, operation {}",
@@ -370,7 +372,7 @@ fn allocations(trace: &TraceFile, header: &ImportHeader) -> Result<PagePart, Str
             ("releases", grouped(found.releases)),
             ("failed", grouped(found.failed)),
             ("threads", format!("{}{more}", grouped(found.threads))),
-            ("peak", plural(found.peak_bytes, "byte")),
+            ("peak", bytes_together(found.peak_bytes)),
         ],
         divergences,
         leaks: (leaks.buffers > 0).then_some(leaks),

@@ -108,6 +108,23 @@ pub(in crate::cli) fn survey(
     Ok(Some((plan, execution, setup)))
 }
 
+/// Whether operations are still to be left out: what one thread alone showed was made small as it
+/// was found.
+pub(in crate::cli) fn is_to_shrink(surveyed: Option<&Surveyed>) -> bool {
+    !surveyed.is_some_and(Surveyed::is_alone)
+}
+
+/// How many operations there were, and in how many tries they became fewer: of a survey's failure,
+/// or else of `shrunk`.
+pub(in crate::cli) fn ops_before(
+    surveyed: Option<&Surveyed>,
+    shrunk: Option<(u64, u64)>,
+) -> Option<(u64, u64)> {
+    let tried = shrunk.map_or(0, |(_, tried)| tried);
+    let before = surveyed.and_then(Surveyed::before);
+    before.map(|before| (before, tried)).or(shrunk)
+}
+
 impl Surveyed {
     /// As the key `survey` of the target.
     pub(super) fn json(&self) -> Value {
@@ -140,12 +157,12 @@ impl Surveyed {
     }
 
     /// Whether one thread alone failed.
-    pub(in crate::cli) fn is_alone(&self) -> bool {
+    fn is_alone(&self) -> bool {
         self.survey.failed.is_some() && self.unconfirmed.is_none()
     }
 
     /// How many operations the program had that failed.
-    pub(in crate::cli) fn before(&self) -> Option<u64> {
+    fn before(&self) -> Option<u64> {
         let alone = self.survey.failed.as_ref().map(|failed| failed.before);
         alone.or(self.failed_pair.map(|(_, before)| before))
     }

@@ -99,9 +99,44 @@ impl RunTargetArgs {
         };
         let (scenario, condensed) = self.resolve(seed)?;
         let options = self.target_options.as_deref().unwrap_or_default();
-        let mut prepared = PreparedTarget::new(library, options, scenario, 0, tracking)?;
+        let prepare = |scenario| PreparedTarget::new(library, options, scenario, 0, tracking);
+        let (scenario, condensed) = match self.elsewhere(library, options, &scenario, seed)? {
+            Some(elsewhere) => elsewhere,
+            None => (scenario, condensed),
+        };
+        let mut prepared = prepare(scenario)?;
         prepared.condensed = condensed;
         Ok(Some(prepared))
+    }
+
+    /// The workload in the first memory that both the target and the scenario have, where the
+    /// target lacks the one that it was condensed to.
+    fn elsewhere(
+        &self,
+        library: &Path,
+        options: &str,
+        small: &Scenario,
+        seed: Option<u64>,
+    ) -> Result<Option<(Scenario, Condensed)>, Box<dyn std::error::Error>> {
+        let drawn = small.workload.memories.weighted();
+        if small.workload.script.is_some() || !library.is_file() {
+            return Ok(None);
+        }
+        let whole = self.scenario_args().resolve(seed)?.workload.memories;
+        if whole.weighted() == drawn {
+            return Ok(None);
+        }
+        let library = std::fs::canonicalize(library)?;
+        let about = TargetAbout::ask(&library, &TargetSetup::new(small, 0, options))?;
+        let has = |memory: &Memory| about.has_memory(*memory);
+        if drawn.iter().any(has) {
+            return Ok(None);
+        }
+        let Some(memory) = whole.weighted().into_iter().find(has) else {
+            return Ok(None);
+        };
+        let elsewhere = self.scenario_args().resolve_small_in(Some(memory), seed)?;
+        Ok(Some(elsewhere))
     }
 }
 

@@ -36,7 +36,7 @@ use crate::scenario::Scenario;
 pub(crate) struct StressTargetArgs {
     /// Drive this shared library, an allocator with or without lifecycle code, instead of
     /// heisenbed's own: it exports hb_target_v1 (include/heisenbed.h, docs/targets.md). With it
-    /// --record keeps a reproducer of what failed, made small
+    /// --record keeps a reproducer (.toml) of what failed, made small
     #[arg(long, value_name = "LIB", conflicts_with_all = ["discipline", "defect", "allocator"])]
     pub(crate) target: Option<PathBuf>,
     /// What the target's `open` is given as `options`, for switches of its own
@@ -70,6 +70,7 @@ fn try_run(
     };
     let record = args.record.as_deref().filter(|record| *record != "none");
     if let Some(path) = record {
+        no_trace(Path::new(path))?;
         output::may_replace(Path::new(path), OutputKind::RunReproducer, args.force)?;
     }
     let options = args.target.target_options.as_deref().unwrap_or_default();
@@ -115,6 +116,22 @@ fn try_run(
         );
     }
     Ok(outcome)
+}
+
+/// What is kept of a target is its schedule, which can be run again. A trace has the steps of a
+/// discipline, and a replay of a trace executes those: of somebody's code there are none.
+fn no_trace(path: &Path) -> Result<(), String> {
+    if path.extension().is_none_or(|extension| extension != "hb") {
+        return Ok(());
+    }
+    Err(format!(
+        "--record {}: a target's run cannot be a trace (.hb), which is a schedule of a \
+         discipline's steps; its reproducer can be: --record {}, for `heisenbed replay` and \
+         `heisenbed shrink`. Its steps as a discipline, which `stress --record` can trace: \
+         heisenbed extract --target",
+        path.display(),
+        path.with_extension("toml").display(),
+    ))
 }
 
 /// For what is one of thousands of schedules, of few operations.
@@ -280,12 +297,9 @@ impl StressedTarget {
         launcher.set_timeout(SHRINK_TIMEOUT);
         let mut progress = Progress::new(context.quiet, "shrink", "schedules", 0);
         let mut shrunk = None;
-        let is_alone = self
-            .target
-            .surveyed
-            .as_ref()
-            .is_some_and(Surveyed::is_alone);
-        for ops in [&begun, setup].into_iter().filter(|_| !is_alone) {
+        let surveyed = self.target.surveyed.as_ref();
+        let is_to_shrink = surveyed::is_to_shrink(surveyed);
+        for ops in [&begun, setup].into_iter().filter(|_| is_to_shrink) {
             launcher.drive(ops.clone())?;
             shrunk = shrink_ops(launcher, (plan, execution), &mut |tried| {
                 progress.update(tried);
@@ -296,19 +310,21 @@ impl StressedTarget {
             }
         }
         progress.finish();
-        let surveyed = self.target.surveyed.as_ref().and_then(Surveyed::before);
-        let (plan, execution, tried) = match (&shrunk, surveyed) {
-            (Some(shrunk), _) => (&shrunk.plan, &shrunk.execution, shrunk.tried),
+        let fewer = shrunk.as_ref().map(|shrunk| (setup.count(), shrunk.tried));
+        let Some(ops_before) = surveyed::ops_before(surveyed, fewer) else {
+            return Ok(());
+        };
+        let (plan, execution) = match &shrunk {
+            Some(shrunk) => (&shrunk.plan, &shrunk.execution),
             // It was found under control, and made small before.
-            (None, Some(_)) => {
+            None => {
                 launcher.drive(setup.clone())?;
-                (plan, execution, 0)
+                (plan, execution)
             }
-            (None, None) => return Ok(()),
         };
         let options = FailedOptions::default();
         let mut failed = Failed::new(launcher, options, plan, execution, context)?;
-        failed.ops_before = Some((surveyed.unwrap_or(setup.count()), tried));
+        failed.ops_before = Some(ops_before);
         self.shown = Some(failed);
         Ok(())
     }

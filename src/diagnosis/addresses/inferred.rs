@@ -219,6 +219,17 @@ impl InferredAddress {
         }
     }
 
+    /// The life that is there, as far as messages say.
+    pub(super) fn last_life(&self) -> Option<&AddressLife> {
+        match &self.state {
+            AddressState::Live(life) | AddressState::LiveAfterPendingFree { life, .. } => {
+                Some(life)
+            }
+            AddressState::Overlapping(lives) => lives.is_live().then_some(&lives.last),
+            AddressState::Free | AddressState::PendingFree(_) | AddressState::Mixed { .. } => None,
+        }
+    }
+
     /// The record ends, or the server: decides what is open as far as it can be. What is live is
     /// left for [`InferredAddress::live`].
     pub(super) fn decide(&mut self, ledger: &mut AddressLedger<'_>) {

@@ -100,6 +100,7 @@ impl Addresses {
                 pid: seen.message.pid,
                 epoch: ledger.clients.begin_life(seen.message.pid, seen.at),
                 buffer_type: seen.message.buffer_type,
+                size_bytes: seen.message.size_bytes,
                 directly,
             };
             address.alloc(seen, life, &mut ledger.of_address(key));
@@ -118,6 +119,20 @@ impl Addresses {
         if address.is_settled() {
             self.remember_settled(key, seen.at.number);
         }
+    }
+
+    /// Whether it is an ALLOC that says again what is live, where nothing names the life.
+    pub(super) fn repeats_life(&self, key: AddressKey, seen: &SeenMessage<'_>) -> bool {
+        let last = match self.table.get(&key).map(|address| &**address) {
+            Some(FollowedAddress::Inferred(address, _)) if seen.opens() => address.last_life(),
+            _ => None,
+        };
+        last.is_some_and(|life| {
+            let message = seen.message;
+            life.pid == message.pid
+                && life.size_bytes == message.size_bytes
+                && life.buffer_type == message.buffer_type
+        })
     }
 
     /// Where something is live at the address of a message that releases.

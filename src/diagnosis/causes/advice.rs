@@ -142,6 +142,13 @@ pub(super) fn notes(facts: &Facts) -> Vec<String> {
             }
         ));
     }
+    if facts.doubts.is_empty() && !facts.cuts.is_empty() && facts.is_announced_again() {
+        notes.push(format!(
+            "{} say again what is live, several in a row: a process that began anew, or a client \
+             that connected again and announces what it holds",
+            plural(facts.announced_again, "ALLOC")
+        ));
+    }
     if facts.torn.count > 0 {
         notes.push(format!(
             "{} inside a frame: the message that was under way there is missing",

@@ -63,5 +63,7 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
 
 /// Whether the pattern alone is plain enough.
 fn is_plain(facts: &Facts) -> bool {
-    matches!(facts.cuts.as_slice(), [cut] if !cut.is_often_empty && cut.lives.len() >= MANY)
+    // A client that announces again what it holds leaves the same.
+    !facts.is_announced_again()
+        && matches!(facts.cuts.as_slice(), [cut] if !cut.is_often_empty && cut.lives.len() >= MANY)
 }

@@ -57,16 +57,21 @@ impl Perfetto<'_> {
         })
     }
 
-    pub(super) fn begin_slice(&mut self, track: u64, name: String) -> io::Result<()> {
+    /// What happens now on a track, by its name; `more` is what else is known of it.
+    fn named(&mut self, kind: i32, track: u64, name: String, more: TrackEvent) -> io::Result<()> {
         self.event(
             self.now_ns,
             TrackEvent {
-                r#type: Some(SLICE_BEGIN),
+                r#type: Some(kind),
                 track_uuid: Some(track),
                 name: Some(name),
-                ..TrackEvent::default()
+                ..more
             },
         )
+    }
+
+    pub(super) fn begin_slice(&mut self, track: u64, name: String) -> io::Result<()> {
+        self.named(SLICE_BEGIN, track, name, TrackEvent::default())
     }
 
     pub(super) fn end_slice(&mut self, at_ns: u64, track: u64) -> io::Result<()> {
@@ -155,18 +160,13 @@ impl Perfetto<'_> {
             Some(FlowEnd::Ends(id)) => (Vec::new(), vec![id]),
             None => (Vec::new(), Vec::new()),
         };
-        self.event(
-            self.now_ns,
-            TrackEvent {
-                r#type: Some(SLICE_BEGIN),
-                track_uuid: Some(track),
-                name: Some(name),
-                debug_annotations: annotations,
-                flow_ids,
-                terminating_flow_ids,
-                ..TrackEvent::default()
-            },
-        )?;
+        let more = TrackEvent {
+            debug_annotations: annotations,
+            flow_ids,
+            terminating_flow_ids,
+            ..TrackEvent::default()
+        };
+        self.named(SLICE_BEGIN, track, name, more)?;
         self.end_slice(self.now_ns + STEP_NS, track)
     }
 
@@ -176,16 +176,11 @@ impl Perfetto<'_> {
         name: String,
         annotations: Vec<DebugAnnotation>,
     ) -> io::Result<()> {
-        self.event(
-            self.now_ns,
-            TrackEvent {
-                r#type: Some(INSTANT),
-                track_uuid: Some(track),
-                name: Some(name),
-                debug_annotations: annotations,
-                ..TrackEvent::default()
-            },
-        )
+        let more = TrackEvent {
+            debug_annotations: annotations,
+            ..TrackEvent::default()
+        };
+        self.named(INSTANT, track, name, more)
     }
 }
 

@@ -91,6 +91,13 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Reads which buffer it is: its id, and the device that it is on.
+    pub(super) fn key(&mut self) -> Parsed<(u64, i32)> {
+        let address = self.address()?;
+        self.expect(" on device ")?;
+        Ok((address, self.id()?))
+    }
+
     /// Reads a figure as C++ streams print it, such as `0.25` and `1.75922e+13`, in units of `unit`
     /// bytes.
     pub(super) fn figure(&mut self, unit: f64) -> Parsed<u64> {

@@ -2,6 +2,7 @@
 
 use super::UnrecognisedReason;
 use crate::trace::observation::RefsLeft;
+use crate::tracking::MessageKind;
 
 /// One line of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +107,20 @@ pub(crate) enum LogEvent {
         /// The size in the message.
         size_bytes: u64,
     },
+    /// A server of ours did not take a sound message: its sequence number is too far ahead or came
+    /// before, or a table is full.
+    Refused {
+        /// The sender.
+        pid: i32,
+        /// Which message.
+        kind: MessageKind,
+        /// Buffer id.
+        address: u64,
+        /// Device id.
+        device: i32,
+        /// The same message had come before.
+        repeated: bool,
+    },
     /// A circular buffer or kernel message. Figures are printed in MB with 6 significant digits, so
     /// byte values are exact only below about 10⁶ times the unit in the last digit.
     Meter {
@@ -186,6 +201,7 @@ impl LogEvent {
             LogEvent::InvalidBufferType { .. } => "invalid-buffer-type",
             LogEvent::InvalidDevice { .. } => "invalid-device",
             LogEvent::InvalidSize { .. } => "invalid-size",
+            LogEvent::Refused { .. } => "refused",
             LogEvent::Meter {
                 kind: MeterKind::CbAlloc,
                 ..

@@ -10,7 +10,9 @@ use super::UnrecognisedReason;
 use super::cursor::{Cursor, Parsed};
 use super::event::{LogEvent, MeterKind, OtherKind, Swept};
 use super::other;
+use crate::registry::RejectReason;
 use crate::trace::observation::RefsLeft;
+use crate::tracking::MessageKind;
 use crate::tracking::entry::BUFFER_TYPE_NAMES;
 
 const KB: f64 = 1024.0;
@@ -115,6 +117,14 @@ const FORMS: [(&str, Form); 13] = [
     }),
 ];
 
+/// Why a server of ours does not take a sound message.
+const REFUSALS: [RejectReason; 4] = [
+    RejectReason::TableFull,
+    RejectReason::SequenceTooFarAhead,
+    RejectReason::SequenceRepeated,
+    RejectReason::TooManySequences,
+];
+
 const FROM_PID: &str = "[PID ";
 const DEAD: &str = " is dead, removing its buffers...";
 
@@ -168,6 +178,8 @@ fn from_pid(mut c: Cursor) -> Parsed<LogEvent> {
         already_freed(c, pid)
     } else if c.take("Buffer reused with DIFFERENT size: ") {
         reused_different_size(c, pid)
+    } else if c.take("Refused ") {
+        refused(c, pid)
     } else {
         c.expect("Invalid buffer_type ")?;
         invalid_buffer_type(c, Some(pid))
@@ -200,9 +212,7 @@ fn allocated(mut c: Cursor, pid: i32) -> Parsed<LogEvent> {
 }
 
 fn freed(mut c: Cursor, pid: i32) -> Parsed<LogEvent> {
-    let address = c.address()?;
-    c.expect(" on device ")?;
-    let device = c.id()?;
+    let (address, device) = c.key()?;
     c.expect(" (")?;
     let size_bytes = c.decimal()?;
     c.expect(" bytes")?;
@@ -227,9 +237,7 @@ fn freed(mut c: Cursor, pid: i32) -> Parsed<LogEvent> {
 }
 
 fn unknown_free(mut c: Cursor, pid: i32) -> Parsed<LogEvent> {
-    let address = c.address()?;
-    c.expect(" on device ")?;
-    let device = c.id()?;
+    let (address, device) = c.key()?;
     // What servers guess about the cause, if they do.
     let _ = c.take(" (allocated before tracking started)")
         || c.take(" (never tracked or allocated before server started)");
@@ -241,10 +249,34 @@ fn unknown_free(mut c: Cursor, pid: i32) -> Parsed<LogEvent> {
     })
 }
 
-fn already_freed(mut c: Cursor, pid: i32) -> Parsed<LogEvent> {
+fn refused(mut c: Cursor, pid: i32) -> Parsed<LogEvent> {
+    let name = c.word(|letter| letter.is_ascii_uppercase() || letter == '_')?;
+    let kind = MessageKind::ALL
+        .into_iter()
+        .find(|kind| kind.name() == name);
+    let kind = kind.ok_or(UnrecognisedReason::NoKnownForm)?;
+    c.expect(" of buffer ")?;
     let address = c.address()?;
     c.expect(" on device ")?;
     let device = c.id()?;
+    c.expect(": ")?;
+    let why = REFUSALS.into_iter().find(|reason| c.take(reason.words()));
+    let repeated = match why {
+        Some(reason) => reason == RejectReason::SequenceRepeated,
+        None => return Err(UnrecognisedReason::NoKnownForm),
+    };
+    c.end()?;
+    Ok(LogEvent::Refused {
+        pid,
+        kind,
+        address,
+        device,
+        repeated,
+    })
+}
+
+fn already_freed(mut c: Cursor, pid: i32) -> Parsed<LogEvent> {
+    let (address, device) = c.key()?;
     c.expect(" (allocs=")?;
     let allocs = c.decimal()?;
     c.expect(" frees=")?;

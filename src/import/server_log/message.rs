@@ -54,13 +54,7 @@ pub(crate) fn to_message(record: &LogRecord) -> Option<ImportedMessage> {
             left,
             ..
         } => {
-            message = Message {
-                kind: MessageKind::Free,
-                pid,
-                address,
-                device,
-                ..message
-            };
+            message = free(pid, device, address);
             (true, ServerAnswer::Freed(left))
         }
         LogEvent::UnknownFree {
@@ -68,21 +62,11 @@ pub(crate) fn to_message(record: &LogRecord) -> Option<ImportedMessage> {
             address,
             device,
         } => {
-            message = Message {
-                kind: MessageKind::Free,
-                pid,
-                address,
-                device,
-                ..message
-            };
+            message = free(pid, device, address);
             (true, ServerAnswer::UnknownFree)
         }
         LogEvent::UnknownFreeBare { address } => {
-            message = Message {
-                kind: MessageKind::Free,
-                address,
-                ..message
-            };
+            message = free(0, -1, address);
             (false, ServerAnswer::UnknownFree)
         }
         LogEvent::AlreadyFreed {
@@ -91,13 +75,7 @@ pub(crate) fn to_message(record: &LogRecord) -> Option<ImportedMessage> {
             device,
             ..
         } => {
-            message = Message {
-                kind: MessageKind::Free,
-                pid,
-                address,
-                device,
-                ..message
-            };
+            message = free(pid, device, address);
             (true, ServerAnswer::AlreadyFreed)
         }
         LogEvent::InvalidBufferType {
@@ -122,6 +100,22 @@ pub(crate) fn to_message(record: &LogRecord) -> Option<ImportedMessage> {
             message.size_bytes = size_bytes;
             (false, ServerAnswer::Rejected)
         }
+        LogEvent::Refused {
+            pid,
+            kind,
+            address,
+            device,
+            repeated: false,
+        } => {
+            message = Message {
+                kind,
+                pid,
+                address,
+                device,
+                ..message
+            };
+            (false, ServerAnswer::Rejected)
+        }
         LogEvent::Meter {
             kind,
             device,
@@ -139,7 +133,9 @@ pub(crate) fn to_message(record: &LogRecord) -> Option<ImportedMessage> {
             message.size_bytes = delta_bytes;
             (false, ServerAnswer::Total(total_bytes))
         }
-        LogEvent::ReusedDifferentSize { .. }
+        // It was there before, and counts once.
+        LogEvent::Refused { repeated: true, .. }
+        | LogEvent::ReusedDifferentSize { .. }
         | LogEvent::UnknownMessageType(_)
         | LogEvent::DeadProcess { .. }
         | LogEvent::Removed { .. }
@@ -155,4 +151,11 @@ pub(crate) fn to_message(record: &LogRecord) -> Option<ImportedMessage> {
         complete,
         server_answer,
     })
+}
+
+fn free(pid: i32, device: i32, address: u64) -> Message {
+    Message {
+        address,
+        ..Message::bare(MessageKind::Free, device, pid)
+    }
 }

@@ -25,6 +25,19 @@ pub(crate) fn prove_minimum(
     plan: &RunPlan,
     small: &mut Minimised,
     most: u64,
+    keep_going: impl FnMut(u64) -> bool,
+) -> Result<MinimumProof, LaunchError> {
+    let limit = launcher.expect_no_longer_than(&small.execution);
+    let proof = prove_within(launcher, plan, small, most, keep_going);
+    launcher.set_timeout(limit);
+    proof
+}
+
+fn prove_within(
+    launcher: &mut Launcher,
+    plan: &RunPlan,
+    small: &mut Minimised,
+    most: u64,
     mut keep_going: impl FnMut(u64) -> bool,
 ) -> Result<MinimumProof, LaunchError> {
     let mut proof = MinimumProof {

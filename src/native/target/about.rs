@@ -25,6 +25,7 @@ mod ability {
     pub(super) const SCATTERED: u64 = 8;
     pub(super) const CACHES: u64 = 16;
     pub(super) const TRIMS: u64 = 32;
+    pub(super) const ALL: u64 = 63;
 }
 
 /// See the [module](self).
@@ -62,6 +63,20 @@ pub(crate) enum TargetError {
         library: PathBuf,
         /// How.
         how: String,
+    },
+    /// Its abilities have bits without a meaning.
+    #[error(
+        "{}: abilities says {abilities:#x}, of which {unknown:#x} is nothing that this version \
+         knows: it is a sum of HB_TARGET_ words of heisenbed.h, HB_TARGET_TRACKS for one; what a \
+         newer header adds takes a newer heisenbed", library.display()
+    )]
+    Abilities {
+        /// Which.
+        library: PathBuf,
+        /// What it says.
+        abilities: u64,
+        /// What of it is unknown.
+        unknown: u64,
     },
     /// `open` refused.
     #[error("{}: open: {why}", library.display())]
@@ -141,6 +156,14 @@ impl TargetAbout {
         }
         let text = std::fs::read(&answer).map_err(system("what the target can do"))?;
         let about = TargetAbout::parse(&String::from_utf8_lossy(&text));
+        let abilities = about.number("abilities").unwrap_or(0);
+        if abilities & !ability::ALL != 0 {
+            return Err(TargetError::Abilities {
+                library: library.to_owned(),
+                abilities,
+                unknown: abilities & !ability::ALL,
+            });
+        }
         match about.words.get("refuses") {
             Some(why) => Err(TargetError::Refused {
                 library: library.to_owned(),
@@ -191,6 +214,22 @@ impl TargetAbout {
         self.memories
             .get(&(memory as u8))
             .is_some_and(|(status, _)| *status == 0)
+    }
+
+    /// What came of asking for a buffer in a memory that it does not have.
+    pub(super) fn refusal_words(&self, memory: Memory) -> String {
+        match self.memories.get(&(memory as u8)) {
+            None => format!("{} has no bytes in this profile", memory.name()),
+            Some((status, _)) => {
+                let word = match status {
+                    1 => " (HB_TARGET_NO_MEMORY)",
+                    2 => " (HB_TARGET_UNSUPPORTED)",
+                    3 => " (HB_TARGET_FAILED)",
+                    _ => "",
+                };
+                format!("a small buffer in {}: {status}{word}", memory.name())
+            }
+        }
     }
 
     /// The largest buffer that a new memory has room for.

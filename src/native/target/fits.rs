@@ -16,32 +16,29 @@ fn lacking(about: &TargetAbout, op: &Op) -> Option<String> {
     match op {
         Op::Allocate { request, .. } => {
             let memory = request.memory;
-            lacks(
-                about.has_memory(memory),
-                &format!("memory {} (its allocate refused it)", memory.name()),
-            )
-            .or_else(|| match request.kind {
-                BufferKind::Owned => None,
-                BufferKind::Mesh => lacks(
-                    about.has_mesh(),
-                    "buffers over several devices (allocate_mesh is NULL, or refused one)",
-                ),
-                BufferKind::Circular => lacks(
-                    about.has_circular(),
-                    "circular buffers (allocate refused HB_TARGET_CIRCULAR)",
-                ),
-                BufferKind::Preallocated => lacks(
-                    about.has_preallocated(),
-                    "pre-allocated buffers (allocate refused HB_TARGET_PREALLOCATED)",
-                ),
-            })
-            .or_else(|| {
-                lacks(
-                    request.releases <= 1 || about.shares_releases(),
-                    "buffers that two threads release (its abilities lack \
+            lacks(about.has_memory(memory), &no_memory(about, &[memory]))
+                .or_else(|| match request.kind {
+                    BufferKind::Owned => None,
+                    BufferKind::Mesh => lacks(
+                        about.has_mesh(),
+                        "buffers over several devices (allocate_mesh is NULL, or refused one)",
+                    ),
+                    BufferKind::Circular => lacks(
+                        about.has_circular(),
+                        "circular buffers (allocate refused HB_TARGET_CIRCULAR)",
+                    ),
+                    BufferKind::Preallocated => lacks(
+                        about.has_preallocated(),
+                        "pre-allocated buffers (allocate refused HB_TARGET_PREALLOCATED)",
+                    ),
+                })
+                .or_else(|| {
+                    lacks(
+                        request.releases <= 1 || about.shares_releases(),
+                        "buffers that two threads release (its abilities lack \
                      HB_TARGET_SHARED_RELEASE)",
-                )
-            })
+                    )
+                })
         }
         Op::Close { .. } => lacks(
             about.closes_devices(),
@@ -51,6 +48,37 @@ fn lacking(about: &TargetAbout, op: &Op) -> Option<String> {
         Op::Kill { .. } => lacks(false, "a process that is ended from outside"),
         Op::Release { .. } | Op::AwaitOthers | Op::Throw => None,
     }
+}
+
+/// What it said of these memories, what it has instead, and what to do.
+fn no_memory(about: &TargetAbout, lacking: &[Memory]) -> String {
+    let names = |memories: &[Memory], between: &str| {
+        let names: Vec<&str> = memories.iter().map(|memory| memory.name()).collect();
+        names.join(between)
+    };
+    let has: Vec<Memory> = Memory::ALL
+        .into_iter()
+        .filter(|memory| about.has_memory(*memory))
+        .collect();
+    let refused: Vec<String> = lacking
+        .iter()
+        .map(|memory| about.refusal_words(*memory))
+        .collect();
+    let rest = match has.first() {
+        None => "no memory at all gave a buffer: let allocate take one, or say so as \
+                 HB_TARGET_UNSUPPORTED"
+            .to_owned(),
+        Some(first) => format!(
+            "it has {}; a scenario of those has `memories = {{ {first} = 1 }}` under [workload]",
+            names(&has, " and "),
+            first = first.name(),
+        ),
+    };
+    format!(
+        "memory {} ({}; {rest})",
+        names(lacking, " or "),
+        refused.join(", ")
+    )
 }
 
 /// The scenario without the drawn memories that the target lacks, and what they are; `Err`: none is
@@ -76,8 +104,7 @@ pub(crate) fn only_memories(
         }
     }
     if scenario.workload.memories.total() == 0 {
-        let names: Vec<&str> = left_out.iter().map(|memory| memory.name()).collect();
-        return Err(format!("memory {}", names.join(" or ")));
+        return Err(no_memory(about, &left_out));
     }
     Ok((scenario, left_out))
 }

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::director::Director;
 use super::super::execution::{Execution, FailureKind};
 use super::super::identity::FailureIdentity;
-use super::super::launcher::{LaunchError, Launcher};
+use super::super::launcher::{LaunchError, Launcher, MOST_HUNG};
 use super::super::minimise::told_again;
 use super::super::plan::{RunPlan, RunStrategy};
 use super::super::steps::Steps;
@@ -28,8 +28,6 @@ const SCHEDULES: u64 = 80;
 /// Schedules of all of them, and their steps: a large workload has fewer.
 const MOST_SCHEDULES: u64 = 20_000;
 const MOST_STEPS: u64 = 40_000_000;
-/// Of real threads a loop may be left that no step ends: each such schedule takes its whole time.
-const MOST_HUNG: u64 = 3;
 /// Steps of one candidate.
 const CANDIDATE_STEPS: u64 = 2_000_000;
 
@@ -52,6 +50,21 @@ pub(crate) struct ShrunkOps {
 /// Leaves operations out of what `launcher` does with its target, of which `failed` shows the
 /// failure. The launcher does what is left from then on.
 pub(crate) fn shrink_ops(
+    launcher: &mut Launcher,
+    (plan, failed): (&RunPlan, &Execution),
+    keep_going: &mut dyn FnMut(u64) -> bool,
+) -> Result<Option<ShrunkOps>, LaunchError> {
+    // How long a run of real threads took says nothing of one under control.
+    if !plan.strategy.is_controlled() {
+        return leave_out(launcher, (plan, failed), keep_going);
+    }
+    let limit = launcher.expect_no_longer_than(failed);
+    let shrunk = leave_out(launcher, (plan, failed), keep_going);
+    launcher.set_timeout(limit);
+    shrunk
+}
+
+fn leave_out(
     launcher: &mut Launcher,
     (plan, failed): (&RunPlan, &Execution),
     keep_going: &mut dyn FnMut(u64) -> bool,

@@ -15,18 +15,18 @@ mod tally;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use heisenbed_runtime::protocol as wire;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
 };
 use serde::{Deserialize, Serialize};
 
+use super::anew::ready;
 use crate::oracle::traffic::{TrafficEvent, TrafficReport, TrafficRules};
 use crate::registry::Semantics;
 use crate::server::offline::OfflineServer;
@@ -165,24 +165,12 @@ impl Tracker {
         let end = Instant::now() + limit;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let left = Timespec {
-                tv_sec: left.as_secs() as i64,
-                tv_nsec: i64::from(left.subsec_nanos()),
-            };
-            let mut ready: Vec<_> = awaited
-                .iter()
-                .map(|socket| PollFd::new(socket, PollFlags::IN))
-                .collect();
-            ready.push(PollFd::new(&self.asks, PollFlags::IN));
-            match poll(&mut ready, Some(&left)) {
-                Ok(0) => return Ok(false),
-                Ok(_) => {}
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
-            }
-            let awaited = &ready[..awaited.len()];
-            if awaited.iter().any(|one| !one.revents().is_empty()) {
-                return Ok(true);
+            let mut sockets: Vec<_> = awaited.iter().map(AsFd::as_fd).collect();
+            sockets.push(self.asks.as_fd());
+            match ready(&sockets, left)? {
+                None => return Ok(false),
+                Some(first) if first < awaited.len() => return Ok(true),
+                Some(_) => {}
             }
             if let Some(ask) = self.receive() {
                 self.answer(page, ask)?;

@@ -16,7 +16,7 @@ pub(crate) struct BufferSum {
     /// How many.
     pub(crate) buffers: u64,
     /// Their sizes together.
-    pub(crate) bytes: u64,
+    pub(crate) bytes: u128,
 }
 
 /// What came of the comparison.
@@ -25,7 +25,7 @@ pub(crate) struct TableComparison {
     /// In use, by the table; blocks that await their release are not among them.
     pub(crate) in_use: BufferSum,
     /// The bytes of those that the program asked for, where the table says so of all.
-    pub(crate) requested_bytes: Option<u64>,
+    pub(crate) requested_bytes: Option<u128>,
     /// Blocks whose release was requested and is not complete.
     pub(crate) awaiting: BufferSum,
     /// In use, and allocated before the records begin.
@@ -158,7 +158,7 @@ impl TableComparison {
         };
         self.requested_bytes = before
             .zip(block.requested_bytes)
-            .map(|(sum, bytes)| sum.saturating_add(bytes));
+            .map(|(sum, bytes)| sum + u128::from(bytes));
     }
 
     fn lost_allocation(&mut self, block: &LiveBlock) {
@@ -174,7 +174,7 @@ impl TableComparison {
 impl BufferSum {
     fn add(&mut self, bytes: u64) {
         self.buffers += 1;
-        self.bytes = self.bytes.saturating_add(bytes);
+        self.bytes += u128::from(bytes);
     }
 }
 

@@ -124,7 +124,8 @@ impl MessageCheck {
             }
             LogEvent::InvalidBufferType { .. }
             | LogEvent::InvalidDevice { .. }
-            | LogEvent::InvalidSize { .. } => self.note(MessageNote::Rejected, line),
+            | LogEvent::InvalidSize { .. }
+            | LogEvent::Refused { .. } => self.note(MessageNote::Rejected, line),
             LogEvent::Meter { wrapped: true, .. } => self.note(MessageNote::WrappedTotal, line),
             LogEvent::UnknownMessageType(_) => self.report.unknown_messages += 1,
             LogEvent::DeadProcess { pid } => self.sweep(pid),

@@ -2,7 +2,6 @@
 
 use super::TrafficReport;
 use super::check::{Sound, TrafficCheck};
-use super::totals;
 use crate::device::DeviceId;
 use crate::oracle::kind::{Divergence, Kind, Report, Strength, Verdict};
 use crate::oracle::message_check::MessageFinding;
@@ -26,7 +25,7 @@ impl TrafficCheck {
                 strength = Strength::Exact;
             } else if self.contradiction.is_none() && !self.totals.is_empty() {
                 for (kind, device, memory) in self.totals.compare(self.server.registry()) {
-                    self.judge.count(totals::divergence(kind, device, memory));
+                    self.judge.count(Divergence::of_total(kind, device, memory));
                 }
                 strength = Strength::Totals;
             }

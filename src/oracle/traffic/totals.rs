@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::device::{DeviceId, Memory};
-use crate::oracle::kind::{Divergence, Kind};
+use crate::oracle::kind::Kind;
 use crate::registry::Registry;
 
 /// What was said last of each device and memory, and where the server showed something else when
@@ -70,16 +70,4 @@ fn difference(registry: &Registry, device: DeviceId, memory: Memory, bytes: u64)
         true => Kind::PhantomLive,
         false => Kind::MissingLive,
     })
-}
-
-/// A divergence of one memory's total on a device.
-pub(super) fn divergence(kind: Kind, device: DeviceId, memory: Memory) -> Divergence {
-    Divergence {
-        kind,
-        device,
-        memory: Some(memory),
-        address: None,
-        thread: None,
-        op: None,
-    }
 }

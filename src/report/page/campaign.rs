@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::picture::{CampaignShown, NightRow};
+use super::sections::with_jumps;
 use super::text::shown;
 use crate::numbers::grouped;
 
@@ -104,9 +105,9 @@ fn causes(campaign: &CampaignShown) -> Markup {
                 tbody {
                     @for cause in &campaign.causes {
                         tr {
-                            td class="wrong" { "✗ " (shown(&cause.kind)) }
+                            td class="wrong kind" { "✗ " (shown(&cause.kind)) }
                             td { (shown(&cause.discipline)) }
-                            td { (shown(&cause.deciding)) }
+                            td { (with_jumps(&cause.deciding)) }
                             td { (shown(&cause.size)) }
                             td class="number" { (grouped(cause.diverged)) }
                             td { (cause.known.as_deref().map_or("new".to_owned(), shown)) }

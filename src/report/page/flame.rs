@@ -20,7 +20,7 @@ const CHARACTER: f64 = 7.2;
 /// A frame with all that was allocated under it.
 #[derive(Default)]
 struct FlameFrame<'a> {
-    bytes: u64,
+    bytes: u128,
     buffers: u64,
     under: BTreeMap<&'a str, FlameFrame<'a>>,
 }
@@ -66,12 +66,12 @@ struct DrawnFrame {
 
 impl<'a> FlameFrame<'a> {
     fn add(&mut self, place: &LeakRow, frames: impl Iterator<Item = &'a str>) {
-        self.bytes = self.bytes.saturating_add(place.bytes);
+        self.bytes += place.bytes;
         self.buffers += place.buffers;
         let mut here = self;
         for frame in frames.take(MOST_LEVELS) {
             here = here.under.entry(frame).or_default();
-            here.bytes = here.bytes.saturating_add(place.bytes);
+            here.bytes += place.bytes;
             here.buffers += place.buffers;
         }
     }
@@ -99,7 +99,7 @@ impl<'a> FlameFrame<'a> {
                     name: (room > 2).then_some(fits),
                     title: format!(
                         "{name}: {} bytes in {} buffers",
-                        crate::numbers::grouped(frame.bytes),
+                        crate::numbers::grouped_sum(frame.bytes),
                         crate::numbers::grouped(frame.buffers)
                     ),
                 });

@@ -98,7 +98,7 @@ pub(crate) struct ExhibitShown {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LeaksShown {
     pub(crate) buffers: u64,
-    pub(crate) bytes: u64,
+    pub(crate) bytes: u128,
     /// Whether the record ends with its program: else it is what was live at the end.
     pub(crate) ended: bool,
     pub(crate) places: Vec<LeakRow>,
@@ -108,7 +108,7 @@ pub(crate) struct LeaksShown {
 #[derive(Clone, Debug)]
 pub(crate) struct LeakRow {
     pub(crate) buffers: u64,
-    pub(crate) bytes: u64,
+    pub(crate) bytes: u128,
     /// Where the first of them was allocated, as a position of the record.
     pub(crate) position: Option<u64>,
     /// In which memory, and by whom.

@@ -297,12 +297,8 @@ impl<'a> RunWalk<'a> {
         });
     }
 
-    /// A thread's event.
-    fn act(&mut self, thread: u16, event: &Event) {
-        let index = usize::from(thread);
-        if index >= self.senders.threads() {
-            return self.push(0, EventWord::Stopped, Remark::None, 0, 0);
-        }
+    /// Follows a thread up to this event: what it has at hand, and what its process has.
+    fn follow(&mut self, thread: u16, event: &Event) {
         if let Event::Open {
             op: Op::Allocate { slot, request, .. },
             ..
@@ -313,7 +309,7 @@ impl<'a> RunWalk<'a> {
             parts.resize(usize::from(request.parts), 0);
         }
         // An event outside of its operation is the checker's to report.
-        let _ = self.senders.observe(index, event);
+        let _ = self.senders.observe(usize::from(thread), event);
         if let Event::Open {
             op: Op::Allocate { request, .. },
             ..
@@ -330,6 +326,14 @@ impl<'a> RunWalk<'a> {
         if event.is_blocked() {
             self.waits_at = Some(self.events.count());
         }
+    }
+
+    /// A thread's event.
+    fn act(&mut self, thread: u16, event: &Event) {
+        if usize::from(thread) >= self.senders.threads() {
+            return self.push(0, EventWord::Stopped, Remark::None, 0, 0);
+        }
+        self.follow(thread, event);
         let life = self.life_of(thread);
         let now = self.events.count();
         match *event {

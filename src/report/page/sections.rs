@@ -10,7 +10,7 @@ use super::picture::{
     PagePart, Picture,
 };
 use super::text::{shown, shown_whole};
-use crate::numbers::{grouped, plural};
+use crate::numbers::{bytes_together, grouped, grouped_sum, plural};
 
 /// Frames of a call stack that a row of the table shows at once.
 const FRAMES: usize = 4;
@@ -24,7 +24,10 @@ pub(super) fn part(number: usize, part: &PagePart) -> Markup {
             (head(number, part))
             @if let Some(matrix) = &part.matrix { (matrix_table(matrix)) }
             @if let Some(campaign) = &part.campaign { (super::campaign::section(campaign)) }
-            @if let Some(picture) = &part.picture { (lanes(picture)) (memory(picture)) }
+            @if let Some(picture) = &part.picture {
+                (lanes(picture, !part.divergences.is_empty()))
+                (memory(picture))
+            }
             @if let Some(leaks) = &part.leaks { (leak_table(leaks)) }
             @if !part.divergences.is_empty() { (divergences(part)) }
             @if let Some(picture) = &part.picture {
@@ -103,7 +106,7 @@ fn kinds(part: &PagePart) -> Markup {
             tbody {
                 @for kind in &part.kinds {
                     tr {
-                        td class="wrong" { "✗ " (kind.kind) }
+                        td class="wrong kind" { "✗ " (kind.kind) }
                         td class="number" { (grouped(kind.count)) }
                         td { (shown(&kind.says)) }
                     }
@@ -160,7 +163,7 @@ fn one_cause(cause: &CauseShown) -> Markup {
     }
 }
 
-fn lanes(picture: &Picture) -> Markup {
+fn lanes(picture: &Picture, diverges: bool) -> Markup {
     let count = picture.events.count;
     html! {
         section {
@@ -177,8 +180,10 @@ fn lanes(picture: &Picture) -> Markup {
                 button type="button" data-do="in" { "+ nearer" }
                 button type="button" data-do="out" { "− farther" }
                 button type="button" data-do="fit" { "all" }
-                button type="button" data-do="previous" { "◀ divergence" }
-                button type="button" data-do="next" { "divergence ▶" }
+                @if diverges {
+                    button type="button" data-do="previous" { "◀ divergence" }
+                    button type="button" data-do="next" { "divergence ▶" }
+                }
                 button type="button" data-do="clear" { "every address" }
             }
             div class="picture" {
@@ -188,8 +193,9 @@ fn lanes(picture: &Picture) -> Markup {
             p class="keys" {
                 kbd { "←" } " " kbd { "→" } " an event, "
                 kbd { "↑" } " " kbd { "↓" } " a lane, "
-                kbd { "+" } " " kbd { "−" } " " kbd { "0" } " zoom, " kbd { "n" } " " kbd { "p" }
-                " divergences, " kbd { "Enter" } " one address only, "
+                kbd { "+" } " " kbd { "−" } " " kbd { "0" } " zoom, "
+                @if diverges { kbd { "n" } " " kbd { "p" } " divergences, " }
+                kbd { "Enter" } " one address only, "
                 kbd { "Esc" } " every address, " kbd { "/" }
                 " filter; drag to move, wheel with the picture focused or Ctrl to zoom. "
                 "A alloc, F free, S send, R the server takes it (an arrow from its send), L lock, "
@@ -267,19 +273,25 @@ fn peaks(picture: &Picture) -> Markup {
                 @for (space, peak) in memory.peaks() {
                     tr {
                         td { (shown(space)) }
-                        td class="number" { (grouped(peak.bytes)) }
+                        td class="number" { (grouped_sum(peak.bytes)) }
                         td {
                             button type="button" class="jump" data-jump={ "event:" (peak.at) } {
                                 "here"
                             }
                         }
-                        td class="number" { (grouped(peak.used_bytes)) }
-                        td class="number" { (grouped(peak.span_bytes)) }
-                        td class="number" { (peak.fragmented()) }
+                        td class="number" { (grouped_sum(peak.used_bytes)) }
+                        td class="number" { (grouped_sum(peak.span_bytes)) }
+                        td class="number" { (peak.fragmented().unwrap_or_else(|| "?".to_owned())) }
                     }
                 }
             }
         } }
+        @if memory.peaks().any(|(_, peak)| peak.fragmented().is_none()) {
+            p class="soft" {
+                "What is in use overlaps, so how fragmented it is cannot be told: sizes are of all \
+                 banks of a memory, and how many it has is not in the record."
+            }
+        }
         @if memory.wrong > 0 {
             p { (plural(memory.wrong, "difference")) " that no message on its way explains." }
         }
@@ -297,7 +309,7 @@ fn leak_table(leaks: &LeaksShown) -> Markup {
         section {
             h2 { (title) }
             p {
-                (plural(leaks.buffers, "buffer")) ", " (plural(leaks.bytes, "byte"))
+                (plural(leaks.buffers, "buffer")) ", " (bytes_together(leaks.bytes))
                 @if leaks.ended { ", never released" }
                 @else { "; the record ends before its program does, so they may be in use" }
                 "."
@@ -328,7 +340,7 @@ fn leak_row(place: &LeakRow) -> Markup {
     let users = &place.frames[place.not_users.min(place.frames.len())..];
     html! {
         tr {
-            td class="number" { (grouped(place.bytes)) }
+            td class="number" { (grouped_sum(place.bytes)) }
             td class="number" { (grouped(place.buffers)) }
             td { (shown(&place.place)) }
             td class="mono frames" {
@@ -454,7 +466,7 @@ fn matrix_cell(cell: &MatrixCell) -> Markup {
 }
 
 /// `text` with its steps as jumps, and what is code as code.
-fn with_jumps(text: &str) -> Markup {
+pub(super) fn with_jumps(text: &str) -> Markup {
     html! {
         @for (number, piece) in text.split('`').enumerate() {
             @if number % 2 == 1 { code { (shown(piece)) } }

@@ -19,8 +19,8 @@ const MOST_CURVES: usize = 12;
 #[derive(Debug, Default)]
 pub(crate) struct TotalsOverTime {
     spaces: Vec<SpaceTotals>,
-    live: u64,
-    shown: u64,
+    live: u128,
+    shown: u128,
     peak: Peak,
     now: u32,
     shift: u32,
@@ -32,31 +32,30 @@ pub(crate) struct TotalsOverTime {
 /// The most that was live at once, and when.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Peak {
-    pub(crate) bytes: u64,
+    pub(crate) bytes: u128,
     pub(crate) at: u32,
     /// Addresses in use then: where a memory has banks, in each of them.
-    pub(crate) used_bytes: u64,
+    pub(crate) used_bytes: u128,
     /// From the lowest to the highest of them, over all spaces.
-    pub(crate) span_bytes: u64,
+    pub(crate) span_bytes: u128,
 }
 
 impl Peak {
-    /// The part of the stretch in use that was not used, in percent.
-    pub(crate) fn fragmented(&self) -> String {
-        format!(
-            "{:.0} %",
-            per_mille(self.used_bytes, self.span_bytes) as f64 / 10.0
-        )
+    /// The part of the stretch in use that was not used, in percent; `None` where more is used than
+    /// the stretch has room for.
+    pub(crate) fn fragmented(&self) -> Option<String> {
+        let part = per_mille(self.used_bytes, self.span_bytes);
+        (self.used_bytes <= self.span_bytes).then(|| format!("{:.0} %", part as f64 / 10.0))
     }
 }
 
 #[derive(Debug, Default)]
 struct SpaceTotals {
-    live: u64,
-    shown: u64,
+    live: u128,
+    shown: u128,
     peak: Peak,
     /// Addresses in use.
-    used_bytes: u64,
+    used_bytes: u128,
     /// Of what is live: where it ends, and how many buffers begin there.
     used: BTreeMap<u64, (u64, u32)>,
 }
@@ -80,49 +79,49 @@ impl TotalsOverTime {
     }
 
     pub(super) fn begin_life(&mut self, spot: Spot, size_bytes: u64, reach: u64) {
-        self.live = self.live.saturating_add(size_bytes);
+        self.live += u128::from(size_bytes);
         let space = self.space(spot.space);
-        space.live = space.live.saturating_add(size_bytes);
+        space.live += u128::from(size_bytes);
         if !self.follows_entries {
             self.used_more(spot, reach, self.live);
         }
     }
 
     pub(super) fn end_life(&mut self, spot: Spot, size_bytes: u64, reach: u64) {
-        self.live = self.live.saturating_sub(size_bytes);
+        self.live -= u128::from(size_bytes);
         let space = self.space(spot.space);
-        space.live = space.live.saturating_sub(size_bytes);
+        space.live -= u128::from(size_bytes);
         if !self.follows_entries {
             self.used_less(spot, reach);
         }
     }
 
     pub(super) fn begin_entry(&mut self, spot: Spot, size_bytes: u64, reach: u64) {
-        self.shown = self.shown.saturating_add(size_bytes);
+        self.shown += u128::from(size_bytes);
         let space = self.space(spot.space);
-        space.shown = space.shown.saturating_add(size_bytes);
+        space.shown += u128::from(size_bytes);
         if self.follows_entries {
             self.used_more(spot, reach, self.shown);
         }
     }
 
     pub(super) fn end_entry(&mut self, spot: Spot, size_bytes: u64, reach: u64) {
-        self.shown = self.shown.saturating_sub(size_bytes);
+        self.shown -= u128::from(size_bytes);
         let space = self.space(spot.space);
-        space.shown = space.shown.saturating_sub(size_bytes);
+        space.shown -= u128::from(size_bytes);
         if self.follows_entries {
             self.used_less(spot, reach);
         }
     }
 
     /// A buffer more is in use; `all` are the bytes of all spaces.
-    fn used_more(&mut self, spot: Spot, reach: u64, all: u64) {
+    fn used_more(&mut self, spot: Spot, reach: u64, all: u128) {
         let (now, follows_entries) = (self.now, self.follows_entries);
         let space = self.space(spot.space);
         let used = space.used.entry(spot.address).or_insert((0, 0));
         used.0 = used.0.max(spot.address.saturating_add(reach));
         used.1 += 1;
-        space.used_bytes = space.used_bytes.saturating_add(reach);
+        space.used_bytes += u128::from(reach);
         let bytes = if follows_entries {
             space.shown
         } else {
@@ -149,7 +148,7 @@ impl TotalsOverTime {
 
     fn used_less(&mut self, spot: Spot, reach: u64) {
         let space = self.space(spot.space);
-        space.used_bytes = space.used_bytes.saturating_sub(reach);
+        space.used_bytes -= u128::from(reach);
         if let Some(used) = space.used.get_mut(&spot.address) {
             used.1 -= 1;
             if used.1 == 0 {
@@ -169,10 +168,14 @@ impl TotalsOverTime {
 
     fn sample(&mut self) {
         let (used, span) = self.stretch();
-        let mut sample = vec![self.live, self.shown, per_mille(used, span)];
+        let mut sample = vec![
+            of_a_curve(self.live),
+            of_a_curve(self.shown),
+            per_mille(used, span),
+        ];
         for space in self.spaces.iter().take(MOST_CURVES) {
             let fragmented = per_mille(space.used_bytes, space.span());
-            sample.extend([space.live, space.shown, fragmented]);
+            sample.extend([of_a_curve(space.live), of_a_curve(space.shown), fragmented]);
         }
         self.samples.push(sample);
         if self.samples.len() > MOST_SAMPLES {
@@ -187,12 +190,9 @@ impl TotalsOverTime {
     }
 
     /// Addresses in use, and the stretches that they lie in, over all spaces.
-    fn stretch(&self) -> (u64, u64) {
-        let add = |(used, span): (u64, u64), space: &SpaceTotals| {
-            (
-                used.saturating_add(space.used_bytes),
-                span.saturating_add(space.span()),
-            )
+    fn stretch(&self) -> (u128, u128) {
+        let add = |(used, span): (u128, u128), space: &SpaceTotals| {
+            (used + space.used_bytes, span + space.span())
         };
         self.spaces.iter().fold((0, 0), add)
     }
@@ -229,19 +229,24 @@ impl TotalsOverTime {
 
 impl SpaceTotals {
     /// From the lowest to the highest byte in use, as far as starts tell.
-    fn span(&self) -> u64 {
+    fn span(&self) -> u128 {
         match (self.used.first_key_value(), self.used.last_key_value()) {
-            (Some((first, _)), Some((_, (end, _)))) => end.saturating_sub(*first),
+            (Some((first, _)), Some((_, (end, _)))) => u128::from(end.saturating_sub(*first)),
             _ => 0,
         }
     }
 }
 
+/// A sum as a curve has it: one that no memory can hold is drawn at the most that it can.
+fn of_a_curve(bytes: u128) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
 /// The part of a stretch that is not in use.
-fn per_mille(used: u64, span: u64) -> u64 {
+fn per_mille(used: u128, span: u128) -> u64 {
     match span {
         0 => 0,
-        _ => 1000 - (u128::from(used.min(span)) * 1000 / u128::from(span)) as u64,
+        _ => 1000 - (used.min(span) * 1000 / span) as u64,
     }
 }
 
@@ -269,6 +274,34 @@ mod tests {
             span_bytes: 400,
         };
         assert_eq!((totals.peak, totals.spaces[0].peak), (peak, peak));
-        assert_eq!(peak.fragmented(), "50 %");
+        assert_eq!(peak.fragmented().as_deref(), Some("50 %"));
+    }
+
+    #[test]
+    fn sums_of_more_than_64_bits_are_whole_and_come_down_again() {
+        let spot = |space| Spot { space, address: 0 };
+        let mut totals = TotalsOverTime::default();
+        for space in 0..3 {
+            totals.begin_life(spot(space), u64::MAX, 0);
+        }
+        assert_eq!(totals.peak.bytes, 3 * u128::from(u64::MAX));
+        for space in 0..3 {
+            totals.end_life(spot(space), u64::MAX, 0);
+        }
+        totals.begin_life(spot(0), 7, 7);
+        assert_eq!(totals.live, 7);
+    }
+
+    #[test]
+    fn where_more_is_used_than_there_is_room_nothing_is_said_of_fragments() {
+        let mut totals = TotalsOverTime::default();
+        for address in [0, 1024] {
+            totals.begin_life(Spot { space: 0, address }, 4096, 4096);
+        }
+        assert_eq!(
+            (totals.peak.used_bytes, totals.peak.span_bytes),
+            (8192, 5120)
+        );
+        assert_eq!(totals.peak.fragmented(), None);
     }
 }

@@ -11,16 +11,22 @@ use super::connections::message;
 use super::{Drawn, first, log, of_text};
 
 /// What somebody sent: kind, connection, process and address.
-type Sent = (MessageKind, u32, i32, u64);
+pub(super) type Sent = (MessageKind, u32, i32, u64);
 
-/// Correct traffic of one process over one connection, some dozen buffers at once; the address that
-/// was released last goes out first.
-fn traffic(operations: usize, conn: u32, pid: i32, seed: u64) -> Vec<Sent> {
+/// Correct traffic of one process over one connection, so many buffers at once at the most; the
+/// address that was released last goes out first.
+pub(super) fn traffic(
+    operations: usize,
+    conn: u32,
+    pid: i32,
+    seed: u64,
+    most_held: usize,
+) -> Vec<Sent> {
     let mut drawn = Drawn(seed);
     let (mut free, mut fresh) = (Vec::new(), 0);
     let (mut held, mut sent) = (Vec::<u64>::new(), Vec::new());
     while sent.len() < operations || !held.is_empty() {
-        let allocates = sent.len() < operations && held.len() < 40 && drawn.below(2) == 0;
+        let allocates = sent.len() < operations && held.len() < most_held && drawn.below(2) == 0;
         if allocates || (held.is_empty() && sent.len() < operations) {
             let address = free.pop().unwrap_or_else(|| {
                 fresh += 4096;
@@ -69,7 +75,7 @@ fn assert_none_named(diagnosis: &Diagnosis) {
 fn messages_that_are_sent_twice_are_no_loss() {
     for one_in in [200, 50, 5] {
         let mut drawn = Drawn(7);
-        let sent = traffic(3000, 0, 7, 2);
+        let sent = traffic(3000, 0, 7, 2, 40);
         let diagnosis = diagnosed(repeated(sent, |_| {
             1 + usize::from(drawn.below(one_in) == 0)
         }));
@@ -78,7 +84,7 @@ fn messages_that_are_sent_twice_are_no_loss() {
     }
     // ALLOCs alone: a client that announces again, or that resizes in place.
     let mut drawn = Drawn(9);
-    let sent = traffic(3000, 0, 7, 3);
+    let sent = traffic(3000, 0, 7, 3, 40);
     let diagnosis = diagnosed(repeated(sent, |(kind, ..)| {
         1 + usize::from(*kind == MessageKind::Alloc && drawn.below(20) == 0)
     }));
@@ -90,7 +96,7 @@ fn frees_that_are_lost_are_a_loss_also_where_addresses_come_back_at_once() {
     let mut drawn = Drawn(7);
     let lost =
         |(kind, ..): &Sent| 1 - usize::from(*kind == MessageKind::Free && drawn.below(20) == 0);
-    let diagnosis = diagnosed(repeated(traffic(3000, 0, 7, 2), lost));
+    let diagnosis = diagnosed(repeated(traffic(3000, 0, 7, 2, 40), lost));
     let named = diagnosis.named().expect("dozens are lost");
     assert_eq!(named.cause, Cause::Loss);
     assert!(named.score >= CONFIDENT, "{diagnosis:#?}");
@@ -113,7 +119,7 @@ fn a_few_allocs_alone_that_are_lost_are_no_certain_double_release() {
     let mut drawn = Drawn(7);
     let lost =
         |(kind, ..): &Sent| 1 - usize::from(*kind == MessageKind::Alloc && drawn.below(100) == 0);
-    let diagnosis = diagnosed(repeated(traffic(3000, 0, 7, 2), lost));
+    let diagnosis = diagnosed(repeated(traffic(3000, 0, 7, 2, 40), lost));
     let mut confident = diagnosis.causes.iter().filter(|it| it.score >= CONFIDENT);
     assert!(
         confident.all(|it| it.cause == Cause::Loss),
@@ -123,14 +129,14 @@ fn a_few_allocs_alone_that_are_lost_are_no_certain_double_release() {
     let mut drawn = Drawn(7);
     let twice =
         |(kind, ..): &Sent| 1 + usize::from(*kind == MessageKind::Free && drawn.below(50) == 0);
-    let diagnosis = diagnosed(repeated(traffic(3000, 0, 7, 2), twice));
+    let diagnosis = diagnosed(repeated(traffic(3000, 0, 7, 2, 40), twice));
     let named = diagnosis.named().expect("dozens are released twice");
     assert_eq!(named.cause, Cause::DoubleRelease);
     assert!(named.score >= CONFIDENT, "{diagnosis:#?}");
 }
 
 /// One message of each in turn, a few at a time.
-fn interleaved(first: Vec<Sent>, second: Vec<Sent>) -> Vec<Sent> {
+pub(super) fn interleaved(first: Vec<Sent>, second: Vec<Sent>) -> Vec<Sent> {
     let mut drawn = Drawn(3);
     let (mut first, mut second) = (first.into_iter(), second.into_iter());
     let mut sent = Vec::new();
@@ -146,7 +152,7 @@ fn interleaved(first: Vec<Sent>, second: Vec<Sent>) -> Vec<Sent> {
 
 #[test]
 fn two_processes_that_have_a_device_each_are_no_reordering() {
-    let sent = interleaved(traffic(1500, 0, 7, 2), traffic(1500, 1, 8, 3));
+    let sent = interleaved(traffic(1500, 0, 7, 2, 40), traffic(1500, 1, 8, 3, 40));
     let diagnosis = diagnosed(sent);
     assert_none_named(&diagnosis);
     assert!(
@@ -204,7 +210,7 @@ fn diagnosed_numbered(seen: &[Observation]) -> Diagnosis {
 
 #[test]
 fn each_process_has_its_own_generations_of_an_address() {
-    let sent = interleaved(traffic(1500, 0, 7, 2), traffic(1500, 1, 8, 3));
+    let sent = interleaved(traffic(1500, 0, 7, 2, 40), traffic(1500, 1, 8, 3, 40));
     let mut seen = Vec::new();
     numbered(&sent, &mut seen);
     let diagnosis = diagnosed_numbered(&seen);
@@ -213,7 +219,7 @@ fn each_process_has_its_own_generations_of_an_address() {
 
 #[test]
 fn two_processes_of_one_id_are_no_certain_cause() {
-    let sent = interleaved(traffic(1500, 0, 7, 2), traffic(1500, 1, 7, 3));
+    let sent = interleaved(traffic(1500, 0, 7, 2, 40), traffic(1500, 1, 7, 3, 40));
     let mut seen = Vec::new();
     numbered(&sent, &mut seen);
     let diagnosis = diagnosed_numbered(&seen);
@@ -227,7 +233,7 @@ fn two_processes_of_one_id_are_no_certain_cause() {
 #[test]
 fn a_message_that_comes_twice_to_the_nanosecond_is_no_double_release() {
     let mut seen = Vec::new();
-    numbered(&traffic(1500, 0, 7, 2), &mut seen);
+    numbered(&traffic(1500, 0, 7, 2, 40), &mut seen);
     let mut drawn = Drawn(5);
     let twice: Vec<Observation> = seen
         .iter()
@@ -261,7 +267,7 @@ fn what_a_sweep_takes_of_an_address_that_came_back_is_no_leak() {
     let mut drawn = Drawn(7);
     let lost =
         |(kind, ..): &Sent| 1 - usize::from(*kind == MessageKind::Free && drawn.below(20) == 0);
-    let lives: String = repeated(traffic(3000, 0, 7, 2), lost)
+    let lives: String = repeated(traffic(3000, 0, 7, 2, 40), lost)
         .map(|(kind, _, _, address)| match kind {
             MessageKind::Alloc => format!("+{address:x} "),
             _ => format!("-{address:x} "),
@@ -320,7 +326,7 @@ fn what_could_not_be_read_may_be_all_that_is_wrong() {
 #[test]
 fn numbers_that_are_no_count_of_a_devices_allocations_are_no_certain_cause() {
     let mut seen = Vec::new();
-    numbered(&traffic(1500, 0, 7, 2), &mut seen);
+    numbered(&traffic(1500, 0, 7, 2, 40), &mut seen);
     // One number for all lives; the lives of each address.
     for by_address in [false, true] {
         let mut lives = std::collections::BTreeMap::<u64, u64>::new();
@@ -343,7 +349,7 @@ fn numbers_that_are_no_count_of_a_devices_allocations_are_no_certain_cause() {
 #[test]
 fn sequence_numbers_that_wrap_are_no_certain_loss() {
     let mut seen = Vec::new();
-    numbered(&traffic(1500, 0, 7, 2), &mut seen);
+    numbered(&traffic(1500, 0, 7, 2, 40), &mut seen);
     for (at, observation) in (u64::from(u32::MAX) - 300..).zip(&mut seen) {
         if let Observed::Message { message, .. } = &mut observation.what {
             let extension = message.extension.as_mut().expect("it was given one");

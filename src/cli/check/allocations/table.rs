@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::device::DeviceId;
-use crate::numbers::{grouped, plural};
+use crate::numbers::{bytes_together, grouped_sum, plural, sum_in_json};
 use crate::oracle::allocation_check::{AllocationReport, BufferSum, LiveRecord, TableComparison};
 use crate::oracle::{Divergence, Kind, Report, Strength, Verdict};
 
@@ -107,7 +107,7 @@ pub(super) fn words(
         let _ = writeln!(
             text,
             "of the bytes in use {} were asked for: the allocator rounds up",
-            grouped(requested)
+            grouped_sum(requested)
         );
     }
     let rows = [
@@ -130,7 +130,7 @@ pub(super) fn words(
             text,
             "{}, {}, {what}",
             plural(sum.buffers, "buffer"),
-            plural(sum.bytes, "byte")
+            bytes_together(sum.bytes)
         );
     }
     text
@@ -138,10 +138,10 @@ pub(super) fn words(
 
 /// The same for scripts.
 pub(super) fn json(compared: &TableComparison) -> Value {
-    let sum = |sum: &BufferSum| json!({ "buffers": sum.buffers, "bytes": sum.bytes });
+    let sum = |sum: &BufferSum| json!({ "buffers": sum.buffers, "bytes": sum_in_json(sum.bytes) });
     json!({
         "in_use": sum(&compared.in_use),
-        "requested_bytes": compared.requested_bytes,
+        "requested_bytes": compared.requested_bytes.map(sum_in_json),
         "awaiting_release": sum(&compared.awaiting),
         "older_than_history": sum(&compared.older),
         "lost_releases": sum(&compared.lost_releases),

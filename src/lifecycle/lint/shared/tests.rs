@@ -26,103 +26,106 @@ fn steps_by_line(steps: &str) -> String {
 const CELLS: &str = "total = \"global atomic\"\nmine = \"global plain\"\n\
                      pid = \"global[2] atomic\"\nmap = \"global ledger\"";
 
+/// An allocate, the line that is named, and what is said of it.
+const MISTAKES: [(&str, u32, &str); 20] = [
+    (
+        "alloc; mark-live; publish; fetch-add totl size",
+        6,
+        "`totl` is not declared",
+    ),
+    (
+        "alloc; mark-live; fetch-add mine size; publish",
+        5,
+        "mine is a plain word",
+    ),
+    (
+        "alloc; mark-live; x = load map; publish",
+        5,
+        "map is a ledger, and no cell",
+    ),
+    (
+        "alloc; mark-live; insert total; publish",
+        5,
+        "total is a cell, and no ledger",
+    ),
+    (
+        "insert map; alloc; mark-live; publish",
+        3,
+        "there is no address before `alloc`",
+    ),
+    (
+        "alloc; mark-live; x = load pid; publish",
+        5,
+        "pid is a table of 2",
+    ),
+    (
+        "alloc; mark-live; x = load total[1]; publish",
+        5,
+        "total is no table",
+    ),
+    (
+        "alloc; mark-live; store total x; publish",
+        5,
+        "`x` was not set before",
+    ),
+    (
+        "alloc; mark-live; publish; if size > 0; store total 1",
+        6,
+        "no `end` follows",
+    ),
+    ("alloc; mark-live; publish; end", 6, "no block is open here"),
+    ("alloc; mark-live; publish; else", 6, "no `if` is open here"),
+    (
+        "alloc; mark-live; publish; break",
+        6,
+        "it stands in no loop",
+    ),
+    (
+        "alloc; mark-live; publish; if size > 0; end",
+        7,
+        "nothing stands in the block",
+    ),
+    (
+        "mark-live; publish; if size > 0; alloc; end",
+        6,
+        "it is done once",
+    ),
+    (
+        "alloc; mark-live; publish; retry 4; store total 1; end",
+        6,
+        "nothing in it ends it",
+    ),
+    (
+        "alloc; mark-live; publish; if size > 0; lock global; end; store total 1",
+        8,
+        "two ways to this step hold different locks",
+    ),
+    (
+        "alloc; mark-live; publish; unlock-shared global",
+        6,
+        "does not hold it",
+    ),
+    (
+        "alloc; mark-live; publish; wait global",
+        6,
+        "does not hold it",
+    ),
+    (
+        "alloc; mark-live; publish; lock-shared allocator",
+        6,
+        "more than a mutex",
+    ),
+    (
+        "lock global; alloc; mark-live; publish",
+        3,
+        "still held at the end",
+    ),
+];
+
 #[test]
 fn each_mistake_with_cells_and_branches_is_named_with_its_line() {
     const DEALLOCATE: &str = "claim; free; mark-dead";
-    for (allocate, line, message) in [
-        (
-            "alloc; mark-live; publish; fetch-add totl size",
-            6,
-            "`totl` is not declared",
-        ),
-        (
-            "alloc; mark-live; fetch-add mine size; publish",
-            5,
-            "mine is a plain word",
-        ),
-        (
-            "alloc; mark-live; x = load map; publish",
-            5,
-            "map is a ledger, and no cell",
-        ),
-        (
-            "alloc; mark-live; insert total; publish",
-            5,
-            "total is a cell, and no ledger",
-        ),
-        (
-            "insert map; alloc; mark-live; publish",
-            3,
-            "there is no address before `alloc`",
-        ),
-        (
-            "alloc; mark-live; x = load pid; publish",
-            5,
-            "pid is a table of 2",
-        ),
-        (
-            "alloc; mark-live; x = load total[1]; publish",
-            5,
-            "total is no table",
-        ),
-        (
-            "alloc; mark-live; store total x; publish",
-            5,
-            "`x` was not set before",
-        ),
-        (
-            "alloc; mark-live; publish; if size > 0; store total 1",
-            6,
-            "no `end` follows",
-        ),
-        ("alloc; mark-live; publish; end", 6, "no block is open here"),
-        ("alloc; mark-live; publish; else", 6, "no `if` is open here"),
-        (
-            "alloc; mark-live; publish; break",
-            6,
-            "it stands in no loop",
-        ),
-        (
-            "alloc; mark-live; publish; if size > 0; end",
-            7,
-            "nothing stands in the block",
-        ),
-        (
-            "mark-live; publish; if size > 0; alloc; end",
-            6,
-            "it is done once",
-        ),
-        (
-            "alloc; mark-live; publish; retry 4; store total 1; end",
-            6,
-            "nothing in it ends it",
-        ),
-        (
-            "alloc; mark-live; publish; if size > 0; lock global; end; store total 1",
-            8,
-            "two ways to this step hold different locks",
-        ),
-        (
-            "alloc; mark-live; publish; unlock-shared global",
-            6,
-            "does not hold it",
-        ),
-        (
-            "alloc; mark-live; publish; wait global",
-            6,
-            "does not hold it",
-        ),
-        (
-            "alloc; mark-live; publish; lock-shared allocator",
-            6,
-            "more than a mutex",
-        ),
-        (
-            "lock global; alloc; mark-live; publish",
-            3,
-            "still held at the end",
-        ),
-    ] {
+    for (allocate, line, message) in MISTAKES {
         let errors = with_cells(allocate, DEALLOCATE, CELLS);
         let place = format!("own.toml:{line}:");
         assert!(

@@ -381,7 +381,7 @@ class Totals {
         }] : []),
         ...(truth ? [{
           label: 'fragmented', scale: 'pct', stroke: c.soft, width: 1, dash: [1, 3],
-          points: { show: false }, value: (_, one) => `${(one ?? 0).toFixed(0)} %`,
+          points: { show: false }, value: (_, one) => (one == null ? '' : `${one.toFixed(0)} %`),
         }] : []),
       ],
     }, this.series(), this.element);

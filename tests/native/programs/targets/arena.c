@@ -9,8 +9,11 @@
  *   self-deadlock, crash: where two buffers are live
  *   keeps-state    something is left over when it is closed, which the next open sees
  *   wrong-totals   it does not count every release
- *   last-fit, worst-fit   it takes another hole than the first, which its policy is
+ *   first-fit, last-fit, worst-fit   it takes another hole than its policy says
+ *   other-end      it takes the other end of the right hole
  *   lost-wakeup    the second allocation waits for a release, and may miss it
+ *
+ * ARENA_POLICY is what it declares, and does without a fault: first-fit, best-fit or top-down.
  */
 #include "heisenbed.h"
 
@@ -21,6 +24,16 @@
 
 #ifndef ARENA_ABI
 #define ARENA_ABI HB_TARGET_ABI
+#endif
+/* The memories that it has, and what it says that it can do. */
+#ifndef ARENA_HAS
+#define ARENA_HAS 15u
+#endif
+#ifndef ARENA_ABILITIES
+#define ARENA_ABILITIES 0
+#endif
+#ifndef ARENA_POLICY
+#define ARENA_POLICY "first-fit"
 #endif
 
 enum fault {
@@ -34,10 +47,15 @@ enum fault {
     CRASH,
     KEEPS_STATE,
     WRONG_TOTALS,
+    FIRST_FIT,
     LAST_FIT,
     WORST_FIT,
+    OTHER_END,
     LOST_WAKEUP,
 };
+
+/* Which of the holes it takes. */
+enum fit { FIRST, LAST, BEST, WORST };
 
 /* A piece of memory, free or not; they follow one another without gaps. */
 struct piece {
@@ -54,6 +72,8 @@ struct space {
 
 struct arena {
     enum fault fault;
+    enum fit fit;
+    int from_top;
     uint32_t devices;
     uint64_t alignment;
     struct space *spaces;
@@ -74,12 +94,29 @@ static enum fault fault_named(const char *options)
 {
     static const char *const NAMES[] = {"",          "off-by-one",    "misaligned", "no-lock",
                                         "leak",      "stale-header",  "self-deadlock", "crash",
-                                        "keeps-state", "wrong-totals", "last-fit", "worst-fit",
-                                        "lost-wakeup"};
+                                        "keeps-state", "wrong-totals", "first-fit", "last-fit",
+                                        "worst-fit", "other-end",    "lost-wakeup"};
     for (unsigned at = 0; at < sizeof NAMES / sizeof *NAMES; at++)
         if (strcmp(options, NAMES[at]) == 0)
             return (enum fault)at;
     return NONE;
+}
+
+static enum fit fit_of(enum fault fault)
+{
+    switch (fault) {
+    case FIRST_FIT:
+        return FIRST;
+    case LAST_FIT:
+        return LAST;
+    case WORST_FIT:
+        return WORST;
+    default:
+        break;
+    }
+    if (strcmp(ARENA_POLICY, "best-fit") == 0)
+        return BEST;
+    return strcmp(ARENA_POLICY, "top-down") == 0 ? LAST : FIRST;
 }
 
 static struct piece *piece_of(uint64_t begin, uint64_t size)
@@ -98,6 +135,8 @@ static void *arena_open(const struct hb_target_config *config, char *why, size_t
     }
     struct arena *arena = calloc(1, sizeof *arena);
     arena->fault = fault_named(config->options);
+    arena->fit = fit_of(arena->fault);
+    arena->from_top = (strcmp(ARENA_POLICY, "top-down") == 0) != (arena->fault == OTHER_END);
     arena->devices = config->devices;
     arena->alignment = config->alignment;
     pthread_mutex_init(&arena->gate, NULL);
@@ -118,32 +157,44 @@ static uint64_t rounded(const struct arena *arena, uint64_t size)
     return (size + unit - 1) / unit * unit;
 }
 
+static int is_better(enum fit fit, const struct piece *piece, const struct piece *found)
+{
+    switch (fit) {
+    case LAST:
+        return 1;
+    case BEST:
+        return piece->size < found->size;
+    case WORST:
+        return piece->size > found->size;
+    default:
+        return 0;
+    }
+}
+
 static struct piece *find(const struct arena *arena, const struct space *space, uint64_t size)
 {
     struct piece *found = NULL;
-    for (struct piece *piece = space->first; piece; piece = piece->next) {
-        if (piece->is_live || piece->size < size)
-            continue;
-        if (!found || arena->fault == LAST_FIT ||
-            (arena->fault == WORST_FIT && piece->size > found->size))
+    for (struct piece *piece = space->first; piece; piece = piece->next)
+        if (!piece->is_live && piece->size >= size &&
+            (!found || is_better(arena->fit, piece, found)))
             found = piece;
-        if (arena->fault != LAST_FIT && arena->fault != WORST_FIT)
-            break;
-    }
     return found;
 }
 
-static void split(struct piece *piece, uint64_t size)
+/* What is taken of a free piece; the rest stays free. */
+static struct piece *split(const struct arena *arena, struct piece *piece, uint64_t size)
 {
     if (piece->size == size)
-        return;
-    struct piece *rest = piece_of(piece->begin + size, piece->size - size);
+        return piece;
+    uint64_t low = arena->from_top ? piece->size - size : size;
+    struct piece *rest = piece_of(piece->begin + low, piece->size - low);
     rest->next = piece->next;
     rest->previous = piece;
     if (rest->next)
         rest->next->previous = rest;
     piece->next = rest;
-    piece->size = size;
+    piece->size = low;
+    return arena->from_top ? rest : piece;
 }
 
 static void join(const struct arena *arena, struct piece *left)
@@ -183,7 +234,7 @@ static int arena_allocate(void *target, uint32_t device, uint32_t memory, uint64
     struct arena *arena = target;
     struct space *space = &arena->spaces[device * 4 + memory];
     (void)context;
-    if (flags & ~(uint32_t)HB_TARGET_CIRCULAR)
+    if (flags & ~(uint32_t)HB_TARGET_CIRCULAR || !(ARENA_HAS >> memory & 1))
         return HB_TARGET_UNSUPPORTED;
     if (arena->fault == LOST_WAKEUP)
         wait_for_a_release(arena);
@@ -199,16 +250,14 @@ static int arena_allocate(void *target, uint32_t device, uint32_t memory, uint64
     if (arena->fault != NO_LOCK)
         found = find(arena, space, needed);
     if (found) {
-        split(found, needed);
+        found = split(arena, found, needed);
         found->is_live = 1;
         space->live_bytes += size;
         space->live_buffers++;
     } else if (arena->fault == LEAK) {
         struct piece *some = find(arena, space, arena->alignment);
-        if (some) {
-            split(some, arena->alignment);
-            some->is_live = 1;
-        }
+        if (some)
+            split(arena, some, arena->alignment)->is_live = 1;
     }
     pthread_mutex_unlock(&space->lock);
     if (!found)
@@ -301,8 +350,9 @@ const struct hb_target *hb_target_v1(void)
 {
     static const struct hb_target TARGET = {
         .abi = ARENA_ABI,
+        .abilities = ARENA_ABILITIES,
         .name = "arena",
-        .policy = "first-fit",
+        .policy = ARENA_POLICY,
         .open = arena_open,
         .allocate = arena_allocate,
         .deallocate = arena_deallocate,

@@ -1,0 +1,124 @@
+//! The control socket: what the fork server is given, and what it replies.
+
+use std::io::{self, IoSlice, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use heisenbed_runtime::protocol as wire;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
+use super::watched::{Stillness, is_at_work};
+use super::{LaunchError, Launcher, system};
+use crate::native::execution::ExitKind;
+
+/// `PLAN_DONE` of `runtime/driver/driver.h`.
+pub(super) const DRIVER_DONE: i32 = 85;
+
+/// So often is waited for who is at work.
+const MOST_PATIENCE: u32 = 20;
+
+pub(super) struct Reply {
+    pub(super) kind: u32,
+    pub(super) pid: i32,
+    pub(super) status: i32,
+    pub(super) swept: u32,
+    pub(super) cpu_us: u64,
+}
+
+impl Reply {
+    /// Of a process that goes on.
+    pub(super) fn well(pid: i32) -> Reply {
+        Reply {
+            kind: wire::reply::ENDED,
+            pid,
+            // As the driver ends.
+            status: DRIVER_DONE << 8,
+            swept: 0,
+            cpu_us: 0,
+        }
+    }
+
+    fn parse(bytes: &[u8; wire::REPLY_BYTES]) -> Reply {
+        let word = |at: usize| {
+            let word = bytes[at..].first_chunk().copied();
+            u32::from_le_bytes(word.unwrap_or_default())
+        };
+        Reply {
+            kind: word(0),
+            pid: word(4) as i32,
+            status: word(8) as i32,
+            swept: word(12),
+            cpu_us: u64::from(word(16)) | u64::from(word(20)) << 32,
+        }
+    }
+}
+
+impl Launcher {
+    pub(super) fn expect_reply(&mut self, limit: Duration) -> Result<Reply, LaunchError> {
+        let mut reply = self.reply(limit);
+        // Who waits for the processor is not stuck: a loaded machine is no reason to give up.
+        for _ in 0..MOST_PATIENCE {
+            match &reply {
+                Ok(None) if is_at_work(self.pid) => reply = self.reply(limit),
+                _ => break,
+            }
+        }
+        reply
+            .and_then(|reply| reply.ok_or_else(|| io::ErrorKind::TimedOut.into()))
+            .map_err(|error| match (error.kind(), Stillness::of(self.pid)) {
+                (io::ErrorKind::UnexpectedEof, _) => LaunchError::ServerGone { how: "ended" },
+                (io::ErrorKind::TimedOut, Stillness::Stopped) => {
+                    LaunchError::ServerGone { how: "was stopped" }
+                }
+                _ => system("the fork server")(error),
+            })
+    }
+
+    /// The next reply; none if it does not come in time.
+    pub(super) fn reply(&mut self, limit: Duration) -> io::Result<Option<Reply>> {
+        if let Some(tracker) = &mut self.tracker
+            && !tracker.serve_until(&[&self.control], self.page.file(), limit)?
+        {
+            return Ok(None);
+        }
+        self.control.set_read_timeout(Some(limit))?;
+        let mut bytes = [0; wire::REPLY_BYTES];
+        let mut got = 0;
+        while got < bytes.len() {
+            match self.control.read(&mut bytes[got..]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(more) => got += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(Reply::parse(&bytes)))
+    }
+}
+
+/// As `waitpid` encodes it.
+pub(super) fn exit_kind(status: i32) -> ExitKind {
+    let status = ExitStatus::from_raw(status);
+    match (status.code(), status.signal()) {
+        (Some(code), _) => ExitKind::Exited(code),
+        (None, signal) => ExitKind::Killed(signal.unwrap_or(0)),
+    }
+}
+
+pub(super) fn send_all(control: &UnixStream, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(6))];
+    let mut with = SendAncillaryBuffer::new(&mut space);
+    with.push(SendAncillaryMessage::ScmRights(descriptors));
+    sendmsg(
+        control,
+        &[IoSlice::new(b"f")],
+        &mut with,
+        SendFlags::NOSIGNAL,
+    )?;
+    Ok(())
+}

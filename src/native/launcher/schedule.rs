@@ -1,0 +1,258 @@
+//! One schedule of a started program: how it begins and is waited for, and what it came to.
+
+use std::io::{self, Seek, SeekFrom, Write};
+use std::time::Duration;
+
+use heisenbed_runtime::protocol as wire;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::control::{DRIVER_DONE, Reply, exit_kind};
+use super::output::tail;
+use super::watched::{Stillness, end_orphan, processor_time_us};
+use super::{LaunchError, Launcher, START_TIMEOUT, system};
+use crate::native::anew::{Awaited, LiveProcess};
+use crate::native::execution::{Execution, ExitKind, Failure, divergence_of, failure_of};
+use crate::native::page::PageResult;
+use crate::native::plan::RunPlan;
+use crate::native::races::AccusedRace;
+use crate::oracle::traffic::TrafficReport;
+
+/// What is said of a thread that has its turn and sleeps.
+const UNCONTROLLED_WAIT: &str = "a thread that had its turn waits in a system call that heisenbed \
+    does not see (a futex of its own, as OpenMP and Go have, or a lock inside of the C library); \
+    --strategy perturb runs such programs";
+
+/// What is said of a program that a signal stopped.
+const STOPPED: &str = "a signal stopped it (SIGSTOP, SIGTSTP, SIGTTIN or SIGTTOU), and nobody let \
+    it go on within --timeout";
+
+/// What is said of a schedule that took too long, but hardly ran.
+const NO_PROCESSOR: &str = "it did not end within --timeout, but hardly had the processor in that \
+    time: the machine is busy with something else, or it waits for a device";
+
+/// So many times as long as it may take a schedule is waited for that hardly had the processor.
+const MOST_TIMES: u32 = 8;
+
+impl Launcher {
+    /// The execution, and whether it was the first of its process.
+    pub(super) fn run_once(&mut self, plan: &RunPlan) -> Result<(Execution, bool), LaunchError> {
+        if !plan.anew {
+            self.end_live()?;
+        }
+        self.page.write(plan).map_err(system("shared memory"))?;
+        if let Some(tracker) = &mut self.tracker {
+            tracker
+                .begin(self.page.file())
+                .map_err(system("shared memory"))?;
+        }
+        let printed = std::mem::take(&mut self.printed);
+        let files = [&mut self.stdout, &mut self.stderr].into_iter().flatten();
+        for file in files.filter(|_| printed) {
+            file.set_len(0)
+                .and_then(|()| file.seek(SeekFrom::Start(0)))
+                .map_err(system("memory for output"))?;
+        }
+        let live = self.begin()?;
+        let (mut timed_out, mut still) = (None, Stillness::Runs);
+        let ended = match self.wait_fairly(&live).map_err(system("the fork server"))? {
+            Some(Awaited::Turn(cpu_us)) => {
+                self.anew.live = Some(LiveProcess {
+                    pid: live.pid,
+                    cpu_us,
+                    schedules: live.schedules + 1,
+                });
+                Reply {
+                    cpu_us: cpu_us.saturating_sub(live.cpu_us),
+                    ..Reply::well(live.pid)
+                }
+            }
+            Some(Awaited::Reply) => self
+                .expect_reply(START_TIMEOUT)
+                .inspect_err(|_| end_orphan(live.pid))?,
+            None => {
+                timed_out = Some(self.timeout);
+                still = Stillness::of(live.pid);
+                if let Some(pid) = Pid::from_raw(live.pid) {
+                    let _ = kill_process(pid, Signal::KILL);
+                }
+                let reply = self.expect_reply(START_TIMEOUT)?;
+                self.anew.drop_turns();
+                reply
+            }
+        };
+        let execution = self
+            .read(plan, ended, timed_out, still)
+            .map_err(system("shared memory"))?;
+        Ok((execution, live.schedules == 0))
+    }
+
+    /// The schedule begins: in the process that is there, or in a new one.
+    fn begin(&mut self) -> Result<LiveProcess, LaunchError> {
+        if let Some(live) = self.anew.live.take() {
+            self.anew
+                .ask(wire::DO_AGAIN)
+                .map_err(system("the socket of turns"))?;
+            return Ok(live);
+        }
+        self.control
+            .write_all(&[wire::DO_RUN])
+            .map_err(system("the fork server"))?;
+        let started = self.expect_reply(START_TIMEOUT)?;
+        if started.kind != wire::reply::STARTED {
+            return Err(LaunchError::System {
+                what: "a process for the program",
+                error: io::Error::from_raw_os_error(started.status),
+            });
+        }
+        Ok(LiveProcess {
+            pid: started.pid,
+            cpu_us: 0,
+            schedules: 0,
+        })
+    }
+
+    /// What comes first; none if nothing does in time. Who hardly had the processor in that time
+    /// gets more of it: on a busy machine, too, an endless loop is to be told from one that is
+    /// slow.
+    fn wait_fairly(&mut self, live: &LiveProcess) -> io::Result<Option<Awaited>> {
+        let mut awaited = self.wait(self.timeout)?;
+        for _ in 1..MOST_TIMES {
+            if awaited.is_some() || !self.is_starved(live)? {
+                break;
+            }
+            awaited = self.wait(self.timeout)?;
+        }
+        Ok(awaited)
+    }
+
+    /// Whether it is at work, but had too little of the processor to say anything of it.
+    fn is_starved(&self, live: &LiveProcess) -> io::Result<bool> {
+        let had_us = processor_time_us(live.pid).saturating_sub(live.cpu_us);
+        Ok(had_us < fair_share_us(self.timeout)
+            && Stillness::of(live.pid) == Stillness::Runs
+            && !self.page.result()?.waits_outside)
+    }
+
+    /// What comes first; none if nothing does in time.
+    fn wait(&mut self, limit: Duration) -> io::Result<Option<Awaited>> {
+        let mut limit = limit;
+        if let Some(tracker) = &mut self.tracker {
+            let turns = self.anew.turns.as_ref();
+            let awaited: Vec<_> = turns.into_iter().chain([&self.control]).collect();
+            if !tracker.serve_until(&awaited, self.page.file(), limit)? {
+                return Ok(None);
+            }
+            limit = Duration::ZERO;
+        }
+        self.anew.wait(&self.control, limit)
+    }
+
+    fn read(
+        &mut self,
+        plan: &RunPlan,
+        reply: Reply,
+        timed_out: Option<Duration>,
+        still: Stillness,
+    ) -> io::Result<Execution> {
+        let mut page = self.page.result()?;
+        if !self.page.is_intact(plan)? {
+            page = PageResult {
+                unusable: Some("it wrote over the memory that it shares with heisenbed".to_owned()),
+                ..PageResult::default()
+            };
+        } else if still == Stillness::Stopped {
+            page.unusable = Some(STOPPED.to_owned());
+        } else if still == Stillness::Sleeps && !page.waits_outside && plan.strategy.is_controlled()
+        {
+            page.unusable = Some(UNCONTROLLED_WAIT.to_owned());
+        } else if let Some(limit) = timed_out
+            && !page.waits_outside
+            && reply.cpu_us < fair_share_us(limit)
+        {
+            page.unusable = Some(NO_PROCESSOR.to_owned());
+        }
+        if page.unusable.is_none() && plan.races.look {
+            page.races = self.page.races(&self.code)?;
+            self.forgiven.take_from(&mut page.races);
+        }
+        let status = exit_kind(reply.status);
+        let (status, deserted) = match (&self.target, status) {
+            (Some(_), ExitKind::Exited(DRIVER_DONE)) => (ExitKind::Exited(0), false),
+            (Some(_), ExitKind::Exited(0)) => (status, page.outcome == wire::outcome::RUNNING),
+            _ => (status, false),
+        };
+        let stdout = tail(self.stdout.as_ref())?;
+        let stderr = tail(self.stderr.as_ref())?;
+        self.printed = !stdout.is_empty() || !stderr.is_empty();
+        if page.accesses > 0 || page.unusable.is_some() {
+            self.hot = None;
+        }
+        let (steps, preempted) = self.page.taken(&page)?;
+        let mut failure = failure_of(&page, status, timed_out, &stderr);
+        if deserted && failure.is_none() && page.started && page.unusable.is_none() {
+            failure = Some(Failure::target_ended());
+        }
+        let strayed = (page.outcome == wire::outcome::STRAYED).then(|| page.culprit.unwrap_or(0));
+        let ended = timed_out.is_none()
+            && page.outcome == wire::outcome::RUNNING
+            && matches!(status, ExitKind::Exited(_));
+        let tracked = self.tracked(&mut page, ended, plan.stacks)?;
+        if failure.is_none() && page.unusable.is_none() && strayed.is_none() {
+            failure = tracked.as_ref().and_then(divergence_of);
+        }
+        // Whatever else went wrong is the failure.
+        let ended_well = failure.is_none() && page.outcome == wire::outcome::RUNNING;
+        let race = page
+            .races
+            .accused(&plan.races)
+            .filter(|_| ended_well && page.unusable.is_none());
+        Ok(Execution {
+            index: plan.index,
+            steps,
+            preempted,
+            step_count: page.steps,
+            thread_steps: self.page.thread_steps(&page)?,
+            threads: page.threads,
+            failure: failure.or_else(|| race.as_ref().map(AccusedRace::failure)),
+            race,
+            strayed,
+            status,
+            outside: page.outside,
+            refused: page.refused,
+            children: page.children,
+            swept: reply.swept,
+            timed_out: timed_out.is_some(),
+            accesses: page.accesses,
+            stdout,
+            stderr,
+            cpu_us: reply.cpu_us,
+            tracked,
+            page,
+        })
+    }
+
+    /// What the program's messages come to, if they are looked at and can be read.
+    fn tracked(
+        &self,
+        page: &mut PageResult,
+        ended: bool,
+        in_words: bool,
+    ) -> io::Result<Option<TrafficReport>> {
+        let Some(tracker) = self.tracker.as_ref().filter(|_| page.unusable.is_none()) else {
+            return Ok(None);
+        };
+        match tracker.report(self.page.file(), ended, in_words)? {
+            Ok(found) => Ok(Some(found)),
+            Err(why) => {
+                page.unusable = Some(why);
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// How much of the processor a schedule of that length must have had, for its length to say
+/// anything.
+fn fair_share_us(limit: Duration) -> u64 {
+    limit.as_micros() as u64 / 4
+}
