@@ -366,7 +366,17 @@ impl Diagnosed {
     /// Whether what is wrong may be no more than what could not be read.
     fn is_unread(&self) -> bool {
         let missed: u64 = self.missed.values().sum();
-        missed <= self.seen.lost && self.diagnosis.may_be_unread(self.seen.lost)
+        let may_be = missed <= self.seen.lost && self.diagnosis.may_be_unread(self.seen.lost);
+        // What is live where a record was cut may be released in what is missing.
+        may_be || (missed == 0 && self.seen.damage.is_some() && self.has_only_leaks())
+    }
+
+    fn has_only_leaks(&self) -> bool {
+        self.diagnosis.divergences.is_empty()
+            && self
+                .diagnosis
+                .all_named()
+                .all(|suspect| suspect.cause == Cause::RealLeak)
     }
 
     /// Whether something is wrong, with a cause or without one.
@@ -422,12 +432,9 @@ impl Diagnosed {
             .find(|suspect| suspect.cause == Cause::RealLeak)
             .map_or(0, |suspect| suspect.count);
         let named = diagnosis.named();
-        let only_leaks = diagnosis.divergences.is_empty()
-            && diagnosis
-                .all_named()
-                .all(|suspect| suspect.cause == Cause::RealLeak);
         let verdict = match named {
-            Some(_) if only_leaks => Verdict::Clean,
+            Some(_) if self.has_only_leaks() && self.is_unread() => Verdict::Inconclusive,
+            Some(_) if self.has_only_leaks() => Verdict::Clean,
             Some(_) => Verdict::Diverged,
             None if self.is_unread() => Verdict::Inconclusive,
             None if !self.missed.is_empty() => Verdict::Diverged,

@@ -1,8 +1,8 @@
 //! Disciplines that are nearly right, and some that are: what tells a sound shortcut from another.
 //!
 //! Input: one byte for how buffers are used, what guards a release and what the server is (one that
-//! goes by numbers gets them), and then the draws of the two programs: the usual steps, mostly in their order, with
-//! locks held from one place to another or not at all.
+//! goes by numbers gets them), and then the draws of the two programs: the usual steps, mostly in
+//! their order, with locks held from one place to another or not at all.
 
 use crate::lifecycle::{Discipline, Program};
 use crate::registry::Semantics;

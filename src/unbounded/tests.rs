@@ -120,7 +120,7 @@ fn two_releases_of_a_buffer_are_proved_under_a_claim_only() {
     }
 }
 
-/// While each key sees ALLOC and FREE in turn, it does not matter what a server makes of two ALLOCs.
+/// While each key sees ALLOC and FREE in turn, what a server makes of two ALLOCs does not matter.
 #[test]
 fn what_is_proved_for_one_server_is_for_those_that_differ_in_what_they_make_of_disorder() {
     for semantics in [Semantics::Overwrite, Semantics::Refcount] {
