@@ -214,7 +214,7 @@ fn few_of_the_simpler_runs_that_hang_are_tried() {
     );
     assert!(std::fs::metadata(&hung).unwrap().len() > 0, "none hung");
     // What found less, and three that hung. What a busy machine runs once more is not counted.
-    let (_, tried) = shrunk.stdout.split_once("preemptions, before ").unwrap();
+    let (_, tried) = shrunk.stdout.split_once(", before ").unwrap();
     let (_, tried) = tried.split_once('(').unwrap();
     let tried: u64 = tried.split(' ').next().unwrap().parse().unwrap();
     assert!(tried <= 6, "{tried}: {}", shrunk.stdout);

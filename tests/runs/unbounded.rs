@@ -35,8 +35,8 @@ fn what_diverges_comes_as_a_run_of_so_many_threads() {
 fn what_is_not_covered_is_undecided_and_named() {
     for (words, says) in [
         (
-            "--discipline sequenced --semantics sequenced",
-            "sequenced server",
+            "--discipline views-first --semantics sequenced",
+            "without a number",
         ),
         ("--discipline lifecycle-array8", "lifecycle[8]"),
         ("--scenario mesh --discipline views-first", "mesh"),
@@ -64,4 +64,12 @@ fn a_run_has_a_number_of_threads() {
         complaint.contains("heisenbed explore --threads any"),
         "{complaint}"
     );
+}
+
+#[test]
+fn a_proof_for_a_server_that_goes_by_numbers_says_what_it_takes() {
+    let (found, code) = any("--discipline sequenced --workload handoff --order free-first");
+    assert_eq!((code, &found["verdict"]), (0, &json!("proved")), "{found}");
+    let said = found["threads_any"]["note"].to_string();
+    assert!(said.contains("no more than 65,536"), "{said}");
 }
