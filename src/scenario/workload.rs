@@ -272,7 +272,7 @@ impl Memories {
 
     /// This one alone.
     pub(crate) fn only(memory: Memory) -> Memories {
-        let weight = |one| u32::from(one == memory).into();
+        let weight = |one| u32::from(one == memory);
         Memories {
             dram: weight(Memory::Dram),
             l1: weight(Memory::L1),
