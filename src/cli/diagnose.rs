@@ -433,8 +433,10 @@ impl Diagnosed {
             .map_or(0, |suspect| suspect.count);
         let named = diagnosis.named();
         let verdict = match named {
-            Some(_) if self.has_only_leaks() && self.is_unread() => Verdict::Inconclusive,
-            Some(_) if self.has_only_leaks() => Verdict::Clean,
+            Some(_) if self.has_only_leaks() => match self.is_unread() {
+                true => Verdict::Inconclusive,
+                false => Verdict::Clean,
+            },
             Some(_) => Verdict::Diverged,
             None if self.is_unread() => Verdict::Inconclusive,
             None if !self.missed.is_empty() => Verdict::Diverged,

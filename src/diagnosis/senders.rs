@@ -35,6 +35,17 @@ struct LastSaid {
     others: u64,
 }
 
+impl LastSaid {
+    fn first(key: AddressKey, opens: bool) -> LastSaid {
+        LastSaid {
+            key,
+            opens,
+            repeats: 0,
+            others: 0,
+        }
+    }
+}
+
 /// So many such ALLOCs in a row are no FREEs that are lost one by one.
 const IN_A_ROW: u64 = 3;
 /// Messages of other threads that may come between two of them.
@@ -51,28 +62,22 @@ fn sender(seen: &SeenMessage<'_>) -> (bool, u32) {
 impl HeardSenders {
     /// Takes a message: whether it is an ALLOC right after another one of its address.
     pub(super) fn take(&mut self, key: AddressKey, seen: &SeenMessage<'_>) -> bool {
-        let sender = sender(seen);
-        if self.last.len() >= MAX_SENDERS && !self.last.contains_key(&sender) {
-            return false;
-        }
-        let opens = seen.opens();
-        let before = self.last.get(&sender).copied();
-        let said = LastSaid {
-            key,
-            opens,
-            repeats: before.map_or(0, |before| before.repeats),
-            others: before.map_or(0, |before| before.others),
-        };
-        self.last.insert(sender, said);
-        let Some(before) = before.filter(|before| before.key == key) else {
+        let (sender, opens) = (sender(seen), seen.opens());
+        let Some(last) = self.last.get_mut(&sender) else {
+            if self.last.len() < MAX_SENDERS {
+                self.last.insert(sender, LastSaid::first(key, opens));
+            }
             return false;
         };
-        match (before.opens, opens) {
-            (true, false) => self.freed_at_once += 1,
-            (false, true) => self.allocated_at_once += 1,
+        let is_same = last.key == key;
+        let opened = std::mem::replace(&mut last.opens, opens);
+        last.key = key;
+        match (opened, opens) {
+            (true, false) if is_same => self.freed_at_once += 1,
+            (false, true) if is_same => self.allocated_at_once += 1,
             _ => {}
         }
-        before.opens && opens
+        is_same && opened && opens
     }
 
     /// Takes a message that [`HeardSenders::take`] took; `repeats`: it is an ALLOC that says again

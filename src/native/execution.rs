@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use heisenbed_runtime::protocol::{KINDS, outcome};
 
@@ -133,6 +134,11 @@ impl Failure {
 }
 
 impl Execution {
+    /// How long it takes; none of one that was ended itself.
+    pub(crate) fn taken(&self) -> Option<Duration> {
+        (!self.timed_out).then(|| Duration::from_micros(self.cpu_us))
+    }
+
     /// Why it says nothing, if it does not.
     pub(crate) fn unusable(&self) -> Option<String> {
         if let Some(why) = &self.page.unusable {
@@ -358,7 +364,7 @@ pub(super) fn divergence_of(found: &TrafficReport) -> Option<Failure> {
 pub(super) fn failure_of(
     page: &PageResult,
     status: ExitKind,
-    timed_out: Option<std::time::Duration>,
+    timed_out: Option<Duration>,
     stderr: &str,
 ) -> Option<Failure> {
     let failure = |kind, summary: String| {

@@ -105,8 +105,8 @@ pub(crate) enum LaunchError {
 }
 
 /// A simpler form of a run hangs where it takes so many times its time, and longer than this.
-const PATIENCE: u32 = 20;
-const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+const TIMES_TO_HANG: u32 = 20;
+const LEAST_TO_HANG: Duration = Duration::from_secs(1);
 /// Simpler forms that hang before no more are tried: each takes its whole time.
 pub(crate) const MOST_HUNG: u64 = 3;
 
@@ -250,16 +250,20 @@ impl Launcher {
         self.timeout = timeout;
     }
 
-    /// From now on a run is ended that takes so much longer than `execution`, of which it is to be
-    /// a simpler form, that it hangs. Returns the limit that there was.
-    pub(crate) fn expect_no_longer_than(&mut self, execution: &Execution) -> Duration {
+    /// Does `work`. A run in it is ended that takes so much longer than the run of which it is to
+    /// be a simpler form, and which took `taken` where that is known, that it hangs.
+    pub(crate) fn ending_what_hangs<T>(
+        &mut self,
+        taken: Option<Duration>,
+        work: impl FnOnce(&mut Launcher) -> T,
+    ) -> T {
         let before = self.timeout;
-        // What was ended itself says nothing of how long it takes.
-        if !execution.timed_out {
-            let taken = Duration::from_micros(execution.cpu_us);
-            self.timeout = before.min(LEAST_PATIENCE.max(taken.saturating_mul(PATIENCE)));
+        if let Some(taken) = taken {
+            self.timeout = before.min(LEAST_TO_HANG.max(taken.saturating_mul(TIMES_TO_HANG)));
         }
-        before
+        let done = work(self);
+        self.timeout = before;
+        done
     }
 
     /// Where the program's files are in its memory: `/proc/PID/maps`.

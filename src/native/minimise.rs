@@ -36,10 +36,9 @@ pub(crate) fn minimise(
     failed: &Execution,
     keep_going: impl FnMut(u64) -> bool,
 ) -> Result<Minimised, LaunchError> {
-    let limit = launcher.expect_no_longer_than(failed);
-    let minimised = take_out(launcher, plan, failed, keep_going);
-    launcher.set_timeout(limit);
-    minimised
+    launcher.ending_what_hangs(failed.taken(), |launcher| {
+        take_out(launcher, plan, failed, keep_going)
+    })
 }
 
 fn take_out(

@@ -39,8 +39,8 @@ pub(crate) use sequence::SequenceGap;
 
 use crate::device::DeviceId;
 use crate::planted::Planted;
-use crate::tracking::Message;
 use crate::tracking::entry::{Class, Entry, MAX_BUFFER_TYPE};
+use crate::tracking::{Layout, Message};
 use entry::{TableKey, TableRecord, memory_of};
 use references::SharedKeys;
 use sequence::{Admission, Sequencer};
@@ -60,6 +60,16 @@ pub enum Semantics {
     /// As [`Semantics::Typed`], and messages take effect in the order of their per-device sequence
     /// numbers (one count a process and device; unstamped messages take effect at once).
     Sequenced,
+}
+
+impl Semantics {
+    /// Whether the key has the memory, where messages come in `layout`: others do not say a FREE's.
+    pub(crate) fn key_has_memory(self, layout: Layout) -> bool {
+        match self {
+            Semantics::Overwrite | Semantics::Refcount => false,
+            Semantics::Typed | Semantics::Sequenced => layout == Layout::Extended,
+        }
+    }
 }
 
 impl fmt::Display for Semantics {

@@ -18,7 +18,6 @@ use super::{Scenario, ScenarioFile};
 use crate::device::{BufferKind, Memory, Profile};
 use crate::numbers::{grouped, plural};
 use crate::registry::Semantics;
-use crate::tracking::Layout;
 use crate::tracking::transport::SendMode;
 
 /// Threads and operations where nothing else is asked for.
@@ -133,10 +132,8 @@ impl ScenarioFile {
     /// Whether the server's key can take a buffer of one memory for one of another: it has no
     /// memory, and two memories that buffers are drawn from have the same addresses.
     fn mixes_memories(&self) -> bool {
-        let key_has_memory = match self.semantics.unwrap_or(Semantics::Typed) {
-            Semantics::Overwrite | Semantics::Refcount => false,
-            Semantics::Typed | Semantics::Sequenced => self.transport.layout == Layout::Extended,
-        };
+        let semantics = self.semantics.unwrap_or(Semantics::Typed);
+        let key_has_memory = semantics.key_has_memory(self.transport.layout);
         let geometries = self.profile.unwrap_or(Profile::N150).geometries();
         let bases: Vec<u64> = self
             .workload

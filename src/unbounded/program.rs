@@ -79,14 +79,10 @@ pub(super) fn covered(scenario: &Scenario, usage: Usage) -> Result<(), NotCovere
         return Err(NotCovered::Transport("messages in pieces"));
     }
     let has_numbers = transport.layout == Layout::Extended;
-    let has_memory = match scenario.semantics {
-        Semantics::Sequenced if !has_numbers => {
-            return Err(NotCovered::Transport("messages without numbers"));
-        }
-        Semantics::Typed | Semantics::Sequenced => has_numbers,
-        Semantics::Overwrite | Semantics::Refcount => false,
-    };
-    if usage.mixes_memories && !has_memory {
+    if scenario.semantics == Semantics::Sequenced && !has_numbers {
+        return Err(NotCovered::Transport("messages without numbers"));
+    }
+    if usage.mixes_memories && !scenario.semantics.key_has_memory(transport.layout) {
         return Err(NotCovered::Memories(scenario.semantics));
     }
     if scenario.has_mesh() {

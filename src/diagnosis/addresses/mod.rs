@@ -123,8 +123,12 @@ impl Addresses {
 
     /// Whether it is an ALLOC that says again what is live, where nothing names the life.
     pub(super) fn repeats_life(&self, key: AddressKey, seen: &SeenMessage<'_>) -> bool {
+        // Not looked up for every FREE.
+        if !seen.opens() {
+            return false;
+        }
         let last = match self.table.get(&key).map(|address| &**address) {
-            Some(FollowedAddress::Inferred(address, _)) if seen.opens() => address.last_life(),
+            Some(FollowedAddress::Inferred(address, _)) => address.last_life(),
             _ => None,
         };
         last.is_some_and(|life| {

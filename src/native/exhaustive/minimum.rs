@@ -27,10 +27,9 @@ pub(crate) fn prove_minimum(
     most: u64,
     keep_going: impl FnMut(u64) -> bool,
 ) -> Result<MinimumProof, LaunchError> {
-    let limit = launcher.expect_no_longer_than(&small.execution);
-    let proof = prove_within(launcher, plan, small, most, keep_going);
-    launcher.set_timeout(limit);
-    proof
+    launcher.ending_what_hangs(small.execution.taken(), |launcher| {
+        prove_within(launcher, plan, small, most, keep_going)
+    })
 }
 
 fn prove_within(

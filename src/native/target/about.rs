@@ -25,7 +25,8 @@ mod ability {
     pub(super) const SCATTERED: u64 = 8;
     pub(super) const CACHES: u64 = 16;
     pub(super) const TRIMS: u64 = 32;
-    pub(super) const ALL: u64 = 63;
+    pub(super) const ALL: u64 =
+        SHARED_RELEASE | PUBLISHES_EARLY | TRACKS | SCATTERED | CACHES | TRIMS;
 }
 
 /// See the [module](self).

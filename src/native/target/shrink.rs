@@ -55,13 +55,10 @@ pub(crate) fn shrink_ops(
     keep_going: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Option<ShrunkOps>, LaunchError> {
     // How long a run of real threads took says nothing of one under control.
-    if !plan.strategy.is_controlled() {
-        return leave_out(launcher, (plan, failed), keep_going);
-    }
-    let limit = launcher.expect_no_longer_than(failed);
-    let shrunk = leave_out(launcher, (plan, failed), keep_going);
-    launcher.set_timeout(limit);
-    shrunk
+    let is_controlled = plan.strategy.is_controlled();
+    launcher.ending_what_hangs(failed.taken().filter(|_| is_controlled), |launcher| {
+        leave_out(launcher, (plan, failed), keep_going)
+    })
 }
 
 fn leave_out(
