@@ -176,6 +176,9 @@ fn cases(command: &str, context: &Context, outcome: &CommandOutcome) -> Vec<CiCa
         let why = why(outcome, context.format);
         cases.push(CiCase::of_status(command, outcome.exit_code, &why));
     }
+    for case in &mut cases {
+        case.name = in_one_line(&case.name);
+    }
     cases
 }
 
@@ -234,6 +237,11 @@ fn without_times(text: &str) -> String {
     let lines = text.split('\n');
     let lines = lines.map(|line| cut(line).unwrap_or_else(|| line.to_owned()));
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A name as pages list it: what a command wraps for a terminal is one line there.
+fn in_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn first_line(text: &str) -> &str {

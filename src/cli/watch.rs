@@ -1,7 +1,8 @@
 //! `--watch`: a command is run again each time that a file which it reads is saved, until Ctrl-C.
 //!
 //! Files are looked at a few times a second, by what the file system says of them: editors replace
-//! files rather than write them, and a build removes a program before it is there again.
+//! files rather than write them, or empty them first, and a build removes a program before it is
+//! there again.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -28,8 +29,13 @@ pub(crate) struct WatchArgs {
 type Stamp = Option<(u64, i64, i64, u64)>;
 
 fn stamp(path: &Path) -> Stamp {
-    let data: Metadata = std::fs::metadata(path).ok().filter(Metadata::is_file)?;
+    let data: Metadata = std::fs::metadata(path).ok().filter(is_written)?;
     Some((data.ino(), data.mtime(), data.mtime_nsec(), data.len()))
+}
+
+/// Whether there is something in a file: who writes it anew may have emptied it only.
+fn is_written(data: &Metadata) -> bool {
+    data.is_file() && data.len() > 0
 }
 
 fn stamps(files: &[PathBuf]) -> Vec<Stamp> {

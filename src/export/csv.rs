@@ -4,14 +4,15 @@
 //! quoted where they must be.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::Write;
 
+use super::rows::{AllocationRow, MessageRow, table_of};
 use super::source::SourceAbout;
 use super::{ExportError, ExportSink, ExportTable, Exported, LeftOut, Out, Wants, words};
-use crate::import::allocation::{AllocationEvent, AllocationRecord};
+use crate::import::allocation::AllocationRecord;
 use crate::import::stacks::StackTable;
-use crate::trace::observation::{Observation, Observed, ServerAnswer};
-use crate::tracking::Message;
+use crate::trace::observation::Observation;
 
 const ALLOCATIONS: &str = "time,op,device,memory,address,size,thread,process\n";
 const MESSAGES: &str = "position,time,connection,seen,message,device,memory,address,size,process,\
@@ -36,26 +37,6 @@ impl<'a> Csv<'a> {
     }
 }
 
-/// A field that may be empty.
-pub(super) struct Maybe<T>(pub(super) Option<T>);
-
-impl<T: std::fmt::Display> std::fmt::Display for Maybe<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.0 {
-            Some(value) => value.fmt(f),
-            None => Ok(()),
-        }
-    }
-}
-
-/// The table that is wanted of an input: that of buffers, unless it is about messages only.
-pub(super) fn table_of(about: &SourceAbout, wanted: Option<ExportTable>) -> ExportTable {
-    wanted.unwrap_or(match about.messages_only {
-        true => ExportTable::Messages,
-        false => ExportTable::Allocations,
-    })
-}
-
 impl ExportSink for Csv<'_> {
     fn begin(&mut self, about: &SourceAbout) -> Result<Wants, ExportError> {
         let table = table_of(about, self.table);
@@ -72,65 +53,61 @@ impl ExportSink for Csv<'_> {
         record: &AllocationRecord,
         stacks: &StackTable,
     ) -> Result<(), ExportError> {
-        let op = words::op(&record.what);
-        let (time, thread) = (Maybe(record.at_ns), Maybe(record.thread));
-        let out = self.out.buffer();
-        match (record.what, record.buffer()) {
-            (AllocationEvent::HolderEnded(_), _) => {
-                self.left_out.count("ends of objects that hold a buffer");
+        let row = match AllocationRow::of(record, stacks) {
+            Ok(row) => row,
+            Err(what) => {
+                self.left_out.count(what);
                 return Ok(());
             }
-            (AllocationEvent::Failed { device, size_bytes }, _) => {
-                writeln!(out, "{time},{op},{device},,,{size_bytes},{thread},")?;
-            }
-            (_, buffer) => {
-                let buffer = buffer.unwrap_or_default();
-                let memory = in_a_row(words::memory_of(buffer.buffer_type, stacks))
-                    .unwrap_or_else(|| words::memory(buffer.buffer_type));
-                let (size, process) = (Maybe(buffer.size_bytes), Maybe(buffer.process));
-                writeln!(
-                    out,
-                    "{time},{op},{},{memory},{:#x},{size},{thread},{process}",
-                    buffer.device, buffer.address,
-                )?;
-                if buffer.stack.is_some() {
-                    self.left_out.count("call stacks");
-                }
-            }
+        };
+        if row.has_stack {
+            self.left_out.count("call stacks");
         }
+        let memory = Maybe(row.memory.and_then(in_a_row).or(row.buffer_type.map(words::memory)));
+        writeln!(
+            self.out.buffer(),
+            "{},{},{},{memory},{},{},{},{}",
+            Maybe(row.time_ns),
+            row.op,
+            row.device,
+            Maybe(row.address.map(Address)),
+            Maybe(row.size_bytes),
+            Maybe(row.thread),
+            Maybe(row.process),
+        )?;
         self.rows += 1;
         Ok(self.out.written()?)
     }
 
     fn observation(&mut self, seen: &Observation) -> Result<(), ExportError> {
-        match &seen.what {
-            Observed::Message {
-                message,
-                server_answer,
-                ..
-            } => self.message(seen, "message", message, *server_answer),
-            Observed::TookEffect {
-                message,
-                server_answer,
-            } => self.message(seen, "took-effect", message, *server_answer),
-            Observed::Dropped { message } => self.message(seen, "dropped", message, None),
-            Observed::MixedFrame | Observed::UnknownFrame { .. } | Observed::TornFrame { .. } => {
-                self.left_out.count("frames that are no message");
-                Ok(())
+        let row = match MessageRow::of(seen) {
+            Ok(row) => row,
+            Err(what) => {
+                self.left_out.count(what);
+                return Ok(());
             }
-            Observed::Swept { .. } => {
-                self.left_out.count("sweeps of dead processes");
-                Ok(())
-            }
-            Observed::ServerStarted => {
-                self.left_out.count("starts of a server");
-                Ok(())
-            }
-            Observed::Opened | Observed::Closed => {
-                self.left_out.count("openings and closings of connections");
-                Ok(())
-            }
-        }
+        };
+        writeln!(
+            self.out.buffer(),
+            "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
+            row.position,
+            Maybe(row.time_ns),
+            Maybe(row.connection),
+            row.seen,
+            row.message,
+            row.device,
+            Maybe(row.memory),
+            Address(row.address),
+            Maybe(row.size_bytes),
+            row.process,
+            Maybe(row.sequence),
+            Maybe(row.generation),
+            Maybe(row.thread),
+            Maybe(row.answer),
+            Maybe(row.references),
+        )?;
+        self.rows += 1;
+        Ok(self.out.written()?)
     }
 
     fn end(&mut self, _stacks: &StackTable) -> Result<Exported, ExportError> {
@@ -144,39 +121,24 @@ impl ExportSink for Csv<'_> {
     }
 }
 
-impl Csv<'_> {
-    fn message(
-        &mut self,
-        seen: &Observation,
-        word: &str,
-        message: &Message,
-        answer: Option<ServerAnswer>,
-    ) -> Result<(), ExportError> {
-        let opens = message.kind.opens();
-        let typed = message.extension.map(|e| e.memory.buffer_type());
-        let memory = typed.or(opens.then_some(message.buffer_type));
-        let memory = Maybe(memory.map(words::memory));
-        let size = Maybe(opens.then_some(message.size_bytes));
-        let extension = message.extension;
-        let (answer, references) = answer.map(words::answer).unzip();
-        writeln!(
-            self.out.buffer(),
-            "{},{},{},{word},{},{},{memory},{:#x},{size},{},{},{},{},{},{}",
-            seen.position,
-            Maybe(seen.at_ns),
-            Maybe(seen.conn),
-            message.kind.name(),
-            message.device,
-            message.address,
-            message.pid,
-            Maybe(extension.map(|extension| extension.sequence)),
-            Maybe(extension.map(|extension| extension.generation)),
-            Maybe(extension.map(|extension| extension.thread)),
-            Maybe(answer),
-            Maybe(references.flatten()),
-        )?;
-        self.rows += 1;
-        Ok(self.out.written()?)
+/// A field that may be empty.
+struct Maybe<T>(Option<T>);
+
+impl<T: fmt::Display> fmt::Display for Maybe<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(value) => value.fmt(f),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An address as a field.
+struct Address(u64);
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
     }
 }
 

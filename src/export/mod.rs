@@ -17,6 +17,7 @@ mod left_out;
 mod parquet;
 mod perfetto;
 mod rmm_csv;
+mod rows;
 mod server_log;
 mod source;
 mod spool;

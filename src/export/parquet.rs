@@ -2,6 +2,7 @@
 //!
 //! Rows are kept until there are enough for a row group, so memory does not grow with their number.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -10,13 +11,12 @@ use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::parser::parse_message_type;
 
-use super::csv::table_of;
+use super::rows::{AllocationRow, MessageRow, table_of};
 use super::source::SourceAbout;
-use super::{ExportError, ExportSink, ExportTable, Exported, LeftOut, Wants, words};
-use crate::import::allocation::{AllocationEvent, AllocationRecord, Buffer};
+use super::{ExportError, ExportSink, ExportTable, Exported, LeftOut, Wants};
+use crate::import::allocation::AllocationRecord;
 use crate::import::stacks::StackTable;
-use crate::trace::observation::{Observation, Observed, ServerAnswer};
-use crate::tracking::Message;
+use crate::trace::observation::Observation;
 
 const GROUP_ROWS: usize = 1 << 16;
 
@@ -160,37 +160,6 @@ impl<'a> Parquet<'a> {
         group.close()?;
         Ok(())
     }
-
-    fn message(
-        &mut self,
-        seen: &Observation,
-        word: &str,
-        message: &Message,
-        answer: Option<ServerAnswer>,
-    ) -> Result<(), ExportError> {
-        let opens = message.kind.opens();
-        let extension = message.extension;
-        let typed = extension.map(|e| e.memory.buffer_type());
-        let memory = typed.or(opens.then_some(message.buffer_type));
-        let (answer, references) = answer.map(words::answer).unzip();
-        self.row(vec![
-            Field::unsigned(Some(seen.position)),
-            Field::unsigned(seen.at_ns),
-            Field::Number(seen.conn.map(i64::from)),
-            Field::word(word),
-            Field::word(message.kind.name()),
-            Field::Number(Some(message.device.into())),
-            Field::Text(memory.map(|memory| words::memory(memory).into_owned())),
-            Field::unsigned(Some(message.address)),
-            Field::unsigned(opens.then_some(message.size_bytes)),
-            Field::Number(Some(message.pid.into())),
-            Field::unsigned(extension.map(|extension| extension.sequence)),
-            Field::unsigned(extension.map(|extension| extension.generation)),
-            Field::Number(extension.map(|extension| extension.thread.into())),
-            Field::Text(answer.map(str::to_owned)),
-            Field::unsigned(references.flatten()),
-        ])
-    }
 }
 
 impl ExportSink for Parquet<'_> {
@@ -213,51 +182,53 @@ impl ExportSink for Parquet<'_> {
         record: &AllocationRecord,
         stacks: &StackTable,
     ) -> Result<(), ExportError> {
-        let (buffer, device, size) = match record.what {
-            AllocationEvent::HolderEnded(_) => {
-                self.left_out.count("ends of objects that hold a buffer");
+        let row = match AllocationRow::of(record, stacks) {
+            Ok(row) => row,
+            Err(what) => {
+                self.left_out.count(what);
                 return Ok(());
             }
-            AllocationEvent::Failed { device, size_bytes } => (None, device, Some(size_bytes)),
-            _ => {
-                let buffer: Buffer = record.buffer().unwrap_or_default();
-                (Some(buffer), buffer.device, buffer.size_bytes)
-            }
         };
-        if buffer.is_some_and(|buffer| buffer.stack.is_some()) {
+        if row.has_stack {
             self.left_out.count("call stacks");
         }
-        let memory = buffer.map(|buffer| words::memory_of(buffer.buffer_type, stacks).into_owned());
-        let process = buffer.and_then(|buffer| buffer.process);
         self.row(vec![
-            Field::unsigned(record.at_ns),
-            Field::word(words::op(&record.what)),
-            Field::Number(Some(device.into())),
-            Field::Text(memory),
-            Field::unsigned(buffer.map(|buffer| buffer.address)),
-            Field::unsigned(size),
-            Field::unsigned(record.thread),
-            Field::Number(process.map(i64::from)),
+            Field::unsigned(row.time_ns),
+            Field::word(row.op),
+            Field::Number(Some(row.device.into())),
+            Field::Text(row.memory.map(Cow::into_owned)),
+            Field::unsigned(row.address),
+            Field::unsigned(row.size_bytes),
+            Field::unsigned(row.thread),
+            Field::Number(row.process.map(i64::from)),
         ])
     }
 
     fn observation(&mut self, seen: &Observation) -> Result<(), ExportError> {
-        match &seen.what {
-            Observed::Message {
-                message,
-                server_answer,
-                ..
-            } => self.message(seen, "message", message, *server_answer),
-            Observed::TookEffect {
-                message,
-                server_answer,
-            } => self.message(seen, "took-effect", message, *server_answer),
-            Observed::Dropped { message } => self.message(seen, "dropped", message, None),
-            _ => {
-                self.left_out.count("what is seen beside messages");
-                Ok(())
+        let row = match MessageRow::of(seen) {
+            Ok(row) => row,
+            Err(what) => {
+                self.left_out.count(what);
+                return Ok(());
             }
-        }
+        };
+        self.row(vec![
+            Field::unsigned(Some(row.position)),
+            Field::unsigned(row.time_ns),
+            Field::Number(row.connection.map(i64::from)),
+            Field::word(row.seen),
+            Field::word(row.message),
+            Field::Number(Some(row.device.into())),
+            Field::Text(row.memory.map(Cow::into_owned)),
+            Field::unsigned(Some(row.address)),
+            Field::unsigned(row.size_bytes),
+            Field::Number(Some(row.process.into())),
+            Field::unsigned(row.sequence),
+            Field::unsigned(row.generation),
+            Field::Number(row.thread.map(i64::from)),
+            Field::Text(row.answer.map(str::to_owned)),
+            Field::unsigned(row.references),
+        ])
     }
 
     fn end(&mut self, _stacks: &StackTable) -> Result<Exported, ExportError> {

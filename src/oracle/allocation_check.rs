@@ -32,7 +32,7 @@ use smallvec::SmallVec;
 
 pub(crate) use self::table::{BufferSum, TableComparison};
 use self::table::{OpenLife, TableWatch};
-use super::message_check::{FirstFinding, MessageFinding, Noted, RecentlyFreed, list};
+use super::message_check::{FirstFinding, MessageFinding, Noted, RecentlyFreed, take_finding};
 use crate::import::allocation::{AllocationEvent, AllocationRecord, Buffer};
 use crate::import::live_table::LiveTable;
 use crate::import::stacks::StackId;
@@ -381,15 +381,15 @@ impl AllocationCheck {
     }
 
     fn find(&mut self, kind: MessageFinding, buffer: &Buffer, position: u64) {
-        *self.report.findings.entry(kind).or_default() += 1;
         let finding = FirstFinding {
             kind,
             device: Some(buffer.device),
             address: buffer.address,
             line: position,
         };
-        self.report.first.get_or_insert(finding);
-        list(&mut self.report.listed, finding);
+        let report = &mut self.report;
+        let (first, listed) = (&mut report.first, &mut report.listed);
+        take_finding(&mut report.findings, first, listed, finding);
     }
 
     fn note(&mut self, note: AllocationNote, position: u64) {

@@ -171,8 +171,15 @@ pub(crate) struct LiveKey {
     pub(crate) line: u64,
 }
 
-/// Lists a finding, where there is room.
-pub(super) fn list(listed: &mut Vec<FirstFinding>, finding: FirstFinding) {
+/// Counts a finding, keeps the first, and lists it where there is room.
+pub(super) fn take_finding(
+    counts: &mut BTreeMap<MessageFinding, u64>,
+    first: &mut Option<FirstFinding>,
+    listed: &mut Vec<FirstFinding>,
+    finding: FirstFinding,
+) {
+    *counts.entry(finding.kind).or_default() += 1;
+    first.get_or_insert(finding);
     if listed.len() < MAX_FINDINGS_LISTED {
         listed.push(finding);
     }

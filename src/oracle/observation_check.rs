@@ -15,7 +15,7 @@ use crate::tracking::{Message, MessageKind};
 
 use super::message_check::{
     FirstFinding, LiveKey, MAX_LIVE_LISTED, MessageFinding, MessageNote, MessageReport, Noted,
-    RecentlyFreed, list,
+    RecentlyFreed, take_finding,
 };
 
 type Key = (i32, u64);
@@ -228,15 +228,15 @@ impl Findings {
         ) {
             return;
         }
-        *self.report.findings.entry(kind).or_default() += 1;
         let finding = FirstFinding {
             kind,
             device: Some(message.device),
             address: message.address,
             line: position,
         };
-        self.report.first.get_or_insert(finding);
-        list(&mut self.report.listed, finding);
+        let report = &mut self.report;
+        let (first, listed) = (&mut report.first, &mut report.listed);
+        take_finding(&mut report.findings, first, listed, finding);
     }
 
     fn note(&mut self, note: MessageNote, position: u64, count: u64) {

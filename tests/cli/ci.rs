@@ -131,6 +131,10 @@ fn every_command_with_a_verdict_writes_a_report_of_the_schema() {
             |tag: &str| text.contains(&format!("<{tag} ")) || text.contains(&format!("<{tag}>"));
         assert_eq!(has("failure"), bad == Some("failure"), "{words}: {text}");
         assert_eq!(has("error"), bad == Some("error"), "{words}: {text}");
+        let named = text.split("<testcase name=\"").skip(1);
+        let wrapped = |name: &str| name.contains('\n') || name.contains("&#");
+        let mut names = named.filter_map(|rest| rest.split('"').next());
+        assert!(!names.any(wrapped), "{words}: {text}");
     }
 }
 

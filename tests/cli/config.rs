@@ -342,6 +342,9 @@ fn a_watched_discipline_is_explored_again_at_each_save_until_ctrl_c() {
     fs::rename(&beside, &file).expect("renamed");
     assert_eq!(verdict().as_deref(), Some("proved"));
     std::thread::sleep(Duration::from_millis(300));
+    // In place: emptied first, which is not what was saved.
+    fs::write(&file, "").expect("writable");
+    std::thread::sleep(Duration::from_millis(500));
     fs::write(&file, WRONG).expect("writable");
     assert_eq!(verdict().as_deref(), Some("diverged"));
     std::thread::sleep(Duration::from_millis(300));

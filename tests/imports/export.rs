@@ -1,6 +1,8 @@
 //! `export`: what goes out comes back in, another's reader takes it, and what a format cannot say
 //! is counted.
 
+#[cfg(feature = "parquet")]
+mod parquet;
 mod round_trips;
 mod schema;
 

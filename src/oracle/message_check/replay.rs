@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::freed::RecentlyFreed;
 use super::{
-    FirstFinding, LiveKey, MAX_LIVE_LISTED, MessageFinding, MessageNote, MessageReport, Noted, list,
+    FirstFinding, LiveKey, MAX_LIVE_LISTED, MessageFinding, MessageNote, MessageReport, Noted, take_finding,
 };
 use crate::import::server_log::{LogEvent, LogRecord, OtherKind, Swept, to_message};
 use crate::trace::observation::RefsLeft;
@@ -310,15 +310,15 @@ impl MessageCheck {
     }
 
     fn find(&mut self, kind: MessageFinding, device: Option<i32>, address: u64, line: u64) {
-        *self.report.findings.entry(kind).or_default() += 1;
         let finding = FirstFinding {
             kind,
             device,
             address,
             line,
         };
-        self.report.first.get_or_insert(finding);
-        list(&mut self.report.listed, finding);
+        let report = &mut self.report;
+        let (first, listed) = (&mut report.first, &mut report.listed);
+        take_finding(&mut report.findings, first, listed, finding);
     }
 
     fn note(&mut self, note: MessageNote, line: u64) {
