@@ -113,6 +113,17 @@ fn a_page_says_what_check_says() {
 }
 
 #[test]
+fn a_heading_names_its_file_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/imports/40_enh.log");
+    fs::copy(log, folder.path().join("server.log")).expect("copied");
+    let (text, _) = page(folder.path(), &[&at(folder.path(), "server.log")]);
+    let (_, heading) = text.split_once("<h2>").expect("a heading");
+    let (heading, _) = heading.split_once("</h2>").expect("its end");
+    assert_eq!(heading, "<bdi>server.log</bdi>: a server&#39;s log");
+}
+
+#[test]
 fn nothing_of_somebody_s_is_replaced() {
     let folder = tempfile::tempdir().expect("a folder");
     let race = at(folder.path(), "race.toml");

@@ -54,12 +54,20 @@ fn data(picture: &Picture) -> String {
     in_script(&clean)
 }
 
+/// What it is, without the file's name where that stands beside it.
+fn what_beside_name(part: &PagePart) -> &str {
+    let what = part.what.strip_suffix(part.name.as_str());
+    what.and_then(|what| what.strip_suffix(", "))
+        .unwrap_or(&part.what)
+}
+
 fn head(number: usize, part: &PagePart) -> Markup {
     html! {
         section class="head" {
             h2 {
                 bdi { (shown(&part.name)) }
-                @if !part.what.is_empty() { ": " (shown(&part.what)) }
+                @let what = what_beside_name(part);
+                @if !what.is_empty() { ": " (shown(what)) }
             }
             div class="verdict" {
                 span class={ "badge " (tone(&part.verdict)) } {
