@@ -98,7 +98,7 @@ void besides(const Space &space)
         expect(got);
     }
     if (what == "sleep") {
-        timespec span{0, 1000000};
+        timespec span{0, 10000};
         nanosleep(&span, nullptr);
     }
     if (what == "abort" && space.live.size() == 2)
