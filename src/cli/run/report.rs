@@ -357,9 +357,9 @@ impl RunReport<'_> {
             failed.shown.preempted.len(),
         );
         if before > after {
-            let how_small = match failed.minimised.complete {
-                true => "no single one of them can be left out",
-                false => "not all was tried before the end of its time",
+            let how_small = match failed.minimised.cut {
+                None => "no single one of them can be left out".to_owned(),
+                Some(cut) => format!("not all was tried: {cut}"),
             };
             let _ = writeln!(
                 text,
@@ -367,8 +367,8 @@ impl RunReport<'_> {
                 plural(before as u64, "preemption"),
                 plural(failed.minimised.tried, "schedule")
             );
-        } else if !failed.minimised.complete && !self.args.no_shrink {
-            text.push_str("  not shrunk: its time was up\n");
+        } else if let Some(cut) = failed.minimised.cut {
+            let _ = writeln!(text, "  not shrunk: {cut}");
         }
         if let Some(minimum) = &failed.minimum {
             text.push_str(&exhaustive::minimum(minimum, after as u64));
