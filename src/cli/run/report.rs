@@ -193,6 +193,12 @@ impl RunReport<'_> {
                 plural(found.refused, "thread")
             ));
         }
+        if self.strategy.is_controlled() && found.handlers {
+            warnings.push(
+                "it handles signals: they come when they come, which is not part of the schedule"
+                    .to_owned(),
+            );
+        }
         if found.children > 0 {
             warnings.push(format!(
                 "it started processes ({}): they were not controlled",
