@@ -7,6 +7,9 @@
 //!     cargo bench -p heisenbed-benches --bench native -- reorder wsq    # some programs
 //!     cargo bench -p heisenbed-benches --bench native -- --state FILE   # goes on where it ended
 //!
+//! `--twins` runs the correct twins instead, 100,000 schedules of each by mix, and counts false
+//! alarms (with --quick 1,000). It takes hours; with `--state` it goes on.
+//!
 //! Options: `--strategies mix,rff`, `--seeds N`, `--schedules N` and `--seconds S` (the limits of
 //! one search; 2,000 and 60; with --quick 500 and 10), `--binary FILE` (else `HEISENBED`, else
 //! `target/release/heisenbed`). With the usual limits all of it takes about two hours on one core,
@@ -53,9 +56,16 @@ fn run() -> Result<String, String> {
         for strategy in &options.strategies {
             eprintln!("{} by {strategy} …", program.name);
             for seed in 1..=options.seeds {
-                measured.search(&options, &folder, &program.name, strategy, seed)?;
+                let name = match options.twins {
+                    true => &program.twin,
+                    false => &program.name,
+                };
+                measured.search(&options, &folder, name, strategy, seed)?;
             }
         }
+    }
+    if options.twins {
+        return Ok(table::twins(&options, &chosen, &measured));
     }
     let published = programs::published();
     Ok(table::markdown(&options, &chosen, &measured, &published))

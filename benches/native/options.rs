@@ -12,6 +12,8 @@ pub struct Options {
     /// The same.
     pub seconds: u64,
     pub binary: PathBuf,
+    /// The correct twins, for false alarms.
+    pub twins: bool,
     /// Keeps what was measured.
     pub state: Option<PathBuf>,
     /// Parts of names.
@@ -26,13 +28,22 @@ pub const SAFESTACK: &str = "safestack";
 impl Options {
     pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
         let arguments: Vec<String> = arguments.collect();
-        let quick = arguments.iter().any(|argument| argument == "--quick");
+        let has = |name: &str| arguments.iter().any(|argument| argument == name);
+        let (quick, twins) = (has("--quick"), has("--twins"));
+        let (seeds, schedules, seconds) = match (twins, quick) {
+            (true, false) => (1, 100_000, 3_600),
+            (true, true) => (1, 1_000, 60),
+            (false, false) => (20, 2_000, 60),
+            (false, true) => (5, 500, 10),
+        };
+        let strategies = if twins { &STRATEGIES[..1] } else { &STRATEGIES };
         let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/heisenbed");
         let mut options = Options {
-            strategies: STRATEGIES.map(str::to_owned).to_vec(),
-            seeds: if quick { 5 } else { 20 },
-            schedules: if quick { 500 } else { 2_000 },
-            seconds: if quick { 10 } else { 60 },
+            strategies: strategies.iter().map(ToString::to_string).collect(),
+            seeds,
+            schedules,
+            seconds,
+            twins,
             binary: std::env::var_os("HEISENBED").map_or(built, PathBuf::from),
             state: None,
             filters: Vec::new(),
@@ -45,7 +56,7 @@ impl Options {
             };
             match argument.as_str() {
                 // cargo gives the first to every benchmark.
-                "--bench" | "--quick" => {}
+                "--bench" | "--quick" | "--twins" => {}
                 "--strategies" => {
                     options.strategies = value()?.split(',').map(str::to_owned).collect();
                 }

@@ -8,6 +8,8 @@ use std::process::Command;
 #[derive(Clone, Debug)]
 pub struct Program {
     pub name: String,
+    /// The same without the bug.
+    pub twin: String,
     /// The kind of its failure.
     pub fails: String,
     /// The row of published results that it stands beside.
@@ -40,6 +42,7 @@ pub fn read() -> Result<Vec<Program>, String> {
         .filter_map(|row| {
             Some(Program {
                 name: word(row, "name")?,
+                twin: word(row, "twin")?,
                 fails: word(row, "fails")?,
                 beside: word(row, "beside"),
                 same_shape: row.get("same_shape").and_then(toml::Value::as_bool) == Some(true),

@@ -35,6 +35,35 @@ pub fn markdown(
     text
 }
 
+/// Of the twins: schedules that were run, and what was said to be wrong.
+pub fn twins(options: &Options, programs: &[&Program], measured: &Measured) -> String {
+    let strategies = &options.strategies;
+    let mut text = format!(
+        "Correct twins, by {}, {} schedules each:\n\n\
+         | twin | schedules | alarms | a second |\n|---|---|---|---|\n",
+        strategies.join(", "),
+        options.schedules
+    );
+    let (mut all, mut alarms) = (0, 0);
+    for program in programs {
+        let by = |strategy: &String| measured.trials(&program.twin, strategy);
+        let trials: Vec<&Trial> = strategies.iter().flat_map(by).collect();
+        let schedules: u64 = trials.iter().map(|trial| trial.schedules).sum();
+        let seconds: f64 = trials.iter().map(|trial| trial.seconds).sum();
+        let kinds: Vec<&str> = trials
+            .iter()
+            .filter_map(|trial| trial.kind.as_deref())
+            .collect();
+        let (name, said) = (&program.twin, kinds.join(", "));
+        let rate = schedules as f64 / seconds.max(1e-9);
+        let _ = writeln!(text, "| {name} | {schedules} | {said} | {rate:.0} |");
+        all += schedules;
+        alarms += kinds.len();
+    }
+    let _ = writeln!(text, "| all | {all} | {alarms} | |");
+    text
+}
+
 fn found(
     text: &mut String,
     options: &Options,

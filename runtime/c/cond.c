@@ -61,7 +61,13 @@ static void drop_signals(struct hb_object *cond, const struct hb_thread *but)
 static int wait_cond(struct hb_thread *me, pthread_cond_t *cond, pthread_mutex_t *mutex,
                      int64_t deadline, uint64_t pc)
 {
-    hb_before(me, HB_K_WAIT, cond, mutex, pc);
+    /* Whoever signals need not have the mutex: others may come between the last look at what is
+     * waited for and the wait. */
+    hb_turn(me, (struct hb_action){.kind = HB_K_WAIT,
+                                   .address = cond,
+                                   .with = mutex,
+                                   .pc = pc,
+                                   .deadline = HB_NEVER});
     me->next = (struct hb_action){
         .kind = HB_K_WAIT, .address = mutex, .pc = pc, .deadline = HB_NEVER};
     hb_mutex_check_unlock(me, mutex);

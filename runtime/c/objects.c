@@ -61,3 +61,29 @@ void hb_forget(void *address)
                                  .holder = HB_NOBODY,
                                  .era = is_known ? hb.era : hb.era - 1};
 }
+
+bool hb_is_tried(const struct hb_thread *me, const void *address)
+{
+    for (uint32_t id = 0; id < hb.thread_count; id++) {
+        const struct hb_thread *other = &hb.threads[id];
+        const struct hb_action *next = &other->next;
+        if (other == me || other->finished)
+            continue;
+        switch (next->kind) {
+        case HB_K_FORK:
+            return true;
+        case HB_K_LOCK:
+        case HB_K_TRY_LOCK:
+        case HB_K_SPIN_LOCK:
+        case HB_K_READ_LOCK:
+        case HB_K_WRITE_LOCK:
+        case HB_K_SEM_WAIT:
+            if (next->address == address && (!next->can || next->deadline != HB_NEVER))
+                return true;
+            break;
+        default:
+            break;
+        }
+    }
+    return false;
+}

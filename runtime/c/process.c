@@ -314,6 +314,10 @@ static void note_child(uint16_t kind, uint64_t pc)
 
 static pid_t fork_from(uint64_t pc)
 {
+    struct hb_thread *me = hb_controlled();
+    /* Others may be in the middle of something that the child gets a copy of. */
+    if (me)
+        hb_turn(me, (struct hb_action){.kind = HB_K_FORK, .pc = pc, .deadline = HB_NEVER});
     hb_swift_leave();
     pid_t child = REAL(fork)();
     if (child == 0)
@@ -475,6 +479,8 @@ static void note_handler(int signal, const void *handler)
         if (USUAL[at] == signal)
             return;
     hb.handles_signals = true;
+    if (hb.result)
+        hb.result->handlers = 1;
     hb_swift_leave();
 }
 

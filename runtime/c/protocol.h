@@ -157,6 +157,7 @@ struct hb_result {
     uint32_t objects;
     uint32_t culprit; /* The thread that crashed or strayed. */
     uint32_t signal;
+    uint32_t handlers; /* It handles signals, which come when they come. */
     uint64_t fault_address;
     uint32_t outside;     /* Actions that were left to the system: nobody controls them. */
     uint32_t children;    /* Processes that the program started; they are not controlled. */

@@ -21,6 +21,8 @@ void hb_race_order(struct hb_thread *me, uint16_t kind, void *address, uint32_t 
 /* What the thread has done so far is before what follows an acquire of the same address. */
 void hb_race_release(struct hb_thread *me, const void *address);
 void hb_race_acquire(struct hb_thread *me, const void *address);
+/* A read-write lock is given up that was held for writing, or for reading. */
+void hb_race_unlock_rw(struct hb_thread *me, const void *address, bool writes);
 /* All that any thread did is before what this one does next. */
 void hb_race_acquire_all(struct hb_thread *me);
 /* An atomic of up to eight bytes is about to be accessed: has somebody written it of whom nothing

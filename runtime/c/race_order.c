@@ -94,7 +94,7 @@ struct sync {
     uint64_t key;
     uint32_t clock; /* Its number. */
     uint16_t length;
-    uint16_t owner; /* Who stored it last, or holds it for writing, plus one. */
+    uint16_t owner; /* Who stored it last, plus one. */
     uint64_t value; /* Of an atomic, if it is known. */
     bool is_known;
 };
@@ -227,25 +227,22 @@ static uint64_t barrier_round(void *address)
     return KEY(AT_BARRIER, (uintptr_t)address + (barrier->round & 7));
 }
 
-static void unlock_rw(const struct hb_thread *me, void *address)
+/* Which of both it was is known by the lock: it may have been taken before anything was noted here.
+ * Readers tell writers, not each other. */
+void hb_race_unlock_rw(struct hb_thread *me, const void *address, bool writes)
 {
-    struct sync *writer = find(KEY(AT_OBJECT, address));
-    if (writer && writer->owner == me->id + 1) {
-        writer->owner = 0;
-        release(me, KEY(AT_OBJECT, address));
-    } else {
-        /* Readers tell writers, not each other. */
-        release(me, KEY(AT_READERS, address));
-    }
+    if (hb_racing)
+        release(me, KEY(writes ? AT_OBJECT : AT_READERS, address));
 }
 
-static void lock_for_writing(const struct hb_thread *me, void *address)
+/* Of whoever arrived before anything was noted it is not known for which round. */
+static void leave_barrier(struct hb_thread *me)
 {
-    acquire(me, KEY(AT_OBJECT, address));
-    acquire(me, KEY(AT_READERS, address));
-    struct sync *lock = make(KEY(AT_OBJECT, address));
-    if (lock)
-        lock->owner = (uint16_t)(me->id + 1);
+    if (arrived[me->id])
+        acquire(me, arrived[me->id]);
+    else
+        hb_race_acquire_all(me);
+    arrived[me->id] = 0;
 }
 
 static void create(const struct hb_thread *me, const struct hb_thread *made)
@@ -295,11 +292,10 @@ void hb_race_order(struct hb_thread *me, uint16_t kind, void *address, uint32_t 
             acquire(me, key);
         break;
     case HB_K_WRITE_LOCK:
-        if (done)
-            lock_for_writing(me, address);
-        break;
-    case HB_K_RW_UNLOCK:
-        unlock_rw(me, address);
+        if (done) {
+            acquire(me, key);
+            acquire(me, KEY(AT_READERS, address));
+        }
         break;
     case HB_K_SEM_WAIT:
         if (done) {
@@ -318,7 +314,7 @@ void hb_race_order(struct hb_thread *me, uint16_t kind, void *address, uint32_t 
         release(me, arrived[me->id]);
         break;
     case HB_K_BARRIER_LEAVE:
-        acquire(me, arrived[me->id]);
+        leave_barrier(me);
         break;
     case HB_K_FUTEX_WAKE:
         release(me, KEY(AT_FUTEX, address));

@@ -247,12 +247,16 @@ void hb_explore_settle(void);
 void hb_explore_gives_back(void *memory, uint64_t size, uint64_t pc);
 uint64_t hb_explore_bits(struct hb_thread *me);
 
-/* An action that never waits is about to be taken: in an exhaustive search others may come before
- * it, too. */
+/* Whether another thread looks next whether this is taken, or copies it with the process. */
+bool hb_is_tried(const struct hb_thread *me, const void *address);
+
+/* An action that never waits is about to be taken. Whoever waits for what it gives cannot tell
+ * when that was given, so there is no choice before it but in an exhaustive search, and where
+ * somebody is about to look without waiting: else nobody would ever find it taken. */
 static inline void hb_before(struct hb_thread *me, uint16_t kind, void *address, void *with,
                              uint64_t pc)
 {
-    if (hb.exploring)
+    if (hb.exploring || hb_is_tried(me, address))
         hb_turn(me, (struct hb_action){.kind = kind,
                                        .address = address,
                                        .with = with,

@@ -1,4 +1,5 @@
 /* Read-write locks, modelled whole: their real functions would wait inside. */
+#include "race.h"
 #include "runtime.h"
 
 #include <errno.h>
@@ -119,7 +120,8 @@ HB_HOOK int pthread_rwlock_unlock(pthread_rwlock_t *address)
     struct hb_object *lock = hb_object(address);
     me->next = (struct hb_action){
         .kind = HB_K_RW_UNLOCK, .address = address, .pc = HB_PC, .deadline = HB_NEVER};
-    if (lock->holder == me->id)
+    bool writes = lock->holder == me->id;
+    if (writes)
         lock->holder = HB_NOBODY;
     else if (lock->holder == HB_NOBODY && lock->count > 0)
         lock->count--;
@@ -127,6 +129,7 @@ HB_HOOK int pthread_rwlock_unlock(pthread_rwlock_t *address)
         hb_end(HB_MISUSE, me,
                lock->holder == HB_NOBODY ? "unlocks a read-write lock that nobody holds"
                                          : "unlocks a read-write lock that another thread holds");
+    hb_race_unlock_rw(me, address, writes);
     hb_after(me, HB_K_RW_UNLOCK, address, HB_PC, 0);
     return 0;
 }

@@ -113,6 +113,8 @@ pub const REPLY_BYTES: usize = 24;
 pub const WAITING_BYTES: usize = 32 + 8 * MAX_FRAMES;
 /// Where `culprit` is in `struct hb_result`.
 pub const RESULT_CULPRIT: usize = 36;
+/// Where `handlers` is in `struct hb_result`.
+pub const RESULT_HANDLERS: usize = 44;
 /// Where `waits_outside` is in `struct hb_result`.
 pub const RESULT_WAITS_OUTSIDE: usize = 64;
 /// Where `refused` is in `struct hb_result`.
@@ -420,7 +422,7 @@ int main(void) {
     SAY(offsetof(struct hb_result, thread_steps)); SAY(sizeof(struct hb_waiting));
     SAY(sizeof(struct hb_event)); SAY(sizeof(struct hb_reply)); SAY(HB_K_COUNT);
     SAY(offsetof(struct hb_result, culprit)); SAY(offsetof(struct hb_result, waits_outside));
-    SAY(offsetof(struct hb_result, refused));
+    SAY(offsetof(struct hb_result, refused)); SAY(offsetof(struct hb_result, handlers));
     SAY(HB_AT_EXPLORATION); SAY(HB_AT_PENDING); SAY(HB_AT_TRANSITIONS); SAY(HB_MAX_TRANSITIONS);
     SAY(HB_MAX_EXPLORED); SAY(sizeof(struct hb_transition)); SAY(sizeof(struct hb_exploration));
     SAY(HB_EXPLORE); SAY(HB_ASLEEP); SAY(HB_TOUCH_ALL); SAY(HB_OF_CLOCK); SAY(HB_T_ADVANCES);
@@ -487,6 +489,7 @@ int main(void) {
             RESULT_CULPRIT as u64,
             RESULT_WAITS_OUTSIDE as u64,
             RESULT_REFUSED as u64,
+            RESULT_HANDLERS as u64,
             AT_EXPLORATION,
             AT_PENDING,
             AT_TRANSITIONS,

@@ -31,7 +31,8 @@ use crate::native::plan::RunStrategy;
 use crate::native::race_text;
 use crate::native::races::DataRaces;
 use crate::native::{
-    Execution, Fleet, LaunchError, RunPlan, RunReproducer, Search, SearchPlan, Symbols, UserProgram,
+    Execution, Fleet, LaunchError, RunPlan, RunReproducer, Search, SearchPlan, Symbols,
+    UserProgram, WorkLimit,
 };
 use crate::numbers::plural;
 use crate::scenario::toml_file;
@@ -245,9 +246,9 @@ impl CampaignProgram {
             let (kind, places) = signature(&execution, &symbols).unwrap_or_default();
             let looks = format!("run {}: {kind}, {places}", self.name);
             if wants_cause(&looks) {
-                let until = Instant::now() + MINIMISE;
-                let mut small = minimise(launcher, &plan, &execution, |_| {
-                    keep_going() && Instant::now() < until
+                let limit = WorkLimit::new(Some(Instant::now() + MINIMISE), None);
+                let mut small = launcher.within(&limit, |launcher| {
+                    minimise(launcher, &plan, &execution, |_| keep_going())
                 })?;
                 race_text::name(&mut small.execution, &symbols);
                 unit.cause = Some(self.cause(&kind, places, &small.plan, &small.execution));

@@ -10,6 +10,7 @@
 //! tables of other commands.
 
 use std::any::TypeId;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -121,9 +122,11 @@ pub(super) fn configured(
 }
 
 impl Configured {
-    /// Where the value of each option of the command comes from, a line each.
+    /// Where the value of each option of the command comes from, a line each. What every command
+    /// takes is there with each of the command's names, and is the same.
     pub(super) fn origins(&self, matches: &ArgMatches) -> String {
         let mut text = String::new();
+        let mut told = BTreeSet::new();
         let mut matches = Some(matches);
         while let Some(at) = matches {
             for id in at.ids() {
@@ -146,7 +149,9 @@ impl Configured {
                     (Some(ValueSource::DefaultValue), ..) => "default".to_owned(),
                     _ => continue,
                 };
-                let _ = writeln!(text, "{name} = {values} ({origin})");
+                if told.insert(name.clone()) {
+                    let _ = writeln!(text, "{name} = {values} ({origin})");
+                }
             }
             matches = at.subcommand().map(|(_, inner)| inner);
         }

@@ -5,6 +5,7 @@ pub(super) mod again;
 mod conforms;
 mod exhaustive;
 pub(super) mod extract;
+mod failed;
 mod race_report;
 mod recording;
 mod report;
@@ -25,22 +26,17 @@ use super::outcome::{CommandOutcome, Context, Format};
 use super::output::{self, OutputKind};
 use super::progress::Progress;
 use super::watch::WatchArgs;
-use crate::native::exhaustive::MinimumProof;
-use crate::native::findings::CodeLine;
 use crate::native::launcher::{LaunchOptions, ProgramOutput};
-use crate::native::minimise::{Minimised, minimise};
 use crate::native::plan::RunStrategy;
 use crate::native::race_text::RaceList;
 use crate::native::races::{DataRaces, RacePlan};
-use crate::native::target::TargetSetup;
-use crate::native::target::shrink::{ShrunkOps, shrink_ops};
 use crate::native::{
-    Execution, Fleet, LaunchError, Launcher, RunPlan, RunReproducer, Search, SearchPlan,
-    SearchState, Symbols, UserProgram,
+    Fleet, RunPlan, RunReproducer, Search, SearchPlan, SearchState, Symbols, UserProgram,
 };
 use crate::numbers::plural;
+use failed::shrunk_failure;
+pub(super) use failed::{Failed, FailedOptions, shrink_limit};
 use report::RunReport;
-use surveyed::Surveyed;
 use target::PreparedTarget;
 
 const SCHEDULES: u64 = 1_000;
@@ -77,7 +73,7 @@ pub(crate) struct ProgramRunArgs {
           value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) workers: u16,
     /// Stop after this long (90s, 10m, 2h), however many schedules are left; what failed last is
-    /// made smaller for a tenth of it more
+    /// made smaller for a tenth of it more. Without it what failed is made smaller for five minutes
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) duration: Option<Duration>,
     /// Of `pct`: how many ordering constraints the bug needs [default: 3]
@@ -227,12 +223,12 @@ fn try_run(
     let races = RaceList::new(&found.races, &symbols);
     let failed = match &found.failed {
         Some((plan, execution)) if controlled => {
-            let until = args.duration.map(|limit| shrinks_until(started, limit));
+            let limit = shrink_limit(started, args.duration, context);
             let first = (plan, execution);
             let surveyed = target.as_ref().and_then(|target| target.surveyed.as_ref());
             let launcher = fleet.one()?;
             Some(shrunk_failure(
-                launcher, args, first, surveyed, until, context,
+                launcher, args, first, surveyed, &limit, context,
             )?)
         }
         _ => None,
@@ -299,35 +295,6 @@ fn searched(
         found.add(&plan, execution);
     }
     Ok(found)
-}
-
-/// The first failing schedule, with fewer operations where it is a target's, and fewer preemptions.
-fn shrunk_failure(
-    launcher: &mut Launcher,
-    args: &ProgramRunArgs,
-    first: (&RunPlan, &Execution),
-    surveyed: Option<&Surveyed>,
-    until: Option<Instant>,
-    context: &Context,
-) -> Result<Failed, Box<dyn std::error::Error>> {
-    let shrunk = match surveyed::is_to_shrink(surveyed) {
-        true => shrunk_ops(launcher, args, first, until, context)?,
-        false => None,
-    };
-    let (plan, execution) = match &shrunk {
-        Some(shrunk) => (&shrunk.plan, &shrunk.execution),
-        None => first,
-    };
-    let options = FailedOptions {
-        shrink: !args.no_shrink,
-        prove_minimum: args.prove_minimum,
-        until,
-        library: args.target.library(),
-    };
-    let mut failed = Failed::new(launcher, options, plan, execution, context)?;
-    let fewer = shrunk.as_ref().map(|shrunk| (shrunk.before, shrunk.tried));
-    failed.ops_before = surveyed::ops_before(surveyed, fewer);
-    Ok(failed)
 }
 
 /// Where the reproducer was written to, if one was asked for.
@@ -433,112 +400,5 @@ impl RunStrategyArg {
             RunStrategyArg::Mix => RunStrategy::Mix,
             RunStrategyArg::Exhaustive => RunStrategy::Exhaustive,
         }
-    }
-}
-
-/// How a failing schedule is made small.
-#[derive(Clone, Debug)]
-pub(super) struct FailedOptions {
-    pub(super) shrink: bool,
-    pub(super) prove_minimum: u64,
-    /// When it must be as small as it is to be.
-    pub(super) until: Option<Instant>,
-    /// The file name of a target.
-    pub(super) library: Option<String>,
-}
-
-impl Default for FailedOptions {
-    fn default() -> FailedOptions {
-        FailedOptions {
-            shrink: true,
-            prove_minimum: exhaustive::PROVE_MINIMUM,
-            until: None,
-            library: None,
-        }
-    }
-}
-
-/// A failing schedule, made small, and run once more to be shown.
-pub(super) struct Failed {
-    pub(super) minimised: Minimised,
-    pub(super) shown: Execution,
-    pub(super) story: String,
-    /// The line of the user's code that it passed last.
-    pub(super) line: Option<CodeLine>,
-    /// Running it again came to the same.
-    repeats: bool,
-    /// Whether fewer preemptions can do.
-    minimum: Option<MinimumProof>,
-    /// Of a target: what is done with it.
-    pub(super) setup: Option<TargetSetup>,
-    /// Operations before some were left out, and schedules that it took.
-    pub(super) ops_before: Option<(u64, u64)>,
-}
-
-/// Leaves out operations of a target's workload.
-fn shrunk_ops(
-    launcher: &mut Launcher,
-    args: &ProgramRunArgs,
-    (plan, execution): (&RunPlan, &Execution),
-    until: Option<Instant>,
-    context: &Context,
-) -> Result<Option<ShrunkOps>, LaunchError> {
-    if args.no_shrink {
-        return Ok(None);
-    }
-    let mut progress = Progress::new(context.quiet, "shrink", "schedules", 0);
-    let shrunk = shrink_ops(launcher, (plan, execution), &mut |tried| {
-        progress.update(tried);
-        is_in_time(until) && !context.interrupt.load(Ordering::Relaxed)
-    })?;
-    progress.finish();
-    Ok(shrunk)
-}
-
-/// A search that was given `limit` may shrink what it found as long as there is time left, and a
-/// tenth of it where there is none: what comes out of its last second is to be read, too.
-fn shrinks_until(started: Instant, limit: Duration) -> Instant {
-    (started + limit).max(Instant::now() + limit / 10)
-}
-
-pub(super) fn is_in_time(until: Option<Instant>) -> bool {
-    until.is_none_or(|until| Instant::now() < until)
-}
-
-impl Failed {
-    pub(super) fn new(
-        launcher: &mut Launcher,
-        options: FailedOptions,
-        plan: &RunPlan,
-        execution: &Execution,
-        context: &Context,
-    ) -> Result<Failed, LaunchError> {
-        let mut progress = Progress::new(context.quiet, "shrink", "schedules", 0);
-        let mut minimised = minimise(launcher, plan, execution, |tried| {
-            progress.update(tried);
-            let go_on = is_in_time(options.until) && !context.interrupt.load(Ordering::Relaxed);
-            options.shrink && go_on
-        })?;
-        progress.finish();
-        let minimum = match options.shrink && minimised.complete {
-            false => None,
-            true => exhaustive::prove(launcher, plan, &mut minimised, &options, context)?,
-        };
-        let library = options.library.as_deref();
-        let (shown, story, line) = again::show_with_line(launcher, &minimised.plan, library)?;
-        let kind = |execution: &Execution| execution.failure.as_ref().map(|failure| failure.kind);
-        let repeats = shown.strayed.is_none()
-            && kind(&shown) == kind(&minimised.execution)
-            && shown.step_count == minimised.execution.step_count;
-        Ok(Failed {
-            minimised,
-            shown,
-            story,
-            line,
-            repeats,
-            minimum,
-            setup: launcher.setup().cloned(),
-            ops_before: None,
-        })
     }
 }

@@ -30,6 +30,7 @@ use super::program::UserProgram;
 use super::races::CodeMap;
 use super::target::{TargetFiles, TargetSetup};
 use super::tracked::{Tracker, TrackingPlan};
+use super::work_limit::{WorkCut, WorkLimit};
 use control::send_all;
 pub(crate) use output::ProgramOutput;
 use output::{kept_output, memory_file, send_descriptors, tail};
@@ -46,6 +47,7 @@ pub(crate) struct Launcher {
     stdout: Option<File>,
     stderr: Option<File>,
     timeout: Duration,
+    limit: WorkLimit,
     maps: String,
     code: CodeMap,
     forgiven: Forgiven,
@@ -167,6 +169,7 @@ impl Launcher {
             stdout,
             stderr,
             timeout: options.timeout,
+            limit: WorkLimit::default(),
             maps: String::new(),
             code: CodeMap::default(),
             forgiven: Forgiven::new(""),
@@ -228,6 +231,7 @@ impl Launcher {
             stdout,
             stderr,
             timeout: self.timeout,
+            limit: WorkLimit::default(),
             maps: self.maps.clone(),
             code: self.code.clone(),
             forgiven: Forgiven::new(&self.maps),
@@ -264,6 +268,24 @@ impl Launcher {
         let done = work(self);
         self.timeout = before;
         done
+    }
+
+    /// Does `work`, which is to end by `limit`. A run that is under way then is ended, and is
+    /// unusable.
+    pub(crate) fn within<T>(
+        &mut self,
+        limit: &WorkLimit,
+        work: impl FnOnce(&mut Launcher) -> T,
+    ) -> T {
+        let before = std::mem::replace(&mut self.limit, limit.clone());
+        let done = work(self);
+        self.limit = before;
+        done
+    }
+
+    /// Why no other run is to follow, if none is.
+    pub(crate) fn cut(&self) -> Option<WorkCut> {
+        self.limit.cut()
     }
 
     /// Where the program's files are in its memory: `/proc/PID/maps`.

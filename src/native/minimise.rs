@@ -10,6 +10,7 @@ use super::launcher::{LaunchError, Launcher, MOST_HUNG};
 use super::plan::{RunPlan, RunStrategy};
 use super::steps::Steps;
 use super::symbols::Symbols;
+use super::work_limit::WorkCut;
 
 /// What became of a failing schedule.
 #[derive(Clone, Debug)]
@@ -22,14 +23,15 @@ pub(crate) struct Minimised {
     pub(crate) preemptions_before: usize,
     /// Executions that it took.
     pub(crate) tried: u64,
-    /// Whether all was tried: none of its preemptions can be left out.
-    pub(crate) complete: bool,
+    /// Why not all was tried. If all was, none of its preemptions can be left out.
+    pub(crate) cut: Option<WorkCut>,
 }
 
 /// The most executions that are tried.
 const MAX_TRIED: u64 = 3_000;
 
-/// Takes preemptions out of `failed`, which came from `plan`.
+/// Takes preemptions out of `failed`, which came from `plan`. `keep_going` is told how many were
+/// tried.
 pub(crate) fn minimise(
     launcher: &mut Launcher,
     plan: &RunPlan,
@@ -49,15 +51,22 @@ fn take_out(
 ) -> Result<Minimised, LaunchError> {
     let symbols = Symbols::new(launcher.maps());
     let told = told_again(launcher, plan, failed)?;
-    let Some(identity) = FailureIdentity::of(&told, &symbols) else {
-        return Ok(Minimised::none(plan, failed));
-    };
     let mut best = Minimised::none(plan, failed);
+    let Some(identity) = FailureIdentity::of(&told, &symbols) else {
+        best.cut = launcher.cut().or(Some(WorkCut::Differs));
+        return Ok(best);
+    };
     let (mut improved, mut hung) = (true, 0);
     while improved && !best.execution.preempted.is_empty() {
         improved = false;
         for candidate in candidates(&best.execution) {
-            if best.tried >= MAX_TRIED || hung >= MOST_HUNG || !keep_going(best.tried) {
+            best.cut = match launcher.cut() {
+                None if best.tried >= MAX_TRIED => Some(WorkCut::Schedules),
+                None if hung >= MOST_HUNG => Some(WorkCut::Hung),
+                None if !keep_going(best.tried) => Some(WorkCut::Interrupted),
+                cut => cut,
+            };
+            if best.cut.is_some() {
                 return Ok(best);
             }
             let tried = RunPlan {
@@ -69,6 +78,10 @@ fn take_out(
             };
             best.tried += 1;
             let execution = launcher.run(&tried)?;
+            best.cut = launcher.cut().filter(|_| execution.timed_out);
+            if best.cut.is_some() {
+                return Ok(best);
+            }
             let fewer = execution.preempted.len() < best.execution.preempted.len();
             if fewer && identity.is_of(&execution, &symbols) {
                 best.plan = plan.again(execution.steps.clone());
@@ -79,18 +92,18 @@ fn take_out(
             hung += u64::from(execution.timed_out);
         }
     }
-    best.complete = true;
     Ok(best)
 }
 
 impl Minimised {
-    fn none(plan: &RunPlan, failed: &Execution) -> Minimised {
+    /// Nothing is taken out.
+    pub(crate) fn none(plan: &RunPlan, failed: &Execution) -> Minimised {
         Minimised {
             plan: plan.again(failed.steps.clone()),
             execution: failed.clone(),
             preemptions_before: failed.preempted.len(),
             tried: 0,
-            complete: false,
+            cut: None,
         }
     }
 }

@@ -40,6 +40,7 @@ pub(crate) mod steps;
 pub(crate) mod symbols;
 pub(crate) mod target;
 pub(crate) mod tracked;
+mod work_limit;
 
 pub(crate) use execution::Execution;
 pub(crate) use explained::Explained;
@@ -52,3 +53,4 @@ pub(crate) use reproducer::RunReproducer;
 pub(crate) use search::{Search, SearchPlan};
 pub(crate) use state::SearchState;
 pub(crate) use symbols::Symbols;
+pub(crate) use work_limit::{WorkCut, WorkLimit};

@@ -37,6 +37,7 @@ pub(crate) struct PageResult {
     pub(super) children: u32,
     pub(super) waits_outside: bool,
     pub(super) refused: u32,
+    pub(super) handlers: bool,
     pub(super) accesses: u64,
     pub(super) crash: Vec<u64>,
     pub(super) text: String,
@@ -150,6 +151,7 @@ impl Page {
             children: bytes.u32(60),
             waits_outside: bytes.u32(wire::RESULT_WAITS_OUTSIDE) != 0,
             refused: bytes.u32(wire::RESULT_REFUSED),
+            handlers: bytes.u32(wire::RESULT_HANDLERS) != 0,
             accesses: bytes.u64(72),
             crash: (0..frames)
                 .map(|at| bytes.u64(wire::RESULT_CRASH + 8 * at as usize))

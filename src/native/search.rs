@@ -56,6 +56,9 @@ pub(crate) struct Search {
     /// Threads that the system would not make.
     #[serde(default)]
     pub(crate) refused: u64,
+    /// It handles signals.
+    #[serde(default)]
+    pub(crate) handlers: bool,
     /// Processes that the program started.
     pub(crate) children: u64,
     /// Processes that it left behind.
@@ -202,6 +205,7 @@ impl Search {
         self.longest = self.longest.max(execution.step_count);
         self.outside += u64::from(execution.outside);
         self.refused += u64::from(execution.refused);
+        self.handlers |= execution.page.handlers;
         self.children += u64::from(execution.children);
         self.swept += u64::from(execution.swept);
         self.accesses += execution.accesses;

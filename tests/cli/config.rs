@@ -118,6 +118,27 @@ fn verbose_says_where_each_value_comes_from() {
 }
 
 #[test]
+fn verbose_says_each_option_once() {
+    let tree = tree("seed = 11\n");
+    for words in [
+        "explore --strategy random --verbose",
+        "corpus --verbose list",
+    ] {
+        let said = output(tree.path(), words);
+        let text = String::from_utf8_lossy(&said.stderr).into_owned();
+        let names: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.split_once(" = "))
+            .map(|(name, _)| name)
+            .collect();
+        for name in ["seed", "format", "quiet", "verbose"] {
+            let times = names.iter().filter(|one| **one == name).count();
+            assert_eq!(times, 1, "{words}: {name}: {text}");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_default_is_refused_with_its_line_and_a_remedy() {
     for (config, words, said) in [
         (

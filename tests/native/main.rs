@@ -8,6 +8,7 @@ mod campaign;
 mod exhaustive;
 mod features;
 mod hostile;
+mod limits;
 mod planted;
 mod races;
 mod reported;

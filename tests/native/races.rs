@@ -35,15 +35,17 @@ const RACY: [(&str, &str); 20] = [
 const RACY_CPP: [(&str, &str); 2] = [("vptr", "Base::~Base"), ("lazy", "racy.cpp:")];
 
 /// Cases of `races/ordered.c`.
-const ORDERED: [&str; 32] = [
+const ORDERED: [&str; 34] = [
     "mutex",
     "trylock",
     "timedlock",
     "c11",
     "rwlock",
+    "rwlock-first",
     "condition",
     "semaphore",
     "barrier",
+    "barrier-first",
     "spin",
     "release-acquire",
     "sequence",

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -14,17 +13,18 @@ use super::super::progress::Progress;
 use super::super::rerun::is_text;
 use super::super::terminal_style;
 use super::adapted::Adapted;
-use super::{FailedOptions, exhaustive};
+use super::exhaustive;
+use super::failed::least;
 use crate::native::execution::VisibleAction;
 use crate::native::findings::{CodeLine, last_line};
 use crate::native::launcher::{LaunchOptions, ProgramOutput};
-use crate::native::minimise::minimise;
 use crate::native::plan::RunStrategy;
 use crate::native::race_text::{self, RaceText};
 use crate::native::races::{RaceFails, RacePlan};
 use crate::native::target::shrink::shrink_ops;
 use crate::native::{
     Execution, Explained, LaunchError, Launcher, RunPlan, RunReproducer, Symbols, UserProgram,
+    WorkLimit,
 };
 use crate::numbers::plural;
 use crate::report::page::actions::ActionRow;
@@ -326,11 +326,16 @@ fn try_shrink(
             context.format,
         ));
     }
+    // Whoever asks for that alone says when it is enough.
+    let limit = WorkLimit::new(None, Some(&context.interrupt));
     let mut progress = Progress::new(context.quiet, "shrink", "schedules", 0);
-    let operations = shrink_ops(&mut launcher, (&plan, &execution), &mut |tried| {
-        progress.update(tried);
-        !context.interrupt.load(Ordering::Relaxed)
+    let operations = launcher.within(&limit, |launcher| {
+        shrink_ops(launcher, (&plan, &execution), &mut |tried| {
+            progress.update(tried);
+            true
+        })
     })?;
+    progress.finish();
     let plan = match operations {
         Some(shrunk) => {
             execution = shrunk.execution;
@@ -342,18 +347,10 @@ fn try_shrink(
         strategy: RunStrategy::First,
         ..plan
     };
-    let mut small = minimise(&mut launcher, &found, &execution, |tried| {
-        progress.update(tried);
-        !context.interrupt.load(Ordering::Relaxed)
+    let (small, minimum) = launcher.within(&limit, |launcher| {
+        let prove = exhaustive::PROVE_MINIMUM;
+        least(launcher, prove, (&found, &execution), context)
     })?;
-    progress.finish();
-    let minimum = exhaustive::prove(
-        &mut launcher,
-        &found,
-        &mut small,
-        &FailedOptions::default(),
-        context,
-    )?;
     let (shown, story) = show(&mut launcher, &small.plan)?;
     let Some(failure) = &shown.failure else {
         return Ok(CommandOutcome::undecided(

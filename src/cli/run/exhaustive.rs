@@ -7,11 +7,10 @@ use serde_json::json;
 
 use super::super::outcome::Context;
 use super::super::progress::Progress;
-use super::{FailedOptions, ProgramRunArgs, RunStrategyArg, is_in_time};
-use crate::native::exhaustive::{Exhausted, ExhaustivePlan, MinimumProof, exhaust, prove_minimum};
-use crate::native::minimise::Minimised;
-use crate::native::{LaunchError, Launcher, RunPlan, Search, SearchPlan};
-use crate::numbers::{grouped, plural};
+use super::{ProgramRunArgs, RunStrategyArg};
+use crate::native::exhaustive::{Exhausted, ExhaustivePlan, MinimumProof, NotProved, exhaust};
+use crate::native::{LaunchError, Launcher, Search, SearchPlan};
+use crate::numbers::plural;
 
 /// The most schedules where nothing else was asked for.
 const SCHEDULES: u64 = 20_000;
@@ -110,27 +109,6 @@ pub(super) fn json(exhausted: &Exhausted) -> serde_json::Value {
     })
 }
 
-/// Tries to prove that fewer preemptions do not do, or finds a schedule that has fewer.
-pub(super) fn prove(
-    launcher: &mut Launcher,
-    plan: &RunPlan,
-    minimised: &mut Minimised,
-    options: &FailedOptions,
-    context: &Context,
-) -> Result<Option<MinimumProof>, LaunchError> {
-    let most = options.prove_minimum;
-    if most == 0 {
-        return Ok(None);
-    }
-    let mut progress = Progress::new(context.quiet, "minimum", "schedules", 0);
-    let proof = prove_minimum(launcher, plan, minimised, most, |done| {
-        progress.update(done);
-        is_in_time(options.until) && !context.interrupt.load(Ordering::Relaxed)
-    })?;
-    progress.finish();
-    Ok(Some(proof))
-}
-
 /// In the report.
 pub(super) fn minimum(proof: &MinimumProof, preemptions: u64) -> String {
     match (&proof.why_not, proof.proved) {
@@ -140,12 +118,11 @@ pub(super) fn minimum(proof: &MinimumProof, preemptions: u64) -> String {
             plural(preemptions, "preemption"),
             plural(proof.schedules, "schedule")
         ),
-        (why, false) => format!(
-            "  that fewer than {} do not do was not proved {} ({} run)\n",
-            plural(preemptions, "preemption"),
-            why.as_deref().unwrap_or_default(),
-            grouped(proof.schedules)
+        (Some(why), false) => format!(
+            "  the minimum is not proved: {why} ({} with fewer run)\n",
+            plural(proof.schedules, "schedule")
         ),
+        (None, false) => String::new(),
     }
 }
 
@@ -153,7 +130,7 @@ pub(super) fn minimum(proof: &MinimumProof, preemptions: u64) -> String {
 pub(super) fn minimum_json(proof: &MinimumProof) -> serde_json::Value {
     json!({
         "proved": proof.proved,
-        "why_not": proof.why_not,
+        "why_not": proof.why_not.as_ref().map(NotProved::to_string),
         "schedules": proof.schedules,
     })
 }

@@ -193,6 +193,12 @@ impl RunReport<'_> {
                 plural(found.refused, "thread")
             ));
         }
+        if self.strategy.is_controlled() && found.handlers {
+            warnings.push(
+                "it handles signals: they come when they come, which is not part of the schedule"
+                    .to_owned(),
+            );
+        }
         if found.children > 0 {
             warnings.push(format!(
                 "it started processes ({}): they were not controlled",
@@ -357,9 +363,9 @@ impl RunReport<'_> {
             failed.shown.preempted.len(),
         );
         if before > after {
-            let how_small = match failed.minimised.complete {
-                true => "no single one of them can be left out",
-                false => "not all was tried before the end of its time",
+            let how_small = match failed.minimised.cut {
+                None => "no single one of them can be left out".to_owned(),
+                Some(cut) => format!("not all was tried: {cut}"),
             };
             let _ = writeln!(
                 text,
@@ -367,8 +373,8 @@ impl RunReport<'_> {
                 plural(before as u64, "preemption"),
                 plural(failed.minimised.tried, "schedule")
             );
-        } else if !failed.minimised.complete && !self.args.no_shrink {
-            text.push_str("  not shrunk: its time was up\n");
+        } else if let Some(cut) = failed.minimised.cut {
+            let _ = writeln!(text, "  not shrunk: {cut}");
         }
         if let Some(minimum) = &failed.minimum {
             text.push_str(&exhaustive::minimum(minimum, after as u64));

@@ -10,8 +10,9 @@ use super::super::progress::Progress;
 use super::target::PreparedTarget;
 use crate::native::plan::RunStrategy;
 use crate::native::target::TargetSetup;
+use crate::native::target::shrink::ShrunkOps;
 use crate::native::target::survey::Survey;
-use crate::native::{Execution, Launcher, RunPlan};
+use crate::native::{Execution, Launcher, RunPlan, WorkCut};
 use crate::numbers::plural;
 
 /// Schedules of a program of two threads.
@@ -114,15 +115,29 @@ pub(in crate::cli) fn is_to_shrink(surveyed: Option<&Surveyed>) -> bool {
     !surveyed.is_some_and(Surveyed::is_alone)
 }
 
-/// How many operations there were, and in how many tries they became fewer: of a survey's failure,
-/// or else of `shrunk`.
-pub(in crate::cli) fn ops_before(
+/// How operations became fewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) struct FewerOps {
+    /// How many there were.
+    pub(super) before: u64,
+    /// Schedules that it took.
+    pub(super) tried: u64,
+    /// Why not all was tried.
+    pub(super) cut: Option<WorkCut>,
+}
+
+/// Of a survey's failure, or else of `shrunk`.
+pub(in crate::cli) fn fewer_ops(
     surveyed: Option<&Surveyed>,
-    shrunk: Option<(u64, u64)>,
-) -> Option<(u64, u64)> {
-    let tried = shrunk.map_or(0, |(_, tried)| tried);
-    let before = surveyed.and_then(Surveyed::before);
-    before.map(|before| (before, tried)).or(shrunk)
+    shrunk: Option<&ShrunkOps>,
+) -> Option<FewerOps> {
+    let of_survey = surveyed.and_then(Surveyed::before);
+    let before = of_survey.or(shrunk.map(|shrunk| shrunk.before))?;
+    Some(FewerOps {
+        before,
+        tried: shrunk.map_or(0, |shrunk| shrunk.tried),
+        cut: shrunk.and_then(|shrunk| shrunk.cut),
+    })
 }
 
 impl Surveyed {

@@ -323,17 +323,16 @@ pub(in crate::cli) fn smallest(failed: &Failed) -> String {
     let Some(setup) = &failed.setup else {
         return text;
     };
-    if let Some((before, tried)) = failed.ops_before {
-        let _ = writeln!(
-            text,
-            "  shrunk from {} to {}{}",
-            plural(before, "operation"),
-            setup.count(),
-            match tried {
-                0 => String::new(),
-                tried => format!(" ({} tried)", plural(tried, "schedule")),
-            },
-        );
+    if let Some(fewer) = failed.fewer_ops {
+        let before = plural(fewer.before, "operation");
+        let _ = write!(text, "  shrunk from {before} to {}", setup.count());
+        if fewer.tried > 0 {
+            let _ = write!(text, " ({} tried)", plural(fewer.tried, "schedule"));
+        }
+        if let Some(cut) = fewer.cut {
+            let _ = write!(text, "; not all was tried: {cut}");
+        }
+        text.push('\n');
     }
     for (thread, ops) in setup.ops.iter().enumerate() {
         let ops: Vec<String> = ops.iter().map(ToString::to_string).collect();

@@ -15,7 +15,7 @@ use super::super::output::{self, OutputKind};
 use super::super::progress::Progress;
 use super::super::run::surveyed::{self, Surveyed};
 use super::super::run::target::{PreparedTarget, smallest};
-use super::super::run::{Failed, FailedOptions};
+use super::super::run::{Failed, FailedOptions, shrink_limit};
 use super::super::stop_watch::StopWatch;
 use super::super::verdict::{VerdictSummary, leak_line};
 use super::StressArgs;
@@ -25,7 +25,7 @@ use crate::native::launcher::{LaunchOptions, ProgramOutput};
 use crate::native::plan::RunStrategy;
 use crate::native::target::TargetSetup;
 use crate::native::target::shrink::shrink_ops;
-use crate::native::{Execution, LaunchError, Launcher, RunPlan, RunReproducer};
+use crate::native::{Execution, LaunchError, Launcher, RunPlan, RunReproducer, WorkLimit};
 use crate::numbers::{grouped, plural};
 use crate::oracle::Verdict;
 use crate::scenario::Scenario;
@@ -76,6 +76,7 @@ fn try_run(
     let options = args.target.target_options.as_deref().unwrap_or_default();
     let target = PreparedTarget::new(library, options, scenario, 0, None)?;
     context.catch_interrupts();
+    let started = Instant::now();
     let mut launcher = Launcher::start(
         &target.program,
         LaunchOptions {
@@ -90,7 +91,8 @@ fn try_run(
         stressed.survey(&mut launcher, context)?;
     }
     if stressed.failed.is_some() {
-        stressed.shrink(&mut launcher, context)?;
+        let limit = shrink_limit(started, args.duration, context);
+        stressed.shrink(&mut launcher, &limit, context)?;
     }
     let mut reproducer = None;
     if let (Some(path), Some(failed)) = (record, &stressed.shown)
@@ -289,7 +291,12 @@ impl StressedTarget {
     }
 
     /// Looks for the failure under control, in what was begun of the run.
-    fn shrink(&mut self, launcher: &mut Launcher, context: &Context) -> Result<(), LaunchError> {
+    fn shrink(
+        &mut self,
+        launcher: &mut Launcher,
+        limit: &WorkLimit,
+        context: &Context,
+    ) -> Result<(), LaunchError> {
         let Some((plan, execution, setup)) = &self.failed else {
             return Ok(());
         };
@@ -301,17 +308,19 @@ impl StressedTarget {
         let is_to_shrink = surveyed::is_to_shrink(surveyed);
         for ops in [&begun, setup].into_iter().filter(|_| is_to_shrink) {
             launcher.drive(ops.clone())?;
-            shrunk = shrink_ops(launcher, (plan, execution), &mut |tried| {
-                progress.update(tried);
-                !context.interrupt.load(Ordering::Relaxed)
+            shrunk = launcher.within(limit, |launcher| {
+                shrink_ops(launcher, (plan, execution), &mut |tried| {
+                    progress.update(tried);
+                    true
+                })
             })?;
-            if shrunk.is_some() {
+            if let Some(shrunk) = &mut shrunk {
+                shrunk.before = setup.count();
                 break;
             }
         }
         progress.finish();
-        let fewer = shrunk.as_ref().map(|shrunk| (setup.count(), shrunk.tried));
-        let Some(ops_before) = surveyed::ops_before(surveyed, fewer) else {
+        let Some(fewer) = surveyed::fewer_ops(surveyed, shrunk.as_ref()) else {
             return Ok(());
         };
         let (plan, execution) = match &shrunk {
@@ -322,9 +331,12 @@ impl StressedTarget {
                 (plan, execution)
             }
         };
-        let options = FailedOptions::default();
+        let options = FailedOptions {
+            limit: limit.clone(),
+            ..FailedOptions::default()
+        };
         let mut failed = Failed::new(launcher, options, plan, execution, context)?;
-        failed.ops_before = Some(ops_before);
+        failed.fewer_ops = Some(fewer);
         self.shown = Some(failed);
         Ok(())
     }

@@ -117,7 +117,8 @@ pub(crate) fn exhaust(
             found.steps += execution.step_count;
             continue;
         }
-        run.index = told.runs;
+        // Among those that count.
+        run.index = found.schedules + found.unusable;
         told.useless += u64::from(end == ScheduleEnd::Useless);
         told.traces += u64::from(!blind && end == ScheduleEnd::Whole);
         let failed = found.add(&run, execution);

@@ -1,10 +1,13 @@
 //! The fewest preemptions with which a program fails, proved by running every schedule with fewer.
 
+use std::fmt;
+
 use super::super::identity::FailureIdentity;
 use super::super::launcher::{LaunchError, Launcher};
 use super::super::minimise::{Minimised, needs_stacks, told_again};
 use super::super::plan::RunPlan;
 use super::super::symbols::Symbols;
+use super::super::work_limit::WorkCut;
 use super::{BoundedSearch, Explorer, ProgramRuns};
 
 /// What is known of the fewest preemptions.
@@ -13,22 +16,51 @@ pub(crate) struct MinimumProof {
     /// No schedule with fewer fails in this way: all were run.
     pub(crate) proved: bool,
     /// Why not.
-    pub(crate) why_not: Option<String>,
+    pub(crate) why_not: Option<NotProved>,
     /// Schedules that were run for it.
     pub(crate) schedules: u64,
 }
 
+/// Why a minimum is not proved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NotProved {
+    /// Not all schedules were run.
+    Cut(WorkCut),
+    /// They were, as far as can be: what stands against a proof.
+    Limit(String),
+}
+
+impl MinimumProof {
+    /// None was begun, for what comes before it was not ended.
+    pub(crate) fn not_begun(cut: WorkCut) -> MinimumProof {
+        MinimumProof {
+            proved: false,
+            why_not: Some(NotProved::Cut(cut)),
+            schedules: 0,
+        }
+    }
+}
+
+impl fmt::Display for NotProved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotProved::Cut(cut) => cut.fmt(f),
+            NotProved::Limit(limit) => f.write_str(limit),
+        }
+    }
+}
+
 /// Looks for a schedule that fails as `small` does with fewer preemptions, and takes its place if
-/// there is one. Runs at most `most` schedules; `keep_going` is told how many were.
+/// there is one. Runs at most `most` schedules; `progress` is told how many were.
 pub(crate) fn prove_minimum(
     launcher: &mut Launcher,
     plan: &RunPlan,
     small: &mut Minimised,
     most: u64,
-    keep_going: impl FnMut(u64) -> bool,
+    progress: impl FnMut(u64),
 ) -> Result<MinimumProof, LaunchError> {
     launcher.ending_what_hangs(small.execution.taken(), |launcher| {
-        prove_within(launcher, plan, small, most, keep_going)
+        prove_within(launcher, plan, small, most, progress)
     })
 }
 
@@ -37,7 +69,7 @@ fn prove_within(
     plan: &RunPlan,
     small: &mut Minimised,
     most: u64,
-    mut keep_going: impl FnMut(u64) -> bool,
+    mut progress: impl FnMut(u64),
 ) -> Result<MinimumProof, LaunchError> {
     let mut proof = MinimumProof {
         proved: true,
@@ -62,11 +94,16 @@ fn prove_within(
     while bound < small.execution.preempted.len() {
         let mut search = BoundedSearch::new(bound as u32, sees);
         loop {
-            if proof.schedules >= most || !keep_going(proof.schedules) {
+            let cut = match program.cut() {
+                None if proof.schedules >= most => Some(WorkCut::Schedules),
+                cut => cut,
+            };
+            if let Some(cut) = cut {
                 proof.proved = false;
-                proof.why_not = Some("within the schedules that it may take".to_owned());
+                proof.why_not = Some(NotProved::Cut(cut));
                 return Ok(proof);
             }
+            progress(proof.schedules);
             let next = search.next(&mut program)?;
             if search.strayed {
                 program.note_strayed();
@@ -88,7 +125,7 @@ fn prove_within(
         }
         if let Some(limit) = program.limits.first() {
             proof.proved = false;
-            proof.why_not = Some(format!("for {limit}"));
+            proof.why_not = Some(NotProved::Limit(limit.clone()));
             return Ok(proof);
         }
         bound += 1;

@@ -21,7 +21,7 @@ mod tests;
 mod toy;
 
 pub(crate) use exhaust::{Exhausted, ExhaustivePlan, exhaust};
-pub(crate) use minimum::{MinimumProof, prove_minimum};
+pub(crate) use minimum::{MinimumProof, NotProved, prove_minimum};
 
 use bounded::BoundedSearch;
 use explorer::Explorer;

@@ -9,6 +9,7 @@ use super::super::explained::DRIVER;
 use super::super::launcher::{LaunchError, Launcher};
 use super::super::plan::{RunPlan, RunStrategy};
 use super::super::steps::Steps;
+use super::super::work_limit::WorkCut;
 use super::record;
 use super::step::{Explorable, ExploredRun, ScheduleEnd, Threads};
 
@@ -64,6 +65,11 @@ impl<'a> ProgramRuns<'a> {
             .then(|| own.iter().next().cloned().unwrap_or_default())
     }
 
+    /// Why no other schedule is to be run, if none is.
+    pub(super) fn cut(&self) -> Option<WorkCut> {
+        self.launcher.cut()
+    }
+
     /// Something did not repeat.
     pub(super) fn note_strayed(&mut self) {
         self.limits.insert(STRAYED.to_owned());
@@ -101,6 +107,10 @@ impl<'a> ProgramRuns<'a> {
              after another thread had done something",
         );
         add(execution.strayed.is_some(), STRAYED);
+        add(
+            execution.timed_out,
+            "a schedule was ended that took too long",
+        );
         if let Some(why) = execution.unusable() {
             add(true, &why);
         }

@@ -38,6 +38,9 @@ impl Launcher {
         self.end_live()?;
         plan.anew = false;
         let (alone, _) = self.run_once(&plan)?;
+        if alone.timed_out && self.cut().is_some() {
+            return Ok(alone);
+        }
         // What corrupts memory may well fail in another way there.
         let same = match (&execution.failure, &alone.failure) {
             (None, None) => alone.step_count == execution.step_count,
@@ -56,7 +59,7 @@ impl Launcher {
                 return Ok(followed);
             }
         }
-        if !same {
+        if !same && self.cut().is_none() {
             let what = match &execution.failure {
                 Some(failure) => format!("schedule {} failed ({})", plan.index, failure.kind),
                 None => format!("schedule {} came out otherwise", plan.index),
@@ -168,7 +171,8 @@ impl Launcher {
             again = self.run_once(&plan)?.0;
         }
         let seen = self.digest(&again)?;
-        if is_plain(&again) && seen == first {
+        let is_cut = again.timed_out && self.cut().is_some();
+        if is_cut || is_plain(&again) && seen == first {
             return Ok(true);
         }
         let same = first.iter().zip(&seen).take_while(|(a, b)| a == b).count();

@@ -1,7 +1,7 @@
 //! One schedule of a started program: how it begins and is waited for, and what it came to.
 
 use std::io::{self, Seek, SeekFrom, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use heisenbed_runtime::protocol as wire;
 use rustix::process::{Pid, Signal, kill_process};
@@ -29,6 +29,9 @@ const STOPPED: &str = "a signal stopped it (SIGSTOP, SIGTSTP, SIGTTIN or SIGTTOU
 /// What is said of a schedule that took too long, but hardly ran.
 const NO_PROCESSOR: &str = "it did not end within --timeout, but hardly had the processor in that \
     time: the machine is busy with something else, or it waits for a device";
+
+/// How often is looked whether work is to end.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// So many times as long as it may take a schedule is waited for that hardly had the processor.
 const MOST_TIMES: u32 = 8;
@@ -117,7 +120,7 @@ impl Launcher {
     fn wait_fairly(&mut self, live: &LiveProcess) -> io::Result<Option<Awaited>> {
         let mut awaited = self.wait(self.timeout)?;
         for _ in 1..MOST_TIMES {
-            if awaited.is_some() || !self.is_starved(live)? {
+            if awaited.is_some() || self.cut().is_some() || !self.is_starved(live)? {
                 break;
             }
             awaited = self.wait(self.timeout)?;
@@ -133,9 +136,24 @@ impl Launcher {
             && !self.page.result()?.waits_outside)
     }
 
-    /// What comes first; none if nothing does in time.
+    /// What comes first; none if nothing does in time, or before work is to end.
     fn wait(&mut self, limit: Duration) -> io::Result<Option<Awaited>> {
-        let mut limit = limit;
+        let end = Instant::now() + limit;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let look = match self.limit.is_any() {
+                true => left.min(LOOK),
+                false => left,
+            };
+            let awaited = self.wait_for(look)?;
+            if awaited.is_some() || look == left || self.cut().is_some() {
+                return Ok(awaited);
+            }
+        }
+    }
+
+    /// What comes first; none if nothing does in time.
+    fn wait_for(&mut self, mut limit: Duration) -> io::Result<Option<Awaited>> {
         if let Some(tracker) = &mut self.tracker {
             let turns = self.anew.turns.as_ref();
             let awaited: Vec<_> = turns.into_iter().chain([&self.control]).collect();
@@ -155,11 +173,14 @@ impl Launcher {
         still: Stillness,
     ) -> io::Result<Execution> {
         let mut page = self.page.result()?;
+        let cut = self.cut().filter(|_| timed_out.is_some());
         if !self.page.is_intact(plan)? {
             page = PageResult {
                 unusable: Some("it wrote over the memory that it shares with heisenbed".to_owned()),
                 ..PageResult::default()
             };
+        } else if let Some(cut) = cut {
+            page.unusable = Some(cut.to_string());
         } else if still == Stillness::Stopped {
             page.unusable = Some(STOPPED.to_owned());
         } else if still == Stillness::Sleeps && !page.waits_outside && plan.strategy.is_controlled()

@@ -19,6 +19,7 @@ use super::super::minimise::told_again;
 use super::super::plan::{RunPlan, RunStrategy};
 use super::super::steps::Steps;
 use super::super::symbols::Symbols;
+use super::super::work_limit::WorkCut;
 use super::TargetSetup;
 use crate::scenario::op::{Op, SlotId};
 
@@ -45,6 +46,8 @@ pub(crate) struct ShrunkOps {
     pub(crate) before: u64,
     /// Schedules that it took.
     pub(crate) tried: u64,
+    /// Why not all was tried.
+    pub(crate) cut: Option<WorkCut>,
 }
 
 /// Leaves operations out of what `launcher` does with its target, of which `failed` shows the
@@ -99,13 +102,14 @@ fn leave_out(
         return Ok(None);
     }
     let mut before = u64::MAX;
-    while shrinker.best.count() < before && !shrinker.is_spent() {
+    while shrinker.best.count() < before && shrinker.cut().is_none() {
         before = shrinker.best.count();
         shrinker.leave_out_threads()?;
         shrinker.make_one_thread()?;
         shrinker.leave_out_buffers()?;
         shrinker.leave_out_releases()?;
     }
+    let cut = shrinker.cut();
     let Shrinker {
         best, found, tried, ..
     } = shrinker;
@@ -118,6 +122,7 @@ fn leave_out(
         execution,
         before: setup.count(),
         tried,
+        cut,
     }))
 }
 
@@ -195,7 +200,7 @@ impl Shrinker<'_> {
                 let Some(rest) = all.get(begin..).filter(|rest| !rest.is_empty()) else {
                     break;
                 };
-                if self.is_spent() {
+                if self.cut().is_some() {
                     return Ok(());
                 }
                 let out: BTreeSet<SlotLife> = rest.iter().take(length).copied().collect();
@@ -231,17 +236,21 @@ impl Shrinker<'_> {
         Ok(())
     }
 
-    /// Whether nothing more is to be tried.
-    fn is_spent(&mut self) -> bool {
-        self.tried >= MOST_SCHEDULES
-            || self.steps >= MOST_STEPS
-            || self.hung >= MOST_HUNG
-            || !(self.keep_going)(self.tried)
+    /// Why nothing more is to be tried, if that is so.
+    fn cut(&mut self) -> Option<WorkCut> {
+        match self.launcher.cut() {
+            None if self.tried >= MOST_SCHEDULES || self.steps >= MOST_STEPS => {
+                Some(WorkCut::Schedules)
+            }
+            None if self.hung >= MOST_HUNG => Some(WorkCut::Hung),
+            None if !(self.keep_going)(self.tried) => Some(WorkCut::Interrupted),
+            cut => cut,
+        }
     }
 
     /// Whether these operations fail, too: then they are the best so far.
     fn offer(&mut self, ops: Vec<Vec<Op>>) -> Result<bool, LaunchError> {
-        if self.is_spent() {
+        if self.cut().is_some() {
             return Ok(false);
         }
         let ops = normalised(ops);
@@ -265,7 +274,7 @@ impl Shrinker<'_> {
             }
         }
         for number in 0..SCHEDULES {
-            if self.is_spent() || self.steps - before >= CANDIDATE_STEPS {
+            if self.cut().is_some() || self.steps - before >= CANDIDATE_STEPS {
                 return Ok(false);
             }
             self.tried += 1;

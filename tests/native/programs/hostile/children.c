@@ -20,11 +20,12 @@ extern char **environ;
 
 static pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+// Nobody has it when the child is made.
+static pthread_mutex_t of_child = PTHREAD_MUTEX_INITIALIZER;
 
-static void *lock_once(void *unused) {
-    (void)unused;
-    pthread_mutex_lock(&mutex);
-    pthread_mutex_unlock(&mutex);
+static void *lock_once(void *mutex) {
+    pthread_mutex_lock(mutex);
+    pthread_mutex_unlock(mutex);
     return NULL;
 }
 
@@ -32,7 +33,7 @@ static void *lock_once(void *unused) {
 static int child(void) {
     switch (HOW) {
     case FORK:
-        join(start(lock_once, NULL));
+        join(start(lock_once, &of_child));
         return 5;
     case FORK_LOCKED:
         return pthread_mutex_trylock(&held) != 0 ? 5 : 6;
@@ -50,7 +51,7 @@ static int child(void) {
             for (int i = 0; i < 3; i++) {
                 close(i);
             }
-            join(start(lock_once, NULL));
+            join(start(lock_once, &of_child));
             pause();
         }
         return 5;
@@ -108,7 +109,7 @@ static void *make(void *unused) {
 
 int main(void) {
     pthread_mutex_lock(&held);
-    pthread_t locker = start(lock_once, NULL);
+    pthread_t locker = start(lock_once, &mutex);
     join(start(make, NULL));
     join(locker);
     pthread_mutex_unlock(&held);

@@ -130,6 +130,18 @@ static void barriers(void) {
     join(two);
 }
 
+// It arrives before any thread but main has touched anything.
+static void *meet_first(void *unused) {
+    pthread_barrier_wait(&by.barrier);
+    shared++;
+    return unused;
+}
+static void *meet_with_shared(void *unused) {
+    shared++;
+    pthread_barrier_wait(&by.barrier);
+    return unused;
+}
+
 static void *with_spin(void *unused) {
     pthread_spin_lock(&by.spin);
     shared++;
@@ -562,9 +574,11 @@ int main(int argc, char **argv) {
     CASE("timedlock", pair(with_mutex, with_timedlock))
     CASE("c11", pair(with_c11, with_c11))
     CASE("rwlock", rwlocks())
+    CASE("rwlock-first", pair(write_shared, read_shared))
     CASE("condition", pair(give_by_cond, take_by_cond))
     CASE("semaphore", pair(give_by_sem, take_by_sem))
     CASE("barrier", barriers())
+    CASE("barrier-first", pair(meet_first, meet_with_shared))
     CASE("spin", pair(with_spin, with_spin))
     CASE("release-acquire", pair(release, acquire))
     CASE("sequence", sequence())
