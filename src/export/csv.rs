@@ -63,7 +63,11 @@ impl ExportSink for Csv<'_> {
         if row.has_stack {
             self.left_out.count("call stacks");
         }
-        let memory = Maybe(row.memory.and_then(in_a_row).or(row.buffer_type.map(words::memory)));
+        let memory = Maybe(
+            row.memory
+                .and_then(in_a_row)
+                .or(row.buffer_type.map(words::memory)),
+        );
         writeln!(
             self.out.buffer(),
             "{},{},{},{memory},{},{},{},{}",

@@ -97,11 +97,15 @@ pub(super) fn notes(facts: &Facts) -> Vec<String> {
             plural(facts.known_before, "buffer")
         ));
     }
-    if facts.forgotten > 0 {
+    // A FREE that comes after the next ALLOC of its address takes that one's entry, so that the
+    // server does not know it later.
+    let late = facts.late_frees.count + facts.far_late_frees.count;
+    let forgotten = facts.forgotten.saturating_sub(late);
+    if forgotten > 0 {
         notes.push(format!(
             "the server did not know {} that this record shows as live, allocated up to {}: it \
              began anew or dropped them, and the record does not say so, or lines are missing",
-            plural(facts.forgotten, "buffer"),
+            plural(forgotten, "buffer"),
             grouped(facts.forgotten_until),
         ));
     }

@@ -12,7 +12,12 @@ use super::{At, SendPhase, Stepped, Thread};
 
 impl Thread {
     #[inline]
-    pub(super) fn begin_send<B: Backend>(&mut self, code: &Code, kind: SentKind, backend: &mut B) -> Stepped {
+    pub(super) fn begin_send<B: Backend>(
+        &mut self,
+        code: &Code,
+        kind: SentKind,
+        backend: &mut B,
+    ) -> Stepped {
         let conn = match code.connections {
             Connections::Shared => ConnId(0),
             Connections::PerThread => ConnId(self.index),

@@ -4,7 +4,8 @@ use rustc_hash::FxHashMap;
 
 use super::freed::RecentlyFreed;
 use super::{
-    FirstFinding, LiveKey, MAX_LIVE_LISTED, MessageFinding, MessageNote, MessageReport, Noted, take_finding,
+    FirstFinding, LiveKey, MAX_LIVE_LISTED, MessageFinding, MessageNote, MessageReport, Noted,
+    take_finding,
 };
 use crate::import::server_log::{LogEvent, LogRecord, OtherKind, Swept, to_message};
 use crate::trace::observation::RefsLeft;

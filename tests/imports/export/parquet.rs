@@ -11,7 +11,10 @@ use super::{exported, folder, recorded_run};
 #[test]
 fn a_parquet_table_has_the_rows_of_the_csv_table() {
     let folder = folder();
-    let trace = recorded_run(folder.path(), "--scenario mixed --devices 1 --semantics sequenced");
+    let trace = recorded_run(
+        folder.path(),
+        "--scenario mixed --devices 1 --semantics sequenced",
+    );
     for table in ["allocations", "messages"] {
         let more = format!("--table {table}");
         let (said, code, csv) = exported("csv", &trace, &more);
