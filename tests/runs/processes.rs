@@ -89,6 +89,27 @@ fn a_mutex_of_a_killed_process_is_a_deadlock_and_a_robust_one_is_none() {
     assert_eq!(children(), "");
 }
 
+/// What a killed process had allocated is handed out again, as in the replay.
+#[test]
+fn the_system_takes_back_what_a_killed_process_had() {
+    let again = Case {
+        script: &[
+            &["allocate s0#1 4096 l1 d0 releases=0"],
+            &["kill p1", "allocate s1#1 4096 l1 d0 releases=0"],
+        ],
+        processes: 2,
+        // Of the one that lives on: nobody mends the other's.
+        allocate: "alloc, if process == 2, fetch-add held 1, end, publish",
+        cells: &[("held", "process atomic counts buffers")],
+        ..ALONE
+    };
+    for run in 0..10 {
+        let (report, trace) = played(&again.scenario(), run);
+        assert_eq!(report.verdict, Verdict::Clean, "{run}: {report:?}");
+        assert_eq!(replayed(&trace), report, "{run}");
+    }
+}
+
 /// Who takes a robust lock is told that its holder died, and only then.
 #[test]
 fn a_robust_lock_says_whether_its_holder_was_killed() {
