@@ -229,11 +229,11 @@ impl Judge {
         }
     }
 
-    /// The prefix check: the server's total is off by at most what is in flight. After a divergence
-    /// it means nothing.
+    /// The prefix check: the server's total is off by at most what is in flight. It means nothing
+    /// after a divergence, and where that is not known any more.
     #[inline]
     pub(crate) fn check_prefix(&mut self, device: DeviceId, memory: Memory) {
-        if self.first.is_some() {
+        if self.first.is_some() || !self.truth.tracks_flight() {
             return;
         }
         let totals = *self.truth.totals_mut(device, memory);

@@ -187,6 +187,12 @@ impl Truth {
         self.in_flight = FxHashMap::default();
     }
 
+    /// Whether what is in flight is known.
+    #[inline]
+    pub(crate) fn tracks_flight(&self) -> bool {
+        self.tracks_flight
+    }
+
     /// The life that is at `place` now.
     pub(crate) fn at(&self, place: BufferPlace) -> Option<&TrueLife> {
         self.lives.get(&place)

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use heisenbed::engine::controlled::exhaustive::{Goal, SearchOptions, Searched, search};
+use heisenbed::engine::controlled::exhaustive::{Goal, SearchEnd, SearchOptions, Searched, search};
 use heisenbed::engine::controlled::machine::Setup;
 use heisenbed::engine::threads::{self, RunConfig, RunResult, ServerChoice};
 use heisenbed::lifecycle::{Discipline, Order, Publication};
@@ -292,6 +292,15 @@ pub fn all_kinds() -> SearchOptions {
     SearchOptions {
         goal: Goal::AllKinds,
         ..SearchOptions::default()
+    }
+}
+
+/// What follows from a search.
+pub fn verdict(found: &Searched) -> Verdict {
+    match (&found.example, found.ended, &found.at_rest) {
+        (Some(_), ..) => Verdict::Diverged,
+        (None, SearchEnd::Exhausted, Some(report)) if report.complete => Verdict::Proved,
+        _ => Verdict::Inconclusive,
     }
 }
 

@@ -15,6 +15,7 @@ mod processes;
 mod protocols;
 mod reductions;
 mod replay;
+mod shared_checks;
 mod shrink;
 mod timeline;
 mod unbounded;

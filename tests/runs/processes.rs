@@ -5,12 +5,14 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use heisenbed::engine::controlled::replay::replay;
-use heisenbed::oracle::{Report, Verdict, check_trace};
+use heisenbed::oracle::{Kind, Report, Verdict, check_trace};
 use heisenbed::scenario::Scenario;
 use heisenbed::trace::file::TraceFile;
 use heisenbed::zoo::{self, Defect, Engine};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::{heisenbed, recorded, run, run_json};
+use crate::shared_checks::{ALONE, Case};
 
 fn protocol(name: &str) -> &'static Defect {
     let mut all = zoo::protocols().iter();
@@ -87,6 +89,90 @@ fn a_mutex_of_a_killed_process_is_a_deadlock_and_a_robust_one_is_none() {
     assert_eq!(children(), "");
 }
 
+/// What a killed process had allocated is handed out again, as in the replay.
+#[test]
+fn the_system_takes_back_what_a_killed_process_had() {
+    let again = Case {
+        script: &[
+            &["allocate s0#1 4096 l1 d0 releases=0"],
+            &["kill p1", "allocate s1#1 4096 l1 d0 releases=0"],
+        ],
+        processes: 2,
+        // Of the one that lives on: nobody mends the other's.
+        allocate: "alloc, if process == 2, fetch-add held 1, end, publish",
+        cells: &[("held", "process atomic counts buffers")],
+        ..ALONE
+    };
+    for run in 0..10 {
+        let (report, trace) = played(&again.scenario(), run);
+        assert_eq!(report.verdict, Verdict::Clean, "{run}: {report:?}");
+        assert_eq!(replayed(&trace), report, "{run}");
+    }
+}
+
+/// Who takes a robust lock is told that its holder died, and only then.
+#[test]
+fn a_robust_lock_says_whether_its_holder_was_killed() {
+    let mended = Case {
+        script: &[&["run hold"], &["kill p1", "run mend"]],
+        processes: 2,
+        cells: &[
+            ("held", "global atomic"),
+            ("mended", "global atomic counts buffers"),
+        ],
+        programs: &[
+            (
+                "hold",
+                "died = lock-robust global, store held 1, store held 0, unlock global",
+            ),
+            (
+                "mend",
+                "died = lock-robust global, if died == 1, store mended 1, end, unlock global",
+            ),
+        ],
+        ..ALONE
+    };
+    let mut told = 0;
+    for run in 0..20 {
+        let (report, trace) = played(&mended.scenario(), run);
+        // There is no buffer: it says that somebody was told.
+        told += report.count(Kind::DriftedTotal);
+        assert_eq!(replayed(&trace), report, "{run}");
+    }
+    assert!((1..20).contains(&told), "{told} of 20");
+}
+
+/// Counted by the controller too, for runs of which no trace is kept.
+#[test]
+fn a_double_free_and_a_lock_beyond_its_table_are_counted_without_a_trace() {
+    let wrong = Case {
+        script: &[
+            &["allocate s0#1 4096 l1 d1", "release s0#1"],
+            &["allocate s1#1 4096 l1 d0 releases=0"],
+        ],
+        processes: 2,
+        deallocate: "free, free",
+        allocate: "alloc, fetch-add held 1, publish",
+        cells: &[("held", "global atomic")],
+        ..ALONE
+    };
+    let locked = "lock lifecycle[1], alloc, fetch-add held 1, unlock lifecycle[1], publish";
+    let beyond = Case {
+        allocate: locked,
+        deallocate: "free",
+        ..wrong
+    };
+    for (case, kind, counts) in [
+        (wrong, Kind::DoubleFree, (1, 0)),
+        (beyond, Kind::LockOutOfBounds, (0, 1)),
+    ] {
+        let (result, trace) = recorded(&case.scenario(), 0);
+        assert_eq!((result.double_frees, result.out_of_bounds), counts);
+        let report = check_trace(&trace, |_| ()).expect("the trace gets a verdict");
+        assert_eq!(report.count(kind), 1, "{report:?}");
+    }
+}
+
 #[test]
 fn the_command_says_how_many_were_killed_and_refuses_a_kill_of_what_is_one_process() {
     let (found, code) = run_json("stress --defect counters-killed-midway --twin --runs 5");
@@ -95,6 +181,10 @@ fn the_command_says_how_many_were_killed_and_refuses_a_kill_of_what_is_one_proce
         (&found["processes"], &found["killed"]),
         (&2.into(), &5.into())
     );
+    // Where each is killed is drawn among its steps and its end.
+    let midway = run_json("stress --defect counters-killed-midway --twin --runs 20").0;
+    let midway = midway["killed_midway"].as_u64().expect("a number");
+    assert!((1..20).contains(&midway), "{midway} of 20");
     let said = run("stress --defect counters-killed-midway --twin --runs 2");
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     assert!(
@@ -110,6 +200,41 @@ fn the_command_says_how_many_were_killed_and_refuses_a_kill_of_what_is_one_proce
     );
 }
 
+/// Whatever ends a process that the run did not mean to end: that is no verdict about the program.
+#[test]
+fn a_process_that_somebody_else_ends_is_an_error_and_not_waited_for() {
+    let mut controller = heisenbed(&["stress", "--defect", "counters-plain-users", "--twin"])
+        .args(["--runs", "1000000", "--quiet"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let until = Instant::now() + Duration::from_secs(30);
+    let mut ended = None;
+    while ended.is_none() && Instant::now() < until {
+        for child in children_of(controller.id()) {
+            let pid = child.parse().ok().and_then(Pid::from_raw);
+            // It may have ended since.
+            let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+        ended = controller.try_wait().expect("a child");
+    }
+    controller.kill().expect("it is ours");
+    let output = controller.wait_with_output().expect("it has ended");
+    let error = String::from_utf8_lossy(&output.stderr);
+    let ended = ended.expect("it does not wait for a process that is gone");
+    assert_eq!(ended.code(), Some(2), "{error}");
+    assert!(error.contains("ended by signal 9"), "{error}");
+}
+
+/// The processes that a process has started, as the system lists them.
+fn children_of(process: u32) -> Vec<String> {
+    let list = format!("/proc/{process}/task/{process}/children");
+    let listed = std::fs::read_to_string(list).unwrap_or_default();
+    listed.split_whitespace().map(str::to_owned).collect()
+}
+
 /// Whatever happens to the controller, nobody is left.
 #[test]
 fn no_process_outlives_a_controller_that_is_killed() {
@@ -119,12 +244,10 @@ fn no_process_outlives_a_controller_that_is_killed() {
         .stderr(Stdio::null())
         .spawn()
         .expect("it starts");
-    let list = format!("/proc/{0}/task/{0}/children", controller.id());
     let until = Instant::now() + Duration::from_secs(15);
     let mut known: Vec<String> = Vec::new();
     while known.is_empty() && Instant::now() < until {
-        let listed = std::fs::read_to_string(&list).unwrap_or_default();
-        known = listed.split_whitespace().map(str::to_owned).collect();
+        known = children_of(controller.id());
     }
     assert!(!known.is_empty(), "it starts processes");
     controller.kill().expect("it runs");

@@ -2,16 +2,18 @@
 //! proved; real threads run what they can, and refuse the rest by name.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
-use heisenbed::engine::controlled::exhaustive::{Goal, SearchEnd, SearchOptions, search};
+use heisenbed::corpus::Reproducer;
+use heisenbed::engine::controlled::exhaustive::{Goal, SearchOptions, search};
 use heisenbed::engine::controlled::machine::Setup;
 use heisenbed::engine::controlled::replay::replay;
 use heisenbed::oracle::{Kind, Verdict, check_trace};
 use heisenbed::scenario::Scenario;
 use heisenbed::zoo::{self, Defect, Engine};
 
-use crate::common::{play_until, recorded, run};
+use crate::common::{play_until, recorded, run, verdict};
 
 fn small(protocol: &Defect, defective: bool) -> Scenario {
     let scenario = Engine::Exhaustive.scenario(protocol, defective, 0);
@@ -26,13 +28,8 @@ fn searched(scenario: Scenario) -> (Verdict, BTreeSet<Kind>, u64) {
         ..SearchOptions::default()
     };
     let found = search(&setup, &options, &mut |_| true);
-    let verdict = match (&found.example, found.ended, &found.at_rest) {
-        (Some(_), ..) => Verdict::Diverged,
-        (None, SearchEnd::Exhausted, Some(report)) if report.complete => Verdict::Proved,
-        _ => Verdict::Inconclusive,
-    };
     (
-        verdict,
+        verdict(&found),
         found.divergences.keys().copied().collect(),
         found.states,
     )
@@ -127,4 +124,34 @@ fn a_retry_that_runs_out_of_rounds_is_inconclusive_and_not_proved() {
         let (verdict, kinds, _) = searched(scenario);
         assert_eq!((verdict, kinds.len()), (expected, 0), "{rounds}: {kinds:?}");
     }
+}
+
+/// A page that lists them must not lose one, and says how many there are.
+#[test]
+fn every_protocol_is_in_the_documentation_and_its_smallest_run_in_the_corpus() {
+    let page = std::fs::read_to_string("docs/language.md").expect("the page is there");
+    let mut listed = 0;
+    for protocol in zoo::protocols() {
+        let name = &protocol.name;
+        let kinds: Vec<String> = (protocol.expected.iter())
+            .map(|kind| format!("`{kind}`"))
+            .collect();
+        let row = (page.lines()).find(|line| line.starts_with(&format!("| `{name}` |")));
+        let row = row.unwrap_or_else(|| panic!("{name}: no row in docs/language.md"));
+        let shown = format!("| {} |", kinds.join(", "));
+        assert!(row.ends_with(&shown), "{row} shows {shown}");
+        let kept = format!("corpus/reproducers/protocols/{name}.toml");
+        let kept = Reproducer::load(Path::new(&kept)).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(kept.expect.verdict, Verdict::Diverged, "{name}");
+        listed += 1;
+    }
+    let readme = std::fs::read_to_string("README.md").expect("the page is there");
+    let mut words = readme.split_whitespace().peekable();
+    let mut counted = Vec::new();
+    while let Some(word) = words.next() {
+        if words.peek() == Some(&"protocols") {
+            counted.extend(word.parse::<usize>());
+        }
+    }
+    assert_eq!(counted, [listed, listed]);
 }
