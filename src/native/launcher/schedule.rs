@@ -10,7 +10,7 @@ use super::control::{DRIVER_DONE, Reply, exit_kind};
 use super::output::tail;
 use super::watched::{Stillness, end_orphan, processor_time_us};
 use super::{LaunchError, Launcher, START_TIMEOUT, system};
-use crate::native::anew::{Awaited, LiveProcess};
+use crate::native::anew::{Awaited, LiveProcess, ready};
 use crate::native::execution::{Execution, ExitKind, Failure, divergence_of, failure_of};
 use crate::native::page::PageResult;
 use crate::native::plan::RunPlan;
@@ -135,16 +135,12 @@ impl Launcher {
 
     /// What comes first; none if nothing does in time.
     fn wait(&mut self, limit: Duration) -> io::Result<Option<Awaited>> {
-        let mut limit = limit;
-        if let Some(tracker) = &mut self.tracker {
-            let turns = self.anew.turns.as_ref();
-            let awaited: Vec<_> = turns.into_iter().chain([&self.control]).collect();
-            if !tracker.serve_until(&awaited, self.page.file(), limit)? {
-                return Ok(None);
-            }
-            limit = Duration::ZERO;
-        }
-        self.anew.wait(&self.control, limit)
+        let awaited = self.anew.awaited(&self.control);
+        let first = match &mut self.tracker {
+            Some(tracker) => tracker.serve_until(&awaited, self.page.file(), limit)?,
+            None => ready(&awaited, limit)?,
+        };
+        first.map(|first| self.anew.take(first)).transpose()
     }
 
     fn read(
