@@ -1,7 +1,7 @@
 //! The fewest preemptions with which a program fails, proved by running every schedule with fewer.
 
 use super::super::identity::FailureIdentity;
-use super::super::launcher::{LaunchError, Launcher};
+use super::super::launcher::{LaunchError, Launcher, MOST_HUNG};
 use super::super::minimise::{Minimised, needs_stacks, told_again};
 use super::super::plan::RunPlan;
 use super::super::symbols::Symbols;
@@ -58,13 +58,18 @@ fn prove_within(
     let mut program = ProgramRuns::new(launcher, plan);
     Explorer::new(false).next(&mut program)?;
     let sees = program.unseen_file().is_none();
-    let mut bound = 0;
+    let (mut bound, mut hung) = (0, 0);
     while bound < small.execution.preempted.len() {
         let mut search = BoundedSearch::new(bound as u32, sees);
         loop {
             if proof.schedules >= most || !keep_going(proof.schedules) {
                 proof.proved = false;
                 proof.why_not = Some("within the schedules that it may take".to_owned());
+                return Ok(proof);
+            }
+            if hung >= MOST_HUNG {
+                proof.proved = false;
+                proof.why_not = Some("for schedules that hang".to_owned());
                 return Ok(proof);
             }
             let next = search.next(&mut program)?;
@@ -78,6 +83,7 @@ fn prove_within(
             let Some((run, execution, _)) = program.last.take() else {
                 continue;
             };
+            hung += u64::from(execution.timed_out);
             let fewer = execution.preempted.len() < small.execution.preempted.len();
             let fails_so = |identity: &FailureIdentity| identity.is_of(&execution, &symbols);
             if fewer && identity.as_ref().is_some_and(fails_so) {
