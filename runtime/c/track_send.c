@@ -224,7 +224,8 @@ static void deliver(struct hb_connection *connection, const char *bytes,
     connection->worn = true;
     if (said->bytes) /* It depends on what others have sent. */
         hb_explore_limit(HB_L_CONNECTS);
-    uint32_t step = connection->ends.type == SOCK_STREAM || said->frame == 0 ? said->bytes : said->frame;
+    bool is_stream = connection->ends.type == SOCK_STREAM;
+    uint32_t step = is_stream || said->frame == 0 ? said->bytes : said->frame;
     for (uint32_t at = 0; at < said->bytes && !connection->deaf; at += step) {
         uint32_t left = said->bytes - at < step ? said->bytes - at : step;
         long sent = hb_syscall(SYS_sendto, connection->ends.server, (long)(bytes + at), left,
