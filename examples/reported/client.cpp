@@ -29,7 +29,7 @@ bool Client::connect()
 
 void Client::send(const Message &message)
 {
-    if (fd_ < 0 && !connect())
+    if (fd_ < 0 && (options_.socket.empty() || !connect()))
         return;
     // Without MSG_NOSIGNAL, as reported: the application dies with its server.
     ::send(fd_, &message, sizeof message, options_.dontwait ? MSG_DONTWAIT : 0);

@@ -18,8 +18,8 @@ void *open_target(const hb_target_config *config, char *why, size_t why_size)
     auto target = std::make_unique<Target>();
     Options &options = target->runtime.options;
     std::string said;
-    if (config->socket)
-        options.socket = config->socket;
+    // Without one nothing is tracked.
+    options.socket = config->socket ? config->socket : "";
     if (!options.set_all(config->options ? config->options : "", said)) {
         snprintf(why, why_size, "%s", said.c_str());
         return nullptr;

@@ -20,7 +20,8 @@
 
 /* Where things are in the page. */
 #define HB_AT_CONFIG 0u
-#define HB_AT_EXPECTED 0x1000u
+#define HB_AT_EXPECTED 0x1000u /* For SURW: a number for each thread, up to HB_EXPECTED_END. */
+#define HB_EXPECTED_END UINT64_MAX
 #define HB_AT_AIMS 0x3000u
 #define HB_AT_RESULT 0x4000u
 #define HB_AT_HOT 0x30000u /* A bit for each instruction that touches shared memory, by hash. */

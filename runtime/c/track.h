@@ -8,11 +8,17 @@
 
 #include <sys/types.h>
 
-struct hb_connection {
-    int server;  /* The other end. */
-    ino_t inode; /* Of the program's end, whatever descriptors it has. */
-    uint32_t id;
+/* The ends of a connection: the server's; the program's, whatever descriptors that has. */
+struct hb_ends {
+    int server;
+    int program; /* Kept for the next schedule; -1: not. */
+    ino_t inode; /* Of the program's. */
     int type;
+};
+
+struct hb_connection {
+    struct hb_ends ends;
+    uint32_t id;
     struct hb_thread *thread; /* The server's; NULL while sends are taken at once. */
     uint32_t waiting;         /* Sends that it has not taken. */
     uint64_t waiting_bytes;
@@ -20,6 +26,7 @@ struct hb_connection {
     bool untold;   /* It took something since it was last asked for answers. */
     bool deaf;     /* The program does not read its answers. */
     bool shut;     /* By the program. */
+    bool worn;     /* The program's end is not as it was: answers came in, or options were set. */
 };
 
 extern struct hb_connection hb_connections[HB_MAX_CONNECTIONS];
@@ -30,6 +37,9 @@ struct hb_connection *hb_track_find(int fd);
 /* Brings what has come out of the other end into the log. Of swift threads nothing does that was
  * not noted already. */
 void hb_track_gather(struct hb_connection *connection);
+
+/* heisenbed was asked in this process: answers may have been left. */
+extern bool hb_track_asked;
 
 /* ---- The log ---- */
 

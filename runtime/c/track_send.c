@@ -44,7 +44,7 @@ static uint32_t drain(struct hb_connection *connection)
         static char scratch[65536];
         struct hb_track_record *record = hb_track_room_for(sizeof scratch);
         void *into = record ? (void *)(record + 1) : scratch;
-        long got = hb_syscall(SYS_recvfrom, connection->server, (long)into, sizeof scratch,
+        long got = hb_syscall(SYS_recvfrom, connection->ends.server, (long)into, sizeof scratch,
                               MSG_DONTWAIT, 0, 0);
         if (got <= 0)
             return number;
@@ -121,7 +121,7 @@ static long send_all(struct hb_connection *connection, int fd, const struct msgh
     struct msghdr bare = *what;
     bare.msg_name = NULL; /* It is connected now. */
     bare.msg_namelen = 0;
-    if (connection->type != SOCK_STREAM || total <= 32768) {
+    if (connection->ends.type != SOCK_STREAM || total <= 32768) {
         long sent = hb_syscall(SYS_sendmsg, fd, (long)&bare, flags | MSG_DONTWAIT, 0, 0, 0);
         *number = drain(connection);
         return sent;
@@ -221,16 +221,20 @@ long hb_track_send(struct hb_thread *me, int fd, const struct msghdr *what, int 
 static void deliver(struct hb_connection *connection, const char *bytes,
                     const struct hb_answer *said)
 {
+    connection->worn = true;
     if (said->bytes) /* It depends on what others have sent. */
         hb_explore_limit(HB_L_CONNECTS);
-    uint32_t step = connection->type == SOCK_STREAM || said->frame == 0 ? said->bytes : said->frame;
+    bool is_stream = connection->ends.type == SOCK_STREAM;
+    uint32_t step = is_stream || said->frame == 0 ? said->bytes : said->frame;
     for (uint32_t at = 0; at < said->bytes && !connection->deaf; at += step) {
         uint32_t left = said->bytes - at < step ? said->bytes - at : step;
-        long sent = hb_syscall(SYS_sendto, connection->server, (long)(bytes + at), left,
+        long sent = hb_syscall(SYS_sendto, connection->ends.server, (long)(bytes + at), left,
                                MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
         connection->deaf = sent != (long)left;
     }
 }
+
+bool hb_track_asked;
 
 static void answer(struct hb_connection *connection)
 {
@@ -246,6 +250,7 @@ static void answer(struct hb_connection *connection)
             (long)sizeof ask)
             hb_end(HB_TOO_MUCH, hb_self,
                    "it closed descriptors that are not its own: its queries cannot be answered");
+        hb_track_asked = true;
         long got;
         do
             got = hb_syscall(SYS_recvfrom, hb.ask, (long)&reply, sizeof reply, 0, 0, 0);
@@ -271,7 +276,7 @@ void hb_track_answer(int fd)
         return;
     hb_track_lock();
     for (uint32_t at = 0; at < hb_connection_count; at++)
-        if (!S_ISSOCK(about.st_mode) || hb_connections[at].inode == about.st_ino)
+        if (!S_ISSOCK(about.st_mode) || hb_connections[at].ends.inode == about.st_ino)
             answer(&hb_connections[at]);
     hb_track_unlock();
 }

@@ -29,6 +29,8 @@ pub const MAX_WAITING: usize = 64;
 pub const AT_CONFIG: u64 = 0;
 /// `HB_AT_EXPECTED`.
 pub const AT_EXPECTED: u64 = 0x1000;
+/// `HB_EXPECTED_END`.
+pub const EXPECTED_END: u64 = u64::MAX;
 /// `HB_AT_AIMS`.
 pub const AT_AIMS: u64 = 0x3000;
 /// `HB_MAX_AIMS`.
@@ -414,7 +416,8 @@ mod tests {
 #include "protocol.h"
 #define SAY(number) printf("%llu\n", (unsigned long long)(number))
 int main(void) {
-    SAY(HB_MAGIC); SAY(HB_VERSION); SAY(HB_AT_CONFIG); SAY(HB_AT_EXPECTED); SAY(HB_AT_RESULT);
+    SAY(HB_MAGIC); SAY(HB_VERSION); SAY(HB_AT_CONFIG); SAY(HB_AT_EXPECTED);
+    SAY(HB_EXPECTED_END); SAY(HB_AT_RESULT);
     SAY(HB_AT_HOT); SAY(HB_AT_TAKEN); SAY(HB_AT_DECISIONS); SAY(HB_AT_EVENTS); SAY(HB_AT_STACKS);
     SAY(HB_PAGE_SIZE); SAY(sizeof(struct hb_config));
     SAY(sizeof(struct hb_result)); SAY(offsetof(struct hb_result, crash));
@@ -469,6 +472,7 @@ int main(void) {
             u64::from(VERSION),
             AT_CONFIG,
             AT_EXPECTED,
+            EXPECTED_END,
             AT_RESULT,
             AT_HOT,
             AT_TAKEN,

@@ -53,6 +53,19 @@ pub struct Held {
     waits: bool,
 }
 
+impl Held {
+    /// Of an actor that is not held.
+    pub const NOBODY: Held = Held {
+        by: 0,
+        since: 0,
+        next: Spot {
+            place: 0,
+            object: 0,
+        },
+        waits: false,
+    };
+}
+
 /// Nobody is held for longer than others take so many steps: they may wait for it.
 const PATIENCE: u64 = 20_000;
 /// Nor longer than others take so many steps that are nothing but waiting in loops.
@@ -66,22 +79,25 @@ pub struct Hold<A, H> {
     step: u64,
     /// Steps in a row of actors that wait in a loop.
     idle: u32,
+    /// The actors from here on never announced a step: there may be room for many more than are.
+    known: usize,
 }
 
 impl<A: AsMut<[Aim]> + AsRef<[Aim]>, H: AsMut<[Held]> + AsRef<[Held]>> Hold<A, H> {
-    /// Nobody is held yet.
-    pub fn new(aims: A, mut held: H) -> Self {
-        held.as_mut().fill(Held::default());
+    /// Nobody is held yet: `held` says so of each.
+    pub fn new(aims: A, held: H) -> Self {
         Hold {
             aims,
             held,
             step: 0,
             idle: 0,
+            known: 0,
         }
     }
 
     /// `actor` is about to take a step.
     pub fn announce(&mut self, actor: usize, spot: Spot) {
+        self.known = self.known.max(actor + 1);
         let mut by = 0;
         for (aim, number) in self.aims.as_mut().iter_mut().zip(1..) {
             if aim.over || !aim.hold.is_at(spot) {
@@ -128,7 +144,7 @@ impl<A: AsMut<[Aim]> + AsRef<[Aim]>, H: AsMut<[Held]> + AsRef<[Held]>> Hold<A, H
         for (aim, number) in self.aims.as_mut().iter_mut().zip(1..) {
             if !aim.over && aim.until.is_at(took) {
                 aim.over = true;
-                for held in self.held.as_mut() {
+                for held in &mut self.held.as_mut()[..self.known] {
                     if held.by == number {
                         held.by = 0;
                     }
@@ -163,7 +179,7 @@ mod tests {
 
     #[test]
     fn everybody_is_held_at_a_place_until_somebody_passed_the_other() {
-        let mut hold = Hold::new([aim(false, 0)], [Held::default(); 3]);
+        let mut hold = Hold::new([aim(false, 0)], [Held::NOBODY; 3]);
         hold.announce(0, A);
         hold.announce(1, A);
         hold.announce(2, B);
@@ -179,7 +195,7 @@ mod tests {
 
     #[test]
     fn only_the_first_is_held_where_one_is_to_be() {
-        let mut hold = Hold::new([aim(true, 1)], [Held::default(); 3]);
+        let mut hold = Hold::new([aim(true, 1)], [Held::NOBODY; 3]);
         for actor in 0..3 {
             hold.announce(actor, A);
         }
@@ -189,14 +205,14 @@ mod tests {
 
     #[test]
     fn another_object_is_another_place() {
-        let mut hold = Hold::new([aim(false, 0)], [Held::default(); 1]);
+        let mut hold = Hold::new([aim(false, 0)], [Held::NOBODY; 1]);
         hold.announce(0, Spot { object: 8, ..A });
         assert!(!hold.is_held(0));
     }
 
     #[test]
     fn who_is_waited_for_in_a_loop_is_let_go() {
-        let mut hold = Hold::new([aim(false, 0)], [Held::default(); 2]);
+        let mut hold = Hold::new([aim(false, 0)], [Held::NOBODY; 2]);
         hold.announce(0, A);
         for _ in 0..IDLE {
             assert!(hold.is_held(0));
@@ -215,7 +231,7 @@ mod tests {
 
     #[test]
     fn nobody_is_held_for_ever() {
-        let mut hold = Hold::new([aim(false, 0)], [Held::default(); 2]);
+        let mut hold = Hold::new([aim(false, 0)], [Held::NOBODY; 2]);
         hold.announce(0, A);
         for _ in 0..PATIENCE {
             hold.announce(

@@ -28,12 +28,23 @@ pub struct Share {
 }
 
 impl Share {
+    /// Of an actor that does not exist, and that nobody is expected to make.
+    pub const NONE: Share = Share {
+        left: 0,
+        creator: 0,
+        born: false,
+        ended: false,
+        selects: false,
+        idles: false,
+        waits: false,
+    };
+
     /// Of an actor that is expected to take so many selected steps, and is made by `creator`.
     pub fn new(left: u32, creator: u32) -> Share {
         Share {
             left,
             creator,
-            ..Share::default()
+            ..Share::NONE
         }
     }
 }
@@ -46,11 +57,19 @@ pub struct Surw<S> {
     intended: Option<usize>,
     /// Somebody waits in a loop.
     some_wait: bool,
+    /// Of the actors from here on nothing was ever said.
+    known: usize,
 }
 
 impl<S: AsMut<[Share]> + AsRef<[Share]>> Surw<S> {
-    /// A walk over these actors; the first exists from the start.
-    pub fn new(mut shares: S) -> Self {
+    /// A walk over as many actors as there are `shares`, each of which is none; of the first ones
+    /// this is expected. The first exists from the start.
+    pub fn new(mut shares: S, expected: impl Iterator<Item = Share>) -> Self {
+        let mut known = 0;
+        for (share, expected) in shares.as_mut().iter_mut().zip(expected) {
+            *share = expected;
+            known += 1;
+        }
         if let Some(first) = shares.as_mut().first_mut() {
             first.born = true;
         }
@@ -58,12 +77,19 @@ impl<S: AsMut<[Share]> + AsRef<[Share]>> Surw<S> {
             shares,
             intended: None,
             some_wait: false,
+            known,
         }
+    }
+
+    /// There may be room for many more actors than there are: they are not gone through.
+    fn know(&mut self, actor: usize) -> &mut Share {
+        self.known = self.known.max(actor + 1);
+        &mut self.shares.as_mut()[actor]
     }
 
     /// `actor` is about to take a step, which is selected or not. One that had ended begins anew.
     pub fn announce(&mut self, actor: usize, selected: bool) {
-        let share = &mut self.shares.as_mut()[actor];
+        let share = self.know(actor);
         share.born = true;
         share.ended = false;
         share.selects = selected;
@@ -77,7 +103,7 @@ impl<S: AsMut<[Share]> + AsRef<[Share]>> Surw<S> {
     ) -> Option<usize> {
         let shares = self.shares.as_ref();
         if self.intended.is_none_or(|actor| shares[actor].ended) {
-            self.intended = draw_intended(shares, stream);
+            self.intended = draw_intended(shares, self.known, stream);
         }
         let intended = self.intended;
         // Who waits in a loop goes on if nobody else can.
@@ -95,7 +121,7 @@ impl<S: AsMut<[Share]> + AsRef<[Share]>> Surw<S> {
 
     /// `actor` waits in a loop: the next selected step is another's.
     pub fn fall(&mut self, actor: usize) {
-        let share = &mut self.shares.as_mut()[actor];
+        let share = self.know(actor);
         share.idles = true;
         share.waits = true;
         self.some_wait = true;
@@ -121,7 +147,7 @@ impl<S: AsMut<[Share]> + AsRef<[Share]>> Surw<S> {
         }
         // It may be what they wait for.
         if core::mem::take(&mut self.some_wait) {
-            for share in self.shares.as_mut() {
+            for share in &mut self.shares.as_mut()[..self.known] {
                 share.waits = false;
             }
         }
@@ -133,8 +159,9 @@ impl<S: AsMut<[Share]> + AsRef<[Share]>> Surw<S> {
     }
 }
 
-/// Drawn by what each has left; for one that does not exist yet, who makes it.
-fn draw_intended(shares: &[Share], stream: &mut Stream) -> Option<usize> {
+/// Drawn by what each has left, which is nothing but for the first `known`; for one that does not
+/// exist yet, who makes it.
+fn draw_intended(shares: &[Share], known: usize, stream: &mut Stream) -> Option<usize> {
     let weight = |share: &Share| {
         if share.ended || share.waits {
             0
@@ -142,12 +169,12 @@ fn draw_intended(shares: &[Share], stream: &mut Stream) -> Option<usize> {
             u64::from(share.left)
         }
     };
-    let all = shares.iter().map(weight).sum();
+    let all = shares[..known].iter().map(weight).sum();
     if all == 0 {
         return None;
     }
     let mut at = stream.below(all);
-    let drawn = shares.iter().position(|share| {
+    let drawn = shares[..known].iter().position(|share| {
         let own = weight(share);
         let here = at < own;
         at = at.saturating_sub(own);
@@ -169,13 +196,17 @@ fn draw_intended(shares: &[Share], stream: &mut Stream) -> Option<usize> {
 mod tests {
     use super::*;
 
+    fn walk_of<const N: usize>(expected: [Share; N]) -> Surw<[Share; N]> {
+        Surw::new([Share::NONE; N], expected.into_iter())
+    }
+
     /// Two actors of two steps each, all selected: six orders.
     #[test]
     fn every_order_of_the_selected_steps_is_about_as_likely() {
         let mut counts = [0u32; 16];
         for seed in 0..6_000 {
             let mut stream = Stream::seed(seed);
-            let mut walk = Surw::new([Share::new(1, 0), Share::new(3, 1)]);
+            let mut walk = walk_of([Share::new(1, 0), Share::new(3, 1)]);
             let (mut left, mut order) = ([1u32, 3], 0usize);
             for step in 0..4 {
                 for (actor, left) in left.iter().enumerate() {
@@ -202,7 +233,7 @@ mod tests {
     fn nobody_else_takes_a_selected_step_before_the_one_that_was_drawn() {
         let mut stream = Stream::seed(1);
         // Only the second has selected steps left, and the first is about to take one, too.
-        let mut walk = Surw::new([Share::new(0, 0), Share::new(1, 0)]);
+        let mut walk = walk_of([Share::new(0, 0), Share::new(1, 0)]);
         walk.announce(0, true);
         walk.announce(1, true);
         assert_eq!(walk.pick(0..2, &mut stream), Some(1));
@@ -212,7 +243,7 @@ mod tests {
     fn who_waits_in_a_loop_does_not_keep_others_from_their_steps() {
         let mut stream = Stream::seed(1);
         // The first is to take the next selected step, and cannot; the others spin.
-        let mut walk = Surw::new([Share::new(9, 0), Share::new(0, 1), Share::new(0, 2)]);
+        let mut walk = walk_of([Share::new(9, 0), Share::new(0, 1), Share::new(0, 2)]);
         walk.announce(0, true);
         walk.fall(0);
         for actor in [1, 2, 1, 2] {
@@ -227,9 +258,30 @@ mod tests {
     }
 
     #[test]
+    fn room_for_more_actors_changes_nothing() {
+        let expected = [Share::new(1, 0), Share::new(3, 0), Share::new(2, 1)];
+        let mut exact = walk_of(expected);
+        let mut roomy = Surw::new([Share::NONE; 64], expected.into_iter());
+        let (mut first, mut second) = (Stream::seed(1), Stream::seed(1));
+        for step in 0..200 {
+            let actor = step % 3;
+            exact.announce(actor, step % 2 == 0);
+            roomy.announce(actor, step % 2 == 0);
+            if step % 7 == 0 {
+                exact.fall(actor);
+                roomy.fall(actor);
+            }
+            let picked = exact.pick(0..3, &mut first);
+            assert_eq!(picked, roomy.pick(0..3, &mut second), "step {step}");
+            exact.took(picked.unwrap_or(0));
+            roomy.took(picked.unwrap_or(0));
+        }
+    }
+
+    #[test]
     fn who_does_not_exist_yet_counts_for_its_maker() {
         let mut stream = Stream::seed(1);
-        let mut walk = Surw::new([Share::new(0, 0), Share::new(5, 1), Share::new(5, 0)]);
+        let mut walk = walk_of([Share::new(0, 0), Share::new(5, 1), Share::new(5, 0)]);
         walk.announce(1, true);
         walk.announce(0, false);
         let picked: [u32; 2] = (0..200).fold([0; 2], |mut counts, _| {

@@ -15,6 +15,7 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Progress {
     quiet: bool,
+    on_terminal: bool,
     what: String,
     unit: &'static str,
     total: u64,
@@ -37,6 +38,7 @@ impl Progress {
         let now = Instant::now();
         Progress {
             quiet,
+            on_terminal: std::io::stderr().is_terminal(),
             what: what.into(),
             unit,
             total,
@@ -64,7 +66,7 @@ impl Progress {
         } else {
             done
         };
-        if std::io::stderr().is_terminal() {
+        if self.on_terminal {
             let bar = self
                 .bar
                 .get_or_insert_with(|| bar(&self.what, self.unit, self.total));

@@ -120,22 +120,21 @@ impl Anew {
         }
     }
 
-    /// What comes first; none if nothing does in time.
-    pub(super) fn wait(
-        &mut self,
-        control: &UnixStream,
-        limit: Duration,
-    ) -> io::Result<Option<Awaited>> {
-        let Some(turns) = &mut self.turns else {
-            return ready(&[control], limit).map(|ready| ready.map(|_| Awaited::Reply));
-        };
-        let first = ready(&[&*turns, control], limit)?;
-        if first != Some(0) {
-            return Ok(first.map(|_| Awaited::Reply));
+    /// What is waited for, beside `control`: where a process says that a schedule is over.
+    pub(super) fn awaited<'a>(&'a self, control: &'a UnixStream) -> Vec<&'a UnixStream> {
+        self.turns.iter().chain([control]).collect()
+    }
+
+    /// What has come by the one with this number.
+    pub(super) fn take(&mut self, first: usize) -> io::Result<Awaited> {
+        match &mut self.turns {
+            Some(turns) if first == 0 => {
+                let mut used = [0; 8];
+                turns.read_exact(&mut used)?;
+                Ok(Awaited::Turn(u64::from_le_bytes(used)))
+            }
+            _ => Ok(Awaited::Reply),
         }
-        let mut used = [0; 8];
-        turns.read_exact(&mut used)?;
-        Ok(Some(Awaited::Turn(u64::from_le_bytes(used))))
     }
 }
 

@@ -66,10 +66,13 @@ impl Page {
         self.file
             .write_all_at(&self.config(plan), wire::AT_CONFIG)?;
         if matches!(plan.strategy, RunStrategy::Surw) {
-            let mut expected = vec![0; wire::MAX_THREADS * 8];
-            for (bytes, (steps, creator)) in expected.chunks_exact_mut(8).zip(&plan.expected) {
+            let mut expected = Vec::with_capacity(8 * (plan.expected.len() + 1));
+            for (steps, creator) in plan.expected.iter().take(wire::MAX_THREADS) {
                 let both = u64::from(*steps) | u64::from(*creator) << 32;
-                bytes.copy_from_slice(&both.to_le_bytes());
+                expected.extend(both.to_le_bytes());
+            }
+            if plan.expected.len() < wire::MAX_THREADS {
+                expected.extend(wire::EXPECTED_END.to_le_bytes());
             }
             self.file.write_all_at(&expected, wire::AT_EXPECTED)?;
         }
@@ -129,13 +132,18 @@ impl Page {
 
     /// Reads what became of it.
     pub(crate) fn result(&self) -> io::Result<PageResult> {
-        let mut bytes = vec![0; wire::RESULT_THREAD_STEPS];
+        let mut bytes = vec![0; wire::RESULT_WAITS];
         self.file.read_exact_at(&mut bytes, wire::AT_RESULT)?;
+        let waiting = Bytes(&bytes).u32(wire::RESULT_WAITING) as usize;
+        let waiting = waiting.min(wire::MAX_WAITING);
+        if waiting > 0 {
+            bytes.resize(wire::RESULT_WAITS + waiting * wire::WAITING_BYTES, 0);
+            self.file.read_exact_at(&mut bytes, wire::AT_RESULT)?;
+        }
         let bytes = Bytes(&bytes);
         let frames = bytes.u32(84).min(2 * wire::MAX_FRAMES as u32);
         let text = &bytes.0[wire::RESULT_TEXT..wire::RESULT_WAITS];
         let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
-        let waiting = (bytes.u32(wire::RESULT_WAITING) as usize).min(wire::MAX_WAITING);
         Ok(PageResult {
             started: bytes.u32(0) != 0,
             outcome: bytes.u32(4),

@@ -59,7 +59,7 @@ impl Judge {
     /// For a system of so many devices, of whose threads and lives no message speaks.
     pub(crate) fn of_devices(devices: u16) -> Judge {
         Judge {
-            truth: Truth::new(devices),
+            truth: Truth::new(),
             divergences: BTreeMap::new(),
             first: None,
             listed: Vec::new(),

@@ -55,6 +55,7 @@ pub(super) struct Truth {
     /// Moments that one side has seen and the other has not, with their sizes.
     in_flight: FxHashMap<u64, u64>,
     tracks_flight: bool,
+    /// As far as the highest place that had any.
     totals: Vec<PrefixTotals>,
     peak_live: u64,
 }
@@ -75,12 +76,13 @@ impl PrefixTotals {
 }
 
 impl Truth {
-    pub(crate) fn new(devices: u16) -> Truth {
+    /// Nothing has happened yet.
+    pub(crate) fn new() -> Truth {
         Truth {
             lives: FxHashMap::default(),
             in_flight: FxHashMap::default(),
             tracks_flight: true,
-            totals: vec![PrefixTotals::default(); usize::from(devices) * Memory::ALL.len()],
+            totals: Vec::new(),
             peak_live: 0,
         }
     }
@@ -211,7 +213,11 @@ impl Truth {
     }
 
     pub(crate) fn totals_mut(&mut self, device: DeviceId, memory: Memory) -> &mut PrefixTotals {
-        &mut self.totals[usize::from(device.0) * Memory::ALL.len() + memory as usize]
+        let at = usize::from(device.0) * Memory::ALL.len() + memory as usize;
+        if at >= self.totals.len() {
+            self.totals.resize(at + 1, PrefixTotals::default());
+        }
+        &mut self.totals[at]
     }
 
     /// Every life, in no order.

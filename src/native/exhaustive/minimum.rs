@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::super::identity::FailureIdentity;
-use super::super::launcher::{LaunchError, Launcher};
+use super::super::launcher::{LaunchError, Launcher, MOST_HUNG};
 use super::super::minimise::{Minimised, needs_stacks, told_again};
 use super::super::plan::RunPlan;
 use super::super::symbols::Symbols;
@@ -90,11 +90,12 @@ fn prove_within(
     let mut program = ProgramRuns::new(launcher, plan);
     Explorer::new(false).next(&mut program)?;
     let sees = program.unseen_file().is_none();
-    let mut bound = 0;
+    let (mut bound, mut hung) = (0, 0);
     while bound < small.execution.preempted.len() {
         let mut search = BoundedSearch::new(bound as u32, sees);
         loop {
             let cut = match program.cut() {
+                None if hung >= MOST_HUNG => Some(WorkCut::Hung),
                 None if proof.schedules >= most => Some(WorkCut::Schedules),
                 cut => cut,
             };
@@ -115,6 +116,7 @@ fn prove_within(
             let Some((run, execution, _)) = program.last.take() else {
                 continue;
             };
+            hung += u64::from(execution.timed_out);
             let fewer = execution.preempted.len() < small.execution.preempted.len();
             let fails_so = |identity: &FailureIdentity| identity.is_of(&execution, &symbols);
             if fewer && identity.as_ref().is_some_and(fails_so) {

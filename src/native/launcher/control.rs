@@ -81,7 +81,9 @@ impl Launcher {
     /// The next reply; none if it does not come in time.
     pub(super) fn reply(&mut self, limit: Duration) -> io::Result<Option<Reply>> {
         if let Some(tracker) = &mut self.tracker
-            && !tracker.serve_until(&[&self.control], self.page.file(), limit)?
+            && tracker
+                .serve_until(&[&self.control], self.page.file(), limit)?
+                .is_none()
         {
             return Ok(None);
         }

@@ -10,7 +10,7 @@ use super::control::{DRIVER_DONE, Reply, exit_kind};
 use super::output::tail;
 use super::watched::{Stillness, end_orphan, processor_time_us};
 use super::{LaunchError, Launcher, START_TIMEOUT, system};
-use crate::native::anew::{Awaited, LiveProcess};
+use crate::native::anew::{Awaited, LiveProcess, ready};
 use crate::native::execution::{Execution, ExitKind, Failure, divergence_of, failure_of};
 use crate::native::page::PageResult;
 use crate::native::plan::RunPlan;
@@ -153,16 +153,13 @@ impl Launcher {
     }
 
     /// What comes first; none if nothing does in time.
-    fn wait_for(&mut self, mut limit: Duration) -> io::Result<Option<Awaited>> {
-        if let Some(tracker) = &mut self.tracker {
-            let turns = self.anew.turns.as_ref();
-            let awaited: Vec<_> = turns.into_iter().chain([&self.control]).collect();
-            if !tracker.serve_until(&awaited, self.page.file(), limit)? {
-                return Ok(None);
-            }
-            limit = Duration::ZERO;
-        }
-        self.anew.wait(&self.control, limit)
+    fn wait_for(&mut self, limit: Duration) -> io::Result<Option<Awaited>> {
+        let awaited = self.anew.awaited(&self.control);
+        let first = match &mut self.tracker {
+            Some(tracker) => tracker.serve_until(&awaited, self.page.file(), limit)?,
+            None => ready(&awaited, limit)?,
+        };
+        first.map(|first| self.anew.take(first)).transpose()
     }
 
     fn read(

@@ -80,9 +80,9 @@ impl TrackingPlan {
         }
     }
 
-    /// As it stands in the page.
+    /// As it stands in the page, as far as the runtime reads it: to the last symbol.
     fn config(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(wire::TRACK_CONFIG_BYTES);
+        let mut bytes = Vec::new();
         let symbols = self.symbols.len().min(wire::MAX_TRUTH_SYMBOLS);
         for number in [1, self.room, symbols as u32, 0] {
             bytes.extend(number.to_le_bytes());
@@ -93,7 +93,6 @@ impl TrackingPlan {
         for symbol in &self.symbols[..symbols] {
             symbol.put(&mut bytes);
         }
-        bytes.resize(wire::TRACK_CONFIG_BYTES, 0);
         bytes
     }
 }
@@ -105,9 +104,13 @@ fn put_text(bytes: &mut Vec<u8>, text: &str, room: usize) {
     bytes.resize(end, 0);
 }
 
+/// Bytes of the log's head that count: the rest is of symbols, once for each process.
+const COUNTED: usize = 24;
+
 /// heisenbed's side of a tracked program.
 pub(super) struct Tracker {
     plan: TrackingPlan,
+    config: Vec<u8>,
     asks: OwnedFd,
     server: OfflineServer,
     /// Of each connection, what was sent and not taken.
@@ -131,8 +134,10 @@ impl Tracker {
             SocketFlags::CLOEXEC,
             None,
         )?;
-        page.write_all_at(&plan.config(), wire::AT_TRACK)?;
+        let config = plan.config();
+        page.write_all_at(&config, wire::AT_TRACK)?;
         let tracker = Tracker {
+            config,
             server: OfflineServer::new(plan.rules().server()),
             plan: plan.clone(),
             asks,
@@ -144,9 +149,8 @@ impl Tracker {
 
     /// Before each schedule.
     pub(super) fn begin(&mut self, page: &File) -> io::Result<()> {
-        page.write_all_at(&self.plan.config(), wire::AT_TRACK)?;
-        let counted = 24;
-        page.write_all_at(&vec![0; counted], wire::AT_TRACK_HEAD)?;
+        page.write_all_at(&self.config, wire::AT_TRACK)?;
+        page.write_all_at(&[0; COUNTED], wire::AT_TRACK_HEAD)?;
         while self.receive().is_some() {}
         self.server = OfflineServer::new(self.plan.rules().server());
         self.untaken.clear();
@@ -154,22 +158,22 @@ impl Tracker {
         Ok(())
     }
 
-    /// Answers what the program asks until there is something to read from one of `awaited`; false:
-    /// that did not come in time.
+    /// Answers what the program asks until there is something to read from one of `awaited`: the
+    /// number of the first; none if that did not come in time.
     pub(super) fn serve_until(
         &mut self,
         awaited: &[&UnixStream],
         page: &File,
         limit: Duration,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Option<usize>> {
         let end = Instant::now() + limit;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let mut sockets: Vec<_> = awaited.iter().map(AsFd::as_fd).collect();
             sockets.push(self.asks.as_fd());
             match ready(&sockets, left)? {
-                None => return Ok(false),
-                Some(first) if first < awaited.len() => return Ok(true),
+                None => return Ok(None),
+                Some(first) if first < awaited.len() => return Ok(Some(first)),
                 Some(_) => {}
             }
             if let Some(ask) = self.receive() {

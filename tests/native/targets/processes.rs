@@ -1,6 +1,6 @@
 //! Schedules of a target share a process, and its threads one of the system: what shows of that.
 
-use super::{arena, built, with};
+use super::{arena, built, lifecycle, with};
 
 #[test]
 fn what_a_target_leaves_behind_is_named_and_costs_a_process_each() {
@@ -11,6 +11,15 @@ fn what_a_target_leaves_behind_is_named_and_costs_a_process_each() {
         "{}",
         found.stderr
     );
+}
+
+/// The ends of a connection may be those of the schedule before: not where they would hide that.
+#[test]
+fn a_descriptor_that_outlives_its_connection_is_named() {
+    let found = with("run", lifecycle(), "stale", &["--schedules", "20"]);
+    assert_eq!(found.json()["verdict"], "clean", "{}", found.json());
+    let said = &found.stderr;
+    assert!(said.contains("leaves something behind"), "{said}");
 }
 
 #[test]

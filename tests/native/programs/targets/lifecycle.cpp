@@ -5,6 +5,7 @@
 //   wide         a lock from the address to its message
 //   silent       the allocator does not tell heisenbed what it does
 //   twice        a second release of a buffer gives its address back again
+//   stale        it sends by a copy of its socket of the time before, where there was one
 #include "heisenbed.h"
 
 #include <cstring>
@@ -31,7 +32,7 @@ struct __attribute__((packed)) Message {
 static_assert(sizeof(Message) == 112);
 
 struct Options {
-    bool free_first, wide, silent, twice;
+    bool free_first, wide, silent, twice, stale;
 };
 
 // Hands out the lowest free address: what was given back last comes again first.
@@ -53,7 +54,8 @@ class Runtime {
     {
         const std::string words = std::string(" ") + config->options + " ";
         auto has = [&](const char *word) { return words.find(word) != std::string::npos; };
-        options_ = {has(" free-first "), has(" wide "), has(" silent "), has(" twice ")};
+        options_ = {has(" free-first "), has(" wide "), has(" silent "), has(" twice "),
+                    has(" stale ")};
         sockaddr_un to{};
         to.sun_family = AF_UNIX;
         strncpy(to.sun_path, config->socket ? config->socket : "", sizeof to.sun_path - 1);
@@ -66,6 +68,8 @@ class Runtime {
 
     ~Runtime()
     {
+        if (options_.stale && copy_ < 0)
+            copy_ = dup(socket_);
         if (socket_ >= 0)
             close(socket_);
         delete[] memories_;
@@ -141,7 +145,7 @@ class Runtime {
         message.memory = static_cast<uint8_t>(buffer.memory);
         message.pid = getpid();
         message.address = buffer.address;
-        (void)!::send(socket_, &message, sizeof message, MSG_NOSIGNAL);
+        (void)!::send(copy_ >= 0 ? copy_ : socket_, &message, sizeof message, MSG_NOSIGNAL);
     }
 
     hb_target_config config_;
@@ -149,6 +153,7 @@ class Runtime {
     Memory *memories_;
     std::mutex lifecycle_;
     int socket_ = -1;
+    static inline int copy_ = -1;
 };
 
 Runtime *runtime(void *target) { return static_cast<Runtime *>(target); }
