@@ -124,7 +124,6 @@ impl Diagnoser {
         if circumstances.begins_in_the_middle {
             facts.expect_earlier_lives();
         }
-        facts.doubts = self.coherence.doubts(&facts);
         let end = RecordPoint {
             position: 0,
             number: self.number,
@@ -140,6 +139,7 @@ impl Diagnoser {
                 }
             }
         }
+        facts.doubts = self.coherence.doubts(&facts);
         causes::weigh(facts)
     }
 
@@ -199,13 +199,16 @@ impl Diagnoser {
         };
         let facts = &mut self.ledger.facts;
         facts.messages += 1;
-        if seen.opens() {
-            facts.see_alloc(key);
+        match seen.opens() {
+            true => facts.see_alloc(key),
+            false => facts.frees_in_a_row += 1,
         }
         let lives = self.addresses.lives_at(key, seen);
         let directly = self.coherence.take(key, seen, lives);
         let repeats = self.addresses.repeats_life(key, seen);
-        self.ledger.facts.announced_again += self.coherence.announced_again(seen, repeats);
+        let facts = &mut self.ledger.facts;
+        facts.overlaps.repeats += u64::from(repeats);
+        facts.announced_again += self.coherence.announced_again(seen, repeats);
         self.addresses.take(key, seen, directly, &mut self.ledger);
     }
 
