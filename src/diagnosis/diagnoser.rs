@@ -15,8 +15,9 @@ use super::facts::Circumstances;
 use super::ledger::Ledger;
 use super::outcome::Diagnosis;
 use super::seen_message::{Oddity, SeenMessage};
-use super::sightings::{RecordPoint, Sighting};
+use super::sightings::{MAX_SIGHTINGS, RecordPoint, Sighting};
 use crate::oracle::Kind;
+use crate::oracle::first_few::FirstFew;
 use crate::trace::observation::{Observation, Observed, ServerAnswer};
 
 /// Reads a record, observation by observation.
@@ -113,7 +114,7 @@ impl Diagnoser {
             .finish(circumstances.complete, &mut self.decided);
         self.take_decided();
         self.ledger.facts.overtaken = self.arrivals.overtaken;
-        let live = self.addresses.decide(&mut self.ledger);
+        self.addresses.decide(&mut self.ledger);
         let Ledger {
             mut facts,
             mut clients,
@@ -128,17 +129,22 @@ impl Diagnoser {
             position: 0,
             number: self.number,
         };
-        for (key, life) in live {
+        // Those that the record has first are kept.
+        let mut first = FirstFew::new(MAX_SIGHTINGS);
+        for (key, life) in self.addresses.live() {
             let mut cuts = facts.cuts.iter_mut();
             match cuts.find(|cut| cut.pid == life.pid && life.at.number < cut.at.number) {
                 // It ended with its process.
                 Some(cut) => cut.left += 1,
                 None => {
-                    facts.live.add(key.sighting(&[life.at]));
+                    facts.live.count += 1;
                     facts.outlive(life.at, end);
+                    first.add((life.at.position, key), (key, life.at));
                 }
             }
         }
+        let first = first.in_order().map(|(key, at)| key.sighting(&[at]));
+        facts.live.kept = first.collect();
         facts.doubts = self.coherence.doubts(&facts);
         causes::weigh(facts)
     }
