@@ -166,7 +166,7 @@ impl Coherence {
                 plural(facts.echoed, "ALLOC")
             ));
         }
-        if let Some(says) = announced_again(facts) {
+        if let Some(says) = announced_again(facts).or_else(|| said_again(facts)) {
             doubts.push(says);
         }
         if let Some(says) = is_used_twice(facts) {
@@ -238,16 +238,32 @@ impl Coherence {
 
 /// Where ALLOCs say again what is live, and no new process explains it.
 fn announced_again(facts: &Facts) -> Option<String> {
-    let lost = facts.lost_frees.count + facts.far_late_frees.count;
-    let lives = facts.cuts.iter().map(|cut| cut.lives.len() as u64);
-    let is_explained = lives.sum::<u64>() * 10 >= lost * 9;
-    (facts.is_announced_again() && !is_explained).then(|| {
+    (facts.is_announced_again() && !is_explained_by_new_processes(facts)).then(|| {
         format!(
             "{} of one sender say again what is live, several in a row: sent again by a client \
              that connected again, or their FREEs are lost",
             plural(facts.announced_again, "ALLOC")
         )
     })
+}
+
+/// Where ALLOCs alone are too many, and no new process explains it.
+fn said_again(facts: &Facts) -> Option<String> {
+    (facts.is_said_again() && !is_explained_by_new_processes(facts)).then(|| {
+        format!(
+            "{} say again what is live, and hardly a FREE lacks its ALLOC, although what loses \
+             FREEs loses ALLOCs as well: sent again by a client, one by one, or their FREEs are \
+             lost",
+            plural(facts.overlaps.repeats, "ALLOC")
+        )
+    })
+}
+
+/// Whether moments at which a process began anew explain nearly all lives without FREE.
+fn is_explained_by_new_processes(facts: &Facts) -> bool {
+    let lost = facts.lost_frees.count + facts.far_late_frees.count;
+    let lives = facts.cuts.iter().map(|cut| cut.lives.len() as u64);
+    lives.sum::<u64>() * 10 >= lost * 9
 }
 
 /// Where two seem to have each address, each for itself.

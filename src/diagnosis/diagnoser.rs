@@ -15,8 +15,9 @@ use super::facts::Circumstances;
 use super::ledger::Ledger;
 use super::outcome::Diagnosis;
 use super::seen_message::{Oddity, SeenMessage};
-use super::sightings::{RecordPoint, Sighting};
+use super::sightings::{MAX_SIGHTINGS, RecordPoint, Sighting};
 use crate::oracle::Kind;
+use crate::oracle::first_few::FirstFew;
 use crate::trace::observation::{Observation, Observed, ServerAnswer};
 
 /// Reads a record, observation by observation.
@@ -113,7 +114,7 @@ impl Diagnoser {
             .finish(circumstances.complete, &mut self.decided);
         self.take_decided();
         self.ledger.facts.overtaken = self.arrivals.overtaken;
-        let live = self.addresses.decide(&mut self.ledger);
+        self.addresses.decide(&mut self.ledger);
         let Ledger {
             mut facts,
             mut clients,
@@ -124,22 +125,27 @@ impl Diagnoser {
         if circumstances.begins_in_the_middle {
             facts.expect_earlier_lives();
         }
-        facts.doubts = self.coherence.doubts(&facts);
         let end = RecordPoint {
             position: 0,
             number: self.number,
         };
-        for (key, life) in live {
+        // Those that the record has first are kept.
+        let mut first = FirstFew::new(MAX_SIGHTINGS);
+        for (key, life) in self.addresses.live() {
             let mut cuts = facts.cuts.iter_mut();
             match cuts.find(|cut| cut.pid == life.pid && life.at.number < cut.at.number) {
                 // It ended with its process.
                 Some(cut) => cut.left += 1,
                 None => {
-                    facts.live.add(key.sighting(&[life.at]));
+                    facts.live.count += 1;
                     facts.outlive(life.at, end);
+                    first.add((life.at.position, key), (key, life.at));
                 }
             }
         }
+        let first = first.in_order().map(|(key, at)| key.sighting(&[at]));
+        facts.live.kept = first.collect();
+        facts.doubts = self.coherence.doubts(&facts);
         causes::weigh(facts)
     }
 
@@ -199,13 +205,16 @@ impl Diagnoser {
         };
         let facts = &mut self.ledger.facts;
         facts.messages += 1;
-        if seen.opens() {
-            facts.see_alloc(key);
+        match seen.opens() {
+            true => facts.see_alloc(key),
+            false => facts.frees_in_a_row += 1,
         }
         let lives = self.addresses.lives_at(key, seen);
         let directly = self.coherence.take(key, seen, lives);
         let repeats = self.addresses.repeats_life(key, seen);
-        self.ledger.facts.announced_again += self.coherence.announced_again(seen, repeats);
+        let facts = &mut self.ledger.facts;
+        facts.overlaps.repeats += u64::from(repeats);
+        facts.announced_again += self.coherence.announced_again(seen, repeats);
         self.addresses.take(key, seen, directly, &mut self.ledger);
     }
 

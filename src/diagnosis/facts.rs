@@ -11,6 +11,7 @@ use super::address::AddressKey;
 use super::beginnings::Beginnings;
 use super::clients::ProcessCut;
 use super::gaps::{Gaps, RecordSlices};
+use super::overlaps::Overlaps;
 use super::sightings::{RecordPoint, Sighting, Sightings};
 use crate::oracle::Kind;
 
@@ -18,6 +19,10 @@ use crate::oracle::Kind;
 const NEARLY_ALL: f64 = 0.1;
 /// So many ALLOCs that say again what is live are no chance.
 const FEW_AGAIN: u64 = 4;
+/// So many lives without FREE, and hardly a FREE without ALLOC, are no losses by chance.
+const FEW_ALONE: u64 = 6;
+/// FREEs in a row with which a program ends.
+const DRAIN: u64 = 8;
 /// FREEs from the beginning of a record that are kept.
 const MAX_FREES: usize = 1 << 16;
 /// Addresses with a message that was late by far that are kept.
@@ -123,6 +128,10 @@ pub(super) struct Facts {
     pub echoed: u64,
     /// ALLOCs that say again what is live, several in a row from one sender.
     pub announced_again: u64,
+    /// ALLOCs of what is live, all of them.
+    pub overlaps: Overlaps,
+    /// FREEs since the last ALLOC.
+    pub frees_in_a_row: u64,
     /// Sound messages that the server did not take: for their number, or as a table was full.
     pub refused: Sightings,
     /// Messages over connections of a process that another one of its id seems to have followed.
@@ -208,6 +217,7 @@ impl Facts {
     /// An ALLOC of `key`.
     pub(super) fn see_alloc(&mut self, key: AddressKey) {
         self.allocs += 1;
+        self.frees_in_a_row = 0;
         let beside =
             |other: &AddressKey| other.address == key.address && other.device != key.device;
         self.lockstep_allocs += u64::from(self.recent_allocs.iter().any(beside));
@@ -220,6 +230,7 @@ impl Facts {
     /// A message about `key` was late: it came after the next ALLOC of the address, at `next`.
     pub(super) fn see_late(&mut self, key: AddressKey, next: RecordPoint) {
         self.late_messages += 1;
+        self.overlaps.late(key);
         let mut late = LateMessage {
             device: key.device,
             address: key.address,
@@ -359,6 +370,43 @@ impl Facts {
         let lost = self.lost_frees.count + self.far_late_frees.count;
         let without_alloc = self.second_frees.count + self.lost_allocs.count;
         again >= FEW_AGAIN && again * 2 >= lost && lost * 2 >= again && without_alloc * 4 <= again
+    }
+
+    /// Whether lives without FREE may be ALLOCs that were said again one by one: nearly all say the
+    /// same as the one before, and hardly a FREE lacks its ALLOC, although what loses FREEs loses
+    /// ALLOCs as well.
+    pub(super) fn is_said_again(&self) -> bool {
+        let lost = self.lost_frees.inferred();
+        let late = self.late_frees.inferred() + self.far_late_frees.inferred();
+        let without_alloc = self.second_frees.count + self.lost_allocs.count;
+        lost >= FEW_ALONE
+            && late * 4 <= lost
+            && self.overlaps.repeats * 4 >= (lost + late) * 3
+            && without_alloc * 8 <= lost
+            && !self.overlaps.are_two_lives(&self.lives)
+            && !self.leaves_some()
+    }
+
+    /// Whether the record ends with the FREEs of what was held, and something is left: where FREEs
+    /// are lost some leave theirs, and none is where each came.
+    fn leaves_some(&self) -> bool {
+        let left = self.live.count + self.swept_live.count;
+        let has_ended = self.circumstances.complete || self.frees_in_a_row >= DRAIN;
+        left > 0 && has_ended && self.has_released(left)
+    }
+
+    /// Whether nearly all that was ever live is released where so many are left.
+    pub(super) fn has_released(&self, left: u64) -> bool {
+        self.peak_live >= 8 && left * 4 <= self.peak_live
+    }
+
+    /// How much of the time that addresses are live they are so twice, where two processes that
+    /// have them each for itself may leave what is late.
+    pub(super) fn share_of_two(&self) -> Option<f64> {
+        let late = self.late_frees.inferred() + self.far_late_frees.inferred();
+        let early = self.early_frees.inferred() + self.far_early_frees.inferred();
+        let share = self.overlaps.share_of_two()?;
+        (early * 8 <= late).then_some(share)
     }
 
     /// Frames and messages that make no sense.

@@ -27,6 +27,11 @@ impl Gaps {
         self.length
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> u64 {
+        self.total
+    }
+
     pub(super) fn add(&mut self, gap: u64) {
         self.counts[bucket(gap)] += 1;
         self.total += 1;

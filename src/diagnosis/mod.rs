@@ -38,6 +38,7 @@ mod gaps;
 mod ledger;
 mod numbers_seen;
 mod outcome;
+mod overlaps;
 mod seen_message;
 mod senders;
 mod sightings;

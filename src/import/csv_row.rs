@@ -32,10 +32,16 @@ impl CsvRow {
         // Spreadsheets put a mark before the first row.
         let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
         let line = line.trim_ascii_end();
-        // Fields are short: a search for each comma would cost more than to look at every byte.
+        // Fields are short: a search for each comma would cost more than to look at all of them.
         let mut start = 0;
-        for (at, byte) in line.iter().enumerate() {
-            match byte {
+        let words = line.chunks_exact(WORD_BYTES);
+        let rest = words.remainder();
+        let rest_at = line.len() - rest.len();
+        let of_words = words
+            .enumerate()
+            .flat_map(|(word, bytes)| low_bytes(bytes).map(move |at| WORD_BYTES * word + at));
+        for at in of_words.chain(rest_at..line.len()) {
+            match line[at] {
                 b',' => {
                     self.fields.push((start, at));
                     start = at + 1;
@@ -106,6 +112,37 @@ impl CsvRow {
     }
 }
 
+/// Bytes that are looked at at once.
+const WORD_BYTES: usize = 8;
+const ONES: u64 = u64::from_ne_bytes([1; WORD_BYTES]);
+
+/// Where a word of bytes may have one that means something in a row: those are a comma and below,
+/// and few others are.
+fn low_bytes(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    const ABOVE: u64 = (b',' + 1) as u64;
+    let word = bytes.try_into().map_or(0, u64::from_le_bytes);
+    // The highest bit of each byte that is below, and perhaps of those after it.
+    let mut low = word.wrapping_sub(ONES * ABOVE) & !word & (ONES << 7);
+    std::iter::from_fn(move || {
+        let at = low.trailing_zeros() / 8;
+        let found = (low != 0).then_some(at as usize);
+        low &= low.wrapping_sub(1);
+        found
+    })
+}
+
+/// The number that eight decimal digits are; `None` where one is none.
+fn eight_digits(bytes: [u8; WORD_BYTES]) -> Option<u64> {
+    let word = u64::from_le_bytes(bytes);
+    let is_digits = (word & (ONES * 0xF0)) == ONES * 0x30
+        && (word.wrapping_add(ONES * 6) & (ONES * 0xF0)) == ONES * 0x30;
+    // Neighbours become one number: of two digits each, of four, of eight.
+    let pairs = (word & (ONES * 0x0F)).wrapping_mul((10 << 8) | 1) >> 8;
+    let fours = (pairs & 0x00FF_00FF_00FF_00FF).wrapping_mul((100 << 16) | 1) >> 16;
+    let all = (fours & 0x0000_FFFF_0000_FFFF).wrapping_mul((10_000 << 32) | 1) >> 32;
+    is_digits.then_some(all)
+}
+
 /// What each byte is as a digit, up to hexadecimal; others are above all.
 const DIGITS: [u8; 256] = {
     let mut digits = [u8::MAX; 256];
@@ -125,8 +162,16 @@ pub(super) fn number(digits: &str, radix: u32) -> Result<u64, UnrecognisedReason
     if (1..=few_digits).contains(&digits.len()) {
         // None of so many digits is out of range: most rows have several, so this is a hot path.
         let mut value = 0_u64;
-        for byte in digits.bytes() {
-            let digit = DIGITS[usize::from(byte)];
+        let mut rest = digits.as_bytes();
+        while radix == 10
+            && let Some((eight, others)) = rest.split_first_chunk()
+        {
+            let eight = eight_digits(*eight).ok_or(UnrecognisedReason::NoKnownForm)?;
+            value = value.wrapping_mul(100_000_000).wrapping_add(eight);
+            rest = others;
+        }
+        for byte in rest {
+            let digit = DIGITS[usize::from(*byte)];
             if u32::from(digit) >= radix {
                 return Err(UnrecognisedReason::NoKnownForm);
             }
@@ -191,6 +236,44 @@ mod tests {
         assert_eq!(fields("a,\"b"), None);
         assert_eq!(fields("a,b\rc,d"), None);
         assert_eq!(fields(&",".repeat(MAX_COLUMNS)), None);
+    }
+
+    #[test]
+    fn rows_of_any_length_are_split_at_each_comma() {
+        for length in 0..40 {
+            for byte in ["x", " ", "-", "+", "ü", "\u{7f}"] {
+                for comma in 0..=length {
+                    let mut text = vec![byte; length];
+                    text.insert(comma, ",");
+                    let ends = [byte.repeat(comma), byte.repeat(length - comma)];
+                    let ends = ends.map(|end| end.trim().to_owned());
+                    // Blanks at the end of a line are none of it.
+                    assert_eq!(fields(&text.concat()).as_deref(), Some(&ends[..]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn decimal_numbers_of_all_lengths_are_read() {
+        for text in [
+            "12345678",
+            "1234567890123456",
+            "123456789012345678",
+            "00000000",
+        ] {
+            assert_eq!(any_number(text), Ok(text.parse().expect("a number")));
+        }
+        for wrong in b"/:;\x00\x80 axX" {
+            for at in 0..19 {
+                let mut digits = [b'7'; 19];
+                digits[at] = *wrong;
+                if let Ok(text) = std::str::from_utf8(&digits) {
+                    let read = any_number(text);
+                    assert_eq!(read, Err(UnrecognisedReason::NoKnownForm), "{text}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -24,8 +24,8 @@ pub(super) enum ReadLine {
 /// The next of a reader's records: nothing behind the end or an error, after which `ended` is set.
 pub(super) fn next_until_end<R, T>(
     reader: &mut R,
-    ended: fn(&mut R) -> &mut bool,
-    read: fn(&mut R) -> io::Result<Option<T>>,
+    ended: impl Fn(&mut R) -> &mut bool,
+    read: impl FnOnce(&mut R) -> io::Result<Option<T>>,
 ) -> Option<io::Result<T>> {
     if *ended(reader) {
         return None;

@@ -23,19 +23,21 @@
 //! - Memory is bounded by the buffers that are live at once, plus the
 //!   [`FREED_WINDOW`](super::message_check::FREED_WINDOW) last addresses given back.
 
+mod lives;
 mod table;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
+use self::lives::{Life, LiveAtEnd, by_bytes};
 pub(crate) use self::table::{BufferSum, TableComparison};
 use self::table::{OpenLife, TableWatch};
 use super::message_check::{FirstFinding, MessageFinding, Noted, RecentlyFreed, take_finding};
 use crate::import::allocation::{AllocationEvent, AllocationRecord, Buffer};
 use crate::import::live_table::LiveTable;
-use crate::import::stacks::StackId;
 
 /// How many live buffers [`AllocationReport::live`] lists at most.
 pub(crate) const MAX_LIVE_LISTED: usize = 1000;
@@ -135,7 +137,8 @@ type Key = (u32, i32, u8, u64);
 pub(crate) struct AllocationCheck {
     begins_in_the_middle: bool,
     report: AllocationReport,
-    live: FxHashMap<Key, SmallVec<[Life; 1]>>,
+    /// Boxed: a table of entries of this size is up to twice as large as what is in it.
+    live: FxHashMap<Key, Box<SmallVec<[Life; 1]>>>,
     freed: RecentlyFreed<(Key, Option<u64>)>,
     threads: FxHashSet<u64>,
     devices: FxHashSet<i32>,
@@ -146,15 +149,6 @@ pub(crate) struct AllocationCheck {
     /// Bytes that were live before the first record and are released.
     earlier_bytes: i128,
     table: Option<TableWatch>,
-}
-
-#[derive(Clone, Copy)]
-struct Life {
-    said: LiveRecord,
-    /// Its allocation is in the records.
-    seen: bool,
-    requested_at: Option<u64>,
-    holder_ended_at: Option<u64>,
 }
 
 impl AllocationCheck {
@@ -207,7 +201,7 @@ impl AllocationCheck {
                 if let Some((index, _)) = self.find_life(&buffer)
                     && let Some(lives) = self.live.get_mut(&key(&buffer))
                 {
-                    lives[index].holder_ended_at = Some(position);
+                    lives[index].holder_ended_at = NonZeroU64::new(position);
                 }
                 buffer.device
             }
@@ -223,43 +217,46 @@ impl AllocationCheck {
 
     /// The outcome, at the end of the records.
     pub(crate) fn finish(mut self) -> AllocationReport {
-        let mut live = Vec::new();
+        let mut live = LiveAtEnd::none();
         let mut open = Vec::new();
-        let lives: Vec<Life> = self.live.values().flatten().copied().collect();
-        for life in lives {
-            open.push(OpenLife {
-                said: life.said,
-                requested: life.requested_at.is_some(),
-                seen: life.seen,
-            });
-            if let Some(position) = life.requested_at {
-                self.note_first(AllocationNote::ReleasePending, position);
-                continue;
-            }
-            if let Some(position) = life.holder_ended_at {
-                self.note_first(AllocationNote::HolderEnded, position);
-            }
-            if life.seen {
-                live.push(life.said);
+        for (key, lives) in std::mem::take(&mut self.live) {
+            for life in *lives {
+                let said = life.said(key);
+                if self.table.is_some() {
+                    open.push(OpenLife {
+                        said,
+                        requested: life.requested_at.is_some(),
+                        seen: life.seen,
+                    });
+                }
+                if let Some(position) = life.requested_at {
+                    self.note_first(AllocationNote::ReleasePending, position.get());
+                    continue;
+                }
+                if let Some(position) = life.holder_ended_at {
+                    self.note_first(AllocationNote::HolderEnded, position.get());
+                }
+                if life.seen {
+                    live.add(said);
+                }
             }
         }
         let mut older_bytes = 0;
         if let Some(table) = self.table.take() {
             let (compared, in_use) = table.compare(open);
             older_bytes = compared.older.bytes;
-            live = in_use;
+            live = LiveAtEnd::none();
+            in_use.into_iter().for_each(|said| live.add(said));
             self.report.table = Some(compared);
         }
-        live.sort_unstable_by_key(|live| (live.position, key(&live.buffer)));
-        let groups = grouped_by_place(&live);
         let peak = self.most_bytes + self.earlier_bytes + older_bytes as i128;
         self.report.peak_bytes = u128::try_from(peak).unwrap_or(0);
         self.report.peak_is_least = self.earlier_bytes > 0 || older_bytes > 0;
-        self.report.live_total = live.len() as u64;
-        self.report.live_bytes = groups.iter().map(|group| group.bytes).sum();
-        live.truncate(MAX_LIVE_LISTED);
-        self.report.live = live;
-        self.report.groups = groups;
+        self.report.live_total = live.total;
+        self.report.groups = by_bytes(live.groups);
+        let groups = self.report.groups.iter();
+        self.report.live_bytes = groups.map(|group| group.bytes).sum();
+        self.report.live = live.first.in_order().collect();
         self.report.threads = self.threads.len() as u64;
         self.report.devices = self.devices.len() as u64;
         self.report
@@ -267,6 +264,7 @@ impl AllocationCheck {
 
     fn allocated(&mut self, said: LiveRecord) {
         let (key, position) = (key(&said.buffer), said.position);
+        let life = Life::new(&said, true);
         self.report.allocations += 1;
         self.freed.remove((key, said.buffer.holder));
         let lives = self.live.entry(key).or_default();
@@ -274,16 +272,10 @@ impl AllocationCheck {
         let replaces = said.buffer.holder.is_none() || lives.len() >= MAX_LIVES;
         if duplicate && replaces {
             let old = lives.remove(0);
-            self.bytes -= i128::from(old.bytes());
+            self.bytes -= i128::from(old.size_bytes);
         }
-        let life = Life {
-            said,
-            seen: true,
-            requested_at: None,
-            holder_ended_at: None,
-        };
         lives.push(life);
-        self.bytes += i128::from(life.bytes());
+        self.bytes += i128::from(life.size_bytes);
         self.most_bytes = self.most_bytes.max(self.bytes);
         if duplicate {
             self.find(MessageFinding::DuplicateAlloc, &said.buffer, position);
@@ -294,23 +286,20 @@ impl AllocationCheck {
         let Some((index, life)) = self.find_life(buffer) else {
             self.refused(position, buffer);
             // So that its completion is no second finding.
-            let life = Life {
-                said: LiveRecord {
-                    buffer: *buffer,
-                    position,
-                    thread: None,
-                },
-                seen: false,
-                requested_at: Some(position),
-                holder_ended_at: None,
+            let said = LiveRecord {
+                buffer: *buffer,
+                position,
+                thread: None,
             };
+            let mut life = Life::new(&said, false);
+            life.requested_at = NonZeroU64::new(position);
             self.live.entry(key(buffer)).or_default().push(life);
             return;
         };
         if life.requested_at.is_some() {
             self.find(MessageFinding::DoubleFree, buffer, position);
         } else if let Some(lives) = self.live.get_mut(&key(buffer)) {
-            lives[index].requested_at = Some(position);
+            lives[index].requested_at = NonZeroU64::new(position);
             self.compare_sizes(&life, buffer, position);
         }
     }
@@ -334,9 +323,9 @@ impl AllocationCheck {
             self.freed.insert((key, buffer.holder), position);
         }
         if life.seen {
-            self.bytes -= i128::from(life.bytes());
+            self.bytes -= i128::from(life.size_bytes);
         } else {
-            self.released_earlier(life.bytes());
+            self.released_earlier(life.size_bytes);
         }
         if life.requested_at.is_none() {
             self.compare_sizes(&life, buffer, position);
@@ -363,7 +352,7 @@ impl AllocationCheck {
     }
 
     fn compare_sizes(&mut self, life: &Life, buffer: &Buffer, position: u64) {
-        let sizes = life.said.buffer.size_bytes.zip(buffer.size_bytes);
+        let sizes = life.size_bytes().zip(buffer.size_bytes);
         if life.seen && sizes.is_some_and(|(allocated, released)| allocated != released) {
             self.find(MessageFinding::StaleMetadata, buffer, position);
         }
@@ -374,7 +363,7 @@ impl AllocationCheck {
     fn find_life(&self, buffer: &Buffer) -> Option<(usize, Life)> {
         let lives = self.live.get(&key(buffer))?;
         let index = lives.iter().position(|life| {
-            let holders = life.said.buffer.holder.zip(buffer.holder);
+            let holders = life.holder().zip(buffer.holder);
             holders.is_none_or(|(allocated, released)| allocated == released)
         })?;
         Some((index, lives[index]))
@@ -407,37 +396,6 @@ impl AllocationCheck {
             noted.first_line = noted.first_line.min(position);
         }
     }
-}
-
-impl Life {
-    fn bytes(&self) -> u64 {
-        size(&self.said.buffer)
-    }
-}
-
-/// Buffers by device, type and call stack; most bytes first.
-fn grouped_by_place(buffers: &[LiveRecord]) -> Vec<LiveGroup> {
-    let mut groups: BTreeMap<(i32, u8, Option<StackId>), LiveGroup> = BTreeMap::new();
-    for buffer in buffers {
-        let Buffer {
-            device,
-            buffer_type,
-            stack,
-            ..
-        } = buffer.buffer;
-        let group = groups
-            .entry((device, buffer_type, stack))
-            .or_insert(LiveGroup {
-                first: *buffer,
-                buffers: 0,
-                bytes: 0,
-            });
-        group.buffers += 1;
-        group.bytes += u128::from(size(&buffer.buffer));
-    }
-    let mut groups: Vec<LiveGroup> = groups.into_values().collect();
-    groups.sort_by_key(|group| (std::cmp::Reverse(group.bytes), group.first.position));
-    groups
 }
 
 fn key(buffer: &Buffer) -> Key {

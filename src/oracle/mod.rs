@@ -11,6 +11,7 @@
 pub(crate) mod allocation_check;
 pub(crate) mod check;
 pub(crate) mod checker;
+pub(crate) mod first_few;
 mod judge;
 pub(crate) mod kind;
 pub(crate) mod message_check;

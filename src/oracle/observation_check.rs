@@ -13,6 +13,7 @@ use crate::registry::{Limits, Outcome, Registry, Semantics};
 use crate::trace::observation::{Observation, Observed};
 use crate::tracking::{Message, MessageKind};
 
+use super::first_few::FirstFew;
 use super::message_check::{
     FirstFinding, LiveKey, MAX_LIVE_LISTED, MessageFinding, MessageNote, MessageReport, Noted,
     RecentlyFreed, take_finding,
@@ -112,28 +113,25 @@ impl ObservationCheck {
             findings.note(MessageNote::MissingNumbers, last, gap.last - gap.first + 1);
         }
         let mut report = findings.report;
-        let live = registry.live();
-        report.live_at_end_total = live.len() as u64;
-        report.live_at_end = live
-            .iter()
-            .map(|entry| {
-                let device = i32::from(entry.device.0);
-                let origin = findings.origins.get(&(device, entry.address));
-                LiveKey {
-                    device,
-                    address: entry.address,
-                    size_bytes: Some(entry.size_bytes),
-                    buffer_type: Some(entry.buffer_type),
-                    pid: entry.pid,
-                    ref_count: u64::from(entry.refcount),
-                    line: origin.map_or(0, |(line, _)| *line),
-                }
-            })
-            .collect();
-        report
-            .live_at_end
-            .sort_by_key(|live| (live.line, live.device, live.address));
-        report.live_at_end.truncate(MAX_LIVE_LISTED);
+        let mut first = FirstFew::new(MAX_LIVE_LISTED);
+        for entry in registry.live_in_no_order() {
+            let device = i32::from(entry.device.0);
+            let origin = findings.origins.get(&(device, entry.address));
+            let line = origin.map_or(0, |(line, _)| *line);
+            let live = LiveKey {
+                device,
+                address: entry.address,
+                size_bytes: Some(entry.size_bytes),
+                buffer_type: Some(entry.buffer_type),
+                pid: entry.pid,
+                ref_count: u64::from(entry.refcount),
+                line,
+            };
+            let kind = (entry.class as u8, entry.buffer_type, entry.pid);
+            first.add((line, device, entry.address, kind), live);
+            report.live_at_end_total += 1;
+        }
+        report.live_at_end = first.in_order().collect();
         report
     }
 }

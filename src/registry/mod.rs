@@ -271,6 +271,12 @@ impl Registry {
             .collect()
     }
 
+    /// The same in no order, one by one: there may be millions.
+    pub(crate) fn live_in_no_order(&self) -> impl Iterator<Item = Entry> {
+        let live = self.live.iter();
+        live.map(|(key, record)| record.entry(*key))
+    }
+
     /// What is live on the device of this number; zero for a device that doesn't exist.
     pub(crate) fn totals(&self, device: i32) -> Totals {
         let index = usize::try_from(device).unwrap_or(usize::MAX);

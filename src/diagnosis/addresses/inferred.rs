@@ -116,7 +116,7 @@ impl InferredAddress {
             AddressState::Live(before) => {
                 ledger.diverged(Kind::DuplicateAlloc, life.at);
                 if before.buffer_type == life.buffer_type {
-                    let lives = OverlappingLives::new(before, life);
+                    let lives = OverlappingLives::new(before, life, ledger);
                     AddressState::Overlapping(Box::new(lives))
                 } else {
                     mixed(2, before, life, ledger)
@@ -169,6 +169,7 @@ impl InferredAddress {
             AddressState::Free => return self.wait_for_alloc(at, before, ledger),
             AddressState::Live(life) => {
                 ledger.facts.lives.add(at.since(life.at));
+                ledger.facts.overlaps.live_once(at.since(life.at));
                 if let Some(before) = before {
                     ledger.facts.cycles.add(at.since(before));
                 }
@@ -249,10 +250,13 @@ impl InferredAddress {
     /// Decides what is open, as nothing more comes.
     fn settle(&mut self, client_has_ended: bool, ledger: &mut AddressLedger<'_>) {
         self.state = match std::mem::take(&mut self.state) {
-            AddressState::Overlapping(lives) => match lives.settle(client_has_ended, ledger) {
-                Some(last) => AddressState::Live(last),
-                None => AddressState::Free,
-            },
+            AddressState::Overlapping(lives) => {
+                ledger.facts.overlaps.end();
+                match lives.settle(client_has_ended, ledger) {
+                    Some(last) => AddressState::Live(last),
+                    None => AddressState::Free,
+                }
+            }
             AddressState::PendingFree(frees) => {
                 self.give_up(&frees, ledger);
                 AddressState::Free
@@ -345,7 +349,10 @@ impl InferredAddress {
             return;
         };
         let (lives, unlisted) = match std::mem::take(&mut self.state) {
-            AddressState::Overlapping(lives) => lives.into_open(),
+            AddressState::Overlapping(lives) => {
+                ledger.facts.overlaps.end();
+                lives.into_open()
+            }
             AddressState::Mixed { lives, last } => {
                 (smallvec![(last, None)], lives.saturating_sub(1))
             }
@@ -371,6 +378,7 @@ fn another_overlaps(
     ledger: &mut AddressLedger<'_>,
 ) -> AddressState {
     if lives.last.buffer_type != life.buffer_type {
+        ledger.facts.overlaps.end();
         return mixed(lives.open() + 1, lives.last, life, ledger);
     }
     lives.alloc(life, ledger);

@@ -166,23 +166,26 @@ impl Addresses {
     /// The server ends: decides what is open and forgets all. How many addresses there were at
     /// which something was live.
     pub(super) fn clear(&mut self, ledger: &mut Ledger) -> usize {
-        std::mem::take(self).decide(ledger).len()
+        let mut ended = std::mem::take(self);
+        ended.decide(ledger);
+        ended.live().count()
     }
 
-    /// The record ends: decides what is open. What is live then, in the order of the record.
-    pub(super) fn decide(mut self, ledger: &mut Ledger) -> Vec<(AddressKey, AddressLife)> {
+    /// The record ends: decides what is open. What is live is left for [`Addresses::live`].
+    pub(super) fn decide(&mut self, ledger: &mut Ledger) {
         let mut keys: Vec<AddressKey> = self.table.keys().copied().collect();
         keys.sort_unstable();
-        let mut live = Vec::new();
         for key in keys {
-            let Some(address) = self.table.get_mut(&key) else {
-                continue;
-            };
-            address.decide(&mut ledger.of_address(key));
-            live.extend(address.live().map(|life| (key, life)));
+            if let Some(address) = self.table.get_mut(&key) {
+                address.decide(&mut ledger.of_address(key));
+            }
         }
-        live.sort_unstable_by_key(|(key, life)| (life.at.position, *key));
-        live
+    }
+
+    /// What is live, after [`Addresses::decide`]; in no order, as there may be millions.
+    pub(super) fn live(&self) -> impl Iterator<Item = (AddressKey, AddressLife)> {
+        let all = self.table.iter();
+        all.filter_map(|(key, address)| Some((*key, address.live()?)))
     }
 
     /// The server says that what is at `key` was live, and messages name the memory: if another

@@ -30,6 +30,11 @@ pub(super) struct OverlappingLives {
     pub last: AddressLife,
     /// Whether that one has not got its FREE.
     is_live: bool,
+    /// The last message about the address, and for how many messages up to it that was live once,
+    /// and twice or more.
+    seen: RecordPoint,
+    once: u64,
+    twice: u64,
 }
 
 /// An ALLOC of a live address.
@@ -45,14 +50,22 @@ struct Overlap {
 }
 
 impl OverlappingLives {
-    pub(super) fn new(first: AddressLife, second: AddressLife) -> OverlappingLives {
+    pub(super) fn new(
+        first: AddressLife,
+        second: AddressLife,
+        ledger: &mut AddressLedger<'_>,
+    ) -> OverlappingLives {
         let mut lives = OverlappingLives {
             surplus: SmallVec::new(),
             unlisted: 0,
             last: second,
             is_live: true,
+            seen: second.at,
+            once: second.at.since(first.at),
+            twice: 0,
         };
         lives.surplus.push(Overlap::new(first, second));
+        ledger.facts.overlaps.begin();
         lives
     }
 
@@ -80,6 +93,7 @@ impl OverlappingLives {
 
     /// Takes another ALLOC.
     pub(super) fn alloc(&mut self, life: AddressLife, ledger: &mut AddressLedger<'_>) {
+        self.see(life.at);
         if self.is_live {
             ledger.facts.deepened += 1;
             if self.surplus.len() < MAX_OPEN {
@@ -102,8 +116,9 @@ impl OverlappingLives {
         at: RecordPoint,
         ledger: &mut AddressLedger<'_>,
     ) -> bool {
+        self.see(at);
         for overlap in &mut self.surplus {
-            overlap.first_free.get_or_insert(at);
+            overlap.see_free(at, ledger);
         }
         if self.is_live {
             self.is_live = false;
@@ -122,7 +137,21 @@ impl OverlappingLives {
             overlap.note_late_free(at, ledger);
             ledger.clients.end_life(&overlap.first);
         }
-        self.surplus.is_empty() && self.unlisted == 0
+        let is_balanced = self.surplus.is_empty() && self.unlisted == 0;
+        if is_balanced {
+            ledger.facts.overlaps.balanced(self.once, self.twice);
+        }
+        is_balanced
+    }
+
+    /// The next message about the address comes at `at`.
+    fn see(&mut self, at: RecordPoint) {
+        let since = at.since(self.seen);
+        match self.open() {
+            0 | 1 => self.once += since,
+            _ => self.twice += since,
+        }
+        self.seen = at;
     }
 
     /// Nothing more comes: gives up what got no FREE. What is live then, if anything is.
@@ -193,6 +222,15 @@ impl Overlap {
             second,
             first_free: None,
             cycles: 0,
+        }
+    }
+
+    /// A FREE comes at `at`.
+    fn see_free(&mut self, at: RecordPoint, ledger: &mut AddressLedger<'_>) {
+        if self.first_free.is_none() {
+            self.first_free = Some(at);
+            let (span, rest) = (at.since(self.first.at), at.since(self.second.at));
+            ledger.facts.overlaps.freed(span, rest);
         }
     }
 

@@ -153,6 +153,21 @@ pub(super) fn notes(facts: &Facts) -> Vec<String> {
             plural(facts.announced_again, "ALLOC")
         ));
     }
+    if facts.doubts.is_empty() && !facts.cuts.is_empty() && facts.is_said_again() {
+        notes.push(format!(
+            "{} say again what is live: a process that began anew, or a client that announces what \
+             it holds, one by one",
+            plural(facts.overlaps.repeats, "ALLOC")
+        ));
+    }
+    if let Some(share) = facts.share_of_two().filter(|_| facts.doubts.is_empty()) {
+        notes.push(format!(
+            "addresses are used twice for {:.0} % of the time that buffers are: two processes with \
+             one id and one device number (as in containers), or two servers in one log, leave \
+             that as well as messages that are late",
+            100.0 * share,
+        ));
+    }
     if facts.torn.count > 0 {
         notes.push(format!(
             "{} inside a frame: the message that was under way there is missing",

@@ -63,7 +63,11 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
 
 /// Whether the pattern alone is plain enough.
 fn is_plain(facts: &Facts) -> bool {
-    // A client that announces again what it holds leaves the same.
+    // A client that announces again what it holds leaves the same; where it does so between other
+    // messages, no whole lives follow.
+    let is_said_again =
+        facts.is_said_again() && !facts.overlaps.are_followed_by_lives(&facts.lives);
     !facts.is_announced_again()
+        && !is_said_again
         && matches!(facts.cuts.as_slice(), [cut] if !cut.is_often_empty && cut.lives.len() >= MANY)
 }

@@ -75,5 +75,5 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
 
 /// Whether nearly all that was ever live is released.
 pub(super) fn is_drained(facts: &Facts) -> bool {
-    facts.peak_live >= 8 && facts.live.count * 4 <= facts.peak_live
+    facts.has_released(facts.live.count)
 }

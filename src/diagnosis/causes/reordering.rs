@@ -27,6 +27,9 @@ const BESIDE_LOSSES: f64 = CONFIDENT - 0.05;
 /// left of several lives of an address is in balance as often as not.
 const MANY_UNPAIRED: f64 = 0.25;
 
+/// The highest score where two processes with the same addresses leave the same.
+const BESIDE_ANOTHER: f64 = CONFIDENT - 0.05;
+
 /// The weight of a late FREE that is no earlier than a FREE of the life after it would be.
 const LATE_AS_ANY: f64 = 0.25;
 
@@ -47,6 +50,10 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
         facts.lost_frees.inferred() + facts.second_frees.inferred() + facts.first_frees.inferred();
     let many = unpaired > 0 && unpaired as f64 >= MANY_UNPAIRED * (all.amount - all.proven);
     let sure = if many { sure.min(BESIDE_LOSSES) } else { sure };
+    let sure = match facts.share_of_two() {
+        Some(_) => sure.min(BESIDE_ANOTHER),
+        None => sure,
+    };
     let may_be_view = shares.of_views > 0.0 || (facts.allocs > 0 && in_lockstep);
     Evidence {
         amount: all.amount * own,

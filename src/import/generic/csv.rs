@@ -15,8 +15,9 @@ pub(crate) type CsvReader<R> = LineRecords<R, CsvParser>;
 #[derive(Debug, Default)]
 pub(crate) struct CsvParser {
     row: CsvRow,
-    /// What the columns mean; none before the header.
-    columns: Vec<Option<Field>>,
+    /// How many columns there are, and what those mean that mean something; none before the header.
+    count: usize,
+    columns: Vec<(usize, Field)>,
     meaning: Meaning,
 }
 
@@ -34,14 +35,15 @@ impl LineFormat for CsvParser {
         }
         let CsvParser {
             row,
+            count,
             columns,
             meaning,
         } = self;
         row.split(line).ok_or(UnrecognisedReason::NoKnownForm)?;
-        if columns.len() == row.len() {
+        if *count == row.len() {
             let mut fields = Fields::default();
-            for (column, field) in columns.iter().enumerate() {
-                if let (Some(field), Some(text)) = (field, row.field(column)) {
+            for (column, field) in columns.iter() {
+                if let Some(text) = row.field(*column) {
                     fields.set(*field, text);
                 }
             }
@@ -53,8 +55,12 @@ impl LineFormat for CsvParser {
         } else if !is_header(row) {
             return Err(UnrecognisedReason::NoKnownForm);
         }
+        *count = row.len();
         columns.clear();
-        columns.extend((0..row.len()).map(|column| row.field(column).and_then(field)));
+        columns.extend((0..row.len()).filter_map(|column| {
+            let field = row.field(column).and_then(field)?;
+            Some((column, field))
+        }));
         Ok(ParsedLine::Other("other-header"))
     }
 

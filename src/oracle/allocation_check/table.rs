@@ -6,7 +6,8 @@
 
 use rustc_hash::FxHashMap;
 
-use super::{LiveGroup, LiveRecord, grouped_by_place, size};
+use super::lives::grouped_by_place;
+use super::{LiveGroup, LiveRecord, size};
 use crate::import::allocation::Buffer;
 use crate::import::live_table::{LiveBlock, LiveTable};
 

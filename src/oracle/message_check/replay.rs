@@ -8,6 +8,7 @@ use super::{
     take_finding,
 };
 use crate::import::server_log::{LogEvent, LogRecord, OtherKind, Swept, to_message};
+use crate::oracle::first_few::FirstFew;
 use crate::trace::observation::RefsLeft;
 
 type Key = (i32, u64);
@@ -39,10 +40,24 @@ struct Entry {
     stale: bool,
 }
 
+/// Packed: an entry has two, and there may be millions of entries.
 #[derive(Clone, Copy, Default)]
+#[repr(C, packed)]
 struct Metadata {
-    size_bytes: Option<u64>,
+    size_bytes: u64,
+    has_size: bool,
     buffer_type: Option<u8>,
+}
+
+impl Metadata {
+    fn size_bytes(self) -> Option<u64> {
+        self.has_size.then_some(self.size_bytes)
+    }
+
+    fn has_size_bytes(&mut self, size_bytes: u64) {
+        self.size_bytes = size_bytes;
+        self.has_size = true;
+    }
 }
 
 /// An accepted ALLOC.
@@ -56,7 +71,8 @@ struct Alloc {
 impl Alloc {
     fn metadata(&self) -> Metadata {
         Metadata {
-            size_bytes: Some(self.size_bytes),
+            size_bytes: self.size_bytes,
+            has_size: true,
             buffer_type: Some(self.buffer_type),
         }
     }
@@ -160,15 +176,12 @@ impl MessageCheck {
 
     /// The outcome, at the end of the log.
     pub(crate) fn finish(mut self) -> MessageReport {
-        let mut live: Vec<LiveKey> = self
-            .live
-            .iter()
-            .map(|(&key, entry)| entry.live_key(key))
-            .collect();
-        live.sort_unstable_by_key(|key| (key.line, key.device, key.address));
-        self.report.live_at_end_total = live.len() as u64;
-        live.truncate(MAX_LIVE_LISTED);
-        self.report.live_at_end = live;
+        let mut live = FirstFew::new(MAX_LIVE_LISTED);
+        for (&key, entry) in &self.live {
+            live.add((entry.origin, key), entry.live_key(key));
+        }
+        self.report.live_at_end_total = self.live.len() as u64;
+        self.report.live_at_end = live.in_order().collect();
         self.report
     }
 
@@ -204,10 +217,10 @@ impl MessageCheck {
             return;
         };
         if takes_size {
-            entry.kept.size_bytes = Some(alloc.size_bytes);
+            entry.kept.has_size_bytes(alloc.size_bytes);
         }
         let other_type = differ(entry.kept.buffer_type, alloc.buffer_type);
-        let other_size = differ(entry.kept.size_bytes, alloc.size_bytes);
+        let other_size = differ(entry.kept.size_bytes(), alloc.size_bytes);
         entry.stale = other_type || other_size || entry.owner != alloc.pid;
         let stale = entry.stale;
         let miscounted = entry.refs.checked_add(1) != Some(refs);
@@ -233,7 +246,7 @@ impl MessageCheck {
                 Entry::unseen(line, owner, left.refs().saturating_add(1))
             }
         };
-        if differ(entry.last.size_bytes, size_bytes) && !entry.stale {
+        if differ(entry.last.size_bytes(), size_bytes) && !entry.stale {
             entry.stale = true;
             self.find(MessageFinding::StaleMetadata, Some(key.0), key.1, line);
         }
@@ -241,7 +254,7 @@ impl MessageCheck {
         if left != RefsLeft::Unstated && entry.refs.checked_sub(1) != Some(left.refs()) {
             self.note(MessageNote::RefCountDisagreement, line);
         }
-        entry.kept.size_bytes = Some(size_bytes);
+        entry.kept.has_size_bytes(size_bytes);
         entry.refs = left.refs();
         if entry.refs == 0 {
             self.freed.insert(key, line);
@@ -359,7 +372,7 @@ impl Entry {
         LiveKey {
             device,
             address,
-            size_bytes: self.last.size_bytes,
+            size_bytes: self.last.size_bytes(),
             buffer_type: self.last.buffer_type,
             pid: self.owner,
             ref_count: self.refs,

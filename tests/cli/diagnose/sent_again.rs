@@ -137,11 +137,16 @@ fn a_few_allocs_alone_that_are_lost_are_no_certain_double_release() {
 
 /// One message of each in turn, a few at a time.
 pub(super) fn interleaved(first: Vec<Sent>, second: Vec<Sent>) -> Vec<Sent> {
+    in_batches(first, second, 9)
+}
+
+/// Messages of each in turn, fewer than `most` at a time.
+pub(super) fn in_batches(first: Vec<Sent>, second: Vec<Sent>, most: u64) -> Vec<Sent> {
     let mut drawn = Drawn(3);
     let (mut first, mut second) = (first.into_iter(), second.into_iter());
     let mut sent = Vec::new();
     loop {
-        let few = drawn.below(9) as usize;
+        let few = drawn.below(most) as usize;
         sent.extend(first.by_ref().take(few));
         sent.extend(second.by_ref().take(few));
         if few > 0 && first.len() + second.len() == 0 {
@@ -159,6 +164,21 @@ fn two_processes_that_have_a_device_each_are_no_reordering() {
         diagnosis.notes[0].contains("by two processes"),
         "{diagnosis:#?}"
     );
+}
+
+#[test]
+fn two_processes_of_one_id_over_a_connection_each_are_no_certain_cause() {
+    for held in [1, 2, 40] {
+        for most in [9, 61, 301] {
+            let one = |conn| traffic(1500, conn, 7, 2 + u64::from(conn), held);
+            let diagnosis = diagnosed(in_batches(one(0), one(1), most));
+            let mut scores = diagnosis.causes.iter().map(|it| it.score);
+            assert!(
+                scores.all(|score| score < CONFIDENT),
+                "{held}, {most}: {diagnosis:#?}"
+            );
+        }
+    }
 }
 
 /// The same in the extended layout: each process counts its own lives.
