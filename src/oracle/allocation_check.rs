@@ -32,7 +32,7 @@ use std::num::NonZeroU64;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
-use self::lives::{Life, LiveAtEnd, by_bytes};
+use self::lives::{LiveAtEnd, RecordedLife, by_bytes};
 pub(crate) use self::table::{BufferSum, TableComparison};
 use self::table::{OpenLife, TableWatch};
 use super::message_check::{FirstFinding, MessageFinding, Noted, RecentlyFreed, take_finding};
@@ -138,7 +138,7 @@ pub(crate) struct AllocationCheck {
     begins_in_the_middle: bool,
     report: AllocationReport,
     /// Boxed: a table of entries of this size is up to twice as large as what is in it.
-    live: FxHashMap<Key, Box<SmallVec<[Life; 1]>>>,
+    live: FxHashMap<Key, Box<SmallVec<[RecordedLife; 1]>>>,
     freed: RecentlyFreed<(Key, Option<u64>)>,
     threads: FxHashSet<u64>,
     devices: FxHashSet<i32>,
@@ -264,7 +264,7 @@ impl AllocationCheck {
 
     fn allocated(&mut self, said: LiveRecord) {
         let (key, position) = (key(&said.buffer), said.position);
-        let life = Life::new(&said, true);
+        let life = RecordedLife::new(&said, true);
         self.report.allocations += 1;
         self.freed.remove((key, said.buffer.holder));
         let lives = self.live.entry(key).or_default();
@@ -291,7 +291,7 @@ impl AllocationCheck {
                 position,
                 thread: None,
             };
-            let mut life = Life::new(&said, false);
+            let mut life = RecordedLife::new(&said, false);
             life.requested_at = NonZeroU64::new(position);
             self.live.entry(key(buffer)).or_default().push(life);
             return;
@@ -351,7 +351,7 @@ impl AllocationCheck {
         false
     }
 
-    fn compare_sizes(&mut self, life: &Life, buffer: &Buffer, position: u64) {
+    fn compare_sizes(&mut self, life: &RecordedLife, buffer: &Buffer, position: u64) {
         let sizes = life.size_bytes().zip(buffer.size_bytes);
         if life.seen && sizes.is_some_and(|(allocated, released)| allocated != released) {
             self.find(MessageFinding::StaleMetadata, buffer, position);
@@ -360,7 +360,7 @@ impl AllocationCheck {
 
     /// The life that a later record is about: the one of its holder; where holders are not named,
     /// the oldest.
-    fn find_life(&self, buffer: &Buffer) -> Option<(usize, Life)> {
+    fn find_life(&self, buffer: &Buffer) -> Option<(usize, RecordedLife)> {
         let lives = self.live.get(&key(buffer))?;
         let index = lives.iter().position(|life| {
             let holders = life.holder().zip(buffer.holder);

@@ -27,10 +27,15 @@ fn sources() -> PathBuf {
 
 /// Builds the program of `folder` into another one.
 fn make(folder: &Path, out: &Path, compiler: &str) -> PathBuf {
+    make_file("reported", folder, out, compiler)
+}
+
+/// Builds a file of `folder` into another one.
+fn make_file(name: &str, folder: &Path, out: &Path, compiler: &str) -> PathBuf {
     std::fs::create_dir_all(out).unwrap();
     let lock = std::fs::File::create(out.join(".lock")).unwrap();
     lock.lock().unwrap();
-    let program = out.join("reported");
+    let program = out.join(name);
     let output = Command::new("make")
         .arg("-C")
         .arg(folder)
@@ -362,6 +367,30 @@ fn a_line_that_was_changed_is_named_with_the_step_that_it_breaks() {
         assert_eq!(first["step"], step, "{from}: {first}");
         assert!(first["place"].as_str().unwrap().contains("cpp:"), "{first}");
     }
+}
+
+/// As a target it is also driven by drawn programs, in memories that all begin at one address.
+#[test]
+fn as_a_target_the_right_disciplines_are_not_accused_and_a_wrong_one_is() {
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("reported-target");
+    let library = make_file("libreported.so", &sources(), &out, "g++");
+    let library = library.display().to_string();
+    let verdict = |options: &str| {
+        let words = "run -q --format json --schedules 40 --scenario own-buffers --target";
+        let mut words: Vec<&str> = words.split(' ').collect();
+        words.extend([&library, "--target-options", options]);
+        let ran = heisenbed(&words);
+        (ran.json["verdict"].clone(), ran.json["failure"].to_string())
+    };
+    for discipline in ["lifecycle-wide", "global-wide", "claimed-wide"] {
+        for (order, publish) in FORMS {
+            let options = format!("discipline={discipline},order={order},publish={publish}");
+            let (verdict, failure) = verdict(&options);
+            assert_eq!(verdict, "clean", "{options}: {failure}");
+        }
+    }
+    let (wrong, _) = verdict("discipline=lifecycle-narrow,order=free-first");
+    assert_eq!(wrong, "diverged");
 }
 
 /// Where each thread has so many allocations.

@@ -27,7 +27,7 @@ use crate::scenario::random::{Purpose, Random};
 const MEMORIES: [u32; 2] = [1 << 16, 1 << 20];
 /// Programs in each of them.
 const PROGRAMS: u64 = 1_000;
-/// Programs of two threads in each of them.
+/// Programs of two threads in each of them, each program in one of the target's memories.
 const PAIRS: u64 = 40;
 /// Apart from the streams of programs of one thread.
 const PAIR_STREAMS: u64 = 1 << 32;
@@ -108,10 +108,17 @@ impl Survey {
                 ..bare.for_target(&about, &small)
             };
             survey.memories.push(bytes);
-            survey.pairs.extend((0..PAIRS).map(|number| {
-                let random = Random::new(seed, geometry + PAIR_STREAMS, Purpose::Survey, number);
-                setup.with_ops(drawn(random, 2, bytes.into(), &memories))
-            }));
+            // All memories begin at one address here. A server that goes by addresses would take one
+            // memory's buffer for another's, which is no mistake of the target's.
+            survey.pairs.extend(
+                (0..PAIRS)
+                    .zip(memories.iter().cycle())
+                    .map(|(number, memory)| {
+                        let random =
+                            Random::new(seed, geometry + PAIR_STREAMS, Purpose::Survey, number);
+                        setup.with_ops(drawn(random, 2, bytes.into(), &[*memory]))
+                    }),
+            );
             let mut served = ServedTarget::new(library, &setup)?;
             for number in 0..PROGRAMS {
                 if !keep_going(survey.programs) {

@@ -10,7 +10,7 @@ use crate::oracle::first_few::FirstFew;
 
 /// A life of an address, without what its key says. Packed: there may be millions.
 #[derive(Clone, Copy)]
-pub(super) struct Life {
+pub(super) struct RecordedLife {
     position: u64,
     pub(crate) size_bytes: u64,
     holder: u64,
@@ -27,9 +27,9 @@ pub(super) struct Life {
     pub(crate) holder_ended_at: Option<NonZeroU64>,
 }
 
-impl Life {
+impl RecordedLife {
     /// A life of which this is said. Positions are counted from 1.
-    pub(crate) fn new(said: &LiveRecord, seen: bool) -> Life {
+    pub(crate) fn new(said: &LiveRecord, seen: bool) -> RecordedLife {
         let Buffer {
             process,
             size_bytes,
@@ -37,7 +37,7 @@ impl Life {
             stack,
             ..
         } = said.buffer;
-        Life {
+        RecordedLife {
             position: said.position,
             size_bytes: size_bytes.unwrap_or(0),
             holder: holder.unwrap_or(0),
