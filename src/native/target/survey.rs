@@ -108,8 +108,8 @@ impl Survey {
                 ..bare.for_target(&about, &small)
             };
             survey.memories.push(bytes);
-            // All memories begin at one address here. A server that goes by addresses would take one
-            // memory's buffer for another's, which is no mistake of the target's.
+            // All memories begin at one address here. A server that goes by addresses would take
+            // one memory's buffer for another's, which is no mistake of the target's.
             survey.pairs.extend(
                 (0..PAIRS)
                     .zip(memories.iter().cycle())
