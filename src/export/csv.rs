@@ -53,12 +53,8 @@ impl ExportSink for Csv<'_> {
         record: &AllocationRecord,
         stacks: &StackTable,
     ) -> Result<(), ExportError> {
-        let row = match AllocationRow::of(record, stacks) {
-            Ok(row) => row,
-            Err(what) => {
-                self.left_out.count(what);
-                return Ok(());
-            }
+        let Some(row) = self.left_out.row(AllocationRow::of(record, stacks)) else {
+            return Ok(());
         };
         if row.has_stack {
             self.left_out.count("call stacks");
@@ -84,12 +80,8 @@ impl ExportSink for Csv<'_> {
     }
 
     fn observation(&mut self, seen: &Observation) -> Result<(), ExportError> {
-        let row = match MessageRow::of(seen) {
-            Ok(row) => row,
-            Err(what) => {
-                self.left_out.count(what);
-                return Ok(());
-            }
+        let Some(row) = self.left_out.row(MessageRow::of(seen)) else {
+            return Ok(());
         };
         writeln!(
             self.out.buffer(),

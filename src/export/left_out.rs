@@ -17,6 +17,12 @@ impl LeftOut {
         *self.counts.entry(what).or_default() += 1;
     }
 
+    /// The row that something has in a table; what has none is counted as what it is.
+    #[inline]
+    pub(super) fn row<T>(&mut self, row: Result<T, &'static str>) -> Option<T> {
+        row.map_err(|what| self.count(what)).ok()
+    }
+
     /// Counts some `what`, of which there may be none.
     pub(super) fn count_many(&mut self, what: &'static str, count: u64) {
         if count > 0 {

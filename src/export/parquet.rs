@@ -182,12 +182,8 @@ impl ExportSink for Parquet<'_> {
         record: &AllocationRecord,
         stacks: &StackTable,
     ) -> Result<(), ExportError> {
-        let row = match AllocationRow::of(record, stacks) {
-            Ok(row) => row,
-            Err(what) => {
-                self.left_out.count(what);
-                return Ok(());
-            }
+        let Some(row) = self.left_out.row(AllocationRow::of(record, stacks)) else {
+            return Ok(());
         };
         if row.has_stack {
             self.left_out.count("call stacks");
@@ -205,12 +201,8 @@ impl ExportSink for Parquet<'_> {
     }
 
     fn observation(&mut self, seen: &Observation) -> Result<(), ExportError> {
-        let row = match MessageRow::of(seen) {
-            Ok(row) => row,
-            Err(what) => {
-                self.left_out.count(what);
-                return Ok(());
-            }
+        let Some(row) = self.left_out.row(MessageRow::of(seen)) else {
+            return Ok(());
         };
         self.row(vec![
             Field::unsigned(Some(row.position)),

@@ -12,7 +12,7 @@ use heisenbed::zoo::{self, Defect, Engine};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::{heisenbed, recorded, run, run_json};
-use crate::shared_checks::{ALONE, Case};
+use crate::shared_checks::{AFTER_A_KILL, ALONE, Case};
 
 fn protocol(name: &str) -> &'static Defect {
     let mut all = zoo::protocols().iter();
@@ -92,19 +92,8 @@ fn a_mutex_of_a_killed_process_is_a_deadlock_and_a_robust_one_is_none() {
 /// What a killed process had allocated is handed out again, as in the replay.
 #[test]
 fn the_system_takes_back_what_a_killed_process_had() {
-    let again = Case {
-        script: &[
-            &["allocate s0#1 4096 l1 d0 releases=0"],
-            &["kill p1", "allocate s1#1 4096 l1 d0 releases=0"],
-        ],
-        processes: 2,
-        // Of the one that lives on: nobody mends the other's.
-        allocate: "alloc, if process == 2, fetch-add held 1, end, publish",
-        cells: &[("held", "process atomic counts buffers")],
-        ..ALONE
-    };
     for run in 0..10 {
-        let (report, trace) = played(&again.scenario(), run);
+        let (report, trace) = played(&AFTER_A_KILL.scenario(), run);
         assert_eq!(report.verdict, Verdict::Clean, "{run}: {report:?}");
         assert_eq!(replayed(&trace), report, "{run}");
     }

@@ -396,21 +396,23 @@ fn a_cell_of_a_buffer_begins_anew_with_each() {
     .is_proved();
 }
 
+/// A process allocates after another one was killed that had, too.
+pub(crate) const AFTER_A_KILL: Case = Case {
+    script: &[
+        &["allocate s0#1 4096 l1 d0 releases=0"],
+        &["kill p1", "allocate s1#1 4096 l1 d0 releases=0"],
+    ],
+    processes: 2,
+    // Of the one that lives on: nobody mends the other's.
+    allocate: "alloc, if process == 2, fetch-add held 1, end, publish",
+    cells: &[("held", "process atomic counts buffers")],
+    ..ALONE
+};
+
 /// With no message on its way, what is live is nothing that a server should know of.
 #[test]
 fn who_allocates_after_another_process_was_killed_has_done_nothing_wrong() {
-    Case {
-        script: &[
-            &["allocate s0#1 4096 l1 d0 releases=0"],
-            &["kill p1", "allocate s1#1 4096 l1 d0 releases=0"],
-        ],
-        processes: 2,
-        // Of the one that lives on: nobody mends the other's.
-        allocate: "alloc, if process == 2, fetch-add held 1, end, publish",
-        cells: &[("held", "process atomic counts buffers")],
-        ..ALONE
-    }
-    .is_proved();
+    AFTER_A_KILL.is_proved();
 }
 
 /// A record that says otherwise is not of this run, or of no run.
