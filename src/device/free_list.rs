@@ -116,7 +116,7 @@ impl DeviceAllocator for FreeList {
         self.allocate_towards(size_bytes, self.direction)
     }
 
-    #[inline]
+    #[inline(always)]
     fn allocate_towards(
         &mut self,
         size_bytes: u64,

@@ -4,7 +4,7 @@
 //! nothing of programs.
 
 use crate::device::{BufferKind, DeviceId, Memory, Status};
-use crate::engine::code::Locals;
+use crate::engine::code::{Code, Locals, Pc};
 use crate::engine::slot::SlotWord;
 use crate::lifecycle::ProgramKind;
 use crate::scenario::cells::CellId;
@@ -106,9 +106,8 @@ pub trait Backend {
     fn next_op(&mut self) -> Option<Op>;
     /// Takes down what happened.
     fn record(&mut self, event: &Event);
-    /// Called before each action of a program's step number `step`; a place to put delays. Whether
-    /// another action of the same step follows is what `step_goes_on` says.
-    fn before(&mut self, step: usize, step_goes_on: impl Fn() -> bool);
+    /// Called before each action, the one of `code` at `pc`; a place to put delays.
+    fn before(&mut self, code: &Code, pc: Pc);
     /// Begins an epoch of a slot; waits for the one before to end. The slot's version.
     fn open_allocate(&mut self, slot: SlotId, epoch: u32, request: &Request) -> Flow<u64>;
     /// Finds the handle of a part; waits for it to be visible. The slot's version.

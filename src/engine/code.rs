@@ -23,7 +23,10 @@ use shared::{SharedDecoder, own_programs};
 /// The programs of a scenario, ready to run.
 #[derive(Clone, Debug)]
 pub struct Code {
-    instructions: Box<[Instruction]>,
+    /// Apart from `steps`, so that one is eight bytes: a thread loads one at every step.
+    actions: Box<[Action]>,
+    /// Which step of its program as written each instruction is.
+    steps: Box<[u8]>,
     /// Of allocate and deallocate, by kind of buffer.
     programs: [[Span; BufferKind::ALL.len()]; 2],
     /// Of the discipline's own path for mesh buffers: releases one whose allocation failed half
@@ -51,12 +54,12 @@ pub(super) struct Span {
     pub(crate) end: Pc,
 }
 
-/// One instruction.
+/// One instruction, before it is put among those of all programs.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Instruction {
-    pub(crate) action: Action,
+struct Instruction {
+    action: Action,
     /// Which step of the program as written.
-    pub(crate) index: u8,
+    index: u8,
 }
 
 /// What an instruction does: a [`MicroStep`], as far as it can be said in advance.
@@ -113,7 +116,8 @@ impl Code {
     pub fn new(scenario: &Scenario) -> Code {
         let discipline = &scenario.discipline;
         let mut code = Code {
-            instructions: Box::default(),
+            actions: Box::default(),
+            steps: Box::default(),
             programs: Default::default(),
             unannounced: None,
             shared: Box::default(),
@@ -127,8 +131,7 @@ impl Code {
         let mut instructions = Vec::new();
         if discipline.shares() {
             code.decode_shared(scenario, &mut instructions);
-            code.instructions = instructions.into();
-            return code;
+            return code.with(&instructions);
         }
         for program in ProgramKind::ALL {
             for kind in BufferKind::ALL {
@@ -157,8 +160,13 @@ impl Code {
                 };
             }
         }
-        code.instructions = instructions.into();
-        code
+        code.with(&instructions)
+    }
+
+    fn with(mut self, instructions: &[Instruction]) -> Code {
+        self.actions = instructions.iter().map(|at| at.action).collect();
+        self.steps = instructions.iter().map(|at| at.index).collect();
+        self
     }
 
     /// The programs of a discipline with steps on what it shares.
@@ -281,14 +289,20 @@ impl Code {
     }
 
     #[inline]
-    pub(super) fn at(&self, pc: Pc) -> Instruction {
-        self.instructions[usize::from(pc)]
+    pub(super) fn at(&self, pc: Pc) -> Action {
+        self.actions[usize::from(pc)]
+    }
+
+    /// Which step of its program as written the instruction is.
+    #[inline]
+    pub(crate) fn step_at(&self, pc: Pc) -> usize {
+        usize::from(self.steps[usize::from(pc)])
     }
 
     /// Whether the instruction after `pc` is of the same step.
-    pub(super) fn step_goes_on(&self, pc: Pc) -> bool {
-        let index = |pc: usize| self.instructions.get(pc).map(|at| at.index);
-        index(usize::from(pc) + 1) == index(usize::from(pc))
+    pub(crate) fn step_goes_on(&self, pc: Pc) -> bool {
+        let step = |pc: usize| self.steps.get(pc);
+        step(usize::from(pc) + 1) == step(usize::from(pc))
     }
 
     /// Which step of which program each instruction is, in order; the step after the last one
@@ -301,23 +315,20 @@ impl Code {
                 .filter(|_| self.unannounced.is_some()),
         );
         let mesh: Vec<Span> = mesh.copied().collect();
-        self.instructions
-            .iter()
-            .zip(0..)
-            .map(move |(instruction, pc)| {
-                let is_here = |span: &Span| (span.first..=span.end).contains(&pc);
-                let program = if self.programs[0].iter().any(is_here) {
-                    ProgramKind::Allocate
-                } else {
-                    ProgramKind::Deallocate
-                };
-                let path = if mesh.iter().any(is_here) {
-                    BufferPath::Mesh
-                } else {
-                    BufferPath::Plain
-                };
-                (path, program, usize::from(instruction.index))
-            })
+        self.steps.iter().zip(0..).map(move |(step, pc)| {
+            let is_here = |span: &Span| (span.first..=span.end).contains(&pc);
+            let program = if self.programs[0].iter().any(is_here) {
+                ProgramKind::Allocate
+            } else {
+                ProgramKind::Deallocate
+            };
+            let path = if mesh.iter().any(is_here) {
+                BufferPath::Mesh
+            } else {
+                BufferPath::Plain
+            };
+            (path, program, usize::from(*step))
+        })
     }
 }
 
@@ -385,7 +396,7 @@ pub(crate) struct SafeSteps {
     pub(crate) in_turn: bool,
 }
 
-/// Who uses a slot.
+/// Who uses a slot; the order is that of [`Safe`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SlotUse {
     /// One thread alone.
@@ -396,17 +407,18 @@ pub(crate) enum SlotUse {
     Contended,
 }
 
-/// When an instruction is safe.
+/// When an instruction is safe: where the slot's [`SlotUse`] is below, as a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Safe {
     /// Not before others.
-    Never,
+    Never = 0,
     /// On a slot that one thread alone uses.
-    OnPrivateSlot,
+    OnPrivateSlot = SlotUse::Private as u8 + 1,
     /// On that, and on one that is handed from one thread to the next.
-    OnHandedSlot,
+    OnHandedSlot = SlotUse::HandedOn as u8 + 1,
     /// Wherever it is.
-    Always,
+    Always = SlotUse::Contended as u8 + 1,
     /// It ends its program, and is as safe as what comes then.
     AtEnd,
 }
@@ -415,7 +427,7 @@ impl SafeSteps {
     /// No step is safe: what is proved for sound code says nothing of a planted mistake.
     pub(crate) fn none(code: &Code, slots: u32) -> SafeSteps {
         SafeSteps {
-            instructions: vec![Safe::Never; code.instructions.len()].into(),
+            instructions: vec![Safe::Never; code.actions.len()].into(),
             sends_in_pieces: false,
             ends: false,
             slots: vec![SlotUse::Contended; slots as usize].into(),
@@ -433,19 +445,18 @@ impl SafeSteps {
         self.slots[slot.index()] == SlotUse::Private
     }
 
-    /// Whether an instruction that is `safe` so is safe on `slot`.
+    /// Whether an instruction that is `safe` so, and not [`Safe::AtEnd`], is safe on `slot`. Asked
+    /// before every step: a comparison, since a `match` is an indirect jump that the processor
+    /// guesses wrongly.
     #[inline]
     pub(super) fn is_safe_on(&self, safe: Safe, slot: SlotId) -> bool {
-        match safe {
-            Safe::Always => true,
-            Safe::OnPrivateSlot => self.is_private(slot),
-            Safe::OnHandedSlot => self.slots[slot.index()] != SlotUse::Contended,
-            Safe::Never | Safe::AtEnd => false,
-        }
+        debug_assert_ne!(safe, Safe::AtEnd);
+        let slot_use = (self.slots.get(slot.index())).map_or(SlotUse::Contended, |known| *known);
+        (slot_use as u8) < safe as u8
     }
 
     /// Whether beginning `op`, or ending where there is none, is safe.
-    #[inline]
+    #[inline(always)]
     pub(super) fn opens(&self, op: Option<&Op>) -> bool {
         match op {
             Some(Op::Allocate { slot, .. } | Op::Release { slot, .. }) => {

@@ -197,7 +197,7 @@ impl Thread {
         Stepped::Ran
     }
 
-    #[inline]
+    #[inline(always)]
     fn begin<B: Backend>(&mut self, code: &Code, program: ProgramKind, place: PartAt, backend: &B) {
         let buffer = backend.buffer(place.slot);
         let span = code.program(program, buffer.kind);
@@ -223,7 +223,7 @@ impl Thread {
 
     #[inline(never)]
     fn next_part<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Stepped {
-        let (part, block) = match code.at(self.pc).action {
+        let (part, block) = match code.at(self.pc) {
             Action::EachDevice { end, .. } => (0, Some((self.pc + 1, end))),
             Action::EndEach { first } => (self.place.part + 1, Some((first, self.pc))),
             _ => (self.place.part + 1, None),
@@ -288,13 +288,12 @@ impl Thread {
     /// One instruction, or `None` where it was no visible action.
     #[inline(always)]
     fn run_instruction<B: Backend>(&mut self, code: &Code, backend: &mut B) -> Option<Stepped> {
-        let instruction = code.at(self.pc);
-        if instruction.action.is_done() {
-            let step_goes_on = || code.step_goes_on(self.pc);
-            backend.before(usize::from(instruction.index), step_goes_on);
+        let action = code.at(self.pc);
+        if action.is_done() {
+            backend.before(code, self.pc);
         }
         let place = self.place;
-        match instruction.action {
+        match action {
             Action::Lock(row) => match row.at(self.device) {
                 Some(id) => match backend.lock(id) {
                     Flow::Done(version) => {
@@ -354,7 +353,7 @@ impl Thread {
             Action::CheckLive | Action::CheckLiveUnguarded => {
                 let (live, version) = backend.touch(place, Touch::Check);
                 backend.record(&Event::Check { live, version });
-                if !live && instruction.action == Action::CheckLiveUnguarded {
+                if !live && action == Action::CheckLiveUnguarded {
                     self.pc = code.program(self.program, self.kind).end;
                     return Some(Stepped::Ran);
                 }
@@ -392,7 +391,7 @@ impl Thread {
             | Action::EndEach { .. }
             | Action::PublishWhole
             | Action::EndWhole => {
-                return self.run_mesh_instruction(code, instruction.action, backend);
+                return self.run_mesh_instruction(code, action, backend);
             }
         }
         self.pc += 1;

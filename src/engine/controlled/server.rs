@@ -248,14 +248,19 @@ impl ControlledServer {
 #[inline]
 fn is_suspicious(entry: &Entry, message: &Message, handle: &Handle, devices: &[Device]) -> bool {
     let Some(extension) = &message.extension else {
-        let device = devices.get(usize::from(entry.device.0));
-        let live = device.and_then(|device| device.generation(handle.memory, entry.address));
-        return Memory::from_buffer_type(entry.buffer_type) != Some(handle.memory)
-            || entry.size_bytes != handle.size_bytes
-            || live.is_some_and(|live| live != handle.generation);
+        return is_suspicious_without_generation(entry, handle, devices);
     };
     Memory::from_buffer_type(entry.buffer_type) != Some(extension.memory)
         || entry.generation != extension.generation
+}
+
+#[inline(never)]
+fn is_suspicious_without_generation(entry: &Entry, handle: &Handle, devices: &[Device]) -> bool {
+    let device = devices.get(usize::from(entry.device.0));
+    let live = device.and_then(|device| device.generation(handle.memory, entry.address));
+    Memory::from_buffer_type(entry.buffer_type) != Some(handle.memory)
+        || entry.size_bytes != handle.size_bytes
+        || live.is_some_and(|live| live != handle.generation)
 }
 
 impl Network for ControlledServer {

@@ -11,6 +11,7 @@ mod shared_view;
 
 use crate::device::{BufferKind, ConfigError, Device, DeviceId, Memory, Status};
 use crate::engine::backend::{Backend, BufferView, Flow, Outgoing, PartAt, StopReason, Touch};
+use crate::engine::code::{Code, Pc};
 use crate::engine::slot::SlotWord;
 use crate::lifecycle::{Lock, ProgramKind};
 use crate::scenario::objects::{ConnId, LockId, Objects};
@@ -388,7 +389,7 @@ impl<O: Iterator<Item = Op>, R: EventSink, N: Network> Backend for ThreadView<'_
     }
 
     #[inline]
-    fn before(&mut self, _step: usize, _step_goes_on: impl Fn() -> bool) {}
+    fn before(&mut self, _code: &Code, _pc: Pc) {}
 
     #[inline]
     fn open_allocate(&mut self, slot: SlotId, epoch: u32, request: &Request) -> Flow<u64> {

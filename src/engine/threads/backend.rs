@@ -10,7 +10,7 @@ use crate::device::{Device, DeviceId, Memory, Status};
 use crate::engine::backend::{
     AtHand, Backend, BufferView, Flow, Outgoing, PartAt, StopReason, Touch,
 };
-use crate::engine::code::Locals;
+use crate::engine::code::{Code, Locals, Pc};
 use crate::engine::slot::SlotWord;
 use crate::lifecycle::{Lock, ProgramKind};
 use crate::registry::ledger::LedgerWrite;
@@ -212,9 +212,9 @@ impl Backend for ThreadBackend<'_> {
     }
 
     #[inline]
-    fn before(&mut self, step: usize, step_goes_on: impl Fn() -> bool) {
+    fn before(&mut self, code: &Code, pc: Pc) {
         if let Some(perturbation) = &mut self.perturbation {
-            perturbation.before(step, step_goes_on);
+            perturbation.before(code.step_at(pc), || code.step_goes_on(pc));
         }
     }
 

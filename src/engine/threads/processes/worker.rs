@@ -15,7 +15,7 @@ use crate::device::{DeviceId, Memory, Status};
 use crate::engine::backend::{
     AtHand, Backend, BufferView, Flow, Outgoing, PartAt, StopReason, Touch,
 };
-use crate::engine::code::{Code, Locals};
+use crate::engine::code::{Code, Locals, Pc};
 use crate::engine::slot::SlotWord;
 use crate::engine::step::{Stepped, Thread};
 use crate::lifecycle::ProgramKind;
@@ -311,9 +311,9 @@ impl Backend for ProcessBackend<'_> {
         }
     }
 
-    fn before(&mut self, step: usize, step_goes_on: impl Fn() -> bool) {
+    fn before(&mut self, code: &Code, pc: Pc) {
         if let Some(perturbation) = &mut self.perturbation {
-            perturbation.before(step, step_goes_on);
+            perturbation.before(code.step_at(pc), || code.step_goes_on(pc));
         }
     }
 
