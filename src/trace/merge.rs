@@ -268,15 +268,25 @@ impl<'a> Merge<'a> {
             MergeWait::Connection(conn) => self.connected == conn.0,
             MergeWait::Others => self.running == 1,
             MergeWait::Blocked => self.all_are_blocked(),
-            MergeWait::Killing(_) if !self.kills_next(index) => true,
-            MergeWait::Kill(process) | MergeWait::Killing(process) => {
-                // A stream at its end was asked for more, in this look or the last.
-                let mut others = self.others_of(process, index);
-                others.all(|of| self.streams[of].decoded.is_empty()) && self.takes_back_next(index)
-            }
+            MergeWait::Kill(_) => self.kill_is_due(index),
+            MergeWait::Killing(_) => !self.kills_next(index) || self.kill_is_due(index),
         }
     }
 
+    #[cold]
+    fn kill_is_due(&self, index: usize) -> bool {
+        let stream = &self.streams[index];
+        let (MergeWait::Kill(process) | MergeWait::Killing(process)) =
+            stream.decoded[stream.next].special
+        else {
+            return true;
+        };
+        // A stream at its end was asked for more, in this look or the last.
+        let mut others = self.others_of(process, index);
+        others.all(|of| self.streams[of].decoded.is_empty()) && self.takes_back_next(index)
+    }
+
+    #[cold]
     fn kills_next(&self, index: usize) -> bool {
         let stream = &self.streams[index];
         let next = stream.decoded.get(stream.next + 1);
@@ -335,10 +345,7 @@ impl<'a> Merge<'a> {
             MergeWait::Frame(conn) => self.in_flight[usize::from(conn.0)] -= self.per_frame,
             MergeWait::Connection(_) => self.connected += 1,
             MergeWait::Finish => self.end_of(self.current),
-            MergeWait::Kill(process) => {
-                let ended: Vec<usize> = self.others_of(process, usize::MAX).collect();
-                ended.into_iter().for_each(|index| self.end_of(index));
-            }
+            MergeWait::Kill(process) => self.end_process(process),
             MergeWait::Killing(_) => {}
             MergeWait::Nothing | MergeWait::Others | MergeWait::Blocked => {}
         }
@@ -346,6 +353,12 @@ impl<'a> Merge<'a> {
 }
 
 impl Merge<'_> {
+    #[cold]
+    fn end_process(&mut self, process: u16) {
+        let ended: Vec<usize> = self.others_of(process, usize::MAX).collect();
+        ended.into_iter().for_each(|index| self.end_of(index));
+    }
+
     /// A thread runs no more.
     fn end_of(&mut self, index: usize) {
         if let Some(stream) = self.streams.get_mut(index)

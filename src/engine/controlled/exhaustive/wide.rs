@@ -66,6 +66,15 @@ enum End {
     RestingState(RestingState, Vec<Actor>),
 }
 
+/// States of a batch for one worker.
+struct Chunk {
+    /// Which of the batch's chunks.
+    number: usize,
+    states: Vec<Open>,
+    /// States that nobody needs any more, for their memory.
+    spare: Vec<Open>,
+}
+
 /// What came of a chunk; or the panic that came of it.
 type Done = (usize, thread::Result<Vec<Reached>>);
 
@@ -97,6 +106,7 @@ impl Search<'_> {
                 give,
                 chunks,
                 done,
+                spare: Vec::new(),
                 alone: self.options.workers <= 1,
             };
             while !stack.is_empty() && !self.findings.has_ended() {
@@ -107,7 +117,8 @@ impl Search<'_> {
                 let mut seen = seen.write().unwrap_or_else(PoisonError::into_inner);
                 for reached in reached {
                     let most = self.options.max_states;
-                    take_in(&mut self.findings, reached, most, &mut seen, &mut new);
+                    let twin = take_in(&mut self.findings, reached, most, &mut seen, &mut new);
+                    crew.spare.extend(twin);
                     if self.findings.has_ended() {
                         break;
                     }
@@ -135,20 +146,21 @@ impl Search<'_> {
     }
 }
 
-/// Takes in what a choice led to, as a search by one thread would on its way.
+/// Takes in what a choice led to, as a search by one thread would on its way. Returns a state that
+/// another of its batch came to first.
 fn take_in(
     findings: &mut Findings<'_>,
     reached: Reached,
     max_states: u64,
     seen: &mut Seen,
     new: &mut Vec<Open>,
-) {
+) -> Option<Open> {
     findings.count_steps(reached.steps, reached.depth);
     for path in reached.alarms {
         findings.path = path;
         findings.examine();
         if findings.has_ended() {
-            return;
+            return None;
         }
     }
     match reached.end {
@@ -160,19 +172,25 @@ fn take_in(
             findings.rested(at_rest);
         }
         End::New(fingerprint, open) => {
-            if seen.insert(fingerprint) && findings.is_one_more(max_states) {
+            if !seen.insert(fingerprint) {
+                return Some(open);
+            }
+            if findings.is_one_more(max_states) {
                 new.push(open);
             }
         }
     }
+    None
 }
 
 /// All workers, seen by the one that goes through what they come to.
 struct Crew<'a> {
     own: Follower<'a>,
-    give: Sender<(usize, Vec<Open>)>,
-    chunks: Receiver<(usize, Vec<Open>)>,
+    give: Sender<Chunk>,
+    chunks: Receiver<Chunk>,
     done: Receiver<Done>,
+    /// As [`Chunk::spare`], for the next batch.
+    spare: Vec<Open>,
     alone: bool,
 }
 
@@ -180,23 +198,26 @@ impl Crew<'_> {
     /// What the choices of a batch lead to, in its order.
     fn follow(&mut self, batch: Vec<Open>) -> Vec<Reached> {
         if self.alone {
+            self.own.keep(&mut self.spare);
             return self.own.follow(batch);
         }
+        let count = batch.len().div_ceil(CHUNK);
+        let share = self.spare.len() / count.max(1);
         let mut batch = batch.into_iter();
-        let mut given = 0;
-        loop {
-            let chunk: Vec<Open> = batch.by_ref().take(CHUNK).collect();
-            if chunk.is_empty() {
-                break;
-            }
-            let given_away = self.give.send((given, chunk));
+        for number in 0..count {
+            let chunk = Chunk {
+                number,
+                states: batch.by_ref().take(CHUNK).collect(),
+                spare: self.spare.split_off(self.spare.len() - share),
+            };
+            let given_away = self.give.send(chunk);
             given_away.expect("a receiver is kept beside the sender");
-            given += 1;
         }
-        let mut reached: Vec<Vec<Reached>> = (0..given).map(|_| Vec::new()).collect();
-        let mut left = given;
-        while let Ok((number, chunk)) = self.chunks.try_recv() {
-            reached[number] = self.own.follow(chunk);
+        let mut reached: Vec<Vec<Reached>> = (0..count).map(|_| Vec::new()).collect();
+        let mut left = count;
+        while let Ok(mut chunk) = self.chunks.try_recv() {
+            self.own.keep(&mut chunk.spare);
+            reached[chunk.number] = self.own.follow(chunk.states);
             left -= 1;
         }
         for _ in 0..left {
@@ -217,14 +238,21 @@ struct Follower<'a> {
 }
 
 impl Follower<'_> {
-    fn work(mut self, chunks: &Receiver<(usize, Vec<Open>)>, send: &Sender<Done>) {
-        for (number, chunk) in chunks {
+    fn work(mut self, chunks: &Receiver<Chunk>, send: &Sender<Done>) {
+        for mut chunk in chunks {
+            self.keep(&mut chunk.spare);
             // Who waits for it must not wait for ever.
-            let reached = catch_unwind(AssertUnwindSafe(|| self.follow(chunk)));
-            if send.send((number, reached)).is_err() {
+            let reached = catch_unwind(AssertUnwindSafe(|| self.follow(chunk.states)));
+            if send.send((chunk.number, reached)).is_err() {
                 break;
             }
         }
+    }
+
+    /// Keeps states for their memory; not more than may be of use soon.
+    fn keep(&mut self, spare: &mut Vec<Open>) {
+        self.spare.append(spare);
+        self.spare.truncate(2 * BATCH);
     }
 
     /// What all choices of these states lead to.
