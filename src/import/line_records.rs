@@ -11,7 +11,7 @@ use std::io::{self, BufRead};
 
 use super::accounting::{Accounting, LineClass, UnrecognisedReason};
 use super::allocation::{AllocationRecord, AllocationSource};
-use super::lines::{ReadLine, next_until_end, read_line};
+use super::lines::{ReadLine, line_at_hand, next_until_end, read_line};
 use super::stacks::StackTable;
 
 /// A byte order mark in UTF-8.
@@ -68,11 +68,25 @@ impl<R: BufRead, P: LineFormat> LineRecords<R, P> {
         }
     }
 
+    #[inline]
     fn next_record(&mut self) -> io::Result<Option<AllocationRecord>> {
         if let Some(record) = self.more.next() {
             return Ok(Some(record));
         }
         loop {
+            // The usual case, made short: a whole line that need not be copied.
+            if self.accounting.lines > 0
+                && let Some(line) = line_at_hand(&mut self.source)
+            {
+                let read = parse(&mut self.parser, line, self.accounting.lines + 1);
+                let record = count(&mut self.accounting, &mut self.more, read, line);
+                let length = line.len() + 1;
+                self.source.consume(length);
+                if record.is_some() {
+                    return Ok(record);
+                }
+                continue;
+            }
             let read = read_line(&mut self.source, &mut self.line)?;
             // Some editors put a mark before the first line.
             if self.accounting.lines == 0 && self.line.starts_with(MARK) {
@@ -81,23 +95,11 @@ impl<R: BufRead, P: LineFormat> LineRecords<R, P> {
             let read = match read {
                 ReadLine::End => return Ok(None),
                 ReadLine::Overlong => Err(UnrecognisedReason::Overlong),
-                ReadLine::Whole { .. } if self.line.trim_ascii().is_empty() => {
-                    Ok(ParsedLine::Other("other-blank"))
+                ReadLine::Whole { .. } => {
+                    parse(&mut self.parser, &self.line, self.accounting.lines + 1)
                 }
-                ReadLine::Whole { .. } => self.parser.parse(&self.line, self.accounting.lines + 1),
             };
-            let (form, class, record) = match read {
-                Ok(ParsedLine::Record(form, record)) => (form, LineClass::Parsed, Some(record)),
-                Ok(ParsedLine::Several(form, records)) => {
-                    self.more = records.into_iter();
-                    (form, LineClass::Parsed, self.more.next())
-                }
-                Ok(ParsedLine::Part(form)) => (form, LineClass::Parsed, None),
-                Ok(ParsedLine::Other(form)) => (form, LineClass::KnownOther, None),
-                Ok(ParsedLine::Added) => continue,
-                Err(reason) => ("unrecognised", LineClass::Unrecognised(reason), None),
-            };
-            self.accounting.count(form, class, &self.line);
+            let record = count(&mut self.accounting, &mut self.more, read, &self.line);
             if record.is_some() {
                 return Ok(record);
             }
@@ -105,9 +107,46 @@ impl<R: BufRead, P: LineFormat> LineRecords<R, P> {
     }
 }
 
+#[inline]
+fn parse<P: LineFormat>(
+    parser: &mut P,
+    line: &[u8],
+    position: u64,
+) -> Result<ParsedLine, UnrecognisedReason> {
+    match line.trim_ascii().is_empty() {
+        true => Ok(ParsedLine::Other("other-blank")),
+        false => parser.parse(line, position),
+    }
+}
+
+/// Counts a line. Its record, if it is one; of several the first, and the others are put into
+/// `more`.
+#[inline]
+fn count(
+    accounting: &mut Accounting,
+    more: &mut std::vec::IntoIter<AllocationRecord>,
+    read: Result<ParsedLine, UnrecognisedReason>,
+    line: &[u8],
+) -> Option<AllocationRecord> {
+    let (form, class, record) = match read {
+        Ok(ParsedLine::Record(form, record)) => (form, LineClass::Parsed, Some(record)),
+        Ok(ParsedLine::Several(form, records)) => {
+            *more = records.into_iter();
+            (form, LineClass::Parsed, more.next())
+        }
+        Ok(ParsedLine::Part(form)) => (form, LineClass::Parsed, None),
+        Ok(ParsedLine::Other(form)) => (form, LineClass::KnownOther, None),
+        Ok(ParsedLine::Added) => return None,
+        Err(reason) => ("unrecognised", LineClass::Unrecognised(reason), None),
+    };
+    accounting.count(form, class, line);
+    record
+}
+
 impl<R: BufRead, P: LineFormat> Iterator for LineRecords<R, P> {
     type Item = io::Result<AllocationRecord>;
 
+    #[inline]
     fn next(&mut self) -> Option<io::Result<AllocationRecord>> {
         next_until_end(self, |reader| &mut reader.ended, Self::next_record)
     }

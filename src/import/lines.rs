@@ -22,6 +22,7 @@ pub(super) enum ReadLine {
 }
 
 /// The next of a reader's records: nothing behind the end or an error, after which `ended` is set.
+#[inline]
 pub(super) fn next_until_end<R, T>(
     reader: &mut R,
     ended: impl Fn(&mut R) -> &mut bool,
@@ -33,6 +34,14 @@ pub(super) fn next_until_end<R, T>(
     let next = read(reader).transpose();
     *ended(reader) = !matches!(next, Some(Ok(_)));
     next
+}
+
+/// The next line without its line end, if all of it is at hand; to be consumed with its line end.
+#[inline]
+pub(super) fn line_at_hand(source: &mut impl BufRead) -> Option<&[u8]> {
+    let available = source.fill_buf().ok()?;
+    let end = memchr::memchr(b'\n', available)?;
+    (end <= MAX_LINE_BYTES).then_some(&available[..end])
 }
 
 /// Reads one line without its line end into `line`, of an overlong one the first

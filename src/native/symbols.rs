@@ -23,11 +23,19 @@ struct Module {
 
 struct Loaded {
     loader: Loader,
-    /// Start, size and name of variables, and of functions; ascending.
-    variables: Vec<(u64, u64, String)>,
-    functions: Vec<(u64, u64, String)>,
+    /// Ascending; as are the functions.
+    variables: Vec<Symbol>,
+    functions: Vec<Symbol>,
     /// What file offset 0 is linked to.
     segments: Vec<(u64, u64, u64)>,
+}
+
+/// What a file's table of symbols says of one. Few are ever asked for: a name is demangled then.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Symbol {
+    begin: u64,
+    size: u64,
+    name: String,
 }
 
 /// A variable of a program.
@@ -135,15 +143,11 @@ impl Symbols {
         let mut found = None;
         self.with(&module.path, |loaded| {
             let linked = loaded.linked(in_file);
-            found = loaded
-                .variables
-                .iter()
-                .find(|(at, size, _)| (*at..*at + (*size).max(1)).contains(&linked))
-                .map(|(at, size, name)| Variable {
-                    name: name.clone(),
-                    begin: address - (linked - at),
-                    size: *size,
-                });
+            found = loaded.variable(linked).map(|(symbol, name)| Variable {
+                name,
+                begin: address - (linked - symbol.begin),
+                size: symbol.size,
+            });
         });
         found
     }
@@ -190,9 +194,18 @@ impl Place {
 impl Loaded {
     /// The function at an address, if the file says that it reaches that far.
     fn function(&self, address: u64) -> Option<String> {
-        let after = self.functions.partition_point(|(at, _, _)| *at <= address);
-        let (at, size, name) = self.functions.get(after.checked_sub(1)?)?;
-        (address < at + size).then(|| name.clone())
+        let after = self.functions.partition_point(|at| at.begin <= address);
+        let last = self.functions.get(after.checked_sub(1)?)?;
+        let names = names(&self.functions, last);
+        (address < last.begin.saturating_add(last.size)).then(|| names.max())?
+    }
+
+    /// The variable at an address, and its name.
+    fn variable(&self, address: u64) -> Option<(&Symbol, String)> {
+        let holds =
+            |at: &&Symbol| (at.begin..at.begin.saturating_add(at.size.max(1))).contains(&address);
+        let first = self.variables.iter().find(holds)?;
+        Some((first, names(&self.variables, first).min()?))
     }
 
     fn read(path: &Path) -> Option<Loaded> {
@@ -200,13 +213,16 @@ impl Loaded {
         let bytes = std::fs::read(path).ok()?;
         let file = object::File::parse(&*bytes).ok()?;
         let named = |kind| {
-            let mut named: Vec<(u64, u64, String)> = file
+            let mut named: Vec<Symbol> = file
                 .symbols()
                 .chain(file.dynamic_symbols())
                 .filter(|symbol| symbol.kind() == kind && symbol.address() != 0)
                 .filter_map(|symbol| {
-                    let name = short_demangled(symbol.name().ok()?);
-                    Some((symbol.address(), symbol.size(), name))
+                    Some(Symbol {
+                        begin: symbol.address(),
+                        size: symbol.size(),
+                        name: symbol.name().ok()?.to_owned(),
+                    })
                 })
                 .collect();
             named.sort();
@@ -247,6 +263,16 @@ impl std::fmt::Display for Place {
             (None, None) => f.write_str(&self.module),
         }
     }
+}
+
+/// The names that `symbols` has for what one of them is.
+fn names<'a>(symbols: &'a [Symbol], one: &'a Symbol) -> impl Iterator<Item = String> + 'a {
+    let place = |symbol: &Symbol| (symbol.begin, symbol.size);
+    let first = symbols.partition_point(move |symbol| place(symbol) < place(one));
+    symbols[first..]
+        .iter()
+        .take_while(move |symbol| place(symbol) == place(one))
+        .map(|symbol| short_demangled(&symbol.name))
 }
 
 fn end_of(line: &str) -> Option<u64> {

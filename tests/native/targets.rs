@@ -7,37 +7,61 @@ mod processes;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
 use serde_json::Value;
 
 use super::programs::{binary, folder};
 
-/// A library, built once by the system's compilers with these flags.
+/// A library, built once by the system's compilers with these flags: each test is a process, and
+/// takes what another has built.
 pub(crate) fn built(name: &str, source: &str, flags: &[&str]) -> PathBuf {
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("native-targets");
     std::fs::create_dir_all(&out).unwrap();
     let lock = std::fs::File::create(out.join(".lock")).unwrap();
     lock.lock().unwrap();
     let library = out.join(format!("{name}.so"));
-    // Other processes may be using the one that is there.
-    let beside = out.join(format!("{name}.{}", std::process::id()));
     let compiler = if source.ends_with(".c") { "cc" } else { "c++" };
     let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
-    let output = Command::new(compiler)
+    let source = folder().join("targets").join(source);
+    let mut command = Command::new(compiler);
+    command
         .args([
             "-g", "-O1", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror", "-pthread", "-I",
         ])
-        .arg(include)
+        .arg(&include)
         .args(flags)
-        .arg(folder().join("targets").join(source))
-        .arg("-o")
-        .arg(&beside)
-        .output()
-        .unwrap();
+        .arg(&source);
+    let said_how = out.join(format!("{name}.how"));
+    let how = format!("{command:?}");
+    let parts = [folder(), folder().join("targets"), include];
+    if std::fs::read_to_string(&said_how).is_ok_and(|said| said == how)
+        && modified(&library)
+            > parts
+                .iter()
+                .flat_map(files)
+                .filter_map(|of| modified(&of))
+                .max()
+    {
+        return library;
+    }
+    // Other processes may be using the one that is there.
+    let beside = out.join(format!("{name}.{}", std::process::id()));
+    let output = command.arg("-o").arg(&beside).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     std::fs::rename(beside, &library).unwrap();
+    std::fs::write(said_how, how).unwrap();
     library
+}
+
+fn files(folder: &PathBuf) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    entries.map(|entry| entry.unwrap().path())
+}
+
+fn modified(file: &Path) -> Option<SystemTime> {
+    std::fs::metadata(file).ok()?.modified().ok()
 }
 
 fn arena() -> &'static Path {
