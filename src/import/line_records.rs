@@ -161,3 +161,31 @@ impl<R: BufRead, P: LineFormat> AllocationSource for LineRecords<R, P> {
         self.parser.names().unwrap_or(&self.no_stacks)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufReader;
+
+    use super::super::generic::CsvReader;
+    use super::super::lines::MAX_LINE_BYTES;
+    use super::*;
+
+    #[test]
+    fn lines_are_the_same_wherever_a_buffer_ends() {
+        let long = "x".repeat(MAX_LINE_BYTES + 1);
+        let text = format!(
+            "\u{feff}op,address\n\nalloc,0x10\r\n  \nnot a row\n{long}\nalloc,0x20\n#\nfree,0x10\n\
+             free,0x20"
+        );
+        let read = |capacity| {
+            let mut records = CsvReader::new(BufReader::with_capacity(capacity, text.as_bytes()));
+            let all: Vec<_> = records.by_ref().map(|record| record.unwrap()).collect();
+            (all, format!("{:?}", records.accounting()))
+        };
+        let whole = read(1 << 20);
+        assert_eq!(whole.0.len(), 4);
+        for capacity in 1..80 {
+            assert_eq!(read(capacity), whole, "{capacity}");
+        }
+    }
+}
