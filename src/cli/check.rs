@@ -251,7 +251,7 @@ pub(super) fn with_damage(report: Report, lost: u64, damage: Option<&str>) -> Re
         format!("{} not understood: {rest}", plural(lost, "record"))
     });
     Report {
-        verdict: match findings > 0 && explained {
+        verdict: match lost > 0 && explained {
             true => Verdict::Inconclusive,
             false => report.verdict,
         },

@@ -68,7 +68,8 @@ pub(crate) struct ProxyArgs {
     pub(crate) max_connections: usize,
 }
 
-/// Runs the proxy until Ctrl-C or SIGTERM: exit 0, or 2 when it can't start.
+/// Runs the proxy until Ctrl-C or SIGTERM: exit 0, or 2 when it can't start, or could not record
+/// all.
 pub(crate) fn run(args: &ProxyArgs, context: &Context) -> CommandOutcome {
     context.catch_interrupts();
     match forward(args, context) {
@@ -77,6 +78,7 @@ pub(crate) fn run(args: &ProxyArgs, context: &Context) -> CommandOutcome {
                 Format::Json => json(args, &report),
                 Format::Human => human(args, &report),
             },
+            exit_code: if report.record_error.is_some() { 2 } else { 0 },
             ..CommandOutcome::default()
         },
         Err(error) => CommandOutcome::bad_input(error, context.format),

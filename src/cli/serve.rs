@@ -96,7 +96,7 @@ pub(crate) enum LayoutChoice {
 }
 
 /// Runs the server. Exit code 0 after a clean shutdown, 2 when it can't listen or its journal can't
-/// be used.
+/// be used, or could not be written to the end.
 pub(crate) fn run(args: &ServeArgs, context: &Context) -> CommandOutcome {
     let mut config = ServerConfig::new(&args.socket, args.semantics);
     config.delay_per_message_us = args.delay_us;
@@ -344,7 +344,7 @@ impl Summary {
         CommandOutcome {
             stdout,
             stderr,
-            exit_code: 0,
+            exit_code: if self.record_error.is_some() { 2 } else { 0 },
         }
     }
 }

@@ -238,6 +238,14 @@ pub(super) fn play(
             let at = |error: std::io::Error| format!("{}: {error}", path.display());
             let recording = Recording::begin(path).map_err(at)?;
             return match recorded_in(path, config, progress) {
+                // It was cut: what was there before may have been whole.
+                Ok(checked) if stop.load(Ordering::Relaxed) => {
+                    let before = recording.fail();
+                    if !before.is_empty() {
+                        crate::say!("{}: this run was cut{before}", path.display());
+                    }
+                    Ok(checked)
+                }
                 Ok(checked) => recording.keep().map_err(at).map(|()| checked),
                 Err(error) => {
                     let place = match &error {

@@ -227,3 +227,13 @@ fn a_snapshot_inside_of_something_is_named_with_its_place() {
     assert!(error.contains("list of segments"), "{error}");
     assert!(error.contains("_record_memory_history()"), "{error}");
 }
+
+/// An action that nobody here knows may have been a release and an allocation.
+#[test]
+fn where_an_entry_is_not_understood_the_table_alone_is_no_clean_bill() {
+    let snapshot = kept("unknown-action.pickle");
+    snapshot.import();
+    let (checked, code) = snapshot.said("check");
+    assert_eq!((code, &checked["verdict"]), (3, &"inconclusive".into()));
+    assert_eq!(checked["live_bytes"], 1_048_576);
+}

@@ -140,7 +140,14 @@ fn write(root: &Path, template: &Template) -> std::io::Result<bool> {
         .mode(mode)
         .open(&path);
     match opened {
-        Ok(mut file) => file.write_all(template.text.as_bytes()).map(|()| true),
+        // What is there only in part would be kept by the next try.
+        Ok(mut file) => match file.write_all(template.text.as_bytes()) {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                let _ = std::fs::remove_file(&path);
+                Err(error)
+            }
+        },
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error),
     }

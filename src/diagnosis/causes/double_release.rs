@@ -9,14 +9,12 @@
 use super::super::facts::Facts;
 use super::super::outcome::CONFIDENT;
 use super::evidence::{Evidence, at_least_one};
-use super::shares::Shares;
+use super::shares::{CLOSE_BY, Shares};
 use crate::numbers::plural;
 
 /// The highest score where FREEs of what no message named came, too, or second FREEs come no sooner
 /// than others: lost ALLOCs leave both.
 const BESIDE_UNNAMED: f64 = CONFIDENT - 0.05;
-/// How much likelier their gaps must be those of second releases, as a logarithm.
-const CLOSE_BY: f64 = 1.0;
 
 pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     let proven = facts.second_frees.proven as f64;

@@ -14,7 +14,8 @@ use super::shares::Shares;
 use crate::numbers::plural;
 
 /// The highest score where nothing but FREEs are too many: a second release that comes lives later
-/// leaves the same, and a loss takes FREEs as well. And where frames came that are none.
+/// leaves the same, and a loss takes FREEs as well; where far more FREEs than ALLOCs are too many;
+/// and where frames came that are none.
 const BESIDE_LATE_RELEASES: f64 = CONFIDENT - 0.05;
 
 /// How sure a loss is by the sureness of each division: many pieces of one kind, which another
@@ -29,7 +30,7 @@ fn surely(facts: &Facts, shares: &Shares) -> f64 {
     let pieces = facts.lost_frees.count + facts.second_frees.count + facts.first_frees.count;
     // What is missing may be in frames that could not be read.
     let is_garbled = (facts.odd() + facts.torn.count) * 4 >= pieces && facts.odd() > 0;
-    let most = match only_frees_too_many || is_garbled {
+    let most = match only_frees_too_many || is_garbled || shares.too_many_frees {
         true => BESIDE_LATE_RELEASES,
         false => 1.0,
     };

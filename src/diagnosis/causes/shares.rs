@@ -43,6 +43,13 @@ const MISTAKEN: f64 = 0.01;
 const UNNAMED: f64 = 0.3;
 const FEW_UNNAMED: u64 = 4;
 
+/// How much likelier gaps must be those of second releases, as a logarithm.
+pub(super) const CLOSE_BY: f64 = 1.0;
+
+/// FREEs too many beside lives without FREE that are no chance where both are lost alike, in
+/// standard deviations.
+const LOPSIDED: f64 = 2.0;
+
 /// Of the ALLOCs and FREEs too many at an address out of balance: the share of those that lead away
 /// from balance, where messages are late. Two threads are seldom late at one address.
 const LATE_TWICE: f64 = 0.1;
@@ -91,6 +98,9 @@ pub(super) struct Shares {
     pub second_gaps: f64,
     pub second_double: f64,
     pub second_lost: f64,
+    /// More FREEs have no ALLOC than losses leave beside lives without FREE: what else leaves such
+    /// lives, messages that are late among second releases, may have left all of them.
+    pub too_many_frees: bool,
     pub first_late: f64,
     pub first_lost: f64,
     /// All that a loss explains, but what is live.
@@ -199,7 +209,16 @@ impl Shares {
             + (without_alloc + missing) * 2_f64.ln()
             - choices(without_alloc + missing, missing);
         let double = 1.0 / (1.0 + (-gaps - counts).exp());
-        self.second_double = count * double;
+        // A connection loses ALLOCs as often as FREEs.
+        let surplus = count - (self.lost_frees - self.far_lost).max(0.0);
+        let apart = (moments / count).min(1.0);
+        let spread = ((count + self.lost_frees - self.far_lost) * apart).sqrt();
+        self.too_many_frees = surplus * apart > LOPSIDED * spread;
+        // Of lost ALLOCs they come no sooner than any.
+        self.second_double = match self.too_many_frees && self.second_gaps >= CLOSE_BY {
+            true => surplus.max(count * double),
+            false => count * double,
+        };
         self.second_lost = count - self.second_double;
     }
 

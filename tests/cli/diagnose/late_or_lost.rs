@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::connections::message;
 use super::{first, log, of_text};
+use crate::common::{record_diverged, run, run_json};
 
 /// A log in which so many threads release an address and are preempted before their FREE, while
 /// others allocate and release it `lives` times.
@@ -158,4 +159,28 @@ fn an_early_free_is_followed_by_its_alloc_and_not_by_another_free() {
     // of either.
     assert!(diagnosis.trouble);
     assert!(diagnosis.causes.iter().all(|cause| cause.score < CONFIDENT));
+}
+
+/// Real threads that release a buffer twice each, give its address back before they say so, and
+/// hold no lock: second FREEs among late ones. Their server's log.
+#[test]
+fn second_releases_among_late_messages_are_no_certain_loss() {
+    for discipline in ["lifecycle-narrow", "unlocked"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let trace = folder.path().join("run.hb");
+        let options = format!(
+            "--scenario shared-free --discipline {discipline} --order free-first --perturb \
+             --ops 2000 --transport layout=112"
+        );
+        record_diverged(&options, &trace);
+        let log = folder.path().join("server.log").display().to_string();
+        let exported = run(&format!("export server-log {} -o {log}", trace.display()));
+        assert!(exported.status.success(), "{exported:?}");
+        let (diagnosis, _) = run_json(&format!("diagnose {log}"));
+        let (cause, score) = first(&diagnosis).expect("something is wrong");
+        assert!(
+            cause == "double-release" || score < CONFIDENT,
+            "{diagnosis:#}"
+        );
+    }
 }
