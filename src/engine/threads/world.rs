@@ -6,7 +6,7 @@
 //! all threads share.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::engine::slot::SlotWord;
 use crate::oracle::Leak;
 use crate::oracle::rest::LiveAtRest;
 use crate::planted::Planted;
-use crate::scenario::objects::{ConnId, LockId, Objects};
+use crate::scenario::objects::{ConnId, Objects};
 use crate::scenario::op::{MAX_PARTS, Request, SlotId};
 use crate::scenario::{Scenario, VIEW_GENERATION};
 use crate::tracking::sent::Handle;
@@ -26,6 +26,7 @@ use crate::tracking::sent::Handle;
 use super::client::SendingClient;
 use super::debug_log::DebugLogFile;
 use super::shared::SharedThreads;
+use super::watch::Waiting;
 
 /// Everything that threads share.
 #[derive(Debug)]
@@ -268,120 +269,6 @@ impl SharedConnection {
                 Err(now) => before = now,
             }
         }
-    }
-}
-
-/// Who waits for which lock and who holds it, so that a deadlock can be told from slow progress.
-///
-/// Kept with relaxed stores: a reader may see a mixture of moments, so a cycle counts only when it
-/// stays.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    /// Per thread: the lock it waits for plus one; 0: none.
-    wants: Vec<AtomicU32>,
-    /// Per lock: the holding thread plus one; 0: nobody.
-    holders: Vec<AtomicU32>,
-    /// Per thread: whether it waits for a slot.
-    on_slot: Vec<AtomicBool>,
-    /// Per thread: how often it has looked in vain at what it waits for.
-    looks: Vec<AtomicU32>,
-    /// How often a thread stopped waiting.
-    moves: AtomicU32,
-}
-
-impl Waiting {
-    fn new(threads: u16, locks: u16) -> Waiting {
-        Waiting {
-            wants: (0..threads).map(|_| AtomicU32::new(0)).collect(),
-            holders: (0..locks).map(|_| AtomicU32::new(0)).collect(),
-            on_slot: (0..threads).map(|_| AtomicBool::new(false)).collect(),
-            looks: (0..threads).map(|_| AtomicU32::new(0)).collect(),
-            moves: AtomicU32::new(0),
-        }
-    }
-
-    pub(crate) fn waits(&self, thread: u16, lock: Option<LockId>) {
-        if lock.is_none() {
-            self.moves.fetch_add(1, Ordering::Release);
-        }
-        self.wants[usize::from(thread)].store(
-            lock.map_or(0, |lock| u32::from(lock.0) + 1),
-            Ordering::Relaxed,
-        );
-    }
-
-    /// `thread`, which waits, has looked again: it still must.
-    pub(crate) fn looked(&self, thread: u16) {
-        self.looks[usize::from(thread)].fetch_add(1, Ordering::Release);
-    }
-
-    /// How often each thread has looked in vain.
-    pub(crate) fn looks_in_vain(&self) -> Vec<u32> {
-        let looks = self.looks.iter();
-        looks.map(|looks| looks.load(Ordering::Acquire)).collect()
-    }
-
-    /// How often a thread stopped waiting.
-    pub(crate) fn moves(&self) -> u32 {
-        self.moves.load(Ordering::Acquire)
-    }
-
-    /// Whether `thread` has looked in vain `times` more than `before`; true of one that does not
-    /// wait.
-    pub(crate) fn has_looked_in_vain(&self, thread: u16, before: u32, times: u32) -> bool {
-        let index = usize::from(thread);
-        let waits = self.wants[index].load(Ordering::Relaxed) != 0
-            || self.on_slot[index].load(Ordering::Relaxed);
-        let looks = self.looks[index].load(Ordering::Acquire);
-        !waits || looks.wrapping_sub(before) >= times
-    }
-
-    pub(crate) fn waits_for_slot(&self, thread: u16, waits: bool) {
-        if !waits {
-            self.moves.fetch_add(1, Ordering::Release);
-        }
-        self.on_slot[usize::from(thread)].store(waits, Ordering::Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn holds(&self, lock: LockId, thread: Option<u16>) {
-        self.holders[usize::from(lock.0)].store(
-            thread.map_or(0, |thread| u32::from(thread) + 1),
-            Ordering::Relaxed,
-        );
-    }
-
-    /// The threads of a cycle in which each waits for a lock that the next holds, from its smallest
-    /// member.
-    pub(crate) fn cycle(&self) -> Option<Vec<u16>> {
-        let next = |thread: usize| {
-            let wanted = self.wants[thread].load(Ordering::Relaxed).checked_sub(1)?;
-            let holder = self.holders[wanted as usize]
-                .load(Ordering::Relaxed)
-                .checked_sub(1)?;
-            Some(holder as usize)
-        };
-        (0..self.wants.len()).find_map(|start| {
-            let mut path = vec![start as u16];
-            let mut at = next(start)?;
-            while at != start && !path.contains(&(at as u16)) {
-                path.push(at as u16);
-                at = next(at)?;
-            }
-            (at == start).then_some(path)
-        })
-    }
-
-    /// Whether `threads` running threads all wait, for locks or slots.
-    pub(crate) fn all_wait(&self, running: usize) -> bool {
-        let waits = self
-            .wants
-            .iter()
-            .zip(&self.on_slot)
-            .filter(|(wants, on_slot)| {
-                wants.load(Ordering::Relaxed) != 0 || on_slot.load(Ordering::Relaxed)
-            });
-        waits.count() >= running
     }
 }
 

@@ -22,6 +22,7 @@ use crate::trace::recorder::StreamRecorder;
 use crate::trace::shared_event::{LedgerAction, SharedEvent, buffer_name, named_buffer};
 
 use super::moments::Moments;
+use super::quiet::QuietWatch;
 use super::shared::{Commons, Global, Of, stop};
 
 /// What a thread may ask for.
@@ -42,7 +43,7 @@ pub(super) enum AskedFor {
 }
 
 impl AskedFor {
-    fn of(word: u64) -> Option<AskedFor> {
+    pub(super) fn of(word: u64) -> Option<AskedFor> {
         Some(match word {
             1 => AskedFor::Alloc,
             2 => AskedFor::Free,
@@ -76,7 +77,7 @@ pub(super) struct Driver<'run> {
     streams: Vec<Option<StreamRecorder>>,
     dead: Vec<bool>,
     pub(super) moments: Moments,
-    quiet: Option<Quiet>,
+    quiet: QuietWatch,
     /// Operations begun.
     pub(super) ops: u64,
     /// Lock table entries out of bounds, and addresses given back that were no longer owned.
@@ -85,14 +86,6 @@ pub(super) struct Driver<'run> {
     /// Processes that were ended, and of them those that had not come to their end.
     pub(super) kills: u64,
     pub(super) struck: u64,
-}
-
-/// What was so when everybody seemed to wait.
-#[derive(Debug, PartialEq, Eq)]
-struct Quiet {
-    /// Events and threads at their end, over all.
-    done: u64,
-    looks: Vec<u64>,
 }
 
 /// What the controller has to do next.
@@ -131,7 +124,7 @@ impl<'run> Driver<'run> {
             streams,
             dead: vec![false; usize::from(scenario.processes())],
             moments,
-            quiet: None,
+            quiet: QuietWatch::default(),
             ops: 0,
             out_of_bounds: 0,
             double_frees: 0,
@@ -161,28 +154,25 @@ impl<'run> Driver<'run> {
             self.give(thread, answer);
             next = NextTask::Again;
         }
-        if self.unfinished().next().is_none() {
+        if self.shared.unfinished().next().is_none() {
             self.take_all();
             return NextTask::Done;
         }
         if next == NextTask::Again {
             return next;
         }
-        match self.is_quiet() {
+        match self.quiet.is_quiet(self.shared) {
             true => self.stir(),
             false => NextTask::Idle,
         }
-    }
-
-    fn unfinished(&self) -> impl Iterator<Item = u16> + use<'_, 'run> {
-        (0..self.threads).filter(|thread| self.shared.load(*thread, Of::Finished) == 0)
     }
 
     fn is_dead(&self, process: u16) -> bool {
         self.dead.get(usize::from(process)).copied().unwrap_or(true)
     }
 
-    fn give(&self, thread: u16, (found, found_too): (u64, u64)) {
+    fn give(&mut self, thread: u16, (found, found_too): (u64, u64)) {
+        self.quiet.let_go();
         self.shared.set(thread, Of::Found, found);
         self.shared.set(thread, Of::FoundToo, found_too);
         self.shared.set(thread, Of::Asked, 0);
@@ -381,38 +371,9 @@ impl<'run> Driver<'run> {
         self.take_all();
     }
 
-    /// Whether every thread waits, and has looked in vain since all the others did: then nobody can
-    /// go on by himself, however loaded the machine is.
-    fn is_quiet(&mut self) -> bool {
-        let waiting: Vec<u16> = self.unfinished().collect();
-        let all_wait = (waiting.iter()).all(|thread| self.shared.load(*thread, Of::Waits) != 0);
-        if !all_wait {
-            self.quiet = None;
-            return false;
-        }
-        let appended: u64 = (0..self.threads)
-            .map(|thread| self.shared.region.appended(thread))
-            .sum();
-        let done = appended + u64::from(self.threads) - waiting.len() as u64;
-        let looks: Vec<u64> = (0..self.threads)
-            .map(|thread| self.shared.load(thread, Of::Looks))
-            .collect();
-        match &self.quiet {
-            Some(before) if before.done == done => (waiting.iter()).all(|thread| {
-                let index = usize::from(*thread);
-                // The first look may have begun before.
-                looks[index] >= before.looks[index] + 2
-            }),
-            _ => {
-                self.quiet = Some(Quiet { done, looks });
-                false
-            }
-        }
-    }
-
     /// Nobody can go on: a moment that was waited for has come, or never will.
     fn stir(&mut self) -> NextTask {
-        self.quiet = None;
+        self.quiet.let_go();
         let asks = |thread: &u16| self.shared.load(*thread, Of::Asked) == AskedFor::Kill as u64;
         if let Some(thread) = (0..self.threads).find(asks) {
             let process = self.shared.load(thread, Of::First) as u16;
@@ -437,7 +398,7 @@ impl<'run> Driver<'run> {
     /// Lets threads end that were told to, once each has seen it.
     pub(super) fn let_end(&self) {
         let has_noticed = |thread: u16| self.shared.load(thread, Of::Noticed) != 0;
-        if self.unfinished().all(has_noticed) {
+        if self.shared.unfinished().all(has_noticed) {
             let word = self.shared.global(Global::MayRelease);
             word.store(1, Ordering::SeqCst);
         }

@@ -3,15 +3,16 @@
 //!
 //! Cells, locks and slots are in shared memory ([`shared`]), and processes act on them by
 //! themselves ([`worker`]). The allocators are this process's, which is the controller: it is to
-//! the others what a driver is to its users ([`driver`]), ends them ([`moments`]), and writes the
-//! trace. Whatever happens, none of them is left: each dies with the controller, and the controller
-//! ends and awaits all that it made.
+//! the others what a driver is to its users ([`driver`]), ends them ([`moments`]), notices when
+//! they wait for each other ([`quiet`]), and writes the trace. Whatever happens, none of them is
+//! left: each dies with the controller, and the controller ends and awaits all that it made.
 //!
 //! The trace is that of any run, and judged alike. What a process did before it was killed is in it
 //! up to its last action, and nothing after.
 
 mod driver;
 mod moments;
+mod quiet;
 mod region;
 mod shared;
 mod worker;

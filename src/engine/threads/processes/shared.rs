@@ -163,6 +163,11 @@ impl Commons {
         self.of(thread, word).store(value, Ordering::SeqCst);
     }
 
+    /// The threads that have not come to their end.
+    pub(super) fn unfinished(&self) -> impl Iterator<Item = u16> + use<'_> {
+        (0..self.threads).filter(|thread| self.load(*thread, Of::Finished) == 0)
+    }
+
     fn first_object(&self) -> usize {
         GLOBAL_WORDS + usize::from(self.threads) * THREAD_WORDS
     }
