@@ -319,6 +319,13 @@ impl Clients {
         };
     }
 
+    /// How many lives that never got their FREE were there at one moment, at the most, of processes
+    /// whose connections the record does not show.
+    pub(super) fn lost_at_once(&self) -> u64 {
+        let hidden = self.table.values().filter(|it| !it.shows_connections);
+        hidden.map(ClientState::lost_at_once).max().unwrap_or(0)
+    }
+
     /// The cuts that explain lives without FREE, by process. Those lives are taken out of the ones
     /// that a loss explains.
     pub(super) fn cuts(&mut self) -> Vec<ProcessCut> {
@@ -374,6 +381,21 @@ impl ClientState {
         if self.epoch == epoch {
             self.live = self.live.saturating_sub(1);
         }
+    }
+
+    fn lost_at_once(&self) -> u64 {
+        let mut from: Vec<u64> = self.lost.iter().map(|lost| lost.from).collect();
+        let mut to: Vec<u64> = self.lost.iter().map(|lost| lost.to).collect();
+        from.sort_unstable();
+        to.sort_unstable();
+        let mut ended = 0;
+        let open = (0u64..).zip(&from).map(|(begun, from)| {
+            while to.get(ended).is_some_and(|to| to <= from) {
+                ended += 1;
+            }
+            begun + 1 - ended as u64
+        });
+        open.max().unwrap_or(0)
     }
 
     /// The cut that explains the most lives.

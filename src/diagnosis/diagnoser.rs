@@ -119,6 +119,7 @@ impl Diagnoser {
             mut facts,
             mut clients,
         } = self.ledger;
+        facts.lost_at_once = clients.lost_at_once();
         facts.cuts = clients.cuts();
         facts.two_of_one_id = clients.two_of_one_id;
         facts.counted_anew = clients.counted_anew;

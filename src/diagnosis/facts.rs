@@ -67,11 +67,15 @@ pub(super) struct Facts {
     /// A FREE of what is not live, and an ALLOC too many several lives later: its ALLOC was late,
     /// or an ALLOC and then a FREE are lost.
     pub far_early_frees: Sightings,
+    /// Lives without FREE at the end of their address, few lives back: the last one may be live,
+    /// and the FREEs between be late.
+    pub ends_undecided: u64,
     /// Messages that were late, near or far; and of those, the ones beside which one was late at
-    /// the same address of another device.
+    /// the same address of another device, by which of the two devices came first.
     pub late_messages: u64,
-    pub late_views: u64,
-    recently_late: VecDeque<LateMessage>,
+    late_beside: [u64; 2],
+    /// Each with whether one was beside it.
+    recently_late: VecDeque<(LateMessage, bool)>,
     /// ALLOCs of an address that was allocated on another device just before: those of views, or of
     /// devices that are used alike.
     pub lockstep_allocs: u64,
@@ -150,6 +154,9 @@ pub(super) struct Facts {
     pub abandoned: u64,
     /// The same, as far as only the pattern of messages shows it.
     pub cuts: Vec<ProcessCut>,
+    /// Lives without FREE that were there at one moment, at the most: where they are most of all,
+    /// that may be the end of a process.
+    pub lost_at_once: u64,
     /// How many messages came before one with a lower stamp, and were put in order.
     pub overtaken: u64,
     /// Stamps that were skipped although the record goes on; `number`: how many in a row.
@@ -196,14 +203,36 @@ pub(super) struct Facts {
     pub first: Option<(Kind, Sighting)>,
 }
 
-/// A message that was late.
+/// A message that was late: its life began at `began`, and the next one at the address at `next`.
 #[derive(Clone, Copy, Debug)]
-struct LateMessage {
-    device: i32,
-    address: u64,
-    /// The number of the ALLOC that it came after.
-    next: u64,
-    is_view: bool,
+pub(super) struct LateMessage {
+    pub key: AddressKey,
+    pub size_bytes: u64,
+    pub began: RecordPoint,
+    pub next: RecordPoint,
+}
+
+impl LateMessage {
+    /// Whether `other` is of another view of the same buffer, by what both leave: the same size,
+    /// and on both devices one ALLOC and then the next buffer's, in turn.
+    fn is_beside(&self, other: &LateMessage) -> bool {
+        let ((began, next), (other_began, other_next)) = (self.span(), other.span());
+        self.key.address == other.key.address
+            && self.key.device != other.key.device
+            && self.size_bytes == other.size_bytes
+            && next.abs_diff(other_next) <= VIEWS_WITHIN
+            && began.max(other_began) < next.min(other_next)
+            && (began < other_began) == (next < other_next)
+    }
+
+    fn span(&self) -> (u64, u64) {
+        (self.began.number, self.next.number)
+    }
+
+    /// Whether the device with the lower number came first, of two that are beside each other.
+    fn is_in_order(&self, other: &LateMessage) -> bool {
+        (self.key.device < other.key.device) == (self.began.number < other.began.number)
+    }
 }
 
 /// ALLOCs in which one of the same address is looked for.
@@ -227,30 +256,31 @@ impl Facts {
         self.recent_allocs.push_back(key);
     }
 
-    /// A message about `key` was late: it came after the next ALLOC of the address, at `next`.
-    pub(super) fn see_late(&mut self, key: AddressKey, next: RecordPoint) {
+    /// A message came after the next ALLOC of its address.
+    pub(super) fn see_late(&mut self, late: LateMessage) {
         self.late_messages += 1;
-        self.overlaps.late(key);
-        let mut late = LateMessage {
-            device: key.device,
-            address: key.address,
-            next: next.number,
-            is_view: false,
-        };
-        let beside = |other: &&mut LateMessage| {
-            other.address == late.address
-                && other.device != late.device
-                && other.next.abs_diff(late.next) <= VIEWS_WITHIN
-        };
-        if let Some(other) = self.recently_late.iter_mut().find(beside) {
-            self.late_views += 1 + u64::from(!other.is_view);
-            other.is_view = true;
-            late.is_view = true;
+        self.overlaps.late(late.key);
+        let known = self.recently_late.iter_mut();
+        let beside = known
+            .filter(|(other, _)| late.is_beside(other))
+            .min_by_key(|(other, _)| late.began.number.abs_diff(other.began.number));
+        let is_view = beside.is_some();
+        if let Some((other, was_view)) = beside {
+            let order = usize::from(late.is_in_order(other));
+            self.late_beside[order] += 1 + u64::from(!*was_view);
+            *was_view = true;
         }
         if self.recently_late.len() >= RECENTLY_LATE {
             self.recently_late.pop_front();
         }
-        self.recently_late.push_back(late);
+        self.recently_late.push_back((late, is_view));
+    }
+
+    /// Late messages that views of mesh buffers explain: one device's came first each time. By
+    /// chance either does, as often.
+    pub(super) fn late_views(&self) -> u64 {
+        let [one, other] = self.late_beside;
+        one.abs_diff(other)
     }
 
     /// A message about `key` was late by so many messages, and by several lives of the address.

@@ -79,11 +79,8 @@ enum AddressState {
     Live(AddressLife),
     /// More ALLOCs than FREEs, by two or more at some time.
     Overlapping(Box<OverlappingLives>),
-    /// Two types were live at once.
-    Mixed {
-        lives: u32,
-        last: AddressLife,
-    },
+    /// Two types were live at once, or the first one's FREE never comes.
+    Mixed(MixedLives),
     /// FREEs of what is not live.
     PendingFree(Box<PendingFrees>),
     /// As before, and an ALLOC after the last.
@@ -91,6 +88,15 @@ enum AddressState {
         frees: Box<PendingFrees>,
         life: AddressLife,
     },
+}
+
+/// Lives of two types or more that have not got their FREE.
+#[derive(Clone, Debug)]
+struct MixedLives {
+    lives: u32,
+    last: AddressLife,
+    /// Pairs of two types, of which it is not known yet whether both get their FREE.
+    pairs: u32,
 }
 
 impl InferredAddress {
@@ -119,20 +125,21 @@ impl InferredAddress {
                     let lives = OverlappingLives::new(before, life, ledger);
                     AddressState::Overlapping(Box::new(lives))
                 } else {
-                    mixed(2, before, life, ledger)
+                    mixed(2, 0, before, life, ledger)
                 }
             }
             AddressState::Overlapping(lives) => {
                 ledger.diverged(Kind::DuplicateAlloc, life.at);
                 another_overlaps(lives, life, ledger)
             }
-            AddressState::Mixed { lives, last } => {
+            AddressState::Mixed(mut before) => {
                 ledger.diverged(Kind::DuplicateAlloc, life.at);
-                let lives = lives + 1;
-                if last.buffer_type == life.buffer_type {
-                    AddressState::Mixed { lives, last: life }
+                before.lives = before.lives.saturating_add(1);
+                if before.last.buffer_type == life.buffer_type {
+                    before.last = life;
+                    AddressState::Mixed(before)
                 } else {
-                    mixed(lives, last, life, ledger)
+                    mixed(before.lives, before.pairs, before.last, life, ledger)
                 }
             }
             AddressState::PendingFree(frees) => AddressState::LiveAfterPendingFree { frees, life },
@@ -140,7 +147,10 @@ impl InferredAddress {
                 mut frees,
                 life: early,
             } => {
-                if frees.found(&early, ledger) {
+                if frees.give_up_first(ledger) {
+                    let lives = OverlappingLives::new(early, life, ledger);
+                    AddressState::Overlapping(Box::new(lives))
+                } else if frees.found(&early, ledger) {
                     AddressState::Live(life)
                 } else {
                     AddressState::LiveAfterPendingFree { frees, life }
@@ -184,14 +194,15 @@ impl InferredAddress {
                     AddressState::Overlapping(lives)
                 }
             }
-            AddressState::Mixed { lives, last } => {
-                ledger.clients.end_life(&last);
-                match lives {
-                    0 | 1 => AddressState::Free,
-                    _ => AddressState::Mixed {
-                        lives: lives - 1,
-                        last,
-                    },
+            AddressState::Mixed(mut mixed) => {
+                ledger.clients.end_life(&mixed.last);
+                mixed.lives = mixed.lives.saturating_sub(1);
+                if mixed.lives == 0 {
+                    // Each has got its FREE: both were live.
+                    ledger.facts.aliased.proven += u64::from(mixed.pairs);
+                    AddressState::Free
+                } else {
+                    AddressState::Mixed(mixed)
                 }
             }
             AddressState::PendingFree(mut frees) => {
@@ -215,7 +226,7 @@ impl InferredAddress {
             AddressState::Free | AddressState::PendingFree(_) => false,
             AddressState::Overlapping(lives) => lives.is_live(),
             AddressState::Live(_)
-            | AddressState::Mixed { .. }
+            | AddressState::Mixed(_)
             | AddressState::LiveAfterPendingFree { .. } => true,
         }
     }
@@ -227,7 +238,7 @@ impl InferredAddress {
                 Some(life)
             }
             AddressState::Overlapping(lives) => lives.is_live().then_some(&lives.last),
-            AddressState::Free | AddressState::PendingFree(_) | AddressState::Mixed { .. } => None,
+            AddressState::Free | AddressState::PendingFree(_) | AddressState::Mixed(_) => None,
         }
     }
 
@@ -242,7 +253,8 @@ impl InferredAddress {
     /// What is live, after [`InferredAddress::decide`].
     pub(super) fn live(&self) -> Option<AddressLife> {
         match &self.state {
-            AddressState::Live(life) | AddressState::Mixed { last: life, .. } => Some(*life),
+            AddressState::Live(life) => Some(*life),
+            AddressState::Mixed(mixed) => Some(mixed.last),
             _ => None,
         }
     }
@@ -334,9 +346,8 @@ impl InferredAddress {
     /// Forgets what ended with its process; what a sweep took is kept apart.
     fn end_with_client(&mut self, ledger: &mut AddressLedger<'_>) {
         let last = match &self.state {
-            AddressState::Live(life)
-            | AddressState::LiveAfterPendingFree { life, .. }
-            | AddressState::Mixed { last: life, .. } => life,
+            AddressState::Live(life) | AddressState::LiveAfterPendingFree { life, .. } => life,
+            AddressState::Mixed(mixed) => &mixed.last,
             AddressState::Overlapping(lives) => &lives.last,
             AddressState::Free | AddressState::PendingFree(_) => return,
         };
@@ -353,8 +364,8 @@ impl InferredAddress {
                 ledger.facts.overlaps.end();
                 lives.into_open()
             }
-            AddressState::Mixed { lives, last } => {
-                (smallvec![(last, None)], lives.saturating_sub(1))
+            AddressState::Mixed(mixed) => {
+                (smallvec![(mixed.last, None)], mixed.lives.saturating_sub(1))
             }
             AddressState::LiveAfterPendingFree { frees, life } => {
                 self.give_up(&frees, ledger);
@@ -379,15 +390,16 @@ fn another_overlaps(
 ) -> AddressState {
     if lives.last.buffer_type != life.buffer_type {
         ledger.facts.overlaps.end();
-        return mixed(lives.open() + 1, lives.last, life, ledger);
+        return mixed(lives.open().saturating_add(1), 0, lives.last, life, ledger);
     }
     lives.alloc(life, ledger);
     AddressState::Overlapping(lives)
 }
 
-/// Two types share an address, `lives` in all: `before`, and now `life`.
+/// Two types share an address, `lives` in all: `before`, and now `life`. There were `pairs` before.
 fn mixed(
     lives: u32,
+    pairs: u32,
     before: AddressLife,
     life: AddressLife,
     ledger: &mut AddressLedger<'_>,
@@ -396,5 +408,9 @@ fn mixed(
     let sighting = ledger.sighting(&[before.at, life.at]).with_number(types);
     ledger.facts.aliased.add(sighting);
     ledger.diverged(Kind::Misattributed, life.at);
-    AddressState::Mixed { lives, last: life }
+    AddressState::Mixed(MixedLives {
+        lives,
+        last: life,
+        pairs: pairs.saturating_add(1),
+    })
 }

@@ -198,7 +198,7 @@ impl Addresses {
         let live = |other| self.table.get(&other)?.live();
         if let Some(life) = key.in_other_memories().find_map(live) {
             let facts = &mut ledger.facts;
-            facts.aliased.add(key.sighting(&[life.at, at]));
+            facts.aliased.add_proven(key.sighting(&[life.at, at]));
             facts.count(Kind::Misattributed, &key.sighting(&[at]));
         }
     }

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use super::super::address::AddressLife;
 use super::super::clients::ClientEnd;
+use super::super::facts::LateMessage;
 use super::super::ledger::AddressLedger;
 use super::super::seen_message::SeenMessage;
 use super::super::sightings::RecordPoint;
@@ -234,7 +235,12 @@ impl NamedAddress {
             let sighting = ledger.sighting(&[life.at, next, free.at]);
             ledger.facts.late_frees.add_proven(sighting);
             ledger.facts.late_gaps.add(free.at.since(next));
-            ledger.facts.see_late(ledger.key, next);
+            ledger.facts.see_late(LateMessage {
+                key: ledger.key,
+                size_bytes: life.size_bytes,
+                began: life.at,
+                next,
+            });
         }
         self.disturbed &= !self.live.is_empty();
         self.end(free);

@@ -8,6 +8,7 @@
 use smallvec::SmallVec;
 
 use super::super::address::AddressLife;
+use super::super::facts::LateMessage;
 use super::super::ledger::AddressLedger;
 use super::super::sightings::RecordPoint;
 use super::is_near;
@@ -168,6 +169,7 @@ impl OverlappingLives {
             overlap.note_late_free(free, ledger);
             return Some(self.last);
         }
+        ledger.facts.ends_undecided += u64::from(self.may_be_late());
         while !self.surplus.is_empty() {
             self.give_up_first(ledger);
         }
@@ -184,19 +186,24 @@ impl OverlappingLives {
         lose(&first, &second, ledger);
     }
 
-    /// Whether the first FREE seems to be late and one more is still to come.
-    fn awaits_one_free(&self, ledger: &AddressLedger<'_>) -> bool {
+    /// Whether one FREE is missing, of one process, and not for so long that it is not the last
+    /// life's: each before that got the one that came after the next ALLOC.
+    fn may_be_late(&self) -> bool {
         let ([overlap], 0) = (self.surplus.as_slice(), self.unlisted) else {
             return false;
         };
-        let late = overlap.first_free.map(|free| {
-            let after = free.since(overlap.second.at);
-            ledger.facts.lives.share_longer_than(after)
+        is_near(overlap.cycles) && !self.is_live && overlap.first.pid == self.last.pid
+    }
+
+    /// Whether the first FREE seems to be late and one more is still to come.
+    fn awaits_one_free(&self, ledger: &AddressLedger<'_>) -> bool {
+        let first = self.surplus.first().filter(|_| self.may_be_late());
+        let late = first.and_then(|overlap| {
+            let after = overlap.first_free?.since(overlap.second.at);
+            let share = ledger.facts.lives.share_longer_than(after);
+            (overlap.cycles == 0).then_some(share)
         });
-        overlap.cycles == 0
-            && !self.is_live
-            && overlap.first.pid == self.last.pid
-            && late.is_some_and(|late| late > 0.5)
+        late.is_some_and(|late| late > 0.5)
     }
 }
 
@@ -241,7 +248,12 @@ impl Overlap {
             let apart = ledger.sighting(&[first, second, at]);
             return ledger.facts.apart.add(apart);
         }
-        ledger.facts.see_late(ledger.key, second);
+        ledger.facts.see_late(LateMessage {
+            key: ledger.key,
+            size_bytes: self.first.size_bytes,
+            began: first,
+            next: second,
+        });
         if is_near(self.cycles) {
             let free = self.first_free.unwrap_or(at);
             let late = ledger.sighting(&[first, second, free]);

@@ -13,14 +13,45 @@ use super::evidence::{Evidence, at_least_one};
 use super::shares::Shares;
 use crate::numbers::plural;
 
-/// The highest score where nothing but FREEs are too many: a second release that comes lives later
-/// leaves the same, and a loss takes FREEs as well; where far more FREEs than ALLOCs are too many;
-/// and where frames came that are none.
-const BESIDE_LATE_RELEASES: f64 = CONFIDENT - 0.05;
+/// The highest score where another cause leaves the same: nothing but FREEs are too many (a second
+/// release that comes lives later, and a loss takes FREEs as well), far more FREEs than ALLOCs are,
+/// frames came that are none, or one moment explains half of what is missing; and where messages
+/// are late, beside which second releases, leaks
+/// and a record that begins late leave lives without FREE and FREEs without ALLOC.
+const BESIDE_OTHERS: f64 = CONFIDENT - 0.05;
+/// Lives without FREE at one moment that are no chance.
+const AT_ONCE: u64 = 3;
+/// So many lives that certainly never got their FREE, or ALLOCs that never came, none of those
+/// leaves beside late messages.
+const FIRM: f64 = 4.0;
 
 /// How sure a loss is by the sureness of each division: many pieces of one kind, which another
 /// cause may have left as well, are no surer than that is.
 fn surely(facts: &Facts, shares: &Shares) -> f64 {
+    let far = facts.far_late_frees.count + facts.far_early_frees.count;
+    let late = far + facts.late_frees.count + facts.early_frees.count;
+    // Where messages are late anyway, what ends undecided proves nothing.
+    let undecided = if late > 0 { facts.ends_undecided } else { 0 };
+    let firm = (shares.lost_frees - shares.far_lost - undecided as f64).max(0.0)
+        + facts.lost_allocs.count as f64;
+    // So few pieces are no surer than their number makes them.
+    let doubt =
+        |lost: f64, all: u64| (1.0 - lost / all.max(1) as f64).max(1.0 / (1.0 + all as f64));
+    let apart_from_first = doubt(shares.far_lost, far)
+        * doubt(shares.second_lost, facts.second_frees.inferred())
+        / (1.0 + firm);
+    let first = doubt(shares.first_lost, facts.first_frees.inferred());
+    let sure = 1.0 - apart_from_first * first;
+    if may_be_other(facts, shares) || (late > 0 && firm < FIRM) {
+        return sure.min(BESIDE_OTHERS);
+    }
+    // FREEs that no message named before are left by a record that begins late as well: they make
+    // nothing certain that is not so without them.
+    sure.min((1.0 - apart_from_first).max(BESIDE_OTHERS))
+}
+
+/// Whether another cause may have left all of it.
+fn may_be_other(facts: &Facts, shares: &Shares) -> bool {
     let only_frees_too_many = facts.lost_frees.count
         + facts.lost_allocs.count
         + facts.first_frees.count
@@ -30,20 +61,10 @@ fn surely(facts: &Facts, shares: &Shares) -> f64 {
     let pieces = facts.lost_frees.count + facts.second_frees.count + facts.first_frees.count;
     // What is missing may be in frames that could not be read.
     let is_garbled = (facts.odd() + facts.torn.count) * 4 >= pieces && facts.odd() > 0;
-    let most = match only_frees_too_many || is_garbled || shares.too_many_frees {
-        true => BESIDE_LATE_RELEASES,
-        false => 1.0,
-    };
-    let firm = (shares.lost_frees - shares.far_lost).max(0.0) + facts.lost_allocs.count as f64;
-    let far = facts.far_late_frees.count + facts.far_early_frees.count;
-    let doubt = [
-        (shares.far_lost, far),
-        (shares.second_lost, facts.second_frees.inferred()),
-        (shares.first_lost, facts.first_frees.inferred()),
-    ]
-    // So few pieces are no surer than their number makes them.
-    .map(|(lost, all)| (1.0 - lost / all.max(1) as f64).max(1.0 / (1.0 + all as f64)));
-    (1.0 - doubt.iter().product::<f64>() / (1.0 + firm)).min(most)
+    // As many lives end without FREE where a process ends and another gets its id.
+    let at_once = facts.lost_at_once;
+    let may_be_cut = at_once >= AT_ONCE && at_once * 2 >= facts.lost_frees.count;
+    only_frees_too_many || is_garbled || shares.too_many_frees || may_be_cut
 }
 
 pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {

@@ -22,11 +22,11 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     Evidence {
         amount: of_all.amount * share,
         proven: of_all.proven * share,
-        count: facts.late_views,
+        count: facts.late_views(),
         says: format!(
             "{} came after the next ALLOC of the address, each beside one at the same address of \
              another device: views that are released after their mesh buffer's address was given back",
-            plural(facts.late_views, "FREE")
+            plural(facts.late_views(), "FREE")
         ),
         exhibits: of_all.exhibits,
         at_most: (share < 1.0).then_some(share),

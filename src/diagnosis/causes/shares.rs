@@ -111,9 +111,12 @@ pub(super) struct Shares {
 impl Shares {
     pub(super) fn of(facts: &Facts) -> Shares {
         let late = facts.late_messages.max(1) as f64;
-        let of_views = (facts.late_views as f64 / late - FEW_VIEWS) / (MANY_VIEWS - FEW_VIEWS);
+        let of_views = (facts.late_views() as f64 / late - FEW_VIEWS) / (MANY_VIEWS - FEW_VIEWS);
         let mut shares = Shares {
             of_views: of_views.clamp(0.0, 1.0),
+            second_gaps: facts.second_gaps.sum(&facts.cycles, |longer| {
+                (CLOSE * CLOSENESS * longer.powf(CLOSENESS - 1.0) + 1.0 - CLOSE).ln()
+            }),
             ..Shares::default()
         };
         shares.divide_far_pairs(facts);
@@ -130,7 +133,14 @@ impl Shares {
             return;
         }
         let away = facts.deepened as f64;
-        let unbalanced = (facts.lost_frees.inferred() + facts.second_frees.inferred()) as f64;
+        // Where second FREEs follow so closely, they are second releases: no message is missing.
+        let second = match self.second_gaps >= CLOSE_BY {
+            true => 0,
+            false => facts.second_frees.inferred(),
+        };
+        let ends = facts.lost_frees.inferred();
+        let ends = ends.saturating_sub(facts.ends_undecided);
+        let unbalanced = (ends + second) as f64;
         let messages = facts.messages.max(1) as f64;
         // At any moment as many are on their way as messages are late by their number.
         let late_at_once = NONE_ON_THEIR_WAY + facts.far_lateness as f64 / messages;
@@ -191,11 +201,7 @@ impl Shares {
         }
         // What one burst of losses leaves is one piece, however many FREEs that are.
         let moments = facts.moments_of_second_frees().max(1) as f64;
-        // How much likelier the gaps are if they are those of second releases.
-        let gaps = facts.second_gaps.sum(&facts.cycles, |longer| {
-            (CLOSE * CLOSENESS * longer.powf(CLOSENESS - 1.0) + 1.0 - CLOSE).ln()
-        });
-        self.second_gaps = gaps;
+        let gaps = self.second_gaps;
         let gaps = match gaps > 0.0 {
             true => gaps * (moments / count).min(1.0),
             false => gaps,
