@@ -147,10 +147,7 @@ impl InferredAddress {
                 mut frees,
                 life: early,
             } => {
-                if frees.give_up_first(ledger) {
-                    let lives = OverlappingLives::new(early, life, ledger);
-                    AddressState::Overlapping(Box::new(lives))
-                } else if frees.found(&early, ledger) {
+                if frees.found(&early, ledger) {
                     AddressState::Live(life)
                 } else {
                     AddressState::LiveAfterPendingFree { frees, life }

@@ -95,17 +95,6 @@ impl PendingFrees {
         self.deficit.is_empty() && self.unlisted == 0
     }
 
-    /// Takes out a FREE of what no message named before, if lives have gone by since: an ALLOC too
-    /// many is more likely that of a later life than its own, which would be later than all those.
-    /// Whether none is left.
-    pub(super) fn give_up_first(&mut self, ledger: &mut AddressLedger<'_>) -> bool {
-        let is_old = |pending: &PendingFree| pending.before.is_none() && pending.cycles > 0;
-        if self.deficit.first().is_some_and(is_old) {
-            self.deficit.remove(0).give_up(ledger);
-        }
-        self.deficit.is_empty() && self.unlisted == 0
-    }
-
     /// Whether there is one.
     pub(super) fn is_one(&self) -> bool {
         self.unlisted == 0 && self.deficit.len() == 1
