@@ -99,6 +99,17 @@ struct MixedLives {
     pairs: u32,
 }
 
+impl MixedLives {
+    /// One life, before there are two types.
+    fn one(last: AddressLife) -> MixedLives {
+        MixedLives {
+            lives: 1,
+            last,
+            pairs: 0,
+        }
+    }
+}
+
 impl InferredAddress {
     /// Whether it need not be kept: nothing is live and nothing is open.
     pub(super) fn is_settled(&self) -> bool {
@@ -125,7 +136,7 @@ impl InferredAddress {
                     let lives = OverlappingLives::new(before, life, ledger);
                     AddressState::Overlapping(Box::new(lives))
                 } else {
-                    mixed(2, 0, before, life, ledger)
+                    mixed(MixedLives::one(before), life, ledger)
                 }
             }
             AddressState::Overlapping(lives) => {
@@ -134,12 +145,12 @@ impl InferredAddress {
             }
             AddressState::Mixed(mut before) => {
                 ledger.diverged(Kind::DuplicateAlloc, life.at);
-                before.lives = before.lives.saturating_add(1);
                 if before.last.buffer_type == life.buffer_type {
+                    before.lives = before.lives.saturating_add(1);
                     before.last = life;
                     AddressState::Mixed(before)
                 } else {
-                    mixed(before.lives, before.pairs, before.last, life, ledger)
+                    mixed(before, life, ledger)
                 }
             }
             AddressState::PendingFree(frees) => AddressState::LiveAfterPendingFree { frees, life },
@@ -387,27 +398,26 @@ fn another_overlaps(
 ) -> AddressState {
     if lives.last.buffer_type != life.buffer_type {
         ledger.facts.overlaps.end();
-        return mixed(lives.open().saturating_add(1), 0, lives.last, life, ledger);
+        let before = MixedLives {
+            lives: lives.open(),
+            ..MixedLives::one(lives.last)
+        };
+        return mixed(before, life, ledger);
     }
     lives.alloc(life, ledger);
     AddressState::Overlapping(lives)
 }
 
-/// Two types share an address, `lives` in all: `before`, and now `life`. There were `pairs` before.
-fn mixed(
-    lives: u32,
-    pairs: u32,
-    before: AddressLife,
-    life: AddressLife,
-    ledger: &mut AddressLedger<'_>,
-) -> AddressState {
-    let types = i64::from(before.buffer_type) << 8 | i64::from(life.buffer_type);
-    let sighting = ledger.sighting(&[before.at, life.at]).with_number(types);
+/// Another type shares an address with those `before`.
+fn mixed(before: MixedLives, life: AddressLife, ledger: &mut AddressLedger<'_>) -> AddressState {
+    let last = before.last;
+    let types = i64::from(last.buffer_type) << 8 | i64::from(life.buffer_type);
+    let sighting = ledger.sighting(&[last.at, life.at]).with_number(types);
     ledger.facts.aliased.add(sighting);
     ledger.diverged(Kind::Misattributed, life.at);
     AddressState::Mixed(MixedLives {
-        lives,
+        lives: before.lives.saturating_add(1),
         last: life,
-        pairs: pairs.saturating_add(1),
+        pairs: before.pairs.saturating_add(1),
     })
 }
