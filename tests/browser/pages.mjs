@@ -54,6 +54,13 @@ async function open(name, { width = 1280, scheme = 'light', grant = [] } = {}) {
 
 const shown = (tab, name) => tab.locator(`.part:not([hidden]) [data-is="${name}"]`);
 
+// What follows a change is drawn, and listed, in the next frame.
+async function nextFrame(tab) {
+  await tab.evaluate(() => new Promise((done) => {
+    requestAnimationFrame(() => requestAnimationFrame(done));
+  }));
+}
+
 async function rightOf(tab, key, times) {
   for (let k = 0; k < times; k += 1) await tab.keyboard.press(key);
 }
@@ -99,6 +106,7 @@ test('the keyboard walks from event to event and from divergence to divergence',
   assert.match(await shown(tab, 'state').innerText(), /^step 25, server/);
   await tab.keyboard.press('p');
   assert.match(await shown(tab, 'state').innerText(), /^step 18, server/);
+  await nextFrame(tab);
   const steps = shown(tab, 'steps');
   assert.match(await steps.locator('tr.picked').innerText(), /^18\s+server/);
   assert.match(await steps.locator('tr.deciding').innerText(), /^13\s+t1\s+▶ /);
@@ -117,7 +125,7 @@ test('hovering an event tells it, a click on an address fades the others', async
   assert.match(await shown(tab, 'state').innerText(), /step 2, t0: alloc 4,096 B device 0 L1/);
   const before = await lanes.evaluate((canvas) => canvas.toDataURL());
   await lanes.click({ position: at(1, 0) });
-  await tab.waitForTimeout(100);
+  await nextFrame(tab);
   const told = await shown(tab, 'state').innerText();
   assert.match(told, /truth at device 0 L1 0x19000\s+nothing\s+t0's/);
   const faded = await lanes.evaluate((canvas) => canvas.toDataURL());
@@ -310,10 +318,10 @@ test('the memory of a million events is seen from afar, as far as it is wanted',
   const { tab, close } = await open('million');
   await tab.locator('[data-do="fit"]').first().click();
   for (const name of ['wrong', 'live']) {
-    await tab.waitForTimeout(200);
+    await nextFrame(tab);
     assert.ok(await inked(tab, name) > 200, `${name}: ${await inked(tab, name)}`);
     await shown(tab, `memory-${name}`).uncheck();
-    await tab.waitForTimeout(200);
+    await nextFrame(tab);
     assert.equal(await inked(tab, name), 0, name);
   }
   await close();
