@@ -110,7 +110,11 @@ static void load_target(void)
 
 static void answer(int control, struct hb_reply reply)
 {
-    hb_syscall(SYS_sendto, control, (long)&reply, sizeof reply, MSG_NOSIGNAL, 0, 0);
+    long sent;
+    /* Where memory is short, there may be some in a moment: a reply that is lost is waited for. */
+    do
+        sent = hb_syscall(SYS_sendto, control, (long)&reply, sizeof reply, MSG_NOSIGNAL, 0, 0);
+    while (sent == -EINTR || sent == -EAGAIN || sent == -ENOBUFS || sent == -ENOMEM);
 }
 
 static void serve(int control)

@@ -96,6 +96,21 @@ pub(crate) enum LaunchError {
         /// What became of it.
         how: &'static str,
     },
+    /// What starts the schedules does not reply, and nothing is done that it could wait for.
+    #[error(
+        "the fork server, which is the program's parent process, does not reply, and neither it nor \
+         the program runs: please report this, with the program"
+    )]
+    ServerSilent,
+    /// It sleeps before the runtime comes up.
+    #[error(
+        "{}: it is not loaded after 30 s, and waits for something: does a constructor of one of its \
+         libraries?", program.display()
+    )]
+    NotLoaded {
+        /// Which program.
+        program: PathBuf,
+    },
     /// The program ended before `main`, and the runtime did not come up.
     #[error("{}: it ended before heisenbed had control of it: {what}", program.display())]
     NoRuntime {
@@ -111,9 +126,6 @@ const TIMES_TO_HANG: u32 = 20;
 const LEAST_TO_HANG: Duration = Duration::from_secs(1);
 /// Simpler forms that hang before no more are tried: each takes its whole time.
 pub(crate) const MOST_HUNG: u64 = 3;
-
-/// How long a program may take to load.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Launcher {
     /// Starts `program`, up to where its `main` would begin.
@@ -187,8 +199,13 @@ impl Launcher {
             server: Some(server),
         };
         sent.map_err(system("the control socket"))?;
-        match launcher.reply(START_TIMEOUT) {
+        match launcher.patient_reply(None) {
             Ok(Some(reply)) if reply.kind == wire::reply::READY => {}
+            Ok(None) => {
+                return Err(LaunchError::NotLoaded {
+                    program: program.path.clone(),
+                });
+            }
             _ => {
                 return Err(LaunchError::NoRuntime {
                     program: program.path.clone(),
@@ -245,7 +262,7 @@ impl Launcher {
             _library: None,
             server: None,
         };
-        launcher.pid = launcher.expect_reply(START_TIMEOUT)?.pid;
+        launcher.pid = launcher.expect_reply(None)?.pid;
         Ok(launcher)
     }
 

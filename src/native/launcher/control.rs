@@ -18,6 +18,9 @@ use crate::native::execution::ExitKind;
 /// `PLAN_DONE` of `runtime/driver/driver.h`.
 pub(super) const DRIVER_DONE: i32 = 85;
 
+/// How long a reply, or the loading of the program, is waited for.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// So often is waited for who is at work.
 const MOST_PATIENCE: u32 = 20;
 
@@ -58,28 +61,37 @@ impl Reply {
 }
 
 impl Launcher {
-    pub(super) fn expect_reply(&mut self, limit: Duration) -> Result<Reply, LaunchError> {
-        let mut reply = self.reply(limit);
-        // Who waits for the processor is not stuck: a loaded machine is no reason to give up.
-        for _ in 0..MOST_PATIENCE {
-            match &reply {
-                Ok(None) if is_at_work(self.pid) => reply = self.reply(limit),
-                _ => break,
+    /// The next reply; of the end of a schedule, where its process is named.
+    pub(super) fn expect_reply(&mut self, schedule: Option<i32>) -> Result<Reply, LaunchError> {
+        match self.patient_reply(schedule) {
+            Ok(Some(reply)) => Ok(reply),
+            Ok(None) if Stillness::of(self.pid) == Stillness::Stopped => {
+                Err(LaunchError::ServerGone { how: "was stopped" })
             }
+            Ok(None) => Err(LaunchError::ServerSilent),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(LaunchError::ServerGone { how: "ended" })
+            }
+            Err(error) => Err(system("the fork server")(error)),
         }
-        reply
-            .and_then(|reply| reply.ok_or_else(|| io::ErrorKind::TimedOut.into()))
-            .map_err(|error| match (error.kind(), Stillness::of(self.pid)) {
-                (io::ErrorKind::UnexpectedEof, _) => LaunchError::ServerGone { how: "ended" },
-                (io::ErrorKind::TimedOut, Stillness::Stopped) => {
-                    LaunchError::ServerGone { how: "was stopped" }
-                }
-                _ => system("the fork server")(error),
-            })
+    }
+
+    /// The next reply; none if it does not come, though all who could give it had the processor.
+    pub(super) fn patient_reply(&mut self, schedule: Option<i32>) -> io::Result<Option<Reply>> {
+        let mut reply = self.reply(REPLY_TIMEOUT)?;
+        // Who waits for the processor is not stuck: a loaded machine is no reason to give up. Nor
+        // is who was killed dead before it had the processor once more.
+        for _ in 0..MOST_PATIENCE {
+            if reply.is_some() || !is_at_work(self.pid, schedule) {
+                break;
+            }
+            reply = self.reply(REPLY_TIMEOUT)?;
+        }
+        Ok(reply)
     }
 
     /// The next reply; none if it does not come in time.
-    pub(super) fn reply(&mut self, limit: Duration) -> io::Result<Option<Reply>> {
+    fn reply(&mut self, limit: Duration) -> io::Result<Option<Reply>> {
         if let Some(tracker) = &mut self.tracker
             && tracker
                 .serve_until(&[&self.control], self.page.file(), limit)?

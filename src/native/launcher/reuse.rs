@@ -6,7 +6,7 @@
 use heisenbed_runtime::protocol as wire;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Execution, LaunchError, Launcher, RunPlan, START_TIMEOUT, VisibleAction, system};
+use super::{Execution, LaunchError, Launcher, RunPlan, VisibleAction, system};
 use crate::native::anew::SeenAction;
 use crate::native::target::TargetSetup;
 
@@ -130,7 +130,7 @@ impl Launcher {
         {
             let _ = kill_process(pid, Signal::KILL);
         }
-        self.expect_reply(START_TIMEOUT).map(drop)
+        self.expect_reply(Some(live.pid)).map(drop)
     }
 
     /// The first schedule of a process, once more in the same process: it must come out the same.

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::control::{DRIVER_DONE, Reply, exit_kind};
 use super::output::tail;
 use super::watched::{Stillness, end_orphan, processor_time_us};
-use super::{LaunchError, Launcher, START_TIMEOUT, system};
+use super::{LaunchError, Launcher, system};
 use crate::native::anew::{Awaited, LiveProcess, ready};
 use crate::native::execution::{Execution, ExitKind, Failure, divergence_of, failure_of};
 use crate::native::page::PageResult;
@@ -70,7 +70,7 @@ impl Launcher {
                 }
             }
             Some(Awaited::Reply) => self
-                .expect_reply(START_TIMEOUT)
+                .expect_reply(Some(live.pid))
                 .inspect_err(|_| end_orphan(live.pid))?,
             None => {
                 timed_out = Some(self.timeout);
@@ -78,7 +78,7 @@ impl Launcher {
                 if let Some(pid) = Pid::from_raw(live.pid) {
                     let _ = kill_process(pid, Signal::KILL);
                 }
-                let reply = self.expect_reply(START_TIMEOUT)?;
+                let reply = self.expect_reply(Some(live.pid))?;
                 self.anew.drop_turns();
                 reply
             }
@@ -100,7 +100,7 @@ impl Launcher {
         self.control
             .write_all(&[wire::DO_RUN])
             .map_err(system("the fork server"))?;
-        let started = self.expect_reply(START_TIMEOUT)?;
+        let started = self.expect_reply(None)?;
         if started.kind != wire::reply::STARTED {
             return Err(LaunchError::System {
                 what: "a process for the program",

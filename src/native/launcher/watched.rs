@@ -1,6 +1,7 @@
 //! The processes of a program, from outside: whether they run, and how those are ended whose parent
 //! is gone. What the system does not say counts as running.
 
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -8,16 +9,19 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 /// How often is looked whether a process that was killed is gone.
 const MOST_ORPHAN_LOOKS: u32 = 400;
 
-/// Whether the process, or one that it made, is about to run.
-pub(super) fn is_at_work(pid: i32) -> bool {
-    let made = format!("/proc/{pid}/task/{pid}/children");
+/// Whether the fork server is about to run, or the process of its schedule, or another that it
+/// made, as far as the system tells those (`CONFIG_PROC_CHILDREN`).
+pub(super) fn is_at_work(server: i32, schedule: Option<i32>) -> bool {
+    let made = format!("/proc/{server}/task/{server}/children");
     let made = std::fs::read_to_string(made).unwrap_or_default();
     let made = made
         .split_ascii_whitespace()
         .filter_map(|pid| pid.parse().ok());
-    std::iter::once(pid)
-        .chain(made)
-        .any(|pid| Stillness::of(pid) == Stillness::Runs)
+    let made = schedule.into_iter().chain(made);
+    // Who is gone is at no work; of the server, that is seen where it was to reply.
+    let mut made = made.filter(|pid| Path::new(&format!("/proc/{pid}")).exists());
+    Stillness::of(server) == Stillness::Runs
+        || made.any(|pid| Stillness::of(pid) == Stillness::Runs)
 }
 
 /// How long the threads that the process has now have had the processor, in microseconds.
@@ -77,5 +81,60 @@ impl Stillness {
             }
         }
         still
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    /// Ended with the test.
+    struct Shell(Child);
+
+    impl Shell {
+        fn does(script: &str) -> Shell {
+            let started = Command::new("sh").arg("-c").arg(script).spawn();
+            Shell(started.expect("a shell is there"))
+        }
+
+        fn pid(&self) -> i32 {
+            self.0.id() as i32
+        }
+
+        /// Once it has begun to sleep.
+        fn asleep(self) -> Shell {
+            while Stillness::of(self.pid()) == Stillness::Runs {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            self
+        }
+    }
+
+    impl Drop for Shell {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn a_schedule_that_waits_for_the_processor_is_at_work_though_its_server_sleeps() {
+        let server = Shell::does("exec sleep 1000").asleep();
+        assert!(!is_at_work(server.pid(), None));
+        let busy = Shell::does("while :; do :; done");
+        assert!(is_at_work(server.pid(), Some(busy.pid())));
+        assert!(is_at_work(busy.pid(), None));
+    }
+
+    #[test]
+    fn who_sleeps_or_is_gone_is_at_no_work() {
+        let server = Shell::does("exec sleep 1000").asleep();
+        let still = Shell::does("exec sleep 1000").asleep();
+        assert!(!is_at_work(server.pid(), Some(still.pid())));
+        let mut gone = Shell::does("exit 0");
+        gone.0.wait().expect("it ends");
+        assert!(!is_at_work(server.pid(), Some(gone.pid())));
     }
 }
