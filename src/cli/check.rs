@@ -3,7 +3,7 @@
 mod allocations;
 mod messages;
 
-pub(super) use allocations::{NO_HISTORY, explain as explain_of_records};
+pub(super) use allocations::{explain as explain_of_records, no_history};
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -22,7 +22,7 @@ use crate::corpus::Rerun;
 use crate::engine::controlled::machine::RunEnd;
 use crate::export::{self, ExportFormat, ExportInput, ExportOptions, ExportTable, Exported};
 use crate::native::RunReproducer;
-use crate::numbers::{grouped, plural};
+use crate::numbers::plural;
 use crate::trace::file::TraceFile;
 
 /// Arguments of `heisenbed export`.
@@ -240,10 +240,7 @@ fn account(args: &ExportArgs, exported: &Exported) -> String {
 }
 
 fn counted(exported: &Exported) -> String {
-    match (exported.noun, exported.written) {
-        ("entry", written) if written != 1 => format!("{} entries", grouped(written)),
-        (noun, written) => plural(written, noun),
-    }
+    plural(exported.written, exported.noun)
 }
 
 fn account_json(args: &ExportArgs, exported: &Exported) -> Value {

@@ -90,6 +90,11 @@ pub trait AllocationSource: Iterator<Item = io::Result<AllocationRecord>> {
         None
     }
 
+    /// Whether the source says that, and not all of it was understood. Known as the table is.
+    fn table_is_lost(&self) -> bool {
+        false
+    }
+
     /// How many records were left out because they are about buffers of no bytes.
     fn left_out(&self) -> u64 {
         0

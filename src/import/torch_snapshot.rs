@@ -53,7 +53,8 @@ impl ConvertedSnapshot {
 
     /// Whether it says what happened to any buffer.
     pub(crate) fn has_history(&self) -> bool {
-        self.accounting.parsed > 0
+        let failed = self.accounting.forms.get(EntryAction::OutOfMemory.word());
+        self.accounting.parsed > failed.copied().unwrap_or(0)
     }
 }
 
@@ -79,9 +80,9 @@ pub fn convert(
         (result, Some((trace, entries))) => {
             let mut line = String::new();
             let table = match &result {
-                Ok(summary) if summary.segments.is_some() && summary.odd_blocks == 0 => {
+                Ok(summary) if summary.segments.is_some() => {
                     let blocks = converter.converted.blocks + converter.converted.awaiting;
-                    lines::write_table(&mut line, blocks);
+                    lines::write_table(&mut line, (summary.odd_blocks == 0).then_some(blocks));
                     trace.line(&line)
                 }
                 _ => Ok(()),

@@ -119,6 +119,10 @@ impl<S: AllocationSource> AllocationSource for WithoutEmpty<S> {
         self.source.table()
     }
 
+    fn table_is_lost(&self) -> bool {
+        self.source.table_is_lost()
+    }
+
     fn left_out(&self) -> u64 {
         self.left_out
     }

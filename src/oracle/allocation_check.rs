@@ -18,8 +18,8 @@
 //!   written late do not turn into leaks. Else the new life replaces the old one.
 //! - A release with another size than its allocation's is `stale-metadata`.
 //! - The peak is by the order of the records. In a source that begins in the middle it is the least
-//!   that it can have been: with what was allocated before, until its release, and with what the
-//!   table has from before.
+//!   that it can have been: with what was allocated before, until its release, with what the table
+//!   has from before, without what is live by a lost release only, and no less than the table has.
 //! - Memory is bounded by the buffers that are live at once, plus the
 //!   [`FREED_WINDOW`](super::message_check::FREED_WINDOW) last addresses given back.
 
@@ -34,7 +34,7 @@ use smallvec::SmallVec;
 
 use self::lives::{LiveAtEnd, RecordedLife, by_bytes};
 pub(crate) use self::table::{BufferSum, TableComparison};
-use self::table::{OpenLife, TableWatch};
+use self::table::{OpenLife, TablePeak, TableWatch};
 use super::message_check::{FirstFinding, MessageFinding, Noted, RecentlyFreed, take_finding};
 use crate::import::allocation::{AllocationEvent, AllocationRecord, Buffer};
 use crate::import::live_table::LiveTable;
@@ -241,17 +241,20 @@ impl AllocationCheck {
                 }
             }
         }
-        let mut older_bytes = 0;
+        let mut table_peak = TablePeak::default();
         if let Some(table) = self.table.take() {
             let (compared, in_use) = table.compare(open);
-            older_bytes = compared.older.bytes;
+            table_peak = TablePeak::of(&compared);
             live = LiveAtEnd::none();
             in_use.into_iter().for_each(|said| live.add(said));
             self.report.table = Some(compared);
         }
-        let peak = self.most_bytes + self.earlier_bytes + older_bytes as i128;
-        self.report.peak_bytes = u128::try_from(peak).unwrap_or(0);
-        self.report.peak_is_least = self.earlier_bytes > 0 || older_bytes > 0;
+        let peak = self.most_bytes + self.earlier_bytes + table_peak.change;
+        let peak = u128::try_from(peak).unwrap_or(0);
+        self.report.peak_bytes = peak.max(table_peak.at_end);
+        self.report.peak_is_least = self.begins_in_the_middle
+            && (self.report.table.is_none() || table_peak.is_least)
+            || self.earlier_bytes > 0;
         self.report.live_total = live.total;
         self.report.groups = by_bytes(live.groups);
         let groups = self.report.groups.iter();

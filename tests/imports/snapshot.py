@@ -160,6 +160,15 @@ def main():
         what["device_traces"] = [
             used((1, "+", BASE + 8192, 100), (2, "-", BASE + 16384, 1000), (3, "-", BASE + 8192, 100))
         ]
+    elif kind == "no-buffers":
+        # Recorded, but nothing of a buffer.
+        what["segments"] = [one_segment(0, BASE, [block(BASE, 512, "active_allocated")])]
+        what["device_traces"] = [[entry("segment_alloc", BASE, 512, 1), entry("oom", 0, 4096, 2)]]
+    elif kind == "odd-table":
+        blocks = [block(BASE, 512, "active_allocated"), block(BASE + 512, 512, "active_allocated")]
+        what["segments"] = [one_segment(0, BASE, blocks)]
+        del blocks[1]["size"]
+        what["device_traces"] = [used((1, "+", BASE, 512), (2, "+", BASE + 512, 512))]
     elif kind == "ranks":
         what = {"ranks": [{"rank": 0}, {"rank": 1, "snapshot": what}]}
     elif kind == "rank-dict":

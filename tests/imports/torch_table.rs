@@ -46,7 +46,7 @@ fn what_is_older_than_the_history_is_counted_with_its_bytes() {
         "at least 16,777,216 bytes at once",
         "2 buffers, 6,291,456 bytes, in use are older than the history",
         "in use when the snapshot was taken: 3 buffers, 14,680,064 bytes",
-        "older than the first entry",
+        "no entry allocates it",
     ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
@@ -152,6 +152,41 @@ fn what_is_in_use_again_lost_its_allocation_and_another_size_is_told() {
         json!({ "missing-live": 1, "stale-metadata": 1 }),
         "{checked}"
     );
+    // The table alone has more than the history ever had.
+    assert_eq!(
+        (&checked["peak_bytes"], &checked["peak_is_least"]),
+        (&1536.into(), &true.into()),
+        "{checked}"
+    );
+    let shown = snapshot.shown("check");
+    assert!(shown.contains("no entry allocates it"), "{shown}");
+}
+
+#[test]
+fn a_history_of_no_buffers_was_recorded_all_the_same() {
+    let snapshot = pickled("no-buffers", 4);
+    snapshot.import();
+    let imported = super::run(&snapshot.words());
+    let imported = String::from_utf8_lossy(&imported.stdout).into_owned();
+    let (checked, code) = snapshot.said("check");
+    assert_eq!((code, &checked["verdict"]), (3, &"inconclusive".into()));
+    for shown in [imported, snapshot.shown("check")] {
+        assert!(shown.contains("not one of its 2 entries is"), "{shown}");
+        assert!(!shown.contains("recording was not on"), "{shown}");
+    }
+}
+
+#[test]
+fn a_table_that_is_not_understood_is_not_passed_over() {
+    let snapshot = pickled("odd-table", 4);
+    snapshot.import();
+    let (checked, code) = snapshot.said("check");
+    assert_eq!((code, verdict(&checked)), (3, ("inconclusive", "messages")));
+    assert_eq!(checked["peak_is_least"], true);
+    for part in ["own table was not understood", "at least 1,024 bytes"] {
+        let shown = snapshot.shown("check");
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
 }
 
 #[test]

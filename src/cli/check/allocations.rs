@@ -3,7 +3,7 @@
 
 mod table;
 
-pub(in crate::cli) use table::NO_HISTORY;
+pub(in crate::cli) use table::no_history;
 
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -62,9 +62,13 @@ pub(super) fn check(trace: &TraceFile, header: &ImportHeader, context: &Context)
     let json = json_of(header.format, &found, source.as_ref());
     let words = words(header.format, &found, source.as_ref());
     let findings = findings(header.format, &found, source.stacks());
-    let lost = source.accounting().lost(header.format);
+    let read = RecordsRead {
+        lost: source.accounting().lost(header.format),
+        entries: source.accounting().lines,
+        table_is_lost: source.table_is_lost(),
+    };
     drop(source);
-    let report = report(header.format, &found, lost, text.damage());
+    let report = report(header.format, &found, read, text.damage());
     let mut summary = VerdictSummary::new(u16::try_from(found.threads).unwrap_or(u16::MAX), 0);
     summary.add(&report);
     summary.elapsed_s = started.elapsed().as_secs_f64();
@@ -97,12 +101,23 @@ pub(super) fn check(trace: &TraceFile, header: &ImportHeader, context: &Context)
     }
 }
 
+/// What became of the records, before anything was found in them.
+#[derive(Clone, Copy)]
+struct RecordsRead {
+    /// Not understood.
+    lost: u64,
+    /// All of them.
+    entries: u64,
+    /// There was a table of what is in use, and it was not kept.
+    table_is_lost: bool,
+}
+
 /// The findings as a report: without truth nothing is ever clean. What was never released is a leak
 /// where the records end with the program.
 fn report(
     format: ImportFormat,
     found: &AllocationReport,
-    lost: u64,
+    read: RecordsRead,
     damage: Option<&str>,
 ) -> Report {
     let mut report = weak_report(&found.findings, found.first.as_ref());
@@ -113,11 +128,12 @@ fn report(
     }
     let weak = match (has_history, format) {
         (true, _) if report.strength == Strength::Exact => None,
+        (true, _) if read.table_is_lost => Some(table::TABLE_IS_LOST.to_owned()),
         (true, _) => Some(
             "the records have no truth to compare with: they do not contradict each other"
                 .to_owned(),
         ),
-        (false, ImportFormat::TorchSnapshot) => Some(table::NO_HISTORY.to_owned()),
+        (false, ImportFormat::TorchSnapshot) => Some(table::no_history(read.entries)),
         (false, _) => Some(
             "nothing was checked: no record says that a buffer was allocated or released"
                 .to_owned(),
@@ -133,10 +149,10 @@ fn report(
         messages: found.allocations + found.releases,
         allocs_failed: found.failed,
         note: weak.filter(|_| report.divergences.is_empty()),
-        complete: has_history,
+        complete: has_history && !read.table_is_lost,
         ..report
     };
-    super::with_damage(report, lost, damage)
+    super::with_damage(report, read.lost, damage)
 }
 
 /// What the records are, in one line.
@@ -149,7 +165,9 @@ fn words(format: ImportFormat, found: &AllocationReport, source: &dyn Allocation
     if found.failed > 0 {
         let _ = write!(text, ", {}", plural(found.failed, "failed allocation"));
     }
-    let _ = write!(text, ", {}", plural(found.devices, "device"));
+    if found.devices > 0 {
+        let _ = write!(text, ", {}", plural(found.devices, "device"));
+    }
     if found.threads > 0 {
         let _ = write!(text, ", {}", plural(found.threads, "thread"));
     }
@@ -158,11 +176,7 @@ fn words(format: ImportFormat, found: &AllocationReport, source: &dyn Allocation
         let _ = write!(text, ", {records} of buffers of no bytes left out");
     }
     let unrecognised = source.accounting().unrecognised;
-    let position = format.position_word();
-    let records = match position {
-        "entry" => format!("{} entries", grouped(unrecognised)),
-        _ => plural(unrecognised, position),
-    };
+    let records = plural(unrecognised, format.position_word());
     let _ = writeln!(
         text,
         "; at {} {} at once; {records} not understood",
@@ -255,7 +269,7 @@ fn write_groups(text: &mut String, groups: &[LiveGroup], position: &str, stacks:
             first.buffer.address,
             plural(first.buffer.size_bytes.unwrap_or(0), "byte"),
             match first.position {
-                0 => format!("older than the first {position}"),
+                0 => format!("no {position} allocates it"),
                 number => format!("{position} {number}"),
             },
             match first.thread {
@@ -345,6 +359,7 @@ fn json_of(format: ImportFormat, found: &AllocationReport, source: &dyn Allocati
         "failed": found.failed,
         "devices": found.devices,
         "peak_bytes": sum_in_json(found.peak_bytes),
+        "peak_is_least": found.peak_is_least,
         "live_at_end": found.live_total,
         "live_bytes": sum_in_json(found.live_bytes),
         "live": live,
@@ -352,7 +367,6 @@ fn json_of(format: ImportFormat, found: &AllocationReport, source: &dyn Allocati
         "notes": notes,
     });
     if let Some(compared) = &found.table {
-        value["peak_is_least"] = found.peak_is_least.into();
         value["table"] = table::json(compared);
     }
     value

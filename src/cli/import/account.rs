@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::ImportArgs;
-use crate::cli::check::NO_HISTORY;
+use crate::cli::check::no_history;
 use crate::cli::foreign::other_format;
 use crate::import::accounting::{Accounting, UnrecognisedReason};
 use crate::import::pickle;
@@ -32,10 +32,7 @@ pub(super) fn not_understood(
     accounting: &Accounting,
     start: &[u8],
 ) -> String {
-    let records = match format.position_word() {
-        "entry" => entries_word(accounting.lines),
-        word => plural(accounting.lines, word),
-    };
+    let records = plural(accounting.lines, format.position_word());
     let mut text = format!(
         "{}: none of its {records} is understood as {}: is it the right FORMAT?",
         path.display(),
@@ -71,13 +68,6 @@ fn printable(text: &str) -> String {
         }
     }
     printable
-}
-
-pub(super) fn entries_word(count: u64) -> String {
-    match count {
-        1 => "1 entry".to_owned(),
-        _ => format!("{} entries", grouped(count)),
-    }
 }
 
 pub(super) fn json(
@@ -119,10 +109,7 @@ pub(super) fn json(
 pub(super) fn words(args: &ImportArgs, format: ImportFormat, imported: &ImportedRecords) -> String {
     let mut text = String::new();
     let accounting = &imported.accounting;
-    let records = match format.position_word() {
-        "entry" => entries_word(accounting.lines),
-        word => plural(accounting.lines, word),
-    };
+    let records = plural(accounting.lines, format.position_word());
     let name = match args.files.as_slice() {
         [one] => one.display().to_string(),
         many => plural(many.len() as u64, "file"),
@@ -172,7 +159,7 @@ pub(super) fn words(args: &ImportArgs, format: ImportFormat, imported: &Imported
             );
         }
         if !converted.has_history() {
-            let _ = writeln!(text, "{NO_HISTORY}");
+            let _ = writeln!(text, "{}", no_history(accounting.lines));
         }
         if summary.dropped > 0 {
             let _ = writeln!(

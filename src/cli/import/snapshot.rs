@@ -4,12 +4,13 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use super::super::output::Beside;
-use super::account::{self, ImportedRecords, entries_word};
+use super::account::{self, ImportedRecords};
 use super::{ImportArgs, at, start_of};
 use crate::cli::foreign::other_format;
 use crate::cli::outcome::Context;
 use crate::cli::progress::Progress;
 use crate::import::{pickle, torch_snapshot};
+use crate::numbers::plural;
 use crate::trace::file::{ImportFormat, ImportHeader};
 use crate::trace::text::TextWriter;
 
@@ -90,7 +91,7 @@ fn unreadable(
         Ok(_) => format!(
             "{what}\n{}: holds the {} before that",
             output.display(),
-            entries_word(entries)
+            plural(entries, "entry")
         ),
         Err(error) => format!("{what}\n{}", at(output, &error)),
     }

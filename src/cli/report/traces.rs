@@ -352,11 +352,7 @@ fn allocations(trace: &TraceFile, header: &ImportHeader) -> Result<PagePart, Str
     drop(source);
     let mut notes: Vec<String> = text.damage().map(str::to_owned).into_iter().collect();
     if unrecognised > 0 {
-        let word = format.position_word();
-        let records = match word {
-            "entry" => format!("{} entries", grouped(unrecognised)),
-            _ => plural(unrecognised, word),
-        };
+        let records = plural(unrecognised, format.position_word());
         notes.push(format!("{records} not understood"));
     }
     let more = match found.threads == crate::oracle::allocation_check::MAX_COUNTED as u64 {

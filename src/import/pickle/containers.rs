@@ -147,7 +147,10 @@ impl<R: Read, S: Sink> PickleMachine<'_, R, S> {
         }
         if key == texts::BLOCKS {
             if let Value::List(list) = value {
-                let blocks = std::mem::take(&mut self.lists.get(list).blocks);
+                let list = self.lists.get(list);
+                // What is no block may have been one in use.
+                self.odd_blocks += u64::from(list.other || !list.frames.is_empty());
+                let blocks = std::mem::take(&mut list.blocks);
                 self.dicts.get(dict).blocks = Some(blocks);
             }
             return;

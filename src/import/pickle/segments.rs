@@ -52,6 +52,8 @@ impl<R: Read, S: Sink> PickleMachine<'_, R, S> {
             return Ok(());
         };
         self.open_blocks = self.open_blocks.saturating_sub(blocks.len());
+        let nowhere = |block: &&SnapshotBlock| block.address.or(dict.address).is_none();
+        self.odd_blocks += blocks.iter().filter(nowhere).count() as u64;
         let segment = SnapshotSegment {
             device: dict.device,
             address: dict.address,

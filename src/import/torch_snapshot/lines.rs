@@ -5,7 +5,7 @@
 //! | `frame NAME (FILE:LINE)` | the next frame, numbered from 0 |
 //! | `stack F…` | the next call stack, numbered from 0: its frames by number, innermost first |
 //! | `block DEVICE ADDR SIZE REQUESTED STATE STACK` | a block in use, by the allocator's own table: `allocated`, or `awaiting` its release |
-//! | `table N` | the table is complete, with that many blocks in use |
+//! | `table N` | the table is complete, with that many blocks in use; `table -`: not all was understood |
 //! | `device D` | whose the following entries are |
 //! | `ACTION ADDR SIZE STREAM TIME STACK` | an entry: hexadecimal address and stream, µs since 1970, `-` for what it does not have |
 //! | `? …` | an entry that was not understood |
@@ -156,9 +156,13 @@ pub(super) fn write_block(line: &mut String, block: &LiveBlock) {
     };
 }
 
-pub(super) fn write_table(line: &mut String, blocks: u64) {
+/// The table's end; `blocks`: how many there are, if that is known.
+pub(super) fn write_table(line: &mut String, blocks: Option<u64>) {
     line.clear();
-    let _ = write!(line, "table {blocks}");
+    let _ = match blocks {
+        Some(blocks) => write!(line, "table {blocks}"),
+        None => write!(line, "table -"),
+    };
 }
 
 pub(super) fn write_device(line: &mut String, device: u32) {
@@ -199,6 +203,7 @@ pub(crate) struct EntryReader<R> {
     device: i32,
     blocks: Vec<LiveBlock>,
     table: Option<LiveTable>,
+    table_is_lost: bool,
     line: Vec<u8>,
     ended: bool,
 }
@@ -213,6 +218,7 @@ impl<R: BufRead> EntryReader<R> {
             device: 0,
             blocks: Vec::new(),
             table: None,
+            table_is_lost: false,
             line: Vec::new(),
             ended: false,
         }
@@ -234,7 +240,9 @@ impl<R: BufRead> EntryReader<R> {
                     }
                     Some(TableLine::End(count)) => {
                         let blocks = std::mem::take(&mut self.blocks);
-                        self.table = (count == blocks.len() as u64).then_some(LiveTable { blocks });
+                        let is_whole = count == Some(blocks.len() as u64);
+                        self.table = is_whole.then_some(LiveTable { blocks });
+                        self.table_is_lost = !is_whole;
                         continue;
                     }
                     None => entry(line, self.device, &self.stacks),
@@ -289,12 +297,16 @@ fn define(line: &str, stacks: &mut StackTable, device: &mut i32) -> bool {
 /// A line of the allocator's own table.
 enum TableLine {
     Block(LiveBlock),
-    End(u64),
+    /// How many blocks there are, if that is known.
+    End(Option<u64>),
 }
 
 fn table_line(line: &str, stacks: &StackTable) -> Option<TableLine> {
     if let Some(count) = line.strip_prefix("table ") {
-        return count.parse().ok().map(TableLine::End);
+        return match count {
+            "-" => Some(TableLine::End(None)),
+            count => count.parse().ok().map(|count| TableLine::End(Some(count))),
+        };
     }
     let mut words = line.strip_prefix("block ")?.split(' ');
     let block = LiveBlock {
@@ -372,5 +384,9 @@ impl<R: BufRead> AllocationSource for EntryReader<R> {
 
     fn table(&self) -> Option<&LiveTable> {
         self.table.as_ref()
+    }
+
+    fn table_is_lost(&self) -> bool {
+        self.table_is_lost
     }
 }

@@ -52,6 +52,28 @@ impl TableComparison {
     }
 }
 
+/// What a table says of the most bytes that were live at once.
+#[derive(Default)]
+pub(super) struct TablePeak {
+    /// So many more than by the records, whenever that was.
+    pub(crate) change: i128,
+    /// What it has itself.
+    pub(crate) at_end: u128,
+    /// There may have been more.
+    pub(crate) is_least: bool,
+}
+
+impl TablePeak {
+    pub(crate) fn of(compared: &TableComparison) -> TablePeak {
+        let lost = compared.lost_releases.bytes;
+        TablePeak {
+            change: compared.older.bytes as i128 - lost as i128,
+            at_end: compared.in_use.bytes + compared.awaiting.bytes,
+            is_least: compared.older.bytes > 0 || compared.differences() > 0,
+        }
+    }
+}
+
 /// The table, and which of its blocks records speak of.
 #[derive(Debug, Default)]
 pub(super) struct TableWatch {

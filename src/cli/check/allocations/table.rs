@@ -9,9 +9,22 @@ use crate::numbers::{bytes_together, grouped_sum, plural, sum_in_json};
 use crate::oracle::allocation_check::{AllocationReport, BufferSum, LiveRecord, TableComparison};
 use crate::oracle::{Divergence, Kind, Report, Strength, Verdict};
 
-/// What is said of a snapshot without a history.
-pub(in crate::cli) const NO_HISTORY: &str = "the snapshot has no history: recording was not on; call \
-    torch.cuda.memory._record_memory_history() before the run";
+/// What is said of a snapshot whose history, of `entries`, says of no buffer what happened to it.
+pub(in crate::cli) fn no_history(entries: u64) -> String {
+    let call = "call torch.cuda.memory._record_memory_history()";
+    match entries {
+        0 => format!("the snapshot has no history: recording was not on; {call} before the run"),
+        _ => format!(
+            "the snapshot has no history of buffers: not one of its {} is an allocation or a \
+             release; {call} before they are allocated",
+            plural(entries, "entry")
+        ),
+    }
+}
+
+/// What is said of a table that was not kept whole.
+pub(super) const TABLE_IS_LOST: &str = "the allocator's own table was not understood as a whole: \
+    the records are not held against it, and what is in use is told by them alone";
 
 /// Adds the differences to what the records say by themselves: the check is exact.
 pub(super) fn add(report: &mut Report, compared: &TableComparison) {
