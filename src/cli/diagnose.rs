@@ -262,7 +262,7 @@ fn diagnose_records(
         return Err("it is about messages".to_owned());
     };
     let mut diagnoser = Diagnoser::of_records();
-    let mut check = AllocationCheck::new(format.begins_in_the_middle());
+    let mut check = AllocationCheck::of(format);
     let mut allocations: BTreeMap<StackId, u64> = BTreeMap::new();
     let mut progress = Progress::new(context.quiet, "diagnose", "lines", positions);
     let mut has_table = false;

@@ -107,7 +107,7 @@ fn run(format: ImportFormat, bytes: &[u8]) -> (Vec<AllocationRecord>, Accounting
         let lines = bytes.split_inclusive(|byte| *byte == b'\n').count() as u64;
         assert_eq!(accounting.lines, lines);
     }
-    let mut check = AllocationCheck::new(format.begins_in_the_middle());
+    let mut check = AllocationCheck::of(format);
     let mut diagnoser = Diagnoser::default();
     let mut last = 0;
     for record in records {

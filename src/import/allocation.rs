@@ -245,4 +245,16 @@ impl ImportFormat {
             ImportFormat::TorchSnapshot | ImportFormat::GraphCapture
         )
     }
+
+    /// Whether a buffer's bytes are those from its address on, as many as its size says, and are
+    /// nobody else's. Those of a device with banks are not, nor is what is cut from a pool that is
+    /// recorded as well.
+    pub(crate) fn is_size_a_range(self) -> bool {
+        self == ImportFormat::RmmLog
+    }
+
+    /// Whether that may be so, for all that is known.
+    pub(crate) fn may_size_be_a_range(self) -> bool {
+        self.is_size_a_range() || matches!(self, ImportFormat::Csv | ImportFormat::Jsonl)
+    }
 }

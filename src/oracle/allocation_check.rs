@@ -13,9 +13,11 @@
 //!   show the address given back before, with no allocation since. In a source that begins in the
 //!   middle, the first release of an address that was never seen is no finding: it is noted as
 //!   allocated earlier.
-//! - An allocation of a live address is `duplicate-alloc`. Where records name the object that holds
-//!   a buffer, both lives are kept, and each ends with its own release only: blocks that are
-//!   written late do not turn into leaks. Else the new life replaces the old one.
+//! - An allocation of a live address is `duplicate-alloc`. So is one of other bytes of a live buffer
+//!   where the source's sizes are of consecutive bytes that one buffer has (module `ranges`); where
+//!   they may be, that is noted. Where records name the object that holds a buffer, both lives are
+//!   kept, and each ends with its own release only: blocks that are written late do not turn into
+//!   leaks. Else the new life replaces the old one.
 //! - A release with another size than its allocation's is `stale-metadata`.
 //! - The peak is by the order of the records. In a source that begins in the middle it is the least
 //!   that it can have been: with what was allocated before, until its release, with what the table
@@ -24,6 +26,7 @@
 //!   [`FREED_WINDOW`](super::message_check::FREED_WINDOW) last addresses given back.
 
 mod lives;
+mod ranges;
 mod table;
 
 use std::collections::BTreeMap;
@@ -33,11 +36,13 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use self::lives::{LiveAtEnd, RecordedLife, by_bytes};
+use self::ranges::LiveRanges;
 pub(crate) use self::table::{BufferSum, TableComparison};
 use self::table::{OpenLife, TablePeak, TableWatch};
 use super::message_check::{FirstFinding, MessageFinding, Noted, RecentlyFreed, take_finding};
 use crate::import::allocation::{AllocationEvent, AllocationRecord, Buffer};
 use crate::import::live_table::LiveTable;
+use crate::trace::file::ImportFormat;
 
 /// How many live buffers [`AllocationReport::live`] lists at most.
 pub(crate) const MAX_LIVE_LISTED: usize = 1000;
@@ -55,6 +60,8 @@ pub(crate) enum AllocationNote {
     HolderEnded,
     /// A release was requested and not completed.
     ReleasePending,
+    /// An allocation of bytes that a live buffer has, if sizes are of consecutive bytes.
+    Overlapping,
 }
 
 impl AllocationNote {
@@ -64,6 +71,19 @@ impl AllocationNote {
             AllocationNote::AllocatedEarlier => "allocated-earlier",
             AllocationNote::HolderEnded => "holder-ended",
             AllocationNote::ReleasePending => "release-pending",
+            AllocationNote::Overlapping => "overlapping",
+        }
+    }
+
+    /// One sentence for a newcomer.
+    pub(crate) fn explain(self) -> &'static str {
+        match self {
+            AllocationNote::AllocatedEarlier => "released, and allocated before the records begin",
+            AllocationNote::HolderEnded => "the buffer's object ended, and no release followed",
+            AllocationNote::ReleasePending => "its release was requested, and not completed",
+            AllocationNote::Overlapping => {
+                "allocated inside of a live buffer, if a size is that of consecutive bytes"
+            }
         }
     }
 }
@@ -149,9 +169,22 @@ pub(crate) struct AllocationCheck {
     /// Bytes that were live before the first record and are released.
     earlier_bytes: i128,
     table: Option<TableWatch>,
+    /// None: sizes say nothing of the addresses after the first.
+    ranges: Option<LiveRanges>,
+    /// Whether no two buffers may have the same bytes.
+    overlaps_are_wrong: bool,
 }
 
 impl AllocationCheck {
+    /// Of what is recorded in `format`.
+    pub(crate) fn of(format: ImportFormat) -> AllocationCheck {
+        AllocationCheck {
+            ranges: format.may_size_be_a_range().then(LiveRanges::default),
+            overlaps_are_wrong: format.is_size_a_range(),
+            ..AllocationCheck::new(format.begins_in_the_middle())
+        }
+    }
+
     /// `begins_in_the_middle`: records may be about buffers that were allocated before the first.
     pub(crate) fn new(begins_in_the_middle: bool) -> AllocationCheck {
         AllocationCheck {
@@ -271,17 +304,24 @@ impl AllocationCheck {
         self.report.allocations += 1;
         self.freed.remove((key, said.buffer.holder));
         let lives = self.live.entry(key).or_default();
-        let duplicate = !lives.is_empty();
+        let same = !lives.is_empty();
         let replaces = said.buffer.holder.is_none() || lives.len() >= MAX_LIVES;
-        if duplicate && replaces {
+        if same && replaces {
             let old = lives.remove(0);
             self.bytes -= i128::from(old.size_bytes);
+            if let Some(ranges) = &mut self.ranges {
+                ranges.released(key);
+            }
         }
         lives.push(life);
         self.bytes += i128::from(life.size_bytes);
         self.most_bytes = self.most_bytes.max(self.bytes);
-        if duplicate {
+        let ranges = self.ranges.as_mut();
+        let overlaps = ranges.is_some_and(|ranges| ranges.allocated(key, life.size_bytes));
+        if same || overlaps && self.overlaps_are_wrong {
             self.find(MessageFinding::DuplicateAlloc, &said.buffer, position);
+        } else if overlaps {
+            self.note(AllocationNote::Overlapping, position);
         }
     }
 
@@ -322,6 +362,9 @@ impl AllocationCheck {
             lives.remove(index);
             if lives.is_empty() {
                 self.live.remove(&key);
+                if let Some(ranges) = &mut self.ranges {
+                    ranges.released(key);
+                }
             }
             self.freed.insert((key, buffer.holder), position);
         }

@@ -34,6 +34,25 @@ fn said(records: &[AllocationRecord]) -> Vec<(Option<u64>, Option<u64>, Allocati
     records.iter().map(of).collect()
 }
 
+/// Of a device with banks, an address and a size are no range: nobody can tell here.
+#[test]
+fn live_buffers_that_overlap_are_noted_with_the_line() {
+    let rows = "1,alloc,0,dram,0x1000,4096,1,1\n\
+                2,alloc,0,dram,0x1800,64,1,1\n\
+                3,free,0,dram,0x1800,64,1,1\n\
+                4,alloc,0,l1,0x1800,64,1,1\n\
+                5,free,0,dram,0x1000,4096,1,1\n\
+                6,alloc,0,dram,0x1800,64,1,1\n";
+    let log = Recording::new("csv", "own", format!("{HEADER}{rows}"));
+    log.import();
+    let (checked, code) = log.said("check");
+    assert_uncontradicted(&checked, code);
+    let noted = serde_json::json!({ "count": 1, "first_line": 3 });
+    assert_eq!(checked["notes"]["overlapping"], noted, "{checked}");
+    let shown = log.shown("check");
+    assert!(shown.contains("overlap"), "{shown}");
+}
+
 #[test]
 fn csv_and_json_lines_say_the_same() {
     let csv = records(ImportFormat::Csv, CSV.as_bytes()).0;

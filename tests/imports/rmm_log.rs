@@ -9,6 +9,25 @@ use super::{Recording, buffer, records, reported};
 const HEADER: &str = "Thread,Time,Action,Pointer,Size,Stream\n";
 
 #[test]
+fn memory_that_is_handed_out_inside_of_a_live_buffer_is_in_use() {
+    let rows = "1,00:00:00.000001,allocate,0x7f0000001000,4096,0\n\
+                2,00:00:00.000002,allocate,0x7f0000001f00,256,0\n\
+                2,00:00:00.000003,free,0x7f0000001f00,256,0\n\
+                1,00:00:00.000004,free,0x7f0000001000,4096,0\n\
+                2,00:00:00.000005,allocate,0x7f0000001f00,256,0\n\
+                2,00:00:00.000006,free,0x7f0000001f00,256,0\n";
+    let log = Recording::new("rmm-log", "rmm.csv", format!("{HEADER}{rows}"));
+    log.import();
+    let (checked, code) = log.said("check");
+    assert_eq!((code, &checked["verdict"]), (1, &"diverged".into()));
+    assert_eq!(
+        (&checked["divergences"], &checked["first_line"]),
+        (&serde_json::json!({ "duplicate-alloc": 1 }), &3.into()),
+        "{checked}"
+    );
+}
+
+#[test]
 fn rows_of_several_threads_are_used_over_midnight() {
     let rows = "140001,23:59:59.999998,allocate,0x7f0000001000,4096,0\n\
                 140002,23:59:59.999999,allocate,0x7f0000002000,64,0x55aa\n\

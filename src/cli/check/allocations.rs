@@ -41,7 +41,7 @@ pub(super) fn check(trace: &TraceFile, header: &ImportHeader, context: &Context)
     let Some(mut source) = allocation::source(header, &mut text) else {
         return fail(&"it is about messages");
     };
-    let mut check = AllocationCheck::new(header.format.begins_in_the_middle());
+    let mut check = AllocationCheck::of(header.format);
     let mut progress = Progress::new(context.quiet, "check", "lines", trace.events());
     let mut has_table = false;
     loop {
@@ -197,10 +197,11 @@ fn findings(format: ImportFormat, found: &AllocationReport, stacks: &StackTable)
     for (note, noted) in &found.notes {
         let _ = writeln!(
             text,
-            "note: {} ({}), first at {position} {}",
+            "note: {} ({}), first at {position} {}: {}",
             note.name(),
             grouped(noted.count),
-            noted.first_line
+            noted.first_line,
+            note.explain()
         );
     }
     if let Some(compared) = &found.table {
@@ -297,7 +298,7 @@ fn write_groups(text: &mut String, groups: &[LiveGroup], position: &str, stacks:
 pub(in crate::cli) fn explain(kind: Kind) -> &'static str {
     match kind {
         Kind::UnknownFree => "a release of a buffer that was never allocated",
-        Kind::DuplicateAlloc => "an allocation at an address that was in use",
+        Kind::DuplicateAlloc => "an allocation of memory that was in use",
         Kind::StaleMetadata => "another size than the buffer's allocation says",
         Kind::PhantomLive => {
             "live by the history, not in use by the allocator's table: the history lost its release"

@@ -327,7 +327,7 @@ fn allocations(trace: &TraceFile, header: &ImportHeader) -> Result<PagePart, Str
     let none = || "it is about messages".to_owned();
     let mut text = TextReader::new(trace);
     let mut source = allocation::source(header, &mut text).ok_or_else(none)?;
-    let mut check = AllocationCheck::new(format.begins_in_the_middle());
+    let mut check = AllocationCheck::of(format);
     let mut has_table = false;
     let mut walk = RecordWalk::new(format.position_word());
     let mut known = 0;
