@@ -68,15 +68,15 @@ impl Measurement {
             (None, RunsOn::Threads) => "Real threads".to_owned(),
         };
         format!(
-            "*{who}*:\n{}, {}, {} build, {}, {}",
+            "*{who}*:\n{}, {} build, {}, {},\n{}",
             plural(runs, "run"),
-            seeds_words(&self.seeds),
             self.build,
             plural(self.cores as u64, "core"),
             match self.elapsed_s {
                 few if few < 120.0 => format!("{few:.0} s"),
                 many => format!("{:.0} min", many / 60.0),
-            }
+            },
+            seeds_words(&self.seeds)
         )
     }
 

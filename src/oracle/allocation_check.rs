@@ -13,11 +13,11 @@
 //!   show the address given back before, with no allocation since. In a source that begins in the
 //!   middle, the first release of an address that was never seen is no finding: it is noted as
 //!   allocated earlier.
-//! - An allocation of a live address is `duplicate-alloc`. So is one of other bytes of a live buffer
-//!   where the source's sizes are of consecutive bytes that one buffer has (module `ranges`); where
-//!   they may be, that is noted. Where records name the object that holds a buffer, both lives are
-//!   kept, and each ends with its own release only: blocks that are written late do not turn into
-//!   leaks. Else the new life replaces the old one.
+//! - An allocation of a live address is `duplicate-alloc`. So is one of other bytes of a live
+//!   buffer where the source's sizes are of consecutive bytes that one buffer has (module
+//!   `ranges`); where they may be, that is noted. Where records name the object that holds a
+//!   buffer, both lives are kept, and each ends with its own release only: blocks that are written
+//!   late do not turn into leaks. Else the new life replaces the old one.
 //! - A release with another size than its allocation's is `stale-metadata`.
 //! - The peak is by the order of the records. In a source that begins in the middle it is the least
 //!   that it can have been: with what was allocated before, until its release, with what the table
