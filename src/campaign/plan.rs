@@ -41,7 +41,7 @@ pub(crate) struct Parameters {
     pub(crate) canaries: Vec<String>,
     /// The reproducers that it runs again.
     pub(crate) corpus: Vec<String>,
-    /// No corpus was named, and the usual one is not there.
+    /// There is no reproducer to run again, though that was not asked for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) without_corpus: bool,
     /// The fuzz targets.

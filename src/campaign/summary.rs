@@ -30,8 +30,8 @@ pub(crate) struct CampaignSummary {
     pub(crate) blind: bool,
     /// Whether nothing was looked at: no unit was done, or each of them says nothing.
     pub(crate) idle: bool,
-    /// Whether no corpus was named and the usual one is not there, so that no reproducer was run
-    /// again.
+    /// Whether no reproducer was run again though that was not asked for: the corpus is empty, or
+    /// none was named and the usual one is not there.
     pub(crate) without_corpus: bool,
     /// Whether every shard came to its end.
     pub(crate) complete: bool,
@@ -269,8 +269,8 @@ impl CampaignSummary {
         }
         if self.without_corpus {
             parts.push(
-                "NO CORPUS: none was named and the usual one is not there, so no known reproducer was run again \
-                 (--corpus DIR, or --corpus none)"
+                "NO CORPUS: the folder has no reproducer, or none was named and the usual one is not there, so \
+                 no known reproducer was run again (--corpus DIR, or --corpus none)"
                     .to_owned(),
             );
         }

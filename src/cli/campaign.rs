@@ -219,12 +219,13 @@ fn plan(args: &RunArgs, seed: Option<u64>) -> Result<(CampaignPlan, Vec<Canary>)
         semantics: args.targets.semantics.clone(),
     };
     let targets = targets(&asked)?;
-    let (corpus, without_corpus) = match &args.corpus {
-        Some(none) if none.as_os_str() == "none" => (Vec::new(), false),
-        Some(folder) => (corpus(folder)?, false),
-        None if !Path::new(USUAL_CORPUS).exists() => (Vec::new(), true),
-        None => (corpus(Path::new(USUAL_CORPUS))?, false),
+    let wants_none = args.corpus.as_deref() == Some(Path::new("none"));
+    let corpus = match args.corpus.as_deref() {
+        _ if wants_none => Vec::new(),
+        None if !Path::new(USUAL_CORPUS).exists() => Vec::new(),
+        folder => corpus(folder.unwrap_or(Path::new(USUAL_CORPUS)))?,
     };
+    let without_corpus = corpus.is_empty() && !wants_none;
     let more = args
         .canary
         .iter()

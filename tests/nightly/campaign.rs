@@ -521,3 +521,15 @@ fn a_usual_corpus_that_is_not_there_is_said() {
     assert_eq!(code(&output), 3, "{}", said(&output));
     assert!(said(&output).contains("NO CORPUS"), "{}", said(&output));
 }
+
+#[test]
+fn a_corpus_that_is_empty_is_said() {
+    let night = Night::new();
+    std::fs::create_dir(night.path("empty")).expect("a folder");
+    let words = format!("--units 1 --corpus {}", night.shown("empty"));
+    let output = night.run("out", &words);
+    assert_eq!(code(&output), 3, "{}", said(&output));
+    assert!(said(&output).contains("NO CORPUS"), "{}", said(&output));
+    let output = night.run("none", "--units 1 --corpus none");
+    assert_eq!(code(&output), 0, "{}", said(&output));
+}
