@@ -161,7 +161,8 @@ fn replay_reproducer(path: &Path, context: &Context) -> CommandOutcome {
     };
     let name = path.display();
     if let Some(mismatch) = &rerun.mismatch {
-        return differs(&format!("{name}: {mismatch}\n{}", drawn(&rerun)), context);
+        let text = terminal_style::above_timeline(&format!("{name}: {mismatch}\n"));
+        return differs(&(text + &drawn(&rerun)), context);
     }
     let summary = rerun_summary(&rerun, started);
     let stdout = match context.format {
@@ -169,8 +170,7 @@ fn replay_reproducer(path: &Path, context: &Context) -> CommandOutcome {
         Format::Human => {
             let mut text = format!("{name}: as expected, in {:.2} s\n\n", summary.elapsed_s);
             write_verdict(&mut text, &summary);
-            text.push_str(&drawn(&rerun));
-            text
+            terminal_style::above_timeline(&text) + &drawn(&rerun)
         }
     };
     CommandOutcome {

@@ -147,11 +147,15 @@ fn report(
                 Some(output) => format!("written to {}\n", output.display()),
                 None => format!("\n{text}"),
             };
-            format!(
-                "{}: {size}; {:.2} s\n{}{written}\n{}",
+            let above = format!(
+                "{}: {size}; {:.2} s\n{}",
                 size.kind,
                 summary.elapsed_s,
-                divergence_table(&summary.divergences),
+                divergence_table(&summary.divergences)
+            );
+            format!(
+                "{}{written}\n{}",
+                terminal_style::above_timeline(&above),
                 terminal_style::timeline(&Timeline::of(scenario, &observed)),
             )
         }

@@ -54,12 +54,12 @@ fn wrapped(text: &str, width: usize) -> String {
         let mut rest = line;
         let indent = line.len() - line.trim_start_matches(' ').len();
         while let Some((at, next)) = rest.trim_end().char_indices().nth(room) {
-            // Not in the indent, and not before a word that no line holds.
+            // Not in the indent; and after a word that no line holds.
             let from = rest.len() - rest.trim_start_matches(' ').len();
-            let Some(cut) = rest[from..at + next.len_utf8()]
-                .rfind(' ')
-                .map(|cut| from + cut)
-            else {
+            let end = at + next.len_utf8();
+            let before = rest[from..end].rfind(' ').map(|cut| from + cut);
+            let after = || rest.trim_end()[end..].find(' ').map(|cut| end + cut);
+            let Some(cut) = before.or_else(after) else {
                 break;
             };
             result.push_str(rest[..cut].trim_end());
@@ -110,11 +110,11 @@ mod tests {
 
     #[test]
     fn long_lines_go_on_indented_and_no_word_is_cut_or_lost() {
-        let text = "short\n  one two three four five six\nunbreakable-word-of-many\n\nend";
+        let text = "short\n  one two three four five six\nunbreakable-word-of-many and\n\nend";
         let narrow = wrapped(text, 14);
         assert_eq!(
             narrow,
-            "short\n  one two\n    three four\n    five six\nunbreakable-word-of-many\n\nend"
+            "short\n  one two\n    three four\n    five six\nunbreakable-word-of-many\n  and\n\nend"
         );
         assert_eq!(wrapped(text, 60), text);
     }

@@ -226,3 +226,28 @@ fn imported_logs_are_accounted_for_and_checked_in_words() {
         );
     }
 }
+
+/// A word may be longer than a line.
+#[test]
+fn what_replay_draws_is_as_wide_as_the_terminal_with_all_that_stands_above_it() {
+    for width in [60, 80, 120] {
+        for name in [
+            "a-connection-a-thread",
+            "counting-server-keeps-the-old-size",
+            "lock-table-of-8",
+        ] {
+            let file = format!("corpus/reproducers/defects/{name}.toml");
+            let output = heisenbed(&["replay", &file])
+                .env("COLUMNS", width.to_string())
+                .stdin(Stdio::null())
+                .output()
+                .expect("the program starts");
+            let text = String::from_utf8(output.stdout).expect("the program writes UTF-8");
+            assert!(text.contains("diverged"), "{text}");
+            for line in text.lines() {
+                let fits = line.chars().count() <= width || !line.trim().contains(' ');
+                assert!(fits, "{width} columns: {line}");
+            }
+        }
+    }
+}

@@ -35,7 +35,8 @@ impl Timeline<'_> {
     pub fn render(&self) -> String {
         let history = walk::history(self);
         let table = table::table(&history, self.deciding);
-        self.page(&table, &explain::explain(&history, TEXT_WIDTH))
+        let explained = explain::explain(&history, TEXT_WIDTH);
+        format!("{}\n\n{table}\n{explained}", self.title())
     }
 
     /// As [`Timeline::render`], in lines of at most `width` characters, as far as its columns can
@@ -43,16 +44,16 @@ impl Timeline<'_> {
     pub fn render_within(&self, width: usize) -> String {
         let history = walk::history(self);
         let table = table::table_within(&history, self.deciding, width);
-        self.page(&table, &explain::explain(&history, TEXT_WIDTH.min(width)))
+        let explained = explain::explain(&history, TEXT_WIDTH.min(width));
+        format!(
+            "{}\n{table}\n{explained}",
+            explain::wrapped(&self.title(), width)
+        )
     }
 
     /// What went wrong, in a paragraph without line breaks.
     pub(crate) fn explanation(&self) -> String {
         let explained = explain::explain(&walk::history(self), usize::MAX);
         explained.trim_end().to_owned()
-    }
-
-    fn page(&self, table: &str, explanation: &str) -> String {
-        format!("{}\n\n{table}\n{explanation}", self.title())
     }
 }

@@ -118,7 +118,7 @@ fn found(symptom: Symptom<'_>) -> String {
 }
 
 /// `text` in lines of at most `limit` characters.
-fn wrapped(text: &str, limit: usize) -> String {
+pub(super) fn wrapped(text: &str, limit: usize) -> String {
     let mut lines = String::new();
     let mut line_width = 0;
     for word in text.split_whitespace() {
