@@ -7,6 +7,7 @@ mod client_conformance;
 #[path = "../common/mod.rs"]
 mod common;
 mod conformance;
+mod full_disk;
 mod legacy_log;
 #[path = "../naive/mod.rs"]
 mod naive;
