@@ -53,13 +53,48 @@ pub enum UnrecognisedReason {
     CutBlock,
     /// It begins as a message does, and does not go on as one.
     CutMessage,
+    /// No row before it names the columns that are needed.
+    NoHeader,
+    /// It has another number of columns than the row that names them.
+    OtherColumns,
+    /// The field of that name is not understood.
+    BadField(&'static str),
 }
 
 impl UnrecognisedReason {
-    /// The reason in words.
+    /// Its name in JSON.
+    pub(crate) fn name(self) -> String {
+        match self {
+            UnrecognisedReason::BadField(_) => "BadField".to_owned(),
+            reason => format!("{reason:?}"),
+        }
+    }
+
+    /// The reason in words, where there is more to say than that it is not understood.
+    pub(crate) fn why(self) -> Option<String> {
+        match self {
+            UnrecognisedReason::NoKnownForm
+            | UnrecognisedReason::Overlong
+            | UnrecognisedReason::CutMessage => None,
+            UnrecognisedReason::BadField("op") => Some(
+                "its `op` is none of alloc, free, release-requested, holder-ended and fail"
+                    .to_owned(),
+            ),
+            UnrecognisedReason::BadField(name) => Some(format!("its `{name}` is not understood")),
+            reason => Some(reason.explain().to_owned()),
+        }
+    }
+
+    /// The reason in words that go for every line.
     pub(crate) fn explain(self) -> &'static str {
         match self {
             UnrecognisedReason::NoKnownForm => "it has no known form",
+            UnrecognisedReason::NoHeader => {
+                "no header above it names the columns `op` and `address`, once each, with commas \
+                 between"
+            }
+            UnrecognisedReason::OtherColumns => "it has another number of columns than the header",
+            UnrecognisedReason::BadField(_) => "a field in it is not understood",
             UnrecognisedReason::NumberOutOfRange => "a number in it is out of range",
             UnrecognisedReason::Overlong => "it is too long",
             UnrecognisedReason::CutBlock => "its block was cut or mixed with another",

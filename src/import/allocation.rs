@@ -257,4 +257,9 @@ impl ImportFormat {
     pub(crate) fn may_size_be_a_range(self) -> bool {
         self.is_size_a_range() || matches!(self, ImportFormat::Csv | ImportFormat::Jsonl)
     }
+
+    /// Whether nobody knows in which order its records stand.
+    pub(crate) fn is_of_unknown_order(self) -> bool {
+        matches!(self, ImportFormat::Csv | ImportFormat::Jsonl)
+    }
 }

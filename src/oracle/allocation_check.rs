@@ -62,6 +62,8 @@ pub(crate) enum AllocationNote {
     ReleasePending,
     /// An allocation of bytes that a live buffer has, if sizes are of consecutive bytes.
     Overlapping,
+    /// A time before that of the record above it, in a log of which nobody knows who sorts it.
+    TimeGoesBack,
 }
 
 impl AllocationNote {
@@ -72,6 +74,7 @@ impl AllocationNote {
             AllocationNote::HolderEnded => "holder-ended",
             AllocationNote::ReleasePending => "release-pending",
             AllocationNote::Overlapping => "overlapping",
+            AllocationNote::TimeGoesBack => "time-goes-back",
         }
     }
 
@@ -83,6 +86,9 @@ impl AllocationNote {
             AllocationNote::ReleasePending => "its release was requested, and not completed",
             AllocationNote::Overlapping => {
                 "allocated inside of a live buffer, if a size is that of consecutive bytes"
+            }
+            AllocationNote::TimeGoesBack => {
+                "its time is before that of the record above; taken is the order in the file"
             }
         }
     }
@@ -173,6 +179,8 @@ pub(crate) struct AllocationCheck {
     ranges: Option<LiveRanges>,
     /// Whether no two buffers may have the same bytes.
     overlaps_are_wrong: bool,
+    /// The time of the record before; none where times need not be in order.
+    last_ns: Option<u64>,
 }
 
 impl AllocationCheck {
@@ -181,6 +189,7 @@ impl AllocationCheck {
         AllocationCheck {
             ranges: format.may_size_be_a_range().then(LiveRanges::default),
             overlaps_are_wrong: format.is_size_a_range(),
+            last_ns: format.is_of_unknown_order().then_some(0),
             ..AllocationCheck::new(format.begins_in_the_middle())
         }
     }
@@ -213,6 +222,13 @@ impl AllocationCheck {
             self.threads.insert(thread);
         }
         let position = record.position;
+        if let (Some(last_ns), Some(at_ns)) = (&mut self.last_ns, record.at_ns) {
+            let goes_back = at_ns < *last_ns;
+            *last_ns = at_ns;
+            if goes_back {
+                self.note(AllocationNote::TimeGoesBack, position);
+            }
+        }
         let device = match record.what {
             AllocationEvent::Allocated(buffer) => {
                 self.allocated(LiveRecord {

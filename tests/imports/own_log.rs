@@ -34,6 +34,37 @@ fn said(records: &[AllocationRecord]) -> Vec<(Option<u64>, Option<u64>, Allocati
     records.iter().map(of).collect()
 }
 
+#[test]
+fn what_is_not_understood_is_named_with_the_field_or_the_header_that_is_missing() {
+    for (text, why) in [
+        ("1,alloc,0x1000,64\n", "no header above it names"),
+        (
+            "time;op;address;size\n1;alloc;0x1000;64\n",
+            "with commas between",
+        ),
+        ("op,address,op\nalloc,1,free\n", "once each"),
+        ("op,address,size\nalloc,0x1000,4 KiB\n", "its `size` is not"),
+        ("op,address,size\nalloc,7f00zz,4\n", "its `address` is not"),
+        ("op,address,time\nalloc,1,noon\n", "its `time` is not"),
+        ("op,address\nrealloc,1\n", "its `op` is none of alloc, free"),
+        ("op,address\nalloc,1,7\n", "another number of columns"),
+    ] {
+        let error = Recording::new("csv", "own", text).refused();
+        assert!(error.contains(why), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_log_that_is_not_by_time_is_taken_in_its_order_and_that_is_noted() {
+    let rows = "5,alloc,0,dram,0x1000,64,1,1\n\
+                1,free,0,dram,0x1000,64,1,1\n\
+                3,alloc,0,dram,0x1000,64,1,1\n";
+    let log = Recording::new("csv", "own", format!("{HEADER}{rows}"));
+    log.import();
+    let noted = serde_json::json!({ "count": 1, "first_line": 3 });
+    assert_eq!(log.said("check").0["notes"]["time-goes-back"], noted);
+}
+
 /// Of a device with banks, an address and a size are no range: nobody can tell here.
 #[test]
 fn live_buffers_that_overlap_are_noted_with_the_line() {

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::ImportArgs;
 use crate::cli::check::no_history;
 use crate::cli::foreign::other_format;
-use crate::import::accounting::{Accounting, UnrecognisedReason};
+use crate::import::accounting::Accounting;
 use crate::import::pickle;
 use crate::import::torch_snapshot::ConvertedSnapshot;
 use crate::numbers::{grouped, plural};
@@ -39,10 +39,12 @@ pub(super) fn not_understood(
         format.a_noun(),
     );
     if let Some(first) = accounting.first_unrecognised.first() {
+        let why = first.reason.why();
         let _ = write!(
             text,
-            "\n  not understood, for one: {}",
-            printable(&first.excerpt)
+            "\n  not understood, for one: {}{}",
+            printable(&first.excerpt),
+            why.map_or(String::new(), |why| format!("\n  {why}"))
         );
     }
     let other = other_format(path, format, start);
@@ -79,7 +81,7 @@ pub(super) fn json(
     let unrecognised: Vec<_> = accounting
         .first_unrecognised
         .iter()
-        .map(|line| json!({ "line": line.line, "reason": format!("{:?}", line.reason), "excerpt": line.excerpt }))
+        .map(|line| json!({ "line": line.line, "reason": line.reason.name(), "excerpt": line.excerpt }))
         .collect();
     let mut value = json!({
         "format": format.name(),
@@ -131,10 +133,8 @@ pub(super) fn words(args: &ImportArgs, format: ImportFormat, imported: &Imported
         let _ = writeln!(text, "  {form:width$}  {}", grouped(*count));
     }
     for line in accounting.first_unrecognised.iter().take(SHOWN) {
-        let why = match line.reason {
-            UnrecognisedReason::CutBlock => format!(" ({})", line.reason.explain()),
-            _ => String::new(),
-        };
+        let why = line.reason.why();
+        let why = why.map_or(String::new(), |why| format!(" ({why})"));
         let _ = writeln!(
             text,
             "{name}:{}: not understood{why}: {}",

@@ -40,6 +40,7 @@ impl LineFormat for CsvParser {
             meaning,
         } = self;
         row.split(line).ok_or(UnrecognisedReason::NoKnownForm)?;
+        let has_header = *count > 0;
         if *count == row.len() {
             let mut fields = Fields::default();
             for (column, field) in columns.iter() {
@@ -53,7 +54,10 @@ impl LineFormat for CsvParser {
                 read => return read,
             }
         } else if !is_header(row) {
-            return Err(UnrecognisedReason::NoKnownForm);
+            return Err(match has_header {
+                true => UnrecognisedReason::OtherColumns,
+                false => UnrecognisedReason::NoHeader,
+            });
         }
         *count = row.len();
         columns.clear();

@@ -10,8 +10,6 @@ use super::super::line_records::ParsedLine;
 use super::super::stacks::StackTable;
 use super::MAX_NAMES;
 
-const NO_FORM: UnrecognisedReason = UnrecognisedReason::NoKnownForm;
-
 /// A field that has a meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
@@ -201,32 +199,34 @@ impl Meaning {
         fields: &Fields<'_>,
         position: u64,
     ) -> Result<ParsedLine, UnrecognisedReason> {
-        let op = op(fields.op).ok_or(NO_FORM)?;
+        let op = op(fields.op).ok_or(UnrecognisedReason::BadField("op"))?;
         let device = match fields.device {
             "" => 0,
-            text => device(text)?,
+            text => device(text).map_err(of("device"))?,
         };
         let size_bytes = match fields.size {
             "" => None,
-            text => Some(any_number(text)?),
+            text => Some(any_number(text).map_err(of("size"))?),
         };
+        let number = |text| any_number(text).map_err(of("address"));
         let address = match fields.address {
-            text if text.starts_with(|c: char| c.is_ascii_digit()) => Some(any_number(text)?),
-            "" if op != Op::Fail => return Err(NO_FORM),
+            text if text.starts_with(|c: char| c.is_ascii_digit()) => Some(number(text)?),
+            "" if op != Op::Fail => return Err(UnrecognisedReason::BadField("address")),
             "" | "null" | "None" | "(nil)" | "nil" | "NULL" => None,
-            text => Some(any_number(text)?),
+            text => Some(number(text)?),
         };
         let process = match fields.process {
             "" => None,
             text => {
-                let number = any_number(text)?;
+                let number = any_number(text).map_err(of("process"))?;
                 Some(u32::try_from(number).map_err(|_| UnrecognisedReason::NumberOutOfRange)?)
             }
         };
         let buffer_type = self.memory(fields.memory)?;
         let thread = self.thread(fields.thread)?;
         // Last: only a row that is used sets the clock.
-        let at_ns = self.time(fields.time, fields.time_unit_ns)?;
+        let at_ns = self.time(fields.time, fields.time_unit_ns);
+        let at_ns = at_ns.map_err(of("time"))?;
         let record = |what| AllocationRecord {
             position,
             at_ns,
@@ -268,12 +268,12 @@ impl Meaning {
             return Ok(None);
         }
         if text.as_bytes().get(2) == Some(&b':') {
-            let of_day_ns = time_of_day(text).ok_or(NO_FORM)?;
+            let of_day_ns = time_of_day(text).ok_or(UnrecognisedReason::NoKnownForm)?;
             return Ok(Some(self.clock.at(of_day_ns)));
         }
         if text.contains('.') {
             // Of a unit that is named, the part after the point is of that unit.
-            let seconds_ns = epoch_ns(text).ok_or(NO_FORM)?;
+            let seconds_ns = epoch_ns(text).ok_or(UnrecognisedReason::NoKnownForm)?;
             return Ok(Some(match unit_ns {
                 0 | 1 => seconds_ns,
                 unit => seconds_ns / (1_000_000_000 / unit),
@@ -330,4 +330,12 @@ fn device(text: &str) -> Result<i32, UnrecognisedReason> {
             .trim_start_matches(':'),
     })?;
     i32::try_from(number).map_err(|_| UnrecognisedReason::NumberOutOfRange)
+}
+
+/// Says of what has no known form whose that is.
+fn of(field: &'static str) -> impl Fn(UnrecognisedReason) -> UnrecognisedReason {
+    move |reason| match reason {
+        UnrecognisedReason::NoKnownForm => UnrecognisedReason::BadField(field),
+        reason => reason,
+    }
 }
