@@ -26,6 +26,14 @@ impl ExitStatus {
         }
     }
 
+    /// Of what served to its end, with why its recording did not get that far.
+    pub(crate) fn of_recording(error: Option<&str>) -> ExitStatus {
+        match error {
+            None => ExitStatus::Holds,
+            Some(_) => ExitStatus::BadInput,
+        }
+    }
+
     /// The number that the process ends with.
     pub fn code(self) -> u8 {
         match self {

@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::args::parse_duration;
+use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::output::{self, OutputKind};
 use super::recording::{self, Recording};
@@ -78,7 +79,7 @@ pub(crate) fn run(args: &ProxyArgs, context: &Context) -> CommandOutcome {
                 Format::Json => json(args, &report),
                 Format::Human => human(args, &report),
             },
-            exit_code: if report.record_error.is_some() { 2 } else { 0 },
+            exit_code: ExitStatus::of_recording(report.record_error.as_deref()).code(),
             ..CommandOutcome::default()
         },
         Err(error) => CommandOutcome::bad_input(error, context.format),

@@ -10,6 +10,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::closed_stdout::stdout_is_open;
+use super::exit::ExitStatus;
 use super::outcome::{CommandOutcome, Context, Format};
 use super::scenario_args::word;
 use crate::numbers::plural;
@@ -344,7 +345,7 @@ impl Summary {
         CommandOutcome {
             stdout,
             stderr,
-            exit_code: if self.record_error.is_some() { 2 } else { 0 },
+            exit_code: ExitStatus::of_recording(self.record_error.as_deref()).code(),
         }
     }
 }
