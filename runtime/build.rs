@@ -5,7 +5,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: [&str; 34] = [
+const SOURCES: [&str; 35] = [
     "access",
     "await",
     "barrier",
@@ -13,6 +13,7 @@ const SOURCES: [&str; 34] = [
     "cond",
     "core",
     "explore",
+    "foreign",
     "futex",
     "heap",
     "inner",

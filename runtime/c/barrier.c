@@ -24,6 +24,13 @@ HB_HOOK int pthread_barrier_destroy(pthread_barrier_t *address)
 {
     if (!hb_controlled())
         return REAL(pthread_barrier_destroy)(address);
+    /* Who is on the way out of it needs it no more; the real one waits for them. */
+    for (uint32_t id = 0; id < hb.thread_count; id++) {
+        struct hb_thread *thread = &hb.threads[id];
+        if (!thread->finished && thread->next.kind == HB_K_BARRIER_LEAVE &&
+            thread->next.address == address && barrier_is_open(thread))
+            thread->next.can = NULL;
+    }
     hb_forget(address);
     return 0;
 }

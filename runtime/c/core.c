@@ -1,6 +1,7 @@
 /* Turns: who goes on, and how it is told. */
 #include "race.h"
 
+#include <errno.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <string.h>
@@ -338,7 +339,7 @@ static bool nobody_outside(struct hb_thread *me)
  * deadlock. */
 static uint32_t nobody_is_ready(struct hb_thread *me)
 {
-    for (;;) {
+    for (uint32_t rounds = 0;;) {
         uint32_t first = HB_NOBODY, outside = 0, unfinished = 0;
         for (uint32_t id = 0; id < hb.thread_count; id++) {
             const struct hb_thread *thread = &hb.threads[id];
@@ -358,7 +359,7 @@ static uint32_t nobody_is_ready(struct hb_thread *me)
         if (outside > 0 && nobody_outside(me))
             outside = 0;
         /* A handler may post a semaphore: a signal comes from outside, too. */
-        if (outside == 0 && !hb.handles_signals) {
+        if (outside == 0 && !hb.handles_signals && !hb_foreign_may_help(me, &rounds)) {
             bool loops = false;
             for (uint32_t id = 0; id < hb.thread_count; id++)
                 loops |= !hb.threads[id].finished && hb.threads[id].awaits;
@@ -477,6 +478,13 @@ void hb_outside_end(struct hb_thread *me)
         wait_for_turn(me);
     me->next.kind = HB_K_NONE;
     hb_race_acquire_all(me);
+}
+
+void hb_come_back(struct hb_thread **inside)
+{
+    int kept = errno;
+    hb_outside_end(*inside);
+    errno = kept;
 }
 
 /* ---- The end ---- */

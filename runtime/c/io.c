@@ -8,15 +8,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <mqueue.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/msg.h>
 #include <sys/select.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -110,11 +114,34 @@ static bool prepared(struct hb_thread *me, uint16_t kind, int fd, short events, 
     return false;
 }
 
+/* Descriptors of what the system tells: whose doing that was is not seen. */
+static unsigned char system_tells[1024 / 8];
+
+static int note_teller(int fd)
+{
+    if (fd >= 0 && fd / 8 < (int)sizeof system_tells)
+        __atomic_fetch_or(&system_tells[fd / 8], (unsigned char)(1 << fd % 8), __ATOMIC_RELAXED);
+    return fd;
+}
+
+HB_HOOK int signalfd(int fd, const sigset_t *mask, int flags)
+{
+    return note_teller(REAL(signalfd)(fd, mask, flags));
+}
+
+HB_HOOK int timerfd_create(clockid_t clock, int flags)
+{
+    return note_teller(REAL(timerfd_create)(clock, flags));
+}
+
 /* A call that came back without anything, at once: loops of them must let others go on. */
 static void done(struct hb_thread *me, uint16_t kind, int fd, ssize_t result, uint64_t pc)
 {
     int kept = errno;
     hb_record(me, kind, object_of(fd), pc, (uint32_t)result);
+    if (kind == HB_K_RECEIVE && fd >= 0 && fd / 8 < (int)sizeof system_tells &&
+        system_tells[fd / 8] >> fd % 8 & 1)
+        hb_race_acquire_all(me);
     if (result < 0 && (kept == EAGAIN || kept == EWOULDBLOCK))
         hb_let_others(me, HB_K_YIELD, pc);
     errno = kept;
@@ -139,9 +166,18 @@ static void done(struct hb_thread *me, uint16_t kind, int fd, ssize_t result, ui
         return result;                                                                             \
     }
 
-RECEIVES(ssize_t, read, (int fd, void *into, size_t size), (fd, into, size), fd, false)
+static bool are_empty(const struct iovec *parts, int count)
+{
+    for (int at = 0; at < count; at++)
+        if (parts[at].iov_len > 0)
+            return false;
+    return true;
+}
+
+/* Who reads nothing does not wait. */
+RECEIVES(ssize_t, read, (int fd, void *into, size_t size), (fd, into, size), fd, size == 0)
 RECEIVES(ssize_t, readv, (int fd, const struct iovec *parts, int count), (fd, parts, count), fd,
-         false)
+         are_empty(parts, count))
 RECEIVES(ssize_t, recv, (int fd, void *into, size_t size, int flags), (fd, into, size, flags), fd,
          flags &MSG_DONTWAIT)
 RECEIVES(ssize_t, recvfrom,
@@ -515,11 +551,8 @@ HB_HOOK int epoll_pwait(int epoll, struct epoll_event *events, int most, int tim
         if (!me)                                                                                   \
             return REAL(name) arguments;                                                           \
         hb_outside_begin(me, HB_K_OUTSIDE, HB_PC);                                                 \
-        type result = REAL(name) arguments;                                                        \
-        int kept = errno;                                                                          \
-        hb_outside_end(me);                                                                        \
-        errno = kept;                                                                              \
-        return result;                                                                             \
+        __attribute__((cleanup(hb_come_back))) struct hb_thread *inside = me;                      \
+        return REAL(name) arguments;                                                               \
     }
 
 OUTSIDE(pid_t, wait, (int *status), (status))
@@ -536,3 +569,19 @@ OUTSIDE(int, sigtimedwait,
         (const sigset_t *restrict set, siginfo_t *restrict info,
          const struct timespec *restrict timeout),
         (set, info, timeout))
+OUTSIDE(int, mq_send, (mqd_t queue, const char *what, size_t size, unsigned priority),
+        (queue, what, size, priority))
+OUTSIDE(int, mq_timedsend,
+        (mqd_t queue, const char *what, size_t size, unsigned priority,
+         const struct timespec *until),
+        (queue, what, size, priority, until))
+OUTSIDE(ssize_t, mq_receive, (mqd_t queue, char *into, size_t size, unsigned *priority),
+        (queue, into, size, priority))
+OUTSIDE(ssize_t, mq_timedreceive,
+        (mqd_t queue, char *restrict into, size_t size, unsigned *restrict priority,
+         const struct timespec *restrict until),
+        (queue, into, size, priority, until))
+OUTSIDE(int, msgsnd, (int queue, const void *what, size_t size, int flags),
+        (queue, what, size, flags))
+OUTSIDE(ssize_t, msgrcv, (int queue, void *into, size_t size, long type, int flags),
+        (queue, into, size, type, flags))

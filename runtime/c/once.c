@@ -36,9 +36,14 @@ static bool begin_once(struct hb_thread *me, void *address, uint64_t pc)
     return mine;
 }
 
-static void end_once(struct hb_thread *me, void *address, bool done, uint64_t pc)
+/* `mark` writes what says to the program that it is done: nobody sees that before it is told that
+ * what comes after is ordered. */
+static void end_once(struct hb_thread *me, void *address, void (*mark)(void *), bool done,
+                     uint64_t pc)
 {
     hb_before(me, HB_K_ONCE_DONE, address, NULL, pc);
+    if (done)
+        mark(address);
     struct hb_object *once = hb_object(address);
     once->count = done ? ONCE_DONE : 0;
     once->holder = HB_NOBODY;
@@ -52,13 +57,18 @@ struct once_frame {
     bool done;
 };
 
+/* What glibc writes, for its own fast path. */
+static void mark_control(void *control) { *(pthread_once_t *)control = 2; }
+
+static void mark_guard(void *guard)
+{
+    __atomic_store_n((unsigned char *)guard, 1, __ATOMIC_RELEASE);
+}
+
 /* Also when an exception leaves it: then the next caller runs it again. */
 static void leave_once(struct once_frame *frame)
 {
-    hb_before(frame->me, HB_K_ONCE_DONE, frame->control, NULL, frame->pc);
-    if (frame->done)
-        *frame->control = 2; /* What glibc writes, for its own fast path. */
-    end_once(frame->me, frame->control, frame->done, frame->pc);
+    end_once(frame->me, frame->control, mark_control, frame->done, frame->pc);
 }
 
 /* What is done once in a process, while the driver's only thread opens a target, is no action: the
@@ -141,9 +151,7 @@ HB_HOOK void __cxa_guard_release(uint64_t *guard)
             __atomic_store_n((unsigned char *)guard, 1, __ATOMIC_RELEASE);
         return;
     }
-    hb_before(me, HB_K_ONCE_DONE, guard, NULL, HB_PC);
-    __atomic_store_n((unsigned char *)guard, 1, __ATOMIC_RELEASE);
-    end_once(me, guard, true, HB_PC);
+    end_once(me, guard, mark_guard, true, HB_PC);
 }
 
 HB_HOOK void __cxa_guard_abort(uint64_t *guard)
@@ -153,7 +161,7 @@ HB_HOOK void __cxa_guard_abort(uint64_t *guard)
     struct hb_thread *me = hb_controlled();
     struct hb_object *once = me ? hb_find(guard) : NULL;
     if (once && once->count == ONCE_RUNS) {
-        end_once(me, guard, false, HB_PC);
+        end_once(me, guard, mark_guard, false, HB_PC);
         return;
     }
     void (*real)(uint64_t *) = (void (*)(uint64_t *))hb_real("__cxa_guard_abort", NULL);

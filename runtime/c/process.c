@@ -306,7 +306,7 @@ static void in_child(void)
     }
 }
 
-static void note_child(uint16_t kind, uint64_t pc)
+void hb_note_child(uint16_t kind, uint64_t pc)
 {
     if (hb.mode == HB_OFF || !hb.result)
         return;
@@ -327,7 +327,7 @@ static pid_t fork_from(uint64_t pc)
     if (child == 0)
         in_child();
     else if (child > 0)
-        note_child(HB_K_FORK, pc);
+        hb_note_child(HB_K_FORK, pc);
     return child;
 }
 
@@ -344,7 +344,7 @@ HB_HOOK int posix_spawn(pid_t *restrict pid, const char *restrict path,
                         const posix_spawnattr_t *restrict attributes, char *const *restrict argv,
                         char *const *restrict envp)
 {
-    note_child(HB_K_FORK, HB_PC);
+    hb_note_child(HB_K_FORK, HB_PC);
     return REAL(posix_spawn)(pid, path, actions, attributes, argv, envp);
 }
 
@@ -353,13 +353,13 @@ HB_HOOK int posix_spawnp(pid_t *restrict pid, const char *restrict path,
                          const posix_spawnattr_t *restrict attributes,
                          char *const *restrict argv, char *const *restrict envp)
 {
-    note_child(HB_K_FORK, HB_PC);
+    hb_note_child(HB_K_FORK, HB_PC);
     return REAL(posix_spawnp)(pid, path, actions, attributes, argv, envp);
 }
 
 HB_HOOK int execve(const char *path, char *const *argv, char *const *envp)
 {
-    note_child(HB_K_EXEC, HB_PC);
+    hb_note_child(HB_K_EXEC, HB_PC);
     return REAL(execve)(path, argv, envp);
 }
 

@@ -229,6 +229,7 @@ enum hb_limit {
     HB_L_OUTSIDE = 2, /* Everybody waited for something from outside. */
     HB_L_HELD = 4,    /* A loop was not followed for ever. */
     HB_L_CONNECTS = 8, /* It talks with other processes. */
+    HB_L_FOREIGN = 16, /* The C library makes threads for it. */
 };
 
 /* At HB_AT_EXPLORATION; then what threads are about to do, one transition each. */

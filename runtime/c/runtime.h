@@ -73,6 +73,7 @@ struct hb_thread {
     struct hb_action next;
     enum hb_turn how;
     bool used, finished, detached, joined, cancelled, early, yielded, inside;
+    bool cancelled_anywhere; /* PTHREAD_CANCEL_ASYNCHRONOUS. */
     bool woken; /* By a broadcast. */
     bool rests; /* It ends to be started again. */
     bool busy;  /* In the runtime itself: what that calls is no action of the program. */
@@ -172,6 +173,8 @@ void hb_count(struct hb_thread *me);
 /* Leaves control for a call that only the system can answer, and comes back. */
 void hb_outside_begin(struct hb_thread *me, uint16_t kind, uint64_t pc);
 void hb_outside_end(struct hb_thread *me);
+/* The same, also where the thread is cancelled in between; errno stays. */
+void hb_come_back(struct hb_thread **inside);
 /* Whether a thread that waits in a loop lets the others go first, this time. */
 bool hb_lets_others(struct hb_thread *me);
 void hb_draw_haste(void);
@@ -240,6 +243,14 @@ void hb_explore_record(struct hb_thread *me, uint16_t kind, void *address);
 void hb_explore_access(struct hb_thread *me, unsigned kind, void *address, uint64_t size,
                        uint64_t pc);
 void hb_explore_limit(uint32_t limit);
+
+/* Who is not controlled: `foreign.c`. Nobody of the controlled can go on: whether one of those may
+ * help. It ends the schedule where that cannot be told. */
+bool hb_foreign_may_help(struct hb_thread *me, uint32_t *rounds);
+/* Objects are shared with other processes. */
+void hb_foreign_share(void);
+/* A process is made, by this kind of action. */
+void hb_note_child(uint16_t kind, uint64_t pc);
 /* What an atomic update changed that was made last. */
 void hb_await_settle(void);
 void hb_explore_ends(const struct hb_thread *me);

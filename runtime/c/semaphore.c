@@ -94,6 +94,8 @@ HB_HOOK int sem_getvalue(sem_t *semaphore, int *value)
 
 HB_HOOK int sem_init(sem_t *semaphore, int shared, unsigned value)
 {
+    if (shared)
+        hb_foreign_share();
     if (hb_controlled())
         hb_forget(semaphore);
     return REAL(sem_init)(semaphore, shared, value);

@@ -292,10 +292,18 @@ HB_HOOK int pthread_cancel(pthread_t handle)
 }
 
 /* Cancelled anywhere, a thread would lose its turn without a word: it is cancelled at its next
- * visible action instead. */
+ * visible action instead that is a cancellation point, or lets others go on. */
 HB_HOOK int pthread_setcanceltype(int type, int *before)
 {
-    return REAL(pthread_setcanceltype)(hb_controlled() ? PTHREAD_CANCEL_DEFERRED : type, before);
+    struct hb_thread *me = hb_controlled();
+    if (!me)
+        return REAL(pthread_setcanceltype)(type, before);
+    if (type != PTHREAD_CANCEL_DEFERRED && type != PTHREAD_CANCEL_ASYNCHRONOUS)
+        return EINVAL;
+    if (before)
+        *before = me->cancelled_anywhere ? PTHREAD_CANCEL_ASYNCHRONOUS : PTHREAD_CANCEL_DEFERRED;
+    me->cancelled_anywhere = type == PTHREAD_CANCEL_ASYNCHRONOUS;
+    return 0;
 }
 
 HB_HOOK int sched_yield(void)
@@ -305,6 +313,8 @@ HB_HOOK int sched_yield(void)
         hb_let_others(me, HB_K_YIELD, HB_PC);
     else
         hb_syscall(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+    if (me && me->cancelled_anywhere && me->cancelled)
+        pthread_testcancel();
     return 0;
 }
 

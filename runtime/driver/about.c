@@ -92,6 +92,7 @@ int about(const struct plan *plan, const struct hb_target *target, const char *p
     if (!state) {
         why[sizeof why - 1] = 0;
         say("refuses", why[0] ? why : "open returned NULL, and did not say why");
+        say("complete", "");
         return fclose(answer) != 0;
     }
     uint64_t size = plan->head.alignment ? plan->head.alignment : 64;
@@ -117,5 +118,6 @@ int about(const struct plan *plan, const struct hb_target *target, const char *p
         if (has[memory])
             fprintf(answer, "memory %u 0 %llu\n", memory,
                     (unsigned long long)largest(plan, target, memory));
+    say("complete", "");
     return fclose(answer) != 0;
 }

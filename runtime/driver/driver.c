@@ -6,6 +6,7 @@
 #include "driver.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,10 +42,23 @@ static const struct hb_target *load(const char *path)
     return target;
 }
 
+/* Plans come from one, and what came of them goes to the other. A target that reads or prints has
+ * nothing of them. */
+static int plans = 0, answers = 1;
+
+static bool keep_apart(void)
+{
+    plans = fcntl(0, F_DUPFD_CLOEXEC, 100);
+    answers = fcntl(1, F_DUPFD_CLOEXEC, 100);
+    int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+    return plans >= 0 && answers >= 0 && nothing >= 0 && dup2(nothing, 0) == 0 &&
+           dup2(nothing, 1) == 1;
+}
+
 static bool read_all(unsigned char *into, size_t bytes)
 {
     while (bytes) {
-        ssize_t got = read(0, into, bytes);
+        ssize_t got = read(plans, into, bytes);
         if (got <= 0)
             return false;
         into += got;
@@ -67,7 +81,7 @@ static int serve(const struct hb_target *target)
             refuse("a plan", why);
         operations_run(plan, target);
         plan_free(plan);
-        if (write(1, "+", 1) != 1)
+        if (write(answers, "+", 1) != 1)
             return 1;
     }
     return 0;
@@ -86,8 +100,11 @@ int main(int count, char **words)
 {
     if (count < 3)
         return 2;
+    bool serves = strcmp(words[1], "serve") == 0;
+    if (serves && !keep_apart())
+        return 1;
     const struct hb_target *target = load(words[2]);
-    if (strcmp(words[1], "serve") == 0)
+    if (serves)
         return serve(target);
     const char *why = "";
     struct plan *plan = count > 3 ? plan_read(words[3], &why) : NULL;

@@ -15,6 +15,7 @@ struct space {
     uint64_t count, room;
     uint64_t live_bytes;
     uint64_t lowest, highest; /* Of all that was ever handed out. */
+    uint64_t first, apart;    /* The first address, and what all others are multiples of from it. */
     bool used, closed;
 };
 
@@ -51,7 +52,7 @@ void ledger_begin(const struct plan *of, const struct hb_target *with)
     }
     for (uint32_t at = 0; at < space_count; at++) {
         struct space *space = &spaces[at];
-        space->count = space->live_bytes = space->highest = 0;
+        space->count = space->live_bytes = space->highest = space->apart = 0;
         space->lowest = UINT64_MAX;
         space->used = space->closed = false;
     }
@@ -85,6 +86,17 @@ static uint64_t find(const struct space *space, uint64_t address)
             high = middle;
     }
     return low;
+}
+
+/* The largest number that both are multiples of. */
+static uint64_t common(uint64_t one, uint64_t other)
+{
+    while (other) {
+        uint64_t rest = one % other;
+        one = other;
+        other = rest;
+    }
+    return one;
 }
 
 void ledger_add(uint32_t device, uint32_t memory, uint64_t address, uint64_t size)
@@ -123,6 +135,10 @@ void ledger_add(uint32_t device, uint32_t memory, uint64_t address, uint64_t siz
     space->lives[at] = (struct life){address, end, ledger_thread, ledger_op};
     space->count++;
     space->live_bytes += size;
+    if (space->lowest == UINT64_MAX)
+        space->first = address;
+    space->apart = common(space->apart, address > space->first ? address - space->first
+                                                               : space->first - address);
     space->used = true;
     if (address < space->lowest)
         space->lowest = address;
@@ -203,10 +219,26 @@ static uint64_t largest_hole(const struct space *space)
                                                                     : largest;
 }
 
-static uint64_t rounded(uint64_t bytes)
+/* What a buffer takes is a multiple of the alignment, or of what its allocator cuts memory into:
+ * then all addresses are so far apart. */
+static uint64_t grain_of(const struct space *space)
 {
     uint64_t unit = plan->head.alignment ? plan->head.alignment : 1;
-    return (bytes + unit - 1) / unit * unit;
+    return space->apart % unit ? unit : space->apart > unit ? space->apart : unit;
+}
+
+static uint64_t rounded(const struct space *space, uint64_t bytes)
+{
+    uint64_t unit = grain_of(space);
+    return bytes > UINT64_MAX - unit ? bytes : (bytes + unit - 1) / unit * unit;
+}
+
+/* Where the next one may begin. */
+static uint64_t end_within(const struct space *space, uint64_t end)
+{
+    uint64_t unit = grain_of(space);
+    return end <= space->first ? space->first - (space->first - end) / unit * unit
+                               : space->first + rounded(space, end - space->first);
 }
 
 /* A hole that the policy puts before the one in which life number `own` is; 0: there is none. Only
@@ -217,11 +249,11 @@ static uint64_t better_hole(const struct space *space, uint32_t memory, uint64_t
 {
     bool edges = space->highest - space->lowest >= plan->head.size[memory];
     const struct life *lives = space->lives;
-    uint64_t count = space->count, needed = rounded(lives[own].end - lives[own].begin);
-    uint64_t own_from = own ? rounded(lives[own - 1].end) : space->lowest;
+    uint64_t count = space->count, needed = rounded(space, lives[own].end - lives[own].begin);
+    uint64_t own_from = own ? end_within(space, lives[own - 1].end) : space->lowest;
     uint64_t own_to = own + 1 < count ? lives[own + 1].begin : space->highest;
     for (uint64_t at = 0; at <= count; at++) {
-        uint64_t from = at ? rounded(lives[at - 1].end) : space->lowest;
+        uint64_t from = at ? end_within(space, lives[at - 1].end) : space->lowest;
         uint64_t to = at < count ? lives[at].begin : space->highest;
         uint64_t hole = to > from ? to - from : 0;
         if (hole < needed)
@@ -244,7 +276,8 @@ void ledger_placed(uint32_t device, uint32_t memory, uint64_t address, uint64_t 
     uint64_t hole = 0;
     take_lock();
     uint64_t own = find(space, address);
-    if (policy != ANYWHERE && !scattered && size && own < space->count &&
+    /* Of one address nobody can tell how much a buffer takes. */
+    if (policy != ANYWHERE && !scattered && size && space->apart && own < space->count &&
         space->lives[own].begin == address)
         hole = better_hole(space, memory, own);
     give_lock();
@@ -268,6 +301,7 @@ void ledger_no_room(uint32_t device, uint32_t memory, uint64_t size, uint64_t en
     take_lock();
     bool empty = space->count == 0 && !space->closed;
     uint64_t hole = space->used && !scattered && fills_holes ? largest_hole(space) : 0;
+    uint64_t taken = rounded(space, size);
     give_lock();
     /* What was looked at is what there was during the call, if nobody else came since it began. */
     if (!ledger_leave(entered) || keeps)
@@ -280,7 +314,7 @@ void ledger_no_room(uint32_t device, uint32_t memory, uint64_t size, uint64_t en
              (unsigned long long)whole);
     /* What an allocator needs beside a buffer is its own affair: unless it says exactly how it
      * places buffers, four times as much must be enough. */
-    uint64_t needed = exact ? rounded(size) : 4 * rounded(size) + 4096;
+    uint64_t needed = exact ? taken : 4 * taken + 4096;
     if (hole >= needed)
         fail("exhausted",
              "thread %u's operation %u found no room for %llu bytes in %s of device %u, where %llu "

@@ -268,6 +268,8 @@ pub mod limit {
     pub const HELD: u32 = 4;
     /// It talks with other processes.
     pub const CONNECTS: u32 = 8;
+    /// The C library makes threads for it.
+    pub const FOREIGN: u32 = 16;
 }
 
 /// Numbers of `enum hb_races_stopped`.
@@ -429,7 +431,7 @@ int main(void) {
     SAY(HB_AT_EXPLORATION); SAY(HB_AT_PENDING); SAY(HB_AT_TRANSITIONS); SAY(HB_MAX_TRANSITIONS);
     SAY(HB_MAX_EXPLORED); SAY(sizeof(struct hb_transition)); SAY(sizeof(struct hb_exploration));
     SAY(HB_EXPLORE); SAY(HB_ASLEEP); SAY(HB_TOUCH_ALL); SAY(HB_OF_CLOCK); SAY(HB_T_ADVANCES);
-    SAY(HB_L_CONNECTS);
+    SAY(HB_L_CONNECTS); SAY(HB_L_FOREIGN);
     SAY(offsetof(struct hb_result, waiting)); SAY(HB_K_OUTSIDE); SAY(HB_PREEMPTED); SAY(HB_K_DESTROY); SAY((1u << HB_HOT_BITS) / 8);
     SAY(HB_AT_RACES); SAY(HB_MAX_RACES); SAY(HB_RACE_RANGE); SAY(sizeof(struct hb_race));
     SAY(offsetof(struct hb_races, stopped)); SAY(offsetof(struct hb_races, seen));
@@ -507,6 +509,7 @@ int main(void) {
             touch::CLOCK_ADDRESS,
             transition::ADVANCES.into(),
             limit::CONNECTS.into(),
+            limit::FOREIGN.into(),
             RESULT_WAITING as u64,
             kind("outside"),
             u64::from(PREEMPTED),

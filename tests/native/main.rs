@@ -9,6 +9,7 @@ mod exhaustive;
 mod features;
 mod hostile;
 mod limits;
+mod outside;
 mod planted;
 mod races;
 mod reported;

@@ -3,6 +3,7 @@
 
 mod planted;
 mod processes;
+mod surveyed;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -9,6 +9,7 @@ use super::super::outcome::Context;
 use super::super::progress::Progress;
 use super::target::PreparedTarget;
 use crate::native::plan::RunStrategy;
+use crate::native::races::{RaceFails, RacePlan};
 use crate::native::target::TargetSetup;
 use crate::native::target::shrink::ShrunkOps;
 use crate::native::target::survey::Survey;
@@ -69,6 +70,7 @@ pub(in crate::cli) fn survey(
     };
     let Some(failed) = &surveyed.survey.failed else {
         let pairs = std::mem::take(&mut surveyed.survey.pairs);
+        let mut racing = None;
         for setup in pairs.iter().map(with_socket) {
             if context.interrupt.load(Ordering::Relaxed) {
                 break;
@@ -86,9 +88,29 @@ pub(in crate::cli) fn survey(
                     surveyed.failed_pair = Some((surveyed.pairs - 1, setup.count()));
                     return Ok(Some((plan, execution, setup)));
                 }
+                if racing.is_none() && !execution.seen_races().races.is_empty() {
+                    racing = Some((surveyed.pairs - 1, plan, setup.clone()));
+                }
             }
         }
-        return Ok(None);
+        // Nothing else failed in the end.
+        let Some((number, plan, setup)) = racing else {
+            return Ok(None);
+        };
+        launcher.drive(setup.clone())?;
+        let plan = RunPlan {
+            races: RacePlan {
+                fails: RaceFails::Any,
+                ..plan.races
+            },
+            ..plan
+        };
+        let execution = launcher.run(&plan)?;
+        if execution.failure.is_none() {
+            return Ok(None);
+        }
+        surveyed.failed_pair = Some((number, setup.count()));
+        return Ok(Some((plan, execution, setup)));
     };
     let setup = with_socket(&failed.setup);
     launcher.drive(setup.clone())?;

@@ -102,6 +102,11 @@ impl<'a> ProgramRuns<'a> {
             "it makes connections, and others may answer",
         );
         add(
+            limits & limit::FOREIGN != 0,
+            "the C library makes threads for it (SIGEV_THREAD, aio, getaddrinfo_a), which are not \
+             controlled",
+        );
+        add(
             limits & limit::HELD != 0,
             "a loop that waits for other threads was followed a few times round, and then only \
              after another thread had done something",

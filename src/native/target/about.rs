@@ -139,24 +139,26 @@ impl TargetAbout {
                     why: why.to_owned(),
                 });
             }
-            Some(status) if !status.success() => {
-                let how = match status.signal() {
-                    Some(signal) => {
-                        let name = signal_hook::low_level::signal_name(signal);
-                        format!("crashed ({})", name.unwrap_or("a signal"))
-                    }
-                    None => format!("ended the process with status {:?}", status.code()),
-                };
-                let how = match said.lines().last() {
-                    Some(line) => format!("{how}: {line}"),
-                    None => how,
-                };
-                return Err(ended(how));
-            }
             Some(_) => {}
         }
         let text = std::fs::read(&answer).map_err(system("what the target can do"))?;
         let about = TargetAbout::parse(&String::from_utf8_lossy(&text));
+        // Who ends the process well has not answered all.
+        if let Some(status) =
+            status.filter(|status| !status.success() || !about.words.contains_key("complete"))
+        {
+            let how = match (status.signal(), status.code()) {
+                (Some(signal), _) => {
+                    let name = signal_hook::low_level::signal_name(signal);
+                    format!("crashed ({})", name.unwrap_or("a signal"))
+                }
+                (None, code) => format!("ended the process with status {}", code.unwrap_or(0)),
+            };
+            return Err(ended(match said.lines().last() {
+                Some(line) => format!("{how}: {line}"),
+                None => how,
+            }));
+        }
         let abilities = about.number("abilities").unwrap_or(0);
         if abilities & !ability::ALL != 0 {
             return Err(TargetError::Abilities {

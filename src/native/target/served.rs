@@ -82,7 +82,12 @@ impl ServedTarget {
         let said = said.lines().last().unwrap_or_default();
         Ok(Err(match status.signal() {
             None if status.code() == Some(86) => said.to_owned(),
-            None => format!("exit-status: {:?} {said}", status.code()),
+            None => {
+                let status = status.code().unwrap_or(0);
+                format!("exit-status: {status} {said}")
+                    .trim_end()
+                    .to_owned()
+            }
             Some(signal) => {
                 let name = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
                 format!("crash: {name} {said}").trim_end().to_owned()

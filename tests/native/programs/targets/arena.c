@@ -13,7 +13,8 @@
  *   other-end      it takes the other end of the right hole
  *   lost-wakeup    the second allocation waits for a release, and may miss it
  *
- * ARENA_POLICY is what it declares, and does without a fault: first-fit, best-fit or top-down.
+ * ARENA_POLICY is what it declares, and does without a fault: first-fit, best-fit or top-down;
+ * ARENA_GRAIN what all sizes are rounded to, where that is more than the alignment.
  */
 #include "heisenbed.h"
 
@@ -34,6 +35,10 @@
 #endif
 #ifndef ARENA_POLICY
 #define ARENA_POLICY "first-fit"
+#endif
+
+#ifndef ARENA_GRAIN
+#define ARENA_GRAIN 1u
 #endif
 
 enum fault {
@@ -138,7 +143,7 @@ static void *arena_open(const struct hb_target_config *config, char *why, size_t
     arena->fit = fit_of(arena->fault);
     arena->from_top = (strcmp(ARENA_POLICY, "top-down") == 0) != (arena->fault == OTHER_END);
     arena->devices = config->devices;
-    arena->alignment = config->alignment;
+    arena->alignment = config->alignment < ARENA_GRAIN ? ARENA_GRAIN : config->alignment;
     pthread_mutex_init(&arena->gate, NULL);
     pthread_cond_init(&arena->freed, NULL);
     arena->spaces = calloc(config->devices * 4, sizeof *arena->spaces);

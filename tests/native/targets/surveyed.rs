@@ -1,0 +1,100 @@
+//! What is drawn for one thread, and for two, beside the workload.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{built, with};
+use crate::programs::{binary, folder};
+
+fn talks() -> PathBuf {
+    built("talks", "talks.c", &[])
+}
+
+#[test]
+fn a_target_that_prints_or_reads_has_nothing_of_what_the_driver_says() {
+    for what in ["", "prints", "reads"] {
+        for command in ["run", "stress"] {
+            let more = match command {
+                "run" => ["--schedules", "20"],
+                _ => ["--ops", "50"],
+            };
+            let found = with(command, &talks(), what, &more);
+            let json = found.json();
+            assert_eq!(json["verdict"], "clean", "{command} {what}: {json}");
+            let survey = &json["target"]["survey"];
+            assert_eq!(survey["programs"], 2000, "{command} {what}: {json}");
+            assert_eq!(survey["note"], serde_json::Value::Null, "{json}");
+        }
+    }
+}
+
+#[test]
+fn a_target_that_ends_the_process_at_the_first_question_is_said_to() {
+    for (what, status) in [("ends", "status 0"), ("ends-badly", "status 7")] {
+        let said = with("run", &talks(), what, &[]);
+        let text = said.stdout + &said.stderr;
+        assert_eq!(said.code, 2, "{text}");
+        assert!(
+            text.contains(&format!("ended the process with {status}")),
+            "{text}"
+        );
+    }
+}
+
+/// What two threads have there, with one buffer each, never comes to it.
+#[test]
+fn a_data_race_of_many_buffers_is_found_by_what_is_drawn_for_two_threads() {
+    let out = talks().with_file_name("talks-instrumented.so");
+    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
+    let status = Command::new(binary())
+        .args(["cc", "-g", "-O1", "-fPIC", "-shared", "-pthread", "-I"])
+        .arg(include)
+        .arg(folder().join("targets/talks.c"))
+        .arg("-o")
+        .arg(&out)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let found = with("run", &out, "counts", &["--schedules", "50", "--no-shrink"]);
+    assert_eq!(
+        found.kind().as_deref(),
+        Some("data-race"),
+        "{}",
+        found.json()
+    );
+    let summary = found.json()["failure"]["summary"].to_string();
+    assert!(summary.contains("times"), "{summary}");
+    let clean = with("run", &out, "", &["--schedules", "50"]);
+    assert_eq!(clean.json()["verdict"], "clean", "{}", clean.json());
+}
+
+#[test]
+fn an_allocator_that_cuts_more_coarsely_than_it_must_is_not_accused() {
+    for policy in ["best-fit", "first-fit", "top-down"] {
+        let declared = format!("-DARENA_POLICY=\"{policy}\"");
+        let name = format!("coarse-{policy}");
+        let library = built(&name, "arena.c", &["-DARENA_GRAIN=256", &declared]);
+        for command in ["run", "stress"] {
+            let clean = with(command, &library, "", &["--ops", "200"]);
+            assert_eq!(
+                clean.json()["verdict"],
+                "clean",
+                "{policy}: {}",
+                clean.json()
+            );
+        }
+        let wrong = match policy {
+            "best-fit" => "worst-fit",
+            "first-fit" => "last-fit",
+            _ => "first-fit",
+        };
+        let found = with("stress", &library, wrong, &["--ops", "200"]);
+        let kind = found.kind();
+        assert_eq!(
+            kind.as_deref(),
+            Some("misplaced"),
+            "{policy}: {}",
+            found.json()
+        );
+    }
+}
