@@ -21,6 +21,9 @@ pub(super) const DRIVER_DONE: i32 = 85;
 /// How long a reply, or the loading of the program, is waited for.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long what was written already is waited for.
+const LAST_LOOK: Duration = Duration::from_secs(1);
+
 /// So often is waited for who is at work.
 const MOST_PATIENCE: u32 = 20;
 
@@ -78,16 +81,8 @@ impl Launcher {
 
     /// The next reply; none if it does not come, though all who could give it had the processor.
     pub(super) fn patient_reply(&mut self, schedule: Option<i32>) -> io::Result<Option<Reply>> {
-        let mut reply = self.reply(REPLY_TIMEOUT)?;
-        // Who waits for the processor is not stuck: a loaded machine is no reason to give up. Nor
-        // is who was killed dead before it had the processor once more.
-        for _ in 0..MOST_PATIENCE {
-            if reply.is_some() || !is_at_work(self.pid, schedule) {
-                break;
-            }
-            reply = self.reply(REPLY_TIMEOUT)?;
-        }
-        Ok(reply)
+        let server = self.pid;
+        patiently(|limit| self.reply(limit), || is_at_work(server, schedule))
     }
 
     /// The next reply; none if it does not come in time.
@@ -115,6 +110,26 @@ impl Launcher {
     }
 }
 
+/// Reads until there is something, or those who could write it are at no work.
+///
+/// Who waits for the processor is not stuck: a loaded machine is no reason to give up. Nor is who
+/// was killed dead before it had the processor once more. Whoever was found at no work may have
+/// written right before: so it is read once more after that look.
+fn patiently<T>(
+    mut read: impl FnMut(Duration) -> io::Result<Option<T>>,
+    mut is_at_work: impl FnMut() -> bool,
+) -> io::Result<Option<T>> {
+    for _ in 0..MOST_PATIENCE {
+        if let Some(read) = read(REPLY_TIMEOUT)? {
+            return Ok(Some(read));
+        }
+        if !is_at_work() {
+            break;
+        }
+    }
+    read(LAST_LOOK)
+}
+
 /// As `waitpid` encodes it.
 pub(super) fn exit_kind(status: i32) -> ExitKind {
     let status = ExitStatus::from_raw(status);
@@ -135,4 +150,40 @@ pub(super) fn send_all(control: &UnixStream, descriptors: &[BorrowedFd<'_>]) -> 
         SendFlags::NOSIGNAL,
     )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_between_a_read_and_a_look_is_read() {
+        let written = Cell::new(false);
+        let read = |_| Ok(written.get().then_some(7));
+        let ends_its_work = || {
+            written.set(true);
+            false
+        };
+        assert_eq!(patiently(read, ends_its_work).expect("it reads"), Some(7));
+    }
+
+    #[test]
+    fn who_is_at_work_is_waited_for_and_who_is_not_is_given_up() {
+        let looks = Cell::new(0);
+        let read = |_| Ok((looks.get() == 3).then_some(7));
+        let works = || {
+            looks.set(looks.get() + 1);
+            true
+        };
+        assert_eq!(patiently(read, works).expect("it reads"), Some(7));
+        let reads = Cell::new(0);
+        let nothing = |_| {
+            reads.set(reads.get() + 1);
+            Ok(None::<u8>)
+        };
+        assert_eq!(patiently(nothing, || false).expect("it reads"), None);
+        assert_eq!(reads.get(), 2);
+    }
 }
