@@ -15,8 +15,8 @@ use crate::oracle::{Kind, Verdict};
 /// Arguments of `heisenbed explain`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// A divergence (unknown-free), a cause (reordering), a verdict (inconclusive) or a failure of
-    /// a target (overlap); without it, all of them in a line each
+    /// A divergence (unknown-free), a cause (reordering), a verdict (inconclusive), a failure of a
+    /// program (data-race) or of a target (overlap); without it, all of them in a line each
     #[arg(value_name = "KIND|CAUSE|VERDICT")]
     pub(crate) name: Option<String>,
 }
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &ExplainArgs, context: &Context) -> CommandOutcome {
     let Some(found) = all.iter().find(|word| word.name == name) else {
         let known = names(&all).join(", ");
         let error = format!(
-            "{name} is no divergence, cause, verdict or failure of a target; there are: {known} (other words are in \
+            "{name} is no divergence, cause, verdict or failure; there are: {known} (other words are in \
              docs/glossary.md)"
         );
         return CommandOutcome::bad_input(error, context.format);
@@ -120,12 +120,61 @@ fn all() -> Vec<Explained> {
             next,
         })
     });
+    let of_programs = OF_PROGRAMS
+        .into_iter()
+        .map(|(kind, means, next)| Explained {
+            name: kind.name(),
+            what: "failure of a program",
+            means,
+            next,
+        });
     kinds
         .chain(causes)
         .chain(verdicts)
+        .chain(of_programs)
         .chain(of_targets)
         .collect()
 }
+
+/// What `run` finds in any program; a deadlock is among the divergences.
+const OF_PROGRAMS: [(FailureKind, &str, &str); 6] = [
+    (
+        FailureKind::Crash,
+        "a signal ended the program",
+        "The stack that is shown is where it was. Replay it under a debugger (docs/native.md), or \
+         build it by `heisenbed cc` to see the data race that came before.",
+    ),
+    (
+        FailureKind::Abort,
+        "the program ended itself: an assertion that does not hold, an uncaught exception",
+        "What it printed last is shown. The timeline has the one preemption, or the few, without \
+         which it holds: look at what the other thread did in between.",
+    ),
+    (
+        FailureKind::ExitStatus,
+        "the program exited with another status than 0",
+        "In some schedules only: look at what it read in between the preemptions of the timeline. \
+         Where it does so in all, run it without heisenbed first.",
+    ),
+    (
+        FailureKind::Livelock,
+        "the program came to no end, though threads go on",
+        "A loop waits for what nobody does any more, or threads give way to each other for ever. \
+         The timeline ends with what they repeat. What is slow gets more with --timeout.",
+    ),
+    (
+        FailureKind::DataRace,
+        "two accesses to the same memory, one of them a write, and nothing orders them",
+        "Both stacks are shown. Hold one lock around both, or make the object atomic. Where a \
+         library that was not built by `heisenbed cc` orders them, build that, too.",
+    ),
+    (
+        FailureKind::LockMisuse,
+        "a lock was taken again, unlocked or destroyed by who must not",
+        "The C library may say nothing there, or hang. Lock and unlock in one thread, and destroy \
+         what nobody holds.",
+    ),
+];
 
 fn after_kind(kind: Kind) -> &'static str {
     match kind {
@@ -294,7 +343,7 @@ mod tests {
         words.sort_unstable();
         words.dedup();
         assert_eq!(words.len(), count);
-        let kinds = Kind::ALL.len() + FailureKind::OF_TARGETS.len();
-        assert_eq!(count, kinds + Cause::ALL.len() + 4);
+        let failures = FailureKind::OF_TARGETS.len() + OF_PROGRAMS.len();
+        assert_eq!(count, Kind::ALL.len() + failures + Cause::ALL.len() + 4);
     }
 }

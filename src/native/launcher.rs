@@ -98,8 +98,8 @@ pub(crate) enum LaunchError {
     },
     /// What starts the schedules does not reply, and nothing is done that it could wait for.
     #[error(
-        "the fork server, which is the program's parent process, does not reply, and neither it nor \
-         the program runs: please report this, with the program"
+        "the fork server, which is the program's parent process, did not reply for two minutes, and \
+         neither it nor the program ran: please report this, with the program"
     )]
     ServerSilent,
     /// It sleeps before the runtime comes up.

@@ -78,11 +78,15 @@ pub(super) fn search(
     })
 }
 
+/// What was not searched.
+const ASSUMED: &str = "as if memory were sequentially consistent, and nobody woke up from a condition \
+    variable for no reason";
+
 /// In the report.
 pub(super) fn proved(found: &Search, run: &str) -> String {
     let exhausted = found.exhausted.as_ref();
     let all = exhausted.map(Exhausted::all).unwrap_or_default();
-    let mut text = format!("proved: no schedule fails: {all}\n  {run}\n");
+    let mut text = format!("proved: no schedule fails: {all}\n  {run}\n  {ASSUMED}\n");
     if let Some(file) = exhausted.and_then(|exhausted| exhausted.unseen.as_ref()) {
         let _ = writeln!(
             text,

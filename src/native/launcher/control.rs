@@ -24,6 +24,9 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long what was written already is waited for.
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
+/// So often in a row nobody is to be at work.
+const MOST_IDLE: u32 = 4;
+
 /// So often is waited for who is at work.
 const MOST_PATIENCE: u32 = 20;
 
@@ -82,7 +85,12 @@ impl Launcher {
     /// The next reply; none if it does not come, though all who could give it had the processor.
     pub(super) fn patient_reply(&mut self, schedule: Option<i32>) -> io::Result<Option<Reply>> {
         let server = self.pid;
-        patiently(|limit| self.reply(limit), || is_at_work(server, schedule))
+        let look = || match Stillness::of(server) {
+            Stillness::Stopped => Look::Stopped,
+            _ if is_at_work(server, schedule) => Look::AtWork,
+            _ => Look::Idle,
+        };
+        patiently(|limit| self.reply(limit), look)
     }
 
     /// The next reply; none if it does not come in time.
@@ -110,20 +118,37 @@ impl Launcher {
     }
 }
 
-/// Reads until there is something, or those who could write it are at no work.
+/// What those do who could write a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    AtWork,
+    Idle,
+    /// A signal stopped them.
+    Stopped,
+}
+
+/// Reads until there is something, or those who could write it have been at no work for long.
 ///
 /// Who waits for the processor is not stuck: a loaded machine is no reason to give up. Nor is who
-/// was killed dead before it had the processor once more. Whoever was found at no work may have
-/// written right before: so it is read once more after that look.
+/// was killed dead before it had the processor once more. The kernel's own workers may be held up,
+/// too, for more than a minute (Linux 6.18 says so in its log, `workqueue lockup`), so one look is
+/// not enough. Whoever was found at no work may have written right before: so it is read once more
+/// after the last.
 fn patiently<T>(
     mut read: impl FnMut(Duration) -> io::Result<Option<T>>,
-    mut is_at_work: impl FnMut() -> bool,
+    mut look: impl FnMut() -> Look,
 ) -> io::Result<Option<T>> {
+    let mut idle = 0;
     for _ in 0..MOST_PATIENCE {
         if let Some(read) = read(REPLY_TIMEOUT)? {
             return Ok(Some(read));
         }
-        if !is_at_work() {
+        idle = match look() {
+            Look::AtWork => 0,
+            Look::Idle => idle + 1,
+            Look::Stopped => MOST_IDLE,
+        };
+        if idle >= MOST_IDLE {
             break;
         }
     }
@@ -164,7 +189,7 @@ mod tests {
         let read = |_| Ok(written.get().then_some(7));
         let ends_its_work = || {
             written.set(true);
-            false
+            Look::Stopped
         };
         assert_eq!(patiently(read, ends_its_work).expect("it reads"), Some(7));
     }
@@ -175,7 +200,7 @@ mod tests {
         let read = |_| Ok((looks.get() == 3).then_some(7));
         let works = || {
             looks.set(looks.get() + 1);
-            true
+            Look::AtWork
         };
         assert_eq!(patiently(read, works).expect("it reads"), Some(7));
         let reads = Cell::new(0);
@@ -183,7 +208,7 @@ mod tests {
             reads.set(reads.get() + 1);
             Ok(None::<u8>)
         };
-        assert_eq!(patiently(nothing, || false).expect("it reads"), None);
-        assert_eq!(reads.get(), 2);
+        assert_eq!(patiently(nothing, || Look::Idle).expect("it reads"), None);
+        assert_eq!(reads.get(), MOST_IDLE + 1);
     }
 }
