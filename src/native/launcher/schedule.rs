@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::control::{DRIVER_DONE, Reply, exit_kind};
 use super::output::tail;
-use super::watched::{Stillness, end_orphan, processor_time_us};
+use super::watched::{Stillness, end_orphan, has_busy_child, processor_time_us};
 use super::{LaunchError, Launcher, system};
 use crate::native::anew::{Awaited, LiveProcess, ready};
 use crate::native::execution::{Execution, ExitKind, Failure, divergence_of, failure_of};
@@ -128,12 +128,14 @@ impl Launcher {
         Ok(awaited)
     }
 
-    /// Whether it is at work, but had too little of the processor to say anything of it.
+    /// Whether it is at work, but had too little of the processor to say anything of it; where it
+    /// waits for something from outside, whether a process of its own is at work.
     fn is_starved(&self, live: &LiveProcess) -> io::Result<bool> {
+        if self.page.result()?.waits_outside {
+            return Ok(has_busy_child([live.pid, self.pid], live.pid));
+        }
         let had_us = processor_time_us(live.pid).saturating_sub(live.cpu_us);
-        Ok(had_us < fair_share_us(self.timeout)
-            && Stillness::of(live.pid) == Stillness::Runs
-            && !self.page.result()?.waits_outside)
+        Ok(had_us < fair_share_us(self.timeout) && Stillness::of(live.pid) == Stillness::Runs)
     }
 
     /// What comes first; none if nothing does in time, or before work is to end.

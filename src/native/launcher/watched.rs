@@ -24,6 +24,27 @@ pub(super) fn is_at_work(server: i32, schedule: Option<i32>) -> bool {
         || made.any(|pid| Stillness::of(pid) == Stillness::Runs)
 }
 
+/// Whether a process that one of `parents` made is about to run; none of `but`.
+pub(super) fn has_busy_child(parents: [i32; 2], but: i32) -> bool {
+    let Ok(all) = std::fs::read_dir("/proc") else {
+        return false;
+    };
+    let pids = all
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_child = |pid: &i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let parent = rest
+            .split_ascii_whitespace()
+            .nth(1)
+            .and_then(|word| word.parse().ok());
+        *pid != but && parent.is_some_and(|parent: i32| parents.contains(&parent))
+    };
+    pids.filter(is_child)
+        .any(|pid| Stillness::of(pid) == Stillness::Runs)
+}
+
 /// How long the threads that the process has now have had the processor, in microseconds.
 pub(super) fn processor_time_us(pid: i32) -> u64 {
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
@@ -126,6 +147,15 @@ mod tests {
         let busy = Shell::does("while :; do :; done");
         assert!(is_at_work(server.pid(), Some(busy.pid())));
         assert!(is_at_work(busy.pid(), None));
+    }
+
+    #[test]
+    fn a_child_that_waits_for_the_processor_is_seen_and_one_that_sleeps_is_not() {
+        let us = std::process::id() as i32;
+        let still = Shell::does("exec sleep 1000").asleep();
+        assert!(!has_busy_child([still.pid(), still.pid()], 0));
+        let _busy = Shell::does("while :; do :; done");
+        assert!(has_busy_child([still.pid(), us], still.pid()));
     }
 
     #[test]
