@@ -79,8 +79,8 @@ pub(super) fn search(
 }
 
 /// What was not searched.
-const ASSUMED: &str = "as if memory were sequentially consistent, and nobody woke up from a condition \
-    variable for no reason";
+const ASSUMED: &str = "as if memory were sequentially consistent, and nobody woke up from a \
+    condition variable for no reason";
 
 /// In the report.
 pub(super) fn proved(found: &Search, run: &str) -> String {
