@@ -20,7 +20,9 @@ pub struct Options {
     pub filters: Vec<String>,
 }
 
-const STRATEGIES: [&str; 6] = ["mix", "rff", "few", "surw", "pos", "random"];
+const STRATEGIES: [&str; 8] = [
+    "mix", "rff", "few", "rare", "surw", "pos", "pct", "random",
+];
 
 /// It has a table of its own.
 pub const SAFESTACK: &str = "safestack";

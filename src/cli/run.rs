@@ -173,7 +173,9 @@ pub(crate) enum RunStrategyArg {
     Rff,
     /// One to three preemptions, at places that threads share
     Few,
-    /// surw, rff, few and pos in turn
+    /// On from a situation of the threads that came about seldom
+    Rare,
+    /// surw, rff, few and pos in turn; after 256 schedules every second is rare
     Mix,
     /// Every schedule that differs, each once: where none fails, that is a proof
     Exhaustive,
@@ -397,6 +399,7 @@ impl RunStrategyArg {
             RunStrategyArg::Surw => RunStrategy::Surw,
             RunStrategyArg::Rff => RunStrategy::Rff,
             RunStrategyArg::Few => RunStrategy::Few,
+            RunStrategyArg::Rare => RunStrategy::Rare,
             RunStrategyArg::Mix => RunStrategy::Mix,
             RunStrategyArg::Exhaustive => RunStrategy::Exhaustive,
         }

@@ -9,6 +9,8 @@ use super::aims::{MAX_RUN_AIMS, RunAim};
 use super::execution::VisibleAction;
 use super::learnt::Learnt;
 use super::plan::{RunPlan, RunStrategy};
+use super::situations::Situations;
+use super::steps::Steps;
 
 /// See the [module](self).
 #[derive(Clone, Debug)]
@@ -16,10 +18,18 @@ pub(crate) struct Director {
     base: RunPlan,
     first: u64,
     learnt: Learnt,
+    /// Those of the block of schedules that is drawn.
+    situations: Situations,
+    block: u64,
+    /// Schedules of a search that is taken up again: the blocks of these are learnt anew.
+    resumed: Vec<u64>,
 }
 
 /// Of [`Stream::of`]: what is drawn here is no part of what the runtime draws.
 const PURPOSE: u64 = 2;
+
+/// Of [`Stream::of`]: what is kept of a schedule.
+const KEEPING: u64 = 3;
 
 /// The strategies that take turns, after the first schedule.
 const TURNS: [RunStrategy; 8] = [
@@ -32,6 +42,25 @@ const TURNS: [RunStrategy; 8] = [
     RunStrategy::Rff,
     RunStrategy::Pos,
 ];
+
+/// So many schedules take those turns. What they do not find is no easy one: from there on every
+/// second goes back to a rare situation.
+const EASY: u64 = 256;
+
+const LATE_TURNS: [RunStrategy; 8] = [
+    RunStrategy::Surw,
+    RunStrategy::Rare,
+    RunStrategy::Rff,
+    RunStrategy::Rare,
+    RunStrategy::Few,
+    RunStrategy::Rare,
+    RunStrategy::Pos,
+    RunStrategy::Rare,
+];
+
+/// After so many schedules the situations are forgotten: a search that is taken up again must learn
+/// no more than these anew, and one that has come to nothing new begins elsewhere.
+const BLOCK: u64 = 1 << 16;
 
 /// Executions of one epoch, at most: more would learn later.
 const LONGEST_EPOCH: u64 = 32;
@@ -46,7 +75,16 @@ impl Director {
             base,
             first,
             learnt: Learnt::default(),
+            situations: Situations::default(),
+            block: 0,
+            resumed: Vec::new(),
         }
+    }
+
+    /// Schedules are run again only to learn from them, but for these and what comes after the
+    /// last.
+    pub(crate) fn resume_at(&mut self, schedules: Vec<u64>) {
+        self.resumed = schedules;
     }
 
     /// How many schedules the epoch has that begins after `done` of them: they all know the same.
@@ -54,18 +92,35 @@ impl Director {
         (done / 4).next_power_of_two().clamp(1, LONGEST_EPOCH)
     }
 
-    /// Whether what schedule `index` did is to be learnt from.
-    pub(crate) fn learns(&self, index: u64) -> bool {
-        let drawn = index - self.first;
+    /// Whether what the schedule of `plan` did is to be learnt from.
+    pub(crate) fn learns(&self, plan: &RunPlan) -> bool {
         let learning = matches!(
             self.base.strategy,
             RunStrategy::Surw
                 | RunStrategy::Rff
                 | RunStrategy::Few
+                | RunStrategy::Rare
                 | RunStrategy::Mix
                 | RunStrategy::Pct { .. }
         );
-        learning && (drawn < LOOKED_AT || drawn % 256 < 2)
+        learning && (self.is_looked_at(plan) || self.comes_to_situations(plan))
+    }
+
+    fn is_looked_at(&self, plan: &RunPlan) -> bool {
+        let drawn = plan.index - self.first;
+        drawn < LOOKED_AT || drawn % 256 < 2
+    }
+
+    fn comes_to_situations(&self, plan: &RunPlan) -> bool {
+        let block = self.block_of(plan.index);
+        let is_past = |at: &u64| block < self.block_of(*at);
+        plan.strategy == RunStrategy::Rare
+            && (self.resumed.iter().any(|at| self.block_of(*at) == block)
+                || !self.resumed.iter().any(is_past))
+    }
+
+    fn block_of(&self, index: u64) -> u64 {
+        index.saturating_sub(self.first) / BLOCK
     }
 
     /// The plan of schedule `index`. To be called in the order of the numbers.
@@ -78,10 +133,17 @@ impl Director {
         plan.strategy = match self.base.strategy {
             // The first shows what there is.
             RunStrategy::Pct { .. } if drawn == 0 => RunStrategy::First,
-            RunStrategy::Surw | RunStrategy::Rff | RunStrategy::Few | RunStrategy::Mix
+            RunStrategy::Surw
+            | RunStrategy::Rff
+            | RunStrategy::Few
+            | RunStrategy::Rare
+            | RunStrategy::Mix
                 if drawn == 0 =>
             {
                 RunStrategy::Pos
+            }
+            RunStrategy::Mix if drawn >= EASY => {
+                LATE_TURNS[(drawn % LATE_TURNS.len() as u64) as usize]
             }
             RunStrategy::Mix => TURNS[((drawn - 1) % TURNS.len() as u64) as usize],
             strategy => strategy,
@@ -92,14 +154,33 @@ impl Director {
             RunStrategy::Surw => self.select(&mut plan, &mut stream),
             RunStrategy::Few => self.hold_few(&mut plan, &mut stream),
             RunStrategy::Rff => self.turn_round(&mut plan, &mut stream),
+            RunStrategy::Rare => plan.steps = self.rare(index, &mut stream),
             _ => {}
         }
         plan
     }
 
-    /// Learns from an execution. To be called in the order of the numbers.
-    pub(crate) fn learn(&mut self, plan: &RunPlan, events: &[VisibleAction]) {
-        self.learnt.digest(plan, events);
+    /// Learns from the execution of `plan`, which took these steps. To be called in the order of
+    /// the numbers.
+    pub(crate) fn learn(&mut self, plan: &RunPlan, steps: &Steps, events: &[VisibleAction]) {
+        if self.is_looked_at(plan) {
+            self.learnt.digest(plan, events);
+        }
+        let draws_rare = matches!(self.base.strategy, RunStrategy::Rare | RunStrategy::Mix);
+        if draws_rare && self.block_of(plan.index) == self.block {
+            let mut stream = Stream::of(plan.seed, [plan.index, KEEPING, 0]);
+            self.situations
+                .add(steps, plan.steps.count(), events, &mut stream);
+        }
+    }
+
+    /// Steps to a situation that came about seldom.
+    fn rare(&mut self, index: u64, stream: &mut Stream) -> Steps {
+        if self.block_of(index) != self.block {
+            self.block = self.block_of(index);
+            self.situations = Situations::default();
+        }
+        self.situations.rare(stream)
     }
 
     /// Some objects, whose steps are put into an order that is as likely as any.
@@ -247,4 +328,85 @@ fn least(all: &[usize], key: impl Fn(usize) -> u32, stream: &mut Stream) -> usiz
         .filter(|one| key(*one) == lowest)
         .collect();
     among[stream.below(among.len() as u64) as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a program does: two threads that take steps as drawn, after those that they are to.
+    fn execute(plan: &RunPlan) -> (Steps, Vec<VisibleAction>) {
+        let mut stream = Stream::of(plan.seed, [plan.index, 0, 0]);
+        let mut given = plan.steps.runs().iter();
+        let mut steps = Steps::new();
+        let mut events = Vec::new();
+        let mut done = [0; 2];
+        while done[0] + done[1] < 8 {
+            let (thread, count) = given
+                .next()
+                .copied()
+                .unwrap_or_else(|| (stream.below(2) as u32, 1));
+            for _ in 0..count {
+                let own = &mut done[thread as usize];
+                *own += 1;
+                events.push(VisibleAction {
+                    kind: 0,
+                    thread,
+                    after_preemption: false,
+                    object: None,
+                    pc: 0x1000 + *own * 0x10,
+                    address: 0x8000,
+                    value: 0,
+                    stack: Vec::new(),
+                });
+            }
+            steps.push(thread, count);
+        }
+        (steps, events)
+    }
+
+    /// Plans of the schedules up to `last`; those before `next` are learnt from only as far as must
+    /// be.
+    fn drawn(strategy: RunStrategy, resumed: &[u64], last: u64) -> (Vec<RunPlan>, u64) {
+        let next = resumed.last().copied().unwrap_or(0);
+        let mut director = Director::new(RunPlan::new(strategy, 7, 0), 0);
+        director.resume_at(resumed.to_vec());
+        let (mut plans, mut again) = (Vec::new(), 0);
+        let mut index = 0;
+        while index < last {
+            let epoch: Vec<RunPlan> = (index..last.min(index + Director::epoch(index)))
+                .map(|index| director.plan(index))
+                .collect();
+            index += epoch.len() as u64;
+            for plan in epoch {
+                if director.learns(&plan) {
+                    again += u64::from(plan.index < next);
+                    let (steps, events) = execute(&plan);
+                    director.learn(&plan, &steps, &events);
+                }
+                plans.push(plan);
+            }
+        }
+        (plans, again)
+    }
+
+    #[test]
+    fn a_search_that_is_taken_up_draws_what_it_would_have_drawn() {
+        let last = 2 * BLOCK + 500;
+        for strategy in [RunStrategy::Rare, RunStrategy::Mix] {
+            let (whole, _) = drawn(strategy, &[], last);
+            let rare = whole.iter().filter(|plan| plan.steps.count() > 0).count();
+            assert!(rare as u64 > BLOCK / 2, "{rare}");
+            // With a failure in the block before.
+            for (resumed, most) in [
+                (vec![2 * BLOCK + 100], 3_000),
+                (vec![BLOCK + 5, 2 * BLOCK + 100], BLOCK + 3_000),
+            ] {
+                let (plans, again) = drawn(strategy, &resumed, last);
+                assert!(again < most, "{again} were run again");
+                let first = (resumed[0] / BLOCK * BLOCK) as usize;
+                assert!(plans[first..] == whole[first..], "{strategy:?}");
+            }
+        }
+    }
 }

@@ -35,6 +35,7 @@ pub(crate) mod race_text;
 pub(crate) mod races;
 pub(crate) mod reproducer;
 pub(crate) mod search;
+mod situations;
 pub(crate) mod state;
 pub(crate) mod steps;
 pub(crate) mod symbols;

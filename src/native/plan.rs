@@ -28,6 +28,8 @@ pub(crate) enum RunStrategy {
     Rff,
     /// Few preemptions, each at a place that threads share.
     Few,
+    /// From a situation on that came about seldom.
+    Rare,
     /// All of them in turn. No plan of one execution has it.
     Mix,
     /// Whoever runs goes on as long as it can; then the lowest.
@@ -48,6 +50,7 @@ impl RunStrategy {
             RunStrategy::Surw => "surw",
             RunStrategy::Rff => "rff",
             RunStrategy::Few => "few",
+            RunStrategy::Rare => "rare",
             RunStrategy::Mix => "mix",
             RunStrategy::First => "first",
             RunStrategy::Exhaustive => "exhaustive",
@@ -65,6 +68,7 @@ impl RunStrategy {
             RunStrategy::Surw,
             RunStrategy::Rff,
             RunStrategy::Few,
+            RunStrategy::Rare,
             RunStrategy::Mix,
         ]
         .into_iter()
@@ -94,7 +98,7 @@ pub(crate) struct RunPlan {
     pub(crate) seed: u64,
     /// The number of the schedule: another one draws others.
     pub(crate) index: u64,
-    /// Steps to take first.
+    /// Steps to take first; of `rare`, those to its situation.
     pub(crate) steps: Steps,
     /// Whether an execution that cannot take them ends there.
     pub(crate) strict: bool,
@@ -188,7 +192,7 @@ impl RunPlan {
             | RunStrategy::First
             | RunStrategy::Exhaustive => strategy::FIRST,
             RunStrategy::Random => strategy::RANDOM,
-            RunStrategy::Pos | RunStrategy::Mix => strategy::POS,
+            RunStrategy::Pos | RunStrategy::Rare | RunStrategy::Mix => strategy::POS,
             RunStrategy::Pct { .. } => strategy::PCT,
             RunStrategy::Surw => strategy::SURW,
             RunStrategy::Rff | RunStrategy::Few if self.runs_on => strategy::HELD_RUN,

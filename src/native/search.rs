@@ -97,6 +97,9 @@ impl Search {
         let before = found.elapsed;
         found.complete = false;
         let mut director = Director::new(search.plan.clone(), search.first);
+        if let Some(state) = &state {
+            director.resume_at(state.failed().into_iter().chain([state.next()]).collect());
+        }
         let last = search.first.saturating_add(search.schedules);
         let mut index = search.first;
         while index < last {
@@ -109,9 +112,10 @@ impl Search {
             }
             let length = Director::epoch(index - search.first).min(last - index);
             let errands: Vec<Errand> = (index..index + length)
-                .map(|index| Errand {
-                    plan: director.plan(index),
-                    learns: director.learns(index),
+                .map(|index| {
+                    let plan = director.plan(index);
+                    let learns = director.learns(&plan);
+                    Errand { plan, learns }
                 })
                 .filter(|errand| {
                     let index = errand.plan.index;
@@ -131,7 +135,7 @@ impl Search {
             for (errand, done) in errands.iter().zip(done) {
                 let (plan, execution) = (&errand.plan, done.execution);
                 if let Some(events) = &done.events {
-                    director.learn(plan, events);
+                    director.learn(plan, &execution.steps, events);
                 }
                 if plan.index < next {
                     if failed == Some(plan.index) {

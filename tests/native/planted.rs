@@ -60,7 +60,7 @@ fn what_loads_and_stores_do_is_found_in_programs_built_by_cc() {
 
 #[test]
 fn every_strategy_finds_a_lost_update() {
-    for strategy in ["random", "pos", "pct", "surw", "rff", "few", "mix"] {
+    for strategy in ["random", "pos", "pct", "surw", "rff", "few", "rare", "mix"] {
         let program = path(instrumented(), "account");
         let options = ["--strategy", strategy, "--schedules", "2000", "--no-shrink"];
         let found = run(&options, &[&program]);

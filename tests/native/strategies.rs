@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::programs::{binary, instrumented, path, run};
 
-const ALL: [&str; 7] = ["random", "pos", "pct", "surw", "rff", "few", "mix"];
+const ALL: [&str; 8] = ["random", "pos", "pct", "surw", "rff", "few", "rare", "mix"];
 
 /// What must not differ.
 fn drawn(json: &Value) -> [Value; 6] {
@@ -53,6 +53,24 @@ fn each_strategy_finds_what_it_is_for_and_accuses_no_twin() {
 }
 
 #[test]
+fn what_needs_seven_preemptions_is_found_from_rare_situations_on_and_not_without() {
+    for (strategy, schedules, code) in [("mix", "12000", 1), ("pos", "3000", 0)] {
+        let options = [
+            "--strategy",
+            strategy,
+            "--no-shrink",
+            "--data-races",
+            "ignore",
+        ];
+        let with = |number| [&options[..], &["--schedules", number]].concat();
+        let found = run(&with(schedules), &[&path(instrumented(), "safestack")]);
+        assert_eq!(found.code, code, "{strategy}: {}", found.json);
+        let twin = run(&with("600"), &[&path(instrumented(), "safestack-fixed")]);
+        assert_eq!(twin.json["verdict"], "clean", "{}", twin.json);
+    }
+}
+
+#[test]
 fn who_spins_does_not_starve_who_holds_the_lock() {
     for strategy in ALL {
         let options = ["--strategy", strategy, "--no-shrink", "--schedules", "150"];
@@ -88,7 +106,7 @@ fn the_same_seed_draws_the_same_and_another_draws_another() {
 
 #[test]
 fn the_number_of_workers_changes_nothing() {
-    for (strategy, name) in [("mix", "wsq"), ("rff", "reorder-10"), ("surw", "account")] {
+    for (strategy, name) in [("mix", "wsq"), ("rff", "reorder-10"), ("rare", "wsq")] {
         for keep_going in [&["--keep-going"][..], &[]] {
             let by = |workers: &str| {
                 let options = ["--strategy", strategy, "--workers", workers, "--no-shrink"];

@@ -304,7 +304,7 @@ impl Shrinker<'_> {
                 let events = self
                     .launcher
                     .first_events(&execution, super::super::learnt::MOST_EVENTS)?;
-                director.learn(&plan, &events);
+                director.learn(&plan, &execution.steps, &events);
             }
         }
         Ok(false)
