@@ -5,7 +5,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: [&str; 35] = [
+const SOURCES: [&str; 36] = [
     "access",
     "await",
     "barrier",
@@ -32,6 +32,7 @@ const SOURCES: [&str; 35] = [
     "rwlock",
     "semaphore",
     "spin",
+    "stdio",
     "swift",
     "symbols",
     "system",

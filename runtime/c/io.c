@@ -4,7 +4,8 @@
  * disk are no visible action. A descriptor whose other end is another process is waited for outside
  * of all schedules, when nobody else can go on.
  */
-#include "runtime.h"
+#include "io.h"
+#include "race.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -61,7 +62,7 @@ uint32_t hb_poll_for(const struct hb_thread *thread, struct pollfd *into, uint32
     return count;
 }
 
-static bool may_wait(int fd)
+bool hb_may_wait(int fd)
 {
     struct stat about;
     if (fstat(fd, &about) != 0)
@@ -89,10 +90,8 @@ static int64_t patience_of(int fd, short events)
     return hb.now + (int64_t)span.tv_sec * 1000000000 + span.tv_usec * 1000;
 }
 
-/* Waits for the turn to use `fd`: then the call will not wait. False: the time was up, and the call
- * is not to be made. */
-static bool prepared(struct hb_thread *me, uint16_t kind, int fd, short events, bool waits,
-                     uint64_t pc)
+bool hb_io_prepared(struct hb_thread *me, uint16_t kind, int fd, short events, bool waits,
+                    uint64_t pc)
 {
     struct pollfd one = {.fd = fd, .events = events};
     struct waits all = {&one, 1};
@@ -117,10 +116,16 @@ static bool prepared(struct hb_thread *me, uint16_t kind, int fd, short events, 
 /* Descriptors of what the system tells: whose doing that was is not seen. */
 static unsigned char system_tells[1024 / 8];
 
+/* The byte that tells of it; none of one beyond. */
+static unsigned char *teller(int fd)
+{
+    return fd >= 0 && fd / 8 < (int)sizeof system_tells ? &system_tells[fd / 8] : NULL;
+}
+
 static int note_teller(int fd)
 {
-    if (fd >= 0 && fd / 8 < (int)sizeof system_tells)
-        __atomic_fetch_or(&system_tells[fd / 8], (unsigned char)(1 << fd % 8), __ATOMIC_RELAXED);
+    if (teller(fd))
+        __atomic_fetch_or(teller(fd), (unsigned char)(1 << fd % 8), __ATOMIC_RELAXED);
     return fd;
 }
 
@@ -134,13 +139,11 @@ HB_HOOK int timerfd_create(clockid_t clock, int flags)
     return note_teller(REAL(timerfd_create)(clock, flags));
 }
 
-/* A call that came back without anything, at once: loops of them must let others go on. */
-static void done(struct hb_thread *me, uint16_t kind, int fd, ssize_t result, uint64_t pc)
+void hb_io_done(struct hb_thread *me, uint16_t kind, int fd, ssize_t result, uint64_t pc)
 {
     int kept = errno;
     hb_record(me, kind, object_of(fd), pc, (uint32_t)result);
-    if (kind == HB_K_RECEIVE && fd >= 0 && fd / 8 < (int)sizeof system_tells &&
-        system_tells[fd / 8] >> fd % 8 & 1)
+    if (kind == HB_K_RECEIVE && teller(fd) && *teller(fd) >> fd % 8 & 1)
         hb_race_acquire_all(me);
     if (result < 0 && (kept == EAGAIN || kept == EWOULDBLOCK))
         hb_let_others(me, HB_K_YIELD, pc);
@@ -151,18 +154,18 @@ static void done(struct hb_thread *me, uint16_t kind, int fd, ssize_t result, ui
     HB_HOOK type name parameters                                                                   \
     {                                                                                              \
         struct hb_thread *me = hb_controlled();                                                    \
-        if (!me || !may_wait(fd)) {                                                                \
+        if (!me || !hb_may_wait(fd)) {                                                                \
             if (!me) {                                                                             \
                 hb_observe(HB_K_RECEIVE, NULL, HB_PC);                                             \
                 hb_track_answer(fd);                                                               \
             }                                                                                      \
             return REAL(name) arguments;                                                           \
         }                                                                                          \
-        if (!prepared(me, HB_K_RECEIVE, fd, POLLIN, !never_waits(fd) && !(dontwait), HB_PC))       \
+        if (!hb_io_prepared(me, HB_K_RECEIVE, fd, POLLIN, !never_waits(fd) && !(dontwait), HB_PC))       \
             return -1;                                                                             \
         hb_track_answer(fd);                                                                       \
         type result = REAL(name) arguments;                                                        \
-        done(me, HB_K_RECEIVE, fd, result, HB_PC);                                                 \
+        hb_io_done(me, HB_K_RECEIVE, fd, result, HB_PC);                                                 \
         return result;                                                                             \
     }
 
@@ -203,7 +206,7 @@ static ssize_t send_parts(struct hb_thread *me, int fd, const struct iovec *part
     const struct msghdr *what = message ? message : &own;
     if (hb_track_is(fd))
         return hb_track_send(me, fd, what, flags, dontwait, pc);
-    if (!prepared(me, HB_K_SEND, fd, POLLOUT, !dontwait, pc))
+    if (!hb_io_prepared(me, HB_K_SEND, fd, POLLOUT, !dontwait, pc))
         return -1;
     ssize_t result;
     size_t total = 0;
@@ -215,7 +218,7 @@ static ssize_t send_parts(struct hb_thread *me, int fd, const struct iovec *part
             result = REAL(sendmsg)(fd, what, flags | MSG_DONTWAIT);
             if (result >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
                 break;
-            if (!prepared(me, HB_K_SEND, fd, POLLOUT, true, pc))
+            if (!hb_io_prepared(me, HB_K_SEND, fd, POLLOUT, true, pc))
                 return -1;
         }
     } else if (is_write && !dontwait && total > 4096) {
@@ -228,7 +231,7 @@ static ssize_t send_parts(struct hb_thread *me, int fd, const struct iovec *part
         result = REAL(writev)(fd, parts, count);
     else
         result = REAL(sendmsg)(fd, what, flags);
-    done(me, HB_K_SEND, fd, result, pc);
+    hb_io_done(me, HB_K_SEND, fd, result, pc);
     return result;
 }
 
@@ -268,7 +271,7 @@ static ssize_t write_all(struct hb_thread *me, int fd, const void *from, size_t 
 HB_HOOK ssize_t write(int fd, const void *from, size_t size)
 {
     struct hb_thread *me = hb_controlled();
-    if (!me || !may_wait(fd)) {
+    if (!me || !hb_may_wait(fd)) {
         struct iovec part = {(void *)from, size};
         ssize_t result;
         if (!me && track_parts(fd, &part, 1, 0, HB_PC, &result))
@@ -288,7 +291,7 @@ HB_HOOK ssize_t writev(int fd, const struct iovec *parts, int count)
     ssize_t result;
     if (!me && count > 0 && track_parts(fd, parts, count, 0, HB_PC, &result))
         return result;
-    if (!me || !may_wait(fd) || count < 1) {
+    if (!me || !hb_may_wait(fd) || count < 1) {
         hb_track_op(HB_OP_LOGS, NULL, HB_PC);
         return REAL(writev)(fd, parts, count);
     }
@@ -367,14 +370,14 @@ HB_HOOK int connect(int fd, const struct sockaddr *to, socklen_t length)
                     .kind = HB_K_CONNECT, .address = object_of(fd), .pc = HB_PC,
                     .with = tracks ? hb.track : NULL, .deadline = HB_NEVER});
     int result = tracks ? hb_track_connect(fd) : REAL(connect)(fd, to, length);
-    done(me, HB_K_CONNECT, fd, result, HB_PC);
+    hb_io_done(me, HB_K_CONNECT, fd, result, HB_PC);
     return result;
 }
 
 HB_HOOK int close(int fd)
 {
     struct hb_thread *me = hb_controlled();
-    bool visible = me && may_wait(fd);
+    bool visible = me && hb_may_wait(fd);
     if (visible)
         hb_before(me, HB_K_SEND, object_of(fd), NULL, HB_PC);
     int result = REAL(close)(fd);

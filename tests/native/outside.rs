@@ -4,7 +4,7 @@
 use super::programs::{Ran, instrumented, path, run};
 
 /// Nothing is wrong with them, and heisenbed sees all of it.
-const CLEAN: [&str; 11] = [
+const CLEAN: [&str; 12] = [
     "barrier-destroyed",
     "once",
     "read-nothing",
@@ -14,6 +14,7 @@ const CLEAN: [&str; 11] = [
     "signal-descriptor",
     "timer-descriptor",
     "child-signal",
+    "streams",
     "runs-command",
     "reads-command",
 ];
@@ -64,8 +65,16 @@ fn what_the_system_does_accuses_no_correct_program() {
 
 #[test]
 fn what_nobody_will_do_is_a_deadlock_though_there_was_a_process() {
-    let ran = run_case(&["--schedules", "5"], "nobody-posts");
-    assert_eq!(ran.kind(), Some("deadlock"), "{}", ran.json);
+    for case in ["nobody-posts", "nobody-writes"] {
+        let ran = run_case(&["--schedules", "5"], case);
+        assert_eq!(ran.kind(), Some("deadlock"), "{case}: {}", ran.json);
+    }
+}
+
+#[test]
+fn what_is_written_after_a_stream_was_is_a_race() {
+    let ran = run_case(&["--schedules", "40"], "streams-late");
+    assert_eq!(ran.kind(), Some("data-race"), "{}", ran.json);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::oracle::traffic::TrafficReport;
 
 /// What is said of a thread that has its turn and sleeps.
 const UNCONTROLLED_WAIT: &str = "a thread that had its turn waits in a system call that heisenbed \
-    does not see (a futex of its own, as OpenMP and Go have, or a lock inside of the C library); \
+    does not see (a futex of its own, as OpenMP and Go have, or a lock or a read inside of the C library); \
     --strategy perturb runs such programs";
 
 /// What is said of a program that a signal stopped.

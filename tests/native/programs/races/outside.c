@@ -220,6 +220,40 @@ static void reads_command(void) {
     assert(pclose(said) == 0);
 }
 
+static FILE *ends[2];
+static int told;
+
+static void *tells(void *late) {
+    if (!late)
+        told = 7;
+    fprintf(ends[1], "go %d\n", 1);
+    fflush(ends[1]);
+    if (late)
+        told = 7;
+    return NULL;
+}
+
+static void streams(void *late) {
+    int fds[2], number = 0;
+    char line[16];
+    assert(pipe(fds) == 0);
+    ends[0] = fdopen(fds[0], "r");
+    ends[1] = fdopen(fds[1], "w");
+    pthread_t other;
+    pthread_create(&other, NULL, tells, late);
+    assert(fgets(line, sizeof line, ends[0]) && sscanf(line, "go %d", &number) == 1);
+    assert(number == 1 && (late || told == 7));
+    if (late)
+        told++;
+    pthread_join(other, NULL);
+}
+
+static void nobody_writes(void) {
+    int fds[2];
+    assert(pipe(fds) == 0);
+    assert(getc(fdopen(fds[0], "r")) == EOF);
+}
+
 static void nobody_posts(void) {
     sem_init(&posted, 0, 0);
     pid_t child = child_that_ends(NULL);
@@ -246,6 +280,9 @@ int main(int count, char **words) {
     CASE("library-reads", library_reads());
     CASE("runs-command", runs_command());
     CASE("reads-command", reads_command());
+    CASE("streams", streams(NULL));
+    CASE("streams-late", streams(&told));
+    CASE("nobody-writes", nobody_writes());
     CASE("nobody-posts", nobody_posts());
     return 0;
 }
