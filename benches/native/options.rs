@@ -20,9 +20,7 @@ pub struct Options {
     pub filters: Vec<String>,
 }
 
-const STRATEGIES: [&str; 8] = [
-    "mix", "rff", "few", "rare", "surw", "pos", "pct", "random",
-];
+const STRATEGIES: [&str; 8] = ["mix", "rff", "few", "rare", "surw", "pos", "pct", "random"];
 
 /// It has a table of its own.
 pub const SAFESTACK: &str = "safestack";

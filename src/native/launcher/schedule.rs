@@ -19,8 +19,8 @@ use crate::oracle::traffic::TrafficReport;
 
 /// What is said of a thread that has its turn and sleeps.
 const UNCONTROLLED_WAIT: &str = "a thread that had its turn waits in a system call that heisenbed \
-    does not see (a futex of its own, as OpenMP and Go have, or a lock or a read inside of the C library); \
-    --strategy perturb runs such programs";
+    does not see (a futex of its own, as OpenMP and Go have, or a lock or a read inside of the C \
+    library); --strategy perturb runs such programs";
 
 /// What is said of a program that a signal stopped.
 const STOPPED: &str = "a signal stopped it (SIGSTOP, SIGTSTP, SIGTTIN or SIGTTOU), and nobody let \
