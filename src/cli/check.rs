@@ -210,7 +210,11 @@ fn check_import(trace: &TraceFile, context: &Context) -> CommandOutcome {
 /// the end is no leak yet.
 pub(super) fn report(found: &MessageReport, what: &str) -> Report {
     let diverged = !found.findings.is_empty();
-    let empty = found.messages + found.unknown_messages + found.swept == 0;
+    let empty = found.of_buffers + found.swept == 0;
+    let nothing_about = match found.messages + found.unknown_messages {
+        0 => "there is no message",
+        _ => "there is no message about a buffer",
+    };
     let rejected = found.notes.get(&MessageNote::Rejected);
     let rejected = rejected.map_or(0, |noted| noted.count);
     // A few that came twice are rightly rejected; of many nothing was checked.
@@ -222,7 +226,7 @@ pub(super) fn report(found: &MessageReport, what: &str) -> Report {
             grouped(rejected),
             plural(found.messages, "message"),
         ),
-        true => format!("there is no message in {what}: nothing was checked"),
+        true => format!("{nothing_about} in {what}: nothing was checked"),
         false => format!(
             "{what} has no truth to compare with: its messages do not contradict each other"
         ),

@@ -53,6 +53,8 @@ pub enum UnrecognisedReason {
     CutBlock,
     /// It begins as a message does, and does not go on as one.
     CutMessage,
+    /// It has two messages: the line end between them was lost.
+    MergedMessages,
     /// No row before it names the columns that are needed.
     NoHeader,
     /// It has another number of columns than the row that names them.
@@ -98,6 +100,9 @@ impl UnrecognisedReason {
             UnrecognisedReason::NumberOutOfRange => "a number in it is out of range",
             UnrecognisedReason::Overlong => "it is too long",
             UnrecognisedReason::CutBlock => "its block was cut or mixed with another",
+            UnrecognisedReason::MergedMessages => {
+                "it has two messages or more: what ended the line between them was lost"
+            }
             UnrecognisedReason::CutMessage => {
                 "it was cut, mixed with another, or is of another form"
             }
@@ -164,7 +169,7 @@ impl Accounting {
         let of_form = |form| self.forms.get(form).copied().unwrap_or(0);
         match format {
             ImportFormat::DebugLog => of_form("cut-block"),
-            ImportFormat::ServerLog => of_form("cut-message"),
+            ImportFormat::ServerLog => of_form("cut-message") + 2 * of_form("merged-messages"),
             _ => self.unrecognised,
         }
     }

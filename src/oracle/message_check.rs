@@ -192,6 +192,8 @@ pub(crate) struct MessageReport {
     pub(crate) lines: u64,
     /// Lines that stand for a message.
     pub(crate) messages: u64,
+    /// Of these, ALLOCs and FREEs of buffers: the others contradict nothing.
+    pub(crate) of_buffers: u64,
     /// Messages of a type that the server does not know; not among `messages`.
     pub(crate) unknown_messages: u64,
     /// Findings by kind.

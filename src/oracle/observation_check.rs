@@ -56,6 +56,10 @@ impl ObservationCheck {
         match &observation.what {
             Observed::Message { message, .. } => {
                 self.findings.report.messages += 1;
+                self.findings.report.of_buffers += u64::from(matches!(
+                    message.kind,
+                    MessageKind::Alloc | MessageKind::Free
+                ));
                 let findings = &mut self.findings;
                 let owner = findings.other_owner(message);
                 let mut of_another = false;

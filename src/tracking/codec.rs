@@ -105,6 +105,14 @@ impl FrameDecoder {
         self.layout().is_none() && !self.held.is_empty()
     }
 
+    /// How many bytes the frame lacks that has begun; 0: none has, or the layout isn't decided.
+    pub(crate) fn missing_bytes(&self) -> usize {
+        match self.layout() {
+            Some(layout) if !self.held.is_empty() => layout.frame_bytes() - self.held.len(),
+            _ => 0,
+        }
+    }
+
     /// How many unknown frames were skipped.
     pub(crate) fn unknown_frames(&self) -> u64 {
         self.unknown

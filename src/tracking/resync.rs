@@ -1,4 +1,4 @@
-//! Finding the first frame of a stream whose beginning is damaged or missing.
+//! Finding frames in a stream whose beginning is damaged or missing, or that has holes.
 //!
 //! Streams have no marks between frames, so a place is believed when what follows looks like frames
 //! of one layout, as strictly as the detection of layouts wants it. Not for live connections: those
@@ -25,7 +25,7 @@ pub(crate) struct FirstFrame {
 }
 
 /// The first place from which on `bytes` look like frames: of `layout` where it is known, else of
-/// any real one. `None` when there is none, or when the stream begins with a hello: then it is read
+/// any. `None` when there is none, or when the stream begins with a hello: then it is read
 /// from its first byte.
 pub(crate) fn first_frame(bytes: &[u8], layout: Option<Layout>) -> Option<FirstFrame> {
     let hello = bytes.first_chunk::<HELLO_BYTES>();
@@ -34,21 +34,25 @@ pub(crate) fn first_frame(bytes: &[u8], layout: Option<Layout>) -> Option<FirstF
     }
     let layouts = match layout {
         Some(layout) => vec![layout],
-        None => Layout::LEGACY.to_vec(),
+        None => Layout::LEGACY
+            .into_iter()
+            .chain([Layout::Extended])
+            .collect(),
     };
     for offset in 0..MAX_DAMAGED_BYTES.min(bytes.len()) {
         let rest = &bytes[offset..bytes.len().min(offset + detect::ENOUGH_BYTES)];
         // At the very start a short stream counts too; behind damage a place needs a second header
         // to be believed.
-        let least = if offset == 0 {
-            LayoutFit::Partial
-        } else {
-            LayoutFit::Beyond
+        let least = |layout| match (offset, layout) {
+            // Its clients say so in a hello, which is missing here.
+            (_, Layout::Extended) if layouts.len() > 1 => LayoutFit::Beyond,
+            (0, _) => LayoutFit::Partial,
+            _ => LayoutFit::Beyond,
         };
         let fits = layouts
             .iter()
             .map(|&layout| (detect::fit(rest, layout, true), layout))
-            .filter(|(fit, _)| *fit >= least);
+            .filter(|(fit, layout)| *fit >= least(*layout));
         // Of layouts that fit as well, the longest frames: shorter ones fit by accident where the
         // rest of a frame is zero.
         if let Some((_, layout)) = fits.max_by_key(|(fit, layout)| (*fit, layout.frame_bytes())) {
@@ -61,6 +65,65 @@ pub(crate) fn first_frame(bytes: &[u8], layout: Option<Layout>) -> Option<FirstF
         }
     }
     None
+}
+
+/// A part of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StreamPart<'a> {
+    /// Frames, as far as is known.
+    Frames(&'a [u8]),
+    /// So many bytes of frames of which others are missing.
+    Damaged(usize),
+}
+
+/// Cuts a stream of one layout that began with a frame where bytes are missing from it.
+#[derive(Debug, Default)]
+pub(crate) struct HoleFinder {
+    held: Vec<u8>,
+    /// In so many of these there is no frame: they were looked at.
+    barren: usize,
+}
+
+impl HoleFinder {
+    /// Takes bytes, and hands on what they tell; at the end of the stream all that is left.
+    pub(crate) fn feed(
+        &mut self,
+        bytes: &[u8],
+        layout: Layout,
+        at_end: bool,
+        sink: &mut dyn FnMut(StreamPart<'_>),
+    ) {
+        self.held.extend_from_slice(bytes);
+        let size = layout.frame_bytes();
+        let (mut from, mut at) = (0, 0);
+        while let Some(frame) = self.held.get(at..at + size) {
+            if at < self.barren || detect::looks_sent(frame, layout, true) {
+                at += size;
+                continue;
+            }
+            let rest = &self.held[at..];
+            if rest.len() < ENOUGH_BYTES && !at_end {
+                break;
+            }
+            match first_frame(rest, Some(layout)) {
+                Some(found) if found.offset % size != 0 => {
+                    sink(StreamPart::Frames(&self.held[from..at]));
+                    sink(StreamPart::Damaged(found.offset));
+                    at += found.offset;
+                    from = at;
+                }
+                // Of a type that nobody knows, with others behind it.
+                Some(found) => at += found.offset.max(size),
+                None => self.barren = at + MAX_DAMAGED_BYTES.min(rest.len()),
+            }
+        }
+        if at_end {
+            at = self.held.len();
+        }
+        sink(StreamPart::Frames(&self.held[from..at]));
+        self.held.drain(..at);
+        self.barren = self.barren.saturating_sub(at);
+    }
 }
 
 /// Bytes of the whole frames at the start. One may look like a frame by accident: two do not.
@@ -136,6 +199,58 @@ mod tests {
                 (layout, expected, sound)
             );
         }
+    }
+
+    fn parts(stream: &[u8], layout: Layout, piece: usize) -> (Vec<u8>, Vec<usize>) {
+        let mut finder = HoleFinder::default();
+        let (mut frames, mut damaged) = (Vec::new(), Vec::new());
+        let mut take = |part: StreamPart<'_>| match part {
+            StreamPart::Frames(bytes) => frames.extend_from_slice(bytes),
+            StreamPart::Damaged(bytes) => damaged.push(bytes),
+        };
+        for bytes in stream.chunks(piece) {
+            finder.feed(bytes, layout, false, &mut take);
+        }
+        finder.feed(&[], layout, true, &mut take);
+        (frames, damaged)
+    }
+
+    #[test]
+    fn behind_a_hole_the_next_frame_is_found_and_nothing_else_is_passed_over() {
+        for layout in Layout::LEGACY.into_iter().chain([Layout::Extended]) {
+            let whole = stream(layout);
+            let size = layout.frame_bytes();
+            for hole in (1..2 * size).step_by(7) {
+                let mut stream = whole.clone();
+                stream.drain(10 * size..10 * size + hole);
+                for piece in [97, 1 << 20] {
+                    let (frames, damaged) = parts(&stream, layout, piece);
+                    let next = hole.next_multiple_of(size);
+                    let left = next - hole;
+                    assert_eq!(
+                        damaged,
+                        if left > 0 { vec![left] } else { vec![] },
+                        "{hole}"
+                    );
+                    assert_eq!(frames[..10 * size], whole[..10 * size]);
+                    assert_eq!(frames[10 * size..], whole[10 * size + next..]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn frames_of_unknown_types_and_rubbish_are_no_hole() {
+        let layout = Layout::V112;
+        let size = layout.frame_bytes();
+        let mut unknown = stream(layout);
+        unknown[5 * size] = 105;
+        unknown[6 * size + 80] = 7;
+        assert_eq!(parts(&unknown, layout, 1000), (unknown, vec![]));
+        let rubbish: Vec<u8> = (0..3 * ENOUGH_BYTES)
+            .map(|i| 0x80 | (i * 37) as u8)
+            .collect();
+        assert_eq!(parts(&rubbish, layout, 1000), (rubbish, vec![]));
     }
 
     #[test]

@@ -228,6 +228,7 @@ impl LogEvent {
             LogEvent::Unrecognised(
                 UnrecognisedReason::CutMessage | UnrecognisedReason::NumberOutOfRange,
             ) => "cut-message",
+            LogEvent::Unrecognised(UnrecognisedReason::MergedMessages) => "merged-messages",
             LogEvent::Unrecognised(_) => "unrecognised",
         }
     }

@@ -126,6 +126,26 @@ const REFUSALS: [RejectReason; 4] = [
 ];
 
 const FROM_PID: &str = "[PID ";
+/// What follows the pid, in part or whole.
+const FROM_PID_WORDS: [&str; 6] = [
+    "Allocated ",
+    "Freed buffer ",
+    "Deallocation for ",
+    "Buffer reused ",
+    "Refused ",
+    "Invalid buffer_type ",
+];
+/// Of the other lines that stand for a message.
+const MESSAGE_WORDS: [&str; 8] = [
+    "[CB_ALLOC] ",
+    "[CB_FREE] ",
+    "[KERNEL_LOAD] ",
+    "[KERNEL_UNLOAD] ",
+    "Unknown message type: ",
+    "Invalid device_id ",
+    "Invalid size ",
+    "Warning: Deallocation for ",
+];
 const DEAD: &str = " is dead, removing its buffers...";
 
 fn parse_forms(text: &str) -> Parsed<LogEvent> {
@@ -159,10 +179,24 @@ fn parse_at(text: &str, words: &str, form: Form) -> Parsed<LogEvent> {
         match form(Cursor::new(&text[at + words.len()..])) {
             Err(UnrecognisedReason::NoKnownForm) => {}
             Err(other) => reason = other,
+            // A line end that was lost: what stands before is another message, whole or cut.
+            Ok(_) if begins_a_message(&text[..at]) => {
+                return Err(UnrecognisedReason::MergedMessages);
+            }
             parsed => return parsed,
         }
     }
     Err(reason)
+}
+
+/// Whether a message's words stand anywhere in `text`: not only a pid, which log collectors write
+/// before lines, too.
+fn begins_a_message(text: &str) -> bool {
+    let from_pid = text.match_indices(FROM_PID).any(|(at, words)| {
+        let mut rest = Cursor::new(&text[at + words.len()..]);
+        rest.id().is_ok() && rest.take("] ") && FROM_PID_WORDS.iter().any(|verb| rest.take(verb))
+    });
+    from_pid || MESSAGE_WORDS.iter().any(|words| text.contains(words))
 }
 
 fn from_pid(mut c: Cursor) -> Parsed<LogEvent> {

@@ -401,6 +401,30 @@ fn an_accepted_alloc_that_was_cut_off_is_not_read() {
 }
 
 #[test]
+fn a_line_end_that_was_lost_leaves_no_message_unsaid() {
+    let alloc = "✓ [PID 1] Allocated 4096 bytes of DRAM on device 0 (buffer_id=0x1000)";
+    let free = "✗ [PID 1] Freed buffer 0x1000 on device 0 (4096 bytes, FINAL)";
+    let meter = "✓ [CB_ALLOC] Device 0: +1.5 MB (Total: 1.5 MB)";
+    for first in [alloc, free, meter, "⚠ Unknown message type: 105"] {
+        for then in [alloc, free, meter] {
+            for end in [first.len(), first.len() - 3] {
+                let merged = format!("{}{then}", first.get(..end).unwrap_or(first));
+                let (records, accounting) = read(merged.as_bytes());
+                let lost = LogEvent::Unrecognised(UnrecognisedReason::MergedMessages);
+                assert_eq!(records[0].what, lost, "{merged}");
+                assert_eq!(accounting.unrecognised, 1);
+            }
+        }
+    }
+    // A pid of a log collector, and of nothing else.
+    for prefix in ["[PID 9] ", "12:00 [PID 9] server: ", "Allocated 3 [PID 9] "] {
+        let (records, _) = read(format!("{prefix}{alloc}").as_bytes());
+        let whole = matches!(records[0].what, LogEvent::Allocated { pid: 1, .. });
+        assert!(whole, "{prefix}");
+    }
+}
+
+#[test]
 fn damaged_lines_never_panic_and_stay_accounted() {
     for (_, text) in SAMPLES {
         for line in text.lines() {

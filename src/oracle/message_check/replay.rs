@@ -84,6 +84,14 @@ impl MessageCheck {
         let line = record.line;
         self.report.lines += 1;
         self.report.messages += u64::from(to_message(record).is_some());
+        self.report.of_buffers += u64::from(matches!(
+            record.what,
+            LogEvent::Allocated { .. }
+                | LogEvent::Freed { .. }
+                | LogEvent::UnknownFree { .. }
+                | LogEvent::UnknownFreeBare { .. }
+                | LogEvent::AlreadyFreed { .. }
+        ));
         match record.what {
             LogEvent::Allocated {
                 pid,

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::numbers::{grouped, plural};
+use crate::tracking::Layout;
 use crate::tracking::codec::{DecodedFrame, Detection, FrameDecoder};
-use crate::tracking::{Layout, resync};
+use crate::tracking::resync::{self, HoleFinder, StreamPart};
 
 use super::{CaptureEvent, CaptureReader, FaultKind};
 use crate::trace::file::{CaptureHeader, CaptureSource, TraceFile};
@@ -12,6 +13,9 @@ use crate::trace::observation::{Observation, Observed};
 
 /// Troubles that an account lists one by one; more are counted.
 pub(crate) const MAX_LISTED: usize = 100;
+
+/// Bytes that are cut at a time while it is not known where holes are.
+const FEW_BYTES: usize = 512;
 
 /// What became of the bytes of a capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,7 +56,7 @@ impl CaptureAccount {
         let lost = || {
             (self.lost_bytes > 0).then(|| {
                 let bytes = grouped(self.lost_bytes);
-                format!("{bytes} bytes at the start were passed over: what they say is not known")
+                format!("{bytes} bytes were passed over: what they say is not known")
             })
         };
         let unknown = || {
@@ -153,6 +157,8 @@ struct Stream {
     decoder: FrameDecoder,
     /// The first bytes, until it is known where the first frame is.
     start: Option<Vec<u8>>,
+    /// Where bytes may be missing in the middle.
+    holes: Option<HoleFinder>,
     /// Where the next frame begins.
     offset: u64,
     last_ns: u64,
@@ -164,6 +170,7 @@ impl Stream {
             decoder: decoder(header.layout),
             // A proxy sees connections from their first byte on.
             start: (header.source == CaptureSource::Wire).then(Vec::new),
+            holes: (header.source == CaptureSource::Wire).then(HoleFinder::default),
             offset: 0,
             last_ns: 0,
         }
@@ -207,7 +214,7 @@ impl Reading<'_> {
                     self.begin(conn, &mut stream, at_ns, sink);
                 }
             }
-            None => self.cut(conn, &mut stream, at_ns, bytes, sink),
+            None => self.align(conn, &mut stream, at_ns, bytes, sink),
         }
         self.streams.insert(conn, stream);
     }
@@ -224,21 +231,79 @@ impl Reading<'_> {
             return;
         };
         let Some(found) =
-            resync::first_frame(&start, self.header.layout).filter(|found| found.offset > 0)
+            resync::first_frame(&start, self.header.layout).filter(|found| !is_at_start(found))
         else {
-            return self.cut(conn, stream, at_ns, &start, sink);
+            return self.align(conn, stream, at_ns, &start, sink);
         };
         stream.decoder = decoder(Some(found.layout));
         self.cut(conn, stream, at_ns, &start[..found.sound], sink);
-        let (offset, bytes) = (found.sound as u64, (found.offset - found.sound) as u64);
+        let bytes = (found.offset - found.sound) as u64;
+        stream.offset = found.sound as u64;
+        // At the start, less than a frame is the rest of one that began before the capture.
+        let is_rest = found.sound == 0 && found.offset < found.layout.frame_bytes();
+        self.pass_over(conn, stream, bytes, is_rest);
+        self.align(conn, stream, at_ns, &start[found.offset..], sink);
+    }
+
+    fn pass_over(&mut self, conn: u32, stream: &mut Stream, bytes: u64, is_rest: bool) {
+        if bytes == 0 {
+            return;
+        }
+        let offset = stream.offset;
         self.trouble(conn, CaptureTrouble::Skipped { bytes, offset });
         self.account.skipped_bytes += bytes;
-        // At the start, less than a frame is the rest of one that began before the capture.
-        if found.sound > 0 || found.offset >= found.layout.frame_bytes() {
-            self.account.lost_bytes += bytes;
+        self.account.lost_bytes += if is_rest { 0 } else { bytes };
+        stream.offset += bytes;
+    }
+
+    /// Cuts bytes into frames, and passes over what is left of those that a hole is in.
+    fn align(
+        &mut self,
+        conn: u32,
+        stream: &mut Stream,
+        at_ns: u64,
+        bytes: &[u8],
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        let mut bytes = bytes;
+        // Which layout it is must be known first, and where a frame begins.
+        while stream.holes.is_some() && !bytes.is_empty() {
+            let few = match stream.decoder.layout() {
+                None => FEW_BYTES,
+                Some(_) => stream.decoder.missing_bytes(),
+            };
+            if few == 0 {
+                break;
+            }
+            let (first, rest) = bytes.split_at(few.min(bytes.len()));
+            self.cut(conn, stream, at_ns, first, sink);
+            bytes = rest;
         }
-        stream.offset = found.offset as u64;
-        self.cut(conn, stream, at_ns, &start[found.offset..], sink);
+        match (stream.holes.take(), stream.decoder.layout()) {
+            (Some(mut holes), Some(layout)) => {
+                let given = (at_ns, bytes, false);
+                self.find_holes(conn, stream, (&mut holes, layout), given, sink);
+                stream.holes = Some(holes);
+            }
+            (holes, _) => {
+                self.cut(conn, stream, at_ns, bytes, sink);
+                stream.holes = holes;
+            }
+        }
+    }
+
+    fn find_holes(
+        &mut self,
+        conn: u32,
+        stream: &mut Stream,
+        (holes, layout): (&mut HoleFinder, Layout),
+        (at_ns, bytes, at_end): (u64, &[u8], bool),
+        sink: &mut dyn FnMut(Observation),
+    ) {
+        holes.feed(bytes, layout, at_end, &mut |part| match part {
+            StreamPart::Frames(frames) => self.cut(conn, stream, at_ns, frames, sink),
+            StreamPart::Damaged(count) => self.pass_over(conn, stream, count as u64, false),
+        });
     }
 
     fn cut(
@@ -272,6 +337,15 @@ impl Reading<'_> {
             return;
         };
         self.begin(conn, &mut stream, at_ns, sink);
+        if let (Some(mut holes), Some(layout)) = (stream.holes.take(), stream.decoder.layout()) {
+            self.find_holes(
+                conn,
+                &mut stream,
+                (&mut holes, layout),
+                (at_ns, &[], true),
+                sink,
+            );
+        }
         let mut decoder = std::mem::take(&mut stream.decoder);
         let tail = decoder.finish(&mut |frame| self.frame(conn, &mut stream, at_ns, frame, sink));
         if tail.torn_bytes > 0 {
@@ -347,4 +421,10 @@ impl Reading<'_> {
             self.account.troubles.push((conn, trouble));
         }
     }
+}
+
+/// A stream that needs no more than to be read from its first byte: what no client says in a hello
+/// is found out there.
+fn is_at_start(found: &resync::FirstFrame) -> bool {
+    found.offset == 0 && found.layout != Layout::Extended
 }
