@@ -158,12 +158,20 @@ static void note_atomic(struct hb_thread *me, unsigned kind, void *address, unsi
     hb_race_tell(me, (uint16_t)kind, at, size, order);
 }
 
-/* A file of the program says that its accesses are seen. */
+/* Files of the program that said that their accesses are seen: of a program's own while a schedule
+ * begins, of a target's library before all of them. */
+static uint32_t said;
+
+uint32_t hb_files_seen(void) { return said; }
+
 static bool is_said(unsigned kind)
 {
-    if (kind == HB_K_NONE && hb.exploring)
-        hb.exploration->instrumented++;
-    return kind == HB_K_NONE;
+    if (kind != HB_K_NONE)
+        return false;
+    said++;
+    if (hb.exploring)
+        hb.exploration->instrumented = said;
+    return true;
 }
 
 /* Before an access. Of atomics no more is told by this one: they are as strong as can be. */

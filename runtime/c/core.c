@@ -177,6 +177,7 @@ again:
         }
         able[count++] = id;
     }
+    uint32_t could = count + waiting_politely;
     if (count == 0 && waiting_politely) {
         for (uint32_t id = 0; id < hb.thread_count; id++) {
             struct hb_thread *thread = &hb.threads[id];
@@ -192,6 +193,7 @@ again:
             wait_for_turn(me);
         return;
     }
+    hb.result->others = could > 0 ? could - 1 : 0;
     hb.preempts = false;
     for (uint32_t at = 0; at < count; at++)
         hb.preempts |= able[at] == me->id && !me->yielded && !(hb.exploring && me->polite);

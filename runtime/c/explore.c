@@ -38,6 +38,8 @@ static uint32_t next_round[HB_MAX_EXPLORED], stale[HB_MAX_EXPLORED], drawn[HB_MA
 void hb_explore_begin(void)
 {
     hb.exploring = hb.config->flags & HB_EXPLORE;
+    if (hb.exploring)
+        hb.exploration->instrumented = hb_files_seen();
     atexit(hb_explore_last);
 }
 

@@ -83,11 +83,13 @@ static uint32_t threads_of_process(void)
 }
 
 /* A thread that nobody here made may do anything. One that has ended may not be gone yet. */
-static bool all_are_known(void)
+static bool all_are_known(const struct hb_thread *me)
 {
     uint32_t known = 0;
-    for (uint32_t id = 0; id < hb.thread_count; id++)
-        known += !hb.threads[id].serves && (id == 0 || !hb.threads[id].finished);
+    for (uint32_t id = 0; id < hb.thread_count; id++) {
+        const struct hb_thread *thread = &hb.threads[id];
+        known += !thread->serves && (id == 0 || thread == me || !thread->finished);
+    }
     for (int round = 0; round < 400; round++) {
         uint32_t count = threads_of_process();
         if (count <= known)
@@ -228,7 +230,7 @@ bool hb_inner_waits(struct hb_thread *me, const struct hb_thread *thread)
     bool before = me->busy;
     me->busy = true;
     uint32_t count = hb_poll_for(thread, fds, 64);
-    bool all = count > 0 && count < 64 && all_are_known();
+    bool all = count > 0 && count < 64 && all_are_known(me);
     for (uint32_t at = 0; all && at < count; at++)
         all = is_inner(&fds[at], 0);
     me->busy = before;

@@ -167,6 +167,8 @@ struct hb_result {
     uint64_t access_count;
     uint32_t waiting;
     uint32_t frames;
+    uint32_t others; /* Besides the thread that goes on others could, so many. */
+    uint32_t unused;
     uint64_t crash[HB_MAX_FRAMES * 2];
     char text[512];
     struct hb_waiting waits[HB_MAX_WAITING];

@@ -233,6 +233,8 @@ void *hb_real(const char *name, const char *version);
 
 /* Exhaustive search: `explore.c`. */
 void hb_explore_begin(void);
+/* How many files of the program say that their loads and stores are seen: `access.c`. */
+uint32_t hb_files_seen(void);
 void hb_explore_last(void);
 void hb_explore_asks(struct hb_thread *me);
 void hb_explore_pending(const struct hb_thread *thread);

@@ -123,8 +123,10 @@ pub const RESULT_WAITS_OUTSIDE: usize = 64;
 pub const RESULT_REFUSED: usize = 68;
 /// Where `waiting` is in `struct hb_result`.
 pub const RESULT_WAITING: usize = 80;
+/// Where `others` is in `struct hb_result`.
+pub const RESULT_OTHERS: usize = 88;
 /// Where `crash` is in `struct hb_result`.
-pub const RESULT_CRASH: usize = 88;
+pub const RESULT_CRASH: usize = 96;
 /// Where `text` is in `struct hb_result`.
 pub const RESULT_TEXT: usize = RESULT_CRASH + 16 * MAX_FRAMES;
 /// Where `waits` is in `struct hb_result`.
@@ -428,6 +430,7 @@ int main(void) {
     SAY(sizeof(struct hb_event)); SAY(sizeof(struct hb_reply)); SAY(HB_K_COUNT);
     SAY(offsetof(struct hb_result, culprit)); SAY(offsetof(struct hb_result, waits_outside));
     SAY(offsetof(struct hb_result, refused)); SAY(offsetof(struct hb_result, handlers));
+    SAY(offsetof(struct hb_result, others));
     SAY(HB_AT_EXPLORATION); SAY(HB_AT_PENDING); SAY(HB_AT_TRANSITIONS); SAY(HB_MAX_TRANSITIONS);
     SAY(HB_MAX_EXPLORED); SAY(sizeof(struct hb_transition)); SAY(sizeof(struct hb_exploration));
     SAY(HB_EXPLORE); SAY(HB_ASLEEP); SAY(HB_TOUCH_ALL); SAY(HB_OF_CLOCK); SAY(HB_T_ADVANCES);
@@ -496,6 +499,7 @@ int main(void) {
             RESULT_WAITS_OUTSIDE as u64,
             RESULT_REFUSED as u64,
             RESULT_HANDLERS as u64,
+            RESULT_OTHERS as u64,
             AT_EXPLORATION,
             AT_PENDING,
             AT_TRANSITIONS,

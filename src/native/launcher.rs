@@ -59,6 +59,8 @@ pub(crate) struct Launcher {
     /// Whether something was printed since the files were cut.
     printed: bool,
     anew: Anew,
+    /// Whether the program comes to an end where nobody controls its threads; if that was looked at.
+    ends_in_parallel: Option<bool>,
     /// Of a target: the driver's files, and what it does with it.
     target: Option<(Arc<TargetFiles>, TargetSetup)>,
     /// Where the runtime was written to; removed at the end.
@@ -191,6 +193,7 @@ impl Launcher {
             hot: None,
             printed: false,
             anew,
+            ends_in_parallel: None,
             target: program
                 .target
                 .as_ref()
@@ -258,6 +261,7 @@ impl Launcher {
             hot: None,
             printed: false,
             anew,
+            ends_in_parallel: self.ends_in_parallel,
             target: self.target.clone(),
             _library: None,
             server: None,

@@ -36,6 +36,8 @@ pub(crate) struct PageResult {
     pub(super) outside: u32,
     pub(super) children: u32,
     pub(super) waits_outside: bool,
+    /// Besides the thread that has its turn others could go on, so many.
+    pub(super) others: u32,
     pub(super) refused: u32,
     pub(super) handlers: bool,
     pub(super) accesses: u64,
@@ -158,6 +160,7 @@ impl Page {
             outside: bytes.u32(56),
             children: bytes.u32(60),
             waits_outside: bytes.u32(wire::RESULT_WAITS_OUTSIDE) != 0,
+            others: bytes.u32(wire::RESULT_OTHERS),
             refused: bytes.u32(wire::RESULT_REFUSED),
             handlers: bytes.u32(wire::RESULT_HANDLERS) != 0,
             accesses: bytes.u64(72),

@@ -69,6 +69,11 @@ fn what_nobody_will_do_is_a_deadlock_though_there_was_a_process() {
         let ran = run_case(&["--schedules", "5"], case);
         assert_eq!(ran.kind(), Some("deadlock"), "{case}: {}", ran.json);
     }
+    // In every order, at once: nobody waits for what might come from outside.
+    let ran = run_case(&["--schedules", "40", "--keep-going"], "nobody-tells");
+    assert_eq!(ran.json["failures"], 40, "{}", ran.json);
+    let said = ran.json["failure"]["summary"].to_string();
+    assert!(said.contains("nobody can go on"), "{said}");
 }
 
 #[test]

@@ -169,7 +169,8 @@ impl PreparedTarget {
         }
         if setup.ops.iter().flatten().next().is_none() {
             return Err(format!(
-                "{}: there is no operation to do, and nothing to check; --ops says how many are",
+                "{}: there is no operation to do, and nothing to check: --ops says how many each \
+                 thread does, an allocation and its release are one each, so it is to be 2 or more",
                 scenario.name
             )
             .into());
@@ -272,9 +273,11 @@ impl PreparedTarget {
             unchecked.push("bounds (HB_TARGET_SCATTERED)");
         }
         if self.about.keeps_memory() {
-            unchecked.push("whether memory is whole in the end (HB_TARGET_CACHES)");
-        }
-        if !self.about.fills_holes() {
+            unchecked.push(
+                "whether memory is whole in the end and whether it finds room between buffers \
+                 (HB_TARGET_CACHES)",
+            );
+        } else if !self.about.fills_holes() {
             unchecked.push("whether it finds room between buffers (no policy that says so)");
         }
         if !self.about.checks_itself() {

@@ -152,6 +152,9 @@ fn parse_forms(text: &str) -> Parsed<LogEvent> {
     if text.contains(FROM_PID) {
         // Nothing else may be tried: without its pid, such a line would be read as another one.
         return parse_at(text, FROM_PID, from_pid).map_err(|reason| match reason {
+            UnrecognisedReason::NoKnownForm if messages_in(text) > 1 => {
+                UnrecognisedReason::MergedMessages
+            }
             UnrecognisedReason::NoKnownForm => UnrecognisedReason::CutMessage,
             reason => reason,
         });
@@ -180,7 +183,7 @@ fn parse_at(text: &str, words: &str, form: Form) -> Parsed<LogEvent> {
             Err(UnrecognisedReason::NoKnownForm) => {}
             Err(other) => reason = other,
             // A line end that was lost: what stands before is another message, whole or cut.
-            Ok(_) if begins_a_message(&text[..at]) => {
+            Ok(_) if messages_in(&text[..at]) > 0 => {
                 return Err(UnrecognisedReason::MergedMessages);
             }
             parsed => return parsed,
@@ -189,14 +192,18 @@ fn parse_at(text: &str, words: &str, form: Form) -> Parsed<LogEvent> {
     Err(reason)
 }
 
-/// Whether a message's words stand anywhere in `text`: not only a pid, which log collectors write
-/// before lines, too.
-fn begins_a_message(text: &str) -> bool {
-    let from_pid = text.match_indices(FROM_PID).any(|(at, words)| {
+/// How many messages' words stand in `text`: not only a pid, which log collectors write before
+/// lines, too.
+fn messages_in(text: &str) -> usize {
+    let is_message = |(at, words): &(usize, &str)| {
         let mut rest = Cursor::new(&text[at + words.len()..]);
         rest.id().is_ok() && rest.take("] ") && FROM_PID_WORDS.iter().any(|verb| rest.take(verb))
-    });
-    from_pid || MESSAGE_WORDS.iter().any(|words| text.contains(words))
+    };
+    let from_pid = text.match_indices(FROM_PID).filter(is_message).count();
+    let others = MESSAGE_WORDS
+        .iter()
+        .map(|words| text.matches(words).count());
+    from_pid + others.sum::<usize>()
 }
 
 fn from_pid(mut c: Cursor) -> Parsed<LogEvent> {

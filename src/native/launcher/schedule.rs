@@ -13,8 +13,9 @@ use super::{LaunchError, Launcher, system};
 use crate::native::anew::{Awaited, LiveProcess, ready};
 use crate::native::execution::{Execution, ExitKind, Failure, divergence_of, failure_of};
 use crate::native::page::PageResult;
-use crate::native::plan::RunPlan;
+use crate::native::plan::{RunPlan, RunStrategy};
 use crate::native::races::AccusedRace;
+use crate::native::steps::Steps;
 use crate::oracle::traffic::TrafficReport;
 
 /// What is said of a thread that has its turn and sleeps.
@@ -30,6 +31,12 @@ const STOPPED: &str = "a signal stopped it (SIGSTOP, SIGTSTP, SIGTTIN or SIGTTOU
 const NO_PROCESSOR: &str = "it did not end within --timeout, but hardly had the processor in that \
     time: the machine is busy with something else, or it waits for a device";
 
+/// What is said of a thread that runs and runs while others could go on.
+const HIDES: &str = "a thread that had its turn was at work all the time and did nothing that \
+    heisenbed sees, while others could go on: it may wait in a loop for memory that they are to \
+    write. Build the program by heisenbed cc (its loads and stores are seen then), or run it by \
+    --strategy perturb";
+
 /// How often is looked whether work is to end.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -39,6 +46,28 @@ const MOST_TIMES: u32 = 8;
 impl Launcher {
     /// The execution, and whether it was the first of its process.
     pub(super) fn run_once(&mut self, plan: &RunPlan) -> Result<(Execution, bool), LaunchError> {
+        let done = self.run_as_planned(plan)?;
+        let hides = done.0.page.unusable.as_deref() == Some(HIDES);
+        if !hides || self.ends_in_parallel.is_some() || self.cut().is_some() {
+            return Ok(done);
+        }
+        // What does not end where all go on at the same time waits for nobody.
+        let parallel = RunPlan {
+            strategy: RunStrategy::Observe,
+            anew: false,
+            every_action: false,
+            asleep: 0,
+            ..plan.again(Steps::new())
+        };
+        let (free, _) = self.run_as_planned(&parallel)?;
+        self.ends_in_parallel = Some(!free.timed_out);
+        match free.timed_out {
+            true => self.run_as_planned(plan),
+            false => Ok(done),
+        }
+    }
+
+    fn run_as_planned(&mut self, plan: &RunPlan) -> Result<(Execution, bool), LaunchError> {
         if !plan.anew {
             self.end_live()?;
         }
@@ -74,7 +103,7 @@ impl Launcher {
                 .inspect_err(|_| end_orphan(live.pid))?,
             None => {
                 timed_out = Some(self.timeout);
-                still = Stillness::of(live.pid);
+                still = self.stillness(live.pid).map_err(system("shared memory"))?;
                 if let Some(pid) = Pid::from_raw(live.pid) {
                     let _ = kill_process(pid, Signal::KILL);
                 }
@@ -87,6 +116,18 @@ impl Launcher {
             .read(plan, ended, timed_out, still)
             .map_err(system("shared memory"))?;
         Ok((execution, live.schedules == 0))
+    }
+
+    fn stillness(&self, pid: i32) -> io::Result<Stillness> {
+        let (still, steps) = (Stillness::of(pid), self.page.result()?.steps);
+        if still != Stillness::Runs {
+            return Ok(still);
+        }
+        std::thread::sleep(LOOK);
+        match self.page.result()?.steps == steps {
+            true => Ok(Stillness::Hides),
+            false => Ok(still),
+        }
     }
 
     /// The schedule begins: in the process that is there, or in a new one.
@@ -185,6 +226,12 @@ impl Launcher {
         } else if still == Stillness::Sleeps && !page.waits_outside && plan.strategy.is_controlled()
         {
             page.unusable = Some(UNCONTROLLED_WAIT.to_owned());
+        } else if still == Stillness::Hides
+            && page.others > 0
+            && page.accesses == 0
+            && self.ends_in_parallel != Some(false)
+        {
+            page.unusable = Some(HIDES.to_owned());
         } else if let Some(limit) = timed_out
             && !page.waits_outside
             && reply.cpu_us < fair_share_us(limit)

@@ -84,6 +84,8 @@ pub(super) enum Stillness {
     Sleeps,
     /// None does, for a signal stopped them.
     Stopped,
+    /// One of them runs, and takes no step that is seen.
+    Hides,
 }
 
 impl Stillness {

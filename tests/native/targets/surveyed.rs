@@ -55,6 +55,14 @@ fn a_data_race_of_many_buffers_is_found_by_what_is_drawn_for_two_threads() {
         .status()
         .unwrap();
     assert!(status.success());
+    // What it loads and stores is seen, and nothing else need be assumed for a proof.
+    let all = ["--strategy", "exhaustive", "--threads", "2", "--ops", "2"];
+    let proved = with("run", &out, "", &all);
+    assert_eq!(proved.json()["verdict"], "proved", "{}", proved.json());
+    assert_eq!(
+        proved.json()["exhaustive"]["unseen"],
+        serde_json::Value::Null
+    );
     let found = with("run", &out, "counts", &["--schedules", "50", "--no-shrink"]);
     assert_eq!(
         found.kind().as_deref(),

@@ -6,6 +6,7 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <stdint.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
 #include <sys/signalfd.h>
@@ -254,6 +255,27 @@ static void nobody_writes(void) {
     assert(getc(fdopen(fds[0], "r")) == EOF);
 }
 
+static int event;
+
+static void *awaits_event(void *unused) {
+    (void)unused;
+    eventfd_t value;
+    eventfd_read(event, &value);
+    return NULL;
+}
+
+static void *does_nothing(void *unused) { return unused; }
+
+/* The last that is done is the end of a thread. */
+static void nobody_tells(void) {
+    event = eventfd(0, 0);
+    pthread_t one, other;
+    pthread_create(&one, NULL, awaits_event, NULL);
+    pthread_create(&other, NULL, does_nothing, NULL);
+    pthread_join(one, NULL);
+    pthread_join(other, NULL);
+}
+
 static void nobody_posts(void) {
     sem_init(&posted, 0, 0);
     pid_t child = child_that_ends(NULL);
@@ -283,6 +305,7 @@ int main(int count, char **words) {
     CASE("streams", streams(NULL));
     CASE("streams-late", streams(&told));
     CASE("nobody-writes", nobody_writes());
+    CASE("nobody-tells", nobody_tells());
     CASE("nobody-posts", nobody_posts());
     return 0;
 }
