@@ -30,6 +30,9 @@ pub(crate) struct Minimised {
 /// The most executions that are tried.
 const MAX_TRIED: u64 = 3_000;
 
+/// Of fewer runs of steps each preemption is tried alone.
+const LEAST_WINDOW: usize = 4;
+
 /// Takes preemptions out of `failed`, which came from `plan`. `keep_going` is told how many were
 /// tried.
 pub(crate) fn minimise(
@@ -47,7 +50,7 @@ fn take_out(
     launcher: &mut Launcher,
     plan: &RunPlan,
     failed: &Execution,
-    mut keep_going: impl FnMut(u64) -> bool,
+    keep_going: impl FnMut(u64) -> bool,
 ) -> Result<Minimised, LaunchError> {
     let symbols = Symbols::new(launcher.maps());
     let told = told_again(launcher, plan, failed)?;
@@ -56,43 +59,99 @@ fn take_out(
         best.cut = launcher.cut().or(Some(WorkCut::Differs));
         return Ok(best);
     };
-    let (mut improved, mut hung) = (true, 0);
-    while improved && !best.execution.preempted.is_empty() {
-        improved = false;
-        for candidate in candidates(&best.execution) {
-            best.cut = match launcher.cut() {
-                None if best.tried >= MAX_TRIED => Some(WorkCut::Schedules),
-                None if hung >= MOST_HUNG => Some(WorkCut::Hung),
-                None if !keep_going(best.tried) => Some(WorkCut::Interrupted),
-                cut => cut,
-            };
-            if best.cut.is_some() {
-                return Ok(best);
+    let mut shrinking = Shrinking {
+        launcher,
+        plan,
+        stacks: needs_stacks(failed),
+        identity,
+        symbols,
+        best,
+        hung: 0,
+        keep_going,
+    };
+    shrinking.many_at_once()?;
+    while shrinking.one_less()? {}
+    Ok(shrinking.best)
+}
+
+/// A failing schedule while it becomes smaller.
+struct Shrinking<'a, F> {
+    launcher: &'a mut Launcher,
+    plan: &'a RunPlan,
+    stacks: bool,
+    identity: FailureIdentity,
+    symbols: Symbols,
+    best: Minimised,
+    hung: u64,
+    keep_going: F,
+}
+
+impl<F: FnMut(u64) -> bool> Shrinking<'_, F> {
+    /// In halves of the schedule, then in quarters, and so on, each thread takes its steps without
+    /// interruption: of many preemptions few may matter.
+    fn many_at_once(&mut self) -> Result<(), LaunchError> {
+        let mut size = self.best.execution.steps.runs().len() / 2;
+        while size >= LEAST_WINDOW {
+            let mut from = 0;
+            while from < self.best.execution.steps.runs().len() {
+                let runs = self.best.execution.steps.runs();
+                let candidate = uninterrupted(runs, from, size);
+                if candidate == self.best.execution.steps || !self.takes(candidate)? {
+                    from += size;
+                }
+                if self.best.cut.is_some() {
+                    return Ok(());
+                }
             }
-            let tried = RunPlan {
-                strategy: RunStrategy::First,
-                steps: candidate,
-                strict: false,
-                stacks: needs_stacks(failed),
-                ..plan.clone()
-            };
-            best.tried += 1;
-            let execution = launcher.run(&tried)?;
-            best.cut = launcher.cut().filter(|_| execution.timed_out);
-            if best.cut.is_some() {
-                return Ok(best);
+            size /= 2;
+        }
+        Ok(())
+    }
+
+    /// Whether something could be left out of what is the smallest yet.
+    fn one_less(&mut self) -> Result<bool, LaunchError> {
+        for candidate in candidates(&self.best.execution) {
+            if self.takes(candidate)? {
+                return Ok(true);
             }
-            let fewer = execution.preempted.len() < best.execution.preempted.len();
-            if fewer && identity.is_of(&execution, &symbols) {
-                best.plan = plan.again(execution.steps.clone());
-                best.execution = execution;
-                improved = true;
+            if self.best.cut.is_some() {
                 break;
             }
-            hung += u64::from(execution.timed_out);
         }
+        Ok(false)
     }
-    Ok(best)
+
+    /// Whether the program fails in the same way with fewer preemptions, by these steps.
+    fn takes(&mut self, candidate: Steps) -> Result<bool, LaunchError> {
+        let best = &mut self.best;
+        best.cut = match self.launcher.cut() {
+            None if best.tried >= MAX_TRIED => Some(WorkCut::Schedules),
+            None if self.hung >= MOST_HUNG => Some(WorkCut::Hung),
+            None if !(self.keep_going)(best.tried) => Some(WorkCut::Interrupted),
+            cut => cut,
+        };
+        if best.cut.is_some() || best.execution.preempted.is_empty() {
+            return Ok(false);
+        }
+        let tried = RunPlan {
+            strategy: RunStrategy::First,
+            steps: candidate,
+            strict: false,
+            stacks: self.stacks,
+            ..self.plan.clone()
+        };
+        best.tried += 1;
+        let execution = self.launcher.run(&tried)?;
+        best.cut = self.launcher.cut().filter(|_| execution.timed_out);
+        let fewer = execution.preempted.len() < best.execution.preempted.len();
+        if best.cut.is_none() && fewer && self.identity.is_of(&execution, &self.symbols) {
+            best.plan = self.plan.again(execution.steps.clone());
+            best.execution = execution;
+            return Ok(true);
+        }
+        self.hung += u64::from(execution.timed_out && best.cut.is_none());
+        Ok(false)
+    }
 }
 
 impl Minimised {
@@ -126,6 +185,21 @@ pub(super) fn told_again(
         stacks: true,
         ..plan.again(failed.steps.clone())
     })
+}
+
+/// Of the runs from `from` on, `size` of them, each thread's together, in the order in which they
+/// first came.
+fn uninterrupted(runs: &[(u32, u32)], from: usize, size: usize) -> Steps {
+    let to = runs.len().min(from + size);
+    let mut together: Vec<(u32, u32)> = Vec::new();
+    for (thread, count) in &runs[from..to] {
+        match together.iter_mut().find(|(known, _)| known == thread) {
+            Some((_, all)) => *all = all.saturating_add(*count),
+            None => together.push((*thread, *count)),
+        }
+    }
+    let around = [&runs[..from], &together, &runs[to..]].concat();
+    around.into_iter().collect()
 }
 
 /// Schedules with fewer preemptions than this one, the greatest changes first.
@@ -176,4 +250,18 @@ fn without(runs: &[(u32, u32)], run: usize, only_next: bool) -> Option<Steps> {
         }
     }
     Some(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_a_part_of_a_schedule_each_thread_goes_on_without_interruption() {
+        let steps: Steps = "t0 t1 t0*2 t1*3 t2 t0".parse().unwrap();
+        let of = |from, size| uninterrupted(steps.runs(), from, size).to_string();
+        assert_eq!(of(0, 4), "t0*3 t1*4 t2 t0");
+        assert_eq!(of(1, 3), "t0 t1*4 t0*2 t2 t0");
+        assert_eq!(of(4, 9), steps.to_string());
+    }
 }
