@@ -24,6 +24,7 @@ use crate::calibration::RunsOn;
 use crate::diagnosis::{Cause, Circumstances, Diagnoser, Diagnosis};
 use crate::import::allocation::{self, AllocationEvent, AllocationSource};
 use crate::import::recognise::{RECOGNISED_BYTES, Recognised, recognise};
+use crate::import::rocprof;
 use crate::import::stacks::StackId;
 use crate::numbers::{grouped, plural};
 use crate::observe::{self, Seen, Visit};
@@ -34,6 +35,9 @@ use crate::trace::text::TextReader;
 use second_look::Divergences;
 
 const READ_BYTES: usize = 256 << 10;
+/// What positions are where rows were put into order.
+const BY_TIME: &str =
+    "rows are read in the order of their times, as `import` keeps them: lines count in that order";
 
 /// Arguments of `heisenbed diagnose`.
 #[derive(Clone, Debug, Args)]
@@ -204,8 +208,10 @@ fn diagnose_text(path: &Path, context: &Context) -> Option<Result<Diagnosed, Str
     };
     let header = ImportHeader::new(format, path.file_name()?.to_string_lossy());
     let text = BufReader::with_capacity(READ_BYTES, file);
-    if header.format != ImportFormat::ServerLog {
-        return Some(diagnose_records(&header, text, 0, context));
+    match header.format {
+        ImportFormat::ServerLog => {}
+        ImportFormat::Rocprof => return Some(diagnose_rows(&header, text, context)),
+        _ => return Some(diagnose_records(&header, text, 0, context)),
     }
     let what = header.format.a_noun();
     let diagnosed = diagnose_messages(what, 0, context, |visit| {
@@ -219,6 +225,22 @@ fn diagnose_text(path: &Path, context: &Context) -> Option<Result<Diagnosed, Str
         )
     };
     Some(diagnosed.map(|diagnosed| diagnosed.looked_at_again(again)))
+}
+
+/// Diagnoses rows in the order of their times, as an import keeps them.
+fn diagnose_rows(
+    header: &ImportHeader,
+    mut text: BufReader<File>,
+    context: &Context,
+) -> Result<Diagnosed, String> {
+    let sorted = rocprof::sorted(&mut text).map_err(|error| error.to_string())?;
+    let Some(sorted) = sorted else {
+        return diagnose_records(header, text, 0, context);
+    };
+    let sorted = BufReader::with_capacity(READ_BYTES, sorted);
+    let mut diagnosed = diagnose_records(header, sorted, 0, context)?;
+    diagnosed.diagnosis.notes.push(BY_TIME.to_owned());
+    Ok(diagnosed)
 }
 
 fn diagnose_messages(

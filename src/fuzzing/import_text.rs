@@ -85,7 +85,9 @@ pub fn umpire(bytes: &[u8]) {
 pub fn rocprof(bytes: &[u8]) {
     let expected = run(ImportFormat::Rocprof, bytes).1;
     let header = ImportHeader::new(ImportFormat::Rocprof, "fuzz");
-    let sorted = through_a_trace(&header, |writer| rocprof::sort(bytes, writer));
+    let sorted = through_a_trace(&header, |writer| {
+        rocprof::sort(bytes, &mut |text| writer.text(text))
+    });
     assert_eq!(sorted.lines, expected.lines, "sorting loses no line");
 }
 

@@ -12,8 +12,6 @@ use std::ops::Range;
 
 use tempfile::SpooledTempFile;
 
-use crate::trace::text::TextWriter;
-
 /// What is kept in memory before there is a file.
 const IN_MEMORY_BYTES: usize = 1 << 20;
 /// Sections that are told apart by time; what comes after them follows them.
@@ -71,11 +69,11 @@ impl ByTime {
         Ok(())
     }
 
-    /// Writes all lines by time; those of one time in the order of their source. `mark` makes a
-    /// line that comes before the first of a key, and before those that follow another key's.
+    /// Hands all lines to `text` by time; those of one time in the order of their source. `mark`
+    /// makes a line that comes before the first of a key, and before those that follow another key's.
     pub(crate) fn write(
         mut self,
-        trace: &mut TextWriter,
+        text: &mut dyn FnMut(&[u8]) -> io::Result<()>,
         mark: Option<fn(&mut String, u32)>,
     ) -> io::Result<()> {
         let ahead_bytes = READ_BYTES / self.sections.len().max(1);
@@ -100,9 +98,10 @@ impl ByTime {
                 && let Some(mark) = mark
             {
                 mark(&mut line, reader.key);
-                trace.line(&line)?;
+                text(line.as_bytes())?;
+                text(b"\n")?;
             }
-            trace.text(&reader.ahead[reader.line.clone()])?;
+            text(&reader.ahead[reader.line.clone()])?;
             if reader.advance(&mut self.waiting)? {
                 queue.push(Reverse((reader.time, index)));
             }

@@ -15,9 +15,10 @@
 
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Seek, Write};
 
 use rustc_hash::FxHashMap;
+use tempfile::SpooledTempFile;
 
 use super::accounting::UnrecognisedReason;
 use super::allocation::{AllocationEvent, AllocationRecord, Buffer};
@@ -25,7 +26,6 @@ use super::by_time::ByTime;
 use super::csv_row::{CsvRow, any_number, number};
 use super::line_records::{LineFormat, LineRecords, ParsedLine};
 use super::lines::{ReadLine, read_line};
-use crate::trace::text::TextWriter;
 
 const NO_FORM: UnrecognisedReason = UnrecognisedReason::NoKnownForm;
 /// The buffer type of handles of virtual memory: none of the C++ runtime's.
@@ -196,8 +196,31 @@ impl LineFormat for RocprofParser {
     }
 }
 
-/// Writes all lines of `source` by time; lines that say none go with the one before.
-pub(crate) fn sort(mut source: impl BufRead, trace: &mut TextWriter) -> io::Result<()> {
+/// The rows of `source` in the order of their times, which is the one that an import keeps; `None`
+/// where they stand in it, and `source` is at its start again.
+pub(crate) fn sorted(source: &mut (impl BufRead + Seek)) -> io::Result<Option<SpooledTempFile>> {
+    let mut last_ns = 0;
+    let mut is_by_time = true;
+    for record in RocprofReader::new(&mut *source) {
+        let at_ns = record?.at_ns.unwrap_or(last_ns);
+        is_by_time &= at_ns >= last_ns;
+        last_ns = at_ns;
+    }
+    source.rewind()?;
+    if is_by_time {
+        return Ok(None);
+    }
+    let mut rows = SpooledTempFile::new(CHUNK_BYTES);
+    sort(source, &mut |text| rows.write_all(text))?;
+    rows.rewind()?;
+    Ok(Some(rows))
+}
+
+/// Hands all lines of `source` to `text` by time; lines that say none go with the one before.
+pub(crate) fn sort(
+    mut source: impl BufRead,
+    text: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
     let mut parser = RocprofParser::default();
     let mut sorted = ByTime::new();
     let mut chunk: Vec<(u64, Vec<u8>)> = Vec::new();
@@ -223,7 +246,7 @@ pub(crate) fn sort(mut source: impl BufRead, trace: &mut TextWriter) -> io::Resu
             (chunks, bytes) = (chunks + 1, 0);
         }
         if read == ReadLine::End {
-            return sorted.write(trace, None);
+            return sorted.write(text, None);
         }
         bytes += line.len();
         chunk.push((last, line.clone()));

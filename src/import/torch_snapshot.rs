@@ -87,7 +87,9 @@ pub fn convert(
                 }
                 _ => Ok(()),
             };
-            match table.and_then(|()| entries.write(trace, Some(lines::write_device))) {
+            match table.and_then(|()| {
+                entries.write(&mut |text| trace.text(text), Some(lines::write_device))
+            }) {
                 Ok(()) => result,
                 Err(error) => Err(PickleError::Sink(error)),
             }

@@ -54,7 +54,8 @@ pub(super) fn import(
                 return still_whole(&file, length).map(|()| bytes);
             }
             let mut writer = TextWriter::create(trace, header)?;
-            rocprof::sort(BufReader::with_capacity(READ_BYTES, source), &mut writer)?;
+            let source = BufReader::with_capacity(READ_BYTES, source);
+            rocprof::sort(source, &mut |text| writer.text(text))?;
             still_whole(&file, length)?;
             writer.end()
         }));
