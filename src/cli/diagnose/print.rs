@@ -133,17 +133,22 @@ fn headline(diagnosed: &Diagnosed) -> String {
             "nothing wrong found in what there is: the record is not whole".to_owned()
         }
         [] => "nothing wrong found: every message fits the ones before it".to_owned(),
-        [one] => format!("{} {}", certainty(one.score), one.cause),
-        [first, others @ ..] => {
-            let others: Vec<&str> = others.iter().map(|other| other.cause.name()).collect();
-            format!(
-                "{} {}, and {}",
-                certainty(first.score),
-                first.cause,
-                others.join(", and ")
-            )
-        }
+        [first, others @ ..] => named_in_words(first, others),
     }
+}
+
+/// The causes that are named, most likely first. What is not certain beside a certain cause is said
+/// to be probable.
+fn named_in_words(first: &Suspect, others: &[&Suspect]) -> String {
+    let mut words = format!("{} {}", certainty(first.score), first.cause);
+    for other in others {
+        let probably = match first.score >= CONFIDENT && other.score < CONFIDENT {
+            true => "probably ",
+            false => "",
+        };
+        let _ = write!(words, ", and {probably}{}", other.cause);
+    }
+    words
 }
 
 fn certainty(score: f64) -> &'static str {
@@ -301,4 +306,35 @@ fn cause_json(suspect: &Suspect) -> Value {
         "says": suspect.says,
         "exhibits": exhibits,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn suspect(cause: Cause, score: f64) -> Suspect {
+        Suspect {
+            cause,
+            score,
+            count: 9,
+            says: String::new(),
+            exhibits: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_cause_that_is_not_certain_is_said_to_be_probable() {
+        let certain = suspect(Cause::MeshRelease, 0.97);
+        let also = suspect(Cause::Loss, 0.95);
+        let probable = suspect(Cause::DoubleRelease, 0.68);
+        assert_eq!(
+            named_in_words(&certain, &[&also, &probable]),
+            "the cause is mesh-release, and loss, and probably double-release"
+        );
+        assert_eq!(named_in_words(&certain, &[]), "the cause is mesh-release");
+        assert_eq!(
+            named_in_words(&probable, &[]),
+            "the cause is probably double-release"
+        );
+    }
 }
