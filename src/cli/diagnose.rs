@@ -375,10 +375,11 @@ fn leak_places(
 }
 
 impl Diagnosed {
-    /// The same, with what `check` finds where the diagnosis finds nothing wrong.
+    /// The same, with what `check` finds where the diagnosis finds nothing wrong, or leaks only.
     fn looked_at_again(mut self, look: impl FnOnce() -> Divergences) -> Diagnosed {
         self.diagnosis = self.diagnosis.without_unread(self.seen.lost);
-        let silent = self.diagnosis.named().is_none() && !self.diagnosis.trouble;
+        let named = self.diagnosis.named().is_some();
+        let silent = self.has_only_leaks() && (named || !self.diagnosis.trouble);
         Diagnosed {
             missed: if silent { look() } else { Divergences::new() },
             ..self
@@ -455,7 +456,7 @@ impl Diagnosed {
             .map_or(0, |suspect| suspect.count);
         let named = diagnosis.named();
         let verdict = match named {
-            Some(_) if self.has_only_leaks() => match self.is_unread() {
+            Some(_) if self.has_only_leaks() && self.missed.is_empty() => match self.is_unread() {
                 true => Verdict::Inconclusive,
                 false => Verdict::Clean,
             },

@@ -15,6 +15,8 @@ pub(super) struct Evidence {
     pub exhibits: Vec<Exhibit>,
     /// The score is at most this, where the evidence is not enough by itself.
     pub at_most: Option<f64>,
+    /// It is at least this, where nothing else is wrong.
+    pub at_least: f64,
 }
 
 impl Evidence {

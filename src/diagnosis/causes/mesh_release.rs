@@ -30,5 +30,6 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
         ),
         exhibits: of_all.exhibits,
         at_most: (share < 1.0).then_some(share),
+        ..Evidence::default()
     }
 }

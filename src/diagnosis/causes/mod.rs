@@ -156,7 +156,10 @@ fn suspect(cause: Cause, evidence: &Evidence, all: &[(Cause, Evidence)], known: 
     exhibits.sort_by(|a, b| a.sighting.positions.cmp(&b.sighting.positions));
     Suspect {
         cause,
-        score: evidence.at_most.map_or(score, |most| score.min(most)),
+        score: evidence
+            .at_most
+            .map_or(score, |most| score.min(most))
+            .max(evidence.at_least),
         count: evidence.count,
         says: with_names_of(class_of(&exhibits), &evidence.says),
         exhibits,

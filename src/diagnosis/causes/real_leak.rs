@@ -8,6 +8,7 @@
 //! says it plainly.
 
 use super::super::facts::Facts;
+use super::super::outcome::PROBABLE;
 use super::evidence::Evidence;
 use super::shares::Shares;
 use crate::numbers::plural;
@@ -56,6 +57,10 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
         proven: amount.min(facts.circumstances.never_released as f64),
         count,
         says: says.join(", "),
+        at_least: match is_all_that_is_wrong(facts, shares) {
+            true => PROBABLE,
+            false => 0.0,
+        },
         at_most: ((shares.losses > 0.5
             || facts.first_frees.inferred() > 0
             || facts.lost_frees.count > 0)
@@ -71,6 +76,17 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
         "ALLOC, and the sweep of its process, which has ended: no FREE came",
     );
     evidence
+}
+
+/// Whether the clients have ended, and all that is wrong is what they left: however short the
+/// record is, that is no riddle.
+fn is_all_that_is_wrong(facts: &Facts, shares: &Shares) -> bool {
+    facts.circumstances.complete
+        && facts.kinds.is_empty()
+        && facts.doubts.is_empty()
+        && facts.odd() + facts.torn.count + facts.swept_live.count == 0
+        && shares.losses == 0.0
+        && shares.leaked >= 1.0
 }
 
 /// Whether nearly all that was ever live is released.

@@ -40,5 +40,6 @@ pub(super) fn evidence(facts: &Facts) -> Evidence {
         ),
         exhibits: facts.aliased.kept.iter().map(exhibit).collect(),
         at_most: (facts.aliased.proven == 0).then_some(WITHOUT_FREES),
+        ..Evidence::default()
     }
 }
