@@ -122,6 +122,8 @@ pub(super) struct Facts {
     pub forgotten_until: u64,
     /// A message about a buffer that the server had dropped in a sweep.
     pub swept_frees: Sightings,
+    /// FREEs of what a sweep took, which the server knew: it had kept that.
+    pub kept_in_sweep: Sightings,
     /// A life that never got its FREE, and whose address another process allocated.
     pub owner_changes: Sightings,
     /// A life whose address another process had as well, both at once: each has its own device

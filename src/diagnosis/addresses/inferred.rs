@@ -173,9 +173,12 @@ impl InferredAddress {
         self.end_with_client(ledger);
         if let Some(swept) = self.take_swept(ledger) {
             let sighting = ledger.sighting(&[swept, at]);
+            self.last_free = Some(at);
+            if known {
+                return ledger.facts.kept_in_sweep.add(sighting);
+            }
             ledger.facts.swept_frees.add(sighting);
             ledger.diverged(Kind::UnknownFree, at);
-            self.last_free = Some(at);
             return;
         }
         let before = self.last_free;
@@ -236,6 +239,14 @@ impl InferredAddress {
             AddressState::Live(_)
             | AddressState::Mixed(_)
             | AddressState::LiveAfterPendingFree { .. } => true,
+        }
+    }
+
+    /// The one life that is there, and no other, as far as messages say.
+    pub(super) fn only_life(&self) -> Option<&AddressLife> {
+        match &self.state {
+            AddressState::Live(life) => Some(life),
+            _ => None,
         }
     }
 

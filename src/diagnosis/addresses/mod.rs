@@ -24,7 +24,7 @@ use crate::oracle::message_check::FREED_WINDOW;
 use inferred::InferredAddress;
 use named::{MessageStamp, NamedAddress, NamedFree};
 
-/// Addresses that are followed at once, at about 350 bytes each; messages about more are counted
+/// Addresses that are followed at once, at about 400 bytes each; messages about more are counted
 /// only.
 pub const MAX_ADDRESSES: usize = 1 << 21;
 /// Addresses at which nothing is live that are remembered.
@@ -105,10 +105,13 @@ impl Addresses {
             };
             address.alloc(seen, life, &mut ledger.of_address(key));
         } else {
-            if let Some(life) = address.live().filter(|_| seen.was_unknown()) {
+            let life = address.only_life().filter(|_| seen.was_unknown());
+            let swept = ledger.facts.swept_frees.count;
+            address.free(seen, &mut ledger.of_address(key));
+            // That a sweep took it, the record says.
+            if let Some(life) = life.filter(|_| ledger.facts.swept_frees.count == swept) {
                 ledger.facts.see_forgotten(life.at);
             }
-            address.free(seen, &mut ledger.of_address(key));
         }
         match (had_life, address.has_life()) {
             (false, true) => self.live += 1,
@@ -283,6 +286,14 @@ impl FollowedAddress {
         match self {
             FollowedAddress::Inferred(address, _) => address.decide(ledger),
             FollowedAddress::Named(address, _) => address.decide(ledger),
+        }
+    }
+
+    /// The life that is there alone: where several are, the server may know another one.
+    fn only_life(&self) -> Option<AddressLife> {
+        match self {
+            FollowedAddress::Inferred(address, _) => address.only_life().copied(),
+            FollowedAddress::Named(address, _) => address.live(),
         }
     }
 

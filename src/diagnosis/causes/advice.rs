@@ -97,6 +97,13 @@ pub(super) fn notes(facts: &Facts) -> Vec<String> {
             plural(facts.known_before, "buffer")
         ));
     }
+    if facts.kept_in_sweep.count > 0 {
+        notes.push(format!(
+            "after the server held their process for dead, {} released what it knew still: it had \
+             dropped none",
+            plural(facts.kept_in_sweep.count, "FREE")
+        ));
+    }
     // A FREE that comes after the next ALLOC of its address takes that one's entry, so that the
     // server does not know it later.
     let late = facts.late_frees.count + facts.far_late_frees.count;
