@@ -300,8 +300,8 @@ fn diagnose_records(
             *allocations.entry(stack).or_default() += 1;
         }
         check.observe(&record);
-        if let Some(observation) = record.observation() {
-            diagnoser.observe(&observation);
+        if let (Some(observation), Some(buffer)) = (record.observation(), record.buffer()) {
+            diagnoser.observe_record(&observation, record.thread, buffer.size_bytes);
         }
         progress.update(source.accounting().lines);
     }

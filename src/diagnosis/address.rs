@@ -111,6 +111,13 @@ pub(super) struct AddressLife {
     pub directly: bool,
 }
 
+impl AddressLife {
+    /// Whether the next life of its address came right after it, with another size.
+    pub(super) fn is_resized_by(&self, next: &AddressLife) -> bool {
+        next.directly && self.size_bytes != next.size_bytes
+    }
+}
+
 /// The number that a device's allocator gave to an allocation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DeviceGeneration {

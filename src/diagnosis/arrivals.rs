@@ -375,6 +375,7 @@ mod tests {
             let at = RecordPoint {
                 position: number as u64,
                 number: number as u64,
+                ..RecordPoint::default()
             };
             let seen = SeenMessage {
                 at,

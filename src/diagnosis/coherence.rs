@@ -22,6 +22,8 @@ const FEW: u64 = 16;
 /// The share of the time that buffers live in which an address is used twice at once: more than
 /// messages of threads are late.
 const USED_TWICE: f64 = 0.2;
+/// So many ALLOCs with another size, and hardly a FREE without ALLOC, are no losses by chance.
+const FEW_RESIZED: u64 = 6;
 /// Messages that are compared with each other; a longer record is not taken for two equal halves.
 const MAX_COMPARED: usize = 1 << 20;
 /// Addresses that are remembered as released by the server's own word.
@@ -51,6 +53,8 @@ pub(super) struct Coherence {
     /// FREEs by which it released once more what it had released.
     contradictions: u64,
     senders: HeardSenders,
+    /// The server says that it counts references.
+    pub counts_references: bool,
 }
 
 impl Coherence {
@@ -63,6 +67,11 @@ impl Coherence {
             self.allocs += 1;
             self.repeated += u64::from(self.said.last() == Some(&says));
             self.released.remove(&key);
+            let is_counted = matches!(
+                seen.server_answer,
+                Some(ServerAnswer::RefCount(_) | ServerAnswer::Incremented)
+            );
+            self.counts_references |= is_counted;
             let is_shared = matches!(seen.server_answer, Some(ServerAnswer::RefCount(2..)));
             if is_shared && self.shared.len() < MAX_RELEASED {
                 self.shared.insert(key);
@@ -155,7 +164,9 @@ impl Coherence {
         let by_loss = self.senders.share_at_once(self.allocs, self.frees);
         let lost = facts.lost_frees.count + facts.far_late_frees.count;
         let echoed = facts.echoed as f64;
-        if facts.echoed >= 4
+        let is_resized = resized(facts);
+        if is_resized.is_none()
+            && facts.echoed >= 4
             && facts.echoed * 2 >= lost
             && echoed > 3.0 * (by_loss * lost as f64 + 1.0)
         {
@@ -172,6 +183,9 @@ impl Coherence {
         if let Some(says) = is_used_twice(facts) {
             doubts.push(says);
         }
+        doubts.extend(another_order(facts));
+        doubts.extend(is_resized);
+        doubts.extend(held_twice(facts));
         if facts.refused.count > 0 && !facts.kinds.is_empty() {
             doubts.push(format!(
                 "the server refused {} that {} sound, for a sequence number that is too far ahead \
@@ -264,6 +278,48 @@ fn is_explained_by_new_processes(facts: &Facts) -> bool {
     let lost = facts.lost_frees.count + facts.far_late_frees.count;
     let lives = facts.cuts.iter().map(|cut| cut.lives.len() as u64);
     lives.sum::<u64>() * 10 >= lost * 9
+}
+
+/// Where messages are late in the record, and not by its own times.
+fn another_order(facts: &Facts) -> Option<String> {
+    facts.is_in_time().then(|| {
+        format!(
+            "times go back in this record, and by them {} that are late where they stand came in \
+             their turn: sort it by time, and diagnose that",
+            plural(facts.in_time.count, "message")
+        )
+    })
+}
+
+/// Where ALLOCs that are too many state another size right after the last ALLOC of their address,
+/// and hardly a FREE lacks its ALLOC.
+fn resized(facts: &Facts) -> Option<String> {
+    let lost = facts.lost_frees.inferred();
+    let without_alloc = facts.second_frees.count + facts.lost_allocs.count;
+    let is_resized = facts.resized >= FEW_RESIZED
+        && facts.resized * 4 >= lost * 3
+        && without_alloc * 8 <= facts.resized;
+    is_resized.then(|| {
+        format!(
+            "{} of an address come right after its last one with another size, and hardly a FREE \
+             lacks its ALLOC: resized in place, rather than without the FREE between",
+            plural(facts.resized, "ALLOC")
+        )
+    })
+}
+
+/// Where a server counts references, and buffers are live twice with one size.
+fn held_twice(facts: &Facts) -> Option<String> {
+    let late = facts.late_frees.inferred();
+    let shared = facts.late_sizes.same_beyond(facts.sizes);
+    (facts.counts_references && shared * 10.0 >= late as f64 * 9.0 && shared > 0.0).then(|| {
+        format!(
+            "{} of what is live come with its size, though addresses come back with any: two hold \
+             these buffers, each with an ALLOC and a FREE of its own, which the server counts; or \
+             messages came twice, or late",
+            plural(late, "ALLOC")
+        )
+    })
 }
 
 /// Where two seem to have each address, each for itself.

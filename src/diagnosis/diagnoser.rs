@@ -15,7 +15,7 @@ use super::facts::Circumstances;
 use super::ledger::Ledger;
 use super::outcome::Diagnosis;
 use super::seen_message::{Oddity, SeenMessage};
-use super::sightings::{MAX_SIGHTINGS, RecordPoint, Sighting};
+use super::sightings::{MAX_SIGHTINGS, RecordPoint, Sighting, Told};
 use crate::oracle::Kind;
 use crate::oracle::first_few::FirstFew;
 use crate::trace::observation::{Observation, Observed, ServerAnswer};
@@ -47,9 +47,25 @@ impl Diagnoser {
 
     /// Takes the next observation.
     pub fn observe(&mut self, observation: &Observation) {
+        self.observe_told(observation, Told::default());
+    }
+
+    /// Takes what an allocator recorded: which thread it says did it, and the size that it states.
+    pub fn observe_record(
+        &mut self,
+        observation: &Observation,
+        thread: Option<u64>,
+        size_bytes: Option<u64>,
+    ) {
+        let told = Told::new(observation.at_ns, thread, size_bytes);
+        self.observe_told(observation, told);
+    }
+
+    fn observe_told(&mut self, observation: &Observation, told: Told) {
         let at = RecordPoint {
             position: observation.position,
             number: self.number,
+            told,
         };
         let facts = &mut self.ledger.facts;
         match &observation.what {
@@ -127,8 +143,8 @@ impl Diagnoser {
             facts.expect_earlier_lives();
         }
         let end = RecordPoint {
-            position: 0,
             number: self.number,
+            ..RecordPoint::default()
         };
         // Those that the record has first are kept.
         let mut first = FirstFew::new(MAX_SIGHTINGS);
@@ -146,6 +162,7 @@ impl Diagnoser {
         }
         let first = first.in_order().map(|(key, at)| key.sighting(&[at]));
         facts.live.kept = first.collect();
+        facts.counts_references = self.coherence.counts_references;
         facts.doubts = self.coherence.doubts(&facts);
         causes::weigh(facts)
     }

@@ -13,6 +13,8 @@ use super::clients::ProcessCut;
 use super::gaps::{Gaps, RecordSlices};
 use super::overlaps::Overlaps;
 use super::sightings::{RecordPoint, Sighting, Sightings};
+use super::sizes::SizesSeen;
+use super::strays::Strays;
 use crate::oracle::Kind;
 
 /// The share of lives that may be longer than those that outlive nearly all.
@@ -89,7 +91,8 @@ pub(super) struct Facts {
     pub deepened: u64,
     /// A life that never got its FREE although its address was handed out again.
     pub lost_frees: Sightings,
-    /// A FREE of a life whose ALLOC never came; only generations tell it from a second FREE.
+    /// A FREE of a life whose ALLOC never came; only generations, and sizes that differ, tell it from
+    /// a second FREE.
     pub lost_allocs: Sightings,
     /// A FREE after a FREE, no ALLOC between.
     pub second_frees: Sightings,
@@ -132,6 +135,24 @@ pub(super) struct Facts {
     /// Of the lives that never got their FREE: those whose next ALLOC came right after their own,
     /// from the same sender.
     pub echoed: u64,
+    /// Of those: the ones whose next ALLOC states another size.
+    pub resized: u64,
+    /// Lives without FREE beside FREEs without ALLOC.
+    pub strays: Strays,
+    /// FREEs after a FREE that state another size: no second releases.
+    pub other_sizes: u64,
+    /// ALLOCs of a live address, or FREEs of what is not live, whose counterpart is of the thread
+    /// that they are of: a thread does not overtake itself.
+    pub one_thread: Sightings,
+    /// Far pairs of which that is so.
+    pub far_of_one_thread: u64,
+    /// Messages that are late where they stand, and not by the times that the record states.
+    pub in_time: Sightings,
+    /// The sizes of the two lives where an address comes back after its FREE, and before it.
+    pub sizes: SizesSeen,
+    pub late_sizes: SizesSeen,
+    /// A server said that it counts references.
+    pub counts_references: bool,
     /// ALLOCs that say again what is live, several in a row from one sender.
     pub announced_again: u64,
     /// ALLOCs of what is live, all of them.
@@ -340,6 +361,22 @@ impl Facts {
         self.forgotten_until = self.forgotten_until.max(from.position);
     }
 
+    /// A life at `key` got no FREE between its ALLOC and the next one's.
+    pub(super) fn see_missing_free(&mut self, key: AddressKey, from: RecordPoint, to: RecordPoint) {
+        self.strays.see_missing(key, from.number, to.number);
+    }
+
+    /// A FREE of what is not live, and no ALLOC of it came.
+    pub(super) fn see_unknown_free(
+        &mut self,
+        key: AddressKey,
+        before: Option<RecordPoint>,
+        freed: RecordPoint,
+    ) {
+        let before = before.map(|before| before.number);
+        self.strays.see_unknown(key, before, freed.number);
+    }
+
     /// A FREE of a life whose ALLOC the record shows.
     pub(super) fn see_known_free(&mut self, at: RecordPoint) {
         if self.known_frees.len() < MAX_FREES {
@@ -432,6 +469,20 @@ impl Facts {
         self.peak_live >= 8 && left * 4 <= self.peak_live
     }
 
+    /// Whether most of what looks late is a buffer that two hold, each with an ALLOC and a FREE of
+    /// its own: it is live twice with one size, where addresses come back with any.
+    pub(super) fn is_held_twice(&self) -> bool {
+        let late = self.late_frees.inferred() + self.far_late_frees.inferred();
+        late > 0 && self.late_sizes.same_beyond(self.sizes) * 2.0 >= late as f64
+    }
+
+    /// Whether what is late is so only where it stands in the record, not by its times.
+    pub(super) fn is_in_time(&self) -> bool {
+        let late = self.late_frees.count + self.early_frees.count;
+        let far = self.far_late_frees.count + self.far_early_frees.count;
+        self.in_time.count > 0 && self.in_time.count >= late + far
+    }
+
     /// How much of the time that addresses are live they are so twice, where two processes that
     /// have them each for itself may leave what is late.
     pub(super) fn share_of_two(&self) -> Option<f64> {
@@ -455,6 +506,7 @@ mod tests {
         RecordPoint {
             position: number,
             number,
+            ..RecordPoint::default()
         }
     }
 

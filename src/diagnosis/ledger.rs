@@ -58,6 +58,7 @@ impl AddressLedger<'_> {
 
     /// A FREE comes before any message that names the address.
     pub(super) fn first_free(&mut self, at: RecordPoint) {
+        self.facts.see_unknown_free(self.key, None, at);
         self.facts.see_first_free(self.key, at);
     }
 }

@@ -42,6 +42,8 @@ mod overlaps;
 mod seen_message;
 mod senders;
 mod sightings;
+mod sizes;
+mod strays;
 mod suspect;
 
 pub use addresses::{MAX_ADDRESSES, SETTLED_WINDOW};

@@ -18,12 +18,57 @@ pub(super) struct RecordPoint {
     pub position: u64,
     /// How many messages came before it: what gaps are measured in.
     pub number: u64,
+    /// What its record says beside the message.
+    pub told: Told,
+}
+
+/// What an allocator's own record says of who did something, when, and to a buffer of which size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    /// From 1; 0 where it says none.
+    at_ns: u64,
+    /// Numbers that are equal where threads and sizes are; 0 where it says none.
+    thread: u32,
+    size: u32,
+}
+
+impl Told {
+    pub(super) fn new(at_ns: Option<u64>, thread: Option<u64>, size: Option<u64>) -> Told {
+        // Two of them are seldom one number.
+        let short = |told: Option<u64>| {
+            told.map_or(0, |told| {
+                let folded = (told ^ (told >> 32)) as u32;
+                folded.saturating_add(1)
+            })
+        };
+        Told {
+            at_ns: at_ns.map_or(0, |at_ns| at_ns.saturating_add(1)),
+            thread: short(thread),
+            size: short(size),
+        }
+    }
 }
 
 impl RecordPoint {
     /// Messages between an earlier point and this one.
     pub(super) fn since(self, earlier: RecordPoint) -> u64 {
         self.number.saturating_sub(earlier.number)
+    }
+
+    /// Whether the record says that one thread did both.
+    pub(super) fn is_of_thread_of(self, other: RecordPoint) -> bool {
+        self.told.thread != 0 && self.told.thread == other.told.thread
+    }
+
+    /// Whether it was before `other` by the times that the record states.
+    pub(super) fn is_earlier_than(self, other: RecordPoint) -> bool {
+        self.told.at_ns != 0 && self.told.at_ns < other.told.at_ns
+    }
+
+    /// Whether the record states two sizes.
+    pub(super) fn has_other_size_than(self, other: RecordPoint) -> bool {
+        let (size, other) = (self.told.size, other.told.size);
+        size != 0 && other != 0 && size != other
     }
 }
 

@@ -7,6 +7,7 @@ mod coherence;
 mod connections;
 mod late_or_lost;
 mod lost_in_bursts;
+mod mistaken;
 mod mixed;
 mod sent_again;
 mod taken_for;

@@ -57,6 +57,8 @@ pub(super) struct InferredAddress {
     state: AddressState,
     /// The FREE that ended the last life.
     last_free: Option<RecordPoint>,
+    /// The size of the last life that was live alone.
+    last_size: u64,
     /// What a sweep took, until a FREE of it comes.
     swept: Option<Box<SweptLives>>,
     /// A message was about it before.
@@ -127,6 +129,7 @@ impl InferredAddress {
             AddressState::Free => {
                 if let Some(freed) = self.last_free {
                     ledger.facts.idle.add(life.at.since(freed));
+                    ledger.facts.sizes.see(self.last_size, life.size_bytes);
                 }
                 AddressState::Live(life)
             }
@@ -196,6 +199,7 @@ impl InferredAddress {
                 }
                 ledger.facts.see_known_free(at);
                 ledger.clients.end_life(&life);
+                self.last_size = life.size_bytes;
                 AddressState::Free
             }
             AddressState::Overlapping(mut lives) => {

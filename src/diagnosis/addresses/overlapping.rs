@@ -25,8 +25,11 @@ pub(super) type EndlessLife = (AddressLife, Option<AddressLife>);
 pub(super) struct OverlappingLives {
     /// ALLOCs too many, oldest first.
     surplus: SmallVec<[Overlap; 1]>,
-    /// As many more after those.
+    /// As many more after those; of them, the ones that came right after the ALLOC before, and
+    /// those with another size.
     unlisted: u32,
+    unlisted_directly: u32,
+    unlisted_resized: u32,
     /// The last life that began.
     pub last: AddressLife,
     /// Whether that one has not got its FREE.
@@ -34,6 +37,7 @@ pub(super) struct OverlappingLives {
     /// The last message about the address, and for how many messages up to it that was live once,
     /// and twice or more.
     seen: RecordPoint,
+    last_free: Option<RecordPoint>,
     once: u64,
     twice: u64,
 }
@@ -59,9 +63,12 @@ impl OverlappingLives {
         let mut lives = OverlappingLives {
             surplus: SmallVec::new(),
             unlisted: 0,
+            unlisted_directly: 0,
+            unlisted_resized: 0,
             last: second,
             is_live: true,
             seen: second.at,
+            last_free: None,
             once: second.at.since(first.at),
             twice: 0,
         };
@@ -101,8 +108,14 @@ impl OverlappingLives {
                 self.surplus.push(Overlap::new(self.last, life));
             } else {
                 self.unlisted = self.unlisted.saturating_add(1);
+                self.unlisted_directly += u32::from(life.directly);
+                self.unlisted_resized += u32::from(self.last.is_resized_by(&life));
             }
         } else {
+            ledger
+                .facts
+                .sizes
+                .see(self.last.size_bytes, life.size_bytes);
             for overlap in &mut self.surplus {
                 overlap.cycles += 1;
             }
@@ -118,6 +131,7 @@ impl OverlappingLives {
         ledger: &mut AddressLedger<'_>,
     ) -> bool {
         self.see(at);
+        let before = self.last_free.replace(at);
         for overlap in &mut self.surplus {
             overlap.see_free(at, ledger);
         }
@@ -135,7 +149,7 @@ impl OverlappingLives {
             ledger.clients.end_life(&self.last);
         } else {
             let overlap = self.surplus.remove(0);
-            overlap.note_late_free(at, ledger);
+            overlap.note_late_free(at, before, ledger);
             ledger.clients.end_life(&overlap.first);
         }
         let is_balanced = self.surplus.is_empty() && self.unlisted == 0;
@@ -166,13 +180,15 @@ impl OverlappingLives {
             let free = overlap
                 .first_free
                 .expect("one came, or none would be awaited");
-            overlap.note_late_free(free, ledger);
+            overlap.note_late_free(free, None, ledger);
             return Some(self.last);
         }
         ledger.facts.ends_undecided += u64::from(self.may_be_late());
         while !self.surplus.is_empty() {
             self.give_up_first(ledger);
         }
+        ledger.facts.echoed += u64::from(self.unlisted_directly.min(self.unlisted));
+        ledger.facts.resized += u64::from(self.unlisted_resized.min(self.unlisted));
         for _ in 0..self.unlisted {
             let sighting = ledger.sighting(&[self.last.at]);
             ledger.facts.lost_frees.add(sighting);
@@ -212,6 +228,10 @@ pub(super) fn lose(first: &AddressLife, second: &AddressLife, ledger: &mut Addre
     let sighting = ledger.sighting(&[first.at, second.at]);
     if first.pid == second.pid {
         ledger.facts.echoed += u64::from(second.directly);
+        ledger.facts.resized += u64::from(first.is_resized_by(second));
+        ledger
+            .facts
+            .see_missing_free(ledger.key, first.at, second.at);
         ledger.facts.lost_frees.add(sighting.clone());
         ledger.clients.lose_life(first, second.at, sighting);
     } else if ledger.clients.has_spoken_since(first.pid, second.at) {
@@ -242,12 +262,29 @@ impl Overlap {
     }
 
     /// A FREE too many comes at `at`: the first life's, or its own is lost and another's ALLOC.
-    fn note_late_free(&self, at: RecordPoint, ledger: &mut AddressLedger<'_>) {
+    /// `before`: the FREE before it.
+    fn note_late_free(
+        &self,
+        at: RecordPoint,
+        before: Option<RecordPoint>,
+        ledger: &mut AddressLedger<'_>,
+    ) {
         let (first, second) = (self.first.at, self.second.at);
         if self.first.pid != self.second.pid {
             let apart = ledger.sighting(&[first, second, at]);
             return ledger.facts.apart.add(apart);
         }
+        let free = self.first_free.unwrap_or(at);
+        if free.is_earlier_than(second) || at.is_earlier_than(second) {
+            let late = ledger.sighting(&[first, second, free]);
+            return ledger.facts.in_time.add(late);
+        }
+        let is_of_one_thread = second.is_of_thread_of(free) && second.is_of_thread_of(at);
+        if is_near(self.cycles) && is_of_one_thread {
+            let twice = ledger.sighting(&[first, second, free]);
+            return ledger.facts.one_thread.add(twice);
+        }
+        ledger.facts.far_of_one_thread += u64::from(is_of_one_thread);
         ledger.facts.see_late(LateMessage {
             key: ledger.key,
             size_bytes: self.first.size_bytes,
@@ -255,12 +292,15 @@ impl Overlap {
             next: second,
         });
         if is_near(self.cycles) {
-            let free = self.first_free.unwrap_or(at);
+            let (size, next) = (self.first.size_bytes, self.second.size_bytes);
+            ledger.facts.late_sizes.see(size, next);
             let late = ledger.sighting(&[first, second, free]);
             ledger.facts.late_frees.add(late);
             ledger.facts.late_gaps.add(free.since(second));
         } else {
             ledger.facts.echoed += u64::from(self.second.directly);
+            ledger.facts.see_missing_free(ledger.key, first, second);
+            ledger.facts.see_unknown_free(ledger.key, before, at);
             note_far(&[first, second, at], at.since(second), ledger);
         }
     }

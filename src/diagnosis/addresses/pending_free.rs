@@ -81,13 +81,25 @@ impl PendingFrees {
             None => self.unlisted = self.unlisted.saturating_sub(1),
         }
         let after = early.at.since(self.last);
-        if is_near(pending.cycles) && after <= EARLY_WITHIN {
+        let (freed, last) = (pending.freed, self.last);
+        let is_of_one_thread = early.at.is_of_thread_of(freed) && early.at.is_of_thread_of(last);
+        if early.at.is_earlier_than(freed) || early.at.is_earlier_than(last) {
+            let sighting = ledger.sighting(&[self.last, early.at]);
+            ledger.facts.in_time.add(sighting);
+        } else if is_of_one_thread && is_near(pending.cycles) {
+            let sighting = ledger.sighting(&[self.last, early.at]);
+            ledger.facts.one_thread.add(sighting);
+        } else if is_near(pending.cycles) && after <= EARLY_WITHIN {
             let sighting = ledger.sighting(&[self.last, early.at]);
             ledger.facts.early_frees.add(sighting);
             ledger.facts.early_gaps.add(after);
         } else {
             let sighting = ledger.sighting(&[pending.freed, early.at]);
             ledger.facts.far_early_frees.add(sighting);
+            ledger.facts.far_of_one_thread += u64::from(is_of_one_thread);
+            let key = ledger.key;
+            ledger.facts.see_unknown_free(key, pending.before, freed);
+            ledger.facts.see_missing_free(key, last, early.at);
             let lateness = early.at.since(pending.freed);
             ledger.facts.see_far(ledger.key, lateness);
         }
@@ -134,7 +146,18 @@ impl PendingFrees {
 impl PendingFree {
     fn give_up(&self, ledger: &mut AddressLedger<'_>) {
         match self.before {
+            Some(before) if before.has_other_size_than(self.freed) => {
+                let sighting = ledger.sighting(&[self.freed]);
+                ledger.facts.lost_allocs.add(sighting);
+                ledger.facts.other_sizes += 1;
+                ledger
+                    .facts
+                    .see_unknown_free(ledger.key, Some(before), self.freed);
+            }
             Some(before) => {
+                ledger
+                    .facts
+                    .see_unknown_free(ledger.key, Some(before), self.freed);
                 let sighting = ledger.sighting(&[before, self.freed]);
                 ledger.facts.second_frees.add(sighting);
                 ledger.facts.see_second_free(before, self.freed);

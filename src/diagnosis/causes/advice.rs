@@ -4,7 +4,13 @@ use super::super::facts::Facts;
 use super::super::outcome::CONFIDENT;
 use super::super::suspect::{Cause, Suspect};
 use super::real_leak::is_drained;
+use super::reordering;
 use crate::numbers::{grouped, plural};
+
+/// What tells lost, late and second messages apart.
+const WHICH_LIFE: &str = "which life a message means: send extended messages \
+                          (include/heisenbed.h), whose generation and sequence number tell a \
+                          second FREE from a lost ALLOC and a late message from a lost one";
 
 /// What to record, where the diagnosis is not settled.
 pub(super) fn advice(facts: &Facts, causes: &[Suspect], trouble: bool) -> Vec<String> {
@@ -29,7 +35,14 @@ pub(super) fn advice(facts: &Facts, causes: &[Suspect], trouble: bool) -> Vec<St
     if settled || !trouble {
         return advice;
     }
+    if facts.is_in_time() {
+        advice.push("the same in the order of its times".to_owned());
+        return advice;
+    }
     if !facts.doubts.is_empty() {
+        if facts.is_held_twice() || facts.resized > 0 {
+            advice.push(WHICH_LIFE.to_owned());
+        }
         advice.push(
             "the record as one server wrote it, every line once, in its order: not filtered, not \
              joined with another (`serve --record`)"
@@ -43,12 +56,7 @@ pub(super) fn advice(facts: &Facts, causes: &[Suspect], trouble: bool) -> Vec<St
             || suspected(Cause::DoubleRelease)
             || suspected(Cause::Reordering))
     {
-        advice.push(
-            "which life a message means: send extended messages (include/heisenbed.h), whose \
-             generation and sequence number tell a second FREE from a lost ALLOC and a late \
-             message from a lost one"
-                .to_owned(),
-        );
+        advice.push(WHICH_LIFE.to_owned());
     }
     if suspected(Cause::Loss) && suspected(Cause::Reordering) && !circumstances.complete {
         advice.push(
@@ -89,8 +97,26 @@ pub(super) fn advice(facts: &Facts, causes: &[Suspect], trouble: bool) -> Vec<St
 }
 
 /// What else should be known.
-pub(super) fn notes(facts: &Facts) -> Vec<String> {
+pub(super) fn notes(facts: &Facts, causes: &[Suspect]) -> Vec<String> {
     let mut notes = facts.doubts.clone();
+    let is_open = facts.doubts.is_empty() && !causes.iter().any(|it| it.score >= CONFIDENT);
+    let suspected = |cause| is_open && causes.iter().any(|suspect| suspect.cause == cause);
+    if suspected(Cause::Loss) && facts.strays.pairs(facts.messages).are_no_chance() {
+        notes.push(
+            "while a buffer gets no FREE, a FREE of what is not live comes, again and again: \
+             messages that are lost, or FREEs that name another buffer than they mean (a wrong \
+             address or device), leave that"
+                .to_owned(),
+        );
+    }
+    if suspected(Cause::Reordering) && reordering::may_be_two(facts) {
+        notes.push(
+            "what is late is hardly earlier than buffers end: two that use the same addresses, each \
+             for itself (two processes with one id, addresses that were cut off), leave that as \
+             well as messages that are late"
+                .to_owned(),
+        );
+    }
     if facts.known_before > 0 {
         notes.push(format!(
             "the server knew {} that the record does not show: it began before the record",
@@ -173,6 +199,21 @@ pub(super) fn notes(facts: &Facts) -> Vec<String> {
              one id and one device number (as in containers), or two servers in one log, leave \
              that as well as messages that are late",
             100.0 * share,
+        ));
+    }
+    if facts.one_thread.count > 0 {
+        notes.push(format!(
+            "{} again before {} released, and one thread did both, which does not overtake itself: \
+             the allocator hands out what is live, or rows are missing",
+            match facts.one_thread.count {
+                1 => "1 address was handed out".to_owned(),
+                count => format!("{} addresses were handed out", grouped(count)),
+            },
+            if facts.one_thread.count == 1 {
+                "it was"
+            } else {
+                "they were"
+            },
         ));
     }
     if facts.torn.count > 0 {

@@ -42,7 +42,10 @@ fn surely(facts: &Facts, shares: &Shares) -> f64 {
         / (1.0 + firm);
     let first = doubt(shares.first_lost, facts.first_frees.inferred());
     let sure = 1.0 - apart_from_first * first;
-    if may_be_other(facts, shares) || (late > 0 && firm < FIRM) {
+    if may_be_other(facts, shares)
+        || facts.strays.pairs(facts.messages).are_no_chance()
+        || (late > 0 && firm < FIRM)
+    {
         return sure.min(BESIDE_OTHERS);
     }
     // FREEs that no message named before are left by a record that begins late as well: they make

@@ -7,18 +7,26 @@
 //! of it.
 
 use super::super::facts::Facts;
+use super::super::outcome::CONFIDENT;
 use super::MENTIONED;
 use super::evidence::Evidence;
 use super::reordering;
 use super::shares::Shares;
 use crate::numbers::plural;
 
+/// The highest score where what looks late are buffers that two hold.
+const BESIDE_HOLDERS: f64 = CONFIDENT - 0.05;
+
 pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     let share = shares.of_views;
     if share < MENTIONED {
         return Evidence::default();
     }
-    let of_all = reordering::late_messages(facts, shares);
+    let share = match facts.is_held_twice() {
+        true => share.min(BESIDE_HOLDERS),
+        false => share,
+    };
+    let of_all = reordering::late_views(facts, shares);
     Evidence {
         amount: of_all.amount * share,
         proven: of_all.proven * share,

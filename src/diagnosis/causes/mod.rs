@@ -101,7 +101,7 @@ pub(super) fn weigh(facts: Facts) -> Diagnosis {
             .any(|(_, evidence)| evidence.count > 0 && evidence.amount > 0.0)
         || !facts.doubts.is_empty();
     let advice = advice::advice(&facts, &causes, trouble);
-    let notes = advice::notes(&facts);
+    let notes = advice::notes(&facts, &causes);
     Diagnosis {
         messages: facts.messages,
         causes,

@@ -30,11 +30,25 @@ const MANY_UNPAIRED: f64 = 0.25;
 /// The highest score where two processes with the same addresses leave the same.
 const BESIDE_ANOTHER: f64 = CONFIDENT - 0.05;
 
+/// The highest score where some of what looks late is no late message: addresses that are handed
+/// out twice, buffers that two hold.
+const BESIDE_OTHERS: f64 = CONFIDENT - 0.05;
+/// From one of these on, of all that looks late.
+const ONE_OF: u64 = 16;
+
 /// The weight of a late FREE that is no earlier than a FREE of the life after it would be.
 const LATE_AS_ANY: f64 = 0.25;
+/// How short its way must be beside lives for more weight, where it is no view. Two that use an
+/// address independently of each other leave FREEs that are half as late as lives are long.
+const NOT_SHORT: f64 = 0.3;
+const LEAST: f64 = 0.15;
+/// Below this it is not, where so many are late by little.
+const SHORT: f64 = 0.75;
+const FEW_NEAR: u64 = 4;
 
 pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
-    let all = late_messages(facts, shares);
+    let weight = ((shortness(facts) - NOT_SHORT) / (1.0 - NOT_SHORT)).max(LEAST);
+    let all = late_messages(facts, shares, weight);
     let own = 1.0 - shares.of_views;
     if own < MENTIONED {
         return Evidence::default();
@@ -54,6 +68,12 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
         Some(_) => sure.min(BESIDE_ANOTHER),
         None => sure,
     };
+    // What cannot be late shows that another cause leaves the same.
+    let others = facts.one_thread.count * ONE_OF >= all.count && facts.one_thread.count > 0;
+    let sure = match others || facts.is_held_twice() {
+        true => sure.min(BESIDE_OTHERS),
+        false => sure,
+    };
     let may_be_view = shares.of_views > 0.0 || (facts.allocs > 0 && in_lockstep);
     Evidence {
         amount: all.amount * own,
@@ -68,19 +88,21 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
 }
 
 /// All that is late, whoever sent it.
-pub(super) fn late_messages(facts: &Facts, shares: &Shares) -> Evidence {
+pub(super) fn late_views(facts: &Facts, shares: &Shares) -> Evidence {
+    let weight = LATE_AS_ANY + (1.0 - LATE_AS_ANY) * shortness(facts);
+    late_messages(facts, shares, weight)
+}
+
+/// As before; `weight`: of a message that is late by little.
+fn late_messages(facts: &Facts, shares: &Shares, weight: f64) -> Evidence {
     let far = if shares.far_late >= MENTIONED {
         at_least_one(shares.far_late)
     } else {
         0
     };
     let (late, early) = (&facts.late_frees, &facts.early_frees);
-    let short =
-        facts.late_gaps.shorter_than(&facts.lives) + facts.early_gaps.shorter_than(&facts.idle);
     let inferred = (late.inferred() + early.inferred()) as f64;
     let proven = (late.proven + early.proven) as f64;
-    let all = (late.count + early.count).max(1) as f64;
-    let weight = LATE_AS_ANY + (1.0 - LATE_AS_ANY) * short / all;
     let mut says = Vec::new();
     if late.count > 0 {
         says.push(format!(
@@ -123,4 +145,21 @@ pub(super) fn late_messages(facts: &Facts, shares: &Shares) -> Evidence {
         );
     }
     evidence
+}
+
+/// How much shorter than lives late messages are on their way: one half where they are no shorter,
+/// 1 where nothing is as short.
+fn shortness(facts: &Facts) -> f64 {
+    let all = (facts.late_frees.count + facts.early_frees.count).max(1) as f64;
+    let short =
+        facts.late_gaps.shorter_than(&facts.lives) + facts.early_gaps.shorter_than(&facts.idle);
+    short / all
+}
+
+/// Whether two that use the addresses independently of each other may have left it: most of it is
+/// late by little, and for no short time.
+pub(super) fn may_be_two(facts: &Facts) -> bool {
+    let far = facts.far_late_frees.count + facts.far_early_frees.count;
+    let near = facts.late_frees.inferred();
+    near >= FEW_NEAR && near >= far && shortness(facts) < SHORT
 }

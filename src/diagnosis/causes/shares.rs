@@ -160,7 +160,9 @@ impl Shares {
         let rate = (2.0 * (far + near) + away + unbalanced) / messages;
         let near_by_loss = (NEAR_MESSAGES * rate).clamp(0.02, 0.5);
         let near = near.min(far) * (0.5 / near_by_loss).ln();
-        self.far_late = far / (1.0 + (-(walk + end.max(f64::MIN_POSITIVE).ln() + near)).exp());
+        let late = far / (1.0 + (-(walk + end.max(f64::MIN_POSITIVE).ln() + near)).exp());
+        // What one thread did is not late.
+        self.far_late = late.min(far - facts.far_of_one_thread as f64);
         self.far_lost = far - self.far_late;
     }
 
@@ -215,6 +217,8 @@ impl Shares {
             + (without_alloc + missing) * 2_f64.ln()
             - choices(without_alloc + missing, missing);
         let double = 1.0 / (1.0 + (-gaps - counts).exp());
+        // Where some certainly lack their ALLOC, others do by chance.
+        let double = double / (1.0 + facts.other_sizes as f64);
         // A connection loses ALLOCs as often as FREEs.
         let surplus = count - (self.lost_frees - self.far_lost).max(0.0);
         let apart = (moments / count).min(1.0);
