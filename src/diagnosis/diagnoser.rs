@@ -15,7 +15,7 @@ use super::facts::Circumstances;
 use super::ledger::Ledger;
 use super::outcome::Diagnosis;
 use super::seen_message::{Oddity, SeenMessage};
-use super::sightings::{MAX_SIGHTINGS, RecordPoint, Sighting, Told};
+use super::sightings::{MAX_SIGHTINGS, RecordPoint, RecordTold, Sighting};
 use crate::oracle::Kind;
 use crate::oracle::first_few::FirstFew;
 use crate::trace::observation::{Observation, Observed, ServerAnswer};
@@ -47,7 +47,7 @@ impl Diagnoser {
 
     /// Takes the next observation.
     pub fn observe(&mut self, observation: &Observation) {
-        self.observe_told(observation, Told::default());
+        self.observe_told(observation, RecordTold::default());
     }
 
     /// Takes what an allocator recorded: which thread it says did it, and the size that it states.
@@ -57,11 +57,11 @@ impl Diagnoser {
         thread: Option<u64>,
         size_bytes: Option<u64>,
     ) {
-        let told = Told::new(observation.at_ns, thread, size_bytes);
+        let told = RecordTold::new(observation.at_ns, thread, size_bytes);
         self.observe_told(observation, told);
     }
 
-    fn observe_told(&mut self, observation: &Observation, told: Told) {
+    fn observe_told(&mut self, observation: &Observation, told: RecordTold) {
         let at = RecordPoint {
             position: observation.position,
             number: self.number,

@@ -91,8 +91,8 @@ pub(super) struct Facts {
     pub deepened: u64,
     /// A life that never got its FREE although its address was handed out again.
     pub lost_frees: Sightings,
-    /// A FREE of a life whose ALLOC never came; only generations, and sizes that differ, tell it from
-    /// a second FREE.
+    /// A FREE of a life whose ALLOC never came; generations, and sizes that differ, tell it from a
+    /// second FREE.
     pub lost_allocs: Sightings,
     /// A FREE after a FREE, no ALLOC between.
     pub second_frees: Sightings,

@@ -19,12 +19,12 @@ pub(super) struct RecordPoint {
     /// How many messages came before it: what gaps are measured in.
     pub number: u64,
     /// What its record says beside the message.
-    pub told: Told,
+    pub told: RecordTold,
 }
 
 /// What an allocator's own record says of who did something, when, and to a buffer of which size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct RecordTold {
     /// From 1; 0 where it says none.
     at_ns: u64,
     /// Numbers that are equal where threads and sizes are; 0 where it says none.
@@ -32,8 +32,8 @@ pub(super) struct Told {
     size: u32,
 }
 
-impl Told {
-    pub(super) fn new(at_ns: Option<u64>, thread: Option<u64>, size: Option<u64>) -> Told {
+impl RecordTold {
+    pub(super) fn new(at_ns: Option<u64>, thread: Option<u64>, size: Option<u64>) -> RecordTold {
         // Two of them are seldom one number.
         let short = |told: Option<u64>| {
             told.map_or(0, |told| {
@@ -41,7 +41,7 @@ impl Told {
                 folded.saturating_add(1)
             })
         };
-        Told {
+        RecordTold {
             at_ns: at_ns.map_or(0, |at_ns| at_ns.saturating_add(1)),
             thread: short(thread),
             size: short(size),

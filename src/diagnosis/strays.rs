@@ -1,8 +1,8 @@
 //! Strays: lives that never got their FREE beside FREEs without ALLOC.
 //!
 //! A FREE that names another buffer than its sender means leaves one of each at once: what it means
-//! gets no FREE, and what it names was not live. Messages that are lost leave them, too, but each by
-//! itself: a FREE without ALLOC comes when its buffer is released, wherever a FREE was lost.
+//! gets no FREE, and what it names was not live. Messages that are lost leave them, too, but each
+//! by itself: a FREE without ALLOC comes when its buffer is released, wherever a FREE was lost.
 //!
 //! Memory is bounded: [`MAX_STRAYS`] of each.
 
@@ -21,7 +21,7 @@ const NO_CHANCE: f64 = 2.5;
 #[derive(Debug, Default)]
 pub(super) struct Strays {
     missing: Vec<MissingFree>,
-    unknown: Vec<UnknownFree>,
+    unknown: Vec<StrayFree>,
 }
 
 /// From an ALLOC to the next one of its address: no FREE between.
@@ -35,7 +35,7 @@ struct MissingFree {
 /// A FREE of what is not live, and the FREE of the address before it, where there is one. Either
 /// may be the one that its sender did not mean.
 #[derive(Clone, Copy, Debug)]
-struct UnknownFree {
+struct StrayFree {
     key: AddressKey,
     before: Option<u64>,
     freed: u64,
@@ -75,7 +75,7 @@ impl Strays {
 
     pub(super) fn see_unknown(&mut self, key: AddressKey, before: Option<u64>, freed: u64) {
         if self.unknown.len() < MAX_STRAYS {
-            self.unknown.push(UnknownFree { key, before, freed });
+            self.unknown.push(StrayFree { key, before, freed });
         }
     }
 

@@ -70,7 +70,8 @@ impl ByTime {
     }
 
     /// Hands all lines to `text` by time; those of one time in the order of their source. `mark`
-    /// makes a line that comes before the first of a key, and before those that follow another key's.
+    /// makes a line that comes before the first of a key, and before those that follow another
+    /// key's.
     pub(crate) fn write(
         mut self,
         text: &mut dyn FnMut(&[u8]) -> io::Result<()>,
