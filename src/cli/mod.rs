@@ -16,6 +16,7 @@ pub mod closed_stdout;
 pub(crate) mod config;
 pub(crate) mod conformance;
 pub(crate) mod corpus;
+mod cut_short;
 pub(crate) mod diagnose;
 pub(crate) mod disciplines;
 pub mod exit;
@@ -276,6 +277,9 @@ pub(crate) fn run(cli: Cli) -> CommandOutcome {
         ci::finish(name, junit, &context, outcome)
     };
     let Some(files) = cli.command.watched() else {
+        if cli.command.only_reads() {
+            cut_short::ends_undecided(context.format);
+        }
         return run();
     };
     if files.is_empty() {
@@ -292,6 +296,17 @@ pub(crate) fn run(cli: Cli) -> CommandOutcome {
 }
 
 impl Command {
+    /// Whether nothing of what it does is worth keeping when it is cut short.
+    fn only_reads(&self) -> bool {
+        match self {
+            Command::Check(_) | Command::Report(_) | Command::Import(_) | Command::Export(_) => {
+                true
+            }
+            Command::Diagnose(args) => !args.calibrate,
+            _ => false,
+        }
+    }
+
     /// The files that are to be watched, where that is asked for.
     fn watched(&self) -> Option<Vec<PathBuf>> {
         let (watch, files) = match self {

@@ -8,6 +8,7 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::NamedTempFile;
 
@@ -173,6 +174,7 @@ impl Beside {
             .prefix(".heisenbed-")
             .permissions(PermissionsExt::from_mode(mode))
             .tempfile_in(folder)?;
+        unfinished().push(file.path().to_owned());
         Ok(Beside::New { file, place })
     }
 
@@ -193,6 +195,20 @@ impl Beside {
             }
             Beside::Direct(_) => Ok(()),
         }
+    }
+}
+
+/// Files beside their places that may not be whole yet.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Before the process ends without coming back to who writes them.
+pub(super) fn remove_unfinished() {
+    for path in unfinished().drain(..) {
+        let _ = std::fs::remove_file(path);
     }
 }
 

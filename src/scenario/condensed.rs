@@ -24,6 +24,8 @@ use crate::tracking::transport::SendMode;
 const SMALL: (u16, u64) = (2, 4);
 /// At most so many pairs a thread, where that many are needed to have everything that is named.
 const MOST_PAIRS: usize = 4;
+/// So many operations of a thread have everything that it has.
+const LOOKED_AT: usize = 100_000;
 /// Devices of a workload that needs several, where the scenario names no number.
 const SEVERAL_DEVICES: u16 = 2;
 
@@ -304,7 +306,8 @@ struct UsedParts {
 impl UsedParts {
     fn of(scenario: &Scenario) -> UsedParts {
         let mut used = UsedParts::default();
-        for op in (0..scenario.threads).flat_map(|thread| scenario.ops_of(thread, 0)) {
+        let looked_at = |thread| scenario.ops_of(thread, 0).take(LOOKED_AT);
+        for op in (0..scenario.threads).flat_map(looked_at) {
             let Op::Allocate { request, .. } = op else {
                 continue;
             };

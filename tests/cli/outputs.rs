@@ -415,3 +415,35 @@ fn a_reproducer_says_which_defect_it_comes_from() {
         "{text}"
     );
 }
+
+#[test]
+fn who_reads_and_is_interrupted_concludes_nothing_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rows = folder.path().join("rows.csv");
+    // It takes seconds to read.
+    let life = "alloc,0x1000,64\nfree,0x1000,64\n".repeat(1 << 20);
+    fs::write(&rows, format!("op,address,size\n{life}")).expect("writable");
+    let (path, out) = (rows.display(), folder.path().join("out.hb"));
+    for words in [
+        format!("import csv {path} -o {}", out.display()),
+        format!("diagnose {path}"),
+        format!("report {path} -o {}", out.display()),
+    ] {
+        let arguments: Vec<&str> = words.split(' ').collect();
+        let child = heisenbed(&arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        std::thread::sleep(std::time::Duration::from_millis(150));
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(3), "{words}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("nothing is concluded"), "{words}: {said}");
+        let left = fs::read_dir(folder.path()).expect("readable").flatten();
+        let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+        assert_eq!(left, ["rows.csv"], "{words}");
+    }
+}

@@ -16,8 +16,11 @@ use crate::lifecycle::Publication;
 use crate::native::UserProgram;
 use crate::native::target::{TargetAbout, TargetSetup, only_memories, refusal};
 use crate::native::tracked::{TrackingPlan, USUAL_PATH};
-use crate::numbers::plural;
+use crate::numbers::{grouped, plural};
 use crate::scenario::{Condensed, Scenario};
+
+/// The most operations of a target, over all threads: about a gigabyte.
+const MOST_OPS: u64 = 20_000_000;
 
 /// Options of `run` about targets.
 #[derive(Clone, Debug, Default, Args)]
@@ -152,6 +155,13 @@ impl PreparedTarget {
     ) -> Result<PreparedTarget, Box<dyn std::error::Error>> {
         let library = std::fs::canonicalize(library)
             .map_err(|error| format!("{}: {error}", library.display()))?;
+        if u64::from(scenario.threads).saturating_mul(scenario.ops) > MOST_OPS {
+            return Err(format!(
+                "more than {} operations in all; they are held in memory: give fewer --ops",
+                grouped(MOST_OPS)
+            )
+            .into());
+        }
         let bare = TargetSetup::new(&scenario, run, options);
         let about = TargetAbout::ask(&library, &bare)?;
         let lacks = |what: String| {
