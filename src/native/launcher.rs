@@ -59,7 +59,7 @@ pub(crate) struct Launcher {
     /// Whether something was printed since the files were cut.
     printed: bool,
     anew: Anew,
-    /// Whether the program comes to an end where nobody controls its threads; if that was looked at.
+    /// Whether the program comes to an end where nobody controls its threads; if that was seen.
     ends_in_parallel: Option<bool>,
     /// Of a target: the driver's files, and what it does with it.
     target: Option<(Arc<TargetFiles>, TargetSetup)>,
