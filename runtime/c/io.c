@@ -154,18 +154,19 @@ void hb_io_done(struct hb_thread *me, uint16_t kind, int fd, ssize_t result, uin
     HB_HOOK type name parameters                                                                   \
     {                                                                                              \
         struct hb_thread *me = hb_controlled();                                                    \
-        if (!me || !hb_may_wait(fd)) {                                                                \
+        if (!me || !hb_may_wait(fd)) {                                                             \
             if (!me) {                                                                             \
                 hb_observe(HB_K_RECEIVE, NULL, HB_PC);                                             \
                 hb_track_answer(fd);                                                               \
             }                                                                                      \
             return REAL(name) arguments;                                                           \
         }                                                                                          \
-        if (!hb_io_prepared(me, HB_K_RECEIVE, fd, POLLIN, !never_waits(fd) && !(dontwait), HB_PC))       \
+        bool waits = !never_waits(fd) && !(dontwait);                                              \
+        if (!hb_io_prepared(me, HB_K_RECEIVE, fd, POLLIN, waits, HB_PC))                           \
             return -1;                                                                             \
         hb_track_answer(fd);                                                                       \
         type result = REAL(name) arguments;                                                        \
-        hb_io_done(me, HB_K_RECEIVE, fd, result, HB_PC);                                                 \
+        hb_io_done(me, HB_K_RECEIVE, fd, result, HB_PC);                                           \
         return result;                                                                             \
     }
 

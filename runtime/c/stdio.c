@@ -45,23 +45,19 @@ static void acted(struct hb_thread *me, FILE *stream, uint16_t kind, uint64_t pc
         hb_io_done(me, kind, stream ? fileno_unlocked(stream) : -1, 0, pc);
 }
 
-#define READS(type, name, parameters, arguments, stream)                                           \
+#define ACTS(type, name, parameters, arguments, stream, begins, kind)                              \
     HB_HOOK type name parameters                                                                   \
     {                                                                                              \
-        struct hb_thread *me = reads(stream, HB_PC);                                               \
+        struct hb_thread *me = begins(stream, HB_PC);                                              \
         type result = REAL(name) arguments;                                                        \
-        acted(me, stream, HB_K_RECEIVE, HB_PC);                                                    \
+        acted(me, stream, kind, HB_PC);                                                            \
         return result;                                                                             \
     }
 
+#define READS(type, name, parameters, arguments, stream)                                           \
+    ACTS(type, name, parameters, arguments, stream, reads, HB_K_RECEIVE)
 #define WRITES(type, name, parameters, arguments, stream)                                          \
-    HB_HOOK type name parameters                                                                   \
-    {                                                                                              \
-        struct hb_thread *me = writes(stream, HB_PC);                                              \
-        type result = REAL(name) arguments;                                                        \
-        acted(me, stream, HB_K_SEND, HB_PC);                                                       \
-        return result;                                                                             \
-    }
+    ACTS(type, name, parameters, arguments, stream, writes, HB_K_SEND)
 
 /* What the compiler calls in their place, with the room that it knows of. */
 char *__fgets_chk(char *into, size_t room, int most, FILE *from);

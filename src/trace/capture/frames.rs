@@ -265,9 +265,12 @@ impl Reading<'_> {
         bytes: &[u8],
         sink: &mut dyn FnMut(Observation),
     ) {
-        let mut bytes = bytes;
+        let Some(mut holes) = stream.holes.take() else {
+            return self.cut(conn, stream, at_ns, bytes, sink);
+        };
+        let mut rest = bytes;
         // Which layout it is must be known first, and where a frame begins.
-        while stream.holes.is_some() && !bytes.is_empty() {
+        while !rest.is_empty() {
             let few = match stream.decoder.layout() {
                 None => FEW_BYTES,
                 Some(_) => stream.decoder.missing_bytes(),
@@ -275,21 +278,15 @@ impl Reading<'_> {
             if few == 0 {
                 break;
             }
-            let (first, rest) = bytes.split_at(few.min(bytes.len()));
+            let (first, after) = rest.split_at(few.min(rest.len()));
             self.cut(conn, stream, at_ns, first, sink);
-            bytes = rest;
+            rest = after;
         }
-        match (stream.holes.take(), stream.decoder.layout()) {
-            (Some(mut holes), Some(layout)) => {
-                let given = (at_ns, bytes, false);
-                self.find_holes(conn, stream, (&mut holes, layout), given, sink);
-                stream.holes = Some(holes);
-            }
-            (holes, _) => {
-                self.cut(conn, stream, at_ns, bytes, sink);
-                stream.holes = holes;
-            }
+        if let Some(layout) = stream.decoder.layout() {
+            let given = (at_ns, rest, false);
+            self.find_holes(conn, stream, (&mut holes, layout), given, sink);
         }
+        stream.holes = Some(holes);
     }
 
     fn find_holes(
