@@ -5,7 +5,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: [&str; 36] = [
+const SOURCES: [&str; 37] = [
     "access",
     "await",
     "barrier",
@@ -31,6 +31,7 @@ const SOURCES: [&str; 36] = [
     "random",
     "rwlock",
     "semaphore",
+    "signals",
     "spin",
     "stdio",
     "swift",

@@ -11,6 +11,7 @@
 struct hb_state hb;
 __thread struct hb_thread *hb_self __attribute__((tls_model("initial-exec")));
 
+static void ask(struct hb_thread *me, const struct hb_action *given);
 static void choose(struct hb_thread *me);
 static bool leave_turn(void);
 static bool ready(struct hb_thread *thread);
@@ -37,6 +38,31 @@ static void unlock_outside(void) { __atomic_store_n(&outside_lock, 0, __ATOMIC_R
 
 enum hb_turn hb_turn(struct hb_thread *me, struct hb_action action)
 {
+    ask(me, &action);
+    while (me->signals > 0 && me->how != HB_CANCELLED) {
+        enum hb_turn how = me->how;
+        enum hb_interruptible ends = hb_signals_come(me);
+        /* Their handlers may have let others go on. */
+        me->next = action;
+        bool can = !action.can || action.can(me);
+        me->next.kind = HB_K_NONE;
+        if (can)
+            me->how = HB_CAN;
+        else if (how != HB_INTERRUPTED && how != HB_CAN)
+            me->how = how;
+        else if (ends != HB_GOES_ON && action.signals >= ends)
+            me->how = HB_INTERRUPTED;
+        else
+            ask(me, &action);
+    }
+    if (me->how == HB_CANCELLED)
+        hb_race_acquire(me, me);
+    return me->how;
+}
+
+static void ask(struct hb_thread *me, const struct hb_action *given)
+{
+    struct hb_action action = *given;
     me->next = action;
     me->early = false;
     if (action.deadline != HB_NEVER || action.spurious)
@@ -50,9 +76,6 @@ enum hb_turn hb_turn(struct hb_thread *me, struct hb_action action)
     choose(me);
     me->asking = false;
     me->next.kind = HB_K_NONE;
-    if (me->how == HB_CANCELLED)
-        hb_race_acquire(me, me);
-    return me->how;
 }
 
 void hb_after(struct hb_thread *me, uint16_t kind, void *address, uint64_t pc, uint32_t value)
@@ -226,7 +249,11 @@ static bool leave_turn(void)
 /* Whether the thread's next action can be taken now, or it may give up waiting for it. */
 static bool ready(struct hb_thread *thread)
 {
-    if (thread->inside || thread->awaits)
+    if (thread->inside)
+        return false;
+    if (thread->signals > 0)
+        return true;
+    if (thread->awaits)
         return false;
     const struct hb_action *next = &thread->next;
     if (!next->can || next->can(thread))
@@ -244,6 +271,8 @@ static void go(struct hb_thread *thread)
         thread->how = HB_CANCELLED;
     else if (!next->can || next->can(thread))
         thread->how = HB_CAN;
+    else if (thread->signals > 0)
+        thread->how = HB_INTERRUPTED;
     else if (next->deadline != HB_NEVER) {
         thread->how = HB_TIMED_OUT;
         if (hb.now < next->deadline)
@@ -361,7 +390,8 @@ static uint32_t nobody_is_ready(struct hb_thread *me)
         if (outside > 0 && nobody_outside(me))
             outside = 0;
         /* A handler may post a semaphore: a signal comes from outside, too. */
-        if (outside == 0 && !hb.handles_signals && !hb_foreign_may_help(me, &rounds)) {
+        bool signals_come = hb.signals_come || (hb.handles_signals && hb.result->children > 0);
+        if (outside == 0 && !signals_come && !hb_foreign_may_help(me, &rounds)) {
             bool loops = false;
             for (uint32_t id = 0; id < hb.thread_count; id++)
                 loops |= !hb.threads[id].finished && hb.threads[id].awaits;
@@ -389,7 +419,8 @@ static uint32_t nobody_is_ready(struct hb_thread *me)
         if (polled == 0 && inside)
             return HB_NOBODY;
         struct timespec slice = {.tv_nsec = 2000000};
-        hb_syscall(SYS_ppoll, (long)fds, polled, inside || polled == 0 || hb.handles_signals ? (long)&slice : 0, 0, 8, 0);
+        bool looks_again = inside || polled == 0 || signals_come;
+        hb_syscall(SYS_ppoll, (long)fds, polled, looks_again ? (long)&slice : 0, 0, 8, 0);
         hb.result->waits_outside = 0;
         for (uint32_t at = 0; at < polled; at++)
             if (ready(&hb.threads[owners[at]]))

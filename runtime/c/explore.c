@@ -122,6 +122,7 @@ static struct hb_touching touch_of(const struct hb_action *action)
         touch.address = HB_OF_IO;
         break;
     case HB_K_CANCEL:
+    case HB_K_KILL:
     case HB_K_FORK:
     case HB_K_EXEC:
     case HB_K_OUTSIDE:

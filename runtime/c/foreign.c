@@ -127,6 +127,8 @@ HB_HOOK int timer_create(clockid_t clock, struct sigevent *restrict event, timer
 {
     if (makes_thread(event))
         note_library_thread();
+    else
+        hb_signals_from_system();
     return REAL(timer_create)(clock, event, timer);
 }
 
@@ -134,6 +136,8 @@ HB_HOOK int mq_notify(mqd_t queue, const struct sigevent *event)
 {
     if (makes_thread(event))
         note_library_thread();
+    else
+        hb_signals_from_system();
     return REAL(mq_notify)(queue, event);
 }
 

@@ -45,14 +45,14 @@ static long wait_futex(struct hb_thread *me, struct call call, int operation, ui
                                        .can = is_woken,
                                        .word = mask,
                                        .deadline = deadline,
+                                       .signals = deadline == HB_NEVER ? HB_RESTARTED : HB_ENDS,
                                        .spurious = hb.config->flags & HB_SPURIOUS});
     me->woken = false;
-    hb_record(me, HB_K_FUTEX_WAIT, word, pc, how == HB_TIMED_OUT ? ETIMEDOUT : 1);
-    if (how == HB_TIMED_OUT) {
-        errno = ETIMEDOUT;
-        return -1;
-    }
-    return 0;
+    int refused = how == HB_TIMED_OUT ? ETIMEDOUT : how == HB_INTERRUPTED ? EINTR : 0;
+    hb_record(me, HB_K_FUTEX_WAIT, word, pc, refused ? (uint32_t)refused : 1);
+    if (refused)
+        errno = refused;
+    return refused ? -1 : 0;
 }
 
 /* Those who wait longest are woken, as the kernel does. */

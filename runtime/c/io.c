@@ -95,21 +95,26 @@ bool hb_io_prepared(struct hb_thread *me, uint16_t kind, int fd, short events, b
 {
     struct pollfd one = {.fd = fd, .events = events};
     struct waits all = {&one, 1};
+    int64_t deadline = waits ? patience_of(fd, events) : HB_NEVER;
+    if (waits)
+        hb_enter(me, kind, object_of(fd), pc);
     enum hb_turn how = hb_turn(me, (struct hb_action){.kind = kind,
                                                       .address = object_of(fd),
                                                       .pc = pc,
                                                       .can = waits ? is_prepared : NULL,
                                                       .with = &all,
-                                                      .deadline = waits ? patience_of(fd, events)
-                                                                        : HB_NEVER,
+                                                      .deadline = deadline,
                                                       .cancellable = true,
+                                                      .signals = deadline == HB_NEVER
+                                                                     ? HB_RESTARTED
+                                                                     : HB_ENDS,
                                                       .outside = waits && !hb_track_is(fd)});
     if (how == HB_CANCELLED)
         pthread_testcancel();
-    if (how != HB_TIMED_OUT)
+    if (how != HB_TIMED_OUT && how != HB_INTERRUPTED)
         return true;
     hb_record(me, kind, object_of(fd), pc, (uint32_t)-1);
-    errno = EAGAIN;
+    errno = how == HB_INTERRUPTED ? EINTR : EAGAIN;
     return false;
 }
 
@@ -412,10 +417,11 @@ static int wait_for(struct hb_thread *me, struct pollfd *fds, nfds_t count, int6
                                                       .with = &all,
                                                       .deadline = deadline,
                                                       .cancellable = true,
+                                                      .signals = HB_ENDS,
                                                       .outside = count > 0});
     if (how == HB_CANCELLED)
         pthread_testcancel();
-    int result = poll_now(fds, count);
+    int result = how == HB_INTERRUPTED ? -EINTR : poll_now(fds, count);
     hb_record(me, HB_K_POLL, NULL, pc, (uint32_t)result);
     if (result == 0 && at_once)
         hb_let_others(me, HB_K_YIELD, pc);
@@ -423,6 +429,24 @@ static int wait_for(struct hb_thread *me, struct pollfd *fds, nfds_t count, int6
         errno = -result;
         result = -1;
     }
+    return result;
+}
+
+/* The same, while the thread lets through what `mask` says; NULL: what it does anyway. */
+static int wait_masked(struct hb_thread *me, struct pollfd *fds, nfds_t count, int64_t deadline,
+                       bool at_once, const sigset_t *mask, uint64_t pc)
+{
+    sigset_t before;
+    if (!at_once)
+        hb_enter(me, HB_K_POLL, NULL, pc);
+    if (!mask)
+        return wait_for(me, fds, count, deadline, at_once, pc);
+    bool came = hb_signals_let(mask, &before);
+    errno = EINTR;
+    int result = came ? -1 : wait_for(me, fds, count, deadline, at_once, pc);
+    int kept = errno;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = kept;
     return result;
 }
 
@@ -438,7 +462,7 @@ HB_HOOK int poll(struct pollfd *fds, nfds_t count, int timeout)
         answer_all(fds, count);
         return REAL(poll)(fds, count, timeout);
     }
-    return wait_for(me, fds, count, in_ms(timeout), timeout == 0, HB_PC);
+    return wait_masked(me, fds, count, in_ms(timeout), timeout == 0, NULL, HB_PC);
 }
 
 HB_HOOK int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
@@ -450,11 +474,12 @@ HB_HOOK int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeo
         return REAL(ppoll)(fds, count, timeout, mask);
     }
     int64_t deadline = timeout ? hb_deadline_in(timeout) : HB_NEVER;
-    return wait_for(me, fds, count, deadline, timeout && hb_of(timeout) == 0, HB_PC);
+    return wait_masked(me, fds, count, deadline, timeout && hb_of(timeout) == 0, mask, HB_PC);
 }
 
 static int select_by_poll(struct hb_thread *me, int count, fd_set *reading, fd_set *writing,
-                          fd_set *failing, int64_t deadline, bool at_once, uint64_t pc)
+                          fd_set *failing, int64_t deadline, bool at_once, const sigset_t *mask,
+                          uint64_t pc)
 {
     struct pollfd fds[FD_SETSIZE];
     nfds_t used = 0;
@@ -465,7 +490,7 @@ static int select_by_poll(struct hb_thread *me, int count, fd_set *reading, fd_s
         if (events)
             fds[used++] = (struct pollfd){.fd = fd, .events = events};
     }
-    int found = wait_for(me, fds, used, deadline, at_once, pc);
+    int found = wait_masked(me, fds, used, deadline, at_once, mask, pc);
     if (found < 0)
         return found;
     int bits = 0;
@@ -506,7 +531,7 @@ HB_HOOK int select(int count, fd_set *restrict reading, fd_set *restrict writing
         return REAL(select)(count, reading, writing, failing, timeout);
     int64_t span = timeout ? (int64_t)timeout->tv_sec * 1000000000 + timeout->tv_usec * 1000 : 0;
     return select_by_poll(me, count, reading, writing, failing,
-                          timeout ? hb.now + span : HB_NEVER, timeout && span == 0, HB_PC);
+                          timeout ? hb.now + span : HB_NEVER, timeout && span == 0, NULL, HB_PC);
 }
 
 HB_HOOK int pselect(int count, fd_set *restrict reading, fd_set *restrict writing,
@@ -518,14 +543,14 @@ HB_HOOK int pselect(int count, fd_set *restrict reading, fd_set *restrict writin
         return REAL(pselect)(count, reading, writing, failing, timeout, mask);
     return select_by_poll(me, count, reading, writing, failing,
                           timeout ? hb_deadline_in(timeout) : HB_NEVER,
-                          timeout && hb_of(timeout) == 0, HB_PC);
+                          timeout && hb_of(timeout) == 0, mask, HB_PC);
 }
 
 static int wait_epoll(struct hb_thread *me, int epoll, struct epoll_event *events, int most,
-                      int timeout, uint64_t pc)
+                      int timeout, const sigset_t *mask, uint64_t pc)
 {
     struct pollfd one = {.fd = epoll, .events = POLLIN};
-    int ready = wait_for(me, &one, 1, in_ms(timeout), timeout == 0, pc);
+    int ready = wait_masked(me, &one, 1, in_ms(timeout), timeout == 0, mask, pc);
     if (ready < 0)
         return -1;
     return REAL(epoll_wait)(epoll, events, most, 0);
@@ -534,7 +559,7 @@ static int wait_epoll(struct hb_thread *me, int epoll, struct epoll_event *event
 HB_HOOK int epoll_wait(int epoll, struct epoll_event *events, int most, int timeout)
 {
     struct hb_thread *me = hb_controlled();
-    return me ? wait_epoll(me, epoll, events, most, timeout, HB_PC)
+    return me ? wait_epoll(me, epoll, events, most, timeout, NULL, HB_PC)
               : REAL(epoll_wait)(epoll, events, most, timeout);
 }
 
@@ -542,7 +567,7 @@ HB_HOOK int epoll_pwait(int epoll, struct epoll_event *events, int most, int tim
                         const sigset_t *mask)
 {
     struct hb_thread *me = hb_controlled();
-    return me ? wait_epoll(me, epoll, events, most, timeout, HB_PC)
+    return me ? wait_epoll(me, epoll, events, most, timeout, mask, HB_PC)
               : REAL(epoll_pwait)(epoll, events, most, timeout, mask);
 }
 
@@ -565,8 +590,6 @@ OUTSIDE(pid_t, wait4, (pid_t pid, int *status, int options, struct rusage *used)
         (pid, status, options, used))
 OUTSIDE(int, waitid, (idtype_t type, id_t id, siginfo_t *info, int options),
         (type, id, info, options))
-OUTSIDE(int, pause, (void), ())
-OUTSIDE(int, sigsuspend, (const sigset_t *mask), (mask))
 OUTSIDE(int, sigwait, (const sigset_t *restrict set, int *restrict number), (set, number))
 OUTSIDE(int, sigwaitinfo, (const sigset_t *restrict set, siginfo_t *restrict info), (set, info))
 OUTSIDE(int, sigtimedwait,

@@ -8,8 +8,8 @@
 
 /* Whether a call on it may keep a thread waiting: no file on disk may. */
 bool hb_may_wait(int fd);
-/* Waits for the turn to use `fd`: then the call will not wait. False: the time was up, and the call
- * is not to be made. */
+/* Waits for the turn to use `fd`: then the call will not wait. False: the time was up, or a signal
+ * came (errno says which), and the call is not to be made. */
 bool hb_io_prepared(struct hb_thread *me, uint16_t kind, int fd, short events, bool waits,
                     uint64_t pc);
 /* The call was made. One that came back without anything lets others go on: loops must. */

@@ -468,37 +468,17 @@ static void on_crash(int signal, siginfo_t *info, void *context)
                    hb_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0), signal, 0, 0, 0);
 }
 
-/* Handlers of signals that a program may wait for. */
-static void note_handler(int signal, const void *handler)
+bool hb_is_fatal(int signal)
 {
-    static const int USUAL[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGCHLD, SIGWINCH};
-    if (handler == (const void *)SIG_DFL || handler == (const void *)SIG_IGN)
-        return;
     for (size_t at = 0; at < sizeof FATAL / sizeof *FATAL; at++)
         if (FATAL[at] == signal)
-            return;
-    /* It may write to a pipe that somebody waits for. */
-    hb.passes_on = true;
-    for (size_t at = 0; at < sizeof USUAL / sizeof *USUAL; at++)
-        if (USUAL[at] == signal)
-            return;
-    hb.handles_signals = true;
-    if (hb.result)
-        hb.result->handlers = 1;
-    hb_swift_leave();
+            return true;
+    return false;
 }
 
-HB_HOOK int sigaction(int signal, const struct sigaction *new, struct sigaction *old)
+bool hb_is_own_handler(const struct sigaction *how)
 {
-    if (new)
-        note_handler(signal, (const void *)new->sa_handler);
-    return REAL(sigaction)(signal, new, old);
-}
-
-HB_HOOK sighandler_t signal(int number, sighandler_t handler)
-{
-    note_handler(number, (const void *)handler);
-    return REAL(signal)(number, handler);
+    return how->sa_flags & SA_SIGINFO && how->sa_sigaction == on_crash;
 }
 
 /* A stack that has overflown leaves no room for a handler. */

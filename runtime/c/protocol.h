@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define HB_MAGIC UINT64_C(0x31306e7572626568)
-#define HB_VERSION 3u
+#define HB_VERSION 4u
 
 #define HB_MAX_THREADS 1024u
 #define HB_MAX_DECISIONS (1u << 18)
@@ -298,6 +298,9 @@ enum hb_kind {
     HB_K_PUBLISH, /* Others see what it did to a slot. */
     HB_K_AWAIT,   /* It saw what others did to a slot. */
     HB_K_MARK,    /* Of hb_op_…, with HB_OPS: the value is of hb_op_mark. */
+    HB_K_KILL,    /* A signal is sent to a thread; the value is its number. */
+    HB_K_HANDLER, /* The handler of one begins; the same. */
+    HB_K_PAUSE,   /* It waits for one. */
     HB_K_COUNT
 };
 

@@ -21,6 +21,7 @@
 #endif
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -36,7 +37,11 @@
 #define HB_PATIENCE 64
 
 /* How a turn came. */
-enum hb_turn { HB_CAN, HB_TIMED_OUT, HB_CANCELLED, HB_SPURIOUSLY };
+enum hb_turn { HB_CAN, HB_TIMED_OUT, HB_CANCELLED, HB_SPURIOUSLY, HB_INTERRUPTED };
+
+/* Whether a wait ends when a handler of a signal ran: never; if the handler was made without
+ * SA_RESTART; always. Of a handler: it ends waits that are at least so. */
+enum hb_interruptible { HB_GOES_ON, HB_RESTARTED, HB_ENDS };
 
 struct hb_thread;
 
@@ -56,6 +61,7 @@ struct hb_action {
     bool spurious; /* May wake up for no reason. */
     bool outside;  /* Something from outside of the process may end the wait. */
     bool after;    /* It was taken already: only the turn is asked for. */
+    enum hb_interruptible signals;
 };
 
 /* Of a thread that another thread of the system may run: see swift.c. */
@@ -102,6 +108,8 @@ struct hb_thread {
     struct hb_swift swift;
     uint64_t *aside; /* The guard of a static variable that is made while a target is opened. */
     bool awaits; /* The same: it would see for ever what it saw, but for a step of another. */
+    uint32_t signals; /* How many were sent to it and have not come: see signals.c. */
+    uint64_t blocked; /* Signals that it does not let through. */
     uint32_t in_op; /* With HB_OPS: how many operations it is in, one inside of another. */
 };
 
@@ -136,6 +144,7 @@ struct hb_state {
     uint32_t decision, decision_left;
     bool following, preempts, mark;
     bool handles_signals; /* Others than those that end a program, or its children. */
+    bool signals_come;    /* Some of them from the system, as those of timers. */
     bool exploring;       /* HB_EXPLORE. */
     bool hasty;           /* Who waits in a loop goes on for a while: see hb_lets_others. */
     struct hb_exploration *exploration;
@@ -202,6 +211,21 @@ bool hb_has_ended(const struct hb_thread *thread);
 /* From heisenbed's plan to the first step. */
 void hb_begin_schedule(void);
 
+/* Signals: see signals.c. */
+struct sigaction;
+/* The thread lets through what its creator does; the first one, what the system says. */
+void hb_signals_begin(struct hb_thread *me, const struct hb_thread *creator);
+/* What was sent to the thread, which has the turn, comes now: what waits it ends. */
+enum hb_interruptible hb_signals_come(struct hb_thread *me);
+/* The mask is another one for a wait. True: a signal had been waiting for that, and came. */
+bool hb_signals_let(const sigset_t *mask, sigset_t *before);
+/* The system may send what the program handles. */
+void hb_signals_from_system(void);
+/* One that ends a program, and is caught to tell of it; by this handler. */
+bool hb_is_fatal(int signal);
+bool hb_is_own_handler(const struct sigaction *how);
+struct hb_thread *hb_thread_of(pthread_t handle);
+
 /* Time. */
 int64_t hb_deadline(clockid_t clock, const struct timespec *at);
 int64_t hb_deadline_in(const struct timespec *span);
@@ -265,17 +289,28 @@ bool hb_is_tried(const struct hb_thread *me, const void *address);
 
 /* An action that never waits is about to be taken. Whoever waits for what it gives cannot tell
  * when that was given, so there is no choice before it but in an exhaustive search, and where
- * somebody is about to look without waiting: else nobody would ever find it taken. */
+ * somebody is about to look without waiting: else nobody would ever find it taken. And where there
+ * are handlers of signals: one that comes before it finds it taken, too. */
 static inline void hb_before(struct hb_thread *me, uint16_t kind, void *address, void *with,
                              uint64_t pc)
 {
-    if (hb.exploring || hb_is_tried(me, address))
+    if (hb.exploring || hb.handles_signals || hb_is_tried(me, address))
         hb_turn(me, (struct hb_action){.kind = kind,
                                        .address = address,
                                        .with = with,
                                        .pc = pc,
                                        .deadline = HB_NEVER});
 }
+
+/* A call that a signal interrupts is about to be made. One that comes just before it interrupts
+ * nothing: the call waits as if it had not come. */
+static inline void hb_enter(struct hb_thread *me, uint16_t kind, void *address, uint64_t pc)
+{
+    if (hb.handles_signals)
+        hb_turn(me, (struct hb_action){
+                        .kind = kind, .address = address, .pc = pc, .deadline = HB_NEVER});
+}
+
 /* Tracking: see track.c. */
 struct msghdr;
 struct sockaddr;

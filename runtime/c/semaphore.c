@@ -15,20 +15,25 @@ static bool can_take(const struct hb_thread *thread)
 
 static int take_semaphore(struct hb_thread *me, sem_t *semaphore, int64_t deadline, uint64_t pc)
 {
+    hb_enter(me, HB_K_SEM_WAIT, semaphore, pc);
     enum hb_turn how = hb_turn(me, (struct hb_action){.kind = HB_K_SEM_WAIT,
                                                       .address = semaphore,
                                                       .pc = pc,
                                                       .can = can_take,
                                                       .deadline = deadline,
-                                                      .cancellable = true});
+                                                      .cancellable = true,
+                                                      .signals = deadline == HB_NEVER
+                                                                     ? HB_RESTARTED
+                                                                     : HB_ENDS});
     int result = 0;
     if (how == HB_CAN)
         result = REAL(sem_trywait)(semaphore);
-    hb_record(me, HB_K_SEM_WAIT, semaphore, pc, how == HB_TIMED_OUT ? ETIMEDOUT : 0);
+    int refused = how == HB_TIMED_OUT ? ETIMEDOUT : how == HB_INTERRUPTED ? EINTR : 0;
+    hb_record(me, HB_K_SEM_WAIT, semaphore, pc, (uint32_t)refused);
     if (how == HB_CANCELLED)
         pthread_testcancel();
-    if (how == HB_TIMED_OUT) {
-        errno = ETIMEDOUT;
+    if (refused) {
+        errno = refused;
         result = -1;
     }
     return result;

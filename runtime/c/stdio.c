@@ -21,8 +21,10 @@ static struct hb_thread *acts(FILE *stream, uint16_t kind, short events, uint64_
         return NULL;
     int kept = errno, fd = fileno_unlocked(stream);
     bool visible = fd >= 0 && hb_may_wait(fd) && !hb_track_is(fd);
-    if (visible)
-        hb_io_prepared(me, kind, fd, events, true, pc);
+    errno = EINTR;
+    /* The library goes on waiting after a signal. */
+    while (visible && !hb_io_prepared(me, kind, fd, events, true, pc) && errno == EINTR)
+        ;
     errno = kept;
     return visible ? me : NULL;
 }

@@ -90,6 +90,7 @@ void hb_begin_main(void)
     struct hb_thread *me = hb_new_thread(NULL);
     me->tid = (int)hb_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0);
     me->handle = pthread_self();
+    hb_signals_begin(me, NULL);
     hb_self = me;
     hb.current = me->id;
     pthread_setspecific(end_key, me);
@@ -108,6 +109,7 @@ static void *run_thread(void *argument)
     pthread_setspecific(end_key, me);
     hb_record(me, HB_K_START, me, (uint64_t)(uintptr_t)me->start, 0);
     me->next.kind = HB_K_NONE;
+    hb_signals_come(me);
     return me->start(me->argument);
 }
 
@@ -148,6 +150,7 @@ HB_HOOK int pthread_create(pthread_t *handle, const pthread_attr_t *attributes,
     hb_swift_leave();
     hb_before(me, HB_K_CREATE, NULL, NULL, pc);
     struct hb_thread *made = hb_new_thread(me);
+    hb_signals_begin(made, me);
     made->start = start;
     made->argument = argument;
     made->next = (struct hb_action){.kind = HB_K_START, .address = made, .deadline = HB_NEVER};
@@ -180,7 +183,7 @@ HB_HOOK int pthread_create(pthread_t *handle, const pthread_attr_t *attributes,
     return 0;
 }
 
-static struct hb_thread *find_thread(pthread_t handle)
+struct hb_thread *hb_thread_of(pthread_t handle)
 {
     for (uint32_t id = hb.thread_count; id-- > 0;) {
         struct hb_thread *thread = &hb.threads[id];
@@ -199,7 +202,7 @@ bool hb_has_ended(const struct hb_thread *thread)
 static int join(struct hb_thread *me, pthread_t handle, void **value, int64_t deadline, bool try,
                 uint64_t pc)
 {
-    struct hb_thread *other = find_thread(handle);
+    struct hb_thread *other = hb_thread_of(handle);
     if (!other)
         return REAL(pthread_join)(handle, value);
     if (other == me)
@@ -265,7 +268,7 @@ HB_HOOK int pthread_clockjoin_np(pthread_t handle, void **value, clockid_t clock
 HB_HOOK int pthread_detach(pthread_t handle)
 {
     struct hb_thread *me = hb_controlled();
-    struct hb_thread *other = me ? find_thread(handle) : NULL;
+    struct hb_thread *other = me ? hb_thread_of(handle) : NULL;
     if (other) {
         hb_before(me, HB_K_DETACH, other, NULL, HB_PC);
         other->detached = true;
@@ -277,7 +280,7 @@ HB_HOOK int pthread_detach(pthread_t handle)
 HB_HOOK int pthread_cancel(pthread_t handle)
 {
     struct hb_thread *me = hb_controlled();
-    struct hb_thread *other = me ? find_thread(handle) : NULL;
+    struct hb_thread *other = me ? hb_thread_of(handle) : NULL;
     if (!other || other == me)
         return REAL(pthread_cancel)(handle);
     hb_swift_leave();

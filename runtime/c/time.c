@@ -101,19 +101,25 @@ static bool never(const struct hb_thread *thread)
 }
 
 /* Sleeps until others have had their chance: it ends early now and then, as a loaded machine makes
- * the others late, and else when nobody can go on. */
-static void sleep_until(struct hb_thread *me, int64_t deadline, uint64_t pc)
+ * the others late, and else when nobody can go on. False: a signal came first. */
+static bool sleep_until(struct hb_thread *me, int64_t deadline, uint64_t pc)
 {
+    hb_enter(me, HB_K_SLEEP, NULL, pc);
     hb_sampler_falls(me->id);
     enum hb_turn how = hb_turn(me, (struct hb_action){.kind = HB_K_SLEEP,
                                                       .pc = pc,
                                                       .can = never,
                                                       .deadline = deadline,
+                                                      .signals = HB_ENDS,
                                                       .cancellable = true});
     hb_record(me, HB_K_SLEEP, NULL, pc, 0);
     if (how == HB_CANCELLED)
         pthread_testcancel();
+    return how != HB_INTERRUPTED;
 }
+
+/* What is left of a sleep that a signal ended. */
+static int64_t left_until(int64_t deadline) { return deadline > hb.now ? deadline - hb.now : 0; }
 
 HB_HOOK int nanosleep(const struct timespec *span, struct timespec *left)
 {
@@ -124,10 +130,13 @@ HB_HOOK int nanosleep(const struct timespec *span, struct timespec *left)
         errno = EINVAL;
         return -1;
     }
-    sleep_until(me, hb_deadline_in(span), HB_PC);
+    int64_t deadline = hb_deadline_in(span);
+    bool slept = sleep_until(me, deadline, HB_PC);
     if (left)
-        *left = (struct timespec){0};
-    return 0;
+        *left = as_timespec(slept ? 0 : left_until(deadline));
+    if (!slept)
+        errno = EINTR;
+    return slept ? 0 : -1;
 }
 
 HB_HOOK int clock_nanosleep(clockid_t clock, int flags, const struct timespec *at,
@@ -138,10 +147,11 @@ HB_HOOK int clock_nanosleep(clockid_t clock, int flags, const struct timespec *a
         return REAL(clock_nanosleep)(clock, flags, at, left);
     if (at->tv_nsec < 0 || at->tv_nsec > 999999999)
         return EINVAL;
-    sleep_until(me, flags & TIMER_ABSTIME ? hb_deadline(clock, at) : hb_deadline_in(at), HB_PC);
+    int64_t deadline = flags & TIMER_ABSTIME ? hb_deadline(clock, at) : hb_deadline_in(at);
+    bool slept = sleep_until(me, deadline, HB_PC);
     if (left && !(flags & TIMER_ABSTIME))
-        *left = (struct timespec){0};
-    return 0;
+        *left = as_timespec(slept ? 0 : left_until(deadline));
+    return slept ? 0 : EINTR;
 }
 
 HB_HOOK int usleep(useconds_t microseconds)
@@ -149,8 +159,10 @@ HB_HOOK int usleep(useconds_t microseconds)
     struct hb_thread *me = hb_controlled();
     if (!me)
         return REAL(usleep)(microseconds);
-    sleep_until(me, hb.now + (int64_t)microseconds * 1000, HB_PC);
-    return 0;
+    if (sleep_until(me, hb.now + (int64_t)microseconds * 1000, HB_PC))
+        return 0;
+    errno = EINTR;
+    return -1;
 }
 
 HB_HOOK unsigned sleep(unsigned seconds)
@@ -158,8 +170,10 @@ HB_HOOK unsigned sleep(unsigned seconds)
     struct hb_thread *me = hb_controlled();
     if (!me)
         return REAL(sleep)(seconds);
-    sleep_until(me, hb.now + (int64_t)seconds * 1000000000, HB_PC);
-    return 0;
+    int64_t deadline = hb.now + (int64_t)seconds * 1000000000;
+    if (sleep_until(me, deadline, HB_PC))
+        return 0;
+    return (unsigned)((left_until(deadline) + 500000000) / 1000000000);
 }
 
 #include <threads.h>

@@ -7,7 +7,7 @@
 /// `HB_MAGIC`.
 pub const MAGIC: u64 = 0x3130_6e75_7262_6568;
 /// `HB_VERSION`.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// `HB_MAX_THREADS`.
 pub const MAX_THREADS: usize = 1024;
 /// `HB_MAX_DECISIONS`.
@@ -347,7 +347,7 @@ pub mod op_mark {
 }
 
 /// Names of `enum hb_kind`, in its order.
-pub const KINDS: [&str; 51] = [
+pub const KINDS: [&str; 54] = [
     "none",
     "start",
     "end",
@@ -399,6 +399,9 @@ pub const KINDS: [&str; 51] = [
     "publish",
     "await",
     "mark",
+    "kill",
+    "handler",
+    "pause",
 ];
 
 #[cfg(test)]

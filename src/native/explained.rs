@@ -44,6 +44,8 @@ impl<'a> Explained<'a> {
             }
             let name = match event.action() {
                 "create" => Some(format!("thread {}", event.value)),
+                // The others are created before anything is sent to them.
+                "kill" => Some("thread 0".to_owned()),
                 _ => symbols.variable(event.address),
             };
             let name = name.unwrap_or_else(|| {
@@ -221,6 +223,15 @@ impl<'a> Explained<'a> {
             }
             "end" => return "ends".to_owned(),
             "create" => return format!("creates thread {}{}", event.value, self.at(event)),
+            "kill" => {
+                let whom = event.object.and_then(|object| self.names.get(&object));
+                let whom = whom.map_or("a thread", String::as_str);
+                format!("sends signal {} to {whom}", event.value)
+            }
+            "handler" => {
+                let handler = self.symbols.place(event.pc);
+                return format!("handles signal {}: {handler}", event.value);
+            }
             "op" => return format!("{}:", self.op(event)),
             "await" => return "sees that another thread has done its part".to_owned(),
             action @ ("read" | "write" | "atomic-load" | "atomic-store" | "atomic-update") => {
@@ -389,6 +400,7 @@ impl<'a> Explained<'a> {
             ("unlock" | "rw-unlock" | "destroy", Some(name)) => {
                 format!("is at the {} of {name}", wait.action())
             }
+            ("pause", _) => "waits for a signal that it handles".to_owned(),
             (action, Some(name)) => format!("waits for {name} ({action})"),
             (action, None) => format!("waits ({action})"),
         };

@@ -134,7 +134,8 @@ impl Learnt {
                 grow(&mut digest.makers, made);
                 digest.makers[made] = event.thread;
             }
-            "start" | "end" | "join" | "detach" | "cancel" | "yield" | "sleep" | "fence" => return,
+            "start" | "end" | "join" | "detach" | "cancel" | "yield" | "sleep" | "fence"
+            | "kill" | "handler" | "pause" => return,
             _ => {}
         }
         if event.address == 0 {

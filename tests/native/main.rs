@@ -14,6 +14,7 @@ mod planted;
 mod races;
 mod reported;
 mod reproducers;
+mod signals;
 mod strategies;
 mod targets;
 mod tracked;

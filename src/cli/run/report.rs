@@ -195,7 +195,8 @@ impl RunReport<'_> {
         }
         if self.strategy.is_controlled() && found.handlers {
             warnings.push(
-                "it handles signals: they come when they come, which is not part of the schedule"
+                "it handles signals: those that its threads send each other come as the schedule \
+                 says, but others when they come"
                     .to_owned(),
             );
         }
