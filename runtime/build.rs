@@ -5,13 +5,14 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: [&str; 37] = [
+const SOURCES: [&str; 38] = [
     "access",
     "await",
     "barrier",
     "c11",
     "cond",
     "core",
+    "cores",
     "explore",
     "foreign",
     "futex",

@@ -183,6 +183,7 @@ HB_HOOK int system(const char *command)
     if (!command || !me)
         return REAL(system)(command);
     hb_note_child(HB_K_FORK, HB_PC);
+    HB_LENDS_CORES;
     hb_outside_begin(me, HB_K_OUTSIDE, HB_PC);
     __attribute__((cleanup(hb_come_back))) struct hb_thread *inside = me;
     return REAL(system)(command);
@@ -191,6 +192,7 @@ HB_HOOK int system(const char *command)
 HB_HOOK FILE *popen(const char *command, const char *mode)
 {
     hb_note_child(HB_K_FORK, HB_PC);
+    HB_LENDS_CORES;
     return REAL(popen)(command, mode);
 }
 

@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,12 +146,7 @@ static void serve(int control)
     hb_inner_begin();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    if (hb.config->flags & HB_PIN) {
-        cpu_set_t one;
-        CPU_ZERO(&one);
-        CPU_SET(hb.config->core % CPU_SETSIZE, &one);
-        sched_setaffinity(0, sizeof one, &one);
-    }
+    hb_cores_pin();
     answer(control, (struct hb_reply){.kind = HB_READY, .pid = getpid()});
     for (;;) {
         char command = 0;
@@ -261,6 +255,8 @@ static void begin(const int *fds)
     for (int at = 0; at < FD_COUNT; at++)
         if (fds[at] > 2)
             close(fds[at]);
+    if (!(hb.config->flags & HB_PIN))
+        hb_cores_release();
     hb.mode = hb.config->mode;
     if (hb.mode == HB_OFF)
         return;
@@ -301,6 +297,8 @@ void hb_begin_schedule(void)
 static void in_child(void)
 {
     if (hb.mode != HB_OFF) {
+        if (hb.mode == HB_CONTROL)
+            hb_cores_release();
         hb.mode = HB_OFF;
         hb_self = NULL;
     }
@@ -345,6 +343,7 @@ HB_HOOK int posix_spawn(pid_t *restrict pid, const char *restrict path,
                         char *const *restrict envp)
 {
     hb_note_child(HB_K_FORK, HB_PC);
+    HB_LENDS_CORES;
     return REAL(posix_spawn)(pid, path, actions, attributes, argv, envp);
 }
 
@@ -354,12 +353,14 @@ HB_HOOK int posix_spawnp(pid_t *restrict pid, const char *restrict path,
                          char *const *restrict argv, char *const *restrict envp)
 {
     hb_note_child(HB_K_FORK, HB_PC);
+    HB_LENDS_CORES;
     return REAL(posix_spawnp)(pid, path, actions, attributes, argv, envp);
 }
 
 HB_HOOK int execve(const char *path, char *const *argv, char *const *envp)
 {
     hb_note_child(HB_K_EXEC, HB_PC);
+    HB_LENDS_CORES;
     return REAL(execve)(path, argv, envp);
 }
 

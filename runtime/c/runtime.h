@@ -208,6 +208,9 @@ uint32_t hb_object_count(void);
 void hb_forget(void *address);
 uint32_t hb_holder(const struct hb_thread *thread);
 bool hb_has_ended(const struct hb_thread *thread);
+/* Of those that are left; NULL: none, or it is not under control. */
+struct hb_thread *hb_thread_of(pthread_t handle);
+struct hb_thread *hb_thread_with_tid(int tid);
 /* From heisenbed's plan to the first step. */
 void hb_begin_schedule(void);
 
@@ -224,7 +227,27 @@ void hb_signals_from_system(void);
 /* One that ends a program, and is caught to tell of it; by this handler. */
 bool hb_is_fatal(int signal);
 bool hb_is_own_handler(const struct sigaction *how);
-struct hb_thread *hb_thread_of(pthread_t handle);
+/* Cores: `cores.c`. The calling thread, and whom it makes, share one; have those of the program
+ * again. */
+void hb_cores_pin(void);
+void hb_cores_release(void);
+/* Until the end of the block the calling thread has what whatever it starts is to have. */
+static inline void hb_cores_return(const bool *lent)
+{
+    if (*lent)
+        hb_cores_pin();
+}
+static inline bool hb_cores_lend(void)
+{
+    bool lends = hb.mode == HB_CONTROL;
+    if (lends)
+        hb_cores_release();
+    return lends;
+}
+#define HB_LENDS_CORES                                                                             \
+    __attribute__((cleanup(hb_cores_return), unused)) bool lent_cores = hb_cores_lend()
+/* The thread has its creator's; the first one, all. */
+void hb_cores_begin(const struct hb_thread *me, const struct hb_thread *creator);
 
 /* Time. */
 int64_t hb_deadline(clockid_t clock, const struct timespec *at);

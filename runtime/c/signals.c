@@ -287,14 +287,6 @@ static bool sends(struct hb_thread *me, struct hb_thread *thread, int signal, in
     return true;
 }
 
-static struct hb_thread *with_tid(int tid)
-{
-    for (uint32_t id = 0; id < hb.thread_count; id++)
-        if (hb.threads[id].used && !hb.threads[id].finished && hb.threads[id].tid == tid)
-            return &hb.threads[id];
-    return NULL;
-}
-
 /* Who gets what is sent to the process: the first thread that lets it through, as the system does
  * it. */
 static struct hb_thread *who_takes(int signal)
@@ -340,7 +332,7 @@ HB_HOOK int tgkill(pid_t process, pid_t tid, int signal)
     struct hb_thread *me = hb_controlled();
     int result;
     if (me && process == getpid() &&
-        sends(me, with_tid(tid), signal, SI_TKILL, NONE, HB_PC, &result))
+        sends(me, hb_thread_with_tid(tid), signal, SI_TKILL, NONE, HB_PC, &result))
         return told(result);
     return REAL(tgkill)(process, tid, signal);
 }

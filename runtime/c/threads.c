@@ -91,6 +91,7 @@ void hb_begin_main(void)
     me->tid = (int)hb_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0);
     me->handle = pthread_self();
     hb_signals_begin(me, NULL);
+    hb_cores_begin(me, NULL);
     hb_self = me;
     hb.current = me->id;
     pthread_setspecific(end_key, me);
@@ -151,6 +152,7 @@ HB_HOOK int pthread_create(pthread_t *handle, const pthread_attr_t *attributes,
     hb_before(me, HB_K_CREATE, NULL, NULL, pc);
     struct hb_thread *made = hb_new_thread(me);
     hb_signals_begin(made, me);
+    hb_cores_begin(made, me);
     made->start = start;
     made->argument = argument;
     made->next = (struct hb_action){.kind = HB_K_START, .address = made, .deadline = HB_NEVER};
@@ -191,6 +193,14 @@ struct hb_thread *hb_thread_of(pthread_t handle)
         if (thread->used && !is_gone && pthread_equal(thread->handle, handle))
             return thread;
     }
+    return NULL;
+}
+
+struct hb_thread *hb_thread_with_tid(int tid)
+{
+    for (uint32_t id = 0; id < hb.thread_count; id++)
+        if (hb.threads[id].used && !hb.threads[id].finished && hb.threads[id].tid == tid)
+            return &hb.threads[id];
     return NULL;
 }
 

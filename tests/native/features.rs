@@ -55,6 +55,41 @@ fn programs_under_control_print_it_in_every_schedule() {
 }
 
 #[test]
+fn programs_have_the_cores_that_they_have_without_heisenbed() {
+    let alone = Command::new("nproc").output().unwrap();
+    let cores = String::from_utf8(alone.stdout).unwrap().trim().to_owned();
+    for strategy in ["observe", "perturb", "pos"] {
+        let output = Command::new(binary())
+            .args([
+                "run",
+                "-q",
+                "--strategy",
+                strategy,
+                "--schedules",
+                "2",
+                "--",
+            ])
+            .arg(path(plain(), "threads"))
+            .env("CORES", &cores)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{strategy}");
+    }
+    // What is not controlled runs on all of them.
+    let output = Command::new(binary())
+        .args(["run", "-q", "--strategy", "observe", "--", "grep"])
+        .args(["Cpus_allowed_list", "/proc/self/status"])
+        .output()
+        .unwrap();
+    let own = std::fs::read_to_string("/proc/self/status").unwrap();
+    let own = own
+        .lines()
+        .find(|line| line.starts_with("Cpus_allowed_list"));
+    let seen = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(seen.lines().next(), own);
+}
+
+#[test]
 fn scripts_foreign_and_missing_programs_are_refused_with_the_remedy() {
     let script = folder().join("build.sh");
     let here = script.display().to_string();

@@ -6,7 +6,9 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sched.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <threads.h>
@@ -321,6 +323,52 @@ static void signals(void) {
     printf("fork: exit %d\n", WEXITSTATUS(status));
 }
 
+// ---- Cores --------------------------------------------------------------------------------------
+
+static void *count_cores(void *unused) {
+    (void)unused;
+    cpu_set_t own;
+    CPU_ZERO(&own);
+    pthread_getaffinity_np(pthread_self(), sizeof own, &own);
+    return (void *)(intptr_t)CPU_COUNT(&own);
+}
+
+// As a process that nobody controls sees it, asked of the system itself.
+static int count_in_child(void) {
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        cpu_set_t own;
+        CPU_ZERO(&own);
+        syscall(SYS_sched_getaffinity, 0, sizeof own, &own);
+        _exit(CPU_COUNT(&own));
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    return WEXITSTATUS(status);
+}
+
+static void cores(void) {
+    cpu_set_t all, one;
+    CPU_ZERO(&all);
+    CPU_ZERO(&one);
+    sched_getaffinity(0, sizeof all, &all);
+    int count = CPU_COUNT(&all), last = 0;
+    for (int core = 0; core < CPU_SETSIZE; core++)
+        last = CPU_ISSET(core, &all) ? core : last;
+    CPU_SET(last, &one);
+    int asked = sched_setaffinity(0, sizeof one, &one);
+    printf("cores: %s, a thread has %d, a process %d, ", name(error_of(asked)),
+           in_thread(count_cores, NULL), count_in_child());
+    sched_setaffinity(0, sizeof all, &all);
+    int again = in_thread(count_cores, NULL) == count && count_in_child() == count;
+    printf("all again %s\n", again ? "yes" : "no");
+    // How many the program is to find, where that is known.
+    const char *known = getenv("CORES");
+    if (known && atoi(known) != count)
+        exit(71);
+}
+
 static void goodbye(void) {
     puts("atexit");
 }
@@ -333,5 +381,6 @@ int main(void) {
     cancels();
     times();
     signals();
+    cores();
     return 0;
 }
