@@ -284,6 +284,7 @@ void hb_begin_schedule(void)
     hb.clock = 0;
     hb.decision = hb.decision_left = 0;
     hb.preempts = hb.mark = false;
+    hb_signals_anew();
     hb_draw_haste();
     if (hb.mode != HB_CONTROL)
         return;

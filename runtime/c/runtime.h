@@ -218,6 +218,8 @@ void hb_begin_schedule(void);
 struct sigaction;
 /* The thread lets through what its creator does; the first one, what the system says. */
 void hb_signals_begin(struct hb_thread *me, const struct hb_thread *creator);
+/* A schedule begins: what is known of handlers is what it was at the first one's beginning. */
+void hb_signals_anew(void);
 /* What was sent to the thread, which has the turn, comes now: what waits it ends. */
 enum hb_interruptible hb_signals_come(struct hb_thread *me);
 /* The mask is another one for a wait. True: a signal had been waiting for that, and came. */

@@ -4,7 +4,7 @@
  * handler runs in the target's turn, and what it does is an action as any other. A wait that a
  * signal interrupts is interrupted; other waits go on after the handler.
  *
- * What is left to the system: `sigwait`; a signal that its target blocks (it is pending there, for `sigwait`,
+ * What is left to the system: `sigwait`; a signal that its target blocks (it is pending there, for
  * a signalfd, or until it is let through), one for a thread that waits in the system, one without a
  * handler, and all that come from elsewhere. A handler of those runs when they come, without a
  * turn.
@@ -48,6 +48,26 @@ static const int USUAL[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGCHLD, 
 static const int OF_SYSTEM[] = {SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGURG, SIGXCPU, SIGPWR};
 
 static bool handles_usual;
+
+/* Of a process that runs several schedules each begins with what the first one began with: it must
+ * not matter which of them it is that makes a handler. */
+void hb_signals_anew(void)
+{
+    static struct {
+        bool handles, come, passes_on, usual;
+    } first;
+    if (hb.era == 0) {
+        first.handles = hb.handles_signals;
+        first.come = hb.signals_come;
+        first.passes_on = hb.passes_on;
+        first.usual = handles_usual;
+        return;
+    }
+    hb.handles_signals = first.handles;
+    hb.signals_come = first.come;
+    hb.passes_on = first.passes_on;
+    handles_usual = first.usual;
+}
 
 void hb_signals_from_system(void)
 {
