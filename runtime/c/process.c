@@ -167,6 +167,8 @@ static void serve(int control)
         }
         if (got != 1 || command != HB_DO_RUN)
             _exit(0);
+        if (hb.config->flags & HB_PIN)
+            hb_cores_pin();
         pid_t child = REAL(fork)();
         if (child == 0) {
             close(control);

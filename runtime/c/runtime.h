@@ -229,8 +229,8 @@ void hb_signals_from_system(void);
 /* One that ends a program, and is caught to tell of it; by this handler. */
 bool hb_is_fatal(int signal);
 bool hb_is_own_handler(const struct sigaction *how);
-/* Cores: `cores.c`. The calling thread, and whom it makes, share one; have those of the program
- * again. */
+/* Cores: `cores.c`. The calling thread, and whom it makes, share the one that the plan names, if
+ * heisenbed may use it; have those of the program again. */
 void hb_cores_pin(void);
 void hb_cores_release(void);
 /* Until the end of the block the calling thread has what whatever it starts is to have. */

@@ -88,7 +88,6 @@ impl ProgramCanary {
         let options = LaunchOptions {
             timeout: TIMEOUT,
             output: ProgramOutput::Kept,
-            core: 0,
         };
         let mut fleet = Fleet::start(&program, options, 1)?;
         let search = SearchPlan {

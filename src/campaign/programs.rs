@@ -208,7 +208,6 @@ impl CampaignProgram {
         let options = LaunchOptions {
             timeout: self.timeout,
             output: ProgramOutput::Kept,
-            core: 0,
         };
         let mut fleet = Fleet::start(&self.program, options, 1)?;
         let strategy = self.strategies[(ordinal % self.strategies.len() as u64) as usize];

@@ -354,7 +354,6 @@ impl ProgramRunArgs {
                 (false, Format::Human) => ProgramOutput::Ours,
                 (false, Format::Json) => ProgramOutput::OurStderr,
             },
-            core: 0,
         }
     }
 

@@ -75,7 +75,6 @@ impl FuzzedTarget {
         let options = LaunchOptions {
             timeout: TIMEOUT,
             output: ProgramOutput::Kept,
-            core: 0,
         };
         let controlled = Launcher::start(&program, options).map_err(|error| error.to_string())?;
         Ok(FuzzedTarget {

@@ -49,7 +49,7 @@ pub(crate) struct DoneErrand {
 const LOOK: Duration = Duration::from_millis(50);
 
 impl Fleet {
-    /// Starts `workers` servers of `program`, each on a core of its own where there are so many.
+    /// Starts `workers` servers of `program`, at the same time.
     pub(crate) fn start(
         program: &UserProgram,
         options: LaunchOptions,
@@ -65,9 +65,8 @@ impl Fleet {
             });
         }
         let mut maker = first;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let servers = (0..workers)
-            .map(|worker| maker.beside((worker % cores) as u32))
+            .map(|_| maker.beside())
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Fleet {
             servers,

@@ -74,8 +74,6 @@ pub(crate) struct LaunchOptions {
     pub(crate) timeout: Duration,
     /// Where it prints, and reads.
     pub(crate) output: ProgramOutput,
-    /// The core that its threads share.
-    pub(crate) core: u32,
 }
 
 /// Why a program does not run under control.
@@ -138,7 +136,7 @@ impl Launcher {
         let library = tempfile::tempdir().map_err(system("a folder for the runtime"))?;
         let runtime = library.path().join("libheisenbed_run.so");
         std::fs::write(&runtime, heisenbed_runtime::RUNTIME).map_err(system("the runtime"))?;
-        let (page, tracker, asks) = shared(options.core, program.tracking.as_ref())?;
+        let (page, tracker, asks) = shared(program.tracking.as_ref())?;
         let (control, theirs) = UnixStream::pair().map_err(system("a control socket"))?;
         let (anew, turns) =
             Anew::new(program.target.is_some()).map_err(system("a socket for turns"))?;
@@ -226,11 +224,10 @@ impl Launcher {
         Ok(launcher)
     }
 
-    /// Another fork server of the same program, with the same memory at the same addresses, whose
-    /// threads share core number `core`. This one runs no schedules from then on, and must outlive
-    /// the other.
-    pub(crate) fn beside(&mut self, core: u32) -> Result<Launcher, LaunchError> {
-        let (page, tracker, asks) = shared(core, self.tracking.as_ref())?;
+    /// Another fork server of the same program, with the same memory at the same addresses. This
+    /// one runs no schedules from then on, and must outlive the other.
+    pub(crate) fn beside(&mut self) -> Result<Launcher, LaunchError> {
+        let (page, tracker, asks) = shared(self.tracking.as_ref())?;
         let (control, theirs) = UnixStream::pair().map_err(system("a control socket"))?;
         let (anew, turns) = Anew::new(self.anew.may).map_err(system("a socket for turns"))?;
         let (stdout, stderr) = kept_output(self.output)?;
@@ -384,10 +381,9 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> LaunchError {
 /// What a fork server shares with heisenbed: the page, and the end at which it asks the tracking
 /// server.
 fn shared(
-    core: u32,
     tracking: Option<&TrackingPlan>,
 ) -> Result<(Page, Option<Tracker>, Option<OwnedFd>), LaunchError> {
-    let page = Page::new(core).map_err(system("shared memory"))?;
+    let page = Page::new().map_err(system("shared memory"))?;
     page.write(&RunPlan::new(super::plan::RunStrategy::First, 0, 0))
         .map_err(system("shared memory"))?;
     let tracked = tracking.map(|plan| Tracker::new(plan, page.file()).map_err(system("a socket")));

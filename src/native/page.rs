@@ -1,9 +1,11 @@
 //! The page that heisenbed and the program share, read and written as a file: nothing of it is
 //! mapped here, and what the program wrote is checked before it means anything.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
 use heisenbed_runtime::protocol as wire;
 use rustix::fs::MemfdFlags;
@@ -18,8 +20,12 @@ use super::steps::Steps;
 #[derive(Debug)]
 pub(crate) struct Page {
     file: File,
-    core: u32,
+    /// The core that the threads share in what was written last, and since when.
+    core: Cell<(u32, Option<Instant>)>,
 }
+
+/// So long they stay on a core: to move costs a short schedule a tenth of its time.
+const STAYS: Duration = Duration::from_millis(20);
 
 /// What the runtime says of an execution, as it stands in the page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,11 +56,12 @@ pub(crate) struct PageResult {
 }
 
 impl Page {
-    /// A page for a program whose threads are to share core number `core`.
-    pub(crate) fn new(core: u32) -> io::Result<Page> {
+    /// A page for one program.
+    pub(crate) fn new() -> io::Result<Page> {
         let memory = rustix::fs::memfd_create("heisenbed-run", MemfdFlags::CLOEXEC)?;
         rustix::fs::ftruncate(&memory, wire::PAGE_SIZE)?;
         let file = File::from(memory);
+        let core = Cell::default();
         Ok(Page { file, core })
     }
 
@@ -63,8 +70,15 @@ impl Page {
         &self.file
     }
 
-    /// Writes what the next execution is to do.
+    /// Writes what the next execution is to do, and where: its threads share the core on which the
+    /// system had the caller a moment ago. It puts whoever wakes up where least is done, so several
+    /// heisenbeds at a time don't come together on one core.
     pub(crate) fn write(&self, plan: &RunPlan) -> io::Result<()> {
+        let (_, since) = self.core.get();
+        if since.is_none_or(|since| since.elapsed() > STAYS) {
+            let core = rustix::thread::sched_getcpu() as u32;
+            self.core.set((core, Some(Instant::now())));
+        }
         self.file
             .write_all_at(&self.config(plan), wire::AT_CONFIG)?;
         if matches!(plan.strategy, RunStrategy::Surw) {
@@ -119,7 +133,7 @@ impl Page {
         ] {
             bytes.extend(number.to_le_bytes());
         }
-        for number in [depth, runs, plan.early_percent, self.core] {
+        for number in [depth, runs, plan.early_percent, self.core.get().0] {
             bytes.extend(number.to_le_bytes());
         }
         bytes

@@ -89,6 +89,27 @@ fn programs_have_the_cores_that_they_have_without_heisenbed() {
     assert_eq!(seen.lines().next(), own);
 }
 
+/// `taskset` may have left out the first core: its threads share one of those that are left.
+#[test]
+fn threads_share_a_core_that_heisenbed_may_use() {
+    let own = std::fs::read_to_string("/proc/self/status").unwrap();
+    let own = own
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+        .unwrap();
+    let last = own.trim().rsplit([',', '-']).next().unwrap();
+    let output = Command::new("taskset")
+        .args(["-c", last])
+        .arg(binary())
+        .args(["run", "-q", "--strategy", "pos", "--schedules", "1"])
+        .args(["--pass-through", "--", "grep", "Cpus_allowed_list"])
+        .arg("/proc/self/status")
+        .output()
+        .unwrap();
+    let seen = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(seen.trim(), format!("Cpus_allowed_list:\t{last}"));
+}
+
 #[test]
 fn scripts_foreign_and_missing_programs_are_refused_with_the_remedy() {
     let script = folder().join("build.sh");

@@ -201,7 +201,6 @@ fn launch(
     let options = LaunchOptions {
         timeout: TIMEOUT,
         output: ProgramOutput::Kept,
-        core: 0,
     };
     let launcher = Launcher::start(&program, options)?;
     Ok((program, launcher))

@@ -47,7 +47,6 @@ pub(super) fn record(
     let options = LaunchOptions {
         timeout: request.timeout,
         output: ProgramOutput::Kept,
-        core: 0,
     };
     context.catch_interrupts();
     let mut launcher = Launcher::start(&request.program, options)?;

@@ -82,7 +82,6 @@ fn try_run(
         LaunchOptions {
             timeout: patience(&target.setup),
             output: ProgramOutput::Kept,
-            core: 0,
         },
     )?;
     let mut stressed = StressedTarget::new(target, context);
