@@ -5,7 +5,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: [&str; 38] = [
+const SOURCES: [&str; 40] = [
     "access",
     "await",
     "barrier",
@@ -26,6 +26,8 @@ const SOURCES: [&str; 38] = [
     "objects",
     "observe",
     "once",
+    "outside",
+    "poll",
     "process",
     "race_order",
     "race_shadow",

@@ -410,7 +410,6 @@ static uint32_t nobody_is_ready(struct hb_thread *me)
             inside += !thread->finished && thread->inside;
             if (thread->finished || thread->inside || !thread->next.outside || polled >= 60)
                 continue;
-            extern uint32_t hb_poll_for(const struct hb_thread *, struct pollfd *, uint32_t);
             uint32_t added = hb_poll_for(thread, &fds[polled], 64 - polled);
             for (uint32_t at = 0; at < added; at++)
                 owners[polled + at] = id;

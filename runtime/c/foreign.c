@@ -1,6 +1,6 @@
 /* Who acts in a program and is not controlled: threads that the C library makes for itself (timers,
  * aio, names that are looked up), processes that share objects or are waited for by their signal.
- * Not what is left to the system with a call that waits: that is in io.c.
+ * Not what is left to the system with a call that waits: that is in outside.c.
  *
  * What holds: where everybody waits and one of them may do what is waited for, no deadlock is said.
  */

@@ -7,7 +7,7 @@
  * signal, may use them. Everything is asked of the system when nobody can go on; nothing is kept up
  * to date meanwhile.
  */
-#include "runtime.h"
+#include "io.h"
 
 #include <fcntl.h>
 #include <linux/sockios.h>
@@ -222,7 +222,6 @@ static bool is_inner(const struct pollfd *waits, unsigned depth)
 /* Whether what the thread waits for can come from this process's threads only. */
 bool hb_inner_waits(struct hb_thread *me, const struct hb_thread *thread)
 {
-    extern uint32_t hb_poll_for(const struct hb_thread *, struct pollfd *, uint32_t);
     struct pollfd fds[64];
     if (thread->inside || hb.result->children > 0 || hb.passes_on)
         return false;

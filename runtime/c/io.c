@@ -9,58 +9,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <mqueue.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/msg.h>
-#include <sys/select.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-/* What a thread waits for. */
-struct waits {
-    struct pollfd *fds;
-    nfds_t count;
-};
-
-static void answer_all(const struct pollfd *fds, nfds_t count)
-{
-    for (nfds_t at = 0; at < count; at++)
-        if (fds[at].events & POLLIN)
-            hb_track_answer(fds[at].fd);
-}
-
-static int poll_now(struct pollfd *fds, nfds_t count)
-{
-    answer_all(fds, count);
-    struct timespec none = {0};
-    return (int)hb_syscall(SYS_ppoll, (long)fds, (long)count, (long)&none, 0, 8, 0);
-}
-
-static bool is_prepared(const struct hb_thread *thread)
-{
-    const struct waits *waits = thread->next.with;
-    return poll_now(waits->fds, waits->count) != 0;
-}
-
-uint32_t hb_poll_for(const struct hb_thread *thread, struct pollfd *into, uint32_t room)
-{
-    if (thread->next.can != is_prepared)
-        return 0;
-    const struct waits *waits = thread->next.with;
-    uint32_t count = waits->count < room ? (uint32_t)waits->count : room;
-    memcpy(into, waits->fds, count * sizeof *into);
-    return count;
-}
 
 bool hb_may_wait(int fd)
 {
@@ -94,14 +52,14 @@ bool hb_io_prepared(struct hb_thread *me, uint16_t kind, int fd, short events, b
                     uint64_t pc)
 {
     struct pollfd one = {.fd = fd, .events = events};
-    struct waits all = {&one, 1};
+    struct hb_waits all = {&one, 1};
     int64_t deadline = waits ? patience_of(fd, events) : HB_NEVER;
     if (waits)
         hb_enter(me, kind, object_of(fd), pc);
     enum hb_turn how = hb_turn(me, (struct hb_action){.kind = kind,
                                                       .address = object_of(fd),
                                                       .pc = pc,
-                                                      .can = waits ? is_prepared : NULL,
+                                                      .can = waits ? hb_is_prepared : NULL,
                                                       .with = &all,
                                                       .deadline = deadline,
                                                       .cancellable = true,
@@ -403,212 +361,3 @@ HB_HOOK int shutdown(int fd, int how)
         hb_after(me, HB_K_SEND, object_of(fd), HB_PC, 0);
     return result;
 }
-
-/* ---- Waiting for several ---- */
-
-/* Until one of them is ready; how many are. */
-static int wait_for(struct hb_thread *me, struct pollfd *fds, nfds_t count, int64_t deadline,
-                    bool at_once, uint64_t pc)
-{
-    struct waits all = {fds, count};
-    enum hb_turn how = hb_turn(me, (struct hb_action){.kind = HB_K_POLL,
-                                                      .pc = pc,
-                                                      .can = at_once ? NULL : is_prepared,
-                                                      .with = &all,
-                                                      .deadline = deadline,
-                                                      .cancellable = true,
-                                                      .signals = HB_ENDS,
-                                                      .outside = count > 0});
-    if (how == HB_CANCELLED)
-        pthread_testcancel();
-    int result = how == HB_INTERRUPTED ? -EINTR : poll_now(fds, count);
-    hb_record(me, HB_K_POLL, NULL, pc, (uint32_t)result);
-    if (result == 0 && at_once)
-        hb_let_others(me, HB_K_YIELD, pc);
-    if (result < 0) {
-        errno = -result;
-        result = -1;
-    }
-    return result;
-}
-
-/* The same, while the thread lets through what `mask` says; NULL: what it does anyway. */
-static int wait_masked(struct hb_thread *me, struct pollfd *fds, nfds_t count, int64_t deadline,
-                       bool at_once, const sigset_t *mask, uint64_t pc)
-{
-    sigset_t before;
-    if (!at_once)
-        hb_enter(me, HB_K_POLL, NULL, pc);
-    if (!mask)
-        return wait_for(me, fds, count, deadline, at_once, pc);
-    bool came = hb_signals_let(mask, &before);
-    errno = EINTR;
-    int result = came ? -1 : wait_for(me, fds, count, deadline, at_once, pc);
-    int kept = errno;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    errno = kept;
-    return result;
-}
-
-static int64_t in_ms(int milliseconds)
-{
-    return milliseconds < 0 ? HB_NEVER : hb.now + (int64_t)milliseconds * 1000000;
-}
-
-HB_HOOK int poll(struct pollfd *fds, nfds_t count, int timeout)
-{
-    struct hb_thread *me = hb_controlled();
-    if (!me) {
-        answer_all(fds, count);
-        return REAL(poll)(fds, count, timeout);
-    }
-    return wait_masked(me, fds, count, in_ms(timeout), timeout == 0, NULL, HB_PC);
-}
-
-HB_HOOK int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
-                  const sigset_t *mask)
-{
-    struct hb_thread *me = hb_controlled();
-    if (!me) {
-        answer_all(fds, count);
-        return REAL(ppoll)(fds, count, timeout, mask);
-    }
-    int64_t deadline = timeout ? hb_deadline_in(timeout) : HB_NEVER;
-    return wait_masked(me, fds, count, deadline, timeout && hb_of(timeout) == 0, mask, HB_PC);
-}
-
-static int select_by_poll(struct hb_thread *me, int count, fd_set *reading, fd_set *writing,
-                          fd_set *failing, int64_t deadline, bool at_once, const sigset_t *mask,
-                          uint64_t pc)
-{
-    struct pollfd fds[FD_SETSIZE];
-    nfds_t used = 0;
-    for (int fd = 0; fd < count && fd < FD_SETSIZE; fd++) {
-        short events = (short)((reading && FD_ISSET(fd, reading) ? POLLIN : 0) |
-                               (writing && FD_ISSET(fd, writing) ? POLLOUT : 0) |
-                               (failing && FD_ISSET(fd, failing) ? POLLPRI : 0));
-        if (events)
-            fds[used++] = (struct pollfd){.fd = fd, .events = events};
-    }
-    int found = wait_masked(me, fds, used, deadline, at_once, mask, pc);
-    if (found < 0)
-        return found;
-    int bits = 0;
-    for (nfds_t at = 0; at < used; at++) {
-        int fd = fds[at].fd;
-        short came = fds[at].revents;
-        if (came & POLLNVAL) {
-            errno = EBADF;
-            return -1;
-        }
-        if (reading && FD_ISSET(fd, reading)) {
-            if (came & (POLLIN | POLLHUP | POLLERR))
-                bits++;
-            else
-                FD_CLR(fd, reading);
-        }
-        if (writing && FD_ISSET(fd, writing)) {
-            if (came & (POLLOUT | POLLERR))
-                bits++;
-            else
-                FD_CLR(fd, writing);
-        }
-        if (failing && FD_ISSET(fd, failing)) {
-            if (came & POLLPRI)
-                bits++;
-            else
-                FD_CLR(fd, failing);
-        }
-    }
-    return bits;
-}
-
-HB_HOOK int select(int count, fd_set *restrict reading, fd_set *restrict writing,
-                   fd_set *restrict failing, struct timeval *restrict timeout)
-{
-    struct hb_thread *me = hb_controlled();
-    if (!me)
-        return REAL(select)(count, reading, writing, failing, timeout);
-    int64_t span = timeout ? (int64_t)timeout->tv_sec * 1000000000 + timeout->tv_usec * 1000 : 0;
-    return select_by_poll(me, count, reading, writing, failing,
-                          timeout ? hb.now + span : HB_NEVER, timeout && span == 0, NULL, HB_PC);
-}
-
-HB_HOOK int pselect(int count, fd_set *restrict reading, fd_set *restrict writing,
-                    fd_set *restrict failing, const struct timespec *restrict timeout,
-                    const sigset_t *restrict mask)
-{
-    struct hb_thread *me = hb_controlled();
-    if (!me)
-        return REAL(pselect)(count, reading, writing, failing, timeout, mask);
-    return select_by_poll(me, count, reading, writing, failing,
-                          timeout ? hb_deadline_in(timeout) : HB_NEVER,
-                          timeout && hb_of(timeout) == 0, mask, HB_PC);
-}
-
-static int wait_epoll(struct hb_thread *me, int epoll, struct epoll_event *events, int most,
-                      int timeout, const sigset_t *mask, uint64_t pc)
-{
-    struct pollfd one = {.fd = epoll, .events = POLLIN};
-    int ready = wait_masked(me, &one, 1, in_ms(timeout), timeout == 0, mask, pc);
-    if (ready < 0)
-        return -1;
-    return REAL(epoll_wait)(epoll, events, most, 0);
-}
-
-HB_HOOK int epoll_wait(int epoll, struct epoll_event *events, int most, int timeout)
-{
-    struct hb_thread *me = hb_controlled();
-    return me ? wait_epoll(me, epoll, events, most, timeout, NULL, HB_PC)
-              : REAL(epoll_wait)(epoll, events, most, timeout);
-}
-
-HB_HOOK int epoll_pwait(int epoll, struct epoll_event *events, int most, int timeout,
-                        const sigset_t *mask)
-{
-    struct hb_thread *me = hb_controlled();
-    return me ? wait_epoll(me, epoll, events, most, timeout, mask, HB_PC)
-              : REAL(epoll_pwait)(epoll, events, most, timeout, mask);
-}
-
-/* ---- Left to the system ---- */
-
-#define OUTSIDE(type, name, parameters, arguments)                                                 \
-    HB_HOOK type name parameters                                                                   \
-    {                                                                                              \
-        struct hb_thread *me = hb_controlled();                                                    \
-        if (!me)                                                                                   \
-            return REAL(name) arguments;                                                           \
-        hb_outside_begin(me, HB_K_OUTSIDE, HB_PC);                                                 \
-        __attribute__((cleanup(hb_come_back))) struct hb_thread *inside = me;                      \
-        return REAL(name) arguments;                                                               \
-    }
-
-OUTSIDE(pid_t, wait, (int *status), (status))
-OUTSIDE(pid_t, waitpid, (pid_t pid, int *status, int options), (pid, status, options))
-OUTSIDE(pid_t, wait4, (pid_t pid, int *status, int options, struct rusage *used),
-        (pid, status, options, used))
-OUTSIDE(int, waitid, (idtype_t type, id_t id, siginfo_t *info, int options),
-        (type, id, info, options))
-OUTSIDE(int, sigwait, (const sigset_t *restrict set, int *restrict number), (set, number))
-OUTSIDE(int, sigwaitinfo, (const sigset_t *restrict set, siginfo_t *restrict info), (set, info))
-OUTSIDE(int, sigtimedwait,
-        (const sigset_t *restrict set, siginfo_t *restrict info,
-         const struct timespec *restrict timeout),
-        (set, info, timeout))
-OUTSIDE(int, mq_send, (mqd_t queue, const char *what, size_t size, unsigned priority),
-        (queue, what, size, priority))
-OUTSIDE(int, mq_timedsend,
-        (mqd_t queue, const char *what, size_t size, unsigned priority,
-         const struct timespec *until),
-        (queue, what, size, priority, until))
-OUTSIDE(ssize_t, mq_receive, (mqd_t queue, char *into, size_t size, unsigned *priority),
-        (queue, into, size, priority))
-OUTSIDE(ssize_t, mq_timedreceive,
-        (mqd_t queue, char *restrict into, size_t size, unsigned *restrict priority,
-         const struct timespec *restrict until),
-        (queue, into, size, priority, until))
-OUTSIDE(int, msgsnd, (int queue, const void *what, size_t size, int flags),
-        (queue, what, size, flags))
-OUTSIDE(ssize_t, msgrcv, (int queue, void *into, size_t size, long type, int flags),
-        (queue, into, size, type, flags))
