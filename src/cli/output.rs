@@ -102,6 +102,9 @@ pub(super) fn may_replace(path: &Path, kind: OutputKind, force: bool) -> Result<
             kind.name()
         ));
     }
+    if path.as_os_str() == "-" {
+        return Err("-: it would be a file of that name; for stdout, say /dev/stdout".to_owned());
+    }
     let Some(there) = plain_file(path) else {
         return Ok(());
     };

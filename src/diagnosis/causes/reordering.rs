@@ -42,6 +42,10 @@ const LATE_AS_ANY: f64 = 0.25;
 /// address independently of each other leave FREEs that are half as late as lives are long.
 const NOT_SHORT: f64 = 0.3;
 const LEAST: f64 = 0.15;
+/// So many standard deviations above what chance would leave are no chance.
+const SURELY: f64 = 2.5;
+/// So many that are late by many lives, beside one that is late by little, are an own cause.
+const FAR_BESIDE: u64 = 4;
 /// Below this it is not, where so many are late by little.
 const SHORT: f64 = 0.75;
 const FEW_NEAR: u64 = 4;
@@ -67,6 +71,11 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
     let sure = match facts.share_of_two() {
         Some(_) => sure.min(BESIDE_ANOTHER),
         None => sure,
+    };
+    let may_be_shared = FAR_BESIDE * facts.late_frees.inferred() >= far && !is_none_of_two(facts);
+    let sure = match may_be_shared && all.proven == 0.0 {
+        true => sure.min(BESIDE_ANOTHER),
+        false => sure,
     };
     // What cannot be late shows that another cause leaves the same.
     let others = facts.one_thread.count * ONE_OF >= all.count && facts.one_thread.count > 0;
@@ -156,10 +165,28 @@ fn shortness(facts: &Facts) -> f64 {
     short / all
 }
 
+/// Whether two that use the addresses independently of each other would leave something else.
+fn is_none_of_two(facts: &Facts) -> bool {
+    is_short_for_sure(facts)
+        || facts
+            .overlaps
+            .are_too_few_for_two(&facts.lives, &facts.idle)
+}
+
+/// Whether it is shorter than what two leave that use an address independently of each other. The
+/// first FREE after the second ALLOC is then either's: what is left of one life, or the other
+/// life. The shorter one of two is shorter than two thirds of all lives on average, with a
+/// variance of 1/18.
+fn is_short_for_sure(facts: &Facts) -> bool {
+    let count = (facts.late_frees.inferred() + facts.early_frees.inferred()) as f64;
+    let deviation = 1.0 / (18.0 * count.max(1.0)).sqrt();
+    shortness(facts) > 2.0 / 3.0 + SURELY * deviation
+}
+
 /// Whether two that use the addresses independently of each other may have left it: most of it is
 /// late by little, and for no short time.
 pub(super) fn may_be_two(facts: &Facts) -> bool {
     let far = facts.far_late_frees.count + facts.far_early_frees.count;
     let near = facts.late_frees.inferred();
-    near >= FEW_NEAR && near >= far && shortness(facts) < SHORT
+    near >= FEW_NEAR && near >= far && (shortness(facts) < SHORT || !is_none_of_two(facts))
 }
