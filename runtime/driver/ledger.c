@@ -26,7 +26,10 @@ static uint32_t space_count;
 static bool scattered, exact, fills_holes, keeps, trims;
 static enum { ANYWHERE, BEST_FIT, FIRST_FIT, TOP_DOWN } policy;
 static int lock;
-static uint64_t entered_calls, running_calls;
+/* Calls that run now, in the lowest bits, and all that ever began: in one word, or whoever began
+ * between the two would be seen as neither. */
+static uint64_t calls;
+#define CALL_BITS 16
 
 __thread uint32_t ledger_thread, ledger_op;
 
@@ -66,7 +69,7 @@ void ledger_begin(const struct plan *of, const struct hb_target *with)
     fills_holes = exact || strcmp(says, "any-hole") == 0;
     keeps = target->abilities & HB_TARGET_CACHES;
     trims = target->abilities & HB_TARGET_TRIMS;
-    entered_calls = running_calls = 0;
+    calls = 0;
 }
 
 static struct space *space_of(uint32_t device, uint32_t memory)
@@ -182,14 +185,16 @@ void ledger_close_device(uint32_t device)
 /* The lowest bit: no other call ran. */
 uint64_t ledger_enter(void)
 {
-    uint64_t first = __atomic_fetch_add(&running_calls, 1, __ATOMIC_SEQ_CST) == 0;
-    return __atomic_add_fetch(&entered_calls, 1, __ATOMIC_SEQ_CST) << 1 | first;
+    uint64_t now =
+        __atomic_add_fetch(&calls, (UINT64_C(1) << CALL_BITS) + 1, __ATOMIC_SEQ_CST);
+    bool first = now % (UINT64_C(1) << CALL_BITS) == 1;
+    return now >> CALL_BITS << 1 | first;
 }
 
 bool ledger_leave(uint64_t entered)
 {
-    bool alone = __atomic_load_n(&entered_calls, __ATOMIC_SEQ_CST) == entered >> 1;
-    __atomic_fetch_sub(&running_calls, 1, __ATOMIC_SEQ_CST);
+    uint64_t before = __atomic_fetch_sub(&calls, 1, __ATOMIC_SEQ_CST);
+    bool alone = before >> CALL_BITS == entered >> 1;
     return alone && entered & 1;
 }
 
