@@ -291,8 +291,8 @@ impl Shrinker<'_> {
             self.hung += u64::from(execution.timed_out);
             let failure = execution.failure.as_ref();
             let hangs = failure.is_some_and(|failure| failure.kind == FailureKind::Livelock);
-            let identity = FailureIdentity::of(&execution, &self.symbols)
-                .filter(|_| self.may_hang || !hangs);
+            let identity =
+                FailureIdentity::of(&execution, &self.symbols).filter(|_| self.may_hang || !hangs);
             if identity.is_some() && (self.identity.is_none() || identity == self.identity) {
                 self.identity = identity;
                 self.best = setup;
