@@ -81,23 +81,23 @@ fn programs_have_the_cores_that_they_have_without_heisenbed() {
         .args(["Cpus_allowed_list", "/proc/self/status"])
         .output()
         .unwrap();
-    let own = std::fs::read_to_string("/proc/self/status").unwrap();
-    let own = own
-        .lines()
-        .find(|line| line.starts_with("Cpus_allowed_list"));
     let seen = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(seen.lines().next(), own);
+    assert_eq!(seen.lines().next(), Some(&*allowed_cores()));
+}
+
+/// The cores of this process, as the system writes them in its line of a status.
+fn allowed_cores() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let mut lines = status.lines();
+    let own = lines.find(|line| line.starts_with("Cpus_allowed_list:"));
+    own.unwrap().to_owned()
 }
 
 /// `taskset` may have left out the first core: its threads share one of those that are left.
 #[test]
 fn threads_share_a_core_that_heisenbed_may_use() {
-    let own = std::fs::read_to_string("/proc/self/status").unwrap();
-    let own = own
-        .lines()
-        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
-        .unwrap();
-    let last = own.trim().rsplit([',', '-']).next().unwrap();
+    let own = allowed_cores();
+    let last = own.rsplit([',', '-', '\t']).next().unwrap();
     let output = Command::new("taskset")
         .args(["-c", last])
         .arg(binary())
