@@ -159,7 +159,7 @@ void hb_record(struct hb_thread *me, uint16_t kind, void *address, uint64_t pc, 
     *event = (struct hb_event){
         .kind = kind,
         .thread = (uint16_t)(me->id | (hb.mark ? HB_AFTER_PREEMPTION : 0)),
-        .object = object ? object->id : HB_NOBODY,
+        .object = object ? object->id : kind == HB_K_OP ? (uint32_t)me->steps : HB_NOBODY,
         .pc = pc,
         .address = (uint64_t)(uintptr_t)address,
         .value = value,

@@ -178,7 +178,7 @@ struct hb_result {
 struct hb_event {
     uint16_t kind;
     uint16_t thread; /* With HB_AFTER_PREEMPTION, if it is the first after one. */
-    uint32_t object;
+    uint32_t object; /* Of HB_K_OP: how many steps its thread has taken, this one included. */
     uint64_t pc;
     uint64_t address; /* Of the object, or of the access. */
     uint32_t value;   /* What came of it. */

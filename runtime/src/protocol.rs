@@ -346,6 +346,8 @@ pub mod op_mark {
     pub const LOGS: u32 = 5;
 }
 
+/// `HB_K_OP`.
+pub const KIND_OP: u16 = 47;
 /// Names of `enum hb_kind`, in its order.
 pub const KINDS: [&str; 54] = [
     "none",
@@ -554,7 +556,7 @@ int main(void) {
             u64::from(DO_AGAIN),
             flag::AGAIN.into(),
             outcome::ALLOCATOR.into(),
-            kind("op"),
+            u64::from(KIND_OP),
             flag::SWIFT.into(),
             outcome::NOT_SWIFT.into(),
         ];

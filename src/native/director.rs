@@ -354,6 +354,7 @@ mod tests {
                     thread,
                     after_preemption: false,
                     object: None,
+                    own_steps: 0,
                     pc: 0x1000 + *own * 0x10,
                     address: 0x8000,
                     value: 0,

@@ -305,6 +305,8 @@ pub(crate) struct VisibleAction {
     pub(crate) after_preemption: bool,
     /// On which object.
     pub(crate) object: Option<u32>,
+    /// Where an operation begins: how many steps its thread has taken, this one included.
+    pub(crate) own_steps: u32,
     /// The call, or the instruction.
     pub(crate) pc: u64,
     /// Where the object is, or the memory.

@@ -262,11 +262,14 @@ impl Page {
         let bytes = Bytes(&bytes);
         let mut events = Vec::with_capacity(count);
         for at in (0..count).map(|at| at * wire::EVENT_BYTES) {
+            let (kind, number) = (bytes.u16(at), bytes.u32(at + 4));
+            let is_op = kind == wire::KIND_OP;
             events.push(VisibleAction {
-                kind: bytes.u16(at),
+                kind,
                 thread: (bytes.u16(at + 2) & !wire::AFTER_PREEMPTION).into(),
                 after_preemption: bytes.u16(at + 2) & wire::AFTER_PREEMPTION != 0,
-                object: Some(bytes.u32(at + 4)).filter(|object| *object != u32::MAX),
+                object: Some(number).filter(|object| *object != u32::MAX && !is_op),
+                own_steps: if is_op { number } else { 0 },
                 pc: bytes.u64(at + 8),
                 address: bytes.u64(at + 16),
                 value: bytes.u32(at + 24),

@@ -188,6 +188,7 @@ mod tests {
                 thread: *thread,
                 after_preemption: false,
                 object: None,
+                own_steps: 0,
                 pc: *pc,
                 address: 0,
                 value: 0,

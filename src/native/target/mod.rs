@@ -11,6 +11,7 @@
 mod about;
 mod encode;
 mod fits;
+mod guide;
 pub(crate) mod served;
 mod setup;
 pub(crate) mod shrink;

@@ -1,9 +1,10 @@
 //! The fewest operations of a workload with which a target still fails in the same way.
 //!
 //! A candidate leaves out threads, buffers with all their operations, or single releases; it is
-//! taken if one of a few schedules of it fails so: whoever runs goes on first, then those that a
-//! search would draw. What is left is a local minimum of what was tried, not a proved one. All
-//! budgets are counts, so that the same failure is always shrunk to the same program.
+//! taken if one of a few schedules of it fails so: whoever runs goes on first, then what is left in
+//! the order in which it failed, then those that a search would draw. What is left is a local
+//! minimum of what was tried, not a proved one. All budgets are counts, so that the same failure is
+//! always shrunk to the same program.
 //!
 //! A workload that ends well where nobody is preempted, whoever goes first, is not made one that
 //! does not: without the release that a thread waits for there is a deadlock that is no mistake of
@@ -21,6 +22,7 @@ use super::super::steps::Steps;
 use super::super::symbols::Symbols;
 use super::super::work_limit::WorkCut;
 use super::TargetSetup;
+use super::guide::OrderOfOps;
 use crate::scenario::op::{Op, SlotId};
 
 /// Schedules of a candidate.
@@ -83,6 +85,13 @@ fn leave_out(
         return Ok(None);
     }
     let first = unpreempted(plan);
+    let order = match controlled {
+        true => {
+            let again = launcher.run(&plan.again(failed.steps.clone()))?;
+            Some(order_of(launcher, &again, &setup)?)
+        }
+        false => None,
+    };
     let ends_well = failure.kind == FailureKind::DEADLOCK && ends_well(launcher, &first)?.0;
     let mut shrinker = Shrinker {
         launcher,
@@ -92,6 +101,7 @@ fn leave_out(
         ends_well,
         symbols,
         best: setup.clone(),
+        order,
         found: None,
         tried: 0,
         steps: 0,
@@ -140,6 +150,8 @@ struct Shrinker<'a> {
     ends_well: bool,
     symbols: Symbols,
     best: TargetSetup,
+    /// How it failed.
+    order: Option<OrderOfOps>,
     found: Option<(RunPlan, Execution)>,
     tried: u64,
     steps: u64,
@@ -257,6 +269,8 @@ impl Shrinker<'_> {
         if self.cut().is_some() {
             return Ok(false);
         }
+        let ordered = self.order.as_ref();
+        let ordered = ordered.and_then(|order| order.of_what_is_left(&self.best.ops, &ops));
         let ops = normalised(ops);
         if ops.is_empty() || !can_be_done(&ops) {
             return Ok(false);
@@ -277,14 +291,20 @@ impl Shrinker<'_> {
                 return Ok(false);
             }
         }
+        let ordered = ordered.map(|steps| RunPlan {
+            steps,
+            ..self.first.clone()
+        });
+        let given: Vec<RunPlan> = [self.first.clone()].into_iter().chain(ordered).collect();
         for number in 0..SCHEDULES {
             if self.cut().is_some() || self.steps - before >= CANDIDATE_STEPS {
                 return Ok(false);
             }
             self.tried += 1;
-            let plan = match number {
-                0 => self.first.clone(),
-                _ => director.plan(number - 1),
+            let drawn = (number as usize).checked_sub(given.len());
+            let plan = match drawn {
+                Some(drawn) => director.plan(drawn as u64),
+                None => given[number as usize].clone(),
             };
             let execution = self.launcher.run(&plan)?;
             self.steps += execution.step_count;
@@ -295,6 +315,7 @@ impl Shrinker<'_> {
                 FailureIdentity::of(&execution, &self.symbols).filter(|_| self.may_hang || !hangs);
             if identity.is_some() && (self.identity.is_none() || identity == self.identity) {
                 self.identity = identity;
+                self.order = Some(order_of(self.launcher, &execution, &setup)?);
                 self.best = setup;
                 let plan = RunPlan {
                     stacks: false,
@@ -307,7 +328,7 @@ impl Shrinker<'_> {
             if is_alone(&setup, &execution) {
                 return Ok(false);
             }
-            if number > 0 {
+            if drawn.is_some() {
                 let events = self
                     .launcher
                     .first_events(&execution, super::super::learnt::MOST_EVENTS)?;
@@ -316,6 +337,16 @@ impl Shrinker<'_> {
         }
         Ok(false)
     }
+}
+
+/// The order in which it did what it did; it is the launcher's last.
+fn order_of(
+    launcher: &Launcher,
+    execution: &Execution,
+    setup: &TargetSetup,
+) -> Result<OrderOfOps, LaunchError> {
+    let events = launcher.events(execution)?;
+    Ok(OrderOfOps::of(&execution.steps, &events, setup.ops.len()))
 }
 
 /// The schedule of a workload in which nobody is preempted. It tells where threads wait.

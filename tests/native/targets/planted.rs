@@ -69,6 +69,16 @@ fn a_lost_wake_up_is_not_made_one_that_nobody_could_have_sent() {
 }
 
 #[test]
+fn what_a_rare_order_shows_becomes_small_without_being_found_anew() {
+    for seed in ["1", "3"] {
+        let more = ["--threads", "3", "--ops", "20", "--seed", seed];
+        let json = with("run", arena(), "lost-wakeup", &more).json();
+        assert_eq!(json["failure"]["kind"], "deadlock", "{json}");
+        assert!(left(&json) <= 4, "{}", json["smallest"]);
+    }
+}
+
+#[test]
 fn each_planted_fault_is_found_by_stress_and_shrunk_under_control() {
     for (fault, kinds, fewest) in FAULTS {
         let more = [
