@@ -55,6 +55,19 @@ impl Gaps {
             .sum()
     }
 
+    /// How much of `self` is shorter than what is normal by so many doublings: each gap counts with
+    /// the share of `normal` gaps that are longer by as much.
+    pub(super) fn far_shorter_than(&self, normal: &Gaps, doublings: usize) -> f64 {
+        let share = |bucket: usize| {
+            let longer: u64 = normal.counts.iter().skip(bucket + 2 * doublings + 1).sum();
+            longer as f64 / normal.total.max(1) as f64
+        };
+        let counts = self.counts.iter().enumerate();
+        counts
+            .map(|(bucket, count)| *count as f64 * share(bucket))
+            .sum()
+    }
+
     /// The share of normal gaps that are longer than `gap`.
     pub(super) fn share_longer_than(&self, gap: u64) -> f64 {
         self.share_above(bucket(gap))
@@ -146,6 +159,8 @@ mod tests {
         assert!((0.45..0.55).contains(&same), "{same}");
         assert!(short.shorter_than(&normal) > 9.9);
         assert!(normal.share_longer_than(5000) < 0.01);
+        assert!(short.far_shorter_than(&normal, 2) > 9.9);
+        assert!(normal.far_shorter_than(&normal, 2) < 50.0);
     }
 
     #[test]

@@ -6,8 +6,6 @@
 //!   twice for a good part of the time, however their messages alternate. A message that is late
 //!   makes it so for a moment, or for long at one address.
 //! - How many addresses are live twice at one moment: no more than there are threads that are late.
-//! - How often an address is allocated while it is live, beside while it is free. A message is
-//!   seldom late; who shares an address finds it live as often as the other one has it.
 //! - From the ALLOC before to the next FREE, and from the ALLOC that came too much: one life and
 //!   what is left of it, where an ALLOC was said again; two lives and one whole life, where the
 //!   FREE between is lost.
@@ -29,19 +27,11 @@ const LONGER_THAN_LIVES: f64 = 0.05;
 /// From this share on it is about as long as one: of what is left of lives, one half is.
 const LIKE_LIVES: f64 = 0.25;
 
-/// So many times as many as there are would be there, and that is no chance. What is free between
-/// two lives of two users is shorter than what is between those of one, by half at most.
-const TOO_FEW: f64 = 4.0;
-
 /// What was seen of them.
 #[derive(Debug, Default)]
 pub(super) struct Overlaps {
     /// ALLOCs that say again what is live: same process, size and type.
     pub repeats: u64,
-    /// ALLOCs of addresses that were live, one at least; and of these addresses, when they were
-    /// free again.
-    pub meetings: u64,
-    pub turns: u64,
     /// Messages in which an address was live once, and twice or more, as far as it was in balance
     /// in the end.
     once: u64,
@@ -105,15 +95,6 @@ impl Overlaps {
         (share >= LIVE_TWICE && comes_back).then_some(share)
     }
 
-    /// Whether addresses are allocated while they are live far seldomer than two would do that use
-    /// them independently of each other: each of these finds an address live as often as the other
-    /// one has it. `lives` and `idle`: how long addresses are live and free.
-    pub(super) fn are_too_few_for_two(&self, lives: &Gaps, idle: &Gaps) -> bool {
-        let (live, free) = (mean(lives), mean(idle));
-        let expected = (self.meetings + self.turns) as f64 * live / (live + free).max(1.0);
-        TOO_FEW * (self.meetings as f64) < expected
-    }
-
     /// Whether what follows the ALLOCs too many is as long as a life, beside these.
     pub(super) fn are_followed_by_lives(&self, lives: &Gaps) -> bool {
         self.rests.shorter_than(lives) >= LIKE_LIVES * self.rests.count() as f64
@@ -125,8 +106,4 @@ impl Overlaps {
         self.are_followed_by_lives(lives)
             && self.spans.shorter_than(lives) < LONGER_THAN_LIVES * count
     }
-}
-
-fn mean(gaps: &Gaps) -> f64 {
-    gaps.length() as f64 / gaps.count().max(1) as f64
 }

@@ -63,10 +63,6 @@ pub(super) struct InferredAddress {
     swept: Option<Box<SweptLives>>,
     /// A message was about it before.
     seen: bool,
-    /// It was allocated while it was live.
-    met: bool,
-    /// How often it was allocated again while it was free, before that.
-    turns: u32,
 }
 
 /// Lives that the server has dropped at `at`.
@@ -134,14 +130,12 @@ impl InferredAddress {
                 if let Some(freed) = self.last_free {
                     ledger.facts.idle.add(life.at.since(freed));
                     ledger.facts.sizes.see(self.last_size, life.size_bytes);
-                    self.see_turn(ledger);
                 }
                 AddressState::Live(life)
             }
             AddressState::Live(before) => {
                 ledger.diverged(Kind::DuplicateAlloc, life.at);
                 if before.buffer_type == life.buffer_type {
-                    self.see_meeting(ledger);
                     let lives = OverlappingLives::new(before, life, ledger);
                     AddressState::Overlapping(Box::new(lives))
                 } else {
@@ -239,23 +233,6 @@ impl InferredAddress {
             }
         };
         self.last_free = Some(at);
-    }
-
-    /// It is allocated again, and was free.
-    fn see_turn(&mut self, ledger: &mut AddressLedger<'_>) {
-        if self.met {
-            ledger.facts.overlaps.turns += 1;
-        } else {
-            self.turns = self.turns.saturating_add(1);
-        }
-    }
-
-    /// It is allocated again, and was live.
-    fn see_meeting(&mut self, ledger: &mut AddressLedger<'_>) {
-        ledger.facts.overlaps.meetings += 1;
-        if !std::mem::replace(&mut self.met, true) {
-            ledger.facts.overlaps.turns += u64::from(self.turns);
-        }
     }
 
     /// Whether something is live here, as far as messages say.

@@ -111,9 +111,9 @@ pub(super) fn notes(facts: &Facts, causes: &[Suspect]) -> Vec<String> {
     }
     if suspected(Cause::Reordering) && reordering::may_be_two(facts) {
         notes.push(
-            "what is late is hardly earlier than buffers end: two that use the same addresses, each \
-             for itself (two processes with one id, addresses that were cut off), leave that as \
-             well as messages that are late"
+            "what is late is hardly earlier than buffers end: two that have the same addresses, each \
+             for itself (two processes with one id, addresses that were cut off, an allocator that \
+             hands out what is in use), leave that as well as messages that are late"
                 .to_owned(),
         );
     }

@@ -15,12 +15,17 @@ use crate::numbers::plural;
 
 /// The highest score where another cause leaves the same: nothing but FREEs are too many (a second
 /// release that comes lives later, and a loss takes FREEs as well), far more FREEs than ALLOCs are,
-/// frames came that are none, or one moment explains half of what is missing; and where messages
-/// are late, beside which second releases, leaks
-/// and a record that begins late leave lives without FREE and FREEs without ALLOC.
+/// frames came that are none, one moment explains half of what is missing, or two have an address
+/// at once; and where messages are late, beside which second releases, leaks and a record that
+/// begins late leave lives without FREE and FREEs without ALLOC.
 const BESIDE_OTHERS: f64 = CONFIDENT - 0.05;
 /// Lives without FREE at one moment that are no chance.
 const AT_ONCE: u64 = 3;
+/// So many addresses that came out of balance and back, and the share of those that lacked an
+/// ALLOC first: a loss takes one as often as the other. Two that have an address at once (buffers
+/// that the allocator put there) have both.
+const BACK_IN_BALANCE: u64 = 8;
+const ONE_SIDED: u64 = 8;
 /// So many lives that certainly never got their FREE, or ALLOCs that never came, none of those
 /// leaves beside late messages.
 const FIRM: f64 = 4.0;
@@ -67,7 +72,13 @@ fn may_be_other(facts: &Facts, shares: &Shares) -> bool {
     // As many lives end without FREE where a process ends and another gets its id.
     let at_once = facts.lost_at_once;
     let may_be_cut = at_once >= AT_ONCE && at_once * 2 >= facts.lost_frees.count;
-    only_frees_too_many || is_garbled || shares.too_many_frees || may_be_cut
+    let without_alloc = facts.far_early_frees.count
+        + facts.second_frees.count
+        + facts.first_frees.count
+        + facts.lost_allocs.count;
+    let back = facts.far_late_frees.count;
+    let one_sided = back >= BACK_IN_BALANCE && without_alloc * ONE_SIDED <= back;
+    only_frees_too_many || one_sided || is_garbled || shares.too_many_frees || may_be_cut
 }
 
 pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {

