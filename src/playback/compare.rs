@@ -68,11 +68,16 @@ pub(crate) struct Figure {
     pub(crate) registry: u64,
 }
 
+/// Whether a layout has the totals of circular buffers and kernels.
+pub(crate) fn carries_all(layout: Layout) -> bool {
+    matches!(layout, Layout::V128 | Layout::V144 | Layout::Extended)
+}
+
 /// The totals of `played` that are not as the truth says; without truth, as our registry says. A
 /// layout that does not carry circular buffers and kernels says nothing of them, nor of the L1 of a
 /// device where circular buffers are live.
 pub(crate) fn compare(played: &Played, truth: Option<&[LiveBytes]>, layout: Layout) -> Vec<Figure> {
-    let carries_all = matches!(layout, Layout::V128 | Layout::V144 | Layout::Extended);
+    let carries_all = carries_all(layout);
     let mut different = Vec::new();
     for (device, shown) in &played.devices {
         let expected = truth.map_or(shown.registry, |truth| {

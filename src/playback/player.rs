@@ -1,7 +1,7 @@
 //! Plays observations to a server, one after the other, and feeds the same messages to a registry
 //! of our own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -63,6 +63,9 @@ pub(crate) struct Played {
     pub(crate) rejected: u64,
     /// Whether there were more devices than are compared.
     pub(crate) more_devices: bool,
+    /// How often the server showed other totals of a device than before: when something was live
+    /// for the first time, and at the end.
+    pub(crate) noticed: usize,
     /// What was shown of each device.
     pub(crate) devices: BTreeMap<u16, ShownTotals>,
 }
@@ -99,6 +102,8 @@ pub(crate) struct Player<'a> {
     in_flight: FxHashMap<(i32, u64), usize>,
     registry: Registry,
     before: BTreeMap<u16, ComparedTotals>,
+    /// Devices of which nothing was live yet.
+    untouched: BTreeSet<u16>,
     /// When playing began, and at which recorded time.
     began: Option<(Instant, u64)>,
     played: Played,
@@ -130,6 +135,7 @@ impl<'a> Player<'a> {
             in_flight: FxHashMap::default(),
             registry: Registry::new(semantics, limits),
             before: BTreeMap::new(),
+            untouched: BTreeSet::new(),
             began: None,
             played: Played {
                 messages: 0,
@@ -142,6 +148,7 @@ impl<'a> Player<'a> {
                 dropped: 0,
                 shared: false,
                 more_devices: false,
+                noticed: 0,
                 devices: BTreeMap::new(),
             },
         };
@@ -208,6 +215,7 @@ impl<'a> Player<'a> {
                     &self.registry.answered_totals(i32::from(device)),
                 ),
             };
+            self.played.noticed += usize::from(shown.after != before);
             self.played.devices.insert(device, shown);
         }
         self.played.connections = self.connections.len();
@@ -277,7 +285,7 @@ impl<'a> Player<'a> {
                         Outcome::UnknownFree => {}
                         _ => *taken += u64::from(message.kind.class().is_some()),
                     });
-                Ok(())
+                self.look_at_first(conn, message.device)
             }
         }
     }
@@ -311,6 +319,25 @@ impl<'a> Player<'a> {
         let response = self.query(0, i32::from(device), "a QUERY")?;
         self.before
             .insert(device, ComparedTotals::of_response(&response));
+        self.untouched.insert(device);
+        Ok(())
+    }
+
+    /// Asks for a device's totals when something is live there for the first time, over the
+    /// connection that said so: at the end of most recordings nothing is, and a server that takes
+    /// no message shows that as well.
+    fn look_at_first(&mut self, conn: usize, device: i32) -> Result<(), PlaybackError> {
+        let known = u16::try_from(device).ok();
+        let Some(number) = known.filter(|number| self.untouched.contains(number)) else {
+            return Ok(());
+        };
+        let live = ComparedTotals::of_registry(&self.registry.answered_totals(device));
+        if live != ComparedTotals::default() {
+            self.untouched.remove(&number);
+            let response = self.query(conn, device, "a QUERY")?;
+            let shown = ComparedTotals::of_response(&response);
+            self.played.noticed += usize::from(shown != self.before[&number]);
+        }
         Ok(())
     }
 

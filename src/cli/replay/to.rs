@@ -17,7 +17,7 @@ use crate::device::{DeviceId, Memory};
 use crate::numbers::{grouped, plural};
 use crate::observe::{self, Seen};
 use crate::oracle::{Divergence, Kind, Strength, Verdict};
-use crate::playback::{Figure, PlaybackError, Played, Player, compare};
+use crate::playback::{Figure, PlaybackError, Played, Player, carries_all, compare};
 use crate::registry::Semantics;
 use crate::trace::file::{Header, TraceFile};
 use crate::tracking::Layout;
@@ -222,6 +222,16 @@ impl PlaybackReport<'_> {
             const NONE: &str = "none of its messages is one that a server takes, as of a memory \
                                 with a name of its own: totals that agree say nothing";
             return Some(NONE.to_owned());
+        }
+        if self.played.taken > 0 && self.played.noticed == 0 {
+            let hidden = match carries_all(self.layout) {
+                true => "",
+                false => " (and this layout has no totals of circular buffers and kernels)",
+            };
+            return Some(format!(
+                "the server showed the same totals all the time: one that takes no message does so \
+                 as well{hidden}"
+            ));
         }
         self.played
             .more_devices
