@@ -102,6 +102,18 @@ HB_HOOK void hb_run_fail(const char *text)
 /* The driver opens or closes a target, or has done so. */
 HB_HOOK void hb_run_opens(bool opens) { hb.opens = opens && hb_controlled(); }
 
+/* What the driver calls of the target outside of operations: said of a schedule that does not end.
+ * Empty when that is over. */
+HB_HOOK void hb_run_calls(const char *what)
+{
+    if (!hb_controlled())
+        return;
+    size_t length = 0;
+    for (; what[length] && length < sizeof hb.result->text - 1; length++)
+        hb.result->text[length] = what[length];
+    hb.result->text[length] = 0;
+}
+
 /* All operations were done: what the target says from here on is nobody's business. */
 HB_HOOK void hb_run_settle(void) { hb_track_settle(); }
 

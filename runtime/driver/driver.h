@@ -116,6 +116,7 @@ static inline void mark(uint32_t what, const void *handle)
 }
 
 extern void hb_run_opens(bool opens) __attribute__((weak));
+extern void hb_run_calls(const char *what) __attribute__((weak));
 extern void hb_run_settle(void) __attribute__((weak));
 extern bool hb_run_begins_anew(void) __attribute__((weak));
 extern void hb_run_park(void) __attribute__((weak));

@@ -333,11 +333,20 @@ uint64_t ledger_live_bytes(uint32_t device, uint32_t memory)
     return space_of(device, memory)->live_bytes;
 }
 
+/* Of what is called when the workload is over. */
+static void asks(const char *what)
+{
+    if (hb_run_calls)
+        hb_run_calls(what);
+}
+
 static void compare_totals(void *state, uint32_t device, uint32_t memory)
 {
     const struct space *space = space_of(device, memory);
     struct hb_target_totals said = {.largest_free = UINT64_MAX};
+    asks("totals, which are asked for after the workload");
     int status = target->totals(state, device, memory, &said);
+    asks("");
     if (status == HB_TARGET_UNSUPPORTED)
         return;
     if (status != HB_TARGET_OK)
@@ -359,6 +368,7 @@ static void expect_whole(void *state, uint32_t device, uint32_t memory)
     uint64_t whole = plan->head.whole[memory], address = 0;
     void *handle = NULL;
     mark(MARK_ALLOCATES, NULL);
+    asks("the last allocate, of a whole memory after everything was released");
     int status = target->allocate(state, device, memory, whole, 0, NULL, &handle, &address);
     mark(MARK_ENDS, handle);
     if (status == HB_TARGET_NO_MEMORY)
@@ -374,6 +384,7 @@ static void expect_whole(void *state, uint32_t device, uint32_t memory)
     mark(MARK_RELEASES, handle);
     if (target->deallocate(state, handle) != HB_TARGET_OK)
         fail("target-failed", "deallocate failed at the end");
+    asks("");
     mark(MARK_ENDS, handle);
     if (target->forget)
         target->forget(state, handle);
@@ -382,7 +393,9 @@ static void expect_whole(void *state, uint32_t device, uint32_t memory)
 void ledger_rest(void *state)
 {
     char why[400] = "";
+    asks("check, which is asked after the workload");
     int sound = target->check ? target->check(state, why, sizeof why) : HB_TARGET_OK;
+    asks("");
     if (sound == HB_TARGET_FAILED) {
         why[sizeof why - 1] = 0;
         fail("invariant", "the target's own check: %s", why);

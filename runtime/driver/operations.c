@@ -441,6 +441,10 @@ void operations_run(const struct plan *of, const struct hb_target *with)
         hb_run_settle();
     for (uint32_t slot = 0; slot < plan->head.slots; slot++)
         forget(&slots[slot]);
+    if (hb_run_calls)
+        hb_run_calls("close");
     target->close(state);
+    if (hb_run_calls)
+        hb_run_calls("");
     state = NULL;
 }

@@ -159,8 +159,11 @@ const OF_PROGRAMS: [(FailureKind, &str, &str); 6] = [
     (
         FailureKind::Livelock,
         "the program came to no end, though threads go on",
-        "A loop waits for what nobody does any more, or threads give way to each other for ever. \
-         The timeline ends with what they repeat. What is slow gets more with --timeout.",
+        "A loop waits for what nobody does any more, or goes round what a race has bent: a list that \
+         has become a circle. Or threads give way to each other for ever. The timeline ends with \
+         what they repeat, as far as that is seen; of a target's totals and check, asked for after \
+         the workload, the text says so. What is slow gets more with --timeout, and a small \
+         workload of a target needs less: --timeout 300ms.",
     ),
     (
         FailureKind::DataRace,

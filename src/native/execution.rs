@@ -391,7 +391,13 @@ pub(super) fn failure_of(
         } else {
             failure(
                 FailureKind::Livelock,
-                format!("no end within {limit}, after {} steps", page.steps),
+                match page.text.as_str() {
+                    "" => format!("no end within {limit}, after {} steps", page.steps),
+                    call => format!(
+                        "no end within {limit}, after {} steps, in the target's {call}",
+                        page.steps
+                    ),
+                },
             )
         };
     }

@@ -24,9 +24,17 @@ pub(crate) struct Explained<'a> {
 /// The file that does a workload's operations with a target.
 pub(super) const DRIVER: &str = "heisenbed_driver";
 
-/// The most rows of a timeline: the first few, and those before the end.
+/// The rows of a long timeline: the first few; those before the end; and around the last
+/// preemptions, as far before and behind each.
 const FIRST_ROWS: usize = 8;
 const LAST_ROWS: usize = 40;
+const PREEMPTIONS: usize = 12;
+const BEFORE: usize = 3;
+const BEHIND: usize = 5;
+/// Where operations are no more than this each has its row.
+const FEW_OPS: usize = 24;
+/// What the driver asks the target behind its workload: of long questions the last rows.
+const ASKED_ROWS: usize = 6;
 
 impl<'a> Explained<'a> {
     /// Of an execution whose events have stacks.
@@ -154,20 +162,16 @@ impl<'a> Explained<'a> {
         trim_line(text);
         text.push('\n');
         let rows = self.rows();
-        let last = rows.len().saturating_sub(LAST_ROWS).max(FIRST_ROWS);
-        let is_hidden = |number: usize, event| {
-            let telling = self.is_racing(event) || self.is_diverging(event);
-            (FIRST_ROWS..last).contains(&number) && !telling
-        };
-        let hidden = (FIRST_ROWS..last.min(rows.len()))
-            .filter(|number| is_hidden(*number, rows[*number].0))
-            .count();
+        let shown = self.shown(&rows);
+        let mut hidden = 0;
         for (number, (event, row)) in rows.iter().enumerate() {
-            if hidden > 0 && number == FIRST_ROWS {
-                let _ = writeln!(text, "      … {} …", plural(hidden as u64, "more action"));
-            }
-            if is_hidden(number, event) {
+            if !shown[number] {
+                hidden += 1;
                 continue;
+            }
+            if hidden > 0 {
+                let _ = writeln!(text, "      … {} …", plural(hidden, "more action"));
+                hidden = 0;
             }
             let mark = match (self.is_racing(event), event.after_preemption) {
                 (true, _) => '!',
@@ -190,6 +194,46 @@ impl<'a> Explained<'a> {
         if rows.iter().any(|(event, _)| self.is_racing(event)) {
             let _ = writeln!(text, "! marks the two accesses that nothing orders");
         }
+    }
+
+    /// Which rows are shown: all of a few, else those that tell.
+    fn shown(&self, rows: &[(&VisibleAction, String)]) -> Vec<bool> {
+        let is_main = |row: &(&VisibleAction, String)| row.0.thread == 0;
+        // Behind its workload a target is asked for what it holds, by the main thread.
+        let workload = self
+            .target
+            .and_then(|_| rows.iter().rposition(|row| !is_main(row)));
+        let workload = workload.map_or(rows.len(), |last| last + 1);
+        let asked = rows.len() - workload;
+        let end = if asked > ASKED_ROWS {
+            workload
+        } else {
+            rows.len()
+        };
+        let ops = rows.iter().filter(|row| row.0.action() == "op").count();
+        let mut shown: Vec<bool> = (0..rows.len())
+            .map(|number| {
+                let event = rows[number].0;
+                number < FIRST_ROWS
+                    || (number + LAST_ROWS >= end && number < end)
+                    || number + ASKED_ROWS >= rows.len()
+                    || (event.action() == "op" && ops <= FEW_OPS)
+                    || self.is_racing(event)
+                    || self.is_diverging(event)
+            })
+            .collect();
+        let preempted = (0..rows.len())
+            .rev()
+            .filter(|number| rows[*number].0.after_preemption);
+        for number in preempted.take(PREEMPTIONS) {
+            let to = rows.len().min(number + BEHIND + 1);
+            shown[number.saturating_sub(BEFORE)..to].fill(true);
+        }
+        // A line that stands for one is no shorter.
+        for number in 1..rows.len().saturating_sub(1) {
+            shown[number] |= shown[number - 1] && shown[number + 1];
+        }
+        shown
     }
 
     /// The actions worth a row. What a thread does when it begins and ends is one.

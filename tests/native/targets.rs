@@ -56,6 +56,21 @@ pub(crate) fn built(name: &str, source: &str, flags: &[&str]) -> PathBuf {
     library
 }
 
+/// The library `plain` of this source, built by `heisenbed cc`.
+pub(crate) fn instrumented(plain: &Path, source: &str) -> PathBuf {
+    let out = plain.with_extension("instrumented.so");
+    let status = Command::new(binary())
+        .args(["cc", "-g", "-O1", "-fPIC", "-shared", "-pthread", "-I"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("include"))
+        .arg(folder().join("targets").join(source))
+        .arg("-o")
+        .arg(&out)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    out
+}
+
 fn files(folder: &PathBuf) -> impl Iterator<Item = PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap();
     entries.map(|entry| entry.unwrap().path())

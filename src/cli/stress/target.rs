@@ -391,11 +391,9 @@ impl StressedTarget {
         let mut text = self.target.headline();
         let _ = writeln!(
             text,
-            "{}, {} in {:.2} s ({} a second){}\n",
+            "{}, {}{}\n",
             plural(summary.schedules, "run"),
-            plural(summary.ops, "operation"),
-            summary.elapsed_s,
-            grouped((summary.ops as f64 / summary.elapsed_s.max(1e-9)) as u64),
+            self.amount(),
             match self.tracks {
                 true => format!("; {}", plural(summary.messages, "message")),
                 false => String::new(),
@@ -413,6 +411,21 @@ impl StressedTarget {
             text.push_str(&leak_line(summary.leaks));
         }
         text
+    }
+
+    /// How much was done, as far as that is known: a run that fails ends there.
+    fn amount(&self) -> String {
+        let summary = &self.summary;
+        let ops = plural(summary.ops, "operation");
+        let seconds = summary.elapsed_s;
+        if self.runs_clean == summary.schedules {
+            let rate = grouped((summary.ops as f64 / seconds.max(1e-9)) as u64);
+            return format!("{ops} in {seconds:.2} s ({rate} a second)");
+        }
+        format!(
+            "{} to their end, of {ops} in all, in {seconds:.2} s",
+            grouped(self.runs_clean)
+        )
     }
 
     fn write_failure(&self, text: &mut String) {
@@ -451,7 +464,8 @@ impl StressedTarget {
                 let _ = writeln!(
                     text,
                     "\nIt did not show in the few controlled schedules of this workload; a search: \
-                     heisenbed run --target {}",
+                     heisenbed run --target {}\n(of what is not built by `heisenbed cc` or \
+                     `heisenbed c++`, no thread is stopped between loads and stores)",
                     self.target.program.path.display()
                 );
             }

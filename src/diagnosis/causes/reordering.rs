@@ -48,9 +48,12 @@ const LEAST: f64 = 0.15;
 const DOUBLINGS: usize = 2;
 const SHARE_OF_TWO: f64 = 1.0 / 3.0;
 const DEVIATION: f64 = 0.3;
-const MOST_OF_TWO: f64 = 0.45;
+const MOST_OF_TWO: f64 = 0.40;
 /// So many standard deviations above what chance would leave are no chance.
 const SURELY: f64 = 2.5;
+/// Two threads are seldom late at one address: of so many late messages no more than one leads it
+/// further away from balance. What is handed out twice is so again and again.
+const SELDOM: u64 = 8;
 /// So many FREEs before their ALLOC are left by no two that have an address at once.
 const FEW_EARLY: u64 = 4;
 /// Below this it is not, where so many are late by little.
@@ -184,7 +187,8 @@ fn is_none_of_two(facts: &Facts) -> bool {
 fn is_short_for_sure(facts: &Facts) -> bool {
     let count = facts.late_gaps.count().max(1) as f64;
     let shorter = facts.late_gaps.far_shorter_than(&facts.lives, DOUBLINGS) / count;
-    shorter > MOST_OF_TWO.max(SHARE_OF_TWO + SURELY * DEVIATION / count.sqrt())
+    let again = SELDOM * facts.deepened > facts.late_gaps.count();
+    !again && shorter > MOST_OF_TWO.max(SHARE_OF_TWO + SURELY * DEVIATION / count.sqrt())
 }
 
 /// Whether two that use the addresses independently of each other may have left it: most of it is

@@ -4,7 +4,7 @@
 use heisenbed::fuzzing::target::FuzzedTarget;
 use serde_json::Value;
 
-use super::{TIGHT, arena, drawn, left, with};
+use super::{TIGHT, arena, drawn, heisenbed, instrumented, left, with};
 
 /// A fault of `arena.c`, the kinds that it may show as, and how few operations show it.
 const FAULTS: [(&str, &[&str], usize); 8] = [
@@ -53,6 +53,28 @@ fn each_planted_fault_is_found_by_run_and_shrunk() {
         "{}",
         found.json()
     );
+}
+
+#[test]
+fn a_long_timeline_has_the_preemptions_and_where_operations_begin() {
+    let library = instrumented(arena(), "arena.c").display().to_string();
+    let words = ["run", "--target", &library, "--target-options", "no-lock"];
+    let found = heisenbed(&words);
+    assert_eq!(found.code, 1, "{}{}", found.stdout, found.stderr);
+    let rows: Vec<&str> = found.stdout.lines().collect();
+    let count = |holds: &dyn Fn(&&&str) -> bool| rows.iter().filter(holds).count();
+    assert!(
+        count(&|row| row.contains("more actions")) > 0,
+        "{}",
+        found.stdout
+    );
+    // The legend begins with the same sign.
+    assert!(count(&|row| row.starts_with('>')) > 1, "{}", found.stdout);
+    let of_both = ["allocate s0#1", "allocate s1#1"];
+    for op in of_both {
+        // Once in the program, and once where it begins.
+        assert!(count(&|row| row.contains(op)) > 1, "{op}: {}", found.stdout);
+    }
 }
 
 #[test]

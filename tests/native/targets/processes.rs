@@ -97,6 +97,21 @@ fn threads_that_share_one_of_the_system_are_who_they_were() {
 
 /// What libraries do once in a process is no part of a schedule: the next one has none of it.
 #[test]
+fn a_question_behind_the_workload_that_does_not_end_is_named() {
+    let more = ["--scenario", "real-leak", "--timeout", "300ms"];
+    let found = with("run", arena(), "endless-totals", &more);
+    let json = found.json();
+    assert_eq!(found.kind().as_deref(), Some("livelock"), "{json}");
+    let summary = json["failure"]["summary"].as_str().unwrap();
+    assert!(summary.contains("in the target's totals"), "{summary}");
+    // What hangs in an operation is not said to.
+    let library = built("arena", "arena.c", &[]);
+    let found = with("run", &library, "lost-wakeup", &["--ops", "4"]);
+    let summary = found.json()["failure"]["summary"].to_string();
+    assert!(!summary.contains("in the target's"), "{summary}");
+}
+
+#[test]
 fn what_is_done_once_in_a_process_is_not_left_behind() {
     let library = built("threads", "threads.cpp", &["-std=c++17"]);
     let found = with("run", &library, "once", &["--schedules", "1100"]);

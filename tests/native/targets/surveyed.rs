@@ -1,10 +1,8 @@
 //! What is drawn for one thread, and for two, beside the workload.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
-use super::{built, with};
-use crate::programs::{binary, folder};
+use super::{built, instrumented, with};
 
 fn talks() -> PathBuf {
     built("talks", "talks.c", &[])
@@ -44,17 +42,7 @@ fn a_target_that_ends_the_process_at_the_first_question_is_said_to() {
 /// What two threads have there, with one buffer each, never comes to it.
 #[test]
 fn a_data_race_of_many_buffers_is_found_by_what_is_drawn_for_two_threads() {
-    let out = talks().with_file_name("talks-instrumented.so");
-    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
-    let status = Command::new(binary())
-        .args(["cc", "-g", "-O1", "-fPIC", "-shared", "-pthread", "-I"])
-        .arg(include)
-        .arg(folder().join("targets/talks.c"))
-        .arg("-o")
-        .arg(&out)
-        .status()
-        .unwrap();
-    assert!(status.success());
+    let out = instrumented(&talks(), "talks.c");
     // What it loads and stores is seen, and nothing else need be assumed for a proof.
     let all = ["--strategy", "exhaustive", "--threads", "2", "--ops", "2"];
     let proved = with("run", &out, "", &all);

@@ -11,6 +11,7 @@
  *   wrong-totals   it does not count every release
  *   first-fit, last-fit, worst-fit   it takes another hole than its policy says
  *   other-end      it takes the other end of the right hole
+ *   endless-totals its list is a circle to who counts, from the second buffer on
  *   lost-wakeup    the second allocation waits for a release, and may miss it
  *
  * ARENA_POLICY is what it declares, and does without a fault: first-fit, best-fit or top-down;
@@ -57,6 +58,7 @@ enum fault {
     WORST_FIT,
     OTHER_END,
     LOST_WAKEUP,
+    ENDLESS_TOTALS,
 };
 
 /* Which of the holes it takes. */
@@ -100,7 +102,8 @@ static enum fault fault_named(const char *options)
     static const char *const NAMES[] = {"",          "off-by-one",    "misaligned", "no-lock",
                                         "leak",      "stale-header",  "self-deadlock", "crash",
                                         "keeps-state", "wrong-totals", "first-fit", "last-fit",
-                                        "worst-fit", "other-end",    "lost-wakeup"};
+                                        "worst-fit", "other-end",    "lost-wakeup",
+                                        "endless-totals"};
     for (unsigned at = 0; at < sizeof NAMES / sizeof *NAMES; at++)
         if (strcmp(options, NAMES[at]) == 0)
             return (enum fault)at;
@@ -345,6 +348,8 @@ static int arena_totals(void *target, uint32_t device, uint32_t memory,
 {
     struct arena *arena = target;
     struct space *space = &arena->spaces[device * 4 + memory];
+    while (arena->fault == ENDLESS_TOTALS && space->live_buffers > 1)
+        __asm__ volatile("" ::: "memory");
     totals->live_bytes = space->live_bytes;
     totals->live_buffers = space->live_buffers;
     totals->largest_free = UINT64_MAX;
