@@ -46,6 +46,8 @@ pub struct Diagnosis {
 pub(crate) struct KnownTruth {
     /// What an exact check found.
     pub(crate) divergences: BTreeMap<Kind, u64>,
+    /// Buffers that were never released.
+    pub(crate) leaks: u64,
     /// Buffers that the allocators handed out.
     pub(crate) allocations: u64,
     /// ALLOCs that were sent.

@@ -88,6 +88,9 @@ impl Cause {
         if self == Cause::Loss && lacks_losses && !found.is_empty() {
             return Some("each message that was sent has come".to_owned());
         }
+        if self == Cause::RealLeak && truth.leaks == 0 {
+            return Some("each buffer was released".to_owned());
+        }
         let foreign: &[Kind] = match self {
             _ if of_lives => &[Kind::DoubleFree, Kind::Deadlock, Kind::LockOutOfBounds],
             Cause::DoubleRelease => &[Kind::PhantomLive, Kind::Deadlock, Kind::LockOutOfBounds],

@@ -35,6 +35,7 @@ pub(super) fn exact(trace: &TraceFile) -> Option<KnownTruth> {
     }
     let mut truth = KnownTruth {
         divergences: report.divergences,
+        leaks: report.leaks,
         ..KnownTruth::default()
     };
     let mut merge = Merge::new(trace, header);

@@ -8,10 +8,11 @@ use heisenbed::diagnosis::{CONFIDENT, PROBABLE};
 #[test]
 fn a_cause_that_the_truth_of_the_run_contradicts_is_not_named() {
     for (defect, not) in [
-        ("coalescing-off-by-one", "reordering"),
-        ("zero-size-shares-address", "reordering"),
-        ("circular-never-released", "loss"),
-        ("free-to-device-0", "double-release"),
+        ("coalescing-off-by-one", &["reordering"][..]),
+        ("zero-size-shares-address", &["reordering"]),
+        // Real threads may have both buffers at once, at two addresses.
+        ("circular-never-released", &["loss", "real-leak"]),
+        ("free-to-device-0", &["double-release"]),
     ] {
         let folder = tempfile::tempdir().expect("a folder");
         let trace = folder.path().join("run.hb").display().to_string();
@@ -24,10 +25,8 @@ fn a_cause_that_the_truth_of_the_run_contradicts_is_not_named() {
             "{defect}: {said}"
         );
         let notes = said["notes"].to_string();
-        assert!(
-            notes.contains(&format!("{not} is in doubt")),
-            "{defect}: {said}"
-        );
+        let is_said = |not: &&str| notes.contains(&format!("{not} is in doubt"));
+        assert!(not.iter().any(is_said), "{defect}: {said}");
     }
 }
 
