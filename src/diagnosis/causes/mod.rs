@@ -75,6 +75,12 @@ const SHORT: f64 = 20.0;
 /// one as well.
 const ONE_PIECE: f64 = CONFIDENT - 0.05;
 
+/// The highest score of what is inferred where two memories share addresses: a FREE names none of
+/// the two, so that what is late, missing or too many may be the other one's. One shared address
+/// for so many pieces of evidence is enough.
+const BESIDE_ALIASES: f64 = CONFIDENT - 0.05;
+const FOR_EACH_ALIAS: u64 = 8;
+
 /// Below this, a suspect is not worth a line.
 const MENTIONED: f64 = 0.05;
 
@@ -151,6 +157,12 @@ fn suspect(cause: Cause, evidence: &Evidence, all: &[(Cause, Evidence)], known: 
     let mut score = weight / (weight + doubt);
     if evidence.amount > 0.0 {
         score *= (1.5 * left / evidence.amount).min(1.0);
+    }
+    let aliased = all.iter().find(|(of, _)| *of == Cause::TypeAliasing);
+    let aliases = aliased.map_or(0.0, |(_, aliased)| aliased.proven) as u64;
+    let is_inferred = evidence.proven == 0.0 && cause != Cause::TypeAliasing;
+    if is_inferred && aliases > 0 && evidence.count <= FOR_EACH_ALIAS * aliases {
+        score = score.min(BESIDE_ALIASES);
     }
     let mut exhibits = evidence.exhibits.clone();
     exhibits.sort_by(|a, b| a.sighting.positions.cmp(&b.sighting.positions));
