@@ -546,16 +546,22 @@ void hb_note_waiting(void)
     result->waiting = count;
 }
 
+void hb_say(const char *text)
+{
+    char *said = hb.result->text;
+    size_t length = 0;
+    while (text[length] && length < sizeof hb.result->text - 1)
+        length++;
+    memcpy(said, text, length);
+    said[length] = 0;
+}
+
 void hb_end(enum hb_outcome outcome, struct hb_thread *culprit, const char *text)
 {
     struct hb_result *result = hb.result;
     hb_note_waiting();
     result->culprit = culprit ? culprit->id : HB_NOBODY;
-    size_t length = 0;
-    while (text[length] && length < sizeof result->text - 1)
-        length++;
-    memcpy(result->text, text, length);
-    result->text[length] = 0;
+    hb_say(text);
     __atomic_store_n(&result->outcome, outcome, __ATOMIC_RELEASE);
     hb_syscall(SYS_exit_group, 86, 0, 0, 0, 0, 0);
     __builtin_unreachable();

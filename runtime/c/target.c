@@ -106,12 +106,8 @@ HB_HOOK void hb_run_opens(bool opens) { hb.opens = opens && hb_controlled(); }
  * Empty when that is over. */
 HB_HOOK void hb_run_calls(const char *what)
 {
-    if (!hb_controlled())
-        return;
-    size_t length = 0;
-    for (; what[length] && length < sizeof hb.result->text - 1; length++)
-        hb.result->text[length] = what[length];
-    hb.result->text[length] = 0;
+    if (hb_controlled())
+        hb_say(what);
 }
 
 /* All operations were done: what the target says from here on is nobody's business. */

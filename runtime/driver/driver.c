@@ -26,11 +26,9 @@ static const struct hb_target *load(const char *path)
         (const struct hb_target *(*)(void))dlsym(library, "hb_target_v1");
     if (!tell)
         refuse(path, "it exports no hb_target_v1 (in C++: extern \"C\"; see docs/targets.md)");
-    if (hb_run_opens)
-        hb_run_opens(true);
+    opens(true);
     const struct hb_target *target = tell();
-    if (hb_run_opens)
-        hb_run_opens(false);
+    opens(false);
     if (!target)
         refuse(path, "its hb_target_v1 returned NULL");
     if (target->abi != HB_TARGET_ABI) {

@@ -116,7 +116,21 @@ static inline void mark(uint32_t what, const void *handle)
 }
 
 extern void hb_run_opens(bool opens) __attribute__((weak));
+/* The target is about to be opened or closed, or has been. */
+static inline void opens(bool is_so)
+{
+    if (hb_run_opens)
+        hb_run_opens(is_so);
+}
+
 extern void hb_run_calls(const char *what) __attribute__((weak));
+/* What is called of the target outside of operations; empty when that is over. */
+static inline void asks(const char *what)
+{
+    if (hb_run_calls)
+        hb_run_calls(what);
+}
+
 extern void hb_run_settle(void) __attribute__((weak));
 extern bool hb_run_begins_anew(void) __attribute__((weak));
 extern void hb_run_park(void) __attribute__((weak));

@@ -333,13 +333,6 @@ uint64_t ledger_live_bytes(uint32_t device, uint32_t memory)
     return space_of(device, memory)->live_bytes;
 }
 
-/* Of what is called when the workload is over. */
-static void asks(const char *what)
-{
-    if (hb_run_calls)
-        hb_run_calls(what);
-}
-
 static void compare_totals(void *state, uint32_t device, uint32_t memory)
 {
     const struct space *space = space_of(device, memory);

@@ -417,11 +417,9 @@ void operations_run(const struct plan *of, const struct hb_target *with)
     struct hb_target_config config = plan_config(plan);
     char why[400] = "";
     ledger_thread = 0;
-    if (hb_run_opens)
-        hb_run_opens(true);
+    opens(true);
     state = target->open(&config, why, sizeof why);
-    if (hb_run_opens)
-        hb_run_opens(false);
+    opens(false);
     why[sizeof why - 1] = 0;
     if (!state)
         fail("target-failed", "open: %s", why);
@@ -441,10 +439,8 @@ void operations_run(const struct plan *of, const struct hb_target *with)
         hb_run_settle();
     for (uint32_t slot = 0; slot < plan->head.slots; slot++)
         forget(&slots[slot]);
-    if (hb_run_calls)
-        hb_run_calls("close");
+    asks("close");
     target->close(state);
-    if (hb_run_calls)
-        hb_run_calls("");
+    asks("");
     state = NULL;
 }

@@ -348,6 +348,7 @@ pub mod op_mark {
 
 /// `HB_K_OP`.
 pub const KIND_OP: u16 = 47;
+
 /// Names of `enum hb_kind`, in its order.
 pub const KINDS: [&str; 54] = [
     "none",

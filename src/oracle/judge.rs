@@ -8,6 +8,7 @@ use crate::scenario::Scenario;
 use crate::trace::file::TableEntry;
 use crate::tracking::entry::{Class, Entry};
 use crate::tracking::sent::Handle;
+use crate::tracking::wire::has_more_totals;
 use crate::tracking::{Layout, Message, MessageKind};
 
 use super::kind::{Divergence, Kind};
@@ -47,10 +48,7 @@ struct About {
 impl Judge {
     pub(crate) fn new(scenario: &Scenario) -> Judge {
         Judge {
-            hides_circular: matches!(
-                scenario.transport.layout,
-                Layout::V72 | Layout::V112 | Layout::V648
-            ),
+            hides_circular: !has_more_totals(scenario.transport.layout),
             extended: scenario.transport.layout == Layout::Extended,
             ..Judge::of_devices(scenario.devices)
         }

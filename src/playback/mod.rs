@@ -24,7 +24,7 @@ use thiserror::Error;
 
 use crate::tracking::Layout;
 
-pub(crate) use compare::{Figure, carries_all, compare};
+pub(crate) use compare::{Figure, compare};
 pub(crate) use player::{Pace, Played, Player};
 
 /// Why a recording cannot be played.

@@ -231,7 +231,7 @@ fn properties_at(layout: Layout) -> Option<usize> {
 }
 
 /// Whether a layout has circular buffer and kernel totals.
-fn has_more_totals(layout: Layout) -> bool {
+pub(crate) fn has_more_totals(layout: Layout) -> bool {
     matches!(layout, Layout::V128 | Layout::V144 | Layout::Extended)
 }
 

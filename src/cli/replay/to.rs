@@ -17,10 +17,11 @@ use crate::device::{DeviceId, Memory};
 use crate::numbers::{grouped, plural};
 use crate::observe::{self, Seen};
 use crate::oracle::{Divergence, Kind, Strength, Verdict};
-use crate::playback::{Figure, PlaybackError, Played, Player, carries_all, compare};
+use crate::playback::{Figure, PlaybackError, Played, Player, compare};
 use crate::registry::Semantics;
 use crate::trace::file::{Header, TraceFile};
 use crate::tracking::Layout;
+use crate::tracking::wire::has_more_totals;
 
 /// Figures that the text output lists.
 const SHOWN: usize = 20;
@@ -224,7 +225,7 @@ impl PlaybackReport<'_> {
             return Some(NONE.to_owned());
         }
         if self.played.taken > 0 && self.played.noticed == 0 {
-            let hidden = match carries_all(self.layout) {
+            let hidden = match has_more_totals(self.layout) {
                 true => "",
                 false => " (and this layout has no totals of circular buffers and kernels)",
             };

@@ -512,10 +512,11 @@ pub(crate) fn can_be_done(ops: &[Vec<Op>]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn parsed(ops: &[&[&str]]) -> Vec<Vec<Op>> {
+    /// The operations of each thread, as a script has them.
+    pub(crate) fn parsed(ops: &[&[&str]]) -> Vec<Vec<Op>> {
         let thread = |ops: &&[&str]| ops.iter().map(|op| op.parse().unwrap()).collect();
         ops.iter().map(thread).collect()
     }

@@ -105,8 +105,7 @@ fn a_question_behind_the_workload_that_does_not_end_is_named() {
     let summary = json["failure"]["summary"].as_str().unwrap();
     assert!(summary.contains("in the target's totals"), "{summary}");
     // What hangs in an operation is not said to.
-    let library = built("arena", "arena.c", &[]);
-    let found = with("run", &library, "lost-wakeup", &["--ops", "4"]);
+    let found = with("run", arena(), "lost-wakeup", &["--ops", "4"]);
     let summary = found.json()["failure"]["summary"].to_string();
     assert!(!summary.contains("in the target's"), "{summary}");
 }
