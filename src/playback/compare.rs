@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::observe::LiveBytes;
 use crate::registry::Totals as RegistryTotals;
 use crate::tracking::Layout;
-use crate::tracking::wire::Response;
+use crate::tracking::wire::{Response, has_more_totals};
 
 use super::player::Played;
 
@@ -44,6 +44,15 @@ impl ComparedTotals {
         ])
     }
 
+    /// Whether a layout shows any of it.
+    pub(crate) fn is_shown_by(&self, layout: Layout) -> bool {
+        let shown = match has_more_totals(layout) {
+            true => NAMES.len(),
+            false => LAST_OF_ALL_LAYOUTS + 1,
+        };
+        self.0[..shown].iter().any(|bytes| *bytes > 0)
+    }
+
     /// What an allocator has live. Runs load no kernels.
     fn of_truth(live: &LiveBytes) -> ComparedTotals {
         let [dram, l1, l1_small, trace] = live.plain;
@@ -68,16 +77,11 @@ pub(crate) struct Figure {
     pub(crate) registry: u64,
 }
 
-/// Whether a layout has the totals of circular buffers and kernels.
-pub(crate) fn carries_all(layout: Layout) -> bool {
-    matches!(layout, Layout::V128 | Layout::V144 | Layout::Extended)
-}
-
 /// The totals of `played` that are not as the truth says; without truth, as our registry says. A
 /// layout that does not carry circular buffers and kernels says nothing of them, nor of the L1 of a
 /// device where circular buffers are live.
 pub(crate) fn compare(played: &Played, truth: Option<&[LiveBytes]>, layout: Layout) -> Vec<Figure> {
-    let carries_all = carries_all(layout);
+    let carries_all = has_more_totals(layout);
     let mut different = Vec::new();
     for (device, shown) in &played.devices {
         let expected = truth.map_or(shown.registry, |truth| {

@@ -323,16 +323,16 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
-    /// Asks for a device's totals when something is live there for the first time, over the
-    /// connection that said so: at the end of most recordings nothing is, and a server that takes
-    /// no message shows that as well.
+    /// Asks for a device's totals when something that they show is live there for the first time,
+    /// over the connection that said so: at the end of most recordings nothing is, and a server
+    /// that takes no message shows that as well.
     fn look_at_first(&mut self, conn: usize, device: i32) -> Result<(), PlaybackError> {
         let known = u16::try_from(device).ok();
         let Some(number) = known.filter(|number| self.untouched.contains(number)) else {
             return Ok(());
         };
         let live = ComparedTotals::of_registry(&self.registry.answered_totals(device));
-        if live != ComparedTotals::default() {
+        if live.is_shown_by(self.layout) {
             self.untouched.remove(&number);
             let response = self.query(conn, device, "a QUERY")?;
             let shown = ComparedTotals::of_response(&response);
