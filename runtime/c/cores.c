@@ -16,14 +16,33 @@ static bool knows_all;
 /* What each thread was given, beginning with its creator's. */
 static cpu_set_t given[HB_MAX_THREADS];
 
+/* The one that the process's threads share. */
+static uint32_t shared;
+
+static void pin(pid_t number)
+{
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(shared % CPU_SETSIZE, &one);
+    REAL(sched_setaffinity)(number, sizeof one, &one);
+}
+
 void hb_cores_pin(void)
 {
     if (!knows_all)
         knows_all = REAL(sched_getaffinity)(0, sizeof all, &all) == 0;
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(hb.config->core % CPU_SETSIZE, &one);
-    REAL(sched_setaffinity)(0, sizeof one, &one);
+    shared = hb.config->core;
+    pin(0);
+}
+
+void hb_cores_again(void)
+{
+    if (!(hb.config->flags & HB_PIN) || hb.config->core == shared)
+        return;
+    shared = hb.config->core;
+    for (uint32_t id = 0; id < hb.thread_count; id++)
+        if (!hb.threads[id].finished || hb.threads[id].rests)
+            pin(hb.threads[id].tid);
 }
 
 void hb_cores_release(void)

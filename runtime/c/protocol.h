@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define HB_MAGIC UINT64_C(0x31306e7572626568)
-#define HB_VERSION 4u
+#define HB_VERSION 5u
 
 #define HB_MAX_THREADS 1024u
 #define HB_MAX_DECISIONS (1u << 18)
@@ -18,12 +18,12 @@
 #define HB_MAX_FRAMES 16u
 #define HB_MAX_STACKS (1u << 16)
 
-/* Where things are in the page. */
+/* Where things are in the page. What is written, or read, at one time is side by side. */
 #define HB_AT_CONFIG 0u
-#define HB_AT_EXPECTED 0x1000u /* For SURW: a number for each thread, up to HB_EXPECTED_END. */
+#define HB_AT_RESULT 0x80u
+#define HB_AT_EXPECTED 0x20000u /* For SURW: a number for each thread, up to HB_EXPECTED_END. */
 #define HB_EXPECTED_END UINT64_MAX
-#define HB_AT_AIMS 0x3000u
-#define HB_AT_RESULT 0x4000u
+#define HB_AT_AIMS 0x22000u
 #define HB_AT_HOT 0x30000u /* A bit for each instruction that touches shared memory, by hash. */
 #define HB_HOT_BITS 16u
 #define HB_AT_TAKEN 0x40000u
@@ -38,7 +38,7 @@
 /* What the program tells a tracking server, and what its allocator does. */
 #define HB_AT_TRACK (HB_AT_TRANSITIONS + HB_MAX_TRANSITIONS * 64u)
 #define HB_AT_TRACK_HEAD (HB_AT_TRACK + 0x4000u)
-#define HB_AT_TRACK_LOG (HB_AT_TRACK_HEAD + 0x1000u)
+#define HB_AT_TRACK_LOG (HB_AT_TRACK_HEAD + 0x200u)
 #define HB_TRACK_LOG_BYTES (64u << 20)
 #define HB_MAX_CONNECTIONS 64u
 #define HB_MAX_TRUTH_SYMBOLS 32u
@@ -171,8 +171,8 @@ struct hb_result {
     uint32_t unused;
     uint64_t crash[HB_MAX_FRAMES * 2];
     char text[512];
-    struct hb_waiting waits[HB_MAX_WAITING];
     uint64_t thread_steps[HB_MAX_THREADS];
+    struct hb_waiting waits[HB_MAX_WAITING];
 };
 
 struct hb_event {
@@ -463,9 +463,9 @@ struct hb_reply {
 
 _Static_assert(sizeof(struct hb_event) == 32, "part of the protocol");
 _Static_assert(sizeof(struct hb_waiting) == 32 + 8 * HB_MAX_FRAMES, "part of the protocol");
-_Static_assert(sizeof(struct hb_config) <= HB_AT_EXPECTED, "part of the protocol");
-_Static_assert(sizeof(struct hb_aims) <= HB_AT_RESULT - HB_AT_AIMS, "part of the protocol");
-_Static_assert(sizeof(struct hb_result) <= HB_AT_HOT - HB_AT_RESULT, "part of the protocol");
+_Static_assert(sizeof(struct hb_config) <= HB_AT_RESULT - HB_AT_CONFIG, "part of the protocol");
+_Static_assert(sizeof(struct hb_aims) <= HB_AT_HOT - HB_AT_AIMS, "part of the protocol");
+_Static_assert(sizeof(struct hb_result) <= HB_AT_EXPECTED - HB_AT_RESULT, "part of the protocol");
 _Static_assert(sizeof(struct hb_reply) == 24, "part of the protocol");
 _Static_assert(sizeof(struct hb_race) == 56, "part of the protocol");
 _Static_assert(sizeof(struct hb_races) <= HB_AT_EXPLORATION - HB_AT_RACES, "part of the protocol");
@@ -473,6 +473,8 @@ _Static_assert(sizeof(struct hb_transition) == 64, "part of the protocol");
 _Static_assert(sizeof(struct hb_exploration) == 32, "part of the protocol");
 _Static_assert(sizeof(struct hb_truth_symbol) == 256, "part of the protocol");
 _Static_assert(sizeof(struct hb_track_record) == 32, "part of the protocol");
+_Static_assert(sizeof(struct hb_track_head) <= HB_AT_TRACK_LOG - HB_AT_TRACK_HEAD,
+               "part of the protocol");
 _Static_assert(sizeof(struct hb_track_config) <= HB_AT_TRACK_HEAD - HB_AT_TRACK,
                "part of the protocol");
 

@@ -235,6 +235,8 @@ bool hb_is_own_handler(const struct sigaction *how);
  * heisenbed may use it; have those of the program again. */
 void hb_cores_pin(void);
 void hb_cores_release(void);
+/* Another schedule begins in this process: its threads follow to the core of the new plan. */
+void hb_cores_again(void);
 /* Until the end of the block the calling thread has what whatever it starts is to have. */
 static inline void hb_cores_return(const bool *lent)
 {

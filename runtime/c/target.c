@@ -220,6 +220,7 @@ HB_HOOK bool hb_run_again(void)
         return false;
     }
     hb.era++;
+    hb_cores_again();
     hb_track_again();
     *me = (struct hb_thread){.id = 0,
                              .used = true,

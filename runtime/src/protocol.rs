@@ -7,7 +7,7 @@
 /// `HB_MAGIC`.
 pub const MAGIC: u64 = 0x3130_6e75_7262_6568;
 /// `HB_VERSION`.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// `HB_MAX_THREADS`.
 pub const MAX_THREADS: usize = 1024;
 /// `HB_MAX_DECISIONS`.
@@ -27,12 +27,14 @@ pub const MAX_WAITING: usize = 64;
 
 /// `HB_AT_CONFIG`.
 pub const AT_CONFIG: u64 = 0;
+/// `HB_AT_RESULT`.
+pub const AT_RESULT: u64 = 0x80;
 /// `HB_AT_EXPECTED`.
-pub const AT_EXPECTED: u64 = 0x1000;
+pub const AT_EXPECTED: u64 = 0x20000;
 /// `HB_EXPECTED_END`.
 pub const EXPECTED_END: u64 = u64::MAX;
 /// `HB_AT_AIMS`.
-pub const AT_AIMS: u64 = 0x3000;
+pub const AT_AIMS: u64 = 0x22000;
 /// `HB_MAX_AIMS`.
 pub const MAX_AIMS: usize = 16;
 /// `HB_MAX_SELECTED`.
@@ -43,8 +45,6 @@ pub const ALL_SELECTED: u32 = u32::MAX;
 pub const AIM_BYTES: usize = 40;
 /// Size of `struct hb_aims`.
 pub const AIMS_BYTES: usize = 8 + MAX_AIMS * AIM_BYTES + MAX_SELECTED * 8;
-/// `HB_AT_RESULT`.
-pub const AT_RESULT: u64 = 0x4000;
 /// `HB_AT_HOT`.
 pub const AT_HOT: u64 = 0x30000;
 /// Bytes of the map of hot instructions: a bit each, `HB_HOT_BITS` of them.
@@ -78,7 +78,7 @@ pub const AT_TRACK: u64 = AT_TRANSITIONS + (MAX_TRANSITIONS * TRANSITION_BYTES) 
 /// `HB_AT_TRACK_HEAD`.
 pub const AT_TRACK_HEAD: u64 = AT_TRACK + 0x4000;
 /// `HB_AT_TRACK_LOG`.
-pub const AT_TRACK_LOG: u64 = AT_TRACK_HEAD + 0x1000;
+pub const AT_TRACK_LOG: u64 = AT_TRACK_HEAD + 0x200;
 /// `HB_TRACK_LOG_BYTES`.
 pub const TRACK_LOG_BYTES: u64 = 64 << 20;
 /// `HB_PAGE_SIZE`.
@@ -129,12 +129,12 @@ pub const RESULT_OTHERS: usize = 88;
 pub const RESULT_CRASH: usize = 96;
 /// Where `text` is in `struct hb_result`.
 pub const RESULT_TEXT: usize = RESULT_CRASH + 16 * MAX_FRAMES;
-/// Where `waits` is in `struct hb_result`.
-pub const RESULT_WAITS: usize = RESULT_TEXT + 512;
 /// Where `thread_steps` is in `struct hb_result`.
-pub const RESULT_THREAD_STEPS: usize = RESULT_WAITS + MAX_WAITING * WAITING_BYTES;
+pub const RESULT_THREAD_STEPS: usize = RESULT_TEXT + 512;
+/// Where `waits` is in `struct hb_result`.
+pub const RESULT_WAITS: usize = RESULT_THREAD_STEPS + 8 * MAX_THREADS;
 /// Size of `struct hb_result`.
-pub const RESULT_BYTES: usize = RESULT_THREAD_STEPS + 8 * MAX_THREADS;
+pub const RESULT_BYTES: usize = RESULT_WAITS + MAX_WAITING * WAITING_BYTES;
 
 /// `HB_MAX_RACES`.
 pub const MAX_RACES: usize = 64;

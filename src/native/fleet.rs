@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use super::cores;
 use super::execution::{Execution, VisibleAction};
 use super::launcher::{LaunchError, LaunchOptions, Launcher};
 use super::learnt::MOST_EVENTS;
@@ -138,6 +139,7 @@ impl Fleet {
         );
         let mut all: Vec<Option<DoneErrand>> = epoch.iter().map(|_| None).collect();
         let mut problem = None;
+        cores::leave();
         std::thread::scope(|scope| {
             let (send, receive) = mpsc::channel();
             for server in &mut self.servers {

@@ -22,6 +22,7 @@ use heisenbed_runtime::protocol as wire;
 use thiserror::Error;
 
 use super::anew::{Anew, own_first};
+use super::cores;
 use super::execution::{Execution, VisibleAction};
 use super::forgiven::Forgiven;
 use super::page::Page;
@@ -133,6 +134,7 @@ impl Launcher {
         program: &UserProgram,
         options: LaunchOptions,
     ) -> Result<Launcher, LaunchError> {
+        cores::leave();
         let library = tempfile::tempdir().map_err(system("a folder for the runtime"))?;
         let runtime = library.path().join("libheisenbed_run.so");
         std::fs::write(&runtime, heisenbed_runtime::RUNTIME).map_err(system("the runtime"))?;
@@ -366,6 +368,7 @@ impl Drop for Launcher {
     fn drop(&mut self) {
         // What a target left behind is ended with its process.
         let _ = self.end_live();
+        cores::leave();
         let _ = self.control.shutdown(std::net::Shutdown::Both);
         if let Some(server) = &mut self.server {
             let _ = server.kill();

@@ -16,6 +16,7 @@
 
 pub(crate) mod aims;
 mod anew;
+mod cores;
 pub(crate) mod director;
 pub(crate) mod execution;
 pub(crate) mod exhaustive;

@@ -1,16 +1,15 @@
 //! The page that heisenbed and the program share, read and written as a file: nothing of it is
 //! mapped here, and what the program wrote is checked before it means anything.
 
-use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::time::{Duration, Instant};
 
 use heisenbed_runtime::protocol as wire;
 use rustix::fs::MemfdFlags;
 
 use super::aims;
+use super::cores::SharedCore;
 use super::execution::{VisibleAction, WaitingThread};
 use super::plan::{RunPlan, RunStrategy};
 use super::races::{CodeMap, SeenRaces};
@@ -20,12 +19,15 @@ use super::steps::Steps;
 #[derive(Debug)]
 pub(crate) struct Page {
     file: File,
-    /// The core that the threads share in what was written last, and since when.
-    core: Cell<(u32, Option<Instant>)>,
+    /// The core that the threads share.
+    core: SharedCore,
 }
 
-/// So long they stay on a core: to move costs a short schedule a tenth of its time.
-const STAYS: Duration = Duration::from_millis(20);
+/// The result follows what is to be done.
+const AT_RESULT: usize = (wire::AT_RESULT - wire::AT_CONFIG) as usize;
+
+/// The steps of so many threads are read with all else.
+const READ_THREADS: usize = 16;
 
 /// What the runtime says of an execution, as it stands in the page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub(crate) struct PageResult {
     pub(super) outcome: u32,
     pub(super) steps: u64,
     pub(super) threads: u32,
+    /// How many steps each of them took.
+    pub(super) thread_steps: Vec<u64>,
     pub(super) taken: u32,
     pub(super) events: u32,
     pub(super) culprit: Option<u32>,
@@ -61,7 +65,7 @@ impl Page {
         let memory = rustix::fs::memfd_create("heisenbed-run", MemfdFlags::CLOEXEC)?;
         rustix::fs::ftruncate(&memory, wire::PAGE_SIZE)?;
         let file = File::from(memory);
-        let core = Cell::default();
+        let core = SharedCore::new();
         Ok(Page { file, core })
     }
 
@@ -70,17 +74,17 @@ impl Page {
         &self.file
     }
 
-    /// Writes what the next execution is to do, and where: its threads share the core on which the
-    /// system had the caller a moment ago. It puts whoever wakes up where least is done, so several
-    /// heisenbeds at a time don't come together on one core.
+    /// The core that the threads share.
+    pub(super) fn core(&self) -> &SharedCore {
+        &self.core
+    }
+
+    /// Writes what the next execution is to do, and where.
     pub(crate) fn write(&self, plan: &RunPlan) -> io::Result<()> {
-        let (_, since) = self.core.get();
-        if since.is_none_or(|since| since.elapsed() > STAYS) {
-            let core = rustix::thread::sched_getcpu() as u32;
-            self.core.set((core, Some(Instant::now())));
-        }
-        self.file
-            .write_all_at(&self.config(plan), wire::AT_CONFIG)?;
+        let mut beginning = self.config(plan);
+        // Of a result nothing is there yet.
+        beginning.resize(AT_RESULT + wire::RESULT_THREAD_STEPS, 0);
+        self.file.write_all_at(&beginning, wire::AT_CONFIG)?;
         if matches!(plan.strategy, RunStrategy::Surw) {
             let mut expected = Vec::with_capacity(8 * (plan.expected.len() + 1));
             for (steps, creator) in plan.expected.iter().take(wire::MAX_THREADS) {
@@ -102,10 +106,7 @@ impl Page {
         if plan.every_action {
             super::exhaustive::record::prepare(&self.file, plan)?;
         }
-        self.file
-            .write_all_at(&plan.races.bytes(), wire::AT_RACES)?;
-        self.file
-            .write_all_at(&[0; wire::RESULT_WAITS], wire::AT_RESULT)
+        self.file.write_all_at(&plan.races.bytes(), wire::AT_RACES)
     }
 
     fn config(&self, plan: &RunPlan) -> Vec<u8> {
@@ -133,38 +134,48 @@ impl Page {
         ] {
             bytes.extend(number.to_le_bytes());
         }
-        for number in [depth, runs, plan.early_percent, self.core.get().0] {
+        for number in [depth, runs, plan.early_percent, self.core.number()] {
             bytes.extend(number.to_le_bytes());
         }
         bytes
     }
 
-    /// Whether what was written for this plan is still there. If not, the program wrote over it.
-    pub(crate) fn is_intact(&self, plan: &RunPlan) -> io::Result<bool> {
-        let mut there = vec![0; wire::CONFIG_BYTES];
-        self.file.read_exact_at(&mut there, wire::AT_CONFIG)?;
-        Ok(there == self.config(plan))
+    /// Reads what became of it; nothing where what was written for this plan is not there any more:
+    /// the program wrote over it.
+    pub(crate) fn result_of(&self, plan: &RunPlan) -> io::Result<Option<PageResult>> {
+        let (config, result) = self.read()?;
+        Ok((config == self.config(plan)).then_some(result))
     }
 
-    /// Reads what became of it.
+    /// What has become of it by now.
     pub(crate) fn result(&self) -> io::Result<PageResult> {
-        let mut bytes = vec![0; wire::RESULT_WAITS];
-        self.file.read_exact_at(&mut bytes, wire::AT_RESULT)?;
+        Ok(self.read()?.1)
+    }
+
+    fn read(&self) -> io::Result<(Vec<u8>, PageResult)> {
+        let mut bytes = vec![0; AT_RESULT + wire::RESULT_THREAD_STEPS + 8 * READ_THREADS];
+        self.file.read_exact_at(&mut bytes, wire::AT_CONFIG)?;
+        let config = bytes[..wire::CONFIG_BYTES].to_vec();
+        bytes.drain(..AT_RESULT);
         let waiting = Bytes(&bytes).u32(wire::RESULT_WAITING) as usize;
         let waiting = waiting.min(wire::MAX_WAITING);
-        if waiting > 0 {
+        let threads = Bytes(&bytes).u32(16).min(wire::MAX_THREADS as u32);
+        if waiting > 0 || threads as usize > READ_THREADS {
             bytes.resize(wire::RESULT_WAITS + waiting * wire::WAITING_BYTES, 0);
             self.file.read_exact_at(&mut bytes, wire::AT_RESULT)?;
         }
         let bytes = Bytes(&bytes);
         let frames = bytes.u32(84).min(2 * wire::MAX_FRAMES as u32);
-        let text = &bytes.0[wire::RESULT_TEXT..wire::RESULT_WAITS];
+        let text = &bytes.0[wire::RESULT_TEXT..wire::RESULT_THREAD_STEPS];
         let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
-        Ok(PageResult {
+        let result = PageResult {
             started: bytes.u32(0) != 0,
             outcome: bytes.u32(4),
             steps: bytes.u64(8),
-            threads: bytes.u32(16).min(wire::MAX_THREADS as u32),
+            threads,
+            thread_steps: (0..threads as usize)
+                .map(|thread| bytes.u64(wire::RESULT_THREAD_STEPS + 8 * thread))
+                .collect(),
             taken: bytes.u32(20),
             events: bytes.u32(24),
             culprit: Some(bytes.u32(wire::RESULT_CULPRIT))
@@ -187,7 +198,8 @@ impl Page {
             waits: (0..waiting)
                 .map(|at| waiting_at(&bytes, wire::RESULT_WAITS + at * wire::WAITING_BYTES))
                 .collect(),
-        })
+        };
+        Ok((config, result))
     }
 
     /// The data races that showed.
@@ -223,17 +235,6 @@ impl Page {
             }
         }
         Ok((steps, preempted))
-    }
-
-    /// How many steps each thread took.
-    pub(crate) fn thread_steps(&self, result: &PageResult) -> io::Result<Vec<u64>> {
-        let mut bytes = vec![0; result.threads as usize * 8];
-        let at = wire::AT_RESULT + wire::RESULT_THREAD_STEPS as u64;
-        self.file.read_exact_at(&mut bytes, at)?;
-        let bytes = Bytes(&bytes);
-        Ok((0..result.threads as usize)
-            .map(|thread| bytes.u64(thread * 8))
-            .collect())
     }
 
     /// Writes which instructions touch shared memory, as far as that is known: a bit each.

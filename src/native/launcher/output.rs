@@ -50,6 +50,10 @@ pub(super) fn tail(file: Option<&File>) -> io::Result<String> {
     let Some(file) = file else {
         return Ok(String::new());
     };
+    // Most have printed nothing, and to look for that costs less than to ask for the length.
+    if file.read_at(&mut [0], 0)? == 0 {
+        return Ok(String::new());
+    }
     let length = file.metadata()?.len();
     let from = length.saturating_sub(KEPT_OUTPUT);
     let mut bytes = vec![0; (length - from) as usize];

@@ -11,6 +11,7 @@ use super::output::tail;
 use super::watched::{Stillness, end_orphan, has_busy_child, processor_time_us};
 use super::{LaunchError, Launcher, system};
 use crate::native::anew::{Awaited, LiveProcess, ready};
+use crate::native::cores;
 use crate::native::execution::{Execution, ExitKind, Failure, divergence_of, failure_of};
 use crate::native::page::PageResult;
 use crate::native::plan::{RunPlan, RunStrategy};
@@ -70,6 +71,10 @@ impl Launcher {
     fn run_as_planned(&mut self, plan: &RunPlan) -> Result<(Execution, bool), LaunchError> {
         if !plan.anew {
             self.end_live()?;
+        }
+        match plan.strategy.is_controlled() {
+            true => self.page.core().share(),
+            false => cores::leave(),
         }
         self.page.write(plan).map_err(system("shared memory"))?;
         if let Some(tracker) = &mut self.tracker {
@@ -212,13 +217,13 @@ impl Launcher {
         timed_out: Option<Duration>,
         still: Stillness,
     ) -> io::Result<Execution> {
-        let mut page = self.page.result()?;
+        let mut page = self.page.result_of(plan)?.unwrap_or_else(|| PageResult {
+            unusable: Some("it wrote over the memory that it shares with heisenbed".to_owned()),
+            ..PageResult::default()
+        });
         let cut = self.cut().filter(|_| timed_out.is_some());
-        if !self.page.is_intact(plan)? {
-            page = PageResult {
-                unusable: Some("it wrote over the memory that it shares with heisenbed".to_owned()),
-                ..PageResult::default()
-            };
+        if page.unusable.is_some() {
+            // There is nothing else to say of it.
         } else if let Some(cut) = cut {
             page.unusable = Some(cut.to_string());
         } else if still == Stillness::Stopped {
@@ -278,7 +283,7 @@ impl Launcher {
             steps,
             preempted,
             step_count: page.steps,
-            thread_steps: self.page.thread_steps(&page)?,
+            thread_steps: std::mem::take(&mut page.thread_steps),
             threads: page.threads,
             failure: failure.or_else(|| race.as_ref().map(AccusedRace::failure)),
             race,

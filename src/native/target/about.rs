@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::{TargetFiles, TargetSetup, end_group};
 use crate::device::Memory;
+use crate::native::cores;
 
 /// How long it may take to say so.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -101,6 +102,7 @@ impl TargetAbout {
         let files = TargetFiles::write(bare).map_err(system("the driver"))?;
         let (answer, said) = (files.beside("answer"), files.beside("said"));
         let stderr = std::fs::File::create(&said).map_err(system("a file for what it says"))?;
+        cores::leave();
         let mut child = Command::new(files.driver())
             .arg("about")
             .args([library, &files.plan(), &answer])

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::super::anew::ready;
+use super::super::cores;
 use super::encode::encode;
 use super::survey::HANGS;
 use super::{TargetFiles, TargetSetup, end_group};
@@ -96,6 +97,7 @@ impl ServedTarget {
     }
 
     fn start(&self) -> io::Result<Child> {
+        cores::leave();
         let said = std::fs::File::create(self.files.beside("said"))?;
         Command::new(self.files.driver())
             .arg("serve")

@@ -107,6 +107,12 @@ fn put_text(bytes: &mut Vec<u8>, text: &str, room: usize) {
 /// Bytes of the log's head that count: the rest is of symbols, once for each process.
 const COUNTED: usize = 24;
 
+/// The log follows its head.
+const AT_LOG: usize = (wire::AT_TRACK_LOG - wire::AT_TRACK_HEAD) as usize;
+
+/// So much of a log is read with its head.
+const SHORT_LOG: usize = 4096;
+
 /// heisenbed's side of a tracked program.
 pub(super) struct Tracker {
     plan: TrackingPlan,
@@ -274,12 +280,16 @@ impl Tracker {
         ended: bool,
         in_words: bool,
     ) -> io::Result<Result<TrafficReport, String>> {
-        let mut head = vec![0; wire::TRACK_HEAD_BYTES];
-        page.read_exact_at(&mut head, wire::AT_TRACK_HEAD)?;
-        let head = log::Head::parse(&head);
-        let mut bytes = vec![0; head.used.min(wire::TRACK_LOG_BYTES) as usize];
-        page.read_exact_at(&mut bytes, wire::AT_TRACK_LOG)?;
-        let (mut events, whole) = log::events(&bytes);
+        let mut bytes = vec![0; AT_LOG + SHORT_LOG];
+        page.read_exact_at(&mut bytes, wire::AT_TRACK_HEAD)?;
+        let head = log::Head::parse(&bytes[..wire::TRACK_HEAD_BYTES]);
+        let used = head.used.min(wire::TRACK_LOG_BYTES) as usize;
+        bytes.resize(AT_LOG + used, 0);
+        if used > SHORT_LOG {
+            let rest = wire::AT_TRACK_LOG + SHORT_LOG as u64;
+            page.read_exact_at(&mut bytes[AT_LOG + SHORT_LOG..], rest)?;
+        }
+        let (mut events, whole) = log::events(&bytes[AT_LOG..]);
         if !whole || head.used > wire::TRACK_LOG_BYTES {
             return Ok(Err(
                 "it wrote over the memory that it shares with heisenbed".to_owned(),

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::super::cores;
 use crate::device::Memory;
 use crate::oracle::traffic::TrafficEvent;
 
@@ -16,6 +17,7 @@ const MAX_BYTES: u64 = 1 << 20;
 /// Runs the command; what it says is compared with what the server has at rest.
 pub(super) fn run(command: &str) -> Result<Vec<TrafficEvent>, String> {
     let complain = |why: String| format!("--probe {command}: {why}");
+    cores::leave();
     let mut child = Command::new("/bin/sh")
         .args(["-c", command])
         .stdin(Stdio::null())
