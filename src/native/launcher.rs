@@ -389,7 +389,8 @@ fn shared(
     let page = Page::new().map_err(system("shared memory"))?;
     page.write(&RunPlan::new(super::plan::RunStrategy::First, 0, 0))
         .map_err(system("shared memory"))?;
-    let tracked = tracking.map(|plan| Tracker::new(plan, page.file()).map_err(system("a socket")));
+    let tracked =
+        tracking.map(|plan| Tracker::new(plan, page.memory()).map_err(system("a socket")));
     let (tracker, asks) = tracked.transpose()?.unzip();
     Ok((page, tracker, asks))
 }

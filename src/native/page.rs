@@ -1,12 +1,11 @@
-//! The page that heisenbed and the program share, read and written as a file: nothing of it is
-//! mapped here, and what the program wrote is checked before it means anything.
+//! The page that heisenbed and the program share: what a schedule is to do, and what it came to.
+//! What the program wrote is checked before it means anything.
 
-use std::fs::File;
+mod memory;
+
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use heisenbed_runtime::protocol as wire;
-use rustix::fs::MemfdFlags;
 
 use super::aims;
 use super::cores::SharedCore;
@@ -14,11 +13,12 @@ use super::execution::{VisibleAction, WaitingThread};
 use super::plan::{RunPlan, RunStrategy};
 use super::races::{CodeMap, SeenRaces};
 use super::steps::Steps;
+pub(crate) use memory::PageMemory;
 
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Page {
-    file: File,
+    memory: PageMemory,
     /// The core that the threads share.
     core: SharedCore,
 }
@@ -62,16 +62,15 @@ pub(crate) struct PageResult {
 impl Page {
     /// A page for one program.
     pub(crate) fn new() -> io::Result<Page> {
-        let memory = rustix::fs::memfd_create("heisenbed-run", MemfdFlags::CLOEXEC)?;
-        rustix::fs::ftruncate(&memory, wire::PAGE_SIZE)?;
-        let file = File::from(memory);
-        let core = SharedCore::new();
-        Ok(Page { file, core })
+        Ok(Page {
+            memory: PageMemory::new(wire::PAGE_SIZE)?,
+            core: SharedCore::new(),
+        })
     }
 
-    /// For the program.
-    pub(crate) fn file(&self) -> &File {
-        &self.file
+    /// What is shared.
+    pub(crate) fn memory(&self) -> &PageMemory {
+        &self.memory
     }
 
     /// The core that the threads share.
@@ -84,7 +83,7 @@ impl Page {
         let mut beginning = self.config(plan);
         // Of a result nothing is there yet.
         beginning.resize(AT_RESULT + wire::RESULT_THREAD_STEPS, 0);
-        self.file.write_all_at(&beginning, wire::AT_CONFIG)?;
+        self.memory.write(wire::AT_CONFIG, &beginning)?;
         if matches!(plan.strategy, RunStrategy::Surw) {
             let mut expected = Vec::with_capacity(8 * (plan.expected.len() + 1));
             for (steps, creator) in plan.expected.iter().take(wire::MAX_THREADS) {
@@ -94,19 +93,19 @@ impl Page {
             if plan.expected.len() < wire::MAX_THREADS {
                 expected.extend(wire::EXPECTED_END.to_le_bytes());
             }
-            self.file.write_all_at(&expected, wire::AT_EXPECTED)?;
+            self.memory.write(wire::AT_EXPECTED, &expected)?;
         }
-        self.file.write_all_at(&aims::bytes(plan), wire::AT_AIMS)?;
+        self.memory.write(wire::AT_AIMS, &aims::bytes(plan))?;
         let mut decisions = Vec::with_capacity(plan.steps.runs().len() * 8);
         for (thread, count) in plan.steps.runs().iter().take(wire::MAX_DECISIONS) {
             decisions.extend(thread.to_le_bytes());
             decisions.extend(count.to_le_bytes());
         }
-        self.file.write_all_at(&decisions, wire::AT_DECISIONS)?;
+        self.memory.write(wire::AT_DECISIONS, &decisions)?;
         if plan.every_action {
-            super::exhaustive::record::prepare(&self.file, plan)?;
+            super::exhaustive::record::prepare(&self.memory, plan)?;
         }
-        self.file.write_all_at(&plan.races.bytes(), wire::AT_RACES)
+        self.memory.write(wire::AT_RACES, &plan.races.bytes())
     }
 
     fn config(&self, plan: &RunPlan) -> Vec<u8> {
@@ -154,7 +153,7 @@ impl Page {
 
     fn read(&self) -> io::Result<(Vec<u8>, PageResult)> {
         let mut bytes = vec![0; AT_RESULT + wire::RESULT_THREAD_STEPS + 8 * READ_THREADS];
-        self.file.read_exact_at(&mut bytes, wire::AT_CONFIG)?;
+        self.memory.read(wire::AT_CONFIG, &mut bytes)?;
         let config = bytes[..wire::CONFIG_BYTES].to_vec();
         bytes.drain(..AT_RESULT);
         let waiting = Bytes(&bytes).u32(wire::RESULT_WAITING) as usize;
@@ -162,7 +161,7 @@ impl Page {
         let threads = Bytes(&bytes).u32(16).min(wire::MAX_THREADS as u32);
         if waiting > 0 || threads as usize > READ_THREADS {
             bytes.resize(wire::RESULT_WAITS + waiting * wire::WAITING_BYTES, 0);
-            self.file.read_exact_at(&mut bytes, wire::AT_RESULT)?;
+            self.memory.read(wire::AT_RESULT, &mut bytes)?;
         }
         let bytes = Bytes(&bytes);
         let frames = bytes.u32(84).min(2 * wire::MAX_FRAMES as u32);
@@ -205,12 +204,12 @@ impl Page {
     /// The data races that showed.
     pub(super) fn races(&self, code: &CodeMap) -> io::Result<SeenRaces> {
         let mut bytes = vec![0; wire::RACES_LIST];
-        self.file.read_exact_at(&mut bytes, wire::AT_RACES)?;
+        self.memory.read(wire::AT_RACES, &mut bytes)?;
         let count = Bytes(&bytes).u32(wire::RACES_STOPPED + 4) as usize;
         let count = count.min(wire::MAX_RACES);
         if count > 0 {
             bytes.resize(wire::RACES_LIST + count * wire::RACE_BYTES, 0);
-            self.file.read_exact_at(&mut bytes, wire::AT_RACES)?;
+            self.memory.read(wire::AT_RACES, &mut bytes)?;
         }
         Ok(SeenRaces::parse(&bytes, code))
     }
@@ -220,7 +219,7 @@ impl Page {
     pub(crate) fn taken(&self, result: &PageResult) -> io::Result<(Steps, Vec<usize>)> {
         let count = (result.taken as usize).min(wire::MAX_DECISIONS);
         let mut bytes = vec![0; count * 8];
-        self.file.read_exact_at(&mut bytes, wire::AT_TAKEN)?;
+        self.memory.read(wire::AT_TAKEN, &mut bytes)?;
         let bytes = Bytes(&bytes);
         let (mut steps, mut preempted) = (Steps::new(), Vec::new());
         for at in 0..count {
@@ -240,13 +239,13 @@ impl Page {
     /// Writes which instructions touch shared memory, as far as that is known: a bit each.
     pub(crate) fn write_hot(&self, hot: &[u8]) -> io::Result<()> {
         let known = hot.get(..wire::HOT_BYTES).unwrap_or(hot);
-        self.file.write_all_at(known, wire::AT_HOT)
+        self.memory.write(wire::AT_HOT, known)
     }
 
     /// The same, with what the last execution found.
     pub(crate) fn hot(&self) -> io::Result<Vec<u8>> {
         let mut hot = vec![0; wire::HOT_BYTES];
-        self.file.read_exact_at(&mut hot, wire::AT_HOT)?;
+        self.memory.read(wire::AT_HOT, &mut hot)?;
         Ok(hot)
     }
 
@@ -259,7 +258,7 @@ impl Page {
     ) -> io::Result<Vec<VisibleAction>> {
         let count = (result.events as usize).min(wire::MAX_EVENTS).min(most);
         let mut bytes = vec![0; count * wire::EVENT_BYTES];
-        self.file.read_exact_at(&mut bytes, wire::AT_EVENTS)?;
+        self.memory.read(wire::AT_EVENTS, &mut bytes)?;
         let bytes = Bytes(&bytes);
         let mut events = Vec::with_capacity(count);
         for at in (0..count).map(|at| at * wire::EVENT_BYTES) {
@@ -286,7 +285,7 @@ impl Page {
         }
         let mut bytes = [0; wire::MAX_FRAMES * 8];
         let at = wire::AT_STACKS + u64::from(number) * bytes.len() as u64;
-        self.file.read_exact_at(&mut bytes, at)?;
+        self.memory.read(at, &mut bytes)?;
         let bytes = Bytes(&bytes);
         let frames = (0..wire::MAX_FRAMES).map(|at| bytes.u64(at * 8));
         Ok(frames.take_while(|frame| *frame != 0).collect())

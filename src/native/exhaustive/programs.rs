@@ -138,7 +138,7 @@ impl Explorable for ProgramRuns<'_> {
             ..self.plan.clone()
         };
         let execution = self.launcher.run(&plan)?;
-        let told = record::read(self.launcher.page().file(), &plan).map_err(|error| {
+        let told = record::read(self.launcher.page().memory(), &plan).map_err(|error| {
             LaunchError::System {
                 what: "shared memory",
                 error,

@@ -1,11 +1,10 @@
 //! What the runtime tells of a schedule for an exhaustive search, read from the page and checked.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use heisenbed_runtime::protocol as wire;
 
+use super::super::page::PageMemory;
 use super::super::plan::RunPlan;
 use super::step::{ExploredStep, Threads, TouchKind, Touched};
 
@@ -28,11 +27,11 @@ pub(super) struct ToldSchedule {
 pub(super) const WROTE_OVER: &str = "it wrote over the memory that it shares with heisenbed";
 
 /// Writes what the next schedule is to heed.
-pub(in crate::native) fn prepare(file: &File, plan: &RunPlan) -> io::Result<()> {
+pub(in crate::native) fn prepare(memory: &PageMemory, plan: &RunPlan) -> io::Result<()> {
     let room = (wire::AT_PENDING - wire::AT_EXPLORATION) as usize;
     let mut bytes = vec![0; room + wire::MAX_EXPLORED * wire::TRANSITION_BYTES];
     bytes[..16].copy_from_slice(&heeded(plan));
-    file.write_all_at(&bytes, wire::AT_EXPLORATION)
+    memory.write(wire::AT_EXPLORATION, &bytes)
 }
 
 fn heeded(plan: &RunPlan) -> [u8; 16] {
@@ -44,9 +43,9 @@ fn heeded(plan: &RunPlan) -> [u8; 16] {
 }
 
 /// Reads what was told of the last schedule; nothing if the program wrote over it.
-pub(super) fn read(file: &File, plan: &RunPlan) -> io::Result<Option<ToldSchedule>> {
+pub(super) fn read(memory: &PageMemory, plan: &RunPlan) -> io::Result<Option<ToldSchedule>> {
     let mut head = vec![0; wire::EXPLORATION_BYTES];
-    file.read_exact_at(&mut head, wire::AT_EXPLORATION)?;
+    memory.read(wire::AT_EXPLORATION, &mut head)?;
     if head[..16] != heeded(plan) {
         return Ok(None);
     }
@@ -57,7 +56,7 @@ pub(super) fn read(file: &File, plan: &RunPlan) -> io::Result<Option<ToldSchedul
         ..ToldSchedule::default()
     };
     let mut bytes = vec![0; count * wire::TRANSITION_BYTES];
-    file.read_exact_at(&mut bytes, wire::AT_TRANSITIONS)?;
+    memory.read(wire::AT_TRANSITIONS, &mut bytes)?;
     for (at, bytes) in bytes.chunks_exact(wire::TRANSITION_BYTES).enumerate() {
         let Some((flags, step)) = step(bytes) else {
             return Ok(None);
@@ -77,7 +76,7 @@ pub(super) fn read(file: &File, plan: &RunPlan) -> io::Result<Option<ToldSchedul
         told.steps.push(step);
     }
     let mut bytes = vec![0; wire::MAX_EXPLORED * wire::TRANSITION_BYTES];
-    file.read_exact_at(&mut bytes, wire::AT_PENDING)?;
+    memory.read(wire::AT_PENDING, &mut bytes)?;
     for (thread, bytes) in bytes.chunks_exact(wire::TRANSITION_BYTES).enumerate() {
         let Some((flags, step)) = step(bytes) else {
             return Ok(None);

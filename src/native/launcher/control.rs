@@ -97,7 +97,7 @@ impl Launcher {
     fn reply(&mut self, limit: Duration) -> io::Result<Option<Reply>> {
         if let Some(tracker) = &mut self.tracker
             && tracker
-                .serve_until(&[&self.control], self.page.file(), limit)?
+                .serve_until(&[&self.control], self.page.memory(), limit)?
                 .is_none()
         {
             return Ok(None);

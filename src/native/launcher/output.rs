@@ -80,7 +80,7 @@ pub(super) fn send_descriptors(
         _ => own_err.as_fd(),
     };
     let descriptors: [BorrowedFd<'_>; 6] = [
-        page.file().as_fd(),
+        page.memory().file().as_fd(),
         if stdout.is_some() {
             null.as_fd()
         } else {

@@ -79,7 +79,7 @@ impl Launcher {
         self.page.write(plan).map_err(system("shared memory"))?;
         if let Some(tracker) = &mut self.tracker {
             tracker
-                .begin(self.page.file())
+                .begin(self.page.memory())
                 .map_err(system("shared memory"))?;
         }
         let printed = std::mem::take(&mut self.printed);
@@ -204,7 +204,7 @@ impl Launcher {
     fn wait_for(&mut self, limit: Duration) -> io::Result<Option<Awaited>> {
         let awaited = self.anew.awaited(&self.control);
         let first = match &mut self.tracker {
-            Some(tracker) => tracker.serve_until(&awaited, self.page.file(), limit)?,
+            Some(tracker) => tracker.serve_until(&awaited, self.page.memory(), limit)?,
             None => ready(&awaited, limit)?,
         };
         first.map(|first| self.anew.take(first)).transpose()
@@ -313,7 +313,7 @@ impl Launcher {
         let Some(tracker) = self.tracker.as_ref().filter(|_| page.unusable.is_none()) else {
             return Ok(None);
         };
-        match tracker.report(self.page.file(), ended, in_words)? {
+        match tracker.report(self.page.memory(), ended, in_words)? {
             Ok(found) => Ok(Some(found)),
             Err(why) => {
                 page.unusable = Some(why);

@@ -13,10 +13,8 @@ pub(crate) mod symbols;
 mod tally;
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -27,6 +25,7 @@ use rustix::net::{
 use serde::{Deserialize, Serialize};
 
 use super::anew::ready;
+use super::page::PageMemory;
 use crate::oracle::traffic::{TrafficEvent, TrafficReport, TrafficRules};
 use crate::registry::Semantics;
 use crate::server::offline::OfflineServer;
@@ -133,7 +132,7 @@ impl std::fmt::Debug for Tracker {
 
 impl Tracker {
     /// For a program that is about to be started, and the socket on which it will ask.
-    pub(super) fn new(plan: &TrackingPlan, page: &File) -> io::Result<(Tracker, OwnedFd)> {
+    pub(super) fn new(plan: &TrackingPlan, page: &PageMemory) -> io::Result<(Tracker, OwnedFd)> {
         let (asks, theirs) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -141,7 +140,7 @@ impl Tracker {
             None,
         )?;
         let config = plan.config();
-        page.write_all_at(&config, wire::AT_TRACK)?;
+        page.write(wire::AT_TRACK, &config)?;
         let tracker = Tracker {
             config,
             server: OfflineServer::new(plan.rules().server()),
@@ -154,9 +153,9 @@ impl Tracker {
     }
 
     /// Before each schedule.
-    pub(super) fn begin(&mut self, page: &File) -> io::Result<()> {
-        page.write_all_at(&self.config, wire::AT_TRACK)?;
-        page.write_all_at(&[0; COUNTED], wire::AT_TRACK_HEAD)?;
+    pub(super) fn begin(&mut self, page: &PageMemory) -> io::Result<()> {
+        page.write(wire::AT_TRACK, &self.config)?;
+        page.write(wire::AT_TRACK_HEAD, &[0; COUNTED])?;
         while self.receive().is_some() {}
         self.server = OfflineServer::new(self.plan.rules().server());
         self.untaken.clear();
@@ -169,7 +168,7 @@ impl Tracker {
     pub(super) fn serve_until(
         &mut self,
         awaited: &[&UnixStream],
-        page: &File,
+        page: &PageMemory,
         limit: Duration,
     ) -> io::Result<Option<usize>> {
         let end = Instant::now() + limit;
@@ -206,14 +205,14 @@ impl Tracker {
         conn.zip(used)
     }
 
-    fn answer(&mut self, page: &File, (conn, used): (u32, u64)) -> io::Result<()> {
+    fn answer(&mut self, page: &PageMemory, (conn, used): (u32, u64)) -> io::Result<()> {
         if conn == u32::MAX {
             return Ok(());
         }
         let used = used.min(wire::TRACK_LOG_BYTES);
         if used > self.taken {
             let mut bytes = vec![0; (used - self.taken) as usize];
-            page.read_exact_at(&mut bytes, wire::AT_TRACK_LOG + self.taken)?;
+            page.read(wire::AT_TRACK_LOG + self.taken, &mut bytes)?;
             self.taken = used;
             for event in log::events(&bytes).0 {
                 self.take(&event);
@@ -276,18 +275,18 @@ impl Tracker {
     /// What the schedule that is over comes to. `ended`: the program came to an end of its own.
     pub(super) fn report(
         &self,
-        page: &File,
+        page: &PageMemory,
         ended: bool,
         in_words: bool,
     ) -> io::Result<Result<TrafficReport, String>> {
         let mut bytes = vec![0; AT_LOG + SHORT_LOG];
-        page.read_exact_at(&mut bytes, wire::AT_TRACK_HEAD)?;
+        page.read(wire::AT_TRACK_HEAD, &mut bytes)?;
         let head = log::Head::parse(&bytes[..wire::TRACK_HEAD_BYTES]);
         let used = head.used.min(wire::TRACK_LOG_BYTES) as usize;
         bytes.resize(AT_LOG + used, 0);
         if used > SHORT_LOG {
             let rest = wire::AT_TRACK_LOG + SHORT_LOG as u64;
-            page.read_exact_at(&mut bytes[AT_LOG + SHORT_LOG..], rest)?;
+            page.read(rest, &mut bytes[AT_LOG + SHORT_LOG..])?;
         }
         let (mut events, whole) = log::events(&bytes[AT_LOG..]);
         if !whole || head.used > wire::TRACK_LOG_BYTES {
