@@ -134,13 +134,14 @@ static void mesh(uint32_t thread)
         release(allocate_mesh(size_of(thread, op)));
 }
 
+// Beside what is handed on, buffers over its memory, which do not own it.
 static void preallocated(uint32_t thread)
 {
     for (uint32_t op = 0; op < ops; op++) {
         uint64_t address = 0;
-        void *owner = allocate(op % devices, size_of(thread, op), 0, nullptr, &address);
+        allocate(op % devices, size_of(thread, op), 0, &boxes[(thread + 1) % threads], &address);
         release(allocate(op % devices, 64, HB_TARGET_PREALLOCATED, nullptr, &address));
-        release(owner);
+        release(boxes[thread].take());
     }
 }
 

@@ -85,6 +85,9 @@ void ledger_no_room(uint32_t device, uint32_t memory, uint64_t size, uint64_t en
 uint64_t ledger_live_bytes(uint32_t device, uint32_t memory);
 /* When no call runs: the target's own view, and whether memory is whole where nothing is live. */
 void ledger_rest(void *state);
+/* Whether a new target is to be asked for what this one refuses, and its answer. */
+bool ledger_is_stuck(void);
+void ledger_when_new(void *state);
 
 /* ---- Operations ---- */
 

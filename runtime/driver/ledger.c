@@ -10,12 +10,21 @@ struct life {
     uint32_t thread, op;
 };
 
+#define MOST_GONE 64u
+
+/* So many sizes that were refused are tried again in the end. */
+#define MOST_REFUSED 8u
+
 struct space {
     struct life *lives; /* Ascending. */
     uint64_t count, room;
     uint64_t live_bytes;
     uint64_t lowest, highest; /* Of all that was ever handed out. */
     uint64_t first, apart;    /* The first address, and what all others are multiples of from it. */
+    struct life gone[MOST_GONE]; /* The last that were released. */
+    uint32_t gone_count;
+    uint64_t refused[MOST_REFUSED]; /* Sizes, each once. */
+    uint32_t refused_count;
     bool used, closed;
 };
 
@@ -25,6 +34,11 @@ static struct space *spaces;
 static uint32_t space_count;
 static bool scattered, exact, fills_holes, keeps, trims;
 static enum { ANYWHERE, BEST_FIT, FIRST_FIT, TOP_DOWN } policy;
+/* What was refused and is refused again where nothing is live; size 0: nothing. */
+static struct {
+    uint32_t device, memory;
+    uint64_t size;
+} stuck;
 static int lock;
 /* Calls that run now, in the lowest bits, and all that ever began: in one word, or whoever began
  * between the two would be seen as neither. */
@@ -57,17 +71,22 @@ void ledger_begin(const struct plan *of, const struct hb_target *with)
         struct space *space = &spaces[at];
         space->count = space->live_bytes = space->highest = space->apart = 0;
         space->lowest = UINT64_MAX;
+        space->gone_count = space->refused_count = 0;
         space->used = space->closed = false;
     }
+    stuck.size = 0;
     scattered = target->abilities & HB_TARGET_SCATTERED;
     const char *says = target->policy ? target->policy : "";
     policy = strcmp(says, "best-fit") == 0    ? BEST_FIT
              : strcmp(says, "first-fit") == 0 ? FIRST_FIT
              : strcmp(says, "top-down") == 0  ? TOP_DOWN
                                               : ANYWHERE;
+    keeps = target->abilities & HB_TARGET_CACHES;
+    /* What is handed out of what was kept goes by no such policy. */
+    if (keeps)
+        policy = ANYWHERE;
     exact = policy != ANYWHERE;
     fills_holes = exact || strcmp(says, "any-hole") == 0;
-    keeps = target->abilities & HB_TARGET_CACHES;
     trims = target->abilities & HB_TARGET_TRIMS;
     calls = 0;
 }
@@ -100,6 +119,19 @@ static uint64_t common(uint64_t one, uint64_t other)
         other = rest;
     }
     return one;
+}
+
+/* Life number `at` is new. What was released in its hole before says nothing of what is left there:
+ * its header may be where another buffer was. */
+static void forget_gone(struct space *space, uint64_t at)
+{
+    uint64_t from = at ? space->lives[at - 1].end : 0;
+    uint64_t to = at + 1 < space->count ? space->lives[at + 1].begin : UINT64_MAX;
+    for (uint32_t one = 0; one < space->gone_count && one < MOST_GONE; one++) {
+        struct life *gone = &space->gone[one];
+        if (gone->begin >= from && gone->end <= to)
+            gone->end = gone->begin;
+    }
 }
 
 void ledger_add(uint32_t device, uint32_t memory, uint64_t address, uint64_t size)
@@ -138,6 +170,7 @@ void ledger_add(uint32_t device, uint32_t memory, uint64_t address, uint64_t siz
     space->lives[at] = (struct life){address, end, ledger_thread, ledger_op};
     space->count++;
     space->live_bytes += size;
+    forget_gone(space, at);
     if (space->lowest == UINT64_MAX)
         space->first = address;
     space->apart = common(space->apart, address > space->first ? address - space->first
@@ -164,6 +197,7 @@ void ledger_remove(uint32_t device, uint32_t memory, uint64_t address)
     uint64_t at = find(space, address);
     if (at < space->count && space->lives[at].begin == address) {
         space->live_bytes -= space->lives[at].end - space->lives[at].begin;
+        space->gone[space->gone_count++ % MOST_GONE] = space->lives[at];
         space->count--;
         memmove(space->lives + at, space->lives + at + 1,
                 (space->count - at) * sizeof *space->lives);
@@ -246,6 +280,33 @@ static uint64_t end_within(const struct space *space, uint64_t end)
                                : space->first + rounded(space, end - space->first);
 }
 
+/* How much less than what lies between two buffers may be free there: headers are before or behind
+ * a buffer, and what would be too small to be kept is not cut off one. */
+#define LEAST_BESIDE 256u
+#define UNITS_BESIDE 8u
+
+static uint64_t most_beside(void)
+{
+    uint64_t units = UNITS_BESIDE * (uint64_t)plan->head.alignment;
+    return units > LEAST_BESIDE ? units : LEAST_BESIDE;
+}
+
+/* Whether a buffer of `size` has room from `from` to `to` for sure: there is more than enough, or
+ * one that was not smaller was there. */
+static bool surely_fits(const struct space *space, uint64_t from, uint64_t to, uint64_t size)
+{
+    if (to <= from || to - from < size)
+        return false;
+    if (to - from >= rounded(space, size) + most_beside())
+        return true;
+    for (uint32_t at = 0; at < space->gone_count && at < MOST_GONE; at++) {
+        const struct life *gone = &space->gone[at];
+        if (gone->begin >= from && gone->end <= to && gone->end - gone->begin >= size)
+            return true;
+    }
+    return false;
+}
+
 /* A hole that the policy puts before the one in which life number `own` is; 0: there is none. Only
  * what lies between addresses that were handed out is known to be memory. So a hole at its edge may
  * go on, unless all of the memory was handed out: it fits, but nobody knows how much would be left
@@ -254,21 +315,21 @@ static uint64_t better_hole(const struct space *space, uint32_t memory, uint64_t
 {
     bool edges = space->highest - space->lowest >= plan->head.size[memory];
     const struct life *lives = space->lives;
-    uint64_t count = space->count, needed = rounded(space, lives[own].end - lives[own].begin);
+    uint64_t count = space->count, size = lives[own].end - lives[own].begin;
     uint64_t own_from = own ? end_within(space, lives[own - 1].end) : space->lowest;
     uint64_t own_to = own + 1 < count ? lives[own + 1].begin : space->highest;
     for (uint64_t at = 0; at <= count; at++) {
         uint64_t from = at ? end_within(space, lives[at - 1].end) : space->lowest;
         uint64_t to = at < count ? lives[at].begin : space->highest;
-        uint64_t hole = to > from ? to - from : 0;
-        if (hole < needed)
+        if (!surely_fits(space, from, to, size))
             continue;
-        bool beside = at == own || at == own + 1; /* Of its own hole. */
+        uint64_t hole = to - from;
+        bool is_own = at == own || at == own + 1; /* Of its own hole. */
         bool ends = edges || (at > 0 && at < count);
         if (policy == FIRST_FIT ? at <= own
             : policy == TOP_DOWN ? at > own
-                                 : ends && !beside && own_to > own_from &&
-                                       hole < own_to - own_from)
+                                 : ends && !is_own && own_to > own_from &&
+                                       hole + most_beside() < own_to - own_from)
             return hole;
     }
     return 0;
@@ -299,6 +360,15 @@ void ledger_placed(uint32_t device, uint32_t memory, uint64_t address, uint64_t 
                               : "where less would have been left over");
 }
 
+static void note_refused(struct space *space, uint64_t size)
+{
+    for (uint32_t at = 0; at < space->refused_count; at++)
+        if (space->refused[at] == size)
+            return;
+    if (space->refused_count < MOST_REFUSED)
+        space->refused[space->refused_count++] = size;
+}
+
 void ledger_no_room(uint32_t device, uint32_t memory, uint64_t size, uint64_t entered)
 {
     struct space *space = space_of(device, memory);
@@ -306,7 +376,9 @@ void ledger_no_room(uint32_t device, uint32_t memory, uint64_t size, uint64_t en
     take_lock();
     bool empty = space->count == 0 && !space->closed;
     uint64_t hole = space->used && !scattered && fills_holes ? largest_hole(space) : 0;
-    uint64_t taken = rounded(space, size);
+    uint64_t taken = rounded(space, size), beside = most_beside();
+    if (size <= whole)
+        note_refused(space, size);
     give_lock();
     /* What was looked at is what there was during the call, if nobody else came since it began. */
     if (!ledger_leave(entered) || keeps)
@@ -319,7 +391,7 @@ void ledger_no_room(uint32_t device, uint32_t memory, uint64_t size, uint64_t en
              (unsigned long long)whole);
     /* What an allocator needs beside a buffer is its own affair: unless it says exactly how it
      * places buffers, four times as much must be enough. */
-    uint64_t needed = exact ? taken : 4 * taken + 4096;
+    uint64_t needed = exact ? taken + beside : 4 * taken + 4096;
     if (hole >= needed)
         fail("exhausted",
              "thread %u's operation %u found no room for %llu bytes in %s of device %u, where %llu "
@@ -356,23 +428,31 @@ static void compare_totals(void *state, uint32_t device, uint32_t memory)
          (unsigned long long)space->count);
 }
 
-static void expect_whole(void *state, uint32_t device, uint32_t memory)
+static _Noreturn void no_room_when_empty(uint32_t device, uint32_t memory, uint64_t size)
 {
-    uint64_t whole = plan->head.whole[memory], address = 0;
+    fail("fragmented",
+         "everything in %s of device %u was released, and there is no room for %llu bytes: "
+         "when it was new there was%s",
+         memory_name(memory), device, (unsigned long long)size,
+         keeps ? "" : " (a target that keeps what was released says HB_TARGET_CACHES)");
+}
+
+/* Whether a buffer of that size has room where nothing is live. */
+static bool has_room(void *state, uint32_t device, uint32_t memory, uint64_t size)
+{
+    uint64_t address = 0;
     void *handle = NULL;
     mark(MARK_ALLOCATES, NULL);
-    asks("the last allocate, of a whole memory after everything was released");
-    int status = target->allocate(state, device, memory, whole, 0, NULL, &handle, &address);
+    asks("the last allocate, after everything was released");
+    int status = target->allocate(state, device, memory, size, 0, NULL, &handle, &address);
     mark(MARK_ENDS, handle);
-    if (status == HB_TARGET_NO_MEMORY)
-        fail("fragmented",
-             "everything in %s of device %u was released, and there is no room for %llu bytes: "
-             "when it was new there was%s",
-             memory_name(memory), device, (unsigned long long)whole,
-             keeps ? "" : " (a target that keeps what was released says HB_TARGET_CACHES)");
+    if (status == HB_TARGET_NO_MEMORY) {
+        asks("");
+        return false;
+    }
     if (status != HB_TARGET_OK)
         fail("target-failed", "allocate returned %d at the end", status);
-    ledger_add(device, memory, address, whole);
+    ledger_add(device, memory, address, size);
     ledger_remove(device, memory, address);
     mark(MARK_RELEASES, handle);
     if (target->deallocate(state, handle) != HB_TARGET_OK)
@@ -381,9 +461,19 @@ static void expect_whole(void *state, uint32_t device, uint32_t memory)
     mark(MARK_ENDS, handle);
     if (target->forget)
         target->forget(state, handle);
+    return true;
 }
 
-void ledger_rest(void *state)
+/* A size may be refused by a new target, too: a slab of it needs more than all there is. */
+void ledger_when_new(void *state)
+{
+    if (stuck.size && has_room(state, stuck.device, stuck.memory, stuck.size))
+        no_room_when_empty(stuck.device, stuck.memory, stuck.size);
+}
+
+bool ledger_is_stuck(void) { return stuck.size != 0; }
+
+static void expect_sound(void *state)
 {
     char why[400] = "";
     asks("check, which is asked after the workload");
@@ -395,6 +485,31 @@ void ledger_rest(void *state)
     }
     if (sound != HB_TARGET_OK && sound != HB_TARGET_UNSUPPORTED)
         fail("target-failed", "check returned %d", sound);
+}
+
+/* Memory is whole, and what was refused when others were live is not refused any more. */
+static void expect_room(void *state, uint32_t device, uint32_t memory)
+{
+    const struct space *space = space_of(device, memory);
+    if (!has_room(state, device, memory, plan->head.whole[memory]))
+        no_room_when_empty(device, memory, plan->head.whole[memory]);
+    for (uint32_t at = 0; at < space->refused_count && !stuck.size; at++) {
+        /* What it keeps of the buffer before is given back by that. */
+        if (trims)
+            expect_sound(state);
+        if (!has_room(state, device, memory, space->refused[at])) {
+            stuck.device = device;
+            stuck.memory = memory;
+            stuck.size = space->refused[at];
+        }
+    }
+    if (trims && space->refused_count)
+        expect_sound(state);
+}
+
+void ledger_rest(void *state)
+{
+    expect_sound(state);
     for (uint32_t device = 0; device < plan->head.devices; device++) {
         for (uint32_t memory = 0; memory < MEMORIES; memory++) {
             struct space *space = space_of(device, memory);
@@ -403,7 +518,7 @@ void ledger_rest(void *state)
             if (target->totals)
                 compare_totals(state, device, memory);
             if (space->count == 0 && plan->head.whole[memory] && (!keeps || trims))
-                expect_whole(state, device, memory);
+                expect_room(state, device, memory);
         }
     }
 }

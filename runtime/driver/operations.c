@@ -406,6 +406,26 @@ struct hb_target_config plan_config(const struct plan *of)
     return config;
 }
 
+static void open_target(void)
+{
+    struct hb_target_config config = plan_config(plan);
+    char why[400] = "";
+    opens(true);
+    state = target->open(&config, why, sizeof why);
+    opens(false);
+    why[sizeof why - 1] = 0;
+    if (!state)
+        fail("target-failed", "open: %s", why);
+}
+
+static void close_target(void)
+{
+    asks("close");
+    target->close(state);
+    asks("");
+    state = NULL;
+}
+
 void operations_run(const struct plan *of, const struct hb_target *with)
 {
     plan = of;
@@ -414,15 +434,8 @@ void operations_run(const struct plan *of, const struct hb_target *with)
     ledger_begin(plan, target);
     has_thrown = false;
     threads_left = plan->head.threads;
-    struct hb_target_config config = plan_config(plan);
-    char why[400] = "";
     ledger_thread = 0;
-    opens(true);
-    state = target->open(&config, why, sizeof why);
-    opens(false);
-    why[sizeof why - 1] = 0;
-    if (!state)
-        fail("target-failed", "open: %s", why);
+    open_target();
     if (plan->head.flags & PLAN_NEXT)
         do_in_turn();
     else
@@ -439,8 +452,10 @@ void operations_run(const struct plan *of, const struct hb_target *with)
         hb_run_settle();
     for (uint32_t slot = 0; slot < plan->head.slots; slot++)
         forget(&slots[slot]);
-    asks("close");
-    target->close(state);
-    asks("");
-    state = NULL;
+    close_target();
+    if (ledger_is_stuck()) {
+        open_target();
+        ledger_when_new(state);
+        close_target();
+    }
 }

@@ -269,6 +269,7 @@ fn searched(
     context: &Context,
 ) -> Result<Search, Box<dyn std::error::Error>> {
     let search = args.search_plan(strategy, context);
+    let end = search.duration.map(|limit| Instant::now() + limit);
     let mut state = match &args.state {
         Some(path) => Some(SearchState::open(path, program, &search, args.timeout)?),
         None => None,
@@ -291,8 +292,13 @@ fn searched(
     let draws =
         strategy.is_controlled() && strategy != RunStrategy::Exhaustive && args.state.is_none();
     if let Some(target) = target.filter(|_| draws && is_through)
-        && let Some((plan, execution, _)) =
-            surveyed::survey(target, fleet.one()?, &search.plan, context)?
+        && let Some((plan, execution, _)) = surveyed::survey(
+            target,
+            fleet.one()?,
+            &search.plan,
+            (search.schedules, end),
+            context,
+        )?
     {
         found.add(&plan, execution);
     }

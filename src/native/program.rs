@@ -154,7 +154,7 @@ impl UserProgram {
             command.args(&self.args);
             return command;
         };
-        let mut command = Command::new(target.driver());
+        let mut command = target.driver_command();
         command
             .arg("run")
             .arg(&self.path)

@@ -9,7 +9,7 @@ use heisenbed::fuzzing::target::FuzzedTarget;
 use super::targets::{Said, TIGHT, built, drawn, left, with};
 
 /// The file, the fault, the kinds that it may show as, and how few operations show it.
-const FAULTS: [(&str, &str, &[&str], usize); 14] = [
+const FAULTS: [(&str, &str, &[&str], usize); 15] = [
     ("ring", "no-lock", &["overlap"], 2),
     ("ring", "misaligned", &["misaligned"], 2),
     ("ring", "wrap", &["overlap"], 8),
@@ -26,8 +26,9 @@ const FAULTS: [(&str, &str, &[&str], usize); 14] = [
         4,
     ),
     ("buddy", "totals", &["wrong-totals"], 4),
-    ("slab", "no-lock", &["overlap", "crash"], 4),
+    ("slab", "no-lock", &["overlap", "crash", "wrong-totals"], 4),
     ("slab", "lost-page", &["fragmented"], 6),
+    ("slab", "dead-class", &["fragmented"], 12),
     ("slab", "border", &["overlap", "out-of-bounds"], 4),
 ];
 

@@ -12,6 +12,7 @@ use super::super::outcome::{CommandOutcome, Context, Format};
 use super::surveyed::Surveyed;
 use super::target::{PreparedTarget, smallest};
 use super::{Failed, ProgramRunArgs, exhaustive, race_report, tracking};
+use crate::native::execution::Failure;
 use crate::native::plan::RunStrategy;
 use crate::native::race_text::RaceList;
 use crate::native::{RunPlan, Search, Symbols, UserProgram, failure_line};
@@ -293,15 +294,25 @@ impl RunReport<'_> {
             .target
             .map_or_else(String::new, PreparedTarget::headline);
         let rate = found.schedules as f64 / found.elapsed.as_secs_f64().max(1e-6);
+        // A program that was drawn for one thread or two is no schedule of the workload.
+        let surveyed = self.target.and_then(|target| target.surveyed.as_ref());
+        let place = surveyed.and_then(Surveyed::place);
+        let of_survey = found.failed.as_ref().filter(|_| place.is_some());
+        let steps_of_survey = of_survey.map_or(0, |(_, execution)| execution.step_count);
         let drawn = format!(
             "{} {} (seed {}), {}, at most {} of {}, in {:.1} s ({} a second)",
-            plural(found.schedules, "schedule"),
+            plural(
+                found
+                    .schedules
+                    .saturating_sub(u64::from(of_survey.is_some())),
+                "schedule"
+            ),
             match self.strategy {
                 RunStrategy::Exhaustive => "run one after another".to_owned(),
                 strategy => format!("drawn by {}", strategy.name()),
             },
             self.seed,
-            plural(found.steps, "step"),
+            plural(found.steps.saturating_sub(steps_of_survey), "step"),
             plural(found.longest, "step"),
             plural(found.threads.into(), "thread"),
             found.elapsed.as_secs_f64(),
@@ -309,15 +320,14 @@ impl RunReport<'_> {
         );
         match (verdict, &found.failed) {
             (Verdict::Diverged, Some((plan, execution))) => {
-                let failure = execution.failure.as_ref();
+                let failure = self.made_small().or(execution.failure.as_ref());
                 let (kind, summary) = failure.map_or(("failure", ""), |failure| {
                     (failure.kind.name(), failure.summary.as_str())
                 });
                 let _ = writeln!(text, "{kind}: {summary}");
-                let surveyed = self.target.and_then(|target| target.surveyed.as_ref());
-                let _ = match surveyed.and_then(Surveyed::place) {
+                let _ = match place {
                     Some(place) => {
-                        writeln!(text, "  {place}; {} failed of {drawn}", found.failures)
+                        writeln!(text, "  {place}; before, nothing failed in {drawn}")
                     }
                     None => writeln!(
                         text,
@@ -346,6 +356,12 @@ impl RunReport<'_> {
         let shown = self.failed.and_then(|failed| failed.shown.race.as_ref());
         race_report::write_others(&mut text, self.races, shown);
         text
+    }
+
+    /// The failure of a target as what is left of its operations shows it: that is what follows.
+    fn made_small(&self) -> Option<&Failure> {
+        let failed = self.failed.filter(|failed| failed.setup.is_some())?;
+        failed.shown.failure.as_ref()
     }
 
     /// Where strategies take turns: whose turn it was.

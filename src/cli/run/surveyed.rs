@@ -2,6 +2,7 @@
 //! showed nothing: of one thread alone, then of two in a few schedules.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -12,12 +13,15 @@ use crate::native::plan::RunStrategy;
 use crate::native::races::{RaceFails, RacePlan};
 use crate::native::target::TargetSetup;
 use crate::native::target::shrink::ShrunkOps;
-use crate::native::target::survey::Survey;
+use crate::native::target::survey::{MEMORIES, Survey};
 use crate::native::{Execution, Launcher, RunPlan, WorkCut};
 use crate::numbers::plural;
 
 /// Schedules of a program of two threads.
 const SCHEDULES_OF_A_PAIR: u64 = 5;
+/// In all there are as many as were asked for of the workload, but not fewer, and not more.
+const LEAST_SCHEDULES: u64 = 2_500;
+const MOST_SCHEDULES: u64 = 100_000;
 
 /// A survey, and what came of its failure under control.
 #[derive(Clone, Debug)]
@@ -34,24 +38,27 @@ pub(in crate::cli) struct Surveyed {
 /// The plan that failed under control, with what was done.
 pub(in crate::cli) type SurveyedFailure = (RunPlan, Execution, TargetSetup);
 
-/// Surveys the target, if its workload is a drawn one; where a program fails, `launcher` does that
-/// from then on.
+/// Surveys the target, if its workload is a drawn one, of which so many schedules were asked for,
+/// and until then; where a program fails, `launcher` does that from then on.
 pub(in crate::cli) fn survey(
     target: &mut PreparedTarget,
     launcher: &mut Launcher,
     plan: &RunPlan,
+    (schedules, end): (u64, Option<Instant>),
     context: &Context,
 ) -> Result<Option<SurveyedFailure>, Box<dyn std::error::Error>> {
     let workload = &target.scenario.workload;
     if workload.script.is_some() || workload.imported.is_some() {
         return Ok(None);
     }
+    let schedules = schedules.clamp(LEAST_SCHEDULES, MOST_SCHEDULES);
+    let pairs_of_a_memory = schedules / SCHEDULES_OF_A_PAIR / MEMORIES.len() as u64;
     let mut progress = Progress::new(context.quiet, "one thread alone", "programs", 0);
     let survey = Survey::run(
         (&target.program.path, &target.about),
         &target.setup.options,
         &target.scenario,
-        plan.seed,
+        (plan.seed, pairs_of_a_memory),
         &mut |programs| {
             progress.update(programs);
             !context.interrupt.load(Ordering::Relaxed)
@@ -71,10 +78,14 @@ pub(in crate::cli) fn survey(
     let Some(failed) = &surveyed.survey.failed else {
         let pairs = std::mem::take(&mut surveyed.survey.pairs);
         let mut racing = None;
+        let all = pairs.len() as u64;
+        let mut progress = Progress::new(context.quiet, "two threads", "programs", all);
         for setup in pairs.iter().map(with_socket) {
-            if context.interrupt.load(Ordering::Relaxed) {
+            let is_late = end.is_some_and(|end| Instant::now() > end);
+            if is_late || context.interrupt.load(Ordering::Relaxed) {
                 break;
             }
+            progress.update(surveyed.pairs);
             launcher.drive(setup.clone())?;
             surveyed.pairs += 1;
             for index in 0..SCHEDULES_OF_A_PAIR {
@@ -93,6 +104,7 @@ pub(in crate::cli) fn survey(
                 }
             }
         }
+        progress.finish();
         // Nothing else failed in the end.
         let Some((number, plan, setup)) = racing else {
             return Ok(None);

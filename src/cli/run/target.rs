@@ -284,7 +284,12 @@ impl PreparedTarget {
         }
         if self.about.keeps_memory() {
             unchecked.push(
-                "whether memory is whole in the end and whether it finds room between buffers \
+                "whether memory is whole in the end, whether it finds room between buffers, and \
+                 where it places them (HB_TARGET_CACHES)",
+            );
+        } else if self.about.has_caches() {
+            unchecked.push(
+                "whether it finds room between buffers, and where it places them \
                  (HB_TARGET_CACHES)",
             );
         } else if !self.about.fills_holes() {
@@ -330,6 +335,9 @@ impl PreparedTarget {
     }
 }
 
+/// So many operations of a thread are shown as words; JSON and reproducers have all.
+const MOST_OPS_IN_WORDS: usize = 60;
+
 /// The operations that are left of a failing program.
 pub(in crate::cli) fn smallest(failed: &Failed) -> String {
     let mut text = String::new();
@@ -348,8 +356,13 @@ pub(in crate::cli) fn smallest(failed: &Failed) -> String {
         text.push('\n');
     }
     for (thread, ops) in setup.ops.iter().enumerate() {
-        let ops: Vec<String> = ops.iter().map(ToString::to_string).collect();
-        let _ = writeln!(text, "  thread {}: {}", thread + 1, ops.join("; "));
+        let shown = ops.iter().take(MOST_OPS_IN_WORDS);
+        let shown: Vec<String> = shown.map(ToString::to_string).collect();
+        let more = match ops.len().saturating_sub(MOST_OPS_IN_WORDS) {
+            0 => String::new(),
+            more => format!("; … and {}", plural(more as u64, "operation more")),
+        };
+        let _ = writeln!(text, "  thread {}: {}{more}", thread + 1, shown.join("; "));
     }
     text
 }

@@ -28,6 +28,7 @@ use crate::native::target::shrink::shrink_ops;
 use crate::native::{Execution, LaunchError, Launcher, RunPlan, RunReproducer, WorkLimit};
 use crate::numbers::{grouped, plural};
 use crate::oracle::Verdict;
+use crate::report::page::text::shell_word;
 use crate::scenario::Scenario;
 
 /// Options of `stress` about targets.
@@ -92,6 +93,9 @@ fn try_run(
     if stressed.failed.is_some() {
         let limit = shrink_limit(started, args.duration, context);
         stressed.shrink(&mut launcher, &limit, context)?;
+        if stressed.is_left_large() {
+            stressed.survey_for_less(&mut launcher, &limit, context)?;
+        }
     }
     let mut reproducer = None;
     if let (Some(path), Some(failed)) = (record, &stressed.shown)
@@ -152,9 +156,14 @@ struct StressedTarget {
     first_run: Option<u64>,
     failed: Option<(RunPlan, Execution, TargetSetup)>,
     shown: Option<Failed>,
+    /// Where what is shown was found, if not in a run of real threads.
+    shown_in: Option<String>,
     interrupted: bool,
     tracks: bool,
 }
+
+/// What has more operations left than this is no small failure.
+const SMALL: u64 = 12;
 
 impl StressedTarget {
     fn new(target: PreparedTarget, context: &Context) -> StressedTarget {
@@ -166,6 +175,7 @@ impl StressedTarget {
             first_run: None,
             failed: None,
             shown: None,
+            shown_in: None,
             interrupted: false,
             tracks: target.about.tracks(),
             target,
@@ -269,7 +279,7 @@ impl StressedTarget {
     ) -> Result<(), Box<dyn std::error::Error>> {
         launcher.set_timeout(SHRINK_TIMEOUT);
         let plan = RunPlan::new(RunStrategy::First, self.summary.seed, 0);
-        let found = surveyed::survey(&mut self.target, launcher, &plan, context)?;
+        let found = surveyed::survey(&mut self.target, launcher, &plan, (0, None), context)?;
         let unconfirmed = |surveyed: &Surveyed| surveyed.unconfirmed.clone();
         if let Some(why) = self.target.surveyed.as_ref().and_then(unconfirmed) {
             self.undecided(why);
@@ -282,6 +292,48 @@ impl StressedTarget {
             self.failed = Some((plan, execution, setup));
         }
         Ok(())
+    }
+
+    /// Whether what real threads showed was not made small under control.
+    fn is_left_large(&self) -> bool {
+        let setup = self.shown.as_ref().and_then(|failed| failed.setup.as_ref());
+        self.surveyed_place().is_none() && setup.is_none_or(|setup| setup.count() > SMALL)
+    }
+
+    /// A drawn program in which the target fails by less, whatever it is: to be shown beside what
+    /// real threads did.
+    fn survey_for_less(
+        &mut self,
+        launcher: &mut Launcher,
+        limit: &WorkLimit,
+        context: &Context,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        launcher.set_timeout(SHRINK_TIMEOUT);
+        let plan = RunPlan::new(RunStrategy::First, self.summary.seed, 0);
+        let found = surveyed::survey(&mut self.target, launcher, &plan, (0, None), context)?;
+        if let Some(found) = found {
+            let by_threads = self.failed.replace(found);
+            let large = self.shown.take();
+            self.shrink(launcher, limit, context)?;
+            self.failed = by_threads;
+            self.shown_in = self.surveyed_place();
+            if self.is_larger_than(large.as_ref()) {
+                self.shown = large;
+                self.shown_in = None;
+            }
+        }
+        // What real threads showed is the failure.
+        self.target.surveyed = None;
+        Ok(())
+    }
+
+    fn is_larger_than(&self, other: Option<&Failed>) -> bool {
+        let count = |failed: &Failed| failed.setup.as_ref().map(TargetSetup::count);
+        let other = other.and_then(count);
+        match self.shown.as_ref().and_then(count) {
+            Some(own) => other.is_some_and(|other| own > other),
+            None => true,
+        }
     }
 
     /// What one thread alone showed.
@@ -376,6 +428,7 @@ impl StressedTarget {
             "first_run": self.first_run,
             "failure": failure,
             "smallest": smallest,
+            "smallest_in": self.shown_in,
             "target": self.target.json(),
             "scenario": self.target.scenario.name,
         });
@@ -453,7 +506,13 @@ impl StressedTarget {
             Some(failed) => {
                 let kind = failed.shown.failure.as_ref().map(|failure| failure.kind);
                 let kind = kind.map_or_else(String::new, |kind| format!(" ({kind})"));
-                let _ = writeln!(text, "\nUnder control it fails, too{kind}:");
+                let _ = match &self.shown_in {
+                    Some(place) => writeln!(
+                        text,
+                        "\nUnder control it was not made small. By less it fails so{kind}, {place}:"
+                    ),
+                    None => writeln!(text, "\nUnder control it fails, too{kind}:"),
+                };
                 text.push_str(&smallest(failed));
                 text.push_str(&failed.story);
                 if let Some(path) = &self.summary.reproducer {
@@ -464,9 +523,14 @@ impl StressedTarget {
                 let _ = writeln!(
                     text,
                     "\nIt did not show in the few controlled schedules of this workload; a search: \
-                     heisenbed run --target {}\n(of what is not built by `heisenbed cc` or \
-                     `heisenbed c++`, no thread is stopped between loads and stores)",
-                    self.target.program.path.display()
+                     heisenbed run --target {}{}\n(of what is not built by `heisenbed cc` or \
+                     `heisenbed c++`, no thread is stopped between loads and stores: it may find \
+                     nothing)",
+                    self.target.program.path.display(),
+                    match self.target.setup.options.as_str() {
+                        "" => String::new(),
+                        options => format!(" --target-options {}", shell_word(options)),
+                    },
                 );
             }
         }

@@ -4,7 +4,7 @@
 //! It is a hint and no more: what is left may take its steps in another number. What does not
 //! follow it is a schedule like any other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::execution::VisibleAction;
 use super::super::steps::Steps;
@@ -77,6 +77,24 @@ impl OrderOfOps {
         OrderOfOps(turns)
     }
 
+    /// Operations of `all` as those of one thread: in the order in which they began, and in the one
+    /// in which they ended. What was not begun is not there.
+    pub(super) fn one_after_another(&self, all: &[Vec<Op>]) -> [Vec<Op>; 2] {
+        let of_turn = |turn: &Turn| match turn.of {
+            TurnOf::Op(thread, op) => Some((thread, op)),
+            _ => None,
+        };
+        let began = self.0.iter().filter_map(of_turn);
+        let ended: Vec<_> = self.0.iter().rev().filter_map(of_turn).collect();
+        let mut ended = once_each(ended.into_iter());
+        ended.reverse();
+        let ops = |places: Vec<(usize, usize)>| {
+            let op = |(thread, op): (usize, usize)| all.get(thread)?.get(op).copied();
+            places.into_iter().filter_map(op).collect()
+        };
+        [ops(once_each(began)), ops(ended)]
+    }
+
     /// The same of what is left of `all` in `ops`; none where that is something else.
     pub(super) fn of_what_is_left(&self, all: &[Vec<Op>], ops: &[Vec<Op>]) -> Option<Steps> {
         let kept = kept(all, ops)?;
@@ -99,6 +117,12 @@ impl OrderOfOps {
         });
         Some(left.collect())
     }
+}
+
+/// Without what came before.
+fn once_each(places: impl Iterator<Item = (usize, usize)>) -> Vec<(usize, usize)> {
+    let mut seen = BTreeSet::new();
+    places.filter(|place| seen.insert(*place)).collect()
 }
 
 /// By thread: at which of its steps what begins, in order.
@@ -200,6 +224,19 @@ mod tests {
         ]);
         // One creation less, and thread 2 without its first operation's two steps.
         assert_eq!(left(&fewer).unwrap(), "t0*3 t1*5 t2*4 t1*2");
+        let [began, ended] = order.one_after_another(&all);
+        let texts = |ops: Vec<Op>| -> Vec<String> { ops.iter().map(Op::to_string).collect() };
+        assert_eq!(
+            texts(began),
+            [
+                "allocate s0#1 64 l1 d0",
+                "release s0#1",
+                "allocate s1#1 64 l1 d0",
+                "allocate s3#1 64 l1 d0",
+                "allocate s2#1 64 l1 d0",
+            ]
+        );
+        assert_eq!(texts(ended).last().unwrap(), "release s0#1");
         let other = parsed(&[&["release s0#1", "allocate s0#1 64 l1 d0"]]);
         assert_eq!(left(&other), None);
     }

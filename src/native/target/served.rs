@@ -6,7 +6,7 @@
 use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use super::super::anew::ready;
@@ -99,7 +99,8 @@ impl ServedTarget {
     fn start(&self) -> io::Result<Child> {
         cores::leave();
         let said = std::fs::File::create(self.files.beside("said"))?;
-        Command::new(self.files.driver())
+        self.files
+            .driver_command()
             .arg("serve")
             .arg(&self.library)
             .env("TT_ALLOC_TRACKING_ENABLED", "0")

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,12 @@ use crate::device::Memory;
 use crate::lifecycle::Publication;
 use crate::scenario::Scenario;
 use crate::scenario::op::Op;
+
+/// Settings of glibc, which are divided by colons.
+const TUNABLES: &str = "GLIBC_TUNABLES";
+/// It fills with this byte what is released, and with its complement what is allocated; what a
+/// thread keeps for itself would not be filled.
+const HEAP_FILLS: &str = "glibc.malloc.perturb=85:glibc.malloc.tcache_count=0";
 
 /// See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,8 +152,21 @@ impl TargetFiles {
         &self.setup
     }
 
-    /// The driver.
-    pub(crate) fn driver(&self) -> PathBuf {
+    /// The driver. What its process gives back to the system's heap is overwritten there: a target
+    /// that uses its own memory after that, or before it wrote any, does not find what it left.
+    pub(crate) fn driver_command(&self) -> Command {
+        let mut command = Command::new(self.driver());
+        let own = std::env::var(TUNABLES).unwrap_or_default();
+        // Who has set the heap up has a reason.
+        if !own.contains("glibc.malloc.") && std::env::var_os("MALLOC_PERTURB_").is_none() {
+            let all = [own.as_str(), HEAP_FILLS].join(":");
+            command.env(TUNABLES, all.trim_start_matches(':'));
+        }
+        command
+    }
+
+    /// The driver itself: a target that does wrong with its own memory can still say what it is.
+    pub(super) fn driver(&self) -> PathBuf {
         self.folder.path().join("heisenbed_driver")
     }
 

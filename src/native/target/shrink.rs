@@ -190,14 +190,17 @@ impl Shrinker<'_> {
     }
 
     /// What one thread shows is no matter of schedules: all operations, of one thread after the
-    /// other, and of each in turn.
+    /// other, of each in turn, and in the order in which it failed.
     fn make_one_thread(&mut self) -> Result<(), LaunchError> {
         let ops = &self.best.ops;
         if ops.len() < 2 {
             return Ok(());
         }
         let (behind, in_turn) = (one_by_one(ops, false), one_by_one(ops, true));
-        for ops in [behind, in_turn].into_iter().flatten() {
+        let as_they_came = self.order.as_ref();
+        let as_they_came = as_they_came.map(|order| order.one_after_another(ops));
+        let as_they_came = as_they_came.into_iter().flatten();
+        for ops in [behind, in_turn].into_iter().flatten().chain(as_they_came) {
             if self.offer(vec![ops])? {
                 break;
             }

@@ -24,11 +24,9 @@ use crate::scenario::op::{Op, Request, SlotId};
 use crate::scenario::random::{Purpose, Random};
 
 /// Bytes of each memory; the programs are divided among them.
-const MEMORIES: [u32; 2] = [1 << 16, 1 << 20];
+pub(crate) const MEMORIES: [u32; 2] = [1 << 16, 1 << 20];
 /// Programs in each of them.
 const PROGRAMS: u64 = 1_000;
-/// Programs of two threads in each of them, each program in one of the target's memories.
-const PAIRS: u64 = 40;
 /// Apart from the streams of programs of one thread.
 const PAIR_STREAMS: u64 = 1 << 32;
 /// Slots of a program.
@@ -71,12 +69,13 @@ pub(crate) struct SurveyFailure {
 impl Survey {
     /// Of the target at `library`, which can do what `known` says in larger memories, with what
     /// `scenario` and `options` say of it but for its workload. `keep_going` is told how many
-    /// programs were run.
+    /// programs were run. For each memory `pairs` programs of two threads are drawn, too, each in
+    /// one of the target's memories.
     pub(crate) fn run(
         (library, known): (&Path, &TargetAbout),
         options: &str,
         scenario: &Scenario,
-        seed: u64,
+        (seed, pairs): (u64, u64),
         keep_going: &mut dyn FnMut(u64) -> bool,
     ) -> io::Result<Survey> {
         let mut survey = Survey::default();
@@ -111,7 +110,7 @@ impl Survey {
             // All memories begin at one address here. A server that goes by addresses would take
             // one memory's buffer for another's, which is no mistake of the target's.
             survey.pairs.extend(
-                (0..PAIRS)
+                (0..pairs)
                     .zip(memories.iter().cycle())
                     .map(|(number, memory)| {
                         let random =
@@ -206,11 +205,13 @@ fn kind(what: &str) -> &str {
     what.split_once(':').map_or(what, |(kind, _)| kind)
 }
 
-/// A program: sizes of one of five sorts, so that some programs have few large ones, some many of a
-/// few sizes, some such as are nobody's multiple.
+/// A program: sizes of one of several sorts, so that some programs have few large ones, some many
+/// of a few sizes, some such as are nobody's multiple. Two threads have two sorts more: all of one
+/// size, as what one releases is what the other gets then, and small ones beside large ones, so
+/// that memory is full where something of a small size is kept.
 /// Each slot is one thread's.
 fn drawn(mut random: Random, threads: usize, bytes: u64, memories: &[Memory]) -> Vec<Vec<Op>> {
-    let sort = random.below(5);
+    let sort = random.below(if threads == 1 { 5 } else { 7 });
     let few: Vec<u64> = (0..3).map(|_| random.between(1, bytes / 8)).collect();
     let memory_count = random.between(1, memories.len() as u64);
     let allocates = random.between(45, 75) as u8;
@@ -237,6 +238,9 @@ fn drawn(mut random: Random, threads: usize, bytes: u64, memories: &[Memory]) ->
             1 => random.between(1, 512),
             2 => ((1 << random.below(bytes.ilog2().into())) + random.below(3)).saturating_sub(1),
             3 => few[random.below(few.len() as u64) as usize],
+            5 => few[0],
+            6 if random.percent(50) => random.between(1, 512),
+            6 => random.between(bytes / 8, bytes / 2),
             _ => random.between(bytes / 16, bytes),
         };
         let memory = memories[random.below(memory_count) as usize];

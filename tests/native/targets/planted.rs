@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{TIGHT, arena, drawn, heisenbed, instrumented, left, with};
 
 /// A fault of `arena.c`, the kinds that it may show as, and how few operations show it.
-const FAULTS: [(&str, &[&str], usize); 8] = [
+const FAULTS: [(&str, &[&str], usize); 9] = [
     ("off-by-one", &["fragmented", "misplaced"], 4),
     ("misaligned", &["misaligned"], 2),
     (
@@ -24,6 +24,7 @@ const FAULTS: [(&str, &[&str], usize); 8] = [
     ("stale-header", &["overlap", "fragmented", "misplaced"], 4),
     ("wrong-totals", &["wrong-totals"], 4),
     ("crash", &["crash"], 3),
+    ("uses-freed", &["crash", "abort", "livelock"], 4),
     ("last-fit", &["misplaced"], 4),
     ("worst-fit", &["misplaced"], 4),
 ];

@@ -65,6 +65,35 @@ fn a_data_race_of_many_buffers_is_found_by_what_is_drawn_for_two_threads() {
 }
 
 #[test]
+fn headers_and_rests_that_are_too_small_to_keep_are_no_holes() {
+    for policy in ["best-fit", "first-fit", "top-down"] {
+        let declared = format!("-DARENA_POLICY=\"{policy}\"");
+        for beside in ["-DARENA_HEADER=64", "-DARENA_REST=128"] {
+            let name = format!("{policy}{beside}");
+            let library = built(&name, "arena.c", &[beside, &declared]);
+            let tight = ["--profile", "custom:1x65536", "--ops", "100"];
+            for (command, more) in [
+                ("run", &["--ops", "20"][..]),
+                ("stress", &["--ops", "200"]),
+                ("stress", &tight),
+            ] {
+                let clean = with(command, &library, "", more);
+                let json = clean.json();
+                assert_eq!(json["verdict"], "clean", "{name} {command}: {json}");
+            }
+            let found = with("run", &library, "worst-fit", &[]);
+            let kind = found.kind();
+            assert_eq!(
+                kind.as_deref(),
+                Some("misplaced"),
+                "{name}: {}",
+                found.json()
+            );
+        }
+    }
+}
+
+#[test]
 fn an_allocator_that_cuts_more_coarsely_than_it_must_is_not_accused() {
     for policy in ["best-fit", "first-fit", "top-down"] {
         let declared = format!("-DARENA_POLICY=\"{policy}\"");

@@ -13,9 +13,11 @@
  *   other-end      it takes the other end of the right hole
  *   endless-totals its list is a circle to who counts, from the second buffer on
  *   lost-wakeup    the second allocation waits for a release, and may miss it
+ *   uses-freed     of two neighbours the header of one is given back before it is read
  *
  * ARENA_POLICY is what it declares, and does without a fault: first-fit, best-fit or top-down;
- * ARENA_GRAIN what all sizes are rounded to, where that is more than the alignment.
+ * ARENA_GRAIN what all sizes are rounded to, where that is more than the alignment; ARENA_HEADER
+ * what is kept before each buffer, and of what is not more than ARENA_REST no piece is made.
  */
 #include "heisenbed.h"
 
@@ -42,6 +44,13 @@
 #define ARENA_GRAIN 1u
 #endif
 
+#ifndef ARENA_HEADER
+#define ARENA_HEADER 0u
+#endif
+#ifndef ARENA_REST
+#define ARENA_REST 0u
+#endif
+
 enum fault {
     NONE,
     OFF_BY_ONE,
@@ -59,6 +68,7 @@ enum fault {
     OTHER_END,
     LOST_WAKEUP,
     ENDLESS_TOTALS,
+    USES_FREED,
 };
 
 /* Which of the holes it takes. */
@@ -103,7 +113,7 @@ static enum fault fault_named(const char *options)
                                         "leak",      "stale-header",  "self-deadlock", "crash",
                                         "keeps-state", "wrong-totals", "first-fit", "last-fit",
                                         "worst-fit", "other-end",    "lost-wakeup",
-                                        "endless-totals"};
+                                        "endless-totals", "uses-freed"};
     for (unsigned at = 0; at < sizeof NAMES / sizeof *NAMES; at++)
         if (strcmp(options, NAMES[at]) == 0)
             return (enum fault)at;
@@ -192,7 +202,7 @@ static struct piece *find(const struct arena *arena, const struct space *space, 
 /* What is taken of a free piece; the rest stays free. */
 static struct piece *split(const struct arena *arena, struct piece *piece, uint64_t size)
 {
-    if (piece->size == size)
+    if (piece->size - size <= ARENA_REST)
         return piece;
     uint64_t low = arena->from_top ? piece->size - size : size;
     struct piece *rest = piece_of(piece->begin + low, piece->size - low);
@@ -208,11 +218,14 @@ static struct piece *split(const struct arena *arena, struct piece *piece, uint6
 static void join(const struct arena *arena, struct piece *left)
 {
     struct piece *right = left->next;
+    if (arena->fault == USES_FREED)
+        free(right);
     left->size += right->size - (arena->fault == OFF_BY_ONE ? arena->alignment : 0);
     left->next = right->next;
     if (left->next)
         left->next->previous = left;
-    free(right);
+    if (arena->fault != USES_FREED)
+        free(right);
 }
 
 /* What comes between the look and the wait is missed. */
@@ -246,7 +259,7 @@ static int arena_allocate(void *target, uint32_t device, uint32_t memory, uint64
         return HB_TARGET_UNSUPPORTED;
     if (arena->fault == LOST_WAKEUP)
         wait_for_a_release(arena);
-    uint64_t needed = rounded(arena, size);
+    uint64_t needed = rounded(arena, size + ARENA_HEADER);
     struct piece *found = NULL;
     if (arena->fault == NO_LOCK)
         found = find(arena, space, needed);
@@ -273,7 +286,7 @@ static int arena_allocate(void *target, uint32_t device, uint32_t memory, uint64
     struct handle *made = malloc(sizeof *made);
     *made = (struct handle){space, found, size};
     *handle = made;
-    *address = found->begin;
+    *address = found->begin + ARENA_HEADER;
     return HB_TARGET_OK;
 }
 

@@ -4,6 +4,7 @@
 //
 //   no-lock      a page for a slab is looked for under the lock, and taken under it again
 //   lost-page    a page that is all free is given back only where few pieces are free
+//   dead-class   a size that found no page once never does again
 //   border       sizes a little above a class are taken to be of it
 #include "heisenbed.h"
 
@@ -130,6 +131,8 @@ class Slabs {
             }
         std::unique_lock<std::mutex> pool(pool_);
         if (pages_.empty())
+            dead_[of] = fault_ == "dead-class";
+        if (pages_.empty() || dead_[of])
             return false;
         uint64_t page = pages_.begin()->first;
         if (fault_ == "no-lock") {
@@ -197,6 +200,7 @@ class Slabs {
     std::mutex caches_lock_, slabs_lock_, pool_, live_lock_;
     std::map<std::thread::id, std::unique_ptr<Cache>> caches_;
     std::array<std::map<uint64_t, std::set<uint64_t>>, kClasses> slabs_;
+    std::array<bool, kClasses> dead_{}; // Under slabs_lock_.
     std::map<uint64_t, uint64_t> pages_;
     std::map<uint64_t, Live> live_;
     uint64_t live_bytes_ = 0;
