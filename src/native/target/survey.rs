@@ -26,7 +26,7 @@ use crate::scenario::random::{Purpose, Random};
 /// Bytes of each memory; the programs are divided among them.
 pub(crate) const MEMORIES: [u32; 2] = [1 << 16, 1 << 20];
 /// Programs in each of them.
-const PROGRAMS: u64 = 1_000;
+const PROGRAMS: u64 = 5_000;
 /// Apart from the streams of programs of one thread.
 const PAIR_STREAMS: u64 = 1 << 32;
 /// Slots of a program.
