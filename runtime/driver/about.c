@@ -79,6 +79,8 @@ int about(const struct plan *plan, const struct hb_target *target, const char *p
     answer = fopen(path, "w");
     if (!answer)
         return 2;
+    /* What was answered before a crash is there. */
+    setvbuf(answer, NULL, _IOLBF, 0);
     say("name", target->name ? target->name : "");
     say("policy", target->policy ? target->policy : "");
     say_number("abilities", target->abilities);

@@ -222,6 +222,10 @@ fn try_run(
     )?;
     let symbols = Symbols::new(fleet.one()?.maps());
     found.accuse_races(&symbols);
+    let crash = target.as_ref().and_then(PreparedTarget::crash);
+    if let Some(crash) = crash.filter(|_| found.failed.is_none()) {
+        return Err(crash.into());
+    }
     let races = RaceList::new(&found.races, &symbols);
     let failed = match &found.failed {
         Some((plan, execution)) if controlled => {

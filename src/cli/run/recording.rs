@@ -31,6 +31,9 @@ pub(super) fn program(
     context: &Context,
 ) -> Result<UserProgram, Box<dyn std::error::Error>> {
     if let Some(target) = target.prepare(context.seed, Some(tracking.clone()))? {
+        if let Some(crash) = target.crash() {
+            return Err(crash.into());
+        }
         return Ok(target.program);
     }
     let Some((name, rest)) = words.split_first() else {

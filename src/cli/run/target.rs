@@ -14,7 +14,7 @@ use crate::device::Memory;
 use crate::device::Profile;
 use crate::lifecycle::Publication;
 use crate::native::UserProgram;
-use crate::native::target::{TargetAbout, TargetSetup, only_memories, refusal};
+use crate::native::target::{TargetAbout, TargetError, TargetSetup, only_memories, refusal};
 use crate::native::tracked::{TrackingPlan, USUAL_PATH};
 use crate::numbers::{grouped, plural};
 use crate::scenario::{Condensed, Scenario};
@@ -130,7 +130,8 @@ impl RunTargetArgs {
             return Ok(None);
         }
         let library = std::fs::canonicalize(library)?;
-        let about = TargetAbout::ask(&library, &TargetSetup::new(small, 0, options))?;
+        let bare = TargetSetup::new(small, 0, options);
+        let about = TargetAbout::ask_as_far_as_it_goes(&library, &bare)?;
         let has = |memory: &Memory| about.has_memory(*memory);
         if drawn.iter().any(has) {
             return Ok(None);
@@ -163,8 +164,12 @@ impl PreparedTarget {
             .into());
         }
         let bare = TargetSetup::new(&scenario, run, options);
-        let about = TargetAbout::ask(&library, &bare)?;
+        let about = TargetAbout::ask_as_far_as_it_goes(&library, &bare)?;
         let lacks = |what: String| {
+            // What it was not asked for any more it may have.
+            if let Some(crash) = about.crash_of(&library) {
+                return crash.to_string();
+            }
             format!(
                 "{}: the target has no {what}, which {} needs; other workloads: heisenbed \
                  scenarios",
@@ -224,6 +229,11 @@ impl PreparedTarget {
             condensed: Condensed::default(),
             left_out,
         })
+    }
+
+    /// It crashed when it was asked what it can do. Where no run shows that, it is to be said.
+    pub(in crate::cli) fn crash(&self) -> Option<TargetError> {
+        self.about.crash_of(&self.program.path)
     }
 
     /// What is done with it in another run of the same scenario.

@@ -90,6 +90,9 @@ fn try_run(
     if stressed.summary.verdict == Verdict::Clean {
         stressed.survey(&mut launcher, context)?;
     }
+    if let (None, Some(crash)) = (&stressed.failed, stressed.target.crash()) {
+        return Err(crash.into());
+    }
     if stressed.failed.is_some() {
         let limit = shrink_limit(started, args.duration, context);
         stressed.shrink(&mut launcher, &limit, context)?;

@@ -36,6 +36,8 @@ pub(crate) struct TargetAbout {
     words: BTreeMap<String, String>,
     /// Of each memory that it was asked for: what `allocate` returned, and the largest buffer.
     memories: BTreeMap<u8, (i64, u64)>,
+    /// How it crashed when it was asked.
+    crash: Option<String>,
 }
 
 /// Why a library is no target.
@@ -93,6 +95,19 @@ pub(crate) enum TargetError {
 impl TargetAbout {
     /// Asks the target at `library` what it can do with memories like those of `setup`.
     pub(crate) fn ask(library: &Path, setup: &TargetSetup) -> Result<TargetAbout, TargetError> {
+        let about = TargetAbout::ask_as_far_as_it_goes(library, setup)?;
+        match about.crash_of(library) {
+            Some(crash) => Err(crash),
+            None => Ok(about),
+        }
+    }
+
+    /// The same; of one that crashes it is taken that it has the memories that it was not asked for
+    /// by then. To be run it must have them: then it is seen where it crashes.
+    pub(crate) fn ask_as_far_as_it_goes(
+        library: &Path,
+        setup: &TargetSetup,
+    ) -> Result<TargetAbout, TargetError> {
         let system = |what| move |error| TargetError::System { what, error };
         let bare = TargetSetup {
             socket: None,
@@ -144,7 +159,7 @@ impl TargetAbout {
             Some(_) => {}
         }
         let text = std::fs::read(&answer).map_err(system("what the target can do"))?;
-        let about = TargetAbout::parse(&String::from_utf8_lossy(&text));
+        let mut about = TargetAbout::parse(&String::from_utf8_lossy(&text));
         // Who ends the process well has not answered all.
         if let Some(status) =
             status.filter(|status| !status.success() || !about.words.contains_key("complete"))
@@ -156,10 +171,14 @@ impl TargetAbout {
                 }
                 (None, code) => format!("ended the process with status {}", code.unwrap_or(0)),
             };
-            return Err(ended(match said.lines().last() {
+            let how = match said.lines().last() {
                 Some(line) => format!("{how}: {line}"),
                 None => how,
-            }));
+            };
+            if status.signal().is_none() || !about.words.contains_key("totals") {
+                return Err(ended(how));
+            }
+            about.crashed(how, setup);
         }
         let abilities = about.number("abilities").unwrap_or(0);
         if abilities & !ability::ALL != 0 {
@@ -176,6 +195,22 @@ impl TargetAbout {
             }),
             None => Ok(about),
         }
+    }
+
+    fn crashed(&mut self, how: String, setup: &TargetSetup) {
+        self.crash = Some(how);
+        let sizes = (0..).zip(setup.sizes).filter(|(_, size)| *size > 0);
+        for (memory, _) in sizes {
+            self.memories.entry(memory).or_insert((0, 0));
+        }
+    }
+
+    /// How it crashed when it was asked what it can do.
+    pub(crate) fn crash_of(&self, library: &Path) -> Option<TargetError> {
+        self.crash.as_ref().map(|how| TargetError::Ended {
+            library: library.to_owned(),
+            how: how.clone(),
+        })
     }
 
     fn parse(text: &str) -> TargetAbout {

@@ -26,7 +26,7 @@ fn end_group(driver: &std::process::Child) {
     }
 }
 
-pub(crate) use about::TargetAbout;
+pub(crate) use about::{TargetAbout, TargetError};
 pub(crate) use fits::{only_memories, refusal};
 pub(crate) use setup::{TargetFiles, TargetSetup};
 pub(crate) use shrink::can_be_done;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{built, instrumented, with};
+use super::{arena, built, heisenbed, instrumented, left, with};
 
 fn talks() -> PathBuf {
     built("talks", "talks.c", &[])
@@ -62,6 +62,37 @@ fn a_data_race_of_many_buffers_is_found_by_what_is_drawn_for_two_threads() {
     assert!(summary.contains("times"), "{summary}");
     let clean = with("run", &out, "", &["--schedules", "50"]);
     assert_eq!(clean.json()["verdict"], "clean", "{}", clean.json());
+}
+
+#[test]
+fn a_target_that_crashes_at_the_first_question_is_shown_where_it_does() {
+    for command in ["run", "stress"] {
+        let found = with(command, arena(), "crash-at-once", &[]);
+        let json = found.json();
+        assert_eq!(found.code, 1, "{command}: {json}");
+        assert_eq!(found.kind().as_deref(), Some("crash"), "{command}: {json}");
+        assert!(left(&json) <= 2, "{command}: {json}");
+        // No run shows what it does where it was only asked.
+        let asked = with(command, arena(), "crash-preallocated", &[]);
+        assert_eq!(asked.code, 2, "{command}: {}", asked.stdout);
+        assert!(
+            asked.stderr.contains("asked what it can do") && asked.stderr.contains("SIGSEGV"),
+            "{command}: {}",
+            asked.stderr
+        );
+    }
+    let words = heisenbed(&[
+        "run",
+        "--target",
+        &arena().display().to_string(),
+        "--target-options",
+        "crash-at-once",
+    ]);
+    assert!(
+        words.stdout.contains("arena_deallocate (arena.c:"),
+        "{}",
+        words.stdout
+    );
 }
 
 #[test]

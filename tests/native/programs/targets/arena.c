@@ -13,6 +13,8 @@
  *   other-end      it takes the other end of the right hole
  *   endless-totals its list is a circle to who counts, from the second buffer on
  *   lost-wakeup    the second allocation waits for a release, and may miss it
+ *   crash-at-once  where the first buffer is released
+ *   crash-preallocated   where it is asked for a buffer that does not own its memory
  *   uses-freed     of two neighbours the header of one is given back before it is read
  *
  * ARENA_POLICY is what it declares, and does without a fault: first-fit, best-fit or top-down;
@@ -69,6 +71,8 @@ enum fault {
     LOST_WAKEUP,
     ENDLESS_TOTALS,
     USES_FREED,
+    CRASH_AT_ONCE,
+    CRASH_PREALLOCATED,
 };
 
 /* Which of the holes it takes. */
@@ -113,7 +117,8 @@ static enum fault fault_named(const char *options)
                                         "leak",      "stale-header",  "self-deadlock", "crash",
                                         "keeps-state", "wrong-totals", "first-fit", "last-fit",
                                         "worst-fit", "other-end",    "lost-wakeup",
-                                        "endless-totals", "uses-freed"};
+                                        "endless-totals", "uses-freed", "crash-at-once",
+                                        "crash-preallocated"};
     for (unsigned at = 0; at < sizeof NAMES / sizeof *NAMES; at++)
         if (strcmp(options, NAMES[at]) == 0)
             return (enum fault)at;
@@ -255,6 +260,8 @@ static int arena_allocate(void *target, uint32_t device, uint32_t memory, uint64
     struct arena *arena = target;
     struct space *space = &arena->spaces[device * 4 + memory];
     (void)context;
+    if (arena->fault == CRASH_PREALLOCATED && flags & HB_TARGET_PREALLOCATED)
+        *(volatile char *)8 = 0;
     if (flags & ~(uint32_t)HB_TARGET_CIRCULAR || !(ARENA_HAS >> memory & 1))
         return HB_TARGET_UNSUPPORTED;
     if (arena->fault == LOST_WAKEUP)
@@ -300,7 +307,7 @@ static int arena_deallocate(void *target, void *given)
     int others = space->live_buffers > 1;
     if (arena->fault == SELF_DEADLOCK && others)
         pthread_mutex_lock(&space->lock);
-    if (arena->fault == CRASH && others)
+    if ((arena->fault == CRASH && others) || arena->fault == CRASH_AT_ONCE)
         *(volatile char *)8 = 0;
     piece->is_live = 0;
     if (piece->next && !piece->next->is_live)
