@@ -191,9 +191,9 @@ void hb_draw_haste(void);
 void hb_let_others(struct hb_thread *me, uint16_t kind, uint64_t pc);
 /* The calling thread ends: it does not come back. */
 void hb_finish(struct hb_thread *me);
-/* The schedule ends here, with this outcome. */
 /* What the schedule's result says in words. */
 void hb_say(const char *text);
+/* The schedule ends here, with this outcome. */
 _Noreturn void hb_end(enum hb_outcome outcome, struct hb_thread *culprit, const char *text);
 /* Notes who waits for what. */
 void hb_note_waiting(void);

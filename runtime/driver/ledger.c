@@ -376,7 +376,7 @@ void ledger_no_room(uint32_t device, uint32_t memory, uint64_t size, uint64_t en
     take_lock();
     bool empty = space->count == 0 && !space->closed;
     uint64_t hole = space->used && !scattered && fills_holes ? largest_hole(space) : 0;
-    uint64_t taken = rounded(space, size), beside = most_beside();
+    uint64_t taken = rounded(space, size);
     if (size <= whole)
         note_refused(space, size);
     give_lock();
@@ -391,7 +391,7 @@ void ledger_no_room(uint32_t device, uint32_t memory, uint64_t size, uint64_t en
              (unsigned long long)whole);
     /* What an allocator needs beside a buffer is its own affair: unless it says exactly how it
      * places buffers, four times as much must be enough. */
-    uint64_t needed = exact ? taken + beside : 4 * taken + 4096;
+    uint64_t needed = exact ? taken + most_beside() : 4 * taken + 4096;
     if (hole >= needed)
         fail("exhausted",
              "thread %u's operation %u found no room for %llu bytes in %s of device %u, where %llu "
@@ -467,7 +467,7 @@ static bool has_room(void *state, uint32_t device, uint32_t memory, uint64_t siz
 /* A size may be refused by a new target, too: a slab of it needs more than all there is. */
 void ledger_when_new(void *state)
 {
-    if (stuck.size && has_room(state, stuck.device, stuck.memory, stuck.size))
+    if (has_room(state, stuck.device, stuck.memory, stuck.size))
         no_room_when_empty(stuck.device, stuck.memory, stuck.size);
 }
 

@@ -23,6 +23,9 @@ pub(crate) struct Page {
     core: SharedCore,
 }
 
+/// Why nothing of a schedule is to be believed.
+pub(super) const WROTE_OVER: &str = "it wrote over the memory that it shares with heisenbed";
+
 /// The result follows what is to be done.
 const AT_RESULT: usize = (wire::AT_RESULT - wire::AT_CONFIG) as usize;
 
@@ -152,10 +155,10 @@ impl Page {
     }
 
     fn read(&self) -> io::Result<(Vec<u8>, PageResult)> {
-        let mut bytes = vec![0; AT_RESULT + wire::RESULT_THREAD_STEPS + 8 * READ_THREADS];
-        self.memory.read(wire::AT_CONFIG, &mut bytes)?;
-        let config = bytes[..wire::CONFIG_BYTES].to_vec();
-        bytes.drain(..AT_RESULT);
+        let mut config = vec![0; AT_RESULT + wire::RESULT_THREAD_STEPS + 8 * READ_THREADS];
+        self.memory.read(wire::AT_CONFIG, &mut config)?;
+        let mut bytes = config.split_off(AT_RESULT);
+        config.truncate(wire::CONFIG_BYTES);
         let waiting = Bytes(&bytes).u32(wire::RESULT_WAITING) as usize;
         let waiting = waiting.min(wire::MAX_WAITING);
         let threads = Bytes(&bytes).u32(16).min(wire::MAX_THREADS as u32);

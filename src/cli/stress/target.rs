@@ -13,7 +13,7 @@ use super::super::args::ServerArg;
 use super::super::outcome::{CommandOutcome, Context, Format};
 use super::super::output::{self, OutputKind};
 use super::super::progress::Progress;
-use super::super::run::surveyed::{self, Surveyed};
+use super::super::run::surveyed::{self, Surveyed, SurveyedFailure};
 use super::super::run::target::{PreparedTarget, smallest};
 use super::super::run::{Failed, FailedOptions, shrink_limit};
 use super::super::stop_watch::StopWatch;
@@ -274,15 +274,24 @@ impl StressedTarget {
         }
     }
 
-    /// What one thread alone shows, where real threads showed nothing.
+    /// What drawn programs show of the target.
+    fn surveyed(
+        &mut self,
+        launcher: &mut Launcher,
+        context: &Context,
+    ) -> Result<Option<SurveyedFailure>, Box<dyn std::error::Error>> {
+        launcher.set_timeout(SHRINK_TIMEOUT);
+        let plan = RunPlan::new(RunStrategy::First, self.summary.seed, 0);
+        surveyed::survey(&mut self.target, launcher, &plan, (0, None), context)
+    }
+
+    /// The same, where real threads showed nothing.
     fn survey(
         &mut self,
         launcher: &mut Launcher,
         context: &Context,
     ) -> Result<(), Box<dyn std::error::Error>> {
-        launcher.set_timeout(SHRINK_TIMEOUT);
-        let plan = RunPlan::new(RunStrategy::First, self.summary.seed, 0);
-        let found = surveyed::survey(&mut self.target, launcher, &plan, (0, None), context)?;
+        let found = self.surveyed(launcher, context)?;
         let unconfirmed = |surveyed: &Surveyed| surveyed.unconfirmed.clone();
         if let Some(why) = self.target.surveyed.as_ref().and_then(unconfirmed) {
             self.undecided(why);
@@ -311,10 +320,7 @@ impl StressedTarget {
         limit: &WorkLimit,
         context: &Context,
     ) -> Result<(), Box<dyn std::error::Error>> {
-        launcher.set_timeout(SHRINK_TIMEOUT);
-        let plan = RunPlan::new(RunStrategy::First, self.summary.seed, 0);
-        let found = surveyed::survey(&mut self.target, launcher, &plan, (0, None), context)?;
-        if let Some(found) = found {
+        if let Some(found) = self.surveyed(launcher, context)? {
             let by_threads = self.failed.replace(found);
             let large = self.shown.take();
             self.shrink(launcher, limit, context)?;

@@ -7,6 +7,7 @@ use heisenbed_runtime::protocol::{limit, outcome};
 use super::super::execution::Execution;
 use super::super::explained::DRIVER;
 use super::super::launcher::{LaunchError, Launcher};
+use super::super::page::WROTE_OVER;
 use super::super::plan::{RunPlan, RunStrategy};
 use super::super::steps::Steps;
 use super::super::work_limit::WorkCut;
@@ -151,7 +152,7 @@ impl Explorable for ProgramRuns<'_> {
             _ => ScheduleEnd::Whole,
         };
         let Some(mut told) = told else {
-            self.limits.insert(record::WROTE_OVER.to_owned());
+            self.limits.insert(WROTE_OVER.to_owned());
             self.last = Some((plan, execution, ScheduleEnd::Useless));
             return Ok(ExploredRun {
                 steps: Vec::new(),

@@ -23,9 +23,6 @@ pub(super) struct ToldSchedule {
     pub(super) gaps: bool,
 }
 
-/// Why what was told is not to be believed.
-pub(super) const WROTE_OVER: &str = "it wrote over the memory that it shares with heisenbed";
-
 /// Writes what the next schedule is to heed.
 pub(in crate::native) fn prepare(memory: &PageMemory, plan: &RunPlan) -> io::Result<()> {
     let room = (wire::AT_PENDING - wire::AT_EXPLORATION) as usize;

@@ -13,7 +13,7 @@ use super::{LaunchError, Launcher, system};
 use crate::native::anew::{Awaited, LiveProcess, ready};
 use crate::native::cores;
 use crate::native::execution::{Execution, ExitKind, Failure, divergence_of, failure_of};
-use crate::native::page::PageResult;
+use crate::native::page::{PageResult, WROTE_OVER};
 use crate::native::plan::{RunPlan, RunStrategy};
 use crate::native::races::AccusedRace;
 use crate::native::steps::Steps;
@@ -217,32 +217,16 @@ impl Launcher {
         timed_out: Option<Duration>,
         still: Stillness,
     ) -> io::Result<Execution> {
-        let mut page = self.page.result_of(plan)?.unwrap_or_else(|| PageResult {
-            unusable: Some("it wrote over the memory that it shares with heisenbed".to_owned()),
-            ..PageResult::default()
-        });
-        let cut = self.cut().filter(|_| timed_out.is_some());
-        if page.unusable.is_some() {
-            // There is nothing else to say of it.
-        } else if let Some(cut) = cut {
-            page.unusable = Some(cut.to_string());
-        } else if still == Stillness::Stopped {
-            page.unusable = Some(STOPPED.to_owned());
-        } else if still == Stillness::Sleeps && !page.waits_outside && plan.strategy.is_controlled()
-        {
-            page.unusable = Some(UNCONTROLLED_WAIT.to_owned());
-        } else if still == Stillness::Hides
-            && page.others > 0
-            && page.accesses == 0
-            && self.ends_in_parallel != Some(false)
-        {
-            page.unusable = Some(HIDES.to_owned());
-        } else if let Some(limit) = timed_out
-            && !page.waits_outside
-            && reply.cpu_us < fair_share_us(limit)
-        {
-            page.unusable = Some(NO_PROCESSOR.to_owned());
-        }
+        let mut page = match self.page.result_of(plan)? {
+            Some(page) => PageResult {
+                unusable: self.why_unusable(plan, &page, reply.cpu_us, timed_out, still),
+                ..page
+            },
+            None => PageResult {
+                unusable: Some(WROTE_OVER.to_owned()),
+                ..PageResult::default()
+            },
+        };
         if page.unusable.is_none() && plan.races.look {
             page.races = self.page.races(&self.code)?;
             self.forgiven.take_from(&mut page.races);
@@ -301,6 +285,37 @@ impl Launcher {
             tracked,
             page,
         })
+    }
+
+    /// Why what the page says of a schedule that ended so says nothing, if that is so.
+    fn why_unusable(
+        &self,
+        plan: &RunPlan,
+        page: &PageResult,
+        cpu_us: u64,
+        timed_out: Option<Duration>,
+        still: Stillness,
+    ) -> Option<String> {
+        if let Some(cut) = self.cut().filter(|_| timed_out.is_some()) {
+            return Some(cut.to_string());
+        }
+        let is_cut_off = |limit| !page.waits_outside && cpu_us < fair_share_us(limit);
+        let why = match still {
+            Stillness::Stopped => STOPPED,
+            Stillness::Sleeps if !page.waits_outside && plan.strategy.is_controlled() => {
+                UNCONTROLLED_WAIT
+            }
+            Stillness::Hides
+                if page.others > 0
+                    && page.accesses == 0
+                    && self.ends_in_parallel != Some(false) =>
+            {
+                HIDES
+            }
+            _ if timed_out.is_some_and(is_cut_off) => NO_PROCESSOR,
+            _ => return None,
+        };
+        Some(why.to_owned())
     }
 
     /// What the program's messages come to, if they are looked at and can be read.

@@ -1,17 +1,18 @@
 //! The page's memory: a file without a name, which the program maps, and heisenbed too. To copy out
 //! of a mapping takes a tenth of the time of a system call, of which each schedule had a dozen.
 //!
-//! The program may write whatever it likes at any time: nothing here is a reference into the
-//! memory, only copies are made, by words that are atomics, and what they mean is checked by
-//! whoever asked for them. The file cannot be cut or grown (it is sealed): no access faults.
+//! The program may write whatever it likes at any time: the memory is atomics here, of which only
+//! copies are made, and what those mean is checked by whoever asked for them. The file cannot be
+//! cut or grown (it is sealed): no access faults.
 
 #![allow(
     unsafe_code,
-    reason = "what another process writes is read in place by pointers only"
+    reason = "a mapping is a pointer and a length: which atomics are there is not checked"
 )]
 
 use std::fs::File;
 use std::io;
+use std::slice;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 
 use memmap2::MmapRaw;
@@ -46,58 +47,52 @@ impl PageMemory {
 
     /// Copies what stands from `at` on.
     pub(crate) fn read(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
-        let from = self.place(at, into.len())?;
+        let (head, words, tail) = self.cells(at, into.len())?;
         fence(Ordering::Acquire);
-        let (words, rest) = match from.is_aligned() {
-            true => into.as_chunks_mut(),
-            false => (Default::default(), into),
-        };
-        let done = from.cast::<u8>().wrapping_add(words.len() * WORD_BYTES);
-        for (index, word) in words.iter_mut().enumerate() {
-            // SAFETY: `place` has it that all of `into` is within the mapping, which is there as
-            // long as `self` is; words are read from a multiple of 8 on.
-            let there = unsafe { AtomicU64::from_ptr(from.add(index)) };
-            *word = there.load(Ordering::Relaxed).to_ne_bytes();
+        let (into_head, rest) = into.split_at_mut(head.len());
+        let (into_words, into_tail) = rest.split_at_mut(words.len() * WORD_BYTES);
+        for (word, into) in words.iter().zip(into_words.as_chunks_mut().0) {
+            *into = word.load(Ordering::Relaxed).to_ne_bytes();
         }
-        for (index, byte) in rest.iter_mut().enumerate() {
-            // SAFETY: as above; bytes have no alignment.
-            let there = unsafe { AtomicU8::from_ptr(done.add(index)) };
-            *byte = there.load(Ordering::Relaxed);
+        let bytes = head.iter().chain(tail);
+        for (byte, into) in bytes.zip(into_head.iter_mut().chain(into_tail)) {
+            *into = byte.load(Ordering::Relaxed);
         }
         Ok(())
     }
 
-    /// Writes `bytes` from `at` on.
-    pub(crate) fn write(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        let to = self.place(at, bytes.len())?;
-        let (words, rest) = match to.is_aligned() {
-            true => bytes.as_chunks(),
-            false => (Default::default(), bytes),
-        };
-        let done = to.cast::<u8>().wrapping_add(words.len() * WORD_BYTES);
-        for (index, word) in words.iter().enumerate() {
-            // SAFETY: as in `read`.
-            let there = unsafe { AtomicU64::from_ptr(to.add(index)) };
-            there.store(u64::from_ne_bytes(*word), Ordering::Relaxed);
+    /// Writes `from` to where `at` is, and on.
+    pub(crate) fn write(&self, at: u64, from: &[u8]) -> io::Result<()> {
+        let (head, words, tail) = self.cells(at, from.len())?;
+        let (from_head, rest) = from.split_at(head.len());
+        let (from_words, from_tail) = rest.split_at(words.len() * WORD_BYTES);
+        for (word, from) in words.iter().zip(from_words.as_chunks().0) {
+            word.store(u64::from_ne_bytes(*from), Ordering::Relaxed);
         }
-        for (index, byte) in rest.iter().enumerate() {
-            // SAFETY: as in `read`.
-            let there = unsafe { AtomicU8::from_ptr(done.add(index)) };
-            there.store(*byte, Ordering::Relaxed);
+        let bytes = head.iter().chain(tail);
+        for (byte, from) in bytes.zip(from_head.iter().chain(from_tail)) {
+            byte.store(*from, Ordering::Relaxed);
         }
         fence(Ordering::Release);
         Ok(())
     }
 
-    /// Where `length` bytes from `at` on begin, all of which are there.
-    fn place(&self, at: u64, length: usize) -> io::Result<*mut u64> {
+    /// `length` bytes from `at` on: what is before the first whole word, words, and what is left.
+    fn cells(&self, at: u64, length: usize) -> io::Result<Cells<'_>> {
+        let begin = self.map.as_mut_ptr().cast();
+        // SAFETY: the mapping is so long, and there as long as `self` is; bytes need no alignment.
+        // Whoever else writes there is another process, or `write`.
+        let all: &[AtomicU8] = unsafe { slice::from_raw_parts(begin, self.map.len()) };
         let at = usize::try_from(at).unwrap_or(usize::MAX);
-        match at.checked_add(length) {
-            Some(end) if end <= self.map.len() => Ok(self.map.as_mut_ptr().wrapping_add(at).cast()),
-            _ => Err(io::ErrorKind::UnexpectedEof.into()),
-        }
+        let cells = at.checked_add(length).and_then(|end| all.get(at..end));
+        let cells = cells.ok_or(io::ErrorKind::UnexpectedEof)?;
+        // SAFETY: eight bytes of any values are a word.
+        Ok(unsafe { cells.align_to() })
     }
 }
+
+/// Bytes, words and bytes.
+type Cells<'a> = (&'a [AtomicU8], &'a [AtomicU64], &'a [AtomicU8]);
 
 #[cfg(test)]
 mod tests {
@@ -120,6 +115,10 @@ mod tests {
         assert_eq!(&end, b"\0\0\0other");
         memory.read(4089, &mut end[..7]).expect("it is within");
         assert_eq!(&end, b"\0\0otherr");
+        memory.write(21, b"a word and more").expect("it is within");
+        let mut seen = [0; 20];
+        memory.read(19, &mut seen).expect("it is within");
+        assert_eq!(&seen, b"rta word and more\0\0\0");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use rustix::net::{
 use serde::{Deserialize, Serialize};
 
 use super::anew::ready;
-use super::page::PageMemory;
+use super::page::{PageMemory, WROTE_OVER};
 use crate::oracle::traffic::{TrafficEvent, TrafficReport, TrafficRules};
 use crate::registry::Semantics;
 use crate::server::offline::OfflineServer;
@@ -290,9 +290,7 @@ impl Tracker {
         }
         let (mut events, whole) = log::events(&bytes[AT_LOG..]);
         if !whole || head.used > wire::TRACK_LOG_BYTES {
-            return Ok(Err(
-                "it wrote over the memory that it shares with heisenbed".to_owned(),
-            ));
+            return Ok(Err(WROTE_OVER.to_owned()));
         }
         if head.full {
             return Ok(Err(
